@@ -1,0 +1,94 @@
+# Baton. `make` lists what there is; `make repro` is the whole pipeline, `make test` the tests.
+PYTHON ?= python3.11
+PORT ?= 5000
+
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+STORE := sqlite:///$(CURDIR)/mlflow.db
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev repro summary test test-slow check format ui quick bench lock clean clean-all
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(RUNTIME) ## make .venv with the exact versions of requirements.lock
+
+install-dev: $(DEV) ## ... and the development tools
+
+# --no-deps: the locks are complete, so nothing that is not in them can come in; `pip check` proves the completeness.
+$(RUNTIME): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "make: '$(PYTHON)' is no Python 3.11 with venv and pip; on Debian: apt install python3.11 python3.11-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip check
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-dev.lock
+	$(BIN)/python -m pip check
+	@touch $@
+
+repro: $(RUNTIME) ## install, run what params.yaml makes necessary, show the results
+	$(BIN)/dvc repro
+	@$(BIN)/baton sync
+	@$(BIN)/baton summary
+
+summary: $(RUNTIME) ## the results of the last run
+	@$(BIN)/baton summary
+
+test: $(DEV) ## the tests (no network, no GPU needed)
+	$(BIN)/python -m pytest
+
+test-slow: $(DEV) ## all tests, also those that fetch something or take minutes
+	$(BIN)/python -m pytest -m ""
+
+check: $(DEV) ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+ui: $(RUNTIME) ## the MLflow UI on this project's runs, at http://127.0.0.1:$(PORT)
+	@$(BIN)/baton sync
+	$(BIN)/mlflow ui --backend-store-uri "$(STORE)" --host 127.0.0.1 --port $(PORT)
+
+# The copy holds what git would: its own DVC cache and MLflow store go with it; only the Python and the fetched files are shared.
+quick: $(RUNTIME) ## the `quick` recipe in a temporary copy of the working tree, removed afterwards
+	@set -eu; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; trap 'exit 130' INT TERM; \
+	git ls-files -z --cached --others --exclude-standard | tar --create --null --ignore-failed-read --files-from=- | tar --extract --directory="$$copy"; \
+	export BATON_PYTHON="$(BIN)/python" BATON_FETCHED="$${BATON_FETCHED:-$(CURDIR)/.baton/fetched}" PYTHONPATH="$$copy/src" PYTHONDONTWRITEBYTECODE=1; \
+	cd "$$copy"; rm -rf dvc.lock metrics reports; git init --quiet; \
+	"$(BIN)/baton" use quick --force; "$(BIN)/dvc" repro; "$(BIN)/baton" sync; "$(BIN)/baton" summary
+
+bench: $(RUNTIME) ## the programs behind README's speed figures
+	@for file in benchmarks/[!_]*.py; do name=$${file#benchmarks/}; echo "== $$name"; $(BIN)/python -m "benchmarks.$${name%.py}" || exit 1; done
+
+# Both locks anew from the ranges in pyproject.toml, in a temporary environment.
+lock: ## resolve the newest allowed versions into both lock files
+	@set -eu; env=$$(mktemp -d); trap 'rm -rf "$$env"' EXIT; trap 'exit 130' INT TERM; \
+	freeze() { "$$env/bin/python" -m pip freeze --all --exclude pip --exclude baton | LC_ALL=C sort -f; }; \
+	$(PYTHON) -m venv "$$env"; "$$env/bin/python" -m pip install --quiet .; freeze > "$$env/runtime"; \
+	"$$env/bin/python" -m pip install --quiet '.[dev]'; freeze > "$$env/all"; "$$env/bin/python" -m pip check; \
+	! grep -n ' @ ' "$$env/all"; \
+	{ sed -n 1p requirements.lock; sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1; sys_platform == "linux"/' "$$env/runtime"; } > "$$env/requirements.lock"; \
+	{ sed -n 1p requirements-dev.lock; LC_ALL=C comm -13 "$$env/runtime" "$$env/all"; } > "$$env/requirements-dev.lock"; \
+	mv "$$env/requirements.lock" "$$env/requirements-dev.lock" .; git --no-pager diff --stat -- requirements.lock requirements-dev.lock
+
+clean: ## remove outputs that `dvc checkout` brings back, and tool caches
+	rm -rf data models curves reports/figures reports/plots reports/speed reports/tables reports/timings.json .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info/__pycache__
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-all: clean ## ... and everything else that git does not hold: .venv, caches, MLflow's runs
+	rm -rf .venv .baton .dvc/cache .dvc/tmp mlflow.db mlartifacts src/baton.egg-info

@@ -1,0 +1,1 @@
+"""Programs behind README's speed figures: `make bench`."""

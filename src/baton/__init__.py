@@ -1,0 +1,1 @@
+"""Baton: a reproducible transfer-learning pipeline."""

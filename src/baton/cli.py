@@ -1,0 +1,118 @@
+"""`baton …`: what is not a stage.
+
+    baton recipes     the complete params files that are shipped
+    baton use NAME    make one of them the active params.yaml
+    baton summary     the results of the last run
+    baton sync        hand over to MLflow what DVC knows only after a stage ended
+
+Works anywhere inside the project. Errors are printed without a traceback and exit 1. Imports stay light: `--help` is immediate.
+"""
+
+import difflib
+import os
+import subprocess
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from baton import console, params, storage
+from baton.errors import OutputError, ParamsError
+
+RECIPES, REPORTS = Path("recipes"), Path("reports")
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a BatonError becomes a message and exit code 1."""
+        console.run(lambda: super(_Group, self).invoke(ctx))
+
+
+app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, help="What is not a stage; the stages are run by `dvc repro`.")
+
+
+@app.callback()
+def _enter_project() -> None:
+    """Move to the project's root, so that every command works in its subfolders too."""
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), None)
+    if root is None:
+        expected = "a folder with dvc.yaml, or one below it"
+        raise ParamsError("this is not inside a Baton project", got=here, expected=expected, hint="cd to the project")
+    os.chdir(root)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes, each with a line; the active one is marked."""
+    active = params.read_raw() if params.PATH.is_file() else {}
+    for path in _recipe_files():
+        mark = "  [green](params.yaml as it is)[/]" if params.read_raw(path) == active else ""
+        console.say(f"[bold]{escape(path.stem)}[/]{mark}\n    {escape(params.read(path).description)}")
+    console.say("\n`baton use NAME` makes one the active params.yaml.")
+
+
+@app.command()
+def use(
+    name: Annotated[str, typer.Argument(help="A recipe's name, as `baton recipes` lists it.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite params.yaml even if it holds edits that are not committed.")] = False,
+) -> None:
+    """Make a recipe the active params.yaml."""
+    source = _recipe(name)
+    description = params.read(source).description
+    if not force and _edited():
+        hint = "commit it (`git commit params.yaml`), keep it (`cp params.yaml recipes/my.yaml`), or give --force to lose the edits"
+        raise OutputError(f"{params.PATH} was not overwritten", got="edits that are not committed", expected="a committed file", hint=hint)
+    with storage.atomic_file(params.PATH) as temporary:
+        temporary.write_bytes(source.read_bytes())
+    console.say(f"params.yaml is now {name}: {escape(description)}\nnext: `make repro` (or `dvc repro`)")
+
+
+@app.command()
+def summary() -> None:
+    """Show the results of the last run (reports/metrics.json, reports/timings.json)."""
+    from baton.evaluate import summary as shown
+
+    shown.show(REPORTS)
+
+
+@app.command()
+def sync() -> None:
+    """Put DVC's digests on the MLflow runs and link what DVC skipped to the runs that made it (idempotent)."""
+    from baton import tracking
+
+    done = tracking.sync()
+    console.say(f"sync: {done.digests} runs got DVC's digests, {done.links} skipped stages were linked, {done.ended} dead runs were ended")
+    if done.unknown:
+        console.say(f"sync: no run of this store made the outputs of {', '.join(done.unknown)} (they came from a cache or an untracked run)")
+
+
+def _recipe_files() -> list[Path]:
+    return sorted(RECIPES.glob("*.yaml"))
+
+
+def _recipe(name: str) -> Path:
+    known = {path.stem: path for path in _recipe_files()}
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean `baton use {close[0]}`?" if close else "`baton recipes` lists them"
+        raise ParamsError(f"there is no recipe {name}", got=name, expected=f"one of {', '.join(known)}", hint=hint)
+    return known[name]
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _edited() -> bool:
+    """Whether params.yaml holds something that neither git nor a recipe holds."""
+    content = _bytes(params.PATH)
+    if not content or content in {_bytes(path) for path in _recipe_files()}:
+        return False
+    try:
+        committed = subprocess.run(["git", "show", f"HEAD:./{params.PATH}"], capture_output=True, check=False)
+    except OSError:  # no git here: nothing is committed
+        return True
+    return committed.returncode != 0 or committed.stdout != content

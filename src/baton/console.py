@@ -1,0 +1,94 @@
+"""What a person sees while a stage runs: text, tables, progress; and errors without a traceback.
+
+On a terminal progress is a bar with rate and time left; elsewhere (CI, a log file) a plain line every ten seconds.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.progress import ProgressColumn as Column
+from rich.table import Table
+from rich.text import Text
+
+from baton.errors import BatonError
+
+LINE_SECONDS = 10.0
+PLAIN_WIDTH = 140
+
+_console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+
+
+def say(text: str) -> None:
+    """Print one message; rich markup is understood."""
+    _console.print(text, highlight=False)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; the first column is left-aligned, the others right-aligned."""
+    grid = Table(title=title, title_justify="left", title_style="bold")
+    for index, name in enumerate(columns):
+        grid.add_column(name, justify="left" if index == 0 else "right")
+    for row in rows:
+        grid.add_row(*(escape(str(cell)) for cell in row))
+    _console.print(grid)
+
+
+@contextlib.contextmanager
+def progress(title: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
+    """Yield `advance(amount)`; `total` is in `unit` (None if unknown)."""
+    with _bar(title, total, unit) if _console.is_terminal else _lines(title, total, unit) as advance:
+        yield advance
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; a BatonError is printed without its traceback and the process exits 1."""
+    try:
+        main()
+    except BatonError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        raise SystemExit(1) from None
+
+
+class _Rate(Column):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.1f} {self.unit}/s")
+
+
+@contextlib.contextmanager
+def _bar(title: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
+    with Progress(*columns, console=_console) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda amount: bar.advance(task, amount)
+
+
+@contextlib.contextmanager
+def _lines(title: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
+    start = shown = time.monotonic()
+    done = 0.0
+
+    def line(now: float) -> None:
+        rate = done / max(now - start, 1e-9)
+        left = f", {(total - done) / rate:,.0f} s left" if total and rate and done < total else ""
+        of = f" of {total:,.0f}" if total else ""
+        say(f"{title}: {done:,.0f}{of} {unit}, {rate:,.1f} {unit}/s{left}")
+
+    def advance(amount: float) -> None:
+        nonlocal done, shown
+        done += amount
+        now = time.monotonic()
+        if now - shown >= LINE_SECONDS:
+            shown = now
+            line(now)
+
+    yield advance
+    line(time.monotonic())

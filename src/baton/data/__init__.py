@@ -1,0 +1,1 @@
+"""Raw bytes to tables, tables to arrays, arrays to batches."""

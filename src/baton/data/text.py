@@ -1,0 +1,148 @@
+"""Clean text -> memory-mapped token ids.
+
+Input: `{split}.parquet` (columns `id`, `text`, `label`) and a base model folder with `tokenizer.json`. Output, per split:
+`{split}.tokens.npy` (int32, all documents one after the other), `{split}.offsets.npy` (int64, documents + 1), `{split}.labels.npy` (int64)
+and `{split}.ids.parquet`. Documents are read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from baton.errors import DataError, ModelError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class TextArrays:
+    """One split, memory-mapped: document i is `tokens[offsets[i]:offsets[i + 1]]`."""
+
+    tokens: NDArray[np.int32]  # (all tokens,)
+    offsets: NDArray[np.int64]  # (documents + 1,)
+    labels: NDArray[np.int64]  # (documents,)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per document, (documents,)."""
+        return np.diff(self.offsets)
+
+
+def open_arrays(folder: Path, split: str) -> TextArrays:
+    """Memory-map one split.
+
+    Raises:
+        DataError: a file is missing or the three do not fit together.
+    """
+    paths = {name: folder / f"{split}.{name}.npy" for name in ("tokens", "offsets", "labels")}
+    for path in paths.values():
+        if not path.is_file():
+            raise DataError(f"{path} is missing", expected="an array written by `tokenize`", hint="run `dvc repro tokenize`")
+    arrays = TextArrays(**{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items()})
+    if len(arrays.offsets) != len(arrays) + 1 or arrays.offsets[-1] != len(arrays.tokens):
+        got = f"{len(arrays.tokens)} tokens, {len(arrays.offsets)} offsets, {len(arrays)} labels"
+        raise DataError(f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`")
+    return arrays
+
+
+def read_ids(folder: Path, split: str) -> list[str]:
+    """Row ids of one split, in the arrays' order."""
+    ids: list[str] = pq.read_table(folder / f"{split}.ids.parquet")["id"].to_pylist()
+    return ids
+
+
+def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
+    """The model's fast tokenizer, truncating at `max_length` tokens (special ones included), without padding.
+
+    Raises:
+        ModelError: there is no readable `tokenizer.json`.
+    """
+    path = folder / "tokenizer.json"
+    hint = "the base model must ship the fast tokenizer's tokenizer.json"
+    if not path.is_file():
+        raise ModelError(f"{folder} has no tokenizer", got=sorted(item.name for item in folder.glob("*")), expected=path.name, hint=hint)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust library raises plain Exception
+        raise ModelError(f"{path} is no tokenizer", got=error, expected="a file of the tokenizers library", hint=hint) from None
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def check_length(config: dict[str, Any], max_length: int) -> None:
+    """Refuse a `max_length` that the base model has no positions for.
+
+    Raises:
+        ModelError: `max_length` exceeds the model's `max_position_embeddings`.
+    """
+    positions = config.get("max_position_embeddings", max_length)
+    if max_length > positions:
+        hint = f"set tokenize.max_length to at most {positions}"
+        raise ModelError("tokenize.max_length is more than the base model can read", got=max_length, expected=f"at most {positions}", hint=hint)
+
+
+def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, advance: Callable[[int], object]) -> dict[str, Any]:
+    """Write the three arrays of one split into `target`; return the length figures.
+
+    Args:
+        table: `{split}.parquet`; its stem names the split.
+        tokenizer: from `open_tokenizer`.
+        target: an existing folder.
+        chunk_size: documents held in memory at a time.
+        advance: called with the number of documents done.
+
+    Returns:
+        `documents`, `tokens`, `truncated` (documents), `truncated_share` and `lengths` (tokens before truncation: quantiles and maximum).
+    """
+    file = pq.ParquetFile(table)
+    count, split = file.metadata.num_rows, table.stem
+    offsets = np.lib.format.open_memmap(target / f"{split}.offsets.npy", mode="w+", dtype=np.int64, shape=(count + 1,))
+    labels = np.lib.format.open_memmap(target / f"{split}.labels.npy", mode="w+", dtype=np.int64, shape=(count,))
+    full = np.empty(count, dtype=np.int32)
+    offsets[0] = row = 0
+    names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([("id", pa.string())]))
+    with names, (target / f"{split}.tokens.npy").open("wb") as out:
+        _write_header(out, 0)
+        for batch in file.iter_batches(batch_size=chunk_size, columns=["id", "text", "label"]):
+            names.write_table(pa.table({"id": batch["id"].cast(pa.string())}))
+            texts, chunk_labels = batch["text"].to_pylist(), batch["label"].to_numpy()
+            ids, full_lengths = _encode(tokenizer, texts)
+            end = row + len(texts)
+            offsets[row + 1 : end + 1] = offsets[row] + np.cumsum([len(item) for item in ids])
+            labels[row:end], full[row:end] = chunk_labels, full_lengths
+            np.concatenate([np.asarray(item, dtype=np.int32) for item in ids]).tofile(out)
+            row = end
+            advance(len(texts))
+        total = int(offsets[-1])
+        out.seek(0)
+        _write_header(out, total)  # NumPy pads the header, so the true length fits in the same bytes
+    offsets.flush()
+    labels.flush()
+    truncated = int((full > np.diff(offsets)).sum())
+    quantiles = {f"p{q}": int(np.percentile(full, q, method="nearest")) for q in (5, 25, 50, 75, 95, 99)}
+    lengths = {**quantiles, "max": int(full.max())}
+    return {"documents": count, "tokens": total, "truncated": truncated, "truncated_share": truncated / count, "lengths": lengths}
+
+
+def _encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[list[list[int]], list[int]]:
+    """Token ids, truncated, and the lengths before truncation (the pieces cut off come back as `overflowing`)."""
+    special = tokenizer.num_special_tokens_to_add(is_pair=False)
+    encodings = tokenizer.encode_batch_fast(texts)
+    lengths = [len(item.ids) + sum(len(piece.ids) - special for piece in item.overflowing) for item in encodings]
+    return [item.ids for item in encodings], lengths
+
+
+def _write_header(file: Any, length: int) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int32)), "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, header)

@@ -1,0 +1,63 @@
+"""The exception tree. Every message says what was got, what was expected and what to do next.
+
+    BatonError
+    ├── ParamsError      params.yaml or a recipe is not what it should be
+    ├── SourceError      bytes that come from outside are missing, broken or not the pinned ones
+    ├── DataError        the content of a table, split or prediction file is unusable
+    ├── ModelError       a model folder is incomplete or does not fit the data
+    ├── TrainingError    a training cannot go on
+    ├── TrackingError    an MLflow store cannot be used
+    └── OutputError      something of ours cannot be written
+
+The command line and the stages print these without a traceback and exit 1; any other exception is a bug and keeps its traceback.
+"""
+
+
+class BatonError(Exception):
+    """Base of every error that a user can act on."""
+
+    def __init__(self, problem: str, *, got: object = None, expected: object = None, hint: str = "") -> None:
+        """Build the message from its four parts; empty parts are left out.
+
+        Args:
+            problem: what is wrong, naming the file, row or key.
+            got: what was found.
+            expected: what should have been there.
+            hint: what to do next.
+        """
+        lines = [problem]
+        if got is not None:
+            lines.append(f"  got:      {got}")
+        if expected is not None:
+            lines.append(f"  expected: {expected}")
+        if hint:
+            lines.append(f"  next:     {hint}")
+        super().__init__("\n".join(lines))
+
+
+class ParamsError(BatonError):
+    """`params.yaml` or a recipe is not what it should be."""
+
+
+class SourceError(BatonError):
+    """Bytes from outside are missing, broken or not the pinned ones."""
+
+
+class DataError(BatonError):
+    """The content of a table, split or prediction file is unusable."""
+
+
+class ModelError(BatonError):
+    """A model folder is incomplete or does not fit the data."""
+
+
+class TrainingError(BatonError):
+    """A training cannot go on."""
+
+
+class TrackingError(BatonError):
+    """An MLflow store cannot be used."""
+
+
+class OutputError(BatonError):
+    """Something of ours cannot be written."""

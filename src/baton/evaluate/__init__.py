@@ -1,0 +1,1 @@
+"""Figures, tests, plots and reports from tables; no torch."""

@@ -1,0 +1,105 @@
+"""Tables behind the figures: per class, per row, per bin, per step; written as CSV, the same bytes for the same values.
+
+Inputs: predictions, labels and bootstrap of the test rows -> rows for reports/tables and reports/plots.
+"""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton.evaluate.baselines import Outputs
+from baton.evaluate.calibration import Reliability, reliability
+from baton.evaluate.compare import Bootstrap
+from baton.evaluate.inputs import Rows
+from baton.evaluate.results import TRANSFORMERS, Evaluation
+
+EXCERPT = 200  # characters of a text in the table of errors
+PER_CLASS = ["model", "class", "support"] + [
+    f"{figure}{part}" for figure in ("precision", "recall", "f1") for part in ("", "_low", "_high")
+]
+ERRORS = ["model", "id", "actual", "predicted", "probability", "text"]
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows; numbers with 6 significant digits, an undefined number as an empty cell."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def confusion(labels: NDArray[Any], predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """Counts (actual class, predicted class)."""
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+
+
+def per_class(model: str, names: Sequence[str], bootstrap: Bootstrap) -> list[list[object]]:
+    """Rows of PER_CLASS; a figure whose denominator is 0 is empty."""
+    figures = bootstrap.per_class(model)
+    rows: list[list[object]] = []
+    for index, name in enumerate(names):
+        row: list[object] = [model, name, int(figures["support"][0][index])]
+        for figure in ("precision", "recall", "f1"):
+            value, bounds = figures[figure]
+            row += [float(value[index]), *(float(bound) for bound in bounds[:, index])]
+        rows.append(row)
+    return rows
+
+
+def errors(model: str, names: Sequence[str], rows: Rows, outputs: Outputs) -> list[list[object]]:
+    """Rows of ERRORS: every wrong answer, the most confident first (without probabilities in the order of the rows)."""
+    wrong = np.flatnonzero(outputs.predicted != rows.labels)
+    confidence = np.full(len(rows.labels), math.nan) if outputs.log_p is None else np.exp(outputs.log_p.max(axis=1))
+    order = wrong[np.argsort(-confidence[wrong], kind="stable")]
+    return [
+        [model, rows.ids[row], names[rows.labels[row]], names[outputs.predicted[row]], float(confidence[row]), _excerpt(rows.texts[row])]
+        for row in order
+    ]
+
+
+def write_tables(folder: Path, evaluation: Evaluation) -> None:
+    """per_class.csv of every model and errors.csv of the transformers."""
+    names, outputs = evaluation.names, evaluation.outputs
+    write_csv(folder / "per_class.csv", PER_CLASS, [row for name in outputs for row in per_class(name, names, evaluation.bootstrap)])
+    write_csv(folder / "errors.csv", ERRORS, [row for name in TRANSFORMERS for row in errors(name, names, evaluation.test, outputs[name])])
+
+
+def write_plots(folder: Path, evaluation: Evaluation) -> None:
+    """What `dvc plots show` draws, one file per model: confusions (a row per test row), calibration, per-class F1, learning curves."""
+    names, test = evaluation.names, evaluation.test
+    for model in TRANSFORMERS:
+        output = evaluation.outputs[model]
+        pairs = ([names[actual], names[chosen]] for actual, chosen in zip(test.labels, output.predicted, strict=True))
+        write_csv(folder / f"confusion_{model}.csv", ["actual", "predicted"], pairs)
+        write_csv(folder / f"per_class_{model}.csv", PER_CLASS, per_class(model, names, evaluation.bootstrap))
+    for model, bins in reliabilities(evaluation).items():
+        filled = np.flatnonzero(bins.count)
+        rows = ([float(bins.confidence[k]), float(bins.accuracy[k]), int(bins.count[k])] for k in filled)
+        write_csv(folder / f"calibration_{model}.csv", ["confidence", "accuracy", "rows"], rows)
+    for model, curve in evaluation.curves.items():
+        for part, columns in (("training", curve.training), ("validation", curve.validation)):
+            write_csv(folder / f"{part}_{model}.csv", list(columns), zip(*columns.values(), strict=True))
+
+
+def reliabilities(evaluation: Evaluation) -> dict[str, Reliability]:
+    """Reliability of the drawn models that have probabilities."""
+    labels, bins = evaluation.test.labels, evaluation.bins
+    return {name: reliability(labels, one.predicted, one.log_p, bins) for name, one in evaluation.drawn.items() if one.log_p is not None}
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, float):
+        return value
+    if math.isnan(value):
+        return ""
+    return int(value) if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"

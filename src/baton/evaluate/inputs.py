@@ -1,0 +1,138 @@
+"""Reading what evaluation needs, and refusing what does not belong together.
+
+Inputs: data/clean (tables, labels.json) and data/predictions -> texts, labels and logits of the same rows in the same order.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton import storage
+from baton.errors import DataError
+from baton.evaluate.tables import HINT, read_predictions
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split: ids, texts and labels (n), in the row order of data/clean."""
+
+    ids: list[str]
+    texts: list[str]
+    labels: NDArray[np.int64]
+
+
+def read_rows(clean: Path, split: str) -> Rows:
+    """Read a split of data/clean.
+
+    Raises:
+        DataError: the table is missing, has other columns, has no rows, or a label is not in labels.json.
+    """
+    import pyarrow.parquet as pq
+
+    path, classes = clean / f"{split}.parquet", len(read_names(clean))
+    columns = ["id", "text", "label"]
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing", got="no such file", expected="a table of columns id, text, label", hint="run `dvc repro preprocess`"
+        )
+    schema = pq.read_schema(path)
+    if not set(columns) <= set(schema.names):
+        hint = "run `dvc repro preprocess`"
+        raise DataError(f"{path} has other columns", got=", ".join(schema.names), expected=", ".join(columns), hint=hint)
+    table = pq.read_table(path, columns=columns)
+    labels = table["label"].to_numpy().astype(np.int64)
+    if not len(labels) or labels.min() < 0 or labels.max() >= classes:
+        got = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no rows"
+        raise DataError(
+            f"{path} does not fit {clean / 'labels.json'}",
+            got=got,
+            expected=f"rows with labels 0 to {classes - 1}",
+            hint="run `dvc repro -f`",
+        )
+    return Rows(table["id"].to_pylist(), table["text"].to_pylist(), labels)
+
+
+def read_names(clean: Path) -> list[str]:
+    """Read the class names."""
+    names: list[str] = storage.read_json(clean / "labels.json")
+    return names
+
+
+def read_logits(path: Path, rows: Rows, classes: int) -> NDArray[np.float32]:
+    """Logits (n, classes) of exactly these rows in this order.
+
+    Raises:
+        DataError: the file is missing or broken, belongs to other rows or to other classes, or holds values that are not finite.
+    """
+    ids, logits = read_predictions(path)
+    if ids != rows.ids:
+        place = next((k for k, (a, b) in enumerate(zip(ids, rows.ids, strict=False)) if a != b), min(len(ids), len(rows.ids)))
+        got, expected = (
+            f"{len(part)} rows; row {place + 1} is {part[place] if place < len(part) else 'absent'}" for part in (ids, rows.ids)
+        )
+        raise DataError(f"{path} belongs to other rows than data/clean", got=got, expected=expected, hint=HINT)
+    if logits.shape[1] != classes:
+        got, expected = f"{logits.shape[1]} classes", f"{classes}, as in labels.json"
+        raise DataError(f"{path} belongs to other classes", got=got, expected=expected, hint=HINT)
+    return logits
+
+
+def model_size(folder: Path) -> dict[str, int]:
+    """`parameters` (elements of the floating-point tensors) and `bytes` (of model.safetensors) of a saved model; no weight is loaded.
+
+    Raises:
+        DataError: model.safetensors is missing or is not of that format.
+    """
+    path = folder / "model.safetensors"
+    try:
+        with path.open("rb") as file:
+            header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    except (OSError, ValueError) as error:
+        got = getattr(error, "strerror", None) or "no safetensors header"
+        raise DataError(f"{path} cannot be read", got=got, expected="a safetensors file", hint="run `dvc repro`") from None
+    tensors = [value for key, value in header.items() if key != "__metadata__" and "F" in value["dtype"]]
+    return {"parameters": sum(int(np.prod(value["shape"])) for value in tensors), "bytes": path.stat().st_size}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One model's training: columns of the training rows and of the evaluation rows of a curves file, in step order."""
+
+    training: dict[str, list[float]]  # step, epoch, loss, learning_rate, gradient_norm
+    validation: dict[str, list[float]]  # step, epoch, val_loss, val_accuracy, val_macro_f1
+
+
+def read_curves(paths: list[Path]) -> dict[str, Curve]:
+    """Model name -> its curve, from files that `finetune` and `distill` wrote.
+
+    Raises:
+        DataError: a file is missing, lacks a column or holds something that is no number.
+    """
+    training, validation = (
+        ["step", "epoch", "loss", "learning_rate", "gradient_norm"],
+        ["step", "epoch", "val_loss", "val_accuracy", "val_macro_f1"],
+    )
+    curves: dict[str, Curve] = {}
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path} is missing", got="no such file", expected="a learning curve", hint=HINT)
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        try:
+            for name in dict.fromkeys(row["model"] for row in rows):
+                own = [row for row in rows if row["model"] == name]
+                curves[name] = Curve(_columns(own, training, "loss"), _columns(own, validation, "val_loss"))
+        except (KeyError, ValueError, TypeError) as error:
+            expected = f"columns model, {', '.join(dict.fromkeys(training + validation))}"
+            raise DataError(f"{path} is no learning curve", got=repr(error), expected=expected, hint=HINT) from None
+    return curves
+
+
+def _columns(rows: list[dict[str, str]], names: list[str], needed: str) -> dict[str, list[float]]:
+    kept = [row for row in rows if row[needed]]
+    return {name: [float(row[name]) for row in kept] for name in names}

@@ -1,0 +1,106 @@
+"""The content of reports/metrics.json.
+
+Inputs: labels and outputs of val and test per model -> figures with intervals, paired comparisons and retention. Lists (the intervals) stay
+out of `dvc metrics show`, which so keeps to the figures themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from baton import params
+from baton.evaluate import metrics
+from baton.evaluate.baselines import Outputs
+from baton.evaluate.compare import Bootstrap, paired
+from baton.evaluate.inputs import Curve, Rows
+
+TRANSFORMERS = ("teacher", "student", "control")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that is shown: what tables and figures are made from."""
+
+    names: list[str]  # of the classes
+    test: Rows
+    outputs: dict[str, Outputs]  # model -> its answers on test; transformers first, then baselines
+    bootstrap: Bootstrap
+    curves: dict[str, Curve]
+    best: str | None  # the strongest baseline
+    bins: int
+
+    @property
+    def drawn(self) -> dict[str, Outputs]:
+        """The transformers and the strongest baseline."""
+        return {name: self.outputs[name] for name in (*TRANSFORMERS, *([self.best] if self.best else []))}
+
+
+def bootstrap(test: Rows, outputs: dict[str, Outputs], classes: int, settings: params.Evaluate) -> Bootstrap:
+    """Resample the test rows once for all models in `outputs`."""
+    bins = settings.calibration_bins
+    statistics = {name: metrics.statistics(test.labels, one.predicted, classes, one.log_p, bins) for name, one in outputs.items()}
+    return Bootstrap(statistics, classes, settings.bootstrap)
+
+
+def strongest(baselines: Sequence[str], val: Rows, outputs: dict[str, Outputs]) -> str | None:
+    """The baseline with the best validation accuracy (the first of equals), None without baselines. Test takes no part in the choice."""
+    return max(baselines, key=lambda name: accuracy(val, outputs[name]), default=None)
+
+
+def accuracy(rows: Rows, outputs: Outputs) -> float:
+    """Share of `rows` with the right class."""
+    return float((outputs.predicted == rows.labels).mean())
+
+
+def build(
+    boot: Bootstrap, splits: dict[str, Rows], outputs: dict[str, dict[str, Outputs]], sizes: dict[str, dict[str, int]], confidence: float
+) -> dict[str, Any]:
+    """Figures of every model, comparisons and retention.
+
+    Args:
+        boot: resampled test statistics of every model.
+        splits: val and test.
+        outputs: of every model on val and test; teacher, student and control are among them, all others are baselines.
+        sizes: `parameters` and `bytes` of the models that have them.
+        confidence: of the intervals.
+
+    Returns:
+        model -> figure (and figure_interval, parameters, bytes, val_accuracy); `comparison` -> pair -> differences, discordant rows and p;
+        `retention` -> student / teacher (absent where the teacher has 0); `test` -> what was measured on. 6 significant digits.
+    """
+    test = splits["test"]
+    hits = {name: one.predicted == test.labels for name, one in outputs["test"].items()}
+    baselines = [name for name in hits if name not in TRANSFORMERS]
+    best = strongest(baselines, splits["val"], outputs["val"])
+    result: dict[str, Any] = {
+        name: boot.figures(name) | {"val_accuracy": accuracy(splits["val"], outputs["val"][name])} | sizes.get(name, {}) for name in hits
+    }
+    pairs = [("student", "control"), ("student", "teacher")] + ([("teacher", best), ("student", best)] if best else [])
+    result["comparison"] = {f"{first}_vs_{second}": paired(boot, hits, first, second) for first, second in pairs}
+    result["retention"] = {}
+    for figure in ("accuracy", "macro_f1"):
+        ratio = boot.ratio("student", "teacher", figure)
+        if ratio is not None:
+            result["retention"][figure], result["retention"][f"{figure}_interval"] = ratio
+    result["test"] = {
+        "rows": len(test.labels),
+        "classes": boot.classes,
+        "confidence": confidence,
+        "baselines": baselines,
+        "strongest_baseline": best,
+    }
+    rounded: dict[str, Any] = _rounded(result)
+    return rounded
+
+
+def _rounded(value: Any) -> Any:
+    """6 significant digits: more than 2000 resamples can tell, and the same whatever order a processor sums in."""
+    match value:
+        case dict():
+            return {key: _rounded(item) for key, item in value.items()}
+        case list():
+            return [_rounded(item) for item in value]
+        case float():
+            return float(f"{value:.6g}")
+        case _:
+            return value

@@ -1,0 +1,124 @@
+"""The results on one screen, from reports/metrics.json and reports/timings.json alone.
+
+Shown by the `evaluate` stage and by `baton summary`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from baton import console, storage
+from baton.errors import DataError
+
+COLUMNS = ["model", "accuracy", "interval", "macro F1", "log loss", "ECE", "parameters", "size MB", "samples/s", "p50 ms", "p95 ms"]
+TRANSFORMERS = ("teacher", "student", "control")
+
+
+def show(reports: Path) -> None:
+    """Print one table, what it means in three sentences, and where to look next.
+
+    Raises:
+        DataError: a file is missing or is not of this version.
+    """
+    metrics, timings = _read(reports / "metrics.json"), _read(reports / "timings.json")
+    try:
+        test, speeds = metrics["test"], timings["models"]
+        models = [name for name in TRANSFORMERS if name in metrics] + list(test["baselines"])
+        rows = [_row(name, metrics[name], speeds.get(name, {})) for name in models]
+        sentences = [_retention(metrics, timings), _distillation(metrics["comparison"], test), _baseline(metrics["comparison"], test)]
+    except (KeyError, TypeError) as error:
+        got = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{reports} has another layout", got=got, expected="files written by `evaluate`", hint="run `dvc repro evaluate`"
+        ) from None
+    console.table(
+        f"test split: {test['rows']:,} rows, {test['classes']} classes; {_percent(test['confidence'], 0)} intervals", COLUMNS, rows
+    )
+    for sentence in filter(None, sentences):
+        console.say(f"• {sentence}")
+    console.say("Intervals and tests cover the choice of test rows, not the training seed.")
+    console.say(f"next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, {reports}/ for figures and tables")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    expected, hint = "a JSON file written by `evaluate`", "run `make repro`, or `dvc repro evaluate`"
+    try:
+        content = storage.read_json(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read", got=error.strerror, expected=expected, hint=hint) from None
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON", got=str(error), expected=expected, hint=hint) from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path} has another layout", got=type(content).__name__, expected=expected, hint=hint)
+    return content
+
+
+def _row(name: str, figures: dict[str, Any], speed: dict[str, Any]) -> list[str]:
+    low, high = figures["accuracy_interval"]
+    return [
+        name,
+        _percent(figures["accuracy"]),
+        f"{_percent(low)} to {_percent(high)}",
+        _percent(figures["macro_f1"]),
+        f"{figures['log_loss']:.3f}" if "log_loss" in figures else "–",
+        f"{figures['ece']:.3f}" if "ece" in figures else "–",
+        f"{figures['parameters'] / 1e6:.1f} M" if "parameters" in figures else "–",
+        f"{figures['bytes'] / 1e6:.1f}" if "bytes" in figures else "–",
+        f"{speed['samples_per_second']:,.0f}" if "samples_per_second" in speed else "–",
+        f"{speed['latency_p50_ms']:.1f}" if "latency_p50_ms" in speed else "–",
+        f"{speed['latency_p95_ms']:.1f}" if "latency_p95_ms" in speed else "–",
+    ]
+
+
+def _retention(metrics: dict[str, Any], timings: dict[str, Any]) -> str:
+    retention = metrics["retention"]
+    kept = "The student's accuracy cannot be compared with the teacher's, which is 0"
+    if "accuracy" in retention:
+        low, high = retention["accuracy_interval"]
+        kept = (
+            f"The student keeps [bold]{_percent(retention['accuracy'])}[/] of the teacher's accuracy ({_percent(low)} to {_percent(high)})"
+        )
+    size = f"{metrics['student']['parameters'] / metrics['teacher']['parameters']:.0%} of its parameters"
+    if "speed_up" not in timings:
+        return f"{kept} with {size}; speed was not measured (evaluate.speed.repeats is 0)."
+    return f"{kept} at [bold]{timings['speed_up']:.2f} times[/] its throughput, with {size}."
+
+
+def _distillation(comparison: dict[str, Any], test: dict[str, Any]) -> str:
+    figures = comparison["student_vs_control"]
+    verdicts = {
+        1: "[bold green]Distillation helps[/]: the student beats the same student trained without the teacher",
+        0: "[bold]No detectable difference[/] between the student and the same student trained without the teacher",
+        -1: "[bold red]Distillation hurts[/]: the student is worse than the same student trained without the teacher",
+    }
+    return f"{verdicts[_verdict(figures, test)]} ({_evidence(figures, test)})."
+
+
+def _baseline(comparison: dict[str, Any], test: dict[str, Any]) -> str:
+    name = test["strongest_baseline"]
+    if name is None:
+        return "No baseline was asked for (evaluate.baselines is empty), so the transformer stands alone."
+    parts = []
+    for model in ("teacher", "student"):
+        figures = comparison[f"{model}_vs_{name}"]
+        verdict = {1: "[bold green]beats[/]", 0: "shows [bold]no detectable difference[/] to", -1: "[bold red]loses to[/]"}
+        parts.append(f"the {model} {verdict[_verdict(figures, test)]} {name} ({_evidence(figures, test)})")
+    return f"Against the baseline that is best on validation: {'; '.join(parts)}."
+
+
+def _verdict(figures: dict[str, Any], test: dict[str, Any]) -> int:
+    """1 better, -1 worse, 0 not told apart by McNemar's test at the params' confidence."""
+    if figures["mcnemar_p"] >= 1 - test["confidence"]:
+        return 0
+    return 1 if figures["accuracy_difference"] > 0 else -1
+
+
+def _evidence(figures: dict[str, Any], test: dict[str, Any]) -> str:
+    low, high = figures["accuracy_difference_interval"]
+    p_value = figures["mcnemar_p"]
+    shown = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
+    points = f"{100 * figures['accuracy_difference']:+.1f} points of accuracy"
+    return f"{points}, {_percent(test['confidence'], 0)} interval {100 * low:+.1f} to {100 * high:+.1f}, McNemar {shown}"
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f}%"

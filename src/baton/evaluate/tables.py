@@ -1,0 +1,89 @@
+"""Prediction tables: what a predictor writes and evaluation, the teacher cache and probes read.
+
+One parquet file per model and split: `id` (string, unique) and `logits` (fixed-size list of float32, one per class in the order of
+`labels.json`), in the row order of data/clean. The same values give the same bytes.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton import storage
+from baton.errors import DataError
+
+HINT = "run `dvc repro` again: the stage that writes this file will be redone"
+
+
+def write_predictions(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
+    """Write `logits` (n, classes) of the rows `ids` (n) atomically.
+
+    Raises:
+        DataError: the shapes do not fit, an id occurs twice, or a logit is not finite.
+        OutputError: the folder cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _check(path, ids, logits)
+    flat = pa.array(np.ascontiguousarray(logits, dtype=np.float32).reshape(-1))  # (n * classes)
+    table = pa.table({"id": pa.array(list(ids), pa.string()), "logits": pa.FixedSizeListArray.from_arrays(flat, logits.shape[1])})
+    with storage.atomic_file(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """Read the ids (n) and the logits (n, classes) of a prediction table.
+
+    Raises:
+        DataError: the file is missing or is no prediction table, an id occurs twice, or a logit is not finite.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    expected = "a parquet file with columns id: string and logits: fixed-size list of float32"
+    if not path.is_file():
+        raise DataError(f"{path} is missing", got="no such file", expected=expected, hint=HINT)
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} cannot be read", got=str(error).splitlines()[0], expected=expected, hint=HINT) from None
+    kinds: dict[str, Any] = {field.name: field.type for field in table.schema}
+    logits_type = kinds.get("logits")
+    if (
+        logits_type is None
+        or kinds.get("id") != pa.string()
+        or not pa.types.is_fixed_size_list(logits_type)
+        or logits_type.value_type != pa.float32()
+    ):
+        shown = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
+        raise DataError(f"{path} is no prediction table", got=shown, expected=expected, hint=HINT)
+    ids: list[str] = table["id"].to_pylist()
+    column = table["logits"].combine_chunks()
+    if column.null_count or table["id"].null_count:
+        raise DataError(f"{path} has empty cells", got=f"{column.null_count + table['id'].null_count} of them", expected="none", hint=HINT)
+    # (n * classes) -> (n, classes); a copy, so that the caller may write to it
+    logits = np.array(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32).reshape(len(ids), logits_type.list_size)
+    _check(path, ids, logits)
+    return ids, logits
+
+
+def _check(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
+    if logits.ndim != 2 or logits.shape[0] != len(ids) or logits.shape[1] < 2:
+        hint = "give one row of logits per id, one logit per class"
+        raise DataError(f"{path}: logits do not fit the ids", got=logits.shape, expected=f"({len(ids)}, classes >= 2)", hint=hint)
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{path}: ids are not unique", got=f"{len(repeated)} repeated, first {repeated[:3]}", expected="each once", hint=HINT
+        )
+    finite = np.isfinite(logits).all(axis=1)  # (n)
+    if not finite.all():
+        bad = [ids[row] for row in np.flatnonzero(~finite)[:3]]
+        hint = "the training diverged: lower its learning_rate or set clip_norm, then run again"
+        raise DataError(
+            f"{path}: logits are not finite", got=f"{int((~finite).sum())} rows, first {bad}", expected="finite numbers", hint=hint
+        )

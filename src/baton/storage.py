@@ -1,0 +1,107 @@
+"""Atomic writes, digests and the project's folders.
+
+Data paths are relative to the working directory (a checkout, or the copy that `dvc exp run --temp` makes). State that outlives a run (the
+MLflow store, fetched files) belongs to the project that owns `$DVC_ROOT`.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from baton.errors import OutputError
+
+
+def project() -> Path:
+    """Root of the project that owns the state: `$DVC_ROOT`, which DVC sets for its stages, or the working directory."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def state(name: str) -> Path:
+    """Folder `name` of the project's own state (`.baton/`, ignored by git)."""
+    return project() / ".baton" / name
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_tree(folder: Path) -> str:
+    """Hex digest of a folder: of its sorted relative paths and their contents."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; on success it becomes `target`, on any failure nothing is left.
+
+    Raises:
+        OutputError: the folder cannot be written or the disk is full.
+    """
+    with _explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        os.close(handle)
+    temporary = Path(name)
+    try:
+        with _explained(target):
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`; on success it replaces `target`, on any failure nothing is left.
+
+    Raises:
+        OutputError: the parent cannot be written or the disk is full.
+    """
+    with _explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        with _explained(target):
+            yield temporary
+            temporary.chmod(0o755)
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write under `target`'s folder into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        named = Path(str(error.filename)) if error.filename else target.parent
+        if error.filename and target.parent.resolve() not in (named.resolve(), *named.resolve().parents):
+            raise  # a file that was read, not one of ours
+        hint = "free some space or mend the permissions, then run again; nothing half-written was left"
+        raise OutputError(f"{target} cannot be written", got=error.strerror, expected="a writable folder", hint=hint) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write sorted, indented JSON atomically (byte-equal for equal values)."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,93 @@
+"""MLflow: which runs a `dvc repro` leaves behind, and what is in them; a null tracker when tracking is off.
+
+Input: what the stages finetune, distill and evaluate tell. Output: the MLflow store of the project. Each `dvc repro` that trains or evaluates
+is one pipeline run with a child run for each of these stages that ran:
+
+    with tracking.stage("finetune", runtime.reasons) as run:
+        run.metrics({"teacher/loss": 0.3}, step=10)
+
+`sync` (the command `baton sync`, and the start of every tracked stage) puts DVC's digests of outputs on the runs and links what DVC skipped.
+With `tracking: {kind: off}` nothing is recorded and mlflow is not imported. A store that fails never stops a stage.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from baton import params
+
+Stage = Literal["finetune", "distill", "evaluate"]
+
+
+class Run:
+    """What a stage can tell. This one records nothing: it stands where tracking is off or the store cannot be used."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Record figures of one step. Cheap: they are buffered and sent every few seconds."""
+
+    def dataset(self, name: str, path: Path, context: str) -> None:
+        """Record a Parquet file as a dataset input, by its sha256; `context` says what for (training, validation, evaluation)."""
+
+    def figure(self, path: Path) -> None:
+        """Record a picture, on the stage's run and on the pipeline run."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Record a file or folder under `folder` of the stage's run."""
+
+    def model(self, name: str, path: Path, example: Sequence[str]) -> None:
+        """Record a model folder as a pyfunc that takes raw text; `example` are a few texts."""
+
+    def final(self, values: Mapping[str, float]) -> None:
+        """Record final figures, on the stage's run and on the pipeline run; `NAME/figure` also on the model NAME if `model` recorded it before."""
+
+    def model_metrics(self, name: str, path: Path, values: Mapping[str, float]) -> None:
+        """Record final figures of the model in folder `path`, as `NAME/figure`; the logged model is found by the folder's digest."""
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What `sync` did; all zero when there was nothing to do."""
+
+    digests: int = 0  # runs that got DVC's digests of their outputs
+    links: int = 0  # stages that were linked to the run that made their output
+    ended: int = 0  # runs whose process is gone and that were still marked as running
+    unknown: tuple[str, ...] = ()  # stages whose output no run of this store made
+
+
+@contextlib.contextmanager
+def stage(name: Stage, reasons: Mapping[str, str]) -> Iterator[Run]:
+    """Track a stage; its run ends FINISHED, FAILED (an exception) or KILLED (Ctrl-C, SIGTERM).
+
+    SIGTERM becomes `SystemExit(143)` inside. All of the stage's outputs must be written before the context is left, for they identify the run.
+
+    Args:
+        name: the stage.
+        reasons: what the runtime chose, with the reasons: `{"device": "cpu: no CUDA device"}`.
+    """
+    settings = params.read().tracking
+    if isinstance(settings, params.NoTracking):
+        yield Run()
+        return
+    from baton.tracking import session
+
+    with session.tracked(name, reasons, settings) as run:
+        yield run
+
+
+def sync() -> SyncReport:
+    """Bring the store in line with `dvc.lock`: digests on runs, links for stages that DVC skipped, an end for runs whose process is gone.
+
+    Idempotent; takes a second or two.
+
+    Raises:
+        TrackingError: the store cannot be used.
+    """
+    settings = params.read().tracking
+    if isinstance(settings, params.NoTracking):
+        return SyncReport()
+    from baton.tracking import lineage
+    from baton.tracking.store import open_store
+
+    return lineage.sync(open_store(settings))

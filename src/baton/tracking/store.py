@@ -1,0 +1,185 @@
+"""The MLflow store: opening it, and the few things that are written to and read from it. Modules of this package import mlflow freely, but `__init__` imports them late.
+
+`uri: null` is `sqlite:///<project>/mlflow.db` with artifacts in `<project>/mlartifacts`, whatever the working directory.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from baton import params, storage
+from baton.errors import TrackingError
+from baton.tracking.delivery import Point
+
+# Set before mlflow is imported, unless the user did: nothing is sent anywhere, nothing is unpickled, no chatter in a stage's console, and a
+# server that hangs costs seconds instead of minutes.
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+}
+for _name, _value in DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
+
+from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunTag  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+
+T = TypeVar("T")
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+LOCK_SECONDS = 60.0
+# Limits of MLflow: entities in one request, and lengths that a server refuses or cuts off.
+PARAMS_PER_REQUEST, METRICS_PER_REQUEST, KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 100, 1000, 250, 6000, 8000
+# Marks our experiments, among which runs and models are looked for.
+MARK = "baton"
+EXPERIMENT_TAGS = {MARK: "true", "mlflow.experimentKind": "custom_model_development"}
+
+
+class Store:
+    """One experiment of an MLflow store."""
+
+    def __init__(self, client: MlflowClient, experiment: str) -> None:
+        """`experiment` is an id; use `open_store`."""
+        self.client = client
+        self.experiment = experiment
+
+    def create_run(self, name: str, tags: Mapping[str, str]) -> str:
+        """A new running run, which does not depend on `MLFLOW_RUN_ID` or any active run; its id."""
+        run = self.client.create_run(self.experiment, run_name=name, tags=_tags(tags))
+        return str(run.info.run_id)
+
+    def log(self, run: str, points: Iterable[Point] = (), values: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None) -> None:
+        """Metrics, params and tags of one run, in as many requests as MLflow's limits ask for; repeating it changes nothing."""
+        metrics = [Metric(point.key, point.value, point.time, point.step, model_id=point.model) for point in points]
+        for some in _batches(metrics, METRICS_PER_REQUEST):
+            self.client.log_batch(run, metrics=some)
+        for pairs in _batches(param_items(values or {}), PARAMS_PER_REQUEST):
+            self.client.log_batch(run, params=[Param(key, value) for key, value in pairs])
+        for pairs in _batches(_tags(tags or {}).items(), PARAMS_PER_REQUEST):
+            self.client.log_batch(run, tags=[RunTag(key, value) for key, value in pairs])
+
+    def runs(self, condition: str = "", limit: int = 200) -> list[Run]:
+        """Runs of all our experiments, the newest first."""
+        return list(self.client.search_runs(self.experiments(), condition, max_results=limit, order_by=["attributes.start_time DESC"]))
+
+    def models(self, condition: str) -> list[LoggedModel]:
+        """Logged models of all our experiments, the newest first."""
+        order = [{"field_name": "creation_timestamp", "ascending": False}]
+        return list(self.client.search_logged_models(self.experiments(), condition, max_results=50, order_by=order))
+
+    def experiments(self) -> list[str]:
+        """Ids of our experiments."""
+        found = self.client.search_experiments(filter_string=f"tags.{MARK} = 'true'")
+        return sorted({self.experiment, *(item.experiment_id for item in found)})
+
+
+def open_store(settings: params.MlflowTracking) -> Store:
+    """Open the store, creating database and experiment where they are missing.
+
+    Raises:
+        TrackingError: it cannot be used.
+    """
+    uri = tracking_uri(settings.uri)
+    try:
+        # Two stages that start together must not both create the tables, or the experiment.
+        with locked("store"):
+            if uri == tracking_uri(None) and not (storage.project() / DATABASE).exists():
+                _create_database(uri)
+            client = MlflowClient(uri, registry_uri=uri)
+            return Store(client, _experiment(client, settings.experiment, uri))
+    except (MlflowException, OSError) as error:
+        raise unusable(uri, error) from error
+
+
+def unusable(uri: str, error: Exception) -> TrackingError:
+    """Why the store at `uri` cannot be used, and what to do."""
+    outdated = "out-of-date database schema" in str(error)
+    hint = f"make a copy of it, then run `mlflow db upgrade {uri}`" if outdated else "is the server up, or the disk full? `tracking: {kind: off}` works without"
+    return TrackingError("the MLflow store cannot be used", got=" ".join(str(error).split())[:300], expected=uri, hint=hint)
+
+
+def tracking_uri(uri: str | None) -> str:
+    """The store's address, independent of the working directory: null and relative SQLite files belong to the project."""
+    if uri is None:
+        return f"sqlite:///{storage.project() / DATABASE}"
+    relative = re.fullmatch(r"sqlite:///([^/:].*)", uri)
+    return f"sqlite:///{storage.project() / relative[1]}" if relative else uri
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Exclude this project's other processes.
+
+    Raises:
+        TrackingError: another one holds the lock for more than a minute.
+    """
+    path = storage.state("runs") / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + LOCK_SECONDS
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    hint = "another stage hangs; end it"
+                    raise TrackingError(f"{path} stays locked", got=f"{LOCK_SECONDS:.0f} s of waiting", hint=hint) from None
+                time.sleep(0.05)
+        yield
+
+
+def param_items(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and texts as MLflow takes them: YAML's spelling (null, true, 0.0001), other characters as `_`, cut to what it stores."""
+    items: dict[str, str] = {}
+    for key, value in values.items():
+        name = clean_key(key)
+        while name in items:
+            name += "_"
+        items[name] = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:PARAM_LENGTH]
+    return list(items.items())
+
+
+def clean_key(key: str) -> str:
+    """A name that MLflow accepts."""
+    return re.sub(r"[^\w\-. :/]", "_", key, flags=re.ASCII)[:KEY_LENGTH]
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {clean_key(key): value[:TAG_LENGTH] for key, value in tags.items()}
+
+
+def _create_database(uri: str) -> None:
+    """Create the tables, and MLflow's `Default` experiment with our artifact folder instead of the working directory's `mlruns`."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(uri, (storage.project() / ARTIFACTS).as_uri())
+
+
+def _experiment(client: MlflowClient, name: str, uri: str) -> str:
+    found: Experiment | None = client.get_experiment_by_name(name)
+    if found is None:
+        location = (storage.project() / ARTIFACTS).as_uri() if uri.startswith("sqlite:") else None
+        return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
+    if found.lifecycle_stage != "active":  # deleted in the UI; its runs are still there
+        client.restore_experiment(found.experiment_id)
+    for key, value in EXPERIMENT_TAGS.items():
+        if found.tags.get(key) != value:
+            client.set_experiment_tag(found.experiment_id, key, value)
+    return str(found.experiment_id)

@@ -1,0 +1,1 @@
+"""The training core: loop, optimizer, losses."""

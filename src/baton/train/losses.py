@@ -1,0 +1,48 @@
+"""Losses as functions `(model, batch) -> loss`: the mean over the batch's samples, so micro-batches add up when weighted by their size."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+
+class Batch(Protocol):
+    """What a loss needs of a batch."""
+
+    @property
+    def input_ids(self) -> torch.Tensor: ...  # (batch, length)
+    @property
+    def attention_mask(self) -> torch.Tensor: ...  # (batch, length)
+    @property
+    def labels(self) -> torch.Tensor: ...  # (batch,)
+    @property
+    def rows(self) -> torch.Tensor: ...  # (batch,)
+
+
+Model = Callable[..., torch.Tensor]
+Loss = Callable[[Model, Batch], torch.Tensor]
+
+
+def balanced_weights(labels: NDArray[np.int64], classes: int) -> torch.Tensor:
+    """Weight per class, inverse to its frequency; their mean over the samples is 1, (classes,)."""
+    counts = np.bincount(labels, minlength=classes)
+    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def cross_entropy(label_smoothing: float, weights: torch.Tensor | None) -> Loss:
+    """Cross-entropy with label smoothing and class weights (classes,)."""
+
+    def loss(model: Model, batch: Batch) -> torch.Tensor:
+        return supervised(model(batch.input_ids, batch.attention_mask), batch.labels, label_smoothing, weights)
+
+    return loss
+
+
+def supervised(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float, weights: torch.Tensor | None) -> torch.Tensor:
+    """Mean over samples, in fp32: logits (batch, classes), labels (batch,)."""
+    # `sum / samples`, not torch's weighted mean: its divisor depends on the batch, and micro-batches would not add up.
+    total = functional.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=label_smoothing, reduction="sum")
+    return total / len(labels)

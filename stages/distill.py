@@ -1,0 +1,68 @@
+"""Distil the teacher into a student, and train the control: the same student, weights, order and budget, without a teacher.
+
+Reads data/arrays, models/teacher and the cached logits data/predictions/teacher/train.parquet; writes models/{student,control},
+data/predictions/{student,control}, metrics/distill.json and curves/distill.csv. Run by DVC as `sh stages/run distill`.
+"""
+
+from pathlib import Path
+
+import torch
+
+from baton import console, params, runtime, storage, tracking
+from baton.data import text
+from baton.errors import DataError
+from baton.evaluate import tables
+from baton.models import build, student
+from baton.train import distill, losses
+from stages import fitting
+
+TEACHER = Path("models/teacher")
+
+
+def main() -> None:
+    """Train student and control and write their logits of all splits."""
+    loaded = params.load("distill", "runtime")
+    settings = loaded.distill
+    machine = runtime.resolve(loaded.runtime)
+    data = fitting.open_data()
+    with tracking.stage("distill", machine.reasons) as run:
+        run.dataset("train", Path("data/clean/train.parquet"), "training")
+        run.dataset("val", Path("data/clean/val.parquet"), "validation")
+        weights = fitting.class_weights(settings, data, machine)
+        labels_only = losses.cross_entropy(settings.label_smoothing, weights)
+        taught = distill.distillation(
+            cached_logits(data).to(machine.device), settings.temperature, settings.alpha, settings.label_smoothing, weights
+        )
+        curve, figures = [], {}
+        for name, loss_fn in (("student", taught), ("control", labels_only)):
+            runtime.seed_everything(settings.seed)
+            teacher, info = build.load(TEACHER, machine.attention)
+            model = student.from_teacher(teacher, settings.layers).to(machine.device)
+            student.set_dropout(model, settings.dropout, settings.attention_dropout)
+            rows, figures[name] = fitting.fit(name, model, loss_fn, settings, data, machine, run)
+            curve += rows
+            build.save(model, info, TEACHER, Path("models", name))
+            fitting.write_predictions(name, model, data, machine, 2 * settings.batch_size)
+        fitting.write_curve(Path("curves/distill.csv"), curve)
+        storage.write_json(Path("metrics/distill.json"), figures)
+        run.model("student", Path("models/student"), fitting.example(data, TEACHER))
+        run.final({f"{name}/{key}": value for name, values in figures.items() for key, value in values.items()})
+
+
+def cached_logits(data: fitting.Data) -> torch.Tensor:
+    """The teacher's logits on train, (rows, classes), in the arrays' order.
+
+    Raises:
+        DataError: the cache was made for other rows or classes.
+    """
+    path = fitting.PREDICTIONS / "teacher" / "train.parquet"
+    ids, logits = tables.read_predictions(path)
+    expected = text.read_ids(fitting.ARRAYS, "train")
+    if ids != expected or logits.shape[1] != len(data.labels):
+        got, wanted = f"{len(ids)} rows, {logits.shape[1]} classes", f"the {len(expected)} rows of train in order, {len(data.labels)} classes"
+        raise DataError(f"{path} is the cache of other data", got=got, expected=wanted, hint="run `dvc repro --force finetune`")
+    return torch.from_numpy(logits)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,27 @@
+"""Fetch the labelled text and the base model, verified.
+
+params `source`, `base`; `inbox/` -> `data/raw/`, `data/base/`. Run by DVC: `sh stages/run download`.
+"""
+
+from pathlib import Path
+
+from baton import console, params, storage
+from baton.data import base, sources
+
+RAW = Path("data/raw")
+BASE = Path("data/base")
+
+
+def main() -> None:
+    """Fetch both; what was fetched before is taken from the cache."""
+    active = params.load("source", "base")
+    sources.fetch_source(active.source, RAW)
+    base.fetch_base(active.base, BASE)
+    for folder in (RAW, BASE):
+        manifest = storage.read_json(folder / "manifest.json")
+        rows = [(file["path"], f"{file['bytes']:,}", file["sha256"][:12], file["origin"]) for file in manifest["files"].values()]
+        console.table(f"{folder} (licence: {manifest['licence']})", ("file", "bytes", "sha256", "origin"), rows)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,45 @@
+"""Check the raw rows, cut the splits, write clean tables.
+
+params `preprocess`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`, `labels.json`, `report.json`.
+Run by DVC: `sh stages/run preprocess`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from baton import console, params
+from baton.data import clean
+
+RAW = Path("data/raw")
+CLEAN = Path("data/clean")
+MOST_CLASSES = 30  # a longer table is left to report.json
+
+
+def main() -> None:
+    """Write the clean tables and show what was found."""
+    settings = params.load("preprocess").preprocess
+    show(clean.clean(RAW, CLEAN, settings))
+
+
+def show(report: dict[str, Any]) -> None:
+    """Three tables: checks, rows, classes."""
+    files = list(report["rows"]["raw"])
+    found = {name: check for name, check in report["checks"].items() if name != "drift"}
+    lines = [
+        (name, check["policy"], *(check["found"][file] for file in files), sum(check["dropped"].values()), ", ".join(check["rows"][:3]))
+        for name, check in found.items()
+    ]
+    console.table("What the checks found (rows of the raw files)", ("check", "policy", *files, "dropped", "first rows"), lines)
+    drift = report["checks"]["drift"]
+    if "p_value" in drift:
+        verdict = "[yellow]drift[/]" if drift["found"] else "no drift"
+        console.say(f"Labels of train and test: {verdict} (policy {drift['policy']}); {clean.drift_text(drift)}")
+    rows, classes = report["rows"], report["classes"]
+    lines = [(split, rows["raw"].get(split, "cut from train"), rows["clean"][split]) for split in clean.SPLITS]
+    console.table("Rows", ("split", "raw", "clean"), lines)
+    if len(classes) <= MOST_CLASSES:
+        console.table("Classes", ("label", *clean.SPLITS), [(label, *counts.values()) for label, counts in classes.items()])
+
+
+if __name__ == "__main__":
+    console.run(main)

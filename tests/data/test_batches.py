@@ -1,0 +1,65 @@
+"""Batches as a pure function of (seed, epoch, position)."""
+
+import numpy as np
+import pytest
+
+from baton.data.batches import TrainingBatches, collate, prediction_batches
+from baton.data.text import TextArrays
+
+
+@pytest.fixture
+def arrays() -> TextArrays:
+    lengths = np.random.default_rng(0).integers(2, 40, size=203)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return TextArrays(np.arange(1, offsets[-1] + 1, dtype=np.int32), offsets, np.arange(203) % 5)
+
+
+def make(arrays: TextArrays, seed: int = 0, batch_size: int = 8, accumulation: int = 1) -> TrainingBatches:
+    return TrainingBatches(arrays, batch_size, accumulation, seed, 0)
+
+
+def test_an_epoch_is_every_row_once(arrays: TextArrays) -> None:
+    batches = make(arrays)
+    for epoch in range(3):
+        steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
+        assert sorted(np.concatenate([batches.rows(step) for step in steps])) == list(range(203))
+
+
+def test_a_batch_depends_on_seed_and_step_alone(arrays: TextArrays) -> None:
+    forwards, jumping = make(arrays), make(arrays)
+    order = np.random.default_rng(1).permutation(3 * forwards.steps_per_epoch)
+    jumped = {int(step): jumping.rows(int(step)) for step in order}
+    assert all((forwards.rows(step) == jumped[step]).all() for step in range(3 * forwards.steps_per_epoch))
+    assert any((make(arrays, seed=1).rows(step) != forwards.rows(step)).any() for step in range(10))
+    assert (forwards.rows(0) != forwards.rows(forwards.steps_per_epoch)).any()
+
+
+def test_buckets_compute_little_padding(arrays: TextArrays) -> None:
+    batches = make(arrays)
+    padded = sum(batch.input_ids.numel() for step in range(batches.steps_per_epoch) for batch in batches.micro_batches(step))
+    unsorted = sum(collate(arrays, np.arange(start, min(start + 8, 203)), 0).input_ids.numel() for start in range(0, 203, 8))
+    assert padded < 1.15 * len(arrays.tokens) < 0.85 * unsorted
+
+
+def test_micro_batches_are_the_batch_in_parts(arrays: TextArrays) -> None:
+    whole, parts = make(arrays), make(arrays, accumulation=4)
+    for step in range(whole.steps_per_epoch):
+        rows = np.concatenate([part.rows.numpy() for part in parts.micro_batches(step)])
+        assert (rows == whole.rows(step)).all()
+
+
+def test_collate_pads_and_masks(arrays: TextArrays) -> None:
+    batch = collate(arrays, np.array([3, 7]), 0)
+    for index, row in enumerate((3, 7)):
+        length = int(arrays.lengths[row])
+        assert batch.input_ids[index, :length].tolist() == arrays.tokens[arrays.offsets[row] : arrays.offsets[row + 1]].tolist()
+        assert batch.input_ids[index, length:].sum() == 0
+        assert batch.attention_mask[index].sum() == length
+    assert batch.labels.tolist() == [3, 2]
+
+
+def test_prediction_takes_every_row_once_longest_first(arrays: TextArrays) -> None:
+    batches = list(prediction_batches(arrays, 16, 0))
+    assert sorted(np.concatenate([batch.rows.numpy() for batch in batches])) == list(range(203))
+    widths = [batch.input_ids.shape[1] for batch in batches]
+    assert widths == sorted(widths, reverse=True)

@@ -1,0 +1,85 @@
+"""Tokenizing to memory-mapped arrays."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tests import tiny
+
+from baton.data import text
+from baton.errors import DataError, ModelError
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("arrays")
+    base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
+    (root / "arrays").mkdir()
+    for split in text.SPLITS:
+        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, 16), root / "arrays", 5, lambda count: None)
+    return root
+
+
+def test_arrays_hold_what_the_tokenizer_of_transformers_gives(arrays: Path) -> None:
+    from transformers import AutoTokenizer
+
+    opened = text.open_arrays(arrays / "arrays", "train")
+    reference = AutoTokenizer.from_pretrained(arrays / "base")
+    texts = pq.read_table(arrays / "clean" / "train.parquet")["text"].to_pylist()
+    for row, document in enumerate(texts):
+        expected = reference(document, truncation=True, max_length=16)["input_ids"]
+        assert opened.tokens[opened.offsets[row] : opened.offsets[row + 1]].tolist() == expected
+    assert isinstance(opened.tokens, np.memmap)
+
+
+def test_ids_and_labels_keep_the_order_of_the_table(arrays: Path) -> None:
+    table = pq.read_table(arrays / "clean" / "test.parquet")
+    assert text.read_ids(arrays / "arrays", "test") == table["id"].to_pylist()
+    assert text.open_arrays(arrays / "arrays", "test").labels.tolist() == table["label"].to_pylist()
+
+
+def test_chunk_size_does_not_change_a_byte(arrays: Path, tmp_path: Path) -> None:
+    tokenizer = text.open_tokenizer(arrays / "base", 16)
+    text.tokenize(arrays / "clean" / "train.parquet", tokenizer, tmp_path, 1000, lambda count: None)
+    for name in ("tokens.npy", "offsets.npy", "labels.npy"):
+        assert (tmp_path / f"train.{name}").read_bytes() == (arrays / "arrays" / f"train.{name}").read_bytes()
+
+
+def test_truncation_is_counted_and_lengths_are_those_before_it(arrays: Path, tmp_path: Path) -> None:
+    table = arrays / "clean" / "test.parquet"
+    whole = text.tokenize(table, text.open_tokenizer(arrays / "base", 64), tmp_path, 5, lambda count: None)
+    cut = text.tokenize(table, text.open_tokenizer(arrays / "base", 6), tmp_path, 5, lambda count: None)
+    assert whole["truncated"] == 0
+    assert 0 < cut["truncated"] == int((text.open_arrays(tmp_path, "test").lengths == 6).sum()) - _exactly(arrays, 6)
+    assert cut["lengths"] == whole["lengths"]
+
+
+def _exactly(arrays: Path, length: int) -> int:
+    tokenizer = text.open_tokenizer(arrays / "base", 64)
+    texts = pq.read_table(arrays / "clean" / "test.parquet")["text"].to_pylist()
+    return sum(len(tokenizer.encode(item).ids) == length for item in texts)
+
+
+def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"has no tokenizer[\s\S]*config\.json[\s\S]*expected: tokenizer\.json"):
+        text.open_tokenizer(tmp_path, 16)
+
+
+def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match=r"tokenizer\.json is no tokenizer"):
+        text.open_tokenizer(tmp_path, 16)
+
+
+def test_a_length_that_the_model_cannot_read_is_refused() -> None:
+    with pytest.raises(ModelError, match="at most 64"):
+        text.check_length({"max_position_embeddings": 64}, 65)
+
+
+def test_arrays_that_do_not_fit_together_are_refused(arrays: Path, tmp_path: Path) -> None:
+    text.tokenize(arrays / "clean" / "test.parquet", text.open_tokenizer(arrays / "base", 16), tmp_path, 5, lambda count: None)
+    np.save(tmp_path / "test.labels.npy", np.zeros(3, dtype=np.int64))
+    with pytest.raises(DataError, match="do not fit together"):
+        text.open_arrays(tmp_path, "test")

@@ -1,0 +1,108 @@
+"""A small project with real text: paragraphs of Python's own reference, to be told apart by the section they stand in."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from baton.evaluate import tables
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+SECTIONS = ("class", "exceptions", "formatstrings", "import", "numbers", "sequence-types", "typesseq", "with", "lists", "strings")
+NAMES = ["collections", "objects", "text"]
+TOPICS = {
+    "objects": ("class", "specialnames", "objects", "attribute-access"),
+    "text": ("formatstrings", "strings", "string-methods"),
+    "collections": ("typesseq", "typesmapping", "lists", "import"),
+}
+Split = tuple[list[str], NDArray[np.int64]]
+
+
+def paragraphs() -> dict[str, Split]:
+    """train, val, test -> texts and labels."""
+    from pydoc_data.topics import topics
+
+    rows = [
+        (" ".join(block.split()), label)
+        for label, name in enumerate(NAMES)
+        for topic in TOPICS[name]
+        for block in re.split(r"\n\s*\n", topics[topic])
+        if len(block.split()) > 12
+    ]
+    order = np.random.default_rng(0).permutation(len(rows))
+    cuts = {"train": order[: len(order) // 2], "val": order[len(order) // 2 : len(order) * 3 // 4], "test": order[len(order) * 3 // 4 :]}
+    return {split: ([rows[k][0] for k in picked], np.array([rows[k][1] for k in picked])) for split, picked in cuts.items()}
+
+
+def answers(labels: NDArray[np.int64], classes: int, share: float, seed: int) -> NDArray[np.float32]:
+    """Logits (n, classes) of which about `share` are right, the more often the more confident."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 1, (len(labels), classes))
+    logits[np.arange(len(labels)), labels] += np.where(generator.random(len(labels)) < share, generator.gamma(4, 1.5, len(labels)), -1)
+    return logits.astype(np.float32)
+
+
+def write_clean(root: Path, names: list[str], splits: dict[str, Split]) -> None:
+    folder = root / "data/clean"
+    folder.mkdir(parents=True)
+    (folder / "labels.json").write_text(json.dumps(names))
+    for split, (texts, labels) in splits.items():
+        ids = [f"{split}:{row + 1}" for row in range(len(texts))]
+        pq.write_table(pa.table({"id": ids, "text": texts, "label": pa.array(labels, pa.int32())}), folder / f"{split}.parquet")
+
+
+def write_models(root: Path, names: list[str], splits: dict[str, Split], shares: dict[str, float]) -> None:
+    for index, (model, share) in enumerate(shares.items()):
+        for split, (texts, labels) in splits.items():
+            ids = [f"{split}:{row + 1}" for row in range(len(texts))]
+            logits = answers(labels, len(names), share, seed=10 * index + len(split))
+            tables.write_predictions(root / f"data/predictions/{model}/{split}.parquet", ids, logits)
+        folder = root / f"models/{model}"
+        folder.mkdir(parents=True)
+        width = 6 if model == "teacher" else 3
+        tensors = {"backbone.weight": np.zeros((width, 50), np.float32), "head.output.bias": np.zeros(len(names), np.float32)}
+        save_file(tensors | {"backbone.positions": np.arange(7)}, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def write_curves(root: Path) -> None:
+    (root / "curves").mkdir()
+    generator = np.random.default_rng(0)
+    for path, models in (("finetune", ("teacher",)), ("distill", ("student", "control"))):
+        lines = ["model,step,epoch,loss,learning_rate,gradient_norm,val_loss,val_accuracy,val_macro_f1"]
+        for model in models:
+            for step in range(10, 410, 10):
+                loss = 2 * np.exp(-step / 90) + generator.gamma(2, 0.04)
+                lines.append(f"{model},{step},{step / 200},{loss:.5f},{1e-4 * (1 - step / 410):.3e},{generator.gamma(3, 0.5):.4f},,,")
+                if step % 100 == 0:
+                    score = 1 - np.exp(-step / 90) / 2 - (model == "control") * 0.02
+                    lines.append(f"{model},{step},{step / 200},,,,{1.2 - score:.5f},{score:.5f},{score - 0.05:.5f}")
+        (root / f"curves/{path}.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_project(root: Path, names: list[str], splits: dict[str, Split], shares: dict[str, float]) -> None:
+    """What `evaluate` reads, except data/arrays."""
+    write_clean(root, names, splits)
+    write_models(root, names, splits, shares)
+    write_curves(root)
+
+
+@pytest.fixture(scope="session")
+def splits() -> dict[str, Split]:
+    return paragraphs()
+
+
+@pytest.fixture
+def project(tmp_path: Path, splits: dict[str, Split], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder, which is the working directory."""
+    write_project(tmp_path, NAMES, splits, {"teacher": 0.9, "student": 0.9, "control": 0.7})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return tmp_path
+
+
+Answers = Callable[[NDArray[np.int64], int, float, int], NDArray[np.float32]]

@@ -1,0 +1,95 @@
+"""Classifiers: made from a base, saved, loaded; students from teachers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests import tiny
+from torch import nn
+
+from baton import params
+from baton.errors import ModelError, ParamsError
+from baton.models import build, student
+
+LINEAR = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
+MLP = params.MlpHead(kind="mlp", pooling="cls", dropout=0.1, width=7)
+IDS = torch.tensor([[2, 9, 8, 7, 3], [2, 9, 3, 0, 0]])
+MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_base(tmp_path_factory.mktemp("base"))
+
+
+def make(base: Path, head: params.Head = LINEAR, attention: str = "matmul") -> build.Classifier:
+    torch.manual_seed(1)
+    return build.create(base, head, 3, 0.1, 0.2, attention).eval()
+
+
+@pytest.mark.parametrize("head", [LINEAR, MLP, LINEAR.model_copy(update={"pooling": "pooler"})], ids=["linear-mean", "mlp-cls", "pooler"])
+def test_a_saved_model_loads_to_the_same_logits(base: Path, tmp_path: Path, head: params.Head) -> None:
+    model = make(base, head)
+    info = build.ModelInfo(["a", "b", "c"], head, 16, 0)
+    build.save(model, info, base, tmp_path / "model")
+    loaded, loaded_info = build.load(tmp_path / "model", "matmul")
+    assert loaded_info == info
+    assert torch.equal(loaded(IDS, MASK), model(IDS, MASK))
+    assert (tmp_path / "model" / "tokenizer.json").is_file()
+
+
+def test_padding_changes_nothing(base: Path) -> None:
+    for head in (LINEAR, MLP):
+        model = make(base, head)
+        torch.testing.assert_close(model(IDS, MASK)[1:], model(IDS[1:, :3], MASK[1:, :3]))
+
+
+def test_the_two_attentions_agree(base: Path) -> None:
+    torch.testing.assert_close(make(base)(IDS, MASK), make(base, attention="sdpa")(IDS, MASK))
+
+
+def test_dropout_rates_are_those_of_params(base: Path) -> None:
+    config = make(base).backbone.config
+    assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.1, 0.2)
+
+
+def test_a_student_is_its_teacher_without_the_other_layers(base: Path) -> None:
+    teacher = make(base)
+    small = student.from_teacher(teacher, [1]).eval()
+    assert torch.equal(small.backbone.encoder.layer[0].attention.self.query.weight, teacher.backbone.encoder.layer[1].attention.self.query.weight)
+    assert torch.equal(small.head.output.weight, teacher.head.output.weight)
+    with torch.no_grad():
+        skipped = make(base)
+        skipped.backbone.encoder.layer = nn.ModuleList([skipped.backbone.encoder.layer[1]])
+        assert torch.equal(small(IDS, MASK), skipped(IDS, MASK))
+    assert len(teacher.backbone.encoder.layer) == 2  # the teacher is untouched
+    student.set_dropout(small, 0.3, 0.4)
+    rates = {name: module.p for name, module in small.backbone.named_modules() if isinstance(module, nn.Dropout)}
+    assert rates["encoder.layer.0.attention.self.dropout"] == 0.4
+    assert rates["encoder.layer.0.output.dropout"] == rates["embeddings.dropout"] == 0.3
+
+
+def test_a_student_saves_and_loads(base: Path, tmp_path: Path) -> None:
+    small = student.from_teacher(make(base), [1]).eval()
+    build.save(small, build.ModelInfo(["a", "b", "c"], LINEAR, 16, 0), base, tmp_path / "student")
+    loaded, _ = build.load(tmp_path / "student", "matmul")
+    assert torch.equal(loaded(IDS, MASK), small(IDS, MASK))
+
+
+def test_a_layer_that_is_not_there_is_refused(base: Path) -> None:
+    with pytest.raises(ParamsError, match=r"distill\.layers[\s\S]*less than 2"):
+        student.from_teacher(make(base), [0, 2])
+
+
+def test_an_incomplete_folder_is_refused(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no baton\.json"):
+        build.load(base, "matmul")
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-thing"}')
+    with pytest.raises(ModelError, match="is no known encoder"):
+        build.create(tmp_path, LINEAR, 3, 0.0, 0.0, "matmul")
+
+
+def test_weights_that_do_not_fit_are_refused(base: Path, tmp_path: Path) -> None:
+    build.save(make(base), build.ModelInfo(["a", "b", "c", "d"], LINEAR, 16, 0), base, tmp_path / "model")
+    with pytest.raises(ModelError, match="does not fit"):
+        build.load(tmp_path / "model", "matmul")

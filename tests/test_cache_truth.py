@@ -1,0 +1,170 @@
+"""dvc.yaml tells the truth: a stage's `deps` on code are what it imports, and its `params` are what it loads.
+
+The closure is static: every import statement counts, also those inside functions. What is left out, and why, stands in `EXEMPT`.
+"""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+STAGES = ("download", "preprocess", "tokenize", "finetune", "distill", "evaluate")
+LOCKED = ("finetune", "distill", "evaluate")  # whose results a new version of a library may change
+
+EXEMPT = {
+    "src/baton/errors.py": "messages only",
+    "src/baton/console.py": "what is shown on the terminal, never what is written",
+    "src/baton/params.py": "types and validation; the values are the stage's `params`",
+    "src/baton/tracking": "records results, makes none",
+    "src/baton/serve": "records models, makes none",
+}
+
+
+def module_file(root: Path, name: str) -> Path | None:
+    """Our own file behind a dotted name, or None (a library, or a name inside a module)."""
+    base = root.joinpath("src" if name.partition(".")[0] == "baton" else "", *name.split("."))
+    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def imported_names(source: str) -> set[str]:
+    """Dotted names that the import statements may mean; `from a import b` may mean the module a.b."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are not resolved here: write the full name"
+            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in names if name.partition(".")[0] in {"baton", "stages", "benchmarks"}}
+
+
+def exempt(file: str) -> bool:
+    """Whether `file`, relative to the root, is exempt itself or in an exempt package."""
+    return any(file in {known, f"{known}.py"} or file.startswith(f"{known}/") for known in EXEMPT)
+
+
+def closure(root: Path, stage: str) -> set[str]:
+    """Our own files that the stage imports, directly or not, without the exempt ones and what only those import."""
+    found: set[str] = set()
+    todo = [f"stages.{stage}"]
+    while todo:
+        file = module_file(root, todo.pop())
+        relative = file.relative_to(root).as_posix() if file else ""
+        if not file or relative in found or exempt(relative):
+            continue
+        if file.name != "__init__.py":  # test_packages_hold_no_code: nothing but a docstring in them
+            found.add(relative)
+        todo += sorted(imported_names(file.read_text(encoding="utf-8")))
+    return found
+
+
+def loaded_sections(source: str) -> set[str]:
+    """The literal arguments of the one `load(...)` call of a stage."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"load", "params.load"}  # ast.unparse: `params.load`, not json.load
+    ]
+    assert len(calls) == 1, f"a stage calls load(...) once; found {len(calls)}"
+    assert all(isinstance(argument, ast.Constant) for argument in calls[0].args), "the sections are written as literals"
+    return {argument.value for argument in calls[0].args if isinstance(argument, ast.Constant)}
+
+
+def code_problem(root: Path, stage: str, entry: dict[str, Any]) -> str:
+    """Empty, or what is wrong and the right list to paste."""
+    listed = {str(path) for path in entry["deps"] if str(path).endswith(".py")}
+    expected = closure(root, stage)
+    if listed == expected:
+        return ""
+    lines = [f"dvc.yaml, stage {stage}: missing {sorted(expected - listed)}, too much {sorted(listed - expected)}; its code deps are:"]
+    return "\n".join(lines + [f"      - {file}" for file in sorted(expected)])
+
+
+def dvc_stages() -> dict[str, Any]:
+    stages: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return stages
+
+
+def test_the_six_stages() -> None:
+    assert tuple(dvc_stages()) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_deps_are_the_import_closure(stage: str) -> None:
+    problem = code_problem(ROOT, stage, dvc_stages()[stage])
+    assert not problem, problem
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_what_the_stage_loads(stage: str) -> None:
+    loaded = loaded_sections((ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8"))
+    assert loaded == set(dvc_stages()[stage]["params"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_command_and_lock(stage: str) -> None:
+    entry = dvc_stages()[stage]
+    assert entry["cmd"] == f"sh stages/run {stage}"
+    assert ("requirements.lock" in entry["deps"]) == (stage in LOCKED)
+
+
+def test_metrics_live_in_git() -> None:
+    for stage, entry in dvc_stages().items():
+        for metric in entry.get("metrics", []):
+            (options,) = metric.values()
+            assert options == {"cache": False}, f"{stage}: {metric}"
+
+
+def test_packages_hold_no_code() -> None:
+    packages = [package for package in ROOT.joinpath("src").rglob("__init__.py") if not exempt(package.relative_to(ROOT).as_posix())]
+    assert packages
+    for package in packages:
+        body = ast.parse(package.read_text(encoding="utf-8")).body
+        assert len(body) <= 1, f"{package} holds code, but the closure leaves out __init__.py"
+        assert ast.get_docstring(ast.Module(body, [])) is not None
+
+
+def test_exemptions_exist() -> None:
+    for known in EXEMPT:
+        assert (ROOT / known).exists() or (ROOT / f"{known}.py").exists(), f"{known} is gone: take it off the list"
+
+
+# ---- negative controls: each check fails when it should ----------------------------------------------------------------------
+
+
+def made_up(root: Path, stage_source: str) -> None:
+    files = {
+        "stages/__init__.py": "",
+        "stages/made.py": stage_source,
+        "src/baton/__init__.py": '"""x"""',
+        "src/baton/direct.py": "def work():\n    from baton import inner\n    return inner\n",  # an import inside a function
+        "src/baton/inner.py": "import numpy\n",
+        "src/baton/errors.py": "from baton import hidden\n",
+        "src/baton/hidden.py": "",
+    }
+    for name, source in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(source)
+
+
+def test_a_new_import_is_noticed(tmp_path: Path) -> None:
+    entry = {"deps": ["data/raw", "stages/made.py", "src/baton/direct.py", "src/baton/inner.py"]}
+    made_up(tmp_path, "from baton import direct, errors\n")
+    assert code_problem(tmp_path, "made", entry) == ""
+    entry["deps"].remove("src/baton/inner.py")
+    assert "missing ['src/baton/inner.py']" in code_problem(tmp_path, "made", entry)
+    made_up(tmp_path, "from baton import errors\n")
+    assert "too much ['src/baton/direct.py']" in code_problem(tmp_path, "made", entry)
+
+
+def test_another_section_is_noticed() -> None:
+    source = 'import json\nfrom baton import params\nsettings = params.load("finetune", "runtime")\njson.load(open("x"))\n'
+    assert loaded_sections(source) == {"finetune", "runtime"}
+    with pytest.raises(AssertionError, match="literals"):
+        loaded_sections("load(name)")
+    with pytest.raises(AssertionError, match="once"):
+        loaded_sections("load('a'); load('b')")

@@ -1,0 +1,144 @@
+"""`baton …`: recipes are listed and activated, edits are never lost, errors have no traceback."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from baton import cli
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A committed project, with the working directory in it."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    git(tmp_path, "init", "--quiet")
+    commit(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", ".")
+    git(folder, "commit", "--message", "x")
+
+
+def baton(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, arguments)
+
+
+def test_recipes_lists_every_recipe_with_its_line(project: Path) -> None:
+    shutil.copy(project / "recipes/csv.yaml", project / "params.yaml")
+    result = baton("recipes")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert {path.stem for path in (project / "recipes").iterdir()} <= {line.split()[0] for line in lines if line and line[0] != " "}
+    assert [line.split()[0] for line in lines if "params.yaml as it is" in line] == ["csv"]
+    assert "Your own inbox/data.csv" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("command", [[], ["recipes"], ["use"], ["summary"], ["sync"]])
+def test_help_everywhere(command: list[str]) -> None:
+    result = baton(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_use_activates(project: Path) -> None:
+    result = baton("use", "quick")
+    assert result.exit_code == 0, result.output
+    assert (project / "params.yaml").read_bytes() == (project / "recipes/quick.yaml").read_bytes()
+    assert "params.yaml is now quick" in result.output
+    assert baton("use", "csv").exit_code == 0  # not committed, but equal to a recipe: nothing is lost
+    assert (project / "params.yaml").read_bytes() == (project / "recipes/csv.yaml").read_bytes()
+
+
+def test_use_works_in_a_subfolder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project / "recipes")
+    assert baton("use", "quick").exit_code == 0
+    assert (project / "params.yaml").read_bytes() == (project / "recipes/quick.yaml").read_bytes()
+
+
+def test_use_keeps_edits_that_are_not_committed(project: Path) -> None:
+    edited = (project / "params.yaml").read_text().replace("epochs: 2", "epochs: 7")
+    (project / "params.yaml").write_text(edited)
+    result = baton("use", "quick")
+    assert result.exit_code == 1
+    assert (project / "params.yaml").read_text() == edited
+    commit(project)
+    assert baton("use", "quick").exit_code == 0  # now git has them
+
+
+def test_use_force_overwrites(project: Path) -> None:
+    (project / "params.yaml").write_text("mine: 1\n")
+    assert baton("use", "quick", "--force").exit_code == 0
+    assert (project / "params.yaml").read_bytes() == (project / "recipes/quick.yaml").read_bytes()
+
+
+def test_use_without_git_keeps_edits(project: Path) -> None:
+    shutil.rmtree(project / ".git")
+    (project / "params.yaml").write_text("mine: 1\n")
+    assert baton("use", "quick").exit_code == 1
+    assert (project / "params.yaml").read_text() == "mine: 1\n"
+
+
+def test_use_without_params_writes_them(project: Path) -> None:
+    (project / "params.yaml").unlink()
+    assert baton("use", "quick").exit_code == 0
+    assert (project / "params.yaml").is_file()
+
+
+def test_use_refuses_a_broken_recipe(project: Path) -> None:
+    before = (project / "params.yaml").read_bytes()
+    (project / "recipes/broken.yaml").write_text("description: x\n")
+    assert baton("use", "broken").exit_code == 1
+    assert (project / "params.yaml").read_bytes() == before
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = "from baton.cli import app; app()"
+    return subprocess.run([sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["use", "quik"], ["there is no recipe quik", "expected: one of", "did you mean `baton use quick`?"]),
+        (["use", "zzz"], ["there is no recipe zzz", "`baton recipes` lists them"]),
+        (["use", "../params"], ["there is no recipe ../params"]),
+        (["summary"], ["reports/metrics.json", "got:", "expected:", "next:"]),
+    ],
+)
+def test_errors_have_no_traceback(project: Path, arguments: list[str], parts: list[str]) -> None:
+    result = run(project, *arguments)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_outside_a_project(tmp_path: Path) -> None:
+    result = run(tmp_path, "recipes")
+    assert result.returncode == 1
+    assert "not inside a Baton project" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_imports_are_light() -> None:
+    heavy = "{'torch', 'mlflow', 'pandas', 'sklearn', 'transformers', 'matplotlib', 'dvc', 'pyarrow'}"
+    program = f"import sys, baton.cli; print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,166 @@
+"""params.yaml and the recipes: what is shipped is valid; what is wrong is told at once, with its YAML path."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from baton import params
+from baton.errors import ParamsError
+
+ROOT = Path(__file__).parent.parent
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+ACTIVE = ROOT / "params.yaml"
+
+
+def edited(tmp_path: Path, *edits: Callable[[dict[str, Any]], object]) -> Path:
+    """The active recipe with edits, as a file."""
+    raw = params.read_raw(RECIPES[-1])
+    for edit in edits:
+        edit(raw)
+    path = tmp_path / "params.yaml"
+    YAML(typ="safe", pure=True).dump(raw, path)
+    return path
+
+
+def problems(path: Path) -> str:
+    with pytest.raises(ParamsError) as caught:
+        params.read(path)
+    return str(caught.value)
+
+
+def test_the_recipes_are_there() -> None:
+    wanted = {"reuters-r8-minilm", "quick", "20newsgroups-minilm", "20newsgroups-bert", "imdb-bert", "csv"}
+    assert wanted <= {path.stem for path in RECIPES}
+
+
+@pytest.mark.parametrize("path", [ACTIVE, *RECIPES], ids=lambda path: path.name)
+def test_every_shipped_file_is_valid(path: Path) -> None:
+    read = params.read(path)
+    assert path.read_text(encoding="utf-8").startswith("# ")
+    assert read.description.endswith(".")
+    assert "\n" not in read.description
+    assert read.source.licence
+    assert read.base.licence
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_a_recipe_logs_to_its_own_experiment(path: Path) -> None:
+    tracking = params.read(path).tracking
+    assert isinstance(tracking, params.MlflowTracking)
+    assert tracking.experiment == path.stem
+
+
+def test_all_problems_at_once_with_their_paths(tmp_path: Path) -> None:
+    path = edited(
+        tmp_path,
+        lambda raw: raw["finetune"].update(learning_rat=0.1, epochs="two"),
+        lambda raw: raw["finetune"].pop("seed"),
+        lambda raw: raw["source"].update(sha256="abc"),
+        lambda raw: raw["preprocess"]["validation"].update(share=1.5),
+        lambda raw: raw["evaluate"]["baselines"][1].update(model="tree"),
+        lambda raw: raw.update(extra=1),
+    )
+    message = problems(path)
+    assert "7 problems" in message
+    for line in (
+        "finetune.learning_rat: unknown key; did you mean `learning_rate`?",
+        "finetune.epochs: input should be a valid integer; got 'two'",
+        "finetune.seed: missing",
+        "source.sha256: must be a sha256",
+        "preprocess.validation.share: input should be less than 1; got 1.5",
+        "evaluate.baselines.1.model: input should be 'svm' or 'logistic'; got 'tree'",
+        "extra: unknown key",
+    ):
+        assert f"  - {line}" in message
+    assert "next:" in message
+
+
+@pytest.mark.parametrize("wrong", ["2", 2.5, True, None])
+def test_types_are_strict(tmp_path: Path, wrong: object) -> None:
+    assert "finetune.epochs: " in problems(edited(tmp_path, lambda raw: raw["finetune"].update(epochs=wrong)))
+
+
+def test_numbers_are_yaml_1_2(tmp_path: Path) -> None:
+    text = RECIPES[-1].read_text(encoding="utf-8")
+    assert "learning_rate: 1e-4" in text  # YAML 1.1 reads this as a string
+    assert params.read(RECIPES[-1]).finetune.learning_rate == 1e-4
+    path = tmp_path / "off.yaml"
+    path.write_text(text[: text.index("tracking:")] + "tracking: {kind: off}\n", encoding="utf-8")  # in YAML 1.1 `off` is a boolean
+    assert params.read(path).tracking == params.NoTracking(kind="off")
+
+
+@pytest.mark.parametrize("name", ["main", "latest", "v1.0", "86b5e09", "@champion"])
+def test_moving_names_are_refused(tmp_path: Path, name: str) -> None:
+    hub = {"kind": "hub", "repository": "a/b", "revision": name, "files": ["config.json"], "licence": "MIT"}
+    message = problems(edited(tmp_path, lambda raw: raw.update(base=hub)))
+    assert "base.revision: must be a commit of 40 hexadecimal digits" in message
+    assert repr(name) in message
+
+
+def test_paths_stay_inside(tmp_path: Path) -> None:
+    local = {"kind": "local", "licence": "mine"}
+    for name, complaint in (("inbox/../../x.csv", "without '..'"), ("/etc/passwd", "relative path"), ("data/x.csv", "must lie in inbox/")):
+        source = local | {"files": {"train": name}}
+        assert complaint in problems(edited(tmp_path, lambda raw, source=source: raw.update(source=source)))
+
+
+def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
+    message = problems(edited(tmp_path, lambda raw: raw["finetune"]["head"].update(kind="cnn")))
+    assert "finetune.head" in message
+    assert "'linear', 'mlp'" in message
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (lambda raw: raw["finetune"].update(accumulation=5), "finetune: batch_size 32 must be a multiple of accumulation 5"),
+        (lambda raw: raw["distill"].update(layers=[2, 0]), "distill: layers [2, 0] must name"),
+        (lambda raw: raw["distill"].update(layers=[]), "distill: layers [] must name"),
+    ],
+)
+def test_values_that_do_not_fit_together(tmp_path: Path, edit: Callable[[dict[str, Any]], object], complaint: str) -> None:
+    assert complaint in problems(edited(tmp_path, edit))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"a: [1\nb: 2", "is no YAML"),
+        (b"a: 1\na: 2", "is no YAML"),
+        (b"\xff\xfe", "is no YAML"),
+        (b"- 1\n- 2\n", "holds no mapping"),
+        (b"", "holds no mapping"),
+        (None, "cannot be read"),
+    ],
+)
+def test_no_params_file(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+    path = tmp_path / "params.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    message = problems(path)
+    assert complaint in message
+    assert {"got", "expected", "next"} == set(re.findall(r"^  (\w+):", message, re.MULTILINE))
+
+
+def test_load_gives_only_what_was_asked_for() -> None:
+    loaded = params.load("tokenize", path=ACTIVE)
+    assert loaded.tokenize.max_length
+    with pytest.raises(AttributeError):
+        _ = loaded.finetune
+
+
+def test_values_are_frozen() -> None:
+    loaded = params.load("tokenize", path=ACTIVE)
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.tokenize.max_length = 3  # type: ignore[misc]
+
+
+def test_flatten() -> None:
+    assert params.flatten({"a": {"b": [1, {"c": None}], "d": {}}, "e": []}) == {"a.b.0": 1, "a.b.1.c": None, "a.d": {}, "e": []}
+    flat = params.flatten(params.read_raw(ACTIVE))
+    assert flat["finetune.head.kind"] in {"linear", "mlp"}
+    assert not any(isinstance(value, dict | list) and value for value in flat.values())

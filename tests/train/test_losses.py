@@ -1,0 +1,65 @@
+"""Losses against their definitions."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from baton.train import distill, losses
+
+
+class Rows:
+    """Logits by row in place of a model, with the fields that a loss reads."""
+
+    def __init__(self, labels: list[int]) -> None:
+        self.input_ids = self.attention_mask = torch.zeros(1)
+        self.labels, self.rows = torch.tensor(labels), torch.arange(len(labels))
+
+
+def logits(seed: int, count: int = 6) -> torch.Tensor:
+    return torch.randn(count, 4, generator=torch.Generator().manual_seed(seed)) * 3
+
+
+def test_distillation_is_the_formula_of_the_paper() -> None:
+    student, teacher, batch = logits(0), logits(1), Rows([0, 1, 2, 3, 0, 1])
+    loss = distill.distillation(teacher, 2.0, 0.3, 0.0, None)(lambda ids, mask: student, batch)
+    p, q = torch.softmax(teacher / 2, -1), torch.softmax(student / 2, -1)
+    divergence = (p * (p / q).log()).sum(-1).mean()
+    expected = 0.3 * functional.cross_entropy(student, batch.labels) + 0.7 * 4 * divergence
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_student_equal_to_its_teacher_has_no_divergence() -> None:
+    assert distill.divergence(logits(0), logits(0), 3.0).abs() < 1e-6
+    assert distill.divergence(logits(0), logits(1), 3.0) > 0.1
+
+
+def test_soft_gradients_keep_their_size_when_the_temperature_changes() -> None:
+    teacher, norms = logits(1), []
+    for temperature in (10.0, 20.0):
+        student = logits(0).requires_grad_()
+        (temperature**2 * distill.divergence(student, teacher, temperature)).backward()
+        norms.append(student.grad.norm())
+    assert norms[1] / norms[0] == pytest.approx(1, abs=0.1)
+
+
+def test_rows_choose_the_cached_logits() -> None:
+    cache, batch = logits(1, 10), Rows([0, 1])
+    batch.rows = torch.tensor([7, 3])
+    loss = distill.distillation(cache, 1.0, 0.0, 0.0, None)(lambda ids, mask: cache[[7, 3]], batch)
+    assert loss.abs() < 1e-6
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 1.0, 2.0, 3.0])], ids=["plain", "weighted"])
+def test_micro_batches_weighted_by_size_add_up(weights: torch.Tensor | None) -> None:
+    values, batch = logits(0, 7), Rows([0, 1, 2, 3, 0, 1, 3])
+    whole = losses.supervised(values, batch.labels, 0.1, weights)
+    parts = sum(losses.supervised(values[part], batch.labels[part], 0.1, weights) * len(values[part]) / 7 for part in (slice(0, 4), slice(4, 7)))
+    torch.testing.assert_close(whole, parts)
+
+
+def test_balanced_weights_have_mean_one_over_the_samples() -> None:
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    weights = losses.balanced_weights(labels, 3)
+    assert weights[labels].mean() == pytest.approx(1)
+    assert weights[2] == pytest.approx(6 * float(weights[0]))
