@@ -29,6 +29,8 @@ $(RUNTIME): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
+	@# DVC's own databases belong into the project too, not to /var/tmp. The path must be absolute, so it cannot be committed.
+	$(BIN)/dvc config --local core.site_cache_dir "$(CURDIR)/.baton/dvc"
 	@touch $@
 
 $(DEV): requirements-dev.lock $(RUNTIME)
@@ -68,7 +70,7 @@ ui: $(RUNTIME) ## the MLflow UI on this project's runs, at http://127.0.0.1:$(PO
 quick: $(RUNTIME) ## the `quick` recipe in a temporary copy of the working tree, removed afterwards
 	@set -eu; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; trap 'exit 130' INT TERM; \
 	git ls-files -z --cached --others --exclude-standard | tar --create --null --ignore-failed-read --files-from=- | tar --extract --directory="$$copy"; \
-	export BATON_PYTHON="$(BIN)/python" BATON_FETCHED="$${BATON_FETCHED:-$(CURDIR)/.baton/fetched}" PYTHONPATH="$$copy/src" PYTHONDONTWRITEBYTECODE=1; \
+	export BATON_PYTHON="$(BIN)/python" BATON_FETCHED="$${BATON_FETCHED:-$(CURDIR)/.baton/fetched}" DVC_SITE_CACHE_DIR="$$copy/.baton/dvc" PYTHONPATH="$$copy/src"; \
 	cd "$$copy"; rm -rf dvc.lock metrics reports; git init --quiet; \
 	"$(BIN)/baton" use quick --force; "$(BIN)/dvc" repro; "$(BIN)/baton" sync; "$(BIN)/baton" summary
 
@@ -87,8 +89,9 @@ lock: ## resolve the newest allowed versions into both lock files
 	mv "$$env/requirements.lock" "$$env/requirements-dev.lock" .; git --no-pager diff --stat -- requirements.lock requirements-dev.lock
 
 clean: ## remove outputs that `dvc checkout` brings back, and tool caches
-	rm -rf data models curves reports/figures reports/plots reports/speed reports/tables reports/timings.json .mypy_cache .pytest_cache .ruff_cache build src/*.egg-info/__pycache__
+	rm -rf data models curves dvc_plots build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf reports/figures reports/plots reports/speed reports/tables reports/timings.json
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 clean-all: clean ## ... and everything else that git does not hold: .venv, caches, MLflow's runs
-	rm -rf .venv .baton .dvc/cache .dvc/tmp mlflow.db mlartifacts src/baton.egg-info
+	rm -rf .venv .baton .dvc/cache .dvc/tmp .dvc/config.local mlflow.db* mlartifacts src/baton.egg-info

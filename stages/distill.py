@@ -59,7 +59,10 @@ def cached_logits(data: fitting.Data) -> torch.Tensor:
     ids, logits = tables.read_predictions(path)
     expected = text.read_ids(fitting.ARRAYS, "train")
     if ids != expected or logits.shape[1] != len(data.labels):
-        got, wanted = f"{len(ids)} rows, {logits.shape[1]} classes", f"the {len(expected)} rows of train in order, {len(data.labels)} classes"
+        got, wanted = (
+            f"{len(ids)} rows, {logits.shape[1]} classes",
+            f"the {len(expected)} rows of train in order, {len(data.labels)} classes",
+        )
         raise DataError(f"{path} is the cache of other data", got=got, expected=wanted, hint="run `dvc repro --force finetune`")
     return torch.from_numpy(logits)
 

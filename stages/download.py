@@ -5,6 +5,8 @@ params `source`, `base`; `inbox/` -> `data/raw/`, `data/base/`. Run by DVC: `sh 
 
 from pathlib import Path
 
+from rich.markup import escape
+
 from baton import console, params, storage
 from baton.data import base, sources
 
@@ -20,7 +22,7 @@ def main() -> None:
     for folder in (RAW, BASE):
         manifest = storage.read_json(folder / "manifest.json")
         rows = [(file["path"], f"{file['bytes']:,}", file["sha256"][:12], file["origin"]) for file in manifest["files"].values()]
-        console.table(f"{folder} (licence: {manifest['licence']})", ("file", "bytes", "sha256", "origin"), rows)
+        console.table(escape(f"{folder}, licence: {manifest['licence']}"), ("file", "bytes", "sha256", "origin"), rows)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from baton import console, params, predict, runtime, storage, tracking
 from baton.data import text
 from baton.evaluate import baselines, details, inputs, metrics, plots, results, summary
@@ -27,7 +25,7 @@ def main() -> None:
     loaded = params.load("evaluate", "runtime")
     settings, machine = loaded.evaluate, runtime.resolve(loaded.runtime)
     with tracking.stage("evaluate", machine.reasons) as run:
-        run.dataset("test", CLEAN / "test.parquet", "testing")
+        run.dataset("test", CLEAN / "test.parquet", "evaluation")
         names = inputs.read_names(CLEAN)
         splits = {split: inputs.read_rows(CLEAN, split) for split in text.SPLITS}
         curves = inputs.read_curves(CURVES)
@@ -92,16 +90,16 @@ def speed(settings: params.Speed, machine: runtime.Runtime) -> dict[str, Any]:
 
 def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -> None:
     """Figures to the runs and to the logged models, pictures and tables as artifacts."""
-    final: dict[str, float] = {}
+    final: dict[str, float] = {
+        f"{name}/{key}": value for name, own in timings["models"].items() for key, value in own.items() if isinstance(value, float | int)
+    }
     for name in (*MODELS, *figures["test"]["baselines"]):
-        own = {
-            key: value for key, value in figures[name].items() if np.isscalar(value) and key not in ("val_accuracy", "parameters", "bytes")
-        }
-        final |= {f"{name}/test_{key}": value for key, value in own.items()}
-        if name in ("teacher", "student"):  # the control's model is not logged
-            run.model_metrics(name, MODELS[name], {f"test/{key}": value for key, value in own.items()})
-    final |= {f"retention/{key}": value for key, value in figures["retention"].items() if np.isscalar(value)}
-    final |= {f"{name}/{key}": value for name, own in timings["models"].items() for key, value in own.items() if np.isscalar(value)}
+        own = {f"test/{key}": value for key, value in figures[name].items() if key in metrics.FIGURES}
+        if name in MODELS:
+            run.model_metrics(name, MODELS[name], own)
+        else:
+            final |= {f"{name}/{key.replace('/', '_')}": value for key, value in own.items()}
+    final |= {f"retention/{key}": value for key, value in figures["retention"].items() if isinstance(value, float | int)}
     run.final(final | ({"speed_up": timings["speed_up"]} if "speed_up" in timings else {}))
     for path in sorted(REPORTS.glob("*/*.png")):
         run.figure(path)

@@ -82,11 +82,11 @@ def fit(
 
 def write_predictions(name: str, model: build.Classifier, data: Data, runtime: Runtime, batch_size: int) -> None:
     """Logits of all three splits to data/predictions/`name`."""
-    with storage.atomic_folder(PREDICTIONS / name) as folder:
-        with console.progress(f"predict {name}", sum(map(len, data.splits.values())), "samples") as advance:
-            for split, arrays in data.splits.items():
-                logits = predict(model, arrays, data.pad, runtime, batch_size, advance)
-                tables.write_predictions(folder / f"{split}.parquet", text.read_ids(ARRAYS, split), logits)
+    total = sum(map(len, data.splits.values()))
+    with storage.atomic_folder(PREDICTIONS / name) as folder, console.progress(f"predict {name}", total, "samples") as advance:
+        for split, arrays in data.splits.items():
+            logits = predict(model, arrays, data.pad, runtime, batch_size, advance)
+            tables.write_predictions(folder / f"{split}.parquet", text.read_ids(ARRAYS, split), logits)
 
 
 def write_curve(path: Path, rows: list[dict[str, object]]) -> None:

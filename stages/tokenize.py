@@ -30,10 +30,18 @@ def main() -> None:
         storage.write_json(folder / "meta.json", meta)
         storage.write_json(folder / "report.json", report)
     rows = [
-        [split, f"{item['documents']:,}", f"{item['tokens']:,}", f"{item['truncated_share']:.1%}", *(item["lengths"][q] for q in ("p50", "p95", "max"))]
+        [
+            split,
+            f"{item['documents']:,}",
+            f"{item['tokens']:,}",
+            f"{item['truncated_share']:.1%}",
+            *(item["lengths"][q] for q in ("p50", "p95", "max")),
+        ]
         for split, item in report.items()
     ]
-    console.table(f"tokens (at most {settings.max_length})", ["split", "documents", "tokens", "truncated", "median", "p95", "longest"], rows)
+    console.table(
+        f"tokens (at most {settings.max_length})", ["split", "documents", "tokens", "truncated", "median", "p95", "longest"], rows
+    )
 
 
 if __name__ == "__main__":

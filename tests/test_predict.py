@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tests import tiny
 
 from baton import params
 from baton.data import batches, text
 from baton.models import build
 from baton.predict import measure_speed, predict
+from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
 

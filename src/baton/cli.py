@@ -86,7 +86,9 @@ def sync() -> None:
     done = tracking.sync()
     console.say(f"sync: {done.digests} runs got DVC's digests, {done.links} skipped stages were linked, {done.ended} dead runs were ended")
     if done.unknown:
-        console.say(f"sync: no run of this store made the outputs of {', '.join(done.unknown)} (they came from a cache or an untracked run)")
+        console.say(
+            f"sync: no run of this store made the outputs of {', '.join(done.unknown)} (they came from a cache or an untracked run)"
+        )
 
 
 def _recipe_files() -> list[Path]:

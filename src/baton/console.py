@@ -4,9 +4,11 @@ On a terminal progress is a bar with rate and time left; elsewhere (CI, a log fi
 """
 
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
 from rich.console import Console
 from rich.markup import escape
@@ -46,12 +48,22 @@ def progress(title: str, total: float | None, unit: str) -> Iterator[Callable[[f
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; a BatonError is printed without its traceback and the process exits 1."""
+    """Call `main`; a BatonError is printed without its traceback and the process exits 1; SIGTERM exits 143 and Ctrl-C 130.
+
+    SIGTERM becomes SystemExit, so that what is half-written is removed on the way out.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
     except BatonError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 class _Rate(Column):
@@ -77,18 +89,20 @@ def _lines(title: str, total: float | None, unit: str) -> Iterator[Callable[[flo
     done = 0.0
 
     def line(now: float) -> None:
+        nonlocal shown
+        shown = now
         rate = done / max(now - start, 1e-9)
         left = f", {(total - done) / rate:,.0f} s left" if total and rate and done < total else ""
         of = f" of {total:,.0f}" if total else ""
         say(f"{title}: {done:,.0f}{of} {unit}, {rate:,.1f} {unit}/s{left}")
 
     def advance(amount: float) -> None:
-        nonlocal done, shown
+        nonlocal done
         done += amount
         now = time.monotonic()
-        if now - shown >= LINE_SECONDS:
-            shown = now
+        if now - shown >= LINE_SECONDS or done == total:
             line(now)
 
     yield advance
-    line(time.monotonic())
+    if done != total:
+        line(time.monotonic())

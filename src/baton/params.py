@@ -470,7 +470,9 @@ def read_raw(path: Path = PATH) -> dict[str, Any]:
         raise ParamsError(f"{path} is no YAML", got=place, expected="YAML 1.2", hint="mend the line it names") from None
     if not isinstance(raw, dict):
         expected = f"sections {', '.join(Params.model_fields)}"
-        raise ParamsError(f"{path} holds no mapping", got=type(raw).__name__, expected=expected, hint="`baton use NAME` writes a complete file")
+        raise ParamsError(
+            f"{path} holds no mapping", got=type(raw).__name__, expected=expected, hint="`baton use NAME` writes a complete file"
+        )
     return raw
 
 

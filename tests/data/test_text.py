@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests import tiny
 
 from baton.data import text
 from baton.errors import DataError, ModelError
+from tests import tiny
 
 
 @pytest.fixture(scope="module")

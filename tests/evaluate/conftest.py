@@ -2,18 +2,17 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from baton.evaluate import tables
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-SECTIONS = ("class", "exceptions", "formatstrings", "import", "numbers", "sequence-types", "typesseq", "with", "lists", "strings")
+from baton.evaluate import tables
+
 NAMES = ["collections", "objects", "text"]
 TOPICS = {
     "objects": ("class", "specialnames", "objects", "attribute-access"),
@@ -103,6 +102,3 @@ def project(tmp_path: Path, splits: dict[str, Split], monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     return tmp_path
-
-
-Answers = Callable[[NDArray[np.int64], int, float, int], NDArray[np.float32]]

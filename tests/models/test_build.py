@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests import tiny
 from torch import nn
 
 from baton import params
 from baton.errors import ModelError, ParamsError
 from baton.models import build, student
+from tests import tiny
 
 LINEAR = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
 MLP = params.MlpHead(kind="mlp", pooling="cls", dropout=0.1, width=7)
@@ -56,7 +56,9 @@ def test_dropout_rates_are_those_of_params(base: Path) -> None:
 def test_a_student_is_its_teacher_without_the_other_layers(base: Path) -> None:
     teacher = make(base)
     small = student.from_teacher(teacher, [1]).eval()
-    assert torch.equal(small.backbone.encoder.layer[0].attention.self.query.weight, teacher.backbone.encoder.layer[1].attention.self.query.weight)
+    assert torch.equal(
+        small.backbone.encoder.layer[0].attention.self.query.weight, teacher.backbone.encoder.layer[1].attention.self.query.weight
+    )
     assert torch.equal(small.head.output.weight, teacher.head.output.weight)
     with torch.no_grad():
         skipped = make(base)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests import tiny
 
 from baton import params, runtime
 from baton.data import text
@@ -17,10 +16,11 @@ from baton.evaluate import metrics
 from baton.models import build
 from baton.predict import predict
 from baton.train import loop, losses, optim
+from tests import tiny
 
-SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(
-    update={"epochs": 8, "batch_size": 8, "learning_rate": 3e-3, "log_every": 2, "evaluations_per_epoch": 1, "head": params.LinearHead(kind="linear", pooling="mean", dropout=0.0)}
-)
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
+CHANGES = {"epochs": 8, "batch_size": 8, "learning_rate": 3e-3, "log_every": 2, "evaluations_per_epoch": 1, "head": HEAD}
+SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,10 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(fit: Run) -> Non
 def test_accumulation_equals_the_large_batch(fit: Run) -> None:
     # 10 does not divide 48: the ragged last batch of each epoch counts too. Adam divides by the gradient's size, which magnifies rounding
     # of near-zero gradients, so the comparison is of the losses along the way.
-    whole = [point.loss for point in fit(epochs=2, batch_size=10, learning_rate=1e-4)[1] if isinstance(point, loop.TrainPoint)]
-    parts = [point.loss for point in fit(epochs=2, batch_size=10, learning_rate=1e-4, accumulation=5)[1] if isinstance(point, loop.TrainPoint)]
+    whole, parts = (
+        [point.loss for point in fit(epochs=2, batch_size=10, learning_rate=1e-4, accumulation=n)[1] if isinstance(point, loop.TrainPoint)]
+        for n in (1, 5)
+    )
     assert parts == pytest.approx(whole, abs=1e-5)
 
 

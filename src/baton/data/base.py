@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from rich.markup import escape
+
 from baton import console, params, storage
 from baton.data import archive, hub, sources
 from baton.errors import SourceError
@@ -56,7 +58,7 @@ def _local_base(base: params.LocalBase, folder: Path) -> None:
         sources.copy(path, folder / path.relative_to(source))
     left = [path.relative_to(source).as_posix() for path in files if path not in taken]
     if left:
-        console.say(f"{source}: left out, not needed or not safe to load: {', '.join(left)}".replace("[", r"\["))
+        console.say(escape(f"{source}: left out, not needed or not safe to load: {', '.join(left)}"))
 
 
 def _refuse_harmful(files: Sequence[str]) -> None:

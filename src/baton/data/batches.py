@@ -46,7 +46,9 @@ def collate(arrays: TextArrays, rows: NDArray[np.int64], pad: int) -> Batch:
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
         ids[index, : end - start] = arrays.tokens[start:end]
     mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (batch, length)
-    return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(arrays.labels[rows]), torch.from_numpy(rows.astype(np.int64)))
+    return Batch(
+        torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(arrays.labels[rows]), torch.from_numpy(rows.astype(np.int64))
+    )
 
 
 @dataclass(frozen=True)

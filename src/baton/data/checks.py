@@ -13,7 +13,7 @@ from baton.data.raw import RawTable, Row
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 # These make a row useless for scoring, so `drop` takes them out of the test file too. The other checks drop from train and val only.
-UNUSABLE = {"malformed", "invalid_utf8", "missing_label", "empty", "unseen_label"}
+UNUSABLE = {"malformed", "invalid_utf8", "missing_label", "unknown_label", "empty", "unseen_label"}
 # Label drift is called so when it is both certain and large. On thousands of rows the chi-square test alone calls trifles certain.
 DRIFT_P_VALUE = 0.01
 DRIFT_TOTAL_VARIATION = 0.1

@@ -33,14 +33,15 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
     drift = checks.drift(rows)
     _raise_failures(rows, findings, drift, settings)
     parts, limited = _split(rows, settings, {table.split for table in raw_tables})
-    labels = _labels(parts)
+    labels = sorted({row.label for part in parts.values() for row in part})
+    counts = {split: Counter(row.label for row in parts[split]) for split in SPLITS}
     report = {
         "rows": {"raw": {table.split: table.count for table in raw_tables}, "clean": {split: len(parts[split]) for split in SPLITS}},
         "blank_lines": {table.split: table.blank_lines for table in raw_tables},
         "limited": limited,
         "checks": {finding.check: _describe(finding, raw_tables) for finding in findings}
         | {"drift": {"policy": settings.checks.drift, **(drift or {"found": False})}},
-        "classes": {label: {split: sum(row.label == label for row in parts[split]) for split in SPLITS} for label in labels},
+        "classes": {label: {split: counts[split][label] for split in SPLITS} for label in labels},
     }
     with storage.atomic_folder(target) as folder:
         for split in SPLITS:
@@ -58,7 +59,13 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
     if not manifest.is_file():
         raise DataError(f"{manifest} is not there", got="no raw data", expected="what `download` writes", hint="run `dvc repro download`")
     files = storage.read_json(manifest)["files"]
-    return [tables.read(raw / files[split]["path"], split, settings) for split in SPLITS if split in files]
+    paths = {split: raw / files[split]["path"] for split in SPLITS if split in files}
+    for path in paths.values():
+        if not path.is_file():
+            raise DataError(
+                f"{path} is not there", got="only its manifest", expected=f"the file of {manifest}", hint="run `dvc repro download`"
+            )
+    return [tables.read(path, split, settings) for split, path in paths.items()]
 
 
 def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[list[Row], list[Finding]]:
@@ -136,10 +143,6 @@ def _split(rows: list[Row], settings: params.Preprocess, present: set[str]) -> t
             hint = "see the file, and what preprocess.checks drops"
             raise DataError(f"split {split} has no rows left", got="0 rows", expected="at least 1", hint=hint)
     return parts, limited
-
-
-def _labels(parts: dict[str, list[Row]]) -> list[str]:
-    return sorted({row.label for part in parts.values() for row in part})
 
 
 # ---- writing -----------------------------------------------------------------------------------------------------------------

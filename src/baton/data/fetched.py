@@ -1,7 +1,8 @@
 """What was fetched from outside, kept by sha256 outside DVC's outputs: nothing is fetched twice, nothing partial taken for whole.
 
 Layout of the folder (`$BATON_FETCHED`, or `.baton/fetched` of the project): `<sha256>` holds the bytes, `index/<key>.json` says which
-digest a key has. A download goes to a scratch folder beside them; only a verified file is renamed to its digest, and only then is its key written.
+digest a key has. A download goes to a scratch folder beside them; only a verified file is renamed to its digest, and only then is its key
+written.
 """
 
 import contextlib
@@ -16,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
+
+from rich.markup import escape
 
 from baton import console, storage
 from baton.errors import OutputError, SourceError
@@ -59,7 +62,7 @@ def _keep(key: str, fetch: Callable[[Path], Path], advice: str) -> Path:
                 return _remember(key, fetch(scratch))
         except BrokenTransferError as error:
             failure = error
-            console.say(f"{key}: attempt {attempt} of {len(DELAYS) + 1} failed: {error}".replace("[", r"\["))
+            console.say(escape(f"{key}: attempt {attempt} of {len(DELAYS) + 1} failed: {error}"))
             time.sleep(delay)
     raise SourceError(
         f"{key} could not be fetched in {len(DELAYS) + 1} attempts", got=failure, expected="a whole transfer", hint=advice
@@ -74,7 +77,7 @@ def _recall(key: str) -> Path | None:
     kept = folder() / digest
     if kept.is_file() and storage.sha256(kept) == digest:
         return kept
-    console.say(f"{key}: the kept file is damaged or gone; it is fetched again".replace("[", r"\["))
+    console.say(escape(f"{key}: the kept file is damaged or gone; it is fetched again"))
     kept.unlink(missing_ok=True)
     return None
 
@@ -126,7 +129,7 @@ def _locked(key: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            console.say(f"{key}: another process is fetching it; waiting".replace("[", r"\["))
+            console.say(escape(f"{key}: another process is fetching it; waiting"))
             fcntl.flock(file, fcntl.LOCK_EX)
         yield  # closing the file releases the lock, and so does the death of the process
 

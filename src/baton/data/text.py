@@ -73,7 +73,7 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
         raise ModelError(f"{folder} has no tokenizer", got=sorted(item.name for item in folder.glob("*")), expected=path.name, hint=hint)
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the Rust library raises plain Exception
+    except Exception as error:  # noqa: BLE001  the Rust library raises plain Exception
         raise ModelError(f"{path} is no tokenizer", got=error, expected="a file of the tokenizers library", hint=hint) from None
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
@@ -89,7 +89,9 @@ def check_length(config: dict[str, Any], max_length: int) -> None:
     positions = config.get("max_position_embeddings", max_length)
     if max_length > positions:
         hint = f"set tokenize.max_length to at most {positions}"
-        raise ModelError("tokenize.max_length is more than the base model can read", got=max_length, expected=f"at most {positions}", hint=hint)
+        raise ModelError(
+            "tokenize.max_length is more than the base model can read", got=max_length, expected=f"at most {positions}", hint=hint
+        )
 
 
 def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, advance: Callable[[int], object]) -> dict[str, Any]:

@@ -119,10 +119,13 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[int, i
     return only_first, only_second, float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
 
 
-def paired(bootstrap: Bootstrap, hits: dict[str, NDArray[np.bool_]], first: str, second: str) -> dict[str, float | int | list[float]]:
-    """`first` against `second`: differences in accuracy and macro F1 with intervals, and McNemar's test with its discordant counts."""
-    result: dict[str, float | int | list[float]] = {}
+def paired(bootstrap: Bootstrap, hits: dict[str, NDArray[np.bool_]], first: str, second: str) -> dict[str, float | list[float]]:
+    """`first` against `second`: differences in accuracy and macro F1 with intervals, and McNemar's test.
+
+    `discordant` holds the rows that only the first has right and those that only the second has right.
+    """
+    result: dict[str, float | list[float]] = {}
     for figure in ("accuracy", "macro_f1"):
         result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = bootstrap.difference(first, second, figure)
     only_first, only_second, p_value = mcnemar(hits[first], hits[second])
-    return result | {f"only_{first}_right": only_first, f"only_{second}_right": only_second, "mcnemar_p": p_value}
+    return result | {"discordant": [only_first, only_second], "mcnemar_p": p_value}

@@ -58,8 +58,17 @@ def read_rows(clean: Path, split: str) -> Rows:
 
 
 def read_names(clean: Path) -> list[str]:
-    """Read the class names."""
-    names: list[str] = storage.read_json(clean / "labels.json")
+    """Read the class names.
+
+    Raises:
+        DataError: labels.json is missing or is no JSON.
+    """
+    path = clean / "labels.json"
+    try:
+        names: list[str] = storage.read_json(path)
+    except (OSError, ValueError) as error:
+        got = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path} cannot be read", got=got, expected="a list of class names", hint="run `dvc repro preprocess`") from None
     return names
 
 

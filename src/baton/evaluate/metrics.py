@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from baton.errors import DataError
 
 BINS = 15  # as in Guo et al. 2017; evaluation takes its number from params
+FIGURES = ("accuracy", "macro_f1", "weighted_f1", "log_loss", "brier", "ece")
 FLOOR = float(np.log(np.finfo(np.float64).eps))  # as scikit-learn's log_loss: one certain mistake must not make the mean infinite
 
 Floats = NDArray[np.float64]

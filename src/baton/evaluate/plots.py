@@ -3,6 +3,7 @@
 Inputs: what `calibration`, `compare`, `details` and `inputs` return -> reports/figures/*.png, and reports/speed/*.png from timings.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from baton.evaluate.results import Evaluation
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = {"teacher": "#0072B2", "student": "#D55E00", "control": "#009E73"}
-OTHERS = ["#555555", "#CC79A7", "#E69F00", "#56B4E9"]
+OTHERS = "#777777"
 MOST_COUNTS, MOST_NAMES, MOST_CLASSES = 30, 60, 40  # classes up to which cells are numbered, axes named, and F1 drawn
 STYLE: Any = {
     "text.parse_math": False,
@@ -84,12 +85,11 @@ def reliability(path: Path, models: dict[str, Reliability]) -> None:
             width, centre = np.diff(model.edges), (model.edges[:-1] + model.edges[1:]) / 2
             filled = model.count > 0
             upper.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle="--")
-            upper.bar(centre[filled], model.accuracy[filled], width[filled], color=_colour(name, column), alpha=0.35, edgecolor="white")
-            upper.plot(model.confidence[filled], model.accuracy[filled], "o", markersize=4, color=_colour(name, column))
+            upper.bar(centre[filled], model.accuracy[filled], width[filled], color=_colour(name), alpha=0.35, edgecolor="white")
+            upper.plot(model.confidence[filled], model.accuracy[filled], "o", markersize=4, color=_colour(name), clip_on=False)
             upper.set_title(f"{name}\nECE {model.error:.3f}", fontsize=10)
             upper.set(xlim=(0, 1), ylim=(0, 1))
-            upper.set_aspect("equal")
-            lower.bar(centre, model.count / model.count.sum(), width, color=_colour(name, column), edgecolor="white")
+            lower.bar(centre, model.count / model.count.sum(), width, color=_colour(name), edgecolor="white")
             lower.set(xlabel="confidence", ylim=(0, 1))
             lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             for axes in (upper, lower):
@@ -108,16 +108,16 @@ def per_class_f1(path: Path, names: Sequence[str], models: dict[str, tuple[NDArr
     height, place = 0.8 / len(models), np.arange(len(order))
     bounds = [value for _, both in models.values() for value in both[0][order] if not np.isnan(value)]
     start = max(0.0, np.floor(min(bounds, default=0.0) * 10 - 0.5) / 10)
-    with _figure(path, 8, 1.6 + len(order) * (0.16 * len(models) + 0.14)) as figure:
+    with _figure(path, 8, 1.3 + len(order) * (0.12 * len(models) + 0.1)) as figure:
         axes = figure.add_subplot()
         for index, (name, (f1, both)) in enumerate(models.items()):
             y = place + (index - (len(models) - 1) / 2) * height
             known = ~np.isnan(f1[order])
             shown, low, high = f1[order][known], both[0][order][known], both[1][order][known]
-            axes.barh(y[known], shown - start, height, left=start, color=_colour(name, index), label=name)
+            axes.barh(y[known], shown - start, height, left=start, color=_colour(name), label=name)
             axes.hlines(y[known], low, high, color="black", linewidth=0.9)
         axes.set_yticks(place, _short([names[k] for k in order]))
-        axes.invert_yaxis()
+        axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set(xlim=(start, 1), xlabel="F1 on test, with interval" + (f" (axis starts at {start:.1f})" if start else ""))
         if len(order) < len(names):
             axes.set_title(f"the {len(order)} hardest of {len(names)} classes", loc="left", fontsize=10)
@@ -130,21 +130,22 @@ def learning_curves(path: Path, curves: dict[str, Curve]) -> None:
     """Training loss (thin: as logged, thick: running mean), validation loss, validation accuracy and macro F1 by epoch."""
     with _figure(path, 12, 3.9) as figure:
         left, middle, right = figure.subplots(1, 3)
-        for index, (name, curve) in enumerate(curves.items()):
-            colour = _colour(name, index)
+        for name, curve in curves.items():
+            colour = _colour(name)
             epochs, loss = np.array(curve.training["epoch"]), np.array(curve.training["loss"])
             left.plot(epochs, loss, color=colour, linewidth=0.6, alpha=0.35)
             left.plot(epochs, _running_mean(loss), color=colour, label=name)
             middle.plot(curve.validation["epoch"], curve.validation["val_loss"], "o-", color=colour, markersize=4)
             right.plot(curve.validation["epoch"], curve.validation["val_accuracy"], "o-", color=colour, markersize=4)
             right.plot(curve.validation["epoch"], curve.validation["val_macro_f1"], "s--", color=colour, markersize=4)
-        left.set_title("training loss (each its own; the student's includes the teacher's part)", loc="left", fontsize=8)
+        left.set_title("training loss (student: with the teacher's part)", loc="left", fontsize=10)
         middle.set_title("validation log loss", loc="left", fontsize=10)
         right.set_title("validation accuracy (solid), macro F1 (dashed)", loc="left", fontsize=10)
         left.set_ylim(bottom=0)
         middle.set_ylim(bottom=0)
+        last = max(epoch for curve in curves.values() for epoch in curve.training["epoch"] + curve.validation["epoch"])
         for axes in (left, middle, right):
-            axes.set_xlabel("epoch")
+            axes.set(xlabel="epoch", xlim=(0, 1.03 * last))
             axes.xaxis.set_major_locator(MaxNLocator(6))
             axes.grid()
         _legend(figure, left)
@@ -156,7 +157,7 @@ def speed_accuracy(path: Path, models: dict[str, dict[str, Any]]) -> None:
         axes = figure.add_subplot()
         largest = max(model["parameters"] for model in models.values())
         for index, (name, model) in enumerate(models.items()):
-            speed, accuracy, colour = model["samples_per_second"], model["accuracy"], _colour(name, index)
+            speed, accuracy, colour = model["samples_per_second"], model["accuracy"], _colour(name)
             axes.vlines(speed, *model["accuracy_interval"], color=colour, linewidth=1.5)
             axes.scatter(speed, accuracy, s=400 * model["parameters"] / largest, color=colour, alpha=0.8, linewidths=0)
             label = f"{name}, {model['parameters'] / 1e6:.1f} M"
@@ -170,7 +171,9 @@ def speed_accuracy(path: Path, models: dict[str, dict[str, Any]]) -> None:
 @contextmanager
 def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
     """A figure of `width` by `height` inches in the default style, whatever the user's own settings are; written to `path` at the end."""
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        # A name in a script that matplotlib's own font lacks is drawn as boxes; the tables beside the figure hold it as it is.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -184,12 +187,13 @@ def _legend(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=len(labels), frameon=False)
 
 
-def _colour(name: str, index: int) -> str:
-    return COLOURS.get(name, OTHERS[index % len(OTHERS)])
+def _colour(name: str) -> str:
+    return COLOURS.get(name, OTHERS)
 
 
 def _short(names: Sequence[str]) -> list[str]:
-    return [name if len(name) <= 26 else name[:25] + "…" for name in names]
+    lines = [" ".join(name.split()) for name in names]
+    return [line if len(line) <= 26 else line[:25] + "…" for line in lines]
 
 
 def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -65,16 +65,17 @@ def build(
         confidence: of the intervals.
 
     Returns:
-        model -> figure (and figure_interval, parameters, bytes, val_accuracy); `comparison` -> pair -> differences, discordant rows and p;
+        model -> figure and figure_interval, parameters and bytes (transformers) or val_accuracy (baselines); `comparison` -> pair ->
+        differences, discordant rows and p;
         `retention` -> student / teacher (absent where the teacher has 0); `test` -> what was measured on. 6 significant digits.
     """
     test = splits["test"]
     hits = {name: one.predicted == test.labels for name, one in outputs["test"].items()}
     baselines = [name for name in hits if name not in TRANSFORMERS]
     best = strongest(baselines, splits["val"], outputs["val"])
-    result: dict[str, Any] = {
-        name: boot.figures(name) | {"val_accuracy": accuracy(splits["val"], outputs["val"][name])} | sizes.get(name, {}) for name in hits
-    }
+    result: dict[str, Any] = {name: boot.figures(name) | sizes.get(name, {}) for name in hits}
+    for name in baselines:
+        result[name]["val_accuracy"] = accuracy(splits["val"], outputs["val"][name])  # what the strongest is chosen by
     pairs = [("student", "control"), ("student", "teacher")] + ([("teacher", best), ("student", best)] if best else [])
     result["comparison"] = {f"{first}_vs_{second}": paired(boot, hits, first, second) for first, second in pairs}
     result["retention"] = {}

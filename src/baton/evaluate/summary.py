@@ -35,7 +35,7 @@ def show(reports: Path) -> None:
     )
     for sentence in filter(None, sentences):
         console.say(f"• {sentence}")
-    console.say("Intervals and tests cover the choice of test rows, not the training seed.")
+    console.say("[dim]p is McNemar's exact test. Intervals and tests cover the choice of test rows, not the training seed.[/]")
     console.say(f"next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, {reports}/ for figures and tables")
 
 
@@ -116,8 +116,8 @@ def _evidence(figures: dict[str, Any], test: dict[str, Any]) -> str:
     low, high = figures["accuracy_difference_interval"]
     p_value = figures["mcnemar_p"]
     shown = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
-    points = f"{100 * figures['accuracy_difference']:+.1f} points of accuracy"
-    return f"{points}, {_percent(test['confidence'], 0)} interval {100 * low:+.1f} to {100 * high:+.1f}, McNemar {shown}"
+    points = f"{100 * figures['accuracy_difference']:+.1f} points"
+    return f"{points} of accuracy, {_percent(test['confidence'], 0)} interval {100 * low:+.1f} to {100 * high:+.1f}, {shown}"
 
 
 def _percent(share: float, digits: int = 1) -> str:

@@ -1,7 +1,7 @@
 """Encoder plus classification head: made from a base model, saved to and loaded from a folder.
 
-A model folder holds `model.safetensors` (keys `backbone.*`, `head.*`), `config.json` (the encoder's), the tokenizer's files and `baton.json`
-(labels, head, max_length). Nothing is unpickled and no remote code runs.
+A model folder holds `model.safetensors` (keys `backbone.*`, `head.*`), `config.json` (the encoder's), the tokenizer's files and
+`baton.json` (labels, head, max_length). Nothing is unpickled and no remote code runs.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from baton import params, storage
@@ -60,7 +60,9 @@ class Head(nn.Module):
 class Classifier(nn.Module):
     """A transformers encoder with a classification head."""
 
-    def __init__(self, backbone: nn.Module, head: params.Head, classes: int) -> None:
+    backbone: Any  # a PreTrainedModel; its attributes depend on its family
+
+    def __init__(self, backbone: Any, head: params.Head, classes: int) -> None:
         """`backbone` is any transformers encoder; its own pooler is kept only where the head uses it."""
         super().__init__()
         self.pooling = head.pooling
@@ -68,7 +70,9 @@ class Classifier(nn.Module):
         if head.pooling != "pooler" and hasattr(backbone, "pooler"):
             backbone.pooler = None
         if head.pooling == "pooler" and getattr(backbone, "pooler", None) is None:
-            raise ModelError("finetune.head.pooling: this encoder has no pooler", got="pooler", expected="cls or mean", hint="choose one of them")
+            raise ModelError(
+                "finetune.head.pooling: this encoder has no pooler", got="pooler", expected="cls or mean", hint="choose one of them"
+            )
         self.head = Head(head, backbone.config.hidden_size, classes)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -99,7 +103,13 @@ def create(base: Path, head: params.Head, classes: int, dropout: float, attentio
     _set_rate(config, ATTENTION_DROPOUT_NAMES, attention_dropout, base)
     try:
         backbone = AutoModel.from_pretrained(
-            base, config=config, attn_implementation=ATTENTION[attention], dtype=torch.float32, use_safetensors=True, local_files_only=True
+            base,
+            config=config,
+            attn_implementation=ATTENTION[attention],
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
         )
     except (OSError, ValueError) as error:
         hint = "the base model must be a transformers encoder with safetensors weights"
@@ -129,7 +139,12 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
     """
     for name in (WEIGHTS, CONFIG, INFO):
         if not (folder / name).is_file():
-            raise ModelError(f"{folder} is no model of ours", got=f"no {name}", expected="a folder written by finetune or distill", hint="run `dvc repro`")
+            raise ModelError(
+                f"{folder} is no model of ours",
+                got=f"no {name}",
+                expected="a folder written by finetune or distill",
+                hint="run `dvc repro`",
+            )
     raw = storage.read_json(folder / INFO)
     info = ModelInfo(raw["labels"], params.head(raw["head"]), raw["max_length"], raw["pad"])
     backbone = AutoModel.from_config(_config(folder), attn_implementation=ATTENTION[attention], dtype=torch.float32)
@@ -142,12 +157,13 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
     return model.eval(), info
 
 
-def _config(folder: Path) -> PretrainedConfig:
+def _config(folder: Path) -> PreTrainedConfig:
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         hint = "the base model must be one that transformers knows without remote code"
         raise ModelError(f"{folder / CONFIG} is no known encoder", got=str(error).splitlines()[0], hint=hint) from None
+    return config
 
 
 def _set_rate(config: Any, names: tuple[str, ...], rate: float, base: Path) -> None:
@@ -155,4 +171,6 @@ def _set_rate(config: Any, names: tuple[str, ...], rate: float, base: Path) -> N
     for name in known:
         setattr(config, name, rate)
     if not known and rate:
-        raise ModelError(f"{base}: this encoder has no such dropout", got=rate, expected=f"one of {', '.join(names)}", hint="set the rate to 0.0")
+        raise ModelError(
+            f"{base}: this encoder has no such dropout", got=rate, expected=f"one of {', '.join(names)}", hint="set the rate to 0.0"
+        )

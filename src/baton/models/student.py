@@ -15,7 +15,7 @@ def from_teacher(teacher: Classifier, layers: Sequence[int]) -> Classifier:
     Raises:
         ParamsError: a layer that the teacher does not have.
     """
-    count = teacher.backbone.config.num_hidden_layers
+    count: int = teacher.backbone.config.num_hidden_layers
     if max(layers) >= count:
         hint = f"choose from 0 to {count - 1}"
         raise ParamsError("distill.layers: the teacher has no such layer", got=max(layers), expected=f"less than {count}", hint=hint)
@@ -37,7 +37,9 @@ def set_dropout(model: Classifier, dropout: float, attention_dropout: float) -> 
 
 def _stack(backbone: nn.Module, count: int) -> str:
     """Name of the encoder's list of layers: the first ModuleList as long as the config says."""
-    for name, module in backbone.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return name
-    raise ParamsError("distill: this teacher's layers cannot be found", got=type(backbone).__name__, expected=f"a list of {count} layers")
+    found: list[str] = [name for name, module in backbone.named_modules() if isinstance(module, nn.ModuleList) and len(module) == count]
+    if not found:
+        raise ParamsError(
+            "distill: this teacher's layers cannot be found", got=type(backbone).__name__, expected=f"a list of {count} layers"
+        )
+    return found[0]

@@ -2,8 +2,9 @@
 
 MLflow copies this file and the model folder into the logged model ("models from code") and runs it when the model is loaded.
 
-Input: raw texts, as a list of strings, a string, a Series, an array, or a DataFrame whose first column is called `text`. Output: a DataFrame with
-one row a text: `label`, the most probable class, and `probability_CLASS` for each class in the order of the labels. Params: `batch_size`.
+Input: raw texts, as a list of strings, a string, a Series, an array, or a DataFrame whose first column is called `text`. Output: a
+DataFrame with one row a text: `label`, the most probable class, and `probability_CLASS` for each class in the order of the labels. Params:
+`batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["raw text"])
 """
@@ -23,7 +24,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 BATCH_SIZE = 32
 
 
-class TextClassifier(mlflow.pyfunc.PythonModel):
+class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
     """A transformers encoder with the head that `baton.json` in the model folder describes; on a GPU if there is one, in fp32."""
 
     def load_context(self, context: Any) -> None:
@@ -50,11 +51,12 @@ class TextClassifier(mlflow.pyfunc.PythonModel):
         self.backbone.load_state_dict({name.removeprefix("backbone."): tensor for name, tensor in weights.items()})
         self.backbone.to(self.device).eval()
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify texts; the result has the input's index if it had one.
 
         Raises:
             ValueError: the input is no column of texts.
+            TypeError: a row is no text.
         """
         texts, index = _texts(model_input)
         probabilities = self._probabilities(texts, int((params or {}).get("batch_size") or BATCH_SIZE))  # (texts, classes)
@@ -111,7 +113,7 @@ def _texts(data: Any) -> tuple[list[str], Any]:
     values = [data] if isinstance(data, str) else np.asarray(data, dtype=object).reshape(-1).tolist()
     for row, value in enumerate(values):
         if not isinstance(value, str):
-            raise ValueError(f"row {row} is no text\n  got:      {value!r}\n  expected: a string\n  next:     fill or drop missing texts")
+            raise TypeError(f"row {row} is no text\n  got:      {value!r}\n  expected: a string\n  next:     fill or drop missing texts")
     return values, index
 
 

@@ -1,16 +1,17 @@
 """MLflow: which runs a `dvc repro` leaves behind, and what is in them; a null tracker when tracking is off.
 
-Input: what the stages finetune, distill and evaluate tell. Output: the MLflow store of the project. Each `dvc repro` that trains or evaluates
-is one pipeline run with a child run for each of these stages that ran:
+Input: what the stages finetune, distill and evaluate tell. Output: the MLflow store of the project. Each `dvc repro` that trains or
+evaluates is one pipeline run with a child run for each of these stages that ran:
 
     with tracking.stage("finetune", runtime.reasons) as run:
         run.metrics({"teacher/loss": 0.3}, step=10)
 
-`sync` (the command `baton sync`, and the start of every tracked stage) puts DVC's digests of outputs on the runs and links what DVC skipped.
-With `tracking: {kind: off}` nothing is recorded and mlflow is not imported. A store that fails never stops a stage.
+`sync` (the command `baton sync`, and the start of every tracked stage) puts DVC's digests of outputs on the runs and links what DVC
+skipped. With `tracking: {kind: off}` nothing is recorded and mlflow is not imported. A store that fails never stops a stage.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,18 @@ from typing import Literal
 from baton import params
 
 Stage = Literal["finetune", "distill", "evaluate"]
+
+# MLflow's settings, unless the user set others: nothing is sent anywhere, nothing is unpickled, no chatter in a stage's console, and a
+# server that hangs costs seconds instead of minutes.
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+}
 
 
 class Run:
@@ -40,10 +53,13 @@ class Run:
         """Record a model folder as a pyfunc that takes raw text; `example` are a few texts."""
 
     def final(self, values: Mapping[str, float]) -> None:
-        """Record final figures, on the stage's run and on the pipeline run; `NAME/figure` also on the model NAME if `model` recorded it before."""
+        """Record final figures, on the stage's run and on the pipeline run; `NAME/figure` also on the model NAME that `model` recorded."""
 
     def model_metrics(self, name: str, path: Path, values: Mapping[str, float]) -> None:
-        """Record final figures of the model in folder `path`, as `NAME/figure`; the logged model is found by the folder's digest."""
+        """Record final figures of the model in folder `path`, named `NAME/test_accuracy` for `test/accuracy`, as `final` does.
+
+        The logged model is found by the folder's digest; without one (tracking was off then) the runs alone get the figures.
+        """
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,7 @@ class SyncReport:
 def stage(name: Stage, reasons: Mapping[str, str]) -> Iterator[Run]:
     """Track a stage; its run ends FINISHED, FAILED (an exception) or KILLED (Ctrl-C, SIGTERM).
 
-    SIGTERM becomes `SystemExit(143)` inside. All of the stage's outputs must be written before the context is left, for they identify the run.
+    SIGTERM becomes `SystemExit(143)` inside. The stage's outputs must be written before the context is left, for they identify the run.
 
     Args:
         name: the stage.
@@ -70,6 +86,7 @@ def stage(name: Stage, reasons: Mapping[str, str]) -> Iterator[Run]:
     if isinstance(settings, params.NoTracking):
         yield Run()
         return
+    _prepare()
     from baton.tracking import session
 
     with session.tracked(name, reasons, settings) as run:
@@ -87,7 +104,16 @@ def sync() -> SyncReport:
     settings = params.read().tracking
     if isinstance(settings, params.NoTracking):
         return SyncReport()
+    _prepare()
     from baton.tracking import lineage
-    from baton.tracking.store import open_store
+    from baton.tracking.store import open_store, usable
 
-    return lineage.sync(open_store(settings))
+    store = open_store(settings)
+    with usable(store.client.tracking_uri):
+        return lineage.sync(store)
+
+
+def _prepare() -> None:
+    """Must come before mlflow is imported, which reads some of them then."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)

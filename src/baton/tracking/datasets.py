@@ -10,7 +10,15 @@ from baton import storage
 from baton.tracking.store import Store
 
 DIGEST_LENGTH = 36  # what MLflow stores; the whole sha256 is in the profile and in the tag `sha256.PATH`
-TYPES = {"string": "string", "large_string": "string", "int32": "integer", "int64": "long", "float": "float", "double": "double", "bool": "boolean"}
+TYPES = {
+    "string": "string",
+    "large_string": "string",
+    "int32": "integer",
+    "int64": "long",
+    "float": "float",
+    "double": "double",
+    "bool": "boolean",
+}
 
 
 def log(store: Store, run: str, name: str, path: Path, context: str) -> str:

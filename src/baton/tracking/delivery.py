@@ -1,6 +1,7 @@
 """Metrics on their way to the store: buffered, and sent every few seconds by a thread, so that a step costs microseconds.
 
-A send that fails is tried again with the next; the training goes on whatever happens. MLflow's own asynchronous logging drops a failed batch.
+A send that fails is tried again with the next; the training goes on whatever happens. (MLflow's own asynchronous logging drops a failed
+batch.)
 """
 
 import threading
@@ -12,7 +13,7 @@ from rich.markup import escape
 
 from baton import console
 
-SECONDS = 3.0
+SECONDS = 5.0
 # How long the end of a stage waits for a send that is under way.
 JOIN_SECONDS = 30.0
 
@@ -52,7 +53,7 @@ class Delivery:
             return True
         try:
             self._send(points)
-        except Exception as error:  # whatever a store, a network or a disk can raise must not reach the training
+        except Exception as error:  # noqa: BLE001  whatever a store, a network or a disk can raise must not reach the training
             with self._guard:
                 self._points[:0] = points
             self.warn(error)
@@ -82,7 +83,7 @@ class Delivery:
     def _collect(self) -> None:
         try:
             self.add(self._sample())
-        except Exception as error:  # a sensor that vanishes is no reason to end anything
+        except Exception as error:  # noqa: BLE001  a sensor that vanishes is no reason to end anything
             self.warn(error)
 
 

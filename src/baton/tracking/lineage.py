@@ -1,15 +1,14 @@
 """Which run made what: DVC's digests of outputs, from `dvc.lock`, on the runs; stages that DVC skipped linked to the run behind them.
 
-DVC writes a stage's entry in `dvc.lock` only after its command returned, so a run cannot put its own digests on itself. It notes the MD5 of the
-files it wrote instead (its metrics and curves, which no other training has); the entry with the same MD5s is its own, whatever happened in
-between: a kill before DVC wrote the entry, another recipe, a restore from DVC's run-cache.
+DVC writes a stage's entry in `dvc.lock` only after its command returned, so a run cannot put its own digests on itself. It notes the MD5
+of the files it wrote instead (its metrics and curves, which no other training has); the entry with the same MD5s is its own, whatever
+happened in between: a kill before DVC wrote the entry, another recipe, a restore from DVC's run-cache.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from mlflow.entities import Run
 
@@ -54,14 +53,15 @@ def sync(store: Store) -> SyncReport:
     """See `baton.tracking.sync`."""
     lock = read_lock()
     with locked("sync"):
-        ended = _end_dead(store, store.runs(limit=RECENT))
         runs = store.runs(limit=RECENT)
+        if ended := _end_dead(store, runs):
+            runs = store.runs(limit=RECENT)
         stages = [run for run in runs if run.data.tags.get(pipelines.KIND) == "stage"]
         digests = sum(_put_digests(store, run, lock) for run in stages)
         if digests:
             runs = store.runs(limit=RECENT)
         newest = next((run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline"), None)
-        links, unknown = (0, ())
+        links, unknown = 0, tuple[str, ...]()
         if newest is not None and newest.info.status == "FINISHED":
             own = [run for run in runs if run.data.tags.get(pipelines.PARENT) == newest.info.run_id]
             links, unknown = link(store, newest, _settled(own, lock), lock)
@@ -69,7 +69,7 @@ def sync(store: Store) -> SyncReport:
 
 
 def link(store: Store, pipeline: Run, stages: Iterable[str], lock: Lock) -> tuple[int, tuple[str, ...]]:
-    """Name the run behind each of the stages on a pipeline run, with its final figures; how many links are new, and which stages have no run."""
+    """Name the run behind each stage on a pipeline run, with its final figures; how many links are new, which stages have no run."""
     own = pipelines.stage_runs(store, pipeline.info.run_id).values()
     behind: dict[str, Run | None] = {}
     for stage in stages:
@@ -95,7 +95,9 @@ def _link_all(store: Store, pipeline: Run, own: set[str], new: Mapping[str, Run]
         for key in json.loads(run.data.tags.get(pipelines.FINAL, "[]"))
         if key in run.data.metrics and key not in pipeline.data.metrics
     ]
-    links = {stage: pipeline.data.tags.get(_link(stage), "") for stage in pipelines.STAGES} | {stage: run.info.run_id for stage, run in new.items()}
+    links = {stage: pipeline.data.tags.get(_link(stage), "") for stage in pipelines.STAGES} | {
+        stage: run.info.run_id for stage, run in new.items()
+    }
     rows = []
     for stage, identifier in links.items():
         if identifier:
@@ -167,5 +169,3 @@ def _end_dead(store: Store, runs: list[Run]) -> int:
         if run.data.tags.get(pipelines.KIND) == "pipeline":
             ended += pipelines.settle(store, run, pipelines.stage_runs(store, run.info.run_id).values())
     return ended
-
-

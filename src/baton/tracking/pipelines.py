@@ -27,7 +27,9 @@ def open_pipeline(store: Store, owner: Owner, values: Mapping[str, Any], tags: M
         values: the whole of `params.yaml`, flattened.
         tags: the environment.
     """
-    marks = {PROCESS: owner.process.name, STARTED: repr(owner.process.started)} | ({REPRO: _plain(owner.repro_id)} if owner.repro_id else {})
+    marks = {PROCESS: owner.process.name, STARTED: repr(owner.process.started)} | (
+        {REPRO: _plain(owner.repro_id)} if owner.repro_id else {}
+    )
     with locked("pipeline"):
         found = _find(store, owner)
         if found is not None:
@@ -48,9 +50,8 @@ def stage_runs(store: Store, pipeline: str) -> dict[str, Run]:
     return {run.info.run_id: run for run in store.runs(f"tags.`{PARENT}` = '{pipeline}'")}
 
 
-def end_stage(store: Store, run: str, pipeline: str, status: str, tags: Mapping[str, str]) -> None:
+def end_stage(store: Store, run: str, pipeline: str, status: str) -> None:
     """End a stage's run; end the pipeline run too if nothing can follow."""
-    store.log(run, tags=tags)
     store.client.set_terminated(run, status)
     stages = stage_runs(store, pipeline)
     own = store.client.get_run(pipeline)
@@ -88,4 +89,3 @@ def _find(store: Store, owner: Owner) -> Run | None:
 
 def _plain(name: str) -> str:
     return name.replace("'", "_")
-

@@ -1,7 +1,7 @@
 """Which processes belong together: the stages of one `dvc repro`, found by their common ancestor.
 
-Each stage is a process of its own. DVC tells it nothing about the repro it belongs to, but the `dvc` process is its ancestor, and a process id
-with its start time names a process of this machine once and for all.
+Each stage is a process of its own. DVC tells it nothing about the repro it belongs to, but the `dvc` process is its ancestor, and a
+process id with its start time names a process of this machine once and for all.
 """
 
 import os
@@ -74,7 +74,7 @@ def _described(process: psutil.Process) -> Process:
 
 
 def _dvc_arguments(words: list[str]) -> list[str]:
-    """`[repro, …]` of `dvc repro …`, `python …/bin/dvc repro …` or `python -m dvc repro …`; nothing of `make -C dvc` or `sh -c "dvc repro"`."""
+    """`[repro, …]` of `dvc repro …`, `python …/bin/dvc repro …`, `python -m dvc repro …`; nothing of `make -C dvc`, `sh -c "dvc repro"`."""
     names = [Path(word).name for word in words]
     if names[:1] == ["dvc"]:
         return words[1:]

@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow.pyfunc
 from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 import baton
 from baton import storage
@@ -55,7 +55,10 @@ def log(store: Store, run: str, name: str, folder: Path, example: Sequence[str])
 
 def signature(labels: Sequence[str]) -> ModelSignature:
     """One column of strings in (without a name, for MLflow would refuse a plain list otherwise); label and probabilities out."""
-    outputs = [ColSpec(DataType.string, "label"), *(ColSpec(DataType.double, f"probability_{label}") for label in labels)]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, "label"),
+        *(ColSpec(DataType.double, f"probability_{label}") for label in labels),
+    ]
     params = ParamSchema([ParamSpec("batch_size", DataType.long, BATCH_SIZE)])
     return ModelSignature(Schema([ColSpec(DataType.string)]), Schema(outputs), params)
 
@@ -67,8 +70,14 @@ def read_requirements(lock: Path) -> list[str]:
         TrackingError: the lock is missing or does not pin one of them.
     """
     lines = lock.read_text(encoding="utf-8").splitlines() if lock.is_file() else []
-    pins = {match[1].lower().replace("_", "-"): f"{match[1]}=={match[2]}" for line in lines if (match := re.match(r"([\w.-]+)==([^\s;\\]+)", line))}
+    pins = {
+        match[1].lower().replace("_", "-"): f"{match[1]}=={match[2]}"
+        for line in lines
+        if (match := re.match(r"([\w.-]+)==([^\s;\\]+)", line))
+    }
     if missing := [name for name in PACKAGES if name not in pins]:
         hint = "run `make lock`, or add their exact versions"
-        raise TrackingError(f"{lock} does not pin what a model needs", got=f"no {', '.join(missing)}", expected="NAME==VERSION lines", hint=hint)
+        raise TrackingError(
+            f"{lock} does not pin what a model needs", got=f"no {', '.join(missing)}", expected="NAME==VERSION lines", hint=hint
+        )
     return [pins[name] for name in PACKAGES]

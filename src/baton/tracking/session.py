@@ -24,29 +24,35 @@ ERROR_LENGTH = 2000
 class StoredRun(Run):
     """A stage's run in the store."""
 
-    def __init__(self, store: Store, run: str, pipeline: str) -> None:
-        """`run` and `pipeline` are ids of running runs."""
-        self.store, self.id, self.pipeline = store, run, pipeline
+    def __init__(self, store: Store, name: str, run: str, pipeline: str) -> None:
+        """`run` and `pipeline` are ids of running runs, `name` is the stage's."""
+        self.store, self.name, self.id, self.pipeline = store, name, run, pipeline
         self._models: dict[str, str] = {}  # name -> id
         self._step = 0
         self._finals: dict[str, float] = {}
         self._delivery = Delivery(lambda points: store.log(run, points), _system_sampler(run, store))
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """See `Run`."""
         time, self._step = now(), max(self._step, step)
         self._delivery.add([Point(key, float(value), step, time) for key, value in values.items()])
 
     def dataset(self, name: str, path: Path, context: str) -> None:
+        """See `Run`."""
         self._try(lambda: datasets.log(self.store, self.id, name, path, context))
 
     def figure(self, path: Path) -> None:
+        """See `Run`."""
         for run in (self.id, self.pipeline):
             self._try(lambda run=run: self.store.client.log_artifact(run, str(path), "figures"))  # type: ignore[misc]
 
     def artifact(self, path: Path, folder: str = "") -> None:
+        """See `Run`."""
         self._try(lambda: self.store.client.log_artifact(self.id, str(path), folder or None))
 
     def model(self, name: str, path: Path, example: Sequence[str]) -> None:
+        """See `Run`."""
+
         def record() -> None:
             from baton.tracking import pyfuncs
 
@@ -55,22 +61,35 @@ class StoredRun(Run):
         self._try(record)
 
     def final(self, values: Mapping[str, float]) -> None:
+        """See `Run`."""
         time = now()
-        self._finals |= {key: float(value) for key, value in values.items()}
+        values = {key: float(value) for key, value in values.items() if self._finals.get(key) != value}
+        if not values:
+            return
+        self._finals |= values
         # At the last step, so that among values by step the final one is what tables show.
-        points = [Point(key, float(value), self._step, time, self._models.get(key.partition("/")[0])) for key, value in values.items()]
+        points = [Point(key, value, self._step, time, self._models.get(key.partition("/")[0])) for key, value in values.items()]
         self._try(lambda: self.store.log(self.id, points, tags={pipelines.FINAL: json.dumps(sorted(self._finals))}))
         self._try(lambda: self.store.log(self.pipeline, [point._replace(step=0, model=None) for point in points]))
 
     def model_metrics(self, name: str, path: Path, values: Mapping[str, float]) -> None:
+        """See `Run`."""
         self._try(lambda: self._find_model(name, path))
-        self.final({f"{name}/{key.removeprefix(name + '/')}": value for key, value in values.items()})
+        self.final({f"{name}/{key.replace('/', '_')}": value for key, value in values.items()})
 
     def close(self, status: str, error: BaseException | None) -> None:
         """Send what is left and end the run, and the pipeline run if this was its last stage or it failed."""
         self._delivery.close()
-        tags = {"baton.error": _described(error)} if status != "FINISHED" and error is not None else {}
-        self._try(lambda: pipelines.end_stage(self.store, self.id, self.pipeline, status, tags))
+        self._try(lambda: self._note(status, error))
+        self._try(lambda: pipelines.end_stage(self.store, self.id, self.pipeline, status))
+
+    def _note(self, status: str, error: BaseException | None) -> None:
+        """What the run wrote, or why it ended: on the run, and as the description that its page shows."""
+        if status == "FINISHED":
+            self.store.log(self.id, tags={lineage.WRITTEN: json.dumps(lineage.written(self.name))})
+        elif error is not None:
+            text = _described(error)
+            self.store.log(self.id, tags={"baton.error": text, pipelines.NOTE: f"```\n{text}\n```"})
 
     def _find_model(self, name: str, path: Path) -> None:
         """Remember the logged model whose folder has this digest: one of this pipeline run if there is one, else the newest."""
@@ -87,7 +106,7 @@ class StoredRun(Run):
         """A store that fails must not stop the stage: said once, then silence."""
         try:
             action()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever a store, a network or a disk can raise
             self._delivery.warn(error)
 
 
@@ -117,12 +136,12 @@ def _begin(name: str, reasons: Mapping[str, str], settings: params.MlflowTrackin
         run = store.create_run(name, tags | {"mlflow.parentRunId": pipeline})
         store.log(run, values={**values, **{f"resolved.{key}": reason for key, reason in reasons.items()}})
         lineage.begin_stage(store, name, pipeline)
-    except Exception as error:  # whatever a store, a network or a disk can raise must not stop a training
+    except Exception as error:  # noqa: BLE001  whatever a store, a network or a disk can raise must not stop a training
         text = str(error) if isinstance(error, TrackingError) else f"{type(error).__name__}: {error}"
         console.say(f"[yellow]tracking:[/] this stage is not recorded: {escape(text)}")
         return None
     console.say(f"[dim]recorded in MLflow: experiment {escape(settings.experiment)}, run {name} {run[:8]} (`make ui` shows it)[/]")
-    return StoredRun(store, run, pipeline)
+    return StoredRun(store, name, run, pipeline)
 
 
 def _system_sampler(run: str, store: Store) -> Callable[[], Sequence[Point]]:
@@ -154,7 +173,7 @@ def _sigterm_raises() -> Iterator[None]:
         yield
         return
 
-    def handler(number: int, frame: FrameType | None) -> None:
+    def handler(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise SystemExit(TERMINATED)
 

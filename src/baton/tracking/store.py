@@ -1,4 +1,4 @@
-"""The MLflow store: opening it, and the few things that are written to and read from it. Modules of this package import mlflow freely, but `__init__` imports them late.
+"""The MLflow store: opening it, and what is written to and read from it.
 
 `uri: null` is `sqlite:///<project>/mlflow.db` with artifacts in `<project>/mlartifacts`, whatever the working directory.
 """
@@ -6,34 +6,20 @@
 import contextlib
 import fcntl
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
+
+from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from baton import params, storage
 from baton.errors import TrackingError
 from baton.tracking.delivery import Point
-
-# Set before mlflow is imported, unless the user did: nothing is sent anywhere, nothing is unpickled, no chatter in a stage's console, and a
-# server that hangs costs seconds instead of minutes.
-DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-}
-for _name, _value in DEFAULTS.items():
-    os.environ.setdefault(_name, _value)
-
-from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunTag  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.tracking import MlflowClient  # noqa: E402
 
 T = TypeVar("T")
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
@@ -58,9 +44,11 @@ class Store:
         run = self.client.create_run(self.experiment, run_name=name, tags=_tags(tags))
         return str(run.info.run_id)
 
-    def log(self, run: str, points: Iterable[Point] = (), values: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None) -> None:
+    def log(
+        self, run: str, points: Iterable[Point] = (), values: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
         """Metrics, params and tags of one run, in as many requests as MLflow's limits ask for; repeating it changes nothing."""
-        metrics = [Metric(point.key, point.value, point.time, point.step, model_id=point.model) for point in points]
+        metrics = [Metric(clean_key(point.key), point.value, point.time, point.step, model_id=point.model) for point in points]
         for some in _batches(metrics, METRICS_PER_REQUEST):
             self.client.log_batch(run, metrics=some)
         for pairs in _batches(param_items(values or {}), PARAMS_PER_REQUEST):
@@ -90,22 +78,28 @@ def open_store(settings: params.MlflowTracking) -> Store:
         TrackingError: it cannot be used.
     """
     uri = tracking_uri(settings.uri)
+    # Two stages that start together must not both create the tables, or the experiment.
+    with usable(uri), locked("store"):
+        if settings.uri is None and not (storage.project() / DATABASE).exists():
+            create_database(uri)
+        client = MlflowClient(uri, registry_uri=uri)
+        return Store(client, _experiment(client, settings.experiment, uri))
+
+
+@contextlib.contextmanager
+def usable(uri: str) -> Iterator[None]:
+    """Explain what MLflow, the database or the disk raise.
+
+    Raises:
+        TrackingError: the store cannot be used.
+    """
     try:
-        # Two stages that start together must not both create the tables, or the experiment.
-        with locked("store"):
-            if uri == tracking_uri(None) and not (storage.project() / DATABASE).exists():
-                _create_database(uri)
-            client = MlflowClient(uri, registry_uri=uri)
-            return Store(client, _experiment(client, settings.experiment, uri))
-    except (MlflowException, OSError) as error:
-        raise unusable(uri, error) from error
-
-
-def unusable(uri: str, error: Exception) -> TrackingError:
-    """Why the store at `uri` cannot be used, and what to do."""
-    outdated = "out-of-date database schema" in str(error)
-    hint = f"make a copy of it, then run `mlflow db upgrade {uri}`" if outdated else "is the server up, or the disk full? `tracking: {kind: off}` works without"
-    return TrackingError("the MLflow store cannot be used", got=" ".join(str(error).split())[:300], expected=uri, hint=hint)
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        outdated = "out-of-date database schema" in str(error)
+        hint = "is the server up, is the disk full? `tracking: {kind: off}` records nothing"
+        hint = f"copy the file, then run `mlflow db upgrade {uri}`" if outdated else hint
+        raise TrackingError("the MLflow store cannot be used", got=" ".join(str(error).split())[:300], expected=uri, hint=hint) from error
 
 
 def tracking_uri(uri: str | None) -> str:
@@ -165,7 +159,7 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {clean_key(key): value[:TAG_LENGTH] for key, value in tags.items()}
 
 
-def _create_database(uri: str) -> None:
+def create_database(uri: str) -> None:
     """Create the tables, and MLflow's `Default` experiment with our artifact folder instead of the working directory's `mlruns`."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 

@@ -24,8 +24,13 @@ class Batches(Protocol):
     """Batches as a pure function of the step."""
 
     @property
-    def steps_per_epoch(self) -> int: ...
-    def micro_batches(self, step: int) -> Iterator[Any]: ...
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the data."""
+        ...
+
+    def micro_batches(self, step: int) -> Iterator[Any]:
+        """Parts of the batch of global step `step`, counted from 0; each has a length and `to(device)`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def train(
         meter.add(loss, norm, samples)
         epoch = step / batches.steps_per_epoch
         if due(step, settings.log_every) or step in validate_at:
-            yield meter.read(step, epoch, learning_rate)
+            yield meter.read(step, epoch, float(learning_rate))
         if step in validate_at:
             model.eval()
             scores = validate()
@@ -144,7 +149,9 @@ class _Meter:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             hint = "lower learning_rate, set clip_norm, or set runtime.precision to fp32"
             got = f"loss {loss}, gradient norm {norm}, learning rate {learning_rate:.3g}"
-            raise TrainingError(f"training diverged in the {self.steps} steps up to step {step}", got=got, expected="finite numbers", hint=hint)
+            raise TrainingError(
+                f"training diverged in the {self.steps} steps up to step {step}", got=got, expected="finite numbers", hint=hint
+            )
         self.reset()
         return TrainPoint(step, epoch, loss, learning_rate, norm, samples, rate)
 

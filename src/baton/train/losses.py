@@ -10,16 +10,27 @@ from torch.nn import functional
 
 
 class Batch(Protocol):
-    """What a loss needs of a batch."""
+    """What a loss needs of a batch; read-only, so that a frozen dataclass fits."""
 
     @property
-    def input_ids(self) -> torch.Tensor: ...  # (batch, length)
+    def input_ids(self) -> torch.Tensor:
+        """(batch, length)."""
+        ...
+
     @property
-    def attention_mask(self) -> torch.Tensor: ...  # (batch, length)
+    def attention_mask(self) -> torch.Tensor:
+        """(batch, length), 1 for tokens."""
+        ...
+
     @property
-    def labels(self) -> torch.Tensor: ...  # (batch,)
+    def labels(self) -> torch.Tensor:
+        """(batch,)."""
+        ...
+
     @property
-    def rows(self) -> torch.Tensor: ...  # (batch,)
+    def rows(self) -> torch.Tensor:
+        """(batch,), positions in the split."""
+        ...
 
 
 Model = Callable[..., torch.Tensor]

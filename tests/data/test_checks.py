@@ -1,0 +1,138 @@
+"""Each check finds its rows and no others; policies drop them, and from test only what cannot be scored."""
+
+import pytest
+from scipy.stats import chi2_contingency
+
+from baton.data import checks
+from baton.data.raw import Row
+
+
+def rows(*items: tuple[str, str, str]) -> list[Row]:
+    """Rows from (split, text, label), numbered per split."""
+    counts: dict[str, int] = {}
+    made = []
+    for split, text, label in items:
+        counts[split] = counts.get(split, 0) + 1
+        made.append(Row(split, counts[split], text, label))
+    return made
+
+
+CLEAN = rows(("train", "one", "a"), ("train", "two", "b"), ("val", "three", "a"), ("test", "four", "b"))
+
+
+@pytest.mark.parametrize("name", list(checks.ROW_CHECKS))
+def test_clean_rows_are_not_found(name: str) -> None:
+    assert checks.ROW_CHECKS[name](CLEAN) == {}
+
+
+def test_invalid_utf8_in_text_and_label() -> None:
+    found = checks.invalid_utf8(
+        rows(("train", "caf\udce9", "a"), ("train", "caf\u00e9", "\udcff"), ("test", "\ud83d", "a"), ("test", "\U0001f600", "a"))
+    )
+    assert found == {
+        "train:1": "byte 0xe9 at character 4 of the text",
+        "train:2": "byte 0xff at character 1 of the label",
+        "test:1": "lone surrogate U+D83D at character 1 of the text",
+    }
+
+
+def test_mojibake_but_not_foreign_words() -> None:
+    texts = ("schÃ¶n", "schön", "l’été à Paris", "doesnâ€™t", "Привет", "naïve café", "日本語")
+    assert list(checks.mojibake(rows(*(("train", text, "a") for text in texts)))) == ["train:1", "train:4"]
+
+
+def test_empty_and_unlabelled() -> None:
+    items = rows(("train", "", "a"), ("train", " \t\u00a0\n", "a"), ("train", "x", ""), ("train", "x", " "))
+    assert checks.empty(items) == {"train:1": "no text", "train:2": "white space"}
+    assert list(checks.missing_label(items)) == ["train:3", "train:4"]
+
+
+def test_duplicates_are_exact_within_a_split_and_a_label() -> None:
+    items = rows(
+        ("train", "x", "a"), ("train", "X", "a"), ("train", "x", "a"), ("train", "x", "b"), ("test", "x", "a"), ("train", "x", "a")
+    )
+    assert checks.duplicate(items) == {"train:3": "the same as train:1", "train:5": "the same as train:1"}
+
+
+def test_leakage_names_the_row_of_train_or_val_whatever_its_label_and_spelling() -> None:
+    items = rows(
+        ("train", "A  b\n", "x"),
+        ("train", "c", "x"),
+        ("train", "d", "x"),
+        ("val", "C", "x"),
+        ("val", "e", "x"),
+        ("test", "a b", "y"),
+        ("test", "E", "x"),
+    )
+    assert checks.leakage(items) == {
+        "train:1": "the same text as test:1",
+        "train:2": "the same text as val:1",
+        "val:2": "the same text as test:2",
+    }
+
+
+def test_conflicts_name_all_rows_of_the_text() -> None:
+    found = checks.conflict(rows(("train", "x", "a"), ("train", " X", "b"), ("train", "y", "a"), ("test", "x", "a")))
+    assert list(found) == ["train:1", "train:2", "test:1"]
+    assert found["train:2"] == "'b', but ['a', 'b'] in all: see train:1, test:1"
+
+
+def test_small_classes_are_counted_in_texts_of_train() -> None:
+    items = rows(("train", "x", "a"), ("train", "X ", "a"), ("train", "y", "b"), ("train", "z", "b"), ("test", "w", "a"))
+    assert list(checks.small_class(items, 2)) == ["train:1", "train:2"]
+    assert checks.small_class(items, 1) == {}
+
+
+def test_unseen_labels_are_those_of_val_and_test_only() -> None:
+    items = rows(("train", "x", "a"), ("val", "y", "b"), ("test", "z", "c"), ("test", "w", "a"))
+    assert list(checks.unseen_label(items)) == ["val:1", "test:1"]
+
+
+def test_unknown_labels_need_names() -> None:
+    assert checks.unknown_label(CLEAN, {}) == {}
+    assert list(checks.unknown_label(CLEAN, {"a": "A"})) == ["train:2", "test:1"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "drifted"),
+    [((50, 50), (50, 50), False), ((900, 100), (500, 500), True), ((9, 1), (5, 5), False), ((50_000, 50_000), (51_500, 48_500), False)],
+)
+def test_drift_is_certain_and_large(train: tuple[int, int], test: tuple[int, int], drifted: bool) -> None:
+    items = [
+        Row(split, 1, "", label)
+        for split, counts in (("train", train), ("test", test))
+        for label, n in zip("ab", counts, strict=True)
+        for _ in range(n)
+    ]
+    measured = checks.drift(items)
+    assert measured is not None
+    expected = chi2_contingency([train, test], correction=False)
+    assert measured["chi_square"] == pytest.approx(expected.statistic)
+    assert measured["p_value"] == pytest.approx(expected.pvalue)
+    assert measured["degrees_of_freedom"] == expected.dof
+    assert measured["total_variation"] == pytest.approx(abs(train[0] / sum(train) - test[0] / sum(test)))
+    assert measured["found"] is drifted
+
+
+def test_drift_needs_a_test_file() -> None:
+    assert checks.drift(rows(("train", "x", "a"))) is None
+
+
+@pytest.mark.parametrize(
+    ("check", "policy", "dropped"),
+    [
+        ("empty", "drop", ["train:1", "val:1", "test:1"]),
+        ("empty", "fail", ["train:1", "val:1", "test:1"]),
+        ("empty", "keep", []),
+        ("mojibake", "drop", ["train:1", "val:1"]),
+        ("leakage", "drop", ["train:1", "val:1"]),
+        ("unseen_label", "drop", ["train:1", "val:1", "test:1"]),
+    ],
+)
+def test_policies(check: str, policy: str, dropped: list[str]) -> None:
+    items = rows(("train", "", "a"), ("train", "x", "a"), ("val", "", "a"), ("test", "", "a"), ("test", "y", "a"))
+    found = {"train:1": "reason", "val:1": "reason", "test:1": "reason"}
+    kept, finding = checks.apply(check, policy, found, items)
+    assert finding.dropped == dropped
+    assert [row.id for row in kept] == [row.id for row in items if row.id not in dropped]
+    assert finding.rows == found

@@ -1,0 +1,237 @@
+"""From a raw folder to clean tables and the report."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from baton import params
+from baton.data import clean
+from baton.errors import DataError, OutputError
+
+Settings = Callable[..., params.Preprocess]
+RAW, TARGET = Path("data/raw"), Path("data/clean")
+
+
+def write_raw(**files: bytes | list[tuple[str, str]]) -> None:
+    """Write CSV files, from bytes or (text, label) rows, and the manifest."""
+    RAW.mkdir(parents=True, exist_ok=True)
+    for split, content in files.items():
+        body = (
+            content if isinstance(content, bytes) else b"text,label\n" + b"".join(f'"{text}",{label}\n'.encode() for text, label in content)
+        )
+        (RAW / f"{split}.csv").write_bytes(body)
+    (RAW / "manifest.json").write_text(json.dumps({"files": {split: {"path": f"{split}.csv"} for split in files}}))
+
+
+def texts(name: str, **counts: int) -> list[tuple[str, str]]:
+    return [(f"{name} {label} {number}", label) for label, count in counts.items() for number in range(count)]
+
+
+def read(split: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(TARGET / f"{split}.parquet").to_pylist()
+    return rows
+
+
+def ids(split: str) -> list[str]:
+    return [row["id"] for row in read(split)]
+
+
+def refused(settings: params.Preprocess) -> str:
+    with pytest.raises(DataError) as caught:
+        clean.clean(RAW, TARGET, settings)
+    assert {path.name for path in Path("data").iterdir()} == {"raw"}, "nothing half-written"
+    message = str(caught.value)
+    assert all(part in message for part in ("got:", "expected:", "next:"))
+    return message
+
+
+def test_validation_is_cut_from_train_and_test_stays_as_it_is(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("train", pos=30, neg=20), test=texts("test", neg=5, pos=5))
+    report = clean.clean(RAW, TARGET, settings())
+    assert report["rows"] == {"raw": {"train": 50, "test": 10}, "clean": {"train": 40, "val": 10, "test": 10}}
+    assert report["classes"] == {"neg": {"train": 16, "val": 4, "test": 5}, "pos": {"train": 24, "val": 6, "test": 5}}
+    assert json.loads((TARGET / "labels.json").read_text()) == ["neg", "pos"]
+    assert ids("test") == [f"test:{number}" for number in range(1, 11)]
+    assert sorted(ids("train") + ids("val")) == sorted(f"train:{number}" for number in range(1, 51))
+    for split in clean.SPLITS:
+        assert all(row["text"].split()[1] == ["neg", "pos"][row["label"]] for row in read(split))
+    assert pq.read_schema(TARGET / "train.parquet").types == ["string", "string", "int32"]
+
+
+def test_own_validation_and_cut_test(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("train", pos=30, neg=20), val=texts("val", pos=3, neg=3))
+    report = clean.clean(RAW, TARGET, settings(test={"kind": "count", "count": 5}))
+    assert report["rows"]["clean"] == {"train": 45, "val": 6, "test": 5}
+    assert all(id_.startswith("train:") for id_ in ids("test"))
+    assert set(ids("val")) == {f"val:{number}" for number in range(1, 7)}
+
+
+def test_one_file_is_cut_into_three(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("all", a=3, b=40))
+    report = clean.clean(RAW, TARGET, settings())
+    assert report["rows"]["clean"] == {"train": 27, "val": 7, "test": 9}
+    assert report["classes"]["a"] == {"train": 1, "val": 1, "test": 1}
+    assert report["checks"]["drift"] == {"policy": "keep", "found": False}
+
+
+def test_a_cut_test_leaves_enough_to_cut_validation(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("all", a=3, b=40))
+    report = clean.clean(RAW, TARGET, settings(test={"kind": "share", "share": 0.9}, validation={"kind": "count", "count": 2}))
+    assert report["classes"]["a"] == {"train": 1, "val": 1, "test": 1}
+
+
+def test_a_rerun_gives_the_same_bytes(workplace: Path, settings: Settings) -> None:
+    write_raw(train=[*texts("train", pos=30, neg=20), ("train pos 1", "neg"), ("train pos 1", "pos")], test=texts("test", neg=5, pos=9))
+    wanted = settings({"duplicate": "drop"}, limit={"train": 40, "test": 8})
+    clean.clean(RAW, TARGET, wanted)
+    first = {path.name: path.read_bytes() for path in TARGET.iterdir()}
+    clean.clean(RAW, TARGET, wanted)
+    assert {path.name: path.read_bytes() for path in TARGET.iterdir()} == first
+    clean.clean(RAW, TARGET, wanted.model_copy(update={"seed": 1}))
+    assert (TARGET / "train.parquet").read_bytes() != first["train.parquet"], "the seed matters"
+
+
+DIRTY = [
+    b"text,label",
+    *(f"{label} {number},{label}".encode() for label in ("neg", "pos") for number in range(10)),  # rows 1 to 20
+    b"only one field",  # 21
+    b"caf\xe9,pos",  # 22
+    b"no label,",  # 23
+    b"   ,pos",  # 24
+    "schÃ¶n,pos".encode(),  # 25
+    b"pos 1,neg",  # 26: conflict with 12
+    b"pos 2,pos",  # 27: duplicate of 13
+    b"Secret,pos",  # 28: leaks test:3
+]
+TEST = b"text,label\nx,neg\ny,pos\nsecret,pos\n,pos\n\xff,neg\ny,pos\n"
+FOUND = {
+    "malformed": ["train:21"],
+    "invalid_utf8": ["train:22", "test:5"],
+    "missing_label": ["train:23"],
+    "empty": ["train:24", "test:4"],
+    "mojibake": ["train:25"],
+    "conflict": ["train:12", "train:26"],
+    "duplicate": ["train:27", "test:6"],
+    "leakage": ["train:28"],
+    "small_class": [],
+    "unseen_label": [],
+}
+
+
+def test_drop_names_and_drops_each_defect_and_keeps_test_rows_that_can_be_scored(workplace: Path, settings: Settings) -> None:
+    write_raw(train=b"\n".join(DIRTY), test=TEST)
+    report = clean.clean(RAW, TARGET, settings(dict.fromkeys(FOUND, "drop")))
+    checks = report["checks"]
+    assert {name: checks[name]["rows"] for name in FOUND} == FOUND
+    assert checks["duplicate"]["dropped"] == {"train": 1, "test": 0}
+    assert sorted(ids("train") + ids("val"), key=lambda id_: int(id_[6:])) == [f"train:{n}" for n in range(1, 21) if n != 12]
+    assert ids("test") == ["test:1", "test:2", "test:3", "test:6"]
+    gone = [id_ for name in FOUND for id_ in checks[name]["dropped_rows"]]
+    assert len(gone) + sum(report["rows"]["clean"].values()) == sum(report["rows"]["raw"].values()), "every row is accounted for"
+    assert report == json.loads((TARGET / "report.json").read_text())
+
+
+def test_keep_reports_and_keeps(workplace: Path, settings: Settings) -> None:
+    write_raw(train=b"\n".join(DIRTY), test=TEST)
+    report = clean.clean(RAW, TARGET, settings())
+    assert {name: report["checks"][name]["rows"] for name in FOUND} == FOUND | {
+        "leakage": ["train:24", "train:28"]
+    }  # no text equals no text
+    assert set(ids("train") + ids("val")) == {f"train:{n}" for n in range(1, 29)} - {"train:21", "train:23"}
+    assert {row["id"]: row["text"] for row in read("test")}["test:5"] == "\ufffd"
+
+
+def test_fail_names_all_failing_checks_at_once(workplace: Path, settings: Settings) -> None:
+    write_raw(train=b"\n".join(DIRTY), test=TEST)
+    message = refused(settings(dict.fromkeys(FOUND, "fail")))
+    assert "8 problems" in message
+    for name, rows in FOUND.items():
+        assert (f"{name}: {len(rows)} rows: {rows[0] if rows else ''}" in message) == bool(rows)
+    assert "unseen_label" not in refused(settings({"duplicate": "fail"}))
+
+
+def test_kept_duplicates_do_not_straddle_train_and_validation(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("train", pos=20, neg=20) * 3, test=texts("test", neg=5, pos=5))
+    clean.clean(RAW, TARGET, settings())
+    assert {row["text"] for row in read("train")}.isdisjoint(row["text"] for row in read("val"))
+    assert len(read("val")) == 24
+
+
+def test_a_label_in_test_only(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("train", pos=10, neg=10), test=texts("test", neg=2, new=1))
+    assert "unseen_label: 1 rows: test:3 (label 'new' is not in train)" in refused(settings({"unseen_label": "fail"}))
+    clean.clean(RAW, TARGET, settings({"unseen_label": "drop"}))
+    assert ids("test") == ["test:1", "test:2"]
+    assert clean.clean(RAW, TARGET, settings())["classes"]["new"] == {"train": 0, "val": 0, "test": 1}
+
+
+def test_small_classes(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("train", pos=10, neg=10, rare=1), test=texts("test", neg=2, rare=1))
+    assert "small_class: 1 rows: train:21 (class 'rare' has 1 different texts, a split needs 2)" in refused(
+        settings({"small_class": "fail"})
+    )
+    report = clean.clean(RAW, TARGET, settings({"small_class": "drop", "unseen_label": "drop"}))
+    assert set(report["classes"]) == {"neg", "pos"}
+    assert report["checks"]["unseen_label"]["rows"] == ["test:3"]
+    assert clean.clean(RAW, TARGET, settings())["classes"]["rare"] == {"train": 1, "val": 0, "test": 1}
+
+
+@pytest.mark.parametrize("train", [texts("train", pos=10), [("same", "pos")]])
+def test_a_single_class_is_refused(workplace: Path, settings: Settings, train: list[tuple[str, str]]) -> None:
+    write_raw(train=train, test=texts("test", pos=2))
+    assert f"single class: train has {len(train)} rows of 'pos'" in refused(settings())
+
+
+def test_rows_that_all_fall_are_refused(workplace: Path, settings: Settings) -> None:
+    write_raw(train=b"text,label\na\nb\n", test=texts("test", pos=2))
+    assert "single class: train has no row after the checks" in refused(settings())
+    write_raw(train=texts("train", pos=10, neg=10), test=b"text,label\nx\n")
+    assert "split test has no rows left" in refused(settings())
+
+
+def test_drift_fails_where_it_is_asked_to(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("train", pos=90, neg=10), test=texts("test", pos=10, neg=90))
+    assert "drift: the labels of test differ from train's: total variation 0.800" in refused(settings({"drift": "fail"}))
+    assert clean.clean(RAW, TARGET, settings())["checks"]["drift"]["found"] is True
+
+
+def test_label_names(workplace: Path, settings: Settings) -> None:
+    write_raw(train=[("a", "0"), ("b", "0"), ("c", "1"), ("d", "1")], test=[("e", "1")])
+    clean.clean(RAW, TARGET, settings(label_names={"1": "bad", "0": "good"}, validation={"kind": "count", "count": 2}))
+    assert json.loads((TARGET / "labels.json").read_text()) == ["bad", "good"]
+    assert [row["label"] for row in read("test")] == [0]
+
+
+def test_labels_without_a_name_are_refused(workplace: Path, settings: Settings) -> None:
+    write_raw(train=[("a", "0"), ("b", "0"), ("c", "1"), ("d", "1")], test=[("e", "2")])
+    message = refused(settings(label_names={"0": "good", "1": "bad"}))
+    assert "unknown_label: 1 rows: test:1 (label '2' is not in preprocess.label_names)" in message
+
+
+def test_limits(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("train", pos=300, neg=100, rare=3), test=texts("test", pos=30, neg=10, rare=1))
+    report = clean.clean(RAW, TARGET, settings(limit={"train": 40, "test": 8}))
+    assert report["rows"]["clean"] == {"train": 32, "val": 8, "test": 8}
+    assert report["classes"]["rare"] == {"train": 1, "val": 1, "test": 1}
+    assert report["limited"] == {"train": 363, "test": 33}
+    whole = clean.clean(RAW, TARGET, settings(limit={"train": 9999, "test": None}))
+    assert whole["limited"] == {"train": 0, "test": 0}
+
+
+def test_no_raw_folder(workplace: Path, settings: Settings) -> None:
+    with pytest.raises(DataError, match=r"(?s)data/raw/manifest.json is not there.*dvc repro download"):
+        clean.clean(RAW, TARGET, settings())
+    write_raw(train=texts("train", pos=10, neg=10))
+    (RAW / "train.csv").unlink()
+    assert "data/raw/train.csv is not there" in refused(settings())
+
+
+def test_an_output_that_cannot_be_written_is_named(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("train", pos=10, neg=10), test=texts("test", pos=2, neg=2))
+    Path("file").write_text("")
+    with pytest.raises(OutputError, match=r"(?s)file/clean cannot be written.*got:.*expected:.*next:"):
+        clean.clean(RAW, Path("file/clean"), settings())

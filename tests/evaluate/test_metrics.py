@@ -1,0 +1,80 @@
+"""Figures against scikit-learn and against values computed by hand."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss
+
+from baton.errors import DataError
+from baton.evaluate import metrics
+
+
+def sample(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, rows)
+    logits = generator.normal(size=(rows, classes)).astype(np.float32)
+    logits[np.arange(rows), labels] += 1
+    return logits, labels
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(500, 8), (7, 20), (300, 2)])  # 7 rows of 20 classes: most classes do not occur
+def test_as_scikit_learn(rows: int, classes: int) -> None:
+    logits, labels = sample(rows, classes)
+    got = metrics.scores(logits, labels)
+    predicted, p = logits.argmax(1), np.exp(metrics.log_probabilities(logits))
+    assert got["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
+    assert got["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert got["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"))
+    assert got["log_loss"] == pytest.approx(log_loss(labels, p, labels=range(classes)))
+    assert got["brier"] == pytest.approx(brier_score_loss(labels, p, labels=list(range(classes)), scale_by_half=False))
+
+
+def test_by_hand() -> None:
+    logits = np.log([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9], [0.7, 0.3]])
+    labels = np.array([0, 1, 1, 0])  # the second row is wrong, with confidence 0.6
+    got = metrics.scores(logits, labels, bins=5)
+    assert got["accuracy"] == 0.75
+    assert got["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)  # class 0: 2 hits of 3 chosen, 2 actual; class 1: 1 of 1, 2 actual
+    assert got["log_loss"] == pytest.approx(-np.log([0.8, 0.4, 0.9, 0.7]).mean())
+    assert got["brier"] == pytest.approx(2 * np.array([0.2**2, 0.6**2, 0.1**2, 0.3**2]).mean())
+    # bins (0.4, 0.6], (0.6, 0.8], (0.8, 1]: gaps 0.6 - 0, 1 - 0.75, 1 - 0.9 with 1, 2 and 1 rows
+    assert got["ece"] == pytest.approx((0.6 + 2 * 0.25 + 0.1) / 4)
+
+
+def test_a_bin_holds_its_upper_edge() -> None:
+    assert metrics.bin_of(np.array([0.0, 0.2, 0.2001, 0.5, 1.0]), 5).tolist() == [0, 0, 1, 2, 4]
+
+
+def test_huge_logits_stay_finite() -> None:
+    got = metrics.scores(np.array([[1e30, -1e30], [5.0, 5.0]], np.float32), np.array([1, 0]))
+    assert got["log_loss"] == pytest.approx((-metrics.FLOOR + np.log(2)) / 2)
+
+
+def test_figures_of_sums_equal_figures_of_the_repeated_rows() -> None:
+    """What the bootstrap rests on: a row counted twice is a row that stands there twice."""
+    logits, labels = sample(60, 4)
+    counts = np.random.default_rng(1).integers(0, 3, 60)
+    log_p = metrics.log_probabilities(logits)
+    sums = counts @ metrics.statistics(labels, logits.argmax(1), 4, log_p, 15)
+    repeated = metrics.scores(np.repeat(logits, counts, axis=0), np.repeat(labels, counts))
+    assert {name: float(value) for name, value in metrics.figures(sums, 4).items()} == pytest.approx(repeated)
+
+
+def test_without_probabilities_there_is_no_figure_of_them() -> None:
+    labels = np.array([0, 1, 2])
+    sums = metrics.statistics(labels, np.array([0, 1, 1]), 3, None, 15).sum(axis=0)
+    assert set(metrics.figures(sums, 3)) == {"accuracy", "macro_f1", "weighted_f1"}
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        ([[0.0, np.nan]], [0], "not finite"),
+        ([[0.0, 1.0]], [2], "no class"),
+        ([[0.0, 1.0]], [-1], "no class"),
+        ([[0.0, 1.0]], [0, 1], "do not fit"),
+        (np.zeros((0, 2)), np.zeros(0, int), "do not fit"),
+    ],
+)
+def test_what_has_no_figures_is_refused(logits: object, labels: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        metrics.scores(logits, labels)  # type: ignore[arg-type]

@@ -1,0 +1,211 @@
+"""The whole stage on real text: what it writes, that a rerun writes the same bytes, and that it speaks to a person."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from baton import params, predict, storage
+from baton.errors import DataError
+from baton.evaluate import metrics, plots, summary, tables
+from stages import evaluate
+from tests.evaluate.conftest import NAMES, Split
+
+SPEEDS = {"teacher": 100.0, "student": 190.0, "control": 191.0}
+UNTIMED = ["figures", "metrics.json", "plots", "tables"]
+
+
+@pytest.fixture
+def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Complete the project, and return `run(draw=False, **changes of evaluate) -> models whose speed was measured`."""
+    (project / "requirements.lock").write_text("")
+    (project / "data/arrays").mkdir()
+    for name, values in (("tokens", np.arange(4, dtype=np.int32)), ("offsets", np.array([0, 4])), ("labels", np.array([0]))):
+        np.save(project / f"data/arrays/test.{name}.npy", values)
+    measured: list[str] = []
+
+    def measure(folders: dict[str, Path], *_: Any) -> dict[str, dict[str, object]]:
+        measured.extend(folders)
+        return {
+            name: {"parameters": 1, "bytes": 4, "samples_per_second": speed, "runs": [speed], "latency_p50_ms": 5.0, "latency_p95_ms": 7.0}
+            for name, speed in SPEEDS.items()
+        }
+
+    monkeypatch.setattr(predict, "measure_speed", measure)
+    real = {name: getattr(plots, name) for name in ("draw", "speed_accuracy")}
+    recipe = params.read_raw(root / "params.yaml") | {"tracking": {"kind": "off"}}
+
+    def run(draw: bool = False, **changes: Any) -> list[str]:
+        for name, function in real.items():  # drawing takes seconds, and most tests look elsewhere
+            monkeypatch.setattr(plots, name, function if draw else lambda *_: None)
+        recipe["evaluate"] |= {"bootstrap": {"resamples": 200, "confidence": 0.95, "seed": 0}} | changes
+        (project / "params.yaml").write_text(json.dumps(recipe))
+        measured.clear()
+        evaluate.main()
+        return measured.copy()
+
+    return run
+
+
+def digests(names: list[str]) -> dict[str, str]:
+    paths = {name: Path("reports") / name for name in names}
+    return {name: storage.sha256_tree(path) if path.is_dir() else storage.sha256(path) for name, path in paths.items()}
+
+
+def test_reports_are_complete_and_right(
+    ready: Callable[..., list[str]], splits: dict[str, Split], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready(draw=True)
+    report = json.loads(Path("reports/metrics.json").read_text())
+    _, logits = tables.read_predictions(Path("data/predictions/student/test.parquet"))
+    for name, value in metrics.scores(logits, splits["test"][1]).items():
+        assert report["student"][name] == pytest.approx(value, rel=1e-5)
+        low, high = report["student"][f"{name}_interval"]
+        assert low < high
+    assert report["test"] == {
+        "rows": len(splits["test"][0]),
+        "classes": len(NAMES),
+        "confidence": 0.95,
+        "baselines": ["majority", "tfidf_svm", "tfidf_logistic"],
+        "strongest_baseline": report["test"]["strongest_baseline"],
+    }
+    best = report["test"]["strongest_baseline"]
+    assert set(report["comparison"]) == {"student_vs_control", "student_vs_teacher", f"student_vs_{best}", f"teacher_vs_{best}"}
+    assert report["retention"]["accuracy"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"], rel=1e-5)
+    assert json.loads(Path("reports/timings.json").read_text())["speed_up"] == 1.9
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "The student keeps" in shown
+    assert "1.90 times its throughput" in shown
+    assert f"{100 * report['student']['accuracy']:.1f}%" in shown
+    for folder, names in {
+        "figures": ["confusion_control.png", "confusion_student.png", "confusion_teacher.png", "learning_curves.png", "reliability.png"],
+        "plots": ["calibration_student.csv", "confusion_teacher.csv", "per_class_control.csv", "training_student.csv"],
+        "speed": ["speed_accuracy.png"],
+        "tables": ["errors.csv", "per_class.csv"],
+    }.items():
+        assert set(names) <= {path.name for path in Path("reports", folder).iterdir()}
+
+
+def test_errors_are_the_wrong_rows_most_confident_first(ready: Callable[..., list[str]], splits: dict[str, Split]) -> None:
+    ready()
+    with Path("reports/tables/errors.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "control"]
+    ids, logits = tables.read_predictions(Path("data/predictions/control/test.parquet"))
+    wrong = logits.argmax(axis=1) != splits["test"][1]
+    assert {row["id"] for row in rows} == {name for name, miss in zip(ids, wrong, strict=True) if miss}
+    probabilities = [float(row["probability"]) for row in rows]
+    assert probabilities == sorted(probabilities, reverse=True)
+    first = int(rows[0]["id"].removeprefix("test:")) - 1
+    assert rows[0]["actual"] == NAMES[splits["test"][1][first]]
+    assert rows[0]["predicted"] == NAMES[logits[first].argmax()]
+    assert rows[0]["text"][:80] == splits["test"][0][first][:80]
+    assert all(len(row["text"]) <= 200 for row in rows)
+
+
+def test_a_rerun_writes_the_same_bytes(ready: Callable[..., list[str]]) -> None:
+    ready(draw=True)
+    before = digests(UNTIMED)
+    shutil.rmtree("reports")
+    ready(draw=True)
+    assert digests(UNTIMED) == before
+    ready(calibration_bins=7)  # the control: another setting writes other bytes, where it should (nothing is drawn here)
+    changed = {name for name, digest in digests(UNTIMED).items() if digest != before[name]}
+    assert changed == {"metrics.json", "plots", "figures"}
+
+
+def test_speed_is_measured_once_per_model(ready: Callable[..., list[str]]) -> None:
+    assert ready(baselines=[]) == ["teacher", "student", "control"]
+    kept = Path("reports/timings.json").read_bytes()
+    assert ready(calibration_bins=7) == []
+    assert Path("reports/timings.json").read_bytes() == kept
+    assert ready(speed={"repeats": 3, "batch_size": 32, "samples": 512, "latency_samples": 100}) != []
+    assert ready() == []
+    Path("models/student/extra.json").write_text("{}")
+    assert ready() != []
+
+
+def test_without_speed_nothing_is_timed(ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ready(speed={"repeats": 0, "batch_size": 32, "samples": 512, "latency_samples": 100}) == []
+    assert json.loads(Path("reports/timings.json").read_text()) == {"models": {}}
+    assert list(Path("reports/speed").iterdir()) == []
+    assert "speed was not measured" in " ".join(capsys.readouterr().out.split())
+
+
+def test_without_baselines(ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    ready(baselines=[], draw=True)
+    report = json.loads(Path("reports/metrics.json").read_text())
+    assert report["test"]["strongest_baseline"] is None
+    assert set(report["comparison"]) == {"student_vs_control", "student_vs_teacher"}
+    assert "No baseline was asked for" in capsys.readouterr().out
+
+
+def test_test_rows_choose_nothing(ready: Callable[..., list[str]], splits: dict[str, Split], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other test labels change the figures, but neither the strongest baseline nor what was fitted."""
+    ready()
+    before = json.loads(Path("reports/metrics.json").read_text())
+    from tests.evaluate.conftest import write_clean
+
+    shutil.rmtree("data/clean")
+    texts, labels = splits["test"]
+    write_clean(Path(), NAMES, splits | {"test": (texts, (labels + 1) % len(NAMES))})
+    ready()
+    after = json.loads(Path("reports/metrics.json").read_text())
+    assert after["test"]["strongest_baseline"] == before["test"]["strongest_baseline"]
+    for name in before["test"]["baselines"]:
+        assert after[name]["val_accuracy"] == before[name]["val_accuracy"]
+    assert after["tfidf_svm"]["accuracy"] < before["tfidf_svm"]["accuracy"] - 0.3
+
+
+def test_bad_predictions_stop_the_stage_before_it_writes(ready: Callable[..., list[str]]) -> None:
+    path = Path("data/predictions/student/test.parquet")
+    ids, logits = tables.read_predictions(path)
+    tables.write_predictions(path, ids[::-1], logits)
+    with pytest.raises(DataError, match="belongs to other rows"):
+        ready()
+    assert not Path("reports").exists()
+
+
+def words(report: dict[str, Any], timings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
+    storage.write_json(Path("reports/metrics.json"), report)
+    storage.write_json(Path("reports/timings.json"), timings)
+    capsys.readouterr()
+    summary.show(Path("reports"))
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_summary_says_what_the_tests_say(ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    ready()
+    report, timings = (json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json"))
+    own = report["comparison"]["student_vs_control"]
+    own |= {"mcnemar_p": 0.0312, "accuracy_difference": 0.012, "accuracy_difference_interval": [0.001, 0.022]}
+    said = words(report, timings, capsys)
+    assert "Distillation helps" in said
+    assert "(+1.2 points of accuracy, 95% interval +0.1 to +2.2, p = 0.031)" in said
+    own |= {"mcnemar_p": 0.2}
+    assert "No detectable difference between the student and the same student" in words(report, timings, capsys)
+    own |= {"mcnemar_p": 1e-9, "accuracy_difference": -0.012}
+    said = words(report, timings, capsys)
+    assert "Distillation hurts" in said
+    assert "p < 0.001" in said
+    best = report["test"]["strongest_baseline"]
+    report["comparison"][f"teacher_vs_{best}"] |= {"mcnemar_p": 0.9}
+    report["comparison"][f"student_vs_{best}"] |= {"mcnemar_p": 0.0001, "accuracy_difference": -0.1}
+    said = words(report, timings, capsys)
+    assert f"the teacher shows no detectable difference to {best}" in said
+    assert f"the student loses to {best}" in said
+
+
+def test_summary_without_or_with_foreign_files(ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match=r"reports/metrics.json cannot be read[\s\S]*make repro"):
+        summary.show(Path("reports"))
+    ready()
+    Path("reports/timings.json").write_text("{")
+    with pytest.raises(DataError, match="no JSON"):
+        summary.show(Path("reports"))
+    with pytest.raises(DataError, match="another layout"):
+        words({"teacher": {}}, {"models": {}}, capsys)

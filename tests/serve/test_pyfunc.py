@@ -1,0 +1,171 @@
+"""The logged model: raw text in, the labels that the model itself gives out, in any accepted form, without baton."""
+
+import json
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from baton import params, storage
+from baton.models import build
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent.parent
+LABELS = ("grain", "ship", "trade")
+TEXTS = [text for texts in tiny.TEXTS.values() for text in texts] + ["wheat " * 40, "", "éclair ÜBER 東京 !"]
+
+
+@pytest.fixture(autouse=True)
+def _third_party_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for module in ("mlflow", "sqlalchemy", "alembic"):
+            warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
+        yield
+
+
+def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **head: Any) -> Path:
+    kind = params.head({"kind": "linear", "pooling": "mean", "dropout": 0.1} | head)
+    base = tiny.write_base(folder.parent / f"{folder.name}-base")
+    torch.manual_seed(seed)
+    model = build.create(base, kind, len(labels), 0.0, 0.0, "matmul")
+    for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):  # so that labels differ from text to text
+        torch.nn.init.normal_(parameter, std=1.0)
+    build.save(model, build.ModelInfo(list(labels), kind, 16, 0), base, folder)
+    return folder
+
+
+def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Probabilities (texts, classes) of the project's own model, one text at a time, from the tokenizer that the training uses."""
+    from baton.data import text
+
+    model, info = build.load(folder, "matmul")
+    tokenizer = text.open_tokenizer(folder, info.max_length)
+    rows = []
+    for item in texts:
+        ids = torch.tensor([tokenizer.encode(item).ids])
+        with torch.no_grad():
+            rows.append(model(ids, torch.ones_like(ids)).double().softmax(-1)[0].numpy())
+    return np.stack(rows)
+
+
+def log(folder: Path, name: str) -> str:
+    """Log a model in a store beside it; its folder."""
+    from baton.tracking import pyfuncs, store
+
+    shutil.copy(ROOT / "requirements.lock", "requirements.lock")
+    opened = store.open_store(params.MlflowTracking(kind="mlflow", uri=None, experiment="tests"))
+    run = opened.create_run(name, {})
+    opened.log(run, values={"seed": 1})
+    model = opened.client.get_logged_model(pyfuncs.log(opened, run, name, folder, ["wheat exports rose", "port workers strike"]))
+    return str(model.artifact_location.removeprefix("file://"))
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, Path, str]]:
+    """Two models of different heads and labels: folder and logged model of each."""
+    folder = tmp_path_factory.mktemp("serve")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.chdir(folder)
+        one = write_model(folder / "one", seed=1)
+        two = write_model(folder / "two", seed=2, labels=("no", "yes"), kind="mlp", pooling="cls", width=8)
+        yield one, log(one, "one"), two, log(two, "two")
+
+
+def load(uri: str) -> Any:
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(uri)
+
+
+@pytest.fixture(scope="module")
+def model(logged: tuple[Path, str, Path, str]) -> Any:
+    """The first of the two, loaded."""
+    return load(logged[1])
+
+
+def probabilities(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return frame.drop(columns="label").to_numpy()
+
+
+def test_two_loaded_models_keep_their_own_heads(logged: tuple[Path, str, Path, str]) -> None:
+    one, one_uri, two, two_uri = logged
+    first, second = load(one_uri), load(two_uri)
+    for folder, model, labels in ((one, first, LABELS), (two, second, ("no", "yes"))):
+        wanted = expected(folder, TEXTS)
+        answer = model.predict(TEXTS)
+        assert list(answer.columns) == ["label", *(f"probability_{label}" for label in labels)]
+        np.testing.assert_allclose(probabilities(answer), wanted, atol=1e-6)
+        assert answer["label"].tolist() == [labels[best] for best in wanted.argmax(axis=1)]
+    assert first.predict(TEXTS)["label"].nunique() > 1
+
+
+@pytest.mark.parametrize(
+    "form", [list, np.array, pd.Series, lambda texts: pd.Series(texts, name="text"), lambda texts: pd.DataFrame({"text": texts})]
+)
+def test_every_form_of_input_gives_the_same_answer(model: Any, form: Any) -> None:
+    texts = TEXTS[:5]
+    pd.testing.assert_frame_equal(model.predict(form(texts)), model.predict(texts))
+    assert model.predict(texts[0])["label"].tolist() == model.predict(texts[:1])["label"].tolist()
+
+
+def test_the_batch_size_changes_nothing_but_the_speed(model: Any) -> None:
+    small, large = (probabilities(model.predict(TEXTS, params={"batch_size": size})) for size in (2, 100))
+    np.testing.assert_allclose(small, large, atol=1e-6)
+
+
+def test_the_index_of_a_frame_is_kept_and_an_empty_one_answered(model: Any) -> None:
+    frame = pd.DataFrame({"text": TEXTS[:3]}, index=[30, 10, 20])
+    assert model.predict(frame).index.tolist() == [30, 10, 20]
+    python_model = model.unwrap_python_model()
+    assert python_model.predict(frame.iloc[:0]).shape == (0, 1 + len(LABELS))
+
+
+def test_what_is_no_column_of_texts_is_refused(model: Any) -> None:
+    with pytest.raises(ValueError, match="first column is no text column"):
+        model.predict(pd.DataFrame({"id": ["train:1"], "text": ["wheat"]}))
+    with pytest.raises(TypeError, match="row 1 is no text"):
+        model.unwrap_python_model().predict(["wheat", None])
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])
+def test_every_pooling_is_the_projects_own(tmp_path: Path, pooling: str) -> None:
+    from types import SimpleNamespace
+
+    from baton.serve.pyfunc import TextClassifier
+
+    folder = write_model(tmp_path / "model", seed=3, pooling=pooling)
+    model = TextClassifier()
+    model.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
+    np.testing.assert_allclose(probabilities(model.predict(TEXTS)), expected(folder, TEXTS), atol=1e-6)
+
+
+def test_the_logged_model_is_complete_and_says_what_it_needs(logged: tuple[Path, str, Path, str]) -> None:
+    import mlflow.models
+
+    folder = Path(logged[1])
+    about = mlflow.models.get_model_info(str(folder))
+    assert about.signature.inputs.to_dict() == [{"type": "string", "required": True}]
+    assert [column["name"] for column in about.signature.outputs.to_dict()] == ["label", *(f"probability_{label}" for label in LABELS)]
+    assert [param.name for param in about.signature.params.params] == ["batch_size"]
+    lines = (folder / "requirements.txt").read_text().split()
+    assert [line.partition("==")[0] for line in lines] == ["mlflow", "torch", "transformers", "safetensors", "pandas", "numpy"]
+    assert set(lines) <= set((ROOT / "requirements.lock").read_text().split())
+    assert json.loads((folder / "input_example.json").read_text())
+    assert not list(folder.rglob("*.pkl"))
+    assert storage.sha256_tree(folder / "artifacts" / "one") == storage.sha256_tree(logged[0])
+
+
+def test_the_logged_model_needs_no_baton(logged: tuple[Path, str, Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "baton", None)  # any import of it fails
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    assert load(logged[1]).predict(["wheat exports rose"])["label"][0] in LABELS
+    with pytest.raises(ImportError):
+        import baton  # noqa: F401

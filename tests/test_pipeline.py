@@ -1,0 +1,233 @@
+"""The whole pipeline through real `dvc repro`, in a temporary project with its own git, DVC cache and MLflow store.
+
+The data are the docstrings of four packages of Python's standard library (real text, labelled by package), the base model is a tiny random
+BERT. The tests of this file build on each other, in this order; each leaves the project as the first `dvc repro` made it.
+"""
+
+import csv
+import hashlib
+import importlib
+import inspect
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from baton import params, storage
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+STAGES = ["download", "preprocess", "tokenize", "finetune", "distill", "evaluate"]
+PACKAGES = ("asyncio", "email", "logging", "xml")
+TIMED = {"reports/timings.json", "reports/speed/speed_accuracy.png"}  # the only outputs that a rerun may change
+OUTPUTS = ("data", "models", "curves", "metrics", "reports")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A temporary project; commands run in its root."""
+
+    folder: Path
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        own = {
+            "BATON_PYTHON": sys.executable,
+            "PYTHONPATH": str(self.folder / "src"),
+            "DVC_SITE_CACHE_DIR": str(self.folder / ".baton/dvc"),
+        }
+        environment = {**os.environ, **own, "COLUMNS": "200"}
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+
+    def dvc(self, *arguments: str) -> str:
+        result = self.run(sys.executable, "-m", "dvc", *arguments)
+        assert result.returncode == 0, f"dvc {arguments}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    def repro(self, *arguments: str) -> list[str]:
+        """The stages that ran."""
+        output = self.dvc("repro", *arguments)
+        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+    def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
+        path = self.folder / "params.yaml"
+        raw = params.read_raw(path)
+        change(raw)
+        YAML(typ="safe", pure=True).dump(raw, path)
+
+    def digests(self) -> dict[str, str]:
+        files = [path for name in OUTPUTS for path in (self.folder / name).rglob("*") if path.is_file() and path.name != ".gitignore"]
+        return {path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("src", "stages"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("dvc.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "inbox/README.md"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    write_docstrings(folder / "inbox/data.csv")
+    tiny.write_base(folder / "inbox/base")
+    shutil.copy(ROOT / "recipes/csv.yaml", folder / "params.yaml")
+    made = Project(folder)
+    made.edit(small)
+    for command in ("init", "add ."):
+        assert made.run("git", *command.split()).returncode == 0
+    assert made.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-m", "x").returncode == 0
+    yield made
+    shutil.rmtree(folder)
+
+
+def small(raw: dict[str, Any]) -> None:
+    raw["base"] = {"kind": "local", "folder": "inbox/base", "licence": "none"}
+    raw["tokenize"]["max_length"] = 32
+    for section in ("finetune", "distill"):
+        raw[section] |= {"epochs": 1, "batch_size": 16, "evaluations_per_epoch": 1, "log_every": 2}
+    raw["distill"]["layers"] = [0]
+    raw["evaluate"]["bootstrap"]["resamples"] = 100
+    raw["evaluate"]["speed"] = {"repeats": 1, "batch_size": 8, "samples": 8, "latency_samples": 2}
+    raw["runtime"]["threads"] = 1
+
+
+def write_docstrings(path: Path) -> None:
+    """Docstrings of public classes and functions, at most 80 a package, with the package as label."""
+    rows = []
+    for package in PACKAGES:
+        found: dict[str, str] = {}
+        for name in sorted(submodules(package)):
+            module = importlib.import_module(name)
+            for _, member in inspect.getmembers(module, lambda item: inspect.isclass(item) or inspect.isfunction(item)):
+                if member.__module__ == name and member.__doc__ and not member.__qualname__.startswith("_"):
+                    found[f"{name}.{member.__qualname__}"] = inspect.cleandoc(member.__doc__)
+        rows += [(text, package) for _, text in sorted(found.items())[:80]]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+
+
+def submodules(package: str) -> list[str]:
+    path = importlib.import_module(package).__path__
+    names = [module.name for module in pkgutil.walk_packages(path, f"{package}.")]
+    return [name for name in names if "windows" not in name and not name.endswith("__main__")]
+
+
+def test_all_six_stages_run(project: Project) -> None:
+    assert project.repro() == STAGES
+    rows = {name: (project.folder / f"data/predictions/{name}/test.parquet").stat().st_size for name in ("teacher", "student", "control")}
+    assert all(rows.values())
+    metrics = storage.read_json(project.folder / "reports/metrics.json")
+    assert metrics["test"]["classes"] == len(PACKAGES)
+    assert {"teacher", "student", "control", "retention", "comparison"} <= set(metrics)
+    assert storage.read_json(project.folder / "metrics/finetune.json")["teacher"]["val_accuracy"] > 0
+    ignored = project.run("git", "status", "--porcelain", "--untracked-files=all").stdout.split()[1::2]
+    assert sorted(ignored) == ["dvc.lock", "metrics/distill.json", "metrics/finetune.json", "reports/metrics.json"]  # what lives in git
+
+
+def test_mlflow_holds_the_runs(project: Project) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("csv")
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {run.info.run_name.split()[0]: run for run in runs if run is not parent}
+    assert set(children) == {"finetune", "distill", "evaluate"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parent.info.run_id}
+    assert parent.data.params["finetune.head.kind"] == "linear"
+    assert parent.data.metrics["student/test_accuracy"] == pytest.approx(
+        storage.read_json(project.folder / "reports/metrics.json")["student"]["accuracy"], abs=1e-5
+    )
+    assert len(client.get_metric_history(children["finetune"].info.run_id, "teacher/loss")) > 2
+    models = client.search_logged_models([experiment.experiment_id])
+    assert sorted(model.name for model in models) == ["student", "teacher"]
+
+
+def test_a_second_repro_runs_nothing(project: Project) -> None:
+    before = project.digests()
+    assert project.repro() == []
+    assert project.digests() == before
+
+
+def test_dvc_shows_metrics_and_plots(project: Project) -> None:
+    shown = project.dvc("metrics", "show", "--json")
+    assert all(name in shown for name in ("reports/metrics.json", "metrics/finetune.json", "metrics/distill.json"))
+    project.dvc("plots", "show", "--out", "plots")
+    assert (project.folder / "plots/index.html").stat().st_size > 10_000
+    shutil.rmtree(project.folder / "plots")
+
+
+def test_only_evaluate_reruns_after_its_edit(project: Project) -> None:
+    before = project.digests()
+    project.edit(lambda raw: raw["evaluate"].update(calibration_bins=7))
+    assert project.repro() == ["evaluate"]
+    assert project.digests() != before
+    project.edit(lambda raw: raw["evaluate"].update(calibration_bins=15))
+    assert project.repro() == []
+    assert project.digests() == before
+
+
+def test_a_b_a_is_a_run_cache_hit(project: Project) -> None:
+    before = project.digests()
+    project.edit(lambda raw: raw["finetune"].update(seed=1))
+    assert project.repro() == ["finetune", "distill", "evaluate"]
+    other = project.digests()
+    for name in ("models/teacher/model.safetensors", "data/predictions/student/test.parquet", "curves/distill.csv"):
+        assert other[name] != before[name], "another seed must give other bytes, or the comparisons of this file show nothing"
+    project.edit(lambda raw: raw["finetune"].update(seed=0))
+    assert project.repro() == []
+    assert project.digests() == before
+
+
+def test_a_forced_rerun_gives_the_same_bytes_with_tracking_off(project: Project) -> None:
+    before, store = project.digests(), hashlib.sha256((project.folder / "mlflow.db").read_bytes()).hexdigest()
+    text = (project.folder / "params.yaml").read_text()
+    project.edit(lambda raw: raw.update(tracking={"kind": "off"}))
+    assert project.repro("--force") == STAGES
+    after = project.digests()
+    assert {name for name in before | after if before.get(name) != after.get(name)} <= TIMED
+    assert hashlib.sha256((project.folder / "mlflow.db").read_bytes()).hexdigest() == store
+    (project.folder / "params.yaml").write_text(text)
+
+
+def test_an_edit_of_the_data_is_noticed(project: Project) -> None:
+    readme = project.folder / "inbox/README.md"
+    readme.write_text(readme.read_text() + "\n")
+    assert "download" not in project.dvc("status")
+    data = project.folder / "inbox/data.csv"
+    text = data.read_bytes()
+    data.write_bytes(text + b"One more row.,email\r\n")
+    assert "download" in project.dvc("status")
+    data.write_bytes(text)
+
+
+@pytest.mark.parametrize("stage", ["download", "preprocess", "tokenize"])
+def test_bad_params_stop_a_stage_before_anything_is_written(project: Project, stage: str) -> None:
+    before, text = project.digests(), (project.folder / "params.yaml").read_text()
+    project.edit(lambda raw: raw["distill"].update(temprature=raw["distill"].pop("temperature"), epochs="two"))
+    result = project.run("sh", "stages/run", stage)
+    (project.folder / "params.yaml").write_text(text)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    for part in (
+        "3 problems",
+        "distill.temprature: unknown key; did you mean `temperature`?",
+        "distill.temperature: missing",
+        "distill.epochs",
+    ):
+        assert part in result.stderr
+    assert project.digests() == before
+
+
+def test_the_launcher_says_which_python_it_wants(project: Project) -> None:
+    result = project.run("env", "BATON_PYTHON=/bin/false", "sh", "stages/run", "tokenize")
+    assert result.returncode == 1
+    assert all(part in result.stderr for part in ("got:", "expected:", "/bin/false", "make install"))

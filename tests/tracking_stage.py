@@ -1,0 +1,29 @@
+"""A stage as a process of its own, for tests: `python tests/tracking_stage.py NAME [WHAT]`; prints `READY` inside the context."""
+
+import sys
+import time
+from pathlib import Path
+
+from baton import tracking
+from baton.errors import DataError
+
+
+def main() -> None:
+    name, what = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "end"
+    with tracking.stage(name, {"device": "cpu: no CUDA device"}) as run:  # type: ignore[arg-type]
+        run.metrics({f"{name}/loss": 0.5}, step=1)
+        run.final({f"{name}/val_accuracy": 0.75})
+        sys.stdout.write("READY\n")
+        sys.stdout.flush()
+        match what:
+            case "wait":
+                time.sleep(60)
+            case "fail":
+                raise DataError("a row is broken", got="x", expected="y", hint="mend it")
+    if what == "off":
+        loaded = [module for module in sys.modules if module.partition(".")[0] in ("mlflow", "sqlalchemy", "alembic")]
+        sys.stdout.write(f"{type(run).__name__} {loaded} {sorted(str(path) for path in Path().iterdir())}\n")
+
+
+if __name__ == "__main__":
+    main()
