@@ -64,7 +64,7 @@ format: $(DEV) ## format the code and mend what ruff can mend
 
 ui: $(RUNTIME) ## the MLflow UI on this project's runs, at http://127.0.0.1:$(PORT)
 	@$(BIN)/baton sync
-	$(BIN)/mlflow ui --backend-store-uri "$(STORE)" --host 127.0.0.1 --port $(PORT)
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$(STORE)" --workers 1 --host 127.0.0.1 --port $(PORT)
 
 # The copy holds what git would: its own DVC cache and MLflow store go with it; only the Python and the fetched files are shared.
 quick: $(RUNTIME) ## the `quick` recipe in a temporary copy of the working tree, removed afterwards

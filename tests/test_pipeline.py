@@ -69,7 +69,13 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    folder = tmp_path_factory.mktemp("project")
+    made = make_project(tmp_path_factory.mktemp("pipeline") / "project")
+    yield made
+    shutil.rmtree(made.folder)
+
+
+def make_project(folder: Path) -> Project:
+    """A copy of this checkout's code with the small table and the tiny base model, committed."""
     for name in ("src", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("dvc.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "inbox/README.md"):
@@ -83,8 +89,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     for command in ("init", "add ."):
         assert made.run("git", *command.split()).returncode == 0
     assert made.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-m", "x").returncode == 0
-    yield made
-    shutil.rmtree(folder)
+    return made
 
 
 def small(raw: dict[str, Any]) -> None:
@@ -177,12 +182,12 @@ def test_only_evaluate_reruns_after_its_edit(project: Project) -> None:
 
 def test_a_b_a_is_a_run_cache_hit(project: Project) -> None:
     before = project.digests()
-    project.edit(lambda raw: raw["finetune"].update(seed=1))
-    assert project.repro() == ["finetune", "distill", "evaluate"]
+    project.edit(lambda raw: raw["distill"].update(seed=1))
+    assert project.repro() == ["distill", "evaluate"]
     other = project.digests()
-    for name in ("models/teacher/model.safetensors", "data/predictions/student/test.parquet", "curves/distill.csv"):
+    for name in ("models/student/model.safetensors", "data/predictions/student/test.parquet", "curves/distill.csv"):
         assert other[name] != before[name], "another seed must give other bytes, or the comparisons of this file show nothing"
-    project.edit(lambda raw: raw["finetune"].update(seed=0))
+    project.edit(lambda raw: raw["distill"].update(seed=0))
     assert project.repro() == []
     assert project.digests() == before
 
@@ -231,3 +236,24 @@ def test_the_launcher_says_which_python_it_wants(project: Project) -> None:
     result = project.run("env", "BATON_PYTHON=/bin/false", "sh", "stages/run", "tokenize")
     assert result.returncode == 1
     assert all(part in result.stderr for part in ("got:", "expected:", "/bin/false", "make install"))
+
+
+@pytest.mark.slow
+def test_an_experiment_in_a_temporary_copy(project: Project) -> None:
+    """`dvc exp run --temp` runs the copy's code with the project's Python; its runs go to the project's own MLflow store."""
+    from mlflow import MlflowClient
+
+    def evaluations() -> int:
+        client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+        found = client.search_runs([client.get_experiment_by_name("csv").experiment_id])
+        return sum(run.info.run_name.startswith("evaluate") for run in found)
+
+    for command in (["add", "."], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-m", "results"]):
+        assert project.run("git", *command).returncode == 0
+    before, count = project.digests(), evaluations()
+    output = project.dvc("exp", "run", "--temp", "--set-param", "evaluate.calibration_bins=9", "--name", "nine")
+    assert "Ran experiment(s): nine" in output
+    assert evaluations() == count + 1
+    assert project.digests() == before
+    assert project.run("git", "status", "--porcelain").stdout == ""
+    assert "calibration_bins" in project.dvc("exp", "diff", "HEAD", "nine")

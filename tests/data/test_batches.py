@@ -38,7 +38,7 @@ def test_buckets_compute_little_padding(arrays: TextArrays) -> None:
     batches = make(arrays)
     padded = sum(batch.input_ids.numel() for step in range(batches.steps_per_epoch) for batch in batches.micro_batches(step))
     unsorted = sum(collate(arrays, np.arange(start, min(start + 8, 203)), 0).input_ids.numel() for start in range(0, 203, 8))
-    assert padded < 1.15 * len(arrays.tokens) < 0.85 * unsorted
+    assert padded < 1.3 * len(arrays.tokens) < 0.8 * unsorted
 
 
 def test_micro_batches_are_the_batch_in_parts(arrays: TextArrays) -> None:

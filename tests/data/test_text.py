@@ -73,9 +73,18 @@ def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
         text.open_tokenizer(tmp_path, 16)
 
 
-def test_a_length_that_the_model_cannot_read_is_refused() -> None:
-    with pytest.raises(ModelError, match="at most 64"):
-        text.check_length({"max_position_embeddings": 64}, 65)
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [
+        ({"max_position_embeddings": 64}, 64),
+        ({"max_position_embeddings": 514, "model_type": "roberta", "pad_token_id": 1}, 512),
+        ({"max_position_embeddings": 50}, 48),  # a batch of 49 tokens is padded to 56
+    ],
+)
+def test_a_length_that_the_model_cannot_read_is_refused(config: dict[str, object], most: int) -> None:
+    text.check_length(config, most)
+    with pytest.raises(ModelError, match=f"at most {most}"):
+        text.check_length(config, most + 1)
 
 
 def test_arrays_that_do_not_fit_together_are_refused(arrays: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton.data.text import TextArrays
+from baton.data.text import WIDTH_MULTIPLE, TextArrays
 
 POOL_BATCHES = 50
 
@@ -38,10 +38,10 @@ class Batch:
 
 
 def collate(arrays: TextArrays, rows: NDArray[np.int64], pad: int) -> Batch:
-    """Pad the documents at `rows` (batch,) to the longest of them."""
+    """Pad the documents at `rows` (batch,) to the longest of them, rounded up to a multiple of `WIDTH_MULTIPLE`."""
     starts, ends = arrays.offsets[rows], arrays.offsets[rows + 1]
     lengths = ends - starts
-    width = int(lengths.max())
+    width = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
     ids = np.full((len(rows), width), pad, dtype=np.int64)
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
         ids[index, : end - start] = arrays.tokens[start:end]

@@ -19,6 +19,10 @@ from tokenizers import Tokenizer
 from baton.errors import DataError, ModelError
 
 SPLITS = ("train", "val", "test")
+# Batches are padded to multiples of this: few shapes keep the kernels' caches and the allocator's free lists small (measured in LOG.md).
+WIDTH_MULTIPLE = 8
+# Families that count positions from the padding token's id + 1, so that many of `max_position_embeddings` cannot be used.
+OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 
 
 @dataclass(frozen=True)
@@ -81,17 +85,18 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
 
 
 def check_length(config: dict[str, Any], max_length: int) -> None:
-    """Refuse a `max_length` that the base model has no positions for.
+    """Refuse a `max_length` that the base model (`config`: its config.json) has no positions for.
 
     Raises:
-        ModelError: `max_length` exceeds the model's `max_position_embeddings`.
+        ModelError: a batch of that length, padded, exceeds the positions that the model has.
     """
-    positions = config.get("max_position_embeddings", max_length)
-    if max_length > positions:
-        hint = f"set tokenize.max_length to at most {positions}"
-        raise ModelError(
-            "tokenize.max_length is more than the base model can read", got=max_length, expected=f"at most {positions}", hint=hint
-        )
+    if "max_position_embeddings" not in config:  # relative positions: any length can be read
+        return
+    offset = (config.get("pad_token_id") or 0) + 1 if config.get("model_type") in OFFSET_POSITIONS else 0
+    most = (config["max_position_embeddings"] - offset) // WIDTH_MULTIPLE * WIDTH_MULTIPLE
+    if max_length > most:
+        problem, hint = "tokenize.max_length is more than the base model can read", f"set tokenize.max_length to at most {most}"
+        raise ModelError(problem, got=max_length, expected=f"at most {most}", hint=hint)
 
 
 def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, advance: Callable[[int], object]) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""The locks are exact and complete, agree with the ranges of pyproject.toml, and are what is installed here."""
+
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package -> version, for the lines that hold on this platform."""
+    lines = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    requirements = [Requirement(line) for line in lines]
+    return {
+        canonicalize_name(item.name): str(item.specifier).removeprefix("==")
+        for item in requirements
+        if item.marker is None or item.marker.evaluate()
+    }
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_exact_versions_only(name: str) -> None:
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+        assert line.startswith("#") or re.fullmatch(r'[\w.-]+==[\w.!+-]+(; sys_platform == "linux")?', line), line
+
+
+def test_the_locks_do_not_overlap() -> None:
+    assert not locked(LOCKS[0]).keys() & locked(LOCKS[1]).keys()
+
+
+def test_the_locks_fit_the_ranges() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    runtime, everything = locked(LOCKS[0]), locked(LOCKS[0]) | locked(LOCKS[1])
+    ranges = [(item, runtime) for item in project["dependencies"]]
+    ranges += [(item, everything) for item in project["optional-dependencies"]["dev"]]
+    for item, versions in ranges:
+        requirement = Requirement(item)
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), item
+
+
+def test_the_runtime_lock_is_complete() -> None:
+    """Everything that a locked package requires on this platform is locked too: `pip install --no-deps` needs that."""
+    versions = locked(LOCKS[0])
+    for name in versions:
+        for line in metadata.requires(name) or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                wanted = canonicalize_name(requirement.name)
+                assert wanted in versions, f"{name} requires {line}"
+                assert requirement.specifier.contains(versions[wanted], prereleases=True), f"{name} requires {line}"
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_the_locks_are_what_is_installed(name: str) -> None:
+    installed = {package: metadata.version(package) for package in locked(name)}
+    assert installed == locked(name)
