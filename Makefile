@@ -83,9 +83,9 @@ lock: ## resolve the newest allowed versions into both lock files
 	freeze() { "$$env/bin/python" -m pip freeze --all --exclude pip --exclude baton | LC_ALL=C sort -f; }; \
 	$(PYTHON) -m venv "$$env"; "$$env/bin/python" -m pip install --quiet .; freeze > "$$env/runtime"; \
 	"$$env/bin/python" -m pip install --quiet '.[dev]'; freeze > "$$env/all"; "$$env/bin/python" -m pip check; \
-	! grep -n ' @ ' "$$env/all"; \
+	if grep -n ' @ ' "$$env/all"; then exit 1; fi; \
 	{ sed -n 1p requirements.lock; sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1; sys_platform == "linux"/' "$$env/runtime"; } > "$$env/requirements.lock"; \
-	{ sed -n 1p requirements-dev.lock; LC_ALL=C comm -13 "$$env/runtime" "$$env/all"; } > "$$env/requirements-dev.lock"; \
+	{ sed -n 1p requirements-dev.lock; grep -vxFf "$$env/runtime" "$$env/all"; } > "$$env/requirements-dev.lock"; \
 	mv "$$env/requirements.lock" "$$env/requirements-dev.lock" .; git --no-pager diff --stat -- requirements.lock requirements-dev.lock
 
 clean: ## remove outputs that `dvc checkout` brings back, and tool caches

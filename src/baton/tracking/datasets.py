@@ -22,7 +22,7 @@ TYPES = {
 
 
 def log(store: Store, run: str, name: str, path: Path, context: str) -> str:
-    """Record the file on a run; return its sha256."""
+    """Record the file on a run; return the dataset's digest."""
     digest = storage.sha256(path)
     footer = pq.ParquetFile(path)
     columns = [
@@ -38,4 +38,4 @@ def log(store: Store, run: str, name: str, path: Path, context: str) -> str:
     )
     store.client.log_inputs(run, [DatasetInput(data, [InputTag("mlflow.data.context", context)])])
     store.log(run, tags={f"sha256.{path.as_posix()}": digest})
-    return digest
+    return digest[:DIGEST_LENGTH]

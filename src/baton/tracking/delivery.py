@@ -19,13 +19,15 @@ JOIN_SECONDS = 30.0
 
 
 class Point(NamedTuple):
-    """One value of a metric, for a run, and for a logged model if `model` is its id. `time` is in ms since 1970."""
+    """One value of a metric of a run, and of a logged model if `model` is its id; `dataset` is (name, digest). `time`: ms since 1970."""
 
+    run: str
     key: str
     value: float
     step: int
     time: int
     model: str | None = None
+    dataset: tuple[str, str] | None = None
 
 
 class Delivery:
@@ -37,6 +39,7 @@ class Delivery:
         self._points: list[Point] = []
         self._guard, self._stop = threading.Lock(), threading.Event()
         self._warned = False
+        self.hangs = False  # set by who noticed; a send that comes through ends it
         self._thread = threading.Thread(target=self._rounds, name="tracking", daemon=True)
         self._thread.start()
 
@@ -58,6 +61,7 @@ class Delivery:
                 self._points[:0] = points
             self.warn(error)
             return False
+        self.hangs = False
         return True
 
     def warn(self, error: Exception) -> None:

@@ -7,29 +7,24 @@ happened in between: a kill before DVC wrote the entry, another recipe, a restor
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlflow.entities import Run
 
 from baton import params
-from baton.tracking import SyncReport, pipelines
-from baton.tracking.delivery import Point, now
+from baton.tracking import SyncReport, links, pipelines
+from baton.tracking.links import Lock
 from baton.tracking.store import Store, clean_key, locked
 
 LOCK, GRAPH = Path("dvc.lock"), Path("dvc.yaml")
 WRITTEN = "baton.written"  # on a stage's run: {path: MD5} of the files it wrote
-OUT = "dvc.out."  # + path: DVC's digest
-RECENT = 200  # runs that a sync looks at
-
-Lock = Mapping[str, Mapping[str, dict[str, str]]]  # stage -> "outs" and "deps" -> path -> digest
+RECENT = 100  # runs that a sync looks at: some 25 repros
 
 
 def begin_stage(store: Store, stage: str, pipeline: str) -> None:
-    """Sync, and link the stages before this one to the pipeline run: DVC has settled them, by running, skipping or restoring."""
-    sync(store)
-    before = pipelines.STAGES[: pipelines.STAGES.index(stage)]
-    link(store, store.client.get_run(pipeline), before, read_lock())
+    """Sync, and link this stage and those before it to the pipeline run: DVC has settled these, by running, skipping or restoring."""
+    sync(store, current=pipeline)
+    links.put(store, store.client.get_run(pipeline), pipelines.STAGES[: pipelines.STAGES.index(stage) + 1], read_lock())
 
 
 def written(stage: str) -> dict[str, str]:
@@ -49,8 +44,8 @@ def read_lock() -> Lock:
     }
 
 
-def sync(store: Store) -> SyncReport:
-    """See `baton.tracking.sync`."""
+def sync(store: Store, current: str = "") -> SyncReport:
+    """See `baton.tracking.sync`; `current` is the pipeline run that a stage is about to join, which is not over."""
     lock = read_lock()
     with locked("sync"):
         runs = store.runs(limit=RECENT)
@@ -60,53 +55,13 @@ def sync(store: Store) -> SyncReport:
         digests = sum(_put_digests(store, run, lock) for run in stages)
         if digests:
             runs = store.runs(limit=RECENT)
-        newest = next((run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline"), None)
-        links, unknown = 0, tuple[str, ...]()
+        ours = (run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current)
+        newest = next(ours, None)
+        linked, unknown = 0, tuple[str, ...]()
         if newest is not None and newest.info.status == "FINISHED":
             own = [run for run in runs if run.data.tags.get(pipelines.PARENT) == newest.info.run_id]
-            links, unknown = link(store, newest, _settled(own, lock), lock)
-    return SyncReport(digests=digests, links=links, ended=ended, unknown=unknown)
-
-
-def link(store: Store, pipeline: Run, stages: Iterable[str], lock: Lock) -> tuple[int, tuple[str, ...]]:
-    """Name the run behind each stage on a pipeline run, with its final figures; how many links are new, which stages have no run."""
-    own = pipelines.stage_runs(store, pipeline.info.run_id).values()
-    behind: dict[str, Run | None] = {}
-    for stage in stages:
-        mine = next((run for run in own if run.data.tags.get(pipelines.STAGE) == stage), None)
-        behind[stage] = mine or _maker(store, stage, lock)
-    new = {stage: run for stage, run in behind.items() if run and pipeline.data.tags.get(_link(stage)) != run.info.run_id}
-    if new:
-        _link_all(store, pipeline, {run.info.run_id for run in own}, new)
-    return len(new), tuple(stage for stage, run in behind.items() if run is None and stage in lock)
-
-
-def _link(stage: str) -> str:
-    return f"baton.{stage}.run_id"
-
-
-def _link_all(store: Store, pipeline: Run, own: set[str], new: Mapping[str, Run]) -> None:
-    time = now()
-    tags = {_link(stage): run.info.run_id for stage, run in new.items()}
-    points = [
-        Point(key, run.data.metrics[key], 0, time)
-        for run in new.values()
-        if run.info.run_id not in own
-        for key in json.loads(run.data.tags.get(pipelines.FINAL, "[]"))
-        if key in run.data.metrics and key not in pipeline.data.metrics
-    ]
-    links = {stage: pipeline.data.tags.get(_link(stage), "") for stage in pipelines.STAGES} | {
-        stage: run.info.run_id for stage, run in new.items()
-    }
-    rows = []
-    for stage, identifier in links.items():
-        if identifier:
-            experiment = store.client.get_run(identifier).info.experiment_id
-            how = "ran" if identifier in own else "skipped by DVC, output of an earlier run"
-            rows.append(f"| {stage} | [{identifier[:8]}](#/experiments/{experiment}/runs/{identifier}) | {how} |")
-    about = pipeline.data.tags.get(pipelines.NOTE, "").partition("\n\n|")[0]
-    note = "\n".join([f"{about}\n", "| stage | run | |", "|---|---|---|", *rows])
-    store.log(pipeline.info.run_id, points, tags=tags | {pipelines.NOTE: note})
+            linked, unknown = links.put(store, newest, _settled(own, lock), lock)
+    return SyncReport(digests=digests, links=linked, ended=ended, unknown=unknown)
 
 
 def _put_digests(store: Store, run: Run, lock: Lock) -> int:
@@ -116,7 +71,7 @@ def _put_digests(store: Store, run: Run, lock: Lock) -> int:
     wrote = json.loads(tags.get(WRITTEN, "{}"))
     if run.info.status != "FINISHED" or not wrote or any(outs.get(path) != digest for path, digest in wrote.items()):
         return 0
-    wanted = {f"{OUT}{path}": digest for path, digest in outs.items()}
+    wanted = {f"{links.OUT}{path}": digest for path, digest in outs.items()}
     if all(tags.get(clean_key(key)) == digest for key, digest in wanted.items()):
         return 0
     store.log(run.info.run_id, tags=wanted)
@@ -126,26 +81,11 @@ def _put_digests(store: Store, run: Run, lock: Lock) -> int:
     return 1
 
 
-def _maker(store: Store, stage: str, lock: Lock) -> Run | None:
-    """The newest run with DVC's digests of this stage's outputs."""
-    outs = lock.get(stage, {}).get("outs", {})
-    if not outs:
-        return None
-    path, digest = min(outs.items())
-    found = store.runs(f"tags.`{pipelines.STAGE}` = '{stage}' AND tags.`{clean_key(OUT + path)}` = '{digest}'")
-    return next((run for run in found if has_digests(run, outs)), None)
-
-
-def has_digests(run: Run, outs: Mapping[str, str]) -> bool:
-    """Whether a run carries these digests of outputs, all of them."""
-    return all(run.data.tags.get(clean_key(f"{OUT}{path}")) == digest for path, digest in outs.items())
-
-
 def _settled(own: list[Run], lock: Lock) -> list[str]:
     """Stages whose entries in `dvc.lock` are of the same state as a pipeline run's own stages; none if the file has moved on since."""
     for run in own:
         outs = lock.get(run.data.tags.get(pipelines.STAGE, ""), {}).get("outs", {})
-        if run.info.status != "FINISHED" or not outs or not has_digests(run, outs):
+        if run.info.status != "FINISHED" or not outs or not links.has_digests(run, outs):
             return []
     made = {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
     consistent = {stage for stage, entry in lock.items() if all(made.get(path, digest) == digest for path, digest in entry["deps"].items())}

@@ -37,7 +37,9 @@ def open_pipeline(store: Store, owner: Owner, values: Mapping[str, Any], tags: M
             store.log(found.info.run_id, tags=marks)
             return str(found.info.run_id)
         about = {**tags, **environment.source(owner.command), **marks, KIND: "pipeline", NOTE: str(params.read().description)}
-        run = store.create_run(f"repro {time.strftime('%Y-%m-%d %H:%M:%S')}", about)
+        # Short, for the list of runs shows some twenty characters.
+        name = tags.get("dvc.experiment") or owner.repro_id or ("by hand" if owner.process.same(this()) else "repro")
+        run = store.create_run(f"{name} {time.strftime('%m-%d %H:%M')}", about)
         store.log(run, values=values)
     store.client.log_text(run, params.PATH.read_text(encoding="utf-8"), params.PATH.name)
     if diff := environment.uncommitted():

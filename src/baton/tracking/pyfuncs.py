@@ -2,8 +2,9 @@
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import mlflow.pyfunc
 from mlflow.entities import LoggedModelOutput
@@ -13,7 +14,7 @@ from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schem
 import baton
 from baton import storage
 from baton.errors import TrackingError
-from baton.tracking import environment
+from baton.tracking import environment, pipelines
 from baton.tracking.store import Store, param_items
 
 # Not imported: the file is for MLflow, and `serve` lies above `tracking`.
@@ -34,8 +35,10 @@ def log(store: Store, run: str, name: str, folder: Path, example: Sequence[str])
     info = storage.read_json(folder / "baton.json")
     requirements = read_requirements(environment.LOCK)
     params = dict(param_items(store.client.get_run(run).data.params))
-    tags = {"sha256": storage.sha256_tree(folder), "path": folder.as_posix()}
+    source = {key: value for key, value in store.client.get_run(run).data.tags.items() if key.startswith(("mlflow.source.", "mlflow.user"))}
+    tags = source | {"sha256": storage.sha256_tree(folder), "path": folder.as_posix()}
     model = store.client.create_logged_model(store.experiment, name, run, tags, params, model_type="text classifier")
+    store.client.set_logged_model_tags(model.model_id, {pipelines.NOTE: describe(store, model.model_id, info)})
     store.client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
     with tempfile.TemporaryDirectory() as temporary:
         target = Path(temporary) / "model"
@@ -51,6 +54,24 @@ def log(store: Store, run: str, name: str, folder: Path, example: Sequence[str])
         store.client.log_model_artifacts(model.model_id, str(target))
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
+
+
+def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
+    """What the model's page says: classes, signature (which MLflow's UI shows only in the file `MLmodel`) and how to use it."""
+    lines = [
+        "import mlflow",
+        f'mlflow.set_tracking_uri("{store.client.tracking_uri}")',
+        f'model = mlflow.pyfunc.load_model("models:/{model}")',
+    ]
+    rows = [
+        "| input | raw texts, string (a list, Series, array, or a DataFrame whose first column is `text`) |",
+        "| output | `label`, string; `probability_CLASS`, double, one for each class |",
+        f"| params | `batch_size`, long, default {BATCH_SIZE} |",
+    ]
+    about = f"{len(info['labels'])} classes: {', '.join(info['labels'])}. Reads at most {info['max_length']} tokens."
+    code = "\n".join(["```python", *lines, 'model.predict(["raw text", "another"])', "```"])
+    table = "\n".join(["| signature | |", "|---|---|", *rows])
+    return f"{about}\n\n{table}\n\n{code}"
 
 
 def signature(labels: Sequence[str]) -> ModelSignature:

@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunTag
@@ -44,13 +44,14 @@ class Store:
         run = self.client.create_run(self.experiment, run_name=name, tags=_tags(tags))
         return str(run.info.run_id)
 
-    def log(
-        self, run: str, points: Iterable[Point] = (), values: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
-    ) -> None:
-        """Metrics, params and tags of one run, in as many requests as MLflow's limits ask for; repeating it changes nothing."""
-        metrics = [Metric(clean_key(point.key), point.value, point.time, point.step, model_id=point.model) for point in points]
-        for some in _batches(metrics, METRICS_PER_REQUEST):
-            self.client.log_batch(run, metrics=some)
+    def send(self, points: Iterable[Point]) -> None:
+        """Metrics of any runs, in as many requests as MLflow's limits ask for; sending one again changes nothing."""
+        for run, own in groupby(sorted(points, key=lambda point: point.run), key=lambda point: point.run):
+            for some in _batches(map(_metric, own), METRICS_PER_REQUEST):
+                self.client.log_batch(run, metrics=some)
+
+    def log(self, run: str, values: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None) -> None:
+        """Params and tags of a run."""
         for pairs in _batches(param_items(values or {}), PARAMS_PER_REQUEST):
             self.client.log_batch(run, params=[Param(key, value) for key, value in pairs])
         for pairs in _batches(_tags(tags or {}).items(), PARAMS_PER_REQUEST):
@@ -71,8 +72,8 @@ class Store:
         return sorted({self.experiment, *(item.experiment_id for item in found)})
 
 
-def open_store(settings: params.MlflowTracking) -> Store:
-    """Open the store, creating database and experiment where they are missing.
+def open_store(settings: params.MlflowTracking, description: str = "") -> Store:
+    """Open the store, creating database and experiment where they are missing; `description` is for a new experiment.
 
     Raises:
         TrackingError: it cannot be used.
@@ -83,7 +84,7 @@ def open_store(settings: params.MlflowTracking) -> Store:
         if settings.uri is None and not (storage.project() / DATABASE).exists():
             create_database(uri)
         client = MlflowClient(uri, registry_uri=uri)
-        return Store(client, _experiment(client, settings.experiment, uri))
+        return Store(client, _experiment(client, settings.experiment, description, uri))
 
 
 @contextlib.contextmanager
@@ -155,6 +156,11 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield some
 
 
+def _metric(point: Point) -> Metric:
+    name, digest = point.dataset or (None, None)
+    return Metric(clean_key(point.key), point.value, point.time, point.step, model_id=point.model, dataset_name=name, dataset_digest=digest)
+
+
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {clean_key(key): value[:TAG_LENGTH] for key, value in tags.items()}
 
@@ -166,11 +172,12 @@ def create_database(uri: str) -> None:
     SqlAlchemyStore(uri, (storage.project() / ARTIFACTS).as_uri())
 
 
-def _experiment(client: MlflowClient, name: str, uri: str) -> str:
+def _experiment(client: MlflowClient, name: str, description: str, uri: str) -> str:
     found: Experiment | None = client.get_experiment_by_name(name)
     if found is None:
         location = (storage.project() / ARTIFACTS).as_uri() if uri.startswith("sqlite:") else None
-        return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
+        tags = EXPERIMENT_TAGS | {"mlflow.note.content": description}
+        return str(client.create_experiment(name, artifact_location=location, tags=tags))
     if found.lifecycle_stage != "active":  # deleted in the UI; its runs are still there
         client.restore_experiment(found.experiment_id)
     for key, value in EXPERIMENT_TAGS.items():

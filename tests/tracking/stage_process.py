@@ -1,4 +1,4 @@
-"""A stage as a process of its own, for tests: `python tests/tracking_stage.py NAME [WHAT]`; prints `READY` inside the context."""
+"""A stage as a process of its own, for tests: `python tests/tracking/stage_process.py NAME [WHAT]`; prints `READY` inside the context."""
 
 import sys
 import time

@@ -1,0 +1,43 @@
+"""How a stage ends: finished, failed, or killed by Ctrl-C or SIGTERM."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from baton.errors import BatonError
+
+TERMINATED = 143  # 128 + SIGTERM, what a shell reports
+ERROR_LENGTH = 2000
+
+
+@contextlib.contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """SIGTERM raises SystemExit(143), so that runs are closed; ignored while that happens, and as before afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def status(error: BaseException) -> str:
+    """MLflow's word for a run that this ended."""
+    if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code in (TERMINATED, 128 + signal.SIGINT)):
+        return "KILLED"
+    return "FINISHED" if isinstance(error, SystemExit) and not error.code else "FAILED"
+
+
+def described(error: BaseException) -> str:
+    """The error as a run tells it."""
+    text = str(error) if isinstance(error, BatonError) else f"{type(error).__name__}: {error}"
+    return text[:ERROR_LENGTH]

@@ -1,0 +1,76 @@
+"""Links from a pipeline run to the run behind each of its stages: its own child, or the run whose output DVC found unchanged."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from mlflow.entities import Run
+
+from baton.tracking import pipelines
+from baton.tracking.delivery import Point, now
+from baton.tracking.store import Store, clean_key
+
+OUT = "dvc.out."  # + path: a tag with DVC's digest
+VIEW = "?workflowType=machine_learning"  # without it the UI may show a page for language models, without runs
+
+Lock = Mapping[str, Mapping[str, dict[str, str]]]  # `dvc.lock`: stage -> "outs" and "deps" -> path -> digest
+
+
+def put(store: Store, pipeline: Run, stages: Iterable[str], lock: Lock) -> tuple[int, tuple[str, ...]]:
+    """Name the run behind each stage on a pipeline run, with its final figures; how many links are new, which stages have no run."""
+    own = pipelines.stage_runs(store, pipeline.info.run_id).values()
+    behind: dict[str, Run | None] = {}
+    for stage in stages:
+        mine = next((run for run in own if run.data.tags.get(pipelines.STAGE) == stage), None)
+        behind[stage] = mine or _maker(store, stage, lock)
+    new = {stage: run for stage, run in behind.items() if run and pipeline.data.tags.get(_link(stage)) != run.info.run_id}
+    if new:
+        _link_all(store, pipeline, {run.info.run_id for run in own}, new)
+    return len(new), tuple(stage for stage, run in behind.items() if run is None and stage in lock)
+
+
+def _link(stage: str) -> str:
+    return f"baton.{stage}.run_id"
+
+
+def _link_all(store: Store, pipeline: Run, own: set[str], new: Mapping[str, Run]) -> None:
+    time = now()
+    tags = {_link(stage): run.info.run_id for stage, run in new.items()}
+    points = [
+        Point(pipeline.info.run_id, key, run.data.metrics[key], 0, time)
+        for run in new.values()
+        if run.info.run_id not in own
+        for key in json.loads(run.data.tags.get(pipelines.FINAL, "[]"))
+        if key in run.data.metrics and key not in pipeline.data.metrics
+    ]
+    links = {stage: pipeline.data.tags.get(_link(stage), "") for stage in pipelines.STAGES} | {
+        stage: run.info.run_id for stage, run in new.items()
+    }
+    store.send(points)
+    store.log(pipeline.info.run_id, tags=tags | {pipelines.NOTE: _note(store, pipeline, own, links)})
+
+
+def _note(store: Store, pipeline: Run, own: set[str], links: Mapping[str, str]) -> str:
+    """The description on a pipeline run's page: the params' own, and a table with a link to the run behind each stage."""
+    rows = []
+    for stage, run in links.items():
+        if run:
+            experiment = store.client.get_run(run).info.experiment_id
+            how = "ran" if run in own else "skipped by DVC: output of an earlier run"
+            rows.append(f"| {stage} | [{run[:8]}](#/experiments/{experiment}/runs/{run}{VIEW}) | {how} |")
+    about = pipeline.data.tags.get(pipelines.NOTE, "").partition("\n\n|")[0]
+    return "\n".join([f"{about}\n", "| stage | run | |", "|---|---|---|", *rows])
+
+
+def has_digests(run: Run, outs: Mapping[str, str]) -> bool:
+    """Whether a run carries these digests of outputs, all of them."""
+    return all(run.data.tags.get(clean_key(f"{OUT}{path}")) == digest for path, digest in outs.items())
+
+
+def _maker(store: Store, stage: str, lock: Lock) -> Run | None:
+    """The newest run with DVC's digests of this stage's outputs."""
+    outs = lock.get(stage, {}).get("outs", {})
+    if not outs:
+        return None
+    path, digest = min(outs.items())
+    found = store.runs(f"tags.`{pipelines.STAGE}` = '{stage}' AND tags.`{clean_key(OUT + path)}` = '{digest}'")
+    return next((run for run in found if has_digests(run, outs)), None)

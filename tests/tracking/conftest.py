@@ -1,0 +1,56 @@
+"""A project with an empty store, whose tables are made once for all tests."""
+
+import os
+import shutil
+import subprocess
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tracking.reading import ROOT, write_model
+
+
+@pytest.fixture(autouse=True)
+def _third_party_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Pydantic and SQLAlchemy deprecations inside mlflow's own modules.
+        for module in ("mlflow", "sqlalchemy", "alembic"):
+            warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
+        yield
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, its tables made once for all tests."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.chdir(folder)
+        from baton.tracking import store
+
+        store.create_database(store.tracking_uri(None))
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with params, requirements, a git checkout and an empty store, as the working directory."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    shutil.copy(database, folder / "mlflow.db")
+    for name in ("params.yaml", "requirements.lock"):
+        shutil.copy(ROOT / name, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
+    for words in (["init", "-q"], ["add", "params.yaml"], ["commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *who, *words], check=True)
+    return folder
+
+
+@pytest.fixture
+def teacher(project: Path) -> Path:
+    """A model folder of a tiny random teacher."""
+    return write_model(project / "models" / "teacher", seed=1)

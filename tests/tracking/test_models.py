@@ -1,0 +1,48 @@
+"""Logged models: where they are from, what they need, and the figures that they get later."""
+
+from pathlib import Path
+
+import pytest
+
+from baton import storage, tracking
+from baton.errors import TrackingError
+from tests import tiny
+from tests.tracking.reading import REASONS, client, runs, write_model
+
+
+def test_a_logged_model_says_where_it_is_from_and_gets_test_figures(project: Path, teacher: Path) -> None:
+    with tracking.stage("finetune", REASONS) as run:
+        run.model("teacher", teacher, ["wheat exports rose"])
+        run.final({"teacher/val_accuracy": 0.9, "rest": 1.0})
+    tiny.write_clean(project / "data" / "clean")
+    with tracking.stage("evaluate", REASONS) as run:
+        run.dataset("test", Path("data/clean/test.parquet"), "testing")
+        run.model_metrics("teacher", teacher, {"test/accuracy": 0.8})
+        run.model_metrics("student", write_model(project / "models" / "student", seed=2), {"test/accuracy": 0.7})  # never logged
+        run.final({"teacher/test_accuracy": 0.8})
+    child, evaluate = (next(run for run in runs() if run.info.run_name == name) for name in ("finetune", "evaluate"))
+    [output] = child.outputs.model_outputs
+    model = client().get_logged_model(output.model_id)
+    assert (model.name, model.status, model.source_run_id) == ("teacher", "READY", child.info.run_id)
+    assert model.tags["sha256"] == storage.sha256_tree(teacher)
+    assert model.params["finetune.learning_rate"] == "0.0001"
+    data = storage.sha256(project / "data/clean/test.parquet")[:36]
+    figures = {item.key: (item.value, item.run_id, item.dataset_name, item.dataset_digest) for item in model.metrics}
+    assert figures == {
+        "teacher/val_accuracy": (0.9, child.info.run_id, None, None),
+        "teacher/test_accuracy": (0.8, evaluate.info.run_id, "test", data),
+    }
+    assert model.tags["mlflow.source.name"] == "stages/finetune.py"
+    assert f'load_model("models:/{model.model_id}")' in model.tags["mlflow.note.content"]
+    assert [item.model_id for item in client().get_run(evaluate.info.run_id).inputs.model_inputs] == [model.model_id]
+    assert evaluate.data.metrics["student/test_accuracy"] == 0.7
+    assert len(client().get_metric_history(evaluate.info.run_id, "teacher/test_accuracy")) == 1  # said twice, recorded once
+
+
+def test_a_model_folder_that_the_lock_does_not_cover_is_reported(project: Path, teacher: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from baton.tracking import pyfuncs
+
+    (project / "requirements.lock").write_text("torch==2.14.1 ; python_version >= '3.11'\nnumpy==2.4.0 \\\n    --hash=sha256:0\n")
+    with pytest.raises(TrackingError, match="does not pin") as caught:
+        pyfuncs.read_requirements(project / "requirements.lock")
+    assert "no mlflow, transformers, safetensors, pandas" in str(caught.value)

@@ -1,0 +1,77 @@
+"""Stages as real processes: which of them share a pipeline run, how they end, and what is imported when tracking is off."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from baton import tracking
+from tests.tracking.reading import REASONS, ROOT, names, tree
+
+STAGE = Path(__file__).parent / "stage_process.py"
+
+
+def start(folder: Path, *words: str, program: Path = STAGE, **environment: str) -> subprocess.Popen[str]:
+    variables = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "DVC_ROOT": str(folder), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, str(program), *words]
+    return subprocess.Popen(command, cwd=folder, env=variables | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finished(process: subprocess.Popen[str], code: int = 0) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == code, output
+    return output
+
+
+def test_stages_that_start_together_share_the_run_of_their_repro_id_and_sigterm_kills_it(project: Path) -> None:
+    (project / "mlflow.db").unlink()  # the tables too are made by whoever comes first
+    first, second = (start(project, *words, BATON_REPRO_ID="ci-1") for words in (["finetune"], ["distill", "wait"]))
+    finished(first)
+    assert second.stdout is not None
+    assert any(line == "READY\n" for line in second.stdout)
+    second.send_signal(signal.SIGTERM)
+    finished(second, 143)
+    [(pipeline, children)] = tree().values()
+    assert {run.info.run_name: run.info.status for run in children} == {"finetune": "FINISHED", "distill": "KILLED"}
+    assert (pipeline.info.status, pipeline.data.tags["baton.repro"]) == ("KILLED", "ci-1")
+    assert pipeline.info.run_name.startswith("ci-1 ")
+    assert {"finetune/val_accuracy", "distill/val_accuracy"} <= pipeline.data.metrics.keys()
+    assert all(run.data.metrics[f"{run.info.run_name}/loss"] == 0.5 for run in children)
+
+
+def test_stages_find_each_other_by_their_dvc_ancestor_and_sync_ends_them_when_it_is_gone(project: Path, tmp_path: Path) -> None:
+    program = tmp_path / "dvc"
+    program.write_text(
+        "import subprocess, sys\n"
+        "for words in ('finetune', 'distill wait'):\n"
+        f"    subprocess.run(['sh', '-c', f'exec \"{sys.executable}\" \"{STAGE}\" {{words}}'], check=True)\n"
+    )
+    process = start(project, "repro", program=program)
+    assert process.stdout is not None
+    assert sum(line == "READY\n" for line in itertools.islice(process.stdout, 4)) == 2
+    assert tracking.sync().ended == 0  # all of it is alive
+    [(pipeline, children)] = tree().values()
+    assert names(children) == ["distill", "finetune"]
+    assert pipeline.data.tags["mlflow.source.name"] == "dvc repro"
+    for each in (*psutil.Process(process.pid).children(recursive=True), process):
+        each.kill()
+    finished(process, -signal.SIGKILL)
+    assert tracking.sync().ended == 2
+    [(pipeline, children)] = tree().values()
+    assert [pipeline.info.status, *(run.info.status for run in children)] == ["KILLED", "FINISHED", "KILLED"]
+    with tracking.stage("finetune", REASONS):
+        pass  # without the ancestor: a pipeline run of its own
+    assert len(tree()) == 2
+
+
+def test_off_records_nothing_and_imports_nothing(project: Path) -> None:
+    (project / "mlflow.db").unlink()
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text[: text.index("\ntracking:")] + "\ntracking: {kind: off}\n")
+    before = sorted(path.name for path in project.iterdir())
+    assert f"Run [] {before}" in finished(start(project, "finetune", "off"))
+    assert tracking.sync() == tracking.SyncReport()

@@ -1,0 +1,150 @@
+"""Params, figures, data, tags and status of runs in a real SQLite store, and stores that fail."""
+
+import json
+import re
+import shutil
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baton import params, storage, tracking
+from baton.errors import DataError, TrackingError
+from tests import tiny
+from tests.tracking.reading import REASONS, client, runs, tree
+
+
+def test_a_stage_leaves_a_pipeline_run_and_a_child_run(project: Path) -> None:
+    tiny.write_clean(project / "data" / "clean")
+    picture = project / "picture.png"
+    picture.write_bytes(b"\x89PNG")
+    (project / "params.yaml").write_text((project / "params.yaml").read_text() + "# edited\n")
+    with tracking.stage("finetune", REASONS) as run:
+        run.dataset("train", Path("data/clean/train.parquet"), "training")
+        for step in range(1, 4):
+            run.metrics({"teacher/loss": 1 / step, "teacher/val_accuracy": 0.5}, step=step)
+        run.figure(picture)
+        run.artifact(picture, "extra")
+        run.final({"teacher/val_accuracy": 0.9})
+
+    [(pipeline, [child])] = tree().values()
+    assert (pipeline.info.status, child.info.status, child.info.run_name) == ("FINISHED", "FINISHED", "finetune")
+    flat = params.flatten(params.read_raw())
+    for item in (pipeline, child):
+        assert {key: value for key, value in item.data.params.items() if not key.startswith("resolved.")}.keys() == flat.keys()
+        assert item.data.params["finetune.learning_rate"] == "0.0001"
+        assert item.data.params["tracking.uri"] == "null"
+        assert re.fullmatch("[0-9a-f]{40}", item.data.tags["git.commit"])
+        assert item.data.tags["git.branch"] == "main"
+        assert item.data.tags["git.dirty"] == "true"
+        assert {"version.python", "version.torch", "version.transformers", "platform", "cpu"} <= item.data.tags.keys()
+        assert item.data.tags["requirements.sha256"] == storage.sha256(project / "requirements.lock")
+        assert item.data.metrics["teacher/val_accuracy"] == 0.9
+        assert [file.path for file in client().list_artifacts(item.info.run_id, "figures")] == ["figures/picture.png"]
+    assert child.data.params["resolved.device"] == "cpu: no CUDA device"
+    assert [(point.step, point.value) for point in client().get_metric_history(child.info.run_id, "teacher/loss")] == [
+        (1, 1),
+        (2, 1 / 2),
+        (3, 1 / 3),
+    ]
+    assert "system/cpu_utilization_percentage" in child.data.metrics
+    [data] = child.inputs.dataset_inputs
+    digest = storage.sha256(project / "data/clean/train.parquet")
+    assert (data.dataset.name, data.dataset.digest, json.loads(data.dataset.profile)["num_rows"]) == ("train", digest[:36], 48)
+    assert [(tag.key, tag.value) for tag in data.tags] == [("mlflow.data.context", "training")]
+    assert child.data.tags["sha256.data/clean/train.parquet"] == digest
+    changed = (project / "mlartifacts" / pipeline.info.run_id / "artifacts" / "uncommitted.diff").read_text()
+    assert "+# edited" in changed
+
+
+def test_the_store_does_not_depend_on_the_working_directory(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "copy"
+    elsewhere.mkdir()
+    shutil.copy(project / "params.yaml", elsewhere)
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    monkeypatch.chdir(elsewhere)
+    with tracking.stage("evaluate", REASONS) as run:
+        run.artifact(elsewhere / "params.yaml", "extra")
+    [(pipeline, [child])] = tree(project).values()
+    for item in (pipeline, child):
+        assert item.info.artifact_uri.startswith((project / "mlartifacts").as_uri())
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["params.yaml"]
+    assert (project / "mlartifacts" / child.info.run_id / "artifacts" / "extra" / "params.yaml").is_file()
+
+
+def test_an_exception_leaves_the_runs_failed(project: Path) -> None:
+    with pytest.raises(DataError, match="a row is broken"), tracking.stage("distill", REASONS):
+        raise DataError("a row is broken", got="x")
+    [(pipeline, [child])] = tree().values()
+    assert (pipeline.info.status, child.info.status) == ("FAILED", "FAILED")
+    assert child.data.tags["baton.error"] == "a row is broken\n  got:      x"
+
+
+def test_control_c_leaves_the_runs_killed(project: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), tracking.stage("distill", REASONS):
+        raise KeyboardInterrupt
+    assert {run.info.status for run in runs()} == {"KILLED"}
+
+
+def test_sigterm_is_as_before_after_a_stage(project: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with tracking.stage("distill", REASONS):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_names_that_mlflow_refuses_are_mended() -> None:
+    from baton.tracking import store
+
+    items = store.param_items({"a.ü.x": None, "a.ö.x": True, "long": "x" * 9000, "list": [], "rate": 1e-4})
+    assert items == [("a._.x", "null"), ("a._.x_", "true"), ("long", "x" * 6000), ("list", "[]"), ("rate", "0.0001")]
+
+
+def test_a_store_that_cannot_be_opened_stops_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "mlflow.db").write_bytes(b"no database" * 1000)
+    with tracking.stage("finetune", REASONS) as run:
+        run.metrics({"loss": 1.0}, step=1)
+        run.final({"loss": 1.0})
+    assert "this stage is not recorded" in capsys.readouterr().out
+    with pytest.raises(TrackingError, match="the MLflow store cannot be used"):
+        tracking.sync()
+
+
+def test_a_store_that_dies_stops_nothing_and_is_reported_once(project: Path, capsys: pytest.CaptureFixture[str], teacher: Path) -> None:
+    with tracking.stage("finetune", REASONS) as run:
+        (project / "mlflow.db").write_bytes(b"no database" * 1000)
+        run.metrics({"loss": 1.0}, step=1)
+        run.final({"loss": 1.0})
+        run.dataset("train", Path("missing.parquet"), "training")
+        run.model("teacher", teacher, ["wheat"])
+    output = capsys.readouterr().out
+    assert output.count("the MLflow store failed") == 1
+    assert "points did not reach the MLflow store" in output
+
+
+def test_a_server_that_does_not_answer_delays_nothing_for_long(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        text = (project / "params.yaml").read_text()
+        (project / "params.yaml").write_text(text.replace("uri: null", f"uri: http://127.0.0.1:{silent.getsockname()[1]}"))
+        with tracking.stage("finetune", REASONS) as run:
+            assert type(run) is tracking.Run
+    assert "this stage is not recorded: the MLflow store cannot be used" in capsys.readouterr().out
+
+
+def test_a_store_that_hangs_is_left_alone_until_it_answers(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from baton.tracking import session
+
+    monkeypatch.setattr(session, "HANG_SECONDS", 0.0)
+    with tracking.stage("finetune", REASONS) as run:
+        run.dataset("train", Path("missing.parquet"), "training")  # fails, as slowly as a request without answer
+        run.final({"accuracy": 1.0})  # buffered, as all figures are
+        run.artifact(project / "params.yaml", "lost")
+        run._delivery.flush()  # type: ignore[attr-defined]
+        run.artifact(project / "params.yaml", "kept")
+    child = runs()[-1]
+    assert (child.info.status, child.data.metrics["accuracy"]) == ("FINISHED", 1.0)
+    assert [file.path for file in client().list_artifacts(child.info.run_id)] == ["kept"]
