@@ -62,8 +62,10 @@ format: $(DEV) ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-ui: $(RUNTIME) ## the MLflow UI on this project's runs, at http://127.0.0.1:$(PORT)
+# MLflow 3.17 opens in a mode for language-model apps, which hides training runs: the address names the other one.
+ui: $(RUNTIME) ## the MLflow UI on this project's runs
 	@$(BIN)/baton sync
+	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$(STORE)" --workers 1 --host 127.0.0.1 --port $(PORT)
 
 # The copy holds what git would: its own DVC cache and MLflow store go with it; only the Python and the fetched files are shared.
