@@ -39,7 +39,7 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	@touch $@
 
 repro: $(RUNTIME) ## install, run what params.yaml makes necessary, show the results
-	$(BIN)/dvc repro
+	BATON_SUMMARY=later $(BIN)/dvc repro
 	@$(BIN)/baton sync
 	@$(BIN)/baton summary
 
@@ -74,9 +74,9 @@ quick: $(RUNTIME) ## the `quick` recipe in a temporary copy of the working tree,
 	git ls-files -z --cached --others --exclude-standard | tar --create --null --ignore-failed-read --files-from=- | tar --extract --directory="$$copy"; \
 	export BATON_PYTHON="$(BIN)/python" BATON_FETCHED="$${BATON_FETCHED:-$(CURDIR)/.baton/fetched}" DVC_SITE_CACHE_DIR="$$copy/.baton/dvc" PYTHONPATH="$$copy/src"; \
 	cd "$$copy"; rm -rf dvc.lock metrics reports; git init --quiet; \
-	"$(BIN)/baton" use quick --force; "$(BIN)/dvc" repro; "$(BIN)/baton" sync; "$(BIN)/baton" summary
+	"$(BIN)/baton" use quick --force; BATON_SUMMARY=later "$(BIN)/dvc" repro; "$(BIN)/baton" sync; "$(BIN)/baton" summary
 
-bench: $(RUNTIME) ## the programs behind README's speed figures
+bench: $(DEV) ## the programs behind README's speed figures
 	@for file in benchmarks/[!_]*.py; do name=$${file#benchmarks/}; echo "== $$name"; $(BIN)/python -m "benchmarks.$${name%.py}" || exit 1; done
 
 # Both locks anew from the ranges in pyproject.toml, in a temporary environment.

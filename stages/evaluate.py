@@ -6,6 +6,7 @@ bytes on a rerun), timings.json and speed/ (which are not). Run by DVC as `sh st
 
 import hashlib
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def main() -> None:
             if timings["models"]:
                 plots.speed_accuracy(folder / "speed_accuracy.png", {name: figures[name] | timings["models"][name] for name in MODELS})
         track(run, figures, timings)
-    summary.show(REPORTS)
+    if os.environ.get("BATON_SUMMARY") != "later":  # `make repro` shows it at the very end, also when this stage had nothing to do
+        summary.show(REPORTS)
 
 
 def answers(settings: params.Evaluate, splits: dict[str, inputs.Rows], classes: int) -> dict[str, dict[str, Outputs]]:
