@@ -37,8 +37,8 @@ def main() -> None:
         for name, loss_fn in (("student", taught), ("control", labels_only)):
             runtime.seed_everything(settings.seed)
             teacher, info = build.load(TEACHER, machine.attention)
-            model = student.from_teacher(teacher, settings.layers).to(machine.device)
-            student.set_dropout(model, settings.dropout, settings.attention_dropout)
+            rates = settings.dropout, settings.attention_dropout
+            model = student.from_teacher(teacher, info, settings.layers, *rates, machine.attention).to(machine.device)
             rows, figures[name] = fitting.fit(name, model, loss_fn, settings, data, machine, run)
             curve += rows
             build.save(model, info, TEACHER, Path("models", name))

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from baton import console, params, predict, runtime, storage, tracking
-from baton.data import text
+from baton.data import batches, text
 from baton.evaluate import baselines, details, inputs, metrics, plots, results, summary
 from baton.evaluate.baselines import Outputs
+from baton.models import build
 
 CLEAN, ARRAYS, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/arrays"), Path("data/predictions"), Path("reports")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
@@ -75,7 +76,7 @@ def speed(settings: params.Speed, machine: runtime.Runtime) -> dict[str, Any]:
         "speed": settings.model_dump(),
         "runtime": machine.reasons,
         "machine": f"{platform.node()} {platform.platform()}",
-        "code": [storage.sha256(Path(predict.__file__)), storage.sha256(Path("requirements.lock"))],
+        "code": [storage.sha256(Path(file)) for file in (predict.__file__, build.__file__, batches.__file__, "requirements.lock")],
     }
     kept = storage.state("speed") / f"{hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()}.json"
     if kept.is_file():

@@ -26,7 +26,7 @@ def main() -> None:
     with storage.atomic_folder(ARRAYS) as folder, console.progress("tokenize", total, "documents") as advance:
         report = {table.stem: text.tokenize(table, tokenizer, folder, settings.chunk_size, advance) for table in tables}
         labels = storage.read_json(CLEAN / "labels.json")
-        meta = {"modality": "text", "labels": labels, "max_length": settings.max_length, "pad": config.get("pad_token_id") or 0}
+        meta = {"labels": labels, "max_length": settings.max_length, "pad": config.get("pad_token_id") or 0}
         storage.write_json(folder / "meta.json", meta)
         storage.write_json(folder / "report.json", report)
     rows = [

@@ -50,6 +50,7 @@ Sha256 = Annotated[str, AfterValidator(_digest)]
 Revision = Annotated[str, AfterValidator(_revision)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
 Policy = Literal["drop", "keep", "fail"]
 Split = Literal["train", "val", "test"]
 
@@ -57,7 +58,7 @@ Split = Literal["train", "val", "test"]
 class Section(BaseModel):
     """A mapping of `params.yaml`: frozen, strict about types, no unknown keys, no defaults hidden in code."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 # ---- source: where the labelled text comes from ------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ class Preprocess(Section):
     validation: Portion
     test: Portion
     limit: Limit
-    seed: int
+    seed: Seed
     checks: Checks
 
 
@@ -286,7 +287,7 @@ class EarlyStopping(Section):
 class Training(Section):
     """What every training needs. `batch_size` counts the samples of one optimizer step; `accumulation` splits it into micro-batches."""
 
-    seed: int
+    seed: Seed
     epochs: Count
     batch_size: Count
     accumulation: Count
@@ -358,7 +359,7 @@ class Bootstrap(Section):
 
     resamples: Count
     confidence: Share
-    seed: int
+    seed: Seed
 
 
 class Speed(Section):

@@ -13,7 +13,6 @@ from torch import nn
 from baton import params
 from baton.data import batches
 from baton.data.text import TextArrays
-from baton.errors import ModelError
 from baton.models import build
 from baton.runtime import Runtime
 
@@ -99,13 +98,3 @@ def _figures(model: nn.Module, folder: Path, rates: list[float], latencies: list
     if latencies:
         figures |= {"latency_p50_ms": float(np.percentile(latencies, 50)), "latency_p95_ms": float(np.percentile(latencies, 95))}
     return figures
-
-
-def check_classes(info: build.ModelInfo, labels: list[str], folder: Path) -> None:
-    """Refuse a model whose labels are not the data's.
-
-    Raises:
-        ModelError: the lists differ.
-    """
-    if info.labels != labels:
-        raise ModelError(f"{folder} was trained on other labels", got=info.labels, expected=labels, hint="run `dvc repro`")

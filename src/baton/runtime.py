@@ -89,7 +89,7 @@ def _precision(wanted: str, device: torch.device) -> tuple[Literal["bf16", "fp32
         case "bf16":
             return "bf16", "set in params" if able else f"set in params; {name} only emulates it"
         case "fp32":
-            return "fp32", "set in params"
+            return "fp32", "set in params; matrix products in TF32" if device.type == "cuda" else "set in params"
         case _:
             return ("bf16", f"{name} computes bf16") if able else ("fp32", f"{name} has no bf16")
 
@@ -102,7 +102,7 @@ def _attention(wanted: str, device: torch.device) -> tuple[Literal["matmul", "sd
             return "sdpa", "set in params"
         case _:
             if device.type == "cuda":
-                return "sdpa", "flash kernels on CUDA"
+                return "sdpa", "fused kernels on CUDA"
             return "matmul", "on the CPU the masked SDPA backward is slower than two matrix products"
 
 

@@ -53,34 +53,72 @@ def test_dropout_rates_are_those_of_params(base: Path) -> None:
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.1, 0.2)
 
 
+INFO = build.ModelInfo(["a", "b", "c"], LINEAR, 16, 0)
+
+
+def make_student(teacher: build.Classifier, layers: list[int], *rates: float) -> build.Classifier:
+    return student.from_teacher(teacher, INFO, layers, *(rates or (0.0, 0.0)), "matmul").eval()
+
+
 def test_a_student_is_its_teacher_without_the_other_layers(base: Path) -> None:
     teacher = make(base)
-    small = student.from_teacher(teacher, [1]).eval()
-    assert torch.equal(
-        small.backbone.encoder.layer[0].attention.self.query.weight, teacher.backbone.encoder.layer[1].attention.self.query.weight
-    )
+    small = make_student(teacher, [1], 0.3, 0.4)
+    taught, own = teacher.backbone.encoder.layer[1], small.backbone.encoder.layer[0]
+    assert torch.equal(own.attention.self.query.weight, taught.attention.self.query.weight)
     assert torch.equal(small.head.output.weight, teacher.head.output.weight)
-    with torch.no_grad():
-        skipped = make(base)
-        skipped.backbone.encoder.layer = nn.ModuleList([skipped.backbone.encoder.layer[1]])
-        assert torch.equal(small(IDS, MASK), skipped(IDS, MASK))
+    skipped = make(base)
+    skipped.backbone.encoder.layer = nn.ModuleList([skipped.backbone.encoder.layer[1]])
+    assert torch.equal(small(IDS, MASK), skipped(IDS, MASK))
     assert len(teacher.backbone.encoder.layer) == 2  # the teacher is untouched
-    student.set_dropout(small, 0.3, 0.4)
     rates = {name: module.p for name, module in small.backbone.named_modules() if isinstance(module, nn.Dropout)}
     assert rates["encoder.layer.0.attention.self.dropout"] == 0.4
     assert rates["encoder.layer.0.output.dropout"] == rates["embeddings.dropout"] == 0.3
 
 
 def test_a_student_saves_and_loads(base: Path, tmp_path: Path) -> None:
-    small = student.from_teacher(make(base), [1]).eval()
-    build.save(small, build.ModelInfo(["a", "b", "c"], LINEAR, 16, 0), base, tmp_path / "student")
+    small = make_student(make(base), [1])
+    build.save(small, INFO, base, tmp_path / "student")
     loaded, _ = build.load(tmp_path / "student", "matmul")
     assert torch.equal(loaded(IDS, MASK), small(IDS, MASK))
 
 
+@pytest.mark.parametrize("family", ["distilbert", "roberta", "modernbert", "electra"])
+def test_students_of_other_families_save_and_load(tmp_path: Path, family: str) -> None:
+    from transformers import AutoConfig, AutoModel
+
+    sizes = {
+        "vocab_size": 50,
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "pad_token_id": 0,
+    }
+    names = {"distilbert": {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64}, "electra": {"embedding_size": 32}}
+    config = AutoConfig.for_model(family, **sizes, **names.get(family, {}), max_position_embeddings=64)
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(tmp_path / "base")
+    teacher = build.create(tmp_path / "base", LINEAR, 3, 0.1, 0.2, "matmul").eval()
+    small = make_student(teacher, [0, 2], 0.3, 0.4)
+    build.save(small, INFO, tmp_path / "base", tmp_path / "student")
+    loaded, _ = build.load(tmp_path / "student", "matmul")
+    assert torch.equal(loaded(IDS, MASK), small(IDS, MASK))
+    assert not torch.equal(small(IDS, MASK), teacher(IDS, MASK))
+    if family == "distilbert":
+        rates = {name: module.p for name, module in small.backbone.named_modules() if isinstance(module, nn.Dropout)}
+        assert rates["transformer.layer.0.attention.dropout"] == 0.4
+        assert rates["transformer.layer.0.ffn.dropout"] == 0.3
+
+
 def test_a_layer_that_is_not_there_is_refused(base: Path) -> None:
     with pytest.raises(ParamsError, match=r"distill\.layers[\s\S]*less than 2"):
-        student.from_teacher(make(base), [0, 2])
+        make_student(make(base), [0, 2])
+
+
+def test_a_base_whose_weights_do_not_fit_is_refused_not_drawn_at_random(base: Path, tmp_path: Path) -> None:
+    build.save(make(base), INFO, base, tmp_path / "model")  # keys `backbone.*`: no encoder's own checkpoint
+    with pytest.raises(ModelError, match=r"does not fit config\.json[\s\S]*missing"):
+        make(tmp_path / "model")
 
 
 def test_an_incomplete_folder_is_refused(base: Path, tmp_path: Path) -> None:

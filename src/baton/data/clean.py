@@ -138,6 +138,10 @@ def _split(rows: list[Row], settings: params.Preprocess, present: set[str]) -> t
     if "val" not in present:
         count = splits.wanted(settings.validation, len(parts["train"]))
         parts["val"], parts["train"] = splits.cut(parts["train"], count, seed=settings.seed, purpose="validation", leave=1)
+    lost = {row.label for row in rows if row.split == "train"} - {row.label for row in parts["train"]}
+    if lost:
+        hint = "set preprocess.checks.conflict or small_class to drop, or choose another preprocess.seed"
+        raise DataError("cutting the splits leaves labels without a train row", got=sorted(lost), expected="none", hint=hint)
     for split, part in parts.items():
         if not part:
             hint = "see the file, and what preprocess.checks drops"

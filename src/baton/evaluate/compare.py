@@ -72,14 +72,15 @@ class Bootstrap:
         return float(value), interval(drawn, self.confidence)
 
     def ratio(self, first: str, second: str, figure: str) -> tuple[float, list[float]] | None:
-        """`first` over `second` in `figure`, with its paired interval; None where `second` is 0."""
+        """`first` over `second` in `figure`, with its paired interval; None where `second` is 0, also in resamples that decide a bound."""
         if metrics.figures(self.sums[second], self.classes)[figure] == 0:
             return None
         with np.errstate(divide="ignore", invalid="ignore"):  # a resample in which `second` is 0 counts as infinite, or as undefined
             value, drawn = (
                 metrics.figures(s[first], self.classes)[figure] / metrics.figures(s[second], self.classes)[figure] for s in self._both()
             )
-        return float(value), interval(drawn, self.confidence)
+            bounds = interval(drawn, self.confidence)
+        return (float(value), bounds) if np.isfinite(bounds).all() else None
 
     def per_class(self, name: str) -> dict[str, tuple[Floats, Floats]]:
         """precision, recall and f1 -> values (classes) and bounds (2, classes); NaN where undefined. Also `support` with empty bounds."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
@@ -99,10 +100,9 @@ def create(base: Path, head: params.Head, classes: int, dropout: float, attentio
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     config = _config(base)
-    _set_rate(config, DROPOUT_NAMES, dropout, base)
-    _set_rate(config, ATTENTION_DROPOUT_NAMES, attention_dropout, base)
+    set_dropout(config, dropout, attention_dropout)
     try:
-        backbone = AutoModel.from_pretrained(
+        backbone, loading = AutoModel.from_pretrained(
             base,
             config=config,
             attn_implementation=ATTENTION[attention],
@@ -110,11 +110,25 @@ def create(base: Path, head: params.Head, classes: int, dropout: float, attentio
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            output_loading_info=True,
         )
     except (OSError, ValueError) as error:
-        hint = "the base model must be a transformers encoder with safetensors weights"
+        hint = "it must be a transformers encoder with safetensors weights; if it has no fused attention, set runtime.attention to matmul"
         raise ModelError(f"{base} cannot be loaded", got=str(error).splitlines()[0], expected="an encoder", hint=hint) from None
+    # Transformers draws weights that the file lacks at random and only warns.
+    missing = sorted(name for name in loading["missing_keys"] if head.pooling == "pooler" or not name.startswith("pooler."))
+    if missing:
+        got, hint = (
+            f"{len(missing)} missing, first {missing[0]}",
+            "use the encoder's own checkpoint (a model folder of ours is no base model)",
+        )
+        raise ModelError(f"{base / WEIGHTS} does not fit {CONFIG}", got=got, expected="every weight of the encoder", hint=hint)
     return Classifier(backbone, head, classes)
+
+
+def assemble(config: Any, head: params.Head, classes: int, attention: str) -> Classifier:
+    """A classifier with the encoder that `config` describes; its weights are still to be loaded."""
+    return Classifier(AutoModel.from_config(config, attn_implementation=ATTENTION[attention], dtype=torch.float32), head, classes)
 
 
 def save(model: Classifier, info: ModelInfo, tokenizer: Path, target: Path) -> None:
@@ -147,8 +161,7 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
             )
     raw = storage.read_json(folder / INFO)
     info = ModelInfo(raw["labels"], params.head(raw["head"]), raw["max_length"], raw["pad"])
-    backbone = AutoModel.from_config(_config(folder), attn_implementation=ATTENTION[attention], dtype=torch.float32)
-    model = Classifier(backbone, info.head, len(info.labels))
+    model = assemble(_config(folder), info.head, len(info.labels), attention)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:
@@ -157,20 +170,29 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
     return model.eval(), info
 
 
+def set_dropout(config: Any, dropout: float, attention_dropout: float) -> None:
+    """Set an encoder config's rates, under whatever names its family has for them.
+
+    Raises:
+        ModelError: a rate above 0 that the family does not know.
+    """
+    _set_rate(config, DROPOUT_NAMES, dropout)
+    _set_rate(config, ATTENTION_DROPOUT_NAMES, attention_dropout)
+
+
 def _config(folder: Path) -> PreTrainedConfig:
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         hint = "the base model must be one that transformers knows without remote code"
         raise ModelError(f"{folder / CONFIG} is no known encoder", got=str(error).splitlines()[0], hint=hint) from None
     return config
 
 
-def _set_rate(config: Any, names: tuple[str, ...], rate: float, base: Path) -> None:
+def _set_rate(config: Any, names: tuple[str, ...], rate: float) -> None:
     known = [name for name in names if hasattr(config, name)]
     for name in known:
         setattr(config, name, rate)
     if not known and rate:
-        raise ModelError(
-            f"{base}: this encoder has no such dropout", got=rate, expected=f"one of {', '.join(names)}", hint="set the rate to 0.0"
-        )
+        got, expected = f"{rate} for {config.model_type}", f"one of {', '.join(names)} in its config"
+        raise ModelError("this encoder has no such dropout", got=got, expected=expected, hint="set the rate to 0.0")

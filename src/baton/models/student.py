@@ -6,33 +6,36 @@ from collections.abc import Sequence
 from torch import nn
 
 from baton.errors import ParamsError
-from baton.models.build import Classifier
+from baton.models import build
+from baton.models.build import Classifier, ModelInfo
 
 
-def from_teacher(teacher: Classifier, layers: Sequence[int]) -> Classifier:
-    """A copy of the teacher (embeddings, head) that keeps only `layers` of its encoder, counted from 0.
+def from_teacher(
+    teacher: Classifier, info: ModelInfo, layers: Sequence[int], dropout: float, attention_dropout: float, attention: str
+) -> Classifier:
+    """The teacher (embeddings, head) with only `layers` of its encoder, counted from 0, and with dropout rates of its own.
 
     Raises:
         ParamsError: a layer that the teacher does not have.
+        ModelError: a dropout rate that its family does not know.
     """
     count: int = teacher.backbone.config.num_hidden_layers
     if max(layers) >= count:
         hint = f"choose from 0 to {count - 1}"
         raise ParamsError("distill.layers: the teacher has no such layer", got=max(layers), expected=f"less than {count}", hint=hint)
-    student = copy.deepcopy(teacher)
-    name = _stack(student.backbone, count)
-    parent_name, _, attribute = name.rpartition(".")
-    stack = student.backbone.get_submodule(name)
-    setattr(student.backbone.get_submodule(parent_name), attribute, nn.ModuleList(stack[index] for index in layers))
-    student.backbone.config.num_hidden_layers = len(layers)
+    kept = copy.deepcopy(teacher)
+    name = _stack(kept.backbone, count)
+    parent, _, attribute = name.rpartition(".")
+    stack = kept.backbone.get_submodule(name)
+    setattr(kept.backbone.get_submodule(parent), attribute, nn.ModuleList(stack[index] for index in layers))
+    config = kept.backbone.config
+    if getattr(config, "layer_types", None):  # one entry a layer
+        config.layer_types = [config.layer_types[index] for index in layers]
+    config.num_hidden_layers = len(layers)
+    build.set_dropout(config, dropout, attention_dropout)
+    student = build.assemble(config, info.head, len(info.labels), attention)
+    student.load_state_dict(kept.state_dict())
     return student
-
-
-def set_dropout(model: Classifier, dropout: float, attention_dropout: float) -> None:
-    """Set the encoder's rates in place; modules inside an attention block take the second."""
-    for name, module in model.backbone.named_modules():
-        if isinstance(module, nn.Dropout):
-            module.p = attention_dropout if name.split(".")[-2:-1] == ["self"] else dropout
 
 
 def _stack(backbone: nn.Module, count: int) -> str:
