@@ -1,6 +1,8 @@
 """What all tests share: an environment that touches nothing outside, and markers that skip what this machine lacks."""
 
 import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def root() -> Path:
     """The checkout that is tested."""
     return ROOT
+
+
+@pytest.fixture
+def quiet_mlflow() -> Iterator[None]:
+    """Pydantic and SQLAlchemy deprecations inside mlflow's own modules are no errors of ours."""
+    with warnings.catch_warnings():
+        for module in ("mlflow", "sqlalchemy", "alembic"):
+            warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
+        yield

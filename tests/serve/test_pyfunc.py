@@ -22,12 +22,7 @@ LABELS = ("grain", "ship", "trade")
 TEXTS = [text for texts in tiny.TEXTS.values() for text in texts] + ["wheat " * 40, "", "éclair ÜBER 東京 !"]
 
 
-@pytest.fixture(autouse=True)
-def _third_party_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        for module in ("mlflow", "sqlalchemy", "alembic"):
-            warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
-        yield
+pytestmark = pytest.mark.usefixtures("quiet_mlflow")
 
 
 def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **head: Any) -> Path:

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,8 @@ from tests.tracking.reading import ROOT, write_model
 
 
 @pytest.fixture(autouse=True)
-def _third_party_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # Pydantic and SQLAlchemy deprecations inside mlflow's own modules.
-        for module in ("mlflow", "sqlalchemy", "alembic"):
-            warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
-        yield
+def _quiet(quiet_mlflow: None) -> None:
+    """Every test here uses mlflow."""
 
 
 @pytest.fixture(scope="session")
