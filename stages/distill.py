@@ -1,14 +1,15 @@
 """Distil the teacher into a student, and train the control: the same student, weights, order and budget, without a teacher.
 
 Reads data/arrays, models/teacher and the cached logits data/predictions/teacher/train.parquet; writes models/{student,control},
-data/predictions/{student,control}, metrics/distill.json and curves/distill.csv. Run by DVC as `sh stages/run distill`.
+data/predictions/{student,control}, metrics/distill.json and curves/distill.csv. Run by DVC as `sh stages/run distill`; stopped, it goes on
+where it was.
 """
 
 from pathlib import Path
 
 import torch
 
-from baton import console, params, runtime, storage, tracking
+from baton import console, params, runtime, storage
 from baton.data import text
 from baton.errors import DataError
 from baton.evaluate import tables
@@ -23,11 +24,8 @@ def main() -> None:
     """Train student and control and write their logits of all splits."""
     loaded = params.load("distill", "runtime")
     settings = loaded.distill
-    machine = runtime.resolve(loaded.runtime)
-    data = fitting.open_data()
-    with tracking.stage("distill", machine.reasons) as run:
-        run.dataset("train", Path("data/clean/train.parquet"), "training")
-        run.dataset("val", Path("data/clean/val.parquet"), "validation")
+    with fitting.started("distill", settings, loaded.runtime) as job:
+        data, machine, run = job.data, job.runtime, job.run
         weights = fitting.class_weights(settings, data, machine)
         labels_only = losses.cross_entropy(settings.label_smoothing, weights)
         taught = distill.distillation(
@@ -39,14 +37,14 @@ def main() -> None:
             teacher, info = build.load(TEACHER, machine.attention)
             rates = settings.dropout, settings.attention_dropout
             model = student.from_teacher(teacher, info, settings.layers, *rates, machine.attention).to(machine.device)
-            rows, figures[name] = fitting.fit(name, model, loss_fn, settings, data, machine, run)
+            rows, figures[name] = fitting.fit(name, model, loss_fn, settings, job)
             curve += rows
-            build.save(model, info, TEACHER, Path("models", name))
-            fitting.write_predictions(name, model, data, machine, 2 * settings.batch_size)
-        fitting.write_curve(Path("curves/distill.csv"), curve)
-        storage.write_json(Path("metrics/distill.json"), figures)
-        run.model("student", Path("models/student"), fitting.example(data, TEACHER))
-        run.final({f"{name}/{key}": value for name, values in figures.items() for key, value in values.items()})
+            fitting.write(name, model, info, TEACHER, job, 2 * settings.batch_size)
+        if machine.is_main:
+            fitting.write_curve(Path("curves/distill.csv"), curve)
+            storage.write_json(Path("metrics/distill.json"), figures)
+            run.model("student", Path("models/student"), fitting.example(data, TEACHER))
+            run.final({f"{name}/{key}": value for name, values in figures.items() for key, value in values.items()})
 
 
 def cached_logits(data: fitting.Data) -> torch.Tensor:
@@ -68,4 +66,4 @@ def cached_logits(data: fitting.Data) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    console.run_stage(main)

@@ -111,4 +111,4 @@ def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -
 
 
 if __name__ == "__main__":
-    console.run(main)
+    console.run_stage(main)

@@ -1,12 +1,12 @@
 """Fine-tune the teacher.
 
 Reads data/arrays and data/base; writes models/teacher, its logits on all splits (data/predictions/teacher), metrics/finetune.json and
-curves/finetune.csv. Run by DVC as `sh stages/run finetune`.
+curves/finetune.csv. Run by DVC as `sh stages/run finetune`; stopped, it goes on where it was.
 """
 
 from pathlib import Path
 
-from baton import console, params, runtime, storage, tracking
+from baton import console, params, runtime, storage
 from baton.models import build
 from baton.train import losses
 from stages import fitting
@@ -18,25 +18,21 @@ def main() -> None:
     """Train on train, choose the weights on val, write logits of all splits."""
     loaded = params.load("finetune", "runtime")
     settings = loaded.finetune
-    machine = runtime.resolve(loaded.runtime)
-    data = fitting.open_data()
-    for choice, reason in machine.reasons.items():
-        console.say(f"{choice}: {reason}")
-    with tracking.stage("finetune", machine.reasons) as run:
-        for split in ("train", "val"):
-            run.dataset(split, Path(f"data/clean/{split}.parquet"), "training" if split == "train" else "validation")
+    with fitting.started("finetune", settings, loaded.runtime) as job:
+        data, machine, run = job.data, job.runtime, job.run
         runtime.seed_everything(settings.seed)
         model = build.create(BASE, settings.head, len(data.labels), settings.dropout, settings.attention_dropout, machine.attention)
         model.to(machine.device)
         loss_fn = losses.cross_entropy(settings.label_smoothing, fitting.class_weights(settings, data, machine))
-        curve, figures = fitting.fit("teacher", model, loss_fn, settings, data, machine, run)
-        build.save(model, build.ModelInfo(data.labels, settings.head, data.max_length, data.pad), BASE, TEACHER)
-        fitting.write_predictions("teacher", model, data, machine, 2 * settings.batch_size)
-        fitting.write_curve(Path("curves/finetune.csv"), curve)
-        storage.write_json(Path("metrics/finetune.json"), {"teacher": figures})
-        run.model("teacher", TEACHER, fitting.example(data, TEACHER))
-        run.final({f"teacher/{key}": value for key, value in figures.items()})
+        curve, figures = fitting.fit("teacher", model, loss_fn, settings, job)
+        info = build.ModelInfo(data.labels, settings.head, data.max_length, data.pad)
+        fitting.write("teacher", model, info, BASE, job, 2 * settings.batch_size)
+        if machine.is_main:
+            fitting.write_curve(Path("curves/finetune.csv"), curve)
+            storage.write_json(Path("metrics/finetune.json"), {"teacher": figures})
+            run.model("teacher", TEACHER, fitting.example(data, TEACHER))
+            run.final({f"teacher/{key}": value for key, value in figures.items()})
 
 
 if __name__ == "__main__":
-    console.run(main)
+    console.run_stage(main)

@@ -1,6 +1,8 @@
 """What `finetune` and `distill` share: the place where arrays, model, loss and tracking meet."""
 
+import contextlib
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton import console, params, storage
+from baton import console, parallel, params, storage, tracking
 from baton.data import text
 from baton.data.batches import TrainingBatches
 from baton.evaluate import metrics, tables
 from baton.models import build
 from baton.predict import predict
-from baton.runtime import Runtime
+from baton.runtime import Runtime, peak_memory
 from baton.tracking import Run
-from baton.train import loop, losses
+from baton.train import checkpoint, loop, losses
 
 ARRAYS, PREDICTIONS = Path("data/arrays"), Path("data/predictions")
 CURVE = ("model", "step", "epoch", "loss", "learning_rate", "gradient_norm", "val_loss", "val_accuracy", "val_macro_f1")
@@ -30,6 +32,40 @@ class Data:
     labels: list[str]
     pad: int
     max_length: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every training of a stage needs."""
+
+    data: Data
+    runtime: Runtime
+    run: Run
+    checkpoints: checkpoint.StageCheckpoints
+
+    def batches(self, settings: params.Training) -> TrainingBatches:
+        """This rank's batches of train."""
+        sizes = settings.batch_size, settings.accumulation, settings.seed
+        ranks = self.runtime.rank, self.runtime.processes
+        return TrainingBatches(self.data.splits["train"], *sizes, self.data.pad, lambda: text.read_ids(ARRAYS, "train"), *ranks)
+
+
+@contextlib.contextmanager
+def started(stage: tracking.Stage, settings: params.Training, wanted: params.Runtime) -> Iterator[Job]:
+    """What is around a stage's trainings: processes, checkpoints of an interrupted attempt, tracking. Success removes checkpoints."""
+    with parallel.started(wanted) as runtime:
+        data = open_data()
+        for choice, reason in runtime.reasons.items():
+            console.say(f"{choice}: {reason}")
+        sections = {stage: settings.model_dump(mode="json"), "runtime": wanted.model_dump(mode="json")}
+        with checkpoint.opened(stage, sections, runtime) as checkpoints:
+            with tracking.stage(stage, runtime.reasons, checkpoints.note("run"), runtime.is_main) as run:
+                checkpoints.notes["run"] = run.id
+                run.dataset("train", Path("data/clean/train.parquet"), "training")
+                run.dataset("val", Path("data/clean/val.parquet"), "validation")
+                yield Job(data, runtime, run, checkpoints)
+            if runtime.is_main:
+                checkpoints.clear()
 
 
 def open_data() -> Data:
@@ -47,11 +83,13 @@ def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> to
 
 
 def fit(
-    name: str, model: build.Classifier, loss_fn: losses.Loss, settings: params.Training, data: Data, runtime: Runtime, run: Run
+    name: str, model: build.Classifier, loss_fn: losses.Loss, settings: params.Training, job: Job
 ) -> tuple[list[dict[str, object]], dict[str, object]]:
     """Train `model` in place under the name `name`; return its curve (rows of `CURVE`) and its validation figures."""
-    batches = TrainingBatches(data.splits["train"], settings.batch_size, settings.accumulation, settings.seed, data.pad)
-    validation = data.splits["val"]
+    data, runtime, run = job.data, job.runtime, job.run
+    validation, saved = data.splits["val"], job.checkpoints.training(name)
+    if runtime.gradient_checkpointing:
+        model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     def validate() -> dict[str, float]:
         logits = predict(model, validation, data.pad, runtime, 2 * settings.batch_size)
@@ -61,32 +99,43 @@ def fit(
     curve: list[dict[str, object]] = []
     figures: dict[str, object] = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     total = settings.epochs * len(data.splits["train"])
-    with console.progress(f"train {name}", total, "samples") as advance:
-        for point in loop.train(model, batches, loss_fn, validate, settings, runtime):
+    points = loop.train(model, job.batches(settings), loss_fn, validate, settings, runtime, saved)
+    with console.progress(f"train {name}", total, "samples") as advance, contextlib.closing(points):
+        for point in points:
+            shown = _shown(point)
+            curve.append({"model": name, "step": point.step, "epoch": round(point.epoch, 4)} | shown)
+            figures["steps"] = point.step
             if isinstance(point, loop.TrainPoint):
                 advance(point.samples)
-                shown = {"loss": point.loss, "learning_rate": point.learning_rate, "gradient_norm": point.gradient_norm}
-                run.metrics(_prefixed(name, shown | {"samples_per_second": point.samples_per_second}), point.step)
-                curve.append({"model": name, "step": point.step, "epoch": round(point.epoch, 4)} | shown)
-                figures["steps"] = point.step
+                shown |= {"samples_per_second": point.samples_per_second}
             else:
-                shown = {f"val_{key}": value for key, value in point.scores.items()}
-                run.metrics(_prefixed(name, shown), point.step)
-                curve.append({"model": name, "step": point.step, "epoch": round(point.epoch, 4)} | shown)
                 mark = " (best so far)" if point.best else ""
                 console.say(f"{name}: epoch {point.epoch:.2f}, " + ", ".join(f"{key} {value:.4f}" for key, value in shown.items()) + mark)
                 if point.best:
                     figures |= shown | {"best_step": point.step}
+            run.metrics(_prefixed(name, shown), point.step, point.time)
+    run.metrics({f"{name}/peak_memory_bytes": peak_memory()}, point.step)
     return curve, figures
 
 
-def write_predictions(name: str, model: build.Classifier, data: Data, runtime: Runtime, batch_size: int) -> None:
-    """Logits of all three splits to data/predictions/`name`."""
-    total = sum(map(len, data.splits.values()))
-    with storage.atomic_folder(PREDICTIONS / name) as folder, console.progress(f"predict {name}", total, "samples") as advance:
-        for split, arrays in data.splits.items():
-            logits = predict(model, arrays, data.pad, runtime, batch_size, advance)
-            tables.write_predictions(folder / f"{split}.parquet", text.read_ids(ARRAYS, split), logits)
+def _shown(point: loop.Point) -> dict[str, float]:
+    """The figures of a point that a curve holds: the same on a rerun."""
+    if isinstance(point, loop.ValidationPoint):
+        return {f"val_{key}": value for key, value in point.scores.items()}
+    return {"loss": point.loss, "learning_rate": point.learning_rate, "gradient_norm": point.gradient_norm}
+
+
+def write(name: str, model: build.Classifier, info: build.ModelInfo, tokenizer: Path, job: Job, batch_size: int) -> None:
+    """The model to models/`name`, its logits of all three splits to data/predictions/`name`; every rank predicts, the main one writes."""
+    data, runtime = job.data, job.runtime
+    with console.progress(f"predict {name}", sum(map(len, data.splits.values())), "samples") as advance:
+        logits = {split: predict(model, arrays, data.pad, runtime, batch_size, advance) for split, arrays in data.splits.items()}
+    if not runtime.is_main:
+        return
+    build.save(model, info, tokenizer, Path("models", name))
+    with storage.atomic_folder(PREDICTIONS / name) as folder:
+        for split, values in logits.items():
+            tables.write_predictions(folder / f"{split}.parquet", text.read_ids(ARRAYS, split), values)
 
 
 def write_curve(path: Path, rows: list[dict[str, object]]) -> None:

@@ -42,4 +42,4 @@ def show(report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    console.run_stage(main)

@@ -50,8 +50,8 @@ def test_a_broken_rule_is_noticed(tmp_path: Path, file: str, line: str, contract
         opened.write(f"\n{line}\n")
     result = lint(folder)
     assert result.returncode == 1, result.stdout + result.stderr
-    (broken,) = [text for text in result.stdout.splitlines() if " BROKEN" in text]
-    assert contract in broken
+    broken = [text for text in result.stdout.splitlines() if " BROKEN" in text]  # what imports the file may break a rule with it
+    assert any(contract in text for text in broken)
 
 
 def test_every_module_is_in_a_layer() -> None:

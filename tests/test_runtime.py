@@ -1,7 +1,14 @@
-"""The runtime is resolved once, with reasons."""
+"""The runtime is resolved once, with reasons; seeds of a step are its own; memory is told."""
 
 import os
+import random
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,45 +16,188 @@ from baton import params, runtime
 from baton.errors import ParamsError
 from tests import tiny
 
-AUTO = params.Runtime(device="auto", precision="auto", attention="auto", threads="auto")
+ROOT = Path(__file__).parent.parent
+AUTO = params.read(ROOT / "params.yaml").runtime.model_copy(update={"processes": 1})
+CPU = torch.device("cpu")
+
+
+def auto(**changes: object) -> runtime.Runtime:
+    return runtime.resolve(AUTO.model_copy(update=changes))
+
+
+def test_the_shipped_section_leaves_everything_to_auto() -> None:
+    assert AUTO.model_dump() == {
+        **dict.fromkeys(("device", "precision", "attention", "compile", "threads", "loader_workers"), "auto"),
+        "processes": 1,
+        "deterministic": False,
+        "gradient_checkpointing": False,
+        "checkpoint_seconds": 120,
+    }
 
 
 def test_auto_says_what_it_chose_and_why() -> None:
-    resolved = runtime.resolve(AUTO)
-    assert set(resolved.reasons) == {"device", "precision", "attention", "threads"}
+    resolved = auto()
+    wanted = {"device", "precision", "attention", "compile", "threads", "processes", "loader_workers", "deterministic"}
+    assert set(resolved.reasons) == wanted
     assert all(": " in reason for reason in resolved.reasons.values())
-    assert resolved.threads == len(os.sched_getaffinity(0))
+    assert resolved.threads == len(os.sched_getaffinity(0)) == torch.get_num_threads()
     assert resolved.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert (resolved.processes, resolved.rank, resolved.is_main) == (1, 0, True)
+
+
+def test_auto_on_the_cpu() -> None:
+    resolved = auto(device="cpu")
+    assert (resolved.attention, resolved.compile, resolved.loader_workers, resolved.deterministic) == ("matmul", False, 0, True)
+    assert resolved.precision == ("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32")
+    assert not torch.are_deterministic_algorithms_enabled() and torch.get_float32_matmul_precision() == "highest"
+
+
+def test_what_params_say_is_taken() -> None:
+    wanted: dict[str, Any] = {"precision": "fp16", "attention": "sdpa", "compile": True, "threads": 1, "loader_workers": 3}
+    resolved = auto(device="cpu", gradient_checkpointing=True, checkpoint_seconds=0.5, **wanted)
+    assert wanted | {"gradient_checkpointing": True, "checkpoint_seconds": 0.5} == {
+        name: getattr(resolved, name) for name in (*wanted, "gradient_checkpointing", "checkpoint_seconds")
+    }
+    assert all(resolved.reasons[name].split(": ")[1].startswith("set in params") for name in wanted)
+
+
+def test_processes_on_a_machine_share_its_processors() -> None:
+    place = runtime.Place(rank=5, local_rank=1, size=8, local_size=2, reason="a test")
+    resolved = runtime.resolve(AUTO.model_copy(update={"device": "cpu"}), place)
+    assert resolved.threads == max(len(os.sched_getaffinity(0)) // 2, 1)
+    assert (resolved.processes, resolved.rank, resolved.is_main) == (8, 5, False)
+    assert resolved.reasons["processes"] == "8: a test"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ParamsError, match=r"runtime\.device[\s\S]*auto or cpu"):
-        runtime.resolve(AUTO.model_copy(update={"device": "cuda"}))
+        auto(device="cuda")
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_tf32_on_the_cpu_is_refused() -> None:
+    with pytest.raises(ParamsError, match=r"runtime\.precision[\s\S]*tf32 on the CPU"):
+        auto(device="cpu", precision="tf32")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)])
 def test_autocast_computes_in_the_chosen_precision(precision: str, dtype: torch.dtype) -> None:
     machine = tiny.machine(precision=precision)
     with machine.autocast():
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
 
 
+# ---- CUDA: what is chosen for a card that this machine need not have -----------------------------------------------------------
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Two cards of the Ampere generation, as far as `resolve` asks."""
+    for name, value in {"is_available": True, "device_count": 2, "get_device_capability": (8, 0), "get_device_name": "A Card"}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision", "compiles"),
+    [((9, 0), "bf16", True), ((8, 0), "bf16", True), ((7, 5), "fp16", True), ((6, 1), "fp16", False)],
+)
+def test_auto_on_cuda(card: pytest.MonkeyPatch, capability: tuple[int, int], precision: str, compiles: bool) -> None:
+    card.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    resolved = auto()
+    assert (resolved.precision, resolved.compile, resolved.attention, resolved.loader_workers) == (precision, compiles, "sdpa", 2)
+    assert "A Card" in resolved.reasons["device"] and not resolved.deterministic
+    tiny.machine()
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("bf16", True), ("fp16", True), ("tf32", True), ("fp32", False)])
+def test_tf32_is_on_unless_fp32_is_asked_for(card: pytest.MonkeyPatch, precision: str, tf32: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.set_warn_always(True)
+        auto(precision=precision)
+        torch.set_warn_always(False)
+    # The old and the new kind of setting agree; each of these raises where they do not.
+    assert torch.backends.cuda.matmul.fp32_precision == ("tf32" if tf32 else "ieee")
+    assert (torch.backends.cudnn.conv.fp32_precision == "tf32") == tf32
+    assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == tf32
+    assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+    tiny.machine()  # and the CPU afterwards is strict again
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_deterministic_on_cuda_is_strict_and_leaves_no_trace(card: pytest.MonkeyPatch) -> None:
+    assert auto(deterministic=True).deterministic
+    assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not auto().deterministic
+    assert not torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.benchmark
+    tiny.machine()
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_each_process_has_its_own_card(card: pytest.MonkeyPatch) -> None:
+    place = runtime.Place(rank=3, local_rank=1, size=4, local_size=2)
+    assert runtime.resolve(AUTO, place).device == torch.device("cuda", 1)
+    with pytest.raises(ParamsError, match="3 processes, 2 CUDA devices"):  # told by each of them, so also by rank 0 before it starts others
+        runtime.resolve(AUTO, runtime.Place(rank=0, size=3, local_size=3))
+    tiny.machine()
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_cuda_is_found_and_uses_its_kernels() -> None:
-    resolved = runtime.resolve(AUTO)
+    resolved = auto()
     assert resolved.device.type == "cuda" and resolved.attention == "sdpa"
     assert torch.backends.cuda.matmul.allow_tf32
+    torch.ones(1000, device=resolved.device)
+    assert runtime.peak_memory() >= 4000
+
+
+# ---- seeds ---------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_seed_fixes_every_generator() -> None:
-    import random
-
-    import numpy as np
-
     draws = []
     for _ in range(2):
         runtime.seed_everything(3)
         draws.append((random.random(), float(np.random.rand()), float(torch.rand(()))))
     assert draws[0] == draws[1]
+
+
+def test_a_step_draws_the_same_whatever_was_drawn_before() -> None:
+    runtime.seed_step(0, 7, 0)
+    first = torch.rand(5)
+    torch.rand(1000)
+    runtime.seed_step(0, 7, 0)
+    assert torch.equal(torch.rand(5), first)
+    torch.rand(1000)
+    assert not torch.equal(torch.rand(5), first)  # negative control: without the seed it is another draw
+
+
+def test_seeds_steps_and_ranks_are_mixed_well() -> None:
+    """Neither a step of the next seed nor the other rank repeats a draw, as `seed + step` would."""
+    seeds = set()
+    for seed in range(8):
+        for step in range(32):
+            for rank in range(4):
+                runtime.seed_step(seed, step, rank)
+                seeds.add(torch.initial_seed())
+    assert len(seeds) == 8 * 32 * 4 and max(seeds) < 2**63
+    assert sum(seed.bit_count() for seed in seeds) / len(seeds) == pytest.approx(31.5, abs=0.5)  # half of 63 bits, as random ones have
+
+
+# ---- memory --------------------------------------------------------------------------------------------------------------------
+
+
+def test_peak_memory_is_this_process_own_and_includes_what_was_given_back() -> None:
+    """In a child of this process, which is larger: a figure that is inherited over fork would show that."""
+    ballast = np.ones(2**27, dtype=np.uint8)
+    program = "import numpy as n; from baton.runtime import peak_memory as p; a = p(); n.ones(2**27, n.uint8); print(a, p())"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    shown = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True).stdout
+    before, after = map(int, shown.split())
+    assert after - before == pytest.approx(2**27, rel=0.1)
+    assert before < runtime.peak_memory() and len(ballast)

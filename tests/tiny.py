@@ -64,7 +64,20 @@ def write_clean(folder: Path, copies: int = 4) -> Path:
     return folder
 
 
+SETTINGS = {
+    "device": "cpu",
+    "precision": "fp32",
+    "attention": "matmul",
+    "compile": False,
+    "threads": 1,
+    "processes": 1,
+    "loader_workers": 0,
+    "deterministic": False,
+    "gradient_checkpointing": False,
+    "checkpoint_seconds": 120,
+}
+
+
 def machine(**changes: object) -> runtime.Runtime:
-    """The CPU in fp32 with matmul attention and one thread."""
-    settings = {"device": "cpu", "precision": "fp32", "attention": "matmul", "threads": 1}
-    return runtime.resolve(params.Runtime.model_validate(settings | changes))
+    """The CPU in fp32 with matmul attention, one thread and one process."""
+    return runtime.resolve(params.Runtime.model_validate(SETTINGS | changes))

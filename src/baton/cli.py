@@ -80,11 +80,16 @@ def summary() -> None:
 
 @app.command()
 def sync() -> None:
-    """Put DVC's digests on the MLflow runs and link what DVC skipped to the runs that made it (idempotent)."""
+    """Deliver to MLflow what stages left in their journals, put DVC's digests on runs, link what DVC skipped (idempotent)."""
     from baton import tracking
 
     done = tracking.sync()
+    console.say(f"sync: {done.entries:,} entries of journals were delivered, with {done.points:,} points")
     console.say(f"sync: {done.digests} runs got DVC's digests, {done.links} skipped stages were linked, {done.ended} dead runs were ended")
+    for text in done.refused:
+        console.say(f"[yellow]sync:[/] MLflow does not take: {escape(text)}")
+    for text in done.waiting:
+        console.say(f"[yellow]sync:[/] this journal still waits: {escape(text)}")
     if done.unknown:
         console.say(
             f"sync: no run of this store made the outputs of {', '.join(done.unknown)} (they came from a cache or an untracked run)"

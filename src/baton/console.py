@@ -50,7 +50,7 @@ def progress(title: str, total: float | None, unit: str) -> Iterator[Callable[[f
 def run(main: Callable[[], None]) -> None:
     """Call `main`; a BatonError is printed without its traceback and the process exits 1; SIGTERM exits 143 and Ctrl-C 130.
 
-    SIGTERM becomes SystemExit, so that what is half-written is removed on the way out.
+    SIGTERM becomes SystemExit, so that what is half-written is removed on the way out; a second one does not interrupt that.
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -62,7 +62,22 @@ def run(main: Callable[[], None]) -> None:
         raise SystemExit(128 + signal.SIGINT) from None
 
 
+def run_stage(main: Callable[[], None]) -> None:
+    """`run`, for a stage: it ends with the `dvc` that started it."""
+    from baton import process
+
+    process.watch()
+    run(main)
+
+
+def silence() -> None:
+    """Print nothing from here on but errors: for a process whose siblings say the same."""
+    global _console  # noqa: PLW0603  the console is the process's own
+    _console = Console(quiet=True)
+
+
 def _terminate(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

@@ -384,9 +384,15 @@ class Runtime(Section):
     """Where and how tensors are computed; `auto` is resolved once, with a reason that is printed and logged."""
 
     device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["auto", "bf16", "fp32"]
+    precision: Literal["auto", "bf16", "fp16", "tf32", "fp32"]
     attention: Literal["auto", "matmul", "sdpa"]
+    compile: bool | Literal["auto"]
     threads: Count | Literal["auto"]
+    processes: Count | Literal["auto"]
+    loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
+    deterministic: bool
+    gradient_checkpointing: bool
+    checkpoint_seconds: Annotated[float, Field(gt=0)]
 
 
 class MlflowTracking(Section):

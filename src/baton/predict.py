@@ -1,8 +1,9 @@
 """Model and arrays -> logits; the one predictor behind the teacher cache, evaluation and speed figures."""
 
+import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from baton import params
+from baton import parallel, params
 from baton.data import batches
 from baton.data.text import TextArrays
 from baton.models import build
-from baton.runtime import Runtime
+from baton.runtime import Runtime, explained_memory
 
 
 def predict(
@@ -26,21 +27,29 @@ def predict(
         model: in eval mode, on the runtime's device.
         arrays: one split.
         pad: the padding token's id.
-        runtime: autocast and device.
+        runtime: device, precision, ranks: each computes its share of the batches, and all get all logits.
         batch_size: documents at a time; similar lengths share a batch.
-        advance: called with the number of documents done.
+        advance: called with the number of documents done, on all ranks together.
+
+    Raises:
+        TrainingError: memory ran out.
     """
+    chunks = _by_length(arrays, np.arange(len(arrays)), batch_size)
+    ranks = runtime.processes if len(chunks) >= runtime.processes else 1  # fewer batches than processes: each does all of them
+    rank = runtime.rank % ranks
     parts: list[torch.Tensor] = []
-    rows: list[torch.Tensor] = []
-    with torch.inference_mode():
-        for batch in batches.prediction_batches(arrays, batch_size, pad):
-            parts.append(_forward(model, batch, runtime))
-            rows.append(batch.rows)
-            advance(len(batch))
-    logits = torch.cat(parts).cpu().numpy()
-    ordered = np.empty_like(logits)
-    ordered[torch.cat(rows).numpy()] = logits
-    return ordered
+    with _inference(runtime):
+        for start in range(0, len(chunks), ranks):
+            turn = chunks[start : start + ranks]  # a batch for each
+            if rank < len(turn):
+                parts.append(_forward(model, batches.collate(arrays, turn[rank], pad), runtime))
+            advance(sum(map(len, turn)))
+    logits = torch.cat(parts).cpu()
+    ordered = torch.zeros(len(arrays), logits.shape[1])
+    ordered[torch.from_numpy(np.concatenate(chunks[rank::ranks]))] = logits
+    if ranks > 1:  # as integers: the bits of one process plus the zeros of the others are these bits
+        ordered = parallel.total(ordered.view(torch.int32)).view(torch.float32)
+    return ordered.numpy()
 
 
 def measure_speed(folders: dict[str, Path], arrays: TextArrays, speed: params.Speed, runtime: Runtime) -> dict[str, dict[str, object]]:
@@ -65,14 +74,23 @@ def measure_speed(folders: dict[str, Path], arrays: TextArrays, speed: params.Sp
     return {name: _figures(models[name][0], folders[name], rates[name], latencies[name]) for name in models}
 
 
+@contextlib.contextmanager
+def _inference(runtime: Runtime) -> Iterator[None]:
+    """Around all batches: autocast converts the weights once for all of them (in inference mode it would, for each batch again)."""
+    with torch.no_grad(), runtime.autocast():
+        yield
+
+
 def _forward(model: nn.Module, batch: batches.Batch, runtime: Runtime) -> torch.Tensor:
-    moved = batch.to(runtime.device)
-    with runtime.autocast():
+    """Logits, (batch, classes), on the device."""
+    moved = batch if runtime.device.type == "cpu" else batch.pin_memory().to(runtime.device)
+    with explained_memory("prediction", batch.shape):
         logits: torch.Tensor = model(moved.input_ids, moved.attention_mask)
     return logits.float()
 
 
 def _by_length(arrays: TextArrays, rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Chunks of rows: longest first (an allocation that is too large fails at once), similar lengths together."""
     order = rows[np.argsort(-arrays.lengths[rows], kind="stable")]
     return [order[start : start + size] for start in range(0, len(order), size)]
 
@@ -80,7 +98,7 @@ def _by_length(arrays: TextArrays, rows: NDArray[np.int64], size: int) -> list[N
 def _timed(model: nn.Module, chunks: Iterable[batches.Batch], runtime: Runtime) -> list[float]:
     """Seconds of each chunk, from arrays in memory to logits on the host."""
     seconds = []
-    with torch.inference_mode():
+    with _inference(runtime):
         for chunk in chunks:
             start = time.perf_counter()
             _forward(model, chunk, runtime).cpu()

@@ -1,6 +1,7 @@
-"""Device, precision, attention and threads: resolved once into a frozen object, each choice with its reason.
+"""Device, precision, attention, compilation, threads and processes: resolved once into a frozen object, each choice with its reason.
 
-Input: the `runtime` section. Output: `Runtime`, printed and logged by the stage. Seeds are set here too.
+Input: the `runtime` section and this process's place in its group. Output: `Runtime`, printed and logged by the stage. Seeds, the memory
+figure and the explanation of a lack of memory are here too.
 """
 
 import contextlib
@@ -8,13 +9,35 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
 from baton import params
-from baton.errors import ParamsError
+from baton.errors import ParamsError, TrainingError
+
+Precision = Literal["bf16", "fp16", "tf32", "fp32"]
+AMPERE, VOLTA = (8, 0), (7, 0)  # the first with bf16 and TF32, and the first for which torch.compile has kernels
+CUDA_LOADER_WORKERS = 2
+OUT_OF_MEMORY = ("CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")  # what torch says where it has no type for it
+LOWER = {
+    "training": "raise accumulation (the same training in smaller parts), set runtime.gradient_checkpointing, or lower batch_size or "
+    "tokenize.max_length",
+    "prediction": "lower batch_size (of finetune, distill or evaluate.speed) or tokenize.max_length",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """This process among those that train together; on one machine there are `local_size` of the `size`."""
+
+    rank: int = 0
+    local_rank: int = 0
+    size: int = 1
+    local_size: int = 1
+    reason: str = "this stage runs in one process"
 
 
 @dataclass(frozen=True)
@@ -22,42 +45,71 @@ class Runtime:
     """Where and how tensors are computed."""
 
     device: torch.device
-    precision: Literal["bf16", "fp32"]
+    precision: Precision
     attention: Literal["matmul", "sdpa"]
+    compile: bool
     threads: int
+    processes: int  # that train together, on all machines
+    rank: int  # of this one among them
+    loader_workers: int
+    deterministic: bool
+    gradient_checkpointing: bool
+    checkpoint_seconds: float
     reasons: dict[str, str]
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes, prints and tracks."""
+        return self.rank == 0
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
         """Mixed precision around a forward pass and its loss."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        with torch.autocast(self.device.type, dtype=dtype, enabled=self.precision in {"bf16", "fp16"}):
             yield
 
 
-def resolve(wanted: params.Runtime) -> Runtime:
-    """Resolve `auto` and apply what is global (threads, TF32).
+def resolve(wanted: params.Runtime, place: Place | None = None) -> Runtime:
+    """Resolve `auto` and apply what is global to the process (threads, TF32, deterministic algorithms).
+
+    Args:
+        wanted: the params section. Its `processes` is for `parallel.started`, which joins a group first; this is about one process.
+        place: this process's place in its group; without one it is alone.
 
     Raises:
         ParamsError: a device or precision is asked for that this machine does not have.
     """
-    device, device_reason = _device(wanted.device)
+    place = place or Place()
+    device, device_reason = _device(wanted.device, place)
     precision, precision_reason = _precision(wanted.precision, device)
     attention, attention_reason = _attention(wanted.attention, device)
-    threads, threads_reason = _threads(wanted.threads)
-    torch.set_num_threads(threads)
-    if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
+    compiles, compile_reason = _compile(wanted.compile, device)
+    threads, threads_reason = _threads(wanted.threads, place)
+    workers, workers_reason = _loader_workers(wanted.loader_workers, device)
+    deterministic, deterministic_reason = _deterministic(wanted.deterministic, device)
+    _apply(device, precision, threads, deterministic)
     return Runtime(
         device=device,
         precision=precision,
         attention=attention,
+        compile=compiles,
         threads=threads,
+        processes=place.size,
+        rank=place.rank,
+        loader_workers=workers,
+        deterministic=deterministic,
+        gradient_checkpointing=wanted.gradient_checkpointing,
+        checkpoint_seconds=wanted.checkpoint_seconds,
         reasons={
             "device": f"{device.type}: {device_reason}",
             "precision": f"{precision}: {precision_reason}",
             "attention": f"{attention}: {attention_reason}",
+            "compile": f"{str(compiles).lower()}: {compile_reason}",
             "threads": f"{threads}: {threads_reason}",
+            "processes": f"{place.size}: {place.reason}",
+            "loader_workers": f"{workers}: {workers_reason}",
+            "deterministic": f"{str(deterministic).lower()}: {deterministic_reason}",
         },
     )
 
@@ -69,29 +121,80 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _device(wanted: str) -> tuple[torch.device, str]:
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch's default generators for one optimizer step of one process.
+
+    What a step draws is then a function of these three numbers: nothing random has to be in a checkpoint. SeedSequence mixes them, so that
+    neighbouring steps, ranks and seeds draw unrelated numbers.
+    """
+    (word,) = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
+    torch.manual_seed(int(word) >> 1)
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held: allocated tensors where CUDA is in use, else resident memory."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return int(torch.cuda.max_memory_allocated())
+    status = Path("/proc/self/status").read_text(encoding="ascii")  # getrusage() may tell of the process that this one was forked from
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+@contextlib.contextmanager
+def explained_memory(work: Literal["training", "prediction"], shape: tuple[int, int]) -> Iterator[None]:
+    """Tell what a batch of this shape (batch, length) lacked memory for, and what to lower.
+
+    Raises:
+        TrainingError: memory ran out, of the device or of the machine.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(sign in str(error) for sign in OUT_OF_MEMORY):
+            raise
+        first, *_ = str(error).splitlines() or [type(error).__name__]
+        raise TrainingError(
+            f"{work} ran out of memory on a batch of {shape[0]} samples of length {shape[1]}",
+            got=f"{first} (peak so far: {peak_memory() / 2**30:.2f} GiB)",
+            hint=LOWER[work],
+        ) from error
+
+
+def _device(wanted: str, place: Place) -> tuple[torch.device, str]:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "cuda" and not count:
         hint = "set runtime.device to auto or cpu"
         raise ParamsError("runtime.device: this machine has no usable CUDA device", got="cuda", expected="a CUDA device", hint=hint)
-    if wanted == "auto":
-        return (torch.device("cuda"), "found by torch") if available else (torch.device("cpu"), "no CUDA device")
-    return torch.device(wanted), "set in params"
+    if wanted == "cpu" or not count:
+        return torch.device("cpu"), "set in params" if wanted == "cpu" else "no CUDA device"
+    if place.local_size > count:
+        hint = "lower runtime.processes, or set it to auto"
+        got, expected = f"{place.local_size} processes, {count} CUDA devices", "at most one process a CUDA device"
+        raise ParamsError("runtime.processes: this machine has too few CUDA devices", got=got, expected=expected, hint=hint)
+    device = torch.device("cuda", place.local_rank)
+    return device, f"{torch.cuda.get_device_name(device)}, {'found by torch' if wanted == 'auto' else 'set in params'}"
 
 
-def _precision(wanted: str, device: torch.device) -> tuple[Literal["bf16", "fp32"], str]:
+def _precision(wanted: str, device: torch.device) -> tuple[Precision, str]:
+    if wanted == "tf32" and device.type == "cpu":
+        raise ParamsError("runtime.precision: only CUDA has TF32", got="tf32 on the CPU", expected="auto, bf16 or fp32", hint="change it")
     if device.type == "cuda":
-        able, name = torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.get_device_name()
+        able, name = torch.cuda.get_device_capability(device) >= AMPERE, torch.cuda.get_device_name(device)
+        auto: tuple[Precision, str] = ("bf16", f"{name} computes bf16") if able else ("fp16", f"{name} has no bf16")
     else:
         # Without AVX512-BF16 or AMX the processor emulates bf16, which is slower than fp32.
         able, name = torch.cpu._is_avx512_bf16_supported(), "the processor"
+        auto = ("bf16", f"{name} computes bf16") if able else ("fp32", f"{name} has no bf16")
     match wanted:
         case "bf16":
             return "bf16", "set in params" if able else f"set in params; {name} only emulates it"
+        case "fp16":
+            return "fp16", "set in params; losses are scaled"
+        case "tf32":
+            return "tf32", "set in params" if able else f"set in params; {name} computes fp32 instead"
         case "fp32":
-            return "fp32", "set in params; matrix products in TF32" if device.type == "cuda" else "set in params"
+            return "fp32", "set in params"
         case _:
-            return ("bf16", f"{name} computes bf16") if able else ("fp32", f"{name} has no bf16")
+            return auto
 
 
 def _attention(wanted: str, device: torch.device) -> tuple[Literal["matmul", "sdpa"], str]:
@@ -106,8 +209,49 @@ def _attention(wanted: str, device: torch.device) -> tuple[Literal["matmul", "sd
             return "matmul", "on the CPU the masked SDPA backward is slower than two matrix products"
 
 
-def _threads(wanted: int | Literal["auto"]) -> tuple[int, str]:
+def _compile(wanted: bool | Literal["auto"], device: torch.device) -> tuple[bool, str]:
     if wanted != "auto":
         return wanted, "set in params"
-    count = len(os.sched_getaffinity(0))
-    return count, "processors this process may use"
+    if device.type == "cpu":
+        return False, "on the CPU it costs over a minute and gains nothing"
+    able = torch.cuda.get_device_capability(device) >= VOLTA
+    return able, "fused kernels on CUDA" if able else f"{torch.cuda.get_device_name(device)} is too old"
+
+
+def _threads(wanted: int | Literal["auto"], place: Place) -> tuple[int, str]:
+    if wanted != "auto":
+        return wanted, "set in params"
+    count = max(len(os.sched_getaffinity(0)) // place.local_size, 1)
+    return count, "processors this process may use" + (f", shared by {place.local_size} processes" if place.local_size > 1 else "")
+
+
+def _loader_workers(wanted: int | Literal["auto"], device: torch.device) -> tuple[int, str]:
+    if wanted != "auto":
+        return wanted, "set in params"
+    if device.type == "cpu":
+        return 0, "on the CPU they would take processors from the training"
+    return CUDA_LOADER_WORKERS, "batches are prepared while the device computes"
+
+
+def _deterministic(wanted: bool, device: torch.device) -> tuple[bool, str]:
+    if device.type == "cpu":
+        return True, "the CPU always is, at a given number of threads"
+    return wanted, "set in params" if wanted else "set in params; CUDA takes the fastest algorithms"
+
+
+def _apply(device: torch.device, precision: Precision, threads: int, deterministic: bool) -> None:
+    """Everything is set both ways, so that what was resolved before leaves no trace."""
+    torch.set_num_threads(threads)
+    # These two keep torch's old and new settings of TF32 in agreement; torch.compile asks for both. With bf16 and fp16 TF32 is for what
+    # autocast leaves in 32 bits.
+    tf32 = device.type == "cuda" and precision != "fp32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    strict = device.type == "cuda" and deterministic
+    if strict:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read by cuBLAS when it is first used
+    if strict != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler, which takes a second
+        torch.use_deterministic_algorithms(strict)
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic  # it chooses algorithms by timing them
+    if device.type == "cuda":
+        torch.cuda.set_device(device)

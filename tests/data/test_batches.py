@@ -36,7 +36,7 @@ def test_a_batch_depends_on_seed_and_step_alone(arrays: TextArrays) -> None:
 
 def test_buckets_compute_little_padding(arrays: TextArrays) -> None:
     batches = make(arrays)
-    padded = sum(batch.input_ids.numel() for step in range(batches.steps_per_epoch) for batch in batches.micro_batches(step))
+    padded = sum(batch.input_ids.numel() for step in range(batches.steps_per_epoch) for batch, _ in batches.micro_batches(step))
     unsorted = sum(collate(arrays, np.arange(start, min(start + 8, 203)), 0).input_ids.numel() for start in range(0, 203, 8))
     assert padded < 1.3 * len(arrays.tokens) < 0.8 * unsorted
 
@@ -44,9 +44,26 @@ def test_buckets_compute_little_padding(arrays: TextArrays) -> None:
 def test_micro_batches_are_the_batch_in_parts(arrays: TextArrays) -> None:
     whole, parts = make(arrays), make(arrays, accumulation=4)
     for step in range(whole.steps_per_epoch):
-        rows = np.concatenate([part.rows.numpy() for part in parts.micro_batches(step)])
-        assert (rows == whole.rows(step)).all()
+        found = parts.micro_batches(step)
+        assert (np.concatenate([part.rows.numpy() for part, _ in found]) == whole.rows(step)).all()
+        assert [share for _, share in found] == [len(part) / whole.size(step) for part, _ in found]
 
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_ranks_share_a_batch(arrays: TextArrays, ranks: int) -> None:
+    whole = make(arrays)  # 203 = 25 * 8 + 3: of five ranks two have nothing to do in the last batch
+    for step in range(whole.steps_per_epoch):
+        found = [TrainingBatches(arrays, 8, 2, 0, 0, tuple, rank, ranks).micro_batches(step) for rank in range(ranks)]
+        assert all(found), "every rank takes part in every step"
+        rows = [row for parts in found for part, share in parts if share for row in part.rows.tolist()]
+        assert sorted(rows) == sorted(whole.rows(step).tolist())
+        assert sum(share for parts in found for _, share in parts) == pytest.approx(1.0)
+
+
+def test_names_are_the_ids_of_the_batch(arrays: TextArrays) -> None:
+    ids = [f"train:{row + 1}" for row in range(203)]
+    batches = TrainingBatches(arrays, 8, 1, 0, 0, lambda: ids)
+    assert batches.names(3) == [ids[row] for row in batches.rows(3)]
 
 def test_collate_pads_and_masks(arrays: TextArrays) -> None:
     batch = collate(arrays, np.array([3, 7]), 0)

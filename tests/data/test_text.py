@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tokenizers import processors
 
 from baton.data import text
 from baton.errors import DataError, ModelError
@@ -44,6 +46,34 @@ def test_chunk_size_does_not_change_a_byte(arrays: Path, tmp_path: Path) -> None
     text.tokenize(arrays / "clean" / "train.parquet", tokenizer, tmp_path, 1000, lambda count: None)
     for name in ("tokens.npy", "offsets.npy", "labels.npy"):
         assert (tmp_path / f"train.{name}").read_bytes() == (arrays / "arrays" / f"train.{name}").read_bytes()
+
+
+def test_the_tokenizer_truncates_again_afterwards(arrays: Path, tmp_path: Path) -> None:
+    tokenizer = text.open_tokenizer(arrays / "base", 6)
+    text.tokenize(arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None)
+    assert len(tokenizer.encode(" ".join(["wheat"] * 50)).ids) == 6
+    with pytest.raises(TypeError):  # after an error too: a row without text
+        broken = pa.table({"id": ["1"], "text": pa.array([None], pa.string()), "label": [0]})
+        pq.write_table(broken, tmp_path / "broken.parquet")
+        text.tokenize(tmp_path / "broken.parquet", tokenizer, tmp_path, 5, lambda count: None)
+    assert len(tokenizer.encode(" ".join(["wheat"] * 50)).ids) == 6
+
+
+@pytest.mark.parametrize("template", ["[CLS] $A", "$A [SEP]", "$A", "[CLS] [CLS] $A [SEP]"])
+def test_special_tokens_stand_where_the_tokenizer_puts_them(arrays: Path, tmp_path: Path, template: str) -> None:
+    tokenizer = text.open_tokenizer(arrays / "base", 6)
+    tokenizer.post_processor = processors.TemplateProcessing(template, special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    text.tokenize(arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None)
+    opened = text.open_arrays(tmp_path, "test")
+    for row, document in enumerate(pq.read_table(arrays / "clean" / "test.parquet")["text"].to_pylist()):
+        assert opened.tokens[opened.offsets[row] : opened.offsets[row + 1]].tolist() == tokenizer.encode(document).ids
+
+
+def test_special_tokens_inside_a_document_are_refused(arrays: Path, tmp_path: Path) -> None:
+    tokenizer = text.open_tokenizer(arrays / "base", 6)
+    tokenizer.post_processor = processors.TemplateProcessing("$A [SEP] $A", special_tokens=[("[SEP]", 3)])
+    with pytest.raises(ModelError, match="special tokens inside a document"):
+        text.tokenize(arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None)
 
 
 def test_truncation_is_counted_and_lengths_are_those_before_it(arrays: Path, tmp_path: Path) -> None:

@@ -4,16 +4,19 @@ import os
 import shutil
 import subprocess
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.tracking.reading import ROOT, write_model
+from tests.tracking.reading import ROOT, settle, write_model
 
 
 @pytest.fixture(autouse=True)
-def _quiet(quiet_mlflow: None) -> None:
-    """Every test here uses mlflow."""
+def _quiet(quiet_mlflow: None) -> Iterator[None]:
+    """Every test here uses mlflow; no thread of a stage outlives its test."""
+    yield
+    settle()
 
 
 @pytest.fixture(scope="session")

@@ -40,9 +40,9 @@ def test_a_logged_model_says_where_it_is_from_and_gets_test_figures(project: Pat
 
 
 def test_a_model_folder_that_the_lock_does_not_cover_is_reported(project: Path, teacher: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from baton.tracking import pyfuncs
+    from baton.tracking import environment
 
     (project / "requirements.lock").write_text("torch==2.14.1 ; python_version >= '3.11'\nnumpy==2.4.0 \\\n    --hash=sha256:0\n")
     with pytest.raises(TrackingError, match="does not pin") as caught:
-        pyfuncs.read_requirements(project / "requirements.lock")
+        environment.read_requirements(project / "requirements.lock")
     assert "no mlflow, transformers, safetensors, pandas" in str(caught.value)

@@ -4,16 +4,15 @@ import json
 import re
 import shutil
 import signal
-import socket
+import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from baton import params, storage, tracking
 from baton.errors import DataError, TrackingError
 from tests import tiny
-from tests.tracking.reading import REASONS, client, runs, tree
+from tests.tracking.reading import REASONS, client, history, journals, runs, tree
 
 
 def test_a_stage_leaves_a_pipeline_run_and_a_child_run(project: Path) -> None:
@@ -102,49 +101,63 @@ def test_names_that_mlflow_refuses_are_mended() -> None:
     assert items == [("a._.x", "null"), ("a._.x_", "true"), ("long", "x" * 6000), ("list", "[]"), ("rate", "0.0001")]
 
 
-def test_a_store_that_cannot_be_opened_stops_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_that_cannot_be_opened_stops_nothing_and_loses_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = (project / "mlflow.db").read_bytes()
     (project / "mlflow.db").write_bytes(b"no database" * 1000)
     with tracking.stage("finetune", REASONS) as run:
         run.metrics({"loss": 1.0}, step=1)
-        run.final({"loss": 1.0})
-    assert "this stage is not recorded" in capsys.readouterr().out
-    with pytest.raises(TrackingError, match="the MLflow store cannot be used"):
+        run.final({"loss": 0.5})
+    output = capsys.readouterr().out
+    assert output.count("the MLflow store failed") == 1
+    assert "entries wait in the journal" in output
+    with pytest.raises(TrackingError, match="journals wait for the MLflow store"):
         tracking.sync()
+    (project / "mlflow.db").write_bytes(good)
+    report = tracking.sync()
+    assert report.entries >= 6  # open, environment, two of the stage, the machine's, close
+    assert report.points >= 3  # and the machine's; the final figure is on the pipeline run too
+    assert journals() == []
+    [(_, [child])] = tree().values()
+    assert (child.info.status, child.info.run_name) == ("FINISHED", "finetune")
+    assert history(child.info.run_id, "loss") == [(1, 0.5), (1, 1.0)]
 
 
 def test_a_store_that_dies_stops_nothing_and_is_reported_once(project: Path, capsys: pytest.CaptureFixture[str], teacher: Path) -> None:
+    good = (project / "mlflow.db").read_bytes()
     with tracking.stage("finetune", REASONS) as run:
         (project / "mlflow.db").write_bytes(b"no database" * 1000)
         run.metrics({"loss": 1.0}, step=1)
-        run.final({"loss": 1.0})
         run.dataset("train", Path("missing.parquet"), "training")
         run.model("teacher", teacher, ["wheat"])
     output = capsys.readouterr().out
     assert output.count("the MLflow store failed") == 1
-    assert "points did not reach the MLflow store" in output
+    assert output.count("dataset is not recorded") == 1
+    (project / "mlflow.db").write_bytes(good)
+    shutil.rmtree(teacher)  # as DVC does before the stage runs again
+    tracking.sync()
+    [(_, [child])] = tree().values()
+    [output_model] = child.outputs.model_outputs
+    assert client().get_logged_model(output_model.model_id).status == "READY"
 
 
-def test_a_server_that_does_not_answer_delays_nothing_for_long(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        text = (project / "params.yaml").read_text()
-        (project / "params.yaml").write_text(text.replace("uri: null", f"uri: http://127.0.0.1:{silent.getsockname()[1]}"))
-        with tracking.stage("finetune", REASONS) as run:
-            assert type(run) is tracking.Run
-    assert "this stage is not recorded: the MLflow store cannot be used" in capsys.readouterr().out
+def test_a_stage_tells_the_store_nothing_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every request is made by the thread, so none can block the stage."""
+    from mlflow.store.tracking import sqlalchemy_store
 
-
-def test_a_store_that_hangs_is_left_alone_until_it_answers(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from baton.tracking import session
-
-    monkeypatch.setattr(session, "HANG_SECONDS", 0.0)
+    threads = set()
+    original = sqlalchemy_store.SqlAlchemyStore.get_experiment_by_name
+    monkeypatch.setattr(
+        sqlalchemy_store.SqlAlchemyStore,
+        "get_experiment_by_name",
+        lambda *arguments: (threads.add(threading.current_thread().name), original(*arguments))[1],
+    )
     with tracking.stage("finetune", REASONS) as run:
-        run.dataset("train", Path("missing.parquet"), "training")  # fails, as slowly as a request without answer
-        run.final({"accuracy": 1.0})  # buffered, as all figures are
-        run.artifact(project / "params.yaml", "lost")
-        run._delivery.flush()  # type: ignore[attr-defined]
-        run.artifact(project / "params.yaml", "kept")
-    child = runs()[-1]
-    assert (child.info.status, child.data.metrics["accuracy"]) == ("FINISHED", 1.0)
-    assert [file.path for file in client().list_artifacts(child.info.run_id)] == ["kept"]
+        run.final({"accuracy": 1.0})
+    assert (runs()[-1].info.status, threads) == ("FINISHED", {"tracking"})
+
+
+def test_off_the_main_process_nothing_is_recorded(project: Path) -> None:
+    with tracking.stage("finetune", REASONS, record=False) as run:
+        assert (type(run), run.id) == (tracking.Run, "")
+        run.metrics({"loss": 1.0}, step=1)
+    assert journals() == []

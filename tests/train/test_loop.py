@@ -1,8 +1,9 @@
 """The training loop on a tiny encoder and real arrays."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,13 +33,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+MACHINE = {"precision", "loader_workers", "compile"}
 Run = Callable[..., tuple[build.Classifier, list[loop.TrainPoint | loop.ValidationPoint]]]
 
 
 @pytest.fixture(scope="module")
 def fit(root: Path) -> Run:
-    def run(validate: Callable[[], dict[str, float]] | None = None, **changes: object) -> tuple[build.Classifier, list[object]]:
-        settings, machine = SETTINGS.model_copy(update=changes), tiny.machine()
+    def run(validate: Callable[[], dict[str, float]] | None = None, loss_fn: Any = None, **changes: Any) -> Any:
+        settings = SETTINGS.model_copy(update={key: value for key, value in changes.items() if key not in MACHINE})
+        machine = tiny.machine(**{key: value for key, value in changes.items() if key in MACHINE})
         runtime.seed_everything(settings.seed)
         model = build.create(root / "base", settings.head, 3, settings.dropout, settings.attention_dropout, machine.attention)
         train, val = text.open_arrays(root, "train"), text.open_arrays(root, "val")
@@ -48,7 +51,7 @@ def fit(root: Path) -> Run:
             return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
         batches = TrainingBatches(train, settings.batch_size, settings.accumulation, settings.seed, 0)
-        points = list(loop.train(model, batches, losses.cross_entropy(0.0, None), validate or scores, settings, machine))
+        points = list(loop.train(model, batches, loss_fn or losses.cross_entropy(0.0, None), validate or scores, settings, machine))
         return model, points
 
     return run
@@ -75,14 +78,46 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(fit: Run) -> Non
     assert not torch.equal(flat(first), flat(other))
 
 
-def test_accumulation_equals_the_large_batch(fit: Run) -> None:
-    # 10 does not divide 48: the ragged last batch of each epoch counts too. Adam divides by the gradient's size, which magnifies rounding
-    # of near-zero gradients, so the comparison is of the losses along the way.
-    whole, parts = (
-        [point.loss for point in fit(epochs=2, batch_size=10, learning_rate=1e-4, accumulation=n)[1] if isinstance(point, loop.TrainPoint)]
-        for n in (1, 5)
-    )
-    assert parts == pytest.approx(whole, abs=1e-5)
+@pytest.fixture
+def gradients(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
+    """Gradients of every step, (parameters,) each."""
+    seen: list[torch.Tensor] = []
+    step = optim.Update.step
+
+    def recorded(update: optim.Update, *arguments: Any) -> torch.Tensor:
+        seen.append(torch.cat([parameter.grad.flatten() for parameter in update.parameters if parameter.grad is not None]))
+        return step(update, *arguments)
+
+    monkeypatch.setattr(optim.Update, "step", recorded)
+    return seen
+
+
+def test_accumulation_equals_the_large_batch(fit: Run, gradients: list[torch.Tensor]) -> None:
+    # 48 documents in batches of 32: the ragged last batch of 16 counts too. A rate of almost zero keeps the weights of both alike: Adam
+    # divides by the gradient's size, which magnifies the rounding of gradients that are nearly zero.
+    settings = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-12, "log_every": 1}
+    losses = []
+    for parts in (1, 4):
+        _, points = fit(**settings, accumulation=parts)
+        losses.append([point.loss for point in points if isinstance(point, loop.TrainPoint)])
+    assert len(gradients) == 8
+    for whole, parts in zip(gradients[:4], gradients[4:], strict=True):
+        torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-6)
+    assert losses[1] == pytest.approx(losses[0], abs=1e-6)
+
+
+def test_a_mean_over_parts_of_unequal_size_would_be_noticed(fit: Run, gradients: list[torch.Tensor], monkeypatch: Any) -> None:
+    """Negative control: parts weighted alike, as a mean over micro-batches weights them."""
+    fit(epochs=1, batch_size=30, learning_rate=1e-12)
+    parts = TrainingBatches.micro_batches
+
+    def alike(batches: TrainingBatches, step: int) -> Any:
+        found = parts(batches, step)
+        return [(part, 1 / len(found)) for part, _ in found]
+
+    monkeypatch.setattr(TrainingBatches, "micro_batches", alike)
+    fit(epochs=1, batch_size=30, learning_rate=1e-12, accumulation=4)
+    assert max((whole - parts).abs().max() for whole, parts in zip(gradients[:2], gradients[2:], strict=True)) > 1e-4
 
 
 def test_the_best_weights_are_kept_not_the_last(fit: Run) -> None:
@@ -112,9 +147,85 @@ def test_validation_falls_evenly_into_an_epoch_and_on_its_end(fit: Run) -> None:
     assert [point.step for point in points if isinstance(point, loop.ValidationPoint)] == [2, 4, 6]
 
 
-def test_a_diverged_training_stops_with_its_step(fit: Run) -> None:
-    with pytest.raises(TrainingError, match=r"up to step 2[\s\S]*learning rate"):
-        fit(epochs=1, learning_rate=1e30, clip_norm=None, schedule="cosine", warmup=0.0)
+@pytest.mark.parametrize("log_every", [1, 1000])
+def test_a_loss_that_is_not_finite_stops_at_its_step(fit: Run, log_every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    number, seen = 4, []
+    monkeypatch.setattr(loop, "seed_step", lambda seed, step, rank: seen.append(step))
+
+    def broken(model: Any, batch: Any) -> torch.Tensor:
+        loss = losses.cross_entropy(0.0, None)(model, batch)
+        return loss * math.nan if seen[-1] == number else loss
+
+    with pytest.raises(TrainingError, match=r"diverged at step 4[\s\S]*learning rate 0\.00[\s\S]*batch of samples row \d+, row \d+"):
+        fit(epochs=1, loss_fn=broken, log_every=log_every)
+    assert seen == [1, 2, 3, 4]
+
+
+def test_a_diverged_step_changes_no_weight() -> None:
+    model = torch.nn.Linear(2, 1)
+    before = flat(model).clone()
+    update = optim.Update(optim.make(model, SETTINGS), 1.0, False, torch.device("cpu"))
+    for step, factor in enumerate([math.inf, 1.0], start=1):  # the next one is finite, but the training is over
+        (model(torch.ones(1, 2)).sum() * factor).backward()
+        update.step(step, torch.tensor(factor), 0.1)
+    assert torch.equal(flat(model), before) and int(update.failed) == 1
+
+
+def test_clipping_in_the_kernel_is_clipping() -> None:
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
+    theirs.load_state_dict(ours.state_dict())
+    update, optimizer = optim.Update(optim.make(ours, SETTINGS), 0.1, False, torch.device("cpu")), optim.make(theirs, SETTINGS)
+    for step in range(1, 4):
+        inputs = torch.randn(5, 4)
+        loss = ours(inputs).square().mean()
+        loss.backward()
+        norm = update.step(step, loss.detach(), 0.01)
+        theirs(inputs).square().mean().backward()
+        expected = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.1)
+        optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 0.01
+        optimizer.step()
+        optimizer.zero_grad()
+        torch.testing.assert_close(norm, expected)
+        torch.testing.assert_close(flat(ours), flat(theirs), atol=1e-7, rtol=1e-6)
+
+
+def test_the_loss_scale_falls_on_overflow_and_grows_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optim, "GROWTH_STEPS", 2)
+    model = torch.nn.Linear(2, 1)
+    update = optim.Update(optim.make(model, SETTINGS), 1.0, True, torch.device("cpu"))
+    scales = []
+    for step, factor in enumerate([math.inf, 1.0, 1.0, 1.0], start=1):
+        before = flat(model).clone()
+        loss = model(torch.ones(1, 2)).sum()
+        (loss * update.scale * factor).backward()
+        norm = update.step(step, loss.detach(), 0.1)
+        scales.append(float(update.scale))
+        assert torch.equal(flat(model), before) == (step == 1)  # an overflow skips the update and is no error
+        assert float(norm) == pytest.approx(0.0 if step == 1 else math.sqrt(3))
+    assert scales == [32768.0, 32768.0, 65536.0, 65536.0] and int(update.failed) == -1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_every_precision_learns(fit: Run, precision: str) -> None:
+    _, points = fit(epochs=6, precision=precision)
+    train = [point.loss for point in points if isinstance(point, loop.TrainPoint)]
+    assert train[-1] < 0.5 * train[0]
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same(fit: Run) -> None:
+    eager, compiled = (
+        [point.loss for point in fit(epochs=1, compile=compiled)[1] if isinstance(point, loop.TrainPoint)] for compiled in (False, True)
+    )
+    assert compiled == pytest.approx(eager, abs=1e-4)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_loader_workers_change_nothing(fit: Run, workers: int) -> None:
+    alone, _ = fit(epochs=2, dropout=0.1)
+    fed, _ = fit(epochs=2, dropout=0.1, loader_workers=workers)
+    assert torch.equal(flat(alone), flat(fed))
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
@@ -127,7 +238,7 @@ def test_the_schedule_rises_to_the_peak_and_falls_to_zero(schedule: str) -> None
 
 def test_biases_and_norms_are_not_decayed(root: Path) -> None:
     model = build.create(root / "base", SETTINGS.head, 3, 0.0, 0.0, "matmul")
-    optimizer, _ = optim.make(model, SETTINGS, 10)
+    optimizer = optim.make(model, SETTINGS)
     decayed, plain = optimizer.param_groups
     assert decayed["weight_decay"] == SETTINGS.weight_decay and all(parameter.ndim > 1 for parameter in decayed["params"])
     assert plain["weight_decay"] == 0.0 and all(parameter.ndim <= 1 for parameter in plain["params"])

@@ -4,7 +4,7 @@ Documents of similar length share a batch: an epoch's permutation is cut into po
 the batches are shuffled. Little padding is computed and the order stays random.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,12 +29,23 @@ class Batch:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(batch, length)."""
+        return self.input_ids.shape[0], self.input_ids.shape[1]
+
+    def pin_memory(self) -> "Batch":
+        """A copy from which `to` does not wait; torch's DataLoader calls this."""
+        return Batch(*(part.pin_memory() for part in self._parts()))
+
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device; asynchronous from pinned memory to CUDA."""
         if device.type == "cpu":
             return self
-        parts = (self.input_ids, self.attention_mask, self.labels, self.rows)
-        return Batch(*(part.pin_memory().to(device, non_blocking=True) for part in parts))
+        return Batch(*(part.to(device, non_blocking=True) for part in self._parts()))
+
+    def _parts(self) -> tuple[torch.Tensor, ...]:
+        return self.input_ids, self.attention_mask, self.labels, self.rows
 
 
 def collate(arrays: TextArrays, rows: NDArray[np.int64], pad: int) -> Batch:
@@ -56,10 +67,13 @@ class TrainingBatches:
     """Shuffled, length-bucketed batches without end; `steps_per_epoch` of them are one pass over the data."""
 
     arrays: TextArrays
-    batch_size: int
+    batch_size: int  # over all ranks
     accumulation: int
     seed: int
     pad: int
+    ids: Callable[[], Sequence[str]] = tuple  # of the rows; read only for error messages
+    rank: int = 0
+    ranks: int = 1
 
     @property
     def steps_per_epoch(self) -> int:
@@ -78,11 +92,26 @@ class TrainingBatches:
     def _plans(self) -> dict[int, list[NDArray[np.int64]]]:
         return {}
 
-    def micro_batches(self, step: int) -> Iterator[Batch]:
-        """The batch of global step `step`, in at most `accumulation` parts."""
-        for rows in np.array_split(self.rows(step), self.accumulation):
-            if len(rows):
-                yield collate(self.arrays, rows, self.pad)
+    def size(self, step: int) -> int:
+        """Samples in the batch of global step `step`."""
+        return len(self.rows(step))
+
+    def names(self, step: int) -> list[str]:
+        """Ids of these samples."""
+        ids = self.ids()
+        return [ids[row] if ids else f"row {row}" for row in self.rows(step)]
+
+    def micro_batches(self, step: int) -> list[tuple[Batch, float]]:
+        """This rank's samples of global step `step`, in at most `accumulation` parts, each with its share of the step's samples.
+
+        A rank that is left without samples gets one with share 0: it must take part in the exchange of gradients.
+        """
+        rows = self.rows(step)
+        own = rows[self.rank :: self.ranks]  # every rank gets as many long documents
+        if not len(own):
+            return [(collate(self.arrays, rows[:1], self.pad), 0.0)]
+        parts = np.array_split(own, min(self.accumulation, len(own)))
+        return [(collate(self.arrays, part, self.pad), len(part) / len(rows)) for part in parts]
 
 
 def prediction_batches(arrays: TextArrays, batch_size: int, pad: int) -> Iterator[Batch]:

@@ -2,11 +2,16 @@
 
 Input: `{split}.parquet` (columns `id`, `text`, `label`) and a base model folder with `tokenizer.json`. Output, per split:
 `{split}.tokens.npy` (int32, all documents one after the other), `{split}.offsets.npy` (int64, documents + 1), `{split}.labels.npy` (int64)
-and `{split}.ids.parquet`. Documents are read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number.
+and `{split}.ids.parquet`. Documents are read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number;
+one chunk is tokenized while the one before is written and the next is read.
 """
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from baton.errors import DataError, ModelError
 
@@ -106,7 +111,7 @@ def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, a
         table: `{split}.parquet`; its stem names the split.
         tokenizer: from `open_tokenizer`.
         target: an existing folder.
-        chunk_size: documents held in memory at a time.
+        chunk_size: documents encoded at a time; three chunks are in memory (being read, encoded, written).
         advance: called with the number of documents done.
 
     Returns:
@@ -118,19 +123,21 @@ def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, a
     labels = np.lib.format.open_memmap(target / f"{split}.labels.npy", mode="w+", dtype=np.int64, shape=(count,))
     full = np.empty(count, dtype=np.int32)
     offsets[0] = row = 0
-    names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([("id", pa.string())]))
-    with names, (target / f"{split}.tokens.npy").open("wb") as out:
+    names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
+    with _untruncated(tokenizer) as frame, names, (target / f"{split}.tokens.npy").open("wb") as out:
         _write_header(out, 0)
-        for batch in file.iter_batches(batch_size=chunk_size, columns=["id", "text", "label"]):
-            names.write_table(pa.table({"id": batch["id"].cast(pa.string())}))
-            texts, chunk_labels = batch["text"].to_pylist(), batch["label"].to_numpy()
-            ids, full_lengths = _encode(tokenizer, texts)
-            end = row + len(texts)
-            offsets[row + 1 : end + 1] = offsets[row] + np.cumsum([len(item) for item in ids])
-            labels[row:end], full[row:end] = chunk_labels, full_lengths
-            np.concatenate([np.asarray(item, dtype=np.int32) for item in ids]).tofile(out)
+        for batch, encodings in _encoded(tokenizer, file.iter_batches(batch_size=chunk_size, columns=["id", "text", "label"])):
+            names.write_batch(batch.select(["id"]))
+            end = row + len(encodings)
+            labels[row:end] = np.from_dlpack(
+                batch["label"]
+            )  # to_numpy() would import pandas, which takes longer than thousands of documents
+            full[row:end] = [len(item) + frame.special for item in encodings]
+            offsets[row + 1 : end + 1] = offsets[row] + np.cumsum(np.minimum(full[row:end], frame.special + frame.most))
+            tokens = chain.from_iterable(chain(frame.before, item.ids[: frame.most], frame.after) for item in encodings)
+            np.fromiter(tokens, np.int32, int(offsets[end] - offsets[row])).tofile(out)
             row = end
-            advance(len(texts))
+            advance(len(encodings))
         total = int(offsets[-1])
         out.seek(0)
         _write_header(out, total)  # NumPy pads the header, so the true length fits in the same bytes
@@ -142,12 +149,52 @@ def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, a
     return {"documents": count, "tokens": total, "truncated": truncated, "truncated_share": truncated / count, "lengths": lengths}
 
 
-def _encode(tokenizer: Tokenizer, texts: list[str]) -> tuple[list[list[int]], list[int]]:
-    """Token ids, truncated, and the lengths before truncation (the pieces cut off come back as `overflowing`)."""
-    special = tokenizer.num_special_tokens_to_add(is_pair=False)
-    encodings = tokenizer.encode_batch_fast(texts)
-    lengths = [len(item.ids) + sum(len(piece.ids) - special for piece in item.overflowing) for item in encodings]
-    return [item.ids for item in encodings], lengths
+@dataclass(frozen=True)
+class _Frame:
+    """What the model reads around a document's own tokens, and how many of these (`most`) fit."""
+
+    before: list[int]
+    after: list[int]
+    most: int
+
+    @property
+    def special(self) -> int:
+        return len(self.before) + len(self.after)
+
+
+@contextlib.contextmanager
+def _untruncated(tokenizer: Tokenizer) -> Iterator[_Frame]:
+    """Let the tokenizer return whole documents without special tokens, and yield what it would have added and where it would have cut.
+
+    Cutting here is cheaper: the library copies what it cuts off, and the length before truncation would have to be counted from the copies.
+    """
+    truncation = tokenizer.truncation
+    assert truncation is not None, "open_tokenizer sets it"
+    probe, special = tokenizer.encode("a"), tokenizer.num_special_tokens_to_add(is_pair=False)
+    own = [index for index, added in enumerate(probe.special_tokens_mask) if not added] or [0]
+    frame = _Frame(probe.ids[: own[0]], probe.ids[own[-1] + 1 :], truncation["max_length"] - special)
+    if frame.special != special:
+        problem, hint = "the tokenizer adds special tokens inside a document", "use a base model whose tokenizer adds them around it only"
+        raise ModelError(problem, got=probe.tokens, expected="the text in one piece", hint=hint)
+    tokenizer.no_truncation()
+    try:
+        yield frame
+    finally:
+        tokenizer.enable_truncation(**truncation)
+
+
+def _encoded(tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[Encoding]]]:
+    """Each batch with its encodings (no special tokens), in order. The next one is encoded meanwhile: Rust lets go of Python's lock."""
+    encode = functools.partial(tokenizer.encode_batch_fast, add_special_tokens=False)
+    waiting: list[tuple[pa.RecordBatch, Future[list[Encoding]]]] = []
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        for batch in batches:
+            waiting.append((batch, thread.submit(encode, batch["text"].to_pylist())))
+            if len(waiting) > 1:
+                done, encodings = waiting.pop(0)
+                yield done, encodings.result()
+        for done, encodings in waiting:
+            yield done, encodings.result()
 
 
 def _write_header(file: Any, length: int) -> None:

@@ -18,6 +18,8 @@ from transformers.utils import logging as transformers_logging
 
 from baton import params, storage
 from baton.errors import ModelError
+from baton.models import attention as attentions
+from baton.models import dropout as dropouts
 
 WEIGHTS, CONFIG, INFO = "model.safetensors", "config.json", "baton.json"
 # Files that belong to the tokenizer, copied along so that a model folder is complete.
@@ -25,7 +27,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "voca
 # Names that encoder families give to the same two rates.
 DROPOUT_NAMES = ("hidden_dropout_prob", "hidden_dropout", "dropout", "embd_pdrop", "mlp_dropout")
 ATTENTION_DROPOUT_NAMES = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
-# Transformers' names of our two attention implementations.
+# Transformers' names of our two attention implementations; `models.attention` takes the place of "eager" where a family lets it.
 ATTENTION = {"matmul": "eager", "sdpa": "sdpa"}
 
 
@@ -45,7 +47,7 @@ class Head(nn.Module):
     def __init__(self, kind: params.Head, width: int, classes: int) -> None:
         """`width` is the encoder's; an MLP head has a hidden layer of its own width."""
         super().__init__()
-        self.dropout = nn.Dropout(kind.dropout)
+        self.dropout = dropouts.Dropout(kind.dropout)
         self.hidden = nn.Linear(width, kind.width) if isinstance(kind, params.MlpHead) else None
         self.output = nn.Linear(kind.width if isinstance(kind, params.MlpHead) else width, classes)
 
@@ -75,6 +77,8 @@ class Classifier(nn.Module):
                 "finetune.head.pooling: this encoder has no pooler", got="pooler", expected="cls or mean", hint="choose one of them"
             )
         self.head = Head(head, backbone.config.hidden_size, classes)
+        attentions.install(backbone)
+        dropouts.install(backbone)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """(batch, length), (batch, length) -> logits (batch, classes)."""

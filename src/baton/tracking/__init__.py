@@ -6,12 +6,14 @@ evaluates is one pipeline run with a child run for each of these stages that ran
     with tracking.stage("finetune", runtime.reasons) as run:
         run.metrics({"teacher/loss": 0.3}, step=10)
 
-`sync` (the command `baton sync`, and the start of every tracked stage) puts DVC's digests of outputs on the runs and links what DVC
-skipped. With `tracking: {kind: off}` nothing is recorded and mlflow is not imported. A store that fails never stops a stage.
+What a stage tells goes to a journal on the local disk (`journal`), and a thread takes it from there to the store (`delivery`), so a store
+that fails or hangs neither stops nor slows a stage. `sync` (the command `baton sync`) delivers what was left, puts DVC's digests of
+outputs on the runs and links what DVC skipped. With `tracking: {kind: off}` nothing is recorded and mlflow is not imported.
 """
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +37,12 @@ SETTINGS = {
 
 
 class Run:
-    """What a stage can tell. This one records nothing: it stands where tracking is off or the store cannot be used."""
+    """What a stage can tell. This one records nothing: it stands where tracking is off, and in all processes of a stage but the first."""
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Record figures of one step. Cheap: they are buffered and sent every few seconds."""
+    id: str = ""  # for `stage(resume=...)`
+
+    def metrics(self, values: Mapping[str, float], step: int, time: int | None = None) -> None:
+        """Record figures of one step; `time`, in ms since 1970, is when it first happened. Each key is recorded once a step."""
 
     def dataset(self, name: str, path: Path, context: str) -> None:
         """Record a Parquet file as a dataset input, by its sha256; `context` says what for (training, validation, evaluation)."""
@@ -70,10 +74,14 @@ class SyncReport:
     links: int = 0  # stages that were linked to the run that made their output
     ended: int = 0  # runs whose process is gone and that were still marked as running
     unknown: tuple[str, ...] = ()  # stages whose output no run of this store made
+    entries: int = 0  # of journals, that were delivered
+    points: int = 0  # values of metrics among them
+    refused: tuple[str, ...] = ()  # what the store will never take, and why
+    waiting: tuple[str, ...] = ()  # journals that could not be delivered, and why
 
 
 @contextlib.contextmanager
-def stage(name: Stage, reasons: Mapping[str, str]) -> Iterator[Run]:
+def stage(name: Stage, reasons: Mapping[str, str], resume: str | None = None, record: bool = True) -> Iterator[Run]:
     """Track a stage; its run ends FINISHED, FAILED (an exception) or KILLED (Ctrl-C, SIGTERM).
 
     SIGTERM becomes `SystemExit(143)` inside. The stage's outputs must be written before the context is left, for they identify the run.
@@ -81,36 +89,37 @@ def stage(name: Stage, reasons: Mapping[str, str]) -> Iterator[Run]:
     Args:
         name: the stage.
         reasons: what the runtime chose, with the reasons: `{"device": "cpu: no CUDA device"}`.
+        resume: `id` of the run of an earlier attempt, which goes on. Points that it has are not recorded again.
+        record: False in a stage's other processes.
     """
-    settings = params.read().tracking
-    if isinstance(settings, params.NoTracking):
+    since = time.perf_counter()
+    active = params.read() if record else None
+    if active is None or isinstance(active.tracking, params.NoTracking):
         yield Run()
         return
     _prepare()
     from baton.tracking import session
 
-    with session.tracked(name, reasons, settings) as run:
+    with session.tracked(name, reasons, active, resume, since) as run:
         yield run
 
 
 def sync() -> SyncReport:
-    """Bring the store in line with `dvc.lock`: digests on runs, links for stages that DVC skipped, an end for runs whose process is gone.
+    """Deliver what is left in journals, and bring the store in line with `dvc.lock`.
 
-    Idempotent; takes a second or two.
+    That is: digests on runs, links for stages that DVC skipped, an end for runs whose process is gone. Idempotent; takes a second or two
+    where there is nothing to do. Journals of stages that are running are left to these.
 
     Raises:
-        TrackingError: the store cannot be used.
+        TrackingError: the store cannot be used. Nothing is lost.
     """
-    settings = params.read().tracking
-    if isinstance(settings, params.NoTracking):
+    active = params.read().tracking
+    if isinstance(active, params.NoTracking):
         return SyncReport()
     _prepare()
-    from baton.tracking import lineage
-    from baton.tracking.store import open_store, usable
+    from baton.tracking import delivery
 
-    store = open_store(settings)
-    with usable(store.client.tracking_uri):
-        return lineage.sync(store)
+    return delivery.sync(active)
 
 
 def _prepare() -> None:

@@ -1,13 +1,12 @@
 """A Parquet file as an MLflow dataset input: digest, columns and number of rows, read from its footer without loading it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-from mlflow.entities import Dataset, DatasetInput, InputTag
-
-from baton import storage
-from baton.tracking.store import Store
+if TYPE_CHECKING:
+    from baton.tracking.store import Store
 
 DIGEST_LENGTH = 36  # what MLflow stores; the whole sha256 is in the profile and in the tag `sha256.PATH`
 TYPES = {
@@ -21,21 +20,32 @@ TYPES = {
 }
 
 
-def log(store: Store, run: str, name: str, path: Path, context: str) -> str:
-    """Record the file on a run; return the dataset's digest."""
-    digest = storage.sha256(path)
+def describe(path: Path) -> dict[str, Any]:
+    """Columns, rows and address of a file; no mlflow."""
+    import pyarrow.parquet as pq
+
     footer = pq.ParquetFile(path)
     columns = [
         {"name": field.name, "type": TYPES[str(field.type)], "required": True} for field in footer.schema_arrow if str(field.type) in TYPES
     ]
+    return {"columns": columns, "rows": footer.metadata.num_rows, "uri": str(path.resolve())}
+
+
+def log(store: "Store", run: str, entry: Mapping[str, Any], digest: str) -> str:
+    """Record a file on a run, unless it is there; the dataset's digest. `entry` has name, path and context, and what `describe` gave."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
     data = Dataset(
-        name=name,
+        name=entry["name"],
         digest=digest[:DIGEST_LENGTH],
         source_type="local",
-        source=json.dumps({"uri": str(path.resolve())}),
-        schema=json.dumps({"mlflow_colspec": columns}),
-        profile=json.dumps({"num_rows": footer.metadata.num_rows, "sha256": digest}),
+        source=json.dumps({"uri": entry["uri"]}),
+        schema=json.dumps({"mlflow_colspec": entry["columns"]}),
+        profile=json.dumps({"num_rows": entry["rows"], "sha256": digest}),
     )
-    store.client.log_inputs(run, [DatasetInput(data, [InputTag("mlflow.data.context", context)])])
-    store.log(run, tags={f"sha256.{path.as_posix()}": digest})
-    return digest[:DIGEST_LENGTH]
+    inputs = store.client.get_run(run).inputs
+    known = {(item.dataset.name, item.dataset.digest) for item in inputs.dataset_inputs} if inputs else set()
+    if (data.name, data.digest) not in known:
+        store.client.log_inputs(run, [DatasetInput(data, [InputTag("mlflow.data.context", entry["context"])])])
+    store.log(run, tags={f"sha256.{entry['path']}": digest})
+    return data.digest

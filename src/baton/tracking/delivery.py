@@ -1,96 +1,187 @@
-"""Metrics on their way to the store: buffered, and sent every few seconds by a thread, so that a step costs microseconds.
+"""From journals to the MLflow store: by a thread of each stage, and by `baton sync` for what was left behind.
 
-A send that fails is tried again with the next; the training goes on whatever happens. (MLflow's own asynchronous logging drops a failed
-batch.)
+A failure is said once and tried again later; a request that hangs holds up nothing but the thread.
 """
 
+import contextlib
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from baton import console
+from baton import console, params
+from baton.errors import TrackingError
+from baton.tracking import SyncReport, dvcfiles, environment, journal, writer
 
-SECONDS = 5.0
-# How long the end of a stage waits for a send that is under way.
-JOIN_SECONDS = 30.0
+if TYPE_CHECKING:
+    from baton.tracking.carrier import Carrier
 
-
-class Point(NamedTuple):
-    """One value of a metric of a run, and of a logged model if `model` is its id; `dataset` is (name, digest). `time`: ms since 1970."""
-
-    run: str
-    key: str
-    value: float
-    step: int
-    time: int
-    model: str | None = None
-    dataset: tuple[str, str] | None = None
+SECONDS = 5.0  # between two rounds
+PAUSES = (1.0, 60.0)  # after a failure: the first, doubled up to the last
+KEEP_SECONDS = 30 * 86400.0  # what is delivered of a stage that did not finish: it may be resumed
 
 
-class Delivery:
-    """A buffer of points and the thread that empties it."""
+@dataclass
+class Delivered:
+    """What was delivered of journals, and what was not."""
 
-    def __init__(self, send: Callable[[Sequence[Point]], None], sample: Callable[[], Sequence[Point]]) -> None:
-        """`send` stores points or raises; `sample` gives further ones (system metrics) at each round."""
-        self._send, self._sample = send, sample
-        self._points: list[Point] = []
-        self._guard, self._stop = threading.Lock(), threading.Event()
-        self._warned = False
-        self.hangs = False  # set by who noticed; a send that comes through ends it
-        self._thread = threading.Thread(target=self._rounds, name="tracking", daemon=True)
+    entries: int = 0
+    points: int = 0
+    ended: int = 0
+    refused: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)  # journals, and why they wait
+    down: dict[str | None, Exception] = field(default_factory=dict)  # stores that failed, by their address
+
+
+class Deliverer:
+    """The thread of a stage that delivers its journal, and before it those of earlier stages; it samples the machine too."""
+
+    def __init__(self, own: writer.Writer, store: str | None, samples: int) -> None:
+        """`store` is the journal's store; `samples` were taken in earlier attempts."""
+        self._writer, self._store, self._samples = own, store, samples
+        self._closing, self._locks = threading.Event(), contextlib.ExitStack()
+        self._said: set[str] = set()
+        self._carrier: Carrier | None = None
+        if "sklearn" in sys.modules:
+            # It looks for pandas among the loaded modules; the thread is about to load it, and half of it would be found. Where
+            # scikit-learn is still to be loaded, that takes longer.
+            import pandas as pd  # noqa: F401
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._thread.start()
 
-    def add(self, points: Sequence[Point]) -> None:
-        """Take points over."""
-        with self._guard:
-            self._points.extend(points)
-
-    def flush(self) -> bool:
-        """Send what is there; False if the store refused."""
-        with self._guard:
-            points, self._points = self._points, []
-        if not points:
-            return True
+    def finish(self, seconds: float) -> None:
+        """The journal is complete: wait for its delivery, at most so long, and say what is left for `baton sync`."""
+        self._closing.set()
         try:
-            self._send(points)
-        except Exception as error:  # noqa: BLE001  whatever a store, a network or a disk can raise must not reach the training
-            with self._guard:
-                self._points[:0] = points
-            self.warn(error)
-            return False
-        self.hangs = False
-        return True
+            self._thread.join(seconds)
+        finally:
+            if waiting := self._writer.journal.waiting():
+                console.say(f"[yellow]tracking:[/] {waiting:,} entries wait in the journal; `baton sync` delivers them")
+            if not self._thread.is_alive():
+                self._writer.close()
 
-    def warn(self, error: Exception) -> None:
-        """Say once that the store does not answer."""
-        if not self._warned:
-            self._warned = True
-            reason = " ".join(str(error).split())[:300]
-            console.say(f"[yellow]tracking:[/] the MLflow store failed; the stage goes on, figures may be missing there ({escape(reason)})")
-
-    def close(self) -> None:
-        """Send the rest and end the thread."""
-        self._stop.set()
-        self._thread.join(JOIN_SECONDS)
-        self._collect()
-        if not self.flush():
-            console.say(f"[yellow]tracking:[/] {len(self._points):,} points did not reach the MLflow store")
+    def _run(self) -> None:
+        try:
+            with self._reported("the state of git and of dvc.lock is not recorded"):
+                self._writer.append("environment", **environment.surroundings())
+            self._rounds()
+        except Exception as error:  # noqa: BLE001  nobody else would hear of it
+            console.say(f"[yellow]tracking:[/] nothing is sent to the MLflow store; the journal keeps everything ({_reason(error)})")
+        finally:
+            self._locks.close()
+            if self._closing.is_set():
+                self._writer.close()
 
     def _rounds(self) -> None:
-        while not self._stop.wait(SECONDS):
-            self._collect()
-            self.flush()
+        import pandas as pd  # noqa: F401  first, see above
 
-    def _collect(self) -> None:
+        from baton.tracking.sampler import Sampler
+
+        sampler, pause, due = Sampler(), 0.0, 0.0
+        while True:
+            closing = self._closing.is_set()
+            with self._reported("the machine's figures are not recorded"):
+                self._writer.append("system", time=journal.now(), step=self._samples, values=sampler.sample())
+                self._samples += 1
+            if closing or time.monotonic() >= due:
+                done = False
+                with self._reported("the MLflow store failed; the stage goes on, its journal keeps everything"):
+                    self._deliver()
+                    done = True
+                pause = 0.0 if done else min(max(2 * pause, PAUSES[0]), PAUSES[1])
+                due = time.monotonic() + pause
+            if closing:
+                return
+            self._closing.wait(SECONDS)
+
+    def _deliver(self) -> None:
+        own = self._writer.journal
+        if self._carrier is None:
+            done = deliver_left(own.id)
+            _say_refused(done.refused)
+            if self._store in done.down:
+                raise done.down[self._store]
+            from baton.tracking.carrier import Carrier
+
+            self._locks.enter_context(own.delivering())
+            self._carrier = Carrier(own)
+        announced = bool(self._carrier.cursor.run)
         try:
-            self.add(self._sample())
-        except Exception as error:  # noqa: BLE001  a sensor that vanishes is no reason to end anything
-            self.warn(error)
+            self._carrier.deliver()
+        finally:
+            _say_refused(self._carrier.refused)
+            self._carrier.refused.clear()
+            cursor = self._carrier.cursor
+            if cursor.run and not announced:
+                where = f"experiment {escape(cursor.store['experiment'])}, run {cursor.run[:8]}"
+                console.say(f"[dim]recorded in MLflow: {where} (`make ui` shows it)[/]")
+        if self._closing.is_set() and self._carrier.cursor.status == "FINISHED" and not own.waiting():
+            own.remove()
+
+    @contextlib.contextmanager
+    def _reported(self, text: str) -> Iterator[None]:
+        """Say once what failed, and go on: whatever a store, a network, a disk or a sensor can raise."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
+            if text not in self._said:
+                self._said.add(text)
+                console.say(f"[yellow]tracking:[/] {text} ({_reason(error)})")
 
 
-def now() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
+def deliver_left(own: str = "") -> Delivered:
+    """Deliver the journals that earlier stages left, the oldest first; not the one named `own`, nor those of stages that are running."""
+    done = Delivered()
+    for one in journal.left():
+        if one.id == own or not writer.abandoned(one):
+            continue
+        with one.delivering() as there:
+            if there and one.waiting():
+                _deliver_one(one, done)
+        writer.clear(one, KEEP_SECONDS)
+    return done
+
+
+def _deliver_one(one: journal.Journal, done: Delivered) -> None:
+    from baton.tracking.carrier import Carrier
+
+    carrier = Carrier(one)
+    error = done.down.get(carrier.address)
+    if error is None:
+        try:
+            carrier.deliver()
+        except Exception as caught:  # noqa: BLE001  whatever a store, a network or a disk can raise
+            error = done.down[carrier.address] = caught  # and for its journals after this one, which may build on it
+    if error:
+        done.waiting.append(f"{one.id}: {_reason(error)}")
+    done.entries, done.points, done.ended = done.entries + carrier.entries, done.points + carrier.points, done.ended + carrier.ended
+    done.refused += carrier.refused
+
+
+def sync(settings: params.MlflowTracking) -> SyncReport:
+    """See `baton.tracking.sync`."""
+    from baton.tracking import lineage
+    from baton.tracking.store import open_store, usable
+
+    done = deliver_left()
+    if settings.uri in done.down:
+        hint = "is the server up? Nothing is lost; run `baton sync` again"
+        raise TrackingError("journals wait for the MLflow store", got="; ".join(done.waiting), expected="a store that answers", hint=hint)
+    store = open_store(settings)
+    with usable(store.client.tracking_uri):
+        report = lineage.sync(store, dvcfiles.read_lock())
+    report = replace(report, entries=done.entries, points=done.points, ended=report.ended + done.ended)
+    return replace(report, refused=tuple(done.refused), waiting=tuple(done.waiting))
+
+
+def _reason(error: Exception) -> str:
+    return escape(" ".join(str(error).split())[:300])
+
+
+def _say_refused(refused: list[str]) -> None:
+    for text in refused:
+        console.say(f"[yellow]tracking:[/] the MLflow store does not take: {escape(text)}")

@@ -1,23 +1,51 @@
-"""What a run ran on: the state of the checkout, the versions of what computes, and the machine. All of it as tags."""
+"""What a run ran on, and what describes its moment: the checkout, the versions of what computes, the machine, DVC's state. No mlflow."""
 
 import getpass
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from baton import storage
+from baton import params, process, storage
+from baton.errors import TrackingError
+from baton.tracking import dvcfiles
 
 LOCK = Path("requirements.lock")
 PACKAGES = ("torch", "transformers", "mlflow", "dvc")
+MODEL_PACKAGES = ("mlflow", "torch", "transformers", "safetensors", "pandas", "numpy")  # what a logged model needs
 GIT_SECONDS = 10.0
 DIFF_BYTES = 1_000_000
 
 
+def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> dict[str, Any]:
+    """What can be known of a stage's start in a moment; `active` is the whole of `params.yaml`."""
+    owner, own = process.owner(), process.this()
+    return {
+        "stage": stage,
+        "store": {**active.tracking.model_dump(exclude={"kind"}), "description": active.description},
+        "values": params.flatten(params.read_raw()),
+        "reasons": dict(reasons),
+        "params": params.PATH.read_text(encoding="utf-8"),
+        "tags": tags(),
+        "user": _user(),
+        "process": [own.name, own.started],
+        "owner": {"process": [owner.process.name, owner.process.started], "repro_id": owner.repro_id, "command": owner.command},
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """What takes longer: the state of git, the difference from its commit, and of `dvc.lock`."""
+    git = _git()
+    return {"git": git, "diff": _uncommitted() if git.get("git.dirty") == "true" else "", "lock": dvcfiles.read_lock()}
+
+
 def tags() -> dict[str, str]:
-    """Tags of this process: `git.*`, `version.*`, `platform`, `cpu`, `requirements.sha256`. What cannot be found out is left out."""
-    found = {**_git(), "version.python": platform.python_version(), "platform": platform.platform(), "cpu": _cpu()}
+    """Tags of this process: `version.*`, `platform`, `cpu`, `requirements.sha256`. What cannot be found out is left out."""
+    found = {"version.python": platform.python_version(), "platform": platform.platform(), "cpu": _cpu()}
     found |= {f"version.{name}": version for name in PACKAGES if (version := _version(name))}
     if LOCK.is_file():
         found["requirements.sha256"] = storage.sha256(LOCK)
@@ -26,26 +54,57 @@ def tags() -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def source(command: str) -> dict[str, str]:
-    """MLflow's own tags, from which its UI fills the columns Source, Version and User; `command` is what was run."""
-    git = _git()
-    named = {"mlflow.source.name": command, "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
-    named |= {"mlflow.source.git.commit": git.get("git.commit", ""), "mlflow.source.git.branch": git.get("git.branch", "")}
+def source(command: str, user: str) -> dict[str, str]:
+    """MLflow's own tags, from which its UI fills the columns Source and User; `command` is what was run."""
+    named = {"mlflow.source.name": command, "mlflow.source.type": "LOCAL", "mlflow.user": user}
     return {key: value for key, value in named.items() if value}
 
 
-def uncommitted() -> str:
-    """The checkout's difference from its commit (tracked files only), or nothing if there is none or it is too long to keep."""
-    text = _run("diff", "HEAD") or ""
-    return text if len(text.encode()) <= DIFF_BYTES else ""
+def git_tags(git: Mapping[str, str]) -> dict[str, str]:
+    """`git.*` and MLflow's own names of the same."""
+    named = {"mlflow.source.git.commit": git.get("git.commit", ""), "mlflow.source.git.branch": git.get("git.branch", "")}
+    return {key: value for key, value in {**git, **named}.items() if value}
+
+
+def read_requirements(lock: Path) -> list[str]:
+    """The lines of the lock that a model needs: `torch==2.14.1` and so on.
+
+    Raises:
+        TrackingError: the lock is missing or does not pin one of them.
+    """
+    lines = lock.read_text(encoding="utf-8").splitlines() if lock.is_file() else []
+    pins = {
+        match[1].lower().replace("_", "-"): f"{match[1]}=={match[2]}"
+        for line in lines
+        if (match := re.match(r"([\w.-]+)==([^\s;\\]+)", line))
+    }
+    if missing := [name for name in MODEL_PACKAGES if name not in pins]:
+        hint = "run `make lock`, or add their exact versions"
+        raise TrackingError(
+            f"{lock} does not pin what a model needs", got=f"no {', '.join(missing)}", expected="NAME==VERSION lines", hint=hint
+        )
+    return [pins[name] for name in MODEL_PACKAGES]
 
 
 def _git() -> dict[str, str]:
-    changes = _run("status", "--porcelain")
-    if changes is None:
+    """Commit, branch and whether anything is not committed, in one call."""
+    status = _run("status", "--porcelain=v2", "--branch")
+    if status is None:
         return {}
-    commit, branch = _run("rev-parse", "--verify", "--quiet", "HEAD"), _run("branch", "--show-current")
-    return {"git.commit": commit or "", "git.branch": branch or "", "git.dirty": "true" if changes else "false"}
+    lines = status.splitlines()
+    head = dict(line.removeprefix("# branch.").split(" ", 1) for line in lines if line.startswith("# branch."))
+    commit, branch = (head.get(key, "") for key in ("oid", "head"))
+    return {
+        "git.commit": "" if commit == "(initial)" else commit,
+        "git.branch": "" if branch == "(detached)" else branch,
+        "git.dirty": "true" if any(not line.startswith("#") for line in lines) else "false",
+    }
+
+
+def _uncommitted() -> str:
+    """The checkout's difference from its commit (tracked files only), or nothing if there is none or it is too long to keep."""
+    text = _run("diff", "HEAD") or ""
+    return text if len(text.encode()) <= DIFF_BYTES else ""
 
 
 def _run(*words: str) -> str | None:

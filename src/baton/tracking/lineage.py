@@ -5,48 +5,30 @@ of the files it wrote instead (its metrics and curves, which no other training h
 happened in between: a kill before DVC wrote the entry, another recipe, a restore from DVC's run-cache.
 """
 
-import hashlib
 import json
-from pathlib import Path
 
 from mlflow.entities import Run
 
-from baton import params
-from baton.tracking import SyncReport, links, pipelines
-from baton.tracking.links import Lock
-from baton.tracking.store import Store, clean_key, locked
+from baton.tracking import SyncReport, journal, links, pipelines
+from baton.tracking.dvcfiles import Lock
+from baton.tracking.locks import locked
+from baton.tracking.store import Store, clean_key
 
-LOCK, GRAPH = Path("dvc.lock"), Path("dvc.yaml")
 WRITTEN = "baton.written"  # on a stage's run: {path: MD5} of the files it wrote
 RECENT = 100  # runs that a sync looks at: some 25 repros
 
 
-def begin_stage(store: Store, stage: str, pipeline: str) -> None:
-    """Sync, and link this stage and those before it to the pipeline run: DVC has settled these, by running, skipping or restoring."""
-    sync(store, current=pipeline)
-    links.put(store, store.client.get_run(pipeline), pipelines.STAGES[: pipelines.STAGES.index(stage) + 1], read_lock())
+def begin_stage(store: Store, stage: str, pipeline: str, lock: Lock) -> None:
+    """Sync, and link this stage and those before it to the pipeline run: DVC has settled these, by running, skipping or restoring.
+
+    `lock` is `dvc.lock` as it was when the stage began.
+    """
+    sync(store, lock, current=pipeline)
+    links.put(store, store.client.get_run(pipeline), pipelines.STAGES[: pipelines.STAGES.index(stage) + 1], lock)
 
 
-def written(stage: str) -> dict[str, str]:
-    """MD5 of the output files (not folders) of a stage, by `dvc.yaml`; nothing without such a file."""
-    section = (params.read_raw(GRAPH).get("stages") or {}).get(stage) or {} if GRAPH.is_file() else {}
-    entries = [entry for key in ("outs", "metrics", "plots") for entry in section.get(key) or ()]
-    paths = [str(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
-    return {path: hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest() for path in sorted(paths) if Path(path).is_file()}
-
-
-def read_lock() -> Lock:
-    """Digests of each stage's outputs and dependencies; nothing without a `dvc.lock`."""
-    stages = (params.read_raw(LOCK).get("stages") or {}) if LOCK.is_file() else {}
-    return {
-        name: {part: {item["path"]: item["md5"] for item in entry.get(part) or () if "md5" in item} for part in ("outs", "deps")}
-        for name, entry in stages.items()
-    }
-
-
-def sync(store: Store, current: str = "") -> SyncReport:
+def sync(store: Store, lock: Lock, current: str = "") -> SyncReport:
     """See `baton.tracking.sync`; `current` is the pipeline run that a stage is about to join, which is not over."""
-    lock = read_lock()
     with locked("sync"):
         runs = store.runs(limit=RECENT)
         if ended := _end_dead(store, runs):
@@ -98,11 +80,17 @@ def _settled(own: list[Run], lock: Lock) -> list[str]:
 
 
 def _end_dead(store: Store, runs: list[Run]) -> int:
-    """End runs that are still marked as running although their process is gone: a stage was killed, a pipeline run is complete."""
+    """End runs that are still marked as running although their process is gone: a stage was killed, a pipeline run is complete.
+
+    A run whose journal is not delivered yet ends with that.
+    """
+    undelivered = {item.id for item in journal.left() if item.waiting()}
     running = [run for run in runs if run.info.status == "RUNNING" and pipelines.process_of(run).ended()]
-    stages = [run for run in running if run.data.tags.get(pipelines.KIND) == "stage"]
+    stages = [
+        run for run in running if run.data.tags.get(pipelines.KIND) == "stage" and run.data.tags.get(pipelines.JOURNAL) not in undelivered
+    ]
     for run in stages:
-        store.log(run.info.run_id, tags={"baton.error": "its process is gone: killed, or the machine went down"})
+        store.log(run.info.run_id, tags={pipelines.ERROR: journal.GONE})
         store.client.set_terminated(run.info.run_id, "KILLED")
     ended = len(stages)
     for run in running:

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from mlflow.entities import Run
 
 from baton.tracking import pipelines
-from baton.tracking.delivery import Point, now
-from baton.tracking.store import Store, clean_key
+from baton.tracking.dvcfiles import Lock
+from baton.tracking.journal import now
+from baton.tracking.store import Point, Store, clean_key
 
 OUT = "dvc.out."  # + path: a tag with DVC's digest
 VIEW = "?workflowType=machine_learning"  # without it the UI may show a page for language models, without runs
-
-Lock = Mapping[str, Mapping[str, dict[str, str]]]  # `dvc.lock`: stage -> "outs" and "deps" -> path -> digest
 
 
 def put(store: Store, pipeline: Run, stages: Iterable[str], lock: Lock) -> tuple[int, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Pipeline runs: one for each `dvc repro`, the parent of the runs of its stages; found, reopened, ended."""
+"""Runs of pipelines and stages: one pipeline run for each `dvc repro`, the parent of the runs of its stages; found, reopened, ended."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -7,43 +7,63 @@ from typing import Any
 from mlflow.entities import Run
 
 from baton import params
+from baton.process import Process
 from baton.tracking import environment
-from baton.tracking.process import Owner, Process, this
-from baton.tracking.store import Store, locked
+from baton.tracking.locks import locked
+from baton.tracking.store import Store, param_items
 
-# Tags by which runs are found again.
+# Tags by which runs are found again. JOURNAL is the id of a stage's journal; on a pipeline run, of the one that created it.
 KIND, STAGE, REPRO, PROCESS, STARTED, FINAL = "baton.kind", "baton.stage", "baton.repro", "baton.process", "baton.started", "baton.final"
+JOURNAL, ERROR = "baton.journal", "baton.error"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 STAGES = ("finetune", "distill", "evaluate")
 
 
-def open_pipeline(store: Store, owner: Owner, values: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """Find the pipeline run of this repro, or create it; its id. Stages that start at the same time get the same one.
+def open_stage(store: Store, opening: Mapping[str, Any], journal: str) -> tuple[str, str]:
+    """Create the run of a stage, or open it again; its id and that of its pipeline run. `opening` is the entry `open` of its journal."""
+    found = store.runs(f"tags.`{JOURNAL}` = '{journal}' AND tags.`{KIND}` = 'stage'", limit=1)
+    pipeline = open_pipeline(store, opening, journal, found[0].data.tags[PARENT] if found else "")
+    name, (process, started) = opening["stage"], opening["process"]
+    marks = {PROCESS: process, STARTED: repr(started), PARENT: pipeline}
+    if found:
+        run = str(found[0].info.run_id)
+        store.client.update_run(run, status="RUNNING")
+        clear_error(store, found[0])
+        store.log(run, tags=marks)
+    else:
+        about = environment.source(f"stages/{name}.py", opening["user"]) | {KIND: "stage", STAGE: name, JOURNAL: journal}
+        run = store.create_run(name, opening["tags"] | about | marks, opening["time"])
+    store.complete(run, {**opening["values"], **{f"resolved.{key}": reason for key, reason in opening["reasons"].items()}})
+    return run, pipeline
 
-    Args:
-        store: the store.
-        owner: from `process.owner`.
-        values: the whole of `params.yaml`, flattened.
-        tags: the environment.
+
+def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlier: str = "") -> str:
+    """Find the pipeline run of this repro, or open the one of an `earlier` attempt again, or create it; its id.
+
+    Stages that start at the same time get the same one.
     """
-    marks = {PROCESS: owner.process.name, STARTED: repr(owner.process.started)} | (
-        {REPRO: _plain(owner.repro_id)} if owner.repro_id else {}
-    )
+    owner = opening["owner"]
+    process, started = owner["process"]
+    marks = {PROCESS: process, STARTED: repr(started)} | ({REPRO: _plain(owner["repro_id"])} if owner["repro_id"] else {})
     with locked("pipeline"):
-        found = _find(store, owner)
+        found = _find(store, owner) or _again(store, earlier, opening["values"])
         if found is not None:
-            store.client.update_run(found.info.run_id, status="RUNNING")
-            store.log(found.info.run_id, tags=marks)
-            return str(found.info.run_id)
-        about = {**tags, **environment.source(owner.command), **marks, KIND: "pipeline", NOTE: str(params.read().description)}
-        # Short, for the list of runs shows some twenty characters.
-        name = tags.get("dvc.experiment") or owner.repro_id or ("by hand" if owner.process.same(this()) else "repro")
-        run = store.create_run(f"{name} {time.strftime('%m-%d %H:%M')}", about)
-        store.log(run, values=values)
-    store.client.log_text(run, params.PATH.read_text(encoding="utf-8"), params.PATH.name)
-    if diff := environment.uncommitted():
-        store.client.log_text(run, diff, "uncommitted.diff")
+            run = str(found.info.run_id)
+            store.client.update_run(run, status="RUNNING")
+            store.log(run, tags=marks)
+        else:
+            about = environment.source(owner["command"], opening["user"])
+            about |= {KIND: "pipeline", JOURNAL: journal, NOTE: opening["store"]["description"]}
+            # Short, for the list of runs shows some twenty characters.
+            by_hand = Process(process, started).same(Process(*opening["process"]))
+            name = opening["tags"].get("dvc.experiment") or owner["repro_id"] or ("by hand" if by_hand else "repro")
+            moment = time.strftime("%m-%d %H:%M", time.localtime(opening["time"] / 1000))
+            before = opening["time"] - 1  # by a millisecond, so that by time it comes before its first stage
+            run = store.create_run(f"{name} {moment}", opening["tags"] | about | marks, before)
+    if found is None or found.data.tags.get(JOURNAL) == journal:  # ours to complete, also when we were interrupted here
+        store.complete(run, opening["values"])
+        store.client.log_text(run, opening["params"], params.PATH.name)
     return run
 
 
@@ -52,15 +72,21 @@ def stage_runs(store: Store, pipeline: str) -> dict[str, Run]:
     return {run.info.run_id: run for run in store.runs(f"tags.`{PARENT}` = '{pipeline}'")}
 
 
-def end_stage(store: Store, run: str, pipeline: str, status: str) -> None:
-    """End a stage's run; end the pipeline run too if nothing can follow."""
-    store.client.set_terminated(run, status)
+def clear_error(store: Store, run: Run) -> None:
+    """Take off what an earlier end left on a run."""
+    for tag in (ERROR, NOTE):
+        if tag in run.data.tags:
+            store.client.delete_tag(run.info.run_id, tag)
+
+
+def end_stage(store: Store, run: str, pipeline: str, status: str, moment: int) -> int:
+    """End a stage's run; end the pipeline run too if nothing can follow. How many were ended."""
+    store.client.set_terminated(run, status, moment)
     stages = stage_runs(store, pipeline)
-    own = store.client.get_run(pipeline)
-    last = stages[run].data.tags.get(STAGE) == STAGES[-1]
-    by_hand = process_of(own).same(this())
-    if last or by_hand or status != "FINISHED":
-        settle(store, own, stages.values())
+    own, parent = stages[run], store.client.get_run(pipeline)
+    by_hand = process_of(parent).same(process_of(own))
+    last = own.data.tags.get(STAGE) == STAGES[-1] or by_hand or status != "FINISHED"
+    return 1 + (last and settle(store, parent, stages.values()))
 
 
 def settle(store: Store, pipeline: Run, stages: Iterable[Run]) -> bool:
@@ -81,12 +107,21 @@ def process_of(run: Run) -> Process:
     return Process(tags.get(PROCESS, ":0"), float(tags.get(STARTED, "0")))
 
 
-def _find(store: Store, owner: Owner) -> Run | None:
-    if owner.repro_id:
-        found = store.runs(f"tags.`{KIND}` = 'pipeline' AND tags.`{REPRO}` = '{_plain(owner.repro_id)}'", limit=1)
+def _find(store: Store, owner: Mapping[str, Any]) -> Run | None:
+    if owner["repro_id"]:
+        found = store.runs(f"tags.`{KIND}` = 'pipeline' AND tags.`{REPRO}` = '{_plain(owner['repro_id'])}'", limit=1)
         return found[0] if found else None
-    found = store.runs(f"tags.`{KIND}` = 'pipeline' AND tags.`{PROCESS}` = '{owner.process.name}'", limit=10)
-    return next((run for run in found if process_of(run).same(owner.process)), None)
+    process = Process(*owner["process"])
+    found = store.runs(f"tags.`{KIND}` = 'pipeline' AND tags.`{PROCESS}` = '{process.name}'", limit=10)
+    return next((run for run in found if process_of(run).same(process)), None)
+
+
+def _again(store: Store, earlier: str, values: Mapping[str, Any]) -> Run | None:
+    """The earlier pipeline run, if it is there and has the same params: MLflow never changes these."""
+    found = store.client.get_run(earlier) if earlier else None
+    if found is None or found.info.lifecycle_stage != "active" or found.data.params != dict(param_items(values)):
+        return None
+    return found
 
 
 def _plain(name: str) -> str:

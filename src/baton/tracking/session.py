@@ -1,137 +1,156 @@
-"""One tracked stage: its run and its pipeline run, from the first tag to the last figure."""
+"""One tracked stage: what it tells becomes entries of its run's journal, which `delivery` takes to MLflow in the background.
+
+Nothing here touches the store or imports mlflow, so a stage never waits for it; only its end does, a few seconds. The seconds that a stage
+spent here are counted and put on its run (`baton.tracking_seconds`).
+"""
 
 import contextlib
-import itertools
-import json
-import time
+import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
-import psutil
 from rich.markup import escape
 
+import baton
 from baton import console, params, storage
-from baton.errors import TrackingError
-from baton.tracking import Run, datasets, ending, environment, lineage, pipelines, process
-from baton.tracking.delivery import Delivery, Point, now
-from baton.tracking.store import Store, open_store
+from baton.errors import BatonError, TrackingError
+from baton.tracking import Run, datasets, delivery, dvcfiles, ending, environment, journal, writer
+from baton.tracking.writer import Writer
 
-# A request that failed after this long did not fail, it got no answer: no other one is made in the stage's own time until one came through.
-HANG_SECONDS = 5.0
+P = ParamSpec("P")
+
+# How long the end of a stage waits for the store; one that was told to stop has less time.
+WAIT_SECONDS, KILLED_WAIT_SECONDS = 10.0, 1.0
+# Not imported: the file is for MLflow, and `serve` lies above `tracking`.
+CODE = Path(baton.__file__).parent / "serve" / "pyfunc.py"
 
 
-class StoredRun(Run):
-    """A stage's run in the store."""
+def counted(method: "Callable[Concatenate[JournalRun, P], None]") -> "Callable[Concatenate[JournalRun, P], None]":
+    """Count the seconds of a call; its failure must not stop the stage, and is said once for each kind of call."""
 
-    def __init__(self, store: Store, name: str, run: str, pipeline: str) -> None:
-        """`run` and `pipeline` are ids of running runs, `name` is the stage's."""
-        self.store, self.name, self.id, self.pipeline = store, name, run, pipeline
-        self._models: dict[str, str] = {}  # name -> id
-        self._datasets: dict[str, str] = {}  # name -> digest
-        self._step = 0
+    def call(self: "JournalRun", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        start = clock.perf_counter()
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  whatever a disk or a file can raise
+            self.warn(method.__name__, error)
+        finally:
+            self.seconds += clock.perf_counter() - start
+
+    return call
+
+
+class JournalRun(Run):
+    """A stage's run, as a journal."""
+
+    def __init__(self, name: str, own: Writer, store: str | None, seconds: float) -> None:
+        """`store` is the store's address; `seconds` were spent already."""
+        self.id, self.seconds = own.journal.id, seconds
+        self._name, self._writer = name, own
+        self._seen: set[tuple[str, int]] = set()
+        self._step = samples = 0
         self._finals: dict[str, float] = {}
-        self._delivery = Delivery(store.send, _system_sampler(run, store))
+        self._warned: set[str] = set()
+        for entry, _ in own.journal.entries():  # of an earlier attempt
+            match entry["kind"]:
+                case "points":
+                    self._note(entry["values"], entry["step"])
+                case "final":
+                    self._finals |= entry["values"]
+                case "system":
+                    samples = entry["step"] + 1
+        self._deliverer = delivery.Deliverer(own, store, samples)
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
+    @counted
+    def metrics(self, values: Mapping[str, float], step: int, time: int | None = None) -> None:
         """See `Run`."""
-        moment, self._step = now(), max(self._step, step)
-        self._delivery.add([Point(self.id, key, float(value), step, moment) for key, value in values.items()])
+        new = {key: float(value) for key, value in values.items() if (key, step) not in self._seen}
+        if new:
+            self._append("points", time=journal.now() if time is None else time, step=step, values=new)
+            self._note(new, step)
 
+    @counted
     def dataset(self, name: str, path: Path, context: str) -> None:
         """See `Run`."""
+        about = datasets.describe(path)
+        file = self._writer.keep(path, copy=False)
+        digest = "" if file else storage.sha256(path)  # a large file of another disk: read once now, or copied and read
+        self._append("dataset", name=name, path=path.as_posix(), context=context, file=file, digest=digest, **about)
 
-        def record() -> None:
-            self._datasets[name] = datasets.log(self.store, self.id, name, path, context)
-
-        self.attempt(record)
-
+    @counted
     def figure(self, path: Path) -> None:
         """See `Run`."""
-        for run in (self.id, self.pipeline):
-            self.attempt(lambda run=run: self.store.client.log_artifact(run, str(path), "figures"))  # type: ignore[misc]
+        self._append("figure", file=self._writer.keep(path))
 
+    @counted
     def artifact(self, path: Path, folder: str = "") -> None:
         """See `Run`."""
-        self.attempt(lambda: self.store.client.log_artifact(self.id, str(path), folder or None))
+        self._append("artifact", folder=folder, file=self._writer.keep(path))
 
+    @counted
     def model(self, name: str, path: Path, example: Sequence[str]) -> None:
         """See `Run`."""
+        requirements = environment.read_requirements(environment.LOCK)
+        info, code = storage.read_json(path / "baton.json"), CODE.read_text(encoding="utf-8")
+        about = {"info": info, "requirements": requirements, "code": code, "example": list(example)}
+        self._append("model", name=name, path=path.as_posix(), file=self._writer.keep(path), **about)
 
-        def record() -> None:
-            from baton.tracking import pyfuncs
-
-            self._models[name] = pyfuncs.log(self.store, self.id, name, path, example)
-
-        self.attempt(record)
-
+    @counted
     def final(self, values: Mapping[str, float]) -> None:
         """See `Run`."""
-        moment = now()
-        values = {key: float(value) for key, value in values.items() if self._finals.get(key) != value}
-        if not values:
-            return
-        self._finals |= values
-        # At the last step, so that among values by step the final one is what tables show.
-        for key, value in values.items():
-            own = Point(self.id, key, value, self._step, moment, *self._belongs(key))
-            self._delivery.add([own, Point(self.pipeline, key, value, 0, moment)])
+        self._final(values)
 
+    @counted
     def model_metrics(self, name: str, path: Path, values: Mapping[str, float]) -> None:
         """See `Run`."""
-        self.attempt(lambda: self._find_model(name, path))
-        self.final({f"{name}/{key.replace('/', '_')}": value for key, value in values.items()})
+        self._append("use", name=name, file=self._writer.keep(path))
+        self._final({f"{name}/{key.replace('/', '_')}": value for key, value in values.items()})
 
-    def _belongs(self, figure: str) -> tuple[str | None, tuple[str, str] | None]:
-        """Model and dataset of `teacher/val_accuracy`: the model `teacher`, if it is known, and the dataset `val`."""
-        model, _, key = figure.partition("/")
-        data = next(((name, digest) for name, digest in self._datasets.items() if key.startswith(f"{name}_")), None)
-        return self._models.get(model), data
+    def warn(self, what: str, error: Exception) -> None:
+        """Say once for each kind of entry that it could not be recorded."""
+        if what not in self._warned:
+            self._warned.add(what)
+            text = str(error) if isinstance(error, BatonError) else f"{type(error).__name__}: {error}"
+            console.say(f"[yellow]tracking:[/] {what} is not recorded; the stage goes on ({escape(text)})")
 
-    def close(self, status: str, error: BaseException | None) -> None:
-        """Send what is left and end the run, and the pipeline run if this was its last stage or it failed."""
-        self._delivery.close()
-        self.attempt(lambda: self._note(status, error))
-        self.attempt(lambda: pipelines.end_stage(self.store, self.id, self.pipeline, status))
-
-    def _note(self, status: str, error: BaseException | None) -> None:
-        """What the run wrote, or why it ended: on the run, and as the description that its page shows."""
-        if status == "FINISHED":
-            self.store.log(
-                self.id, tags={lineage.WRITTEN: json.dumps(lineage.written(self.name)), pipelines.FINAL: json.dumps(sorted(self._finals))}
-            )
-        elif error is not None:
-            text = ending.described(error)
-            self.store.log(self.id, tags={"baton.error": text, pipelines.NOTE: f"```\n{text}\n```"})
-
-    def _find_model(self, name: str, path: Path) -> None:
-        """Remember the logged model whose folder has this digest: one of this pipeline run if there is one, else the newest."""
-        from mlflow.entities import LoggedModelInput
-
-        found = self.store.models(f"tags.sha256 = '{storage.sha256_tree(path)}'")
-        siblings = pipelines.stage_runs(self.store, self.pipeline)
-        found.sort(key=lambda model: model.source_run_id not in siblings)  # stable: the newest stays first
-        if found:
-            self._models[name] = found[0].model_id
-            self.store.client.log_inputs(self.id, models=[LoggedModelInput(found[0].model_id)])
-
-    def attempt(self, action: Callable[[], object]) -> None:
-        """Do something with the store, whose failure must not stop the stage: it is said once. A store that hangs is left alone."""
-        if self._delivery.hangs:
+    def close(self, status: str, error: BaseException | None = None) -> None:
+        """Record the end, and wait a little for the store. A wait that is interrupted loses nothing: the journal is complete before."""
+        self._close(status, error)
+        if error is None:
+            self._deliverer.finish(WAIT_SECONDS)
             return
-        start = time.monotonic()
-        try:
-            action()
-        except Exception as error:  # noqa: BLE001  whatever a store, a network or a disk can raise
-            self._delivery.warn(error)
-            self._delivery.hangs = time.monotonic() - start > HANG_SECONDS
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):  # what ended the stage is what counts
+            self._deliverer.finish(KILLED_WAIT_SECONDS if status == "KILLED" else WAIT_SECONDS)
+
+    @counted
+    def _close(self, status: str, error: BaseException | None) -> None:
+        start = clock.perf_counter()
+        about: dict[str, Any] = {} if error is None else {"error": ending.described(error)}
+        if status == "FINISHED":
+            about = {"written": dvcfiles.written(self._name), "finals": sorted(self._finals)}
+        self._append("close", time=journal.now(), status=status, seconds=self.seconds + clock.perf_counter() - start, **about)
+
+    def _final(self, values: Mapping[str, float]) -> None:
+        new = {key: float(value) for key, value in values.items() if self._finals.get(key) != value}
+        if new:
+            # At the last step, so that among values by step the final one is what tables show.
+            self._append("final", time=journal.now(), step=self._step, values=new)
+            self._finals |= new
+
+    def _note(self, values: Mapping[str, float], step: int) -> None:
+        self._seen |= {(key, step) for key in values}
+        self._step = max(self._step, step)
+
+    def _append(self, kind: str, **values: Any) -> None:
+        self._writer.append(kind, **values)
 
 
 @contextlib.contextmanager
-def tracked(name: str, reasons: Mapping[str, str], settings: params.MlflowTracking) -> Iterator[Run]:
-    """Open a stage's run and close it with its status; the null tracker if the store cannot be used."""
+def tracked(name: str, reasons: Mapping[str, str], active: params.Params, resume: str | None, since: float) -> Iterator[Run]:
+    """Open a stage's run, or go on with the run `resume`, and close it with its status. Time counts from `since` (`perf_counter`)."""
     with ending.sigterm_raises():
-        run = _begin(name, reasons, settings)
+        run = _begin(name, reasons, active, resume, since)
         try:
             yield run or Run()
         except BaseException as error:
@@ -139,45 +158,30 @@ def tracked(name: str, reasons: Mapping[str, str], settings: params.MlflowTracki
                 run.close(ending.status(error), error)
             raise
         if run:
-            run.close("FINISHED", None)
+            run.close("FINISHED")
 
 
-def _begin(name: str, reasons: Mapping[str, str], settings: params.MlflowTracking) -> StoredRun | None:
+def _begin(name: str, reasons: Mapping[str, str], active: params.Params, resume: str | None, since: float) -> JournalRun | None:
     try:
-        store = open_store(settings, params.read().description)
-        owner, values, tags = process.owner(), params.flatten(params.read_raw()), environment.tags()
-        pipeline = pipelines.open_pipeline(store, owner, values, tags)
-        own = process.this()
-        tags |= environment.source(f"stages/{name}.py")
-        tags |= {pipelines.KIND: "stage", "baton.stage": name, pipelines.PROCESS: own.name, pipelines.STARTED: repr(own.started)}
-        run = store.create_run(name, tags | {"mlflow.parentRunId": pipeline})
-        store.log(run, values={**values, **{f"resolved.{key}": reason for key, reason in reasons.items()}})
-        stored = StoredRun(store, name, run, pipeline)
-    except Exception as error:  # noqa: BLE001  whatever a store, a network or a disk can raise must not stop a training
-        text = str(error) if isinstance(error, TrackingError) else f"{type(error).__name__}: {error}"
-        console.say(f"[yellow]tracking:[/] this stage is not recorded: {escape(text)}")
+        about = environment.opening(name, reasons, active)
+        if resume and not _goes_on(journal.Journal(storage.state("journal") / resume), about):
+            resume = None
+        opened = _open(resume)
+        opened.append("open", time=journal.now(), **about)
+        return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since)
+    except (OSError, BatonError) as error:  # a disk that is full or read-only must not stop a training
+        console.say(f"[yellow]tracking:[/] this stage is not recorded: {escape(str(error))}")
         return None
-    console.say(f"[dim]recorded in MLflow: experiment {escape(settings.experiment)}, run {name} {run[:8]} (`make ui` shows it)[/]")
-    stored.attempt(lambda: lineage.begin_stage(store, name, pipeline))
-    return stored
 
 
-def _system_sampler(run: str, store: Store) -> Callable[[], Sequence[Point]]:
-    """MLflow's monitors (CPU, memory, disk, network, GPU), asked at each round of the delivery; one step a sample."""
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+def _open(resume: str | None) -> Writer:
+    if resume:
+        with contextlib.suppress(TrackingError):  # a process that outlived its stage holds it: all points are said again, to a new one
+            return writer.write(resume)
+    return writer.write(writer.new_id())
 
-    monitor: Any = None
-    steps = itertools.count()
-    psutil.cpu_percent()  # counted from the call before
 
-    def sample() -> Sequence[Point]:
-        nonlocal monitor
-        monitor = monitor or SystemMetricsMonitor(run, tracking_uri=store.client.tracking_uri)
-        monitor.collect_metrics()
-        moment, step = now(), next(steps)
-        points = [Point(run, f"system/{key}", float(value), step, moment) for key, value in monitor.aggregate_metrics().items()]
-        for part in monitor.monitors:
-            part.clear_metrics()
-        return points
-
-    return sample
+def _goes_on(earlier: journal.Journal, about: Mapping[str, Any]) -> bool:
+    """Whether a run can go on in the store that is set now. A journal that is gone was delivered: its run is found by its id."""
+    first = next((entry for entry, _ in earlier.entries() if entry["kind"] == "open"), None)
+    return first is None or all(first["store"][key] == about["store"][key] for key in ("uri", "experiment"))

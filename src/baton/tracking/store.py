@@ -4,13 +4,11 @@
 """
 
 import contextlib
-import fcntl
 import json
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
@@ -19,16 +17,27 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from baton import params, storage
 from baton.errors import TrackingError
-from baton.tracking.delivery import Point
+from baton.tracking.locks import locked
 
 T = TypeVar("T")
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
-LOCK_SECONDS = 60.0
 # Limits of MLflow: entities in one request, and lengths that a server refuses or cuts off.
 PARAMS_PER_REQUEST, METRICS_PER_REQUEST, KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 100, 1000, 250, 6000, 8000
 # Marks our experiments, among which runs and models are looked for.
 MARK = "baton"
 EXPERIMENT_TAGS = {MARK: "true", "mlflow.experimentKind": "custom_model_development"}
+
+
+class Point(NamedTuple):
+    """One value of a metric of a run, and of a logged model if `model` is its id; `dataset` is (name, digest). `time`: ms since 1970."""
+
+    run: str
+    key: str
+    value: float
+    step: int
+    time: int
+    model: str | None = None
+    dataset: tuple[str, str] | None = None
 
 
 class Store:
@@ -39,9 +48,9 @@ class Store:
         self.client = client
         self.experiment = experiment
 
-    def create_run(self, name: str, tags: Mapping[str, str]) -> str:
-        """A new running run, which does not depend on `MLFLOW_RUN_ID` or any active run; its id."""
-        run = self.client.create_run(self.experiment, run_name=name, tags=_tags(tags))
+    def create_run(self, name: str, tags: Mapping[str, str], time: int) -> str:
+        """A running run that began at `time` (ms since 1970); its id. `MLFLOW_RUN_ID` and active runs do not matter."""
+        run = self.client.create_run(self.experiment, start_time=time, run_name=name, tags=_tags(tags))
         return str(run.info.run_id)
 
     def send(self, points: Iterable[Point]) -> None:
@@ -56,6 +65,11 @@ class Store:
             self.client.log_batch(run, params=[Param(key, value) for key, value in pairs])
         for pairs in _batches(_tags(tags or {}).items(), PARAMS_PER_REQUEST):
             self.client.log_batch(run, tags=[RunTag(key, value) for key, value in pairs])
+
+    def complete(self, run: str, values: Mapping[str, Any]) -> None:
+        """Put params on a run that it does not have; those that it has are final in MLflow."""
+        known = self.client.get_run(run).data.params
+        self.log(run, values={key: value for key, value in param_items(values) if key not in known})
 
     def runs(self, condition: str = "", limit: int = 200) -> list[Run]:
         """Runs of all our experiments, the newest first."""
@@ -109,29 +123,6 @@ def tracking_uri(uri: str | None) -> str:
         return f"sqlite:///{storage.project() / DATABASE}"
     relative = re.fullmatch(r"sqlite:///([^/:].*)", uri)
     return f"sqlite:///{storage.project() / relative[1]}" if relative else uri
-
-
-@contextlib.contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Exclude this project's other processes.
-
-    Raises:
-        TrackingError: another one holds the lock for more than a minute.
-    """
-    path = storage.state("runs") / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + LOCK_SECONDS
-    with path.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    hint = "another stage hangs; end it"
-                    raise TrackingError(f"{path} stays locked", got=f"{LOCK_SECONDS:.0f} s of waiting", hint=hint) from None
-                time.sleep(0.05)
-        yield
 
 
 def param_items(values: Mapping[str, Any]) -> list[tuple[str, str]]:

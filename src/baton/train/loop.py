@@ -1,102 +1,115 @@
 """The one training loop: no callbacks, no fork per method.
 
 Model, batches, loss and the validation function are arguments; what happened is yielded as points, and the caller logs them. When the
-generator ends, the model holds the weights of the best validation.
+generator ends, the model holds the weights of the best validation. With checkpoints it goes on where it was stopped, bit for bit: the
+points from before are yielded again, then the new ones.
 """
 
-import math
+import contextlib
+import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
 
-from baton import params
+from baton import console, parallel, params
 from baton.errors import TrainingError
-from baton.runtime import Runtime
-from baton.train import optim
+from baton.runtime import Runtime, explained_memory, seed_step
+from baton.train import interrupt, optim
+from baton.train.checkpoint import Checkpoints
 from baton.train.losses import Loss
+from baton.train.state import Point, State, TrainPoint, ValidationPoint
 
 
 class Batches(Protocol):
-    """Batches as a pure function of the step."""
+    """Batches as a pure function of the step; the same on every rank but for `micro_batches`."""
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the data."""
         ...
 
-    def micro_batches(self, step: int) -> Iterator[Any]:
-        """Parts of the batch of global step `step`, counted from 0; each has a length and `to(device)`."""
+    def size(self, step: int) -> int:
+        """Samples in the batch of global step `step` (from 0), over all ranks."""
+        ...
+
+    def names(self, step: int) -> list[str]:
+        """Ids of these samples."""
+        ...
+
+    def micro_batches(self, step: int) -> list[tuple[Any, float]]:
+        """This rank's parts of it, each with its share of all samples; a part has `to(device)` and `shape`."""
         ...
 
 
-@dataclass(frozen=True)
-class TrainPoint:
-    """Means since the last point; `step` counts finished optimizer steps, `samples_per_second` includes everything but validation."""
+class _Steps(Dataset[list[tuple[Any, float]]]):
+    """What torch's DataLoader asks for: step -> parts."""
 
-    step: int
-    epoch: float
-    loss: float
-    learning_rate: float
-    gradient_norm: float
-    samples: int
-    samples_per_second: float
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
 
-
-@dataclass(frozen=True)
-class ValidationPoint:
-    """Validation figures after `step` steps; `best` says whether they are the best so far."""
-
-    step: int
-    epoch: float
-    scores: dict[str, float]
-    best: bool
+    def __getitem__(self, step: int) -> list[tuple[Any, float]]:
+        return self.batches.micro_batches(step)
 
 
 def train(
-    model: nn.Module, batches: Batches, loss_fn: Loss, validate: Callable[[], dict[str, float]], settings: params.Training, runtime: Runtime
-) -> Iterator[TrainPoint | ValidationPoint]:
+    model: nn.Module,
+    batches: Batches,
+    loss_fn: Loss,
+    validate: Callable[[], dict[str, float]],
+    settings: params.Training,
+    runtime: Runtime,
+    saved: Checkpoints | None = None,
+) -> Iterator[Point]:
     """Train in place, yielding points; at the end the model has its best weights, in eval mode.
+
+    Close the generator (`contextlib.closing`) so that a training stopped by a signal while the caller works is saved too.
 
     Args:
         model: on the runtime's device.
-        batches: yields the micro-batches of a step.
-        loss_fn: mean loss over a micro-batch.
-        validate: validation figures of the model as it is now; must hold `settings.metric`.
+        batches: gives the parts of each step.
+        loss_fn: mean loss over a part.
+        validate: validation figures of the model as it is now, the same on every rank; must hold `settings.metric`.
         settings: epochs, optimizer, schedule, when to validate and log.
-        runtime: autocast and device.
+        runtime: device, precision, ranks.
+        saved: where to save and to go on from; nothing is saved without.
 
     Raises:
-        TrainingError: the loss or gradient norm is not finite.
+        TrainingError: the loss or gradient norm is not finite, or memory ran out.
+        OutputError: a checkpoint cannot be written.
     """
-    steps = settings.epochs * batches.steps_per_epoch
-    optimizer, schedule = optim.make(model, settings, steps)
-    validate_at = _validation_steps(settings, batches.steps_per_epoch)
-    meter, best = _Meter(), _Best(settings.metric)
+    loop = _Loop(model, batches, loss_fn, settings, runtime)
+    state = loop.state
+    found = parallel.share(saved.load() if saved and runtime.is_main else None)
+    if found:
+        state.restore(found)
+        console.say(f"resumed after step {state.step:,} of {loop.steps:,}")
+    yield from list(state.points)
     model.train()
-    for step in range(1, steps + 1):
-        learning_rate = schedule.get_last_lr()[0]
-        loss, samples = _backward(model, batches.micro_batches(step - 1), loss_fn, runtime)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm or math.inf)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        meter.add(loss, norm, samples)
-        epoch = step / batches.steps_per_epoch
-        if due(step, settings.log_every) or step in validate_at:
-            yield meter.read(step, epoch, float(learning_rate))
-        if step in validate_at:
-            model.eval()
-            scores = validate()
-            model.train()
-            yield ValidationPoint(step, epoch, scores, best.offer(scores, model))
-            meter.reset()  # validation does not count as training time
-            if settings.early_stopping and best.age >= settings.early_stopping.patience:
+    try:
+        parts = loop.parts()
+        while True:
+            if state.step in loop.validate_at and state.validated < state.step:
+                yield loop.validation(validate)
+            if loop.finished():
                 break
-    best.restore(model)
+            with interrupt.held():
+                point = loop.step(next(parts))
+            if point:
+                yield point
+            if saved and runtime.is_main and saved.due():
+                loop.save(saved)
+    except (GeneratorExit, KeyboardInterrupt, SystemExit):
+        if saved and runtime.is_main:
+            loop.save(saved)
+        raise
+    if saved and runtime.is_main:  # what follows a training can be done again without it
+        loop.save(saved)
+    state.best.restore(model)
     model.eval()
 
 
@@ -105,17 +118,129 @@ def due(step: int, every: int) -> bool:
     return step % every == 0
 
 
-def _backward(model: nn.Module, micro_batches: Iterator[Any], loss_fn: Loss, runtime: Runtime) -> tuple[torch.Tensor, int]:
-    """Gradients of the mean loss over one optimizer step's samples, whatever the number of micro-batches."""
-    parts = list(micro_batches)
-    samples = sum(len(part) for part in parts)
-    total = torch.zeros((), device=runtime.device)
-    for part in parts:
-        with runtime.autocast():
-            loss = loss_fn(model, part.to(runtime.device)) * (len(part) / samples)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    return total, samples
+class _Loop:
+    """One training: what `train` was given, and its state."""
+
+    def __init__(self, model: nn.Module, batches: Batches, loss_fn: Loss, settings: params.Training, runtime: Runtime) -> None:
+        self.batches, self.loss_fn, self.settings, self.runtime = batches, loss_fn, settings, runtime
+        self.update = optim.Update(optim.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device)
+        self.state = State(model, self.update, settings.metric)
+        self.forward = _forward(model, runtime)
+        self.steps = settings.epochs * batches.steps_per_epoch
+        self.validate_at = _validation_steps(settings, batches.steps_per_epoch)
+        # Whether the numbers are finite is read back at each step where that is free.
+        self.check_every = 1 if runtime.device.type == "cpu" else settings.log_every
+
+    def parts(self) -> Iterator[list[tuple[Any, float]]]:
+        """The parts of every step that is left, prepared ahead by worker processes and copied from pinned memory on CUDA."""
+        workers = self.runtime.loader_workers
+        loader = DataLoader(
+            _Steps(self.batches),
+            batch_size=None,
+            sampler=range(self.state.step, self.steps),
+            num_workers=workers,
+            worker_init_fn=_ignore_signals,
+            pin_memory=self.runtime.device.type == "cuda",
+            generator=torch.Generator(),  # else it would draw from the global one
+            collate_fn=_as_it_is,
+        )
+        return iter(loader)
+
+    def step(self, parts: list[tuple[Any, float]]) -> TrainPoint | None:
+        """One optimizer step; a point if one is due."""
+        state, number = self.state, self.state.step + 1
+        seed_step(self.settings.seed, number, self.runtime.rank)
+        rate = optim.learning_rate(self.settings, number - 1, self.steps)
+        loss = self._backward(parts)
+        norm = self.update.step(number, loss, rate)
+        state.meter.add(loss, norm, self.batches.size(number - 1))
+        state.step = number
+        if due(number, self.check_every):
+            self._check()
+        if due(number, self.settings.log_every) or number in self.validate_at:
+            self._check()
+            return self._read(rate)
+        return None
+
+    def validation(self, validate: Callable[[], dict[str, float]]) -> ValidationPoint:
+        """Validate; keep the weights if they are the best."""
+        state, start = self.state, time.monotonic()
+        state.model.eval()
+        scores = validate()
+        state.model.train()
+        with interrupt.held():
+            point = ValidationPoint(state.step, self._epoch(), scores, state.best.offer(scores, state.model), _now())
+            state.points.append(point)
+            state.validated = state.step
+            state.meter.since += time.monotonic() - start  # validation does not count as training time
+        return point
+
+    def finished(self) -> bool:
+        """All steps done, or no better for too long."""
+        early = self.settings.early_stopping
+        return self.state.step == self.steps or (early is not None and self.state.best.age >= early.patience)
+
+    def save(self, saved: Checkpoints) -> None:
+        """Write a checkpoint, unless the numbers went wrong since the last check: the last good one stays the newest."""
+        if float(self.update.failed) < 0:
+            with interrupt.held():
+                saved.save(self.state.name, self.state.parts(), self.state.facts())
+
+    def _backward(self, parts: list[tuple[Any, float]]) -> torch.Tensor:
+        """Gradients of the mean loss over the step's samples, whatever the number of parts and ranks; this rank's share of the loss, ()."""
+        total = torch.zeros((), device=self.runtime.device)
+        scale = self.update.scale * self.runtime.processes  # DDP takes the mean over ranks, ours is a sum
+        for index, (part, share) in enumerate(parts):
+            with self._together(index == len(parts) - 1), explained_memory("training", part.shape):
+                moved = part.to(self.runtime.device)
+                with self.runtime.autocast():
+                    loss = self.loss_fn(self.forward, moved) * share
+                (loss * scale).backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
+        return total
+
+    def _together(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Ranks exchange gradients in the last part only."""
+        if last or not isinstance(self.forward, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self.forward.no_sync()
+
+    def _read(self, rate: float) -> TrainPoint:
+        """Means since the last reading."""
+        meter = self.state.meter
+        loss = float(parallel.total(torch.as_tensor(meter.loss))) / meter.steps
+        speed = meter.samples / meter.seconds
+        norm, samples = float(meter.norm) / meter.steps, meter.samples
+        point = TrainPoint(self.state.step, self._epoch(), loss, rate, norm, samples, speed, _now())
+        meter.reset()
+        self.state.points.append(point)
+        return point
+
+    def _epoch(self) -> float:
+        return self.state.step / self.batches.steps_per_epoch
+
+    def _check(self) -> None:
+        """Stop if a step's numbers were not finite; no weight was changed by it, nor since."""
+        step = int(self.update.failed)
+        if step < 0:
+            return
+        rate = optim.learning_rate(self.settings, step - 1, self.steps)
+        raise TrainingError(
+            f"training diverged at step {step}: its loss or gradients are not finite",
+            got=f"learning rate {rate:.3g}, batch of samples {', '.join(self.batches.names(step - 1))}",
+            expected="finite numbers",
+            hint="look at these samples; lower learning_rate, set clip_norm, or set runtime.precision to fp32",
+        )
+
+
+def _forward(model: nn.Module, runtime: Runtime) -> nn.Module:
+    """What the loss calls: the model, compiled and replicated where the runtime says so; its state dict stays as it is."""
+    if runtime.compile:
+        model.compile(dynamic=True)
+    if runtime.processes == 1:
+        return model
+    devices = [runtime.device] if runtime.device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def _validation_steps(settings: params.Training, steps_per_epoch: int) -> set[int]:
@@ -125,53 +250,15 @@ def _validation_steps(settings: params.Training, steps_per_epoch: int) -> set[in
     return {epoch * steps_per_epoch + end for epoch in range(settings.epochs) for end in ends}
 
 
-class _Meter:
-    """Sums since the last reading; tensors stay on the device until then, so that a step never waits for the host."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self.loss: torch.Tensor | float = 0.0
-        self.norm: torch.Tensor | float = 0.0
-        self.steps = self.samples = 0
-        self.since = time.perf_counter()
-
-    def add(self, loss: torch.Tensor, norm: torch.Tensor, samples: int) -> None:
-        self.loss += loss
-        self.norm += norm
-        self.steps += 1
-        self.samples += samples
-
-    def read(self, step: int, epoch: float, learning_rate: float) -> TrainPoint:
-        loss, norm, samples = float(self.loss) / self.steps, float(self.norm) / self.steps, self.samples
-        rate = samples / (time.perf_counter() - self.since)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            hint = "lower learning_rate, set clip_norm, or set runtime.precision to fp32"
-            got = f"loss {loss}, gradient norm {norm}, learning rate {learning_rate:.3g}"
-            raise TrainingError(
-                f"training diverged in the {self.steps} steps up to step {step}", got=got, expected="finite numbers", hint=hint
-            )
-        self.reset()
-        return TrainPoint(step, epoch, loss, learning_rate, norm, samples, rate)
+def _ignore_signals(_worker: int) -> None:
+    """A worker process ends when the training has taken its last step, not before."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
-class _Best:
-    """The best weights so far by a validation metric, copied to memory."""
+def _as_it_is(parts: list[tuple[Any, float]]) -> list[tuple[Any, float]]:
+    return parts
 
-    def __init__(self, metric: str) -> None:
-        self.metric = metric
-        self.score = -math.inf
-        self.age = 0
-        self.weights: dict[str, torch.Tensor] = {}
 
-    def offer(self, scores: dict[str, float], model: nn.Module) -> bool:
-        score = -scores["loss"] if self.metric == "loss" else scores[self.metric]
-        self.age += 1
-        if score > self.score:
-            self.score, self.age = score, 0
-            self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        return self.age == 0
-
-    def restore(self, model: nn.Module) -> None:
-        model.load_state_dict(self.weights)
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,124 @@
+"""What the comparisons share: sides in processes of their own that take turns, ratios with their spread, tables to paste into LOG.md.
+
+A machine's speed drifts (other guests, clock, temperature). So the sides of a comparison take turns, the order is turned round at each
+repeat, and a ratio is formed within a repeat, from measurements that are next to each other in time.
+"""
+
+import argparse
+import contextlib
+import functools
+import importlib.metadata
+import multiprocessing
+import os
+import platform
+import random
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from baton import console
+from baton.errors import DataError
+
+Measure = Callable[[], Any]
+Result = TypeVar("Result")
+
+
+def parser(description: str | None, repeats: int) -> argparse.ArgumentParser:
+    """The options of every comparison."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--project", type=Path, default=Path(), help="folder whose data/ is measured on (default: the working directory)")
+    made.add_argument("--repeats", type=int, default=repeats, help=f"measurements of each side (default {repeats})")
+    made.add_argument("--seed", type=int, default=0, help="of the choice of documents and of first weights (default 0)")
+    return made
+
+
+def require(project: Path, *names: str) -> None:
+    """Refuse a project that is not prepared.
+
+    Raises:
+        DataError: one of `names` is missing in the folder.
+    """
+    missing = [name for name in names if not (project / name).exists()]
+    if missing:
+        stage = "finetune" if any(name.startswith("models") for name in missing) else "tokenize"
+        hint = f"run `dvc repro {stage}` there, or name another folder with --project"
+        raise DataError(f"{project.resolve()} is not prepared", got=f"no {', '.join(missing)}", expected=", ".join(names), hint=hint)
+
+
+@contextlib.contextmanager
+def processes(sides: Mapping[str, Measure], fresh: bool = False) -> Iterator[dict[str, Measure]]:
+    """The same measurements, each in a process of its own: no allocator, thread pool or cache of kernels is shared.
+
+    A process waits, without computing, while the others measure. With `fresh` every measurement starts a new one, so that its peak memory
+    is its own.
+    """
+    with contextlib.ExitStack() as stack:
+        if fresh:
+            yield {name: functools.partial(_alone, measure) for name, measure in sides.items()}
+            return
+        pools = {name: stack.enter_context(_pool()) for name in sides}
+        yield {name: functools.partial(_ask, pools[name], measure) for name, measure in sides.items()}
+
+
+def take_turns(sides: Mapping[str, Callable[[], Result]], repeats: int, show: Callable[[Result], str]) -> dict[str, list[Result]]:
+    """Measure each side `repeats` times; say what came out of each."""
+    results: dict[str, list[Result]] = {name: [] for name in sides}
+    for repeat in range(repeats):
+        for name in list(sides) if repeat % 2 == 0 else reversed(sides):
+            results[name].append(sides[name]())
+            console.say(f"repeat {repeat + 1} of {repeats}: {name}: {show(results[name][-1])}")
+    return results
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Median of the ratios within each repeat, and their range."""
+    values = [one / other for one, other in zip(ours, theirs, strict=True)]
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def spread(values: Sequence[float], form: str = "{:,.1f}") -> str:
+    """Median and range."""
+    return f"{form.format(statistics.median(values))} ({form.format(min(values))} to {form.format(max(values))})"
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table as Markdown."""
+    print()
+    for cells in (columns, ["---"] * len(columns), *rows):
+        print("| " + " | ".join(str(cell) for cell in cells) + " |")
+
+
+def machine(*packages: str) -> str:
+    """Processors and the versions of what was measured."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+        return f"{len(os.sched_getaffinity(0))} processors ({model}); {versions}"
+    return platform.platform()
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process has held. It has no children, and torch need not be imported for it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")  # getrusage() may tell of the process that this one was forked from
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def sample(count: int, wanted: int, seed: int) -> list[int]:
+    """`wanted` of `count` rows (all, if there are fewer) in random order."""
+    return random.Random(seed).sample(range(count), min(wanted, count))  # noqa: S311  no secret
+
+
+def _pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _ask(pool: ProcessPoolExecutor, measure: Measure) -> Any:
+    return pool.submit(measure).result()
+
+
+def _alone(measure: Measure) -> Any:
+    with _pool() as pool:
+        return _ask(pool, measure)

@@ -1,0 +1,223 @@
+"""Our prediction against transformers' `pipeline("text-classification")` on the same raw texts, with the same weights.
+
+The pipeline reads raw texts at its best batch size and dtype, found by trying them on a part of the documents first. Ours is `baton.predict.predict`
+on memory-mapped arrays, as the stages call it; its figure is given with the time of tokenizing counted (from a Parquet table, arrays written
+and read again) and without. The model is the project's fine-tuned encoder with BERT's own pooler and a classifier: the pipeline cannot load
+mean pooling. Pooler and classifier have the same untuned weights on both sides; a figure of merit would mean nothing, the work is the same.
+
+    python -m benchmarks.predict_speed [--project FOLDER] [--documents N] [--repeats N]
+"""
+
+import functools
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from baton import console, params
+from baton.errors import ModelError
+from benchmarks import _sides
+
+DTYPES = ("float32", "bfloat16")
+BATCH_SIZES = (1, 4, 8, 16, 32, 64)
+WARM_UP = 32  # documents
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a side needs: folders in the temporary folder, and how to compute."""
+
+    folder: Path
+    max_length: int
+    chunk_size: int
+    batch_size: int
+    runtime: params.Runtime
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of one side over the same documents."""
+
+    labels: list[int]
+    seconds: float  # of everything
+    tokenizing: float  # seconds of them in which ours tokenized; 0 for the pipeline, which does both together
+    memory: int  # bytes, the most so far
+
+    @property
+    def rate(self) -> float:
+        return len(self.labels) / self.seconds
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print rates and ratios."""
+    parser = _sides.parser(__doc__, 5)
+    parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
+    parser.add_argument("--documents", type=int, default=1024, help="of the test split (default 1024)")
+    parser.add_argument("--trial-documents", type=int, default=192, help="of these, for the choice of batch size and dtype (default 192)")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=list(BATCH_SIZES), help="tried for the pipeline")
+    options = parser.parse_args(arguments)
+    _sides.require(options.project, "data/clean/test.parquet", "data/base/tokenizer.json", "models/teacher/model.safetensors")
+    loaded = params.load("tokenize", "finetune", "runtime", path=options.params or options.project / "params.yaml")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        job = Job(folder, loaded.tokenize.max_length, loaded.tokenize.chunk_size, 2 * loaded.finetune.batch_size, loaded.runtime)
+        prepare(options.project, folder, options.documents, options.seed)
+        dtype, batch_size, trials = best(job, options.trial_documents, options.batch_sizes)
+        sides = {
+            "pipeline": functools.partial(pipeline, job, dtype, batch_size),
+            "pipeline, sorted": functools.partial(pipeline, job, dtype, batch_size, by_length=True),
+            "ours": functools.partial(ours, job),
+        }
+        with _sides.processes(sides) as measures:
+            results = _sides.take_turns(measures, options.repeats, shown)
+    print(f"\n{_sides.machine('torch', 'transformers')}; at most {job.max_length} tokens; {len(results['ours'][0].labels):,} documents")
+    _sides.markdown(["pipeline, documents/s", *map(str, options.batch_sizes)], trials)
+    report(results, f"{dtype}, batches of {batch_size}", f"batches of {job.batch_size}, similar lengths together")
+
+
+def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
+    """The same weights twice (`pipeline/`, `ours/`), and the documents as a table."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from baton.models import build
+
+    teacher, info = build.load(project / "models/teacher", "sdpa")
+    if teacher.backbone.config.model_type != "bert":
+        hint = "choose a project whose base model is a BERT"
+        raise ModelError(
+            "models/teacher has another head in transformers", got=teacher.backbone.config.model_type, expected="bert", hint=hint
+        )
+    torch.manual_seed(seed)
+    config = teacher.backbone.config
+    config.num_labels = len(info.labels)
+    theirs = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    missing = theirs.bert.load_state_dict(teacher.backbone.state_dict(), strict=False).missing_keys
+    assert all(name.startswith("pooler.") for name in missing), missing
+    theirs.save_pretrained(folder / "pipeline")
+    head = params.LinearHead(kind="linear", pooling="pooler", dropout=0.0)
+    same = build.Classifier(theirs.bert, head, len(info.labels))
+    same.head.output.load_state_dict(theirs.classifier.state_dict())
+    build.save(same, build.ModelInfo(info.labels, head, info.max_length, info.pad), project / "models/teacher", folder / "ours")
+    for name in build.TOKENIZER_FILES:
+        if (project / "models/teacher" / name).is_file():
+            (folder / "pipeline" / name).write_bytes((project / "models/teacher" / name).read_bytes())
+    table = pq.read_table(project / "data/clean/test.parquet")
+    pq.write_table(table.take(_sides.sample(len(table), documents, seed)), folder / "test.parquet")
+
+
+def best(job: Job, documents: int, batch_sizes: Sequence[int]) -> tuple[str, int, list[list[str]]]:
+    """The pipeline's fastest dtype and batch size on a part of the documents, and the rates of all."""
+    rates: dict[tuple[str, int], float] = {}
+    with _sides.processes({dtype: functools.partial(trial, job, dtype, documents, tuple(batch_sizes)) for dtype in DTYPES}) as measures:
+        for dtype, measure in measures.items():
+            rates |= {(dtype, size): rate for size, rate in measure().items()}
+            shown_rates = ", ".join(f"{size}: {rates[dtype, size]:.1f}" for size in batch_sizes)
+            console.say(f"pipeline, {dtype}, documents/s by batch size: {shown_rates}")
+    dtype, size = max(rates, key=lambda key: rates[key])
+    return dtype, size, [[name, *(f"{rates[name, each]:.1f}" for each in batch_sizes)] for name in DTYPES]
+
+
+def trial(job: Job, dtype: str, documents: int, batch_sizes: Sequence[int]) -> dict[int, float]:
+    """Documents/s by batch size; the better of two runs each."""
+    runs = {size: [pipeline(job, dtype, size, documents=documents).rate for _ in range(2)] for size in batch_sizes}
+    return {size: max(rates) for size, rates in runs.items()}
+
+
+def pipeline(job: Job, dtype: str, batch_size: int, documents: int | None = None, by_length: bool = False) -> Measured:
+    """Transformers' own: raw texts in, labels out. `by_length`: the user sorted the texts by their length first, which no argument does."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    machine = _machine(job)
+    texts: list[str] = pq.read_table(job.folder / "test.parquet")["text"].to_pylist()[:documents]
+    texts = sorted(texts, key=len) if by_length else texts
+    made: Any = transformers.pipeline(
+        "text-classification", str(job.folder / "pipeline"), dtype=getattr(torch, dtype), device=machine.device
+    )
+    arguments = {"batch_size": batch_size, "truncation": True, "max_length": job.max_length}
+    made(texts[:WARM_UP], **arguments)
+    start = time.perf_counter()
+    found = made(texts, **arguments)
+    seconds = time.perf_counter() - start
+    labels = [made.model.config.label2id[item["label"]] for item in found]
+    return Measured(labels, seconds, 0.0, _sides.peak_memory())
+
+
+def ours(job: Job) -> Measured:
+    """From the table to arrays, from arrays to labels."""
+    from baton.data import text
+    from baton.models import build
+    from baton.predict import predict
+
+    machine = _machine(job)
+    model, info = build.load(job.folder / "ours", machine.attention)
+    model.to(machine.device)
+    tokenizer = text.open_tokenizer(job.folder / "ours", job.max_length)
+    with tempfile.TemporaryDirectory(dir=job.folder) as name:
+        for warm in (True, False):
+            start = time.perf_counter()
+            text.tokenize(job.folder / "test.parquet", tokenizer, Path(name), job.chunk_size, lambda count: None)
+            tokenizing = time.perf_counter() - start
+            arrays = text.open_arrays(Path(name), "test")
+            if warm:
+                arrays = first(arrays, WARM_UP)
+            logits = predict(model, arrays, info.pad, machine, job.batch_size)
+            scores = np.exp(logits - logits.max(1, keepdims=True))
+            scores /= scores.sum(1, keepdims=True)
+            labels = scores.argmax(1).tolist()
+            seconds = time.perf_counter() - start
+    return Measured(labels, seconds, tokenizing, _sides.peak_memory())
+
+
+def first(arrays: Any, count: int) -> Any:
+    """The first documents of a split."""
+    count = min(count, len(arrays))
+    return type(arrays)(arrays.tokens[: arrays.offsets[count]], arrays.offsets[: count + 1], arrays.labels[:count])
+
+
+def report(results: dict[str, list[Measured]], theirs: str, how: str) -> None:
+    """The table to paste, and how often both sides chose the same label."""
+    pipeline_rates = [run.rate for run in results["pipeline"]]
+    sorted_rates = [run.rate for run in results["pipeline, sorted"]]
+    counted = [run.rate for run in results["ours"]]
+    alone = [len(run.labels) / (run.seconds - run.tokenizing) for run in results["ours"]]
+    memory = {name: f"{max(run.memory for run in runs) / 2**20:,.0f}" for name, runs in results.items()}
+    rows = [
+        [f"pipeline ({theirs})", _sides.spread(pipeline_rates), "1", memory["pipeline"]],
+        [f"ours, tokenizing counted ({how})", _sides.spread(counted), _sides.ratio(counted, pipeline_rates), memory["ours"]],
+        ["ours, from arrays", _sides.spread(alone), _sides.ratio(alone, pipeline_rates), memory["ours"]],
+        [
+            "for orientation: pipeline, texts sorted by the user",
+            _sides.spread(sorted_rates),
+            _sides.ratio(sorted_rates, pipeline_rates),
+            memory["pipeline, sorted"],
+        ],
+    ]
+    _sides.markdown(["", "documents/s", "ratio", "peak MiB"], rows)
+    same = statistics.mean(one == other for one, other in zip(results["ours"][0].labels, results["pipeline"][0].labels, strict=True))
+    print(f"\nthe same label on {same:.1%} of the documents")
+
+
+def shown(run: Measured) -> str:
+    """One measurement as a line of progress."""
+    return f"{run.rate:,.1f} documents/s"
+
+
+def _machine(job: Job) -> Any:
+    """Our runtime; it sets the number of threads, for either side."""
+    from baton import runtime
+
+    return runtime.resolve(job.runtime)
+
+
+if __name__ == "__main__":
+    console.run(main)

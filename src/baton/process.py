@@ -1,0 +1,159 @@
+"""Which processes belong together, and that they end together: the stages of one `dvc repro`, found by their common ancestor.
+
+Each stage is a process of its own. DVC tells it nothing about the repro it belongs to, but the `dvc` process is its ancestor, and a
+process id with its start time names a process of this machine once and for all. DVC leaves its command running when it is killed itself,
+so a stage watches it (`watch`).
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+# Start times are computed from the clock, which NTP may move between two stages; no process id comes round again this fast.
+CLOCK_SECONDS = 5.0
+# A training saves a checkpoint at the end of its step and closes its runs when it gets SIGTERM; whoever is not done by then is ended.
+GRACE_SECONDS = 10.0
+POLL_SECONDS = 0.25
+ANCESTORS = "BATON_ANCESTORS"  # of the stage when it started, nearest first: `stages/run` sets it
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of some machine: `name` is `host:pid`, `started` in seconds since 1970."""
+
+    name: str
+    started: float
+
+    def same(self, other: "Process") -> bool:
+        """Whether both name one process."""
+        return self.name == other.name and abs(self.started - other.started) < CLOCK_SECONDS
+
+    def ended(self) -> bool:
+        """True only if it is certain: the process was of this machine and is gone."""
+        host, _, pid = self.name.rpartition(":")
+        if host != socket.gethostname():
+            return False
+        try:
+            process = psutil.Process(int(pid))
+            return not self.same(_described(process)) or process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.Error:
+            return False
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What a stage's pipeline run is found by."""
+
+    repro_id: str | None  # BATON_REPRO_ID, set where CI runs stages of one repro in several jobs
+    process: Process  # the `dvc` above us, or this stage itself if it was started by hand
+    command: str  # `dvc repro --force`, or what stands for it
+
+
+BY_HAND = "by hand"
+
+
+def this() -> Process:
+    """This process."""
+    return _described(psutil.Process())
+
+
+def owner() -> Owner:
+    """The repro that this stage belongs to: `BATON_REPRO_ID` if it is set, else the nearest `dvc` ancestor, else the stage itself."""
+    repro_id = os.environ.get("BATON_REPRO_ID") or None
+    dvc, arguments = _dvc(_ancestors())
+    if dvc:
+        return Owner(repro_id, _described(dvc), " ".join(["dvc", *arguments]))
+    return Owner(repro_id, this(), repro_id or BY_HAND)
+
+
+def watch(grace: float = GRACE_SECONDS) -> None:
+    """End this process when the `dvc` that started it ends, however that ends; without a `dvc`, when its parent ends (unless `nohup`).
+
+    It gets SIGTERM, once; if it is still there `grace` seconds later, it exits with 143 at once.
+    """
+    ancestors = _ancestors()
+    dvc, _ = _dvc(ancestors)
+    if not dvc and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        return
+    recorded = {int(pid) for pid in os.environ.get(ANCESTORS, "").split()}
+    watched = dvc or (ancestors[0] if ancestors else None)
+    if not dvc and not recorded <= {ancestor.pid for ancestor in ancestors}:
+        watched = None  # it ended while we started, and somebody else has become our parent
+    elif not watched:
+        return  # nobody is above us: the first process of a container
+    by_kernel = watched is not None and watched.pid == os.getppid() and die_with_parent(signal.SIGTERM, watched.pid)
+    threading.Thread(target=_follow, args=(watched, by_kernel, grace), name="watch", daemon=True).start()
+
+
+def die_with_parent(number: signal.Signals, parent: int) -> bool:
+    """Let the kernel send this signal when the thread of `parent` that started this process ends; False if `parent` is gone already."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number))
+    return os.getppid() == parent
+
+
+def _follow(watched: psutil.Process | None, by_kernel: bool, grace: float) -> None:
+    while watched and _alive(watched):
+        time.sleep(POLL_SECONDS)
+    with contextlib.suppress(OSError):  # whoever reads it may be gone too
+        os.write(2, b"error: the process that started this stage is gone, so the stage ends\n")
+    if not by_kernel:  # once only: a second one would disturb what the first one set going
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    time.sleep(grace)
+    os._exit(128 + signal.SIGTERM)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _ancestors() -> list[psutil.Process]:
+    """The processes above this one, nearest first, as far as they can be seen."""
+    found = [psutil.Process()]
+    with contextlib.suppress(psutil.Error):
+        while parent := found[-1].parent():
+            found.append(parent)
+    return found[1:]
+
+
+def _described(process: psutil.Process) -> Process:
+    return Process(f"{socket.gethostname()}:{process.pid}", process.create_time())
+
+
+def _dvc(ancestors: list[psutil.Process]) -> tuple[psutil.Process | None, list[str]]:
+    """The nearest of them that is a `dvc`, and its arguments."""
+    for ancestor in ancestors:
+        try:
+            if arguments := _dvc_arguments(ancestor.cmdline()):
+                return ancestor, arguments
+        except psutil.Error:  # another user's process, or gone meanwhile
+            continue
+    return None, []
+
+
+def _dvc_arguments(words: list[str]) -> list[str]:
+    """`[repro, …]` of `dvc repro …`, `python …/bin/dvc repro …`, `python -m dvc repro …`; nothing of `make -C dvc`, `sh -c "dvc repro"`."""
+    names = [Path(word).name for word in words]
+    if names[:1] == ["dvc"]:
+        return words[1:]
+    if not names or not names[0].startswith("python"):
+        return []
+    rest = 1
+    while rest < len(words) and words[rest].startswith("-") and words[rest] != "-m":
+        rest += 1
+    if words[rest : rest + 2] == ["-m", "dvc"]:
+        return words[rest + 2 :]
+    return words[rest + 1 :] if names[rest : rest + 1] == ["dvc"] else []

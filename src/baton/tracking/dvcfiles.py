@@ -1,0 +1,28 @@
+"""What DVC's files say of stages, `dvc.yaml` and `dvc.lock`: the files that a stage writes, and the digests of its outputs. No mlflow."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from baton import params
+
+LOCK, GRAPH = Path("dvc.lock"), Path("dvc.yaml")
+
+Lock = Mapping[str, Mapping[str, dict[str, str]]]  # stage -> "outs" and "deps" -> path -> digest
+
+
+def written(stage: str) -> dict[str, str]:
+    """MD5 of the output files (not folders) of a stage, by `dvc.yaml`; nothing without such a file."""
+    section = (params.read_raw(GRAPH).get("stages") or {}).get(stage) or {} if GRAPH.is_file() else {}
+    entries = [entry for key in ("outs", "metrics", "plots") for entry in section.get(key) or ()]
+    paths = [str(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
+    return {path: hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest() for path in sorted(paths) if Path(path).is_file()}
+
+
+def read_lock() -> Lock:
+    """Digests of each stage's outputs and dependencies; nothing without a `dvc.lock`."""
+    stages = (params.read_raw(LOCK).get("stages") or {}) if LOCK.is_file() else {}
+    return {
+        name: {part: {item["path"]: item["md5"] for item in entry.get(part) or () if "md5" in item} for part in ("outs", "deps")}
+        for name, entry in stages.items()
+    }

@@ -1,0 +1,116 @@
+"""The journal: what a stage tells, on this machine's disk before anything else. No mlflow here.
+
+Input: the entries of a run. Output: a folder, `.baton/journal/ID/`, from which `delivery` takes them to MLflow:
+
+    entries.jsonl    an entry a line, only ever appended; whoever writes it holds its lock
+    files/           what entries refer to, as it was then: hard links (copies of small files), since DVC removes and replaces outputs
+    cursor.json      what was delivered; whoever delivers holds `delivery.lock`
+
+An entry is on its way to the disk when `append` returns, so a killed process loses none. A torn last line (the machine went down) is none.
+"""
+
+import contextlib
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from baton import storage
+from baton.tracking import locks
+
+Entry = dict[str, Any]
+
+GONE = "its process is gone: killed, or the machine went down"
+ENTRIES, CURSOR, LOCK, FILES = "entries.jsonl", "cursor.json", "delivery.lock", "files"
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class Cursor:
+    """How far a journal was delivered, and what later entries need to know of it."""
+
+    offset: int = 0  # bytes of entries.jsonl
+    status: str = ""  # of the last `close`; empty after an `open`
+    store: dict[str, Any] = field(default_factory=dict)  # where it goes: uri, experiment, description
+    run: str = ""
+    pipeline: str = ""
+    models: dict[str, str] = field(default_factory=dict)  # name -> id
+    datasets: dict[str, str] = field(default_factory=dict)  # name -> digest
+    finals: dict[str, list[Any]] = field(default_factory=dict)  # key -> value, time
+
+
+class Journal:
+    """A journal to read and deliver."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` may be missing."""
+        self.folder = folder
+        self.id = folder.name
+
+    def entries(self, start: int = 0) -> Iterator[tuple[Entry, int]]:
+        """Entries from a byte position on, each with the position behind it; a line that is none has the kind `broken`."""
+        for line, end in self.lines(start):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                entry = {"kind": "broken"}
+            yield entry, end
+
+    def waiting(self) -> int:
+        """How many entries were not delivered."""
+        return sum(1 for _ in self.lines(self.cursor().offset))
+
+    def cursor(self) -> Cursor:
+        """What was delivered; nothing without a readable file, for delivering again changes nothing."""
+        try:
+            return Cursor(**storage.read_json(self.folder / CURSOR))
+        except (OSError, ValueError, TypeError):
+            return Cursor()
+
+    def save(self, cursor: Cursor) -> None:
+        """Keep the cursor."""
+        storage.write_json(self.folder / CURSOR, asdict(cursor))
+
+    def file(self, name: str) -> Path:
+        """A kept file or folder, by the name that `writer.Writer.keep` gave it."""
+        return self.folder / FILES / name
+
+    @contextlib.contextmanager
+    def delivering(self) -> Iterator[bool]:
+        """Deliver alone, after whoever does now; False if the journal is gone then."""
+        handle = locks.take(self.folder / LOCK, wait=True)
+        try:
+            yield handle is not None
+        finally:
+            if handle is not None:
+                locks.give(handle)
+
+    def remove(self) -> None:
+        """Remove it at once, so that no half of it can be taken for a journal. The writer's lock must be held."""
+        with contextlib.suppress(FileNotFoundError):
+            gone = self.folder.rename(self.folder.with_name(f".{self.id}.{secrets.token_hex(4)}"))
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def lines(self, start: int) -> Iterator[tuple[bytes, int]]:
+        """Whole lines, each with the position behind it."""
+        with contextlib.suppress(FileNotFoundError), (self.folder / ENTRIES).open("rb") as file:
+            file.seek(start)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                start += len(line)
+                yield line, start
+
+
+def left() -> list[Journal]:
+    """All journals, the oldest first."""
+    folder = storage.state("journal")
+    return [Journal(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir()] if folder.is_dir() else []

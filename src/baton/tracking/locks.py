@@ -1,0 +1,78 @@
+"""Locks between processes, on files (flock): a lock goes with the process that held it, however that ended."""
+
+import contextlib
+import fcntl
+import functools
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from baton import storage
+from baton.errors import TrackingError
+
+LOCK_SECONDS = 60.0
+
+_held: set[int] = set()
+
+
+def take(path: Path, wait: bool = False) -> int | None:
+    """Lock a file, which is made if it is missing in its folder; its descriptor (opened to read and append), or None.
+
+    Args:
+        path: the file. None too if its folder is not there, or was removed while we waited.
+        wait: until whoever holds it lets go.
+    """
+    _watch_forks()
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if os.path.samestat(os.fstat(handle), path.stat()):
+            _held.add(handle)
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(handle)
+    return None
+
+
+def give(handle: int) -> None:
+    """Unlock what `take` locked."""
+    _held.discard(handle)
+    os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Exclude this project's other processes.
+
+    Raises:
+        TrackingError: another one holds the lock for more than a minute.
+    """
+    path = storage.state("runs") / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while (handle := take(path)) is None:
+        if time.monotonic() > deadline:
+            hint = "another stage hangs; end it"
+            raise TrackingError(f"{path} stays locked", got=f"{LOCK_SECONDS:.0f} s of waiting", hint=hint)
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        give(handle)
+
+
+@functools.cache
+def _watch_forks() -> None:
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _forget() -> None:
+    """A forked child (a worker of a data loader) shares its parent's locks and would keep them when the parent dies."""
+    for handle in _held:
+        os.close(handle)
+    _held.clear()

@@ -1,0 +1,159 @@
+"""All that changes while a model is trained: what a checkpoint holds, and nothing else does.
+
+Random numbers are no state: they are drawn anew before each step from (seed, step, rank), as batches are from (seed, epoch, position).
+"""
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from baton.train.checkpoint import Checkpoint, Parts
+from baton.train.optim import Update
+
+OPTIMIZER, UPDATE = "optimizer.", ("scale", "grown", "failed")
+
+
+@dataclass(frozen=True)
+class TrainPoint:
+    """Means since the last point; `step` counts finished optimizer steps, `samples_per_second` includes everything but validation."""
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    samples: int
+    samples_per_second: float
+    time: int  # ms since 1970
+
+
+@dataclass(frozen=True)
+class ValidationPoint:
+    """Validation figures after `step` steps; `best` says whether they are the best so far."""
+
+    step: int
+    epoch: float
+    scores: dict[str, float]
+    best: bool
+    time: int  # ms since 1970
+
+
+Point = TrainPoint | ValidationPoint
+
+
+class State:
+    """Model, optimizer, sums, best weights, position and history of one training."""
+
+    def __init__(self, model: nn.Module, update: Update, metric: str) -> None:
+        """At the start of a training; `metric` picks the best weights."""
+        self.model, self.update = model, update
+        self.step = self.validated = 0  # optimizer steps done; the step of the last validation
+        self.points: list[Point] = []
+        self.meter, self.best = Meter(), Best(metric)
+
+    @property
+    def name(self) -> str:
+        """Sorts in the order of the training."""
+        return f"{self.step:08d}-{self.validated:08d}"
+
+    def parts(self) -> Parts:
+        """Tensors by part and name."""
+        parts: dict[str, dict[str, torch.Tensor]] = {"model": self.model.state_dict(), "best": self.best.weights}
+        parts["update"] = {key: getattr(self.update, key) for key in UPDATE}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.update.optimizer.state.get(parameter, {}).items():
+                parts.setdefault(f"{OPTIMIZER}{key}", {})[name] = value
+        return parts
+
+    def facts(self) -> dict[str, Any]:
+        """What is not a tensor."""
+        return {
+            "step": self.step,
+            "validated": self.validated,
+            "points": [asdict(point) for point in self.points],
+            "meter": self.meter.facts(),
+            "best": {"score": self.best.score if self.best.weights else None, "age": self.best.age},
+        }
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Become what was saved."""
+        facts, device = saved.state, self.update.scale.device
+        self.step, self.validated = facts["step"], facts["validated"]
+        self.points = [ValidationPoint(**point) if "scores" in point else TrainPoint(**point) for point in facts["points"]]
+        self.meter.restore(facts["meter"])
+        self.model.load_state_dict(saved.parts["model"])
+        for key in UPDATE:
+            setattr(self.update, key, saved.parts["update"][key].to(device))
+        parameters = dict(self.model.named_parameters())
+        for part in saved.parts:
+            for name, value in saved.parts[part].items() if part.startswith(OPTIMIZER) else ():
+                self.update.optimizer.state[parameters[name]][part.removeprefix(OPTIMIZER)] = value.to(device)
+        self.best.weights = {name: value.to(device) for name, value in saved.parts["best"].items()}
+        self.best.age = facts["best"]["age"]
+        if self.best.weights:
+            self.best.score = facts["best"]["score"]
+
+
+class Meter:
+    """Sums since the last reading; tensors stay on the device until then, so that a step never waits for the host."""
+
+    def __init__(self) -> None:
+        """At zero."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the sums; time runs from now."""
+        self.loss: torch.Tensor | float = 0.0
+        self.norm: torch.Tensor | float = 0.0
+        self.steps = self.samples = 0
+        self.since = time.monotonic()
+
+    def add(self, loss: torch.Tensor, norm: torch.Tensor, samples: int) -> None:
+        """One step."""
+        self.loss += loss
+        self.norm += norm
+        self.steps += 1
+        self.samples += samples
+
+    @property
+    def seconds(self) -> float:
+        """Since the last reading."""
+        return time.monotonic() - self.since
+
+    def facts(self) -> dict[str, float]:
+        """The sums as numbers; fp32 values are exact in JSON."""
+        sums = {"loss": float(self.loss), "norm": float(self.norm)}
+        return sums | {"steps": self.steps, "samples": self.samples, "seconds": self.seconds}
+
+    def restore(self, facts: dict[str, Any]) -> None:
+        """Go on from `facts`."""
+        self.loss, self.norm, self.steps, self.samples = facts["loss"], facts["norm"], facts["steps"], facts["samples"]
+        self.since = time.monotonic() - facts["seconds"]
+
+
+class Best:
+    """The best weights so far by a validation metric, copied to memory."""
+
+    def __init__(self, metric: str) -> None:
+        """`metric` is `loss` (the lower the better) or a score (the higher the better)."""
+        self.metric = metric
+        self.score = -math.inf
+        self.age = 0
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def offer(self, scores: dict[str, float], model: nn.Module) -> bool:
+        """Keep the weights if they are better; whether they are."""
+        score = -scores["loss"] if self.metric == "loss" else scores[self.metric]
+        self.age += 1
+        if score > self.score or not self.weights:
+            self.score, self.age = score, 0
+            self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        return self.age == 0
+
+    def restore(self, model: nn.Module) -> None:
+        """Put them into the model."""
+        model.load_state_dict(self.weights)

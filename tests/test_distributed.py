@@ -1,0 +1,101 @@
+"""Two processes (gloo, on the CPU) through the real stage: the curve of one process, and an end together."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.test_interrupted import ours
+from tests.test_pipeline import Project, make_project
+
+TOGETHER_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The tiny project up to its arrays, in fp32 without dropout, whose random numbers every rank draws for itself."""
+    made = make_project(tmp_path_factory.mktemp("distributed") / "project")
+    made.edit(exact)
+    made.repro("tokenize")
+    yield made
+    shutil.rmtree(made.folder)
+
+
+def exact(raw: dict[str, Any]) -> None:
+    raw["finetune"] |= {"epochs": 2, "batch_size": 14, "accumulation": 2, "log_every": 1, "dropout": 0.0, "attention_dropout": 0.0}
+    raw["runtime"] |= {"precision": "fp32", "threads": 1}
+
+
+def processes(project: Project, count: int) -> None:
+    project.edit(lambda raw: raw["runtime"].update(processes=count))
+
+
+def curve(project: Project) -> list[dict[str, str]]:
+    with (project.folder / "curves/finetune.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_processes_give_the_curve_of_one(project: Project) -> None:
+    curves, logits = [], []
+    for count in (1, 2):
+        processes(project, count)
+        result = project.run("sh", "stages/run", "finetune")
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.stdout.count("recorded in MLflow") == 1, "only the main process tracks"
+        curves.append(curve(project))
+        from baton.evaluate import tables
+
+        logits.append(tables.read_predictions(project.folder / "data/predictions/teacher/test.parquet")[1])
+    one, two = curves
+    assert len(one) == len(two) > 10
+    for column in ("loss", "val_loss", "gradient_norm"):
+        values = [[float(row[column]) for row in rows if row[column]] for rows in (one, two)]
+        assert values[1] == pytest.approx(values[0], abs=1e-4), column
+    assert np.abs(logits[0] - logits[1]).max() < 1e-2
+    assert curves[0] != curves[1], "the sums are of other order: equal bits would mean that there was one process"
+
+
+@pytest.mark.parametrize("victim", ["main", "other"])
+def test_killing_one_ends_both(project: Project, victim: str) -> None:
+    processes(project, 2)
+    project.edit(lambda raw: raw["finetune"].update(epochs=1000))
+    environment = {**os.environ, "BATON_PYTHON": sys.executable, "PYTHONPATH": str(project.folder / "src")}
+    command = ["sh", "stages/run", "finetune"]
+    stage = subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        other = wait_for_training(project, stage)
+        (stage if victim == "main" else other).send_signal(signal.SIGKILL)
+        deadline = time.monotonic() + TOGETHER_SECONDS
+        while left := ours(project):
+            assert time.monotonic() < deadline, [item.cmdline() for item in left]
+            time.sleep(0.1)
+        output, _ = stage.communicate()
+        assert stage.returncode != 0
+        if victim == "other":
+            assert "process 1 of this training failed" in output
+    finally:
+        stage.kill()
+        project.edit(lambda raw: raw["finetune"].update(epochs=2))
+
+
+def wait_for_training(project: Project, stage: subprocess.Popen[str]) -> psutil.Process:
+    """The other rank, once both are training."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert stage.poll() is None, stage.stdout.read() if stage.stdout else ""
+        found = [item for item in psutil.Process(stage.pid).children(recursive=True) if "stages.finetune" in item.cmdline()]
+        journal = list(Path(project.folder, ".baton/journal").glob("*/entries.jsonl"))
+        if found and any("teacher/loss" in path.read_text() for path in journal):
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError("the training does not come along")

@@ -1,0 +1,126 @@
+"""`dvc repro` is terminated or killed in the middle of a training: nothing of ours stays behind, and the next `dvc repro` goes on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.test_pipeline import Project, make_project
+
+GONE_SECONDS = 5.0
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The tiny project up to its arrays, with a training of some seconds that is saved after every step."""
+    made = make_project(tmp_path_factory.mktemp("interrupted") / "project")
+    made.edit(longer)
+    made.repro("tokenize")
+    yield made
+    shutil.rmtree(made.folder)
+
+
+def longer(raw: dict[str, Any]) -> None:
+    for section in ("finetune", "distill"):
+        raw[section] |= {"epochs": 30, "dropout": 0.1, "evaluations_per_epoch": 1, "log_every": 1}
+    raw["runtime"] |= {"checkpoint_seconds": 0.001}
+
+
+def start(project: Project, stage: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "BATON_PYTHON": sys.executable, "DVC_SITE_CACHE_DIR": str(project.folder / ".baton/dvc")}
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage]
+    return subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ours(project: Project) -> list[psutil.Process]:
+    """Processes that work in the project's folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()) == project.folder and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def checkpoints(project: Project, training: str) -> list[str]:
+    return sorted(path.name for path in project.folder.glob(f".baton/checkpoints/*/*/{training}/[!.]*"))
+
+
+def stop_in_the_middle(project: Project, training: str, stage: str, number: signal.Signals, steps: int) -> int:
+    """Stop `dvc` when `training` has gone `steps` further; the step of the checkpoint that is there then."""
+    process = start(project, stage)
+    before = last_step(project, training)
+    deadline = time.monotonic() + 90
+    while last_step(project, training) < before + steps:
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < deadline, "the training does not come along"
+        time.sleep(0.02)
+    assert len(ours(project)) >= 2
+    process.send_signal(number)
+    deadline = time.monotonic() + GONE_SECONDS
+    while left := ours(project):
+        assert time.monotonic() < deadline, [item.cmdline() for item in left]
+        time.sleep(0.05)
+    process.wait()
+    assert not (project.folder / "dvc.lock").read_text().count(f"models/{training}"), "DVC has committed nothing"
+    return last_step(project, training)
+
+
+def last_step(project: Project, training: str) -> int:
+    return max((int(name.split("-")[0]) for name in checkpoints(project, training)), default=0)
+
+
+def finish(project: Project, stage: str) -> str:
+    process = start(project, stage)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_terminated_then_killed(project: Project) -> None:
+    from mlflow import MlflowClient
+
+    first = stop_in_the_middle(project, "teacher", "finetune", signal.SIGTERM, 5)
+    second = stop_in_the_middle(project, "teacher", "finetune", signal.SIGKILL, 5)
+    assert first + 5 <= second
+    output = finish(project, "finetune")
+    resumed = int(output.split("resumed after step ")[1].split(" ")[0].replace(",", ""))
+    assert resumed == second
+    assert checkpoints(project, "teacher") == []
+    client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    runs = client.search_runs([item.experiment_id for item in client.search_experiments()])
+    (run,) = [run for run in runs if run.info.run_name == "finetune"]
+    assert run.info.status == "FINISHED"
+    history = client.get_metric_history(run.info.run_id, "teacher/loss")
+    steps = [point.step for point in history]
+    assert sorted(steps) == list(range(1, len(steps) + 1)), "every step once"
+    assert len(runs) == 2, "one pipeline run, one stage run"
+
+
+@pytest.mark.slow
+def test_the_result_is_that_of_an_uninterrupted_training(project: Project) -> None:
+    interrupted = project.digests()
+    project.run(sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "finetune")
+    assert project.digests() == interrupted
+
+
+@pytest.mark.slow
+def test_killed_between_the_trainings_of_distill(project: Project) -> None:
+    """The student is finished when the control's training is killed: it is not trained again."""
+    stop_in_the_middle(project, "student", "distill", signal.SIGKILL, 5)
+    stop_in_the_middle(project, "control", "distill", signal.SIGKILL, 5)
+    output = finish(project, "distill")
+    assert output.count("resumed after step ") == 2
+    interrupted = project.digests()
+    project.run(sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "distill")
+    assert project.digests() == interrupted

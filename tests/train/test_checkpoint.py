@@ -1,0 +1,211 @@
+"""Checkpoints: whole or not at all, verified, locked, found only by the same experiment."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from baton.errors import OutputError, TrainingError
+from baton.train import checkpoint
+from tests import tiny
+
+ROOT = Path(__file__).parents[2]
+
+
+def parts(value: float) -> dict[str, dict[str, torch.Tensor]]:
+    return {"model": {"weight": torch.full((100, 10), value)}, "optimizer": {"step.weight": torch.tensor(value)}, "best": {}}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> checkpoint.Checkpoints:
+    """Three were saved, so two are there."""
+    made = checkpoint.Checkpoints(tmp_path / "teacher", 0.0, {"run": "r1"})
+    for step in (1, 2, 3):
+        made.save(f"{step:04}", parts(step), {"step": step})
+    return made
+
+
+def test_what_was_saved_is_loaded_and_two_are_kept(saved: checkpoint.Checkpoints) -> None:
+    found = saved.load()
+    assert found is not None and found.state == {"step": 3, "notes": {"run": "r1"}}
+    assert torch.equal(found.parts["model"]["weight"], torch.full((100, 10), 3.0)) and found.parts["best"] == {}
+    assert sorted(path.name for path in saved.folder.iterdir()) == ["0002", "0003"]
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
+def test_a_broken_one_is_named_and_the_one_before_is_used(
+    saved: checkpoint.Checkpoints, name: str, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(saved.folder / "0003" / name)
+    found = saved.load()
+    assert found is not None and found.state["step"] == 2
+    assert "0003 is broken" in capsys.readouterr().out
+    saved.save("0003", parts(3), {"step": 3})  # its place is free again
+    assert (found := saved.load()) is not None and found.state["step"] == 3
+
+
+def test_without_the_check_a_flipped_bit_would_be_used(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: one bit in the weights, which no file format notices."""
+    path = saved.folder / "0003" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    manifest = saved.folder / "0003" / "manifest.json"
+    expected = json.loads(manifest.read_bytes())
+    expected["model.safetensors"]["sha256"] = checkpoint.hashlib.sha256(content).hexdigest()
+    manifest.write_text(json.dumps(expected))
+    found = saved.load()
+    assert found is not None and not torch.equal(found.parts["model"]["weight"], torch.full((100, 10), 3.0))
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+from baton.errors import OutputError
+from tests.train.test_checkpoint import checkpoint, torch
+saved = checkpoint.Checkpoints(Path(sys.argv[1]), 0.0, {})
+saved.save("1", {"model": {"weight": torch.zeros(1000)}}, {})
+try:
+    saved.save("2", {"model": {"weight": torch.zeros(1_000_000)}}, {})
+except OutputError as error:
+    print(error)
+found = saved.load()
+print("left:", sorted(path.name for path in saved.folder.iterdir()), found is not None and len(found.parts["model"]["weight"]))
+"""
+
+
+def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
+    command = f"mount -t tmpfs -o size=2m tmpfs {tmp_path} && exec {sys.executable} -c '{FULL_DISK}' {tmp_path}/teacher"
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a tmpfs")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
+    result = subprocess.run(["unshare", "-rm", "sh", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert f"{tmp_path}/teacher/2 cannot be written" in result.stdout, result.stderr
+    assert "No space left on device" in result.stdout and "room for 4,000,000 bytes" in result.stdout
+    assert "left: ['1'] 1000" in result.stdout
+
+
+def test_a_disk_that_fills_up_in_the_middle(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = checkpoint._put
+
+    def full(path: Path, content: bytes) -> dict[str, object]:
+        if path.name == "best.safetensors":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return put(path, content)
+
+    monkeypatch.setattr(checkpoint, "_put", full)
+    with pytest.raises(OutputError, match=r"0004 cannot be written[\s\S]*room for 8,008 bytes"):
+        saved.save("0004", parts(4), {"step": 4})
+    assert sorted(path.name for path in saved.folder.iterdir()) == ["0002", "0003"]
+
+
+# ---- the same experiment only -------------------------------------------------------------------------------------------------
+
+SECTIONS: dict[str, Any] = {"finetune": {"seed": 0, "head": {"kind": "linear"}}, "runtime": {"checkpoint_seconds": 60}}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a stage that depends on a data folder and a source file."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "arrays.npy").write_bytes(b"0123")
+    (tmp_path / "code.py").write_text("x = 1\n")
+    (tmp_path / "dvc.yaml").write_text("stages:\n  finetune:\n    cmd: x\n    deps: [data, code.py]\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+def interrupted(sections: dict[str, Any] = SECTIONS, **machine: Any) -> checkpoint.Checkpoint | None:
+    """What an attempt finds; it leaves a checkpoint if it finds none."""
+    with checkpoint.opened("finetune", sections, tiny.machine(**machine)) as stage:
+        stage.notes["run"] = "r7"
+        training = stage.training("teacher")
+        found = training.load()
+        if found is None:
+            training.save("0001", parts(1), {"step": 1})
+        else:
+            assert stage.note("run") == "r7"
+        return found
+
+
+def test_the_same_experiment_goes_on(project: Path) -> None:
+    assert interrupted() is None
+    assert interrupted() is not None
+    harmless = {**SECTIONS, "runtime": {"checkpoint_seconds": 5}}
+    assert interrupted(harmless, checkpoint_seconds=5, loader_workers=1) is not None  # these change nothing of the course
+
+
+def change_param(project: Path) -> dict[str, Any]:
+    return {**SECTIONS, "finetune": {"seed": 1, "head": {"kind": "linear"}}}
+
+
+def change_data(project: Path) -> dict[str, Any]:
+    flip(project / "data" / "arrays.npy")
+    return SECTIONS
+
+
+def change_source(project: Path) -> dict[str, Any]:
+    (project / "code.py").write_text("x = 2\n")
+    return SECTIONS
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [(change_param, "params finetune.seed"), (change_data, "data"), (change_source, "code.py")], ids=str
+)
+def test_a_changed_experiment_starts_anew(project: Path, change: Any, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert interrupted() is None
+    assert interrupted(change(project)) is None
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"not continued; it differs in {named}. " in output
+
+
+def test_another_precision_or_number_of_threads_starts_anew(project: Path) -> None:
+    assert interrupted() is None
+    assert interrupted(precision="bf16") is None
+    assert interrupted(threads=2) is None
+
+
+def test_success_leaves_nothing(project: Path) -> None:
+    interrupted()
+    with checkpoint.opened("finetune", SECTIONS, tiny.machine()) as stage:
+        stage.clear()
+    assert list((project / ".baton/checkpoints/finetune").iterdir()) == []
+
+
+def test_a_second_writer_is_refused_by_name(project: Path) -> None:
+    code = "from tests.train.test_checkpoint import *\ntry:\n    interrupted()\nexcept TrainingError as error:\n    print(error)\n"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
+    command = [sys.executable, "-c", code]
+    with checkpoint.opened("finetune", SECTIONS, tiny.machine()):
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "another process is doing this training" in result.stdout, result.stderr
+    assert f"got:      process {os.getpid()} on " in result.stdout
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.stdout == "" and result.returncode == 0, "the lock ends with its process"
+    shutil.rmtree(project / ".baton")
+
+
+def test_the_error_of_a_second_writer_is_a_training_error(project: Path) -> None:
+    machine = tiny.machine()
+    with checkpoint.opened("finetune", SECTIONS, machine), pytest.raises(TrainingError), checkpoint.opened("finetune", SECTIONS, machine):
+        pass

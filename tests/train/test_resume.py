@@ -1,0 +1,144 @@
+"""Killed at any step or file operation of a save: the training goes on and ends with the same bits. Each guarantee with its control."""
+
+import multiprocessing
+import random
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train import training
+
+KILLED = -9
+
+
+@pytest.fixture(scope="module")
+def processes() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.train.training"])
+    return context
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Path:
+    """The uninterrupted training, with the number of file operations of its saves."""
+    folder = tmp_path_factory.mktemp("whole")
+    training.prepare(folder)
+    assert run(processes, folder, kill_operation=-1) == 0
+    return folder
+
+
+def run(processes: Any, folder: Path, **arguments: Any) -> int:
+    """Exit code of one attempt in a process of its own."""
+    process = processes.Process(target=training.attempt, args=(folder,), kwargs=arguments)
+    process.start()
+    process.join(120)
+    assert process.exitcode is not None, "the attempt hangs"
+    return int(process.exitcode)
+
+
+@pytest.fixture
+def again(whole: Path, tmp_path: Path, processes: Any) -> Iterator[Callable[..., Path]]:
+    """Kill an attempt, let another one finish it; the folder of both."""
+
+    def attempts(without: str = "", **kill: Any) -> Path:
+        folder = tmp_path / "-".join(map(str, kill.values()))
+        folder.mkdir()
+        for name in ("base", "arrays"):
+            (folder / name).symlink_to(whole / name)
+        assert run(processes, folder, without=without, **kill) == KILLED
+        assert not (folder / "final.safetensors").exists()
+        shutil.copy(folder / "order.txt", folder / "before.txt")
+        assert run(processes, folder, without=without) == 0
+        return folder
+
+    yield attempts
+    shutil.rmtree(tmp_path)
+
+
+def differences(whole: Path, folder: Path) -> set[str]:
+    """What of the result is not the same."""
+    found = {name for name in ("final.safetensors", "points.txt") if (whole / name).read_bytes() != (folder / name).read_bytes()}
+    expected = (whole / "order.txt").read_text().splitlines()
+    computed = (folder / "order.txt").read_text().splitlines()
+    return found | ({"order.txt"} if set(computed) != set(expected) else set())
+
+
+def lost_steps(folder: Path) -> int:
+    """Steps whose checkpoint was written, but which were computed again."""
+    computed = [int(line.split()[0]) for line in (folder / "before.txt").read_text().splitlines()]
+    return max(computed) - int((folder / "first.txt").read_text())
+
+
+STEPS = sorted(random.Random(3).sample(range(2, training.STEPS + 1), 16))
+
+
+def test_killed_in_a_step(whole: Path, again: Callable[..., Path]) -> None:
+    for step in (2, 9, training.STEPS):
+        folder = again(kill_at=step)
+        assert differences(whole, folder) == set()
+        assert lost_steps(folder) == 0
+
+
+@pytest.mark.slow
+def test_killed_in_each_of_twenty_steps(whole: Path, again: Callable[..., Path]) -> None:
+    steps = [*STEPS, *random.Random(4).sample(STEPS, 4)]  # there are 17 steps after the first
+    for number, step in enumerate(steps):
+        assert differences(whole, again(kill_at=step, seconds=0.05 * (number % 3))) == set()
+
+
+def saves(whole: Path) -> range:
+    """The file operations of the fourth save, which removes an older one too."""
+    total = int((whole / "operations.txt").read_text())
+    a_save = total // training.STEPS
+    return range(3 * a_save, 4 * a_save + 3)
+
+
+@pytest.mark.parametrize("power", [True, False], ids=["process", "machine"])
+def test_killed_in_a_save(whole: Path, again: Callable[..., Path], power: bool) -> None:
+    operations = saves(whole)
+    for operation in random.Random(5).sample(operations, 3):
+        folder = again(kill_operation=operation, power=power)
+        assert differences(whole, folder) == set()
+        assert lost_steps(folder) <= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("power", [True, False], ids=["process", "machine"])
+def test_killed_at_every_file_operation_of_a_save(whole: Path, again: Callable[..., Path], power: bool) -> None:
+    operations = saves(whole)
+    assert len(operations) > 20
+    for operation in operations:
+        folder = again(kill_operation=operation, power=power)
+        assert differences(whole, folder) == set()
+        assert lost_steps(folder) <= 0
+
+
+@pytest.mark.parametrize("place", ["step", "validation", "caller"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_asked_to_stop(whole: Path, tmp_path: Path, processes: Any, place: str, number: int, code: int) -> None:
+    """The step is finished and saved, although the time for a checkpoint has not come."""
+    for name in ("base", "arrays"):
+        (tmp_path / name).symlink_to(whole / name)
+    assert run(processes, tmp_path, stop=(place, number), seconds=1e9) == code
+    steps = len((tmp_path / "order.txt").read_text().splitlines())
+    assert steps == int((tmp_path / "asked.txt").read_text()) + 1, "no further step was begun"
+    assert run(processes, tmp_path, seconds=1e9) == 0
+    assert int((tmp_path / "first.txt").read_text()) == steps
+    assert differences(whole, tmp_path) == set()
+
+
+# ---- negative controls: each part of the guarantee is needed ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["rng", "position", "optimizer"])
+def test_without_a_part_of_the_state_the_result_differs(whole: Path, again: Callable[..., Path], part: str) -> None:
+    assert "final.safetensors" in differences(whole, again(part, kill_at=9))
+
+
+def test_without_flushing_before_the_rename_checkpoints_are_lost(whole: Path, again: Callable[..., Path]) -> None:
+    folder = again("order", kill_operation=saves(whole)[-1], power=False)
+    assert lost_steps(folder) > 0

@@ -1,0 +1,196 @@
+"""One small real training in a process of its own, to be killed and continued: a tiny BERT with dropout, AdamW, clipping, best weights.
+
+`attempt` runs in the folder that `prepare` filled. It writes final.safetensors (weights, optimizer), points.txt, order.txt (sample ids of
+every step that was computed) and first.txt (the first step, from 0, that this attempt computed).
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers.models.bert.modeling_bert  # noqa: F401  once for all attempts, which are forked
+from safetensors.torch import save_file
+
+from baton import console, params, runtime
+from baton.data import text
+from baton.data.batches import TrainingBatches
+from baton.evaluate import metrics
+from baton.models import build
+from baton.predict import predict
+from baton.train import checkpoint, loop, losses, state
+from tests import tiny
+
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
+CHANGES = {"epochs": 3, "batch_size": 8, "accumulation": 2, "learning_rate": 3e-3, "log_every": 3, "evaluations_per_epoch": 2, "head": HEAD}
+RATES = {"dropout": 0.1, "attention_dropout": 0.1}
+STEPS = 18  # 48 documents, batches of 8, 3 epochs
+
+
+def prepare(folder: Path) -> None:
+    """Base model and arrays, once for all attempts."""
+    base, clean = tiny.write_base(folder / "base"), tiny.write_clean(folder / "clean")
+    (folder / "arrays").mkdir()
+    for split in text.SPLITS:
+        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, 16), folder / "arrays", 100, lambda count: None)
+
+
+def attempt(
+    folder: Path,
+    kill_at: int = 0,
+    kill_operation: int = 0,
+    power: bool = True,
+    without: str = "",
+    seconds: float = 0.0,
+    stop: tuple[str, int] = ("", 0),
+) -> None:
+    """Train or go on, with a checkpoint after every step (or every `seconds`), until killed.
+
+    Args:
+        folder: base, arrays, checkpoints and what comes of it.
+        kill_at: the step (from 1) in whose forward pass the process group is killed.
+        kill_operation: the file operation below checkpoints/ before which it is.
+        power: False if the machine dies with it: what was not flushed to the disk is lost.
+        without: what of the guarantee is broken (negative controls).
+        seconds: between checkpoints.
+        stop: where (step, validation, caller) and with which signal it is asked to stop, in the middle of the training.
+    """
+    os.setpgid(0, 0)
+    if kill_operation:
+        watch_operations(folder / "checkpoints", kill_operation, power)
+    spoil(without)
+    settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES)
+    machine = tiny.machine()
+    runtime.seed_everything(settings.seed)
+    model = build.create(folder / "base", settings.head, 3, settings.dropout, settings.attention_dropout, machine.attention)
+    arrays = {split: text.open_arrays(folder / "arrays", split) for split in ("train", "val")}
+    batches = Recorded(arrays["train"], 8, 2, settings.seed, 0, lambda: text.read_ids(folder / "arrays", "train"))
+    Recorded.folder = folder
+
+    def validate() -> dict[str, float]:
+        ask("validation")
+        found = metrics.scores(predict(model, arrays["val"], 0, machine, 16), np.asarray(arrays["val"].labels))
+        return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+
+    def loss_fn(model: Any, batch: Any) -> torch.Tensor:
+        if Recorded.last + 1 == kill_at:
+            kill()
+        ask("step")
+        return losses.cross_entropy(0.1, None)(model, batch)
+
+    def ask(place: str) -> None:
+        if place == stop[0] and Recorded.last + 1 >= STEPS // 2:
+            (folder / "asked.txt").write_text(str(Recorded.last))
+            os.kill(os.getpid(), stop[1])
+
+    signal.signal(signal.SIGTERM, console._terminate)
+    states = remember_states()
+    saved = checkpoint.Checkpoints(folder / "checkpoints", seconds, {})
+    points = []
+    try:
+        with contextlib.closing(loop.train(model, batches, loss_fn, validate, settings, machine, saved)) as new:
+            for point in new:
+                points.append(point)
+                ask("caller")
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    ends = {f"{part}/{name}": tensor.contiguous() for part, tensors in states[0].parts().items() for name, tensor in tensors.items()}
+    save_file(ends, folder / "final.safetensors")
+    shown = [{**vars(point), "time": 0, "samples_per_second": 0} for point in points]
+    (folder / "points.txt").write_text("\n".join(map(str, shown)))
+
+
+def remember_states() -> list[state.State]:
+    """The states that loops make from now on."""
+    made: list[state.State] = []
+    begin = state.State.__init__
+
+    def remembered(self: state.State, *arguments: Any) -> None:
+        begin(self, *arguments)
+        made.append(self)
+
+    state.State.__init__ = remembered  # type: ignore[method-assign]
+    return made
+
+
+class Recorded(TrainingBatches):
+    """Writes down the samples of each step that is asked for; one training a process."""
+
+    folder: Path
+    last = -1
+
+    def micro_batches(self, step: int) -> Any:
+        """See TrainingBatches."""
+        if Recorded.last < 0:
+            (self.folder / "first.txt").write_text(str(step))
+        Recorded.last = step
+        with (self.folder / "order.txt").open("a") as file:
+            file.write(f"{step} {' '.join(self.names(step))}\n")
+        return super().micro_batches(step)
+
+
+def kill() -> None:
+    """As the kernel does when memory runs out: the whole process group, at once."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def watch_operations(folder: Path, fatal: int, power: bool) -> None:
+    """Die before file operation number `fatal` below `folder`: opening, writing, flushing, renaming, removing.
+
+    Without `power` the files that were not flushed until then are empty, as after a power cut. A `fatal` of -1 only
+    counts, in operations.txt.
+    """
+    count, unflushed = 0, set[int]()  # inodes: a rename does not flush a file
+
+    def operation() -> None:
+        nonlocal count
+        count += 1
+        if count == fatal:
+            for path in () if power else [path for path in folder.rglob("*") if path.is_file() and path.stat().st_ino in unflushed]:
+                os.truncate(path, 0)
+            kill()
+        elif fatal < 0:
+            (folder.parent / "operations.txt").write_text(str(count))
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"} and str(arguments[0]).startswith(str(folder)):
+            operation()
+
+    fsync, put = os.fsync, checkpoint._put
+
+    def flush(handle: int) -> None:
+        operation()
+        fsync(handle)
+        unflushed.discard(os.fstat(handle).st_ino)
+
+    def in_two(path: Path, content: bytes) -> dict[str, object]:
+        path.write_bytes(content[: len(content) // 2])
+        unflushed.add(path.stat().st_ino)
+        operation()  # in the middle of writing the file
+        return put(path, content)
+
+    checkpoint._put = in_two
+    os.fsync = flush
+    sys.addaudithook(audit)
+
+
+def spoil(what: str) -> None:
+    """Negative controls: break one part of the guarantee."""
+    facts, restore = state.State.facts, state.State.restore
+    if what == "rng":  # dropout goes on from wherever torch's generator is
+        loop.seed_step = lambda seed, step, rank: None
+    if what == "position":
+        state.State.facts = lambda self: facts(self) | {"step": max(0, self.step - 1)}  # type: ignore[method-assign]
+    if what == "optimizer":
+
+        def forgetful(self: state.State, saved: checkpoint.Checkpoint) -> None:
+            left = {part: tensors for part, tensors in saved.parts.items() if not part.startswith(state.OPTIMIZER)}
+            restore(self, checkpoint.Checkpoint(left, saved.state))
+
+        state.State.restore = forgetful  # type: ignore[method-assign]
+    if what == "order":  # renamed without being flushed before
+        os.fsync = lambda handle: None
