@@ -19,7 +19,7 @@ EXEMPT = {
     "src/baton/console.py": "what is shown on the terminal, never what is written",
     "src/baton/process.py": "which processes belong together and end together",
     "src/baton/ranks.py": "starts and ends the other ranks; what they compute is in parallel.py",
-    "src/baton/params.py": "types and validation; the values are the stage's `params`",
+    "src/baton/params": "types and validation; the values are the stage's `params`",
     "src/baton/tracking": "records results, makes none",
     "src/baton/serve": "records models, makes none",
 }

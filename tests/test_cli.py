@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from baton import cli
+from baton import cli, tracking
 
 ROOT = Path(__file__).parent.parent
 
@@ -128,6 +128,17 @@ def test_errors_have_no_traceback(project: Path, arguments: list[str], parts: li
     assert "Traceback" not in result.stderr
     for part in parts:
         assert part in result.stderr
+
+
+def test_sync_tells_what_it_did(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = tracking.SyncReport(2, 1, 3, ("distill",), 1234, 5678, ("figure of run x: too large",), ("journal y: [no answer]",))
+    monkeypatch.setattr(tracking, "sync", lambda: report)
+    result = baton("sync")
+    assert result.exit_code == 0
+    text = " ".join(result.output.split())
+    assert "1,234 entries of journals were delivered, with 5,678 points" in text
+    assert "2 runs got DVC's digests, 1 skipped stages were linked, 3 dead runs were ended" in text
+    assert all(part in text for part in ("figure of run x: too large", "journal y: [no answer]", "made the outputs of distill"))
 
 
 def test_outside_a_project(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Console output where there is no terminal."""
 
+import signal
+
 import pytest
 
 from baton import console
@@ -34,3 +36,39 @@ def test_a_table_shows_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
     console.table("figures", ["model", "accuracy"], [["teacher", 0.97], ["[student]", 0.96]])
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("figures", "model", "teacher", "0.97", "[student]"))
+
+
+def test_silence_leaves_only_errors(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_console", console._console)  # put back afterwards
+    console.silence()
+    console.say("a word")
+    console.table("figures", ["model"], [["teacher"]])
+    with console.progress("train", 1, "samples") as advance:
+        advance(1)
+
+    def main() -> None:
+        raise DataError("a row is broken")
+
+    with pytest.raises(SystemExit):
+        console.run(main)
+    shown = capsys.readouterr()
+    assert shown.out == "" and "error: a row is broken" in shown.err
+
+
+def test_sigterm_ends_with_143_and_a_second_one_does_not_disturb_that() -> None:
+    cleaned = []
+
+    def main() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            cleaned.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            console.run(main)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143 and cleaned

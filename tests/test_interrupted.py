@@ -58,20 +58,19 @@ def checkpoints(project: Project, training: str) -> list[str]:
 
 def stop_in_the_middle(project: Project, training: str, stage: str, number: signal.Signals, steps: int) -> int:
     """Stop `dvc` when `training` has gone `steps` further; the step of the checkpoint that is there then."""
-    process = start(project, stage)
-    before = last_step(project, training)
-    deadline = time.monotonic() + 90
-    while last_step(project, training) < before + steps:
-        assert process.poll() is None, process.stdout.read() if process.stdout else ""
-        assert time.monotonic() < deadline, "the training does not come along"
-        time.sleep(0.02)
-    assert len(ours(project)) >= 2
-    process.send_signal(number)
-    deadline = time.monotonic() + GONE_SECONDS
-    while left := ours(project):
-        assert time.monotonic() < deadline, [item.cmdline() for item in left]
-        time.sleep(0.05)
-    process.wait()
+    with start(project, stage) as process:
+        before = last_step(project, training)
+        deadline = time.monotonic() + 90
+        while last_step(project, training) < before + steps:
+            assert process.poll() is None, process.stdout.read() if process.stdout else ""
+            assert time.monotonic() < deadline, "the training does not come along"
+            time.sleep(0.02)
+        assert len(ours(project)) >= 2
+        process.send_signal(number)
+        deadline = time.monotonic() + GONE_SECONDS
+        while left := ours(project):
+            assert time.monotonic() < deadline, [item.cmdline() for item in left]
+            time.sleep(0.05)
     assert not (project.folder / "dvc.lock").read_text().count(f"models/{training}"), "DVC has committed nothing"
     return last_step(project, training)
 
@@ -81,12 +80,13 @@ def last_step(project: Project, training: str) -> int:
 
 
 def finish(project: Project, stage: str) -> str:
-    process = start(project, stage)
-    output, _ = process.communicate(timeout=120)
+    with start(project, stage) as process:
+        output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     return output
 
 
+@pytest.mark.usefixtures("quiet_mlflow")
 def test_terminated_then_killed(project: Project) -> None:
     from mlflow import MlflowClient
 

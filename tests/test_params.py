@@ -79,6 +79,25 @@ def test_all_problems_at_once_with_their_paths(tmp_path: Path) -> None:
     assert "next:" in message
 
 
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("precision", "fp8"),
+        ("compile", "yes"),
+        ("processes", 0),
+        ("processes", "all"),
+        ("threads", True),
+        ("loader_workers", -1),
+        ("deterministic", "auto"),
+        ("gradient_checkpointing", 1),
+        ("checkpoint_seconds", 0),
+    ],
+)
+def test_a_wrong_runtime_is_told(tmp_path: Path, key: str, wrong: object) -> None:
+    message = problems(edited(tmp_path, lambda raw: raw["runtime"].update({key: wrong})))
+    assert f"  - runtime.{key}: " in message and f"got {wrong!r}" in message
+
+
 @pytest.mark.parametrize("wrong", ["2", 2.5, True, None])
 def test_types_are_strict(tmp_path: Path, wrong: object) -> None:
     assert "finetune.epochs: " in problems(edited(tmp_path, lambda raw: raw["finetune"].update(epochs=wrong)))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from baton import params, runtime
-from baton.errors import ParamsError
+from baton.errors import ParamsError, TrainingError
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -201,3 +201,28 @@ def test_peak_memory_is_this_process_own_and_includes_what_was_given_back() -> N
     before, after = map(int, shown.split())
     assert after - before == pytest.approx(2**27, rel=0.1)
     assert before < runtime.peak_memory() and len(ballast)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore text"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
+        ),
+        MemoryError(),
+    ],
+)
+def test_a_lack_of_memory_names_batch_length_and_peak_and_what_to_lower(error: Exception) -> None:
+    with pytest.raises(TrainingError) as caught, runtime.explained_memory("training", (32, 128)):
+        raise error
+    first, got, *_ = str(caught.value).splitlines()
+    assert first == "training ran out of memory on a batch of 32 samples of length 128"
+    assert (str(error).splitlines() or ["MemoryError"])[0] in got and " GiB)" in got
+    assert "raise accumulation" in str(caught.value) and caught.value.__cause__ is error
+
+
+def test_another_error_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), runtime.explained_memory("training", (32, 128)):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

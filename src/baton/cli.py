@@ -3,7 +3,7 @@
     baton recipes     the complete params files that are shipped
     baton use NAME    make one of them the active params.yaml
     baton summary     the results of the last run
-    baton sync        hand over to MLflow what DVC knows only after a stage ended
+    baton sync        hand over to MLflow what waits in journals, and what DVC knows only after a stage ended
 
 Works anywhere inside the project. Errors are printed without a traceback and exit 1. Imports stay light: `--help` is immediate.
 """

@@ -52,13 +52,21 @@ def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.floa
 
 def log(folder: Path, name: str) -> str:
     """Log a model in a store beside it; its folder."""
-    from baton.tracking import pyfuncs, store
+    from baton.tracking import environment, pyfuncs, session, store
 
     shutil.copy(ROOT / "requirements.lock", "requirements.lock")
     opened = store.open_store(params.MlflowTracking(kind="mlflow", uri=None, experiment="tests"))
-    run = opened.create_run(name, {})
+    run = opened.create_run(name, {}, 0)
     opened.log(run, values={"seed": 1})
-    model = opened.client.get_logged_model(pyfuncs.log(opened, run, name, folder, ["wheat exports rose", "port workers strike"]))
+    entry = {
+        "name": name,
+        "path": folder.as_posix(),
+        "info": storage.read_json(folder / "baton.json"),
+        "code": session.CODE.read_text(encoding="utf-8"),
+        "requirements": environment.read_requirements(environment.LOCK),
+        "example": ["wheat exports rose", "port workers strike"],
+    }
+    model = opened.client.get_logged_model(pyfuncs.log(opened, run, entry, folder))
     return str(model.artifact_location.removeprefix("file://"))
 
 

@@ -28,7 +28,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         from baton.tracking import store
 
-        store.create_database(store.tracking_uri(None))
+        store.create_database(folder / store.DATABASE)
     return folder / "mlflow.db"
 
 

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from baton import params, tracking
-from tests.tracking.reading import REASONS, runs, tree
+from tests.tracking.reading import REASONS, journals, runs, tree
 
 OUTS = {
     "finetune": ["models/teacher", "curves/finetune.csv", "metrics/finetune.json"],
@@ -148,3 +149,39 @@ def test_an_output_of_no_known_run_is_named(repro: Callable[..., None]) -> None:
     assert report.unknown == ("finetune", "distill")
     [(pipeline, _)] = tree().values()
     assert "baton.finetune.run_id" not in pipeline.data.tags
+
+
+def state() -> dict[str, object]:
+    """Pipelines, the runs in them and behind them, by names instead of ids."""
+    name = {run.info.run_id: (run.data.tags["baton.repro"], run.info.run_name) for run, _ in tree().values()}
+    name |= {run.info.run_id: (name[key][0], run.info.run_name) for key, (_, own) in tree().items() for run in own}
+
+    def about(run: Any) -> dict[str, object]:
+        tags = {key: value for key, value in run.data.tags.items() if key.startswith(("dvc.out.", "baton.written", "git."))}
+        links = {key: name[value] for key, value in run.data.tags.items() if key.endswith(".run_id")}
+        figures = {key: value for key, value in run.data.metrics.items() if not key.startswith("system/")}
+        return {"status": run.info.status, "links": links, "tags": tags, "figures": figures}
+
+    found = {name[key][0]: (about(run), {child.info.run_name: about(child) for child in own}) for key, (run, own) in tree().items()}
+    return dict(sorted(found.items()))
+
+
+def test_what_is_delivered_at_last_is_what_would_have_been_delivered_in_time(repro: Callable[..., None], project: Path) -> None:
+    """Also across stages that DVC restored: each journal knows `dvc.lock` as it was."""
+    database, good = project / "mlflow.db", (project / "mlflow.db").read_bytes()
+
+    def days() -> None:
+        repro("r1", FIRST, {})
+        repro("r2", {"finetune": "B", "distill": "B", "evaluate": "B"}, FIRST)
+        repro("r3", {"evaluate": "other metrics"}, {"finetune": "one", "distill": "one", "evaluate": "B"})
+
+    days()
+    tracking.sync()
+    in_time = state()
+    assert len(in_time) == 3
+    database.write_bytes(b"no database" * 1000)
+    days()
+    assert len(journals()) == 7
+    database.write_bytes(good)
+    assert tracking.sync().entries >= 7 * 5
+    assert state() == in_time

@@ -16,6 +16,7 @@ from baton import tracking
 from baton.tracking import journal, session
 from tests import tiny
 from tests.tracking.reading import REASONS, history, journals, settle, tree
+from tests.tracking.test_processes import start
 
 STEPS = range(1, 301)
 MOST_SECONDS = 1.0  # in tracking, of the stage's own time
@@ -180,6 +181,25 @@ def test_a_socket_that_never_answers(server: Server, teacher: Path) -> None:
         with pytest.raises(Exception, match="journals wait"):
             tracking.sync()
         assert journals() == [name]
+
+
+@pytest.mark.parametrize("after", [0.0, 4.0])
+def test_a_stage_that_is_told_to_stop_is_gone_at_once_though_the_server_hangs(project: Path, after: float) -> None:
+    """While the thread still imports mlflow, and while it waits for an answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        params = (project / "params.yaml").read_text()
+        (project / "params.yaml").write_text(params.replace("uri: null", f"uri: http://127.0.0.1:{silent.getsockname()[1]}"))
+        process = start(project, "finetune", "wait")
+        assert process.stdout is not None
+        assert any(line == "READY\n" for line in process.stdout)
+        time.sleep(after)
+        told = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+        assert (process.returncode, time.monotonic() - told < 2) == (143, True), output
+        assert "entries wait in the journal" in output
+    (project / "params.yaml").write_text(params)
+    assert [entry["status"] for entry, _ in journal.left()[0].entries() if entry["kind"] == "close"] == ["KILLED"]
 
 
 @pytest.mark.slow

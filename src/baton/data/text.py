@@ -3,7 +3,7 @@
 Input: `{split}.parquet` (columns `id`, `text`, `label`) and a base model folder with `tokenizer.json`. Output, per split:
 `{split}.tokens.npy` (int32, all documents one after the other), `{split}.offsets.npy` (int64, documents + 1), `{split}.labels.npy` (int64)
 and `{split}.ids.parquet`. Documents are read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number;
-one chunk is tokenized while the one before is written and the next is read.
+chunks are tokenized while those before are written and the next is read.
 """
 
 import contextlib
@@ -26,6 +26,8 @@ from baton.errors import DataError, ModelError
 SPLITS = ("train", "val", "test")
 # Batches are padded to multiples of this: few shapes keep the kernels' caches and the allocator's free lists small (measured in LOG.md).
 WIDTH_MULTIPLE = 8
+# Chunks that are encoded at the same time: while one waits for Python's lock, another keeps the processors busy.
+IN_FLIGHT = 2
 # Families that count positions from the padding token's id + 1, so that many of `max_position_embeddings` cannot be used.
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 
@@ -111,7 +113,7 @@ def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, a
         table: `{split}.parquet`; its stem names the split.
         tokenizer: from `open_tokenizer`.
         target: an existing folder.
-        chunk_size: documents encoded at a time; three chunks are in memory (being read, encoded, written).
+        chunk_size: documents encoded at a time; four chunks are in memory (being read, encoded, written).
         advance: called with the number of documents done.
 
     Returns:
@@ -184,13 +186,13 @@ def _untruncated(tokenizer: Tokenizer) -> Iterator[_Frame]:
 
 
 def _encoded(tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[Encoding]]]:
-    """Each batch with its encodings (no special tokens), in order. The next one is encoded meanwhile: Rust lets go of Python's lock."""
+    """Each batch with its encodings (no special tokens), in order. The next ones are encoded meanwhile: Rust lets go of Python's lock."""
     encode = functools.partial(tokenizer.encode_batch_fast, add_special_tokens=False)
     waiting: list[tuple[pa.RecordBatch, Future[list[Encoding]]]] = []
-    with ThreadPoolExecutor(max_workers=1) as thread:
+    with ThreadPoolExecutor(IN_FLIGHT) as threads:
         for batch in batches:
-            waiting.append((batch, thread.submit(encode, batch["text"].to_pylist())))
-            if len(waiting) > 1:
+            waiting.append((batch, threads.submit(encode, batch["text"].to_pylist())))
+            if len(waiting) > IN_FLIGHT:
                 done, encodings = waiting.pop(0)
                 yield done, encodings.result()
         for done, encodings in waiting:

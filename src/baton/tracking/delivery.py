@@ -7,7 +7,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,9 @@ class Deliverer:
                 self._writer.append("environment", **environment.surroundings())
             self._rounds()
         except Exception as error:  # noqa: BLE001  nobody else would hear of it
-            console.say(f"[yellow]tracking:[/] nothing is sent to the MLflow store; the journal keeps everything ({_reason(error)})")
+            console.say(
+                f"[yellow]tracking:[/] nothing is sent to the MLflow store; the journal keeps everything ({escape(_reason(error))})"
+            )
         finally:
             self._locks.close()
             if self._closing.is_set():
@@ -101,7 +103,7 @@ class Deliverer:
     def _deliver(self) -> None:
         own = self._writer.journal
         if self._carrier is None:
-            done = deliver_left(own.id)
+            done = deliver_left(own.id, lambda store: store == self._store)
             _say_refused(done.refused)
             if self._store in done.down:
                 raise done.down[self._store]
@@ -130,26 +132,31 @@ class Deliverer:
         except Exception as error:  # noqa: BLE001
             if text not in self._said:
                 self._said.add(text)
-                console.say(f"[yellow]tracking:[/] {text} ({_reason(error)})")
+                console.say(f"[yellow]tracking:[/] {text} ({escape(_reason(error))})")
 
 
-def deliver_left(own: str = "") -> Delivered:
-    """Deliver the journals that earlier stages left, the oldest first; not the one named `own`, nor those of stages that are running."""
+def deliver_left(own: str = "", wanted: Callable[[str | None], bool] = lambda _: True) -> Delivered:
+    """Deliver the journals that earlier stages left for `wanted` stores, the oldest first.
+
+    Not the one named `own`, nor those of stages that are running.
+    """
     done = Delivered()
     for one in journal.left():
         if one.id == own or not writer.abandoned(one):
             continue
         with one.delivering() as there:
             if there and one.waiting():
-                _deliver_one(one, done)
+                _deliver_one(one, wanted, done)
         writer.clear(one, KEEP_SECONDS)
     return done
 
 
-def _deliver_one(one: journal.Journal, done: Delivered) -> None:
+def _deliver_one(one: journal.Journal, wanted: Callable[[str | None], bool], done: Delivered) -> None:
     from baton.tracking.carrier import Carrier
 
     carrier = Carrier(one)
+    if not wanted(carrier.address):
+        return
     error = done.down.get(carrier.address)
     if error is None:
         try:
@@ -157,7 +164,7 @@ def _deliver_one(one: journal.Journal, done: Delivered) -> None:
         except Exception as caught:  # noqa: BLE001  whatever a store, a network or a disk can raise
             error = done.down[carrier.address] = caught  # and for its journals after this one, which may build on it
     if error:
-        done.waiting.append(f"{one.id}: {_reason(error)}")
+        done.waiting.append(f"{one.folder}: {_reason(error)}")
     done.entries, done.points, done.ended = done.entries + carrier.entries, done.points + carrier.points, done.ended + carrier.ended
     done.refused += carrier.refused
 
@@ -169,8 +176,8 @@ def sync(settings: params.MlflowTracking) -> SyncReport:
 
     done = deliver_left()
     if settings.uri in done.down:
-        hint = "is the server up? Nothing is lost; run `baton sync` again"
-        raise TrackingError("journals wait for the MLflow store", got="; ".join(done.waiting), expected="a store that answers", hint=hint)
+        got, hint = _reason(done.down[settings.uri]), "is the server up? Nothing is lost: run `baton sync` again then"
+        raise TrackingError(f"{len(done.waiting)} journals wait for the MLflow store", got=got, expected="a store that answers", hint=hint)
     store = open_store(settings)
     with usable(store.client.tracking_uri):
         report = lineage.sync(store, dvcfiles.read_lock())
@@ -179,7 +186,7 @@ def sync(settings: params.MlflowTracking) -> SyncReport:
 
 
 def _reason(error: Exception) -> str:
-    return escape(" ".join(str(error).split())[:300])
+    return " ".join(str(error).split())[:300]
 
 
 def _say_refused(refused: list[str]) -> None:

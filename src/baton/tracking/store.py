@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunTag
@@ -96,7 +97,7 @@ def open_store(settings: params.MlflowTracking, description: str = "") -> Store:
     # Two stages that start together must not both create the tables, or the experiment.
     with usable(uri), locked("store"):
         if settings.uri is None and not (storage.project() / DATABASE).exists():
-            create_database(uri)
+            create_database(storage.project() / DATABASE)
         client = MlflowClient(uri, registry_uri=uri)
         return Store(client, _experiment(client, settings.experiment, description, uri))
 
@@ -156,11 +157,16 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {clean_key(key): value[:TAG_LENGTH] for key, value in tags.items()}
 
 
-def create_database(uri: str) -> None:
-    """Create the tables, and MLflow's `Default` experiment with our artifact folder instead of the working directory's `mlruns`."""
+def create_database(path: Path) -> None:
+    """Create the tables, and MLflow's `Default` experiment with our artifact folder instead of the working directory's `mlruns`.
+
+    A database whose tables are half there could never be used: it gets its name when it is whole.
+    """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    SqlAlchemyStore(uri, (storage.project() / ARTIFACTS).as_uri())
+    with storage.atomic_file(path) as temporary:
+        made = SqlAlchemyStore(f"sqlite:///{temporary}", (storage.project() / ARTIFACTS).as_uri())
+        made.engine.dispose()
 
 
 def _experiment(client: MlflowClient, name: str, description: str, uri: str) -> str:

@@ -1,0 +1,170 @@
+"""Our side of `train_speed`, and what both sides share: what is trained on, which steps are timed, and the clock."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baton import params, runtime, storage
+from baton.data import text
+from baton.data.batches import Batch, TrainingBatches
+from baton.evaluate import metrics
+from baton.models import build
+from baton.predict import predict
+from baton.train import loop, losses
+from benchmarks import _sides
+
+WARM_UP = 4  # steps
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all sides are given."""
+
+    project: Path
+    settings: params.Finetune
+    runtime: params.Runtime
+    steps: int | None  # timed steps, chosen from the first epoch; None: the whole training, and validation at its end
+
+    def arrays(self, split: str) -> text.TextArrays:
+        """One split."""
+        return text.open_arrays(self.project / "data/arrays", split)
+
+    def meta(self) -> dict[str, Any]:
+        """Labels, padding token, length."""
+        found: dict[str, Any] = storage.read_json(self.project / "data/arrays/meta.json")
+        return found
+
+    def machine(self) -> runtime.Runtime:
+        """Our runtime; the number of threads is that of either side."""
+        return runtime.resolve(self.runtime)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of one side."""
+
+    rate: float  # samples/s
+    padding: float  # share of the computed tokens
+    memory: int  # bytes, the most so far
+    accuracy: float = 0.0  # on validation, after the last step
+    best: float = 0.0  # on validation, of the weights that are kept
+
+
+def ours(work: Work) -> Measured:
+    """Baton's loop, as `finetune` calls it."""
+    settings, meta, machine = work.settings, work.meta(), work.machine()
+    runtime.seed_everything(settings.seed)
+    rates = settings.dropout, settings.attention_dropout
+    model = build.create(work.project / "data/base", settings.head, len(meta["labels"]), *rates, machine.attention).to(machine.device)
+    train, val = work.arrays("train"), work.arrays("val")
+    all_batches = TrainingBatches(train, settings.batch_size, settings.accumulation, settings.seed, meta["pad"])
+    plan = [all_batches.rows(step) for step in range(all_batches.steps_per_epoch)]
+    steps = chosen(plan, train.lengths, work.steps)
+    batches = Chosen(all_batches, steps) if work.steps else all_batches
+    widths = [-(-int(train.lengths[plan[step]].max()) // text.WIDTH_MULTIPLE) * text.WIDTH_MULTIPLE for step in steps]
+    clock = Clock(sum(len(plan[step]) for step in steps[WARM_UP:]) if work.steps else settings.epochs * len(train))
+    scores: list[dict[str, float]] = []
+
+    def validate() -> dict[str, float]:
+        clock.stop()
+        if work.steps:
+            return {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
+        found = metrics.scores(predict(model, val, meta["pad"], machine, 2 * settings.batch_size), np.asarray(val.labels))
+        scores.append({"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]})
+        clock.go()
+        return scores[-1]
+
+    if work.steps:
+        settings = settings.model_copy(update={"epochs": 1, "evaluations_per_epoch": 1, "early_stopping": None, "log_every": WARM_UP})
+    else:
+        clock.go()
+    for point in loop.train(model, batches, losses.cross_entropy(settings.label_smoothing, None), validate, settings, machine):
+        if work.steps and isinstance(point, loop.TrainPoint) and point.step == WARM_UP:
+            clock.go()
+    accuracies = [found["accuracy"] for found in scores] or [0.0]
+    padding = share_of_padding(train.lengths, [plan[step] for step in steps], widths)
+    return Measured(clock.rate(), padding, _sides.peak_memory(), accuracies[-1], max(accuracies))
+
+
+# ---- which steps --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some steps of `batches`, as if they were an epoch."""
+
+    batches: TrainingBatches
+    steps: list[int]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many."""
+        return len(self.steps)
+
+    def size(self, step: int) -> int:
+        """Samples in the batch of a step."""
+        return self.batches.size(self.steps[step])
+
+    def names(self, step: int) -> list[str]:
+        """Their ids."""
+        return self.batches.names(self.steps[step])
+
+    def micro_batches(self, step: int) -> list[tuple[Batch, float]]:
+        """Their parts."""
+        return self.batches.micro_batches(self.steps[step])
+
+
+def chosen(plan: Sequence[Rows], lengths: Rows, steps: int | None) -> list[int]:
+    """Steps of an epoch's plan: `WARM_UP` and then `steps` that stand for it, spread evenly over its batches ordered by width.
+
+    Batches of similar length differ tenfold in cost, so a few at random would not stand for the epoch. One that is not full is left out.
+    """
+    if not steps:
+        return list(range(len(plan)))
+    full = [index for index, rows in enumerate(plan) if len(rows) == len(plan[0])]
+    by_width = sorted(full, key=lambda index: int(lengths[plan[index]].max()))
+
+    def spread(count: int) -> list[int]:
+        places = {int((place + 0.5) * len(by_width) / count) for place in range(count)}
+        return sorted(by_width[place] for place in places)
+
+    return spread(min(WARM_UP, len(full))) + spread(min(steps, len(full)))
+
+
+def share_of_padding(lengths: Rows, plan: Sequence[Rows], widths: Sequence[int]) -> float:
+    """Of the tokens that are computed."""
+    computed = sum(len(rows) * width for rows, width in zip(plan, widths, strict=True))
+    return 1 - sum(int(lengths[rows].sum()) for rows in plan) / computed
+
+
+class Clock:
+    """Seconds between `go` and `stop`, added up."""
+
+    def __init__(self, samples: int) -> None:
+        self.samples, self.seconds, self.since = samples, 0.0, 0.0
+
+    def go(self) -> None:
+        """Time runs."""
+        self.since = now()
+
+    def stop(self) -> None:
+        """Time stops."""
+        self.seconds += now() - self.since
+
+    def rate(self) -> float:
+        """Samples a second."""
+        return self.samples / self.seconds
+
+
+def now() -> float:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()

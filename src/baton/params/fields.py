@@ -1,0 +1,51 @@
+"""What the sections are made of: their base class, and the types of their values."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def relative(value: str) -> str:
+    """Refuse a path that leaves the project."""
+    if not value or Path(value).is_absolute() or ".." in Path(value).parts:
+        raise ValueError("must be a relative path without '..'")
+    return value
+
+
+def in_inbox(value: str) -> str:
+    """Refuse a path outside of inbox/."""
+    if Path(relative(value)).parts[0] != "inbox":
+        raise ValueError("must lie in inbox/, the folder that DVC watches, so that an edit of the data reruns the pipeline")
+    return value
+
+
+def _digest(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("must be a sha256: 64 hexadecimal digits in lower case (`sha256sum FILE` prints it)")
+    return value
+
+
+def _revision(value: str) -> str:
+    # An empty revision is a recipe that says "not known yet": it validates, and `download` refuses to run it and says how to obtain one.
+    if value and not re.fullmatch(r"[0-9a-f]{40}", value):
+        raise ValueError("must be a commit of 40 hexadecimal digits; a branch, tag or `latest` moves and cannot be reproduced")
+    return value
+
+
+RelativePath = Annotated[str, AfterValidator(relative)]
+InboxPath = Annotated[str, AfterValidator(in_inbox)]
+Sha256 = Annotated[str, AfterValidator(_digest)]
+Revision = Annotated[str, AfterValidator(_revision)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
+Policy = Literal["drop", "keep", "fail"]
+Split = Literal["train", "val", "test"]
+
+
+class Section(BaseModel):
+    """A mapping of `params.yaml`: frozen, strict about types, no unknown keys, no defaults hidden in code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,0 +1,51 @@
+"""Every problem of a params file as one line: YAML path, what is expected, what was got."""
+
+import difflib
+from typing import Any
+
+from baton.params.fields import Section
+
+
+def problem(error: Any, raw: Any) -> str:
+    """The line for one error of pydantic's; `raw` is the file's content."""
+    path, node = _yaml_path(error["loc"], raw)
+    match error["type"]:
+        case "extra_forbidden":
+            known = _siblings(node)
+            close = difflib.get_close_matches(path.rpartition(".")[2], known, n=1)
+            return f"{path}: unknown key" + (f"; did you mean `{close[0]}`?" if close else "")
+        case "missing":
+            return f"{path}: missing"
+        case _:
+            message = error["msg"].removeprefix("Value error, ")
+            shown = error["input"] if not isinstance(error["input"], dict) else error["input"].get("kind", "a mapping")
+            return f"{path}: {message[:1].lower()}{message[1:]}; got {shown!r}"
+
+
+def _yaml_path(location: tuple[Any, ...], raw: Any) -> tuple[str, Any]:
+    """Pydantic's location without the union tags that it inserts, and the mapping that holds the key."""
+    steps: list[str] = []
+    node, parent = raw, raw
+    for step in location:
+        tag = isinstance(node, dict) and node.get("kind") == step and step not in node
+        scalar_union = not isinstance(node, dict | list)
+        if tag or scalar_union:
+            continue
+        parent = node
+        steps.append(str(step))
+        try:
+            node = node[step]
+        except (KeyError, IndexError, TypeError):
+            node = {}
+    return ".".join(steps), parent
+
+
+def _siblings(mapping: Any) -> list[str]:
+    """Keys that the section around an unknown key knows, found by the keys it shares with each section."""
+    best = max(_subclasses(Section), key=lambda cls: len(set(cls.model_fields) & set(mapping)) - 0.01 * len(cls.model_fields))
+    return list(best.model_fields)
+
+
+def _subclasses(cls: type[Section]) -> list[type[Section]]:
+    direct = cls.__subclasses__()
+    return direct + [grandchild for child in direct for grandchild in _subclasses(child)]

@@ -1,0 +1,99 @@
+"""The file: read as DVC reads it (YAML 1.2: `1e-4` is a number, `off` is a string), validated whole, given out by section."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from baton.errors import ParamsError
+from baton.params.evaluate import Evaluate
+from baton.params.fields import Section
+from baton.params.preprocess import Preprocess, Tokenize
+from baton.params.problems import problem
+from baton.params.runtime import Runtime, Tracking
+from baton.params.source import Base, Source
+from baton.params.training import Distill, Finetune, Head
+
+PATH = Path("params.yaml")
+
+
+class Params(Section):
+    """The whole of `params.yaml`."""
+
+    description: str
+    source: Source
+    base: Base
+    preprocess: Preprocess
+    tokenize: Tokenize
+    finetune: Finetune
+    distill: Distill
+    evaluate: Evaluate
+    runtime: Runtime
+    tracking: Tracking
+
+
+def load(*sections: str, path: Path = PATH) -> Params:
+    """Validate the whole file and return only the named sections: reading any other attribute raises AttributeError.
+
+    A stage calls this once with literal names; a test compares them with the stage's `params` in `dvc.yaml`.
+
+    Raises:
+        ParamsError: the file is missing, no YAML, or has problems (all of them are listed with their YAML paths).
+    """
+    params = read(path)
+    return Params.model_construct(**{name: getattr(params, name) for name in sections})
+
+
+def read(path: Path = PATH) -> Params:
+    """Validate and return the whole file (for `tracking` and the command line; stages use `load`)."""
+    raw = read_raw(path)
+    try:
+        # JSON is the strict mode in which a YAML list may become a tuple.
+        return Params.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:
+        problems = sorted(problem(item, raw) for item in error.errors())
+        raise ParamsError(
+            f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}\n" + "\n".join(f"  - {line}" for line in problems),
+            hint=f"edit {path}; `baton recipes` lists complete files to compare with",
+        ) from None
+
+
+def head(raw: dict[str, Any]) -> Head:
+    """The head that a model folder's `baton.json` names."""
+    return TypeAdapter[Head](Head).validate_python(raw)
+
+
+def read_raw(path: Path = PATH) -> dict[str, Any]:
+    """Return the file as plain dicts and lists, unvalidated.
+
+    Raises:
+        ParamsError: the file is missing, is no YAML, or holds no mapping.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = "run from the project's root, or `baton use NAME`"
+        raise ParamsError(f"{path} cannot be read", got=error.strerror, expected="a params file", hint=hint) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        place = " ".join(str(error).split())
+        raise ParamsError(f"{path} is no YAML", got=place, expected="YAML 1.2", hint="mend the line it names") from None
+    if not isinstance(raw, dict):
+        expected = f"sections {', '.join(Params.model_fields)}"
+        raise ParamsError(
+            f"{path} holds no mapping", got=type(raw).__name__, expected=expected, hint="`baton use NAME` writes a complete file"
+        )
+    return raw
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists -> {'finetune.head.kind': 'linear', 'distill.layers.0': 0, …}."""
+    if isinstance(tree, dict) and tree:
+        items = [flatten(value, f"{prefix}{key}.") for key, value in tree.items()]
+    elif isinstance(tree, list | tuple) and tree:
+        items = [flatten(value, f"{prefix}{index}.") for index, value in enumerate(tree)]
+    else:
+        return {prefix.removesuffix("."): tree}
+    return {key: value for item in items for key, value in item.items()}

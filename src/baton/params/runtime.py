@@ -1,0 +1,39 @@
+"""`runtime` and `tracking`: where tensors are computed, and where it is recorded."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from baton.params.fields import Count, Section
+
+
+class Runtime(Section):
+    """Where and how tensors are computed; `auto` is resolved once, with a reason that is printed and logged."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "bf16", "fp16", "tf32", "fp32"]
+    attention: Literal["auto", "matmul", "sdpa"]
+    compile: bool | Literal["auto"]
+    threads: Count | Literal["auto"]
+    processes: Count | Literal["auto"]
+    loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
+    deterministic: bool
+    gradient_checkpointing: bool
+    checkpoint_seconds: Annotated[float, Field(gt=0)]
+
+
+class MlflowTracking(Section):
+    """MLflow. `uri: null` is the project's own SQLite store."""
+
+    kind: Literal["mlflow"]
+    uri: str | None
+    experiment: str
+
+
+class NoTracking(Section):
+    """Nothing is recorded."""
+
+    kind: Literal["off"]
+
+
+Tracking = Annotated[MlflowTracking | NoTracking, Field(discriminator="kind")]
