@@ -32,9 +32,9 @@ Sides = dict[str, Callable[[], Measured]]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print rates and ratios, or accuracies."""
-    parser = _sides.parser(__doc__, 3)
+    parser = _sides.parser(__doc__, 5)
     parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
-    parser.add_argument("--steps", type=int, default=12, help="timed steps a repeat (default 12)")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps a repeat (default 8)")
     parser.add_argument("--only", choices=("a", "b", "c"), help="one of the comparisons")
     parser.add_argument("--accuracy", action="store_true", help="whole trainings on all of train, the recipe's epochs (half an hour on R8)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="for --accuracy (default: 0 1 2)")

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,14 +100,14 @@ def fit(
     curve: list[dict[str, object]] = []
     figures: dict[str, object] = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     total = settings.epochs * len(data.splits["train"])
-    points = loop.train(model, job.batches(settings), loss_fn, validate, settings, runtime, saved)
+    points, begun = loop.train(model, job.batches(settings), loss_fn, validate, settings, runtime, saved), 1000 * time.time()
     with console.progress(f"train {name}", total, "samples") as advance, contextlib.closing(points):
         for point in points:
             shown = _shown(point)
             curve.append({"model": name, "step": point.step, "epoch": round(point.epoch, 4)} | shown)
             figures["steps"] = point.step
             if isinstance(point, loop.TrainPoint):
-                advance(point.samples)
+                advance(point.samples, worked=point.time >= begun)
                 shown |= {"samples_per_second": point.samples_per_second}
             else:
                 mark = " (best so far)" if point.best else ""

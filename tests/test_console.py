@@ -72,3 +72,13 @@ def test_sigterm_ends_with_143_and_a_second_one_does_not_disturb_that() -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ended.value.code == 143 and cleaned
+
+
+def test_what_an_earlier_attempt_did_is_no_part_of_the_rate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 10.0, 10.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with console.progress("train", 2000, "samples") as advance:
+        advance(900, worked=False)
+        advance(100)
+    shown = capsys.readouterr().out
+    assert "1,000 of 2,000 samples, 10.0 samples/s, 100 s left" in shown

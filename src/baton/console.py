@@ -41,8 +41,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 
 @contextlib.contextmanager
-def progress(title: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
-    """Yield `advance(amount)`; `total` is in `unit` (None if unknown)."""
+def progress(title: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
+    """Yield `advance(amount, worked=True)`; `total` is in `unit` (None if unknown). What was done in an earlier attempt is not `worked`."""
     with _bar(title, total, unit) if _console.is_terminal else _lines(title, total, unit) as advance:
         yield advance
 
@@ -91,29 +91,37 @@ class _Rate(Column):
 
 
 @contextlib.contextmanager
-def _bar(title: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
+def _bar(title: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
     with Progress(*columns, console=_console) as bar:
         task = bar.add_task(title, total=total)
-        yield lambda amount: bar.advance(task, amount)
+
+        def advance(amount: float, worked: bool = True) -> None:
+            if worked:
+                bar.advance(task, amount)
+            else:  # a new beginning for rate and time left
+                bar.reset(task, completed=int(bar.tasks[0].completed + amount), total=total)
+
+        yield advance
 
 
 @contextlib.contextmanager
-def _lines(title: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
+def _lines(title: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
     start = shown = time.monotonic()
-    done = 0.0
+    done = before = 0.0
 
     def line(now: float) -> None:
         nonlocal shown
         shown = now
-        rate = done / max(now - start, 1e-9)
+        rate = (done - before) / max(now - start, 1e-9)
         left = f", {(total - done) / rate:,.0f} s left" if total and rate and done < total else ""
         of = f" of {total:,.0f}" if total else ""
         say(f"{title}: {done:,.0f}{of} {unit}, {rate:,.1f} {unit}/s{left}")
 
-    def advance(amount: float) -> None:
-        nonlocal done
+    def advance(amount: float, worked: bool = True) -> None:
+        nonlocal done, before
         done += amount
+        before += 0.0 if worked else amount
         now = time.monotonic()
         if now - shown >= LINE_SECONDS or done == total:
             line(now)

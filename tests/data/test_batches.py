@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from baton.data.batches import TrainingBatches, collate, prediction_batches
+from baton.data.batches import TrainingBatches, collate
 from baton.data.text import TextArrays
 
 
@@ -73,10 +73,3 @@ def test_collate_pads_and_masks(arrays: TextArrays) -> None:
         assert batch.input_ids[index, length:].sum() == 0
         assert batch.attention_mask[index].sum() == length
     assert batch.labels.tolist() == [3, 2]
-
-
-def test_prediction_takes_every_row_once_longest_first(arrays: TextArrays) -> None:
-    batches = list(prediction_batches(arrays, 16, 0))
-    assert sorted(np.concatenate([batch.rows.numpy() for batch in batches])) == list(range(203))
-    widths = [batch.input_ids.shape[1] for batch in batches]
-    assert widths == sorted(widths, reverse=True)

@@ -4,7 +4,7 @@ Documents of similar length share a batch: an epoch's permutation is cut into po
 the batches are shuffled. Little padding is computed and the order stays random.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -112,13 +112,6 @@ class TrainingBatches:
             return [(collate(self.arrays, rows[:1], self.pad), 0.0)]
         parts = np.array_split(own, min(self.accumulation, len(own)))
         return [(collate(self.arrays, part, self.pad), len(part) / len(rows)) for part in parts]
-
-
-def prediction_batches(arrays: TextArrays, batch_size: int, pad: int) -> Iterator[Batch]:
-    """Every document once, longest first (an allocation that is too large fails at once), similar lengths together."""
-    order = np.argsort(-arrays.lengths, kind="stable")
-    for start in range(0, len(order), batch_size):
-        yield collate(arrays, order[start : start + batch_size], pad)
 
 
 def _plan(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:

@@ -32,7 +32,7 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
     model = _open(store, run, entry, storage.sha256_tree(folder))
     if model.status == "READY":
         return str(model.model_id)
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:  # not in /tmp, where a kill would leave it
         code, target = Path(temporary) / "pyfunc.py", Path(temporary) / "model"
         code.write_text(entry["code"], encoding="utf-8")
         mlflow.pyfunc.save_model(

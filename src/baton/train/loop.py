@@ -6,6 +6,8 @@ points from before are yielded again, then the new ones.
 """
 
 import contextlib
+import functools
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
-from baton import console, parallel, params
+from baton import console, parallel, params, process
 from baton.errors import TrainingError
 from baton.runtime import Runtime, explained_memory, seed_step
 from baton.train import interrupt, optim
@@ -139,7 +141,7 @@ class _Loop:
             batch_size=None,
             sampler=range(self.state.step, self.steps),
             num_workers=workers,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=functools.partial(_begin_worker, os.getpid()),
             pin_memory=self.runtime.device.type == "cuda",
             generator=torch.Generator(),  # else it would draw from the global one
             collate_fn=_as_it_is,
@@ -250,8 +252,9 @@ def _validation_steps(settings: params.Training, steps_per_epoch: int) -> set[in
     return {epoch * steps_per_epoch + end for epoch in range(settings.epochs) for end in ends}
 
 
-def _ignore_signals(_worker: int) -> None:
-    """A worker process ends when the training has taken its last step, not before."""
+def _begin_worker(parent: int, _worker: int) -> None:
+    """A worker process ends with the training: not before its last step, and not after it was killed."""
+    process.die_with_parent(signal.SIGKILL, parent)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
