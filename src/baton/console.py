@@ -4,6 +4,7 @@ On a terminal progress is a bar with rate and time left; elsewhere (CI, a log fi
 """
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from baton.errors import BatonError
 
 LINE_SECONDS = 10.0
 PLAIN_WIDTH = 140
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
 
 _console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
@@ -63,11 +65,18 @@ def run(main: Callable[[], None]) -> None:
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """`run`, for a stage: it ends with the `dvc` that started it."""
+    """`run`, for a stage: it ends with the `dvc` that started it, and at once when it was asked to stop and has cleaned up."""
     from baton import process
 
     process.watch()
-    run(main)
+    try:
+        run(main)
+    except SystemExit as ending:
+        if ending.code in STOPPED:  # taking torch and mlflow down in good order takes seconds, which whoever asked may not have
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(int(ending.code))
+        raise
 
 
 def silence() -> None:

@@ -52,6 +52,15 @@ def test_a_torn_last_line_is_cut_off_before_the_next_entry(own: Writer, mended: 
         assert numbers(own.journal) == [1, "broken"]
 
 
+def test_a_line_that_is_none_is_passed_over(own: Writer) -> None:
+    own.append("x", number=1)
+    path = own.journal.folder / journal.ENTRIES
+    path.write_bytes(b'{"kind":"open","proc\n{"kind":"points"\n7\n{}\n' + path.read_bytes())
+    assert numbers(own.journal) == ["broken"] * 4 + [1]
+    own.close()
+    assert writer.abandoned(own.journal)
+
+
 def test_a_full_disk_tears_nothing_and_loses_nothing(own: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     own.append("x", number=1)
     original = os.write

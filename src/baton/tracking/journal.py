@@ -33,6 +33,15 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
+def parsed(line: bytes) -> Entry:
+    """The entry of a line; of the kind `broken` if it is none."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        entry = None
+    return entry if isinstance(entry, dict) and "kind" in entry else {"kind": "broken"}
+
+
 @dataclass
 class Cursor:
     """How far a journal was delivered, and what later entries need to know of it."""
@@ -58,11 +67,7 @@ class Journal:
     def entries(self, start: int = 0) -> Iterator[tuple[Entry, int]]:
         """Entries from a byte position on, each with the position behind it; a line that is none has the kind `broken`."""
         for line, end in self.lines(start):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                entry = {"kind": "broken"}
-            yield entry, end
+            yield parsed(line), end
 
     def waiting(self) -> int:
         """How many entries were not delivered."""

@@ -5,7 +5,6 @@ spent here are counted and put on its run (`baton.tracking_seconds`).
 """
 
 import contextlib
-import json
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -57,10 +56,10 @@ class JournalRun(Run):
             if line.startswith(b'{"kind":"system"'):
                 samples += 1
             elif line.startswith(b'{"kind":"points"'):
-                entry = json.loads(line)
-                self._note(entry["values"], entry["step"])
+                entry = journal.parsed(line)
+                self._note(entry.get("values", {}), entry.get("step", 0))
             elif line.startswith(b'{"kind":"final"'):
-                self._finals |= json.loads(line)["values"]
+                self._finals |= journal.parsed(line).get("values", {})
         self._deliverer = delivery.Deliverer(own, store, samples)
 
     @counted

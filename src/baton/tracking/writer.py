@@ -15,7 +15,7 @@ from baton import storage
 from baton.errors import TrackingError
 from baton.process import Process
 from baton.tracking import locks
-from baton.tracking.journal import ENTRIES, GONE, Journal, now
+from baton.tracking.journal import ENTRIES, GONE, Journal, now, parsed
 
 LINK_BYTES = 1 << 20  # smaller files are copied: an editor may rewrite them in place
 WRITER_SECONDS, LOOK_SECONDS = 0.5, 0.2  # how long another one may hold a journal's lock who is only looking
@@ -103,7 +103,7 @@ def abandoned(journal: Journal) -> bool:
                 opened, ended = line, False
             elif line.startswith(CLOSE):
                 ended = True
-        if not ended and Process(*json.loads(opened)["process"]).ended():
+        if not ended and Process(*parsed(opened).get("process", ("", 0.0))).ended():
             moment = int((journal.folder / ENTRIES).stat().st_mtime * 1000)
             writer.append("close", time=moment, status="KILLED", seconds=None, error=GONE)
         return True
