@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     loaded = params.load("tokenize", "finetune", "runtime", path=options.params or options.project / "params.yaml")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        job = Job(folder, loaded.tokenize.max_length, loaded.tokenize.chunk_size, 2 * loaded.finetune.batch_size, loaded.runtime)
+        job = Job(folder, loaded.tokenize.max_length, loaded.tokenize.chunk_size, loaded.finetune.batch_size, loaded.runtime)
         prepare(options.project, folder, options.documents, options.seed)
         dtype, batch_size, trials = best(job, options.trial_documents, options.batch_sizes)
         sides = {
