@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,7 @@ def test_stages_that_start_together_share_the_run_of_their_repro_id_and_sigterm_
     assert any(line == "READY\n" for line in second.stdout)
     second.send_signal(signal.SIGTERM)
     finished(second, 143)
+    tracking.sync()  # a stage that was told to stop does not wait for the store
     [(pipeline, children)] = tree().values()
     assert {run.info.run_name: run.info.status for run in children} == {"finetune": "FINISHED", "distill": "KILLED"}
     assert (pipeline.info.status, pipeline.data.tags["baton.repro"]) == ("KILLED", "ci-1")
@@ -54,6 +56,10 @@ def test_stages_find_each_other_by_their_dvc_ancestor_and_sync_ends_them_when_it
     assert process.stdout is not None
     assert sum(line == "READY\n" for line in itertools.islice(process.stdout, 4)) == 2
     assert tracking.sync().ended == 0  # all of it is alive
+    deadline = time.monotonic() + 60
+    while not tree() or len(next(iter(tree().values()))[1]) < 2:  # the stages tell the store in the background
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     [(pipeline, children)] = tree().values()
     assert names(children) == ["distill", "finetune"]
     assert pipeline.data.tags["mlflow.source.name"] == "dvc repro"
