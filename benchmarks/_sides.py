@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from baton import console
 from baton.errors import DataError
 
-LAUNCHER = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # what stages/run sets for speed
+LAUNCHER = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # what stages/run sets for speed: memory in huge pages
 Measure = Callable[[], Any]
 Result = TypeVar("Result")
 
@@ -49,17 +49,18 @@ def require(project: Path, *names: str) -> None:
 
 
 @contextlib.contextmanager
-def processes(sides: Mapping[str, Measure], fresh: bool = False) -> Iterator[dict[str, Measure]]:
+def processes(sides: Mapping[str, Measure], fresh: bool = False, all_launched: bool = False) -> Iterator[dict[str, Measure]]:
     """The same measurements, each in a process of its own: no allocator, thread pool or cache of kernels is shared.
 
     A process waits, without computing, while the others measure. With `fresh` every measurement starts a new one, so that its peak memory
-    is its own.
+    is its own. Our side has the environment that the launcher gives a stage; with `all_launched` the peers have it too.
     """
+    launched = {name: all_launched or name.startswith("ours") for name in sides}
     with contextlib.ExitStack() as stack:
         if fresh:
-            yield {name: functools.partial(_alone, name, measure) for name, measure in sides.items()}
+            yield {name: functools.partial(_alone, launched[name], measure) for name, measure in sides.items()}
             return
-        pools = {name: stack.enter_context(_pool(name)) for name in sides}
+        pools = {name: stack.enter_context(_pool(launched[name])) for name in sides}
         yield {name: functools.partial(_ask, pools[name], measure) for name, measure in sides.items()}
 
 
@@ -112,11 +113,11 @@ def sample(count: int, wanted: int, seed: int) -> list[int]:
     return random.Random(seed).sample(range(count), min(wanted, count))  # noqa: S311  no secret
 
 
-def _pool(name: str) -> ProcessPoolExecutor:
-    """A process of its own, started at once; our side has the environment that the launcher gives a stage."""
+def _pool(launched: bool) -> ProcessPoolExecutor:
+    """A process of its own, started at once."""
     pool = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
     before = dict(os.environ)
-    if name.startswith("ours"):
+    if launched:
         os.environ |= LAUNCHER
     pool.submit(int).result()
     os.environ.clear()
@@ -128,6 +129,6 @@ def _ask(pool: ProcessPoolExecutor, measure: Measure) -> Any:
     return pool.submit(measure).result()
 
 
-def _alone(name: str, measure: Measure) -> Any:
-    with _pool(name) as pool:
+def _alone(launched: bool, measure: Measure) -> Any:
+    with _pool(launched) as pool:
         return _ask(pool, measure)

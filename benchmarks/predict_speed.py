@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
     parser.add_argument("--documents", type=int, default=1024, help="of the test split (default 1024)")
     parser.add_argument("--trial-documents", type=int, default=192, help="of these, for the choice of batch size and dtype (default 192)")
+    parser.add_argument("--huge-pages", action="store_true", help="give the pipeline the launcher's allocator setting too")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=list(BATCH_SIZES), help="tried for the pipeline")
     options = parser.parse_args(arguments)
     _sides.require(options.project, "data/clean/test.parquet", "data/base/tokenizer.json", "models/teacher/model.safetensors")
@@ -70,15 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         job = Job(folder, loaded.tokenize.max_length, loaded.tokenize.chunk_size, loaded.finetune.batch_size, loaded.runtime)
         prepare(options.project, folder, options.documents, options.seed)
-        dtype, batch_size, trials = best(job, options.trial_documents, options.batch_sizes)
+        dtype, batch_size, trials = best(job, options.trial_documents, options.batch_sizes, options.huge_pages)
         sides = {
             "pipeline": functools.partial(pipeline, job, dtype, batch_size),
             "pipeline, sorted": functools.partial(pipeline, job, dtype, batch_size, by_length=True),
             "ours": functools.partial(ours, job),
         }
-        with _sides.processes(sides) as measures:
+        with _sides.processes(sides, all_launched=options.huge_pages) as measures:
             results = _sides.take_turns(measures, options.repeats, shown)
+    allocator = "" if options.huge_pages else ", the pipeline's are not"
     print(f"\n{_sides.machine('torch', 'transformers')}; at most {job.max_length} tokens; {len(results['ours'][0].labels):,} documents")
+    print(f"our tensors are in huge pages, as under the stages' launcher{allocator}")
     _sides.markdown(["pipeline, documents/s", *map(str, options.batch_sizes)], trials)
     report(results, f"{dtype}, batches of {batch_size}", f"batches of {job.batch_size}, similar lengths together")
 
@@ -116,10 +119,11 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
     pq.write_table(table.take(_sides.sample(len(table), documents, seed)), folder / "test.parquet")
 
 
-def best(job: Job, documents: int, batch_sizes: Sequence[int]) -> tuple[str, int, list[list[str]]]:
+def best(job: Job, documents: int, batch_sizes: Sequence[int], huge_pages: bool) -> tuple[str, int, list[list[str]]]:
     """The pipeline's fastest dtype and batch size on a part of the documents, and the rates of all."""
     rates: dict[tuple[str, int], float] = {}
-    with _sides.processes({dtype: functools.partial(trial, job, dtype, documents, tuple(batch_sizes)) for dtype in DTYPES}) as measures:
+    trials = {dtype: functools.partial(trial, job, dtype, documents, tuple(batch_sizes)) for dtype in DTYPES}
+    with _sides.processes(trials, all_launched=huge_pages) as measures:
         for dtype, measure in measures.items():
             rates |= {(dtype, size): rate for size, rate in measure().items()}
             shown_rates = ", ".join(f"{size}: {rates[dtype, size]:.1f}" for size in batch_sizes)

@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
     parser.add_argument("--steps", type=int, default=8, help="timed steps a repeat (default 8)")
     parser.add_argument("--only", choices=("a", "b", "c"), help="one of the comparisons")
+    parser.add_argument("--huge-pages", action="store_true", help="give the peers the launcher's allocator setting too")
     parser.add_argument("--accuracy", action="store_true", help="whole trainings on all of train, the recipe's epochs (half an hour on R8)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="for --accuracy (default: 0 1 2)")
     options = parser.parse_args(arguments)
@@ -48,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         for name, compare in (("a", identical), ("b", recommended), ("c", tutorials)):
             if options.only in {None, name}:
-                compare(work, options.repeats)
+                compare(work, options.repeats, options.huge_pages)
     print(f"\n{_sides.machine('torch', 'transformers', 'accelerate')}; batches of {settings.batch_size}")
 
 
-def identical(work: Work, repeats: int) -> None:
+def identical(work: Work, repeats: int, huge_pages: bool) -> None:
     """(a)."""
     head = work.settings.head.model_copy(update={"dropout": DROPOUT})
     work = replace(work, settings=work.settings.model_copy(update={"dropout": DROPOUT, "attention_dropout": DROPOUT, "head": head}))
@@ -60,10 +61,10 @@ def identical(work: Work, repeats: int) -> None:
     for attention in ("sdpa", "eager"):
         peer = _peers.Peer(attention, best_flags=True, same_model=True)
         sides[f"Trainer, best flags, {attention}"] = functools.partial(_peers.trainer, work, peer)
-    report("(a) the same model and settings, dropout 0.1", work, repeats, sides)
+    report("(a) the same model and settings, dropout 0.1", work, repeats, sides, huge_pages)
 
 
-def recommended(work: Work, repeats: int) -> None:
+def recommended(work: Work, repeats: int, huge_pages: bool) -> None:
     """(b)."""
     sides: Sides = {"ours": functools.partial(_training.ours, work)}
     for name, attention, best_flags in (
@@ -73,20 +74,20 @@ def recommended(work: Work, repeats: int) -> None:
     ):
         peer = _peers.Peer(attention, best_flags, same_model=False)
         sides[f"Trainer, {name}"] = functools.partial(_peers.trainer, work, peer)
-    report("(b) each as recommended", work, repeats, sides)
+    report("(b) each as recommended", work, repeats, sides, huge_pages)
 
 
-def tutorials(work: Work, repeats: int) -> None:
+def tutorials(work: Work, repeats: int, huge_pages: bool) -> None:
     """(c)."""
     few = replace(work, steps=TUTORIAL_STEPS)
     sides: Sides = {"ours": functools.partial(_training.ours, work), "tutorial": functools.partial(_peers.tutorial, few)}
-    report("(c) the loop of a tutorial, for orientation", work, repeats, sides)
+    report("(c) the loop of a tutorial, for orientation", work, repeats, sides, huge_pages)
 
 
-def report(title: str, work: Work, repeats: int, sides: Sides) -> None:
+def report(title: str, work: Work, repeats: int, sides: Sides, huge_pages: bool) -> None:
     """Measure; print what differs, rates and ratios."""
     console.say(f"\n{title}")
-    with _sides.processes(sides) as measures:
+    with _sides.processes(sides, all_launched=huge_pages) as measures:
         results = _sides.take_turns(measures, repeats, lambda run: f"{run.rate:.1f} samples/s")
     rates = {name: [run.rate for run in runs] for name, runs in results.items()}
     print(f"\n{title}: {work.steps} steps, {repeats} repeats")
@@ -96,7 +97,8 @@ def report(title: str, work: Work, repeats: int, sides: Sides) -> None:
         memory = max(run.memory for run in runs) / 2**20
         rows.append([name, _sides.spread(rates[name]), ratio, f"{runs[0].padding:.0%}", f"{memory:,.0f}"])
     _sides.markdown(["side", "samples/s", "ours is faster by", "padding", "peak MiB"], rows)
-    differences({name: described(name, side) for name, side in sides.items()})
+    allocator = {name: "huge pages" if huge_pages or name == "ours" else "default" for name in sides}
+    differences({name: described(name, side) | {"allocator": allocator[name]} for name, side in sides.items()})
 
 
 def described(name: str, side: Any) -> dict[str, str]:

@@ -31,7 +31,7 @@ def test_the_best_of_the_trials_is_chosen(job: predict_speed.Job, monkeypatch: p
     rates = {"float32": {1: 5.0, 8: 7.0}, "bfloat16": {1: 9.0, 8: 6.0}}
     monkeypatch.setattr(predict_speed, "trial", lambda job, dtype, documents, sizes: rates[dtype])
     monkeypatch.setattr("benchmarks._sides.processes", _in_this_process)
-    dtype, size, rows = predict_speed.best(job, 5, (1, 8))
+    dtype, size, rows = predict_speed.best(job, 5, (1, 8), False)
     assert (dtype, size) == ("bfloat16", 1)
     assert rows == [["float32", "5.0", "7.0"], ["bfloat16", "9.0", "6.0"]]
 
@@ -46,7 +46,7 @@ def test_it_prints_ratios(project: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 class _in_this_process:  # noqa: N801  stands for a function
-    def __init__(self, sides: dict[str, object]) -> None:
+    def __init__(self, sides: dict[str, object], all_launched: bool) -> None:
         self.sides = sides
 
     def __enter__(self) -> dict[str, object]:

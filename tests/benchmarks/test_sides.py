@@ -9,6 +9,8 @@ import pytest
 from baton.errors import DataError
 from benchmarks import _sides
 
+ROOT = Path(__file__).parent.parent.parent
+
 
 def test_sides_take_turns_and_the_order_is_turned_round() -> None:
     called: list[str] = []
@@ -33,6 +35,17 @@ def test_every_side_has_a_process_of_its_own() -> None:
     with _sides.processes(sides, fresh=True) as measures:
         fresh = [measures["ours"](), measures["ours"]()]
     assert len({os.getpid(), *fresh}) == 3
+
+
+def test_our_side_has_the_environment_of_the_launcher() -> None:
+    sides = {name: functools.partial(os.getenv, "GLIBC_TUNABLES") for name in ("ours", "theirs")}
+    before = os.environ.get("GLIBC_TUNABLES")
+    with _sides.processes(sides) as measures:
+        assert (measures["ours"](), measures["theirs"]()) == (_sides.LAUNCHER["GLIBC_TUNABLES"], before)
+    with _sides.processes(sides, all_launched=True) as measures:
+        assert measures["theirs"]() == _sides.LAUNCHER["GLIBC_TUNABLES"]
+    assert os.environ.get("GLIBC_TUNABLES") == before
+    assert _sides.LAUNCHER["GLIBC_TUNABLES"] in (ROOT / "stages/run").read_text()
 
 
 def test_a_project_that_is_not_prepared_says_what_makes_it(tmp_path: Path) -> None:
