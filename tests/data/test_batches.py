@@ -65,6 +65,7 @@ def test_names_are_the_ids_of_the_batch(arrays: TextArrays) -> None:
     batches = TrainingBatches(arrays, 8, 1, 0, 0, lambda: ids)
     assert batches.names(3) == [ids[row] for row in batches.rows(3)]
 
+
 def test_collate_pads_and_masks(arrays: TextArrays) -> None:
     batch = collate(arrays, np.array([3, 7]), 0)
     for index, row in enumerate((3, 7)):
