@@ -65,6 +65,7 @@ def started(stage: tracking.Stage, settings: params.Training, wanted: params.Run
                 run.dataset("train", Path("data/clean/train.parquet"), "training")
                 run.dataset("val", Path("data/clean/val.parquet"), "validation")
                 yield Job(data, runtime, run, checkpoints)
+            parallel.barrier()  # a rank that fails before this one is done fails all
             if runtime.is_main:
                 checkpoints.clear()
 

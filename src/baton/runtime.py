@@ -21,7 +21,11 @@ from baton.errors import ParamsError, TrainingError
 Precision = Literal["bf16", "fp16", "tf32", "fp32"]
 AMPERE, VOLTA = (8, 0), (7, 0)  # the first with bf16 and TF32, and the first for which torch.compile has kernels
 CUDA_LOADER_WORKERS = 2
-OUT_OF_MEMORY = ("CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")  # what torch says where it has no type for it
+OUT_OF_MEMORY = (
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+    "can't allocate memory",
+)  # what torch says where it has no type for it
 LOWER = {
     "training": "raise accumulation (the same training in smaller parts), set runtime.gradient_checkpointing, or lower batch_size or "
     "tokenize.max_length",

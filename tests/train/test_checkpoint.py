@@ -63,6 +63,29 @@ def test_a_broken_one_is_named_and_the_one_before_is_used(
     assert (found := saved.load()) is not None and found.state["step"] == 3
 
 
+def test_with_the_last_one_broken_the_training_starts_anew(saved: checkpoint.Checkpoints, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("0002", "0003"):
+        truncate(saved.folder / name / "state.json")
+    assert saved.load() is None
+    assert "the training starts anew" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_is_kept(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(folder: Path) -> checkpoint.Checkpoint:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(checkpoint, "_read", refused)
+    with pytest.raises(OutputError, match="0003 cannot be read"):
+        saved.load()
+    assert sorted(path.name for path in saved.folder.iterdir()) == ["0002", "0003"]
+
+
+def test_what_a_killed_save_left_goes_with_the_next(saved: checkpoint.Checkpoints) -> None:
+    (saved.folder / ".0004").mkdir()
+    saved.save("0005", parts(5), {"step": 5})
+    assert sorted(path.name for path in saved.folder.iterdir()) == ["0003", "0005"]
+
+
 def test_without_the_check_a_flipped_bit_would_be_used(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: one bit in the weights, which no file format notices."""
     path = saved.folder / "0003" / "model.safetensors"

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import importlib.metadata
 import json
 import os
 import platform
@@ -33,8 +34,10 @@ from baton.errors import OutputError, TrainingError
 from baton.runtime import Runtime
 
 KEEP = 2
+# Installed versions count, whatever the lock file says.
+PACKAGES = ("torch", "transformers", "numpy", "safetensors", "cryptography")
 # How a training is saved and fed decides nothing of its course.
-WITHOUT_EFFECT = {"reasons", "rank", "checkpoint_seconds", "loader_workers"}
+WITHOUT_EFFECT = {"checkpoint_seconds", "loader_workers"}
 MANIFEST, STATE, HIDDEN = "manifest.json", "state.json", "."
 Parts = Mapping[str, Mapping[str, torch.Tensor]]
 
@@ -71,11 +74,13 @@ class Checkpoints:
             return
         temporary = self.folder / f"{HIDDEN}{name}"
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for stale in self.folder.glob(f"{HIDDEN}*"):  # of a save or a removal that was killed
+                shutil.rmtree(stale, ignore_errors=True)
             temporary.mkdir(parents=True)
             _write(temporary, parts, {**state, "notes": self.notes})
             temporary.rename(target)
-            _flush(self.folder)
+            for folder in (self.folder, self.folder.parent):
+                _flush(folder)
             for old in self._names()[:-KEEP]:
                 self._remove(old)
         except OSError as error:
@@ -83,13 +88,22 @@ class Checkpoints:
             raise _unwritable(target, parts, error) from error
 
     def load(self) -> Checkpoint | None:
-        """The newest whole one; broken ones are named and removed."""
-        for name in reversed(self._names()):
+        """The newest whole one; broken ones are named and removed.
+
+        Raises:
+            OutputError: one cannot be read, although it may be whole.
+        """
+        names = self._names()
+        for name in reversed(names):
             try:
                 return _read(self.folder / name)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                console.say(f"[yellow]checkpoint:[/] {self.folder / name} is broken ({error}); the one before it is used")
+            except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+                rest = "the one before it is used" if name != names[0] else "there is none before it: the training starts anew"
+                console.say(f"[yellow]checkpoint:[/] {self.folder / name} is broken ({error}); {rest}")
                 self._remove(name)
+            except OSError as error:
+                hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"
+                raise OutputError(f"the checkpoint {self.folder / name} cannot be read", got=error.strerror, hint=hint) from error
         return None
 
     def _names(self) -> list[str]:
@@ -162,8 +176,9 @@ def fingerprint(stage: str, sections: Mapping[str, Any], runtime: Runtime) -> di
         path = Path(dep)
         marks[dep] = storage.sha256_tree(path) if path.is_dir() else storage.sha256(path)
     device = torch.cuda.get_device_name() if runtime.device.type == "cuda" else _processor()
-    machine = {"python": platform.python_version(), "torch": torch.__version__, "device": device}
-    chosen = {key: value for key, value in vars(runtime).items() if key not in WITHOUT_EFFECT}
+    machine = {"python": platform.python_version(), "device": device, "cuda": str(torch.version.cuda)}
+    machine |= {name: importlib.metadata.version(name) for name in PACKAGES}
+    chosen = {key: value for key, value in vars(runtime).items() if key not in WITHOUT_EFFECT | {"reasons", "rank"}}
     return marks | machine | {f"runtime {key}": str(value) for key, value in chosen.items()}
 
 
@@ -181,14 +196,30 @@ def _tell_others(parent: Path, name: str, marks: dict[str, str]) -> None:
     for path in sorted(parent.glob("*/fingerprint.json")):
         if path.parent.name == name or not any(path.parent.glob(f"*/[!{HIDDEN}]*/{STATE}")):
             continue
-        other = storage.read_json(path)
-        changed = sorted(key for key in marks | other if marks.get(key) != other.get(key))
-        size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
-        what = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
-        console.say(
-            f"checkpoint: {path.parent} ({size / 1e6:,.0f} MB) is of another training and not continued; it differs in {what}. "
-            "Going back to it continues it; delete the folder if it is not wanted."
-        )
+        with contextlib.suppress(OSError, ValueError), _unlocked(path.parent):  # changing, or in use: not ours to speak of
+            _tell_other(path, marks)
+
+
+def _tell_other(path: Path, marks: dict[str, str]) -> None:
+    other = storage.read_json(path)
+    changed = sorted(key for key in marks | other if marks.get(key) != other.get(key))
+    size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
+    what = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
+    console.say(
+        f"checkpoint: {path.parent} ({size / 1e6:,.0f} MB) is of another training and not continued; it differs in {what}. "
+        "Going back to it continues it; delete the folder if it is not wanted."
+    )
+
+
+@contextlib.contextmanager
+def _unlocked(folder: Path) -> Iterator[None]:
+    """Hold off writers of a folder; BlockingIOError if there is one."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -93,6 +93,7 @@ def train(
     yield from list(state.points)
     model.train()
     try:
+        loop.warm_up()
         parts = loop.parts()
         while True:
             if state.step in loop.validate_at and state.validated < state.step:
@@ -148,13 +149,21 @@ class _Loop:
         )
         return iter(loader)
 
+    def warm_up(self) -> None:
+        """Let DDP order its buckets and the compiler see its first shape alike at the start and on resume: both decide about rounding."""
+        if self.runtime.compile or isinstance(self.forward, DistributedDataParallel):
+            seed_step(self.settings.seed, 0, self.runtime.rank)
+            self._backward(self.batches.micro_batches(0)[-1:])
+            self.update.optimizer.zero_grad(set_to_none=True)
+
     def step(self, parts: list[tuple[Any, float]]) -> TrainPoint | None:
         """One optimizer step; a point if one is due."""
         state, number = self.state, self.state.step + 1
         seed_step(self.settings.seed, number, self.runtime.rank)
         rate = optim.learning_rate(self.settings, number - 1, self.steps)
-        loss = self._backward(parts)
-        norm = self.update.step(number, loss, rate)
+        loss = parallel.total(self._backward(parts))  # over all ranks: what decides must be the same on each
+        with explained_memory("training", parts[-1][0].shape):
+            norm = self.update.step(number, loss, rate)
         state.meter.add(loss, norm, self.batches.size(number - 1))
         state.step = number
         if due(number, self.check_every):
@@ -168,7 +177,7 @@ class _Loop:
         """Validate; keep the weights if they are the best."""
         state, start = self.state, time.monotonic()
         state.model.eval()
-        scores = validate()
+        scores = parallel.share(validate())  # rank 0 decides what is best, and when to stop
         state.model.train()
         with interrupt.held():
             point = ValidationPoint(state.step, self._epoch(), scores, state.best.offer(scores, state.model), _now())
@@ -210,7 +219,7 @@ class _Loop:
     def _read(self, rate: float) -> TrainPoint:
         """Means since the last reading."""
         meter = self.state.meter
-        loss = float(parallel.total(torch.as_tensor(meter.loss))) / meter.steps
+        loss = float(meter.loss) / meter.steps
         speed = meter.samples / meter.seconds
         norm, samples = float(meter.norm) / meter.steps, meter.samples
         point = TrainPoint(self.state.step, self._epoch(), loss, rate, norm, samples, speed, _now())
