@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton import console, parallel, params, storage, tracking
+from baton import console, memory, parallel, params, storage, tracking
 from baton.data import text
 from baton.data.batches import TrainingBatches
 from baton.evaluate import metrics, tables
 from baton.models import build
 from baton.predict import predict
-from baton.runtime import Runtime, peak_memory
+from baton.runtime import Runtime
 from baton.tracking import Run
-from baton.train import checkpoint, loop, losses
+from baton.train import attempts, loop, losses
 
 ARRAYS, PREDICTIONS = Path("data/arrays"), Path("data/predictions")
 CURVE = ("model", "step", "epoch", "loss", "learning_rate", "gradient_norm", "val_loss", "val_accuracy", "val_macro_f1")
@@ -42,7 +42,7 @@ class Job:
     data: Data
     runtime: Runtime
     run: Run
-    checkpoints: checkpoint.StageCheckpoints
+    checkpoints: attempts.StageCheckpoints
 
     def batches(self, settings: params.Training) -> TrainingBatches:
         """This rank's batches of train."""
@@ -59,7 +59,7 @@ def started(stage: tracking.Stage, settings: params.Training, wanted: params.Run
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
         sections = {stage: settings.model_dump(mode="json"), "runtime": wanted.model_dump(mode="json")}
-        with checkpoint.opened(stage, sections, runtime) as checkpoints:
+        with attempts.opened(stage, sections, runtime) as checkpoints:
             with tracking.stage(stage, runtime.reasons, checkpoints.note("run"), runtime.is_main) as run:
                 checkpoints.notes["run"] = run.id
                 run.dataset("train", Path("data/clean/train.parquet"), "training")
@@ -101,6 +101,7 @@ def fit(
     curve: list[dict[str, object]] = []
     figures: dict[str, object] = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     total = settings.epochs * len(data.splits["train"])
+    memory.reset_peak()
     points, begun = loop.train(model, job.batches(settings), loss_fn, validate, settings, runtime, saved), 1000 * time.time()
     with console.progress(f"train {name}", total, "samples") as advance, contextlib.closing(points):
         for point in points:
@@ -116,7 +117,7 @@ def fit(
                 if point.best:
                     figures |= shown | {"best_step": point.step}
             run.metrics(_prefixed(name, shown), point.step, point.time)
-    run.metrics({f"{name}/peak_memory_bytes": peak_memory()}, point.step)
+    run.metrics({f"{name}/peak_memory_bytes": memory.peak_memory()}, point.step)
     return curve, figures
 
 

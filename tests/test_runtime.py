@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from baton import params, runtime
+from baton import memory, params, runtime
 from baton.errors import ParamsError, TrainingError
 from tests import tiny
 
@@ -153,7 +153,7 @@ def test_cuda_is_found_and_uses_its_kernels() -> None:
     assert resolved.device.type == "cuda" and resolved.attention == "sdpa"
     assert torch.backends.cuda.matmul.allow_tf32
     torch.ones(1000, device=resolved.device)
-    assert runtime.peak_memory() >= 4000
+    assert memory.peak_memory() >= 4000
 
 
 # ---- seeds ---------------------------------------------------------------------------------------------------------------------
@@ -195,12 +195,20 @@ def test_seeds_steps_and_ranks_are_mixed_well() -> None:
 def test_peak_memory_is_this_process_own_and_includes_what_was_given_back() -> None:
     """In a child of this process, which is larger: a figure that is inherited over fork would show that."""
     ballast = np.ones(2**27, dtype=np.uint8)
-    program = "import numpy as n; from baton.runtime import peak_memory as p; a = p(); n.ones(2**27, n.uint8); print(a, p())"
+    program = "import numpy as n; from baton.memory import peak_memory as p; a = p(); n.ones(2**27, n.uint8); print(a, p())"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     shown = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True).stdout
     before, after = map(int, shown.split())
     assert after - before == pytest.approx(2**27, rel=0.1)
-    assert before < runtime.peak_memory() and len(ballast)
+    assert before < memory.peak_memory() and len(ballast)
+
+
+def test_each_training_has_a_peak_of_its_own() -> None:
+    ballast = np.ones(2**28, dtype=np.uint8)
+    with_it = memory.peak_memory()
+    del ballast
+    memory.reset_peak()
+    assert memory.peak_memory() < with_it - 2**27
 
 
 @pytest.mark.parametrize(
@@ -215,7 +223,7 @@ def test_peak_memory_is_this_process_own_and_includes_what_was_given_back() -> N
     ],
 )
 def test_a_lack_of_memory_names_batch_length_and_peak_and_what_to_lower(error: Exception) -> None:
-    with pytest.raises(TrainingError) as caught, runtime.explained_memory("training", (32, 128)):
+    with pytest.raises(TrainingError) as caught, memory.explained_memory("training", (32, 128)):
         raise error
     first, got, *_ = str(caught.value).splitlines()
     assert first == "training ran out of memory on a batch of 32 samples of length 128"
@@ -224,5 +232,5 @@ def test_a_lack_of_memory_names_batch_length_and_peak_and_what_to_lower(error: E
 
 
 def test_another_error_stays_what_it_is() -> None:
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), runtime.explained_memory("training", (32, 128)):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), memory.explained_memory("training", (32, 128)):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

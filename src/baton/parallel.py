@@ -53,7 +53,7 @@ def share(value: T) -> T:
     if not dist.is_initialized():
         return value
     box = [value]
-    dist.broadcast_object_list(box)
+    dist.broadcast_object_list(box, device=torch.device("cpu"))
     return box[0]
 
 
@@ -61,16 +61,14 @@ def total(tensor: torch.Tensor) -> torch.Tensor:
     """Sum over ranks, the same bits on each; the tensor itself where there is one process."""
     if not dist.is_initialized():
         return tensor
-    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
-    summed = tensor.detach().to(device, copy=True)
+    summed = tensor.detach().clone()
     dist.all_reduce(summed)
-    return summed.to(tensor.device)
+    return summed
 
 
 def barrier() -> None:
     """Wait until every rank is here."""
-    if dist.is_initialized():
-        dist.barrier()
+    total(torch.zeros(()))
 
 
 def _joined(wanted: params.Runtime) -> Place | None:
@@ -98,7 +96,8 @@ def _group(runtime: Runtime, store: Store | None) -> Iterator[None]:
     """The process group, over `store` or as the launcher's environment says."""
     cuda = runtime.device.type == "cuda"
     place: dict[str, Any] = {"store": store, "rank": runtime.rank, "world_size": runtime.processes} if store else {}
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT, device_id=runtime.device if cuda else None, **place)
+    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"  # what is on the host, such as a checkpoint, needs no memory of the device
+    dist.init_process_group(backend, timeout=TIMEOUT, device_id=runtime.device if cuda else None, **place)
     try:
         yield
     finally:

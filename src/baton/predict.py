@@ -14,8 +14,9 @@ from torch import nn
 from baton import parallel, params
 from baton.data import batches
 from baton.data.text import TextArrays
+from baton.memory import explained_memory
 from baton.models import build
-from baton.runtime import Runtime, explained_memory
+from baton.runtime import Runtime
 
 
 def predict(

@@ -1,7 +1,6 @@
 """Device, precision, attention, compilation, threads and processes: resolved once into a frozen object, each choice with its reason.
 
-Input: the `runtime` section and this process's place in its group. Output: `Runtime`, printed and logged by the stage. Seeds, the memory
-figure and the explanation of a lack of memory are here too.
+Input: the `runtime` section and this process's place in its group. Output: `Runtime`, printed and logged by the stage. Seeds are here too.
 """
 
 import contextlib
@@ -9,28 +8,17 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
 from baton import params
-from baton.errors import ParamsError, TrainingError
+from baton.errors import ParamsError
 
 Precision = Literal["bf16", "fp16", "tf32", "fp32"]
 AMPERE, VOLTA = (8, 0), (7, 0)  # the first with bf16 and TF32, and the first for which torch.compile has kernels
 CUDA_LOADER_WORKERS = 2
-OUT_OF_MEMORY = (
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDA error: out of memory",
-    "can't allocate memory",
-)  # what torch says where it has no type for it
-LOWER = {
-    "training": "raise accumulation (the same training in smaller parts), set runtime.gradient_checkpointing, or lower batch_size or "
-    "tokenize.max_length",
-    "prediction": "lower batch_size (of finetune, distill or evaluate.speed) or tokenize.max_length",
-}
 
 
 @dataclass(frozen=True)
@@ -133,34 +121,6 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     """
     (word,) = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(word) >> 1)
-
-
-def peak_memory() -> int:
-    """The most bytes that this process has held: allocated tensors where CUDA is in use, else resident memory."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return int(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status").read_text(encoding="ascii")  # getrusage() may tell of the process that this one was forked from
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
-
-
-@contextlib.contextmanager
-def explained_memory(work: Literal["training", "prediction"], shape: tuple[int, int]) -> Iterator[None]:
-    """Tell what a batch of this shape (batch, length) lacked memory for, and what to lower.
-
-    Raises:
-        TrainingError: memory ran out, of the device or of the machine.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(sign in str(error) for sign in OUT_OF_MEMORY):
-            raise
-        first, *_ = str(error).splitlines() or [type(error).__name__]
-        raise TrainingError(
-            f"{work} ran out of memory on a batch of {shape[0]} samples of length {shape[1]}",
-            got=f"{first} (peak so far: {peak_memory() / 2**30:.2f} GiB)",
-            hint=LOWER[work],
-        ) from error
 
 
 def _device(wanted: str, place: Place) -> tuple[torch.device, str]:

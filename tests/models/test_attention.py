@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from transformers import masking_utils
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
 from baton import params
@@ -127,7 +128,30 @@ def test_a_model_uses_it_and_says_nothing_of_it_in_its_files(tmp_path: Path) -> 
     assert ours.backbone.config._attn_implementation == attention.NAME
     build.save(ours, build.ModelInfo(["a", "b", "c"], HEAD, 16, 0), base, tmp_path / "model")
     assert attention.NAME not in (tmp_path / "model" / "config.json").read_text()
-    assert build.create(base, HEAD, 3, 0.0, 0.0, "sdpa").backbone.config._attn_implementation == "sdpa"
+    assert build.create(base, HEAD, 3, 0.0, 0.0, "sdpa").backbone.config._attn_implementation == attention.NAME_SDPA
+
+
+def test_sdpa_is_that_of_transformers(tmp_path: Path) -> None:
+    base = tiny.write_base(tmp_path / "base")
+    from transformers import AutoModel
+
+    ours, theirs = build.create(base, HEAD, 3, 0.0, 0.0, "sdpa").eval(), AutoModel.from_pretrained(base, attn_implementation="sdpa")
+    ids, mask = torch.randint(5, 100, (5, 6)), torch.ones(5, 6, dtype=torch.int64)
+    for _ in range(2):  # without padding, and with it
+        found, expected = (model(input_ids=ids, attention_mask=mask).last_hidden_state for model in (ours.backbone, theirs))
+        assert torch.equal(found, expected)
+        mask[2, 3:] = 0
+
+
+def test_off_the_cpu_no_mask_is_read_back() -> None:
+    """A tensor on torch's "meta" device has no values: reading one would raise."""
+    options = {"batch_size": 2, "q_length": 4, "kv_length": 4, "device": torch.device("meta"), attention.SKIP: True}
+    options["allow_is_causal_skip"] = False
+    mask = torch.ones(2, 4, dtype=torch.bool, device="meta")
+    found = attention.boolean_mask(**options, mask_function=masking_utils.bidirectional_mask_function, attention_mask=mask)
+    assert found is not None and found.shape[-1] == 4
+    with pytest.raises(RuntimeError, match="meta"):  # negative control
+        masking_utils.sdpa_mask(**options, mask_function=masking_utils.bidirectional_mask_function, attention_mask=mask)
 
 
 def test_a_model_without_dropout_equals_transformers_eager_in_fp32(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from baton.errors import OutputError, TrainingError
-from baton.train import checkpoint
+from baton.train import attempts, checkpoint
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -160,7 +160,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def interrupted(sections: dict[str, Any] = SECTIONS, **machine: Any) -> checkpoint.Checkpoint | None:
     """What an attempt finds; it leaves a checkpoint if it finds none."""
-    with checkpoint.opened("finetune", sections, tiny.machine(**machine)) as stage:
+    with attempts.opened("finetune", sections, tiny.machine(**machine)) as stage:
         stage.notes["run"] = "r7"
         training = stage.training("teacher")
         found = training.load()
@@ -210,7 +210,7 @@ def test_another_precision_or_number_of_threads_starts_anew(project: Path) -> No
 
 def test_success_leaves_nothing(project: Path) -> None:
     interrupted()
-    with checkpoint.opened("finetune", SECTIONS, tiny.machine()) as stage:
+    with attempts.opened("finetune", SECTIONS, tiny.machine()) as stage:
         stage.clear()
     assert list((project / ".baton/checkpoints/finetune").iterdir()) == []
 
@@ -219,7 +219,7 @@ def test_a_second_writer_is_refused_by_name(project: Path) -> None:
     code = "from tests.train.test_checkpoint import *\ntry:\n    interrupted()\nexcept TrainingError as error:\n    print(error)\n"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
     command = [sys.executable, "-c", code]
-    with checkpoint.opened("finetune", SECTIONS, tiny.machine()):
+    with attempts.opened("finetune", SECTIONS, tiny.machine()):
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert "another process is doing this training" in result.stdout, result.stderr
     assert f"got:      process {os.getpid()} on " in result.stdout
@@ -230,5 +230,5 @@ def test_a_second_writer_is_refused_by_name(project: Path) -> None:
 
 def test_the_error_of_a_second_writer_is_a_training_error(project: Path) -> None:
     machine = tiny.machine()
-    with checkpoint.opened("finetune", SECTIONS, machine), pytest.raises(TrainingError), checkpoint.opened("finetune", SECTIONS, machine):
+    with attempts.opened("finetune", SECTIONS, machine), pytest.raises(TrainingError), attempts.opened("finetune", SECTIONS, machine):
         pass

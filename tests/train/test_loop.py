@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from baton import params, runtime
 from baton.data import text
 from baton.data.batches import TrainingBatches
 from baton.errors import TrainingError
 from baton.evaluate import metrics
-from baton.models import build
+from baton.models import attention, build
+from baton.models import dropout as dropouts
 from baton.predict import predict
 from baton.train import loop, losses, optim
 from tests import tiny
@@ -118,6 +120,39 @@ def test_a_mean_over_parts_of_unequal_size_would_be_noticed(fit: Run, gradients:
     monkeypatch.setattr(TrainingBatches, "micro_batches", alike)
     fit(epochs=1, batch_size=30, learning_rate=1e-12, accumulation=4)
     assert max((whole - parts).abs().max() for whole, parts in zip(gradients[:2], gradients[2:], strict=True)) > 1e-4
+
+
+class ReadBack(TorchDispatchMode):
+    """Counts how often a tensor's value becomes a number of the host: on a device each of them waits for it."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        """See TorchDispatchMode."""
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*arguments, **(options or {}))
+
+
+def test_a_step_reads_nothing_back(fit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `tests/train/test_gpu.py` shows on a device, for all that is not CUDA's own; what only the CPU does is switched off."""
+    counts = []
+    step, check = loop._Loop.step, loop._Loop._check
+
+    def counted(training: Any, parts: Any) -> Any:
+        with ReadBack() as reads:
+            point = step(training, parts)
+        counts.append((point is not None, reads.count))
+        return point
+
+    monkeypatch.setattr(loop._Loop, "step", counted)
+    monkeypatch.setattr(loop._Loop, "_check", lambda _: None)
+    monkeypatch.setattr(attention, "_may_skip", lambda _: False)
+    monkeypatch.setattr(dropouts, "usable", lambda _: False)
+    fit(epochs=1, log_every=1000, dropout=0.1, clip_norm=1.0)
+    monkeypatch.setattr(loop._Loop, "_check", check)
+    quiet = [reads for told, reads in counts if not told]
+    assert len(quiet) > 3 and set(quiet) == {0}
+    assert all(reads for told, reads in counts if told), "negative control: a point is read back"
 
 
 def test_the_best_weights_are_kept_not_the_last(fit: Run) -> None:

@@ -11,28 +11,45 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import eager_mask
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import eager_mask, sdpa_mask
 
 from baton.models import dropout as dropouts
 
 NAME = "baton_matmul"
+NAME_SDPA = "baton_sdpa"
+SKIP = "allow_is_bidirectional_skip"
 # Bytes of scores that are worked on at a time: what two cores' second-level caches hold.
 CHUNK_BYTES = 2**21
 
 
 def install(backbone: Any) -> None:
-    """Let an encoder that was built with "eager" attention use this one, if its family lets one choose."""
+    """Let an encoder that was built with "eager" attention use this one, and one with "sdpa" our mask, if its family lets one choose."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, additive_mask)
-    if type(backbone)._supports_attention_backend and backbone.config._attn_implementation == "eager":
-        backbone.set_attn_implementation(NAME)
+    AttentionInterface.register(NAME_SDPA, sdpa_attention_forward)
+    AttentionMaskInterface.register(NAME_SDPA, boolean_mask)
+    name = {"eager": NAME, "sdpa": NAME_SDPA}.get(backbone.config._attn_implementation)
+    if name and type(backbone)._supports_attention_backend:
+        backbone.set_attn_implementation(name)
 
 
 def additive_mask(**options: Any) -> torch.Tensor | None:
     """Transformers' eager mask, (batch, 1, queries, keys), in the precision of the scores that it will be added to."""
     dtype = _working(options.get("dtype", torch.float32), torch.device(options.get("device", "cpu")))
-    mask: torch.Tensor | None = eager_mask(**(options | {"dtype": dtype}))
+    mask: torch.Tensor | None = eager_mask(**(options | {"dtype": dtype, SKIP: _may_skip(options)}))
     return mask
+
+
+def boolean_mask(**options: Any) -> torch.Tensor | None:
+    """Transformers' mask for SDPA, (batch, 1, queries, keys), True where a key counts; None if all do."""
+    mask: torch.Tensor | None = sdpa_mask(**(options | {SKIP: _may_skip(options)}))
+    return mask
+
+
+def _may_skip(options: dict[str, Any]) -> bool:
+    """Whether to look if a mask is needed at all: on a device the host would wait for the answer."""
+    return bool(options.get(SKIP)) and torch.device(options.get("device", "cpu")).type == "cpu"
 
 
 def attend(

@@ -6,56 +6,23 @@ points from before are yielded again, then the new ones.
 """
 
 import contextlib
-import functools
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
 
-from baton import console, parallel, params, process
+from baton import console, parallel, params
 from baton.errors import TrainingError
-from baton.runtime import Runtime, explained_memory, seed_step
-from baton.train import interrupt, optim
+from baton.memory import explained_memory
+from baton.runtime import Runtime, seed_step
+from baton.train import feed, interrupt, optim
 from baton.train.checkpoint import Checkpoints
+from baton.train.feed import Batches
 from baton.train.losses import Loss
 from baton.train.state import Point, State, TrainPoint, ValidationPoint
-
-
-class Batches(Protocol):
-    """Batches as a pure function of the step; the same on every rank but for `micro_batches`."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the data."""
-        ...
-
-    def size(self, step: int) -> int:
-        """Samples in the batch of global step `step` (from 0), over all ranks."""
-        ...
-
-    def names(self, step: int) -> list[str]:
-        """Ids of these samples."""
-        ...
-
-    def micro_batches(self, step: int) -> list[tuple[Any, float]]:
-        """This rank's parts of it, each with its share of all samples; a part has `to(device)` and `shape`."""
-        ...
-
-
-class _Steps(Dataset[list[tuple[Any, float]]]):
-    """What torch's DataLoader asks for: step -> parts."""
-
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
-
-    def __getitem__(self, step: int) -> list[tuple[Any, float]]:
-        return self.batches.micro_batches(step)
 
 
 def train(
@@ -94,7 +61,7 @@ def train(
     model.train()
     try:
         loop.warm_up()
-        parts = loop.parts()
+        parts = feed.parts(batches, state.step, loop.steps, runtime)
         while True:
             if state.step in loop.validate_at and state.validated < state.step:
                 yield loop.validation(validate)
@@ -133,21 +100,6 @@ class _Loop:
         self.validate_at = _validation_steps(settings, batches.steps_per_epoch)
         # Whether the numbers are finite is read back at each step where that is free.
         self.check_every = 1 if runtime.device.type == "cpu" else settings.log_every
-
-    def parts(self) -> Iterator[list[tuple[Any, float]]]:
-        """The parts of every step that is left, prepared ahead by worker processes and copied from pinned memory on CUDA."""
-        workers = self.runtime.loader_workers
-        loader = DataLoader(
-            _Steps(self.batches),
-            batch_size=None,
-            sampler=range(self.state.step, self.steps),
-            num_workers=workers,
-            worker_init_fn=functools.partial(_begin_worker, os.getpid()),
-            pin_memory=self.runtime.device.type == "cuda",
-            generator=torch.Generator(),  # else it would draw from the global one
-            collate_fn=_as_it_is,
-        )
-        return iter(loader)
 
     def warm_up(self) -> None:
         """Let DDP order its buckets and the compiler see its first shape alike at the start and on resume: both decide about rounding."""
@@ -259,17 +211,6 @@ def _validation_steps(settings: params.Training, steps_per_epoch: int) -> set[in
     parts = min(settings.evaluations_per_epoch, steps_per_epoch)
     ends = [round(steps_per_epoch * part / parts) for part in range(1, parts + 1)]
     return {epoch * steps_per_epoch + end for epoch in range(settings.epochs) for end in ends}
-
-
-def _begin_worker(parent: int, _worker: int) -> None:
-    """A worker process ends with the training: not before its last step, and not after it was killed."""
-    process.die_with_parent(signal.SIGKILL, parent)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _as_it_is(parts: list[tuple[Any, float]]) -> list[tuple[Any, float]]:
-    return parts
 
 
 def _now() -> int:
