@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from baton import console, params, storage
+from baton import console, params, storage, tracking
 from baton.data import base, sources
 
 RAW = Path("data/raw")
@@ -18,7 +18,7 @@ def main() -> None:
     """Fetch both; what was fetched before is taken from the cache."""
     active = params.load("source", "base")
     sources.fetch_source(active.source, RAW)
-    base.fetch_base(active.base, BASE)
+    base.fetch_base(active.base, BASE, tracking.registered_teacher)
     for folder in (RAW, BASE):
         manifest = storage.read_json(folder / "manifest.json")
         rows = [(file["path"], f"{file['bytes']:,}", file["sha256"][:12], file["origin"]) for file in manifest["files"].values()]

@@ -45,3 +45,16 @@ def quiet_mlflow() -> Iterator[None]:
         for module in ("mlflow", "sqlalchemy", "alembic"):
             warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
         yield
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, its tables made once for all tests."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.chdir(folder)
+        from baton.tracking import store
+
+        store.create_database(folder / store.DATABASE)
+    return folder / "mlflow.db"

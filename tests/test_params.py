@@ -108,7 +108,8 @@ def test_numbers_are_yaml_1_2(tmp_path: Path) -> None:
     assert "learning_rate: 1e-4" in text  # YAML 1.1 reads this as a string
     assert params.read(RECIPES[-1]).finetune.learning_rate == 1e-4
     path = tmp_path / "off.yaml"
-    path.write_text(text[: text.index("tracking:")] + "tracking: {kind: off}\n", encoding="utf-8")  # in YAML 1.1 `off` is a boolean
+    off = re.sub(r"^tracking:.*?\n\n", "tracking: {kind: off}\n\n", text, flags=re.MULTILINE | re.DOTALL)  # in YAML 1.1 it is a boolean
+    path.write_text(off, encoding="utf-8")
     assert params.read(path).tracking == params.NoTracking(kind="off")
 
 

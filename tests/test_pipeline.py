@@ -8,6 +8,7 @@ import csv
 import hashlib
 import importlib
 import inspect
+import json
 import os
 import pkgutil
 import shutil
@@ -27,6 +28,7 @@ from tests import tiny
 ROOT = Path(__file__).parent.parent
 STAGES = ["download", "preprocess", "tokenize", "finetune", "distill", "evaluate"]
 PACKAGES = ("asyncio", "email", "logging", "xml")
+BATON = (sys.executable, "-c", "from baton.cli import app; app()")
 TIMED = {"reports/timings.json", "reports/speed/speed_accuracy.png"}  # the only outputs that a rerun may change
 OUTPUTS = ("data", "models", "curves", "metrics", "reports")
 
@@ -154,6 +156,32 @@ def test_mlflow_holds_the_runs(project: Project) -> None:
     assert len(client.get_metric_history(children["finetune"].info.run_id, "teacher/loss")) > 2
     models = client.search_logged_models([experiment.experiment_id])
     assert sorted(model.name for model in models) == ["student", "teacher"]
+
+
+def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(project: Project) -> None:
+    result = project.run(*BATON, "trace", "models/student/model.safetensors", "--json")
+    assert result.returncode == 0, result.stderr
+    chain = json.loads(result.stdout)
+    assert chain["breaks"] == []
+    [distill] = chain["made_of"]["children"]
+    assert distill["name"] == "distill" and distill["facts"]["params"]["distill.layers.0"] == 0
+    assert "src/baton/train/distill.py" in distill["facts"]["code"]
+    origins = [file["facts"] for file in nodes(chain["made_of"], "file") if "origin" in file["facts"]]
+    assert {"inbox/data.csv"} <= {fact["origin"] for fact in origins} and all(len(fact["sha256"]) == 64 for fact in origins)
+    assert {node["name"] for item in chain["made_from_it"] for node in nodes(item, "model")} == {"student"}
+    run = distill["facts"]["run"]
+    back = json.loads(project.run(*BATON, "trace", run, "--json").stdout)
+    assert {node["name"] for node in nodes(back["made_of"], "stage")} >= {"distill", "finetune", "tokenize", "preprocess", "download"}
+    assert back["breaks"] == [f"run {run[:8]} ran with changes that were not committed (uncommitted.diff on its pipeline run)"]
+    shown = project.run(*BATON, "trace", run)
+    assert "params" in shown.stdout and "broken:" in shown.stdout
+    nothing = project.run(*BATON, "trace", "nothing")
+    assert nothing.returncode == 1 and "nothing is known of nothing" in nothing.stderr
+
+
+def nodes(node: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    found = [node] if node["kind"] == kind else []
+    return found + [item for child in node["children"] for item in nodes(child, kind)]
 
 
 def test_a_second_repro_runs_nothing(project: Project) -> None:

@@ -49,10 +49,15 @@ def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
 
 def write_clean(folder: Path, copies: int = 4) -> Path:
     """Write train, val and test tables and labels.json: every text of `TEXTS`, `copies` times in train with a number appended."""
-    folder.mkdir(parents=True, exist_ok=True)
     labels = sorted(TEXTS)
     rows = [(text, labels.index(label)) for label, texts in TEXTS.items() for text in texts]
     splits = {"train": [(f"{text} {copy}", label) for copy in range(copies) for text, label in rows], "val": rows[::2], "test": rows}
+    return write_splits(folder, splits, labels)
+
+
+def write_splits(folder: Path, splits: dict[str, list[tuple[str, int]]], labels: list[str]) -> Path:
+    """Tables `id, text, label` as preprocess writes them, and labels.json."""
+    folder.mkdir(parents=True, exist_ok=True)
     for split, items in splits.items():
         columns = {
             "id": pa.array([f"{split}:{index + 1}" for index in range(len(items))], pa.string()),

@@ -4,6 +4,10 @@
     baton use NAME    make one of them the active params.yaml
     baton summary     the results of the last run
     baton sync        hand over to MLflow what waits in journals, and what DVC knows only after a stage ended
+    baton trace X     where X came from and what came of it: a run, model, version, file or commit
+    baton register    make the trained model the challenger
+    baton promote     let the gate judge the challenger against the champion
+    baton retrain     all of it, as a CI job does: pull, train, register, judge, report, push
 
 Works anywhere inside the project. Errors are printed without a traceback and exit 1. Imports stay light: `--help` is immediate.
 """
@@ -11,6 +15,7 @@ Works anywhere inside the project. Errors are printed without a traceback and ex
 import difflib
 import os
 import subprocess
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,6 +90,8 @@ def sync() -> None:
 
     done = tracking.sync()
     console.say(f"sync: {done.entries:,} entries of journals were delivered, with {done.points:,} points")
+    if done.cached:
+        console.say("sync: the last repro came whole from DVC's run-cache; it is recorded, and points to the runs that made its outputs")
     console.say(f"sync: {done.digests} runs got DVC's digests, {done.links} skipped stages were linked, {done.ended} dead runs were ended")
     for text in done.refused:
         console.say(f"[yellow]sync:[/] MLflow does not take: {escape(text)}")
@@ -94,6 +101,59 @@ def sync() -> None:
         console.say(
             f"sync: no run of this store made the outputs of {', '.join(done.unknown)} (they came from a cache or an untracked run)"
         )
+
+
+@app.command()
+def trace(
+    target: Annotated[str, typer.Argument(help="A run id, models:/NAME/3, models:/NAME@champion, a file or folder of ours, or a commit.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of trees.")] = False,
+) -> None:
+    """Show where something came from and what came of it, and where the chain is broken."""
+    from baton import lifecycle
+
+    lifecycle.show_trace(target, as_json)
+
+
+@app.command()
+def register() -> None:
+    """Register the trained model (`promotion.model`) and make it the challenger; the same model is registered once."""
+    from baton import lifecycle
+
+    lifecycle.register()
+
+
+class Mode(StrEnum):
+    """What a passed gate leads to."""
+
+    DRY_RUN = "dry-run"
+    ENABLED = "enabled"
+
+
+@app.command()
+def promote(
+    mode: Annotated[Mode, typer.Option(help="enabled: a challenger that passes becomes the champion.")] = Mode.DRY_RUN,
+    to: Annotated[str | None, typer.Option("--to", help="Make this version the champion without asking the gate (roll back).")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the verdict to this file.")] = None,
+) -> None:
+    """Score challenger and champion anew on the frozen test table and decide; exit code 3 if the challenger is refused."""
+    from baton import lifecycle
+
+    if not lifecycle.promote(mode is Mode.ENABLED, to, json_path):
+        raise typer.Exit(3)
+
+
+@app.command()
+def retrain(
+    mode: Annotated[Mode, typer.Option(help="enabled: a challenger that passes becomes the champion.")] = Mode.DRY_RUN,
+    override: Annotated[list[str] | None, typer.Option("--set-param", "-S", help="finetune.epochs=3; may be given several times.")] = None,
+    push: Annotated[bool, typer.Option(help="Commit dvc.lock and figures, and push.")] = True,
+    base: Annotated[str | None, typer.Option(help="The commit that the report compares with; by default the remote's.")] = None,
+) -> None:
+    """Pull, decide, train, register, judge, report (retrain.md), push: what a CI job runs. Exit code 3 if the challenger is refused."""
+    from baton import lifecycle
+
+    if not lifecycle.retrain(mode is Mode.ENABLED, override or [], push, base):
+        raise typer.Exit(3)
 
 
 def _recipe_files() -> list[Path]:

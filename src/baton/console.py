@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.progress import ProgressColumn as Column
@@ -27,7 +27,7 @@ STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
 _console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 
-def say(text: str) -> None:
+def say(text: RenderableType) -> None:
     """Print one message; rich markup is understood."""
     _console.print(text, highlight=False)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from safetensors.numpy import save
 
-from baton import params
+from baton import params, storage
 from baton.data import base
 from baton.errors import SourceError
 from tests.data.local_server import LocalServer
@@ -100,6 +101,38 @@ def test_from_the_inbox_what_is_unsafe_stays_out_and_is_named(workplace: Path, c
     base.fetch_base(write_inbox(FILES | {"pytorch_model.bin": b"pickle", "modeling_toy.py": b"code"}), TARGET)
     check(FILES)
     assert "left out, not needed or not safe to load: modeling_toy.py, pytorch_model.bin" in capsys.readouterr().out
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    """A model folder of ours, as the registry gives it back."""
+    folder = tmp_path / "teacher"
+    folder.mkdir()
+    weights = {"backbone.embeddings.weight": np.ones((2, 4), np.float32), "head.output.weight": np.zeros((3, 4), np.float32)}
+    for name, content in (FILES | {"model.safetensors": save(weights), "baton.json": b"{}"}).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_a_warm_start_takes_the_encoder_and_leaves_the_head(workplace: Path, teacher: Path) -> None:
+    asked = []
+    digest = storage.sha256_tree(teacher)
+    wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256=digest, licence="ours")
+    base.fetch_base(wanted, TARGET, lambda name, version: asked.append((name, version)) or teacher)
+    manifest = check(FILES | {"model.safetensors": save({"embeddings.weight": np.ones((2, 4), np.float32)})})
+    assert asked == [("news", 3)] and manifest["origin"] == "models:/news/3, teacher"
+
+
+def test_a_warm_start_from_other_weights_than_the_pinned_ones_is_refused(workplace: Path, teacher: Path) -> None:
+    wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256="0" * 64, licence="ours")
+    with pytest.raises(SourceError, match="models:/news/3 has another sha256"):
+        base.fetch_base(wanted, TARGET, lambda name, version: teacher)
+
+
+@pytest.mark.parametrize("version", ["champion", "3", 0])
+def test_a_warm_start_from_a_moving_name_is_refused(version: object) -> None:
+    with pytest.raises(ValidationError):
+        params.RegisteredBase(kind="registered", name="news", version=version, sha256="0" * 64, licence="ours")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

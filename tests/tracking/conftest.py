@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,19 +16,6 @@ def _quiet(quiet_mlflow: None) -> Iterator[None]:
     """Every test here uses mlflow; no thread of a stage outlives its test."""
     yield
     settle()
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store, its tables made once for all tests."""
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        patch.chdir(folder)
-        from baton.tracking import store
-
-        store.create_database(folder / store.DATABASE)
-    return folder / "mlflow.db"
 
 
 @pytest.fixture

@@ -151,6 +151,34 @@ def test_an_output_of_no_known_run_is_named(repro: Callable[..., None]) -> None:
     assert "baton.finetune.run_id" not in pipeline.data.tags
 
 
+def test_a_repro_that_came_whole_from_the_run_cache_is_recorded_once(repro: Callable[..., None]) -> None:
+    repro("r1", FIRST, {})
+    repro("r2", {"finetune": "B", "distill": "B", "evaluate": "B"}, {})
+    assert tracking.sync().cached == 0
+    dvc_writes(FIRST)  # back to A: DVC restores all of it
+    report = tracking.sync()
+    assert (report.cached, report.links) == (1, 3)
+    assert tracking.sync() == tracking.SyncReport()
+    (_, first), _, (pipeline, own) = tree().values()
+    by_name = {run.info.run_name: run.info.run_id for run in first}
+    assert own == [] and pipeline.info.status == "FINISHED" and pipeline.data.tags["baton.cached"] == "true"
+    assert {name: pipeline.data.tags[f"baton.{name}.run_id"] for name in OUTS} == by_name
+    assert pipeline.data.metrics == {f"{name}/accuracy": 3 for name in OUTS}
+    dvc_writes({"finetune": "B", "distill": "B", "evaluate": "B"})
+    assert tracking.sync().cached == 1 and len(tree()) == 4
+
+
+def test_a_pipeline_run_keeps_its_lock(repro: Callable[..., None]) -> None:
+    from baton.tracking import store
+
+    repro("r1", FIRST, {})
+    tracking.sync()
+    settings = params.read().tracking
+    assert isinstance(settings, params.MlflowTracking)
+    [pipeline] = tree()
+    assert store.open_store(settings).text(pipeline, "dvc.lock") == Path("dvc.lock").read_text()
+
+
 def state() -> dict[str, object]:
     """Pipelines, the runs in them and behind them, by names instead of ids."""
     name = {run.info.run_id: (run.data.tags["baton.repro"], run.info.run_name) for run, _ in tree().values()}

@@ -4,7 +4,7 @@ Weights are safetensors and nothing else: a pickle, or code beside a model, is n
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from rich.markup import escape
@@ -15,11 +15,17 @@ from baton.errors import SourceError
 
 REQUIRED = {"config.json": "its architecture", "model.safetensors": "its weights", "tokenizer.json": "its fast tokenizer"}
 # What a model folder may hold. Everything else is code, or a format whose reader runs code (pickle).
+PREFIX = "backbone."  # of the encoder's weights in a model folder of ours
 HARMLESS = {".json", ".safetensors", ".txt", ".model"}
 
 
-def fetch_base(base: params.Base, target: Path) -> None:
+def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int], Path] | None = None) -> None:
     """Fill `target` (data/base) with config.json, model.safetensors, tokenizer.json, … and `manifest.json`.
+
+    Args:
+        base: the params section.
+        target: the folder.
+        registered: fetches the model folder of a registered version (name, version); needed for `kind: registered`.
 
     Raises:
         SourceError: the bytes cannot be had, are not the pinned ones, or make no usable model folder. Nothing half-written is left.
@@ -41,6 +47,11 @@ def fetch_base(base: params.Base, target: Path) -> None:
             case params.LocalBase():
                 _local_base(base, folder)
                 origin = base.folder
+            case params.RegisteredBase():
+                if registered is None:
+                    raise SourceError("base.kind: registered models cannot be fetched here", expected="a tracking store")
+                _encoder(registered(base.name, base.version), base, folder)
+                origin = f"models:/{base.name}/{base.version}, teacher"
         _check_base(folder, origin)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         files = {name: sources.entry(folder, name, f"{origin}/{name}") for name in names}
@@ -59,6 +70,22 @@ def _local_base(base: params.LocalBase, folder: Path) -> None:
     left = [path.relative_to(source).as_posix() for path in files if path not in taken]
     if left:
         console.say(escape(f"{source}: left out, not needed or not safe to load: {', '.join(left)}"))
+
+
+def _encoder(source: Path, base: params.RegisteredBase, folder: Path) -> None:
+    """The encoder of a model folder of ours as a base model: the keys without their prefix, the head left out."""
+    from safetensors.numpy import load_file, save_file
+
+    if (got := storage.sha256_tree(source)) != base.sha256:
+        hint = "find out why it differs before you pin the new digest in base.sha256"
+        raise SourceError(f"models:/{base.name}/{base.version} has another sha256", got=got, expected=base.sha256, hint=hint)
+    weights = load_file(source / "model.safetensors")
+    save_file(
+        {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}, folder / "model.safetensors"
+    )
+    for path in sorted(source.iterdir()):
+        if path.suffix in HARMLESS and path.name not in {"model.safetensors", "baton.json"}:
+            sources.copy(path, folder / path.name)
 
 
 def _refuse_harmful(files: Sequence[str]) -> None:

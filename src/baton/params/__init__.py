@@ -6,6 +6,7 @@ YAML path. Variants are unions tagged by `kind`. A stage calls `load` once, with
 
 from baton.params.evaluate import Baseline, Bootstrap, Evaluate, MajorityBaseline, Speed, TfidfBaseline
 from baton.params.fields import Section
+from baton.params.lifecycle import ClassFloor, DriftLimits, Gain, NonInferiority, Promotion, Retrain
 from baton.params.preprocess import (
     ByCount,
     ByShare,
@@ -21,7 +22,19 @@ from baton.params.preprocess import (
 )
 from baton.params.reading import PATH, Params, flatten, head, load, read, read_raw
 from baton.params.runtime import MlflowTracking, NoTracking, Runtime, Tracking
-from baton.params.source import Base, Files, HubBase, HubSource, LocalBase, LocalSource, SklearnSource, Source, WheelBase, WheelSource
+from baton.params.source import (
+    Base,
+    Files,
+    HubBase,
+    HubSource,
+    LocalBase,
+    LocalSource,
+    RegisteredBase,
+    SklearnSource,
+    Source,
+    WheelBase,
+    WheelSource,
+)
 from baton.params.training import Distill, EarlyStopping, Finetune, Head, LinearHead, MlpHead, Training
 
 __all__ = [
@@ -32,13 +45,16 @@ __all__ = [
     "ByCount",
     "ByShare",
     "Checks",
+    "ClassFloor",
     "DelimitedFormat",
     "Distill",
+    "DriftLimits",
     "EarlyStopping",
     "Evaluate",
     "Files",
     "Finetune",
     "Format",
+    "Gain",
     "Head",
     "HubBase",
     "HubSource",
@@ -51,10 +67,14 @@ __all__ = [
     "MlflowTracking",
     "MlpHead",
     "NoTracking",
+    "NonInferiority",
     "Params",
     "ParquetFormat",
     "Portion",
     "Preprocess",
+    "Promotion",
+    "RegisteredBase",
+    "Retrain",
     "Runtime",
     "Section",
     "SklearnSource",

@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 from baton.errors import ParamsError
 from baton.params.evaluate import Evaluate
 from baton.params.fields import Section
+from baton.params.lifecycle import Promotion, Retrain
 from baton.params.preprocess import Preprocess, Tokenize
 from baton.params.problems import problem
 from baton.params.runtime import Runtime, Tracking
@@ -33,6 +34,8 @@ class Params(Section):
     evaluate: Evaluate
     runtime: Runtime
     tracking: Tracking
+    promotion: Promotion
+    retrain: Retrain
 
 
 def load(*sections: str, path: Path = PATH) -> Params:

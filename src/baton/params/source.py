@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from baton.params.fields import InboxPath, RelativePath, Revision, Section, Sha256, in_inbox
+from baton.params.fields import Count, InboxPath, RelativePath, Revision, Section, Sha256, in_inbox
 
 # ---- source: where the labelled text comes from ------------------------------------------------------------------------------
 
@@ -85,6 +85,16 @@ class WheelBase(Section):
     licence: str
 
 
+class RegisteredBase(Section):
+    """The teacher behind a registered version of ours (warm start); its head is left out. An alias moves and is no version."""
+
+    kind: Literal["registered"]
+    name: str
+    version: Count
+    sha256: Sha256
+    licence: str
+
+
 class HubBase(Section):
     """A Hugging Face model at one commit; only the named files are fetched, and weights only as safetensors."""
 
@@ -103,4 +113,4 @@ class LocalBase(Section):
     licence: str
 
 
-Base = Annotated[WheelBase | HubBase | LocalBase, Field(discriminator="kind")]
+Base = Annotated[WheelBase | HubBase | LocalBase | RegisteredBase, Field(discriminator="kind")]

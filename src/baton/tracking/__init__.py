@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from baton import params
+from baton.errors import TrackingError
 
 Stage = Literal["finetune", "distill", "evaluate"]
 
@@ -71,6 +72,7 @@ class SyncReport:
     """What `sync` did; all zero when there was nothing to do."""
 
     digests: int = 0  # runs that got DVC's digests of their outputs
+    cached: int = 0  # repros that ran nothing, because all came from DVC's run-cache, and that were recorded
     links: int = 0  # stages that were linked to the run that made their output
     ended: int = 0  # runs whose process is gone and that were still marked as running
     unknown: tuple[str, ...] = ()  # stages whose output no run of this store made
@@ -97,7 +99,7 @@ def stage(name: Stage, reasons: Mapping[str, str], resume: str | None = None, re
     if active is None or isinstance(active.tracking, params.NoTracking):
         yield Run()
         return
-    _prepare()
+    prepare()
     from baton.tracking import session
 
     with session.tracked(name, reasons, active, resume, since) as run:
@@ -116,13 +118,28 @@ def sync() -> SyncReport:
     active = params.read().tracking
     if isinstance(active, params.NoTracking):
         return SyncReport()
-    _prepare()
+    prepare()
     from baton.tracking import delivery
 
     return delivery.sync(active)
 
 
-def _prepare() -> None:
-    """Must come before mlflow is imported, which reads some of them then."""
+def registered_teacher(name: str, version: int) -> Path:
+    """The model folder of the teacher behind a registered version, fetched from the store that params name.
+
+    Raises:
+        TrackingError: tracking is off, there is no such version, or it names no teacher.
+    """
+    active = params.read().tracking
+    if isinstance(active, params.NoTracking):
+        raise TrackingError("base.kind: registered needs the MLflow store", got="tracking.kind: off", expected="mlflow")
+    prepare()
+    from baton.tracking import registered
+
+    return registered.teacher(active, name, version)
+
+
+def prepare() -> None:
+    """Apply `SETTINGS`: must come before mlflow is imported, which reads some of them then."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -180,7 +180,7 @@ def sync(settings: params.MlflowTracking) -> SyncReport:
         raise TrackingError(f"{len(done.waiting)} journals wait for the MLflow store", got=got, expected="a store that answers", hint=hint)
     store = open_store(settings)
     with usable(store.client.tracking_uri):
-        report = lineage.sync(store, dvcfiles.read_lock())
+        report = lineage.sync(store, dvcfiles.read_lock(), text=dvcfiles.read_text())
     report = replace(report, entries=done.entries, points=done.points, ended=report.ended + done.ended)
     return replace(report, refused=tuple(done.refused), waiting=tuple(done.waiting))
 

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from baton import params
 
 LOCK, GRAPH = Path("dvc.lock"), Path("dvc.yaml")
@@ -17,6 +19,21 @@ def written(stage: str) -> dict[str, str]:
     entries = [entry for key in ("outs", "metrics", "plots") for entry in section.get(key) or ()]
     paths = [str(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
     return {path: hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest() for path in sorted(paths) if Path(path).is_file()}
+
+
+def read_text() -> str:
+    """The text of `dvc.lock`; empty without one."""
+    return LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
+
+
+def agrees(text: str) -> bool:
+    """Whether the params that the text of a `dvc.lock` records are those of `params.yaml` now."""
+    current = params.read_raw()
+    for entry in (YAML(typ="safe", pure=True).load(text).get("stages") or {}).values():
+        recorded = (entry.get("params") or {}).get(params.PATH.name) or {}
+        if any(current.get(section) != values for section, values in recorded.items()):
+            return False
+    return True
 
 
 def read_lock() -> Lock:

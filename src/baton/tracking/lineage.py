@@ -5,11 +5,12 @@ of the files it wrote instead (its metrics and curves, which no other training h
 happened in between: a kill before DVC wrote the entry, another recipe, a restore from DVC's run-cache.
 """
 
+import itertools
 import json
 
 from mlflow.entities import Run
 
-from baton.tracking import SyncReport, journal, links, pipelines
+from baton.tracking import SyncReport, journal, links, pipelines, restore
 from baton.tracking.dvcfiles import Lock
 from baton.tracking.locks import locked
 from baton.tracking.store import Store, clean_key
@@ -27,8 +28,15 @@ def begin_stage(store: Store, stage: str, pipeline: str, lock: Lock) -> None:
     links.put(store, store.client.get_run(pipeline), pipelines.STAGES[: pipelines.STAGES.index(stage) + 1], lock)
 
 
-def sync(store: Store, lock: Lock, current: str = "") -> SyncReport:
-    """See `baton.tracking.sync`; `current` is the pipeline run that a stage is about to join, which is not over."""
+def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncReport:
+    """See `baton.tracking.sync`.
+
+    Args:
+        store: the store.
+        lock: `dvc.lock`.
+        current: the pipeline run that a stage is about to join, which is not over.
+        text: the text of `dvc.lock` where no stage is running: it goes to the runs, and a repro that ran nothing is told by it.
+    """
     with locked("sync"):
         runs = store.runs(limit=RECENT)
         if ended := _end_dead(store, runs):
@@ -39,11 +47,16 @@ def sync(store: Store, lock: Lock, current: str = "") -> SyncReport:
             runs = store.runs(limit=RECENT)
         ours = (run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current)
         newest = next(ours, None)
-        linked, unknown = 0, tuple[str, ...]()
+        linked, cached, unknown = 0, 0, tuple[str, ...]()
         if newest is not None and newest.info.status == "FINISHED":
             own = [run for run in runs if run.data.tags.get(pipelines.PARENT) == newest.info.run_id]
-            linked, unknown = links.put(store, newest, _settled(own, lock), lock)
-    return SyncReport(digests=digests, links=linked, ended=ended, unknown=unknown)
+            settled = _settled(own, lock) if own else []
+            if text and not settled and (restored := restore.record(store, newest, lock, text, _consistent(lock))):
+                newest, settled, cached = restored, list(pipelines.STAGES), 1
+            linked, unknown = links.put(store, newest, settled, lock)
+            if text and settled:
+                restore.keep_lock(store, newest, text)
+    return SyncReport(digests=digests, links=linked, ended=ended, unknown=unknown, cached=cached)
 
 
 def _put_digests(store: Store, run: Run, lock: Lock) -> int:
@@ -69,14 +82,14 @@ def _settled(own: list[Run], lock: Lock) -> list[str]:
         outs = lock.get(run.data.tags.get(pipelines.STAGE, ""), {}).get("outs", {})
         if run.info.status != "FINISHED" or not outs or not links.has_digests(run, outs):
             return []
+    return _consistent(lock)
+
+
+def _consistent(lock: Lock) -> list[str]:
+    """Stages that read what the stages before them made; one that did not makes everything after it old."""
     made = {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
     consistent = {stage for stage, entry in lock.items() if all(made.get(path, digest) == digest for path, digest in entry["deps"].items())}
-    settled: list[str] = []
-    for stage in pipelines.STAGES:  # an inconsistent stage makes everything after it old
-        if stage not in consistent:
-            break
-        settled.append(stage)
-    return settled
+    return list(itertools.takewhile(consistent.__contains__, pipelines.STAGES))
 
 
 def _end_dead(store: Store, runs: list[Run]) -> int:

@@ -20,20 +20,21 @@ def put(store: Store, pipeline: Run, stages: Iterable[str], lock: Lock) -> tuple
     behind: dict[str, Run | None] = {}
     for stage in stages:
         mine = next((run for run in own if run.data.tags.get(pipelines.STAGE) == stage), None)
-        behind[stage] = mine or _maker(store, stage, lock)
-    new = {stage: run for stage, run in behind.items() if run and pipeline.data.tags.get(_link(stage)) != run.info.run_id}
+        behind[stage] = mine or maker(store, stage, lock)
+    new = {stage: run for stage, run in behind.items() if run and pipeline.data.tags.get(link(stage)) != run.info.run_id}
     if new:
         _link_all(store, pipeline, {run.info.run_id for run in own}, new)
     return len(new), tuple(stage for stage, run in behind.items() if run is None and stage in lock)
 
 
-def _link(stage: str) -> str:
+def link(stage: str) -> str:
+    """The tag of a pipeline run that names the run behind a stage."""
     return f"baton.{stage}.run_id"
 
 
 def _link_all(store: Store, pipeline: Run, own: set[str], new: Mapping[str, Run]) -> None:
     time = now()
-    tags = {_link(stage): run.info.run_id for stage, run in new.items()}
+    tags = {link(stage): run.info.run_id for stage, run in new.items()}
     points = [
         Point(pipeline.info.run_id, key, run.data.metrics[key], 0, time)
         for run in new.values()
@@ -41,7 +42,7 @@ def _link_all(store: Store, pipeline: Run, own: set[str], new: Mapping[str, Run]
         for key in json.loads(run.data.tags.get(pipelines.FINAL, "[]"))
         if key in run.data.metrics and key not in pipeline.data.metrics
     ]
-    links = {stage: pipeline.data.tags.get(_link(stage), "") for stage in pipelines.STAGES} | {
+    links = {stage: pipeline.data.tags.get(link(stage), "") for stage in pipelines.STAGES} | {
         stage: run.info.run_id for stage, run in new.items()
     }
     store.send(points)
@@ -65,7 +66,7 @@ def has_digests(run: Run, outs: Mapping[str, str]) -> bool:
     return all(run.data.tags.get(clean_key(f"{OUT}{path}")) == digest for path, digest in outs.items())
 
 
-def _maker(store: Store, stage: str, lock: Lock) -> Run | None:
+def maker(store: Store, stage: str, lock: Lock) -> Run | None:
     """The newest run with DVC's digests of this stage's outputs."""
     outs = lock.get(stage, {}).get("outs", {})
     if not outs:

@@ -6,6 +6,7 @@
 import contextlib
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, islice
 from pathlib import Path
@@ -80,6 +81,12 @@ class Store:
         """Logged models of all our experiments, the newest first."""
         order = [{"field_name": "creation_timestamp", "ascending": False}]
         return list(self.client.search_logged_models(self.experiments(), condition, max_results=50, order_by=order))
+
+    def text(self, run: str, path: str) -> str | None:
+        """A small file of a run; None if it is not there."""
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(MlflowException, OSError):
+            return Path(self.client.download_artifacts(run, path, folder)).read_text(encoding="utf-8")
+        return None
 
     def experiments(self) -> list[str]:
         """Ids of our experiments."""

@@ -1,0 +1,33 @@
+"""The short card of a version: what it is, what it was made of, how good it is, how to use it."""
+
+from mlflow.entities import LoggedModel, Run
+
+from baton import params
+
+FIGURES = (
+    "test_accuracy",
+    "test_macro_f1",
+    "test_log_loss",
+    "test_ece",
+    "val_accuracy",
+    "parameters",
+    "bytes",
+    "samples_per_second",
+    "latency_p50_ms",
+)
+
+
+def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
+    """Markdown; figures are those that `evaluate` put on the logged model."""
+    known = {metric.key.removeprefix(f"{settings.model}/"): metric.value for metric in model.metrics or ()}
+    rows = [f"| {key} | {known[key]:,.4g} |" for key in FIGURES if key in known]
+    tags = run.data.tags
+    origin = [
+        f"- {settings.model} of `{run.data.params.get('tracking.experiment', '')}`: {run.data.params.get('description', '')}",
+        f"- licence of the data: {run.data.params.get('source.licence', 'not named')}",
+        f"- licence of the base model: {run.data.params.get('base.licence', 'not named')}",
+        f"- commit `{tags.get('git.commit', 'unknown')[:12]}`" + (" with uncommitted changes" if tags.get("git.dirty") == "true" else ""),
+        f"- model folder sha256 `{model.tags['sha256']}`",
+    ]
+    use = f'```python\nmlflow.pyfunc.load_model("models:/{settings.name}@champion").predict(["raw text"])\n```'
+    return "\n".join([*origin, "", "| figure | |", "|---|---|", *rows, "", use])

@@ -1,0 +1,176 @@
+"""The gate: does a challenger deserve the champion's place? Pure functions of what both models made of one test table.
+
+Every rule is a `Check` with its own reason in words; the verdict is their conjunction, so each one that failed is told, not the first.
+Differences are judged by a paired bootstrap over test rows, and accuracy by McNemar's exact test too.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from baton import params
+from baton.evaluate import compare, metrics
+from baton.lifecycle.tables import Table, digests
+
+SWAPPED_ROWS = 0.05  # share of rows that another order of the classes must win before it is suspected
+SOME = 3  # examples in a message
+CHALLENGER, CHAMPION = "challenger", "champion"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model made of the table, and what it costs."""
+
+    classes: list[str]  # in the order of the columns
+    probabilities: NDArray[np.float64]  # (rows, classes)
+    size: int  # bytes of the model folder
+    latency: float  # ms, median of single texts
+    training_rows: frozenset[str] | None  # digests; None if nobody knows
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule, whether it is met, and what was found."""
+
+    name: str
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says."""
+
+    checks: tuple[Check, ...]
+    figures: Mapping[str, Any]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every rule is met."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it is refused."""
+        return [check.text for check in self.checks if not check.passed]
+
+
+def decide(table: Table, challenger: Scored, champion: Scored | None, rules: params.Promotion) -> Verdict:
+    """Judge a challenger; without a champion by the rules that need none, and `first_minimum`."""
+    both = {CHALLENGER: challenger} | ({CHAMPION: champion} if champion else {})
+    wrong = [check for name, scored in both.items() for check in _classes(name, scored, table)]
+    checks = [*wrong, *(_leakage(name, scored, table) for name, scored in both.items())]
+    if not all(check.passed for check in wrong):  # nothing can be compared
+        return Verdict(tuple(checks), {})
+    log_p = {name: _ordered(scored, table) for name, scored in both.items()}
+    hits = {name: value.argmax(axis=1) == table.labels for name, value in log_p.items()}
+    bootstrap = _bootstrap(log_p, table, rules)
+    figures: dict[str, Any] = {name: bootstrap.figures(name) | _costs(both[name]) for name in both}
+    checks.append(_label_map(log_p[CHALLENGER], table))
+    if champion:
+        figures["comparison"] = compare.paired(bootstrap, hits, CHALLENGER, CHAMPION)
+        checks += [_better(figures["comparison"], rules), *_ratios(challenger, champion, rules)]
+    else:
+        checks.append(_first(figures[CHALLENGER], rules))
+    checks += _floors(bootstrap, figures[CHALLENGER], table, rules)
+    return Verdict(tuple(checks), figures)
+
+
+def _classes(name: str, scored: Scored, table: Table) -> list[Check]:
+    missing, more = sorted(set(table.names) - set(scored.classes)), sorted(set(scored.classes) - set(table.names))
+    if not missing and not more:
+        return [Check("classes", True, f"the {name} knows the table's {len(table.names)} classes")]
+    got = ", ".join([*(f"no {label}" for label in missing[:SOME]), *(f"{label} besides" for label in more[:SOME])])
+    return [Check("classes", False, f"the {name} does not have the classes of {table.path}: {got}")]
+
+
+def _leakage(name: str, scored: Scored, table: Table) -> Check:
+    if scored.training_rows is None:
+        return Check("leakage", False, f"nobody knows what the {name} was trained on, so the test rows may be among it; register it anew")
+    rows = digests(table.texts)
+    known = [row for row, digest in zip(table.ids, rows, strict=True) if digest in scored.training_rows]
+    if not known:
+        return Check("leakage", True, f"no test row was in the {name}'s training data ({len(scored.training_rows):,} rows)")
+    some = ", ".join(known[:SOME])
+    return Check("leakage", False, f"{len(known):,} of {len(rows):,} test rows were in the {name}'s training data: {some}")
+
+
+def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
+    """Log-probabilities (rows, classes) in the table's order of classes."""
+    columns = [scored.classes.index(name) for name in table.names]
+    return np.log(np.maximum(scored.probabilities[:, columns], np.finfo(np.float64).tiny))
+
+
+def _bootstrap(log_p: Mapping[str, NDArray[np.float64]], table: Table, rules: params.Promotion) -> compare.Bootstrap:
+    classes = len(table.names)
+    rows = {name: metrics.statistics(table.labels, value.argmax(axis=1), classes, value, metrics.BINS) for name, value in log_p.items()}
+    return compare.Bootstrap(rows, classes, rules.bootstrap)
+
+
+def _label_map(log_p: NDArray[np.float64], table: Table) -> Check:
+    """Whether its classes carry their right names: no other assignment of names to its predictions fits much better."""
+    counts = np.zeros((len(table.names), len(table.names)))
+    np.add.at(counts, (log_p.argmax(axis=1), table.labels), 1)  # (predicted, actual)
+    predicted, actual = linear_sum_assignment(counts, maximize=True)
+    gained = counts[predicted, actual].sum() - np.trace(counts)
+    if gained <= SWAPPED_ROWS * len(table.labels):
+        return Check("label map", True, "no other order of the classes fits its predictions better")
+    moved = [f"{table.names[i]} as {table.names[j]}" for i, j in zip(predicted, actual, strict=True) if i != j]
+    text = f"its label map looks swapped: read {', '.join(moved[:SOME])}, {gained:,.0f} more of {len(table.labels):,} rows would be right"
+    return Check("label map", False, text)
+
+
+def _better(found: Mapping[str, Any], rules: params.Promotion) -> Check:
+    difference, (low, high) = found[f"{rules.metric}_difference"], found[f"{rules.metric}_difference_interval"]
+    p, (only_new, only_old) = found["mcnemar_p"], found["discordant"]
+    bounds = f"{100 * rules.bootstrap.confidence:.0f}% interval {100 * low:+.1f} to {100 * high:+.1f}"
+    pairs = f"only the challenger is right on {only_new} rows, only the champion on {only_old}, McNemar p = {p:.2g}"
+    measured = f"{100 * difference:+.1f} points of {rules.metric} ({bounds}; {pairs})"
+    if isinstance(rules.rule, params.NonInferiority):
+        wanted = f"above -{100 * rules.rule.margin:.1f} points"
+        return Check("non-inferiority", low > -rules.rule.margin, f"{measured}; the interval must lie {wanted}")
+    passed = low > rules.rule.minimum and p < 1 - rules.bootstrap.confidence
+    if not passed and low <= 0 <= high:
+        measured = f"no detectable difference to the champion: {measured}"
+    wanted = f"above {100 * rules.rule.minimum:+.1f} points, with p below {1 - rules.bootstrap.confidence:.2g}"
+    return Check("gain", passed, f"{measured}; the interval must lie {wanted}")
+
+
+def _first(figures: Mapping[str, Any], rules: params.Promotion) -> Check:
+    low = figures[f"{rules.metric}_interval"][0]
+    wanted = f"the lower end of a first one's {rules.metric} interval must be at least {100 * rules.first_minimum:.1f}%"
+    return Check("first champion", low >= rules.first_minimum, f"there is no champion; {wanted} and is {100 * low:.1f}%")
+
+
+def _floors(bootstrap: compare.Bootstrap, figures: Mapping[str, Any], table: Table, rules: params.Promotion) -> Iterable[Check]:
+    if rules.class_floor:
+        found = compare.per_class(bootstrap.sums[CHALLENGER], len(table.names))["recall"]
+        rows = np.bincount(table.labels, minlength=len(table.names))
+        judged = [(recall, name) for recall, name, count in zip(found, table.names, rows, strict=True) if count >= rules.class_floor.rows]
+        worst, name = min(judged, default=(1.0, "any class"))
+        floor = f"no class with {rules.class_floor.rows} test rows may be below {100 * rules.class_floor.recall:.1f}%"
+        yield Check("class floor", worst >= rules.class_floor.recall, f"recall of {name} is {100 * worst:.1f}%; {floor}")
+    if rules.max_ece is not None:
+        text = f"expected calibration error is {figures['ece']:.3f}; at most {rules.max_ece:.3f} is allowed"
+        yield Check("calibration", figures["ece"] <= rules.max_ece, text)
+
+
+def _ratios(challenger: Scored, champion: Scored, rules: params.Promotion) -> Iterable[Check]:
+    if rules.max_size_ratio is not None:
+        ratio = challenger.size / champion.size
+        text = f"it has {challenger.size / 1e6:,.1f} MB, {ratio:.2f} times the champion's; allowed are {rules.max_size_ratio:.2f} times"
+        yield Check("size", ratio <= rules.max_size_ratio, text)
+    if rules.max_latency_ratio is not None:
+        ratio = challenger.latency / champion.latency
+        text = (
+            f"a text takes {challenger.latency:.1f} ms, {ratio:.2f} times the champion's; allowed are {rules.max_latency_ratio:.2f} times"
+        )
+        yield Check("latency", ratio <= rules.max_latency_ratio, text)
+
+
+def _costs(scored: Scored) -> dict[str, float]:
+    return {"bytes": scored.size, "latency_p50_ms": scored.latency}

@@ -1,0 +1,160 @@
+"""Promotion: the gate's judgement on the challenger, on record, and the aliases that follow it."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities.model_registry import ModelVersion
+
+from baton import params
+from baton.errors import ModelError, TrackingError
+from baton.lifecycle import gate, scoring, tables
+from baton.lifecycle.registry import CHALLENGER, CHAMPION, SHA256, Registry, number
+
+GATE = "gate."  # + key: tags of a version
+MARK = "\n\n## Gate\n\n"
+VERDICT = "verdict.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a promotion came to."""
+
+    version: str  # of the challenger
+    champion: str | None  # before
+    passed: bool
+    moved: bool  # whether the alias was
+    text: str
+    record: Mapping[str, Any]  # the verdict as JSON
+
+
+def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Outcome:
+    """Judge the challenger; where `enabled` and the gate passes it, make it the champion.
+
+    Raises:
+        ModelError: there is no challenger, or a model cannot be scored.
+        TrackingError: another promotion came first.
+    """
+    challenger, champion = registry.alias(CHALLENGER), registry.alias(CHAMPION)
+    if challenger is None or (champion and number(challenger) == number(champion)):
+        if champion:
+            return _nothing(registry, champion)
+        raise ModelError(f"{registry.name} has no challenger", expected="a version with this alias", hint="run `baton register`")
+    table = tables.read(Path(settings.test))
+    scored = {number(version): _score(registry, version, table, settings) for version in (challenger, champion) if version}
+    verdict = gate.decide(table, scored[number(challenger)], scored[number(champion)] if champion else None, settings)
+    record = _record(registry, settings, table, challenger, champion, verdict, enabled)
+    text = words(record)
+    moved = verdict.passed and enabled
+    if moved:
+        _move(registry, challenger, champion)
+    _note(registry, challenger, record, text)
+    return Outcome(number(challenger), number(champion) if champion else None, verdict.passed, moved, text, record)
+
+
+def roll_back(registry: Registry, wanted: str) -> Outcome:
+    """Make a version the champion without asking the gate."""
+    version, champion = registry.version(wanted), registry.alias(CHAMPION)
+    if champion and number(champion) == number(version):
+        return _nothing(registry, champion)
+    _move(registry, version, champion)
+    before = f"version {number(champion)}" if champion else "nothing"
+    text = f"Version {number(version)} of {registry.name} is the champion now, by hand; before it was {before}."
+    record = {
+        "name": registry.name,
+        "version": number(version),
+        "champion": number(champion) if champion else None,
+        "by_hand": True,
+        "time": _now(),
+    }
+    _tag(registry, version, {"promoted": _now(), "by_hand": "true"})
+    return Outcome(number(version), number(champion) if champion else None, True, True, text, record)
+
+
+def words(record: Mapping[str, Any]) -> str:
+    """The verdict as Markdown."""
+    against = f"version {record['champion']}" if record["champion"] else "no champion"
+    head = f"Version {record['version']} of {record['name']} against {against}: **{'passed' if record['passed'] else 'refused'}**"
+    lines = [f"- {'met' if check['passed'] else 'NOT met'}, {check['name']}: {check['text']}" for check in record["checks"]]
+    table = record["table"]
+    scored = f"Scored anew on {table['rows']:,} rows of `{table['path']}` (sha256 `{table['sha256'][:12]}`), {record['time']}."
+    return "\n".join([f"{head} ({record['mode']}).", "", *lines, "", scored])
+
+
+def _score(registry: Registry, version: ModelVersion, table: tables.Table, settings: params.Promotion) -> gate.Scored:
+    rows = registry.training_rows(version)
+    return scoring.score(registry.uri(version), table, registry.client.tracking_uri, settings.latency_samples, rows)
+
+
+def _record(
+    registry: Registry,
+    settings: params.Promotion,
+    table: tables.Table,
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
+    verdict: gate.Verdict,
+    enabled: bool,
+) -> dict[str, Any]:
+    return {
+        "name": registry.name,
+        "version": number(challenger),
+        "champion": number(champion) if champion else None,
+        "sha256": {number(version): version.tags.get(SHA256, "") for version in (challenger, champion) if version},
+        "passed": verdict.passed,
+        "mode": "enabled" if enabled else "dry-run",
+        "checks": [vars(check) for check in verdict.checks],
+        "figures": dict(verdict.figures),
+        "table": {"path": table.path.as_posix(), "sha256": table.sha256, "rows": len(table.ids)},
+        "rules": settings.model_dump(mode="json"),
+        "time": _now(),
+    }
+
+
+def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None) -> None:
+    """Give the champion's alias to a version, unless somebody did something since it was judged."""
+    with registry.claim():
+        current = registry.alias(CHAMPION)
+        if (current and number(current)) != (before and number(before)):
+            got, expected = (f"version {number(item)}" if item else "no champion" for item in (current, before))
+            hint = "run again: the challenger is judged against the new champion"
+            raise TrackingError(f"the champion of {registry.name} changed meanwhile", got=got, expected=expected, hint=hint)
+        _tag(registry, version, {"previous_champion": number(before) if before else "none"})
+        registry.client.set_registered_model_alias(registry.name, CHAMPION, number(version))
+        challenger = registry.alias(CHALLENGER)
+        if challenger and number(challenger) == number(version):
+            registry.client.delete_registered_model_alias(registry.name, CHALLENGER)
+
+
+def _note(registry: Registry, version: ModelVersion, record: Mapping[str, Any], text: str) -> None:
+    """The verdict on the version: tags, description, and the whole as a file."""
+    promoted = record["passed"] and record["mode"] == "enabled"
+    tags = {
+        "verdict": "promoted" if promoted else "passed" if record["passed"] else "refused",
+        "time": record["time"],
+        "mode": record["mode"],
+    }
+    tags |= {"champion": record["champion"] or "none", "table_sha256": record["table"]["sha256"]}
+    tags["reasons"] = "; ".join(check["text"] for check in record["checks"] if not check["passed"]) or "none"
+    tags["json"] = json.dumps(record)
+    _tag(registry, version, tags)
+    registry.write(version, VERDICT, json.dumps(record, indent=2))
+    about = (version.description or "").partition(MARK)[0]
+    registry.client.update_model_version(registry.name, number(version), f"{about}{MARK}{text}")
+
+
+def _tag(registry: Registry, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    for key, value in tags.items():
+        registry.client.set_model_version_tag(registry.name, number(version), f"{GATE}{key}", value)
+
+
+def _nothing(registry: Registry, champion: ModelVersion) -> Outcome:
+    text = f"Version {number(champion)} of {registry.name} is the champion already; there is nothing to decide."
+    record = {"name": registry.name, "version": number(champion), "champion": number(champion), "passed": True, "time": _now()}
+    return Outcome(number(champion), number(champion), True, False, text, record)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())

@@ -1,0 +1,225 @@
+"""The registry: versions of one registered model, what each carries, and who is challenger and champion.
+
+A version is made from a logged model of ours, which is found by the digest of the model folder, and carries what a later judgement needs:
+the digests of its training rows, its `dvc.lock` and params (files of its run, under `registry/`), its figures and a card.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from baton import params, storage
+from baton.errors import DataError, ModelError, TrackingError
+from baton.lifecycle import card, drift, tables
+from baton.process import this
+from baton.tracking.dvcfiles import LOCK
+from baton.tracking.registered import TEACHER, TEACHER_SHA256
+from baton.tracking.store import Store
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+CLEAN = Path("data/clean")
+SHA256, ROWS, PROFILE = "baton.sha256", "training_rows.json", "profile.json"
+CLAIM = ".promotion"  # + the registered model's name: another registered model, there while aliases are moved
+HOLDER = "baton.holder"
+MISSING = "RESOURCE_DOES_NOT_EXIST"
+
+
+class Registry:
+    """One registered model."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        """The registered model need not be there yet."""
+        self.store, self.client, self.name = store, store.client, name
+        # MLflow's SQL registry looks a version's model up in the process's global store.
+        mlflow.set_tracking_uri(store.client.tracking_uri)
+        mlflow.set_registry_uri(store.client.tracking_uri)
+
+    def uri(self, version: ModelVersion) -> str:
+        """Of a version, for `mlflow.pyfunc.load_model`."""
+        return f"models:/{self.name}/{number(version)}"
+
+    def alias(self, name: str) -> ModelVersion | None:
+        """The version with this alias."""
+        try:
+            return self.client.get_model_version_by_alias(self.name, name)
+        except MlflowException as error:
+            if error.error_code in {MISSING, "INVALID_PARAMETER_VALUE"}:  # no such model, no such alias
+                return None
+            raise
+
+    def version(self, wanted: str) -> ModelVersion:
+        """A version by its number.
+
+        Raises:
+            ModelError: there is none.
+        """
+        found = {number(version): version for version in self.versions()}
+        if wanted not in found:
+            known = ", ".join(sorted(found, key=int)) or "no versions"
+            raise ModelError(f"{self.name} has no version {wanted}", got=wanted, expected=known, hint="choose one of these")
+        return found[wanted]
+
+    def versions(self) -> list[ModelVersion]:
+        """All of them."""
+        found: list[ModelVersion] = []
+        token = None
+        while True:
+            page = self.client.search_model_versions(f"name = '{self.name}'", page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def training_rows(self, version: ModelVersion) -> frozenset[str] | None:
+        """Digests of the rows that a version was trained on; None if it does not tell."""
+        text = self.read(version, ROWS)
+        return None if text is None else frozenset(json.loads(text))
+
+    def read(self, version: ModelVersion, file: str) -> str | None:
+        """A file that was registered with a version; None if it is not there."""
+        digest = version.tags.get(SHA256)
+        if not digest or not version.run_id:
+            return None
+        return self.store.text(version.run_id, f"{_folder(digest)}/{file}")
+
+    def write(self, version: ModelVersion, file: str, text: str) -> None:
+        """Put a file beside those that were registered with a version."""
+        self.client.log_text(str(version.run_id), text, f"{_folder(version.tags[SHA256])}/{file}")
+
+    @contextlib.contextmanager
+    def claim(self) -> Iterator[None]:
+        """Hold off every other promotion, of any machine, while aliases are moved: the name of a registered model is unique in a store.
+
+        Raises:
+            TrackingError: another promotion is at it.
+        """
+        name, own = f"{self.name}{CLAIM}", this()
+        tags = {HOLDER: json.dumps([own.name, own.started])}
+        try:
+            self.client.create_registered_model(name, tags, description="A promotion is moving aliases; it removes this when it is done.")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            holder = self._holder(name)
+            hint = f"wait for it; if it is gone, delete the registered model {name} in MLflow and run again"
+            raise TrackingError(
+                f"another promotion of {self.name} is moving aliases", got=holder, expected="one at a time", hint=hint
+            ) from None
+        try:
+            yield
+        finally:
+            self.client.delete_registered_model(name)
+
+    def _holder(self, claim: str) -> str:
+        try:
+            tags = self.client.get_registered_model(claim).tags
+        except MlflowException:
+            return "one that is done by now"
+        name, started = json.loads(tags.get(HOLDER, '["a process without a name", 0]'))
+        return f"process {name}, started {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(started))}"
+
+
+def number(version: ModelVersion) -> str:
+    """Of a version; MLflow's SQL store gives an integer, its server a string."""
+    return str(version.version)
+
+
+def register(registry: Registry, settings: params.Promotion) -> tuple[ModelVersion, bool]:
+    """Make a version of the model in models/, and it the challenger; the version, and whether it is new.
+
+    The same model is registered once, however often this is called.
+
+    Raises:
+        ModelError: there is no such model.
+        TrackingError: the store does not know it.
+        DataError: data/clean is not what it was trained on.
+    """
+    folder = Path("models", settings.model)
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is missing", expected="a trained model", hint="run `make repro`, or `dvc checkout`")
+    digest = storage.sha256_tree(folder)
+    model = _logged(registry.store, folder, digest)
+    found = next((version for version in registry.versions() if version.tags.get(SHA256) == digest), None)
+    version = found or _create(registry, settings, model, digest)
+    champion = registry.alias(CHAMPION)
+    if champion is None or number(champion) != number(version):
+        registry.client.set_registered_model_alias(registry.name, CHALLENGER, number(version))
+    return registry.client.get_model_version(registry.name, number(version)), found is None
+
+
+def _logged(store: Store, folder: Path, digest: str) -> LoggedModel:
+    found = [model for model in store.models(f"tags.sha256 = '{digest}'") if model.status == "READY"]
+    if not found:
+        hint = "run `baton sync`; if it was trained with tracking off or with another store, `dvc repro --force` trains it again"
+        raise TrackingError(f"{folder} is not in the MLflow store", got=f"no model with sha256 {digest[:12]}…", expected="one", hint=hint)
+    return found[0]
+
+
+def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, digest: str) -> ModelVersion:
+    """Files first, then the version with all its tags at once: a version is whole or not there."""
+    client, run = registry.client, registry.client.get_run(str(model.source_run_id))
+    _same_data(registry.store, model)
+    files = {ROWS: json.dumps(_training_rows(registry)), PROFILE: json.dumps(drift.profile(CLEAN))}
+    files["params.yaml"] = params.PATH.read_text(encoding="utf-8")
+    files |= {LOCK.name: LOCK.read_text(encoding="utf-8")} if LOCK.is_file() else {}
+    about = card.describe(model, run, settings)
+    for name, text in (files | {"card.md": about}).items():
+        client.log_text(run.info.run_id, text, f"{_folder(digest)}/{name}")
+    with contextlib.suppress(MlflowException):  # it is there
+        client.create_registered_model(registry.name, description=f"Made by `baton register`; {settings.model}s of this project.")
+    tags = {SHA256: digest, "baton.model": settings.model, "git.commit": run.data.tags.get("git.commit", "")}
+    tags |= _teacher(registry.store)
+    tags |= {f"figure.{metric.key}": f"{metric.value:.6g}" for metric in model.metrics or () if metric.key.startswith(settings.model)}
+    return client.create_model_version(
+        registry.name,
+        f"models:/{model.model_id}",
+        run.info.run_id,
+        tags={key: value for key, value in tags.items() if value},
+        description=about,
+        model_id=model.model_id,
+    )
+
+
+def _training_rows(registry: Registry) -> list[str]:
+    """Digests of what the model was trained on, and with a warm start of what that model was trained on."""
+    rows, base = set(tables.training_digests(CLEAN)), params.read().base
+    if isinstance(base, params.RegisteredBase):
+        earlier = Registry(registry.store, base.name)
+        if (known := earlier.training_rows(earlier.version(str(base.version)))) is None:
+            hint = "register that version anew, or choose another base"
+            raise DataError(f"version {base.version} of {base.name} does not tell what it was trained on", hint=hint)
+        rows |= known
+    return sorted(rows)
+
+
+def _teacher(store: Store) -> dict[str, str]:
+    """The teacher of the same run, from which a later training may start."""
+    folder = Path("models/teacher")
+    if not folder.is_dir():
+        return {}
+    digest = storage.sha256_tree(folder)
+    return {TEACHER: str(_logged(store, folder, digest).model_id), TEACHER_SHA256: digest}
+
+
+def _same_data(store: Store, model: LoggedModel) -> None:
+    """Refuse to note the rows of other data than the model's."""
+    tags: dict[str, Any] = store.client.get_run(str(model.source_run_id)).data.tags
+    for split in ("train", "val"):
+        path = CLEAN / f"{split}.parquet"
+        expected = tags.get(f"sha256.{path.as_posix()}")
+        got = storage.sha256(path) if path.is_file() else "no file"
+        if expected and got != expected:
+            hint = "run `dvc checkout` or `make repro`, so that data and model belong together"
+            raise DataError(f"{path} is not what the model was trained on", got=got, expected=expected, hint=hint)
+
+
+def _folder(digest: str) -> str:
+    return f"registry/{digest[:12]}"

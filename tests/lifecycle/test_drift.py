@@ -1,0 +1,60 @@
+"""Drift of incoming rows against the profile of what a champion was trained on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from baton import params
+from baton.lifecycle import drift, tables
+from tests import tiny
+
+LIMITS = params.DriftLimits(labels=0.2, lengths=0.2, unknown=0.1)
+
+
+def write(folder: Path, some: list[tuple[str, int]]) -> Path:
+    return tiny.write_splits(folder, {"train": some[:-2], "val": some[-2:]}, ["ham", "spam"])
+
+
+def rows(count: int, start: int = 0, words: str = "buy cheap watches now", spam: int = 2) -> list[tuple[str, int]]:
+    """Of three to six words more, the last two of them numbers that tell rows apart."""
+    shown = ((place, f"{words} {'and more ' * (place % 3)}{(start + place) // 100} {(start + place) % 100}") for place in range(count))
+    return [(text, int(place % spam == 0)) for place, text in shown]
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> tuple[Path, dict[str, object], frozenset[str]]:
+    clean = write(tmp_path / "clean", rows(200))
+    return clean, json.loads(json.dumps(drift.profile(clean))), frozenset(tables.training_digests(clean))
+
+
+Earlier = tuple[Path, dict[str, object], frozenset[str]]
+
+
+def test_the_same_rows_are_no_new_ones(earlier: Earlier) -> None:
+    assert drift.measure(*earlier) == drift.Drift(0, 0.0, 0.0, 0.0)
+
+
+def test_more_of_the_same_is_no_drift(earlier: Earlier, tmp_path: Path) -> None:
+    clean = write(tmp_path / "more", rows(200) + rows(150, start=1000))
+    found = drift.measure(clean, *earlier[1:])
+    assert found.rows > 50 and found.beyond(LIMITS) == []
+
+
+@pytest.mark.parametrize(
+    ("fresh", "named"),
+    [
+        (rows(150, 1000, spam=1), "labels"),
+        (rows(150, 1000, words="buy cheap watches now " * 5), "lengths"),
+        (rows(150, 1000, words="quarterly earnings rose sharply"), "unknown"),
+    ],
+)
+def test_each_kind_of_drift_is_named(earlier: Earlier, tmp_path: Path, fresh: list[tuple[str, int]], named: str) -> None:
+    found = drift.measure(write(tmp_path / "more", rows(200) + fresh), *earlier[1:])
+    assert any(text.startswith(f"{named} ") for text in found.beyond(LIMITS))
+
+
+def test_a_label_that_was_never_seen_counts(earlier: Earlier, tmp_path: Path) -> None:
+    clean = write(tmp_path / "more", rows(100, 1000))
+    (clean / "labels.json").write_text(json.dumps(["ham", "scam"]))
+    assert drift.measure(clean, *earlier[1:]).labels > 0.4

@@ -1,0 +1,152 @@
+"""The gate's rules on scored tables: each refuses what it is there for, with its reason, and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from baton import params
+from baton.lifecycle import gate
+from baton.lifecycle.gate import Scored
+from baton.lifecycle.tables import Table, digests
+
+NAMES = ["a", "b", "c"]
+ROWS = 600
+RULES = params.Promotion(
+    name="n",
+    model="student",
+    test="t.parquet",
+    metric="accuracy",
+    rule=params.Gain(kind="gain", minimum=0.0),
+    first_minimum=0.8,
+    class_floor=params.ClassFloor(recall=0.5, rows=30),
+    max_ece=0.2,
+    max_size_ratio=1.5,
+    max_latency_ratio=1.5,
+    latency_samples=5,
+    bootstrap=params.Bootstrap(resamples=300, confidence=0.95, seed=0),
+)
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    labels = np.arange(ROWS) % 3
+    texts = [f"text number {row}" for row in range(ROWS)]
+    return Table(Path("t.parquet"), "0" * 64, [f"test:{row}" for row in range(ROWS)], texts, labels, NAMES)
+
+
+def scored(table: Table, wrong: int, first: int = 0, **changes: Any) -> Scored:
+    """A model that is wrong on `wrong` rows from row `first` on, and as sure as it is often right."""
+    predicted: NDArray[np.int64] = table.labels.copy()
+    predicted[first : first + wrong] = (predicted[first : first + wrong] + 1) % 3
+    sure = 1 - wrong / ROWS - 0.01
+    probabilities = np.full((ROWS, 3), (1 - sure) / 2)
+    probabilities[np.arange(ROWS), predicted] = sure
+    values: dict[str, Any] = {
+        "classes": NAMES,
+        "probabilities": probabilities,
+        "size": 100,
+        "latency": 1.0,
+        "training_rows": frozenset({"x"}),
+    }
+    return Scored(**(values | changes))
+
+
+def refused(verdict: gate.Verdict) -> list[str]:
+    return [check.name for check in verdict.checks if not check.passed]
+
+
+def test_a_better_challenger_passes(table: Table) -> None:
+    verdict = gate.decide(table, scored(table, 30), scored(table, 60), RULES)
+    assert verdict.passed and refused(verdict) == []
+    assert verdict.figures["comparison"]["accuracy_difference"] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("wrong", [60, 61, 58, 90], ids=["the same", "a little worse", "a little better", "worse"])
+def test_a_tie_and_a_worse_one_are_refused(table: Table, wrong: int) -> None:
+    verdict = gate.decide(table, scored(table, wrong), scored(table, 60), RULES)
+    assert refused(verdict) == ["gain"]
+    assert ("no detectable difference" in verdict.reasons[0]) == (wrong < 90)
+
+
+def test_a_gain_below_the_minimum_is_refused(table: Table) -> None:
+    rules = RULES.model_copy(update={"rule": params.Gain(kind="gain", minimum=0.04)})
+    assert refused(gate.decide(table, scored(table, 30), scored(table, 60), rules)) == ["gain"]
+
+
+def test_non_inferiority_lets_a_tie_pass_and_refuses_what_is_worse_than_its_margin(table: Table) -> None:
+    rules = RULES.model_copy(update={"rule": params.NonInferiority(kind="non_inferiority", margin=0.02)})
+    assert gate.decide(table, scored(table, 60), scored(table, 60), rules).passed
+    assert gate.decide(table, scored(table, 63), scored(table, 60), rules).passed
+    assert refused(gate.decide(table, scored(table, 90), scored(table, 60), rules)) == ["non-inferiority"]
+
+
+def test_a_better_one_by_chance_is_refused(table: Table) -> None:
+    """Ten rows more are right, but on 110 rows they differ: the pairing matters, not the totals alone."""
+    assert refused(gate.decide(table, scored(table, 50), scored(table, 60, first=300), RULES)) == ["gain"]
+
+
+def test_a_first_champion_needs_no_other_but_must_be_good(table: Table) -> None:
+    assert gate.decide(table, scored(table, 60), None, RULES).passed
+    assert refused(gate.decide(table, scored(table, 130), None, RULES)) == ["first champion"]
+
+
+@pytest.mark.parametrize("who", ["challenger", "champion"])
+def test_planted_leakage_is_refused_and_named(table: Table, who: str) -> None:
+    known = frozenset(digests(["TEXT  number 7", "another"]))  # the same row in other letters
+    leaky = {"training_rows": known}
+    challenger = scored(table, 30, **(leaky if who == "challenger" else {}))
+    champion = scored(table, 60, **(leaky if who == "champion" else {}))
+    verdict = gate.decide(table, challenger, champion, RULES)
+    assert refused(verdict) == ["leakage"]
+    assert verdict.reasons == [f"1 of 600 test rows were in the {who}'s training data: test:7"]
+
+
+def test_unknown_training_rows_are_refused(table: Table) -> None:
+    verdict = gate.decide(table, scored(table, 30, training_rows=None), scored(table, 60), RULES)
+    assert refused(verdict) == ["leakage"] and "nobody knows" in verdict.reasons[0]
+
+
+def test_a_swapped_label_map_is_refused_as_such(table: Table) -> None:
+    good = scored(table, 30)
+    swapped = Scored(["b", "a", "c"], good.probabilities, good.size, good.latency, good.training_rows)
+    verdict = gate.decide(table, swapped, scored(table, 60), RULES)
+    assert "label map" in refused(verdict)
+    assert "read a as b, b as a" in next(check.text for check in verdict.checks if check.name == "label map")
+
+
+def test_another_order_of_columns_with_its_names_is_no_swap(table: Table) -> None:
+    good = scored(table, 30)
+    order = [2, 0, 1]
+    moved = Scored([NAMES[i] for i in order], good.probabilities[:, order], good.size, good.latency, good.training_rows)
+    assert gate.decide(table, moved, scored(table, 60), RULES).passed
+
+
+def test_other_classes_are_refused(table: Table) -> None:
+    verdict = gate.decide(table, scored(table, 30, classes=["a", "b", "d"]), scored(table, 60), RULES)
+    assert refused(verdict) == ["classes"] and "no c, d besides" in verdict.reasons[0]
+
+
+def test_a_class_that_is_given_up_is_refused(table: Table) -> None:
+    """Better overall, but of one class nothing is left."""
+    challenger = scored(table, 0)
+    probabilities = challenger.probabilities.copy()
+    rows = np.flatnonzero(table.labels == 2)[:120]
+    probabilities[rows] = probabilities[0]
+    verdict = gate.decide(table, Scored(NAMES, probabilities, 100, 1.0, frozenset({"x"})), scored(table, 300), RULES)
+    assert "class floor" in refused(verdict)
+    few = RULES.model_copy(update={"class_floor": params.ClassFloor(recall=0.5, rows=ROWS)})
+    assert "class floor" not in refused(gate.decide(table, Scored(NAMES, probabilities, 100, 1.0, frozenset()), scored(table, 300), few))
+
+
+def test_one_that_is_too_sure_too_large_or_too_slow_is_refused(table: Table) -> None:
+    champion = scored(table, 180)
+    probabilities = np.full((ROWS, 3), 1e-6)
+    probabilities[np.arange(ROWS), scored(table, 130).probabilities.argmax(axis=1)] = 1 - 2e-6
+    strict = RULES.model_copy(update={"class_floor": None})
+    challenger = Scored(NAMES, probabilities, 151, 1.51, frozenset({"x"}))
+    assert refused(gate.decide(table, challenger, champion, strict)) == ["size", "latency", "calibration"]
+    none = strict.model_copy(update={"max_ece": None, "max_size_ratio": None, "max_latency_ratio": None})
+    assert gate.decide(table, challenger, champion, none).passed

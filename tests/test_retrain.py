@@ -1,0 +1,216 @@
+"""The whole story: a first champion, new data, retraining in fresh clones, the gate's verdicts, trace, rollback.
+
+Real git with a bare remote, a DVC remote, a real MLflow server. Each job is a fresh clone that is thrown away, as in CI.
+"""
+
+import csv
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_pipeline import Project, make_project
+from tests.tracking.test_server import Server
+
+pytestmark = pytest.mark.slow
+BATON = (sys.executable, "-c", "from baton.cli import app; app()")
+WHO = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main")
+
+
+class World:
+    """The remotes, and a developer's checkout."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder, self.server, self.count = folder, server, 0
+        self.developer = make_project(folder / "developer")
+        self.developer.edit(self.settings)
+        self.git("init", "--quiet", "--bare", str(folder / "origin.git"))
+        self.git("branch", "-M", "main")
+        self.git("remote", "add", "origin", str(folder / "origin.git"))
+        self.developer.dvc("remote", "add", "--default", "storage", str(folder / "storage"))
+        self.publish("remotes")
+        self.git("push", "--quiet", "--set-upstream", "origin", "main")
+
+    def settings(self, raw: dict[str, Any]) -> None:
+        raw["tracking"]["uri"] = self.server.uri
+        raw["promotion"] |= {"name": "story", "first_minimum": 0.0, "class_floor": None, "max_ece": None, "max_latency_ratio": None}
+        raw["promotion"] |= {"latency_samples": 2, "test": "data/clean/test.parquet"}
+        raw["retrain"] = {"drift": None}
+        raw["source"]["files"] = {"train": "inbox/train.csv", "test": "inbox/test.csv"}
+        rows = list(csv.reader((self.developer.folder / "inbox/data.csv").open(encoding="utf-8")))
+        random.Random(0).shuffle(body := rows[1:])
+        self.write("test", body[:80])
+        self.write("train", body[80:160])
+        self.rest = body[160:]
+        (self.developer.folder / "inbox/data.csv").unlink()
+        weak(raw)
+
+    def write(self, name: str, rows: list[list[str]]) -> None:
+        with (self.developer.folder / f"inbox/{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["text", "label"], *rows])
+
+    def git(self, *words: str, folder: Path | None = None) -> str:
+        done = subprocess.run(["git", *WHO, *words], cwd=folder or self.developer.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def publish(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def push(self, message: str) -> None:
+        self.git("pull", "--quiet", "--rebase", "--autostash")
+        self.publish(message)
+        self.git("push", "--quiet")
+
+    def clone(self) -> Project:
+        self.count += 1
+        folder = self.folder / f"job{self.count}"
+        self.git("clone", "--quiet", str(self.folder / "origin.git"), str(folder))
+        return Project(folder)
+
+    def job(self, *options: str, code: int = 0) -> str:
+        """`baton retrain` in a fresh clone."""
+        project = self.clone()
+        result = project.run(*BATON, "retrain", *options)
+        assert result.returncode == code, result.stdout[-3000:] + result.stderr[-3000:]
+        shutil.rmtree(project.folder)
+        return result.stdout
+
+    def registry(self) -> dict[str, str]:
+        from mlflow import MlflowClient
+
+        found = MlflowClient(self.server.uri, registry_uri=self.server.uri)
+        aliases = found.get_registered_model("story").aliases
+        return aliases | {"versions": str(len(found.search_model_versions("name = 'story'")))}
+
+
+def weak(raw: dict[str, Any]) -> None:
+    """Learns nothing."""
+    for section in ("finetune", "distill"):
+        raw[section] |= {"epochs": 1, "learning_rate": 1e-7}
+
+
+def strong(raw: dict[str, Any]) -> None:
+    for section in ("finetune", "distill"):
+        raw[section] |= {"epochs": 12, "learning_rate": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("story")
+    server = Server(folder, database)
+    server.start()
+    yield World(folder, server)
+    server.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_the_story(world: World) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(world.server.uri)
+    mlflow.set_registry_uri(world.server.uri)
+    told = world.job("--mode", "enabled")
+    assert "there is no champion" in told and world.registry() == {"champion": "1", "versions": "1"}
+    first = mlflow.pyfunc.load_model("models:/story@champion").metadata.model_uuid
+    world.git("pull", "--quiet")
+    assert "version 1 passed" in world.git("log", "-1", "--format=%s")
+
+    world.write("train", [*world.rest, *rows_of(world, "train")])  # new data, and a training that deserves the name
+    world.developer.edit(strong)
+    world.push("new data")
+    told = world.job("--mode", "enabled")
+    assert "met, gain" in told and "NOT met" not in told
+    assert world.registry() == {"champion": "2", "versions": "2"}
+    assert "learning_rate" in told and "| Path" in told, "differences of params and figures"
+    assert mlflow.pyfunc.load_model("models:/story@champion").metadata.model_uuid != first
+
+    runs = count_runs(world)
+    assert "nothing to decide" in world.job("--mode", "enabled"), "again: all from the run-cache"
+    assert world.registry() == {"champion": "2", "versions": "2"}
+    assert count_runs(world) == runs, "no phantom runs"
+
+    world.git("pull", "--quiet")
+    world.developer.edit(weak)
+    world.push("worse")
+    assert "NOT met, gain" in world.job("--mode", "enabled", code=3)
+    assert world.registry()["champion"] == "2"
+
+    world.git("pull", "--quiet")
+    world.developer.edit(strong)
+    world.developer.edit(lambda raw: raw["distill"].update(alpha=0.301))
+    world.push("a tie")
+    assert "no detectable difference" in world.job("--mode", "enabled", code=3)
+    assert world.registry()["champion"] == "2"
+
+    project = world.clone()
+    traced = project.run(*BATON, "trace", "models:/story@champion", "--json")
+    assert traced.returncode == 0, traced.stderr
+    chain = json.loads(traced.stdout)
+    text = json.dumps(chain)
+    commit = world.git("log", "--format=%H", "--grep", "new data", "-1")
+    assert commit in text and "inbox/train.csv" in text and "data/raw" in text
+    back = project.run(*BATON, "trace", world.git("log", "--format=%H", "--grep", "version 2", "-1"), "--json")
+    assert '"story 2"' in back.stdout, back.stdout + back.stderr
+    rolled = project.run(*BATON, "promote", "--to", "1")
+    assert rolled.returncode == 0, rolled.stderr
+    assert mlflow.pyfunc.load_model("models:/story@champion").metadata.model_uuid == first
+
+
+def rows_of(world: World, name: str) -> list[list[str]]:
+    with (world.developer.folder / f"inbox/{name}.csv").open(encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]
+
+
+def count_runs(world: World) -> int:
+    from mlflow import MlflowClient
+
+    found = MlflowClient(world.server.uri)
+    return len(found.search_runs([item.experiment_id for item in found.search_experiments()], max_results=1000))
+
+
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_killed_at_random_it_ends_in_the_same_state(tmp_path: Path, database: Path) -> None:
+    server = Server(tmp_path, database)
+    server.start()
+    try:
+        world = World(tmp_path, server)
+        world.developer.edit(strong)
+        world.push("strong")
+        project, random_number = world.clone(), random.Random(4)
+        environment = {"BATON_PYTHON": sys.executable, "PYTHONPATH": str(project.folder / "src")}
+        command = [*BATON, "retrain", "--mode", "enabled"]
+        for _ in range(5):
+            with subprocess.Popen(command, cwd=project.folder, env={**os_environ(), **environment}, start_new_session=True) as process:
+                time.sleep(random_number.uniform(5, 60))
+                process.send_signal(random_number.choice([signal.SIGTERM, signal.SIGKILL]))
+        result = project.run(*command)
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+        assert world.registry() == {"champion": "1", "versions": "1"}
+        assert world.git("log", "--format=%s", "origin/main", "-1", folder=project.folder).startswith("Retrain: version 1")
+        assert world.git("rev-list", "--count", "origin/main", folder=project.folder) == "4"
+    finally:
+        server.kill()
+
+
+def os_environ() -> dict[str, str]:
+    import os
+
+    return dict(os.environ)
+
+
+def test_what_is_missing_is_named_at_once(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    result = project.run(*BATON, "retrain")
+    assert result.returncode == 1
+    assert all(word in result.stderr for word in ("an MLflow server", "a DVC remote", "a git remote"))
