@@ -3,7 +3,9 @@
 mlflow is imported only once `tracking.prepare` has run.
 """
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +25,10 @@ SHORT = 12  # digits of a digest that a tree shows
 def register() -> None:
     """`baton register`."""
     settings = params.read().promotion
-    store = _store()
-    from baton.lifecycle import registry
+    with _store() as store:
+        from baton.lifecycle import registry
 
-    version, new = registry.register(registry.Registry(store, settings.name), settings)
+        version, new = registry.register(registry.Registry(store, settings.name), settings)
     aliases = ", ".join(version.aliases) or "no alias"
     console.say(f"{'registered' if new else 'registered before'}: {settings.name} version {registry.number(version)} ({aliases})")
 
@@ -34,11 +36,11 @@ def register() -> None:
 def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
     """`baton promote`; whether the challenger passed."""
     settings = params.read().promotion
-    store = _store()
-    from baton.lifecycle import promotion, registry
+    with _store() as store:
+        from baton.lifecycle import promotion, registry
 
-    own = registry.Registry(store, settings.name)
-    outcome = promotion.roll_back(own, to) if to else promotion.promote(own, settings, enabled)
+        own = registry.Registry(store, settings.name)
+        outcome = promotion.roll_back(own, to) if to else promotion.promote(own, settings, enabled)
     if json_path:
         storage.write_json(json_path, dict(outcome.record))
     console.say(escape(outcome.text))
@@ -60,10 +62,10 @@ def retrain(enabled: bool, overrides: list[str], push: bool, base: str | None) -
 
 def show_trace(target: str, as_json: bool) -> None:
     """`baton trace`."""
-    store = _store()
-    from baton.lifecycle import trace
+    with _store() as store:
+        from baton.lifecycle import trace
 
-    found = trace.trace(store, target)
+        found = trace.trace(store, target)
     if as_json:
         sys.stdout.write(trace.as_json(found) + "\n")
         return
@@ -73,16 +75,19 @@ def show_trace(target: str, as_json: bool) -> None:
         console.say(f"[yellow]broken:[/] {escape(text)}")
 
 
-def _store() -> "Store":
-    """The store that params name, after a sync."""
+@contextlib.contextmanager
+def _store() -> "Iterator[Store]":
+    """The store that params name, after a sync; what it raises is explained."""
     active = params.read()
     if isinstance(active.tracking, params.NoTracking):
         hint = "set tracking to {kind: mlflow, …}"
         raise ParamsError("tracking is off: there is no registry", got="tracking.kind: off", expected="mlflow", hint=hint)
     tracking.sync()
-    from baton.tracking.store import open_store
+    from baton.tracking.store import open_store, usable
 
-    return open_store(active.tracking)
+    store = open_store(active.tracking)
+    with usable(store.client.tracking_uri):
+        yield store
 
 
 def _tree(title: str, nodes: "list[Node]") -> Tree:

@@ -5,6 +5,7 @@ made of (stages with params and code, data, raw files with origin and sha256) an
 """
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -85,9 +86,8 @@ def _resolve(store: Store, asked: str) -> Found:
         return _version(store, *match.groups())
     if match := MODEL.fullmatch(asked):
         return _model(store, store.client.get_logged_model(match[1]))
-    if Path(asked).exists() or (Path(asked).parts[:1] and _in_workspace(asked)):
+    if (path := os.path.relpath(asked)) and (Path(asked).exists() or _in_workspace(path)):
         lock = graph.of_workspace()
-        path = Path(asked).resolve().relative_to(Path.cwd()).as_posix() if Path(asked).is_absolute() else Path(asked).as_posix()
         made = lock.made(path) if lock else None
         digest = lock.outs(made[0])[made[1]] if lock and made else ""
         return Found(Node("file", path, {"md5": digest} if digest else {}), lock, [made[1] if made else path])
