@@ -62,8 +62,8 @@ def trainer(work: Work, peer: Peer) -> Measured:
         used.train()
         accuracy = 0.0
         if not work.steps:
-            logits = np.asarray(used.predict(documents[1]).predictions)
-            accuracy = metrics.scores(logits, np.asarray(val.labels))["accuracy"]
+            found = used.predict(documents[1])  # in an order of its own, as its labels are
+            accuracy = metrics.scores(np.asarray(found.predictions), np.asarray(found.label_ids))["accuracy"]
     multiple = PAD_MULTIPLE if peer.best_flags else 1
     widths = [-(-int(train.lengths[plan[step]].max()) // multiple) * multiple for step in steps]
     padding = share_of_padding(train.lengths, [plan[step] for step in steps], widths)

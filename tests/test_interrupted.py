@@ -86,14 +86,20 @@ def finish(project: Project, stage: str) -> str:
     return output
 
 
-@pytest.mark.usefixtures("quiet_mlflow")
-def test_terminated_then_killed(project: Project) -> None:
-    from mlflow import MlflowClient
-
+@pytest.fixture(scope="module")
+def stopped(project: Project) -> tuple[int, int, str]:
+    """A training that was terminated, killed and finished: the steps at which it was, and what it said at last."""
     first = stop_in_the_middle(project, "teacher", "finetune", signal.SIGTERM, 5)
     second = stop_in_the_middle(project, "teacher", "finetune", signal.SIGKILL, 5)
+    return first, second, finish(project, "finetune")
+
+
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_terminated_then_killed(project: Project, stopped: tuple[int, int, str]) -> None:
+    from mlflow import MlflowClient
+
+    first, second, output = stopped
     assert first + 5 <= second
-    output = finish(project, "finetune")
     resumed = int(output.split("resumed after step ")[1].split(" ")[0].replace(",", ""))
     assert resumed == second
     assert checkpoints(project, "teacher") == []
@@ -108,6 +114,7 @@ def test_terminated_then_killed(project: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("stopped")
 def test_the_result_is_that_of_an_uninterrupted_training(project: Project) -> None:
     interrupted = project.digests()
     project.run(sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "finetune")
@@ -115,6 +122,7 @@ def test_the_result_is_that_of_an_uninterrupted_training(project: Project) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("stopped")
 def test_killed_between_the_trainings_of_distill(project: Project) -> None:
     """The student is finished when the control's training is killed: it is not trained again."""
     stop_in_the_middle(project, "student", "distill", signal.SIGKILL, 5)
