@@ -152,7 +152,7 @@ def retrain(
     """Pull, decide, train, register, judge, report (retrain.md), push: what a CI job runs. Exit code 3 if the challenger is refused."""
     from baton import lifecycle
 
-    if not lifecycle.retrain(mode is Mode.ENABLED, override or [], push, base):
+    if not lifecycle.run_retraining(mode is Mode.ENABLED, override or [], push, base):
         raise typer.Exit(3)
 
 

@@ -117,6 +117,12 @@ def test_a_swapped_label_map_is_refused_as_such(table: Table) -> None:
     assert "read a as b, b as a" in next(check.text for check in verdict.checks if check.name == "label map")
 
 
+def test_one_that_always_says_the_same_is_bad_but_not_swapped(table: Table) -> None:
+    probabilities = np.tile([0.4, 0.3, 0.3], (ROWS, 1))
+    constant = Scored(NAMES, probabilities, 100, 1.0, frozenset({"x"}))
+    assert "label map" not in refused(gate.decide(table, constant, scored(table, 60), RULES))
+
+
 def test_another_order_of_columns_with_its_names_is_no_swap(table: Table) -> None:
     good = scored(table, 30)
     order = [2, 0, 1]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,7 +78,8 @@ def test_stages_find_each_other_by_their_dvc_ancestor_and_sync_ends_them_when_it
 def test_off_records_nothing_and_imports_nothing(project: Path) -> None:
     (project / "mlflow.db").unlink()
     text = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(text[: text.index("\ntracking:")] + "\ntracking: {kind: off}\n")
+    off = re.sub(r"^tracking:.*?\n\n", "tracking: {kind: off}\n\n", text, flags=re.MULTILINE | re.DOTALL)
+    (project / "params.yaml").write_text(off)
     before = sorted(path.name for path in project.iterdir())
     assert f"Run [] {before}" in finished(start(project, "finetune", "off"))
     assert tracking.sync() == tracking.SyncReport()

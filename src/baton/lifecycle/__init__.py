@@ -50,7 +50,7 @@ def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
     return outcome.passed
 
 
-def retrain(enabled: bool, overrides: list[str], push: bool, base: str | None) -> bool:
+def run_retraining(enabled: bool, overrides: list[str], push: bool, base: str | None) -> bool:
     """`baton retrain`; whether the challenger passed, or none was needed."""
     tracking.prepare()
     from baton.lifecycle import retrain as job

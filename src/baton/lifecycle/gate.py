@@ -116,8 +116,9 @@ def _label_map(log_p: NDArray[np.float64], table: Table) -> Check:
     counts = np.zeros((len(table.names), len(table.names)))
     np.add.at(counts, (log_p.argmax(axis=1), table.labels), 1)  # (predicted, actual)
     predicted, actual = linear_sum_assignment(counts, maximize=True)
-    gained = counts[predicted, actual].sum() - np.trace(counts)
-    if gained <= SWAPPED_ROWS * len(table.labels):
+    renamed, some = counts[predicted, actual].sum(), SWAPPED_ROWS * len(table.labels)
+    gained = renamed - np.trace(counts)
+    if gained <= some or renamed <= counts.sum(axis=0).max() + some:  # with any names no better than always the same class
         return Check("label map", True, "no other order of the classes fits its predictions better")
     moved = [f"{table.names[i]} as {table.names[j]}" for i, j in zip(predicted, actual, strict=True) if i != j]
     text = f"its label map looks swapped: read {', '.join(moved[:SOME])}, {gained:,.0f} more of {len(table.labels):,} rows would be right"

@@ -54,7 +54,7 @@ def retrain(options: Options) -> Result:
         OutputError: DVC or git failed.
     """
     require(options.push)
-    base = options.base or _upstream()
+    base = options.base or _reproduced()
     if options.overrides:
         _override(options.overrides)
     active = params.read()
@@ -181,10 +181,10 @@ def _override(overrides: Sequence[str]) -> None:
     params.read()
 
 
-def _upstream() -> str:
-    """The commit that is on the remote: what a killed job committed is not."""
-    found = _run("git", "rev-parse", "--verify", "--quiet", "@{upstream}", check=False).strip()
-    return found or _run("git", "rev-parse", "HEAD").strip()
+def _reproduced() -> str:
+    """The commit with the last reproduced state, `dvc.lock`, that is on the remote: what a killed job committed is not."""
+    tip = _run("git", "rev-parse", "--verify", "--quiet", "@{upstream}", check=False).strip() or "HEAD"
+    return _run("git", "log", "-1", "--format=%H", tip, "--", LOCK.name).strip() or _run("git", "rev-parse", tip).strip()
 
 
 def _dvc(*words: str) -> None:

@@ -72,7 +72,6 @@ class SyncReport:
     """What `sync` did; all zero when there was nothing to do."""
 
     digests: int = 0  # runs that got DVC's digests of their outputs
-    cached: int = 0  # repros that ran nothing, because all came from DVC's run-cache, and that were recorded
     links: int = 0  # stages that were linked to the run that made their output
     ended: int = 0  # runs whose process is gone and that were still marked as running
     unknown: tuple[str, ...] = ()  # stages whose output no run of this store made
@@ -80,6 +79,7 @@ class SyncReport:
     points: int = 0  # values of metrics among them
     refused: tuple[str, ...] = ()  # what the store will never take, and why
     waiting: tuple[str, ...] = ()  # journals that could not be delivered, and why
+    cached: int = 0  # repros that ran nothing, because all came from DVC's run-cache, and that were recorded
 
 
 @contextlib.contextmanager
