@@ -109,17 +109,17 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of trees.")] = False,
 ) -> None:
     """Show where something came from and what came of it, and where the chain is broken."""
-    from baton import lifecycle
+    from baton.lifecycle import commands
 
-    lifecycle.show_trace(target, as_json)
+    commands.show_trace(target, as_json)
 
 
 @app.command()
 def register() -> None:
     """Register the trained model (`promotion.model`) and make it the challenger; the same model is registered once."""
-    from baton import lifecycle
+    from baton.lifecycle import commands
 
-    lifecycle.register()
+    commands.register()
 
 
 class Mode(StrEnum):
@@ -136,9 +136,9 @@ def promote(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the verdict to this file.")] = None,
 ) -> None:
     """Score challenger and champion anew on the frozen test table and decide; exit code 3 if the challenger is refused."""
-    from baton import lifecycle
+    from baton.lifecycle import commands
 
-    if not lifecycle.promote(mode is Mode.ENABLED, to, json_path):
+    if not commands.promote(mode is Mode.ENABLED, to, json_path):
         raise typer.Exit(3)
 
 
@@ -150,9 +150,9 @@ def retrain(
     base: Annotated[str | None, typer.Option(help="The commit that the report compares with; by default the remote's.")] = None,
 ) -> None:
     """Pull, decide, train, register, judge, report (retrain.md), push: what a CI job runs. Exit code 3 if the challenger is refused."""
-    from baton import lifecycle
+    from baton.lifecycle import commands
 
-    if not lifecycle.run_retraining(mode is Mode.ENABLED, override or [], push, base):
+    if not commands.run_retraining(mode is Mode.ENABLED, override or [], push, base):
         raise typer.Exit(3)
 
 

@@ -1,6 +1,6 @@
 """A project with an empty store, a small table without overlap of its splits, and students that are trained to a wanted degree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,16 @@ def write_clean(folder: Path, copies: int = 3) -> None:
     tiny.write_splits(
         folder, {split: [(f"{line} {n}", label) for n in some for line, label in rows] for split, some in numbers.items()}, labels
     )
+
+
+@pytest.fixture(autouse=True)
+def _own_store_only() -> Iterator[None]:
+    """The registry names its store to the whole process: not to the tests after this one."""
+    yield
+    import mlflow
+
+    mlflow.set_tracking_uri("")
+    mlflow.set_registry_uri("")
 
 
 @pytest.fixture
