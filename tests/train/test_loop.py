@@ -136,7 +136,7 @@ class ReadBack(TorchDispatchMode):
 def test_a_step_reads_nothing_back(fit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `tests/train/test_gpu.py` shows on a device, for all that is not CUDA's own; what only the CPU does is switched off."""
     counts = []
-    step, check = loop._Loop.step, loop._Loop._check
+    step = loop._Loop.step
 
     def counted(training: Any, parts: Any) -> Any:
         with ReadBack() as reads:
@@ -149,7 +149,6 @@ def test_a_step_reads_nothing_back(fit: Run, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(attention, "_may_skip", lambda _: False)
     monkeypatch.setattr(dropouts, "usable", lambda _: False)
     fit(epochs=1, log_every=1000, dropout=0.1, clip_norm=1.0)
-    monkeypatch.setattr(loop._Loop, "_check", check)
     quiet = [reads for told, reads in counts if not told]
     assert len(quiet) > 3 and set(quiet) == {0}
     assert all(reads for told, reads in counts if told), "negative control: a point is read back"
