@@ -58,7 +58,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
 
     publish(epochs=8)
     better = judge(own)
-    assert better.moved and aliases(own) == {"champion": "3"}
+    assert better.moved and aliases(own) == {"champion": "3"}, better.text
     mlflow.set_tracking_uri(own.client.tracking_uri)
     champion = f"models:/{own.name}@champion"
     after = mlflow.pyfunc.load_model(champion).metadata.model_uuid
