@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
-from baton import params, storage
+from baton import cli, params, storage
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -158,10 +159,17 @@ def test_mlflow_holds_the_runs(project: Project) -> None:
     assert sorted(model.name for model in models) == ["student", "teacher"]
 
 
-def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(project: Project) -> None:
-    result = project.run(*BATON, "trace", "models/student/model.safetensors", "--json")
-    assert result.returncode == 0, result.stderr
-    chain = json.loads(result.stdout)
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.folder / "models")  # a file is looked for where one is
+
+    def traced(*words: str, code: int = 0) -> str:
+        os.chdir(project.folder / "models")
+        result = CliRunner().invoke(cli.app, ["trace", *words])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    chain = json.loads(traced("student/model.safetensors", "--json"))
     assert chain["breaks"] == []
     [distill] = chain["made_of"]["children"]
     assert distill["name"] == "distill" and distill["facts"]["params"]["distill.layers.0"] == 0
@@ -170,13 +178,28 @@ def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(project: Project)
     assert {"inbox/data.csv"} <= {fact["origin"] for fact in origins} and all(len(fact["sha256"]) == 64 for fact in origins)
     assert {node["name"] for item in chain["made_from_it"] for node in nodes(item, "model")} == {"student"}
     run = distill["facts"]["run"]
-    back = json.loads(project.run(*BATON, "trace", run, "--json").stdout)
+    back = json.loads(traced(run, "--json"))
     assert {node["name"] for node in nodes(back["made_of"], "stage")} >= {"distill", "finetune", "tokenize", "preprocess", "download"}
-    assert back["breaks"] == [f"run {run[:8]} ran with changes that were not committed (uncommitted.diff on its pipeline run)"]
-    shown = project.run(*BATON, "trace", run)
-    assert "params" in shown.stdout and "broken:" in shown.stdout
-    nothing = project.run(*BATON, "trace", "nothing")
-    assert nothing.returncode == 1 and "nothing is known of nothing" in nothing.stderr
+    assert back["breaks"] == []
+    source = json.loads(traced("../inbox/data.csv", "--json"))
+    assert source["breaks"] == [] and {"student", "teacher"} <= {
+        node["name"] for item in source["made_from_it"] for node in nodes(item, "model")
+    }
+    assert "nothing is known of nothing" in traced("nothing", code=1)
+
+    params_before = (project.folder / "params.yaml").read_text()
+    manifest = project.folder / "data/raw/manifest.json"
+    kept = manifest.read_bytes()
+    try:
+        project.edit(lambda raw: raw["distill"].update(temperature=7.5))
+        manifest.unlink()
+        shown = " ".join(traced("student").split())
+        assert "distill (" in shown and "params" in shown
+        assert "broken: since distill ran, deps are not what dvc.lock says: params.yaml (distill)" in shown
+        assert "broken: since download ran, outs are not what dvc.lock says: data/raw modified" in shown
+    finally:
+        (project.folder / "params.yaml").write_text(params_before)
+        manifest.write_bytes(kept)
 
 
 def nodes(node: dict[str, Any], kind: str) -> list[dict[str, Any]]:

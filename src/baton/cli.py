@@ -39,9 +39,9 @@ app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, help="
 
 
 @app.callback()
-def _enter_project() -> None:
-    """Move to the project's root, so that every command works in its subfolders too."""
-    here = Path.cwd()
+def _enter_project(context: typer.Context) -> None:
+    """Move to the project's root, so that every command works in its subfolders too; `context.obj` is the folder it was called in."""
+    context.obj = here = Path.cwd()
     root = next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), None)
     if root is None:
         expected = "a folder with dvc.yaml, or one below it"
@@ -105,13 +105,14 @@ def sync() -> None:
 
 @app.command()
 def trace(
+    context: typer.Context,
     target: Annotated[str, typer.Argument(help="A run id, models:/NAME/3, models:/NAME@champion, a file or folder of ours, or a commit.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of trees.")] = False,
 ) -> None:
     """Show where something came from and what came of it, and where the chain is broken."""
     from baton.lifecycle import commands
 
-    commands.show_trace(target, as_json)
+    commands.show_trace(target, as_json, context.obj)
 
 
 @app.command()
@@ -131,6 +132,7 @@ class Mode(StrEnum):
 
 @app.command()
 def promote(
+    context: typer.Context,
     mode: Annotated[Mode, typer.Option(help="enabled: a challenger that passes becomes the champion.")] = Mode.DRY_RUN,
     to: Annotated[str | None, typer.Option("--to", help="Make this version the champion without asking the gate (roll back).")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the verdict to this file.")] = None,
@@ -138,7 +140,7 @@ def promote(
     """Score challenger and champion anew on the frozen test table and decide; exit code 3 if the challenger is refused."""
     from baton.lifecycle import commands
 
-    if not commands.promote(mode is Mode.ENABLED, to, json_path):
+    if not commands.promote(mode is Mode.ENABLED, to, json_path and context.obj / json_path):
         raise typer.Exit(3)
 
 

@@ -38,8 +38,8 @@ def _own_store_only() -> Iterator[None]:
     yield
     import mlflow
 
-    mlflow.set_tracking_uri("")
-    mlflow.set_registry_uri("")
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from baton import params
-from baton.lifecycle import drift, tables
+from baton.lifecycle import drift
 from tests import tiny
 
-LIMITS = params.DriftLimits(labels=0.2, lengths=0.2, unknown=0.1)
+LIMITS = params.DriftLimits(changed=1.0, labels=0.2, lengths=0.2, unknown=0.1)
 
 
 def write(folder: Path, some: list[tuple[str, int]]) -> Path:
@@ -22,22 +22,22 @@ def rows(count: int, start: int = 0, words: str = "buy cheap watches now", spam:
     return [(text, int(place % spam == 0)) for place, text in shown]
 
 
+Earlier = tuple[Path, dict[str, object]]
+
+
 @pytest.fixture
-def earlier(tmp_path: Path) -> tuple[Path, dict[str, object], frozenset[str]]:
+def earlier(tmp_path: Path) -> Earlier:
     clean = write(tmp_path / "clean", rows(200))
-    return clean, json.loads(json.dumps(drift.profile(clean))), frozenset(tables.training_digests(clean))
-
-
-Earlier = tuple[Path, dict[str, object], frozenset[str]]
+    return clean, json.loads(json.dumps(drift.profile(clean)))
 
 
 def test_the_same_rows_are_no_new_ones(earlier: Earlier) -> None:
-    assert drift.measure(*earlier) == drift.Drift(0, 0.0, 0.0, 0.0)
+    assert drift.measure(*earlier) == drift.Drift(0, 0, 0.0, 0.0, 0.0, 0.0)
 
 
 def test_more_of_the_same_is_no_drift(earlier: Earlier, tmp_path: Path) -> None:
     clean = write(tmp_path / "more", rows(200) + rows(150, start=1000))
-    found = drift.measure(clean, *earlier[1:])
+    found = drift.measure(clean, earlier[1])
     assert found.rows > 50 and found.beyond(LIMITS) == []
 
 
@@ -50,11 +50,22 @@ def test_more_of_the_same_is_no_drift(earlier: Earlier, tmp_path: Path) -> None:
     ],
 )
 def test_each_kind_of_drift_is_named(earlier: Earlier, tmp_path: Path, fresh: list[tuple[str, int]], named: str) -> None:
-    found = drift.measure(write(tmp_path / "more", rows(200) + fresh), *earlier[1:])
+    found = drift.measure(write(tmp_path / "more", rows(200) + fresh), earlier[1])
     assert any(text.startswith(f"{named} ") for text in found.beyond(LIMITS))
 
 
 def test_a_label_that_was_never_seen_counts(earlier: Earlier, tmp_path: Path) -> None:
     clean = write(tmp_path / "more", rows(100, 1000))
     (clean / "labels.json").write_text(json.dumps(["ham", "scam"]))
-    assert drift.measure(clean, *earlier[1:]).labels > 0.4
+    assert drift.measure(clean, earlier[1]).labels > 0.4
+
+
+def test_many_new_rows_rows_that_are_gone_and_other_labels_count_as_changed(earlier: Earlier, tmp_path: Path) -> None:
+    limits = LIMITS.model_copy(update={"changed": 0.1, "labels": 1.0})
+    more = drift.measure(write(tmp_path / "more", rows(230)), earlier[1])
+    assert (more.rows, more.gone, more.changed) == (30, 0, 0.15) and more.beyond(limits) == ["changed 0.150 (limit 0.100)"]
+    fewer = drift.measure(write(tmp_path / "fewer", rows(150)), earlier[1])
+    assert (fewer.rows, fewer.gone, fewer.changed) == (0, 50, 0.25)
+    relabelled = [(text, 1 - label if place < 15 else label) for place, (text, label) in enumerate(rows(200))]
+    other = drift.measure(write(tmp_path / "other", relabelled), earlier[1])
+    assert (other.rows, other.gone, other.changed) == (15, 15, 0.15)

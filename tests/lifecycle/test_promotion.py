@@ -1,10 +1,12 @@
 """Register, judge, promote, roll back, on a real store, with real models that are scored in processes of their own."""
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -45,18 +47,24 @@ def failed(outcome: promotion.Outcome) -> list[str]:
 def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, project: Path) -> None:
     import mlflow
 
+    (project / "dvc.yaml").write_text("stages: {}\n")
     own = registry()
+    assert "has no challenger" in baton("promote", code=1)
     publish(epochs=1, seed=3)
-    assert failed(judge(own)) == ["first champion"], "as good as chance"
-    publish(epochs=2)
+    assert "version 1 (challenger)" in baton("register")
+    assert "registered before" in baton("register")
+    assert "NOT met, first champion" in baton("promote", "--mode", "enabled", code=3), "as good as chance"
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("first_minimum: 0.6", "first_minimum: 0.0"))
+    publish(epochs=0)
     dry = judge(own, enabled=False)
-    assert dry.passed and not dry.moved and aliases(own) == {"challenger": "2"}
-    first = judge(own)
-    assert first.moved and aliases(own) == {"champion": "2"}
-    assert judge(own).text.endswith("there is nothing to decide."), "again"
+    assert dry.passed and not dry.moved and aliases(own) == {"challenger": "2"}, dry.text
+    assert "version 2 now" in baton("promote", "--mode", "enabled", "--json", "verdict.json")
+    assert json.loads(Path("verdict.json").read_text())["passed"] is True and aliases(own) == {"champion": "2"}
+    assert "there is nothing to decide" in judge(own).text, "again"
     assert len(own.versions()) == 2, "the same model is registered once"
 
-    publish(epochs=8)
+    publish(epochs=10)
     better = judge(own)
     assert better.moved and aliases(own) == {"champion": "3"}, better.text
     mlflow.set_tracking_uri(own.client.tracking_uri)
@@ -68,49 +76,39 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     kept = json.loads(own.read(version, promotion.VERDICT) or "")
     assert kept["table"]["sha256"] == version.tags["gate.table_sha256"] == json.loads(version.tags["gate.json"])["table"]["sha256"]
 
-    back = promotion.roll_back(own, "2")
-    assert back.moved and aliases(own)["champion"] == "2"
+    assert "has no version 7" in baton("promote", "--to", "7", code=1)
+    assert "is the champion now, by hand" in baton("promote", "--to", "2") and aliases(own)["champion"] == "2"
     assert mlflow.pyfunc.load_model(champion).metadata.model_uuid != after
+    again = judge(own)
+    assert failed(again) == ["rolled back"] and aliases(own) == {"champion": "2", "challenger": "3"}, "a retraining does not undo it"
+    promotion.roll_back(own, "3")
+    assert "gate.rolled_back" not in own.version("3").tags and "gate.rolled_back" in own.version("2").tags
 
 
 def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> None:
     own = registry()
-    publish(epochs=8)
-    assert judge(own).moved
-    publish(epochs=1, seed=3)  # its stored figure is as good as the champion's: 0.99
+    publish(epochs=10)
+    register(own, settings())
+    promotion.roll_back(own, "1")
+    publish(epochs=0, seed=3)  # its stored figure is as good as the champion's: 0.99
     worse = judge(own)
     assert failed(worse)[0] == "gain" and aliases(own) == {"champion": "1", "challenger": "2"}
     assert own.version("2").tags["figure.student/val_accuracy"] == "0.99"
-    publish(epochs=8, seed=1)
+    publish(epochs=10, seed=1)
     tie = judge(own)
     assert failed(tie) == ["gain"] and "no detectable difference" in tie.text
-    publish(epochs=9, labels=["ship", "grain", "trade"])
-    swapped = judge(own)
-    assert {"gain", "label map"} <= set(failed(swapped)) and "read grain as ship" in swapped.text
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("test: data/clean/test.parquet", "test: data/clean/val.parquet"))
-    publish(epochs=10)
-    leaky = judge(own)
-    assert "leakage" in failed(leaky) and "were in the challenger's training data: val:1" in leaky.text
-    assert own.version("5").tags["gate.verdict"] == "refused" and "training data" in own.version("5").tags["gate.reasons"]
+    publish(epochs=10, seed=2, labels=["ship", "grain", "trade"])
+    both = judge(own)
+    assert {"gain", "label map", "leakage"} <= set(failed(both))
+    assert "read grain as ship" in both.text and "were in the challenger's training data: val:1" in both.text
+    assert own.version("4").tags["gate.verdict"] == "refused" and "training data" in own.version("4").tags["gate.reasons"]
 
 
-def test_the_command_line(publish: Publish, project: Path) -> None:
-    (project / "dvc.yaml").write_text("stages: {}\n")
-    run = CliRunner().invoke
-    assert "has no challenger" in output(run(cli.app, ["promote"]), 1)
-    publish(epochs=8)
-    assert "version 1 (challenger)" in output(run(cli.app, ["register"]), 0)
-    assert "registered before" in output(run(cli.app, ["register"]), 0)
-    assert "passed" in output(run(cli.app, ["promote", "--mode", "enabled", "--json", "verdict.json"]), 0)
-    assert json.loads(Path("verdict.json").read_text())["passed"] is True
-    publish(epochs=1, seed=3)
-    assert "registered: " in output(run(cli.app, ["register"]), 0)
-    assert "NOT met, gain" in output(run(cli.app, ["promote"]), 3)
-    assert "has no version 7" in output(run(cli.app, ["promote", "--to", "7"]), 1)
-
-
-def output(result: Any, code: int) -> str:
+def baton(*words: str, code: int = 0) -> str:
+    """What the command line says."""
+    result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == code, result.output
     return " ".join(result.output.split())
 
@@ -139,12 +137,12 @@ tracking.prepare()
 own = registry()
 version = own.version(sys.argv[1])
 print("ready", flush=True)
-sys.stdin.readline()
-try:
-    promotion._move(own, version, None)
-    print("won", flush=True)
-except TrackingError as error:
-    print("lost", str(error).splitlines()[0], flush=True)
+for _ in sys.stdin:
+    try:
+        promotion._move(own, version, None)
+        print("won", flush=True)
+    except TrackingError as error:
+        print("lost", flush=True)
 """
 
 
@@ -153,19 +151,37 @@ def test_of_two_promotions_at_once_one_wins(publish: Publish, project: Path) -> 
     for seed in (0, 1):
         publish(epochs=0, seed=seed)
         register(own, settings())
-    for _ in range(3):
-        command = [sys.executable, "-c", MOVE]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        environment = {"PYTHONPATH": f"{ROOT}/src:{ROOT}", "PATH": "/usr/bin:/bin"}
-        both = [subprocess.Popen([*command, number], env=environment, **pipes) for number in ("1", "2")]  # type: ignore[call-overload]
-        for process in both:
-            assert process.stdout.readline() == "ready\n"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = {"PYTHONPATH": f"{ROOT}/src:{ROOT}", "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-c", MOVE]
+    both = [subprocess.Popen([*command, number], env=environment, **pipes) for number in ("1", "2")]  # type: ignore[call-overload]
+    assert [process.stdout.readline() for process in both] == ["ready\n"] * 2
+    for _ in range(5):
         for process in both:
             process.stdin.write("\n")
             process.stdin.flush()
-        told = sorted(process.communicate()[0].split()[0] for process in both)
-        assert told == ["lost", "won"]
+        assert sorted(process.stdout.readline() for process in both) == ["lost\n", "won\n"]
         own.client.delete_registered_model_alias(own.name, "champion")
+    for process in both:
+        process.communicate()
+
+
+def test_the_claim_of_a_killed_promotion_is_taken_over_and_no_other(publish: Publish) -> None:
+    own = registry()
+    with own.claim(), pytest.raises(TrackingError, match=r"another promotion .* is moving aliases"), own.claim():
+        pytest.fail("two at once")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for holder, free in (
+        (["elsewhere:1", 1.0, time.time() - 601], True),
+        (["elsewhere:1", 1.0, time.time()], False),
+        ([f"{socket.gethostname()}:{dead.pid}", 1.0, time.time()], True),
+    ):
+        own.client.create_registered_model(f"{own.name}.promotion.4", {"baton.holder": json.dumps(holder)})
+        with contextlib.nullcontext() if free else pytest.raises(TrackingError, match="one at a time"), own.claim():
+            assert list(own._claims()) == [5]
+        assert list(own._claims()) == ([] if free else [4])
+        own._drop(4)
 
 
 def test_a_champion_that_changed_meanwhile_is_noticed(publish: Publish) -> None:

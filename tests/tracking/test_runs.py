@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from baton import params, storage, tracking
 from baton.errors import DataError, TrackingError
+from baton.tracking import environment
 from tests import tiny
 from tests.tracking.reading import REASONS, client, history, journals, runs, tree
 
@@ -161,3 +163,23 @@ def test_off_the_main_process_nothing_is_recorded(project: Path) -> None:
         assert (type(run), run.id) == (tracking.Run, "")
         run.metrics({"loss": 1.0}, step=1)
     assert journals() == []
+
+
+def test_what_the_stages_write_themselves_is_no_uncommitted_change(project: Path) -> None:
+    """DVC removes metrics and rewrites dvc.lock in every repro."""
+    (project / "dvc.yaml").write_text(
+        "stages:\n  finetune:\n    cmd: x\n    metrics:\n      - metrics/finetune.json:\n          cache: false\n"
+    )
+    (project / "metrics").mkdir()
+    (project / "metrics/finetune.json").write_text("{}")
+    (project / "dvc.lock").write_text("stages: {}\n")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for words in (["add", "--all", "--", ":(exclude)mlflow.db"], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *words], check=True)
+    (project / ".git/info/exclude").write_text("mlflow.db\n")
+    (project / "dvc.lock").write_text("stages: {x: {}}\n")
+    (project / "metrics/finetune.json").unlink()
+    assert environment.surroundings()["git"]["git.dirty"] == "false"
+    (project / "params.yaml").write_text((project / "params.yaml").read_text() + "# edited\n")
+    assert environment.surroundings()["git"]["git.dirty"] == "true"
+    assert "+# edited" in environment.surroundings()["diff"] and "finetune.json" not in environment.surroundings()["diff"]

@@ -60,12 +60,12 @@ def run_retraining(enabled: bool, overrides: list[str], push: bool, base: str | 
     return result.passed
 
 
-def show_trace(target: str, as_json: bool) -> None:
-    """`baton trace`."""
+def show_trace(target: str, as_json: bool, here: Path) -> None:
+    """`baton trace`; a file is looked for in `here`."""
     with _store() as store:
         from baton.lifecycle import trace
 
-        found = trace.trace(store, target)
+        found = trace.trace(store, target, here)
     if as_json:
         sys.stdout.write(trace.as_json(found) + "\n")
         return

@@ -3,8 +3,10 @@
 A `dvc.lock` may be that of the working tree, of a commit, or one that was kept with a run or a version.
 """
 
+import hashlib
 import json
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,9 +65,18 @@ class Graph:
                     return stage, out
         return None
 
+    def source(self, path: str) -> tuple[str, str] | None:
+        """What no stage made and some read, code too: the dependency that a file is or lies in, and its digest."""
+        wanted = Path(path)
+        for entry in self.stages.values():
+            for dep, digest in _digests(entry, "deps").items():
+                if self.made(dep) is None and (wanted == Path(dep) or Path(dep) in wanted.parents):
+                    return dep, digest
+        return None
+
     def readers(self, path: str) -> list[str]:
-        """Stages that read an output."""
-        return [stage for stage in self.stages if path in self.deps(stage)]
+        """Stages that read it."""
+        return [stage for stage, entry in self.stages.items() if path in _digests(entry, "deps")]
 
     def broken(self) -> Iterator[str]:
         """Where a stage read something else than what the stage before it made."""
@@ -85,6 +96,22 @@ def of_commit(commit: str) -> Graph | None:
     """That of a commit, if git has it."""
     done = subprocess.run(["git", "show", f"{commit}:./{LOCK}"], capture_output=True, text=True, check=False)
     return Graph(done.stdout, f"commit {commit[:8]}") if done.returncode == 0 else None
+
+
+def moved(stage: str) -> Iterator[str]:
+    """What of the working tree is no longer as `dvc.lock` says, of a stage and those before it; by `dvc status`."""
+    command = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", stage]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for name, changes in (json.loads(done.stdout) if done.returncode == 0 else {}).items():
+        for change in changes:
+            for kind, items in change.items() if isinstance(change, dict) else ():
+                told = (f"{path} {how}" if isinstance(how, str) else f"{path} ({', '.join(how)})" for path, how in items.items())
+                yield f"since {name} ran, {kind.removeprefix('changed ')} are not what dvc.lock says: {', '.join(told)}"
+
+
+def md5(path: Path) -> str:
+    """DVC's digest of a file; empty if it is gone."""
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
 
 
 def cached(digest: str) -> bool:

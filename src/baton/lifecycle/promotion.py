@@ -17,6 +17,7 @@ from baton.lifecycle.registry import CHALLENGER, CHAMPION, SHA256, Registry, num
 GATE = "gate."  # + key: tags of a version
 MARK = "\n\n## Gate\n\n"
 VERDICT = "verdict.json"
+ROLLED_BACK = "rolled_back"
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,20 @@ def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Ou
             return _nothing(registry, champion)
         raise ModelError(f"{registry.name} has no challenger", expected="a version with this alias", hint="run `baton register`")
     table = tables.read(Path(settings.test))
-    scored = {number(version): _score(registry, version, table, settings) for version in (challenger, champion) if version}
-    verdict = gate.decide(table, scored[number(challenger)], scored[number(champion)] if champion else None, settings)
+    if since := challenger.tags.get(GATE + ROLLED_BACK):
+        back = f"`baton promote --to {number(challenger)}` makes it the champion again"
+        text = f"version {number(challenger)} was the champion and was replaced by hand on {since}; {back}"
+        verdict = gate.Verdict((gate.Check("rolled back", False, text),), {})
+    else:
+        rows = {registry.uri(version): registry.training_rows(version) for version in (challenger, champion) if version}
+        scored = scoring.score(rows, table, registry.client.tracking_uri, settings.latency_samples)
+        verdict = gate.decide(table, scored[registry.uri(challenger)], scored[registry.uri(champion)] if champion else None, settings)
     record = _record(registry, settings, table, challenger, champion, verdict, enabled)
     text = words(record)
+    _note(registry, challenger, record, text)  # first: a champion without its verdict must not be, even after a kill
     moved = verdict.passed and enabled
     if moved:
         _move(registry, challenger, champion)
-    _note(registry, challenger, record, text)
     return Outcome(number(challenger), number(champion) if champion else None, verdict.passed, moved, text, record)
 
 
@@ -60,6 +67,8 @@ def roll_back(registry: Registry, wanted: str) -> Outcome:
     version, champion = registry.version(wanted), registry.alias(CHAMPION)
     if champion and number(champion) == number(version):
         return _nothing(registry, champion)
+    if champion:  # first: else a retraining would bring it back
+        _tag(registry, champion, {ROLLED_BACK: _now()})
     _move(registry, version, champion)
     before = f"version {number(champion)}" if champion else "nothing"
     text = f"Version {number(version)} of {registry.name} is the champion now, by hand; before it was {before}."
@@ -80,13 +89,9 @@ def words(record: Mapping[str, Any]) -> str:
     head = f"Version {record['version']} of {record['name']} against {against}: **{'passed' if record['passed'] else 'refused'}**"
     lines = [f"- {'met' if check['passed'] else 'NOT met'}, {check['name']}: {check['text']}" for check in record["checks"]]
     table = record["table"]
-    scored = f"Scored anew on {table['rows']:,} rows of `{table['path']}` (sha256 `{table['sha256'][:12]}`), {record['time']}."
-    return "\n".join([f"{head} ({record['mode']}).", "", *lines, "", scored])
-
-
-def _score(registry: Registry, version: ModelVersion, table: tables.Table, settings: params.Promotion) -> gate.Scored:
-    rows = registry.training_rows(version)
-    return scoring.score(registry.uri(version), table, registry.client.tracking_uri, settings.latency_samples, rows)
+    done = "Scored anew" if record["figures"] else "Not scored"
+    where = f"{table['rows']:,} rows of `{table['path']}` (sha256 `{table['sha256'][:12]}`), {record['time']}"
+    return "\n".join([f"{head} ({record['mode']}).", "", *lines, "", f"{done} on {where}."])
 
 
 def _record(
@@ -123,6 +128,7 @@ def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None
             raise TrackingError(f"the champion of {registry.name} changed meanwhile", got=got, expected=expected, hint=hint)
         _tag(registry, version, {"previous_champion": number(before) if before else "none"})
         registry.client.set_registered_model_alias(registry.name, CHAMPION, number(version))
+        _promoted(registry, version)
         challenger = registry.alias(CHALLENGER)
         if challenger and number(challenger) == number(version):
             registry.client.delete_registered_model_alias(registry.name, CHALLENGER)
@@ -130,12 +136,7 @@ def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None
 
 def _note(registry: Registry, version: ModelVersion, record: Mapping[str, Any], text: str) -> None:
     """The verdict on the version: tags, description, and the whole as a file."""
-    promoted = record["passed"] and record["mode"] == "enabled"
-    tags = {
-        "verdict": "promoted" if promoted else "passed" if record["passed"] else "refused",
-        "time": record["time"],
-        "mode": record["mode"],
-    }
+    tags = {"verdict": "passed" if record["passed"] else "refused", "time": record["time"], "mode": record["mode"]}
     tags |= {"champion": record["champion"] or "none", "table_sha256": record["table"]["sha256"]}
     tags["reasons"] = "; ".join(check["text"] for check in record["checks"] if not check["passed"]) or "none"
     tags["json"] = json.dumps(record)
@@ -150,9 +151,21 @@ def _tag(registry: Registry, version: ModelVersion, tags: Mapping[str, str]) -> 
         registry.client.set_model_version_tag(registry.name, number(version), f"{GATE}{key}", value)
 
 
+def _promoted(registry: Registry, version: ModelVersion) -> None:
+    """On the version: that it is the champion now."""
+    if version.tags.get(GATE + ROLLED_BACK):
+        registry.client.delete_model_version_tag(registry.name, number(version), GATE + ROLLED_BACK)
+    _tag(registry, version, {"verdict": "promoted"})
+
+
 def _nothing(registry: Registry, champion: ModelVersion) -> Outcome:
+    """There is nothing to decide; a promotion that was killed after it moved the alias is completed."""
+    _promoted(registry, champion)
     text = f"Version {number(champion)} of {registry.name} is the champion already; there is nothing to decide."
     record = {"name": registry.name, "version": number(champion), "champion": number(champion), "passed": True, "time": _now()}
+    if kept := registry.read(champion, VERDICT):
+        record = json.loads(kept)
+        text = f"{text}\n\nWhat the gate said of it:\n\n{words(record)}"
     return Outcome(number(champion), number(champion), True, False, text, record)
 
 

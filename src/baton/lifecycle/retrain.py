@@ -14,15 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from baton import console, params, process, storage, tracking
 from baton.errors import OutputError, ParamsError
 from baton.lifecycle import drift, graph, promotion, registry
 from baton.lifecycle.graph import Graph
 from baton.tracking.dvcfiles import LOCK
+from baton.tracking.registered import TEACHER_SHA256
 from baton.tracking.store import open_store
 
+WIDTH = 4096  # of a line in params.yaml: none is folded
 REPORT, PLOTS = Path("retrain.md"), Path("dvc_plots")
-TRAINING = ("finetune", "distill")
+MAKING, BASE = ("preprocess", "tokenize", "finetune", "distill"), "data/base"
 KEPT = (LOCK.name, params.PATH.name, "metrics", "reports/metrics.json")  # what a commit of a retraining holds
 AUTHOR = ("-c", "user.name=baton retrain", "-c", "user.email=baton-retrain@localhost")
 
@@ -61,8 +65,7 @@ def retrain(options: Options) -> Result:
     assert isinstance(active.tracking, params.MlflowTracking)  # `require` has seen to it
     settings = active.promotion
     _say("data")
-    _dvc("repro", "--pull", "--allow-missing", "preprocess")
-    _dvc("pull", "--quiet", "data/clean")
+    _reproduce(["preprocess"], ["data/clean", BASE])
     own = registry.Registry(open_store(active.tracking), settings.name)
     why = decide(own, active.retrain)
     if why.startswith("not: "):
@@ -70,8 +73,9 @@ def retrain(options: Options) -> Result:
         _write(text)
         return Result(False, True, text)
     _say(f"training, because {why}")
-    _dvc("repro", "--pull", "--allow-missing")
-    _dvc("pull", "--quiet", f"models/{settings.model}", "data/clean")
+    if active.retrain.warm_start:
+        _start_from_champion(own)
+    _reproduce([], ["data/clean", "models/teacher", f"models/{settings.model}"])
     _dvc("push", "--quiet", "--run-cache")  # before anybody hears of the model: what is registered can be had
     tracking.sync()
     _say("registry and gate")
@@ -87,8 +91,7 @@ def retrain(options: Options) -> Result:
 def require(push: bool) -> None:
     """Say at once all that is missing."""
     active, missing = params.read(), []
-    uri = os.environ.get("MLFLOW_TRACKING_URI") if isinstance(active.tracking, params.NoTracking) else active.tracking.uri
-    if isinstance(active.tracking, params.NoTracking) or not (uri or "").startswith(("http://", "https://")):
+    if isinstance(active.tracking, params.NoTracking) or not (active.tracking.uri or "").startswith(("http://", "https://")):
         missing.append("an MLflow server (`tracking.uri: http://HOST:PORT`): a store in this folder goes with the job's machine")
     if not _run("dvc", "config", "core.remote", check=False).strip():
         missing.append("a DVC remote (`dvc remote add --default NAME PATH_OR_URL`), where data, models and the run-cache are kept")
@@ -109,40 +112,33 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
         return "there is no champion"
     if settings.drift is None:
         return "params ask for it every time (retrain.drift: null)"
-    kept, rows, lock = own.read(champion, registry.PROFILE), own.training_rows(champion), own.read(champion, LOCK.name)
-    now = graph.of_workspace()
-    if kept is None or rows is None or lock is None or now is None:
-        return f"version {registry.number(champion)} does not tell what it was trained on"
-    if changed := _changed(Graph(lock, f"version {registry.number(champion)}"), now):
-        return f"{changed} changed since version {registry.number(champion)}"
-    found = drift.measure(registry.CLEAN, json.loads(kept), rows)
-    beyond = found.beyond(settings.drift)
-    if beyond:
-        return f"{found.rows:,} new rows have drifted: {', '.join(beyond)}"
-    return f"not: {found.rows:,} new rows are like those that version {registry.number(champion)} was trained on"
+    which = f"version {registry.number(champion)}"
+    kept, lock, now = own.read(champion, registry.PROFILE), own.read(champion, LOCK.name), graph.of_workspace()
+    if kept is None or lock is None or now is None:
+        return f"{which} does not tell what it was trained on"
+    if changed := _changed(Graph(lock, which), now):
+        return f"{changed} changed since {which}"
+    found = drift.measure(registry.CLEAN, json.loads(kept))
+    rows = f"{found.rows:,} rows are new and {found.gone:,} gone since {which}"
+    if beyond := found.beyond(settings.drift):
+        return f"{rows}, which is beyond the limits of retrain.drift: {', '.join(beyond)}"
+    return f"not: {rows}, and by their number, labels, lengths and words they are within the limits of retrain.drift"
 
 
 def _changed(then: Graph, now: Graph) -> str:
-    """What the trainings depend on beside data, if it is not what it was."""
-    raw = params.flatten({name: section for name, section in params.read_raw().items() if name in {*TRAINING, "tokenize"}})
-    for stage in TRAINING:
-        if stage not in then.stages or stage not in now.stages:
+    """What the training depends on beside the source's data, if it is not what it was."""
+    raw = params.flatten(params.read_raw())
+    for stage in MAKING:
+        if stage not in then.stages:
             return f"the stage {stage}"
-        recorded = {key: value for key, value in then.params(stage).items() if key.partition(".")[0] in {*TRAINING, "tokenize"}}
-        if moved := sorted(key for key, value in recorded.items() if raw.get(key) != value):
-            return f"param {moved[0]}"
-        code = {path: storage_md5(path) for path in then.code(stage)}
-        if moved := sorted(path for path, digest in then.code(stage).items() if code[path] != digest):
-            return moved[0]
-    return ""
-
-
-def storage_md5(path: str) -> str:
-    """DVC's digest of a file; empty if it is gone."""
-    import hashlib
-
-    file = Path(path)
-    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() if file.is_file() else ""
+        then_params = {key: value for key, value in then.params(stage).items() if not key.startswith("source.")}
+        sections = {key.partition(".")[0] for key in then_params}
+        now_params = {key: value for key, value in raw.items() if key.partition(".")[0] in sections}
+        moved = [f"param {key}" for key in then_params.keys() | now_params.keys() if then_params.get(key) != now_params.get(key)]
+        moved += [path for path, digest in then.code(stage).items() if graph.md5(Path(path)) != digest]
+        if moved:
+            return min(moved)
+    return "" if then.outs("download").get(BASE) == now.outs("download").get(BASE) else "the base model"
 
 
 def _report(base: str, why: str, outcome: promotion.Outcome, version: str, server: str) -> str:
@@ -158,33 +154,70 @@ def _report(base: str, why: str, outcome: promotion.Outcome, version: str, serve
 
 
 def _commit(outcome: promotion.Outcome) -> None:
-    """Commit what git keeps, if it changed, and push what is not pushed yet."""
-    _run("git", "add", "--", *(name for name in KEPT if Path(name).exists()))
-    if _run("git", "status", "--porcelain", "--untracked-files=no", "--", *KEPT).strip():
-        _run(
-            "git",
-            *AUTHOR,
-            "commit",
-            "--quiet",
-            "-m",
-            f"Retrain: version {outcome.version} {'passed' if outcome.passed else 'refused'}",
-            "--",
-            *KEPT,
-        )
-    _run("git", "push", "--quiet")
+    """Commit what git keeps, if it changed, and push what is not pushed yet; params that the job wrote only with their champion."""
+    if _run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.moved:
+        _say("nothing is committed: params were changed for this job only, and the champion is what it was")
+        return
+    kept = [name for name in KEPT if Path(name).exists()]
+    _run("git", "add", "--", *kept)
+    if _run("git", "status", "--porcelain", "--untracked-files=no", "--", *kept).strip():
+        text = f"Retrain: version {outcome.version} {'passed' if outcome.passed else 'refused'}"
+        _run("git", *AUTHOR, "commit", "--quiet", "--message", text, "--", *kept)
+    if not _done("git", "push", "--quiet"):  # somebody else has pushed meanwhile
+        if not _done("git", *AUTHOR, "pull", "--quiet", "--rebase", "--autostash"):
+            _run("git", "rebase", "--abort", check=False)
+            hint = "the model is registered and its data pushed; merge by hand, or run again on the new state"
+            raise OutputError("the commit of dvc.lock and figures conflicts with what was pushed meanwhile", hint=hint)
+        _run("git", "push", "--quiet")
+
+
+def _start_from_champion(own: registry.Registry) -> None:
+    """Write the champion's teacher into `base`, as version and digest. One that an interrupted job wrote stays."""
+    champion = own.alias(registry.CHAMPION)
+    if champion is None or _run("git", "diff", "HEAD", "--", params.PATH.name).strip():
+        return
+    if (digest := champion.tags.get(TEACHER_SHA256)) is None:
+        hint = "register a version together with its teacher, or set retrain.warm_start: false"
+        raise ParamsError(f"version {registry.number(champion)} of {own.name} names no teacher to start from", hint=hint)
+    licence = params.read().base.licence
+    started = {"kind": "registered", "name": own.name, "version": int(registry.number(champion)), "sha256": digest, "licence": licence}
+    yaml = YAML()
+    yaml.width = WIDTH
+    raw = yaml.load(params.PATH)
+    raw["base"] = started
+    with storage.atomic_file(params.PATH) as temporary:
+        yaml.dump(raw, temporary)
 
 
 def _override(overrides: Sequence[str]) -> None:
+    """Change params.yaml as `dvc exp run -S` does; it stays as it was if that makes no valid params."""
+    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
     from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 
-    apply_overrides(params.PATH, list(overrides))
-    params.read()
+    before = params.PATH.read_bytes()
+    try:
+        apply_overrides(params.PATH, list(overrides))
+        params.read()
+    except BaseException as error:
+        params.PATH.write_bytes(before)
+        if isinstance(error, DvcException):
+            got, hint = " ".join(overrides), "give a key of params.yaml and its value: -S finetune.epochs=3"
+            raise ParamsError(f"an override cannot be applied: {error.__cause__ or error}", got=got, hint=hint) from None
+        raise
 
 
 def _reproduced() -> str:
     """The commit with the last reproduced state, `dvc.lock`, that is on the remote: what a killed job committed is not."""
     tip = _run("git", "rev-parse", "--verify", "--quiet", "@{upstream}", check=False).strip() or "HEAD"
     return _run("git", "log", "-1", "--format=%H", tip, "--", LOCK.name).strip() or _run("git", "rev-parse", tip).strip()
+
+
+def _reproduce(stages: Sequence[str], wanted: Sequence[str]) -> None:
+    """Reproduce with what the remote has, and bring some outputs here; what `dvc.lock` names and the remote lacks is made anew."""
+    _dvc("repro", "--pull", "--allow-missing", *stages)
+    if not _done("dvc", "pull", "--quiet", *wanted):
+        _say("the DVC remote does not have all that dvc.lock names; the rest is made anew")
+        _dvc("repro", "--pull", *stages)
 
 
 def _dvc(*words: str) -> None:
@@ -197,12 +230,21 @@ def _dvc(*words: str) -> None:
 
 def _run(*words: str, check: bool = True) -> str:
     """A command's output; `dvc` is the one of this environment."""
-    command = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = _completed(*words)
     if check and done.returncode:
         got = (done.stderr or done.stdout).strip().splitlines()
         raise OutputError(f"`{' '.join(words[:3])} …` failed", got=got[-1] if got else f"exit code {done.returncode}")
     return done.stdout if done.returncode == 0 else ""
+
+
+def _done(*words: str) -> bool:
+    """Whether a command succeeded."""
+    return _completed(*words).returncode == 0
+
+
+def _completed(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def _write(text: str) -> None:

@@ -1,16 +1,19 @@
-"""Score one registered model on the test table, in a process of its own: nothing of one model can reach the other.
+"""Score registered models on the test table, each in a process of its own: nothing of one model can reach the other.
 
-    python -m baton.lifecycle.scoring models:/NAME/VERSION data/clean/test.parquet OUT.npz LATENCY_SAMPLES
+    python -m baton.lifecycle.scoring models:/NAME/VERSION data/clean/test.parquet OUT.npz LATENCY_SAMPLES STORE
 
 The model is loaded as its users load it (`mlflow.pyfunc.load_model`) and reads raw texts. OUT.npz holds its classes, probabilities (rows,
-classes), bytes and the median time of single texts in ms.
+classes), bytes and the median time of single texts in ms. Models are loaded side by side, which takes longest, and scored one after the
+other: a process says when it is ready and waits for a line.
 """
 
+import contextlib
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,30 +28,46 @@ PREFIX = "probability_"
 WARM_UP = 3  # texts
 
 
-def score(uri: str, table: tables.Table, store: str, latency_samples: int, training_rows: frozenset[str] | None) -> Scored:
-    """Score a model in a new process.
+def score(models: Mapping[str, frozenset[str] | None], table: tables.Table, store: str, latency_samples: int) -> dict[str, Scored]:
+    """Score each model in a new process.
 
     Args:
-        uri: of the model, `models:/NAME/VERSION`.
-        table: what it is scored on.
+        models: address, `models:/NAME/VERSION` -> digests of the rows it was trained on.
+        table: what they are scored on.
         store: the address of tracking store and registry.
         latency_samples: single texts that are timed.
-        training_rows: digests of the rows it was trained on.
 
     Raises:
-        ModelError: it cannot be loaded or gives no such table of probabilities.
+        ModelError: one cannot be loaded or gives no such table of probabilities.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "scored.npz"
-        command = [sys.executable, "-m", "baton.lifecycle.scoring", uri, str(table.path), str(out), str(latency_samples), store]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            lines = (done.stderr or done.stdout).strip().splitlines()
-            hint = f"run `{' '.join(command[1:4])} …` to see all of it"
-            raise ModelError(f"{uri} cannot be scored", got=lines[-1] if lines else f"exit code {done.returncode}", hint=hint)
-        with np.load(out, allow_pickle=False) as found:
-            costs = int(found["size"]), float(found["latency"])
-            return Scored([str(name) for name in found["classes"]], found["probabilities"], *costs, training_rows)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        started = {}
+        for place, uri in enumerate(models):
+            command = [sys.executable, "-m", "baton.lifecycle.scoring", uri, str(table.path), str(folder / f"{place}.npz")]
+            errors = stack.enter_context((folder / f"{place}.err").open("w+"))
+            process = subprocess.Popen(
+                [*command, str(latency_samples), store], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+            stack.callback(process.kill)  # whatever happens to us, it does not stay; none is left when all went well
+            started[uri] = stack.enter_context(process), errors
+        for process, _ in started.values():
+            assert process.stdout
+            process.stdout.readline()  # ready, or dead
+        for uri, (process, errors) in started.items():
+            process.communicate("\n")
+            if process.returncode:
+                errors.seek(0)
+                lines = errors.read().strip().splitlines()
+                got = lines[-1] if lines else f"exit code {process.returncode}"
+                raise ModelError(f"{uri} cannot be scored", got=got, hint="see whether mlflow.pyfunc.load_model can load it")
+        return {uri: _read(folder / f"{place}.npz", rows) for place, (uri, rows) in enumerate(models.items())}
+
+
+def _read(path: Path, training_rows: frozenset[str] | None) -> Scored:
+    with np.load(path, allow_pickle=False) as found:
+        costs = int(found["size"]), float(found["latency"])
+        return Scored([str(name) for name in found["classes"]], found["probabilities"], *costs, training_rows)
 
 
 def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
@@ -61,6 +80,9 @@ def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
     table = tables.read(Path(path))
     folder = Path(mlflow.artifacts.download_artifacts(uri))
     model = mlflow.pyfunc.load_model(str(folder))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
     found = model.predict(table.texts)
     columns = [name for name in found.columns if name.startswith(PREFIX)]
     probabilities: NDArray[np.float64] = found[columns].to_numpy(dtype=np.float64)

@@ -59,38 +59,41 @@ class Found:
     breaks: list[str] = field(default_factory=list)
 
 
-def trace(store: Store, asked: str) -> Trace:
+def trace(store: Store, asked: str, here: Path) -> Trace:
     """Follow the chain both ways.
+
+    Args:
+        store: the store.
+        asked: a run, a model, a version, a file or folder, or a commit.
+        here: the folder that the name of a file begins in.
 
     Raises:
         DataError: nothing of that name is known.
     """
-    found = _resolve(store, asked)
+    found = _resolve(store, asked, here)
     breaks = list(found.breaks)
     if found.lock is None:
         return Trace(asked, found.node, [], [*breaks, "no dvc.lock is known that belongs to it: data, params and code cannot be told"])
     seen: set[str] = set()
     for out in reversed(found.outs):  # the last stage comes first: it stands on the others
         stage, path = found.lock.made(out) or ("", out)
-        if not stage:
-            breaks.append(f"no stage of {found.lock.where} made {path}")
-        elif stage not in seen:
+        if not stage and found.lock.source(out) is None:
+            breaks.append(f"no stage of {found.lock.where} made or read {path}")
+        elif stage and stage not in seen:
             found.node.children.append(_upstream(store, found.lock, stage, seen, breaks))
     readers: set[str] = set()
     used = [node for out in found.outs for node in _downstream(store, found.lock, out, readers)]
     return Trace(asked, found.node, used, [*breaks, *found.lock.broken(), *_changed(found.lock, found.outs)])
 
 
-def _resolve(store: Store, asked: str) -> Found:
+def _resolve(store: Store, asked: str, here: Path) -> Found:
     if match := VERSION.fullmatch(asked):
         return _version(store, *match.groups())
     if match := MODEL.fullmatch(asked):
         return _model(store, store.client.get_logged_model(match[1]))
-    if (path := os.path.relpath(asked)) and (Path(asked).exists() or _in_workspace(path)):
-        lock = graph.of_workspace()
-        made = lock.made(path) if lock else None
-        digest = lock.outs(made[0])[made[1]] if lock and made else ""
-        return Found(Node("file", path, {"md5": digest} if digest else {}), lock, [made[1] if made else path])
+    path = os.path.relpath(here / asked)
+    if Path(path).exists() or _in_workspace(path):
+        return _file(path)
     if match := RUN.fullmatch(asked):
         try:
             return _run(store, store.client.get_run(match[1]))
@@ -112,6 +115,17 @@ def _in_workspace(path: str) -> bool:
     return bool(lock and lock.made(path))
 
 
+def _file(path: str) -> Found:
+    lock = graph.of_workspace()
+    if lock is None:
+        return Found(Node("file", path), None, [path])
+    if made := lock.made(path):
+        stage, out = made
+        return Found(Node("file", path, {"md5": lock.outs(stage)[out]}), lock, [out], list(graph.moved(stage)))
+    dep, digest = lock.source(path) or (path, "")
+    return Found(Node("file", path, {"part of": dep, "md5": digest}), lock, [dep])
+
+
 def _version(store: Store, name: str, wanted: str | None, alias: str | None) -> Found:
     registry = Registry(store, name)
     version = registry.alias(alias) if alias else registry.version(wanted or "")
@@ -130,7 +144,10 @@ def _version(store: Store, name: str, wanted: str | None, alias: str | None) -> 
 def _model(store: Store, model: LoggedModel) -> Found:
     found = _run(store, store.client.get_run(str(model.source_run_id)))
     facts = {"id": model.model_id, "sha256": model.tags.get("sha256", "")}
-    return Found(Node("model", model.name, facts, [found.node]), found.lock, [model.tags.get("path", "")], found.breaks)
+    breaks = found.breaks
+    if not store.client.list_logged_model_artifacts(model.model_id):
+        breaks = [*breaks, f"the files of the model {model.model_id} are not in MLflow's artifact store any more"]
+    return Found(Node("model", model.name, facts, [found.node]), found.lock, [model.tags.get("path", "")], breaks)
 
 
 def _run(store: Store, run: Run) -> Found:
@@ -197,10 +214,7 @@ def _origins(path: str, digest: str, breaks: list[str]) -> Iterator[Node]:
 
 def _downstream(store: Store, lock: Graph, out: str, seen: set[str]) -> Iterator[Node]:
     """Models logged from an output, their versions, and the stages that read it."""
-    made = lock.made(out)
-    if made is None:
-        return
-    stage, path = made
+    stage, path = lock.made(out) or ("", out)
     run = links.maker(store, stage, {stage: {"outs": lock.outs(stage)}}) if stage in pipelines.STAGES else None
     for model in store.models(f"source_run_id = '{run.info.run_id}'") if run else ():
         if model.tags.get("path") == path:

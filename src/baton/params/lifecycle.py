@@ -53,8 +53,9 @@ class Promotion(Section):
 
 
 class DriftLimits(Section):
-    """How far incoming rows may be from the champion's training data before it is trained anew."""
+    """How far incoming rows may be from the champion's training data before it is trained anew; each value is a share or distance."""
 
+    changed: Annotated[float, Field(ge=0)]
     labels: Annotated[float, Field(ge=0, le=1)]
     lengths: Annotated[float, Field(ge=0, le=1)]
     unknown: Annotated[float, Field(ge=0, le=1)]
@@ -64,3 +65,4 @@ class Retrain(Section):
     """What `baton retrain` decides by."""
 
     drift: DriftLimits | None  # null: every time
+    warm_start: bool  # from the champion's teacher, which is written into `base` as version and digest

@@ -13,12 +13,20 @@ LOCK, GRAPH = Path("dvc.lock"), Path("dvc.yaml")
 Lock = Mapping[str, Mapping[str, dict[str, str]]]  # stage -> "outs" and "deps" -> path -> digest
 
 
+def outputs() -> dict[str, list[str]]:
+    """Stage -> paths of its outputs, metrics and plots, by `dvc.yaml`; nothing without such a file."""
+    stages = (params.read_raw(GRAPH).get("stages") or {}) if GRAPH.is_file() else {}
+    found: dict[str, list[str]] = {}
+    for stage, section in stages.items():
+        entries = [entry for key in ("outs", "metrics", "plots") for entry in (section or {}).get(key) or ()]
+        found[stage] = sorted(str(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries)
+    return found
+
+
 def written(stage: str) -> dict[str, str]:
     """MD5 of the output files (not folders) of a stage, by `dvc.yaml`; nothing without such a file."""
-    section = (params.read_raw(GRAPH).get("stages") or {}).get(stage) or {} if GRAPH.is_file() else {}
-    entries = [entry for key in ("outs", "metrics", "plots") for entry in section.get(key) or ()]
-    paths = [str(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
-    return {path: hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest() for path in sorted(paths) if Path(path).is_file()}
+    paths = outputs().get(stage, [])
+    return {path: hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest() for path in paths if Path(path).is_file()}
 
 
 def read_text() -> str:

@@ -87,8 +87,8 @@ def read_requirements(lock: Path) -> list[str]:
 
 
 def _git() -> dict[str, str]:
-    """Commit, branch and whether anything is not committed, in one call."""
-    status = _run("status", "--porcelain=v2", "--branch")
+    """Commit, branch and whether anything is not committed that a person or a program other than the stages wrote, in one call."""
+    status = _run("status", "--porcelain=v2", "--branch", *_but_outputs())
     if status is None:
         return {}
     lines = status.splitlines()
@@ -101,9 +101,15 @@ def _git() -> dict[str, str]:
     }
 
 
+def _but_outputs() -> list[str]:
+    """Limits a git command to what the stages do not write: `dvc.lock` and metrics change in every repro."""
+    made = [dvcfiles.LOCK.name, *(path for paths in dvcfiles.outputs().values() for path in paths)]
+    return ["--", ".", *(f":(exclude){path}" for path in made)]
+
+
 def _uncommitted() -> str:
     """The checkout's difference from its commit (tracked files only), or nothing if there is none or it is too long to keep."""
-    text = _run("diff", "HEAD") or ""
+    text = _run("diff", "HEAD", *_but_outputs()) or ""
     return text if len(text.encode()) <= DIFF_BYTES else ""
 
 
