@@ -101,7 +101,7 @@ def quick(world: World) -> None:
     shutil.copy(ROOT / "recipes/quick.yaml", developer.folder / "params.yaml")
     developer.dvc("repro", "download")
     for name, count in (("train", 960), ("test", 400)):
-        text = (developer.folder / f"data/raw/orangecontrib/text/datasets/reuters-r8-{name}.tab").read_text(encoding="utf-8")
+        text = (developer.folder / f"data/raw/{name}.tab").read_text(encoding="utf-8")
         rows = [line.split("\t")[::-1] for line in text.splitlines()[3:]]
         random.Random(0).shuffle(rows)
         world.write(name, rows[:count])

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from baton import cli, params
 from baton.errors import DataError, ModelError, TrackingError
 from baton.lifecycle import promotion
+from baton.lifecycle.claim import claim, claims, drop
 from baton.lifecycle.registry import Registry, number, register
 from baton.tracking import store
 from tests.lifecycle.conftest import Publish, write_clean
@@ -168,7 +169,7 @@ def test_of_two_promotions_at_once_one_wins(publish: Publish, project: Path) -> 
 
 def test_the_claim_of_a_killed_promotion_is_taken_over_and_no_other(publish: Publish) -> None:
     own = registry()
-    with own.claim(), pytest.raises(TrackingError, match=r"another promotion .* is moving aliases"), own.claim():
+    with own.claim(), pytest.raises(TrackingError, match=r"another promotion .* is moving aliases"), claim(own.client, own.name):
         pytest.fail("two at once")
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -178,10 +179,10 @@ def test_the_claim_of_a_killed_promotion_is_taken_over_and_no_other(publish: Pub
         ([f"{socket.gethostname()}:{dead.pid}", 1.0, time.time()], True),
     ):
         own.client.create_registered_model(f"{own.name}.promotion.4", {"baton.holder": json.dumps(holder)})
-        with contextlib.nullcontext() if free else pytest.raises(TrackingError, match="one at a time"), own.claim():
-            assert list(own._claims()) == [5]
-        assert list(own._claims()) == ([] if free else [4])
-        own._drop(4)
+        with contextlib.nullcontext() if free else pytest.raises(TrackingError, match="one at a time"), claim(own.client, own.name):
+            assert list(claims(own.client, own.name)) == [5]
+        assert list(claims(own.client, own.name)) == ([] if free else [4])
+        drop(own.client, own.name, 4)
 
 
 def test_a_champion_that_changed_meanwhile_is_noticed(publish: Publish) -> None:

@@ -16,7 +16,7 @@ from baton import console, params, storage, tracking
 from baton.errors import ParamsError
 
 if TYPE_CHECKING:
-    from baton.lifecycle.trace import Node
+    from baton.lifecycle.resolve import Node
     from baton.tracking.store import Store
 
 SHORT = 12  # digits of a digest that a tree shows

@@ -12,6 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 from baton import params
 from baton.errors import ModelError, TrackingError
 from baton.lifecycle import gate, scoring, tables
+from baton.lifecycle.claim import claim
 from baton.lifecycle.registry import CHALLENGER, CHAMPION, SHA256, Registry, number
 
 GATE = "gate."  # + key: tags of a version
@@ -120,7 +121,7 @@ def _record(
 
 def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None) -> None:
     """Give the champion's alias to a version, unless somebody did something since it was judged."""
-    with registry.claim():
+    with claim(registry.client, registry.name):
         current = registry.alias(CHAMPION)
         if (current and number(current)) != (before and number(before)):
             got, expected = (f"version {number(item)}" if item else "no champion" for item in (current, before))

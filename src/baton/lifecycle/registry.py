@@ -6,8 +6,6 @@ the digests of its training rows, its `dvc.lock` and params (files of its run, u
 
 import contextlib
 import json
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from mlflow.exceptions import MlflowException
 from baton import params, storage
 from baton.errors import DataError, ModelError, TrackingError
 from baton.lifecycle import card, drift, tables
-from baton.process import Process, this
 from baton.tracking.dvcfiles import LOCK
 from baton.tracking.registered import TEACHER, TEACHER_SHA256
 from baton.tracking.store import Store
@@ -27,9 +24,6 @@ from baton.tracking.store import Store
 CHALLENGER, CHAMPION = "challenger", "champion"
 CLEAN = Path("data/clean")
 SHA256, ROWS, PROFILE = "baton.sha256", "training_rows.json", "profile.json"
-CLAIM = ".promotion"  # after a registered model's name: the name of another one, there while aliases are moved
-HOLDER = "baton.holder"  # [process, its start, when], times in seconds since 1970
-STALE_SECONDS = 600.0  # moving aliases takes less than a second
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -94,61 +88,6 @@ class Registry:
     def write(self, version: ModelVersion, file: str, text: str) -> None:
         """Put a file beside those that were registered with a version."""
         self.client.log_text(str(version.run_id), text, f"{_folder(version.tags[SHA256])}/{file}")
-
-    @contextlib.contextmanager
-    def claim(self) -> Iterator[None]:
-        """Hold off every other promotion, of any machine, while aliases are moved.
-
-        The store keeps names of registered models unique, so the one who creates `NAME.promotion.0` holds the claim. That of a process
-        that is gone is taken over by creating the next number, which again only one can.
-
-        Raises:
-            TrackingError: another promotion is at it.
-        """
-        before = self._claims()
-        if before and not _stale(before[max(before)]):
-            raise self._held(before[max(before)])
-        mine = max(before, default=-1) + 1
-        try:
-            tags = {HOLDER: json.dumps([this().name, this().started, time.time()])}
-            self.client.create_registered_model(self._claim(mine), tags, "A promotion is moving aliases; it removes this when it is done.")
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            raise self._held(self._claims().get(mine, "")) from None
-        try:
-            if mine < max(now := self._claims()):  # somebody has taken over what we saw free
-                raise self._held(now[max(now)])
-            for old in before:
-                self._drop(old)
-            yield
-        finally:
-            self._drop(mine)
-
-    def _claim(self, place: int) -> str:
-        return f"{self.name}{CLAIM}.{place}"
-
-    def _claims(self) -> dict[int, str]:
-        """Number -> who holds it."""
-        prefix = f"{self.name}{CLAIM}."
-        found = {model.name.removeprefix(prefix): model.tags for model in self.client.search_registered_models(f"name LIKE '{prefix}%'")}
-        return {int(place): tags.get(HOLDER, "") for place, tags in found.items() if place.isdigit()}
-
-    def _drop(self, place: int) -> None:
-        with contextlib.suppress(MlflowException):  # whoever took it over has done so
-            self.client.delete_registered_model(self._claim(place))
-
-    def _held(self, holder: str) -> TrackingError:
-        name, _, since = json.loads(holder or '["one that is done by now", 0, 0]')
-        got = f"process {name}, since {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(since))}" if since else name
-        hint = f"wait for it and run again; if it was killed on another machine, its claim ends after {STALE_SECONDS / 60:.0f} minutes"
-        return TrackingError(f"another promotion of {self.name} is moving aliases", got=got, expected="one at a time", hint=hint)
-
-
-def _stale(holder: str) -> bool:
-    """Whether the promotion that left this claim is gone: its process ended here, or aliases cannot take that long."""
-    name, started, since = json.loads(holder or '["", 0, 0]')
-    return Process(name, started).ended() or time.time() - since > STALE_SECONDS
 
 
 def number(version: ModelVersion) -> str:

@@ -4,29 +4,22 @@ Every step can be repeated: a job that was killed goes on where it was when it i
 remote and an MLflow server, which outlive the job's machine.
 """
 
-import functools
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from baton import console, params, process, storage, tracking
+from baton import console, params, storage, tracking
 from baton.errors import OutputError, ParamsError
-from baton.lifecycle import drift, graph, promotion, registry
-from baton.lifecycle.graph import Graph
+from baton.lifecycle import need, promotion, registry
+from baton.lifecycle.programs import done, dvc, run
 from baton.tracking.dvcfiles import LOCK
 from baton.tracking.registered import TEACHER_SHA256
 from baton.tracking.store import open_store
 
 WIDTH = 4096  # of a line in params.yaml: none is folded
 REPORT, PLOTS = Path("retrain.md"), Path("dvc_plots")
-MAKING, BASE = ("preprocess", "tokenize", "finetune", "distill"), "data/base"
 KEPT = (LOCK.name, params.PATH.name, "metrics", "reports/metrics.json")  # what a commit of a retraining holds
 AUTHOR = ("-c", "user.name=baton retrain", "-c", "user.email=baton-retrain@localhost")
 
@@ -65,9 +58,9 @@ def retrain(options: Options) -> Result:
     assert isinstance(active.tracking, params.MlflowTracking)  # `require` has seen to it
     settings = active.promotion
     _say("data")
-    _reproduce(["preprocess"], ["data/clean", BASE])
+    _reproduce(["preprocess"], ["data/clean", need.BASE])
     own = registry.Registry(open_store(active.tracking), settings.name)
-    why = decide(own, active.retrain)
+    why = need.decide(own, active.retrain)
     if why.startswith("not: "):
         text = f"# Retraining\n\nNot trained: {why.removeprefix('not: ')}.\n"
         _write(text)
@@ -76,7 +69,7 @@ def retrain(options: Options) -> Result:
     if active.retrain.warm_start:
         _start_from_champion(own)
     _reproduce([], ["data/clean", "models/teacher", f"models/{settings.model}"])
-    _dvc("push", "--quiet", "--run-cache")  # before anybody hears of the model: what is registered can be had
+    dvc("push", "--quiet", "--run-cache")  # before anybody hears of the model: what is registered can be had
     tracking.sync()
     _say("registry and gate")
     version, _ = registry.register(own, settings)
@@ -93,11 +86,11 @@ def require(push: bool) -> None:
     active, missing = params.read(), []
     if isinstance(active.tracking, params.NoTracking) or not (active.tracking.uri or "").startswith(("http://", "https://")):
         missing.append("an MLflow server (`tracking.uri: http://HOST:PORT`): a store in this folder goes with the job's machine")
-    if not _run("dvc", "config", "core.remote", check=False).strip():
+    if not run("dvc", "config", "core.remote", check=False).strip():
         missing.append("a DVC remote (`dvc remote add --default NAME PATH_OR_URL`), where data, models and the run-cache are kept")
-    if _run("git", "rev-parse", "--verify", "HEAD", check=False).strip() == "":
+    if run("git", "rev-parse", "--verify", "HEAD", check=False).strip() == "":
         missing.append("a git repository with a commit")
-    elif push and not _run("git", "remote", check=False).strip():
+    elif push and not run("git", "remote", check=False).strip():
         missing.append("a git remote to push to (or give --no-push)")
     if missing:
         raise ParamsError(
@@ -105,49 +98,13 @@ def require(push: bool) -> None:
         )
 
 
-def decide(own: registry.Registry, settings: params.Retrain) -> str:
-    """Why to train; begins with `not: ` where nothing speaks for it."""
-    champion = own.alias(registry.CHAMPION)
-    if champion is None:
-        return "there is no champion"
-    if settings.drift is None:
-        return "params ask for it every time (retrain.drift: null)"
-    which = f"version {registry.number(champion)}"
-    kept, lock, now = own.read(champion, registry.PROFILE), own.read(champion, LOCK.name), graph.of_workspace()
-    if kept is None or lock is None or now is None:
-        return f"{which} does not tell what it was trained on"
-    if changed := _changed(Graph(lock, which), now):
-        return f"{changed} changed since {which}"
-    found = drift.measure(registry.CLEAN, json.loads(kept))
-    rows = f"{found.rows:,} rows are new and {found.gone:,} gone since {which}"
-    if beyond := found.beyond(settings.drift):
-        return f"{rows}, which is beyond the limits of retrain.drift: {', '.join(beyond)}"
-    return f"not: {rows}, and by their number, labels, lengths and words they are within the limits of retrain.drift"
-
-
-def _changed(then: Graph, now: Graph) -> str:
-    """What the training depends on beside the source's data, if it is not what it was."""
-    raw = params.flatten(params.read_raw())
-    for stage in MAKING:
-        if stage not in then.stages:
-            return f"the stage {stage}"
-        then_params = {key: value for key, value in then.params(stage).items() if not key.startswith("source.")}
-        sections = {key.partition(".")[0] for key in then_params}
-        now_params = {key: value for key, value in raw.items() if key.partition(".")[0] in sections}
-        moved = [f"param {key}" for key in then_params.keys() | now_params.keys() if then_params.get(key) != now_params.get(key)]
-        moved += [path for path, digest in then.code(stage).items() if graph.md5(Path(path)) != digest]
-        if moved:
-            return min(moved)
-    return "" if then.outs("download").get(BASE) == now.outs("download").get(BASE) else "the base model"
-
-
 def _report(base: str, why: str, outcome: promotion.Outcome, version: str, server: str) -> str:
     """Markdown: verdict, then what changed against the base commit."""
     parts = ["# Retraining", f"Trained because {why}. Compared with commit `{base[:8]}`.", f"## Verdict on version {version}", outcome.text]
     for title, words in (("Params", ("params", "diff")), ("Figures", ("metrics", "diff"))):
-        table = _run("dvc", *words, base, "--md", check=False).strip()
+        table = run("dvc", *words, base, "--md", check=False).strip()
         parts += [f"## {title}", table or "No difference."]
-    plots = _run("dvc", "plots", "diff", base, "--out", str(PLOTS), check=False)
+    plots = run("dvc", "plots", "diff", base, "--out", str(PLOTS), check=False)
     parts += ["## Links", f"- version {version}: {server}/#/models/{outcome.record['name']}/versions/{version}"]
     parts += [f"- plots of both commits: `{PLOTS}/index.html`"] if plots else []
     return "\n\n".join(parts) + "\n"
@@ -155,26 +112,26 @@ def _report(base: str, why: str, outcome: promotion.Outcome, version: str, serve
 
 def _commit(outcome: promotion.Outcome) -> None:
     """Commit what git keeps, if it changed, and push what is not pushed yet; params that the job wrote only with their champion."""
-    if _run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.moved:
+    if run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.moved:
         _say("nothing is committed: params were changed for this job only, and the champion is what it was")
         return
     kept = [name for name in KEPT if Path(name).exists()]
-    _run("git", "add", "--", *kept)
-    if _run("git", "status", "--porcelain", "--untracked-files=no", "--", *kept).strip():
+    run("git", "add", "--", *kept)
+    if run("git", "status", "--porcelain", "--untracked-files=no", "--", *kept).strip():
         text = f"Retrain: version {outcome.version} {'passed' if outcome.passed else 'refused'}"
-        _run("git", *AUTHOR, "commit", "--quiet", "--message", text, "--", *kept)
-    if not _done("git", "push", "--quiet"):  # somebody else has pushed meanwhile
-        if not _done("git", *AUTHOR, "pull", "--quiet", "--rebase", "--autostash"):
-            _run("git", "rebase", "--abort", check=False)
+        run("git", *AUTHOR, "commit", "--quiet", "--message", text, "--", *kept)
+    if not done("git", "push", "--quiet"):  # somebody else has pushed meanwhile
+        if not done("git", *AUTHOR, "pull", "--quiet", "--rebase", "--autostash"):
+            run("git", "rebase", "--abort", check=False)
             hint = "the model is registered and its data pushed; merge by hand, or run again on the new state"
             raise OutputError("the commit of dvc.lock and figures conflicts with what was pushed meanwhile", hint=hint)
-        _run("git", "push", "--quiet")
+        run("git", "push", "--quiet")
 
 
 def _start_from_champion(own: registry.Registry) -> None:
     """Write the champion's teacher into `base`, as version and digest. One that an interrupted job wrote stays."""
     champion = own.alias(registry.CHAMPION)
-    if champion is None or _run("git", "diff", "HEAD", "--", params.PATH.name).strip():
+    if champion is None or run("git", "diff", "HEAD", "--", params.PATH.name).strip():
         return
     if (digest := champion.tags.get(TEACHER_SHA256)) is None:
         hint = "register a version together with its teacher, or set retrain.warm_start: false"
@@ -208,43 +165,16 @@ def _override(overrides: Sequence[str]) -> None:
 
 def _reproduced() -> str:
     """The commit with the last reproduced state, `dvc.lock`, that is on the remote: what a killed job committed is not."""
-    tip = _run("git", "rev-parse", "--verify", "--quiet", "@{upstream}", check=False).strip() or "HEAD"
-    return _run("git", "log", "-1", "--format=%H", tip, "--", LOCK.name).strip() or _run("git", "rev-parse", tip).strip()
+    tip = run("git", "rev-parse", "--verify", "--quiet", "@{upstream}", check=False).strip() or "HEAD"
+    return run("git", "log", "-1", "--format=%H", tip, "--", LOCK.name).strip() or run("git", "rev-parse", tip).strip()
 
 
 def _reproduce(stages: Sequence[str], wanted: Sequence[str]) -> None:
     """Reproduce with what the remote has, and bring some outputs here; what `dvc.lock` names and the remote lacks is made anew."""
-    _dvc("repro", "--pull", "--allow-missing", *stages)
-    if not _done("dvc", "pull", "--quiet", *wanted):
+    dvc("repro", "--pull", "--allow-missing", *stages)
+    if not done("dvc", "pull", "--quiet", *wanted):
         _say("the DVC remote does not have all that dvc.lock names; the rest is made anew")
-        _dvc("repro", "--pull", *stages)
-
-
-def _dvc(*words: str) -> None:
-    """Run DVC with its own output."""
-    ends_with_us = functools.partial(process.die_with_parent, signal.SIGTERM, os.getpid())  # and its stage with it
-    done = subprocess.run([sys.executable, "-m", "dvc", *words], check=False, preexec_fn=ends_with_us)
-    if done.returncode:
-        raise OutputError(f"`dvc {' '.join(words)}` failed", got=f"exit code {done.returncode}", hint="its own message is above")
-
-
-def _run(*words: str, check: bool = True) -> str:
-    """A command's output; `dvc` is the one of this environment."""
-    done = _completed(*words)
-    if check and done.returncode:
-        got = (done.stderr or done.stdout).strip().splitlines()
-        raise OutputError(f"`{' '.join(words[:3])} …` failed", got=got[-1] if got else f"exit code {done.returncode}")
-    return done.stdout if done.returncode == 0 else ""
-
-
-def _done(*words: str) -> bool:
-    """Whether a command succeeded."""
-    return _completed(*words).returncode == 0
-
-
-def _completed(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+        dvc("repro", "--pull", *stages)
 
 
 def _write(text: str) -> None:

@@ -5,38 +5,21 @@ made of (stages with params and code, data, raw files with origin and sha256) an
 """
 
 import json
-import os
-import re
-import subprocess
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import LoggedModel, Run
-from mlflow.exceptions import MlflowException
+from mlflow.entities import LoggedModel
 
-from baton.errors import DataError
 from baton.lifecycle import graph
 from baton.lifecycle.graph import Graph
-from baton.lifecycle.registry import Registry, number
+from baton.lifecycle.registry import number
+from baton.lifecycle.resolve import Node, resolve
 from baton.tracking import links, pipelines
-from baton.tracking.dvcfiles import LOCK
 from baton.tracking.store import Store
 
 RAW = ("data/raw", "data/base")  # their manifests say where bytes came from
-RUN, MODEL = re.compile(r"(?:runs:/)?([0-9a-f]{32})(?:/.*)?"), re.compile(r"(?:models:/)?(m-[0-9a-f]{32})")
-VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))")
-
-
-@dataclass
-class Node:
-    """Something in the chain, with what it was made of, or what was made of it."""
-
-    kind: str
-    name: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    children: list["Node"] = field(default_factory=list)
 
 
 @dataclass
@@ -47,16 +30,6 @@ class Trace:
     made_of: Node
     made_from_it: list[Node]
     breaks: list[str]
-
-
-@dataclass
-class Found:
-    """What was asked for: its place in a graph, and what MLflow knows of it."""
-
-    node: Node
-    lock: Graph | None
-    outs: list[str]  # its outputs, or all of a commit's
-    breaks: list[str] = field(default_factory=list)
 
 
 def trace(store: Store, asked: str, here: Path) -> Trace:
@@ -70,7 +43,7 @@ def trace(store: Store, asked: str, here: Path) -> Trace:
     Raises:
         DataError: nothing of that name is known.
     """
-    found = _resolve(store, asked, here)
+    found = resolve(store, asked, here)
     breaks = list(found.breaks)
     if found.lock is None:
         return Trace(asked, found.node, [], [*breaks, "no dvc.lock is known that belongs to it: data, params and code cannot be told"])
@@ -84,94 +57,6 @@ def trace(store: Store, asked: str, here: Path) -> Trace:
     readers: set[str] = set()
     used = [node for out in found.outs for node in _downstream(store, found.lock, out, readers)]
     return Trace(asked, found.node, used, [*breaks, *found.lock.broken(), *_changed(found.lock, found.outs)])
-
-
-def _resolve(store: Store, asked: str, here: Path) -> Found:
-    if match := VERSION.fullmatch(asked):
-        return _version(store, *match.groups())
-    if match := MODEL.fullmatch(asked):
-        return _model(store, store.client.get_logged_model(match[1]))
-    path = os.path.relpath(here / asked)
-    if Path(path).exists() or _in_workspace(path):
-        return _file(path)
-    if match := RUN.fullmatch(asked):
-        try:
-            return _run(store, store.client.get_run(match[1]))
-        except MlflowException:
-            pass
-    if commit := _commit(asked):
-        lock = graph.of_commit(commit)
-        outs = [out for stage in lock.stages for out in lock.outs(stage)] if lock else []
-        return Found(Node("commit", commit), lock, outs)
-    registry = Registry(store, asked)
-    if (version := registry.alias("champion")) or (versions := registry.versions()):
-        return _version(store, asked, number(version or versions[0]), None)
-    expected = "a run id, models:/NAME/VERSION, models:/NAME@ALIAS, a registered model, a file or folder, or a commit"
-    raise DataError(f"nothing is known of {asked}", got=asked, expected=expected, hint="`make ui` shows runs and models")
-
-
-def _in_workspace(path: str) -> bool:
-    lock = graph.of_workspace()
-    return bool(lock and lock.made(path))
-
-
-def _file(path: str) -> Found:
-    lock = graph.of_workspace()
-    if lock is None:
-        return Found(Node("file", path), None, [path])
-    if made := lock.made(path):
-        stage, out = made
-        return Found(Node("file", path, {"md5": lock.outs(stage)[out]}), lock, [out], list(graph.moved(stage)))
-    dep, digest = lock.source(path) or (path, "")
-    return Found(Node("file", path, {"part of": dep, "md5": digest}), lock, [dep])
-
-
-def _version(store: Store, name: str, wanted: str | None, alias: str | None) -> Found:
-    registry = Registry(store, name)
-    version = registry.alias(alias) if alias else registry.version(wanted or "")
-    if version is None:
-        raise DataError(
-            f"{name} has no alias {alias}", got=alias, expected="champion or challenger", hint=f"`baton trace {name}` takes any version"
-        )
-    found = _model(store, store.client.get_logged_model(str(version.source).rpartition("/")[2]))
-    aliases = store.client.get_model_version(name, number(version)).aliases
-    kept = registry.read(version, LOCK.name)
-    lock = Graph(kept, f"version {number(version)} of {name}") if kept else found.lock
-    facts = {"aliases": list(aliases), "sha256": version.tags.get("baton.sha256", "")}
-    return Found(Node("version", f"{name} {number(version)}", facts, [found.node]), lock, found.outs, found.breaks)
-
-
-def _model(store: Store, model: LoggedModel) -> Found:
-    found = _run(store, store.client.get_run(str(model.source_run_id)))
-    facts = {"id": model.model_id, "sha256": model.tags.get("sha256", "")}
-    breaks = found.breaks
-    if not store.client.list_logged_model_artifacts(model.model_id):
-        breaks = [*breaks, f"the files of the model {model.model_id} are not in MLflow's artifact store any more"]
-    return Found(Node("model", model.name, facts, [found.node]), found.lock, [model.tags.get("path", "")], breaks)
-
-
-def _run(store: Store, run: Run) -> Found:
-    tags = run.data.tags
-    pipeline = store.client.get_run(tags[pipelines.PARENT]) if pipelines.PARENT in tags else run
-    stage = tags.get(pipelines.STAGE, "")
-    facts = {"id": run.info.run_id, "status": run.info.status, "commit": tags.get("git.commit", ""), "pipeline": pipeline.info.run_id}
-    breaks = []
-    if tags.get("git.dirty") == "true":
-        breaks.append(f"run {run.info.run_id[:8]} ran with changes that were not committed (uncommitted.diff on its pipeline run)")
-    digests = {key.removeprefix(links.OUT): value for key, value in tags.items() if key.startswith(links.OUT)}
-    lock = _lock_of(store, pipeline, tags.get("git.commit", ""), stage, digests)
-    outs = list(digests) or (lock.outs(stage or pipelines.STAGES[-1]) if lock else {})
-    return Found(Node("run", run.info.run_name, facts), lock, list(outs)[-1:], breaks)
-
-
-def _lock_of(store: Store, pipeline: Run, commit: str, stage: str, digests: dict[str, str]) -> Graph | None:
-    """The `dvc.lock` that belongs to a run: kept with its pipeline run, else that of its commit or of the working tree, if it fits."""
-    text = store.text(pipeline.info.run_id, LOCK.name)
-    kept = Graph(text, f"run {pipeline.info.run_id[:8]}") if text else None
-    for lock in (kept, graph.of_commit(commit) if commit else None, graph.of_workspace()):
-        if lock and (not digests or all(lock.outs(stage).get(path) == digest for path, digest in digests.items())):
-            return lock
-    return None
 
 
 def _upstream(store: Store, lock: Graph, stage: str, seen: set[str], breaks: list[str]) -> Node:
@@ -247,11 +132,6 @@ def _changed(lock: Graph, outs: list[str]) -> Iterator[str]:
             yield f"dvc.lock changed since: {path} is {digest[:8]} here and {(current or 'unknown')[:8]} in the working tree"
         if not graph.cached(digest):
             yield f"{path} ({digest[:8]}) is not in DVC's cache here: `dvc pull` brings it if a remote has it"
-
-
-def _commit(name: str) -> str:
-    done = subprocess.run(["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def as_json(found: Trace) -> str:
