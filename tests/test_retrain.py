@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from baton import params
 from tests.test_pipeline import ROOT, Project, make_project
 from tests.tracking.test_server import Server
 
@@ -116,7 +117,8 @@ def small(world: World) -> None:
     """The tiny model and some docstrings."""
     random.Random(0).shuffle(body := world.read("data"))
     world.write("test", body[:80])
-    world.write("train", body[80:])
+    world.write("train", body[80:180])
+    world.rest = body[180:]
     (world.developer.folder / "inbox/data.csv").unlink()
     world.developer.edit(strong)
 
@@ -188,8 +190,11 @@ def test_the_story(tmp_path: Path, server: Server) -> None:
     text = json.dumps(chain)
     commit = world.git("log", "--format=%H", "--grep", "new data", "-1")
     assert commit in text and "inbox/train.csv" in text and "data/raw" in text
-    back = project.run(*BATON, "trace", world.git("log", "--format=%H", "--grep", "version 2", "-1"), "--json")
-    assert '"story 2"' in back.stdout, back.stdout + back.stderr
+    expected = ("dvc.lock changed since", "models/student")  # the tie was trained after it, and its model is not fetched
+    assert all(text.startswith(expected) for text in chain["breaks"]), chain["breaks"]
+    for pattern in ("new data", "version 2"):  # the commit that was trained, and the one that the job made of it
+        back = project.run(*BATON, "trace", world.git("log", "--format=%H", "--grep", pattern, "-1"), "--json")
+        assert '"story 2"' in back.stdout, back.stdout + back.stderr
     rolled = project.run(*BATON, "promote", "--to", "1")
     assert rolled.returncode == 0, rolled.stderr
     assert mlflow.pyfunc.load_model("models:/story@champion").metadata.model_uuid == first
@@ -219,8 +224,44 @@ def test_killed_at_random_it_ends_in_the_same_state(tmp_path: Path, server: Serv
     assert world.git("rev-list", "--count", "origin/main", folder=project.folder) == "3"
 
 
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_when_it_trains_and_from_what(tmp_path: Path, server: Server) -> None:
+    def retrain(raw: dict[str, Any]) -> None:
+        raw["retrain"] = {"drift": {"changed": 0.2, "labels": 1.0, "lengths": 1.0, "unknown": 1.0}, "warm_start": True}
+        raw["promotion"]["rule"] = {"kind": "non_inferiority", "margin": 0.5}
+
+    world = World(tmp_path, server, small)
+    world.developer.edit(retrain)
+    world.push("when")
+    assert "there is no champion" in world.job("--mode", "enabled")
+    world.write("train", [*world.read("train"), *world.rest[:5]])
+    world.push("a little more")
+    told = world.job("--mode", "enabled")
+    assert "Not trained: 5 rows are new and 0 gone since version 1" in told and world.registry()["versions"] == "1"
+
+    world.write("train", [*world.read("train"), *world.rest[5:60]])
+    world.push("much more")
+    told = world.job("--mode", "enabled")
+    assert "60 rows are new and 0 gone since version 1, which is beyond the limits" in told
+    assert world.registry() == {"champion": "2", "versions": "2"}
+    world.git("pull", "--quiet")
+    base = params.read(world.developer.folder / "params.yaml").base
+    assert isinstance(base, params.RegisteredBase) and (base.name, base.version) == ("story", 1)
+
+    shutil.rmtree(world.folder / "storage")
+    told = world.job("--mode", "enabled")
+    assert "the rest is made anew" in told and "Not trained: 0 rows are new" in told
+
+
 def test_what_is_missing_is_named_at_once(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     result = project.run(*BATON, "retrain")
     assert result.returncode == 1
     assert all(word in result.stderr for word in ("an MLflow server", "a DVC remote", "a git remote"))
+    before = (project.folder / "params.yaml").read_bytes()
+    for override, told in (("finetune.epoch=3", "an override cannot be applied"), ("finetune.epochs=many", "finetune.epochs")):
+        result = project.run(*BATON, "retrain", "-S", override)
+        assert result.returncode == 1 and told in result.stderr, result.stderr
+        assert (project.folder / "params.yaml").read_bytes() == before
+    (project.folder / "stages/download.py").write_text("")
+    assert "stages/download.py is not committed" in project.run(*BATON, "retrain").stderr

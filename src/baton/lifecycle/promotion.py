@@ -32,6 +32,11 @@ class Outcome:
     text: str
     record: Mapping[str, Any]  # the verdict as JSON
 
+    @property
+    def reigns(self) -> bool:
+        """Whether the version is the champion now."""
+        return self.moved or self.version == self.champion
+
 
 def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Outcome:
     """Judge the challenger; where `enabled` and the gate passes it, make it the champion.

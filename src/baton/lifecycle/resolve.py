@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class Found:
     lock: Graph | None
     outs: list[str]  # its outputs, or all of a commit's
     breaks: list[str] = field(default_factory=list)
+    used: list[Node] = field(default_factory=list)  # what was made from it, where the lock does not tell
 
 
 def resolve(store: Store, asked: str, here: Path) -> Found:
@@ -63,7 +65,7 @@ def resolve(store: Store, asked: str, here: Path) -> Found:
     if commit := _commit(asked):
         lock = graph.of_commit(commit)
         outs = [out for stage in lock.stages for out in lock.outs(stage)] if lock else []
-        return Found(Node("commit", commit), lock, outs)
+        return Found(Node("commit", commit), lock, outs, used=_ran(store, commit))
     registry = Registry(store, asked)
     if (version := registry.alias("champion")) or (versions := registry.versions()):
         return _version(store, asked, number(version or versions[0]), None)
@@ -133,6 +135,27 @@ def _lock_of(store: Store, pipeline: Run, commit: str, stage: str, digests: dict
         if lock and (not digests or all(lock.outs(stage).get(path) == digest for path, digest in digests.items())):
             return lock
     return None
+
+
+def _ran(store: Store, commit: str) -> list[Node]:
+    """The runs that a commit's code was used for, with their models: its own `dvc.lock` is older."""
+    runs = [run for run in store.runs(f"tags.`git.commit` = '{commit}'") if pipelines.STAGE in run.data.tags]
+    named = ((run, {"id": run.info.run_id, "pipeline": run.data.tags.get(pipelines.PARENT, "")}) for run in reversed(runs))
+    return [Node("run", run.info.run_name, facts, list(models(store, run.info.run_id))) for run, facts in named]
+
+
+def models(store: Store, run: str, path: str = "") -> Iterator[Node]:
+    """Models that a run logged (from one output, if `path` names it), with their versions."""
+    for model in store.models(f"source_run_id = '{run}'"):
+        if model.tags.get("path") == (path or model.tags.get("path")):
+            yield Node("model", model.name, {"id": model.model_id}, list(_versions(store, model)))
+
+
+def _versions(store: Store, model: LoggedModel) -> Iterator[Node]:
+    for version in store.client.search_model_versions(f"run_id = '{model.source_run_id}'"):
+        if str(version.source).endswith(model.model_id):
+            aliases = store.client.get_model_version(version.name, number(version)).aliases
+            yield Node("version", f"{version.name} {number(version)}", {"aliases": list(aliases)})
 
 
 def _commit(name: str) -> str:

@@ -50,10 +50,8 @@ def retrain(options: Options) -> Result:
         ParamsError: there is no DVC remote, no server or no git; all that is missing is named.
         OutputError: DVC or git failed.
     """
-    require(options.push)
+    _begin(options)
     base = options.base or _reproduced()
-    if options.overrides:
-        _override(options.overrides)
     active = params.read()
     assert isinstance(active.tracking, params.MlflowTracking)  # `require` has seen to it
     settings = active.promotion
@@ -81,6 +79,30 @@ def retrain(options: Options) -> Result:
     return Result(True, outcome.passed, text)
 
 
+def _begin(options: Options) -> None:
+    """Change params.yaml as asked, and see whether all is there; params.yaml stays as it was if not."""
+    before = params.PATH.read_bytes()
+    try:
+        if options.overrides:
+            _override(options.overrides)
+        require(options.push)
+    except BaseException:
+        params.PATH.write_bytes(before)
+        raise
+
+
+def _override(overrides: Sequence[str]) -> None:
+    """As `dvc exp run -S` does it."""
+    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+    from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
+
+    try:
+        apply_overrides(params.PATH, list(overrides))
+    except DvcException as error:
+        got, hint = " ".join(overrides), "give a key of params.yaml and its value: -S finetune.epochs=3"
+        raise ParamsError(f"an override cannot be applied: {error.__cause__ or error}", got=got, hint=hint) from None
+
+
 def require(push: bool) -> None:
     """Say at once all that is missing."""
     active, missing = params.read(), []
@@ -92,6 +114,8 @@ def require(push: bool) -> None:
         missing.append("a git repository with a commit")
     elif push and not run("git", "remote", check=False).strip():
         missing.append("a git remote to push to (or give --no-push)")
+    if push and (edited := run("git", "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){name}" for name in KEPT))):
+        missing.append(f"a clean checkout: {edited.split()[1]} is not committed (commit or stash it, or give --no-push)")
     if missing:
         raise ParamsError(
             "retraining needs more than is here\n" + "\n".join(f"  - {item}" for item in missing), hint="set these up, see the README"
@@ -112,8 +136,8 @@ def _report(base: str, why: str, outcome: promotion.Outcome, version: str, serve
 
 def _commit(outcome: promotion.Outcome) -> None:
     """Commit what git keeps, if it changed, and push what is not pushed yet; params that the job wrote only with their champion."""
-    if run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.moved:
-        _say("nothing is committed: params were changed for this job only, and the champion is what it was")
+    if run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.reigns:
+        _say("nothing is committed: params were changed for this job, and its model is not the champion")
         return
     kept = [name for name in KEPT if Path(name).exists()]
     run("git", "add", "--", *kept)
@@ -144,23 +168,6 @@ def _start_from_champion(own: registry.Registry) -> None:
     raw["base"] = started
     with storage.atomic_file(params.PATH) as temporary:
         yaml.dump(raw, temporary)
-
-
-def _override(overrides: Sequence[str]) -> None:
-    """Change params.yaml as `dvc exp run -S` does; it stays as it was if that makes no valid params."""
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-    from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
-
-    before = params.PATH.read_bytes()
-    try:
-        apply_overrides(params.PATH, list(overrides))
-        params.read()
-    except BaseException as error:
-        params.PATH.write_bytes(before)
-        if isinstance(error, DvcException):
-            got, hint = " ".join(overrides), "give a key of params.yaml and its value: -S finetune.epochs=3"
-            raise ParamsError(f"an override cannot be applied: {error.__cause__ or error}", got=got, hint=hint) from None
-        raise
 
 
 def _reproduced() -> str:

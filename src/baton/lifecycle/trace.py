@@ -10,12 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import LoggedModel
-
 from baton.lifecycle import graph
 from baton.lifecycle.graph import Graph
-from baton.lifecycle.registry import number
-from baton.lifecycle.resolve import Node, resolve
+from baton.lifecycle.resolve import Node, models, resolve
 from baton.tracking import links, pipelines
 from baton.tracking.store import Store
 
@@ -46,7 +43,9 @@ def trace(store: Store, asked: str, here: Path) -> Trace:
     found = resolve(store, asked, here)
     breaks = list(found.breaks)
     if found.lock is None:
-        return Trace(asked, found.node, [], [*breaks, "no dvc.lock is known that belongs to it: data, params and code cannot be told"])
+        return Trace(
+            asked, found.node, found.used, [*breaks, "no dvc.lock is known that belongs to it: data, params and code cannot be told"]
+        )
     seen: set[str] = set()
     for out in reversed(found.outs):  # the last stage comes first: it stands on the others
         stage, path = found.lock.made(out) or ("", out)
@@ -55,7 +54,7 @@ def trace(store: Store, asked: str, here: Path) -> Trace:
         elif stage and stage not in seen:
             found.node.children.append(_upstream(store, found.lock, stage, seen, breaks))
     readers: set[str] = set()
-    used = [node for out in found.outs for node in _downstream(store, found.lock, out, readers)]
+    used = found.used + [node for out in found.outs for node in _downstream(store, found.lock, out, readers)]
     return Trace(asked, found.node, used, [*breaks, *found.lock.broken(), *_changed(found.lock, found.outs)])
 
 
@@ -101,21 +100,12 @@ def _downstream(store: Store, lock: Graph, out: str, seen: set[str]) -> Iterator
     """Models logged from an output, their versions, and the stages that read it."""
     stage, path = lock.made(out) or ("", out)
     run = links.maker(store, stage, {stage: {"outs": lock.outs(stage)}}) if stage in pipelines.STAGES else None
-    for model in store.models(f"source_run_id = '{run.info.run_id}'") if run else ():
-        if model.tags.get("path") == path:
-            yield Node("model", model.name, {"id": model.model_id}, list(_versions(store, model)))
+    yield from models(store, run.info.run_id, path) if run else ()
     for reader in lock.readers(path):
         if reader not in seen:
             seen.add(reader)
             children = [node for own in lock.outs(reader) for node in _downstream(store, lock, own, seen)]
             yield Node("stage", reader, {}, children)
-
-
-def _versions(store: Store, model: LoggedModel) -> Iterator[Node]:
-    for version in store.client.search_model_versions(f"run_id = '{model.source_run_id}'"):
-        if str(version.source).endswith(model.model_id):
-            aliases = store.client.get_model_version(version.name, number(version)).aliases
-            yield Node("version", f"{version.name} {number(version)}", {"aliases": list(aliases)})
 
 
 def _changed(lock: Graph, outs: list[str]) -> Iterator[str]:
