@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,7 @@ def resolve(store: Store, asked: str, here: Path) -> Found:
             pass
     if commit := _commit(asked):
         lock = graph.of_commit(commit)
-        outs = [out for stage in lock.stages for out in lock.outs(stage)] if lock else []
-        return Found(Node("commit", commit), lock, outs, used=_ran(store, commit))
+        return Found(Node("commit", commit), lock, _outs(lock, lock.stages) if lock else [], used=_ran(store, commit))
     registry = Registry(store, asked)
     if (version := registry.alias("champion")) or (versions := registry.versions()):
         return _version(store, asked, number(version or versions[0]), None)
@@ -123,8 +122,12 @@ def _run(store: Store, run: Run) -> Found:
         breaks.append(f"run {run.info.run_id[:8]} ran with changes that were not committed (uncommitted.diff on its pipeline run)")
     digests = {key.removeprefix(links.OUT): value for key, value in tags.items() if key.startswith(links.OUT)}
     lock = _lock_of(store, pipeline, tags.get("git.commit", ""), stage, digests)
-    outs = list(digests) or (lock.outs(stage or pipelines.STAGES[-1]) if lock else {})
-    return Found(Node("run", run.info.run_name, facts), lock, list(outs)[-1:], breaks)
+    outs = list(digests) or (_outs(lock, [stage] if stage else lock.stages) if lock else [])
+    return Found(Node("run", run.info.run_name, facts), lock, outs, breaks)
+
+
+def _outs(lock: Graph, stages: Iterable[str]) -> list[str]:
+    return [out for stage in stages for out in lock.outs(stage)]
 
 
 def _lock_of(store: Store, pipeline: Run, commit: str, stage: str, digests: dict[str, str]) -> Graph | None:

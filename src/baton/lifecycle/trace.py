@@ -13,7 +13,7 @@ from typing import Any
 from baton.lifecycle import graph
 from baton.lifecycle.graph import Graph
 from baton.lifecycle.resolve import Node, models, resolve
-from baton.tracking import links, pipelines
+from baton.tracking import dvcfiles, links, pipelines
 from baton.tracking.store import Store
 
 RAW = ("data/raw", "data/base")  # their manifests say where bytes came from
@@ -111,17 +111,14 @@ def _downstream(store: Store, lock: Graph, out: str, seen: set[str]) -> Iterator
 def _changed(lock: Graph, outs: list[str]) -> Iterator[str]:
     """What is no longer as it was: the working tree's `dvc.lock`, and DVC's cache."""
     now = graph.of_workspace()
-    for out in outs:
-        made = lock.made(out)
-        if made is None:
-            continue
-        stage, path = made
-        digest = lock.outs(stage)[path]
-        current = now.outs(stage).get(path) if now else None
-        if current != digest:
-            yield f"dvc.lock changed since: {path} is {digest[:8]} here and {(current or 'unknown')[:8]} in the working tree"
-        if not graph.cached(digest):
-            yield f"{path} ({digest[:8]}) is not in DVC's cache here: `dvc pull` brings it if a remote has it"
+    made = {out: lock.outs(stage)[out] for stage, out in filter(None, map(lock.made, outs))}
+    current = {out: digest for stage in now.stages for out, digest in now.outs(stage).items()} if now else {}
+    other = [f"{out} ({digest[:8]}, now {current.get(out, 'unknown')[:8]})" for out, digest in made.items() if current.get(out) != digest]
+    if other:
+        yield f"dvc.lock of the working tree has changed since: {', '.join(other)}"
+    in_git = {path for paths in dvcfiles.outputs(["metrics"]).values() for path in paths}
+    if lost := [f"{out} ({digest[:8]})" for out, digest in made.items() if out not in in_git and not graph.cached(digest)]:
+        yield f"DVC's cache here lacks {', '.join(lost)}: `dvc pull` brings what a remote has of the working tree's dvc.lock"
 
 
 def as_json(found: Trace) -> str:

@@ -1,7 +1,7 @@
 """What DVC's files say of stages, `dvc.yaml` and `dvc.lock`: the files that a stage writes, and the digests of its outputs. No mlflow."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -13,12 +13,12 @@ LOCK, GRAPH = Path("dvc.lock"), Path("dvc.yaml")
 Lock = Mapping[str, Mapping[str, dict[str, str]]]  # stage -> "outs" and "deps" -> path -> digest
 
 
-def outputs() -> dict[str, list[str]]:
-    """Stage -> paths of its outputs, metrics and plots, by `dvc.yaml`; nothing without such a file."""
+def outputs(kinds: Sequence[str] = ("outs", "metrics", "plots")) -> dict[str, list[str]]:
+    """Stage -> paths of its outputs of these kinds, by `dvc.yaml`; nothing without such a file."""
     stages = (params.read_raw(GRAPH).get("stages") or {}) if GRAPH.is_file() else {}
     found: dict[str, list[str]] = {}
     for stage, section in stages.items():
-        entries = [entry for key in ("outs", "metrics", "plots") for entry in (section or {}).get(key) or ()]
+        entries = [entry for key in kinds for entry in (section or {}).get(key) or ()]
         found[stage] = sorted(str(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries)
     return found
 
