@@ -118,7 +118,7 @@ def test_a_warm_start_takes_the_encoder_and_leaves_the_head(workplace: Path, tea
     asked = []
     digest = storage.sha256_tree(teacher)
     wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256=digest, licence="ours")
-    base.fetch_base(wanted, TARGET, lambda name, version: asked.append((name, version)) or teacher)
+    base.fetch_base(wanted, TARGET, lambda name, version, _: asked.append((name, version)) or teacher)
     manifest = check(FILES | {"model.safetensors": save({"embeddings.weight": np.ones((2, 4), np.float32)})})
     assert asked == [("news", 3)] and manifest["origin"] == "models:/news/3, teacher"
 
@@ -126,7 +126,7 @@ def test_a_warm_start_takes_the_encoder_and_leaves_the_head(workplace: Path, tea
 def test_a_warm_start_from_other_weights_than_the_pinned_ones_is_refused(workplace: Path, teacher: Path) -> None:
     wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256="0" * 64, licence="ours")
     with pytest.raises(SourceError, match="models:/news/3 has another sha256"):
-        base.fetch_base(wanted, TARGET, lambda name, version: teacher)
+        base.fetch_base(wanted, TARGET, lambda name, version, _: teacher)
 
 
 @pytest.mark.parametrize("version", ["champion", "3", 0])

@@ -4,6 +4,7 @@ Weights are safetensors and nothing else: a pickle, or code beside a model, is n
 """
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -19,13 +20,13 @@ PREFIX = "backbone."  # of the encoder's weights in a model folder of ours
 HARMLESS = {".json", ".safetensors", ".txt", ".model"}
 
 
-def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int], Path] | None = None) -> None:
+def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int, Path], Path] | None = None) -> None:
     """Fill `target` (data/base) with config.json, model.safetensors, tokenizer.json, … and `manifest.json`.
 
     Args:
         base: the params section.
         target: the folder.
-        registered: fetches the model folder of a registered version (name, version); needed for `kind: registered`.
+        registered: fetches the model folder of a registered version (name, version, where to); needed for `kind: registered`.
 
     Raises:
         SourceError: the bytes cannot be had, are not the pinned ones, or make no usable model folder. Nothing half-written is left.
@@ -50,7 +51,8 @@ def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int],
             case params.RegisteredBase():
                 if registered is None:
                     raise SourceError("base.kind: registered models cannot be fetched here", expected="a tracking store")
-                _encoder(registered(base.name, base.version), base, folder)
+                with tempfile.TemporaryDirectory() as fetched:
+                    _encoder(registered(base.name, base.version, Path(fetched)), base, folder)
                 origin = f"models:/{base.name}/{base.version}, teacher"
         _check_base(folder, origin)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

@@ -124,8 +124,8 @@ def sync() -> SyncReport:
     return delivery.sync(active)
 
 
-def registered_teacher(name: str, version: int) -> Path:
-    """The model folder of the teacher behind a registered version, fetched from the store that params name.
+def registered_teacher(name: str, version: int, target: Path) -> Path:
+    """The model folder of the teacher behind a registered version, fetched into `target` from the store that params name.
 
     Raises:
         TrackingError: tracking is off, there is no such version, or it names no teacher.
@@ -136,7 +136,7 @@ def registered_teacher(name: str, version: int) -> Path:
     prepare()
     from baton.tracking import registered
 
-    return registered.teacher(active, name, version)
+    return registered.teacher(active, name, version, target)
 
 
 def prepare() -> None:

@@ -12,7 +12,7 @@ from baton.tracking.store import open_store, usable
 TEACHER, TEACHER_SHA256 = "baton.teacher", "baton.teacher_sha256"  # tags of a version: the logged model, and its folder's digest
 
 
-def teacher(settings: params.MlflowTracking, name: str, version: int) -> Path:
+def teacher(settings: params.MlflowTracking, name: str, version: int, target: Path) -> Path:
     """See `baton.tracking.registered_teacher`."""
     store = open_store(settings)
     with usable(store.client.tracking_uri):
@@ -28,4 +28,5 @@ def teacher(settings: params.MlflowTracking, name: str, version: int) -> Path:
             hint = "take a version that was registered together with its teacher"
             raise TrackingError(f"models:/{name}/{version} names no teacher", got=f"no tag {TEACHER}", hint=hint)
         mlflow.set_tracking_uri(store.client.tracking_uri)
-        return Path(mlflow.artifacts.download_artifacts(f"models:/{found.tags[TEACHER]}")) / "artifacts" / "model"
+        fetched = mlflow.artifacts.download_artifacts(f"models:/{found.tags[TEACHER]}", dst_path=str(target))
+        return Path(fetched) / "artifacts" / "teacher"  # the model folder, under its own name
