@@ -48,7 +48,6 @@ class World:
         raw["tracking"]["uri"] = self.server.uri
         raw["promotion"] |= {"name": "story", "first_minimum": 0.0, "class_floor": None, "max_ece": None, "max_latency_ratio": None}
         raw["promotion"] |= {"latency_samples": 2, "test": "data/clean/test.parquet"}
-        raw["retrain"] |= {"drift": None}
         raw["source"] = {"kind": "local", "files": {"train": "inbox/train.csv", "test": "inbox/test.csv"}, "licence": "none"}
 
     def write(self, name: str, rows: list[list[str]]) -> None:
@@ -110,6 +109,7 @@ def quick(world: World) -> None:
     world.write("train", world.read("train")[:320])
     delimited = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
     developer.edit(lambda raw: raw["preprocess"].update(format=delimited, limit={"train": None, "test": None}))
+    developer.edit(lambda raw: raw["retrain"].update(drift=None))
     developer.edit(lambda raw: raw["finetune"].update(learning_rate=1e-5) or raw["distill"].update(learning_rate=1e-5))
 
 
@@ -223,6 +223,38 @@ def test_killed_at_random_it_ends_in_the_same_state(tmp_path: Path, server: Serv
     assert world.registry() == {"champion": "1", "versions": "1"}
     assert world.git("log", "--format=%s", "origin/main", "-1", folder=project.folder).startswith("Retrain: version 1")
     assert world.git("rev-list", "--count", "origin/main", folder=project.folder) == "3"
+
+
+CRASH = """
+import os, sys
+from unittest import mock
+from baton import tracking
+tracking.prepare()
+from baton.cli import app
+from baton.lifecycle import promotion, registry, retrain
+module, name = {"promotion": promotion, "registry": registry, "retrain": retrain}[sys.argv[1]], sys.argv[2]
+sys.argv = ["baton", "retrain", "--mode", "enabled"]
+with mock.patch.object(module, name, lambda *_, **__: os._exit(9)):
+    app()
+"""
+POINTS = [("registry", "_same_data"), ("promotion", "judge"), ("promotion", "_note"), ("retrain", "_commit"), ("promotion", "enact")]
+POINTS += [("promotion", "_move"), ("promotion", "_promoted")]
+
+
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_each_step_that_leaves_something_can_be_the_last_of_a_job(tmp_path: Path, server: Server) -> None:
+    """Jobs that crash there, one after the other, each in a clone of its own; the one after them completes it all."""
+    world = World(tmp_path, server, small)
+    for module, name in POINTS:
+        result = world.clone().run(sys.executable, "-c", CRASH, module, name)
+        assert result.returncode == 9, (name, result.stdout[-2000:], result.stderr[-2000:])
+    told = world.job("--mode", "enabled")
+    assert "Not trained: 0 rows are new and 0 gone since version 1" in told
+    assert world.registry() == {"champion": "1", "versions": "1"}
+    world.git("pull", "--quiet")
+    log = world.git("log", "--format=%s").splitlines()
+    assert len(log) == 3 and log[0] == "Retrain: version 1 passed"
+    assert "models/student" in (world.developer.folder / "dvc.lock").read_text()
 
 
 @pytest.mark.usefixtures("quiet_mlflow")

@@ -87,3 +87,21 @@ def test_portions() -> None:
     assert splits.wanted(params.ByShare(kind="share", share=0.1), 5423) == 542
     assert splits.wanted(params.ByShare(kind="share", share=0.1), 3) == 1
     assert splits.wanted(params.ByCount(kind="count", count=7), 5423) == 7
+
+
+def test_rows_that_come_later_move_none_from_one_part_to_the_other() -> None:
+    """The control: a cut by number moves some, whose texts a champion was trained on."""
+
+    def drawn(rows: list[Row], stable: bool) -> set[str]:
+        if stable:
+            return {row.text for row in splits.cut_for_good(rows, 0.2, seed=0, purpose="test", leave=2)[0]}
+        return {row.text for row in splits.cut(rows, round(0.2 * len(rows)), seed=0, purpose="test", leave=2)[0]}
+
+    few, more = table({"a": 600, "b": 380, "c": 20}), table({"a": 660, "b": 440, "c": 22})
+    before = {row.text for row in few}
+    for stable in (True, False):
+        assert (drawn(more, stable) & before == drawn(few, stable)) == stable
+    test, train = splits.cut_for_good(few, 0.2, seed=0, purpose="test", leave=2)
+    assert 150 < len(test) < 250 and {row.text for row in test}.isdisjoint(row.text for row in train)
+    assert labels(splits.cut_for_good(table({"a": 50, "b": 3, "c": 2}), 0.001, seed=0, purpose="test", leave=2)[0])["b"] == 1
+    assert labels(splits.cut_for_good(table({"a": 50, "b": 3, "c": 2}), 0.999, seed=0, purpose="test", leave=2)[1])["c"] == 2

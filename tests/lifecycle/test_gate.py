@@ -1,5 +1,6 @@
 """The gate's rules on scored tables: each refuses what it is there for, with its reason, and nothing else."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def scored(table: Table, wrong: int, first: int = 0, **changes: Any) -> Scored:
 
 
 def refused(verdict: gate.Verdict) -> list[str]:
+    json.dumps([vars(check) for check in verdict.checks] + [dict(verdict.figures)])  # as it is kept
     return [check.name for check in verdict.checks if not check.passed]
 
 
@@ -117,6 +119,26 @@ def test_a_swapped_label_map_is_refused_as_such(table: Table) -> None:
     assert "read a as b, b as a" in next(check.text for check in verdict.checks if check.name == "label map")
 
 
+def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
+    """Of 600 rows 36 and 10, as in R8: 46 rows are 8%, and the rest is right."""
+    labels = np.repeat([0, 1, 2], [554, 36, 10])
+    uneven = Table(table.path, table.sha256, table.ids, table.texts, labels, NAMES)
+    good = scored(uneven, 20)
+    assert "label map" not in refused(gate.decide(uneven, good, scored(uneven, 60), RULES))
+    swapped = Scored(["a", "c", "b"], good.probabilities, good.size, good.latency, good.training_rows)
+    verdict = gate.decide(uneven, swapped, scored(uneven, 60), RULES)
+    assert "label map" in refused(verdict) and any("read b as c, c as b" in reason for reason in verdict.reasons)
+
+
+def test_a_confused_class_is_bad_but_not_swapped(table: Table) -> None:
+    """Half of one class is taken for another, and none the other way."""
+    probabilities = scored(table, 0).probabilities.copy()
+    rows = np.flatnonzero(table.labels == 1)[:150]
+    probabilities[rows] = probabilities[0]
+    confused = Scored(NAMES, probabilities, 100, 1.0, frozenset({"x"}))
+    assert "label map" not in refused(gate.decide(table, confused, scored(table, 300), RULES))
+
+
 def test_one_that_always_says_the_same_is_bad_but_not_swapped(table: Table) -> None:
     probabilities = np.tile([0.4, 0.3, 0.3], (ROWS, 1))
     constant = Scored(NAMES, probabilities, 100, 1.0, frozenset({"x"}))
@@ -133,6 +155,26 @@ def test_another_order_of_columns_with_its_names_is_no_swap(table: Table) -> Non
 def test_other_classes_are_refused(table: Table) -> None:
     verdict = gate.decide(table, scored(table, 30, classes=["a", "b", "d"]), scored(table, 60), RULES)
     assert refused(verdict) == ["classes"] and "no c, d besides" in verdict.reasons[0]
+
+
+def test_a_champion_that_does_not_know_a_new_class_can_be_beaten(table: Table) -> None:
+    old = scored(table, 0)
+    champion = Scored(NAMES[:2], old.probabilities[:, :2], 100, 1.0, frozenset({"x"}))
+    verdict = gate.decide(table, scored(table, 30), champion, RULES)
+    assert verdict.passed and "the champion has other classes" in verdict.checks[1].text
+    assert verdict.figures["champion"]["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_a_gain_in_macro_f1_must_not_cost_accuracy(table: Table) -> None:
+    """60 rows of a small class are won, 110 of a large one lost: macro F1 rises, and accuracy falls for certain."""
+    labels = np.repeat([0, 1, 2], [70, 265, 265])
+    uneven = Table(table.path, table.sha256, table.ids, table.texts, labels, NAMES)
+    rules = RULES.model_copy(update={"metric": "macro_f1", "class_floor": None, "max_ece": None})
+    champion, challenger = scored(uneven, 65), scored(uneven, 110, first=80)
+    found = gate.decide(uneven, challenger, champion, rules)
+    assert found.figures["comparison"]["macro_f1_difference_interval"][0] > 0, "the control: by the interval alone it would pass"
+    assert refused(found) == ["gain"] and "accuracy must not be lost" in found.reasons[0]
+    assert refused(gate.decide(uneven, scored(uneven, 60, first=80), champion, rules)) == []
 
 
 def test_a_class_that_is_given_up_is_refused(table: Table) -> None:

@@ -125,8 +125,12 @@ def _split(rows: list[Row], settings: params.Preprocess, present: set[str]) -> t
     parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
     cuts = 1 - ("val" in present)
     if "test" not in present:
-        count = splits.wanted(settings.test, len(parts["train"]))
-        parts["test"], parts["train"] = splits.cut(parts["train"], count, seed=settings.seed, purpose="test", leave=1 + cuts)
+        whole, seed, leave = parts["train"], settings.seed, 1 + cuts
+        match settings.test:
+            case params.ByShare(share=share):  # a test row stays one when rows are added
+                parts["test"], parts["train"] = splits.cut_for_good(whole, share, seed=seed, purpose="test", leave=leave)
+            case params.ByCount(count=count):
+                parts["test"], parts["train"] = splits.cut(whole, count, seed=seed, purpose="test", leave=leave)
     limited = {}
     for split, limit in (("train", settings.limit.train), ("test", settings.limit.test)):
         before = len(parts[split])

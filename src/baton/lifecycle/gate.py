@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import binomtest
 
 from baton import params
 from baton.evaluate import compare, metrics
 from baton.lifecycle.tables import Table, digests
 
-SWAPPED_ROWS = 0.05  # share of rows that another order of the classes must win before it is suspected
+ACCIDENT = 1e-3  # probability below which a swap of names is no accident
 SOME = 3  # examples in a message
 CHALLENGER, CHAMPION = "challenger", "champion"
 
@@ -62,9 +63,9 @@ class Verdict:
 def decide(table: Table, challenger: Scored, champion: Scored | None, rules: params.Promotion) -> Verdict:
     """Judge a challenger; without a champion by the rules that need none, and `first_minimum`."""
     both = {CHALLENGER: challenger} | ({CHAMPION: champion} if champion else {})
-    wrong = [check for name, scored in both.items() for check in _classes(name, scored, table)]
-    checks = [*wrong, *(_leakage(name, scored, table) for name, scored in both.items())]
-    if not all(check.passed for check in wrong):  # nothing can be compared
+    known = [_classes(name, scored, table) for name, scored in both.items()]
+    checks = [*known, *(_leakage(name, scored, table) for name, scored in both.items())]
+    if not all(check.passed for check in known):  # nothing can be compared
         return Verdict(tuple(checks), {})
     log_p = {name: _ordered(scored, table) for name, scored in both.items()}
     hits = {name: value.argmax(axis=1) == table.labels for name, value in log_p.items()}
@@ -80,12 +81,15 @@ def decide(table: Table, challenger: Scored, champion: Scored | None, rules: par
     return Verdict(tuple(checks), figures)
 
 
-def _classes(name: str, scored: Scored, table: Table) -> list[Check]:
+def _classes(name: str, scored: Scored, table: Table) -> Check:
+    """A champion may lack classes that are new: what it says there is wrong, and that is what it is compared by."""
     missing, more = sorted(set(table.names) - set(scored.classes)), sorted(set(scored.classes) - set(table.names))
-    if not missing and not more:
-        return [Check("classes", True, f"the {name} knows the table's {len(table.names)} classes")]
     got = ", ".join([*(f"no {label}" for label in missing[:SOME]), *(f"{label} besides" for label in more[:SOME])])
-    return [Check("classes", False, f"the {name} does not have the classes of {table.path}: {got}")]
+    if not missing and not more:
+        return Check("classes", True, f"the {name} knows the table's {len(table.names)} classes")
+    if name == CHAMPION:
+        return Check("classes", True, f"the champion has other classes than {table.path} ({got}); it cannot be right on new ones")
+    return Check("classes", False, f"the {name} does not have the classes of {table.path}: {got}")
 
 
 def _leakage(name: str, scored: Scored, table: Table) -> Check:
@@ -100,9 +104,12 @@ def _leakage(name: str, scored: Scored, table: Table) -> Check:
 
 
 def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
-    """Log-probabilities (rows, classes) in the table's order of classes."""
-    columns = [scored.classes.index(name) for name in table.names]
-    return np.log(np.maximum(scored.probabilities[:, columns], np.finfo(np.float64).tiny))
+    """Log-probabilities (rows, classes) in the table's order of classes; one that the model does not know is impossible to it."""
+    probabilities = np.zeros((len(table.labels), len(table.names)))
+    for place, name in enumerate(table.names):
+        if name in scored.classes:
+            probabilities[:, place] = scored.probabilities[:, scored.classes.index(name)]
+    return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
 
 
 def _bootstrap(log_p: Mapping[str, NDArray[np.float64]], table: Table, rules: params.Promotion) -> compare.Bootstrap:
@@ -112,17 +119,42 @@ def _bootstrap(log_p: Mapping[str, NDArray[np.float64]], table: Table, rules: pa
 
 
 def _label_map(log_p: NDArray[np.float64], table: Table) -> Check:
-    """Whether its classes carry their right names: no other assignment of names to its predictions fits much better."""
-    counts = np.zeros((len(table.names), len(table.names)))
+    """Whether its classes carry their right names.
+
+    Names are suspected if the assignment that fits its predictions best renames some in a circle, each is more often right under its new
+    name, and that is no accident (binomial test over the circle). A model that is no better than a constant, whatever its names, is bad
+    and not swapped.
+    """
+    counts = np.zeros((len(table.names), len(table.names)), np.int64)
     np.add.at(counts, (log_p.argmax(axis=1), table.labels), 1)  # (predicted, actual)
     predicted, actual = linear_sum_assignment(counts, maximize=True)
-    renamed, some = counts[predicted, actual].sum(), SWAPPED_ROWS * len(table.labels)
-    gained = renamed - np.trace(counts)
-    if gained <= some or renamed <= counts.sum(axis=0).max() + some:  # with any names no better than always the same class
+    fits = counts[predicted, actual].sum() > counts.sum(axis=0).max()
+    moved = [circle for circle in _circles(actual) if fits and _swapped(counts, circle)]
+    if not moved:
         return Check("label map", True, "no other order of the classes fits its predictions better")
-    moved = [f"{table.names[i]} as {table.names[j]}" for i, j in zip(predicted, actual, strict=True) if i != j]
-    text = f"its label map looks swapped: read {', '.join(moved[:SOME])}, {gained:,.0f} more of {len(table.labels):,} rows would be right"
+    names = [f"{table.names[i]} as {table.names[actual[i]]}" for circle in moved for i in circle]
+    gained = sum(int(counts[i, actual[i]] - counts[i, i]) for circle in moved for i in circle)
+    text = f"its label map looks swapped: read {', '.join(names[:SOME])}, {gained:,} more of {len(table.labels):,} rows would be right"
     return Check("label map", False, text)
+
+
+def _circles(order: NDArray[np.int64]) -> Iterable[list[int]]:
+    """The circles of a permutation, those of one element left out; each element is followed by its image."""
+    left = set(range(len(order)))
+    while left:
+        circle = [left.pop()]
+        while (following := int(order[circle[-1]])) in left:
+            left.remove(following)
+            circle.append(following)
+        if len(circle) > 1:
+            yield circle
+
+
+def _swapped(counts: NDArray[np.int64], circle: list[int]) -> bool:
+    renamed = [int(counts[i, j]) for i, j in zip(circle, [*circle[1:], circle[0]], strict=True)]
+    kept = [int(counts[i, i]) for i in circle]
+    more = all(new > old for new, old in zip(renamed, kept, strict=True))
+    return more and bool(binomtest(sum(renamed), sum(renamed) + sum(kept), 0.5, alternative="greater").pvalue < ACCIDENT)
 
 
 def _better(found: Mapping[str, Any], rules: params.Promotion) -> Check:
@@ -133,18 +165,22 @@ def _better(found: Mapping[str, Any], rules: params.Promotion) -> Check:
     measured = f"{100 * difference:+.1f} points of {rules.metric} ({bounds}; {pairs})"
     if isinstance(rules.rule, params.NonInferiority):
         wanted = f"above -{100 * rules.rule.margin:.1f} points"
-        return Check("non-inferiority", low > -rules.rule.margin, f"{measured}; the interval must lie {wanted}")
-    passed = low > rules.rule.minimum and p < 1 - rules.bootstrap.confidence
+        return Check("non-inferiority", bool(low > -rules.rule.margin), f"{measured}; the interval must lie {wanted}")
+    level = 1 - rules.bootstrap.confidence
+    if rules.metric == "accuracy":
+        agrees, wanted = p < level and only_new > only_old, f"p be below {level:.2g}"
+    else:  # the test is about accuracy: it cannot confirm another metric's gain, but must not show that accuracy is lost
+        agrees, wanted = p >= level or only_new > only_old, f"accuracy must not be lost (p below {level:.2g})"
+    passed = bool(low > rules.rule.minimum and agrees)
     if not passed and low <= 0 <= high:
         measured = f"no detectable difference to the champion: {measured}"
-    wanted = f"above {100 * rules.rule.minimum:+.1f} points, with p below {1 - rules.bootstrap.confidence:.2g}"
-    return Check("gain", passed, f"{measured}; the interval must lie {wanted}")
+    return Check("gain", passed, f"{measured}; the interval must lie above {100 * rules.rule.minimum:+.1f} points, and {wanted}")
 
 
 def _first(figures: Mapping[str, Any], rules: params.Promotion) -> Check:
     low = figures[f"{rules.metric}_interval"][0]
     wanted = f"the lower end of a first one's {rules.metric} interval must be at least {100 * rules.first_minimum:.1f}%"
-    return Check("first champion", low >= rules.first_minimum, f"there is no champion; {wanted} and is {100 * low:.1f}%")
+    return Check("first champion", bool(low >= rules.first_minimum), f"there is no champion; {wanted} and is {100 * low:.1f}%")
 
 
 def _floors(bootstrap: compare.Bootstrap, figures: Mapping[str, Any], table: Table, rules: params.Promotion) -> Iterable[Check]:
@@ -154,10 +190,10 @@ def _floors(bootstrap: compare.Bootstrap, figures: Mapping[str, Any], table: Tab
         judged = [(recall, name) for recall, name, count in zip(found, table.names, rows, strict=True) if count >= rules.class_floor.rows]
         worst, name = min(judged, default=(1.0, "any class"))
         floor = f"no class with {rules.class_floor.rows} test rows may be below {100 * rules.class_floor.recall:.1f}%"
-        yield Check("class floor", worst >= rules.class_floor.recall, f"recall of {name} is {100 * worst:.1f}%; {floor}")
+        yield Check("class floor", bool(worst >= rules.class_floor.recall), f"recall of {name} is {100 * worst:.1f}%; {floor}")
     if rules.max_ece is not None:
         text = f"expected calibration error is {figures['ece']:.3f}; at most {rules.max_ece:.3f} is allowed"
-        yield Check("calibration", figures["ece"] <= rules.max_ece, text)
+        yield Check("calibration", bool(figures["ece"] <= rules.max_ece), text)
 
 
 def _ratios(challenger: Scored, champion: Scored, rules: params.Promotion) -> Iterable[Check]:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +33,33 @@ class Outcome:
     record: Mapping[str, Any]  # the verdict as JSON
 
     @property
-    def reigns(self) -> bool:
-        """Whether the version is the champion now."""
-        return self.moved or self.version == self.champion
+    def to_move(self) -> bool:
+        """Whether the version is to become the champion."""
+        return self.passed and not self.moved and self.version != self.champion and self.record.get("mode") == "enabled"
 
 
 def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Outcome:
-    """Judge the challenger; where `enabled` and the gate passes it, make it the champion.
+    """Judge the version with the alias `challenger`; where `enabled` and the gate passes it, make it the champion.
 
     Raises:
         ModelError: there is no challenger, or a model cannot be scored.
         TrackingError: another promotion came first.
     """
-    challenger, champion = registry.alias(CHALLENGER), registry.alias(CHAMPION)
-    if challenger is None or (champion and number(challenger) == number(champion)):
-        if champion:
-            return _nothing(registry, champion)
+    version = registry.alias(CHALLENGER) or registry.alias(CHAMPION)
+    if version is None:
         raise ModelError(f"{registry.name} has no challenger", expected="a version with this alias", hint="run `baton register`")
+    return enact(registry, judge(registry, settings, version, enabled))
+
+
+def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersion, enabled: bool) -> Outcome:
+    """The gate's verdict on a version, on record; no alias is moved.
+
+    Raises:
+        ModelError: a model cannot be scored.
+    """
+    champion = registry.alias(CHAMPION)
+    if champion and number(challenger) == number(champion):
+        return _nothing(registry, champion)
     table = tables.read(Path(settings.test))
     if since := challenger.tags.get(GATE + ROLLED_BACK):
         back = f"`baton promote --to {number(challenger)}` makes it the champion again"
@@ -61,11 +71,20 @@ def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Ou
         verdict = gate.decide(table, scored[registry.uri(challenger)], scored[registry.uri(champion)] if champion else None, settings)
     record = _record(registry, settings, table, challenger, champion, verdict, enabled)
     text = words(record)
-    _note(registry, challenger, record, text)  # first: a champion without its verdict must not be, even after a kill
-    moved = verdict.passed and enabled
-    if moved:
-        _move(registry, challenger, champion)
-    return Outcome(number(challenger), number(champion) if champion else None, verdict.passed, moved, text, record)
+    _note(registry, challenger, record, text)
+    return Outcome(number(challenger), number(champion) if champion else None, verdict.passed, False, text, record)
+
+
+def enact(registry: Registry, outcome: Outcome) -> Outcome:
+    """Move the alias, if the verdict is for it and the promotion is enabled.
+
+    Raises:
+        TrackingError: another promotion came first.
+    """
+    if not outcome.to_move:
+        return outcome
+    _move(registry, registry.version(outcome.version), registry.version(outcome.champion) if outcome.champion else None)
+    return replace(outcome, moved=True)
 
 
 def roll_back(registry: Registry, wanted: str) -> Outcome:
@@ -73,9 +92,7 @@ def roll_back(registry: Registry, wanted: str) -> Outcome:
     version, champion = registry.version(wanted), registry.alias(CHAMPION)
     if champion and number(champion) == number(version):
         return _nothing(registry, champion)
-    if champion:  # first: else a retraining would bring it back
-        _tag(registry, champion, {ROLLED_BACK: _now()})
-    _move(registry, version, champion)
+    _move(registry, version, champion, by_hand=True)
     before = f"version {number(champion)}" if champion else "nothing"
     text = f"Version {number(version)} of {registry.name} is the champion now, by hand; before it was {before}."
     record = {
@@ -124,7 +141,7 @@ def _record(
     }
 
 
-def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None) -> None:
+def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None, by_hand: bool = False) -> None:
     """Give the champion's alias to a version, unless somebody did something since it was judged."""
     with claim(registry.client, registry.name):
         current = registry.alias(CHAMPION)
@@ -133,6 +150,8 @@ def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None
             hint = "run again: the challenger is judged against the new champion"
             raise TrackingError(f"the champion of {registry.name} changed meanwhile", got=got, expected=expected, hint=hint)
         _tag(registry, version, {"previous_champion": number(before) if before else "none"})
+        if before and by_hand:  # first: else a retraining would bring it back
+            _tag(registry, before, {ROLLED_BACK: _now()})
         registry.client.set_registered_model_alias(registry.name, CHAMPION, number(version))
         _promoted(registry, version)
         challenger = registry.alias(CHALLENGER)

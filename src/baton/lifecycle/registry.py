@@ -86,7 +86,9 @@ class Registry:
         return self.store.text(version.run_id, f"{_folder(digest)}/{file}")
 
     def write(self, version: ModelVersion, file: str, text: str) -> None:
-        """Put a file beside those that were registered with a version."""
+        """Put a file beside those that were registered with a version; not on one that others made."""
+        if SHA256 not in version.tags:
+            return
         self.client.log_text(str(version.run_id), text, f"{_folder(version.tags[SHA256])}/{file}")
 
 
@@ -95,10 +97,11 @@ def number(version: ModelVersion) -> str:
     return str(version.version)
 
 
-def register(registry: Registry, settings: params.Promotion) -> tuple[ModelVersion, bool]:
-    """Make a version of the model in models/, and it the challenger; the version, and whether it is new.
+def register(registry: Registry, settings: params.Promotion, challenger: bool = True) -> tuple[ModelVersion, bool]:
+    """Make a version of the model in models/; the version, and whether it is new.
 
-    The same model is registered once, however often this is called.
+    The same model is registered once, however often this is called. It gets the alias `challenger`, unless it is the champion, or is not
+    to be one (`challenger`).
 
     Raises:
         ModelError: there is no such model.
@@ -113,7 +116,7 @@ def register(registry: Registry, settings: params.Promotion) -> tuple[ModelVersi
     found = next((version for version in registry.versions() if version.tags.get(SHA256) == digest), None)
     version = found or _create(registry, settings, model, digest)
     champion = registry.alias(CHAMPION)
-    if champion is None or number(champion) != number(version):
+    if challenger and (champion is None or number(champion) != number(version)):
         registry.client.set_registered_model_alias(registry.name, CHALLENGER, number(version))
     return registry.client.get_model_version(registry.name, number(version)), found is None
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from baton import console, params, storage, tracking
 from baton.errors import OutputError, ParamsError
-from baton.lifecycle import need, promotion, registry
+from baton.lifecycle import need, promotion, registry, tables
 from baton.lifecycle.programs import done, dvc, run
 from baton.tracking.dvcfiles import LOCK
 from baton.tracking.registered import TEACHER_SHA256
@@ -56,7 +56,10 @@ def retrain(options: Options) -> Result:
     assert isinstance(active.tracking, params.MlflowTracking)  # `require` has seen to it
     settings = active.promotion
     _say("data")
+    if tracked := run("git", "ls-files", "--", "*.dvc").split():
+        dvc("pull", "--quiet", *tracked)  # the user's own files
     _reproduce(["preprocess"], ["data/clean", need.BASE])
+    tables.read(Path(settings.test))  # before hours of training
     own = registry.Registry(open_store(active.tracking), settings.name)
     why = need.decide(own, active.retrain)
     if why.startswith("not: "):
@@ -70,12 +73,13 @@ def retrain(options: Options) -> Result:
     dvc("push", "--quiet", "--run-cache")  # before anybody hears of the model: what is registered can be had
     tracking.sync()
     _say("registry and gate")
-    version, _ = registry.register(own, settings)
-    outcome = promotion.promote(own, settings, options.enabled)
-    text = _report(base, why, outcome, registry.number(version), own.client.tracking_uri)
+    version, _ = registry.register(own, settings, challenger=options.push)
+    outcome = promotion.judge(own, settings, version, options.enabled)
+    text = _report(base, why, outcome, own.client.tracking_uri)
     _write(text)
     if options.push:
-        _commit(outcome)
+        _commit(outcome)  # before the alias moves: a champion whose commit is not pushed would look as if nothing were left to do
+    promotion.enact(own, outcome)
     return Result(True, outcome.passed, text)
 
 
@@ -122,22 +126,24 @@ def require(push: bool) -> None:
         )
 
 
-def _report(base: str, why: str, outcome: promotion.Outcome, version: str, server: str) -> str:
+def _report(base: str, why: str, outcome: promotion.Outcome, server: str) -> str:
     """Markdown: verdict, then what changed against the base commit."""
+    version, name = outcome.version, params.read().promotion.name
     parts = ["# Retraining", f"Trained because {why}. Compared with commit `{base[:8]}`.", f"## Verdict on version {version}", outcome.text]
+    if outcome.to_move:
+        parts.append(f"It becomes the champion; `baton promote --to {outcome.champion or version}` goes back.")
     for title, words in (("Params", ("params", "diff")), ("Figures", ("metrics", "diff"))):
-        table = run("dvc", *words, base, "--md", check=False).strip()
-        parts += [f"## {title}", table or "No difference."]
+        parts += [f"## {title}", run("dvc", *words, base, "--md").strip() or "No difference."]
     plots = run("dvc", "plots", "diff", base, "--out", str(PLOTS), check=False)
-    parts += ["## Links", f"- version {version}: {server}/#/models/{outcome.record['name']}/versions/{version}"]
+    parts += ["## Links", f"- version {version}: {server}/#/models/{name}/versions/{version}"]
     parts += [f"- plots of both commits: `{PLOTS}/index.html`"] if plots else []
     return "\n\n".join(parts) + "\n"
 
 
 def _commit(outcome: promotion.Outcome) -> None:
     """Commit what git keeps, if it changed, and push what is not pushed yet; params that the job wrote only with their champion."""
-    if run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.reigns:
-        _say("nothing is committed: params were changed for this job, and its model is not the champion")
+    if run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.to_move:
+        _say("nothing is committed: params were changed for this job, and its model does not become the champion")
         return
     kept = [name for name in KEPT if Path(name).exists()]
     run("git", "add", "--", *kept)
@@ -155,7 +161,8 @@ def _commit(outcome: promotion.Outcome) -> None:
 def _start_from_champion(own: registry.Registry) -> None:
     """Write the champion's teacher into `base`, as version and digest. One that an interrupted job wrote stays."""
     champion = own.alias(registry.CHAMPION)
-    if champion is None or run("git", "diff", "HEAD", "--", params.PATH.name).strip():
+    raw = YAML(typ="safe", pure=True).load(run("git", "show", f"HEAD:./{params.PATH.name}"))
+    if champion is None or params.read_raw().get("base") != raw.get("base"):
         return
     if (digest := champion.tags.get(TEACHER_SHA256)) is None:
         hint = "register a version together with its teacher, or set retrain.warm_start: false"

@@ -101,6 +101,16 @@ def _git() -> dict[str, str]:
     }
 
 
+def head() -> str:
+    """The commit that is checked out; empty without one."""
+    return (_run("rev-parse", "--verify", "--quiet", "HEAD") or "").strip()
+
+
+def committed(path: str) -> str | None:
+    """The text of a file in that commit."""
+    return _run("show", f"HEAD:./{path}")
+
+
 def _but_outputs() -> list[str]:
     """Limits a git command to what the stages do not write: `dvc.lock` and metrics change in every repro."""
     made = [dvcfiles.LOCK.name, *(path for paths in dvcfiles.outputs().values() for path in paths)]

@@ -45,18 +45,22 @@ def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncRep
         digests = sum(_put_digests(store, run, lock) for run in stages)
         if digests:
             runs = store.runs(limit=RECENT)
-        ours = (run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current)
-        newest = next(ours, None)
-        linked, cached, unknown = 0, 0, tuple[str, ...]()
-        if newest is not None and newest.info.status == "FINISHED":
-            own = [run for run in runs if run.data.tags.get(pipelines.PARENT) == newest.info.run_id]
-            settled = _settled(own, lock) if own else []
-            if text and not settled and (restored := restore.record(store, newest, lock, text, _consistent(lock))):
-                newest, settled, cached = restored, list(pipelines.STAGES), 1
-            linked, unknown = links.put(store, newest, settled, lock)
-            if text and settled:
-                restore.keep_lock(store, newest, text)
+        ours = [run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current]
+        mine = next((run for run in ours if run.info.status == "FINISHED" and _settled(_own(run, runs), lock)), None)
+        linked, cached, unknown, settled = 0, 0, tuple[str, ...](), _consistent(lock)
+        if text and (restored := restore.record(store, mine, next(iter(ours), None), lock, text, settled)):
+            mine, cached = restored, 1
+        if mine:
+            linked, unknown = links.put(store, mine, settled, lock)
+            if text:
+                restore.keep_lock(store, mine, text)
+        if text:
+            restore.remember(text)
     return SyncReport(digests=digests, links=linked, ended=ended, unknown=unknown, cached=cached)
+
+
+def _own(pipeline: Run, runs: list[Run]) -> list[Run]:
+    return [run for run in runs if run.data.tags.get(pipelines.PARENT) == pipeline.info.run_id]
 
 
 def _put_digests(store: Store, run: Run, lock: Lock) -> int:
@@ -76,13 +80,13 @@ def _put_digests(store: Store, run: Run, lock: Lock) -> int:
     return 1
 
 
-def _settled(own: list[Run], lock: Lock) -> list[str]:
-    """Stages whose entries in `dvc.lock` are of the same state as a pipeline run's own stages; none if the file has moved on since."""
+def _settled(own: list[Run], lock: Lock) -> bool:
+    """Whether the entries in `dvc.lock` are of the same state as a pipeline run's own stages; not if the file has moved on since."""
     for run in own:
         outs = lock.get(run.data.tags.get(pipelines.STAGE, ""), {}).get("outs", {})
         if run.info.status != "FINISHED" or not outs or not links.has_digests(run, outs):
-            return []
-    return _consistent(lock)
+            return False
+    return bool(own)
 
 
 def _consistent(lock: Lock) -> list[str]:

@@ -6,10 +6,11 @@ Also the `dvc.lock` of a pipeline run, kept with it.
 import hashlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from mlflow.entities import Run
 
-from baton import params
+from baton import params, storage
 from baton.process import this
 from baton.tracking import dvcfiles, environment, links, pipelines
 from baton.tracking.dvcfiles import LOCK, Lock
@@ -17,19 +18,23 @@ from baton.tracking.journal import now
 from baton.tracking.store import Store
 
 CACHED, KEPT = "baton.cached", "dvc.lock.sha256"
+SYNCED = "synced.json"  # in .baton
 
 
-def record(store: Store, newest: Run, lock: Lock, text: str, consistent: Sequence[str]) -> Run | None:
+def record(store: Store, mine: Run | None, newest: Run | None, lock: Lock, text: str, consistent: Sequence[str]) -> Run | None:
     """Create the pipeline run of a repro that ran nothing; None if there was none, or it is recorded.
 
-    That is: all stages in `dvc.lock` fit together and to `params.yaml`, each was made by a run of this store, and these are not the runs
-    that the `newest` pipeline run stands for.
+    That is: all stages in `dvc.lock` fit together and to `params.yaml`, each was made by a run of this store, and the file was written by a
+    repro since the last sync here, not by git and not by the stages of the pipeline run that made the same (`mine`).
     """
-    if len(consistent) < len(pipelines.STAGES) or not dvcfiles.agrees(text):
+    if len(consistent) < len(pipelines.STAGES) or not dvcfiles.agrees(text) or not _written_anew(text):
+        return None
+    if mine and mine.data.tags.get(KEPT) != _digest(text) and mine.info.end_time >= 1000 * _remembered().get("time", 0):
         return None
     makers = {stage: links.maker(store, stage, lock) for stage in consistent}
     behind = {stage: run.info.run_id for stage, run in makers.items() if run}
-    if len(behind) < len(makers) or all(newest.data.tags.get(links.link(stage)) == run for stage, run in behind.items()):
+    stands = newest is not None and all(newest.data.tags.get(links.link(stage)) == run for stage, run in behind.items())
+    if len(behind) < len(makers) or stands:
         return None
     active, own, moment = params.read(), this(), now()
     about = environment.source("dvc repro", "") | environment.git_tags(environment.surroundings()["git"]) | environment.tags()
@@ -44,7 +49,29 @@ def record(store: Store, newest: Run, lock: Lock, text: str, consistent: Sequenc
 
 def keep_lock(store: Store, pipeline: Run, text: str) -> None:
     """Put `dvc.lock` on a pipeline run, unless it is there."""
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    if pipeline.data.tags.get(KEPT) != digest:
+    if pipeline.data.tags.get(KEPT) != _digest(text):
         store.client.log_text(pipeline.info.run_id, text, LOCK.name)
-        store.log(pipeline.info.run_id, tags={KEPT: digest})
+        store.log(pipeline.info.run_id, tags={KEPT: _digest(text)})
+
+
+def remember(text: str) -> None:
+    """Note in the project what the last sync saw: `dvc.lock`, the commit, the time."""
+    path = storage.state(SYNCED)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    storage.write_json(path, {"lock": _digest(text), "head": environment.head(), "time": time.time()})
+
+
+def _remembered() -> dict[str, Any]:
+    path = storage.state(SYNCED)
+    return dict(storage.read_json(path)) if path.is_file() else {}
+
+
+def _written_anew(text: str) -> bool:
+    """Whether a repro wrote `dvc.lock` since the last sync: it is another one, and did not come with another commit (or a clone)."""
+    last = _remembered()
+    came_with_git = last.get("head") != environment.head() and environment.committed(LOCK.name) == text.rstrip("\n")
+    return last.get("lock") != _digest(text) and not came_with_git
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -83,10 +83,12 @@ class Store:
         return list(self.client.search_logged_models(self.experiments(), condition, max_results=50, order_by=order))
 
     def text(self, run: str, path: str) -> str | None:
-        """A small file of a run; None if it is not there."""
-        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(MlflowException, OSError):
+        """A small file of a run; None if it is not there (which a store that fails does not say)."""
+        parent = path.rpartition("/")[0] or None
+        if path not in {file.path for file in self.client.list_artifacts(run, parent)}:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
             return Path(self.client.download_artifacts(run, path, folder)).read_text(encoding="utf-8")
-        return None
 
     def experiments(self) -> list[str]:
         """Ids of our experiments."""
