@@ -238,7 +238,7 @@ with mock.patch.object(module, name, lambda *_, **__: os._exit(9)):
     app()
 """
 POINTS = [("registry", "_same_data"), ("promotion", "judge"), ("promotion", "_note"), ("retrain", "_commit"), ("promotion", "enact")]
-POINTS += [("promotion", "_move"), ("promotion", "_promoted")]
+POINTS += [("promotion", "_move"), ("promotion", "complete")]
 
 
 @pytest.mark.usefixtures("quiet_mlflow")
@@ -251,6 +251,9 @@ def test_each_step_that_leaves_something_can_be_the_last_of_a_job(tmp_path: Path
     told = world.job("--mode", "enabled")
     assert "Not trained: 0 rows are new and 0 gone since version 1" in told
     assert world.registry() == {"champion": "1", "versions": "1"}
+    from mlflow import MlflowClient
+
+    assert MlflowClient(world.server.uri).get_model_version("story", "1").tags["gate.verdict"] == "promoted"
     world.git("pull", "--quiet")
     log = world.git("log", "--format=%s").splitlines()
     assert len(log) == 3 and log[0] == "Retrain: version 1 passed"

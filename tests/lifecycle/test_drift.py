@@ -1,13 +1,16 @@
 """Drift of incoming rows against the profile of what a champion was trained on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from baton import params
 from baton.lifecycle import drift
 from tests import tiny
+from tests.tracking.reading import ROOT
 
 LIMITS = params.DriftLimits(changed=1.0, labels=0.2, lengths=0.2, unknown=0.1)
 
@@ -32,7 +35,7 @@ def earlier(tmp_path: Path) -> Earlier:
 
 
 def test_the_same_rows_are_no_new_ones(earlier: Earlier) -> None:
-    assert drift.measure(*earlier) == drift.Drift(0, 0, 0.0, 0.0, 0.0, 0.0)
+    assert drift.measure(*earlier) == drift.Drift(0, 0, 0.0, 0.0, 0.0, 0.0, {})
 
 
 def test_more_of_the_same_is_no_drift(earlier: Earlier, tmp_path: Path) -> None:
@@ -69,3 +72,22 @@ def test_many_new_rows_rows_that_are_gone_and_other_labels_count_as_changed(earl
     relabelled = [(text, 1 - label if place < 15 else label) for place, (text, label) in enumerate(rows(200))]
     other = drift.measure(write(tmp_path / "other", relabelled), earlier[1])
     assert (other.rows, other.gone, other.changed) == (15, 15, 0.15)
+
+
+def test_few_rows_of_the_same_kind_are_no_drift_by_the_recipes_limits(tmp_path: Path) -> None:
+    """By the distances alone they nearly always would be, which is the control."""
+    limits = params.read(ROOT / "params.yaml").retrain.drift
+    assert limits is not None
+    random = np.random.default_rng(0)
+    vocabulary = [f"word{number}" for number in range(300)]
+
+    def draw(count: int) -> list[tuple[str, int]]:
+        lengths = random.integers(5, 60, count)
+        return [(" ".join(random.choice(vocabulary, size)), int(random.random() < 0.3)) for size in lengths]
+
+    earlier, told, control = drift.profile(write(tmp_path / "clean", first := draw(2000))), 0, 0
+    for place, count in enumerate([3, 5, 10, 20, 50] * 4):
+        found = drift.measure(write(tmp_path / str(place), first + draw(count)), earlier)
+        told += bool(found.beyond(limits))
+        control += bool(replace(found, chance={}).beyond(limits))
+    assert told <= 2 and control >= 12

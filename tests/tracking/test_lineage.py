@@ -1,6 +1,8 @@
 """`baton sync`: DVC's digests on runs, and links from a pipeline run to the run behind each stage."""
 
 import hashlib
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,26 @@ def test_a_repro_that_came_whole_from_the_run_cache_is_recorded_once(repro: Call
     assert pipeline.data.metrics == {f"{name}/accuracy": 3 for name in OUTS}
     dvc_writes({"finetune": "B", "distill": "B", "evaluate": "B"})
     assert tracking.sync().cached == 1 and len(tree()) == 4
+
+
+def test_a_lock_that_git_brought_is_no_repro(repro: Callable[..., None]) -> None:
+    """A clone, or another commit: nothing ran, and nothing is recorded, however often and in whatever order checkouts are synced."""
+    repro("r1", FIRST, {})
+    tracking.sync()
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for words in (["add", "dvc.lock"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    second = {"finetune": "B", "distill": "B", "evaluate": "B"}
+    repro("r2", second, {})
+    tracking.sync()
+    shutil.rmtree(".baton")  # the same store, seen from a clone
+    dvc_writes(FIRST)
+    assert tracking.sync() == tracking.SyncReport() and len(tree()) == 2
+    dvc_writes(second)
+    subprocess.run([*git, "commit", "-q", "-m", "second", "dvc.lock"], check=True)
+    assert tracking.sync() == tracking.SyncReport() and len(tree()) == 2
+    dvc_writes(FIRST)  # the control: the commit is the same, so a repro wrote it
+    assert tracking.sync().cached == 1 and tracking.sync().cached == 0 and len(tree()) == 3
 
 
 def test_a_pipeline_run_keeps_its_lock(repro: Callable[..., None]) -> None:

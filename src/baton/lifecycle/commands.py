@@ -98,13 +98,16 @@ def _tree(title: str, nodes: "list[Node]") -> Tree:
 
 
 def _grow(parent: Tree, node: "Node") -> None:
-    facts = []
+    facts, lists = [], []
     for key, value in node.facts.items():
-        if key in {"params", "code", "outs"}:
-            facts.append(f"{len(value)} {key}")
+        if isinstance(value, dict):
+            shown = (f"{name} {str(item)[:SHORT]}" if key != "params" else f"{name}: {item}" for name, item in value.items())
+            lists += [f"{key}: {', '.join(shown)}"] if value else []
         elif value:
-            shown = ", ".join(value) if isinstance(value, list) else str(value)
-            facts.append(f"{key} {shown[:SHORT] if key in {'md5', 'sha256', 'commit', 'run', 'pipeline'} else shown}")
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            facts.append(f"{key} {text[:SHORT] if key in {'md5', 'sha256', 'commit', 'run', 'pipeline'} else text}")
     branch = parent.add(f"{node.kind} [bold]{escape(node.name)}[/]" + (f" [dim]({escape('; '.join(facts))})[/]" if facts else ""))
+    for line in lists:
+        branch.add(f"[dim]{escape(line)}[/]")
     for child in node.children:
         _grow(branch, child)

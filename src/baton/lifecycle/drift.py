@@ -6,13 +6,15 @@ trained on, by the digests of their texts and labels: a row with another label t
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy import stats
 
 from baton import params, storage
 from baton.lifecycle import tables
@@ -20,6 +22,7 @@ from baton.lifecycle import tables
 WORD = re.compile(r"\w+")
 WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
 GRID = 101  # quantiles of lengths
+ACCIDENT = 0.01  # probability below which a distance is no accident
 
 
 @dataclass(frozen=True)
@@ -31,31 +34,33 @@ class Drift:
     changed: float  # both, as a share of the rows that were there
     labels: float  # total variation distance of label shares, 0 to 1
     lengths: float  # largest difference of the distributions of words a text (Kolmogorov–Smirnov), 0 to 1
-    unknown: float  # share of words that are not in the vocabulary, above what it was among the training's own rows
+    unknown: float  # mean share of a text's words that the vocabulary lacks, above that of a training text whose own words are left out
+    chance: Mapping[str, float]  # of each distance: the probability that rows like the earlier ones give one as large
 
     def beyond(self, limits: params.DriftLimits) -> list[str]:
-        """Which limits are passed, in words."""
+        """Which limits are passed, in words; distances only where that is no accident, which few rows cannot tell."""
         found = {"changed": self.changed, "labels": self.labels, "lengths": self.lengths, "unknown": self.unknown}
         allowed = limits.model_dump()
-        return [f"{key} {value:.3f} (limit {allowed[key]:.3f})" for key, value in found.items() if value > allowed[key]]
+        over = [key for key, value in found.items() if value > allowed[key] and self.chance.get(key, 0.0) < ACCIDENT]
+        return [f"{key} {found[key]:.3f} (limit {allowed[key]:.3f})" for key in over]
 
 
 def profile(clean: Path) -> dict[str, Any]:
     """What is kept of the training data of a version: shares, quantiles, vocabulary; JSON values."""
     texts, labels = _rows(clean)
-    counts = Counter(word for text in texts for word in _words(text))
-    vocabulary = [word for word, count in counts.most_common(WORDS) if count > 1]
+    counts = Counter(word for text in texts for word in set(_words(text)))  # texts that hold it
+    vocabulary = [word for word, _ in counts.most_common(WORDS)]
     lengths = [len(_words(text)) for text in texts]
     return {
         "rows": _digests(texts, labels),
         "labels": _shares(labels),
         "lengths": [float(value) for value in np.quantile(lengths, np.linspace(0, 1, GRID))],
         "vocabulary": vocabulary,
-        "unknown": _unknown(texts, set(vocabulary)),
+        "unknown": float(_unknown(texts, (word for word in vocabulary if counts[word] > 1)).mean()),
     }
 
 
-def measure(clean: Path, earlier: dict[str, Any]) -> Drift:
+def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
     """Compare the rows that an earlier profile does not know with it."""
     texts, labels = _rows(clean)
     known, now = set(earlier["rows"]), _digests(texts, labels)
@@ -63,14 +68,42 @@ def measure(clean: Path, earlier: dict[str, Any]) -> Drift:
     fresh = [place for place, digest in enumerate(now) if digest not in known]
     changed = (len(fresh) + gone) / max(1, len(known))
     if not fresh:
-        return Drift(0, gone, changed, 0.0, 0.0, 0.0)
+        return Drift(0, gone, changed, 0.0, 0.0, 0.0, {})
     texts, labels = [texts[place] for place in fresh], [labels[place] for place in fresh]
+    found = {
+        "labels": _label_distance(labels, earlier["labels"], len(known)),
+        "lengths": _length_distance([len(_words(text)) for text in texts], earlier["lengths"]),
+        "unknown": _unknown_above(_unknown(texts, earlier["vocabulary"]), earlier["unknown"]),
+    }
+    distances = {key: float(distance) for key, (distance, _) in found.items()}
+    return Drift(len(fresh), gone, changed, **distances, chance={key: float(chance) for key, (_, chance) in found.items()})
+
+
+def _label_distance(labels: list[str], earlier: Mapping[str, float], rows: int) -> tuple[float, float]:
+    """Total variation, and the p of a chi-square test; a label that was never seen is expected as half a row of the earlier ones."""
     shares = _shares(labels)
-    names = shares.keys() | earlier["labels"].keys()
-    distance = sum(abs(shares.get(name, 0.0) - earlier["labels"].get(name, 0.0)) for name in names) / 2
-    unknown = max(0.0, _unknown(texts, set(earlier["vocabulary"])) - earlier["unknown"])
-    lengths = _kolmogorov_smirnov([len(_words(text)) for text in texts], earlier["lengths"])
-    return Drift(len(fresh), gone, changed, distance, lengths, unknown)
+    names = sorted(shares.keys() | earlier.keys())
+    ours, theirs = (np.array([some.get(name, 0.0) for name in names]) for some in (shares, earlier))
+    expected = np.maximum(theirs, 0.5 / rows)
+    chance = stats.chisquare(ours * len(labels), expected / expected.sum() * len(labels)).pvalue if len(names) > 1 else 1.0
+    return np.abs(ours - theirs).sum() / 2, chance
+
+
+def _length_distance(lengths: list[int], quantiles: list[float]) -> tuple[float, float]:
+    """Largest distance between the distribution of `lengths` and the one that `quantiles` describe, and its p (Kolmogorov–Smirnov)."""
+    place = np.unique(np.concatenate([lengths, quantiles]))
+    ours = np.searchsorted(np.sort(lengths), place, side="right") / len(lengths)
+    theirs = np.searchsorted(quantiles, place, side="right") / len(quantiles)
+    distance = np.abs(ours - theirs).max()
+    return distance, stats.kstwo.sf(distance, len(lengths))
+
+
+def _unknown_above(shares: NDArray[np.float64], earlier: float) -> tuple[float, float]:
+    """How far the mean share of unknown words lies above the earlier one, and the p of a t-test over texts."""
+    above = max(0.0, shares.mean() - earlier)
+    if len(shares) == 1 or not above:
+        return above, 1.0  # nothing can be told
+    return above, float(stats.ttest_1samp(shares, earlier, alternative="greater").pvalue) if np.ptp(shares) else 0.0
 
 
 def _digests(texts: list[str], labels: list[str]) -> list[str]:
@@ -93,14 +126,8 @@ def _shares(labels: Iterable[str]) -> dict[str, float]:
     return {label: count / counts.total() for label, count in sorted(counts.items())}
 
 
-def _unknown(texts: Iterable[str], vocabulary: set[str]) -> float:
-    words = [word for text in texts for word in _words(text)]
-    return sum(word not in vocabulary for word in words) / max(1, len(words))
-
-
-def _kolmogorov_smirnov(lengths: list[int], quantiles: list[float]) -> float:
-    """Largest distance between the distribution of `lengths` and the one that `quantiles` describe."""
-    place = np.unique(np.concatenate([lengths, quantiles]))
-    ours = np.searchsorted(np.sort(lengths), place, side="right") / len(lengths)
-    theirs = np.searchsorted(quantiles, place, side="right") / len(quantiles)
-    return float(np.abs(ours - theirs).max())
+def _unknown(texts: Iterable[str], vocabulary: Iterable[str]) -> NDArray[np.float64]:
+    """Share of each text's words that the vocabulary lacks."""
+    known = set(vocabulary)
+    words = (_words(text) for text in texts)
+    return np.array([sum(word not in known for word in some) / max(1, len(some)) for some in words])

@@ -3,6 +3,7 @@
 A `dvc.lock` may be that of the working tree, of a commit, or one that was kept with a run or a version.
 """
 
+import functools
 import hashlib
 import json
 import subprocess
@@ -18,7 +19,6 @@ from baton import params
 from baton.errors import DataError
 from baton.tracking.dvcfiles import LOCK
 
-CACHE = Path(".dvc/cache/files/md5")
 CODE = ("src/", "stages/", "requirements.lock")
 
 
@@ -116,22 +116,33 @@ def md5(path: Path) -> str:
 
 def cached(digest: str) -> bool:
     """Whether DVC's cache here holds an output, whole."""
-    place = CACHE / digest[:2] / digest[2:]
+    place = _place(digest)
     if not digest.endswith(".dir") or not place.is_file():
         return place.is_file()
-    return all((CACHE / item["md5"][:2] / item["md5"][2:]).is_file() for item in json.loads(place.read_text(encoding="utf-8")))
+    return all(_place(item["md5"]).is_file() for item in json.loads(place.read_text(encoding="utf-8")))
 
 
 def file_of(digest: str, name: str) -> str | None:
     """Text of the file `name` in a cached folder."""
-    place = CACHE / digest[:2] / digest[2:]
+    place = _place(digest)
     if not place.is_file():
         return None
     for item in json.loads(place.read_text(encoding="utf-8")):
-        path = CACHE / item["md5"][:2] / item["md5"][2:]
+        path = _place(item["md5"])
         if item["relpath"] == name and path.is_file():
             return str(path.read_text(encoding="utf-8"))
     return None
+
+
+def _place(digest: str) -> Path:
+    return _cache() / "files/md5" / digest[:2] / digest[2:]
+
+
+@functools.cache
+def _cache() -> Path:
+    """DVC's cache, which may be shared by several checkouts; the process works in one."""
+    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
+    return Path(done.stdout.strip() or ".dvc/cache")
 
 
 def _digests(entry: Mapping[str, Any], part: str) -> dict[str, str]:

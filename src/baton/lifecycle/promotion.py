@@ -153,10 +153,7 @@ def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None
         if before and by_hand:  # first: else a retraining would bring it back
             _tag(registry, before, {ROLLED_BACK: _now()})
         registry.client.set_registered_model_alias(registry.name, CHAMPION, number(version))
-        _promoted(registry, version)
-        challenger = registry.alias(CHALLENGER)
-        if challenger and number(challenger) == number(version):
-            registry.client.delete_registered_model_alias(registry.name, CHALLENGER)
+        complete(registry)
 
 
 def _note(registry: Registry, version: ModelVersion, record: Mapping[str, Any], text: str) -> None:
@@ -176,16 +173,22 @@ def _tag(registry: Registry, version: ModelVersion, tags: Mapping[str, str]) -> 
         registry.client.set_model_version_tag(registry.name, number(version), f"{GATE}{key}", value)
 
 
-def _promoted(registry: Registry, version: ModelVersion) -> None:
-    """On the version: that it is the champion now."""
-    if version.tags.get(GATE + ROLLED_BACK):
-        registry.client.delete_model_version_tag(registry.name, number(version), GATE + ROLLED_BACK)
-    _tag(registry, version, {"verdict": "promoted"})
+def complete(registry: Registry) -> None:
+    """What follows from the champion's alias, and a killed promotion may have left undone: its tags, and no challenger's alias."""
+    champion, challenger = registry.alias(CHAMPION), registry.alias(CHALLENGER)
+    if champion is None:
+        return
+    if champion.tags.get(GATE + ROLLED_BACK):
+        registry.client.delete_model_version_tag(registry.name, number(champion), GATE + ROLLED_BACK)
+    if champion.tags.get(f"{GATE}verdict") != "promoted":
+        _tag(registry, champion, {"verdict": "promoted"})
+    if challenger and number(challenger) == number(champion):
+        registry.client.delete_registered_model_alias(registry.name, CHALLENGER)
 
 
 def _nothing(registry: Registry, champion: ModelVersion) -> Outcome:
-    """There is nothing to decide; a promotion that was killed after it moved the alias is completed."""
-    _promoted(registry, champion)
+    """There is nothing to decide."""
+    complete(registry)
     text = f"Version {number(champion)} of {registry.name} is the champion already; there is nothing to decide."
     record = {"name": registry.name, "version": number(champion), "champion": number(champion), "passed": True, "time": _now()}
     if kept := registry.read(champion, VERDICT):

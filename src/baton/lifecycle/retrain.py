@@ -63,6 +63,7 @@ def retrain(options: Options) -> Result:
     own = registry.Registry(open_store(active.tracking), settings.name)
     why = need.decide(own, active.retrain)
     if why.startswith("not: "):
+        promotion.complete(own)
         text = f"# Retraining\n\nNot trained: {why.removeprefix('not: ')}.\n"
         _write(text)
         return Result(False, True, text)
