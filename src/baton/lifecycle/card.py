@@ -16,11 +16,13 @@ FIGURES = (
     "latency_p50_ms",
 )
 
+LARGE = 1000  # a figure that is shown without digits behind the point
+
 
 def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
     """Markdown; figures are those that `evaluate` put on the logged model."""
     known = {metric.key.removeprefix(f"{settings.model}/"): metric.value for metric in model.metrics or ()}
-    rows = [f"| {key} | {known[key]:,.4g} |" for key in FIGURES if key in known]
+    rows = [f"| {key} | {known[key]:{',.0f' if known[key] >= LARGE else '.4g'}} |" for key in FIGURES if key in known]
     tags = run.data.tags
     origin = [
         f"- {settings.model} of `{run.data.params.get('tracking.experiment', '')}`: {run.data.params.get('description', '')}",

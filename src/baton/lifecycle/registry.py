@@ -24,6 +24,7 @@ from baton.tracking.store import Store
 CHALLENGER, CHAMPION = "challenger", "champion"
 CLEAN = Path("data/clean")
 SHA256, ROWS, PROFILE = "baton.sha256", "training_rows.json", "profile.json"
+SHOWN = ("test_accuracy", "test_macro_f1", "val_accuracy")  # figures that the list of versions shows; the card has more
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -143,7 +144,8 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
         client.create_registered_model(registry.name, description=f"Made by `baton register`; {settings.model}s of this project.")
     tags = {SHA256: digest, "baton.model": settings.model, "git.commit": run.data.tags.get("git.commit", "")}
     tags |= _teacher(registry.store)
-    tags |= {f"figure.{metric.key}": f"{metric.value:.6g}" for metric in model.metrics or () if metric.key.startswith(settings.model)}
+    shown = {f"{settings.model}/{key}" for key in SHOWN}
+    tags |= {f"figure.{metric.key}": f"{metric.value:.6g}" for metric in model.metrics or () if metric.key in shown}
     return client.create_model_version(
         registry.name,
         f"models:/{model.model_id}",
