@@ -58,3 +58,13 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
         store.create_database(folder / store.DATABASE)
     return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def tokenized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny project up to its arrays; tests work in copies of it."""
+    from tests.test_pipeline import make_project
+
+    made = make_project(tmp_path_factory.mktemp("tokenized") / "project")
+    made.repro("tokenize")
+    return made.folder

@@ -13,17 +13,17 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.test_pipeline import Project, make_project
+from tests.test_pipeline import Project
 
 GONE_SECONDS = 5.0
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory, tokenized: Path) -> Iterator[Project]:
     """The tiny project up to its arrays, with a training of some seconds that is saved after every step."""
-    made = make_project(tmp_path_factory.mktemp("interrupted") / "project")
+    made = Project(tmp_path_factory.mktemp("interrupted") / "project")
+    shutil.copytree(tokenized, made.folder)
     made.edit(longer)
-    made.repro("tokenize")
     yield made
     shutil.rmtree(made.folder)
 

@@ -162,6 +162,7 @@ def test_the_story(tmp_path: Path, server: Server) -> None:
     assert "met, gain" in told and "NOT met" not in told
     assert world.registry() == {"champion": "2", "versions": "2"}
     assert "learning_rate" in told and "student.accuracy" in told, "differences of params and figures"
+    assert "dvc_plots/index.html" in told and f"{world.server.uri}/#/models/story/versions/2" in told
     assert mlflow.pyfunc.load_model("models:/story@champion").metadata.model_uuid != first
 
     runs = count_runs(world)

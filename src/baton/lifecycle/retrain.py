@@ -134,11 +134,18 @@ def _report(base: str, why: str, outcome: promotion.Outcome, server: str) -> str
     if outcome.to_move:
         parts.append(f"It becomes the champion; `baton promote --to {outcome.champion or version}` goes back.")
     for title, words in (("Params", ("params", "diff")), ("Figures", ("metrics", "diff"))):
-        parts += [f"## {title}", run("dvc", *words, base, "--md").strip() or "No difference."]
+        parts += [f"## {title}", _difference(*words, base)]
     plots = run("dvc", "plots", "diff", base, "--out", str(PLOTS), check=False)
     parts += ["## Links", f"- version {version}: {server}/#/models/{name}/versions/{version}"]
     parts += [f"- plots of both commits: `{PLOTS}/index.html`"] if plots else []
     return "\n\n".join(parts) + "\n"
+
+
+def _difference(*words: str) -> str:
+    try:
+        return run("dvc", *words, "--md").strip() or "No difference."
+    except OutputError as error:  # hours of training do not end here
+        return f"They cannot be compared: {error}"
 
 
 def _commit(outcome: promotion.Outcome) -> None:
