@@ -232,13 +232,13 @@ from unittest import mock
 from baton import tracking
 tracking.prepare()
 from baton.cli import app
-from baton.lifecycle import promotion, registry, retrain
-module, name = {"promotion": promotion, "registry": registry, "retrain": retrain}[sys.argv[1]], sys.argv[2]
+from baton.lifecycle import checkout, promotion, registry
+module, name = {"promotion": promotion, "registry": registry, "checkout": checkout}[sys.argv[1]], sys.argv[2]
 sys.argv = ["baton", "retrain", "--mode", "enabled"]
 with mock.patch.object(module, name, lambda *_, **__: os._exit(9)):
     app()
 """
-POINTS = [("registry", "_same_data"), ("promotion", "judge"), ("promotion", "_note"), ("retrain", "_commit"), ("promotion", "enact")]
+POINTS = [("registry", "_same_data"), ("promotion", "judge"), ("promotion", "_note"), ("checkout", "commit"), ("promotion", "enact")]
 POINTS += [("promotion", "_move"), ("promotion", "complete")]
 
 

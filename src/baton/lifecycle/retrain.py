@@ -8,20 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from baton import console, params, storage, tracking
 from baton.errors import OutputError, ParamsError
-from baton.lifecycle import need, promotion, registry, tables
+from baton.lifecycle import checkout, need, promotion, registry, tables
 from baton.lifecycle.programs import done, dvc, run
 from baton.tracking.dvcfiles import LOCK
-from baton.tracking.registered import TEACHER_SHA256
-from baton.tracking.store import open_store
+from baton.tracking.store import open_store, usable
 
-WIDTH = 4096  # of a line in params.yaml: none is folded
 REPORT, PLOTS = Path("retrain.md"), Path("dvc_plots")
-KEPT = (LOCK.name, params.PATH.name, "metrics", "reports/metrics.json")  # what a commit of a retraining holds
-AUTHOR = ("-c", "user.name=baton retrain", "-c", "user.email=baton-retrain@localhost")
 
 
 @dataclass(frozen=True)
@@ -54,34 +48,45 @@ def retrain(options: Options) -> Result:
     base = options.base or _reproduced()
     active = params.read()
     assert isinstance(active.tracking, params.MlflowTracking)  # `require` has seen to it
-    settings = active.promotion
+    with usable(str(active.tracking.uri)):
+        own = registry.Registry(open_store(active.tracking), active.promotion.name)
+        why = _why(own, active)
+        if why.startswith("not: "):
+            promotion.complete(own)
+            text = f"# Retraining\n\nNot trained: {why.removeprefix('not: ')}.\n"
+            _write(text)
+            return Result(False, True, text)
+        _say(f"training, because {why}")
+        _train(own, active)
+        _say("registry and gate")
+        version, _ = registry.register(own, active.promotion, challenger=options.push)
+        outcome = promotion.judge(own, active.promotion, version, options.enabled)
+        text = _report(base, why, outcome, own.client.tracking_uri)
+        _write(text)
+        if options.push:
+            checkout.commit(
+                outcome
+            )  # before the alias moves: a champion whose commit is not pushed would look as if nothing were left to do
+        promotion.enact(own, outcome)
+        return Result(True, outcome.passed, text)
+
+
+def _why(own: registry.Registry, active: params.Params) -> str:
+    """Bring the data here; why to train on it, see `need.decide`."""
     _say("data")
     if tracked := run("git", "ls-files", "--", "*.dvc").split():
         dvc("pull", "--quiet", *tracked)  # the user's own files
     _reproduce(["preprocess"], ["data/clean", need.BASE])
-    tables.read(Path(settings.test))  # before hours of training
-    own = registry.Registry(open_store(active.tracking), settings.name)
-    why = need.decide(own, active.retrain)
-    if why.startswith("not: "):
-        promotion.complete(own)
-        text = f"# Retraining\n\nNot trained: {why.removeprefix('not: ')}.\n"
-        _write(text)
-        return Result(False, True, text)
-    _say(f"training, because {why}")
+    tables.read(Path(active.promotion.test))  # before hours of training
+    return need.decide(own, active.retrain)
+
+
+def _train(own: registry.Registry, active: params.Params) -> None:
     if active.retrain.warm_start:
-        _start_from_champion(own)
-    _reproduce([], ["data/clean", "models/teacher", f"models/{settings.model}"])
+        checkout.start_from_champion(own)
+    _reproduce([], ["data/clean", "models/teacher", f"models/{active.promotion.model}"])
     dvc("push", "--quiet", "--run-cache")  # before anybody hears of the model: what is registered can be had
     tracking.sync()
-    _say("registry and gate")
-    version, _ = registry.register(own, settings, challenger=options.push)
-    outcome = promotion.judge(own, settings, version, options.enabled)
-    text = _report(base, why, outcome, own.client.tracking_uri)
-    _write(text)
-    if options.push:
-        _commit(outcome)  # before the alias moves: a champion whose commit is not pushed would look as if nothing were left to do
-    promotion.enact(own, outcome)
-    return Result(True, outcome.passed, text)
 
 
 def _begin(options: Options) -> None:
@@ -89,23 +94,11 @@ def _begin(options: Options) -> None:
     before = params.PATH.read_bytes()
     try:
         if options.overrides:
-            _override(options.overrides)
+            checkout.override(options.overrides)
         require(options.push)
     except BaseException:
         params.PATH.write_bytes(before)
         raise
-
-
-def _override(overrides: Sequence[str]) -> None:
-    """As `dvc exp run -S` does it."""
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-    from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
-
-    try:
-        apply_overrides(params.PATH, list(overrides))
-    except DvcException as error:
-        got, hint = " ".join(overrides), "give a key of params.yaml and its value: -S finetune.epochs=3"
-        raise ParamsError(f"an override cannot be applied: {error.__cause__ or error}", got=got, hint=hint) from None
 
 
 def require(push: bool) -> None:
@@ -119,7 +112,9 @@ def require(push: bool) -> None:
         missing.append("a git repository with a commit")
     elif push and not run("git", "remote", check=False).strip():
         missing.append("a git remote to push to (or give --no-push)")
-    if push and (edited := run("git", "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){name}" for name in KEPT))):
+    if push and (
+        edited := run("git", "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){name}" for name in checkout.KEPT))
+    ):
         missing.append(f"a clean checkout: {edited.split()[1]} is not committed (commit or stash it, or give --no-push)")
     if missing:
         raise ParamsError(
@@ -146,43 +141,6 @@ def _difference(*words: str) -> str:
         return run("dvc", *words, "--md").strip() or "No difference."
     except OutputError as error:  # hours of training do not end here
         return f"They cannot be compared: {error}"
-
-
-def _commit(outcome: promotion.Outcome) -> None:
-    """Commit what git keeps, if it changed, and push what is not pushed yet; params that the job wrote only with their champion."""
-    if run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.to_move:
-        _say("nothing is committed: params were changed for this job, and its model does not become the champion")
-        return
-    kept = [name for name in KEPT if Path(name).exists()]
-    run("git", "add", "--", *kept)
-    if run("git", "status", "--porcelain", "--untracked-files=no", "--", *kept).strip():
-        text = f"Retrain: version {outcome.version} {'passed' if outcome.passed else 'refused'}"
-        run("git", *AUTHOR, "commit", "--quiet", "--message", text, "--", *kept)
-    if not done("git", "push", "--quiet"):  # somebody else has pushed meanwhile
-        if not done("git", *AUTHOR, "pull", "--quiet", "--rebase", "--autostash"):
-            run("git", "rebase", "--abort", check=False)
-            hint = "the model is registered and its data pushed; merge by hand, or run again on the new state"
-            raise OutputError("the commit of dvc.lock and figures conflicts with what was pushed meanwhile", hint=hint)
-        run("git", "push", "--quiet")
-
-
-def _start_from_champion(own: registry.Registry) -> None:
-    """Write the champion's teacher into `base`, as version and digest. One that an interrupted job wrote stays."""
-    champion = own.alias(registry.CHAMPION)
-    raw = YAML(typ="safe", pure=True).load(run("git", "show", f"HEAD:./{params.PATH.name}"))
-    if champion is None or params.read_raw().get("base") != raw.get("base"):
-        return
-    if (digest := champion.tags.get(TEACHER_SHA256)) is None:
-        hint = "register a version together with its teacher, or set retrain.warm_start: false"
-        raise ParamsError(f"version {registry.number(champion)} of {own.name} names no teacher to start from", hint=hint)
-    licence = params.read().base.licence
-    started = {"kind": "registered", "name": own.name, "version": int(registry.number(champion)), "sha256": digest, "licence": licence}
-    yaml = YAML()
-    yaml.width = WIDTH
-    raw = yaml.load(params.PATH)
-    raw["base"] = started
-    with storage.atomic_file(params.PATH) as temporary:
-        yaml.dump(raw, temporary)
 
 
 def _reproduced() -> str:
