@@ -64,9 +64,7 @@ def retrain(options: Options) -> Result:
         text = _report(base, why, outcome, own.client.tracking_uri)
         _write(text)
         if options.push:
-            checkout.commit(
-                outcome
-            )  # before the alias moves: a champion whose commit is not pushed would look as if nothing were left to do
+            checkout.commit(outcome)  # before the alias moves: without its commit a champion would look as if all were done
         promotion.enact(own, outcome)
         return Result(True, outcome.passed, text)
 
