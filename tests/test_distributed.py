@@ -66,6 +66,7 @@ def test_two_processes_give_the_curve_of_one(project: Project) -> None:
     assert curves[0] != curves[1], "the sums are of other order: equal bits would mean that there was one process"
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_bit_for_bit(project: Project) -> None:
     """A point is logged at validations only: the sums over both processes since the last one are in the checkpoint."""
     processes(project, 2)
@@ -88,7 +89,7 @@ def test_two_processes_go_on_bit_for_bit(project: Project) -> None:
     assert outcomes[0] == outcomes[1]
 
 
-@pytest.mark.parametrize("victim", ["main", "other"])
+@pytest.mark.parametrize("victim", [pytest.param("main", marks=pytest.mark.slow), "other"])
 def test_killing_one_ends_both(project: Project, victim: str) -> None:
     processes(project, 2)
     project.edit(lambda raw: raw["finetune"].update(epochs=1000))
