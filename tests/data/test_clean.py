@@ -80,7 +80,7 @@ def test_one_file_is_cut_into_three(workplace: Path, settings: Settings) -> None
 
 def test_a_cut_test_leaves_enough_to_cut_validation(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("all", a=3, b=40))
-    report = clean.clean(RAW, TARGET, settings(test={"kind": "share", "share": 0.9}, validation={"kind": "count", "count": 2}))
+    report = clean.clean(RAW, TARGET, settings(test={"kind": "count", "count": 39}, validation={"kind": "count", "count": 2}))
     assert report["classes"]["a"] == {"train": 1, "val": 1, "test": 1}
 
 

@@ -161,8 +161,10 @@ def test_a_champion_that_does_not_know_a_new_class_can_be_beaten(table: Table) -
     old = scored(table, 0)
     champion = Scored(NAMES[:2], old.probabilities[:, :2], 100, 1.0, frozenset({"x"}))
     verdict = gate.decide(table, scored(table, 30), champion, RULES)
-    assert verdict.passed and "the champion has other classes" in verdict.checks[1].text
+    assert verdict.passed and "the champion lacks classes" in verdict.checks[1].text
     assert verdict.figures["champion"]["accuracy"] == pytest.approx(2 / 3)
+    renamed = Scored(["a", "b", "old"], old.probabilities, 100, 1.0, frozenset({"x"}))
+    assert refused(gate.decide(table, scored(table, 30), renamed, RULES)) == ["classes"], "it would be made worse than it is"
 
 
 def test_a_gain_in_macro_f1_must_not_cost_accuracy(table: Table) -> None:

@@ -185,9 +185,32 @@ def test_a_lock_that_git_brought_is_no_repro(repro: Callable[..., None]) -> None
     assert tracking.sync() == tracking.SyncReport() and len(tree()) == 2
     dvc_writes(second)
     subprocess.run([*git, "commit", "-q", "-m", "second", "dvc.lock"], check=True)
+    Path("dvc.lock").touch()  # git writes it after the commit was made
     assert tracking.sync() == tracking.SyncReport() and len(tree()) == 2
     dvc_writes(FIRST)  # the control: the commit is the same, so a repro wrote it
     assert tracking.sync().cached == 1 and tracking.sync().cached == 0 and len(tree()) == 3
+
+
+def test_a_later_repro_points_no_earlier_one_to_its_own_runs(repro: Callable[..., None]) -> None:
+    """Half of it done, `dvc.lock` still holds the evaluation of the one before."""
+    repro("r1", FIRST, {})
+    repro("r2", {"evaluate": "second"}, FIRST)
+    tracking.sync()
+
+    def links() -> list[dict[str, str]]:
+        return [{key: value for key, value in run.data.tags.items() if key.endswith(".run_id")} for run, _ in tree().values()][:2]
+
+    before = links()
+    repro("r3", {"finetune": "C", "distill": "C"}, {"evaluate": "second"})
+    tracking.sync()
+    assert links() == before and len(before[1]) == 3
+
+
+def test_a_repro_from_the_run_cache_is_recorded_without_a_sync_before(repro: Callable[..., None]) -> None:
+    repro("r1", FIRST, {})
+    repro("r2", {"finetune": "B", "distill": "B", "evaluate": "B"}, {})
+    dvc_writes(FIRST)
+    assert tracking.sync().cached == 1
 
 
 def test_a_pipeline_run_keeps_its_lock(repro: Callable[..., None]) -> None:

@@ -128,7 +128,7 @@ def _split(rows: list[Row], settings: params.Preprocess, present: set[str]) -> t
         whole, seed, leave = parts["train"], settings.seed, 1 + cuts
         match settings.test:
             case params.ByShare(share=share):  # a test row stays one when rows are added
-                parts["test"], parts["train"] = splits.cut_for_good(whole, share, seed=seed, purpose="test", leave=leave)
+                parts["test"], parts["train"] = splits.cut_for_good(whole, share, seed=seed, purpose="test")
             case params.ByCount(count=count):
                 parts["test"], parts["train"] = splits.cut(whole, count, seed=seed, purpose="test", leave=leave)
     limited = {}

@@ -61,18 +61,18 @@ def cut(rows: list[Row], count: int, *, seed: int, purpose: str, least: int = 1,
     return [row for row in rows if row.id in drawn], [row for row in rows if row.id not in drawn]
 
 
-def cut_for_good(rows: list[Row], share: float, *, seed: int, purpose: str, leave: int = 0) -> tuple[list[Row], list[Row]]:
+def cut_for_good(rows: list[Row], share: float, *, seed: int, purpose: str) -> tuple[list[Row], list[Row]]:
     """Draw every row whose own digest falls into `share`: rows that come later move none from one part to the other.
 
     So a table that grows keeps its test rows out of training, and training rows out of test. The number drawn, in all and of each class,
-    is therefore `share` only in expectation; a class that none falls to gives one row.
+    is therefore `share` only in expectation. Two rows are excepted, which a growing class may move: one is drawn of a class that none falls
+    to, and one is left of a class that all fall to.
 
     Args:
         rows: one table; its order is kept in both parts. Rows with the same text stay together.
         share: of the rows, between 0 and 1.
         seed: of the draw.
         purpose: the key of `preprocess` that asks for it; draws with one seed and different purposes are independent.
-        leave: groups of each class that must stay behind.
 
     Returns:
         drawn rows, rows left behind.
@@ -80,7 +80,7 @@ def cut_for_good(rows: list[Row], share: float, *, seed: int, purpose: str, leav
     drawn: set[str] = set()
     for groups in _classes(rows, seed, purpose).values():
         within = sum(_order(seed, purpose, key(group[0].text)) < share * 2.0**64 for group in groups)
-        drawn |= {row.id for group in groups[: max(0, min(max(1, within), len(groups) - leave))] for row in group}
+        drawn |= {row.id for group in groups[: min(max(1, within), len(groups) - 1)] for row in group}
     return [row for row in rows if row.id in drawn], [row for row in rows if row.id not in drawn]
 
 

@@ -48,11 +48,15 @@ def start_from_champion(own: registry.Registry) -> None:
         yaml.dump(raw, temporary)
 
 
-def commit(outcome: promotion.Outcome) -> None:
-    """Commit what git keeps, if it changed, and push what is not pushed yet; params that the job wrote only with their champion."""
+def commit(outcome: promotion.Outcome) -> bool:
+    """Commit what git keeps, if it changed, and push what is not pushed yet; params that the job wrote only with their champion.
+
+    Returns:
+        whether it did.
+    """
     if run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.to_move:
         console.say("nothing is committed: params were changed for this job, and its model does not become the champion")
-        return
+        return False
     kept = [name for name in KEPT if Path(name).exists()]
     run("git", "add", "--", *kept)
     if run("git", "status", "--porcelain", "--untracked-files=no", "--", *kept).strip():
@@ -64,3 +68,4 @@ def commit(outcome: promotion.Outcome) -> None:
             hint = "the model is registered and its data pushed; merge by hand, or run again on the new state"
             raise OutputError("the commit of dvc.lock and figures conflicts with what was pushed meanwhile", hint=hint)
         run("git", "push", "--quiet")
+    return True

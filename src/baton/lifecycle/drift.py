@@ -22,6 +22,7 @@ from baton.lifecycle import tables
 WORD = re.compile(r"\w+")
 WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
 GRID = 101  # quantiles of lengths
+SIMULATED = 9_999  # draws of a simulated test
 ACCIDENT = 0.01  # probability below which a distance is no accident
 
 
@@ -80,13 +81,18 @@ def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
 
 
 def _label_distance(labels: list[str], earlier: Mapping[str, float], rows: int) -> tuple[float, float]:
-    """Total variation, and the p of a chi-square test; a label that was never seen is expected as half a row of the earlier ones."""
+    """Total variation, and the p of a chi-square test by simulation, since few rows leave rare labels expected far below one.
+
+    A label that was never seen is expected as half a row of the earlier ones.
+    """
     shares = _shares(labels)
     names = sorted(shares.keys() | earlier.keys())
     ours, theirs = (np.array([some.get(name, 0.0) for name in names]) for some in (shares, earlier))
     expected = np.maximum(theirs, 0.5 / rows)
-    chance = stats.chisquare(ours * len(labels), expected / expected.sum() * len(labels)).pvalue if len(names) > 1 else 1.0
-    return np.abs(ours - theirs).sum() / 2, chance
+    expected *= len(labels) / expected.sum()
+    drawn = np.random.default_rng(0).multinomial(len(labels), expected / len(labels), SIMULATED)  # (SIMULATED, labels)
+    statistic, seen = ((drawn - expected) ** 2 / expected).sum(axis=1), ((ours * len(labels) - expected) ** 2 / expected).sum()
+    return np.abs(ours - theirs).sum() / 2, float((1 + (statistic >= seen - 1e-9).sum()) / (1 + SIMULATED))
 
 
 def _length_distance(lengths: list[int], quantiles: list[float]) -> tuple[float, float]:
@@ -103,7 +109,9 @@ def _unknown_above(shares: NDArray[np.float64], earlier: float) -> tuple[float, 
     above = max(0.0, shares.mean() - earlier)
     if len(shares) == 1 or not above:
         return above, 1.0  # nothing can be told
-    return above, float(stats.ttest_1samp(shares, earlier, alternative="greater").pvalue) if np.ptp(shares) else 0.0
+    if not np.ptp(shares):  # all alike: as if each text were known or unknown as a whole
+        return above, earlier ** len(shares)
+    return above, float(stats.ttest_1samp(shares, earlier, alternative="greater").pvalue)
 
 
 def _digests(texts: list[str], labels: list[str]) -> list[str]:

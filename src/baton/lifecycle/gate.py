@@ -82,13 +82,13 @@ def decide(table: Table, challenger: Scored, champion: Scored | None, rules: par
 
 
 def _classes(name: str, scored: Scored, table: Table) -> Check:
-    """A champion may lack classes that are new: what it says there is wrong, and that is what it is compared by."""
+    """A champion may lack classes that are new: it is wrong there. Other names for its classes would make it worse than it is."""
     missing, more = sorted(set(table.names) - set(scored.classes)), sorted(set(scored.classes) - set(table.names))
     got = ", ".join([*(f"no {label}" for label in missing[:SOME]), *(f"{label} besides" for label in more[:SOME])])
     if not missing and not more:
         return Check("classes", True, f"the {name} knows the table's {len(table.names)} classes")
-    if name == CHAMPION:
-        return Check("classes", True, f"the champion has other classes than {table.path} ({got}); it cannot be right on new ones")
+    if name == CHAMPION and not more:
+        return Check("classes", True, f"the champion lacks classes of {table.path} ({got}) and cannot be right on them")
     return Check("classes", False, f"the {name} does not have the classes of {table.path}: {got}")
 
 

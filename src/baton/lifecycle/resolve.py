@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from baton.errors import DataError
 from baton.lifecycle import graph
 from baton.lifecycle.graph import Graph
-from baton.lifecycle.registry import SHA256, Registry, number
+from baton.lifecycle.registry import MISSING, SHA256, Registry, number
 from baton.tracking import links, pipelines
 from baton.tracking.dvcfiles import LOCK
 from baton.tracking.store import Store
@@ -53,7 +53,7 @@ def resolve(store: Store, asked: str, here: Path) -> Found:
     if match := VERSION.fullmatch(asked):
         return _version(store, *match.groups())
     if match := MODEL.fullmatch(asked):
-        return _model(store, store.client.get_logged_model(match[1]))
+        return _model(store, _logged(store, match[1], asked))
     path = os.path.relpath(here / asked)
     if Path(path).exists() or _in_workspace(path):
         return _file(path)
@@ -95,12 +95,23 @@ def _version(store: Store, name: str, wanted: str | None, alias: str | None) -> 
         raise DataError(
             f"{name} has no alias {alias}", got=alias, expected="champion or challenger", hint=f"`baton trace {name}` takes any version"
         )
-    found = _model(store, store.client.get_logged_model(str(version.source).rpartition("/")[2]))
+    if not version.model_id:
+        return Found(Node("version", f"{name} {number(version)}"), None, [], ["it was not made by `baton register`"])
+    found = _model(store, _logged(store, version.model_id, name))
     aliases = store.client.get_model_version(name, number(version)).aliases
     kept = registry.read(version, LOCK.name)
     lock = Graph(kept, f"version {number(version)} of {name}") if kept else found.lock
     facts = {"aliases": list(aliases), "sha256": version.tags.get(SHA256, "")}
     return Found(Node("version", f"{name} {number(version)}", facts, [found.node]), lock, found.outs, found.breaks)
+
+
+def _logged(store: Store, model: str, asked: str) -> LoggedModel:
+    try:
+        return store.client.get_logged_model(model)
+    except MlflowException as error:
+        if error.error_code != MISSING:
+            raise
+        raise DataError(f"nothing is known of {asked}", got=f"no model {model} in this store", hint="`make ui` shows models") from None
 
 
 def _model(store: Store, model: LoggedModel) -> Found:
@@ -120,9 +131,11 @@ def _run(store: Store, run: Run) -> Found:
     breaks = []
     if tags.get("git.dirty") == "true":
         breaks.append(f"run {run.info.run_id[:8]} ran with changes that were not committed (uncommitted.diff on its pipeline run)")
+    if stage and run.info.status not in {"FINISHED", "RUNNING"}:
+        breaks.append(f"run {run.info.run_id[:8]} ended {run.info.status} and made no output that DVC keeps")
     digests = {key.removeprefix(links.OUT): value for key, value in tags.items() if key.startswith(links.OUT)}
     lock = _lock_of(store, pipeline, tags.get("git.commit", ""), stage, digests)
-    outs = list(digests) or (_outs(lock, [stage] if stage else lock.stages) if lock else [])
+    outs = list(digests) or (_outs(lock, lock.stages) if lock and not stage else [])
     return Found(Node("run", run.info.run_name, facts), lock, outs, breaks)
 
 
@@ -134,7 +147,8 @@ def _lock_of(store: Store, pipeline: Run, commit: str, stage: str, digests: dict
     """The `dvc.lock` that belongs to a run: kept with its pipeline run, else that of its commit or of the working tree, if it fits."""
     text = store.text(pipeline.info.run_id, LOCK.name)
     kept = Graph(text, f"run {pipeline.info.run_id[:8]}") if text else None
-    for lock in (kept, graph.of_commit(commit) if commit else None, graph.of_workspace()):
+    others: tuple[Graph | None, ...] = () if stage and not digests else (graph.of_commit(commit) if commit else None, graph.of_workspace())
+    for lock in (kept, *others):
         if lock and (not digests or all(lock.outs(stage).get(path) == digest for path, digest in digests.items())):
             return lock
     return None

@@ -44,7 +44,8 @@ def retrain(options: Options) -> Result:
         ParamsError: there is no DVC remote, no server or no git; all that is missing is named.
         OutputError: DVC or git failed.
     """
-    _begin(options)
+    before = params.PATH.read_bytes()
+    _begin(options, before)
     base = options.base or _reproduced()
     active = params.read()
     assert isinstance(active.tracking, params.MlflowTracking)  # `require` has seen to it
@@ -63,8 +64,9 @@ def retrain(options: Options) -> Result:
         outcome = promotion.judge(own, active.promotion, version, options.enabled)
         text = _report(base, why, outcome, own.client.tracking_uri)
         _write(text)
-        if options.push:
-            checkout.commit(outcome)  # before the alias moves: without its commit a champion would look as if all were done
+        if options.push and not checkout.commit(outcome):
+            params.PATH.write_bytes(before)  # what was changed for this job is not the next one's
+        # The commit came before the alias moves: without its commit a champion would look as if all were done
         promotion.enact(own, outcome)
         return Result(True, outcome.passed, text)
 
@@ -72,7 +74,7 @@ def retrain(options: Options) -> Result:
 def _why(own: registry.Registry, active: params.Params) -> str:
     """Bring the data here; why to train on it, see `need.decide`."""
     _say("data")
-    if tracked := run("git", "ls-files", "--", "*.dvc").split():
+    if tracked := run("git", "ls-files", "-z", "--", "*.dvc").split("\0")[:-1]:
         dvc("pull", "--quiet", *tracked)  # the user's own files
     _reproduce(["preprocess"], ["data/clean", need.BASE])
     tables.read(Path(active.promotion.test))  # before hours of training
@@ -87,9 +89,8 @@ def _train(own: registry.Registry, active: params.Params) -> None:
     tracking.sync()
 
 
-def _begin(options: Options) -> None:
+def _begin(options: Options, before: bytes) -> None:
     """Change params.yaml as asked, and see whether all is there; params.yaml stays as it was if not."""
-    before = params.PATH.read_bytes()
     try:
         if options.overrides:
             checkout.override(options.overrides)

@@ -49,8 +49,8 @@ def score(models: Mapping[str, frozenset[str] | None], table: tables.Table, stor
             process = subprocess.Popen(
                 [*command, str(latency_samples), store], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
             )
-            stack.callback(process.kill)  # whatever happens to us, it does not stay; none is left when all went well
             started[uri] = stack.enter_context(process), errors
+            stack.callback(process.kill)  # before it is waited for; none is left when all went well
         for process, _ in started.values():
             assert process.stdout
             process.stdout.readline()  # ready, or dead
@@ -84,7 +84,8 @@ def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
     model = mlflow.pyfunc.load_model(str(folder))
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    sys.stdin.readline()
+    if not sys.stdin.readline():
+        raise SystemExit  # who asked is gone
     found = model.predict(table.texts)
     columns = [name for name in found.columns if name.startswith(PREFIX)]
     probabilities: NDArray[np.float64] = found[columns].to_numpy(dtype=np.float64)

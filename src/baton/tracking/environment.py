@@ -106,6 +106,11 @@ def head() -> str:
     return (_run("rev-parse", "--verify", "--quiet", "HEAD") or "").strip()
 
 
+def head_time() -> float:
+    """When it was made, in seconds since 1970."""
+    return float(_run("show", "--no-patch", "--format=%ct", "HEAD") or 0)
+
+
 def committed(path: str) -> str | None:
     """The text of a file in that commit."""
     return _run("show", f"HEAD:./{path}")

@@ -25,6 +25,7 @@ def begin_stage(store: Store, stage: str, pipeline: str, lock: Lock) -> None:
     `lock` is `dvc.lock` as it was when the stage began.
     """
     sync(store, lock, current=pipeline)
+    restore.remember(pipeline=pipeline)
     links.put(store, store.client.get_run(pipeline), pipelines.STAGES[: pipelines.STAGES.index(stage) + 1], lock)
 
 
@@ -46,8 +47,8 @@ def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncRep
         if digests:
             runs = store.runs(limit=RECENT)
         ours = [run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current]
-        mine = next((run for run in ours if run.info.status == "FINISHED" and _settled(_own(run, runs), lock)), None)
         linked, cached, unknown, settled = 0, 0, tuple[str, ...](), _consistent(lock)
+        mine = next((run for run in ours if run.info.status == "FINISHED" and _made(_own(run, runs), lock, settled)), None)
         if text and (restored := restore.record(store, mine, next(iter(ours), None), lock, text, settled)):
             mine, cached = restored, 1
         if mine:
@@ -55,12 +56,14 @@ def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncRep
             if text:
                 restore.keep_lock(store, mine, text)
         if text:
-            restore.remember(text)
+            restore.remember(lock=text)
     return SyncReport(digests=digests, links=linked, ended=ended, unknown=unknown, cached=cached)
 
 
-def _own(pipeline: Run, runs: list[Run]) -> list[Run]:
-    return [run for run in runs if run.data.tags.get(pipelines.PARENT) == pipeline.info.run_id]
+def _own(pipeline: Run, runs: list[Run]) -> dict[str, Run]:
+    """Stage -> the last of a pipeline run's own runs; an earlier attempt may have failed."""
+    own = (run for run in reversed(runs) if run.data.tags.get(pipelines.PARENT) == pipeline.info.run_id)
+    return {run.data.tags.get(pipelines.STAGE, ""): run for run in own}
 
 
 def _put_digests(store: Store, run: Run, lock: Lock) -> int:
@@ -80,11 +83,11 @@ def _put_digests(store: Store, run: Run, lock: Lock) -> int:
     return 1
 
 
-def _settled(own: list[Run], lock: Lock) -> bool:
-    """Whether the entries in `dvc.lock` are of the same state as a pipeline run's own stages; not if the file has moved on since."""
-    for run in own:
-        outs = lock.get(run.data.tags.get(pipelines.STAGE, ""), {}).get("outs", {})
-        if run.info.status != "FINISHED" or not outs or not links.has_digests(run, outs):
+def _made(own: dict[str, Run], lock: Lock, consistent: list[str]) -> bool:
+    """Whether a pipeline run's own stages made what `dvc.lock` says of them, and the file is of one state up to them."""
+    for stage, run in own.items():
+        outs = lock.get(stage, {}).get("outs", {})
+        if stage not in consistent or run.info.status != "FINISHED" or not outs or not links.has_digests(run, outs):
             return False
     return bool(own)
 

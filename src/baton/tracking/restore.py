@@ -29,8 +29,8 @@ def record(store: Store, mine: Run | None, newest: Run | None, lock: Lock, text:
     """
     if len(consistent) < len(pipelines.STAGES) or not dvcfiles.agrees(text) or not _written_anew(text):
         return None
-    if mine and mine.data.tags.get(KEPT) != _digest(text) and mine.info.end_time >= 1000 * _remembered().get("time", 0):
-        return None
+    if mine and mine.info.run_id == _remembered().get("pipeline", "" if mine.data.tags.get(KEPT) == _digest(text) else mine.info.run_id):
+        return None  # its stages ran here, or, where nothing is remembered, nobody has told of this lock yet
     makers = {stage: links.maker(store, stage, lock) for stage in consistent}
     behind = {stage: run.info.run_id for stage, run in makers.items() if run}
     stands = newest is not None and all(newest.data.tags.get(links.link(stage)) == run for stage, run in behind.items())
@@ -54,11 +54,12 @@ def keep_lock(store: Store, pipeline: Run, text: str) -> None:
         store.log(pipeline.info.run_id, tags={KEPT: _digest(text)})
 
 
-def remember(text: str) -> None:
-    """Note in the project what the last sync saw: `dvc.lock`, the commit, the time."""
+def remember(lock: str = "", pipeline: str = "") -> None:
+    """Note in the project what the last sync saw (the text of `dvc.lock`, the commit), or the pipeline run whose stages run here."""
     path = storage.state(SYNCED)
     path.parent.mkdir(parents=True, exist_ok=True)
-    storage.write_json(path, {"lock": _digest(text), "head": environment.head(), "time": time.time()})
+    news = {"lock": _digest(lock), "head": environment.head(), "pipeline": ""} if lock else {"pipeline": pipeline}
+    storage.write_json(path, _remembered() | news)
 
 
 def _remembered() -> dict[str, Any]:
@@ -69,7 +70,11 @@ def _remembered() -> dict[str, Any]:
 def _written_anew(text: str) -> bool:
     """Whether a repro wrote `dvc.lock` since the last sync: it is another one, and did not come with another commit (or a clone)."""
     last = _remembered()
-    came_with_git = last.get("head") != environment.head() and environment.committed(LOCK.name) == text.rstrip("\n")
+    came_with_git = (
+        last.get("head") != environment.head()
+        and environment.committed(LOCK.name) == text.rstrip("\n")
+        and LOCK.stat().st_mtime >= environment.head_time()  # a repro wrote it before it was committed
+    )
     return last.get("lock") != _digest(text) and not came_with_git
 
 
