@@ -19,7 +19,8 @@ from baton.tracking import links, pipelines
 from baton.tracking.dvcfiles import LOCK
 from baton.tracking.store import Store
 
-RUN, MODEL = re.compile(r"(?:runs:/)?([0-9a-f]{32})(?:/.*)?"), re.compile(r"(?:models:/)?(m-[0-9a-f]{32})")
+MODEL_ID = "m-[0-9a-f]{32}"
+RUN, MODEL = re.compile(r"(?:runs:/)?([0-9a-f]{32})(?:/.*)?"), re.compile(f"(?:models:/)?({MODEL_ID})")
 VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))")
 
 
@@ -95,9 +96,10 @@ def _version(store: Store, name: str, wanted: str | None, alias: str | None) -> 
         raise DataError(
             f"{name} has no alias {alias}", got=alias, expected="champion or challenger", hint=f"`baton trace {name}` takes any version"
         )
-    if not version.model_id:
+    model = re.search(MODEL_ID, str(version.source))  # a server does not tell `model_id`
+    if model is None:
         return Found(Node("version", f"{name} {number(version)}"), None, [], ["it was not made by `baton register`"])
-    found = _model(store, _logged(store, version.model_id, name))
+    found = _model(store, _logged(store, model[0], name))
     aliases = store.client.get_model_version(name, number(version)).aliases
     kept = registry.read(version, LOCK.name)
     lock = Graph(kept, f"version {number(version)} of {name}") if kept else found.lock
