@@ -4,10 +4,8 @@ A `dvc.lock` may be that of the working tree, of a commit, or one that was kept 
 """
 
 import functools
-import hashlib
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from baton import params
 from baton.errors import DataError
+from baton.lifecycle.programs import run
 from baton.tracking.dvcfiles import LOCK
 
 CODE = ("src/", "stages/", "requirements.lock")
@@ -100,18 +99,11 @@ def of_commit(commit: str) -> Graph | None:
 
 def moved(stage: str) -> Iterator[str]:
     """What of the working tree is no longer as `dvc.lock` says, of a stage and those before it; by `dvc status`."""
-    command = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", stage]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    for name, changes in (json.loads(done.stdout) if done.returncode == 0 else {}).items():
+    for name, changes in json.loads(run("dvc", "status", "--json", "--with-deps", stage, check=False) or "{}").items():
         for change in changes:
             for kind, items in change.items() if isinstance(change, dict) else ():
                 told = (f"{path} {how}" if isinstance(how, str) else f"{path} ({', '.join(how)})" for path, how in items.items())
                 yield f"since {name} ran, {kind.removeprefix('changed ')} are not what dvc.lock says: {', '.join(told)}"
-
-
-def md5(path: Path) -> str:
-    """DVC's digest of a file; empty if it is gone."""
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
 
 
 def cached(digest: str) -> bool:
@@ -141,8 +133,7 @@ def _place(digest: str) -> Path:
 @functools.cache
 def _cache() -> Path:
     """DVC's cache, which may be shared by several checkouts; the process works in one."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
-    return Path(done.stdout.strip() or ".dvc/cache")
+    return Path(run("dvc", "cache", "dir", check=False).strip() or ".dvc/cache")
 
 
 def _digests(entry: Mapping[str, Any], part: str) -> dict[str, str]:

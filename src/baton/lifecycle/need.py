@@ -6,7 +6,7 @@ from pathlib import Path
 from baton import params
 from baton.lifecycle import drift, graph, registry
 from baton.lifecycle.graph import Graph
-from baton.tracking.dvcfiles import LOCK
+from baton.tracking.dvcfiles import LOCK, md5
 
 MAKING, BASE = ("preprocess", "tokenize", "finetune", "distill"), "data/base"
 
@@ -41,7 +41,7 @@ def _changed(then: Graph, now: Graph) -> str:
         sections = {key.partition(".")[0] for key in then_params}
         now_params = {key: value for key, value in raw.items() if key.partition(".")[0] in sections}
         moved = [f"param {key}" for key in then_params.keys() | now_params.keys() if then_params.get(key) != now_params.get(key)]
-        moved += [path for path, digest in then.code(stage).items() if graph.md5(Path(path)) != digest]
+        moved += [path for path, digest in then.code(stage).items() if md5(Path(path)) != digest]
         if moved:
             return min(moved)
     return "" if then.outs("download").get(BASE) == now.outs("download").get(BASE) else "the base model"

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from baton.errors import DataError
 from baton.lifecycle import graph
 from baton.lifecycle.graph import Graph
+from baton.lifecycle.programs import run as output_of
 from baton.lifecycle.registry import MISSING, SHA256, Registry, number
 from baton.tracking import links, pipelines
 from baton.tracking.dvcfiles import LOCK
@@ -178,5 +178,4 @@ def _versions(store: Store, model: LoggedModel) -> Iterator[Node]:
 
 
 def _commit(name: str) -> str:
-    done = subprocess.run(["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    return output_of("git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", check=False).strip()

@@ -32,7 +32,6 @@ class Options:
 class Result:
     """What came of it."""
 
-    trained: bool
     passed: bool  # also where nothing had to be trained
     report: str
 
@@ -56,7 +55,7 @@ def retrain(options: Options) -> Result:
             promotion.complete(own)
             text = f"# Retraining\n\nNot trained: {why.removeprefix('not: ')}.\n"
             _write(text)
-            return Result(False, True, text)
+            return Result(True, text)
         _say(f"training, because {why}")
         _train(own, active)
         _say("registry and gate")
@@ -68,7 +67,7 @@ def retrain(options: Options) -> Result:
             params.PATH.write_bytes(before)  # what was changed for this job is not the next one's
         # The commit came before the alias moves: without its commit a champion would look as if all were done
         promotion.enact(own, outcome)
-        return Result(True, outcome.passed, text)
+        return Result(outcome.passed, text)
 
 
 def _why(own: registry.Registry, active: params.Params) -> str:

@@ -26,7 +26,12 @@ def outputs(kinds: Sequence[str] = ("outs", "metrics", "plots")) -> dict[str, li
 def written(stage: str) -> dict[str, str]:
     """MD5 of the output files (not folders) of a stage, by `dvc.yaml`; nothing without such a file."""
     paths = outputs().get(stage, [])
-    return {path: hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest() for path in paths if Path(path).is_file()}
+    return {path: digest for path in paths if (digest := md5(Path(path)))}
+
+
+def md5(path: Path) -> str:
+    """DVC's digest of a file; empty if it is not there."""
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
 
 
 def read_text() -> str:
