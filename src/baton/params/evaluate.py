@@ -23,7 +23,22 @@ class TfidfBaseline(Section):
     stop_words: Literal["english"] | None
 
 
-Baseline = Annotated[MajorityBaseline | TfidfBaseline, Field(discriminator="kind")]
+class PixelsBaseline(Section):
+    """Pixels, scaled down to at most `side` x `side`, into logistic regression."""
+
+    kind: Literal["pixels"]
+    side: Count
+
+
+class FeaturesBaseline(Section):
+    """Frozen features of the base model: a linear probe, or the `neighbours` nearest ones (by cosine)."""
+
+    kind: Literal["features"]
+    model: Literal["linear", "knn"]
+    neighbours: Count
+
+
+Baseline = Annotated[MajorityBaseline | TfidfBaseline | PixelsBaseline | FeaturesBaseline, Field(discriminator="kind")]
 
 
 class Bootstrap(Section):
@@ -43,6 +58,20 @@ class Speed(Section):
     latency_samples: Count
 
 
+class Robustness(Section):
+    """Accuracy of teacher, student and control under noise, blur and changed brightness, at `severities` levels, on `samples` test rows."""
+
+    samples: Count
+    severities: Annotated[int, Field(ge=1, le=5)]
+
+
+class Gallery(Section):
+    """The `errors` most confident mistakes on test, with what the model looked at (`steps` of integrated gradients)."""
+
+    errors: Count
+    steps: Count
+
+
 class Evaluate(Section):
     """What is measured on the test split."""
 
@@ -50,3 +79,5 @@ class Evaluate(Section):
     bootstrap: Bootstrap
     calibration_bins: Count
     speed: Speed
+    robustness: Robustness | None
+    gallery: Gallery | None

@@ -27,6 +27,10 @@ def _digest(value: str) -> str:
     return value
 
 
+def _digest_or_unknown(value: str) -> str:
+    return value and _digest(value)  # an empty one says "not known yet", as for a revision
+
+
 def _revision(value: str) -> str:
     # An empty revision is a recipe that says "not known yet": it validates, and `download` refuses to run it and says how to obtain one.
     if value and not re.fullmatch(r"[0-9a-f]{40}", value):
@@ -37,7 +41,9 @@ def _revision(value: str) -> str:
 RelativePath = Annotated[str, AfterValidator(relative)]
 InboxPath = Annotated[str, AfterValidator(in_inbox)]
 Sha256 = Annotated[str, AfterValidator(_digest)]
+Digest = Annotated[str, AfterValidator(_digest_or_unknown)]
 Revision = Annotated[str, AfterValidator(_revision)]
+Argument = bool | int | float | str | None | tuple[int, ...]  # of an architecture
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]

@@ -1,4 +1,4 @@
-"""`preprocess` and `tokenize`: from raw files to token ids."""
+"""`preprocess` and `tokenize`: from raw files to token ids, or to pixels."""
 
 from typing import Annotated, Literal
 
@@ -77,22 +77,79 @@ class Limit(Section):
     test: Count | None
 
 
-class Preprocess(Section):
-    """Raw files -> one clean table a split."""
+class ImageChecks(Section):
+    """What happens to images with a defect; as for `Checks`.
 
-    format: Format
-    text_column: str
+    `unreadable` is what cannot be decoded whole, `enormous` what has more than `max_pixels`: neither can be kept. `misnamed` is a picture
+    of another format than its name says, `animated` one of several frames, of which the first is taken.
+    """
+
+    malformed: Literal["drop", "fail"]
+    unreadable: Literal["drop", "fail"]
+    enormous: Literal["drop", "fail"]
+    misnamed: Policy
+    animated: Policy
+    missing_label: Literal["drop", "fail"]
+    unseen_label: Policy
+    duplicate: Policy
+    leakage: Policy
+    conflict: Policy
+    small_class: Policy
+    drift: Literal["keep", "fail"]
+
+
+class Cutting(Section):
+    """Raw files -> one clean table a split: what both modalities say of it."""
+
     label_column: str
     label_names: dict[str, str]
     validation: Portion
     test: Portion
     limit: Limit
     seed: Seed
+
+
+class TextPreprocess(Cutting):
+    """Raw files of text."""
+
+    kind: Literal["text"]
+    format: Format
+    text_column: str
     checks: Checks
 
 
-class Tokenize(Section):
+class ImagePreprocess(Cutting):
+    """Raw Parquet tables of encoded images (bytes, or the hub's `{bytes, path}`). `max_pixels` is the most that is decoded."""
+
+    kind: Literal["images"]
+    image_column: str
+    max_pixels: Count
+    checks: ImageChecks
+
+
+Preprocess = Annotated[TextPreprocess | ImagePreprocess, Field(discriminator="kind")]
+
+
+class TextTokenize(Section):
     """Clean text -> memory-mapped token ids. `max_length` counts special tokens; `chunk_size` is in documents."""
 
+    kind: Literal["text"]
     max_length: Annotated[int, Field(ge=8)]
     chunk_size: Count
+
+
+class ImageTokenize(Section):
+    """Clean images -> memory-mapped pixels.
+
+    `size` is the side in pixels of what the model reads, and `crop_fraction` the part of a picture's shorter side that it sees; null: as
+    the base model's data config says. `chunk_size` is in images.
+    """
+
+    kind: Literal["images"]
+    size: Count | None
+    crop_fraction: Annotated[float, Field(gt=0, le=1)] | None
+    channels: Literal[1, 3]
+    chunk_size: Count
+
+
+Tokenize = Annotated[TextTokenize | ImageTokenize, Field(discriminator="kind")]

@@ -18,6 +18,8 @@ def problem(error: Any, raw: Any) -> str:
             return f"{path}: missing"
         case _:
             message = error["msg"].removeprefix("Value error, ")
+            if not path:  # of the file as a whole
+                return str(message)
             shown = error["input"] if not isinstance(error["input"], dict) else error["input"].get("kind", "a mapping")
             return f"{path}: {message[:1].lower()}{message[1:]}; got {shown!r}"
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -36,6 +36,21 @@ class Params(Section):
     tracking: Tracking
     promotion: Promotion
     retrain: Retrain
+
+    @model_validator(mode="after")
+    def _one_modality(self) -> "Params":
+        if self.preprocess.kind != self.tokenize.kind:
+            raise ValueError(f"tokenize.kind is {self.tokenize.kind}, but preprocess.kind is {self.preprocess.kind}: set both to the same")
+        if self.preprocess.kind == "text":
+            wrong = [name for name, value in self._of_images().items() if value]
+            if wrong:
+                raise ValueError(f"{', '.join(wrong)}: only for images, preprocess.kind is text; set to null or 0.0")
+        return self
+
+    def _of_images(self) -> dict[str, Any]:
+        sections = {"finetune": self.finetune, "distill": self.distill}
+        found = {f"{name}.{key}": getattr(part, key) for name, part in sections.items() for key in ("augmentation", "drop_path")}
+        return found | {"evaluate.robustness": self.evaluate.robustness, "evaluate.gallery": self.evaluate.gallery}
 
 
 def load(*sections: str, path: Path = PATH) -> Params:

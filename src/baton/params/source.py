@@ -1,12 +1,13 @@
-"""`source` and `base`: where the labelled text and the pretrained encoder come from."""
+"""`source` and `base`: where the labelled text or images and the pretrained encoder come from."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from baton.params.fields import Count, InboxPath, RelativePath, Revision, Section, Sha256, in_inbox
+from baton.params.fields import Argument, Count, Digest, InboxPath, RelativePath, Revision, Section, Sha256, in_inbox
+from baton.params.preprocess import Format
 
-# ---- source: where the labelled text comes from ------------------------------------------------------------------------------
+# ---- source: where the labelled text or images come from ---------------------------------------------------------------------
 
 
 class Files(Section):
@@ -61,12 +62,77 @@ class LocalSource(Section):
 
     @model_validator(mode="after")
     def _watched(self) -> "LocalSource":
-        for name in self.files.named().values():
-            in_inbox(name)
-        return self
+        return _in_inbox(self, self.files)
 
 
-Source = Annotated[WheelSource | SklearnSource | HubSource | LocalSource, Field(discriminator="kind")]
+class FolderSource(Section):
+    """Images in one folder a class, `inbox/images/CLASS/…`; `folders` names one such tree, or one a split."""
+
+    kind: Literal["folder"]
+    folders: Files
+    licence: str
+
+    @model_validator(mode="after")
+    def _watched(self) -> "FolderSource":
+        return _in_inbox(self, self.folders)
+
+
+class TableSource(Section):
+    """Tables with a column of image files' paths, relative to `folder`, and one of labels."""
+
+    kind: Literal["table"]
+    files: Files
+    format: Format
+    folder: InboxPath
+    path_column: str
+    label_column: str
+    licence: str
+
+    @model_validator(mode="after")
+    def _watched(self) -> "TableSource":
+        return _in_inbox(self, self.files)
+
+
+class IdxSource(Section):
+    """IDX files (the MNIST family), plain or gzip, in the first of `folders` that has them; outside of inbox/ they are pinned by sha256."""
+
+    kind: Literal["idx"]
+    folders: tuple[str, ...]
+    images: Files
+    labels: Files
+    sha256: dict[str, Digest]
+    licence: str
+
+
+class DigitsSource(Section):
+    """Scikit-learn's handwritten digits, 1,797 images of 8x8 pixels, which it ships."""
+
+    kind: Literal["digits"]
+    licence: str
+
+
+class TorchvisionSource(Section):
+    """A torchvision data set; `sha256` pins each file that is downloaded. An empty digest is refused, with advice how to get it."""
+
+    kind: Literal["torchvision"]
+    name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "flowers102", "oxford_pets", "food101", "dtd"]
+    sha256: dict[str, Digest]
+    licence: str
+
+
+_Watched = TypeVar("_Watched", bound=Section)
+
+
+def _in_inbox(section: _Watched, files: Files) -> _Watched:
+    for name in files.named().values():
+        in_inbox(name)
+    return section
+
+
+Source = Annotated[
+    WheelSource | SklearnSource | HubSource | LocalSource | FolderSource | TableSource | IdxSource | DigitsSource | TorchvisionSource,
+    Field(discriminator="kind"),
+]
 
 
 # ---- base: the pretrained encoder --------------------------------------------------------------------------------------------
@@ -86,12 +152,15 @@ class WheelBase(Section):
 
 
 class RegisteredBase(Section):
-    """The teacher behind a registered version of ours (warm start); its head is left out. An alias moves and is no version."""
+    """The teacher behind a registered version of ours (warm start); its head is left out. An alias moves and is no version.
+
+    An empty `sha256` is refused, with the digest that the version has.
+    """
 
     kind: Literal["registered"]
     name: str
     version: Count
-    sha256: Sha256
+    sha256: Digest
     licence: str
 
 
@@ -113,4 +182,17 @@ class LocalBase(Section):
     licence: str
 
 
-Base = Annotated[WheelBase | HubBase | LocalBase | RegisteredBase, Field(discriminator="kind")]
+class TimmBase(Section):
+    """An architecture that timm knows, with `arguments` of its own (`patch_size`, `depth`, …).
+
+    `weights` is a safetensors file of the user's own for it, null for none: it is then trained from scratch.
+    """
+
+    kind: Literal["timm"]
+    architecture: str
+    arguments: dict[str, Argument]
+    weights: InboxPath | None
+    licence: str
+
+
+Base = Annotated[WheelBase | HubBase | LocalBase | RegisteredBase | TimmBase, Field(discriminator="kind")]

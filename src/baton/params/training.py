@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from baton.params.fields import Count, Section, Seed
+from baton.params.augmentation import Augmentation
+from baton.params.fields import Argument, Count, Section, Seed
 
 
 class LinearHead(Section):
@@ -33,22 +34,36 @@ class EarlyStopping(Section):
     patience: Count
 
 
+class Ema(Section):
+    """An exponential moving average of the weights: validated, and kept, in place of the last ones (Polyak & Juditsky 1992)."""
+
+    decay: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Training(Section):
-    """What every training needs. `batch_size` counts the samples of one optimizer step; `accumulation` splits it into micro-batches."""
+    """What every training needs. `batch_size` counts the samples of one optimizer step; `accumulation` splits it into micro-batches.
+
+    `layer_decay` multiplies the learning rate from each layer to the one below it, the head having 1 (ULMFiT, Howard & Ruder 2018;
+    BEiT, Bao et al. 2022). `drop_path` is the rate of stochastic depth at the last layer (Huang et al. 2016).
+    """
 
     seed: Seed
     epochs: Count
     batch_size: Count
     accumulation: Count
     learning_rate: Annotated[float, Field(gt=0)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     schedule: Literal["linear", "cosine"]
     warmup: Annotated[float, Field(ge=0, lt=1)]
     clip_norm: Annotated[float, Field(gt=0)] | None
     dropout: Annotated[float, Field(ge=0, lt=1)]
     attention_dropout: Annotated[float, Field(ge=0, lt=1)]
+    drop_path: Annotated[float, Field(ge=0, lt=1)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced"]
+    ema: Ema | None
+    augmentation: Augmentation | None
     metric: Literal["accuracy", "macro_f1", "loss"]
     evaluations_per_epoch: Count
     early_stopping: EarlyStopping | None
@@ -67,15 +82,41 @@ class Finetune(Training):
     head: Head
 
 
-class Distill(Training):
-    """The student: `layers` of the teacher, loss `alpha * CE + (1 - alpha) * T**2 * KL(teacher || student at temperature T)`."""
+class LayersStudent(Section):
+    """Layers of the teacher, with its embeddings and head (as DistilBERT, Sanh et al. 2019)."""
 
+    kind: Literal["layers"]
     layers: tuple[Annotated[int, Field(ge=0)], ...]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "LayersStudent":
+        if not self.layers or list(self.layers) != sorted(set(self.layers)):
+            raise ValueError(f"layers {list(self.layers)} must name at least one teacher layer, each once, in rising order")
+        return self
+
+
+class TimmStudent(Section):
+    """An architecture of timm's with `arguments` of its own, from scratch: a smaller ViT, or a convolutional network."""
+
+    kind: Literal["timm"]
+    architecture: str
+    arguments: dict[str, Argument]
+
+
+class Distill(Training):
+    """The student: its loss is `alpha * CE + (1 - alpha) * T**2 * KL(teacher || student at temperature T)`.
+
+    `teacher: cached` takes the teacher's logits of train as they were written; `live` lets it see the very view that the student sees
+    ("patient and consistent", Beyer et al. 2022), which augmentation needs.
+    """
+
+    student: Annotated[LayersStudent | TimmStudent, Field(discriminator="kind")]
+    teacher: Literal["cached", "live"]
     temperature: Annotated[float, Field(gt=0)]
     alpha: Annotated[float, Field(ge=0, le=1)]
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Distill":
-        if not self.layers or list(self.layers) != sorted(set(self.layers)):
-            raise ValueError(f"layers {list(self.layers)} must name at least one teacher layer, each once, in rising order")
+    def _same_view(self) -> "Distill":
+        if self.teacher == "cached" and self.augmentation is not None:
+            raise ValueError("the teacher's cached logits are of images without augmentation: set teacher to live, or augmentation to null")
         return self
