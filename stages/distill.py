@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from baton import console, params, runtime, storage
-from baton.data import text
+from baton.data import arrays
 from baton.errors import DataError
 from baton.evaluate import tables
 from baton.models import build, student
@@ -28,23 +28,28 @@ def main() -> None:
         data, machine, run = job.data, job.runtime, job.run
         weights = fitting.class_weights(settings, data, machine)
         labels_only = losses.cross_entropy(settings.label_smoothing, weights)
-        taught = distill.distillation(
-            cached_logits(data).to(machine.device), settings.temperature, settings.alpha, settings.label_smoothing, weights
-        )
+        asked = teacher(settings, data, machine)
+        taught = distill.distillation(asked, settings.temperature, settings.alpha, settings.label_smoothing, weights)
         curve, figures = [], {}
         for name, loss_fn in (("student", taught), ("control", labels_only)):
             runtime.seed_everything(settings.seed)
-            teacher, info = build.load(TEACHER, machine.attention)
-            rates = settings.dropout, settings.attention_dropout
-            model = student.from_teacher(teacher, info, settings.layers, *rates, machine.attention).to(machine.device)
+            parent, info = build.load(TEACHER, machine.attention)
+            model = student.make(parent, info, settings.student, settings, machine.attention).to(machine.device)
             rows, figures[name] = fitting.fit(name, model, loss_fn, settings, job)
             curve += rows
             fitting.write(name, model, info, TEACHER, job, 2 * settings.batch_size)
         if machine.is_main:
             fitting.write_curve(Path("curves/distill.csv"), curve)
             storage.write_json(Path("metrics/distill.json"), figures)
-            run.model("student", Path("models/student"), fitting.example(data, TEACHER))
+            run.model("student", Path("models/student"), arrays.examples(data.splits["val"], TEACHER, data.input))
             run.final({f"{name}/{key}": value for name, values in figures.items() for key, value in values.items()})
+
+
+def teacher(settings: params.Distill, data: fitting.Data, machine: runtime.Runtime) -> distill.Teacher:
+    """What the student is told of a batch."""
+    if settings.teacher == "cached":
+        return distill.cached(cached_logits(data).to(machine.device))
+    return distill.live(build.load(TEACHER, machine.attention)[0].to(machine.device))
 
 
 def cached_logits(data: fitting.Data) -> torch.Tensor:
@@ -55,7 +60,7 @@ def cached_logits(data: fitting.Data) -> torch.Tensor:
     """
     path = fitting.PREDICTIONS / "teacher" / "train.parquet"
     ids, logits = tables.read_predictions(path)
-    expected = text.read_ids(fitting.ARRAYS, "train")
+    expected = arrays.read_ids(fitting.ARRAYS, "train")
     if ids != expected or logits.shape[1] != len(data.labels):
         got, wanted = (
             f"{len(ids)} rows, {logits.shape[1]} classes",

@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from baton import console, memory, parallel, params, storage, tracking
-from baton.data import text
-from baton.data.batches import TrainingBatches
+from baton.data import arrays
+from baton.data.batches import Split, TrainingBatches
 from baton.evaluate import metrics, tables
 from baton.models import build
 from baton.predict import predict
@@ -29,10 +29,9 @@ CURVE = ("model", "step", "epoch", "loss", "learning_rate", "gradient_norm", "va
 class Data:
     """The arrays of all splits and what they say of themselves."""
 
-    splits: dict[str, text.TextArrays]
+    splits: dict[str, Split]
     labels: list[str]
-    pad: int
-    max_length: int
+    input: dict[str, Any]  # what a model must know of its input
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,14 @@ class Job:
         """This rank's batches of train."""
         sizes = settings.batch_size, settings.accumulation, settings.seed
         ranks = self.runtime.rank, self.runtime.processes
-        return TrainingBatches(self.data.splits["train"], *sizes, self.data.pad, lambda: text.read_ids(ARRAYS, "train"), *ranks)
+        return TrainingBatches(self.data.splits["train"], *sizes, lambda: arrays.read_ids(ARRAYS, "train"), *ranks)
 
 
 @contextlib.contextmanager
 def started(stage: tracking.Stage, settings: params.Training, wanted: params.Runtime) -> Iterator[Job]:
     """What is around a stage's trainings: processes, checkpoints of an interrupted attempt, tracking. Success removes checkpoints."""
     with parallel.started(wanted) as runtime:
-        data = open_data()
+        data = open_data(settings.augmentation)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
         sections = {stage: settings.model_dump(mode="json"), "runtime": wanted.model_dump(mode="json")}
@@ -70,11 +69,10 @@ def started(stage: tracking.Stage, settings: params.Training, wanted: params.Run
                 checkpoints.clear()
 
 
-def open_data() -> Data:
+def open_data(augmentation: params.Augmentation | None) -> Data:
     """Memory-map data/arrays."""
-    meta = storage.read_json(ARRAYS / "meta.json")
-    splits = {split: text.open_arrays(ARRAYS, split) for split in text.SPLITS}
-    return Data(splits, meta["labels"], meta["pad"], meta["max_length"])
+    meta = arrays.read_meta(ARRAYS)
+    return Data(arrays.open_splits(ARRAYS, augmentation), meta["labels"], meta["input"])
 
 
 def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> torch.Tensor | None:
@@ -91,10 +89,10 @@ def fit(
     data, runtime, run = job.data, job.runtime, job.run
     validation, saved = data.splits["val"], job.checkpoints.training(name)
     if runtime.gradient_checkpointing:
-        model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.checkpoint_activations()
 
     def validate() -> dict[str, float]:
-        logits = predict(model, validation, data.pad, runtime, 2 * settings.batch_size)
+        logits = predict(model, validation, runtime, 2 * settings.batch_size)
         scores = metrics.scores(logits, np.asarray(validation.labels))
         return {"loss": scores["log_loss"], "accuracy": scores["accuracy"], "macro_f1": scores["macro_f1"]}
 
@@ -128,17 +126,17 @@ def _shown(point: loop.Point) -> dict[str, float]:
     return {"loss": point.loss, "learning_rate": point.learning_rate, "gradient_norm": point.gradient_norm}
 
 
-def write(name: str, model: build.Classifier, info: build.ModelInfo, tokenizer: Path, job: Job, batch_size: int) -> None:
-    """The model to models/`name`, its logits of all three splits to data/predictions/`name`; every rank predicts, the main one writes."""
+def write(name: str, model: build.Classifier, info: build.ModelInfo, source: Path, job: Job, batch_size: int) -> None:
+    """The model, with what else is in `source`, to models/`name`, its logits of all three splits to data/predictions/`name`; every rank predicts, the main one writes."""
     data, runtime = job.data, job.runtime
     with console.progress(f"predict {name}", sum(map(len, data.splits.values())), "samples") as advance:
-        logits = {split: predict(model, arrays, data.pad, runtime, batch_size, advance) for split, arrays in data.splits.items()}
+        logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in data.splits.items()}
     if not runtime.is_main:
         return
-    build.save(model, info, tokenizer, Path("models", name))
+    build.save(model, info, source, Path("models", name))
     with storage.atomic_folder(PREDICTIONS / name) as folder:
-        for split, values in logits.items():
-            tables.write_predictions(folder / f"{split}.parquet", text.read_ids(ARRAYS, split), values)
+        for key, values in logits.items():
+            tables.write_predictions(folder / f"{key}.parquet", arrays.read_ids(ARRAYS, key), values)
 
 
 def write_curve(path: Path, rows: list[dict[str, object]]) -> None:
@@ -147,13 +145,6 @@ def write_curve(path: Path, rows: list[dict[str, object]]) -> None:
         writer = csv.DictWriter(file, CURVE, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def example(data: Data, tokenizer: Path, count: int = 2) -> list[str]:
-    """A few validation documents as text, decoded from their tokens: the input example of a logged model."""
-    arrays, decoder = data.splits["val"], text.open_tokenizer(tokenizer, data.max_length)
-    documents: list[NDArray[np.int32]] = [arrays.tokens[arrays.offsets[i] : arrays.offsets[i + 1]] for i in range(min(count, len(arrays)))]
-    return [decoder.decode(document.tolist()) for document in documents]
 
 
 def _prefixed(name: str, values: dict[str, float]) -> dict[str, float]:

@@ -66,6 +66,12 @@ def total(tensor: torch.Tensor) -> torch.Tensor:
     return summed
 
 
+def spread(tensor: torch.Tensor) -> None:
+    """Put rank 0's values into a tensor of the same shape on every rank."""
+    if dist.is_initialized():
+        dist.broadcast(tensor, 0)
+
+
 def barrier() -> None:
     """Wait until every rank is here."""
     total(torch.zeros(()))

@@ -1,12 +1,13 @@
-"""Arrays -> padded batches. A batch is a pure function of (seed, epoch, position), so the loader's whole state is one integer.
+"""Samples -> batches. A batch is a pure function of (seed, epoch, position), so the loader's whole state is one integer.
 
-Documents of similar length share a batch: an epoch's permutation is cut into pools, each pool is sorted by length and cut into batches, and
-the batches are shuffled. Little padding is computed and the order stays random.
+Samples of similar length share a batch: an epoch's permutation is cut into pools, each pool is sorted by length and cut into batches, and
+the batches are shuffled. Little padding is computed and the order stays random. Images are all alike, and stay as they were drawn.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,8 +18,66 @@ from baton.data.text import WIDTH_MULTIPLE, TextArrays
 POOL_BATCHES = 50
 
 
+class Batch(Protocol):
+    """Some samples as a model takes them."""
+
+    @property
+    def inputs(self) -> tuple[torch.Tensor, ...]:
+        """The arguments of the model, each (batch, …)."""
+        ...
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """(batch,) int64, or shares of classes (batch, classes) float32 where samples are mixed."""
+        ...
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """Positions in the split, (batch,) int64."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(batch, length): what memory depends on."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def pin_memory(self) -> "Batch":
+        """A copy from which `to` does not wait; torch's DataLoader calls this."""
+        ...
+
+    def to(self, device: torch.device) -> "Batch":
+        """Copy to a device; asynchronous from pinned memory to CUDA."""
+        ...
+
+
+class Split(Protocol):
+    """One split, memory-mapped."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(samples,)."""
+        ...
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """What a sample costs, (samples,)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
+        """The samples at `rows` (batch,), as they are."""
+        ...
+
+    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> Batch:
+        """The samples at `rows` as training sees them in this epoch; `step_rows` are all rows of the optimizer step."""
+        ...
+
+
 @dataclass(frozen=True)
-class Batch:
+class TextBatch:
     """Padded documents. `rows` are their positions in the split."""
 
     input_ids: torch.Tensor  # (batch, length) int64
@@ -30,47 +89,75 @@ class Batch:
         return len(self.rows)
 
     @property
+    def inputs(self) -> tuple[torch.Tensor, ...]:
+        """Token ids and mask."""
+        return self.input_ids, self.attention_mask
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(batch, length)."""
         return self.input_ids.shape[0], self.input_ids.shape[1]
 
-    def pin_memory(self) -> "Batch":
-        """A copy from which `to` does not wait; torch's DataLoader calls this."""
-        return Batch(*(part.pin_memory() for part in self._parts()))
+    def pin_memory(self) -> "TextBatch":
+        """See `Batch`."""
+        return TextBatch(*(part.pin_memory() for part in self._parts()))
 
-    def to(self, device: torch.device) -> "Batch":
-        """Copy to a device; asynchronous from pinned memory to CUDA."""
+    def to(self, device: torch.device) -> "TextBatch":
+        """See `Batch`."""
         if device.type == "cpu":
             return self
-        return Batch(*(part.to(device, non_blocking=True) for part in self._parts()))
+        return TextBatch(*(part.to(device, non_blocking=True) for part in self._parts()))
 
     def _parts(self) -> tuple[torch.Tensor, ...]:
         return self.input_ids, self.attention_mask, self.labels, self.rows
 
 
-def collate(arrays: TextArrays, rows: NDArray[np.int64], pad: int) -> Batch:
-    """Pad the documents at `rows` (batch,) to the longest of them, rounded up to a multiple of `WIDTH_MULTIPLE`."""
-    starts, ends = arrays.offsets[rows], arrays.offsets[rows + 1]
-    lengths = ends - starts
-    width = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
-    ids = np.full((len(rows), width), pad, dtype=np.int64)
-    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        ids[index, : end - start] = arrays.tokens[start:end]
-    mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (batch, length)
-    return Batch(
-        torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(arrays.labels[rows]), torch.from_numpy(rows.astype(np.int64))
-    )
+@dataclass(frozen=True)
+class TextSplit:
+    """Documents of one split; `pad` is the padding token's id."""
+
+    arrays: TextArrays
+    pad: int
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(documents,)."""
+        return self.arrays.labels
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens, (documents,)."""
+        return self.arrays.lengths
+
+    def batch(self, rows: NDArray[np.int64]) -> TextBatch:
+        """Pad the documents at `rows` (batch,) to the longest of them, rounded up to a multiple of `WIDTH_MULTIPLE`."""
+        arrays = self.arrays
+        starts, ends = arrays.offsets[rows], arrays.offsets[rows + 1]
+        lengths = ends - starts
+        width = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
+        ids = np.full((len(rows), width), self.pad, dtype=np.int64)
+        for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            ids[index, : end - start] = arrays.tokens[start:end]
+        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (batch, length)
+        parts = (ids, mask, arrays.labels[rows], rows.astype(np.int64))
+        return TextBatch(*(torch.from_numpy(part) for part in parts))
+
+    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> TextBatch:  # noqa: ARG002
+        """Documents are not varied."""
+        return self.batch(rows)
 
 
 @dataclass(frozen=True)
 class TrainingBatches:
     """Shuffled, length-bucketed batches without end; `steps_per_epoch` of them are one pass over the data."""
 
-    arrays: TextArrays
+    split: Split
     batch_size: int  # over all ranks
     accumulation: int
     seed: int
-    pad: int
     ids: Callable[[], Sequence[str]] = tuple  # of the rows; read only for error messages
     rank: int = 0
     ranks: int = 1
@@ -78,14 +165,14 @@ class TrainingBatches:
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass; the last batch of a pass may be smaller."""
-        return -(-len(self.arrays) // self.batch_size)
+        return -(-len(self.split) // self.batch_size)
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """Rows of the batch of global step `step` (counted from 0), (batch,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch not in self._plans:
             self._plans.clear()  # only the current epoch's plan is worth its memory
-            self._plans[epoch] = _plan(self.arrays.lengths, self.batch_size, self.seed, epoch)
+            self._plans[epoch] = _plan(self.split.lengths, self.batch_size, self.seed, epoch)
         return self._plans[epoch][position]
 
     @cached_property
@@ -109,9 +196,12 @@ class TrainingBatches:
         rows = self.rows(step)
         own = rows[self.rank :: self.ranks]  # every rank gets as many long documents
         if not len(own):
-            return [(collate(self.arrays, rows[:1], self.pad), 0.0)]
+            return [(self._batch(rows[:1], rows, step), 0.0)]
         parts = np.array_split(own, min(self.accumulation, len(own)))
-        return [(collate(self.arrays, part, self.pad), len(part) / len(rows)) for part in parts]
+        return [(self._batch(part, rows, step), len(part) / len(rows)) for part in parts]
+
+    def _batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], step: int) -> Batch:
+        return self.split.training_batch(rows, step_rows, self.seed, step // self.steps_per_epoch)
 
 
 def _plan(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:

@@ -1,20 +1,44 @@
-"""Knowledge distillation from cached teacher logits (Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2)."""
+"""Knowledge distillation (Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2), by cached logits or a teacher beside the student."""
+
+from collections.abc import Callable
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from baton.train.losses import Batch, Loss, Model, supervised
 
 
-def distillation(
-    teacher_logits: torch.Tensor, temperature: float, alpha: float, label_smoothing: float, weights: torch.Tensor | None
-) -> Loss:
+Teacher = Callable[[Batch, tuple[torch.Tensor, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
+
+
+def cached(logits: torch.Tensor) -> Teacher:
+    """A teacher that was asked before: `logits` (rows of train, classes), fp32; a batch's `rows` index it."""
+    return lambda batch, _inputs: logits[batch.rows]
+
+
+def live(model: nn.Module) -> Teacher:
+    """A teacher that sees the very view that the student sees: augmented and mixed alike.
+
+    "Knowledge distillation: a good teacher is patient and consistent" (Beyer et al. 2022, arXiv:2106.05237, section 3).
+    """
+    model.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def answer(_batch: Batch, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        logits: torch.Tensor = model(*inputs)
+        return logits
+
+    return answer
+
+
+def distillation(teacher: Teacher, temperature: float, alpha: float, label_smoothing: float, weights: torch.Tensor | None) -> Loss:
     """`alpha * CE + (1 - alpha) * T**2 * KL(teacher || student)`, both distributions softened by T.
 
     The factor T**2 keeps the gradients of the soft targets at the size of the hard ones when T changes.
 
     Args:
-        teacher_logits: (rows of train, classes), fp32; a batch's `rows` index it, so the teacher never runs.
+        teacher: `cached` or `live`.
         temperature: T.
         alpha: weight of the labels.
         label_smoothing: of the labels' part.
@@ -22,8 +46,9 @@ def distillation(
     """
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
-        logits = model(batch.input_ids, batch.attention_mask)
-        soft = divergence(logits, teacher_logits[batch.rows], temperature)
+        inputs = batch.inputs
+        logits = model(*inputs)
+        soft = divergence(logits, teacher(batch, inputs), temperature)
         hard = supervised(logits, batch.labels, label_smoothing, weights)
         return alpha * hard + (1 - alpha) * temperature**2 * soft
 

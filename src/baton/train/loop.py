@@ -94,7 +94,7 @@ class _Loop:
     def __init__(self, model: nn.Module, batches: Batches, loss_fn: Loss, settings: params.Training, runtime: Runtime) -> None:
         self.batches, self.loss_fn, self.settings, self.runtime = batches, loss_fn, settings, runtime
         self.update = optim.Update(optim.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device)
-        self.state = State(model, self.update, settings.metric)
+        self.state = State(model, self.update, settings)
         self.forward = _forward(model, runtime)
         self.steps = settings.epochs * batches.steps_per_epoch
         self.validate_at = _validation_steps(settings, batches.steps_per_epoch)
@@ -105,7 +105,10 @@ class _Loop:
         """Let DDP order its buckets and the compiler see its first shape alike at the start and on resume: both decide about rounding."""
         if self.runtime.compile or isinstance(self.forward, DistributedDataParallel):
             seed_step(self.settings.seed, 0, self.runtime.rank)
+            buffers = [(buffer, buffer.clone()) for buffer in self.state.model.buffers()]  # statistics, which a forward pass changes
             self._backward(self.batches.micro_batches(0)[-1:])
+            for buffer, before in buffers:
+                buffer.copy_(before)
             self.update.optimizer.zero_grad(set_to_none=True)
 
     def step(self, parts: list[tuple[Any, float]]) -> TrainPoint | None:
@@ -116,6 +119,8 @@ class _Loop:
         loss = parallel.total(self._backward(parts))  # over all ranks: what decides must be the same on each
         with explained_memory("training", parts[-1][0].shape):
             norm = self.update.step(number, loss, rate)
+        if state.average:
+            state.average.update(number)
         state.meter.add(loss, norm, self.batches.size(number - 1))
         state.step = number
         if due(number, self.check_every):
@@ -126,16 +131,19 @@ class _Loop:
         return None
 
     def validation(self, validate: Callable[[], dict[str, float]]) -> ValidationPoint:
-        """Validate; keep the weights if they are the best."""
+        """Validate the average of the weights, where there is one; keep them if they are the best."""
         state, start = self.state, time.monotonic()
-        state.model.eval()
-        scores = parallel.share(validate())  # rank 0 decides what is best, and when to stop
-        state.model.train()
-        with interrupt.held():
-            point = ValidationPoint(state.step, self._epoch(), scores, state.best.offer(scores, state.model), _now())
-            state.points.append(point)
-            state.validated = state.step
-            state.meter.since += time.monotonic() - start  # validation does not count as training time
+        with state.average.applied() if state.average else contextlib.nullcontext():
+            for buffer in state.model.buffers():  # statistics of batches are each rank's own
+                parallel.spread(buffer)
+            state.model.eval()
+            scores = parallel.share(validate())  # rank 0 decides what is best, and when to stop
+            state.model.train()
+            with interrupt.held():
+                point = ValidationPoint(state.step, self._epoch(), scores, state.best.offer(scores, state.model), _now())
+                state.points.append(point)
+                state.validated = state.step
+                state.meter.since += time.monotonic() - start  # validation does not count as training time
         return point
 
     def finished(self) -> bool:
@@ -203,7 +211,9 @@ def _forward(model: nn.Module, runtime: Runtime) -> nn.Module:
     if runtime.processes == 1:
         return model
     devices = [runtime.device] if runtime.device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+    # Buffers that training changes (statistics of batches) follow rank 0, whose a checkpoint holds.
+    changing = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=changing, gradient_as_bucket_view=True)
 
 
 def _validation_steps(settings: params.Training, steps_per_epoch: int) -> set[int]:

@@ -13,18 +13,13 @@ class Batch(Protocol):
     """What a loss needs of a batch; read-only, so that a frozen dataclass fits."""
 
     @property
-    def input_ids(self) -> torch.Tensor:
-        """(batch, length)."""
-        ...
-
-    @property
-    def attention_mask(self) -> torch.Tensor:
-        """(batch, length), 1 for tokens."""
+    def inputs(self) -> tuple[torch.Tensor, ...]:
+        """The arguments of the model."""
         ...
 
     @property
     def labels(self) -> torch.Tensor:
-        """(batch,)."""
+        """(batch,), or shares of classes (batch, classes)."""
         ...
 
     @property
@@ -47,13 +42,13 @@ def cross_entropy(label_smoothing: float, weights: torch.Tensor | None) -> Loss:
     """Cross-entropy with label smoothing and class weights (classes,)."""
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
-        return supervised(model(batch.input_ids, batch.attention_mask), batch.labels, label_smoothing, weights)
+        return supervised(model(*batch.inputs), batch.labels, label_smoothing, weights)
 
     return loss
 
 
 def supervised(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float, weights: torch.Tensor | None) -> torch.Tensor:
-    """Mean over samples, in fp32: logits (batch, classes), labels (batch,)."""
+    """Mean over samples, in fp32: logits (batch, classes), labels (batch,) or shares of classes (batch, classes)."""
     # `sum / samples`, not torch's weighted mean: its divisor depends on the batch, and micro-batches would not add up.
     total = functional.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=label_smoothing, reduction="sum")
     return total / len(labels)

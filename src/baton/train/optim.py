@@ -16,12 +16,22 @@ FIRST_SCALE, GROWTH_STEPS = 2.0**16, 2000
 
 
 def make(model: nn.Module, settings: params.Training) -> torch.optim.AdamW:
-    """The optimizer; biases and normalisation weights (one-dimensional) are not decayed."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
+    """The optimizer; biases, normalisation weights (one-dimensional) and what the model itself excepts are not decayed.
+
+    With `layer_decay` below 1 each of the model's `layer_groups()` (names of parameters, from input to head) has a share of the rate.
+    """
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    layers: list[list[str]] = [list(trained)] if settings.layer_decay == 1 else getattr(model, "layer_groups")()  # noqa: B009  of our models
+    excepted: set[str] = getattr(model, "no_weight_decay", set)()
+    groups = []
+    for depth, names in enumerate(reversed(layers)):
+        own = [name for name in names if name in trained]
+        decayed = [name for name in own if trained[name].ndim > 1 and name not in excepted]
+        kept = [name for name in own if name not in set(decayed)]
+        for part, weight_decay in ((decayed, settings.weight_decay), (kept, 0.0)):
+            if part:
+                scale = settings.layer_decay**depth
+                groups.append({"params": [trained[name] for name in part], "weight_decay": weight_decay, "scale": scale})
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
@@ -72,7 +82,7 @@ class Update:
         self.optimizer.grad_scale = self.scale / clipped  # type: ignore[attr-defined]
         self.optimizer.found_inf = (overflow | (self.failed >= 0)).float()  # type: ignore[attr-defined]
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.scaled:

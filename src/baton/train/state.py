@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from baton import params
+from baton.train.average import Average
 from baton.train.checkpoint import Checkpoint, Parts
 from baton.train.optim import Update
 
@@ -48,12 +50,13 @@ Point = TrainPoint | ValidationPoint
 class State:
     """Model, optimizer, sums, best weights, position and history of one training."""
 
-    def __init__(self, model: nn.Module, update: Update, metric: str) -> None:
-        """At the start of a training; `metric` picks the best weights."""
+    def __init__(self, model: nn.Module, update: Update, settings: params.Training) -> None:
+        """At the start of a training; `settings.metric` picks the best weights."""
         self.model, self.update = model, update
+        self.average = Average(model, settings.ema.decay) if settings.ema else None
         self.step = self.validated = 0  # optimizer steps done; the step of the last validation
         self.points: list[Point] = []
-        self.meter, self.best = Meter(), Best(metric)
+        self.meter, self.best = Meter(), Best(settings.metric)
 
     @property
     def name(self) -> str:
@@ -63,6 +66,8 @@ class State:
     def parts(self) -> Parts:
         """Tensors by part and name."""
         parts: dict[str, dict[str, torch.Tensor]] = {"model": self.model.state_dict(), "best": self.best.weights}
+        if self.average:
+            parts["average"] = self.average.weights
         parts["update"] = {key: getattr(self.update, key) for key in UPDATE}
         for name, parameter in self.model.named_parameters():
             for key, value in self.update.optimizer.state.get(parameter, {}).items():
@@ -86,6 +91,8 @@ class State:
         self.points = [ValidationPoint(**point) if "scores" in point else TrainPoint(**point) for point in facts["points"]]
         self.meter.restore(facts["meter"])
         self.model.load_state_dict(saved.parts["model"])
+        if self.average:
+            self.average.restore(saved.parts["average"])
         for key in UPDATE:
             setattr(self.update, key, saved.parts["update"][key].to(device))
         parameters = dict(self.model.named_parameters())
