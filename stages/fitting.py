@@ -127,7 +127,7 @@ def _shown(point: loop.Point) -> dict[str, float]:
 
 
 def write(name: str, model: build.Classifier, info: build.ModelInfo, source: Path, job: Job, batch_size: int) -> None:
-    """The model, with what else is in `source`, to models/`name`, its logits of all three splits to data/predictions/`name`; every rank predicts, the main one writes."""
+    """The model, with what else is in `source`, to models/`name`, its logits to data/predictions/`name`; all ranks predict, one writes."""
     data, runtime = job.data, job.runtime
     with console.progress(f"predict {name}", sum(map(len, data.splits.values())), "samples") as advance:
         logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in data.splits.items()}

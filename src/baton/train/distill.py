@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from baton.train.losses import Batch, Loss, Model, supervised
 
-
 Teacher = Callable[[Batch, tuple[torch.Tensor, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
 
 
