@@ -10,7 +10,6 @@ from torch import nn
 
 from baton import runtime
 from baton.data import text
-from baton.data.batches import collate
 from baton.evaluate import metrics
 from baton.models import build
 from benchmarks import _sides
@@ -33,7 +32,7 @@ def trainer(work: Work, peer: Peer) -> Measured:
     """Transformers' Trainer on the same documents, in an order of its own sampler."""
     import transformers
 
-    settings, train, val = work.settings, work.arrays("train"), work.arrays("val")
+    settings, train, val = work.settings, work.split("train"), work.split("val")
     machine = work.machine()
     runtime.seed_everything(settings.seed)
     model = same_model(work, peer.attention) if peer.same_model else sequence_classifier(work, peer.attention)
@@ -56,7 +55,7 @@ def trainer(work: Work, peer: Peer) -> Measured:
         arguments = transformers.TrainingArguments(output_dir=folder, **flags(work, peer, machine, len(rows)))
         tokenizer = transformers.AutoTokenizer.from_pretrained(work.project / "data/base", local_files_only=True)
         collator = transformers.DataCollatorWithPadding(tokenizer, pad_to_multiple_of=PAD_MULTIPLE if peer.best_flags else None)
-        documents = [Documents(train, rows), Documents(val, np.arange(len(val)))]
+        documents = [Documents(train.arrays, rows), Documents(val.arrays, np.arange(len(val)))]
         used = transformers.Trainer(model, arguments, collator, *documents, callbacks=[Timed()])
         used.remove_callback(transformers.PrinterCallback)
         used.train()
@@ -98,7 +97,8 @@ def flags(work: Work, peer: Peer, machine: runtime.Runtime, documents: int) -> d
 
 def tutorial(work: Work) -> Measured:
     """What tutorials show: everything padded to the model's maximum, fp32, torch's AdamW, one rate, no clipping."""
-    settings, train, pad = work.settings, work.arrays("train"), work.meta()["pad"]
+    settings, train = work.settings, work.split("train")
+    pad = train.pad
     machine = work.machine()
     runtime.seed_everything(settings.seed)
     model = sequence_classifier(work, "sdpa").to(machine.device)
@@ -111,7 +111,7 @@ def tutorial(work: Work) -> Measured:
     for step, start in enumerate(range(0, (steps + 1) * settings.batch_size, settings.batch_size)):
         if step == 1:  # the first one warms up; all have the same shape
             clock.go()
-        batch = collate(train, order[start : start + settings.batch_size], pad).to(machine.device)
+        batch = train.batch(order[start : start + settings.batch_size]).to(machine.device)
         missing = width - batch.shape[1]
         ids, mask = nn.functional.pad(batch.input_ids, (0, missing), value=pad), nn.functional.pad(batch.attention_mask, (0, missing))
         loss = model(input_ids=ids, attention_mask=mask, labels=batch.labels).loss
@@ -168,9 +168,8 @@ class WithLoss(nn.Module):
 
 def same_model(work: Work, attention: str) -> nn.Module:
     """The architecture of `ours` with transformers' attention and torch's dropout: what its users have."""
-    settings = work.settings
-    rates = settings.dropout, settings.attention_dropout
-    model = build.create(work.project / "data/base", settings.head, len(work.meta()["labels"]), *rates, "sdpa")
+    settings, meta = work.settings, work.meta()
+    model = build.create(work.project / "data/base", settings.head, len(meta["labels"]), settings, "sdpa", meta["input"])
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Dropout):

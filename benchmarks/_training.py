@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton import params, runtime, storage
-from baton.data import text
-from baton.data.batches import Batch, TrainingBatches
+from baton import params, runtime
+from baton.data import arrays, text
+from baton.data.batches import Batch, TextSplit, TrainingBatches
 from baton.evaluate import metrics
 from baton.models import build
 from baton.predict import predict
@@ -33,14 +33,13 @@ class Work:
     runtime: params.Runtime
     steps: int | None  # timed steps, chosen from the first epoch; None: the whole training, and validation at its end
 
-    def arrays(self, split: str) -> text.TextArrays:
+    def split(self, split: str) -> TextSplit:
         """One split."""
-        return text.open_arrays(self.project / "data/arrays", split)
+        return TextSplit(text.open_arrays(self.project / "data/arrays", split), self.meta()["input"]["pad"])
 
     def meta(self) -> dict[str, Any]:
-        """Labels, padding token, length."""
-        found: dict[str, Any] = storage.read_json(self.project / "data/arrays/meta.json")
-        return found
+        """Labels; padding token and length as `input`."""
+        return arrays.read_meta(self.project / "data/arrays")
 
     def machine(self) -> runtime.Runtime:
         """Our runtime; the number of threads is that of either side."""
@@ -62,10 +61,10 @@ def ours(work: Work) -> Measured:
     """Baton's loop, as `finetune` calls it."""
     settings, meta, machine = work.settings, work.meta(), work.machine()
     runtime.seed_everything(settings.seed)
-    rates = settings.dropout, settings.attention_dropout
-    model = build.create(work.project / "data/base", settings.head, len(meta["labels"]), *rates, machine.attention).to(machine.device)
-    train, val = work.arrays("train"), work.arrays("val")
-    all_batches = TrainingBatches(train, settings.batch_size, settings.accumulation, settings.seed, meta["pad"])
+    base, classes = work.project / "data/base", len(meta["labels"])
+    model = build.create(base, settings.head, classes, settings, machine.attention, meta["input"]).to(machine.device)
+    train, val = work.split("train"), work.split("val")
+    all_batches = TrainingBatches(train, settings.batch_size, settings.accumulation, settings.seed)
     plan = [all_batches.rows(step) for step in range(all_batches.steps_per_epoch)]
     steps = chosen(plan, train.lengths, work.steps)
     batches = Chosen(all_batches, steps) if work.steps else all_batches
@@ -77,7 +76,7 @@ def ours(work: Work) -> Measured:
         clock.stop()
         if work.steps:
             return {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
-        found = metrics.scores(predict(model, val, meta["pad"], machine, 2 * settings.batch_size), np.asarray(val.labels))
+        found = metrics.scores(predict(model, val, machine, 2 * settings.batch_size), np.asarray(val.labels))
         scores.append({"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]})
         clock.go()
         return scores[-1]

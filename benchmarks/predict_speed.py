@@ -69,7 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     loaded = params.load("tokenize", "finetune", "runtime", path=options.params or options.project / "params.yaml")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        job = Job(folder, loaded.tokenize.max_length, loaded.tokenize.chunk_size, loaded.finetune.batch_size, loaded.runtime)
+        read = loaded.tokenize
+        if not isinstance(read, params.TextTokenize):
+            raise ModelError(
+                "this benchmark is of texts", got=read.kind, expected="tokenize.kind: text", hint="give --params a recipe of text"
+            )
+        job = Job(folder, read.max_length, read.chunk_size, loaded.finetune.batch_size, loaded.runtime)
         prepare(options.project, folder, options.documents, options.seed)
         dtype, batch_size, trials = best(job, options.trial_documents, options.batch_sizes, options.huge_pages)
         sides = {
@@ -111,7 +116,7 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
     head = params.LinearHead(kind="linear", pooling="pooler", dropout=0.0)
     same = build.Classifier(theirs.bert, head, len(info.labels))
     same.head.output.load_state_dict(theirs.classifier.state_dict())
-    build.save(same, build.ModelInfo(info.labels, head, info.max_length, info.pad), project / "models/teacher", folder / "ours")
+    build.save(same, build.ModelInfo(info.labels, head, info.input), project / "models/teacher", folder / "ours")
     for name in build.TOKENIZER_FILES:
         if (project / "models/teacher" / name).is_file():
             (folder / "pipeline" / name).write_bytes((project / "models/teacher" / name).read_bytes())
@@ -163,6 +168,7 @@ def pipeline(job: Job, dtype: str, batch_size: int, documents: int | None = None
 def ours(job: Job) -> Measured:
     """From the table to arrays, from arrays to labels."""
     from baton.data import text
+    from baton.data.batches import TextSplit
     from baton.models import build
     from baton.predict import predict
 
@@ -176,9 +182,8 @@ def ours(job: Job) -> Measured:
             text.tokenize(job.folder / "test.parquet", tokenizer, Path(name), job.chunk_size, lambda count: None)
             tokenizing = time.perf_counter() - start
             arrays = text.open_arrays(Path(name), "test")
-            if warm:
-                arrays = first(arrays, WARM_UP)
-            logits = predict(model, arrays, info.pad, machine, job.batch_size)
+            split = TextSplit(first(arrays, WARM_UP) if warm else arrays, info.input["pad"])
+            logits = predict(model, split, machine, job.batch_size)
             scores = np.exp(logits - logits.max(1, keepdims=True))
             scores /= scores.sum(1, keepdims=True)
             labels = scores.argmax(1).tolist()

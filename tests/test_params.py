@@ -128,6 +128,19 @@ def test_paths_stay_inside(tmp_path: Path) -> None:
         assert complaint in problems(edited(tmp_path, lambda raw, source=source: raw.update(source=source)))
 
 
+AUGMENTATION = {
+    "crop": None,
+    "flip": 0.5,
+    "rotation": 0.0,
+    "colour": None,
+    "randaugment": None,
+    "erasing": 0.0,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+}
+IMAGES = {"kind": "images", "size": 8, "crop_fraction": 1.0, "channels": 1}
+
+
 def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
     message = problems(edited(tmp_path, lambda raw: raw["finetune"]["head"].update(kind="cnn")))
     assert "finetune.head" in message
@@ -138,8 +151,12 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
     ("edit", "complaint"),
     [
         (lambda raw: raw["finetune"].update(accumulation=5), "finetune: batch_size 32 must be a multiple of accumulation 5"),
-        (lambda raw: raw["distill"].update(layers=[2, 0]), "distill: layers [2, 0] must name"),
-        (lambda raw: raw["distill"].update(layers=[]), "distill: layers [] must name"),
+        (lambda raw: raw["distill"]["student"].update(layers=[2, 0]), "distill.student: layers [2, 0] must name"),
+        (lambda raw: raw["distill"]["student"].update(layers=[]), "distill.student: layers [] must name"),
+        (lambda raw: raw["distill"].update(augmentation=AUGMENTATION), "distill: the teacher's cached logits are of images without"),
+        (lambda raw: raw["tokenize"].update(IMAGES), "tokenize.kind is images, but preprocess.kind is text"),
+        (lambda raw: raw["finetune"].update(drop_path=0.1, augmentation=AUGMENTATION), "finetune.augmentation, finetune.drop_path: only"),
+        (lambda raw: raw["evaluate"].update(gallery={"errors": 3, "steps": 8}), "evaluate.gallery: only for images"),
     ],
 )
 def test_values_that_do_not_fit_together(tmp_path: Path, edit: Callable[[dict[str, Any]], object], complaint: str) -> None:

@@ -100,7 +100,7 @@ def small(raw: dict[str, Any]) -> None:
     raw["tokenize"]["max_length"] = 32
     for section in ("finetune", "distill"):
         raw[section] |= {"epochs": 1, "batch_size": 16, "evaluations_per_epoch": 1, "log_every": 2}
-    raw["distill"]["layers"] = [0]
+    raw["distill"]["student"]["layers"] = [0]
     raw["evaluate"]["bootstrap"]["resamples"] = 100
     raw["evaluate"]["speed"] = {"repeats": 1, "batch_size": 8, "samples": 8, "latency_samples": 2}
     raw["runtime"]["threads"] = 1
@@ -172,7 +172,7 @@ def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(project: Project,
     chain = json.loads(traced("student/model.safetensors", "--json"))
     assert chain["breaks"] == []
     [distill] = chain["made_of"]["children"]
-    assert distill["name"] == "distill" and distill["facts"]["params"]["distill.layers.0"] == 0
+    assert distill["name"] == "distill" and distill["facts"]["params"]["distill.student.layers.0"] == 0
     assert "src/baton/train/distill.py" in distill["facts"]["code"]
     origins = [file["facts"] for file in nodes(chain["made_of"], "file") if "origin" in file["facts"]]
     assert {"inbox/data.csv"} <= {fact["origin"] for fact in origins} and all(len(fact["sha256"]) == 64 for fact in origins)

@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from baton import params
-from baton.data import batches, text
+from baton.data import text
+from baton.data.batches import TextSplit
 from baton.errors import TrainingError
 from baton.models import build
 from baton.predict import measure_speed, predict
@@ -21,21 +22,23 @@ from tests import tiny
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
 
 
-def prepare(root: Path) -> tuple[build.Classifier, text.TextArrays]:
+def prepare(root: Path) -> tuple[build.Classifier, TextSplit]:
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
     text.tokenize(clean / "train.parquet", text.open_tokenizer(base, 16), root, 100, lambda count: None)
-    return build.create(base, HEAD, 3, 0.1, 0.1, "matmul").eval(), text.open_arrays(root, "train")
+    settings = params.read(Path("params.yaml")).finetune.model_copy(update={"dropout": 0.1, "attention_dropout": 0.1})
+    model = build.create(base, HEAD, 3, settings, "matmul", tiny.TEXT_INPUT)
+    return model.eval(), TextSplit(text.open_arrays(root, "train"), 0)
 
 
 def test_logits_keep_the_order_of_the_arrays_and_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     model, arrays = prepare(tmp_path)
     done: list[int] = []
-    logits = predict(model, arrays, 0, tiny.machine(), 7, done.append)
+    logits = predict(model, arrays, tiny.machine(), 7, done.append)
     assert sum(done) == len(arrays) and logits.shape == (len(arrays), 3) and logits.dtype == np.float32
     for row in (0, 13, 47):
-        single = batches.collate(arrays, np.array([row]), 0)
+        single = arrays.batch(np.array([row]))
         with torch.no_grad():
-            expected = model(single.input_ids, single.attention_mask).numpy()[0]
+            expected = model(*single.inputs).numpy()[0]
         np.testing.assert_allclose(logits[row], expected, atol=1e-5)
 
 
@@ -55,7 +58,7 @@ def test_weights_are_converted_once_for_all_batches(tmp_path: Path) -> None:
     for size in (len(arrays), 4):
         converted = 0
         with Count():
-            predict(model, arrays, 0, tiny.machine(precision="bf16"), size)
+            predict(model, arrays, tiny.machine(precision="bf16"), size)
         counts.append(converted)
     assert counts[0] == counts[1] > 0
 
@@ -75,12 +78,12 @@ class Broken(Greedy):
 def test_a_lack_of_memory_says_how_much_was_wanted_for_what_and_what_to_lower(tmp_path: Path) -> None:
     _, arrays = prepare(tmp_path)
     with pytest.raises(TrainingError) as caught:
-        predict(Greedy(), arrays, 0, tiny.machine(), 7)
+        predict(Greedy(), arrays, tiny.machine(), 7)
     message = str(caught.value)
     assert "prediction ran out of memory on a batch of 7 samples of length 16" in message
     assert f"{4 * 2**50} bytes" in message and "GiB" in message and "lower batch_size" in message
     with pytest.raises(RuntimeError, match="a bug"):
-        predict(Broken(), arrays, 0, tiny.machine(), 7)
+        predict(Broken(), arrays, tiny.machine(), 7)
 
 
 JOB = """
@@ -92,6 +95,7 @@ import torch
 
 from baton import console, parallel, params
 from baton.data import text
+from baton.data.batches import TextSplit
 from baton.predict import predict
 
 class Simple(torch.nn.Module):
@@ -105,13 +109,13 @@ class Simple(torch.nn.Module):
 
 def main():
     with parallel.started(params.Runtime.model_validate_json(Path("wanted.json").read_text())) as machine:
-        model, arrays = Simple().eval(), text.open_arrays(Path(), "train")
+        model, arrays = Simple().eval(), TextSplit(text.open_arrays(Path(), "train"), 0)
         for size in (7, 40, 1000):
             done = []
-            logits = predict(model, arrays, 0, machine, size, done.append)
+            logits = predict(model, arrays, machine, size, done.append)
             assert machine.rank or sum(done) == len(arrays)
             np.save(f"{size} by {machine.rank}.npy", logits)
-            np.save(f"{size} alone.npy", predict(model, arrays, 0, dataclasses.replace(machine, processes=1, rank=0), size))
+            np.save(f"{size} alone.npy", predict(model, arrays, dataclasses.replace(machine, processes=1, rank=0), size))
 
 console.run(main)
 """
@@ -134,7 +138,7 @@ def test_logits_are_the_same_bits_whatever_the_number_of_processes(tmp_path: Pat
 def test_speed_figures_are_of_every_model_and_run(tmp_path: Path) -> None:
     model, arrays = prepare(tmp_path)
     for name in ("teacher", "student"):
-        build.save(model, build.ModelInfo(["a", "b", "c"], HEAD, 16, 0), tmp_path / "base", tmp_path / name)
+        build.save(model, build.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), tmp_path / "base", tmp_path / name)
     speed = params.Speed(repeats=3, batch_size=8, samples=20, latency_samples=4)
     figures = measure_speed({name: tmp_path / name for name in ("teacher", "student")}, arrays, speed, tiny.machine())
     assert set(figures) == {"teacher", "student"}

@@ -23,13 +23,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data/arrays").mkdir()
     for split in text.SPLITS:
         text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, LENGTH), folder / "data/arrays", 10, lambda count: None)
-    storage.write_json(folder / "data/arrays/meta.json", {"labels": sorted(tiny.TEXTS), "max_length": LENGTH, "pad": 0})
+    storage.write_json(folder / "data/arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
     raw: dict[str, Any] = params.read_raw(ROOT / "recipes/reuters-r8-minilm.yaml")
     raw["tokenize"] |= {"max_length": LENGTH, "chunk_size": 10}
     raw["finetune"] |= {"batch_size": 4, "epochs": 1, "evaluations_per_epoch": 1, "log_every": 2}
     raw["runtime"] |= {"precision": "fp32", "threads": 1}
     YAML(typ="safe", pure=True).dump(raw, folder / "params.yaml")
     settings = params.load("finetune", path=folder / "params.yaml").finetune
-    model = build.create(base, settings.head, len(tiny.TEXTS), 0.0, 0.0, "matmul")
-    build.save(model, build.ModelInfo(sorted(tiny.TEXTS), settings.head, LENGTH, 0), base, folder / "models/teacher")
+    model = build.create(base, settings.head, len(tiny.TEXTS), settings, "matmul", tiny.TEXT_INPUT)
+    build.save(model, build.ModelInfo(sorted(tiny.TEXTS), settings.head, tiny.TEXT_INPUT), base, folder / "models/teacher")
     return folder

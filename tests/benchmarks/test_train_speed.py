@@ -9,6 +9,7 @@ import pytest
 from baton import params
 from baton.data.batches import TrainingBatches
 from benchmarks import _peers, _training, train_speed
+from tests import tiny
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_the_trainers_plan_has_every_document_once() -> None:
 
 
 def test_our_chosen_steps_are_those_of_the_epoch(work: _training.Work) -> None:
-    batches = TrainingBatches(work.arrays("train"), 4, 1, 0, 0)
+    batches = TrainingBatches(work.split("train"), 4, 1, 0)
     chosen = _training.Chosen(batches, [5, 2])
     assert chosen.steps_per_epoch == 2 and chosen.size(0) == 4 and chosen.names(1) == batches.names(2)
     ((part, share),) = chosen.micro_batches(0)
@@ -62,15 +63,14 @@ def test_the_trainers_copy_of_our_model_is_our_model(work: _training.Work) -> No
     from torch import nn
 
     from baton import runtime
-    from baton.data.batches import collate
     from baton.models import build
 
     settings = work.settings.model_copy(update={"dropout": 0.1, "attention_dropout": 0.1})
     runtime.seed_everything(0)
     theirs = _peers.same_model(replace(work, settings=settings), "sdpa")
     runtime.seed_everything(0)
-    ours = build.create(work.project / "data/base", settings.head, 3, 0.1, 0.1, "matmul")
-    batch = collate(work.arrays("train"), np.arange(6), 0)
+    ours = build.create(work.project / "data/base", settings.head, 3, settings, "matmul", tiny.TEXT_INPUT)
+    batch = work.split("train").batch(np.arange(6))
     logits = theirs.eval()(batch.input_ids, batch.attention_mask, batch.labels)["logits"]
     torch.testing.assert_close(logits, ours.eval()(batch.input_ids, batch.attention_mask), atol=1e-5, rtol=1e-5)
     drops = [module for module in theirs.modules() if isinstance(module, nn.Dropout)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from baton.data.batches import TrainingBatches, collate
+from baton.data.batches import TextSplit, TrainingBatches
 from baton.data.text import TextArrays
 
 
@@ -15,7 +15,7 @@ def arrays() -> TextArrays:
 
 
 def make(arrays: TextArrays, seed: int = 0, batch_size: int = 8, accumulation: int = 1) -> TrainingBatches:
-    return TrainingBatches(arrays, batch_size, accumulation, seed, 0)
+    return TrainingBatches(TextSplit(arrays, 0), batch_size, accumulation, seed)
 
 
 def test_an_epoch_is_every_row_once(arrays: TextArrays) -> None:
@@ -37,7 +37,7 @@ def test_a_batch_depends_on_seed_and_step_alone(arrays: TextArrays) -> None:
 def test_buckets_compute_little_padding(arrays: TextArrays) -> None:
     batches = make(arrays)
     padded = sum(batch.input_ids.numel() for step in range(batches.steps_per_epoch) for batch, _ in batches.micro_batches(step))
-    unsorted = sum(collate(arrays, np.arange(start, min(start + 8, 203)), 0).input_ids.numel() for start in range(0, 203, 8))
+    unsorted = sum(TextSplit(arrays, 0).batch(np.arange(start, min(start + 8, 203))).input_ids.numel() for start in range(0, 203, 8))
     assert padded < 1.3 * len(arrays.tokens) < 0.8 * unsorted
 
 
@@ -53,7 +53,7 @@ def test_micro_batches_are_the_batch_in_parts(arrays: TextArrays) -> None:
 def test_ranks_share_a_batch(arrays: TextArrays, ranks: int) -> None:
     whole = make(arrays)  # 203 = 25 * 8 + 3: of five ranks two have nothing to do in the last batch
     for step in range(whole.steps_per_epoch):
-        found = [TrainingBatches(arrays, 8, 2, 0, 0, tuple, rank, ranks).micro_batches(step) for rank in range(ranks)]
+        found = [TrainingBatches(TextSplit(arrays, 0), 8, 2, 0, tuple, rank, ranks).micro_batches(step) for rank in range(ranks)]
         assert all(found), "every rank takes part in every step"
         rows = [row for parts in found for part, share in parts if share for row in part.rows.tolist()]
         assert sorted(rows) == sorted(whole.rows(step).tolist())
@@ -62,12 +62,12 @@ def test_ranks_share_a_batch(arrays: TextArrays, ranks: int) -> None:
 
 def test_names_are_the_ids_of_the_batch(arrays: TextArrays) -> None:
     ids = [f"train:{row + 1}" for row in range(203)]
-    batches = TrainingBatches(arrays, 8, 1, 0, 0, lambda: ids)
+    batches = TrainingBatches(TextSplit(arrays, 0), 8, 1, 0, lambda: ids)
     assert batches.names(3) == [ids[row] for row in batches.rows(3)]
 
 
-def test_collate_pads_and_masks(arrays: TextArrays) -> None:
-    batch = collate(arrays, np.array([3, 7]), 0)
+def test_a_batch_pads_and_masks(arrays: TextArrays) -> None:
+    batch = TextSplit(arrays, 0).batch(np.array([3, 7]))
     for index, row in enumerate((3, 7)):
         length = int(arrays.lengths[row])
         assert batch.input_ids[index, :length].tolist() == arrays.tokens[arrays.offsets[row] : arrays.offsets[row + 1]].tolist()

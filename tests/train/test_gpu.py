@@ -10,7 +10,7 @@ import torch
 
 from baton import params, runtime
 from baton.data import text
-from baton.data.batches import TrainingBatches
+from baton.data.batches import TextSplit, TrainingBatches
 from baton.models import build
 from baton.train import feed, loop, losses
 from tests import tiny
@@ -43,8 +43,8 @@ def steps(root: Path, count: int, dropout: float = 0.0, quiet_from: int = 1_000_
     where = tiny.machine(**machine)
     runtime.seed_everything(0)
     settings = SETTINGS.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
-    model = build.create(root / "base", settings.head, 3, dropout, dropout, where.attention).to(where.device)
-    batches = TrainingBatches(text.open_arrays(root, "train"), settings.batch_size, 1, 0, 0)
+    model = build.create(root / "base", settings.head, 3, settings, where.attention, tiny.TEXT_INPUT).to(where.device)
+    batches = TrainingBatches(TextSplit(text.open_arrays(root, "train"), 0), settings.batch_size, 1, 0)
     training = loop._Loop(model, batches, losses.cross_entropy(0.0, None), settings, where)
     model.train()
     parts = feed.parts(batches, 0, training.steps, where)

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from baton import params, runtime
 from baton.data import text
-from baton.data.batches import TrainingBatches
+from baton.data.batches import TextSplit, TrainingBatches
 from baton.errors import TrainingError
 from baton.evaluate import metrics
 from baton.models import attention, build
@@ -45,14 +45,14 @@ def fit(root: Path) -> Run:
         settings = SETTINGS.model_copy(update={key: value for key, value in changes.items() if key not in MACHINE})
         machine = tiny.machine(**{key: value for key, value in changes.items() if key in MACHINE})
         runtime.seed_everything(settings.seed)
-        model = build.create(root / "base", settings.head, 3, settings.dropout, settings.attention_dropout, machine.attention)
-        train, val = text.open_arrays(root, "train"), text.open_arrays(root, "val")
+        model = build.create(root / "base", settings.head, 3, settings, machine.attention, tiny.TEXT_INPUT)
+        train, val = (TextSplit(text.open_arrays(root, split), 0) for split in ("train", "val"))
 
         def scores() -> dict[str, float]:
-            found = metrics.scores(predict(model, val, 0, machine, 16), np.asarray(val.labels))
+            found = metrics.scores(predict(model, val, machine, 16), np.asarray(val.labels))
             return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
-        batches = TrainingBatches(train, settings.batch_size, settings.accumulation, settings.seed, 0)
+        batches = TrainingBatches(train, settings.batch_size, settings.accumulation, settings.seed)
         points = list(loop.train(model, batches, loss_fn or losses.cross_entropy(0.0, None), validate or scores, settings, machine))
         return model, points
 

@@ -12,7 +12,7 @@ class Rows:
     """Logits by row in place of a model, with the fields that a loss reads."""
 
     def __init__(self, labels: list[int]) -> None:
-        self.input_ids = self.attention_mask = torch.zeros(1)
+        self.inputs = (torch.zeros(1), torch.zeros(1))
         self.labels, self.rows = torch.tensor(labels), torch.arange(len(labels))
 
 
@@ -22,7 +22,7 @@ def logits(seed: int, count: int = 6) -> torch.Tensor:
 
 def test_distillation_is_the_formula_of_the_paper() -> None:
     student, teacher, batch = logits(0), logits(1), Rows([0, 1, 2, 3, 0, 1])
-    loss = distill.distillation(teacher, 2.0, 0.3, 0.0, None)(lambda ids, mask: student, batch)
+    loss = distill.distillation(distill.cached(teacher), 2.0, 0.3, 0.0, None)(lambda ids, mask: student, batch)
     p, q = torch.softmax(teacher / 2, -1), torch.softmax(student / 2, -1)
     divergence = (p * (p / q).log()).sum(-1).mean()
     expected = 0.3 * functional.cross_entropy(student, batch.labels) + 0.7 * 4 * divergence
@@ -46,8 +46,30 @@ def test_soft_gradients_keep_their_size_when_the_temperature_changes() -> None:
 def test_rows_choose_the_cached_logits() -> None:
     cache, batch = logits(1, 10), Rows([0, 1])
     batch.rows = torch.tensor([7, 3])
-    loss = distill.distillation(cache, 1.0, 0.0, 0.0, None)(lambda ids, mask: cache[[7, 3]], batch)
+    loss = distill.distillation(distill.cached(cache), 1.0, 0.0, 0.0, None)(lambda ids, mask: cache[[7, 3]], batch)
     assert loss.abs() < 1e-6
+
+
+def test_a_live_teacher_sees_what_the_student_sees_and_is_not_trained() -> None:
+    torch.manual_seed(0)
+    teacher, student = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Dropout(0.5)), torch.nn.Linear(5, 4)
+    batch = Rows([0, 1, 2])
+    batch.inputs = (torch.randn(3, 5),)
+    distill.distillation(distill.live(teacher), 2.0, 0.0, 0.0, None)(student, batch).backward()
+    assert student.weight.grad is not None and teacher[0].weight.grad is None
+    same = distill.distillation(distill.live(teacher), 2.0, 0.0, 0.0, None)(teacher[0], batch)  # without its dropout
+    assert float(same) == pytest.approx(0, abs=1e-6)
+
+
+def test_shares_of_classes_are_labels_too() -> None:
+    values, labels = logits(0), torch.tensor([0, 1, 2, 3, 0, 1])
+    hard = functional.one_hot(labels, 4).float()
+    for smoothing, weights in ((0.0, None), (0.1, torch.tensor([0.5, 1.0, 2.0, 3.0]))):
+        expected = losses.supervised(values, labels, smoothing, weights)
+        torch.testing.assert_close(losses.supervised(values, hard, smoothing, weights), expected)
+    mixed = losses.supervised(values, 0.3 * hard + 0.7 * hard.roll(1, 0), 0.0, None)
+    parts = [losses.supervised(values, some, 0.0, None) for some in (labels, labels.roll(1, 0))]
+    torch.testing.assert_close(mixed, 0.3 * parts[0] + 0.7 * parts[1])
 
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 1.0, 2.0, 3.0])], ids=["plain", "weighted"])

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from baton import console, params, runtime
 from baton.data import text
-from baton.data.batches import TrainingBatches
+from baton.data.batches import TextSplit, TrainingBatches
 from baton.evaluate import metrics
 from baton.models import build
 from baton.predict import predict
@@ -66,14 +66,14 @@ def attempt(
     settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES)
     machine = tiny.machine()
     runtime.seed_everything(settings.seed)
-    model = build.create(folder / "base", settings.head, 3, settings.dropout, settings.attention_dropout, machine.attention)
-    arrays = {split: text.open_arrays(folder / "arrays", split) for split in ("train", "val")}
-    batches = Recorded(arrays["train"], 8, 2, settings.seed, 0, lambda: text.read_ids(folder / "arrays", "train"))
+    model = build.create(folder / "base", settings.head, 3, settings, machine.attention, tiny.TEXT_INPUT)
+    arrays = {split: TextSplit(text.open_arrays(folder / "arrays", split), 0) for split in ("train", "val")}
+    batches = Recorded(arrays["train"], 8, 2, settings.seed, lambda: text.read_ids(folder / "arrays", "train"))
     Recorded.folder = folder
 
     def validate() -> dict[str, float]:
         ask("validation")
-        found = metrics.scores(predict(model, arrays["val"], 0, machine, 16), np.asarray(arrays["val"].labels))
+        found = metrics.scores(predict(model, arrays["val"], machine, 16), np.asarray(arrays["val"].labels))
         return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
     def loss_fn(model: Any, batch: Any) -> torch.Tensor:

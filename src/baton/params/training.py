@@ -85,7 +85,7 @@ class Finetune(Training):
 class LayersStudent(Section):
     """Layers of the teacher, with its embeddings and head (as DistilBERT, Sanh et al. 2019)."""
 
-    kind: Literal["layers"]
+    kind: Literal["teacher_layers"]
     layers: tuple[Annotated[int, Field(ge=0)], ...]
 
     @model_validator(mode="after")
