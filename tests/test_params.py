@@ -138,7 +138,7 @@ AUGMENTATION = {
     "mixup": 0.0,
     "cutmix": 0.0,
 }
-IMAGES = {"kind": "images", "size": 8, "crop_fraction": 1.0, "channels": 1}
+IMAGES = {"kind": "images", "size": 8, "crop_fraction": 1.0, "channels": 1, "chunk_size": 100}
 
 
 def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         (lambda raw: raw["distill"]["student"].update(layers=[2, 0]), "distill.student: layers [2, 0] must name"),
         (lambda raw: raw["distill"]["student"].update(layers=[]), "distill.student: layers [] must name"),
         (lambda raw: raw["distill"].update(augmentation=AUGMENTATION), "distill: the teacher's cached logits are of images without"),
-        (lambda raw: raw["tokenize"].update(IMAGES), "tokenize.kind is images, but preprocess.kind is text"),
+        (lambda raw: raw.update(tokenize=IMAGES), "tokenize.kind is images, but preprocess.kind is text"),
         (lambda raw: raw["finetune"].update(drop_path=0.1, augmentation=AUGMENTATION), "finetune.augmentation, finetune.drop_path: only"),
         (lambda raw: raw["evaluate"].update(gallery={"errors": 3, "steps": 8}), "evaluate.gallery: only for images"),
     ],
