@@ -1,0 +1,253 @@
+"""Our training on images against a tutorial's loop and timm's own loader: the same ViT, pictures, batch size, optimizer and augmentation.
+
+- tutorial: a data set of files, decoded by Pillow and put through torchvision's transforms for each sample in each epoch, fp32
+- timm: `timm.data.create_loader` on the same files (its collation of uint8 batches, normalisation on the batch), bf16 where ours has it
+- ours: pixels decoded once, memory-mapped; augmentation on the batch; the loop that `finetune` calls, in bf16 and, for orientation, in fp32
+
+Every side has a process of its own; they take turns. Each loads its batches in the training process and, a second time, with two worker
+processes; the faster one counts. The files are the pictures of data/clean, written to a temporary folder.
+
+    python -m benchmarks.image_speed [--project FOLDER] [--steps N] [--repeats N]
+"""
+
+import functools
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from baton import console, params, storage
+from baton.errors import DataError
+from benchmarks import _sides
+
+WARM_UP = 4  # steps
+WORKERS = (0, 2)
+PICTURES = 4096  # of train, as files
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all sides are given."""
+
+    project: Path
+    files: Path  # a folder a class
+    settings: params.Finetune
+    runtime: params.Runtime
+    steps: int  # timed
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of one side."""
+
+    rate: float  # samples/s
+    early: int  # bytes held when the clock starts
+    late: int  # and the most until it stops
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print rates, ratios and memory."""
+    parser = _sides.parser(__doc__, 3)
+    parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
+    parser.add_argument("--steps", type=int, default=24, help="timed steps a repeat (default 24)")
+    options = parser.parse_args(arguments)
+    _sides.require(options.project, "data/arrays/meta.json", "data/base/config.json", "data/clean/train.parquet")
+    loaded = params.load("finetune", "runtime", path=options.params or options.project / "params.yaml")
+    meta = storage.read_json(options.project / "data/arrays/meta.json")
+    if meta["input"]["kind"] != "images":
+        hint = "`baton use digits-vit`, then `dvc repro tokenize`"
+        raise DataError("this benchmark is of images", got=meta["input"]["kind"], expected="data/arrays of images", hint=hint)
+    with tempfile.TemporaryDirectory() as name:
+        write_files(options.project / "data/clean/train.parquet", Path(name), meta["labels"])
+        settings = loaded.finetune.model_copy(update={"seed": options.seed, "accumulation": 1, "ema": None})
+        work = Work(options.project.resolve(), Path(name), settings, loaded.runtime, options.steps)
+        report(work, options.repeats)
+    size, channels = meta["input"]["size"], meta["input"]["channels"]
+    print(f"\n{_sides.machine('torch', 'torchvision', 'timm')}; batches of {settings.batch_size}; {size[0]}x{size[1]}x{channels}")
+
+
+def report(work: Work, repeats: int) -> None:
+    """Measure and print."""
+    whole = replace(work, runtime=work.runtime.model_copy(update={"precision": "fp32"}))
+    sides: dict[str, Callable[[], Measured]] = {"ours": functools.partial(ours, work), "ours, fp32": functools.partial(ours, whole)}
+    for workers in WORKERS:
+        how = "in the process" if not workers else f"{workers} workers"
+        sides[f"tutorial, {how}"] = functools.partial(tutorial, work, workers)
+        sides[f"timm, {how}"] = functools.partial(timm_loader, work, workers)
+    with _sides.processes(sides) as measures:
+        results = _sides.take_turns(measures, repeats, lambda run: f"{run.rate:,.1f} samples/s")
+    rows = []
+    for name, runs in results.items():
+        ratio = "" if name == "ours" else _sides.ratio([run.rate for run in results["ours"]], [run.rate for run in runs])
+        growth = max(run.late - run.early for run in runs) / 2**20
+        held = max(run.late for run in runs) / 2**20
+        rows.append([name, _sides.spread([run.rate for run in runs]), ratio, f"{held:,.0f}", f"{growth:,.0f}"])
+    _sides.markdown(["side", "samples/s", "ours is faster by", "peak MiB", "of it after the warm-up"], rows)
+
+
+def write_files(table: Path, folder: Path, labels: Sequence[str]) -> None:
+    """The pictures of a clean table, as they came, as `folder/CLASS/ROW.png`."""
+    written = 0
+    for batch in pq.ParquetFile(table).iter_batches(batch_size=512, columns=["image", "label"]):
+        for image, label in zip(batch["image"], batch["label"], strict=True):
+            path = folder / f"{label.as_py():03d}" / f"{written:06d}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(image.as_py())
+            written += 1
+            if written == PICTURES:
+                return
+    for index in range(len(labels)):  # ImageFolder numbers the folders it finds
+        (folder / f"{index:03d}").mkdir(exist_ok=True)
+
+
+# ---- the sides ---------------------------------------------------------------------------------------------------------------
+
+
+def ours(work: Work) -> Measured:
+    """Baton's loop, as `finetune` calls it."""
+    from baton import runtime
+    from baton.data import arrays
+    from baton.data.batches import TrainingBatches
+    from baton.train import loop, losses
+    from benchmarks import _training
+
+    machine = runtime.resolve(work.runtime)
+    settings = work.settings.model_copy(update={"log_every": WARM_UP})
+    split = arrays.open_splits(work.project / "data/arrays", settings.augmentation)["train"]
+    batches = TrainingBatches(split, settings.batch_size, settings.accumulation, settings.seed)
+    steps = min(work.steps, batches.steps_per_epoch - 1 - WARM_UP)
+    chosen = _training.Chosen(batches, list(range(WARM_UP + steps)))
+    settings = settings.model_copy(update={"epochs": 1, "evaluations_per_epoch": 1, "early_stopping": None})
+    model, clock, early = our_model(work, machine), _training.Clock(steps * settings.batch_size), 0
+
+    def validate() -> dict[str, float]:
+        clock.stop()
+        return {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
+
+    for point in loop.train(model, chosen, losses.cross_entropy(settings.label_smoothing, None), validate, settings, machine):
+        if point.step == WARM_UP and isinstance(point, loop.TrainPoint):
+            early = _sides.peak_memory()
+            clock.go()
+    return Measured(clock.rate(), early, _sides.peak_memory())
+
+
+def tutorial(work: Work, workers: int) -> Measured:
+    """What tutorials show: `ImageFolder`, transforms on Pillow's pictures, `DataLoader`, fp32, torch's AdamW."""
+    import torch
+    from PIL import Image
+    from torchvision import datasets, transforms
+
+    size, channels, mean, std = described(work)
+    own = work.settings.augmentation
+    steps: list[Any] = [transforms.Resize(size)]
+    if own and isinstance(own.crop, params.PaddedCrop):
+        steps.append(transforms.RandomCrop(size, padding=own.crop.padding))
+    if own and isinstance(own.crop, params.ResizedCrop):
+        steps = [transforms.RandomResizedCrop(size, own.crop.scale, own.crop.ratio)]
+    if own and own.flip:
+        steps.append(transforms.RandomHorizontalFlip(own.flip))
+    if own and own.rotation:
+        steps.append(transforms.RandomRotation(own.rotation))
+    steps += [transforms.ToTensor(), transforms.Normalize(mean, std)]
+
+    def read(path: str) -> Image.Image:
+        with Image.open(path) as image:
+            return image.convert("L" if channels == 1 else "RGB")
+
+    found = datasets.ImageFolder(work.files, transforms.Compose(steps), loader=read)
+    loader = torch.utils.data.DataLoader(found, work.settings.batch_size, shuffle=True, num_workers=workers, drop_last=True)
+    return _loop(work, loader, bf16=False)
+
+
+def timm_loader(work: Work, workers: int) -> Measured:
+    """Timm's data set and loader, with its options for the same augmentation where it has them."""
+    from timm.data import ImageDataset, create_loader
+
+    size, channels, mean, std = described(work)
+    own = work.settings.augmentation
+    resized = own.crop if own and isinstance(own.crop, params.ResizedCrop) else None
+    loader = create_loader(
+        ImageDataset(str(work.files), input_img_mode="L" if channels == 1 else "RGB"),
+        input_size=(channels, *size),
+        batch_size=work.settings.batch_size,
+        is_training=True,
+        scale=resized.scale if resized else (0.7, 1.0),
+        ratio=resized.ratio if resized else (1.0, 1.0),
+        hflip=own.flip if own else 0.0,
+        color_jitter=None,
+        mean=tuple(mean),
+        std=tuple(std),
+        num_workers=workers,
+        use_prefetcher=False,
+        persistent_workers=False,
+    )
+    return _loop(work, loader, bf16=True)
+
+
+def _loop(work: Work, loader: Any, bf16: bool) -> Measured:
+    """The plain loop that both peers have."""
+    import torch
+
+    from baton import runtime
+    from benchmarks import _training
+
+    machine = runtime.resolve(work.runtime)
+    model = timm_model(work, machine).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=work.settings.learning_rate, weight_decay=work.settings.weight_decay)
+    clock, early, step = _training.Clock(work.steps * work.settings.batch_size), 0, 0
+    while True:
+        for pixels, labels in loader:
+            if step == WARM_UP:
+                early = _sides.peak_memory()
+                clock.go()
+            with torch.autocast(machine.device.type, torch.bfloat16, enabled=bf16 and machine.precision == "bf16"):
+                loss = torch.nn.functional.cross_entropy(model(pixels.to(machine.device)), labels.to(machine.device))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+            if step == WARM_UP + work.steps:
+                clock.stop()
+                return Measured(clock.rate(), early, _sides.peak_memory())
+
+
+def our_model(work: Work, machine: Any) -> Any:
+    """The recipe's model, as `finetune` makes it."""
+    from baton import runtime
+    from baton.data import arrays
+    from baton.models import build
+
+    meta = arrays.read_meta(work.project / "data/arrays")
+    runtime.seed_everything(work.settings.seed)
+    base = work.project / "data/base"
+    return build.create(base, work.settings.head, len(meta["labels"]), work.settings, machine.attention, meta["input"]).to(machine.device)
+
+
+def timm_model(work: Work, machine: Any) -> Any:
+    """The same architecture as timm's users have it: its own head, attention and dropout."""
+    import timm
+
+    from baton import runtime
+
+    runtime.seed_everything(work.settings.seed)
+    config = storage.read_json(work.project / "data/base/config.json")
+    meta = storage.read_json(work.project / "data/arrays/meta.json")
+    pool = {"cls": {"global_pool": "token"}, "mean": {"global_pool": "avg"}, "pooler": {}}[work.settings.head.pooling]
+    own = {"img_size": tuple(meta["input"]["size"])} if "vit" in config["architecture"] else {}
+    arguments = {**config.get("model_args", {}), **pool, **own, "drop_path_rate": work.settings.drop_path}
+    classes, channels = len(meta["labels"]), meta["input"]["channels"]
+    made = timm.create_model(config["architecture"], pretrained=False, num_classes=classes, in_chans=channels, **arguments)
+    return made.to(machine.device)
+
+
+def described(work: Work) -> tuple[tuple[int, int], int, list[float], list[float]]:
+    """Size, channels, mean and deviation of the model's input."""
+    own = storage.read_json(work.project / "data/arrays/meta.json")["input"]
+    return (own["size"][0], own["size"][1]), own["channels"], own["mean"], own["std"]
+
+
+if __name__ == "__main__":
+    console.run(main)
