@@ -1,0 +1,123 @@
+"""What a transfer is worth with few labels: the recipe's teacher from its base against the same architecture from scratch.
+
+Each seed draws the test, labelled and validation rows and the order of training anew (`preprocess.seed`, `finetune.seed`); within a seed
+both sides get the same rows, batches and budget and are scored on the same test rows. Each side is the pipeline itself, run by DVC in a temporary copy of
+the project, so its results are those of `make repro` with these params.
+
+    python -m benchmarks.few_labels [--recipe digits-from-fashion] [--seeds 0 1 2 3 4] --base FOLDER [--learning-rate …]
+
+Printed are both accuracies by seed, their gain, and its 95% interval over seeds (Student's t of the paired differences).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+from scipy import stats
+
+from baton import console, params, storage
+from baton.errors import ModelError
+from benchmarks import _sides
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("src", "stages", "recipes", "dvc.yaml", "requirements.lock", ".dvc/config", ".dvcignore", "inbox/README.md")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run both sides for each seed and print the gain."""
+    parser = _sides.parser(__doc__, 1)
+    parser.add_argument("--recipe", default="digits-from-fashion", help="its name in recipes/ (default digits-from-fashion)")
+    parser.add_argument("--base", type=Path, default=ROOT / "models/teacher", help="a model folder of ours (default models/teacher)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
+    parser.add_argument("--scratch-epochs", type=int, help="of the side from scratch (default: the recipe's)")
+    options = parser.parse_args(arguments)
+    if not (options.base / "config.json").is_file():
+        hint = "`baton use fashion-mnist-vit`, `dvc repro finetune`; or name another folder with --base"
+        raise ModelError(f"{options.base} is no model folder", expected="config.json, model.safetensors, baton.json", hint=hint)
+    raw = params.read_raw(ROOT / "recipes" / f"{options.recipe}.yaml")
+    found: dict[str, list[float]] = {"transferred": [], "from scratch": []}
+    with tempfile.TemporaryDirectory() as name:
+        project = copy(Path(name) / "project", options.base)
+        for seed in options.seeds:
+            for side, accuracies in found.items():
+                accuracies.append(accuracy(project, edited(raw, options, seed, side == "transferred")))
+                console.say(f"seed {seed}, {side}: {accuracies[-1]:.1%} on test")
+    report(options.seeds, found)
+
+
+def copy(project: Path, base: Path) -> Path:
+    """The code and the base, as a project of its own."""
+    for name in COPIED:
+        target = project / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(ROOT / name, target)
+    shutil.copytree(base, project / "inbox/base")
+    for command in (["git", "init", "--quiet"], ["git", "add", "."]):
+        subprocess.run(command, cwd=project, check=True, capture_output=True)
+    return project
+
+
+def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> dict[str, Any]:
+    """The recipe for one seed and side."""
+    made: dict[str, Any] = json.loads(json.dumps(raw))
+    if transferred:
+        made["base"] = {"kind": "local", "folder": "inbox/base", "licence": raw["base"]["licence"]}
+    else:
+        config = storage.read_json(options.base / "config.json")
+        own = {key: value for key, value in config["model_args"].items() if key not in {"img_size", "in_chans", "global_pool"}}
+        made["base"] = {"kind": "timm", "architecture": config["architecture"], "arguments": own, "weights": None, "licence": "none"}
+        made["finetune"]["layer_decay"] = 1.0
+        if options.scratch_epochs:
+            made["finetune"]["epochs"] = options.scratch_epochs
+    made["preprocess"]["seed"] = made["finetune"]["seed"] = seed
+    made["evaluate"]["baselines"] = [{"kind": "majority"}]
+    made["tracking"] = {"kind": "off"}
+    return made
+
+
+def accuracy(project: Path, raw: dict[str, Any]) -> float:
+    """Test accuracy of the teacher that `dvc repro finetune` makes of these params."""
+    YAML(typ="safe", pure=True).dump(raw, project / "params.yaml")
+    environment = {**os.environ, "BATON_PYTHON": sys.executable, "DVC_SITE_CACHE_DIR": str(project / ".baton/dvc")}
+    result = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "finetune"], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        raise ModelError("`dvc repro finetune` failed", got="\n".join((result.stdout + result.stderr).splitlines()[-20:]))
+    import pyarrow.parquet as pq
+
+    from baton.evaluate import tables
+
+    ids, logits = tables.read_predictions(project / "data/predictions/teacher/test.parquet")
+    table = pq.read_table(project / "data/clean/test.parquet", columns=["id", "label"])
+    assert ids == table["id"].to_pylist(), "predictions are in the rows' order"
+    return float((logits.argmax(axis=1) == np.asarray(table["label"])).mean())
+
+
+def report(seeds: Sequence[int], found: dict[str, list[float]]) -> None:
+    """Both sides by seed, and the gain with its interval."""
+    rows = [[side, *(f"{100 * value:.1f}" for value in values), f"{100 * np.mean(values):.1f}"] for side, values in found.items()]
+    _sides.markdown(["test accuracy, %", *(f"seed {seed}" for seed in seeds), "mean"], rows)
+    gains = 100 * (np.array(found["transferred"]) - np.array(found["from scratch"]))
+    if len(gains) < 2:
+        print(f"\ngain: {gains.mean():+.1f} points (one seed: no interval)")
+        return
+    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
+    print(
+        f"\ngain: {gains.mean():+.1f} points, 95% interval {gains.mean() - half:+.1f} to {gains.mean() + half:+.1f} over {len(gains)} seeds"
+    )
+
+
+if __name__ == "__main__":
+    console.run(main)
