@@ -1,10 +1,10 @@
 """What a transfer is worth with few labels: the recipe's teacher from its base against the same architecture from scratch.
 
 Each seed draws the test, labelled and validation rows and the order of training anew (`preprocess.seed`, `finetune.seed`); within a seed
-both sides get the same rows, batches and budget and are scored on the same test rows. Each side is the pipeline itself, run by DVC in a temporary copy of
-the project, so its results are those of `make repro` with these params.
+both sides get the same rows, batches and budget and are scored on the same test rows. Each side is the pipeline itself, run by DVC in a
+copy of the project, so its results are those of `make repro` with these params.
 
-    python -m benchmarks.few_labels [--recipe digits-from-fashion] [--seeds 0 1 2 3 4] --base FOLDER [--learning-rate …]
+    python -m benchmarks.few_labels [--recipe digits-from-fashion] [--seeds 0 1 2 3 4] [--base FOLDER]
 
 Printed are both accuracies by seed, their gain, and its 95% interval over seeds (Student's t of the paired differences).
 """
