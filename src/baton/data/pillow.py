@@ -1,0 +1,178 @@
+"""An image that Pillow opened -> upright pixels of 8 bits, with notes of what had to be done; and Pillow's warnings, thread by thread."""
+
+import contextlib
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+ORIENTATION = 0x0112  # the EXIF tag
+KINDS = {"1": "1 bit", "P": "palette", "PA": "palette", "CMYK": "CMYK"}  # Pillow's mode -> what is noted
+WHITE_16 = 65535
+
+
+def frames(image: Any, notes: list[str]) -> int:
+    """Number of frames of an animation, or of pages; 1 for a photograph that comes with previews or other views of the same (MPO)."""
+    count = int(getattr(image, "n_frames", 1))
+    if count > 1 and image.format == "MPO":
+        notes.append("first picture of several (MPO)")
+        return 1
+    if count > 1:
+        notes.append("first frame of several")
+    return count
+
+
+def pixels(image: Any, notes: list[str]) -> NDArray[np.uint8]:
+    """Pixels (height, width, channels) of an opened image; 1 channel where it is greyscale, else 3.
+
+    Raises:
+        Exception: whatever Pillow's reader of the format raises on a malformed file.
+    """
+    stored = _stored(image, notes)
+    image = _upright(image, notes)
+    mode = image.mode
+    grey = mode in {"1", "L", "LA", "La", "I", "F"} or mode.startswith("I;16") or stored.startswith("LA;")
+    notes += ["greyscale"] if grey else []
+    if mode in {"I", "F"} or mode.startswith("I;16"):
+        return _deep(image, notes)
+    notes += [KINDS[mode]] if mode in KINDS else []
+    if image.has_transparency_data:
+        notes.append("alpha on white")
+        image = _on_white(image)
+    if not grey:
+        return np.asarray(image.convert("RGB"))
+    plane = np.asarray(image if image.mode == "L" else image.convert("L") if image.mode == "1" else image.getchannel(0))
+    return plane[:, :, np.newaxis]
+
+
+def _stored(image: Any, notes: list[str]) -> str:
+    """Pillow's name of the layout in the file, such as `RGB;16B`, which it forgets when the pixels are loaded."""
+    arguments = image.tile[0].args if image.tile else ""
+    stored = arguments if isinstance(arguments, str) else next((part for part in arguments or () if isinstance(part, str)), "")
+    if ";16" in stored:
+        notes.append("16 bits")
+        transparency = image.info.get("transparency")
+        if isinstance(transparency, tuple):  # colours keep the upper half of their bits, but their transparent one keeps all
+            image.info["transparency"] = tuple(value >> 8 for value in transparency)
+    return stored
+
+
+def _upright(image: Any, notes: list[str]) -> Any:
+    """The loaded image, turned as its EXIF orientation says."""
+    from PIL import Image
+
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    turned_by_load = image.format == "TIFF"  # so it must be asked before
+    orientation = _orientation(image, notes) if turned_by_load else 1
+    image.load()
+    if not turned_by_load:
+        orientation = _orientation(image, notes)
+    if orientation not in turns:
+        return image
+    notes.append("turned (EXIF)")
+    return image if turned_by_load else image.transpose(turns[orientation])
+
+
+def _orientation(image: Any, notes: list[str]) -> Any:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001  Pillow raises whatever malformed EXIF leads it to; the picture itself is whole
+        notes.append("unreadable EXIF")
+        return 1
+
+
+def _on_white(image: Any) -> Any:
+    from PIL import Image
+
+    straight = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), straight)
+
+
+def _deep(image: Any, notes: list[str]) -> NDArray[np.uint8]:
+    """Greyscale of 16 or 32 bits, scaled to 8."""
+    values = np.asarray(image).astype(np.float64)
+    if image.mode != "F" and (image.mode != "I" or image.format == "PPM"):  # whatever a PPM's range is, Pillow makes it 16 bits
+        notes += [] if "16 bits" in notes else ["16 bits"]
+        if isinstance(image.info.get("transparency"), int):
+            notes.append("alpha on white")
+            values[values == image.info["transparency"]] = WHITE_16
+        return _scaled(values, 0.0, WHITE_16)
+    notes.append("32 bits")
+    if not np.isfinite(values).all():
+        raise ValueError("pixels are no finite numbers")
+    least, greatest = float(values.min()), float(values.max())
+    if image.mode == "F" and least >= 0 and greatest <= 1:
+        return _scaled(values, 0.0, 1.0)
+    return _scaled(values, least, greatest)
+
+
+def _scaled(values: NDArray[np.float64], black: float, white: float) -> NDArray[np.uint8]:
+    span = white - black or 1.0
+    return np.rint((values - black) * (255 / span)).astype(np.uint8)[:, :, np.newaxis]
+
+
+# ---- warnings ----------------------------------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_listeners = 0
+_undo = contextlib.ExitStack()
+_heard = threading.local()
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[list[str]]:
+    """Give the list that takes what Pillow warns of in this thread meanwhile; and no limit of Pillow's own stands beside the caller's.
+
+    Filters and limit are the process's: the first thread that comes sets them, the last that goes puts them back.
+    """
+    global _listeners  # noqa: PLW0603  as above
+    with _lock:
+        _listeners += 1
+        if _listeners == 1:
+            _begin(_undo)
+    outer, _heard.messages = getattr(_heard, "messages", None), []
+    try:
+        yield _heard.messages
+    finally:
+        _heard.messages = outer
+        with _lock:
+            _listeners -= 1
+            if _listeners == 0:
+                _undo.close()
+
+
+def _begin(undo: contextlib.ExitStack) -> None:
+    from PIL import Image
+
+    undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    Image.MAX_IMAGE_PIXELS = None
+    logger, handler = logging.getLogger("PIL"), logging.NullHandler()  # what it logs is also in what it raises
+    logger.addHandler(handler)
+    undo.callback(logger.removeHandler, handler)
+    undo.enter_context(warnings.catch_warnings())
+    shown = warnings.showwarning
+    warnings.filterwarnings("always", module=r"PIL\.")
+
+    def hear(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+    ) -> None:
+        messages = getattr(_heard, "messages", None)
+        if messages is not None and "PIL" in PurePosixPath(filename).parts:
+            messages.append(" ".join(str(message).split()))
+        else:
+            shown(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = hear
