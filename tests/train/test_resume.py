@@ -43,7 +43,11 @@ def run(processes: Any, folder: Path, **arguments: Any) -> int:
 @pytest.fixture
 def again(whole: Path, tmp_path: Path, processes: Any) -> Iterator[Callable[..., Path]]:
     """Kill an attempt, let another one finish it; the folder of both."""
+    yield attempts_in(tmp_path, whole, processes)
+    shutil.rmtree(tmp_path)
 
+
+def attempts_in(tmp_path: Path, whole: Path, processes: Any) -> Callable[..., Path]:
     def attempts(without: str = "", **kill: Any) -> Path:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
@@ -55,8 +59,7 @@ def again(whole: Path, tmp_path: Path, processes: Any) -> Iterator[Callable[...,
         assert run(processes, folder, without=without) == 0
         return folder
 
-    yield attempts
-    shutil.rmtree(tmp_path)
+    return attempts
 
 
 def differences(whole: Path, folder: Path) -> set[str]:
@@ -81,6 +84,40 @@ def test_killed_in_a_step(whole: Path, again: Callable[..., Path]) -> None:
         folder = again(kill_at=step)
         assert differences(whole, folder) == set()
         assert lost_steps(folder) == 0
+
+
+@pytest.fixture(scope="module")
+def whole_of_images(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Path:
+    """The same with images: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights."""
+    folder = tmp_path_factory.mktemp("images")
+    training.prepare(folder, images=True)
+    assert run(processes, folder) == 0
+    return folder
+
+
+@pytest.fixture
+def again_with_images(whole_of_images: Path, tmp_path: Path, processes: Any) -> Iterator[Callable[..., Path]]:
+    yield attempts_in(tmp_path, whole_of_images, processes)
+    shutil.rmtree(tmp_path)
+
+
+def test_images_killed_in_a_step(whole_of_images: Path, again_with_images: Callable[..., Path]) -> None:
+    for step in (3, 12):
+        assert differences(whole_of_images, again_with_images(kill_at=step)) == set()
+
+
+@pytest.mark.slow
+def test_images_killed_in_each_of_ten_steps(whole_of_images: Path, again_with_images: Callable[..., Path]) -> None:
+    for number, step in enumerate(random.Random(6).sample(range(2, training.STEPS + 1), 10)):
+        assert differences(whole_of_images, again_with_images(kill_at=step, seconds=0.05 * (number % 3))) == set()
+
+
+@pytest.mark.parametrize("part", ["average", "augmentation"])
+def test_without_a_part_of_what_images_bring_the_result_differs(
+    whole_of_images: Path, again_with_images: Callable[..., Path], part: str
+) -> None:
+    """Negative controls."""
+    assert "final.safetensors" in differences(whole_of_images, again_with_images(part, kill_at=9))
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """One small real training in a process of its own, to be killed and continued: a tiny BERT with dropout, AdamW, clipping, best weights.
 
+Or a tiny ViT with everything that images bring: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights.
+
 `attempt` runs in the folder that `prepare` filled. It writes final.safetensors (weights, optimizer), points.txt, order.txt (sample ids of
 every step that was computed) and first.txt (the first step, from 0, that this attempt computed).
 """
@@ -16,27 +18,43 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  once for all attempts, which are forked
 from safetensors.torch import save_file
 
-from baton import console, params, runtime
-from baton.data import text
-from baton.data.batches import TextSplit, TrainingBatches
+from baton import console, params, runtime, storage
+from baton.data import arrays, text
+from baton.data.batches import TrainingBatches
 from baton.evaluate import metrics
 from baton.models import build
 from baton.predict import predict
 from baton.train import checkpoint, loop, losses, state
-from tests import tiny
+from tests import tiny, tiny_images
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
 CHANGES = {"epochs": 3, "batch_size": 8, "accumulation": 2, "learning_rate": 3e-3, "log_every": 3, "evaluations_per_epoch": 2, "head": HEAD}
 RATES = {"dropout": 0.1, "attention_dropout": 0.1}
+AUGMENTATION = params.Augmentation(
+    crop=params.PaddedCrop(kind="padded", padding=1),
+    flip=0.5,
+    rotation=10.0,
+    colour=params.ColourJitter(brightness=0.2, contrast=0.2, saturation=0.0, hue=0.0),
+    randaugment=params.RandAugment(operations=1, magnitude=5),
+    erasing=0.3,
+    mixup=0.2,
+    cutmix=1.0,
+)
+IMAGES = {"augmentation": AUGMENTATION, "ema": params.Ema(decay=0.9), "drop_path": 0.2, "layer_decay": 0.8}
 STEPS = 18  # 48 documents, batches of 8, 3 epochs
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, images: bool = False) -> None:
     """Base model and arrays, once for all attempts."""
+    if images:
+        tiny.write_image_base(folder / "base")
+        tiny_images.write_arrays(folder, {"train": 48, "val": 12, "test": 12})
+        return
     base, clean = tiny.write_base(folder / "base"), tiny.write_clean(folder / "clean")
     (folder / "arrays").mkdir()
     for split in text.SPLITS:
         text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, 16), folder / "arrays", 100, lambda count: None)
+    storage.write_json(folder / "arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
 
 
 def attempt(
@@ -63,17 +81,18 @@ def attempt(
     if kill_operation:
         watch_operations(folder / "checkpoints", kill_operation, power)
     spoil(without)
-    settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES)
-    machine = tiny.machine()
+    meta, machine = arrays.read_meta(folder / "arrays"), tiny.machine()
+    images = IMAGES if meta["input"]["kind"] == "images" else {}
+    settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES | images)
     runtime.seed_everything(settings.seed)
-    model = build.create(folder / "base", settings.head, 3, settings, machine.attention, tiny.TEXT_INPUT)
-    arrays = {split: TextSplit(text.open_arrays(folder / "arrays", split), 0) for split in ("train", "val")}
-    batches = Recorded(arrays["train"], 8, 2, settings.seed, lambda: text.read_ids(folder / "arrays", "train"))
+    model = build.create(folder / "base", settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
+    splits = arrays.open_splits(folder / "arrays", settings.augmentation)
+    batches = Recorded(splits["train"], 8, 2, settings.seed, lambda: arrays.read_ids(folder / "arrays", "train"))
     Recorded.folder = folder
 
     def validate() -> dict[str, float]:
         ask("validation")
-        found = metrics.scores(predict(model, arrays["val"], machine, 16), np.asarray(arrays["val"].labels))
+        found = metrics.scores(predict(model, splits["val"], machine, 16), np.asarray(splits["val"].labels))
         return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
     def loss_fn(model: Any, batch: Any) -> torch.Tensor:
@@ -192,5 +211,18 @@ def spoil(what: str) -> None:
             restore(self, checkpoint.Checkpoint(left, saved.state))
 
         state.State.restore = forgetful  # type: ignore[method-assign]
+    if what == "average":  # it begins anew at the weights of the moment
+
+        def forgetting(self: state.State, saved: checkpoint.Checkpoint) -> None:
+            restore(self, saved)
+            if self.average:
+                self.average.restore(self.model.state_dict())
+
+        state.State.restore = forgetting  # type: ignore[method-assign]
+    if what == "augmentation":  # drawn from a process's own generator instead of (seed, epoch, sample id)
+        from baton.data import augment
+
+        own, drawn = np.random.default_rng(), augment.draw
+        augment.draw = lambda keys, seed, epoch, settings: drawn(keys, int(own.integers(2**31)), epoch, settings)
     if what == "order":  # renamed without being flushed before
         os.fsync = lambda handle: None

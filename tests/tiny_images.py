@@ -1,0 +1,47 @@
+"""Small real pictures: scikit-learn's digits as the stages hand them on."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from baton import params, storage
+from baton.data import framing, image, pictures
+
+TOKENIZE = params.ImageTokenize(kind="images", size=8, crop_fraction=1.0, channels=1, chunk_size=16)
+
+
+def write_clean(folder: Path, counts: dict[str, int]) -> Path:
+    """Tables `id, name, image, digest, label` as preprocess writes them, each split with other digits, and labels.json."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]  # (1797, 8, 8, 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    start = 0
+    for split, count in counts.items():
+        own = pixels[start : start + count]
+        columns = {
+            "id": pa.array([f"{split}:{index + 1}" for index in range(count)], pa.string()),
+            "name": pa.array([f"{split}/{index + 1}" for index in range(count)], pa.string()),
+            "image": pa.array([pictures.encode(picture) for picture in own], pa.binary()),
+            "digest": pa.array([pictures.digest(picture) for picture in own], pa.string()),
+            "label": pa.array(digits.target[start : start + count].tolist(), pa.int32()),
+        }
+        pq.write_table(pa.table(columns), folder / f"{split}.parquet")
+        start += count
+    storage.write_json(folder / "labels.json", [str(label) for label in range(10)])
+    return folder
+
+
+def write_arrays(folder: Path, counts: dict[str, int]) -> dict[str, Any]:
+    """`folder`/arrays of such tables, for the base model in `folder`/base; the model's input."""
+    clean = write_clean(folder / "clean", counts)
+    described = framing.describe(storage.read_json(folder / "base/config.json"), TOKENIZE)
+    (folder / "arrays").mkdir()
+    for split in counts:
+        image.tokenize(clean / f"{split}.parquet", described, folder / "arrays", 16, lambda count: None)
+    storage.write_json(folder / "arrays/meta.json", {"labels": storage.read_json(clean / "labels.json"), "input": described})
+    return described
