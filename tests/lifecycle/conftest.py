@@ -8,11 +8,12 @@ import torch
 
 from baton import params, runtime, tracking
 from baton.data import text
-from baton.data.batches import TrainingBatches
+from baton.data.batches import TextSplit, TrainingBatches
 from baton.models import build
 from baton.train import loop, losses
 from tests import tiny
 from tests.tracking import conftest as store_conftest
+from tests.tracking import reading
 from tests.tracking.reading import REASONS, settle
 
 _quiet, project = store_conftest._quiet, store_conftest.project
@@ -56,11 +57,11 @@ def publish(project: Path) -> Publish:
     def train(epochs: int, seed: int = 0, labels: list[str] | None = None, figure: float = 0.9) -> str:
         Path("data/arrays").mkdir(exist_ok=True)
         text.tokenize(Path("data/clean/train.parquet"), text.open_tokenizer(base, 16), Path("data/arrays"), 100, lambda count: None)
-        settings = params.read(store_conftest.ROOT / "params.yaml").finetune.model_copy(update=CHANGES | {"epochs": max(1, epochs)})
+        settings = reading.settings(**CHANGES | {"epochs": max(1, epochs)})
         where = tiny.machine()
         runtime.seed_everything(seed)
-        model = build.create(base, HEAD, 3, 0.0, 0.0, where.attention)
-        batches = TrainingBatches(text.open_arrays(Path("data/arrays"), "train"), 8, 1, seed, 0)
+        model = build.create(base, HEAD, 3, settings, where.attention, reading.TEXT_INPUT)
+        batches = TrainingBatches(TextSplit(text.open_arrays(Path("data/arrays"), "train"), 0), 8, 1, seed)
         fixed = {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
         if epochs:
             metric = settings.model_copy(update={"metric": "loss"})
@@ -70,7 +71,7 @@ def publish(project: Path) -> Publish:
             ):
                 pass
         folder = Path("models/student")
-        build.save(model, build.ModelInfo(labels or sorted(tiny.TEXTS), HEAD, 16, 0), base, folder)
+        build.save(model, build.ModelInfo(labels or sorted(tiny.TEXTS), HEAD, reading.TEXT_INPUT), base, folder)
         with tracking.stage("distill", REASONS) as run:
             run.dataset("train", Path("data/clean/train.parquet"), "training")
             run.dataset("val", Path("data/clean/val.parquet"), "validation")

@@ -1,6 +1,7 @@
 """The gate's rules on scored tables: each refuses what it is there for, with its reason, and nothing else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ RULES = params.Promotion(
 def table() -> Table:
     labels = np.arange(ROWS) % 3
     texts = [f"text number {row}" for row in range(ROWS)]
-    return Table(Path("t.parquet"), "0" * 64, [f"test:{row}" for row in range(ROWS)], texts, labels, NAMES)
+    return Table(Path("t.parquet"), "0" * 64, "text", [f"test:{row}" for row in range(ROWS)], digests(texts), labels, NAMES)
 
 
 def scored(table: Table, wrong: int, first: int = 0, **changes: Any) -> Scored:
@@ -122,7 +123,7 @@ def test_a_swapped_label_map_is_refused_as_such(table: Table) -> None:
 def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
     """Of 600 rows 36 and 10, as in R8: 46 rows are 8%, and the rest is right."""
     labels = np.repeat([0, 1, 2], [554, 36, 10])
-    uneven = Table(table.path, table.sha256, table.ids, table.texts, labels, NAMES)
+    uneven = replace(table, labels=labels)
     good = scored(uneven, 20)
     assert "label map" not in refused(gate.decide(uneven, good, scored(uneven, 60), RULES))
     swapped = Scored(["a", "c", "b"], good.probabilities, good.size, good.latency, good.training_rows)
@@ -170,7 +171,7 @@ def test_a_champion_that_does_not_know_a_new_class_can_be_beaten(table: Table) -
 def test_a_gain_in_macro_f1_must_not_cost_accuracy(table: Table) -> None:
     """60 rows of a small class are won, 110 of a large one lost: macro F1 rises, and accuracy falls for certain."""
     labels = np.repeat([0, 1, 2], [70, 265, 265])
-    uneven = Table(table.path, table.sha256, table.ids, table.texts, labels, NAMES)
+    uneven = replace(table, labels=labels)
     rules = RULES.model_copy(update={"metric": "macro_f1", "class_floor": None, "max_ece": None})
     champion, challenger = scored(uneven, 65), scored(uneven, 110, first=80)
     found = gate.decide(uneven, challenger, champion, rules)

@@ -16,6 +16,7 @@ import torch
 from baton import params, storage
 from baton.models import build
 from tests import tiny
+from tests.tracking import reading
 
 ROOT = Path(__file__).parent.parent.parent
 LABELS = ("grain", "ship", "trade")
@@ -29,10 +30,10 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
     kind = params.head({"kind": "linear", "pooling": "mean", "dropout": 0.1} | head)
     base = tiny.write_base(folder.parent / f"{folder.name}-base")
     torch.manual_seed(seed)
-    model = build.create(base, kind, len(labels), 0.0, 0.0, "matmul")
+    model = build.create(base, kind, len(labels), reading.settings(), "matmul", reading.TEXT_INPUT)
     for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):  # so that labels differ from text to text
         torch.nn.init.normal_(parameter, std=1.0)
-    build.save(model, build.ModelInfo(list(labels), kind, 16, 0), base, folder)
+    build.save(model, build.ModelInfo(list(labels), kind, reading.TEXT_INPUT), base, folder)
     return folder
 
 
@@ -41,7 +42,7 @@ def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.floa
     from baton.data import text
 
     model, info = build.load(folder, "matmul")
-    tokenizer = text.open_tokenizer(folder, info.max_length)
+    tokenizer = text.open_tokenizer(folder, info.input["max_length"])
     rows = []
     for item in texts:
         ids = torch.tensor([tokenizer.encode(item).ids])
@@ -62,8 +63,8 @@ def log(folder: Path, name: str) -> str:
         "name": name,
         "path": folder.as_posix(),
         "info": storage.read_json(folder / "baton.json"),
-        "code": session.CODE.read_text(encoding="utf-8"),
-        "requirements": environment.read_requirements(environment.LOCK),
+        "code": session.CODE["text"].read_text(encoding="utf-8"),
+        "requirements": environment.read_requirements(environment.LOCK, "text"),
         "example": ["wheat exports rose", "port workers strike"],
     }
     model = opened.client.get_logged_model(pyfuncs.log(opened, run, entry, folder))

@@ -44,5 +44,7 @@ def test_a_model_folder_that_the_lock_does_not_cover_is_reported(project: Path, 
 
     (project / "requirements.lock").write_text("torch==2.14.1 ; python_version >= '3.11'\nnumpy==2.4.0 \\\n    --hash=sha256:0\n")
     with pytest.raises(TrackingError, match="does not pin") as caught:
-        environment.read_requirements(project / "requirements.lock")
+        environment.read_requirements(project / "requirements.lock", "text")
     assert "no mlflow, transformers, safetensors, pandas" in str(caught.value)
+    with pytest.raises(TrackingError, match="no mlflow, torchvision, timm, pillow, safetensors, pandas"):
+        environment.read_requirements(project / "requirements.lock", "images")

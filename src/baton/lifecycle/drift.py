@@ -1,12 +1,13 @@
 """Whether incoming data differs from what the champion was trained on: how many rows, label shares, lengths, words that it never saw.
 
 Input: the champion's profile (kept with its version) and data/clean. Incoming are the rows of train and val that the champion was not
-trained on, by the digests of their texts and labels: a row with another label than before is a new one, and its old self is gone.
+trained on, by the digests of their texts (or pixels) and labels: a row with another label than before is a new one, and its old self is
+gone. Images have neither words nor lengths: the mean brightness of each stands for its length, and no word of them is unknown.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from baton import params, storage
-from baton.lifecycle import tables
+from baton.lifecycle import brightness, tables
 
 WORD = re.compile(r"\w+")
 WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
 GRID = 101  # quantiles of lengths
+PICTURES = 1000  # the most whose brightness is measured: decoding takes time, and distances below 0.05 do not matter
 SIMULATED = 9_999  # draws of a simulated test
 ACCIDENT = 0.01  # probability below which a distance is no accident
 
@@ -34,50 +36,67 @@ class Drift:
     gone: int  # rows that were there and are not any more
     changed: float  # both, as a share of the rows that were there
     labels: float  # total variation distance of label shares, 0 to 1
-    lengths: float  # largest difference of the distributions of words a text (Kolmogorov–Smirnov), 0 to 1
+    lengths: float  # largest difference of the distributions of words a text, or brightness of images (Kolmogorov–Smirnov), 0 to 1
     unknown: float  # mean share of a text's words that the vocabulary lacks, above that of a training text whose own words are left out
     chance: Mapping[str, float]  # of each distance: the probability that rows like the earlier ones give one as large
+    kind: tables.Kind = "text"
 
     def beyond(self, limits: params.DriftLimits) -> list[str]:
         """Which limits are passed, in words; distances only where that is no accident, which few rows cannot tell."""
         found = {"changed": self.changed, "labels": self.labels, "lengths": self.lengths, "unknown": self.unknown}
         allowed = limits.model_dump()
         over = [key for key, value in found.items() if value > allowed[key] and self.chance.get(key, 0.0) < ACCIDENT]
-        return [f"{key} {found[key]:.3f} (limit {allowed[key]:.3f})" for key in over]
+        names = {"lengths": "lengths (brightness)"} if self.kind == "images" else {}
+        return [f"{names.get(key, key)} {found[key]:.3f} (limit {allowed[key]:.3f})" for key in over]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Train and val of data/clean, train first."""
+
+    clean: Path
+    kind: tables.Kind
+    keys: list[str]  # texts, or digests of pixels
+    labels: list[str]
+
+    @property
+    def digests(self) -> list[str]:
+        """Of each row, with its label."""
+        return tables.digests(f"{key} {label}" for key, label in zip(self.keys, self.labels, strict=True))
 
 
 def profile(clean: Path) -> dict[str, Any]:
     """What is kept of the training data of a version: shares, quantiles, vocabulary; JSON values."""
-    texts, labels = _rows(clean)
-    counts = Counter(word for text in texts for word in set(_words(text)))  # texts that hold it
-    vocabulary = [word for word, _ in counts.most_common(WORDS)]
-    lengths = [len(_words(text)) for text in texts]
+    rows = _rows(clean)
+    lengths = _lengths(rows, range(len(rows.keys)))
     return {
-        "rows": _digests(texts, labels),
-        "labels": _shares(labels),
+        "rows": rows.digests,
+        "labels": _shares(rows.labels),
         "lengths": [float(value) for value in np.quantile(lengths, np.linspace(0, 1, GRID))],
-        "vocabulary": vocabulary,
-        "unknown": float(_unknown(texts, (word for word in vocabulary if counts[word] > 1)).mean()),
+        **(_vocabulary(rows.keys) if rows.kind == "text" else {"vocabulary": [], "unknown": 0.0}),
     }
 
 
 def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
     """Compare the rows that an earlier profile does not know with it."""
-    texts, labels = _rows(clean)
-    known, now = set(earlier["rows"]), _digests(texts, labels)
+    rows = _rows(clean)
+    known, now = set(earlier["rows"]), rows.digests
     gone = len(known.difference(now))
     fresh = [place for place, digest in enumerate(now) if digest not in known]
     changed = (len(fresh) + gone) / max(1, len(known))
     if not fresh:
-        return Drift(0, gone, changed, 0.0, 0.0, 0.0, {})
-    texts, labels = [texts[place] for place in fresh], [labels[place] for place in fresh]
+        return Drift(0, gone, changed, 0.0, 0.0, 0.0, {}, rows.kind)
     found = {
-        "labels": _label_distance(labels, earlier["labels"], len(known)),
-        "lengths": _length_distance([len(_words(text)) for text in texts], earlier["lengths"]),
-        "unknown": _unknown_above(_unknown(texts, earlier["vocabulary"]), earlier["unknown"]),
+        "labels": _label_distance([rows.labels[place] for place in fresh], earlier["labels"], len(known)),
+        "lengths": _length_distance(_lengths(rows, fresh), earlier["lengths"]),
+        "unknown": (0.0, 1.0),
     }
+    if rows.kind == "text":
+        shares = _unknown((rows.keys[place] for place in fresh), earlier["vocabulary"])
+        found["unknown"] = _unknown_above(shares, earlier["unknown"])
     distances = {key: float(distance) for key, (distance, _) in found.items()}
-    return Drift(len(fresh), gone, changed, **distances, chance={key: float(chance) for key, (_, chance) in found.items()})
+    chance = {key: float(chance) for key, (_, chance) in found.items()}
+    return Drift(len(fresh), gone, changed, **distances, chance=chance, kind=rows.kind)
 
 
 def _label_distance(labels: list[str], earlier: Mapping[str, float], rows: int) -> tuple[float, float]:
@@ -95,7 +114,7 @@ def _label_distance(labels: list[str], earlier: Mapping[str, float], rows: int) 
     return np.abs(ours - theirs).sum() / 2, float((1 + (statistic >= seen - 1e-9).sum()) / (1 + SIMULATED))
 
 
-def _length_distance(lengths: list[int], quantiles: list[float]) -> tuple[float, float]:
+def _length_distance(lengths: list[float], quantiles: list[float]) -> tuple[float, float]:
     """Largest distance between the distribution of `lengths` and the one that `quantiles` describe, and its p (Kolmogorov–Smirnov)."""
     place = np.unique(np.concatenate([lengths, quantiles]))
     ours = np.searchsorted(np.sort(lengths), place, side="right") / len(lengths)
@@ -114,15 +133,27 @@ def _unknown_above(shares: NDArray[np.float64], earlier: float) -> tuple[float, 
     return above, float(stats.ttest_1samp(shares, earlier, alternative="greater").pvalue)
 
 
-def _digests(texts: list[str], labels: list[str]) -> list[str]:
-    return tables.digests(f"{text} {label}" for text, label in zip(texts, labels, strict=True))
-
-
-def _rows(clean: Path) -> tuple[list[str], list[str]]:
+def _rows(clean: Path) -> _Rows:
     names = storage.read_json(clean / "labels.json")
-    found = [pq.read_table(clean / f"{split}.parquet", columns=["text", "label"]) for split in ("train", "val")]
-    texts = [text for table in found for text in table["text"].to_pylist()]
-    return texts, [names[label] for table in found for label in table["label"].to_pylist()]
+    kind = tables.kind(clean / "train.parquet")
+    column = tables.KEYS[kind]
+    found = [pq.read_table(clean / f"{split}.parquet", columns=[column, "label"]) for split in tables.TRAINED_ON]
+    keys = [key for table in found for key in table[column].to_pylist()]
+    return _Rows(clean, kind, keys, [names[label] for table in found for label in table["label"].to_pylist()])
+
+
+def _lengths(rows: _Rows, places: Sequence[int]) -> list[float]:
+    """Words of each text, or brightness of some images: of those with the smallest digests, which are no special ones."""
+    if rows.kind == "text":
+        return [len(_words(rows.keys[place])) for place in places]
+    return brightness.measure(rows.clean, set(sorted(places, key=lambda place: rows.keys[place])[:PICTURES]))
+
+
+def _vocabulary(texts: list[str]) -> dict[str, Any]:
+    """The words of a profile, and how many of a text's a vocabulary without it lacks."""
+    counts = Counter(word for text in texts for word in set(_words(text)))  # texts that hold it
+    vocabulary = [word for word, _ in counts.most_common(WORDS)]
+    return {"vocabulary": vocabulary, "unknown": float(_unknown(texts, (word for word in vocabulary if counts[word] > 1)).mean())}
 
 
 def _words(text: str) -> list[str]:

@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from baton import params
 from baton.evaluate import compare, metrics
-from baton.lifecycle.tables import Table, digests
+from baton.lifecycle.tables import Table
 
 ACCIDENT = 1e-3  # probability below which a swap of names is no accident
 SOME = 3  # examples in a message
@@ -29,7 +29,7 @@ class Scored:
     classes: list[str]  # in the order of the columns
     probabilities: NDArray[np.float64]  # (rows, classes)
     size: int  # bytes of the model folder
-    latency: float  # ms, median of single texts
+    latency: float  # ms, median of single samples
     training_rows: frozenset[str] | None  # digests; None if nobody knows
 
 
@@ -95,12 +95,11 @@ def _classes(name: str, scored: Scored, table: Table) -> Check:
 def _leakage(name: str, scored: Scored, table: Table) -> Check:
     if scored.training_rows is None:
         return Check("leakage", False, f"nobody knows what the {name} was trained on, so the test rows may be among it; register it anew")
-    rows = digests(table.texts)
-    known = [row for row, digest in zip(table.ids, rows, strict=True) if digest in scored.training_rows]
+    known = [row for row, digest in zip(table.ids, table.digests, strict=True) if digest in scored.training_rows]
     if not known:
         return Check("leakage", True, f"no test row was in the {name}'s training data ({len(scored.training_rows):,} rows)")
     some = ", ".join(known[:SOME])
-    return Check("leakage", False, f"{len(known):,} of {len(rows):,} test rows were in the {name}'s training data: {some}")
+    return Check("leakage", False, f"{len(known):,} of {len(table.ids):,} test rows were in the {name}'s training data: {some}")
 
 
 def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
@@ -203,9 +202,7 @@ def _ratios(challenger: Scored, champion: Scored, rules: params.Promotion) -> It
         yield Check("size", ratio <= rules.max_size_ratio, text)
     if rules.max_latency_ratio is not None:
         ratio = challenger.latency / champion.latency
-        text = (
-            f"a text takes {challenger.latency:.1f} ms, {ratio:.2f} times the champion's; allowed are {rules.max_latency_ratio:.2f} times"
-        )
+        text = f"a sample takes {challenger.latency:.1f} ms, {ratio:.2f} times the champion's; allowed are {rules.max_latency_ratio:.2f}"
         yield Check("latency", ratio <= rules.max_latency_ratio, text)
 
 

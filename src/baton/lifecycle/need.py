@@ -28,7 +28,8 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
     rows = f"{found.rows:,} rows are new and {found.gone:,} gone since {which}"
     if beyond := found.beyond(settings.drift):
         return f"{rows}, which is beyond the limits of retrain.drift: {', '.join(beyond)}"
-    return f"not: {rows}, and by their number, labels, lengths and words they are within the limits of retrain.drift"
+    measured = "number, labels and brightness" if found.kind == "images" else "number, labels, lengths and words"
+    return f"not: {rows}, and by their {measured} they are within the limits of retrain.drift"
 
 
 def _changed(then: Graph, now: Graph) -> str:

@@ -2,9 +2,9 @@
 
     python -m baton.lifecycle.scoring models:/NAME/VERSION data/clean/test.parquet OUT.npz LATENCY_SAMPLES STORE
 
-The model is loaded as its users load it (`mlflow.pyfunc.load_model`) and reads raw texts. OUT.npz holds its classes, probabilities (rows,
-classes), bytes and the median time of single texts in ms. Models are loaded side by side, which takes longest, and scored one after the
-other: a process says when it is ready and waits for a line.
+The model is loaded as its users load it (`mlflow.pyfunc.load_model`) and reads raw texts or encoded images. OUT.npz holds its classes,
+probabilities (rows, classes), bytes and the median time of single samples in ms. Models are loaded side by side, which takes longest, and
+scored one after the other: a process says when it is ready and waits for a line.
 """
 
 import contextlib
@@ -14,7 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ from baton.lifecycle import tables
 from baton.lifecycle.gate import Scored
 
 PREFIX = "probability_"
-WARM_UP = 3  # texts
+WARM_UP = 3  # samples
 
 
 def score(models: Mapping[str, frozenset[str] | None], table: tables.Table, store: str, latency_samples: int) -> dict[str, Scored]:
@@ -35,7 +37,7 @@ def score(models: Mapping[str, frozenset[str] | None], table: tables.Table, stor
         models: address, `models:/NAME/VERSION` -> digests of the rows it was trained on.
         table: what they are scored on.
         store: the address of tracking store and registry.
-        latency_samples: single texts that are timed.
+        latency_samples: single samples that are timed.
 
     Raises:
         ModelError: one cannot be loaded or gives no such table of probabilities.
@@ -86,19 +88,25 @@ def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
     sys.stdout.flush()
     if not sys.stdin.readline():
         raise SystemExit  # who asked is gone
-    found = model.predict(table.texts)
-    columns = [name for name in found.columns if name.startswith(PREFIX)]
-    probabilities: NDArray[np.float64] = found[columns].to_numpy(dtype=np.float64)
-    if not columns or not np.isfinite(probabilities).all():
-        raise ModelError(f"{uri} gives no probabilities", got=", ".join(map(str, found.columns)), expected=f"columns {PREFIX}CLASS")
+    names, probabilities = _probabilities(model, table, uri)
     seconds = []
-    for text in table.texts[: WARM_UP + int(samples)]:
+    for sample in islice(chain.from_iterable(table.inputs()), WARM_UP + int(samples)):
         start = time.perf_counter()
-        model.predict([text])
+        model.predict([sample])
         seconds.append(time.perf_counter() - start)
     size = sum(file.stat().st_size for file in (folder / "artifacts").rglob("*") if file.is_file())
     latency = 1000 * statistics.median(seconds[WARM_UP:] or seconds)
-    np.savez(out, classes=[name.removeprefix(PREFIX) for name in columns], probabilities=probabilities, size=size, latency=latency)
+    np.savez(out, classes=names, probabilities=probabilities, size=size, latency=latency)
+
+
+def _probabilities(model: Any, table: tables.Table, uri: str) -> tuple[list[str], NDArray[np.float64]]:
+    """Classes, and what the model makes of each row, (rows, classes)."""
+    frames = [model.predict(some) for some in table.inputs()]
+    columns = [name for name in frames[0].columns if name.startswith(PREFIX)]
+    found: NDArray[np.float64] = np.concatenate([frame[columns].to_numpy(dtype=np.float64) for frame in frames])
+    if not columns or not np.isfinite(found).all():
+        raise ModelError(f"{uri} gives no probabilities", got=", ".join(map(str, frames[0].columns)), expected=f"columns {PREFIX}CLASS")
+    return [name.removeprefix(PREFIX) for name in columns], found
 
 
 if __name__ == "__main__":

@@ -37,12 +37,12 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.labels: list[str] = info["labels"]
         self.pooling: str = info["head"]["pooling"]
-        self.max_length: int = info["max_length"]
+        self.max_length: int = info["input"]["max_length"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # The very file that the training's tokenizer was read from.
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        self.pad: int = info.get("pad") or config.pad_token_id or 0
+        self.pad: int = info["input"]["pad"]
         weights = load_file(folder / "model.safetensors")
         self.head = {name.removeprefix("head."): weights.pop(name).to(self.device) for name in list(weights) if name.startswith("head.")}
         self.backbone = AutoModel.from_config(config, dtype=torch.float32)

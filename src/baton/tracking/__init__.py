@@ -55,7 +55,13 @@ class Run:
         """Record a file or folder under `folder` of the stage's run."""
 
     def model(self, name: str, path: Path, example: Sequence[str]) -> None:
-        """Record a model folder as a pyfunc that takes raw text; `example` are a few texts."""
+        """Record a model folder as a pyfunc that takes raw text or images.
+
+        Args:
+            name: the model's name.
+            path: its folder.
+            example: a few texts, or encoded images (PNG, JPEG) as base64 strings.
+        """
 
     def final(self, values: Mapping[str, float]) -> None:
         """Record final figures, on the stage's run and on the pipeline run; `NAME/figure` also on the model NAME that `model` recorded."""

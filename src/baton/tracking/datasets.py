@@ -12,6 +12,8 @@ DIGEST_LENGTH = 36  # what MLflow stores; the whole sha256 is in the profile and
 TYPES = {
     "string": "string",
     "large_string": "string",
+    "binary": "binary",
+    "large_binary": "binary",
     "int32": "integer",
     "int64": "long",
     "float": "float",

@@ -15,8 +15,12 @@ from baton.errors import TrackingError
 from baton.tracking import dvcfiles
 
 LOCK = Path("requirements.lock")
-PACKAGES = ("torch", "transformers", "mlflow", "dvc")
-MODEL_PACKAGES = ("mlflow", "torch", "transformers", "safetensors", "pandas", "numpy")  # what a logged model needs
+PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
+# What a logged model needs, by the kind of its input; timm imports torchvision.
+MODEL_PACKAGES = {
+    "text": ("mlflow", "torch", "transformers", "safetensors", "pandas", "numpy"),
+    "images": ("mlflow", "torch", "torchvision", "timm", "pillow", "safetensors", "pandas", "numpy"),
+}
 GIT_SECONDS = 10.0
 DIFF_BYTES = 1_000_000
 
@@ -66,8 +70,8 @@ def git_tags(git: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in {**git, **named}.items() if value}
 
 
-def read_requirements(lock: Path) -> list[str]:
-    """The lines of the lock that a model needs: `torch==2.14.1` and so on.
+def read_requirements(lock: Path, kind: str) -> list[str]:
+    """The lines of the lock that a model of this kind needs: `torch==2.14.1` and so on.
 
     Raises:
         TrackingError: the lock is missing or does not pin one of them.
@@ -78,12 +82,12 @@ def read_requirements(lock: Path) -> list[str]:
         for line in lines
         if (match := re.match(r"([\w.-]+)==([^\s;\\]+)", line))
     }
-    if missing := [name for name in MODEL_PACKAGES if name not in pins]:
+    if missing := [name for name in MODEL_PACKAGES[kind] if name not in pins]:
         hint = "run `make lock`, or add their exact versions"
         raise TrackingError(
             f"{lock} does not pin what a model needs", got=f"no {', '.join(missing)}", expected="NAME==VERSION lines", hint=hint
         )
-    return [pins[name] for name in MODEL_PACKAGES]
+    return [pins[name] for name in MODEL_PACKAGES[kind]]
 
 
 def _git() -> dict[str, str]:

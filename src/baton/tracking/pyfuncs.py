@@ -8,13 +8,23 @@ from typing import Any
 import mlflow.pyfunc
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from baton import storage
 from baton.tracking import pipelines
 from baton.tracking.store import Store, param_items
 
 BATCH_SIZE = 32
+KINDS = {"text": "text classifier", "images": "image classifier"}  # what MLflow calls the type of a model, by the kind of its input
+# Settings that whoever loads or serves a model may change (`model_config`, `SERVING_MODEL_CONFIG`); see `serve/pyfunc_image.py`.
+CONFIG = {"text": None, "images": {"serve_paths": False}}
+# How a model's page describes its input, and an example of it.
+INPUTS = {
+    "text": "raw texts, string (a list, Series, array, or a DataFrame whose first column is `text`)",
+    "images": "images: PNG, JPEG, … as bytes, as base64 strings, or as paths (a list, Series, array of objects, or a DataFrame whose first "
+    "column is `image`)",
+}
+EXAMPLES = {"text": '["raw text", "another"]', "images": '["picture.png", Path("another.jpg").read_bytes()]'}
 
 
 def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
@@ -32,6 +42,7 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
     model = _open(store, run, entry, storage.sha256_tree(folder))
     if model.status == "READY":
         return str(model.model_id)
+    kind = _input(entry["info"])["kind"]
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:  # not in /tmp, where a kill would leave it
         code, target = Path(temporary) / "pyfunc.py", Path(temporary) / "model"
         code.write_text(entry["code"], encoding="utf-8")
@@ -40,7 +51,8 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
             mlflow_model=Model(artifact_path=model.artifact_location, run_id=run, model_uuid=model.model_id, model_id=model.model_id),
             python_model=str(code),
             artifacts={"model": str(folder.resolve())},
-            signature=signature(entry["info"]["labels"]),
+            signature=signature(entry["info"]["labels"], kind),
+            model_config=CONFIG[kind],
             input_example=entry["example"],
             pip_requirements=entry["requirements"],
         )
@@ -57,7 +69,7 @@ def _open(store: Store, run: str, entry: Mapping[str, Any], digest: str) -> Logg
     if model is None:
         tags = {key: value for key, value in owner.data.tags.items() if key.startswith(("mlflow.source.", "mlflow.user"))}
         tags |= {"sha256": digest, "path": entry["path"]}
-        kind, values = "text classifier", dict(param_items(owner.data.params))
+        kind, values = KINDS[_input(entry["info"])["kind"]], dict(param_items(owner.data.params))
         model = store.client.create_logged_model(store.experiment, entry["name"], run, tags, values, model_type=kind)
     if not owner.outputs or model.model_id not in {item.model_id for item in owner.outputs.model_outputs}:
         store.client.set_logged_model_tags(model.model_id, {pipelines.NOTE: describe(store, model.model_id, entry["info"])})
@@ -67,27 +79,48 @@ def _open(store: Store, run: str, entry: Mapping[str, Any], digest: str) -> Logg
 
 def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
     """What the model's page says: classes, signature (which MLflow's UI shows only in the file `MLmodel`) and how to use it."""
+    read = _input(info)
+    kind = read["kind"]
     lines = [
         "import mlflow",
+        *(["from pathlib import Path"] if kind == "images" else []),
         f'mlflow.set_tracking_uri("{store.client.tracking_uri}")',
         f'model = mlflow.pyfunc.load_model("models:/{model}")',
+        f"model.predict({EXAMPLES[kind]})",
     ]
     rows = [
-        "| input | raw texts, string (a list, Series, array, or a DataFrame whose first column is `text`) |",
+        f"| input | {INPUTS[kind]} |",
         "| output | `label`, string; `probability_CLASS`, double, one for each class |",
         f"| params | `batch_size`, long, default {BATCH_SIZE} |",
     ]
-    about = f"{len(info['labels'])} classes: {', '.join(info['labels'])}. Reads at most {info['max_length']} tokens."
-    code = "\n".join(["```python", *lines, 'model.predict(["raw text", "another"])', "```"])
+    about = f"{len(info['labels'])} classes: {', '.join(info['labels'])}. {_reads(read)}"
+    code = "\n".join(["```python", *lines, "```"])
     table = "\n".join(["| signature | |", "|---|---|", *rows])
     return f"{about}\n\n{table}\n\n{code}"
 
 
-def signature(labels: Sequence[str]) -> ModelSignature:
-    """One column of strings in (without a name, for MLflow would refuse a plain list otherwise); label and probabilities out."""
+def signature(labels: Sequence[str], kind: str) -> ModelSignature:
+    """One column in (without a name, for MLflow would refuse a plain list otherwise), label and probabilities out.
+
+    Images come as bytes and as strings. Of MLflow's types only `any` lets both through as they are: `binary` would decode some JSON
+    requests from base64 and leave others, and turn a path into bytes.
+    """
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "label"),
         *(ColSpec(DataType.double, f"probability_{label}") for label in labels),
     ]
     params = ParamSchema([ParamSpec("batch_size", DataType.long, BATCH_SIZE)])
-    return ModelSignature(Schema([ColSpec(DataType.string)]), Schema(outputs), params)
+    return ModelSignature(Schema([ColSpec(DataType.string if kind == "text" else AnyType())]), Schema(outputs), params)
+
+
+def _input(info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a model reads; a journal that an earlier version left has no such section and is of text."""
+    found: Mapping[str, Any] = info.get("input") or {"kind": "text", "max_length": info["max_length"]}
+    return found
+
+
+def _reads(read: Mapping[str, Any]) -> str:
+    if read["kind"] == "text":
+        return f"Reads at most {read['max_length']} tokens."
+    height, width = read["size"]
+    return f"Reads {width}x{height} pixels, {'grey' if read['channels'] == 1 else 'RGB'}; larger and smaller images are resized."

@@ -22,8 +22,9 @@ P = ParamSpec("P")
 
 # How long the end of a stage waits for the store; one that was told to stop has less time.
 WAIT_SECONDS, KILLED_WAIT_SECONDS = 10.0, 1.0
-# Not imported: the file is for MLflow, and `serve` lies above `tracking`.
-CODE = Path(baton.__file__).parent / "serve" / "pyfunc.py"
+# By the kind of input. Not imported: the files are for MLflow, and `serve` lies above `tracking`.
+SERVE = Path(baton.__file__).parent / "serve"
+CODE = {"text": SERVE / "pyfunc.py", "images": SERVE / "pyfunc_image.py"}
 
 
 def counted(method: "Callable[Concatenate[JournalRun, P], None]") -> "Callable[Concatenate[JournalRun, P], None]":
@@ -91,8 +92,9 @@ class JournalRun(Run):
     @counted
     def model(self, name: str, path: Path, example: Sequence[str]) -> None:
         """See `Run`."""
-        requirements = environment.read_requirements(environment.LOCK)
-        info, code = storage.read_json(path / "baton.json"), CODE.read_text(encoding="utf-8")
+        info = storage.read_json(path / "baton.json")
+        kind = info["input"]["kind"]
+        requirements, code = environment.read_requirements(environment.LOCK, kind), CODE[kind].read_text(encoding="utf-8")
         about = {"info": info, "requirements": requirements, "code": code, "example": list(example)}
         self._append("model", name=name, path=path.as_posix(), file=self._writer.keep(path), **about)
 

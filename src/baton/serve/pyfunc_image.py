@@ -1,0 +1,361 @@
+"""A classifier of images as an MLflow model, in one file that needs no baton: torch, timm, Pillow and safetensors only.
+
+MLflow copies this file and the model folder into the logged model ("models from code") and runs it when the model is loaded.
+
+Input: images, each as encoded bytes (PNG, JPEG, …), as a base64 string (bare or a `data:` URI) or as the path of a file; one of them, a
+list, a Series, an array of objects, or a DataFrame whose first column is called `image`. Output: a DataFrame with one row an image:
+`label`, the most probable class, and `probability_CLASS` for each class in the order of the labels. Params: `batch_size`.
+
+    mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["picture.png"])
+
+`mlflow models serve` takes base64 strings and no paths, since a request must not read the server's files; where it may, set
+SERVING_MODEL_CONFIG='{"serve_paths": true}'. Pictures are decoded and framed as baton's `tokenize` and batches do it.
+"""
+
+import base64
+import binascii
+import io
+import json
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import mlflow.models
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import timm
+import torch
+from PIL import Image, UnidentifiedImageError
+from safetensors.torch import load_file
+from torch.nn import functional
+
+BATCH_SIZE = 32
+MAX_PIXELS = 100_000_000  # of one picture; a file that says it has more is not decoded
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+PNG_END = b"IEND\xaeB`\x82"  # Pillow does not miss it
+ORIENTATION = 0x0112  # the EXIF tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+WHITE, WHITE_16 = 255, 65535
+# Torch's way of enlarging for each of Pillow's resamplings; for what torch lacks, the nearest relative.
+ENLARGING = {"nearest": "nearest-exact", "box": "nearest-exact", "bilinear": "bilinear", "hamming": "bilinear"}
+SHOWN = 60  # characters of an input that an error shows
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (height, width, 1 or 3)
+
+
+class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
+    """A timm backbone with the head that `baton.json` in the model folder describes; on a GPU if there is one, in fp32."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the model folder `context.artifacts["model"]`.
+
+        Raises:
+            RuntimeError: the weights do not fit the config.
+        """
+        folder = Path(context.artifacts["model"])
+        info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.labels: list[str] = info["labels"]
+        self.pooling: str = info["head"]["pooling"]
+        self.frame = Frame(info["input"])
+        self.serve_paths = bool((context.model_config or {}).get("serve_paths"))
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        weights = load_file(folder / "model.safetensors")
+        self.head = {name.removeprefix("head."): weights.pop(name).to(self.device) for name in list(weights) if name.startswith("head.")}
+        self.backbone = timm.create_model(config["architecture"], pretrained=False, num_classes=0, **config["model_args"])
+        self.backbone.load_state_dict({name.removeprefix("backbone."): tensor for name, tensor in weights.items()})
+        self.backbone.to(self.device).eval()
+        mean, std = (torch.tensor(info["input"][name], device=self.device).reshape(-1, 1, 1) for name in ("mean", "std"))
+        self.shift, self.scale = WHITE * mean, WHITE * std  # (channels, 1, 1), of values from 0 to 255
+
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Classify images; the result has the input's index if it had one.
+
+        Raises:
+            ValueError: the input is no column of images, or a row's image cannot be had: there is no such file, it is none, or enormous.
+            TypeError: a row is neither bytes nor a string nor a path.
+        """
+        images, index = _images(model_input)
+        probabilities = self._probabilities(images, int((params or {}).get("batch_size") or BATCH_SIZE))  # (images, classes)
+        frame = pd.DataFrame(probabilities, columns=[f"probability_{label}" for label in self.labels], index=index)
+        frame.insert(0, "label", [self.labels[best] for best in probabilities.argmax(axis=1)])
+        return frame
+
+    @torch.no_grad()
+    def _probabilities(self, images: list[Any], batch_size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """(images, classes), in the order of the images; the pictures of one batch are in memory at a time, decoded by threads."""
+        result = np.zeros((len(images), len(self.labels)))
+        paths = self.serve_paths or os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") != "true"
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            for start in range(0, len(images), batch_size):
+                rows = range(start, min(start + batch_size, len(images)))
+                pixels = torch.stack(list(threads.map(lambda row: self._framed(images[row], row, paths), rows)))
+                result[start : start + batch_size] = self._logits(pixels.to(self.device)).double().softmax(dim=-1).cpu().numpy()
+        return result
+
+    def _framed(self, value: Any, row: int, paths: bool) -> torch.Tensor:
+        """(channels, height, width) of a row's image."""
+        return self.frame.framed(_decoded(_content(value, row, paths), value, row))
+
+    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, height, width) of 0 to 255 -> (batch, classes)."""
+        pooled = self.backbone((pixels - self.shift) / self.scale)  # (batch, width)
+        if "hidden.weight" in self.head:
+            pooled = torch.tanh(functional.linear(pooled, self.head["hidden.weight"], self.head["hidden.bias"]))
+        return functional.linear(pooled, self.head["output.weight"], self.head["output.bias"])
+
+
+# ---- any accepted input -> encoded images ------------------------------------------------------------------------------------
+
+
+def _images(data: Any) -> tuple[list[Any], Any]:
+    """Any accepted input -> one value an image and, for pandas objects, their index."""
+    index = data.index if isinstance(data, pd.Series | pd.DataFrame) else None
+    if isinstance(data, pd.DataFrame):
+        name = data.columns[0] if len(data.columns) else None
+        # MLflow passes only the first column on, so a name of its own is the one sign that this may be the wrong one.
+        if name not in ("image", "0", 0):
+            hint = "rename it, or pass the images alone: model.predict(list(frame[COLUMN]))"
+            raise ValueError(
+                f"the input's first column is no column of images\n  got:      {name!r}\n  expected: 'image'\n  next:     {hint}"
+            )
+        data = data[name]
+    if isinstance(data, str | bytes | bytearray | memoryview | os.PathLike):
+        return [data], index
+    return np.asarray(data, dtype=object).reshape(-1).tolist(), index
+
+
+def _content(value: Any, row: int, paths: bool) -> bytes:
+    """The encoded image that a value is, holds in base64, or names, if `paths` are taken."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, os.PathLike) and paths:
+        return _read(Path(value), row, "no such file")
+    if not isinstance(value, str):
+        expected = "bytes of a PNG, JPEG, …, the same as a base64 string" + (", or a path" if paths else "")
+        raise TypeError(
+            f"row {row} is no image\n  got:      {_shown(value)}\n  expected: {expected}\n  next:     fill or drop missing images"
+        )
+    uri = value[:5].lower() == "data:"
+    content = _from_base64(value.partition(",")[2] if uri else value)
+    if content is not None and (uri or _is_picture(content)):
+        return content
+    if uri or not paths:
+        hint = "send the content of the file in base64"
+        hint += "" if uri else """; to let this server read its own files, start it with SERVING_MODEL_CONFIG='{"serve_paths": true}'"""
+        raise _refused(row, "is no image in base64", value, "the content of a PNG, JPEG, … in base64", hint)
+    return _read(Path(value), row, "no such file" if content is None else "neither a file nor an image in base64")
+
+
+def _from_base64(text: str) -> bytes | None:
+    """What a string in base64 (also the kind for URLs, with or without padding) stands for; None if it is none."""
+    compact = "".join(text.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _is_picture(content: bytes) -> bool:
+    """Whether content begins as an image that Pillow knows does."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # noqa: BLE001  Pillow's readers raise whatever a malformed header leads them to
+        return False
+
+
+def _read(path: Path, row: int, problem: str) -> bytes:
+    try:
+        if path.is_file():  # no device or pipe, which may never end
+            return path.read_bytes()
+    except OSError as error:
+        problem = f"file that cannot be read ({error.strerror})"
+    raise _refused(row, f"is {problem}", str(path), "the path of an image file", "see whether it exists in the working directory")
+
+
+def _refused(row: int, problem: str, got: Any, expected: str, hint: str) -> ValueError:
+    return ValueError(f"row {row} {problem}\n  got:      {_shown(got)}\n  expected: {expected}\n  next:     {hint}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value[: 2 * SHOWN] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+# ---- encoded images -> pixels of 8 bits, as baton.data.pictures has it ---------------------------------------------------------
+
+
+def _decoded(content: bytes, value: Any, row: int) -> Pixels:
+    """A picture's first frame, upright, on white; `value` is what an error shows."""
+    hint = "mend or leave out this image"
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f"{width} x {height} pixels")
+            if image.format == "PNG" and PNG_END not in content:
+                raise ValueError("truncated: the end of the PNG is missing")
+            getattr(image, "n_frames", 1)  # finds a broken animation
+            return _pixels(image)
+    except Image.DecompressionBombError as error:
+        raise _refused(row, f"is an enormous image ({error})", value, f"at most {MAX_PIXELS:,} pixels", "make it smaller") from None
+    except UnidentifiedImageError:
+        raise _refused(row, "is no image", value, f"one of {', '.join(FORMATS)}", hint) from None
+    except Exception as error:  # noqa: BLE001  as above
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise _refused(row, f"is a broken image ({text})", value, "a whole file", hint) from None
+
+
+def _pixels(image: Any) -> Pixels:
+    """Pixels of an opened image; 1 channel where it is greyscale."""
+    stored = _stored(image)
+    image = _upright(image)
+    mode = image.mode
+    if mode in {"I", "F"} or mode.startswith("I;16"):
+        return _deep(image)
+    if image.has_transparency_data:
+        straight = image.convert("LA" if mode == "La" else "RGBA").convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), straight)
+    if mode not in {"1", "L", "LA", "La"} and not stored.startswith("LA;"):
+        return np.asarray(image.convert("RGB"))
+    plane = np.asarray(image if image.mode == "L" else image.convert("L") if image.mode == "1" else image.getchannel(0))
+    return plane[:, :, np.newaxis]
+
+
+def _stored(image: Any) -> str:
+    """Pillow's name of the layout in the file, such as `RGB;16B`, which it forgets when the pixels are loaded."""
+    arguments = image.tile[0].args if image.tile else ""
+    stored = arguments if isinstance(arguments, str) else next((part for part in arguments or () if isinstance(part, str)), "")
+    transparency = image.info.get("transparency")
+    if ";16" in stored and isinstance(transparency, tuple):  # colours lose half of their bits, but not their transparent one
+        image.info["transparency"] = tuple(value >> 8 for value in transparency)
+    return stored
+
+
+def _upright(image: Any) -> Any:
+    """The loaded image, turned as its EXIF orientation says; a TIFF is turned while it is loaded."""
+    image.load()
+    if image.format == "TIFF":
+        return image
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001  as above; the picture itself is whole
+        orientation = 1
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
+def _deep(image: Any) -> Pixels:
+    """Greyscale of 16 or 32 bits, scaled to 8."""
+    values = np.asarray(image).astype(np.float64)
+    black, white = 0.0, 1.0
+    if image.mode != "F" and (image.mode != "I" or image.format == "PPM"):
+        white = WHITE_16
+        if isinstance(image.info.get("transparency"), int):
+            values[values == image.info["transparency"]] = WHITE_16
+    elif not np.isfinite(values).all():
+        raise ValueError("pixels are no finite numbers")
+    elif image.mode == "I" or values.min() < 0 or values.max() > 1:
+        black, white = float(values.min()), float(values.max())
+    return np.rint((values - black) * (WHITE / (white - black or 1.0))).astype(np.uint8)[:, :, np.newaxis]
+
+
+# ---- pixels of any size -> the model's input, as baton.data.framing and image_batches have it -----------------------------------
+
+
+class Frame:
+    """The geometry of a model's input; heights come before widths."""
+
+    def __init__(self, described: dict[str, Any]) -> None:
+        """`described` is the section `input` of baton.json."""
+        self.size: tuple[int, ...] = tuple(described["size"])
+        self.canvas = tuple(math.floor(side / described["crop_fraction"]) for side in self.size)  # with the margin that is cut off
+        self.channels, self.interpolation, self.mode = (described[name] for name in ("channels", "interpolation", "crop_mode"))
+        self.border = [round(WHITE * value) for value in described["mean"]]
+
+    def framed(self, pixels: Pixels) -> torch.Tensor:
+        """Any picture -> (channels, height, width) float32 of 0 to 255: brought down or enlarged to the canvas, without the margin."""
+        stored = torch.from_numpy(self._stored(pixels)).permute(2, 0, 1).float()
+        if tuple(stored.shape[1:]) != self.canvas:
+            mode = ENLARGING.get(self.interpolation, "bicubic")
+            smooth = {} if mode == "nearest-exact" else {"antialias": True}
+            stored = functional.interpolate(stored[None], size=self.canvas, mode=mode, **smooth)[0].clamp(0, WHITE)
+        top, left = (_centred(whole, part) for whole, part in zip(self.canvas, self.size, strict=True))
+        return stored[:, top : top + self.size[0], left : left + self.size[1]]
+
+    def _stored(self, pixels: Pixels) -> Pixels:
+        """Bring down to the canvas, in the input's channels; a smaller picture keeps its resolution."""
+        height, width = pixels.shape[:2]
+        pixels = self._recoloured(pixels) if pixels.shape[2] > self.channels else pixels
+        shape = self._resized(height, width)
+        if shape != (height, width):
+            picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+            pixels = np.asarray(picture.resize(shape[::-1], Image.Resampling[self.interpolation.upper()])).reshape(*shape, -1)
+        pixels, target = self._recoloured(pixels), self._target(height, width)
+        if target == shape:
+            return np.array(pixels)
+        placed = np.full((*target, self.channels), self.border, dtype=np.uint8)
+        (rows, from_rows), (columns, from_columns) = (self._place(shape[axis], target[axis], axis) for axis in (0, 1))
+        placed[rows, columns] = pixels[from_rows, from_columns]
+        return placed
+
+    def _recoloured(self, pixels: Pixels) -> Pixels:
+        if pixels.shape[2] == self.channels:
+            return pixels
+        return np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis] if self.channels == 1 else np.repeat(pixels, 3, axis=2)
+
+    def _ratio(self, height: int, width: int) -> float:
+        ratios: tuple[float, float] = height / self.canvas[0], width / self.canvas[1]
+        return max(ratios) if self.mode == "border" else min(ratios)
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """Shape after resizing, before cropping or padding."""
+        if self.mode == "squash":
+            return min(height, self.canvas[0]), min(width, self.canvas[1])
+        ratio = self._ratio(height, width)
+        if ratio <= 1:
+            return height, width
+        if self.mode == "center" and self.canvas[0] == self.canvas[1]:
+            side, shorter = self.canvas[0], min(height, width)
+            return (side, int(side * width / shorter)) if height <= width else (int(side * height / shorter), side)
+        return max(round(height / ratio), 1), max(round(width / ratio), 1)
+
+    def _target(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape after cropping or padding, never more than the canvas."""
+        if self.mode == "squash":
+            return self._resized(height, width)
+        ratio = self._ratio(height, width)
+        if ratio >= 1:
+            return self.canvas
+        aspect = [max(round(side * ratio), 1) for side in self.canvas]
+        nearer = min if self.mode == "center" else max
+        return nearer(height, aspect[0]), nearer(width, aspect[1])
+
+    def _place(self, length: int, target: int, axis: int) -> tuple[slice, slice]:
+        """Where along an axis a picture of `length` comes to lie on `target` pixels: there, and in the picture."""
+        full = target == self.canvas[axis]
+        size, margin = (self.size[axis], _centred(self.canvas[axis], self.size[axis])) if full else (target, 0)
+        offset = (size - length) // 2 if length < size else -_centred(length, size)
+        offset = min(max(offset + margin, min(0, target - length)), max(0, target - length))
+        kept = min(length, target)
+        return slice(max(offset, 0), max(offset, 0) + kept), slice(max(-offset, 0), max(-offset, 0) + kept)
+
+
+def _centred(length: int, part: int) -> int:
+    return round((length - part) / 2)  # halves to even
+
+
+mlflow.models.set_model(ImageClassifier())

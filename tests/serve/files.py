@@ -1,0 +1,114 @@
+"""A small picture file of every kind that is read, and some that are none."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+RANDOM = np.random.default_rng(0)
+COLOURS = RANDOM.integers(0, 256, (9, 12, 3), dtype=np.uint8)
+ALPHA = RANDOM.integers(0, 256, (9, 12), dtype=np.uint8)
+DEEP = RANDOM.integers(0, 65536, (9, 12)).astype(np.uint16)
+
+
+def encoded(pixels: Any, format: str = "PNG", mode: str | None = None, **options: Any) -> bytes:  # noqa: A002
+    """A file of pixels, or of a Pillow image, which is brought to `mode` before."""
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    target = io.BytesIO()
+    (image if mode is None else image.convert(mode)).save(target, format, **options)
+    return target.getvalue()
+
+
+def kinds() -> dict[str, bytes]:
+    """Name -> file."""
+    rgb, grey = Image.fromarray(COLOURS), Image.fromarray(COLOURS[..., 0])
+    rgba = Image.fromarray(np.dstack([COLOURS, ALPHA]))
+    indexed, exif = rgb.convert("P"), Image.Exif()
+    index = indexed.getpixel((2, 3))
+    found = {
+        "png rgb": encoded(rgb),
+        "png grey": encoded(grey),
+        "png grey alpha": encoded(Image.fromarray(np.dstack([COLOURS[..., 0], ALPHA]), "LA")),
+        "png alpha": encoded(rgba),
+        "png palette": encoded(rgb, mode="P"),
+        "png palette transparent": encoded(indexed, transparency=index),
+        "png palette alpha": encoded(rgb.quantize(4), transparency=bytes([0, 90, 200, 255])),
+        "png transparent colour": encoded(rgb, transparency=tuple(COLOURS[2, 3].tolist())),
+        "png transparent grey": encoded(grey, transparency=int(COLOURS[2, 3, 0])),
+        "png bilevel": encoded(grey, mode="1"),
+        "png 16 bits": encoded(Image.fromarray(DEEP)),
+        "png 16 bits transparent": encoded(Image.fromarray(DEEP), transparency=int(DEEP[1, 1])),
+        "png rgb 16 bits": deep_png(2, 3),
+        "png rgb 16 bits transparent": deep_png(2, 3, transparent=True),
+        "png grey alpha 16 bits": deep_png(4, 2),
+        "png alpha 16 bits": deep_png(6, 4),
+        "png animated": encoded(rgb, save_all=True, append_images=[rgb.rotate(180)]),
+        "jpeg": encoded(rgb, "JPEG"),
+        "jpeg grey": encoded(grey, "JPEG"),
+        "jpeg cmyk": encoded(rgb, "JPEG", mode="CMYK"),
+        "jpeg progressive": encoded(rgb, "JPEG", progressive=True),
+        "mpo": encoded(rgb, "MPO", save_all=True, append_images=[rgb.rotate(180)]),
+        "tiff": encoded(rgb, "TIFF"),
+        "tiff cmyk": encoded(rgb, "TIFF", mode="CMYK"),
+        "tiff lab": encoded(Image.fromarray(COLOURS, "LAB"), "TIFF"),
+        "tiff 16 bits": encoded(Image.fromarray(DEEP), "TIFF"),
+        "tiff 32 bits": encoded(Image.fromarray(DEEP.astype(np.int32) * 3), "TIFF"),
+        "tiff float": encoded(Image.fromarray((DEEP / 65535).astype(np.float32)), "TIFF"),
+        "tiff float beyond 1": encoded(Image.fromarray((DEEP - 9.5).astype(np.float32)), "TIFF"),
+        "tiff alpha": encoded(rgba, "TIFF"),
+        "gif": encoded(rgb, "GIF"),
+        "gif animated": encoded(rgb, "GIF", save_all=True, append_images=[rgb.rotate(180)]),
+        "gif transparent": encoded(indexed, "GIF", transparency=index),
+        "bmp": encoded(rgb, "BMP"),
+        "bmp bilevel": encoded(grey, "BMP", mode="1"),
+        "ppm": encoded(rgb, "PPM"),
+        "pgm 16 bits": b"P5 3 2 65535\n" + DEEP[:2, :3].astype(">u2").tobytes(),
+        "pgm 10 bits": b"P5 3 2 1023\n" + (DEEP[:2, :3] % 1024).astype(">u2").tobytes(),
+        "webp": encoded(rgb, "WEBP"),
+        "webp alpha": encoded(rgba, "WEBP", lossless=True),
+        "webp animated": encoded(rgb, "WEBP", save_all=True, append_images=[rgb.rotate(180)]),
+        "jpeg 2000": encoded(rgb, "JPEG2000"),
+        "avif": encoded(rgb, "AVIF"),
+    }
+    for orientation in range(1, 10):  # 9 is none
+        exif[0x0112] = orientation
+        for kind, options in (("JPEG", {"exif": exif}), ("PNG", {"exif": exif}), ("TIFF", {"tiffinfo": {0x0112: orientation}})):
+            found[f"{kind.lower()} turned {orientation}"] = encoded(rgb, kind, **options)
+    return found
+
+
+def broken() -> dict[str, bytes]:
+    """Name -> what is no picture, or not a whole one."""
+    photo = encoded(RANDOM.integers(0, 256, (60, 60, 3), dtype=np.uint8), "JPEG")
+    picture = encoded(COLOURS)
+    return {
+        "empty": b"",
+        "text": b"this is no picture",
+        "header only": photo[:20],
+        "half a jpeg": photo[: len(photo) // 2],
+        "half a png": picture[: len(picture) // 2],
+        "png without its end": picture[:-12],
+        "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "not finite": encoded(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "TIFF"),
+    }
+
+
+def deep_png(kind: int, channels: int, transparent: bool = False) -> bytes:
+    """A PNG of 16 bits a channel and of a colour type that Pillow does not write."""
+    values = np.random.default_rng(kind).integers(0, 65536, (9, 12, channels)).astype(">u2")
+    header = struct.pack(">IIBBBBB", 12, 9, 16, kind, 0, 0, 0)
+    lines = b"".join(b"\0" + line.tobytes() for line in values)
+    clear = [(b"tRNS", values[2, 3].tobytes())] if transparent else []
+    chunks = [(b"IHDR", header), *clear, (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    parts = (struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def enormous() -> bytes:
+    """A PNG that says it has 20000 x 20000 pixels."""
+    picture = encoded(COLOURS)
+    header = b"IHDR" + struct.pack(">II", 20000, 20000) + picture[24:29]
+    return picture[:12] + header + struct.pack(">I", zlib.crc32(header)) + picture[33:]
