@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def show(report: dict[str, Any]) -> None:
-    """Three tables: checks, rows, classes."""
+    """Tables: checks, what images were decoded from, rows, classes."""
     files = list(report["rows"]["raw"])
     found = {name: check for name, check in report["checks"].items() if name != "drift"}
     lines = [
@@ -34,11 +34,23 @@ def show(report: dict[str, Any]) -> None:
     if "p_value" in drift:
         verdict = "[yellow]drift[/]" if drift["found"] else "no drift"
         console.say(f"Labels of train and test: {verdict} (policy {drift['policy']}); {clean.drift_text(drift)}")
+    if decoded := report.get("decoded"):
+        show_decoded(decoded)
     rows, classes = report["rows"], report["classes"]
     lines = [(split, rows["raw"].get(split, "cut from train"), rows["clean"][split]) for split in clean.SPLITS]
     console.table("Rows", ("split", "raw", "clean"), lines)
     if len(classes) <= MOST_CLASSES:
         console.table("Classes", ("label", *clean.SPLITS), [(label, *counts.values()) for label, counts in classes.items()])
+
+
+def show_decoded(decoded: dict[str, Any]) -> None:
+    """What the images were, and what was done to them."""
+    lines = []
+    for kind in ("formats", "notes"):
+        names = sorted({name for counts in decoded.values() for name in counts[kind]})
+        lines += [(name, *(counts[kind].get(name, 0) for counts in decoded.values())) for name in names]
+    lines.append(("warnings of Pillow", *(len(counts["warnings"]) for counts in decoded.values())))
+    console.table("What was decoded (images of the raw files)", ("format or note", *decoded), lines)
 
 
 if __name__ == "__main__":

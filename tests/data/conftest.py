@@ -13,6 +13,9 @@ from baton import params
 from baton.data import fetched
 from tests.data.local_server import LocalServer
 
+KEEP_IMAGES = dict.fromkeys(params.ImageChecks.model_fields, "keep") | dict.fromkeys(
+    ("malformed", "unreadable", "enormous", "missing_label"), "drop"
+)
 KEEP = dict.fromkeys(params.Checks.model_fields, "keep") | {"malformed": "drop", "missing_label": "drop"}
 
 
@@ -76,11 +79,12 @@ def build_wheel(wheelhouse: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def settings() -> Callable[..., params.Preprocess]:
+def settings() -> Callable[..., params.TextPreprocess]:
     """`settings(limit=…, checks={…})`: preprocess settings for a CSV with the columns text and label; every check keeps what it can."""
 
-    def build(checks: dict[str, str] | None = None, **changes: Any) -> params.Preprocess:
+    def build(checks: dict[str, str] | None = None, **changes: Any) -> params.TextPreprocess:
         values: dict[str, Any] = {
+            "kind": "text",
             "format": {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None},
             "text_column": "text",
             "label_column": "label",
@@ -90,6 +94,27 @@ def settings() -> Callable[..., params.Preprocess]:
             "limit": {"train": None, "test": None},
             "seed": 0,
         }
-        return params.Preprocess.model_validate(values | changes | {"checks": KEEP | (checks or {})}, strict=False)
+        return params.TextPreprocess.model_validate(values | changes | {"checks": KEEP | (checks or {})}, strict=False)
+
+    return build
+
+
+@pytest.fixture
+def image_settings() -> Callable[..., params.ImagePreprocess]:
+    """`image_settings({check: policy}, limit=…)`: preprocess settings for raw tables of images; every check keeps what it can."""
+
+    def build(checks: dict[str, str] | None = None, **changes: Any) -> params.ImagePreprocess:
+        values: dict[str, Any] = {
+            "kind": "images",
+            "image_column": "image",
+            "label_column": "label",
+            "label_names": {},
+            "validation": {"kind": "share", "share": 0.2},
+            "test": {"kind": "share", "share": 0.2},
+            "limit": {"train": None, "test": None},
+            "seed": 0,
+            "max_pixels": 1_000_000,
+        }
+        return params.ImagePreprocess.model_validate(values | changes | {"checks": KEEP_IMAGES | (checks or {})}, strict=False)
 
     return build

@@ -12,7 +12,7 @@ from baton import params
 from baton.data import clean
 from baton.errors import DataError, OutputError
 
-Settings = Callable[..., params.Preprocess]
+Settings = Callable[..., params.TextPreprocess]
 RAW, TARGET = Path("data/raw"), Path("data/clean")
 
 
@@ -40,7 +40,7 @@ def ids(split: str) -> list[str]:
     return [row["id"] for row in read(split)]
 
 
-def refused(settings: params.Preprocess) -> str:
+def refused(settings: params.TextPreprocess) -> str:
     with pytest.raises(DataError) as caught:
         clean.clean(RAW, TARGET, settings)
     assert {path.name for path in Path("data").iterdir()} == {"raw"}, "nothing half-written"

@@ -12,21 +12,21 @@ from baton import params
 from baton.data import tables
 from baton.errors import DataError
 
-Settings = Callable[..., params.Preprocess]
+Settings = Callable[..., params.TextPreprocess]
 TSV = {"kind": "delimited", "delimiter": "\t", "quote": None, "skip_lines": 3, "columns": ["label", "text"]}
 
 
-def read(tmp_path: Path, content: bytes, settings: params.Preprocess) -> tables.RawTable:
+def read(tmp_path: Path, content: bytes, settings: params.TextPreprocess) -> tables.RawTable:
     path = tmp_path / "train.raw"
     path.write_bytes(content)
-    return tables.read(path, "train", settings)
+    return tables.read(path, "train", settings.format, tables.Columns(settings.text_column, settings.label_column))
 
 
 def rows(table: tables.RawTable) -> list[tuple[str, str, str]]:
     return [(row.id, row.text, row.label) for row in table.rows]
 
 
-def refused(tmp_path: Path, content: bytes, settings: params.Preprocess) -> str:
+def refused(tmp_path: Path, content: bytes, settings: params.TextPreprocess) -> str:
     with pytest.raises(DataError) as caught:
         read(tmp_path, content, settings)
     message = str(caught.value)

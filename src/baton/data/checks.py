@@ -1,19 +1,21 @@
 """What can be wrong with rows: each check names the rows it found and why; the policies of `params.preprocess.checks` decide what follows.
 
 The checks run in the order of `ROW_CHECKS`, each on the rows that the ones before it left. "The same text" means: the same after
-collapsing white space and case (`key`); an exact duplicate is the same to the last character and has the same label.
+collapsing white space and case (`key`); an exact duplicate is the same to the last character and has the same label. The text of an image
+is the digest of its pixels; what is wrong with single images is found when they are decoded (`image_rows`).
 """
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from baton.data.raw import RawTable, Row
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 # These make a row useless for scoring, so `drop` takes them out of the test file too. The other checks drop from train and val only.
-UNUSABLE = {"malformed", "invalid_utf8", "missing_label", "unknown_label", "empty", "unseen_label"}
+UNUSABLE = {"malformed", "invalid_utf8", "unreadable", "enormous", "missing_label", "unknown_label", "empty", "unseen_label"}
 # Label drift is called so when it is both certain and large. On thousands of rows the chi-square test alone calls trifles certain.
 DRIFT_P_VALUE = 0.01
 DRIFT_TOTAL_VARIATION = 0.1
@@ -103,8 +105,8 @@ def duplicate(rows: list[Row]) -> dict[str, str]:
     return {row.id: repeats[row.id] for row in rows if row.id in repeats}
 
 
-def leakage(rows: list[Row]) -> dict[str, str]:
-    """Rows of train whose text is also in val or test, and rows of val whose text is also in test."""
+def leakage(rows: list[Row], noun: str = "text") -> dict[str, str]:
+    """Rows of train whose text (`noun` is what it is called) is also in val or test, and rows of val whose text is also in test."""
     test = {key(row.text): row.id for row in reversed(rows) if row.split == "test"}
     val = {key(row.text): row.id for row in reversed(rows) if row.split == "val"}
     found = {}
@@ -114,7 +116,7 @@ def leakage(rows: list[Row]) -> dict[str, str]:
         name = key(row.text)
         twin = test.get(name) or (val.get(name) if row.split == "train" else None)
         if twin:
-            found[row.id] = f"the same text as {twin}"
+            found[row.id] = f"the same {noun} as {twin}"
     return found
 
 
@@ -128,16 +130,22 @@ ROW_CHECKS: dict[str, Callable[[list[Row]], dict[str, str]]] = {
     "duplicate": duplicate,
     "leakage": leakage,
 }
+ROW_CHECKS_OF_IMAGES: dict[str, Callable[[list[Row]], dict[str, str]]] = {
+    "missing_label": missing_label,
+    "conflict": conflict,
+    "duplicate": duplicate,
+    "leakage": partial(leakage, noun="picture"),
+}
 
 
-def small_class(rows: list[Row], least: int) -> dict[str, str]:
+def small_class(rows: list[Row], least: int, noun: str = "text") -> dict[str, str]:
     """Rows of train whose class has fewer than `least` different texts: one for each split to be cut from train, and one that stays."""
     texts: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.split == "train":
             texts[row.label].add(key(row.text))
     return {
-        row.id: f"class {row.label!r} has {len(texts[row.label])} different texts, a split needs {least}"
+        row.id: f"class {row.label!r} has {len(texts[row.label])} different {noun}s, a split needs {least}"
         for row in rows
         if row.split == "train" and len(texts[row.label]) < least
     }

@@ -1,7 +1,7 @@
 """`data/raw/` -> `data/clean/`: one clean table a split, the labels, and a report of what was found and dropped.
 
-Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into `labels.json`), `labels.json` (sorted names),
-`report.json`. Equal inputs and params give equal bytes.
+Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into `labels.json`; of images what `image_tables` says),
+`labels.json` (sorted names), `report.json`. Equal inputs and params give equal bytes.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
-from baton.data import checks, splits, tables
+from baton.data import checks, image_rows, splits, tables
 from baton.data.checks import SURROGATE, Finding
 from baton.data.raw import RawTable, Row
 from baton.errors import DataError
@@ -35,7 +35,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
     parts, limited = _split(rows, settings, {table.split for table in raw_tables})
     labels = sorted({row.label for part in parts.values() for row in part})
     counts = {split: Counter(row.label for row in parts[split]) for split in SPLITS}
-    report = {
+    report: dict[str, Any] = {
         "rows": {"raw": {table.split: table.count for table in raw_tables}, "clean": {split: len(parts[split]) for split in SPLITS}},
         "blank_lines": {table.split: table.blank_lines for table in raw_tables},
         "limited": limited,
@@ -43,9 +43,15 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         | {"drift": {"policy": settings.checks.drift, **(drift or {"found": False})}},
         "classes": {label: {split: counts[split][label] for split in SPLITS} for label in labels},
     }
+    if decoded := {table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)}:
+        report["decoded"] = decoded
     with storage.atomic_folder(target) as folder:
-        for split in SPLITS:
-            _write(folder / f"{split}.parquet", parts[split], labels)
+        match settings:
+            case params.TextPreprocess():
+                for split in SPLITS:
+                    _write(folder / f"{split}.parquet", parts[split], labels)
+            case params.ImagePreprocess():
+                image_rows.write(folder, raw_tables, parts, labels, settings)
         storage.write_json(folder / "labels.json", labels)
         storage.write_json(folder / "report.json", report)
     return report
@@ -65,11 +71,19 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
             raise DataError(
                 f"{path} is not there", got="only its manifest", expected=f"the file of {manifest}", hint="run `dvc repro download`"
             )
-    return [tables.read(path, split, settings) for split, path in paths.items()]
+    match settings:
+        case params.TextPreprocess():
+            columns = tables.Columns(settings.text_column, settings.label_column)
+            return [tables.read(path, split, settings.format, columns) for split, path in paths.items()]
+        case params.ImagePreprocess():
+            return [image_rows.read(path, split, settings) for split, path in paths.items()]
 
 
 def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[list[Row], list[Finding]]:
     policies = settings.checks.model_dump()
+    row_checks, noun = checks.ROW_CHECKS, "text"
+    if isinstance(settings, params.ImagePreprocess):
+        row_checks, noun = image_rows.single_checks(raw_tables) | checks.ROW_CHECKS_OF_IMAGES, "picture"
     rows = [row for table in raw_tables for row in table.rows]
     found = checks.malformed(raw_tables)
     findings = [Finding("malformed", policies["malformed"], found, list(found))]
@@ -79,7 +93,7 @@ def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[lis
         rows, finding = checks.apply(name, policy, found, rows)
         findings.append(finding)
 
-    for name, check in checks.ROW_CHECKS.items():
+    for name, check in row_checks.items():
         apply(name, policies[name], check(rows))
         if name == "invalid_utf8":  # where they are kept, each undecodable byte shows as the replacement character
             rows = [_replaced(row) for row in rows]
@@ -87,7 +101,7 @@ def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[lis
             apply("unknown_label", "fail", checks.unknown_label(rows, settings.label_names))
             rows = [dataclasses.replace(row, label=settings.label_names[row.label]) for row in rows]
     least = 1 + len({"val", "test"} - {table.split for table in raw_tables})
-    apply("small_class", policies["small_class"], checks.small_class(rows, least))
+    apply("small_class", policies["small_class"], checks.small_class(rows, least, noun))
     apply("unseen_label", policies["unseen_label"], checks.unseen_label(rows))
     return rows, findings
 

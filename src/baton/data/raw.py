@@ -42,7 +42,7 @@ class RawTable:
 
     def add(self, text: Any, label: Any) -> None:
         """Append a row; a value that is no text, number or truth value makes it malformed."""
-        values = _plain(text), _plain(label)
+        values = plain(text), plain(label)
         wrong = [name for name, value in zip(("text", "label"), values, strict=True) if value is None]
         if wrong:
             self.reject(f"{' and '.join(wrong)} is neither text nor number")
@@ -54,7 +54,7 @@ class RawTable:
         self.malformed[f"{self.split}:{self.count + 1}"] = reason
 
 
-def _plain(value: Any) -> str | None:
+def plain(value: Any) -> str | None:
     """Text of a value: '' for null, 'true' for true, '1' for 1 and 1.0 (a column with gaps holds floats); None for anything else."""
     match value:
         case None:

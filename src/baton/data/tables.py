@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,23 @@ from baton.data.raw import RawTable
 from baton.errors import DataError
 
 
-def read(path: Path, split: str, settings: params.Preprocess) -> RawTable:
-    """Read one raw file.
+@dataclass(frozen=True)
+class Columns:
+    """The names of the two columns that are read, and the keys of params that name them."""
+
+    text: str
+    label: str
+    section: str = "preprocess"
+    text_key: str = "text_column"
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Both names."""
+        return self.text, self.label
+
+
+def read(path: Path, split: str, form: params.Format, columns: Columns) -> RawTable:
+    """Read one file of text and label, or of paths and labels.
 
     Raises:
         DataError: the file is empty, of another format, or lacks a column.
@@ -22,17 +38,17 @@ def read(path: Path, split: str, settings: params.Preprocess) -> RawTable:
     table = RawTable(split, path)
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty", got="0 bytes", expected="rows of text and label", hint="check the file that `source` names")
-    match settings.format:
+    match form:
         case params.DelimitedFormat():
             _refuse_utf16(path)
-            _read_delimited(table, settings.format, settings.text_column, settings.label_column)
+            _read_delimited(table, form, columns)
         case params.JsonLinesFormat():
             _refuse_utf16(path)
-            _read_json_lines(table, settings.text_column, settings.label_column)
+            _read_json_lines(table, columns)
         case params.ParquetFormat():
-            _read_parquet(table, settings.text_column, settings.label_column)
+            _read_parquet(table, columns)
     if not table.count:
-        hint = "check the file that `source` names, and `skip_lines` and `columns` of preprocess.format"
+        hint = f"check the file that `source` names, and `skip_lines` and `columns` of {columns.section}.format"
         raise DataError(f"{path} has no rows", got="a header at most", expected="rows of text and label", hint=hint)
     return table
 
@@ -40,12 +56,12 @@ def read(path: Path, split: str, settings: params.Preprocess) -> RawTable:
 # ---- delimited ---------------------------------------------------------------------------------------------------------------
 
 
-def _read_delimited(table: RawTable, settings: params.DelimitedFormat, text_column: str, label_column: str) -> None:
+def _read_delimited(table: RawTable, settings: params.DelimitedFormat, wanted: Columns) -> None:
     with table.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         lines = file.readlines()
     records = _records(lines, settings)
     columns = list(settings.columns) if settings.columns is not None else _header(records, table.path)
-    text_at, label_at = _place(columns, text_column, table.path), _place(columns, label_column, table.path)
+    text_at, label_at = (_place(columns, name, table.path, wanted) for name in wanted.pair)
     for line, cells in records:
         if isinstance(cells, str):
             table.reject(f"line {line}: {cells}")
@@ -92,16 +108,16 @@ def _records(lines: list[str], settings: params.DelimitedFormat) -> Iterator[tup
             return
 
 
-def _place(columns: list[str], name: str, path: Path) -> int:
+def _place(columns: list[str], name: str, path: Path, wanted: Columns) -> int:
     if columns.count(name) != 1:
-        raise _missing_column(path, name, columns)
+        raise _missing_column(path, name, columns, wanted)
     return columns.index(name)
 
 
 # ---- JSON Lines --------------------------------------------------------------------------------------------------------------
 
 
-def _read_json_lines(table: RawTable, text_column: str, label_column: str) -> None:
+def _read_json_lines(table: RawTable, wanted: Columns) -> None:
     seen: dict[str, None] = {}  # keys in order of appearance
     with table.path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -118,33 +134,33 @@ def _read_json_lines(table: RawTable, text_column: str, label_column: str) -> No
                 table.reject(f"line {number}: {type(value).__name__} instead of an object")
                 continue
             seen.update(dict.fromkeys(value))
-            table.add(value.get(text_column), value.get(label_column))
-    for name in (text_column, label_column):
+            table.add(value.get(wanted.text), value.get(wanted.label))
+    for name in wanted.pair:
         if seen and name not in seen:
-            raise _missing_column(table.path, name, list(seen))
+            raise _missing_column(table.path, name, list(seen), wanted)
 
 
 # ---- Parquet -----------------------------------------------------------------------------------------------------------------
 
 
-def _read_parquet(table: RawTable, text_column: str, label_column: str) -> None:
+def _read_parquet(table: RawTable, wanted: Columns) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(table.path) as file:
-            for name in (text_column, label_column):
+            for name in wanted.pair:
                 if file.schema_arrow.names.count(name) != 1:
-                    raise _missing_column(table.path, name, file.schema_arrow.names)
-            for batch in file.iter_batches(columns=list(dict.fromkeys((text_column, label_column)))):
-                for text, label in zip(_values(batch.column(text_column)), _values(batch.column(label_column)), strict=True):
+                    raise _missing_column(table.path, name, file.schema_arrow.names, wanted)
+            for batch in file.iter_batches(columns=list(dict.fromkeys(wanted.pair))):
+                for text, label in zip(*(values(batch.column(name)) for name in wanted.pair), strict=True):
                     table.add(text, label)
     except (pa.ArrowInvalid, OSError) as error:
-        hint = "write the file again, or set preprocess.format to what it is"
+        hint = f"write the file again, or set {wanted.section}.format to what it is"
         raise DataError(f"{table.path} is no readable Parquet file", got=error, expected="Apache Parquet", hint=hint) from None
 
 
-def _values(column: Any) -> list[Any]:
+def values(column: Any) -> list[Any]:
     """Python values of an Arrow array; text comes as bytes, since Parquet does not promise that it is UTF-8."""
     import pyarrow as pa
 
@@ -158,10 +174,10 @@ def _values(column: Any) -> list[Any]:
 # ---- refusals ----------------------------------------------------------------------------------------------------------------
 
 
-def _missing_column(path: Path, name: str, columns: list[str]) -> DataError:
+def _missing_column(path: Path, name: str, columns: list[str], wanted: Columns) -> DataError:
     times = columns.count(name)
     problem = f"{path} has {times} columns named {name!r}" if times else f"{path} has no column {name!r}"
-    hint = "set text_column and label_column of preprocess to columns of the file; check its delimiter too"
+    hint = f"set {wanted.text_key} and label_column of {wanted.section} to columns of the file; check its delimiter too"
     return DataError(problem, got=", ".join(map(repr, columns[:50])), expected=f"one column {name!r}", hint=hint)
 
 

@@ -1,0 +1,132 @@
+"""The user's own image files -> rows of a raw table: one folder a class, or a table with a column of paths.
+
+Every file of a class folder and every row of a table becomes a row; one that gives no image says why (`problem`). Hidden files are left
+out, and `.dvc` files. Files are taken byte by byte; nothing is decoded here.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.markup import escape
+
+from baton import console, params
+from baton.data import sources, tables
+from baton.data.image_tables import Images, RawImage
+from baton.data.raw import RawTable
+from baton.errors import SourceError
+
+MOST_BYTES = 2**30  # of one file
+SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
+
+def of_folders(source: params.FolderSource) -> dict[str, Images]:
+    """One tree of class folders, or one a split.
+
+    Raises:
+        SourceError: a folder is missing or holds no class folders.
+    """
+    found = {}
+    for split, name in source.folders.named().items():
+        root = Path(name)
+        if not root.is_dir():
+            raise sources.missing(root, f"source.folders.{split}", "a folder with one folder of images a class")
+        files = _listed(root, split)
+        rows = (read_file(path, path.relative_to(root).as_posix(), label) for path, label in files)
+        found[split] = Images(f"{name}, one folder a class", len(files), rows)
+    return found
+
+
+def of_tables(source: params.TableSource) -> dict[str, Images]:
+    """Tables of paths below `folder`.
+
+    Raises:
+        SourceError: a table or the folder is missing.
+        DataError: a table cannot be read.
+    """
+    folder = Path(source.folder)
+    columns = tables.Columns(source.path_column, source.label_column, "source", "path_column")
+    found = {}
+    for split, name in source.files.named().items():
+        if not Path(name).is_file():
+            raise sources.missing(Path(name), f"source.files.{split}", "a table with a column of paths")
+        if not folder.is_dir():
+            raise sources.missing(folder, "source.folder", "the folder that the paths start from")
+        table = tables.read(Path(name), split, source.format, columns)
+        if table.blank_lines:
+            console.say(escape(f"{name}: {table.blank_lines} blank lines are no rows"))
+        found[split] = Images(f"{name}, files in {source.folder}", table.count, _of_table(table, folder))
+    return found
+
+
+def read_file(path: Path, name: str, label: str | None) -> RawImage:
+    """The bytes of a file, or what is wrong with it."""
+    name = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return RawImage(name, None, label, "a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+        if status.st_size > MOST_BYTES:
+            return RawImage(name, None, label, f"{status.st_size:,} bytes, more than {MOST_BYTES:,}")
+        return RawImage(name, path.read_bytes(), label)
+    except FileNotFoundError:
+        return RawImage(name, None, label, "a link to nothing" if path.is_symlink() else f"no such file: {path.parent}/{Path(name).name}")
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        return RawImage(name, None, label, f"cannot be read: {error.strerror if isinstance(error, OSError) else error}")
+
+
+# ---- class folders -----------------------------------------------------------------------------------------------------------
+
+
+def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
+    """Every file with its label, in the order of their paths; files beside the class folders have none."""
+    shown = sorted((path for path in root.iterdir() if not path.name.startswith(".")), key=os.fsencode)
+    classes = [path for path in shown if path.is_dir()]
+    if not classes:
+        got = f"{len(shown)} files and no folder" if shown else "nothing"
+        hint = "make a folder for each class and put its images there, or use a table of paths (source.kind: table)"
+        raise SourceError(f"{root} has no class folders", got=got, expected="one folder of images a class", hint=hint)
+    names = {path.name.lower() for path in classes}
+    if names <= SPLIT_NAMES:
+        pairs = ", ".join(f"{name}: {root}/{name}" for name in sorted(path.name for path in classes))
+        hint = f"name each split's own tree in params.yaml: `folders: {{{pairs}}}`, with the keys train, val, test"
+        raise SourceError(f"{root} holds splits, not classes", got=", ".join(sorted(names)), expected="class folders", hint=hint)
+    files: list[tuple[Path, str | None]] = [(path, None) for path in shown if not path.is_dir() and path.suffix != ".dvc"]
+    for folder in classes:
+        inside = [(path, _text(folder.name)) for path in sorted(_files(folder), key=os.fsencode)]
+        if not inside:
+            console.say(escape(f"{folder} holds no files: {split} has no image of this class"))
+        files += inside
+    return files
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and (path.is_symlink() or not path.is_dir()):
+            yield path
+
+
+def _text(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+# ---- tables of paths ---------------------------------------------------------------------------------------------------------
+
+
+def _of_table(table: RawTable, folder: Path) -> Iterator[RawImage]:
+    rows = iter(table.rows)
+    for number in range(1, table.count + 1):
+        name = f"{table.split}/{number}"
+        if reason := table.malformed.get(f"{table.split}:{number}"):
+            yield RawImage(name, None, None, reason)
+            continue
+        row = next(rows)
+        label = row.label or None
+        if not row.text.strip():
+            yield RawImage(name, None, _text(row.label) or None, "no path")
+        elif os.path.isabs(row.text) or os.path.normpath(row.text).partition("/")[0] == "..":  # noqa: PTH117  text, not yet a path
+            yield RawImage(_text(row.text), None, label, f"its path leaves {folder}")
+        else:
+            yield read_file(folder / row.text, row.text, label)

@@ -1,0 +1,204 @@
+"""Raw tables of images -> rows for the checks, and the images -> `data/clean/`: two passes, neither of which keeps images in memory.
+
+The first pass decodes every image, in threads: what a row has for a text is the digest of its pixels, so exact copies are found whatever
+they are encoded as. The second copies the encoded images of the rows that are left.
+"""
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from baton import console, params
+from baton.data import image_tables, pictures, pillow
+from baton.data.checks import SURROGATE
+from baton.data.image_tables import CleanImage, RawImage, Writer
+from baton.data.raw import RawTable, Row, plain
+from baton.errors import DataError
+
+CHUNK = 32  # images that a thread decodes at a time
+CHECKS = ("unreadable", "enormous", "misnamed", "animated")  # of single images, in this order
+
+
+class Sample(NamedTuple):
+    """A row as it is in the table; `problem` is why it has no image."""
+
+    name: str
+    image: bytes
+    label: Any
+    problem: str
+
+
+class Seen(NamedTuple):
+    """What decoding an image told."""
+
+    digest: str
+    format: str
+    notes: tuple[str, ...]
+    found: dict[str, str]  # check -> reason
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class ImageTable(RawTable):
+    """The rows of one raw file; their text is the digest of the pixels, empty where there are none."""
+
+    found: dict[str, dict[str, str]] = field(default_factory=lambda: {check: {} for check in CHECKS})  # check -> row id -> reason
+    formats: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    warnings: dict[str, str] = field(default_factory=dict)  # row id -> Pillow's words
+
+    def decoded(self) -> dict[str, Any]:
+        """What was decoded, counted, for the report."""
+        return {"formats": dict(self.formats), "notes": dict(self.notes), "warnings": self.warnings}
+
+
+def read(path: Path, split: str, settings: params.ImagePreprocess) -> ImageTable:
+    """Decode every image of one raw file.
+
+    Raises:
+        DataError: the file is no Parquet table, is damaged, has no rows, or lacks a column.
+    """
+    table = ImageTable(split, path)
+    rows = image_tables.count(path)
+    if not rows:
+        raise DataError(f"{path} has no rows", got="0 rows", expected="images and labels", hint="check what `source` names")
+    look = partial(_look_at_all, max_pixels=settings.max_pixels)
+    threads = len(os.sched_getaffinity(0))
+    with ExitStack() as stack:
+        advance = stack.enter_context(console.progress(f"decode {split}", rows, "images"))
+        stack.enter_context(pillow.listening())  # once, instead of again for every image
+        pool = ThreadPoolExecutor(threads)
+        stack.callback(pool.shutdown, cancel_futures=True)  # an interrupt does not wait for what is still in the queue
+        for samples, seen in _ahead(pool, look, _batches(path, split, settings), 2 * threads):
+            for sample, one in zip(samples, seen, strict=True):
+                _add(table, sample, one)
+            advance(len(samples))
+    return table
+
+
+def single_checks(tables: Iterable[RawTable]) -> dict[str, Callable[[list[Row]], dict[str, str]]]:
+    """The checks of single images, as those of `checks.ROW_CHECKS`: what they find was found when the tables were read."""
+    ours = [table for table in tables if isinstance(table, ImageTable)]
+    return {check: partial(_found, {id_: reason for table in ours for id_, reason in table.found[check].items()}) for check in CHECKS}
+
+
+def write(
+    folder: Path, tables: Iterable[RawTable], parts: Mapping[str, list[Row]], labels: list[str], settings: params.ImagePreprocess
+) -> None:
+    """Write `folder`/{split}.parquet for each of `parts`, whose rows are in the order of the raw files.
+
+    Args:
+        folder: where to.
+        tables: the raw files.
+        parts: split -> its rows.
+        labels: the names; a label is written as its place among them.
+        settings: name the columns of the raw files.
+    """
+    place = {label: number for number, label in enumerate(labels)}
+    target = {row.id: (split, row) for split, rows in parts.items() for row in rows}
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(Writer(folder / f"{split}.parquet", CleanImage)) for split in parts}
+        advance = stack.enter_context(console.progress("write", len(target), "images"))
+        for table in tables:
+            samples = (sample for batch in _batches(table.path, table.split, settings) for sample in batch)
+            for number, sample in enumerate(samples, start=1):
+                split, row = target.get(f"{table.split}:{number}", ("", None))
+                if row:
+                    writers[split].add(CleanImage(row.id, sample.name, sample.image, row.text, place[row.label]))
+                    advance(1)
+
+
+# ---- decoding ----------------------------------------------------------------------------------------------------------------
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[list[Sample]], list[Seen]], batches: Iterable[list[Sample]], most: int
+) -> Iterator[tuple[list[Sample], list[Seen]]]:
+    """Results in order, with at most so many batches in memory (`Executor.map` would take them all at once)."""
+    waiting: deque[tuple[list[Sample], Future[list[Seen]]]] = deque()
+    for batch in batches:
+        waiting.append((batch, pool.submit(work, batch)))
+        if len(waiting) >= most:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    for first, future in waiting:
+        yield first, future.result()
+
+
+def _look_at_all(samples: list[Sample], max_pixels: int) -> list[Seen]:
+    return [_look(sample, max_pixels) for sample in samples]
+
+
+def _look(sample: Sample, max_pixels: int) -> Seen:
+    if sample.problem:
+        return Seen("", "", (), {}, ())
+    try:
+        picture = pictures.decode(sample.image, max_pixels)
+    except pictures.UndecodableError as error:
+        return Seen("", "", (), {error.check: str(error)}, ())
+    found = {"misnamed": pictures.misnamed(sample.name, picture.format)}
+    if picture.frames > 1:
+        found["animated"] = f"the first of {picture.frames} frames is taken"
+    reasons = {check: reason for check, reason in found.items() if reason}
+    return Seen(pictures.digest(picture.pixels), picture.format, picture.notes, reasons, picture.warnings)
+
+
+def _add(table: ImageTable, sample: Sample, seen: Seen) -> None:
+    label = plain(sample.label)
+    if sample.problem:
+        table.reject(f"{sample.name}: {sample.problem}")
+    elif label is not None and SURROGATE.search(label):
+        table.reject(f"{sample.name}: its label is no UTF-8")
+    else:
+        id_ = f"{table.split}:{table.count + 1}"
+        table.add(seen.digest, sample.label)
+        if id_ in table.malformed:
+            return
+        for check, reason in seen.found.items():
+            table.found[check][id_] = f"{sample.name}: {reason}"
+        if seen.format:
+            table.formats[seen.format] += 1
+            table.notes.update(seen.notes)
+        if seen.warnings:
+            table.warnings[id_] = "; ".join(seen.warnings)
+
+
+def _found(reasons: dict[str, str], rows: list[Row]) -> dict[str, str]:
+    return {row.id: reasons[row.id] for row in rows if row.id in reasons}
+
+
+# ---- reading -----------------------------------------------------------------------------------------------------------------
+
+
+def _batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterator[list[Sample]]:
+    there = image_tables.names(path)
+    for key in ("image_column", "label_column"):
+        if (wanted := getattr(settings, key)) not in there:
+            hint = f"set preprocess.{key} to one of them"
+            raise DataError(f"{path} has no column {wanted!r}", got=", ".join(map(repr, there)), expected=f"a column {wanted!r}", hint=hint)
+    ours = there == list(RawImage._fields)  # else `name` and `problem` may mean anything
+    wanted_columns = dict.fromkeys((settings.image_column, settings.label_column, *(("name", "problem") if ours else ())))
+    number = 0
+    for batch in image_tables.read(path, wanted_columns, CHUNK):
+        images, labels = batch[settings.image_column], batch[settings.label_column]
+        names = batch["name"] if ours else [f"{split}/{number + place}" for place in range(1, len(images) + 1)]
+        problems = batch["problem"] if ours else [None] * len(images)
+        number += len(images)
+        rows = zip(images, labels, names, problems, strict=True)
+        yield [_sample(image, label, plain(name) or "", plain(problem) or "") for image, label, name, problem in rows]
+
+
+def _sample(image: Any, label: Any, name: str, problem: str) -> Sample:
+    if isinstance(image, dict):  # the hub's {bytes, path}
+        path = plain(image.get("path"))
+        name, image = SURROGATE.sub("\ufffd", path) if path else name, image.get("bytes")
+        problem = problem or (f"no bytes, but the path {name}" if image is None and path else "")
+    if not isinstance(image, bytes):
+        return Sample(name, b"", label, problem or ("no image" if image is None else f"{type(image).__name__} instead of an image"))
+    return Sample(name, image, label, problem)
