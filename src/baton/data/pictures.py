@@ -19,15 +19,17 @@ from baton.errors import DataError
 # Not among them: what needs other programs (EPS, WMF), holds pictures of other sizes than its header says (ICO), or has no mark of its own.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 SAME_SUFFIX = {"MPO": "JPEG", "DIB": "BMP"}  # variants that are saved under the other's suffix
-BEGINNINGS = {
-    b"\x89PNG": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"RIFF": "WebP",
-}
+BEGINNINGS = (  # offset, bytes, format: what tells a damaged picture from what never was one
+    (0, b"\x89PNG", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"GIF8", "GIF"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (8, b"WEBP", "WEBP"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"jP  ", "JPEG2000"),
+)
 PNG_END = b"IEND\xaeB`\x82"  # Pillow does not miss it
 SHOWN_BYTES = 12
 
@@ -119,7 +121,7 @@ def misnamed(name: str, format: str) -> str:  # noqa: A002  Pillow's word
 
 
 def _unidentified(content: bytes) -> str:
-    for beginning, name in BEGINNINGS.items():
-        if content.startswith(beginning):
+    for offset, beginning, name in BEGINNINGS:
+        if content[offset:].startswith(beginning):
             return f"broken or truncated: begins as {name}, but its header cannot be read"
     return f"not an image of a format that is read ({', '.join(FORMATS)}): begins with {content[:SHOWN_BYTES]!r}"

@@ -5,7 +5,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -163,14 +163,14 @@ def _begin(undo: contextlib.ExitStack) -> None:
     logger.addHandler(handler)
     undo.callback(logger.removeHandler, handler)
     undo.enter_context(warnings.catch_warnings())
-    shown = warnings.showwarning
+    shown, package = warnings.showwarning, Path(Image.__file__).parent
     warnings.filterwarnings("always", module=r"PIL\.")
 
     def hear(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
     ) -> None:
         messages = getattr(_heard, "messages", None)
-        if messages is not None and "PIL" in PurePosixPath(filename).parts:
+        if messages is not None and Path(filename).parent == package:
             messages.append(" ".join(str(message).split()))
         else:
             shown(message, category, filename, lineno, file, line)
