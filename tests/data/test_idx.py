@@ -1,0 +1,55 @@
+"""IDX files, gzip and plain; those that are not what they say are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from baton.data import idx
+from baton.errors import SourceError
+from tests.data import images
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (2500, 4, 3), dtype=np.uint8)  # three reads
+LABELS = np.arange(2500, dtype=np.uint8) % 10
+
+
+def write(folder: Path, pixels: bytes, labels: bytes) -> tuple[Path, Path]:
+    return images.put(folder / "pixels", pixels), images.put(folder / "labels", labels)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_pixels_and_labels(tmp_path: Path, packed: bool) -> None:
+    count, pairs = idx.pairs(*write(tmp_path, images.idx(PIXELS, packed=packed), images.idx(LABELS, packed=not packed)))
+    rows = list(pairs)
+    assert count == len(rows) == 2500
+    assert np.array_equal(np.stack([pixels for pixels, _ in rows])[..., 0], PIXELS)
+    assert [label for _, label in rows] == [str(label) for label in LABELS]
+
+
+def test_torchvision_reads_the_same(tmp_path: Path) -> None:
+    from torchvision.datasets.mnist import read_image_file
+
+    path = images.put(tmp_path / "pixels", images.idx(PIXELS, packed=False))
+    assert np.array_equal(np.concatenate(list(idx.blocks(path, 3))), read_image_file(str(path)).numpy())
+
+
+@pytest.mark.parametrize(
+    ("pixels", "problem"),
+    [
+        (b"", "is no such IDX file"),
+        (b"\x89PNG and more", "is no such IDX file"),
+        (images.idx(LABELS), "is no such IDX file"),
+        (b"\0\0\x0d\3" + images.idx(PIXELS, packed=False)[4:], "is no such IDX file"),
+        (images.idx(PIXELS, packed=False)[:10], "is truncated"),
+        (images.idx(PIXELS, packed=False)[:-1], "is truncated"),
+        (images.idx(PIXELS, packed=False) + b"x", "is longer than its header says"),
+        (images.idx(PIXELS)[:-200], "is damaged"),
+        (images.idx(PIXELS)[:100] + bytes(50) + images.idx(PIXELS)[150:], "is damaged"),
+        (images.idx(PIXELS[:0], packed=False), "is empty"),
+        (images.idx(PIXELS[:-1]), "do not belong together"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path: Path, pixels: bytes, problem: str) -> None:
+    with pytest.raises(SourceError, match=problem) as caught:
+        list(idx.pairs(*write(tmp_path, pixels, images.idx(LABELS)))[1])
+    assert all(part in str(caught.value) for part in ("pixels", "got:", "expected:", "next:"))
