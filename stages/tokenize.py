@@ -1,47 +1,58 @@
-"""Clean text to token arrays.
+"""Clean text to token arrays, or clean images to pixel arrays.
 
-Reads data/clean and data/base, writes data/arrays: memory-mapped token ids, offsets and labels of each split, meta.json and report.json.
-Run by DVC as `sh stages/run tokenize`.
+Reads data/clean and data/base, writes data/arrays: memory-mapped arrays of each split, meta.json (labels, and what a model must know of its
+input) and report.json. Run by DVC as `sh stages/run tokenize`.
 """
 
-import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from baton import console, params, storage
-from baton.data import text
+from baton.data import framing, image, room, text
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
+TABLES = [CLEAN / f"{split}.parquet" for split in text.SPLITS]
 
 
 def main() -> None:
-    """Tokenize every split and report lengths and truncation."""
+    """Write the arrays of every split and report what became of them."""
     settings = params.load("tokenize").tokenize
-    tokenizer = text.open_tokenizer(BASE, settings.max_length)
-    tables = [CLEAN / f"{split}.parquet" for split in text.SPLITS]
-    total = sum(pq.ParquetFile(table).metadata.num_rows for table in tables)
-    config = json.loads((BASE / "config.json").read_text(encoding="utf-8"))
-    text.check_length(config, settings.max_length)
-    with storage.atomic_folder(ARRAYS) as folder, console.progress("tokenize", total, "documents") as advance:
-        report = {table.stem: text.tokenize(table, tokenizer, folder, settings.chunk_size, advance) for table in tables}
-        labels = storage.read_json(CLEAN / "labels.json")
-        meta = {"labels": labels, "max_length": settings.max_length, "pad": config.get("pad_token_id") or 0}
-        storage.write_json(folder / "meta.json", meta)
-        storage.write_json(folder / "report.json", report)
-    rows = [
-        [
-            split,
-            f"{item['documents']:,}",
-            f"{item['tokens']:,}",
-            f"{item['truncated_share']:.1%}",
-            *(item["lengths"][q] for q in ("p50", "p95", "max")),
-        ]
-        for split, item in report.items()
-    ]
+    if isinstance(settings, params.ImageTokenize):
+        described = framing.describe(storage.read_json(BASE / "config.json"), settings)
+        room.check(TABLES, described, ARRAYS)
+        report = write(described, "images", lambda *job: image.tokenize(job[0], described, job[1], settings.chunk_size, job[2]))
+        title = f"pixels ({' x '.join(map(str, described['size']))})"
+        columns = {"images": "images", "bytes": "bytes", "resized_share": "resized", "height": "source height", "width": "source width"}
+    else:
+        tokenizer, config = text.open_tokenizer(BASE, settings.max_length), storage.read_json(BASE / "config.json")
+        text.check_length(config, settings.max_length)
+        described = {"kind": "text", "max_length": settings.max_length, "pad": config.get("pad_token_id") or 0}
+        report = write(described, "documents", lambda *job: text.tokenize(job[0], tokenizer, job[1], settings.chunk_size, job[2]))
+        title = f"tokens (at most {settings.max_length})"
+        columns = {"documents": "documents", "tokens": "tokens", "truncated_share": "truncated", "lengths": "length"}
     console.table(
-        f"tokens (at most {settings.max_length})", ["split", "documents", "tokens", "truncated", "median", "p95", "longest"], rows
+        title, ("split", *columns.values()), [(split, *(shown(part[name]) for name in columns)) for split, part in report.items()]
     )
+
+
+def write(described: dict[str, Any], unit: str, tokenize: Callable[..., dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The whole folder at once: arrays by `tokenize(table, folder, advance)`, meta.json, and the report that is returned."""
+    total = sum(pq.ParquetFile(table).metadata.num_rows for table in TABLES)
+    with storage.atomic_folder(ARRAYS) as folder, console.progress("tokenize", total, unit) as advance:
+        report = {table.stem: tokenize(table, folder, advance) for table in TABLES}
+        storage.write_json(folder / "meta.json", {"labels": storage.read_json(CLEAN / "labels.json"), "input": described})
+        storage.write_json(folder / "report.json", report)
+    return report
+
+
+def shown(figure: Any) -> str:
+    """A count, a share, or quantiles."""
+    if isinstance(figure, dict):
+        return f"{figure['p50']:,} (p95 {figure['p95']:,}, most {figure['max']:,})"
+    return f"{figure:.1%}" if isinstance(figure, float) else f"{figure:,}"
 
 
 if __name__ == "__main__":

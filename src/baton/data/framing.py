@@ -1,0 +1,194 @@
+"""How a picture of any size comes to what a model reads: which part of it, and how large. No torch here: `tokenize` starts fast.
+
+Input: an image base's config.json (timm's hub layout) and params `tokenize`. Output: `describe` gives the `input` of meta.json and
+baton.json, and `framing` the geometry that follows from it. A picture passes two steps, which give together what timm's transform for
+evaluation gives: `tokenize` brings it down to the canvas, the input size divided by `crop_fraction`; the batch enlarges what is smaller,
+and cuts off the margin.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from baton import params
+from baton.errors import ModelError
+
+# What timm takes where a data config does not say.
+DEFAULTS: dict[str, Any] = {
+    "input_size": (3, 224, 224),
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "interpolation": "bicubic",
+    "crop_pct": 0.875,
+    "crop_mode": "center",
+}
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+CROP_MODES = ("center", "squash", "border")
+GREY = 1
+
+
+@dataclass(frozen=True)
+class Framing:
+    """The geometry of a model's input; heights come before widths, all in pixels."""
+
+    size: tuple[int, int]  # what the model reads
+    canvas: tuple[int, int]  # the same with the margin that evaluation cuts off
+    channels: int
+    interpolation: str
+    mode: Literal["center", "squash", "border"]
+    border: tuple[int, ...]  # colour of padding, (channels,)
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """Top and left of the model's input on the canvas."""
+        return _centred(self.canvas[0], self.size[0]), _centred(self.canvas[1], self.size[1])
+
+    def shrinks(self, height: int, width: int) -> bool:
+        """Whether a picture of this size is resized by `stored`."""
+        return self._resized(height, width) != (height, width)
+
+    def stored_shape(self, height: int, width: int) -> tuple[int, int]:
+        """What `stored` makes of a picture of this size: never more than the canvas."""
+        if self.mode == "squash":
+            return self._resized(height, width)
+        ratio = self._ratio(height, width)
+        if ratio >= 1:
+            return self.canvas
+        aspect = max(round(self.canvas[0] * ratio), 1), max(round(self.canvas[1] * ratio), 1)
+        nearer = min if self.mode == "center" else max  # cut away, or added to
+        return nearer(height, aspect[0]), nearer(width, aspect[1])
+
+    def stored(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Convert to the input's channels and bring down to the canvas; a smaller picture keeps its resolution.
+
+        Args:
+            pixels: (height, width, 1 or 3).
+
+        Returns:
+            (height, width, channels) as `stored_shape` says. `center`: the shorter side is resized, and the middle taken in the input's
+            aspect; a smaller picture's middle by whole pixels. `squash`: each side is resized by itself. `border`: the longer side is
+            resized, and the rest filled with the mean colour.
+        """
+        converted = recoloured(pixels, self.channels) if pixels.shape[2] > self.channels else pixels  # before resizing, as is usual
+        height, width = pixels.shape[:2]
+        shape = self._resized(height, width)
+        if shape != (height, width):
+            converted = _resized(converted, shape, self.interpolation)
+        target = self.stored_shape(height, width)
+        converted = recoloured(converted, self.channels)
+        if target == shape:
+            return np.ascontiguousarray(converted)
+        placed = np.full((*target, self.channels), self.border, dtype=np.uint8)
+        (rows, from_rows), (columns, from_columns) = (self._place(shape[axis], target[axis], axis) for axis in (0, 1))
+        placed[rows, columns] = converted[from_rows, from_columns]
+        return placed
+
+    def _ratio(self, height: int, width: int) -> float:
+        """How many times larger than the canvas a picture is, by the side that `mode` goes by."""
+        ratios = height / self.canvas[0], width / self.canvas[1]
+        return max(ratios) if self.mode == "border" else min(ratios)
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """Shape after resizing and before cropping or padding, rounded as timm and torchvision round."""
+        if self.mode == "squash":
+            return min(height, self.canvas[0]), min(width, self.canvas[1])
+        ratio = self._ratio(height, width)
+        if ratio <= 1:
+            return height, width
+        if self.mode == "center" and self.canvas[0] == self.canvas[1]:
+            side, shorter = self.canvas[0], min(height, width)
+            return (side, int(side * width / shorter)) if height <= width else (int(side * height / shorter), side)
+        return max(round(height / ratio), 1), max(round(width / ratio), 1)
+
+    def _place(self, length: int, target: int, axis: int) -> tuple[slice, slice]:
+        """Where along an axis a picture of `length` comes to lie on `target` pixels: there, and in the picture.
+
+        On a full canvas it is so placed that cutting off the margin leaves the pixels that timm's one crop (or padding) would.
+        """
+        full = target == self.canvas[axis]
+        size, margin = (self.size[axis], self.margin[axis]) if full else (target, 0)
+        offset = (size - length) // 2 if length < size else -_centred(length, size)  # of the picture, in the model's input
+        offset = min(max(offset + margin, min(0, target - length)), max(0, target - length))
+        kept = min(length, target)
+        return slice(max(offset, 0), max(offset, 0) + kept), slice(max(-offset, 0), max(-offset, 0) + kept)
+
+
+def describe(config: dict[str, Any], settings: params.ImageTokenize) -> dict[str, Any]:
+    """What a model must know of its input, as meta.json has it; `mean` and `std` are of values from 0 to 1.
+
+    Args:
+        config: the base's config.json.
+        settings: what is set takes precedence.
+
+    Raises:
+        ModelError: it is no image base, or its data config is beyond what we know.
+    """
+    if "architecture" not in config:
+        got, hint = config.get("model_type", "neither architecture nor model_type"), "set base to a timm model, or tokenize.kind to text"
+        raise ModelError("the base model's config.json is none of timm's", got=got, expected="architecture", hint=hint)
+    given = config.get("pretrained_cfg", config)  # older files have the two in one
+    data = {name: default if given.get(name) is None else given[name] for name, default in DEFAULTS.items()}
+    data["interpolation"] = "bilinear" if data["interpolation"] == "random" else data["interpolation"]  # as timm evaluates
+    for name, known in (("interpolation", INTERPOLATIONS), ("crop_mode", CROP_MODES)):
+        if data[name] not in known:
+            problem, hint = (
+                f"the base model's data config has a value of {name} that we do not know",
+                "mend pretrained_cfg in its config.json",
+            )
+            raise ModelError(problem, got=data[name], expected=", ".join(known), hint=hint)
+    size = [settings.size, settings.size] if settings.size else [int(side) for side in data["input_size"][1:]]
+    return {
+        "kind": "images",
+        "size": size,
+        "channels": settings.channels,
+        "mean": _per_channel(data["mean"], settings.channels),
+        "std": _per_channel(data["std"], settings.channels),
+        "interpolation": data["interpolation"],
+        "crop_fraction": float(settings.crop_fraction or data["crop_pct"]),
+        "crop_mode": data["crop_mode"],
+    }
+
+
+def framing(described: dict[str, Any]) -> Framing:
+    """The geometry of what `describe` returned."""
+    height, width = described["size"]
+    fraction = described["crop_fraction"]
+    return Framing(
+        size=(height, width),
+        canvas=(math.floor(height / fraction), math.floor(width / fraction)),
+        channels=described["channels"],
+        interpolation=described["interpolation"],
+        mode=described["crop_mode"],
+        border=tuple(round(255 * value) for value in described["mean"]),
+    )
+
+
+def recoloured(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """(height, width, 1 or 3) -> (height, width, channels): colours become their luma (ITU-R 601), grey becomes three alike."""
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == GREY:
+        return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+    return np.repeat(pixels, channels, axis=2)
+
+
+def _resized(pixels: NDArray[np.uint8], shape: tuple[int, int], interpolation: str) -> NDArray[np.uint8]:
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == GREY else pixels)
+    resized = np.asarray(picture.resize(shape[::-1], Image.Resampling[interpolation.upper()]))
+    return resized[..., None] if resized.ndim == 2 else resized
+
+
+def _centred(length: int, part: int) -> int:
+    """Where the middle `part` of `length` begins; halves are rounded to even, as torchvision does."""
+    return round((length - part) / 2)
+
+
+def _per_channel(values: Any, channels: int) -> list[float]:
+    given = [float(value) for value in values]
+    if len(given) == channels:
+        return given
+    return [sum(given) / len(given)] * channels

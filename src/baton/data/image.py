@@ -1,0 +1,182 @@
+"""Clean images -> memory-mapped pixels.
+
+Input: `{split}.parquet` (columns `id`, `image`, `label`) and a base model folder with timm's `config.json`. Output, per split:
+`{split}.pixels.npy` (uint8, all pictures one after the other, each height x width x channels), `{split}.shapes.npy` (int32, (images, 2)),
+`{split}.offsets.npy` (int64, images + 1), `{split}.labels.npy` (int64) and `{split}.ids.parquet`. Pictures are read, brought down to the
+canvas (see `framing`) on all cores and written in chunks, so memory does not grow with their number; nothing is enlarged.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from baton.data import pictures
+from baton.data.framing import Framing, framing
+from baton.errors import DataError
+
+SPLITS = ("train", "val", "test")
+COLUMNS = ("id", "image", "label")
+ANY_SIZE = sys.maxsize  # preprocess has looked at it
+QUANTILES = {"min": 0, "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "max": 100}
+
+
+@dataclass(frozen=True)
+class ImageArrays:
+    """One split, memory-mapped: picture i is `pixels[offsets[i]:offsets[i + 1]]`, of shape `shapes[i]` and the split's channels."""
+
+    pixels: NDArray[np.uint8]  # (all values,)
+    shapes: NDArray[np.int32]  # (images, 2): height, width
+    offsets: NDArray[np.int64]  # (images + 1,)
+    labels: NDArray[np.int64]  # (images,)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def channels(self) -> int:
+        """1 or 3."""
+        return int(self.offsets[1] // (int(self.shapes[0, 0]) * int(self.shapes[0, 1])))
+
+    @cached_property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of all pictures; None where they differ."""
+        first = self.shapes[0]
+        return (int(first[0]), int(first[1])) if bool((self.shapes == first).all()) else None
+
+    def picture(self, row: int) -> NDArray[np.uint8]:
+        """One picture, (height, width, channels)."""
+        height, width = self.shapes[row]
+        return self.pixels[self.offsets[row] : self.offsets[row + 1]].reshape(height, width, self.channels)
+
+    def stack(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy of the pictures at `rows`, (rows, height, width, channels), of a split whose pictures have one shape."""
+        assert self.shape, "pictures of several shapes do not stack"
+        return np.asarray(self.pixels).reshape(-1, *self.shape, self.channels)[rows]
+
+
+def open_arrays(folder: Path, split: str) -> ImageArrays:
+    """Memory-map one split.
+
+    Raises:
+        DataError: a file is missing or the four do not fit together.
+    """
+    paths = {name: folder / f"{split}.{name}.npy" for name in ("pixels", "shapes", "offsets", "labels")}
+    for path in paths.values():
+        if not path.is_file():
+            raise DataError(f"{path} is missing", expected="an array written by `tokenize`", hint="run `dvc repro tokenize`")
+    arrays = ImageArrays(**{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items()})
+    counts = {"shapes": len(arrays.shapes), "offsets": len(arrays.offsets) - 1, "labels": len(arrays)}
+    whole = len(set(counts.values())) == 1 and len(arrays) > 0 and arrays.offsets[-1] == len(arrays.pixels)
+    if not whole or not np.array_equal(np.diff(arrays.offsets), arrays.shapes.prod(axis=1, dtype=np.int64) * arrays.channels):
+        got = f"{len(arrays.pixels)} values, {', '.join(f'{name} of {count} pictures' for name, count in counts.items())}"
+        raise DataError(f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`")
+    return arrays
+
+
+def tokenize(
+    table: Path, described: dict[str, Any], target: Path, chunk_size: int, advance: Callable[[int], object], workers: int | None = None
+) -> dict[str, Any]:
+    """Write the arrays of one split into `target`; return its figures.
+
+    Args:
+        table: `{split}.parquet`; its stem names the split.
+        described: the model's input, from `framing.describe`.
+        target: an existing folder.
+        chunk_size: pictures that one thread takes at a time; `workers` + 1 such chunks are in memory.
+        advance: called with the number of pictures done.
+        workers: threads; one a processor by default. They change no byte.
+
+    Returns:
+        `images`, `bytes`, `resized` (brought down) and `resized_share`, `recoloured` (grey to colour or the reverse), `height` and `width`
+        (of the sources, in pixels: quantiles).
+
+    Raises:
+        DataError: a picture cannot be decoded, which `preprocess` should have found.
+    """
+    file, frame = pq.ParquetFile(table), framing(described)
+    count, split = file.metadata.num_rows, table.stem
+    arrays = {"shapes": (np.int32, (count, 2)), "offsets": (np.int64, (count + 1,)), "labels": (np.int64, (count,))}
+    opened = {
+        name: np.lib.format.open_memmap(target / f"{split}.{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        for name, (dtype, shape) in arrays.items()
+    }
+    sources = np.empty((count, 3), dtype=np.int32)  # (images, height, width and channels)
+    opened["offsets"][0] = row = 0
+    names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
+    with names, (target / f"{split}.pixels.npy").open("wb") as out:
+        _write_header(out, 0)
+        for batch, chunk in _prepared(file, frame, chunk_size, workers or len(os.sched_getaffinity(0))):
+            names.write_batch(batch.select(["id"]))
+            end = row + len(chunk)
+            opened["labels"][row:end] = np.from_dlpack(batch["label"])  # to_numpy() would import pandas
+            for index, (pixels, source) in enumerate(chunk, start=row):
+                opened["shapes"][index], sources[index] = pixels.shape[:2], source
+                opened["offsets"][index + 1] = opened["offsets"][index] + pixels.size
+                out.write(pixels.data)
+            row = end
+            advance(len(chunk))
+        out.seek(0)
+        _write_header(out, int(opened["offsets"][-1]))  # NumPy pads the header, so the true length fits in the same bytes
+    for array in opened.values():
+        array.flush()
+    return _figures(sources, int(opened["offsets"][-1]), frame)
+
+
+_Prepared = list[tuple[NDArray[np.uint8], tuple[int, ...]]]
+
+
+def _prepared(file: pq.ParquetFile, frame: Framing, chunk_size: int, workers: int) -> Iterator[tuple[pa.RecordBatch, _Prepared]]:
+    """Each batch with its pictures and their sources' shapes, in order; the next ones are prepared meanwhile."""
+    waiting: list[tuple[pa.RecordBatch, Future[_Prepared]]] = []
+    with ThreadPoolExecutor(workers) as threads:  # Pillow lets go of Python's lock where it decodes and resizes
+        for batch in file.iter_batches(batch_size=chunk_size, columns=list(COLUMNS)):
+            waiting.append((batch.select(["id", "label"]), threads.submit(_prepare, batch["id"], batch["image"], frame)))
+            if len(waiting) > workers:
+                done, chunk = waiting.pop(0)
+                yield done, chunk.result()
+        for done, chunk in waiting:
+            yield done, chunk.result()
+
+
+def _prepare(ids: pa.Array, images: pa.Array, frame: Framing) -> _Prepared:
+    chunk = []
+    for name, content in zip(ids, images, strict=True):
+        try:
+            picture = pictures.decode(content.as_py(), ANY_SIZE)
+        except DataError as error:
+            hint = "run `dvc repro --force preprocess`, which checks that every picture can be decoded"
+            raise DataError(f"picture {name.as_py()} cannot be decoded", got=error, expected="a picture", hint=hint) from error
+        chunk.append((frame.stored(picture.pixels), picture.pixels.shape))
+    return chunk
+
+
+def _figures(sources: NDArray[np.int32], size: int, frame: Framing) -> dict[str, Any]:
+    shapes, counts = np.unique(sources[:, :2], axis=0, return_counts=True)
+    resized = sum(int(many) for (height, width), many in zip(shapes, counts, strict=True) if frame.shrinks(int(height), int(width)))
+    sides = {
+        name: {quantile: int(np.percentile(sources[:, axis], share, method="nearest")) for quantile, share in QUANTILES.items()}
+        for axis, name in enumerate(("height", "width"))
+    }
+    recoloured = int((sources[:, 2] != frame.channels).sum())
+    return {
+        "images": len(sources),
+        "bytes": size,
+        "resized": resized,
+        "resized_share": resized / len(sources),
+        "recoloured": recoloured,
+    } | sides
+
+
+def _write_header(file: Any, length: int) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, header)

@@ -1,0 +1,190 @@
+"""Stored pictures -> batches for the model: uint8 on the host, brought to the model's input size on the device.
+
+Input: arrays of `tokenize`, the model's input from meta.json, params `augmentation`. Output: `ImageSplit`, a `Split` of `batches`, whose
+training batches are a pure function of (rows, the step's rows, seed, epoch): no bit of a sample depends on what else is in a batch.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baton import params
+from baton.data import augment, draws
+from baton.data import pixels as on
+from baton.data.framing import Framing, framing
+from baton.data.image import ImageArrays
+from baton.data.mixing import Mixing, mixing
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Pictures, and what is still to be done to them. `rows` are their positions in the split."""
+
+    pixels: torch.Tensor  # (batch, or more: partners, channels, height, width) uint8
+    labels: torch.Tensor  # (batch,) int64, or shares of classes (batch, classes) float32
+    rows: torch.Tensor  # (batch,) int64
+    framing: Framing | None = None  # None: the pixels are those of the model's input already
+    partners: torch.Tensor | None = None  # (batch,) int64: places in `pixels`
+    mixing: Mixing | None = None  # with the partners
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def inputs(self) -> tuple[torch.Tensor]:
+        """Pixels (batch, channels, height, width) at the model's input size: float32 in 0..255, uint8 where none had to be computed."""
+        pixels = self.pixels if self.framing is None else framed(self.pixels, self.framing)
+        if self.mixing is None or self.partners is None:
+            return (pixels,)
+        return (self.mixing.pixels(pixels[: len(self)], pixels[self.partners]),)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(batch, height of the model's input)."""
+        return len(self), self.framing.size[0] if self.framing else self.pixels.shape[2]
+
+    def pin_memory(self) -> "ImageBatch":
+        """See `Batch`."""
+        return _mapped(self, lambda tensor: tensor.pin_memory())
+
+    def to(self, device: torch.device) -> "ImageBatch":
+        """See `Batch`."""
+        return self if device.type == "cpu" else _mapped(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """Pictures of one split; see the module. Where they are of several shapes, all are brought to the canvas, whatever a batch holds."""
+
+    arrays: ImageArrays
+    ids: Callable[[], Sequence[str]]  # of the rows; read once, and only if pictures are varied
+    described: dict[str, Any]  # the model's input
+    augmentation: params.Augmentation | None
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(images,)."""
+        return self.arrays.labels
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Height of the model's input, (images,): all cost the same."""
+        return np.full(len(self), self._framing.size[0], dtype=np.int64)
+
+    def batch(self, rows: NDArray[np.int64]) -> ImageBatch:
+        """The pictures at `rows` (batch,) as evaluation sees them."""
+        return ImageBatch(_tensor(self._canvases(rows)), self._labels(rows), torch.from_numpy(rows.astype(np.int64)), self._framing)
+
+    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> ImageBatch:
+        """The pictures at `rows` (batch,) as training sees them in `epoch`.
+
+        A sample is mixed with the next of `step_rows`, the last with the first; a partner outside of `rows` is varied as it is there.
+        """
+        settings = self.augmentation
+        if settings is None:
+            return self.batch(rows)
+        mixes = settings.mixup > 0 or settings.cutmix > 0
+        whole, partners = _with_partners(rows, step_rows) if mixes else (rows, None)
+        drawn = augment.draw(self._keys[whole], seed, epoch, settings)
+        pixels = augment.vary(self._cropped(whole, settings, drawn), settings, drawn)
+        done = isinstance(settings.crop, params.ResizedCrop)
+        batch = ImageBatch(pixels, self._labels(rows), torch.from_numpy(rows.astype(np.int64)), None if done else self._framing)
+        if partners is None:
+            return batch
+        mixed = mixing(settings, drawn.mixing[: len(rows)], self._framing.size)
+        labels = mixed.classes(batch.labels, self._labels(whole[partners]), self.classes)
+        return dataclasses.replace(batch, labels=labels, partners=torch.from_numpy(partners), mixing=mixed)
+
+    def sheet(self, rows: NDArray[np.int64], seed: int, epochs: Sequence[int]) -> NDArray[np.uint8]:
+        """What the model sees of some pictures: as in evaluation, and as in the training of each of `epochs`, mixed with each other.
+
+        Returns:
+            (rows, 1 + epochs, height, width, channels).
+        """
+        views = [self.batch(rows), *(self.training_batch(rows, rows, seed, epoch) for epoch in epochs)]
+        shown = torch.stack([view.inputs[0].round().to(torch.uint8) for view in views], dim=1)  # (rows, views, channels, height, width)
+        return shown.permute(0, 1, 3, 4, 2).numpy()
+
+    @cached_property
+    def _framing(self) -> Framing:
+        return framing(self.described)
+
+    @cached_property
+    def _keys(self) -> NDArray[np.uint64]:
+        return draws.keys(self.ids())
+
+    def _labels(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(self.arrays.labels[rows].astype(np.int64))
+
+    def _cropped(self, rows: NDArray[np.int64], settings: params.Augmentation, drawn: augment.Draws) -> torch.Tensor:
+        """Pictures after the first operation, of one shape; (rows, channels, height, width)."""
+        match settings.crop:
+            case params.ResizedCrop() as crop:
+                parts = (augment.random_part(self.arrays.picture(row), crop, own) for row, own in zip(rows, drawn.crop, strict=True))
+                return _tensor(np.stack([self._resized(part, self._framing.size) for part in parts]))
+            case params.PaddedCrop(padding=padding):
+                return _tensor(self._canvases(rows, lambda pictures, places: augment.padded_crop(pictures, padding, drawn.crop[places])))
+            case None:
+                return _tensor(self._canvases(rows))
+
+    def _canvases(self, rows: NDArray[np.int64], change: "_Change | None" = None) -> NDArray[np.uint8]:
+        """Pictures of one shape, each changed in its own resolution before it is resized; (rows, height, width, channels)."""
+        if self.arrays.shape:
+            pictures = self.arrays.stack(rows)
+            return change(pictures, slice(None)) if change else pictures
+        canvases = []
+        for place, row in enumerate(rows):
+            picture = self.arrays.picture(row)[None]
+            own = change(picture, slice(place, place + 1)) if change else picture
+            canvases.append(self._resized(own[0], self._framing.canvas))
+        return np.stack(canvases)
+
+    def _resized(self, picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(height, width, channels) -> (*size, channels)."""
+        own = _tensor(picture[None].copy())  # torch wants memory that can be written to
+        return on.resized(own, size, self._framing.interpolation)[0].permute(1, 2, 0).numpy()
+
+
+_Change = Callable[[NDArray[np.uint8], slice], NDArray[np.uint8]]  # pictures, and their places in the batch
+
+
+def framed(pixels: torch.Tensor, frame: Framing) -> torch.Tensor:
+    """Stored pictures (pictures, channels, height, width) of one shape -> the model's input: enlarged, and without the margin."""
+    if tuple(pixels.shape[-2:]) != frame.canvas:
+        pixels = on.resized(pixels.float(), frame.canvas, frame.interpolation)
+    (top, left), (height, width) = frame.margin, frame.size
+    return pixels[..., top : top + height, left : left + width]
+
+
+def _with_partners(rows: NDArray[np.int64], step_rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows and, after them, those of partners outside; and the place there of each row's partner, (rows,)."""
+    following = dict(zip(step_rows.tolist(), np.roll(step_rows, -1).tolist(), strict=True))
+    places = {row: place for place, row in enumerate(rows.tolist())}
+    partners = [places.setdefault(following[row], len(places)) for row in rows.tolist()]
+    return np.fromiter(places, np.int64, len(places)), np.array(partners, dtype=np.int64)
+
+
+def _tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
+    """(pictures, height, width, channels) -> the same memory as (pictures, channels, height, width), torch's channels last."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+
+
+def _mapped(batch: ImageBatch, change: Callable[[torch.Tensor], torch.Tensor]) -> ImageBatch:
+    def mapped(part: Any) -> Any:
+        if isinstance(part, torch.Tensor):
+            return change(part)
+        if isinstance(part, Mixing):
+            return Mixing(*(mapped(getattr(part, field.name)) for field in dataclasses.fields(part)))
+        return part
+
+    return ImageBatch(*(mapped(getattr(batch, field.name)) for field in dataclasses.fields(batch)))

@@ -1,0 +1,71 @@
+"""Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) of samples with partners.
+
+Input: numbers of each sample from `augment.draw`, and pixels and labels of samples and partners. Output: mixed pixels, and shares of
+classes. Each sample has a share or a rectangle of its own, and is told its partner: no result depends on what else is in a batch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baton import params
+
+DRAWS = 4  # of a sample: which of the two, how much, and where
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """What each sample gets of its partner."""
+
+    shares: torch.Tensor | None  # (samples,) float32: what stays of its pixels (mixup); None where mixup is off
+    boxes: torch.Tensor  # (samples, 4) int64: top, left, bottom and right of what is its partner's (CutMix)
+    labels: torch.Tensor  # (samples,) float32: what stays of its label
+
+    def pixels(self, own: torch.Tensor, partners: torch.Tensor) -> torch.Tensor:
+        """Mix (samples, channels, height, width); the dtype stays, but for float32 where mixup is on."""
+        if self.shares is not None:
+            shares = self.shares.reshape(-1, 1, 1, 1)
+            own, partners = own * shares + partners * (1 - shares), partners.float()
+        top, left, bottom, right = self.boxes.reshape(-1, 4, 1, 1, 1).unbind(1)  # each (samples, 1, 1, 1)
+        y = torch.arange(own.shape[2], device=own.device)[:, None]
+        x = torch.arange(own.shape[3], device=own.device)
+        return torch.where((top <= y) & (y < bottom) & (left <= x) & (x < right), partners, own)
+
+    def classes(self, own: torch.Tensor, partners: torch.Tensor, count: int) -> torch.Tensor:
+        """Mix labels (samples,) to shares of classes, (samples, count) float32."""
+        first, second = (torch.nn.functional.one_hot(labels, count).float() for labels in (own, partners))
+        shares = self.labels[:, None]
+        return first * shares + second * (1 - shares)
+
+
+def mixing(settings: params.Augmentation, drawn: NDArray[np.float64], size: tuple[int, int]) -> Mixing:
+    """Draw each sample's share and rectangle.
+
+    Args:
+        settings: at least one of `mixup` and `cutmix` is on; if both are, a fair coin tells which.
+        drawn: (samples, `DRAWS`).
+        size: height and width of the pixels that are mixed.
+    """
+    from scipy.special import betaincinv
+
+    coin, share, down, right = drawn.T
+    cut = coin < 0.5 if settings.mixup and settings.cutmix else np.full(len(drawn), settings.cutmix > 0)
+    alpha = np.where(cut, settings.cutmix, settings.mixup)
+    kept = np.asarray(betaincinv(alpha, alpha, share), dtype=np.float64)  # a number of the Beta distribution, by its inverse
+    boxes = np.where(cut[:, None], _boxes(kept, (down, right), size), 0)
+    covered = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (size[0] * size[1])
+    labels = np.where(cut, 1 - covered, kept)
+    shares = torch.from_numpy(np.where(cut, 1, kept).astype(np.float32)) if settings.mixup else None
+    return Mixing(shares, torch.from_numpy(boxes), torch.from_numpy(labels.astype(np.float32)))
+
+
+def _boxes(kept: NDArray[np.float64], places: tuple[NDArray[np.float64], ...], size: tuple[int, int]) -> NDArray[np.int64]:
+    """Rectangles of 1 - `kept` of the area, in the picture's aspect, about a random place and cut off at the edges, (samples, 4)."""
+    edges = []
+    for place, length in zip(places, size, strict=True):
+        half = (np.sqrt(1 - kept) * length).astype(np.int64) // 2
+        middle = (place * length).astype(np.int64)
+        edges.append((np.clip(middle - half, 0, length), np.clip(middle + half, 0, length)))
+    return np.stack([edges[0][0], edges[1][0], edges[0][1], edges[1][1]], axis=1)

@@ -1,0 +1,118 @@
+"""Operations on a batch of pictures at once, each picture with its own strength: uint8 (pictures, channels, height, width) in and out.
+
+torchvision's own take one strength for all, and a call a picture costs more than the work. Besides, a picture's result must not depend on
+which others are in the batch. Sums of floats may, and so may a multiplication fused with an addition (torch fuses them where it has a
+vector full of pixels, not in the rest), so there are none here: sums are of integers, and every float operation is a single one.
+"""
+
+import torch
+from torch.nn import functional
+
+# Pillow's cubic is torch's with antialias; without it torch has another cubic. What torch lacks is enlarged by its nearest relative.
+MODES = {
+    "nearest": "nearest-exact",
+    "box": "nearest-exact",
+    "bilinear": "bilinear",
+    "hamming": "bilinear",
+    "bicubic": "bicubic",
+    "lanczos": "bicubic",
+}
+LUMA = (19595, 38470, 7471)  # ITU-R 601 in 65536ths, as Pillow has it
+WHITE = 255
+
+
+def resized(pixels: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
+    """Resize to `size` (height, width) with antialiasing; uint8 on the CPU, float anywhere, and what came in goes out, within 0 to 255."""
+    if pixels.shape[-2:] == size:
+        return pixels
+    mode = MODES[interpolation]
+    if mode == "nearest-exact":
+        return functional.interpolate(pixels, size=size, mode=mode)
+    return functional.interpolate(pixels, size=size, mode=mode, antialias=True).clamp(0, WHITE)
+
+
+def warped(pixels: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Move pixels by affine maps, bilinearly; black comes in from outside.
+
+    Args:
+        pixels: (pictures, channels, height, width).
+        matrices: (pictures, 2, 3) float32: from a place in the result to its place in the picture, x before y, in pixels from the centre.
+    """
+    height, width = pixels.shape[-2:]
+    x = torch.arange(width) - (width - 1) / 2  # (width,)
+    y = (torch.arange(height) - (height - 1) / 2)[:, None]  # (height, 1)
+    rows = []
+    for axis, length in enumerate((width, height)):
+        along, across, shift = (matrices[:, axis, column, None, None] for column in range(3))  # (pictures, 1, 1)
+        rows.append((along * x + across * y + shift) * (2 / length))
+    moved = functional.grid_sample(pixels.float(), torch.stack(rows, dim=-1), align_corners=False)
+    return _whole(moved)
+
+
+def grey(pixels: torch.Tensor) -> torch.Tensor:
+    """Luma, (pictures, 1, height, width)."""
+    if pixels.shape[1] == 1:
+        return pixels
+    red, green, blue = pixels.to(torch.int32).unbind(1)
+    total = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2] + (1 << 15)
+    return (total >> 16).to(torch.uint8).unsqueeze(1)  # rounded
+
+
+def blended(pixels: torch.Tensor, other: torch.Tensor | float, shares: torch.Tensor) -> torch.Tensor:
+    """`shares` (pictures,) of each picture and the rest of `other`; a share above 1 leads away from it."""
+    own = shares.reshape(-1, 1, 1, 1)
+    return _whole(pixels * own + other * (1 - own))
+
+
+def brightened(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """`factors` (pictures,): 0 is black, 1 the picture."""
+    return blended(pixels, 0.0, factors)
+
+
+def contrasted(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """`factors` (pictures,): 0 is the mean grey, 1 the picture."""
+    luma = grey(pixels)
+    mean = luma.sum(dim=(1, 2, 3), keepdim=True, dtype=torch.int64).double() / (luma.shape[2] * luma.shape[3])
+    return blended(pixels, mean.float(), factors)
+
+
+def saturated(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """`factors` (pictures,): 0 is grey, 1 the picture. A greyscale picture stays."""
+    return pixels if pixels.shape[1] == 1 else blended(pixels, grey(pixels), factors)
+
+
+def sharpened(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """`factors` (pictures,): 0 is smoothed by [1 1 1; 1 5 1; 1 1 1] / 13, 1 the picture. The edge stays."""
+    height, width = pixels.shape[-2:]
+    if min(height, width) < 3:
+        return pixels
+    whole = pixels.to(torch.int32)
+    total = whole[..., 1:-1, 1:-1] * 4
+    for top in range(3):
+        for left in range(3):
+            total = total + whole[..., top : height - 2 + top, left : width - 2 + left]
+    smooth = pixels.clone()
+    smooth[..., 1:-1, 1:-1] = torch.div(total * 2 + 13, 26, rounding_mode="floor").to(torch.uint8)  # rounded
+    return blended(pixels, smooth, factors)
+
+
+def turned_hue(pixels: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """`turns` (pictures,): of the circle of hues; lightness and chroma stay. A greyscale picture stays."""
+    if pixels.shape[1] == 1:
+        return pixels
+    red, green, blue = pixels.float().unbind(1)  # (pictures, height, width)
+    least, most = pixels.amin(1).float(), pixels.amax(1).float()
+    chroma = most - least
+    divisor = chroma.clamp(min=1)
+    sector = torch.where(most == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
+    sector = torch.where(most == red, (green - blue) / divisor, sector)  # 0 to 6: from red over green and blue back to red
+    sector = sector + turns.reshape(-1, 1, 1) * 6
+    channels = []
+    for offset in (5, 3, 1):
+        distance = torch.remainder(sector + offset, 6)
+        channels.append(most - chroma * torch.minimum(distance, 4 - distance).clamp(0, 1))
+    return _whole(torch.stack(channels, 1))
+
+
+def _whole(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels.round_().clamp_(0, WHITE).to(torch.uint8)
