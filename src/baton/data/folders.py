@@ -33,8 +33,7 @@ def of_folders(source: params.FolderSource) -> dict[str, Images]:
         if not root.is_dir():
             raise sources.missing(root, f"source.folders.{split}", "a folder with one folder of images a class")
         files = _listed(root, split)
-        rows = (read_file(path, path.relative_to(root).as_posix(), label) for path, label in files)
-        found[split] = Images(f"{name}, one folder a class", len(files), rows)
+        found[split] = Images(f"{name}, one folder a class", len(files), _of_files(files, root))
     return found
 
 
@@ -62,7 +61,7 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
 
 def read_file(path: Path, name: str, label: str | None) -> RawImage:
     """The bytes of a file, or what is wrong with it."""
-    name = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    name = _text(name)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -108,8 +107,13 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def _of_files(files: list[tuple[Path, str | None]], root: Path) -> Iterator[RawImage]:
+    return (read_file(path, path.relative_to(root).as_posix(), label) for path, label in files)
+
+
 def _text(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """What a table can hold: bytes that are no UTF-8 are spelt out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 # ---- tables of paths ---------------------------------------------------------------------------------------------------------
@@ -124,8 +128,10 @@ def _of_table(table: RawTable, folder: Path) -> Iterator[RawImage]:
             continue
         row = next(rows)
         label = row.label or None
-        if not row.text.strip():
-            yield RawImage(name, None, _text(row.label) or None, "no path")
+        if row.label != _text(row.label):
+            yield RawImage(_text(row.text) or name, None, None, f"its label is no UTF-8: {_text(row.label)}")
+        elif not row.text.strip():
+            yield RawImage(name, None, label, "no path")
         elif os.path.isabs(row.text) or os.path.normpath(row.text).partition("/")[0] == "..":  # noqa: PTH117  text, not yet a path
             yield RawImage(_text(row.text), None, label, f"its path leaves {folder}")
         else:

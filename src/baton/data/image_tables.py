@@ -78,8 +78,9 @@ class Writer:
     def _flush(self) -> None:
         import pyarrow as pa
 
-        columns = list(zip(*self.rows, strict=True)) or [()] * len(self.schema)
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, self.schema, strict=True)]
+        if not self.rows:
+            return
+        arrays = [pa.array(values, field.type) for values, field in zip(zip(*self.rows, strict=True), self.schema, strict=True)]
         self.file.write_table(pa.table(arrays, schema=self.schema), row_group_size=GROUP_ROWS)
         self.rows, self.bytes = [], 0
 
