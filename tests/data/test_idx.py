@@ -1,5 +1,6 @@
 """IDX files, gzip and plain; those that are not what they say are refused."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,17 @@ def test_torchvision_reads_the_same(tmp_path: Path) -> None:
 
     path = images.put(tmp_path / "pixels", images.idx(PIXELS, packed=False))
     assert np.array_equal(np.concatenate(list(idx.blocks(path, 3))), read_image_file(str(path)).numpy())
+
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+def test_fashion_mnist_itself() -> None:
+    count, pairs = idx.pairs(DEBIAN / "t10k-images-idx3-ubyte.gz", DEBIAN / "t10k-labels-idx1-ubyte.gz")
+    pixels, label = next(pairs)
+    assert (count, pixels.shape, label) == (10_000, (28, 28, 1), "9")  # an ankle boot comes first
+    assert Counter([label, *(label for _, label in pairs)]) == dict.fromkeys("0123456789", 1000)
 
 
 @pytest.mark.parametrize(

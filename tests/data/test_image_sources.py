@@ -290,7 +290,7 @@ def test_digits(workplace: Path) -> None:
 # ---- the tables --------------------------------------------------------------------------------------------------------------
 
 
-def test_row_groups_stay_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_groups_and_batches_stay_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_tables, "GROUP_BYTES", 1000)
     with image_tables.Writer(tmp_path / "x.parquet", image_tables.RawImage) as writer:
         for number in range(50):
@@ -298,6 +298,7 @@ def test_row_groups_stay_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     metadata = pq.ParquetFile(tmp_path / "x.parquet").metadata
     assert {metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)} == {10}
     assert image_tables.count(tmp_path / "x.parquet") == 50
-    chunks = list(image_tables.read(tmp_path / "x.parquet", ["image", "name"], 7))
-    assert [name for chunk in chunks for name in chunk["name"]] == [str(number).encode() for number in range(50)]
-    assert all(len(chunk["image"]) <= 7 for chunk in chunks)
+    monkeypatch.setattr(image_tables, "BATCH_BYTES", 700)
+    batches = list(image_tables.read(tmp_path / "x.parquet", ["image", "name"]))
+    assert [name for batch in batches for name in batch["name"]] == [str(number).encode() for number in range(50)]
+    assert max(len(batch["image"]) for batch in batches) == 5, "100 bytes each, and some for the table"

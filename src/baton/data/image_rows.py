@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from baton import console, params
 from baton.data import image_tables, pictures, pillow
@@ -21,7 +21,9 @@ from baton.data.image_tables import CleanImage, RawImage, Writer
 from baton.data.raw import RawTable, Row, plain
 from baton.errors import DataError
 
-CHUNK = 32  # images that a thread decodes at a time
+T = TypeVar("T")
+R = TypeVar("R")
+
 CHECKS = ("unreadable", "enormous", "misnamed", "animated")  # of single images, in this order
 
 
@@ -75,7 +77,7 @@ def read(path: Path, split: str, settings: params.ImagePreprocess) -> ImageTable
         stack.enter_context(pillow.listening())  # once, instead of again for every image
         pool = ThreadPoolExecutor(threads)
         stack.callback(pool.shutdown, cancel_futures=True)  # an interrupt does not wait for what is still in the queue
-        for samples, seen in _ahead(pool, look, _batches(path, split, settings), 2 * threads):
+        for samples, seen in ahead(pool, look, _batches(path, split, settings), 2 * threads):
             for sample, one in zip(samples, seen, strict=True):
                 _add(table, sample, one)
             advance(len(samples))
@@ -117,11 +119,9 @@ def write(
 # ---- decoding ----------------------------------------------------------------------------------------------------------------
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[list[Sample]], list[Seen]], batches: Iterable[list[Sample]], most: int
-) -> Iterator[tuple[list[Sample], list[Seen]]]:
-    """Results in order, with at most so many batches in memory (`Executor.map` would take them all at once)."""
-    waiting: deque[tuple[list[Sample], Future[list[Seen]]]] = deque()
+def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], batches: Iterable[T], most: int) -> Iterator[tuple[T, R]]:
+    """Yield (batch, result) in order, with at most `most` batches in memory (`Executor.map` would take them all at once)."""
+    waiting: deque[tuple[T, Future[R]]] = deque()
     for batch in batches:
         waiting.append((batch, pool.submit(work, batch)))
         if len(waiting) >= most:
@@ -185,7 +185,7 @@ def _batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterat
     ours = there == list(RawImage._fields)  # else `name` and `problem` may mean anything
     wanted_columns = dict.fromkeys((settings.image_column, settings.label_column, *(("name", "problem") if ours else ())))
     number = 0
-    for batch in image_tables.read(path, wanted_columns, CHUNK):
+    for batch in image_tables.read(path, wanted_columns):
         images, labels = batch[settings.image_column], batch[settings.label_column]
         names = batch["name"] if ours else [f"{split}/{number + place}" for place in range(1, len(images) + 1)]
         problems = batch["problem"] if ours else [None] * len(images)

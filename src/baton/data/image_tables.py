@@ -18,6 +18,8 @@ from baton.errors import DataError
 
 GROUP_ROWS = 1024
 GROUP_BYTES = 16 * 2**20  # of images; a group is full when it has either, and a reader needs memory for one
+BATCH_ROWS = 32
+BATCH_BYTES = 2**21  # about as many are read and worked on at a time, or one image if that has more
 
 
 class RawImage(NamedTuple):
@@ -102,8 +104,8 @@ def count(path: Path) -> int:
     return int(_opened(path).metadata.num_rows)
 
 
-def read(path: Path, columns: Iterable[str], rows: int) -> Iterator[dict[str, list[Any]]]:
-    """Yield `rows` rows at a time, as lists of Python values; text comes as bytes, since Parquet does not promise that it is UTF-8.
+def read(path: Path, columns: Iterable[str]) -> Iterator[dict[str, list[Any]]]:
+    """Yield a few rows at a time, as lists of Python values; text comes as bytes, since Parquet does not promise that it is UTF-8.
 
     Raises:
         DataError: it is no Parquet file, or is damaged.
@@ -112,10 +114,15 @@ def read(path: Path, columns: Iterable[str], rows: int) -> Iterator[dict[str, li
 
     with _opened(path) as file:
         try:
-            for batch in file.iter_batches(rows, use_threads=False, columns=list(columns)):
+            for batch in file.iter_batches(_few(file.metadata), use_threads=False, columns=list(columns)):
                 yield {name: tables.values(batch.column(name)) for name in batch.schema.names}
         except (pa.ArrowInvalid, OSError) as error:
             raise _unreadable(path, error) from None
+
+
+def _few(metadata: Any) -> int:
+    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    return max(1, min(BATCH_ROWS, int(BATCH_BYTES * metadata.num_rows // max(size, 1))))
 
 
 def names(path: Path) -> list[str]:
