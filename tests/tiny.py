@@ -1,7 +1,8 @@
-"""A tiny random BERT with a real fast tokenizer, and small real arrays: what the training tests run on."""
+"""A tiny random BERT with a real fast tokenizer, a tiny random ViT, and small real arrays: what the training tests run on."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,8 @@ TEXTS = {
     "ship": ["the tanker left port", "port workers strike halts vessels", "cargo ship sank near the strait", "vessels wait in port"],
     "trade": ["the trade deficit widened", "tariffs on imports of goods", "trade talks with japan failed", "imports and exports balance"],
 }
+
+TEXT_INPUT = {"kind": "text", "max_length": 16, "pad": 0}  # what data/arrays/meta.json says of texts
 
 
 def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
@@ -47,6 +50,35 @@ def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
     return folder
 
 
+def image_input(size: int = 8, channels: int = 1) -> dict[str, Any]:
+    """What meta.json says of square images of `size` pixels."""
+    normal = {"mean": [0.5] * channels, "std": [0.25] * channels}
+    crop = {"interpolation": "bicubic", "crop_fraction": 1.0, "crop_mode": "center"}
+    return {"kind": "images", "size": [size, size], "channels": channels} | normal | crop
+
+
+def write_image_base(folder: Path, size: int = 8, channels: int = 1, width: int = 32, depth: int = 2, **arguments: Any) -> Path:
+    """Write a random ViT of `depth` blocks, 16 patches and no classifier, in timm's hub layout; `arguments` are its own."""
+    import timm
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    vit = {"img_size": size, "patch_size": size // 4, "in_chans": channels, "embed_dim": width, "depth": depth, "num_heads": 2}
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=0, **vit | arguments)
+    save_file(model.state_dict(), folder / "model.safetensors")
+    shape = {"input_size": [channels, size, size], "fixed_input_size": True, "first_conv": "patch_embed.proj", "classifier": "head"}
+    data = {"interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center", "mean": [0.5] * channels, "std": [0.25] * channels}
+    config = {"architecture": "vit_tiny_patch16_224", "num_classes": 0, "model_args": vit | arguments, "pretrained_cfg": shape | data}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def training(**changes: Any) -> params.Training:
+    """Settings of a training, with no dropout and nothing special."""
+    return params.Training.model_validate(TRAINING | changes)
+
+
 def write_clean(folder: Path, copies: int = 4) -> Path:
     """Write train, val and test tables and labels.json: every text of `TEXTS`, `copies` times in train with a number appended."""
     labels = sorted(TEXTS)
@@ -69,6 +101,29 @@ def write_splits(folder: Path, splits: dict[str, list[tuple[str, int]]], labels:
     return folder
 
 
+TRAINING = {
+    "seed": 0,
+    "epochs": 1,
+    "batch_size": 8,
+    "accumulation": 1,
+    "learning_rate": 1e-3,
+    "layer_decay": 1.0,
+    "weight_decay": 0.01,
+    "schedule": "linear",
+    "warmup": 0.1,
+    "clip_norm": 1.0,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "drop_path": 0.0,
+    "label_smoothing": 0.0,
+    "class_weights": "none",
+    "ema": None,
+    "augmentation": None,
+    "metric": "accuracy",
+    "evaluations_per_epoch": 1,
+    "early_stopping": None,
+    "log_every": 1,
+}
 SETTINGS = {
     "device": "cpu",
     "precision": "fp32",
