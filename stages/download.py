@@ -1,4 +1,4 @@
-"""Fetch the labelled text and the base model, verified.
+"""Fetch the labelled text or images and the base model, verified.
 
 params `source`, `base`; `inbox/` -> `data/raw/`, `data/base/`. Run by DVC: `sh stages/run download`.
 """

@@ -1,4 +1,4 @@
-"""Where the pretrained encoder comes from: params `base`, `inbox/` -> `data/base/`: config, weights, tokenizer, and `manifest.json`.
+"""Where the pretrained model comes from: params `base`, `inbox/` -> `data/base/`: config, weights, tokenizer of text, and `manifest.json`.
 
 Weights are safetensors and nothing else: a pickle, or code beside a model, is never fetched and never copied.
 """
@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from rich.markup import escape
 
@@ -15,13 +16,13 @@ from baton.data import archive, hub, sources
 from baton.errors import SourceError
 
 REQUIRED = {"config.json": "its architecture", "model.safetensors": "its weights", "tokenizer.json": "its fast tokenizer"}
+PREFIX, INFO = "backbone.", "baton.json"  # of the weights that are no head's, and what only a model folder of ours has
 # What a model folder may hold. Everything else is code, or a format whose reader runs code (pickle).
-PREFIX = "backbone."  # of the encoder's weights in a model folder of ours
 HARMLESS = {".json", ".safetensors", ".txt", ".model"}
 
 
 def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int, Path], Path] | None = None) -> None:
-    """Fill `target` (data/base) with config.json, model.safetensors, tokenizer.json, … and `manifest.json`.
+    """Fill `target` (data/base) with config.json, model.safetensors, tokenizer.json (for text), … and `manifest.json`.
 
     Args:
         base: the params section.
@@ -52,9 +53,14 @@ def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int, 
                 if registered is None:
                     raise SourceError("base.kind: registered models cannot be fetched here", expected="a tracking store")
                 with tempfile.TemporaryDirectory() as fetched:
-                    _encoder(registered(base.name, base.version, Path(fetched)), base, folder)
+                    _registered_base(registered(base.name, base.version, Path(fetched)), base, folder)
                 origin = f"models:/{base.name}/{base.version}, teacher"
-        _check_base(folder, origin)
+            case params.TimmBase():
+                from baton.data import timm_base
+
+                timm_base.write(base, folder)
+                origin = f"timm: {base.architecture}" + (f", weights {base.weights}" if base.weights else "")
+        _check_base(folder, origin, drawn=isinstance(base, params.TimmBase) and base.weights is None)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         files = {name: sources.entry(folder, name, f"{origin}/{name}") for name in names}
         manifest = {"base": base.model_dump(mode="json"), "origin": origin, "files": files, "licence": base.licence}
@@ -72,22 +78,34 @@ def _local_base(base: params.LocalBase, folder: Path) -> None:
     left = [path.relative_to(source).as_posix() for path in files if path not in taken]
     if left:
         console.say(escape(f"{source}: left out, not needed or not safe to load: {', '.join(left)}"))
+    if (folder / INFO).is_file():
+        _behead(folder, str(source))
 
 
-def _encoder(source: Path, base: params.RegisteredBase, folder: Path) -> None:
-    """The encoder of a model folder of ours as a base model: the keys without their prefix, the head left out."""
+def _registered_base(source: Path, base: params.RegisteredBase, folder: Path) -> None:
+    name, got = f"models:/{base.name}/{base.version}", storage.sha256_tree(source)
+    if not base.sha256:
+        hint = f"check that it is the version you mean, then put this into base.sha256 of params.yaml: {got}"
+        raise SourceError(f"{name} has no pinned sha256", got="an empty base.sha256", expected=f"the version's own, {got}", hint=hint)
+    if got != base.sha256:
+        hint = "find out why it differs before you pin the new digest in base.sha256"
+        raise SourceError(f"{name} has another sha256", got=got, expected=base.sha256, hint=hint)
+    for path in sorted(source.iterdir()):
+        if path.suffix in HARMLESS:
+            sources.copy(path, folder / path.name)
+    _behead(folder, name)
+
+
+def _behead(folder: Path, origin: str) -> None:
+    """Make a base model of a model folder of ours: weights without their prefix, and the head left out."""
     from safetensors.numpy import load_file, save_file
 
-    if (got := storage.sha256_tree(source)) != base.sha256:
-        hint = "find out why it differs before you pin the new digest in base.sha256"
-        raise SourceError(f"models:/{base.name}/{base.version} has another sha256", got=got, expected=base.sha256, hint=hint)
-    weights = load_file(source / "model.safetensors")
-    save_file(
-        {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}, folder / "model.safetensors"
-    )
-    for path in sorted(source.iterdir()):
-        if path.suffix in HARMLESS and path.name not in {"model.safetensors", "baton.json"}:
-            sources.copy(path, folder / path.name)
+    path = folder / "model.safetensors"
+    if path.is_file():  # what is missing is said by the check of any base
+        _check_weights(path, origin)
+        weights = {name.removeprefix(PREFIX): value for name, value in load_file(path).items() if name.startswith(PREFIX)}
+        save_file(weights, path)
+    (folder / INFO).unlink(missing_ok=True)
 
 
 def _refuse_harmful(files: Sequence[str]) -> None:
@@ -104,8 +122,9 @@ def _pinned_weights(folder: Path, expected: str) -> None:
         raise SourceError("model.safetensors has another sha256", got=got, expected=expected, hint=hint)
 
 
-def _check_base(folder: Path, origin: str) -> None:
-    missing = [f"{name} ({what})" for name, what in REQUIRED.items() if not (folder / name).is_file()]
+def _check_base(folder: Path, origin: str, drawn: bool) -> None:
+    """What every base needs; `drawn` says that its weights are drawn at random."""
+    missing = [f"{name} ({what})" for name, what in _required(folder, origin, drawn).items() if not (folder / name).is_file()]
     if missing:
         there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
         hint = (
@@ -113,13 +132,28 @@ def _check_base(folder: Path, origin: str) -> None:
         )
         raise SourceError(f"base model {origin} lacks {', '.join(missing)}", got=there, expected=", ".join(REQUIRED), hint=hint)
     for name in ("config.json", "tokenizer.json"):
-        try:
-            content = json.loads((folder / name).read_bytes())
-        except ValueError as error:
-            raise SourceError(f"base model {origin}: {name} is no JSON", got=error, expected="JSON", hint="fetch it again") from None
-        if not isinstance(content, dict):
-            raise SourceError(f"base model {origin}: {name}", got=type(content).__name__, expected="an object", hint="fetch it again")
-    _check_weights(folder / "model.safetensors", origin)
+        if (folder / name).is_file():
+            _read_object(folder / name, origin)
+    if not drawn:
+        _check_weights(folder / "model.safetensors", origin)
+
+
+def _required(folder: Path, origin: str, drawn: bool) -> dict[str, str]:
+    """Files that must be there; a config in timm's layout names one `architecture`, and pictures need no tokenizer."""
+    config = folder / "config.json"
+    image = config.is_file() and "architecture" in _read_object(config, origin)
+    unneeded = {"tokenizer.json"} if image else set()
+    return {name: what for name, what in REQUIRED.items() if name not in unneeded | ({"model.safetensors"} if drawn else set())}
+
+
+def _read_object(path: Path, origin: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise SourceError(f"base model {origin}: {path.name} is no JSON", got=error, expected="JSON", hint="fetch it again") from None
+    if not isinstance(content, dict):
+        raise SourceError(f"base model {origin}: {path.name}", got=type(content).__name__, expected="an object", hint="fetch it again")
+    return content
 
 
 def _check_weights(path: Path, origin: str) -> None:

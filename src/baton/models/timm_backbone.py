@@ -59,8 +59,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     config = storage.read_json(path) if path.is_file() else {}
     arguments = config.get("model_args") or {}
-    if not isinstance(config.get("architecture"), str) or not isinstance(config.get("pretrained_cfg"), dict):
-        got, expected = ", ".join(sorted(config)) or "nothing", "architecture and pretrained_cfg"
+    if not isinstance(config.get("architecture"), str):
+        got, expected = ", ".join(sorted(config)) or "nothing", "architecture, model_args, pretrained_cfg"
         hint = "the base model of a pipeline for images must be one of timm's"
         raise ModelError(f"{path} is no config in timm's layout", got=got, expected=expected, hint=hint)
     if foreign := FOREIGN & set(arguments):
