@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from baton.data import pictures
+from baton.data import pictures, pillow
 from baton.data.framing import Framing, framing
 from baton.errors import DataError
 
@@ -138,7 +138,8 @@ _Prepared = list[tuple[NDArray[np.uint8], tuple[int, ...]]]
 def _prepared(file: pq.ParquetFile, frame: Framing, chunk_size: int, workers: int) -> Iterator[tuple[pa.RecordBatch, _Prepared]]:
     """Each batch with its pictures and their sources' shapes, in order; the next ones are prepared meanwhile."""
     waiting: list[tuple[pa.RecordBatch, Future[_Prepared]]] = []
-    with ThreadPoolExecutor(workers) as threads:  # Pillow lets go of Python's lock where it decodes and resizes
+    # Pillow lets go of Python's lock where it decodes and resizes; it is listened to here, so that not each picture begins and ends it.
+    with pillow.listening(), ThreadPoolExecutor(workers) as threads:
         for batch in file.iter_batches(batch_size=chunk_size, columns=list(COLUMNS)):
             waiting.append((batch.select(["id", "label"]), threads.submit(_prepare, batch["id"], batch["image"], frame)))
             if len(waiting) > workers:

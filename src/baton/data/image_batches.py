@@ -4,8 +4,9 @@ Input: arrays of `tokenize`, the model's input from meta.json, params `augmentat
 training batches are a pure function of (rows, the step's rows, seed, epoch): no bit of a sample depends on what else is in a batch.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -58,6 +59,17 @@ class ImageBatch:
         return self if device.type == "cpu" else _mapped(self, lambda tensor: tensor.to(device, non_blocking=True))
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Around work in many small pieces: threads, of which the training may have many, would spend it waiting for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @dataclass(frozen=True)
 class ImageSplit:
     """Pictures of one split; see the module. Where they are of several shapes, all are brought to the canvas, whatever a batch holds."""
@@ -81,10 +93,12 @@ class ImageSplit:
         """Height of the model's input, (images,): all cost the same."""
         return np.full(len(self), self._framing.size[0], dtype=np.int64)
 
+    @_one_thread()
     def batch(self, rows: NDArray[np.int64]) -> ImageBatch:
         """The pictures at `rows` (batch,) as evaluation sees them."""
         return ImageBatch(_tensor(self._canvases(rows)), self._labels(rows), torch.from_numpy(rows.astype(np.int64)), self._framing)
 
+    @_one_thread()
     def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> ImageBatch:
         """The pictures at `rows` (batch,) as training sees them in `epoch`.
 

@@ -1,8 +1,7 @@
 """Operations on a batch of pictures at once, each picture with its own strength: uint8 (pictures, channels, height, width) in and out.
 
-torchvision's own take one strength for all, and a call a picture costs more than the work. Besides, a picture's result must not depend on
-which others are in the batch. Sums of floats may, and so may a multiplication fused with an addition (torch fuses them where it has a
-vector full of pixels, not in the rest), so there are none here: sums are of integers, and every float operation is a single one.
+torchvision's own take one strength for all, and a call a picture costs more than the work. Besides, a picture's bits must not depend on
+which others are in the batch, nor on the number of threads. A sum of floats does (its order changes), so sums are of integers here.
 """
 
 import torch
@@ -115,4 +114,4 @@ def turned_hue(pixels: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
 
 
 def _whole(pixels: torch.Tensor) -> torch.Tensor:
-    return pixels.round_().clamp_(0, WHITE).to(torch.uint8)
+    return pixels.clamp_(0, WHITE).add_(0.5).to(torch.uint8)  # torch's `round_` would start threads for some thousand numbers
