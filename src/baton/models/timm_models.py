@@ -75,6 +75,11 @@ class ImageClassifier(Classifier):
             "pretrained_cfg": kept | current | data | crop,
         }
 
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that the architecture excepts: position embeddings and tokens."""
+        own = getattr(self.backbone, "no_weight_decay", set)()
+        return {f"backbone.{name}" for name in own}
+
     def checkpoint_activations(self) -> None:
         """Block by block, as timm does it."""
         try:
