@@ -27,7 +27,8 @@ def resized(pixels: torch.Tensor, size: tuple[int, int], interpolation: str) -> 
     mode = MODES[interpolation]
     if mode == "nearest-exact":
         return functional.interpolate(pixels, size=size, mode=mode)
-    return functional.interpolate(pixels, size=size, mode=mode, antialias=True).clamp(0, WHITE)
+    result = functional.interpolate(pixels, size=size, mode=mode, antialias=True)
+    return result.clamp_(0, WHITE) if result.is_floating_point() else result  # whole numbers stay within by themselves
 
 
 def warped(pixels: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
