@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from baton import params, storage
 from baton.data import base
@@ -25,6 +26,10 @@ FILES = {
 }
 WEIGHTS = hashlib.sha256(FILES["model.safetensors"]).hexdigest()
 TARGET = Path("data/base")
+
+
+IMAGE_CONFIG = {"architecture": "vit_tiny_patch16_224", "num_classes": 0, "model_args": {"embed_dim": 4}, "pretrained_cfg": {"mean": [0.5]}}
+IMAGE_FILES = {"config.json": json.dumps(IMAGE_CONFIG).encode(), "model.safetensors": FILES["model.safetensors"]}
 
 
 def wheel(digest: str, **changes: Any) -> params.WheelBase:
@@ -92,6 +97,23 @@ def test_from_the_hub(workplace: Path, server: LocalServer, monkeypatch: pytest.
     assert not any("pytorch_model" in request for request in server.requests)
 
 
+def test_an_image_model_of_the_hub_needs_no_tokenizer(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    repository = "timm/vit_base_patch16_224.augreg_in21k"
+    for name, content in IMAGE_FILES.items():
+        server.hub_file("model", repository, COMMIT, name, content)
+    base.fetch_base(params.HubBase(kind="hub", repository=repository, revision=COMMIT, files=tuple(IMAGE_FILES), licence="x"), TARGET)
+    assert check(IMAGE_FILES)["origin"] == f"hub {repository}@{COMMIT}"
+
+
+def test_an_image_model_in_the_inbox_needs_its_weights(workplace: Path) -> None:
+    base.fetch_base(write_inbox(IMAGE_FILES), TARGET)
+    check(IMAGE_FILES)
+    (Path("inbox/model") / "model.safetensors").unlink()
+    with pytest.raises(SourceError, match=r"lacks model\.safetensors"):
+        base.fetch_base(write_inbox({"config.json": IMAGE_FILES["config.json"]}), TARGET)
+
+
 def test_a_hub_base_without_a_revision_is_refused(workplace: Path, cache: Path) -> None:
     message = refused(params.HubBase(kind="hub", repository="owner/things", revision="", files=tuple(FILES), licence="x"))
     assert "https://huggingface.co/owner/things/commits/main" in message
@@ -121,6 +143,28 @@ def test_a_warm_start_takes_the_encoder_and_leaves_the_head(workplace: Path, tea
     base.fetch_base(wanted, TARGET, lambda name, version, _: asked.append((name, version)) or teacher)
     manifest = check(FILES | {"model.safetensors": save({"embeddings.weight": np.ones((2, 4), np.float32)})})
     assert asked == [("news", 3)] and manifest["origin"] == "models:/news/3, teacher"
+
+
+def test_a_warm_start_without_a_digest_is_told_what_it_is(workplace: Path, teacher: Path) -> None:
+    wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256="", licence="ours")
+    with pytest.raises(SourceError, match=rf"models:/news/3 has no pinned sha256[\s\S]*base\.sha256[\s\S]*{storage.sha256_tree(teacher)}"):
+        base.fetch_base(wanted, TARGET, lambda name, version, _: teacher)
+    assert not TARGET.exists()
+
+
+def test_a_model_folder_of_ours_in_the_inbox_is_a_warm_start_too(workplace: Path, teacher: Path) -> None:
+    shutil.copytree(teacher, "inbox/model")
+    base.fetch_base(params.LocalBase(kind="local", folder="inbox/model", licence="mine"), TARGET)
+    check(FILES | {"model.safetensors": save({"embeddings.weight": np.ones((2, 4), np.float32)})})
+    assert "backbone.embeddings.weight" in load((Path("inbox/model") / "model.safetensors").read_bytes())  # the user's file stays
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_part_of_a_model_folder_of_ours_that_is_damaged_is_refused(workplace: Path, teacher: Path, name: str) -> None:
+    shutil.copytree(teacher, "inbox/model")
+    damaged = Path("inbox/model") / name
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert name in refused(params.LocalBase(kind="local", folder="inbox/model", licence="mine"))
 
 
 def test_a_warm_start_from_other_weights_than_the_pinned_ones_is_refused(workplace: Path, teacher: Path) -> None:

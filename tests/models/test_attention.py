@@ -124,18 +124,21 @@ def test_position_bias_and_shared_keys_are_heeded() -> None:
 
 def test_a_model_uses_it_and_says_nothing_of_it_in_its_files(tmp_path: Path) -> None:
     base = tiny.write_base(tmp_path / "base")
-    ours = build.create(base, HEAD, 3, 0.0, 0.0, "matmul")
+    ours = build.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
     assert ours.backbone.config._attn_implementation == attention.NAME
-    build.save(ours, build.ModelInfo(["a", "b", "c"], HEAD, 16, 0), base, tmp_path / "model")
+    build.save(ours, build.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), base, tmp_path / "model")
     assert attention.NAME not in (tmp_path / "model" / "config.json").read_text()
-    assert build.create(base, HEAD, 3, 0.0, 0.0, "sdpa").backbone.config._attn_implementation == attention.NAME_SDPA
+    assert build.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT).backbone.config._attn_implementation == attention.NAME_SDPA
 
 
 def test_sdpa_is_that_of_transformers(tmp_path: Path) -> None:
     base = tiny.write_base(tmp_path / "base")
     from transformers import AutoModel
 
-    ours, theirs = build.create(base, HEAD, 3, 0.0, 0.0, "sdpa").eval(), AutoModel.from_pretrained(base, attn_implementation="sdpa")
+    ours, theirs = (
+        build.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT).eval(),
+        AutoModel.from_pretrained(base, attn_implementation="sdpa"),
+    )
     ids, mask = torch.randint(5, 100, (5, 6)), torch.ones(5, 6, dtype=torch.int64)
     for _ in range(2):  # without padding, and with it
         found, expected = (model(input_ids=ids, attention_mask=mask).last_hidden_state for model in (ours.backbone, theirs))
@@ -156,7 +159,7 @@ def test_off_the_cpu_no_mask_is_read_back() -> None:
 
 def test_a_model_without_dropout_equals_transformers_eager_in_fp32(tmp_path: Path) -> None:
     base = tiny.write_base(tmp_path / "base")
-    ours = build.create(base, HEAD, 3, 0.0, 0.0, "matmul").train()
+    ours = build.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT).train()
     from transformers import AutoModel
 
     theirs = AutoModel.from_pretrained(base, attn_implementation="eager").train()

@@ -1,4 +1,4 @@
-"""Classifiers: made from a base, saved, loaded; students from teachers."""
+"""Classifiers of text: made from a base, saved, loaded; their layers in order; students from teachers."""
 
 from pathlib import Path
 
@@ -24,13 +24,14 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(base: Path, head: params.Head = LINEAR, attention: str = "matmul") -> build.Classifier:
     torch.manual_seed(1)
-    return build.create(base, head, 3, 0.1, 0.2, attention).eval()
+    settings = tiny.training(dropout=0.1, attention_dropout=0.2)
+    return build.create(base, head, 3, settings, attention, tiny.TEXT_INPUT).eval()
 
 
 @pytest.mark.parametrize("head", [LINEAR, MLP, LINEAR.model_copy(update={"pooling": "pooler"})], ids=["linear-mean", "mlp-cls", "pooler"])
 def test_a_saved_model_loads_to_the_same_logits(base: Path, tmp_path: Path, head: params.Head) -> None:
     model = make(base, head)
-    info = build.ModelInfo(["a", "b", "c"], head, 16, 0)
+    info = build.ModelInfo(["a", "b", "c"], head, tiny.TEXT_INPUT)
     build.save(model, info, base, tmp_path / "model")
     loaded, loaded_info = build.load(tmp_path / "model", "matmul")
     assert loaded_info == info
@@ -53,11 +54,13 @@ def test_dropout_rates_are_those_of_params(base: Path) -> None:
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.1, 0.2)
 
 
-INFO = build.ModelInfo(["a", "b", "c"], LINEAR, 16, 0)
+INFO = build.ModelInfo(["a", "b", "c"], LINEAR, tiny.TEXT_INPUT)
 
 
-def make_student(teacher: build.Classifier, layers: list[int], *rates: float) -> build.Classifier:
-    return student.from_teacher(teacher, INFO, layers, *(rates or (0.0, 0.0)), "matmul").eval()
+def make_student(teacher: build.Classifier, layers: list[int], dropout: float = 0.0, attention_dropout: float = 0.0) -> build.Classifier:
+    chosen = params.LayersStudent(kind="teacher_layers", layers=tuple(layers))
+    settings = tiny.training(dropout=dropout, attention_dropout=attention_dropout)
+    return student.make(teacher, INFO, chosen, settings, "matmul").eval()
 
 
 def test_a_student_is_its_teacher_without_the_other_layers(base: Path) -> None:
@@ -98,8 +101,11 @@ def test_students_of_other_families_save_and_load(tmp_path: Path, family: str) -
     config = AutoConfig.for_model(family, **sizes, **names.get(family, {}), max_position_embeddings=64)
     torch.manual_seed(0)
     AutoModel.from_config(config).save_pretrained(tmp_path / "base")
-    teacher = build.create(tmp_path / "base", LINEAR, 3, 0.1, 0.2, "matmul").eval()
+    teacher = make(tmp_path / "base")
     small = make_student(teacher, [0, 2], 0.3, 0.4)
+    groups = teacher.layer_groups()
+    assert len(groups) == 5 + (family == "modernbert")  # embeddings, three layers, a last norm, head
+    assert all("embed" in name for name in groups[0]) and not any("embed" in name for name in groups[1])
     build.save(small, INFO, tmp_path / "base", tmp_path / "student")
     loaded, _ = build.load(tmp_path / "student", "matmul")
     assert torch.equal(loaded(IDS, MASK), small(IDS, MASK))
@@ -110,8 +116,52 @@ def test_students_of_other_families_save_and_load(tmp_path: Path, family: str) -
         assert rates["transformer.layer.0.ffn.dropout"] == 0.3
 
 
+@pytest.mark.parametrize("pooling", ["mean", "pooler"])
+def test_the_layers_of_an_encoder_go_from_the_embeddings_to_the_head(base: Path, pooling: str) -> None:
+    groups = make(base, LINEAR.model_copy(update={"pooling": pooling})).layer_groups()
+    starts = ["backbone.embeddings.", "backbone.encoder.layer.0.", "backbone.encoder.layer.1.", "backbone.pooler.", "head."]
+    starts = [start for start in starts if pooling == "pooler" or "pooler" not in start]
+    assert len(groups) == len(starts)
+    for group, start in zip(groups, starts, strict=True):
+        assert group and all(name.startswith(start) for name in group), (start, group)
+
+
+def test_an_encoder_whose_layers_share_their_weights_has_one(tmp_path: Path) -> None:
+    from transformers import AlbertConfig, AlbertModel
+
+    sizes = {"vocab_size": 50, "embedding_size": 16, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+    AlbertModel(AlbertConfig(**sizes, num_hidden_layers=3)).save_pretrained(tmp_path)
+    groups = make(tmp_path).layer_groups()
+    assert [len(groups), "embedding" in groups[0][0], "albert_layer" in groups[1][0]] == [3, True, True]
+
+
+def test_activations_are_computed_again_with_the_same_gradient(base: Path) -> None:
+    gradients = []
+    for again in (False, True):
+        model = make(base).train()
+        if again:
+            model.checkpoint_activations()
+        torch.manual_seed(3)
+        model(IDS, MASK).square().sum().backward()
+        gradients.append(model.backbone.embeddings.word_embeddings.weight.grad)
+    assert model.backbone.is_activation_checkpointing
+    assert torch.equal(*gradients)
+
+
+def test_text_has_no_stochastic_depth(base: Path) -> None:
+    with pytest.raises(ModelError, match=r"no stochastic depth[\s\S]*drop_path 0\.1"):
+        build.create(base, LINEAR, 3, tiny.training(drop_path=0.1), "matmul", tiny.TEXT_INPUT)
+
+
+def test_a_folder_of_an_earlier_version_is_named(base: Path, tmp_path: Path) -> None:
+    build.save(make(base), INFO, base, tmp_path / "model")
+    (tmp_path / "model" / "baton.json").write_text('{"labels": ["a"], "head": {}, "max_length": 16, "pad": 0}')
+    with pytest.raises(ModelError, match=r"has another layout[\s\S]*max_length"):
+        build.load(tmp_path / "model", "matmul")
+
+
 def test_a_layer_that_is_not_there_is_refused(base: Path) -> None:
-    with pytest.raises(ParamsError, match=r"distill\.layers[\s\S]*less than 2"):
+    with pytest.raises(ParamsError, match=r"distill\.student\.layers[\s\S]*less than 2"):
         make_student(make(base), [0, 2])
 
 
@@ -126,10 +176,10 @@ def test_an_incomplete_folder_is_refused(base: Path, tmp_path: Path) -> None:
         build.load(base, "matmul")
     (tmp_path / "config.json").write_text('{"model_type": "no-such-thing"}')
     with pytest.raises(ModelError, match="is no known encoder"):
-        build.create(tmp_path, LINEAR, 3, 0.0, 0.0, "matmul")
+        make(tmp_path)
 
 
 def test_weights_that_do_not_fit_are_refused(base: Path, tmp_path: Path) -> None:
-    build.save(make(base), build.ModelInfo(["a", "b", "c", "d"], LINEAR, 16, 0), base, tmp_path / "model")
+    build.save(make(base), build.ModelInfo(["a", "b", "c", "d"], LINEAR, tiny.TEXT_INPUT), base, tmp_path / "model")
     with pytest.raises(ModelError, match="does not fit"):
         build.load(tmp_path / "model", "matmul")

@@ -65,13 +65,14 @@ def write(base: params.TimmBase, folder: Path) -> None:
 
 def _check_name(name: str) -> None:
     architecture, tag = models.split_model_name_tag(name)
-    tags = list(models.get_arch_pretrained_cfgs(architecture)) if models.is_model(architecture) else []
-    if not tags or (tag and tag not in tags):
-        wanted, there = (name, timm.list_models()) if not tags else (tag, tags)
-        close = difflib.get_close_matches(wanted, there, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "`timm.list_models('*vit*')` lists what there is"
-        expected = f"one of timm {timm.__version__}" if not tags else f"one of its tags: {', '.join(tags)}"
-        raise SourceError("base.architecture: timm has no such architecture", got=name, expected=expected, hint=hint)
+    known = models.is_model(architecture)
+    tagged = list(models.get_arch_pretrained_cfgs(architecture)) if known else []
+    if known and (not tag or name in tagged):
+        return
+    close = difflib.get_close_matches(name, tagged or timm.list_models(), n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "`timm.list_models('*vit*')` lists what there is"
+    expected = f"{architecture}, or one of {', '.join(tagged)}" if known else f"one of timm {timm.__version__}"
+    raise SourceError("base.architecture: timm has no such architecture", got=name, expected=expected, hint=hint)
 
 
 def _copy_weights(weights: str, folder: Path, name: str) -> int:

@@ -65,7 +65,7 @@ class TextClassifier(Classifier):
     def checkpoint_activations(self) -> None:
         """Layer by layer, as transformers does it."""
         try:
-            self.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            self.backbone.activation_checkpointing_enable({"use_reentrant": False})
         except ValueError as error:
             hint = "set runtime.gradient_checkpointing to false"
             raise ModelError("this encoder cannot recompute its activations", got=str(error), hint=hint) from None
@@ -164,6 +164,9 @@ def _config(folder: Path) -> PreTrainedConfig:
     except (OSError, ValueError, StrictDataclassError) as error:
         hint = "the base model must be one that transformers knows without remote code"
         raise ModelError(f"{folder / CONFIG} is no known encoder", got=str(error).splitlines()[0], hint=hint) from None
+    if config.model_type == "timm_wrapper":  # transformers would load it
+        hint = "set base to a transformers encoder, or the kinds of preprocess and tokenize to images"
+        raise ModelError(f"{folder / CONFIG} is no known encoder", got="an architecture of timm's, for images", hint=hint)
     return config
 
 

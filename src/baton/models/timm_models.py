@@ -77,7 +77,7 @@ class ImageClassifier(Classifier):
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that the architecture excepts: position embeddings and tokens."""
-        own = getattr(self.backbone, "no_weight_decay", set)()
+        own: set[str] = getattr(self.backbone, "no_weight_decay", set)()
         return {f"backbone.{name}" for name in own}
 
     def checkpoint_activations(self) -> None:
