@@ -153,3 +153,12 @@ def test_large_problems_take_seconds() -> None:
     start = time.process_time()
     compare.Bootstrap({str(k): rows for k in range(6)}, 20, settings(2000))
     assert time.process_time() - start < 20  # processor seconds: about 2 on an idle machine
+
+
+def test_top5_has_an_interval_too() -> None:
+    generator = np.random.default_rng(0)
+    labels, log_p = generator.integers(0, 12, 400), np.log(generator.dirichlet(np.ones(12), 400))
+    figures = compare.Bootstrap({"m": metrics.statistics(labels, log_p.argmax(1), 12, log_p, 15)}, 12, settings()).figures("m")
+    low, high = figures["top5_accuracy_interval"]  # type: ignore[misc]
+    assert low < figures["top5_accuracy"] < high
+    assert high - low == pytest.approx(2 * norm.ppf(0.975) * np.sqrt(5 / 12 * 7 / 12 / 400), rel=0.15)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 
 from baton.errors import DataError
 from baton.evaluate import inputs, tables
@@ -97,3 +98,23 @@ def test_labels_json_of_another_run_is_noticed(project: Path) -> None:
     Path("data/clean/labels.json").write_text(json.dumps(NAMES[:2]))
     with pytest.raises(DataError, match=r"does not fit data/clean/labels\.json"):
         inputs.read_rows(Path("data/clean"), "test")
+
+
+def test_of_images_the_names_are_read_and_the_pictures_are_not(project: Path) -> None:
+    columns = {
+        "id": ["test:1", "test:2"],
+        "name": ["cats/a.png", "dogs/b.png"],
+        "image": [b"no picture", None],  # whoever decoded these would fail
+        "digest": ["0" * 64] * 2,
+        "label": pa.array([1, 0], pa.int32()),
+    }
+    pq.write_table(pa.table(columns), "data/clean/test.parquet")
+    rows = inputs.read_rows(Path("data/clean"), "test")
+    assert (rows.ids, rows.texts, rows.shown) == (["test:1", "test:2"], ["cats/a.png", "dogs/b.png"], "name")
+    assert rows.labels.tolist() == [1, 0]
+
+
+def test_statistics_of_batch_normalisation_are_no_parameters(tmp_path: Path) -> None:
+    tensors = {"backbone.bn.weight": np.ones(5, np.float32), "backbone.bn.running_mean": np.ones(5, np.float32)}
+    save_file(tensors | {"backbone.bn.running_var": np.ones(5, np.float32)}, tmp_path / "model.safetensors")
+    assert inputs.model_size(tmp_path)["parameters"] == 5

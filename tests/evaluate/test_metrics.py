@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss
+from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss, top_k_accuracy_score
 
 from baton.errors import DataError
 from baton.evaluate import metrics
+from baton.evaluate.calibration import reliability
 
 
 def sample(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -78,3 +79,27 @@ def test_without_probabilities_there_is_no_figure_of_them() -> None:
 def test_what_has_no_figures_is_refused(logits: object, labels: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         metrics.scores(logits, labels)  # type: ignore[arg-type]
+
+
+def test_top5_is_scikit_learns_and_only_with_many_classes() -> None:
+    generator = np.random.default_rng(1)
+    logits, labels = generator.normal(size=(300, 12)), generator.integers(0, 12, 300)
+    got = metrics.scores(logits, labels)
+    assert got["top5_accuracy"] == pytest.approx(top_k_accuracy_score(labels, logits, k=5, labels=np.arange(12)))
+    assert got["accuracy"] < got["top5_accuracy"] < 1
+    assert "top5_accuracy" not in metrics.scores(logits[:, :10], np.minimum(labels, 9))
+    ours = {name for name in got if name != "top5_accuracy"}
+    assert got["ece"] == pytest.approx(reliability(labels, logits.argmax(1), metrics.log_probabilities(logits), metrics.BINS).error)
+    assert ours == set(metrics.scores(logits[:, :10], np.minimum(labels, 9)))
+
+
+def test_of_equal_classes_the_first_are_the_top_five() -> None:
+    equal = np.zeros((12, 12))
+    assert metrics.scores(equal, np.arange(12))["top5_accuracy"] == pytest.approx(5 / 12)
+    assert metrics.scores(equal, np.full(12, 4))["top5_accuracy"] == 1
+    assert metrics.scores(equal, np.full(12, 5))["top5_accuracy"] == 0
+
+
+def test_without_probabilities_there_is_no_top_five() -> None:
+    rows = metrics.statistics(np.arange(12), np.arange(12), 12, None, 15)
+    assert set(metrics.figures(rows.sum(axis=0), 12)) == {"accuracy", "macro_f1", "weighted_f1"}

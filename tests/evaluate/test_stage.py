@@ -25,8 +25,10 @@ def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     """Complete the project, and return `run(draw=False, **changes of evaluate) -> models whose speed was measured`."""
     (project / "requirements.lock").write_text("")
     (project / "data/arrays").mkdir()
-    for name, values in (("tokens", np.arange(4, dtype=np.int32)), ("offsets", np.array([0, 4])), ("labels", np.array([0]))):
-        np.save(project / f"data/arrays/test.{name}.npy", values)
+    for split in ("train", "val", "test"):
+        for name, values in (("tokens", np.arange(4, dtype=np.int32)), ("offsets", np.array([0, 4])), ("labels", np.array([0]))):
+            np.save(project / f"data/arrays/{split}.{name}.npy", values)
+    storage.write_json(project / "data/arrays/meta.json", {"labels": NAMES, "input": {"kind": "text", "max_length": 16, "pad": 0}})
     measured: list[str] = []
 
     def measure(folders: dict[str, Path], *_: Any) -> dict[str, dict[str, object]]:

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.evaluate import robustness
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.calibration import Reliability, reliability
 from baton.evaluate.compare import Bootstrap
 from baton.evaluate.inputs import Rows
+from baton.evaluate.pictures import mistakes
 from baton.evaluate.results import TRANSFORMERS, Evaluation
 
 EXCERPT = 200  # characters of a text in the table of errors
 PER_CLASS = ["model", "class", "support"] + [
     f"{figure}{part}" for figure in ("precision", "recall", "f1") for part in ("", "_low", "_high")
 ]
-ERRORS = ["model", "id", "actual", "predicted", "probability", "text"]
+ERRORS = ["model", "id", "actual", "predicted", "probability"]  # and the text, or the name of the image
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -52,21 +54,21 @@ def per_class(model: str, names: Sequence[str], bootstrap: Bootstrap) -> list[li
 
 
 def errors(model: str, names: Sequence[str], rows: Rows, outputs: Outputs) -> list[list[object]]:
-    """Rows of ERRORS: every wrong answer, the most confident first (without probabilities in the order of the rows)."""
-    wrong = np.flatnonzero(outputs.predicted != rows.labels)
-    confidence = np.full(len(rows.labels), math.nan) if outputs.log_p is None else np.exp(outputs.log_p.max(axis=1))
-    order = wrong[np.argsort(-confidence[wrong], kind="stable")]
+    """Rows of ERRORS and the text: every wrong answer, the most confident first (without probabilities in the order of the rows)."""
+    order, confidence = mistakes(rows, outputs)
     return [
-        [model, rows.ids[row], names[rows.labels[row]], names[outputs.predicted[row]], float(confidence[row]), _excerpt(rows.texts[row])]
-        for row in order
+        [model, rows.ids[row], names[rows.labels[row]], names[outputs.predicted[row]], float(sure), _excerpt(rows.texts[row])]
+        for row, sure in zip(order, confidence, strict=True)
     ]
 
 
 def write_tables(folder: Path, evaluation: Evaluation) -> None:
-    """per_class.csv of every model and errors.csv of the transformers."""
-    names, outputs = evaluation.names, evaluation.outputs
+    """per_class.csv of every model, errors.csv of the transformers and, where it was measured, robustness.csv."""
+    names, outputs, columns = evaluation.names, evaluation.outputs, [*ERRORS, evaluation.test.shown]
     write_csv(folder / "per_class.csv", PER_CLASS, [row for name in outputs for row in per_class(name, names, evaluation.bootstrap)])
-    write_csv(folder / "errors.csv", ERRORS, [row for name in TRANSFORMERS for row in errors(name, names, evaluation.test, outputs[name])])
+    write_csv(folder / "errors.csv", columns, [row for name in TRANSFORMERS for row in errors(name, names, evaluation.test, outputs[name])])
+    if evaluation.robustness:
+        write_csv(folder / "robustness.csv", robustness.COLUMNS, evaluation.robustness.table())
 
 
 def write_plots(folder: Path, evaluation: Evaluation) -> None:

@@ -1,6 +1,7 @@
 """Reading what evaluation needs, and refusing what does not belong together.
 
-Inputs: data/clean (tables, labels.json) and data/predictions -> texts, labels and logits of the same rows in the same order.
+Inputs: data/clean (tables, labels.json) and data/predictions -> texts, labels and logits of the same rows in the same order. Images stay
+where they are.
 """
 
 import csv
@@ -16,14 +17,17 @@ from baton import storage
 from baton.errors import DataError
 from baton.evaluate.tables import HINT, read_predictions
 
+RUNNING = ("running_mean", "running_var")  # of batch normalisation
+
 
 @dataclass(frozen=True)
 class Rows:
-    """One split: ids, texts and labels (n), in the row order of data/clean."""
+    """One split, in the row order of data/clean."""
 
-    ids: list[str]
-    texts: list[str]
-    labels: NDArray[np.int64]
+    ids: list[str]  # (n)
+    texts: list[str]  # (n), what tells a person which row it is: the text itself, or the image's name
+    labels: NDArray[np.int64]  # (n)
+    shown: str = "text"  # the column that `texts` are: text or name
 
 
 def read_rows(clean: Path, split: str) -> Rows:
@@ -35,16 +39,14 @@ def read_rows(clean: Path, split: str) -> Rows:
     import pyarrow.parquet as pq
 
     path, classes = clean / f"{split}.parquet", len(read_names(clean))
-    columns = ["id", "text", "label"]
+    expected, hint = "columns id, label, and text or name", "run `dvc repro preprocess`"
     if not path.is_file():
-        raise DataError(
-            f"{path} is missing", got="no such file", expected="a table of columns id, text, label", hint="run `dvc repro preprocess`"
-        )
+        raise DataError(f"{path} is missing", got="no such file", expected=f"a table of {expected}", hint=hint)
     schema = pq.read_schema(path)
-    if not set(columns) <= set(schema.names):
-        hint = "run `dvc repro preprocess`"
-        raise DataError(f"{path} has other columns", got=", ".join(schema.names), expected=", ".join(columns), hint=hint)
-    table = pq.read_table(path, columns=columns)
+    shown = "text" if "text" in schema.names else "name"
+    if not {"id", shown, "label"} <= set(schema.names):
+        raise DataError(f"{path} has other columns", got=", ".join(schema.names), expected=expected, hint=hint)
+    table = pq.read_table(path, columns=["id", shown, "label"])
     labels = table["label"].to_numpy().astype(np.int64)
     if not len(labels) or labels.min() < 0 or labels.max() >= classes:
         got = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no rows"
@@ -54,7 +56,7 @@ def read_rows(clean: Path, split: str) -> Rows:
             expected=f"rows with labels 0 to {classes - 1}",
             hint="run `dvc repro -f`",
         )
-    return Rows(table["id"].to_pylist(), table["text"].to_pylist(), labels)
+    return Rows(table["id"].to_pylist(), table[shown].to_pylist(), labels, shown)
 
 
 def read_names(clean: Path) -> list[str]:
@@ -104,7 +106,11 @@ def model_size(folder: Path) -> dict[str, int]:
     except (OSError, ValueError) as error:
         got = getattr(error, "strerror", None) or "no safetensors header"
         raise DataError(f"{path} cannot be read", got=got, expected="a safetensors file", hint="run `dvc repro`") from None
-    tensors = [value for key, value in header.items() if key != "__metadata__" and "F" in value["dtype"]]
+    tensors = [
+        value
+        for key, value in header.items()
+        if key != "__metadata__" and "F" in value["dtype"] and not key.endswith(RUNNING)  # statistics are not learned
+    ]
     return {"parameters": sum(int(np.prod(value["shape"])) for value in tensors), "bytes": path.stat().st_size}
 
 

@@ -3,7 +3,8 @@
 Every figure is a function of sums of per-row statistics. So the point estimate (sums over all rows) and each bootstrap resample (the same
 sums with row counts as weights) are computed by one and the same code, and resampling is a matrix product.
 
-Inputs: log-probabilities or logits (n, classes) and labels (n) -> accuracy, macro_f1, weighted_f1, log_loss, brier, ece.
+Inputs: log-probabilities or logits (n, classes) and labels (n) -> accuracy, macro_f1, weighted_f1, log_loss, brier, ece, and with many
+classes top5_accuracy.
 """
 
 from typing import Any
@@ -14,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from baton.errors import DataError
 
 BINS = 15  # as in Guo et al. 2017; evaluation takes its number from params
-FIGURES = ("accuracy", "macro_f1", "weighted_f1", "log_loss", "brier", "ece")
+FIGURES = ("accuracy", "macro_f1", "weighted_f1", "log_loss", "brier", "ece", "top5_accuracy")
+TOP, FEW = 5, 10  # with so few classes, being among the five best says little
 FLOOR = float(np.log(np.finfo(np.float64).eps))  # as scikit-learn's log_loss: one certain mistake must not make the mean infinite
 
 Floats = NDArray[np.float64]
@@ -22,7 +24,7 @@ Integers = NDArray[np.integer[Any]]
 
 
 def scores(logits: ArrayLike, labels: ArrayLike, bins: int = BINS) -> dict[str, float]:
-    """Return accuracy, macro_f1, weighted_f1, log_loss, brier and ece (see `figures`) of `logits` (n, classes) for `labels` (n).
+    """Return the `figures` of `logits` (n, classes) for `labels` (n).
 
     Raises:
         DataError: a logit is not finite, the shapes do not fit, or a label is no class.
@@ -59,9 +61,10 @@ def log_probabilities(logits: NDArray[Any]) -> Floats:
 
 
 def statistics(labels: Integers, predicted: Integers, classes: int, log_p: Floats | None, bins: int) -> Floats:
-    """Per-row statistics (n, 3 * classes, and with `log_p` + 2 + bins) whose sums `figures` reads.
+    """Per-row statistics (n, 3 * classes, and with `log_p` + 2 + bins, and + 1 with more than `FEW` classes) whose sums `figures` reads.
 
-    Columns: hit, predicted and actual as one-hot classes; log loss; Brier score; confidence minus hit in the column of the row's bin.
+    Columns: hit, predicted and actual as one-hot classes; log loss; Brier score; confidence minus hit in the column of the row's bin;
+    whether the label is among the `TOP` most probable classes (of equals the first).
     `log_p` (n, classes) is None for a classifier without probabilities. Confidence is the probability of the predicted class.
     """
     rows = np.arange(len(labels))
@@ -75,7 +78,12 @@ def statistics(labels: Integers, predicted: Integers, classes: int, log_p: Float
     confidence = p[rows, predicted]
     gap = np.zeros((len(labels), bins))
     gap[rows, bin_of(confidence, bins)] = confidence - (labels == predicted)
-    return np.hstack([hit, chosen, actual, loss, brier, gap])
+    columns = [hit, chosen, actual, loss, brier, gap]
+    if classes > FEW:
+        own = log_p[rows, labels][:, None]  # (n, 1)
+        before = (log_p > own) | ((log_p == own) & (np.arange(classes) < labels[:, None]))  # (n, classes)
+        columns.append(before.sum(axis=1, keepdims=True) < TOP)
+    return np.hstack(columns)
 
 
 def bin_of(confidence: Floats, bins: int) -> NDArray[np.intp]:
@@ -95,7 +103,9 @@ def figures(sums: Floats, classes: int) -> dict[str, Floats]:
     - ece: expected calibration error with equal-width bins: sum over bins of share of rows times |accuracy - mean confidence|
       (Guo et al. 2017, On calibration of modern neural networks).
 
-    log_loss, brier and ece are absent where the statistics were made without probabilities.
+    - top5_accuracy: share of rows whose label is among the five most probable classes; only with more than ten classes.
+
+    log_loss, brier, ece and top5_accuracy are absent where the statistics were made without probabilities.
     """
     hit, chosen, actual = (sums[..., k * classes : (k + 1) * classes] for k in range(3))  # (..., classes)
     rows = actual.sum(axis=-1)
@@ -109,5 +119,8 @@ def figures(sums: Floats, classes: int) -> dict[str, Floats]:
     if sums.shape[-1] > 3 * classes:
         result["log_loss"] = sums[..., 3 * classes] / rows
         result["brier"] = sums[..., 3 * classes + 1] / rows
-        result["ece"] = np.abs(sums[..., 3 * classes + 2 :]).sum(axis=-1) / rows
+        gaps, top = (sums[..., 3 * classes + 2 : -1], sums[..., -1]) if classes > FEW else (sums[..., 3 * classes + 2 :], None)
+        result["ece"] = np.abs(gaps).sum(axis=-1) / rows
+        if top is not None:
+            result["top5_accuracy"] = top / rows
     return result

@@ -1,38 +1,23 @@
-"""Figures as PNG, the only place that draws. The same values give the same bytes (no time, no version is stored in the file).
+"""Figures as PNG: `plots_canvas`, this and `plots_images` are the only places that draw. The same values give the same bytes.
 
 Inputs: what `calibration`, `compare`, `details` and `inputs` return -> reports/figures/*.png, and reports/speed/*.png from timings.
 """
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from baton.evaluate import details
+from baton.evaluate import details, plots_images
 from baton.evaluate.calibration import Reliability
 from baton.evaluate.inputs import Curve
+from baton.evaluate.plots_canvas import canvas, colour, legend, short
 from baton.evaluate.results import Evaluation
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-COLOURS = {"teacher": "#0072B2", "student": "#D55E00", "control": "#009E73"}
-OTHERS = "#777777"
 MOST_COUNTS, MOST_NAMES, MOST_CLASSES = 30, 60, 40  # classes up to which cells are numbered, axes named, and F1 drawn
-STYLE: Any = {
-    "text.parse_math": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-}
 
 
 def draw(folder: Path, evaluation: Evaluation) -> None:
@@ -44,6 +29,7 @@ def draw(folder: Path, evaluation: Evaluation) -> None:
     f1 = {name: evaluation.bootstrap.per_class(name)["f1"] for name in evaluation.drawn}
     per_class_f1(folder / "per_class_f1.png", evaluation.names, f1)
     learning_curves(folder / "learning_curves.png", evaluation.curves)
+    plots_images.draw(folder, evaluation)
 
 
 def confusion(path: Path, title: str, names: Sequence[str], counts: NDArray[np.int64]) -> None:
@@ -52,7 +38,7 @@ def confusion(path: Path, title: str, names: Sequence[str], counts: NDArray[np.i
     side = float(np.clip(0.42 * classes, 3.6, 16))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     right = np.eye(classes, dtype=bool)
-    with _figure(path, side + 2.6, side + 2.2) as figure:
+    with canvas(path, side + 2.6, side + 2.2) as figure:
         axes = figure.add_subplot()
         axes.imshow(np.where(right, share, np.nan), cmap="Blues", vmin=0, vmax=1.3)
         # Mistakes have their own colours, on a scale that shows a share of a tenth clearly.
@@ -62,11 +48,11 @@ def confusion(path: Path, title: str, names: Sequence[str], counts: NDArray[np.i
                 dark = share[row, column] > (0.75 if row == column else 0.15)
                 axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color="white" if dark else "black")
         if classes <= MOST_NAMES:
-            axes.set_xticks(range(classes), _short(names), rotation=90 if classes > 10 else 45, ha="center" if classes > 10 else "right")
+            axes.set_xticks(range(classes), short(names), rotation=90 if classes > 10 else 45, ha="center" if classes > 10 else "right")
             if classes <= 10:
                 for label in axes.get_xticklabels():
                     label.set_rotation_mode("anchor")
-            axes.set_yticks(range(classes), _short(names))
+            axes.set_yticks(range(classes), short(names))
         axes.set_xlabel("predicted")
         axes.set_ylabel("actual")
         axes.set_title(f"{title}: {int(np.trace(counts))} of {int(counts.sum())} right", loc="left")
@@ -78,18 +64,18 @@ def confusion(path: Path, title: str, names: Sequence[str], counts: NDArray[np.i
 
 def reliability(path: Path, models: dict[str, Reliability]) -> None:
     """Accuracy against confidence, and how the rows spread over confidence, one column a model."""
-    with _figure(path, 3.1 * len(models) + 0.5, 4.4) as figure:
+    with canvas(path, 3.1 * len(models) + 0.5, 4.4) as figure:
         grid = figure.subplots(2, len(models), sharex=True, sharey="row", height_ratios=[3, 1], squeeze=False)
         for column, (name, model) in enumerate(models.items()):
             upper, lower = grid[:, column]
             width, centre = np.diff(model.edges), (model.edges[:-1] + model.edges[1:]) / 2
             filled = model.count > 0
             upper.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle="--")
-            upper.bar(centre[filled], model.accuracy[filled], width[filled], color=_colour(name), alpha=0.35, edgecolor="white")
-            upper.plot(model.confidence[filled], model.accuracy[filled], "o", markersize=4, color=_colour(name), clip_on=False)
+            upper.bar(centre[filled], model.accuracy[filled], width[filled], color=colour(name), alpha=0.35, edgecolor="white")
+            upper.plot(model.confidence[filled], model.accuracy[filled], "o", markersize=4, color=colour(name), clip_on=False)
             upper.set_title(f"{name}\nECE {model.error:.3f}", fontsize=10)
             upper.set(xlim=(0, 1), ylim=(0, 1))
-            lower.bar(centre, model.count / model.count.sum(), width, color=_colour(name), edgecolor="white")
+            lower.bar(centre, model.count / model.count.sum(), width, color=colour(name), edgecolor="white")
             lower.set(xlabel="confidence", ylim=(0, 1))
             lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             for axes in (upper, lower):
@@ -108,36 +94,36 @@ def per_class_f1(path: Path, names: Sequence[str], models: dict[str, tuple[NDArr
     height, place = 0.8 / len(models), np.arange(len(order))
     bounds = [value for _, both in models.values() for value in both[0][order] if not np.isnan(value)]
     start = max(0.0, np.floor(min(bounds, default=0.0) * 10 - 0.5) / 10)
-    with _figure(path, 8, 1.3 + len(order) * (0.12 * len(models) + 0.1)) as figure:
+    with canvas(path, 8, 1.3 + len(order) * (0.12 * len(models) + 0.1)) as figure:
         axes = figure.add_subplot()
         for index, (name, (f1, both)) in enumerate(models.items()):
             y = place + (index - (len(models) - 1) / 2) * height
             known = ~np.isnan(f1[order])
             shown, low, high = f1[order][known], both[0][order][known], both[1][order][known]
-            axes.barh(y[known], shown - start, height, left=start, color=_colour(name), label=name)
+            axes.barh(y[known], shown - start, height, left=start, color=colour(name), label=name)
             axes.hlines(y[known], low, high, color="black", linewidth=0.9)
-        axes.set_yticks(place, _short([names[k] for k in order]))
+        axes.set_yticks(place, short([names[k] for k in order]))
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set(xlim=(start, 1), xlabel="F1 on test, with interval" + (f" (axis starts at {start:.1f})" if start else ""))
         if len(order) < len(names):
             axes.set_title(f"the {len(order)} hardest of {len(names)} classes", loc="left", fontsize=10)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
-        _legend(figure, axes)
+        legend(figure, axes)
 
 
 def learning_curves(path: Path, curves: dict[str, Curve]) -> None:
     """Training loss (thin: as logged, thick: running mean), validation loss, validation accuracy and macro F1 by epoch."""
-    with _figure(path, 12, 3.9) as figure:
+    with canvas(path, 12, 3.9) as figure:
         left, middle, right = figure.subplots(1, 3)
         for name, curve in curves.items():
-            colour = _colour(name)
+            own = colour(name)
             epochs, loss = np.array(curve.training["epoch"]), np.array(curve.training["loss"])
-            left.plot(epochs, loss, color=colour, linewidth=0.6, alpha=0.35)
-            left.plot(epochs, _running_mean(loss), color=colour, label=name)
-            middle.plot(curve.validation["epoch"], curve.validation["val_loss"], "o-", color=colour, markersize=4)
-            right.plot(curve.validation["epoch"], curve.validation["val_accuracy"], "o-", color=colour, markersize=4)
-            right.plot(curve.validation["epoch"], curve.validation["val_macro_f1"], "s--", color=colour, markersize=4)
+            left.plot(epochs, loss, color=own, linewidth=0.6, alpha=0.35)
+            left.plot(epochs, _running_mean(loss), color=own, label=name)
+            middle.plot(curve.validation["epoch"], curve.validation["val_loss"], "o-", color=own, markersize=4)
+            right.plot(curve.validation["epoch"], curve.validation["val_accuracy"], "o-", color=own, markersize=4)
+            right.plot(curve.validation["epoch"], curve.validation["val_macro_f1"], "s--", color=own, markersize=4)
         left.set_title("training loss (student: with the teacher's part)", loc="left", fontsize=10)
         middle.set_title("validation log loss", loc="left", fontsize=10)
         right.set_title("validation accuracy (solid), macro F1 (dashed)", loc="left", fontsize=10)
@@ -148,52 +134,24 @@ def learning_curves(path: Path, curves: dict[str, Curve]) -> None:
             axes.set(xlabel="epoch", xlim=(0, 1.03 * last))
             axes.xaxis.set_major_locator(MaxNLocator(6))
             axes.grid()
-        _legend(figure, left)
+        legend(figure, left)
 
 
 def speed_accuracy(path: Path, models: dict[str, dict[str, Any]]) -> None:
     """Accuracy with interval against samples per second; a dot's area is the model's size. `models` -> metrics and timings of a model."""
-    with _figure(path, 6.5, 4.2) as figure:
+    with canvas(path, 6.5, 4.2) as figure:
         axes = figure.add_subplot()
         largest = max(model["parameters"] for model in models.values())
         for index, (name, model) in enumerate(models.items()):
-            speed, accuracy, colour = model["samples_per_second"], model["accuracy"], _colour(name)
-            axes.vlines(speed, *model["accuracy_interval"], color=colour, linewidth=1.5)
-            axes.scatter(speed, accuracy, s=400 * model["parameters"] / largest, color=colour, alpha=0.8, linewidths=0)
+            speed, accuracy, own = model["samples_per_second"], model["accuracy"], colour(name)
+            axes.vlines(speed, *model["accuracy_interval"], color=own, linewidth=1.5)
+            axes.scatter(speed, accuracy, s=400 * model["parameters"] / largest, color=own, alpha=0.8, linewidths=0)
             label = f"{name}, {model['parameters'] / 1e6:.1f} M"
-            axes.annotate(label, (speed, accuracy), xytext=(12, 6 if index % 2 == 0 else -14), textcoords="offset points", color=colour)
+            axes.annotate(label, (speed, accuracy), xytext=(12, 6 if index % 2 == 0 else -14), textcoords="offset points", color=own)
         axes.set_xlim(0, 1.35 * max(model["samples_per_second"] for model in models.values()))
         axes.set(xlabel="samples per second", ylabel="test accuracy, with interval")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
         axes.grid()
-
-
-@contextmanager
-def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure of `width` by `height` inches in the default style, whatever the user's own settings are; written to `path` at the end."""
-    with mpl.rc_context(), warnings.catch_warnings():
-        # A name in a script that matplotlib's own font lacks is drawn as boxes; the tables beside the figure hold it as it is.
-        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-        figure.savefig(path, format="png", dpi=120, metadata={"Software": None})
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=len(labels), frameon=False)
-
-
-def _colour(name: str) -> str:
-    return COLOURS.get(name, OTHERS)
-
-
-def _short(names: Sequence[str]) -> list[str]:
-    lines = [" ".join(name.split()) for name in names]
-    return [line if len(line) <= 26 else line[:25] + "…" for line in lines]
 
 
 def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

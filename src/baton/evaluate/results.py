@@ -4,8 +4,8 @@ Inputs: labels and outputs of val and test per model -> figures with intervals, 
 out of `dvc metrics show`, which so keeps to the figures themselves.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from baton import params
@@ -13,6 +13,8 @@ from baton.evaluate import metrics
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.compare import Bootstrap, paired
 from baton.evaluate.inputs import Curve, Rows
+from baton.evaluate.pictures import Gallery, Sheet
+from baton.evaluate.robustness import Robustness
 
 TRANSFORMERS = ("teacher", "student", "control")
 
@@ -28,6 +30,9 @@ class Evaluation:
     curves: dict[str, Curve]
     best: str | None  # the strongest baseline
     bins: int
+    robustness: Robustness | None = None  # this and the following: of images, where they are asked for
+    galleries: Mapping[str, Gallery] = field(default_factory=dict)  # model -> its mistakes
+    sheet: Sheet | None = None
 
     @property
     def drawn(self) -> dict[str, Outputs]:
@@ -90,17 +95,17 @@ def build(
         "baselines": baselines,
         "strongest_baseline": best,
     }
-    rounded: dict[str, Any] = _rounded(result)
-    return rounded
+    figures: dict[str, Any] = rounded(result)
+    return figures
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """6 significant digits: more than 2000 resamples can tell, and the same whatever order a processor sums in."""
     match value:
         case dict():
-            return {key: _rounded(item) for key, item in value.items()}
+            return {key: rounded(item) for key, item in value.items()}
         case list():
-            return [_rounded(item) for item in value]
+            return [rounded(item) for item in value]
         case float():
             return float(f"{value:.6g}")
         case _:

@@ -9,12 +9,26 @@ from typing import Any
 from baton import console, storage
 from baton.errors import DataError
 
-COLUMNS = ["model", "accuracy", "interval", "macro F1", "log loss", "ECE", "parameters", "size MB", "samples/s", "p50 ms", "p95 ms"]
+COLUMNS = [
+    "model",
+    "accuracy",
+    "interval",
+    "top-5",
+    "macro F1",
+    "log loss",
+    "ECE",
+    "parameters",
+    "size MB",
+    "samples/s",
+    "p50 ms",
+    "p95 ms",
+]
 TRANSFORMERS = ("teacher", "student", "control")
+TOP = COLUMNS.index("top-5")  # shown only where it was measured: with many classes
 
 
 def show(reports: Path) -> None:
-    """Print one table, what it means in three sentences, and where to look next.
+    """Print one table, what it means in a few sentences, and where to look next.
 
     Raises:
         DataError: a file is missing or is not of this version.
@@ -24,14 +38,19 @@ def show(reports: Path) -> None:
         test, speeds = metrics["test"], timings["models"]
         models = [name for name in TRANSFORMERS if name in metrics] + list(test["baselines"])
         rows = [_row(name, metrics[name], speeds.get(name, {})) for name in models]
+        columns = COLUMNS.copy()
+        if not any("top5_accuracy" in metrics[name] for name in models):
+            for row in (columns, *rows):
+                del row[TOP]
         sentences = [_retention(metrics, timings), _distillation(metrics["comparison"], test), _baseline(metrics["comparison"], test)]
+        sentences.append(_robustness(metrics["robustness"]) if "robustness" in metrics else "")
     except (KeyError, TypeError) as error:
         got = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
             f"{reports} has another layout", got=got, expected="files written by `evaluate`", hint="run `dvc repro evaluate`"
         ) from None
     console.table(
-        f"test split: {test['rows']:,} rows, {test['classes']} classes; {_percent(test['confidence'], 0)} intervals", COLUMNS, rows
+        f"test split: {test['rows']:,} rows, {test['classes']} classes; {_percent(test['confidence'], 0)} intervals", columns, rows
     )
     for sentence in filter(None, sentences):
         console.say(f"• {sentence}")
@@ -58,6 +77,7 @@ def _row(name: str, figures: dict[str, Any], speed: dict[str, Any]) -> list[str]
         name,
         _percent(figures["accuracy"]),
         f"{_percent(low)} to {_percent(high)}",
+        _percent(figures["top5_accuracy"]) if "top5_accuracy" in figures else "–",
         _percent(figures["macro_f1"]),
         f"{figures['log_loss']:.3f}" if "log_loss" in figures else "–",
         f"{figures['ece']:.3f}" if "ece" in figures else "–",
@@ -103,6 +123,16 @@ def _baseline(comparison: dict[str, Any], test: dict[str, Any]) -> str:
         verdict = {1: "[bold green]beats[/]", 0: "shows [bold]no detectable difference[/] to", -1: "[bold red]loses to[/]"}
         parts.append(f"the {model} {verdict[_verdict(figures, test)]} {name} ({_evidence(figures, test)})")
     return f"Against the baseline that is best on validation: {'; '.join(parts)}."
+
+
+def _robustness(figures: dict[str, Any]) -> str:
+    """Means over severities; their intervals are in metrics.json."""
+    parts = []
+    for kind, own in figures.items():
+        if kind != "rows":
+            changes = (f"{name} {_percent(own[name][0])} to {_percent(own[f'{name}_mean'])}" for name in ("teacher", "student"))
+            parts.append(f"{kind.replace('_', ' ')}, {', '.join(changes)}")
+    return f"Accuracy on {figures['rows']:,} test rows, unchanged to corrupted (mean over severities): {'; '.join(parts)}."
 
 
 def _verdict(figures: dict[str, Any], test: dict[str, Any]) -> int:

@@ -1,0 +1,42 @@
+"""What took long to measure, kept by what it depends on, outside the stages' outputs: DVC removes those, and a plot edit takes seconds.
+
+Inputs: a kind, and everything the result depends on -> the result, from `.baton/KIND/` of the project or measured now.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton import storage
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def place(kind: str, known: Mapping[str, Any], ending: str) -> Path:
+    """Where a result that depends on `known` (of JSON) is kept."""
+    return storage.state(kind) / f"{hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()}{ending}"
+
+
+def arrays(kind: str, known: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+    """Named arrays: those that were kept, or what `make` returns."""
+    path = place(kind, known, ".npz")
+    if not path.is_file():
+        made = make()
+        with storage.atomic_file(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **made)
+    with np.load(path, allow_pickle=False) as kept:
+        return dict(kept)
+
+
+def figures(kind: str, known: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Figures: those that were kept, or what `make` returns."""
+    path = place(kind, known, ".json")
+    if not path.is_file():
+        storage.write_json(path, make())
+    result: dict[str, Any] = storage.read_json(path)
+    return result

@@ -1,0 +1,192 @@
+"""What `evaluate` needs models for: baselines on pictures and features, speed, robustness, attributions, the sheet of augmented samples.
+
+Inputs: the models, the base model and the arrays -> figures and matrices that `baton.evaluate` reads. What takes long is kept outside of
+outs, by everything that it depends on.
+"""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baton import console, explain, features, params, predict, runtime, storage
+from baton.data import arrays, batches
+from baton.evaluate import baselines, kept, pictures, robustness
+from baton.evaluate.baselines import Outputs
+from baton.evaluate.inputs import Rows
+from baton.models import build
+
+ARRAYS, BASE = Path("data/arrays"), Path("data/base")
+MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
+EXPLAINED = ("teacher", "student")
+SHEET_SAMPLES, SHEET_EPOCHS = 8, 7
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured, how and where."""
+
+    settings: params.Evaluate
+    finetune: params.Finetune  # how the base model became the teacher
+    machine: runtime.Runtime
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """What the arrays say of themselves."""
+        return arrays.read_meta(ARRAYS)
+
+    @cached_property
+    def splits(self) -> dict[str, batches.Split]:
+        """The arrays; training batches are varied as the teacher's were."""
+        return arrays.open_splits(ARRAYS, self.finetune.augmentation)
+
+    @cached_property
+    def features(self) -> dict[str, NDArray[np.float32]]:
+        """What the base model makes of each split's samples, pooled as the teacher's head pools it, (samples, width)."""
+        classes, described = len(self.meta["labels"]), self.meta["input"]
+        encoder = build.create(BASE, self.finetune.head, classes, self.finetune, self.machine.attention, described)
+        encoder.head = torch.nn.Identity()
+        encoder.to(self.machine.device).eval()
+        return {split: self.logits(encoder, samples) for split, samples in self.splits.items()}
+
+    def pixels(self, side: int) -> dict[str, NDArray[np.float32]]:
+        """Pixels of each split's pictures, (samples, values); see `features.pixels`."""
+        return {split: features.pixels(samples, side, self.settings.speed.batch_size) for split, samples in self.splits.items()}
+
+    def load(self, name: str) -> Any:
+        """A model, on the device."""
+        return build.load(MODELS[name], self.machine.attention)[0].to(self.machine.device)
+
+    def logits(self, model: torch.nn.Module, split: batches.Split) -> NDArray[np.float32]:
+        """What a model gives for every sample, (samples, classes)."""
+        return predict.predict(model, split, self.machine, self.settings.speed.batch_size)
+
+    def known(self, *folders: Path, **own: Any) -> dict[str, Any]:
+        """What a measurement with these folders depends on; `own` are its params."""
+        for folder in (ARRAYS, *folders):
+            if folder not in self._digests:
+                self._digests[folder] = storage.sha256_tree(folder)
+        return {"digests": {str(folder): self._digests[folder] for folder in (ARRAYS, *folders)}, "code": self._code} | own
+
+    @cached_property
+    def _digests(self) -> dict[Path, str]:
+        return {}
+
+    @cached_property
+    def _code(self) -> list[str]:
+        """Digests of what measurements go through."""
+        packages = [path for module in (batches, build) for path in sorted(Path(module.__file__).parent.glob("*.py"))]
+        single = [Path(predict.__file__).with_name(f"{name}.py") for name in ("predict", "explain", "corruptions", "features")]
+        return [storage.sha256(path) for path in (*packages, *single, Path(baselines.__file__), Path(__file__), Path("requirements.lock"))]
+
+
+def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> dict[str, Outputs]:
+    """Fit a baseline on train; its answers on val and test. What is fitted on pictures is kept, since it takes minutes."""
+    settings = {"baseline": baseline.model_dump()}
+    match baseline:
+        case params.PixelsBaseline(side=side):
+            made = kept.arrays("baselines", subject.known(**settings), lambda: _answers(subject, baseline, subject.pixels(side), rows))
+        case params.FeaturesBaseline():
+            settings |= {"head": subject.finetune.head.model_dump(), "runtime": subject.machine.reasons}
+            made = kept.arrays("baselines", subject.known(BASE, **settings), lambda: _answers(subject, baseline, subject.features, rows))
+        case _:
+            made = _answers(subject, baseline, {split: own.texts for split, own in rows.items()}, rows)
+    return {split: Outputs(made[f"{split}.predicted"], made.get(f"{split}.log_p")) for split in ("val", "test")}
+
+
+def speed(subject: Subject) -> dict[str, Any]:
+    """Speeds of the models on test, on this machine."""
+    settings, machine = subject.settings.speed, subject.machine
+    if settings.repeats == 0:
+        return {"models": {}}
+
+    def measure() -> dict[str, Any]:
+        console.say(f"speed: {settings.repeats} alternating runs over {settings.samples} test rows, after one to warm up")
+        models: dict[str, Any] = predict.measure_speed(MODELS, subject.splits["test"], settings, machine)
+        ratio = models["student"]["samples_per_second"] / models["teacher"]["samples_per_second"]
+        return {"models": models, "speed_up": ratio, "runtime": machine.reasons, "speed": settings.model_dump()}
+
+    own = {"speed": settings.model_dump(), "runtime": machine.reasons, "machine": f"{platform.node()} {platform.platform()}"}
+    return kept.figures("speed", subject.known(*MODELS.values(), **own), measure)
+
+
+def robust(subject: Subject) -> robustness.Robustness | None:
+    """Accuracy of the models on corrupted test pictures; None where params do not ask for it."""
+    wanted = subject.settings.robustness
+    if wanted is None:
+        return None
+    from baton import corruptions  # torchvision, which text does not need
+    from baton.data.image_batches import ImageSplit
+
+    test = subject.splits["test"]
+    assert isinstance(test, ImageSplit), "params refuse the robustness of texts"
+    places = corruptions.draw(len(test), wanted.samples)
+    strengths = {kind: list(values[: wanted.severities]) for kind, values in corruptions.STRENGTHS.items()}
+
+    def measure() -> kept.Arrays:
+        made: kept.Arrays = dict(corruptions.examples(test, places[0], strengths))
+        for name in MODELS:
+            console.say(f"robustness of the {name}: {len(strengths)} kinds, {wanted.severities} severities, {len(places):,} test rows")
+            model = subject.load(name)
+            found = corruptions.hits(lambda split, model=model: subject.logits(model, split), test, places, strengths)
+            made |= {f"{kind}.{name}": hits for kind, hits in found.items()}
+        return made
+
+    known = subject.known(*MODELS.values(), robustness=wanted.model_dump(), runtime=subject.machine.reasons)
+    made = kept.arrays("robustness", known, measure)
+    hits = {kind: {name: made[f"{kind}.{name}"] for name in MODELS} for kind in strengths}
+    measured = robustness.Measured(strengths, hits, {kind: made[kind] for kind in strengths})
+    return robustness.Robustness(measured, subject.settings.bootstrap)
+
+
+def galleries(subject: Subject, test: Rows, outputs: Mapping[str, Outputs]) -> dict[str, pictures.Gallery]:
+    """The most confident mistakes of teacher and student, explained; none where params do not ask for them."""
+    wanted = subject.settings.gallery
+    return {name: _gallery(subject, wanted, name, test, outputs[name]) for name in EXPLAINED} if wanted else {}
+
+
+def sheet(subject: Subject) -> pictures.Sheet | None:
+    """Some train pictures as the teacher's training saw them; None where it did not vary them."""
+    if subject.finetune.augmentation is None:
+        return None
+    from baton.data.image_batches import ImageSplit
+
+    train = subject.splits["train"]
+    assert isinstance(train, ImageSplit), "params refuse the augmentation of texts"
+    rows = pictures.examples(np.asarray(train.labels), SHEET_SAMPLES)
+    names = [subject.meta["labels"][label] for label in train.labels[rows]]
+    return pictures.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
+
+
+def _answers(subject: Subject, baseline: params.Baseline, inputs: Mapping[str, baselines.Inputs], rows: Mapping[str, Rows]) -> kept.Arrays:
+    (name,), train = baselines.names([baseline]), rows["train"]
+    console.say(f"fit baseline {name} on {len(train.labels):,} train rows")
+    fitted = baselines.fit(baseline, inputs["train"], train.labels, len(subject.meta["labels"]))
+    outputs = {split: fitted.outputs(inputs[split]) for split in ("val", "test")}
+    parts = {f"{split}.{part}": getattr(own, part) for split, own in outputs.items() for part in ("predicted", "log_p")}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _gallery(subject: Subject, wanted: params.Gallery, name: str, test: Rows, outputs: Outputs) -> pictures.Gallery:
+    places = pictures.mistakes(test, outputs)[0][: wanted.errors]
+    if not len(places):
+        return pictures.Gallery([], np.empty((0, 1, 1, 1), np.uint8), np.empty((0, 1, 1), np.float32), 0, len(test.labels))
+    inputs = subject.splits["test"].batch(places).inputs[0]  # (shown, channels, height, width)
+    predicted, actual = outputs.predicted[places], test.labels[places]
+
+    def measure() -> kept.Arrays:
+        console.say(f"attributions of the {name}'s {len(places)} most confident mistakes")
+        answers = (torch.from_numpy(classes) for classes in (predicted, actual))
+        return {"attributions": explain.attribute(subject.load(name), inputs, *answers, wanted.steps)}
+
+    own = {"rows": [test.ids[row] for row in places], "predicted": predicted.tolist(), "steps": wanted.steps}
+    known = subject.known(MODELS[name], **own, runtime=subject.machine.reasons)
+    attributions = kept.arrays("attributions", known, measure)["attributions"]
+    shown = inputs.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return pictures.gallery(places, test, outputs, subject.meta["labels"], shown, attributions)
