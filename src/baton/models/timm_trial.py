@@ -28,7 +28,8 @@ def try_out(arguments: Mapping[str, Any], pooling: str, settings: params.Trainin
         pool(model, pooling)
         name, size = model.pretrained_cfg["architecture"], shape["size"]
         embedding = getattr(model, "patch_embed", None)
-        patch = getattr(embedding, "patch_size", None) or (1, 1)
+        patch = getattr(embedding, "patch_size", None) or 1
+        patch = (patch, patch) if isinstance(patch, int) else tuple(patch)
         if not getattr(embedding, "dynamic_img_pad", False) and any(side % step for side, step in zip(size, patch, strict=True)):
             got, hint = f"{size} pixels in patches of {list(patch)}", "change tokenize.size, or the architecture's patch_size"
             raise ModelError(f"{name} would leave out pixels at the border", got=got, expected="a multiple of the patch", hint=hint)
