@@ -10,6 +10,7 @@ import pytest
 from baton import params
 from baton.lifecycle import drift
 from tests import tiny
+from tests.lifecycle import pictures
 from tests.tracking.reading import ROOT
 
 LIMITS = params.DriftLimits(changed=1.0, labels=0.2, lengths=0.2, unknown=0.1)
@@ -91,3 +92,43 @@ def test_few_rows_of_the_same_kind_are_no_drift_by_the_recipes_limits(tmp_path: 
         told += bool(found.beyond(limits))
         control += bool(replace(found, chance={}).beyond(limits))
     assert told <= 2 and control >= 12
+
+
+def write_images(folder: Path, some: list[tuple[bytes, int]]) -> Path:
+    return pictures.write(folder, {"train": some[:-2], "val": some[-2:]})
+
+
+def test_drift_of_images_is_told_by_labels_and_brightness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift, "PICTURES", 100)  # fewer than there are
+    first = pictures.draw(120)
+    clean = write_images(tmp_path / "clean", first)
+    earlier = json.loads(json.dumps(drift.profile(clean)))
+    assert earlier == drift.profile(clean) and len(json.dumps(earlier)) < 10_000, "small, and the same each time"
+    assert drift.measure(clean, earlier) == drift.Drift(0, 0, 0.0, 0.0, 0.0, 0.0, {}, "images")
+    same = drift.measure(write_images(tmp_path / "more", first + pictures.draw(60, seed=1)), earlier)
+    assert (same.rows, same.gone, same.unknown, same.beyond(LIMITS)) == (60, 0, 0.0, [])
+    dusk = drift.measure(write_images(tmp_path / "dusk", first + pictures.draw(60, seed=1, light=-30)), earlier)
+    assert [text.split()[:2] for text in dusk.beyond(LIMITS)] == [["lengths", "(brightness)"]]
+    odd = [(image, 0) for image, _ in pictures.draw(60, seed=1)]
+    assert [text.split()[0] for text in drift.measure(write_images(tmp_path / "odd", first + odd), earlier).beyond(LIMITS)] == ["labels"]
+    relabelled = [(image, (label + 1) % 3 if place < 12 else label) for place, (image, label) in enumerate(first)]
+    other = drift.measure(write_images(tmp_path / "other", relabelled), earlier)
+    assert (other.rows, other.gone, other.changed) == (12, 12, 0.2)
+
+
+def test_a_profile_of_texts_and_images_have_nothing_in_common(earlier: Earlier, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", pictures.draw(30))
+    found = drift.measure(images, earlier[1])
+    assert (found.rows, found.gone, found.lengths) == (30, 200, 1.0) and len(found.beyond(LIMITS)) == 3
+    back = drift.measure(earlier[0], json.loads(json.dumps(drift.profile(images))))
+    assert (back.rows, back.gone, back.unknown) == (200, 30, 1.0)
+
+
+def test_the_brightness_of_an_image_is_its_mean(tmp_path: Path) -> None:
+    from baton.data.pictures import encode
+    from baton.lifecycle import brightness
+
+    shades = [np.full((2, 3, 1), 0, np.uint8), np.full((4, 4, 3), 51, np.uint8), np.full((1, 1, 3), 255, np.uint8)]
+    clean = pictures.write(tmp_path, {"train": [(encode(pixels), 0) for pixels in shades[:2]], "val": [(encode(shades[2]), 0)]})
+    assert brightness.measure(clean, {0, 1, 2}) == [0.0, 0.2, 1.0]
+    assert brightness.measure(clean, {2}) == [1.0]

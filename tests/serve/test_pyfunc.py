@@ -16,7 +16,6 @@ import torch
 from baton import params, storage
 from baton.models import build
 from tests import tiny
-from tests.tracking import reading
 
 ROOT = Path(__file__).parent.parent.parent
 LABELS = ("grain", "ship", "trade")
@@ -30,10 +29,10 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
     kind = params.head({"kind": "linear", "pooling": "mean", "dropout": 0.1} | head)
     base = tiny.write_base(folder.parent / f"{folder.name}-base")
     torch.manual_seed(seed)
-    model = build.create(base, kind, len(labels), reading.settings(), "matmul", reading.TEXT_INPUT)
+    model = build.create(base, kind, len(labels), tiny.training(), "matmul", tiny.TEXT_INPUT)
     for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):  # so that labels differ from text to text
         torch.nn.init.normal_(parameter, std=1.0)
-    build.save(model, build.ModelInfo(list(labels), kind, reading.TEXT_INPUT), base, folder)
+    build.save(model, build.ModelInfo(list(labels), kind, tiny.TEXT_INPUT), base, folder)
     return folder
 
 

@@ -10,13 +10,6 @@ from tests import tiny
 
 ROOT = Path(__file__).parent.parent.parent
 REASONS = {"device": "cpu: no CUDA device", "threads": "2: processors this process may use"}
-TEXT_INPUT = {"kind": "text", "max_length": 16, "pad": 0}
-
-
-def settings(**changes: Any) -> params.Finetune:
-    """The recipe's training, without dropout."""
-    still = {"dropout": 0.0, "attention_dropout": 0.0, "drop_path": 0.0}
-    return params.read(ROOT / "params.yaml").finetune.model_copy(update=still | changes)
 
 
 def write_model(folder: Path, seed: int, labels: tuple[str, ...] = ("grain", "ship", "trade")) -> Path:
@@ -27,8 +20,8 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = ("grain", "sh
     base = tiny.write_base(folder.parent / f"base-{folder.name}")
     head = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
     torch.manual_seed(seed)
-    model = build.create(base, head, len(labels), settings(), "matmul", TEXT_INPUT)
-    build.save(model, build.ModelInfo(list(labels), head, TEXT_INPUT), base, folder)
+    model = build.create(base, head, len(labels), tiny.training(), "matmul", tiny.TEXT_INPUT)
+    build.save(model, build.ModelInfo(list(labels), head, tiny.TEXT_INPUT), base, folder)
     shutil.rmtree(base)
     return folder
 

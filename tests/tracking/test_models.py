@@ -1,12 +1,17 @@
 """Logged models: where they are from, what they need, and the figures that they get later."""
 
+import base64
+import json
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from baton import storage, tracking
+from baton import params, storage, tracking
 from baton.errors import TrackingError
-from tests import tiny
+from baton.models import build
+from tests import tiny, tiny_images
 from tests.tracking.reading import REASONS, client, runs, write_model
 
 
@@ -37,6 +42,36 @@ def test_a_logged_model_says_where_it_is_from_and_gets_test_figures(project: Pat
     assert [item.model_id for item in client().get_run(evaluate.info.run_id).inputs.model_inputs] == [model.model_id]
     assert evaluate.data.metrics["student/test_accuracy"] == 0.7
     assert len(client().get_metric_history(evaluate.info.run_id, "teacher/test_accuracy")) == 1  # said twice, recorded once
+
+
+def test_a_model_and_a_dataset_of_images(project: Path) -> None:
+    """What is logged is the classifier of images, with an example that JSON can hold; the dataset's images are binary."""
+    clean = tiny_images.write_clean(project / "data/clean", {"train": 3, "val": 2, "test": 4})
+    base = tiny.write_image_base(project / "base")
+    head, described = params.LinearHead(kind="linear", pooling="mean", dropout=0.0), tiny.image_input()
+    model = build.create(base, head, 10, tiny.training(), "matmul", described)
+    folder = Path("models/teacher")
+    build.save(model, build.ModelInfo([str(label) for label in range(10)], head, described), base, folder)
+    image = pq.read_table(clean / "val.parquet")["image"][0].as_py()
+    with tracking.stage("finetune", REASONS) as run:
+        run.dataset("val", Path("data/clean/val.parquet"), "validation")
+        run.model("teacher", folder, [base64.b64encode(image).decode()])
+    child = next(run for run in runs() if run.info.run_name == "finetune")
+    [dataset] = client().get_run(child.info.run_id).inputs.dataset_inputs
+    columns = {column["name"]: column["type"] for column in json.loads(dataset.dataset.schema)["mlflow_colspec"]}
+    assert columns == {"id": "string", "name": "string", "image": "binary", "digest": "string", "label": "integer"}
+    [output] = child.outputs.model_outputs
+    logged = client().get_logged_model(output.model_id)
+    assert (logged.status, logged.model_type) == ("READY", "image classifier")
+    assert "Reads 8x8 pixels, grey" in logged.tags["mlflow.note.content"]
+    served = mlflow_model(logged.artifact_location)
+    assert served.predict([image])["label"][0] == served.predict(served.input_example)["label"][0]
+
+
+def mlflow_model(location: str) -> Any:
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(location)
 
 
 def test_a_model_folder_that_the_lock_does_not_cover_is_reported(project: Path, teacher: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from mlflow.entities import LoggedModel, Run
 
 from baton import params
-from baton.tracking.pyfuncs import KINDS
+from baton.tracking.environment import MODEL_TYPES
 
 FIGURES = (
     "test_accuracy",
@@ -32,6 +32,6 @@ def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
         f"- commit `{tags.get('git.commit', 'unknown')[:12]}`" + (" with uncommitted changes" if tags.get("git.dirty") == "true" else ""),
         f"- model folder sha256 `{model.tags['sha256']}`",
     ]
-    example = "picture.png" if model.model_type == KINDS["images"] else "raw text"
+    example = "picture.png" if model.model_type == MODEL_TYPES["images"] else "raw text"
     use = f'```python\nmlflow.pyfunc.load_model("models:/{settings.name}@champion").predict(["{example}"])\n```'
     return "\n".join([*origin, "", "| figure | |", "|---|---|", *rows, "", use])

@@ -8,7 +8,7 @@ list, a Series, an array of objects, or a DataFrame whose first column is called
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["picture.png"])
 
-`mlflow models serve` takes base64 strings and no paths, since a request must not read the server's files; where it may, set
+`mlflow models serve` takes base64 strings in JSON and no paths, since a request must not read the server's files; where it may, set
 SERVING_MODEL_CONFIG='{"serve_paths": true}'. Pictures are decoded and framed as baton's `tokenize` and batches do it.
 """
 
@@ -65,15 +65,13 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         """
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.labels: list[str] = info["labels"]
-        self.pooling: str = info["head"]["pooling"]
         self.frame = Frame(info["input"])
         self.serve_paths = bool((context.model_config or {}).get("serve_paths"))
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights = load_file(folder / "model.safetensors")
         self.head = {name.removeprefix("head."): weights.pop(name).to(self.device) for name in list(weights) if name.startswith("head.")}
-        self.backbone = timm.create_model(config["architecture"], pretrained=False, num_classes=0, **config["model_args"])
+        self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)  # as config.json says; it pools as the head wants
         self.backbone.load_state_dict({name.removeprefix("backbone."): tensor for name, tensor in weights.items()})
         self.backbone.to(self.device).eval()
         mean, std = (torch.tensor(info["input"][name], device=self.device).reshape(-1, 1, 1) for name in ("mean", "std"))
@@ -155,7 +153,7 @@ def _content(value: Any, row: int, paths: bool) -> bytes:
         hint = "send the content of the file in base64"
         hint += "" if uri else """; to let this server read its own files, start it with SERVING_MODEL_CONFIG='{"serve_paths": true}'"""
         raise _refused(row, "is no image in base64", value, "the content of a PNG, JPEG, … in base64", hint)
-    return _read(Path(value), row, "no such file" if content is None else "neither a file nor an image in base64")
+    return _read(Path(value), row, "no such file" if "." in value else "neither a file nor an image in base64")  # which has no dots
 
 
 def _from_base64(text: str) -> bytes | None:
@@ -184,7 +182,8 @@ def _read(path: Path, row: int, problem: str) -> bytes:
             return path.read_bytes()
     except OSError as error:
         problem = f"file that cannot be read ({error.strerror})"
-    raise _refused(row, f"is {problem}", str(path), "the path of an image file", "see whether it exists in the working directory")
+    hint = "see whether it is there; a relative path begins in the working directory"
+    raise _refused(row, f"is {problem}", str(path), "the path of an image file", hint)
 
 
 def _refused(row: int, problem: str, got: Any, expected: str, hint: str) -> ValueError:

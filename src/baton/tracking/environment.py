@@ -21,6 +21,7 @@ MODEL_PACKAGES = {
     "text": ("mlflow", "torch", "transformers", "safetensors", "pandas", "numpy"),
     "images": ("mlflow", "torch", "torchvision", "timm", "pillow", "safetensors", "pandas", "numpy"),
 }
+MODEL_TYPES = {"text": "text classifier", "images": "image classifier"}  # as MLflow shows them
 GIT_SECONDS = 10.0
 DIFF_BYTES = 1_000_000
 

@@ -11,11 +11,10 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from baton import storage
-from baton.tracking import pipelines
+from baton.tracking import environment, pipelines
 from baton.tracking.store import Store, param_items
 
 BATCH_SIZE = 32
-KINDS = {"text": "text classifier", "images": "image classifier"}  # what MLflow calls the type of a model, by the kind of its input
 # Settings that whoever loads or serves a model may change (`model_config`, `SERVING_MODEL_CONFIG`); see `serve/pyfunc_image.py`.
 CONFIG = {"text": None, "images": {"serve_paths": False}}
 # How a model's page describes its input, and an example of it.
@@ -69,7 +68,7 @@ def _open(store: Store, run: str, entry: Mapping[str, Any], digest: str) -> Logg
     if model is None:
         tags = {key: value for key, value in owner.data.tags.items() if key.startswith(("mlflow.source.", "mlflow.user"))}
         tags |= {"sha256": digest, "path": entry["path"]}
-        kind, values = KINDS[_input(entry["info"])["kind"]], dict(param_items(owner.data.params))
+        kind, values = environment.MODEL_TYPES[_input(entry["info"])["kind"]], dict(param_items(owner.data.params))
         model = store.client.create_logged_model(store.experiment, entry["name"], run, tags, values, model_type=kind)
     if not owner.outputs or model.model_id not in {item.model_id for item in owner.outputs.model_outputs}:
         store.client.set_logged_model_tags(model.model_id, {pipelines.NOTE: describe(store, model.model_id, entry["info"])})
