@@ -1,7 +1,7 @@
 """Measure teacher, student, control and baselines on the test split.
 
-Reads data/clean, data/predictions, data/arrays, models and curves; writes reports/: metrics.json, tables/, plots/ and figures/ (the same
-bytes on a rerun), timings.json and speed/ (which are not). Run by DVC as `sh stages/run evaluate`.
+Reads data/clean, data/predictions, data/arrays, data/base, models and curves; writes reports/: metrics.json, tables/, plots/ and figures/
+(the same bytes on a rerun), timings.json and speed/ (which are not). Run by DVC as `sh stages/run evaluate`.
 """
 
 import os
@@ -24,31 +24,11 @@ def main() -> None:
     """Figures first, then speed, then what is drawn from both."""
     loaded = params.load("evaluate", "finetune", "runtime")
     settings, machine = loaded.evaluate, runtime.resolve(loaded.runtime)
-    subject = Subject(settings, loaded.finetune, machine)
-    baselines.check(settings.baselines, subject.meta["input"]["kind"], pretrained=(BASE / build.WEIGHTS).is_file())
     with tracking.stage("evaluate", machine.reasons) as run:
         run.dataset("test", CLEAN / "test.parquet", "evaluation")
-        names = inputs.read_names(CLEAN)
-        rows = {split: inputs.read_rows(CLEAN, split) for split in SPLITS}
-        curves = inputs.read_curves(CURVES)
-        outputs = answers(subject, rows, len(names))
-        boot = results.bootstrap(rows["test"], outputs["test"], len(names), settings)
-        sizes = {name: inputs.model_size(folder) for name, folder in MODELS.items()}
-        figures = results.build(boot, rows, outputs, sizes, settings.bootstrap.confidence)
-        evaluation = results.Evaluation(
-            names=names,
-            test=rows["test"],
-            outputs=outputs["test"],
-            bootstrap=boot,
-            curves=curves,
-            best=figures["test"]["strongest_baseline"],
-            bins=settings.calibration_bins,
-            robustness=measuring.robust(subject),
-            galleries=measuring.galleries(subject, rows["test"], outputs["test"]),
-            sheet=measuring.sheet(subject),
-        )
-        if evaluation.robustness:
-            figures["robustness"] = results.rounded(evaluation.robustness.figures())
+        subject = Subject(settings, loaded.finetune, machine)
+        baselines.check(settings.baselines, subject.meta["input"]["kind"], pretrained=(BASE / build.WEIGHTS).is_file())
+        evaluation, figures = evaluated(subject)
         for name, write in (("tables", details.write_tables), ("plots", details.write_plots), ("figures", plots.draw)):
             with storage.atomic_folder(REPORTS / name) as folder:
                 write(folder, evaluation)
@@ -61,6 +41,32 @@ def main() -> None:
         track(run, figures, timings)
     if os.environ.get("BATON_SUMMARY") != "later":  # `make repro` shows it at the very end, also when this stage had nothing to do
         summary.show(REPORTS)
+
+
+def evaluated(subject: Subject) -> tuple[results.Evaluation, dict[str, Any]]:
+    """Everything that is shown, and the content of metrics.json."""
+    settings, names = subject.settings, inputs.read_names(CLEAN)
+    rows = {split: inputs.read_rows(CLEAN, split) for split in SPLITS}
+    curves = inputs.read_curves(CURVES)
+    outputs = answers(subject, rows, len(names))
+    boot = results.bootstrap(rows["test"], outputs["test"], len(names), settings)
+    sizes = {name: inputs.model_size(folder) for name, folder in MODELS.items()}
+    figures = results.build(boot, rows, outputs, sizes, settings.bootstrap.confidence)
+    evaluation = results.Evaluation(
+        names=names,
+        test=rows["test"],
+        outputs=outputs["test"],
+        bootstrap=boot,
+        curves=curves,
+        best=figures["test"]["strongest_baseline"],
+        bins=settings.calibration_bins,
+        robustness=measuring.robust(subject),
+        galleries=measuring.galleries(subject, rows["test"], outputs["test"]),
+        sheet=measuring.sheet(subject),
+    )
+    if evaluation.robustness:
+        figures["robustness"] = results.rounded(evaluation.robustness.figures())
+    return evaluation, figures
 
 
 def answers(subject: Subject, rows: dict[str, inputs.Rows], classes: int) -> dict[str, dict[str, Outputs]]:

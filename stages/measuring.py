@@ -91,12 +91,12 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
     settings = {"baseline": baseline.model_dump()}
     match baseline:
         case params.PixelsBaseline(side=side):
-            made = kept.arrays("baselines", subject.known(**settings), lambda: _answers(subject, baseline, subject.pixels(side), rows))
+            made = kept.arrays("baselines", subject.known(**settings), lambda: _fitted(subject, baseline, subject.pixels(side), rows))
         case params.FeaturesBaseline():
             settings |= {"head": subject.finetune.head.model_dump(), "runtime": subject.machine.reasons}
-            made = kept.arrays("baselines", subject.known(BASE, **settings), lambda: _answers(subject, baseline, subject.features, rows))
+            made = kept.arrays("baselines", subject.known(BASE, **settings), lambda: _fitted(subject, baseline, subject.features, rows))
         case _:
-            made = _answers(subject, baseline, {split: own.texts for split, own in rows.items()}, rows)
+            made = _fitted(subject, baseline, {split: own.texts for split, own in rows.items()}, rows)
     return {split: Outputs(made[f"{split}.predicted"], made.get(f"{split}.log_p")) for split in ("val", "test")}
 
 
@@ -164,7 +164,7 @@ def sheet(subject: Subject) -> pictures.Sheet | None:
     return pictures.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
 
 
-def _answers(subject: Subject, baseline: params.Baseline, inputs: Mapping[str, baselines.Inputs], rows: Mapping[str, Rows]) -> kept.Arrays:
+def _fitted(subject: Subject, baseline: params.Baseline, inputs: Mapping[str, baselines.Inputs], rows: Mapping[str, Rows]) -> kept.Arrays:
     (name,), train = baselines.names([baseline]), rows["train"]
     console.say(f"fit baseline {name} on {len(train.labels):,} train rows")
     fitted = baselines.fit(baseline, inputs["train"], train.labels, len(subject.meta["labels"]))

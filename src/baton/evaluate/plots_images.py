@@ -36,10 +36,10 @@ def draw(folder: Path, evaluation: Evaluation) -> None:
 def robustness(path: Path, measured: Robustness) -> None:
     """Accuracy with interval against severity, one panel a corruption; under each severity a test picture that has it."""
     hits, examples = measured.measured.hits, measured.measured.examples
-    with canvas(path, 3.9 * len(hits) + 0.4, 4.6) as figure:
+    with canvas(path, 3.9 * len(hits) + 0.4, 4.5) as figure:
         layout = figure.get_layout_engine()
         assert layout
-        layout.set(rect=(0, 0.23, 1, 0.77))  # type: ignore[call-arg] # leaves room for the pictures, which the layout does not see
+        layout.set(rect=(0, 0.23, 1, 0.77))  # type: ignore[call-arg] # leaves room for the pictures
         panels = figure.subplots(1, len(hits), sharey=True, squeeze=False)[0]
         for kind, axes in zip(hits, panels, strict=True):
             levels = len(examples[kind])
@@ -49,11 +49,14 @@ def robustness(path: Path, measured: Robustness) -> None:
                 axes.plot(x, values, "o-", color=colour(model), markersize=4, label=model)
                 axes.vlines(x, *np.array(bounds).T, color=colour(model), linewidth=1.5)
             axes.set_title(kind.replace("_", " "), loc="left", fontsize=10)
-            axes.set_xticks(range(levels), ["unchanged", *map(str, range(1, levels))])
+            axes.set_xticks(range(levels), ["none", *map(str, range(1, levels))])
             axes.set(xlabel="severity", xlim=(-0.5, levels - 0.5))
             axes.grid()
             for level, picture in enumerate(examples[kind]):
-                _picture(axes.inset_axes((level - 0.45, -0.62, 0.9, 0.36), transform=axes.get_xaxis_transform()), picture)
+                below = axes.inset_axes((level - 0.45, -0.6, 0.9, 0.36), transform=axes.get_xaxis_transform())
+                _picture(below, picture)
+                below.set_anchor("N")
+                below.set_in_layout(False)
         panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         panels[0].set_ylabel(f"accuracy on {measured.rows:,} test rows")
         legend(figure, panels[0])
@@ -96,14 +99,15 @@ def sheet(path: Path, shown: Sheet) -> None:
 def _headline(model: str, shown: Gallery) -> str:
     if not shown.count:
         return f"{model}: no mistake on {shown.rows:,} test rows"
-    if shown.count == 1:
-        return f"{model}: its only mistake on {shown.rows:,} test rows"
-    return f"{model}: the {len(shown.mistakes):,} most confident of {shown.count:,} mistakes on {shown.rows:,} test rows"
+    some = f"the {len(shown.mistakes):,} most confident of {shown.count:,} mistakes"
+    if shown.count == len(shown.mistakes):
+        some = "its only mistake" if shown.count == 1 else f"all {shown.count:,} mistakes"
+    return f"{model}: {some} on {shown.rows:,} test rows"
 
 
 def _said(kind: str, answer: tuple[str, float]) -> str:
     name, p = answer
-    share = f"{100 * p:.0f}%" if p >= 0.01 else "<1%"
+    share = "<1%" if p < 0.01 else ">99%" if p > 0.99 else f"{100 * p:.0f}%"
     return f"{kind} {short([name], 22)[0]} ({share})"
 
 

@@ -1,0 +1,59 @@
+"""A small project of real pictures: scikit-learn's digits, a base model that knows a little of them, and models that know more."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch.nn import functional
+
+from baton import params, predict
+from baton.data import arrays
+from baton.data.batches import Split
+from baton.evaluate import tables
+from baton.models import build
+from tests import tiny, tiny_images
+from tests.evaluate.conftest import write_curves
+
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
+COUNTS = {"train": 160, "val": 40, "test": 120}
+STEPS = {"teacher": 40, "student": 20, "control": 10}
+
+
+def digits(count: int) -> NDArray[np.uint8]:
+    """Pictures (count, 1, 8, 8)."""
+    from sklearn.datasets import load_digits
+
+    return np.rint(load_digits().images[:count, None] * (255 / 16)).astype(np.uint8)
+
+
+def write_project(root: Path) -> None:
+    """What `evaluate` reads, with models that make mistakes."""
+    (root / "requirements.lock").write_text("")
+    tiny.write_image_base(root / "data/base")
+    described = tiny_images.write_arrays(root / "data", COUNTS)
+    write_curves(root)
+    splits = arrays.open_splits(root / "data/arrays", None)
+    labels = arrays.read_meta(root / "data/arrays")["labels"]
+    pretrained = trained(root / "data/base", splits["train"], steps=60, seed=9)
+    save_file(pretrained.backbone.state_dict(), root / "data/base/model.safetensors")
+    for seed, (name, steps) in enumerate(STEPS.items()):
+        model = trained(root / "data/base", splits["train"], steps, seed)
+        build.save(model, build.ModelInfo(labels, HEAD, described), root / "data/base", root / "models" / name)
+        for split, samples in splits.items():
+            logits = predict.predict(model, samples, tiny.machine(), 64)
+            tables.write_predictions(
+                root / f"data/predictions/{name}/{split}.parquet", arrays.read_ids(root / "data/arrays", split), logits
+            )
+
+
+def trained(base: Path, train: Split, steps: int, seed: int) -> build.Classifier:
+    torch.manual_seed(seed)
+    model = build.create(base, HEAD, 10, tiny.training(), "matmul", tiny.image_input())
+    optimizer, batch = torch.optim.Adam(model.parameters(), 3e-3), train.batch(np.arange(len(train)))
+    for _ in range(steps):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(*batch.inputs), batch.labels).backward()
+        optimizer.step()
+    return model.eval()

@@ -1,0 +1,177 @@
+"""The whole stage on pictures: what it writes, the same bytes again, measured once, and what it refuses."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from baton import corruptions, explain, params, storage
+from baton.data import arrays
+from baton.errors import ParamsError
+from baton.evaluate import baselines, plots, plots_images, tables
+from baton.models import build
+from stages import evaluate, measuring
+from tests import tiny
+from tests.evaluate.images import COUNTS, HEAD, write_project
+
+AUGMENTATION = {"crop": {"kind": "padded", "padding": 1}, "flip": 0.0, "rotation": 10.0, "colour": None, "randaugment": None}
+BASELINES = [
+    {"kind": "majority"},
+    {"kind": "pixels", "side": 8},
+    {"kind": "features", "model": "linear", "neighbours": 5},
+    {"kind": "features", "model": "knn", "neighbours": 5},
+]
+SETTINGS = {
+    "baselines": BASELINES,
+    "bootstrap": {"resamples": 200, "confidence": 0.95, "seed": 0},
+    "calibration_bins": 15,
+    "speed": {"repeats": 0, "batch_size": 32, "samples": 64, "latency_samples": 10},
+    "robustness": {"samples": 1000, "severities": 2},
+    "gallery": {"errors": 5, "steps": 4},
+}
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    write_project(folder)
+    return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run(draw="", **changes of evaluate) -> metrics.json`, in a copy of the project that is the working directory."""
+    folder = tmp_path / "project"
+    shutil.copytree(made, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DVC_ROOT", str(folder))
+    recipe = params.read_raw(root / "recipes/digits-vit.yaml") | {"tracking": {"kind": "off"}}
+    recipe["runtime"] |= {"device": "cpu", "precision": "fp32", "threads": 1}
+    recipe["finetune"]["augmentation"] = AUGMENTATION | {"erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
+    drawing = {"": lambda *_: None, "images": plots_images.draw, "all": plots.draw}  # the figures of all modalities take seconds
+
+    def evaluated(draw: str = "", **changes: Any) -> dict[str, Any]:
+        monkeypatch.setattr(plots, "draw", drawing[draw])
+        (folder / "params.yaml").write_text(json.dumps(recipe | {"evaluate": SETTINGS | changes}))
+        evaluate.main()
+        report: dict[str, Any] = storage.read_json(Path("reports/metrics.json"))
+        return report
+
+    return evaluated
+
+
+def refuse_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(*_: Any, **__: Any) -> None:
+        raise AssertionError("measured again")
+
+    for module, name in ((explain, "attribute"), (corruptions, "hits"), (measuring, "_fitted")):
+        monkeypatch.setattr(module, name, measured)
+
+
+def test_reports_of_pictures(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    report = run(draw="all")
+    assert report["test"]["baselines"] == ["majority", "pixels_logistic", "features_linear", "features_knn"]
+    for name in report["test"]["baselines"][1:]:
+        assert report[name]["accuracy"] > report["majority"]["accuracy"] + 0.3
+    robust = report["robustness"]
+    assert set(robust) == {"rows", *corruptions.STRENGTHS}
+    assert robust["rows"] == COUNTS["test"]
+    for kind in corruptions.STRENGTHS:
+        for model in measuring.MODELS:  # all rows were measured, so the unchanged ones have the model's accuracy
+            assert robust[kind][model][0] == report[model]["accuracy"]
+            assert len(robust[kind][model]) == 3
+    assert robust["gaussian_noise"]["teacher"][2] < robust["gaussian_noise"]["teacher"][0]
+    pictures = {"gallery_teacher.png", "gallery_student.png", "robustness.png", "augmentation.png"}
+    assert pictures <= {path.name for path in Path("reports/figures").iterdir()}
+    with Path("reports/tables/robustness.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 3 * 3
+    assert float(rows[1]["accuracy"]) == pytest.approx(robust["gaussian_noise"]["teacher"][1], rel=1e-5)
+    with Path("reports/tables/errors.csv").open(newline="", encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["name"].startswith("test/")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Accuracy on 120 test rows, unchanged to corrupted" in said
+    assert (
+        f"gaussian noise, teacher {100 * report['teacher']['accuracy']:.1f}% to {100 * robust['gaussian_noise']['teacher_mean']:.1f}%"
+        in said
+    )
+    assert "top-5" not in said
+
+
+def test_a_rerun_writes_the_same_bytes(run: Run) -> None:
+    run(draw="images")
+    before = storage.sha256_tree(Path("reports"))
+    for kept in (Path("reports"), Path(".baton")):
+        shutil.rmtree(kept)
+    run(draw="images")
+    assert storage.sha256_tree(Path("reports")) == before
+    run(draw="images", gallery=SETTINGS["gallery"] | {"steps": 5})  # the control: another setting is seen
+    assert storage.sha256_tree(Path("reports")) != before
+
+
+def test_what_models_are_needed_for_is_measured_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run()
+    with monkeypatch.context() as patch:
+        refuse_to_measure(patch)
+        again = run(bootstrap={"resamples": 300, "confidence": 0.9, "seed": 1}, baselines=BASELINES[1:])  # what is drawn from it may change
+        assert again["robustness"]["brightness"]["teacher"] == before["robustness"]["brightness"]["teacher"]
+        assert again["robustness"]["brightness"]["teacher_interval"] != before["robustness"]["brightness"]["teacher_interval"]
+        for changes in (
+            {"robustness": {"samples": 100, "severities": 2}},
+            {"gallery": {"errors": 4, "steps": 4}},
+            {"baselines": [{"kind": "pixels", "side": 4}]},
+        ):
+            with pytest.raises(AssertionError, match="measured again"):
+                run(baselines=changes.pop("baselines", BASELINES[1:]), **changes)
+        Path("models/control/extra.json").write_text("{}")
+        with pytest.raises(AssertionError, match="measured again"):
+            run(baselines=BASELINES[1:], gallery=None)
+        run(baselines=BASELINES[1:], robustness=None)  # the control is not in the galleries
+        Path("models/student/extra.json").write_text("{}")
+        with pytest.raises(AssertionError, match="measured again"):
+            run(baselines=BASELINES[1:], robustness=None)
+
+
+def test_nothing_is_measured_that_is_not_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_to_measure(monkeypatch)
+    report = run(draw="images", baselines=[], robustness=None, gallery=None)
+    assert "robustness" not in report
+    assert not {"robustness.png", "gallery_teacher.png"} & {path.name for path in Path("reports/figures").iterdir()}
+    assert not Path("reports/tables/robustness.csv").exists()
+
+
+def test_a_model_without_mistakes_has_an_empty_gallery(run: Run) -> None:
+    path = Path("data/predictions/teacher/test.parquet")
+    ids, logits = tables.read_predictions(path)
+    labels = np.load("data/arrays/test.labels.npy")
+    tables.write_predictions(path, ids, np.eye(logits.shape[1], dtype=np.float32)[labels] * 5)
+    run(draw="images", baselines=[], robustness=None)
+    with Image.open("reports/figures/gallery_teacher.png") as empty, Image.open("reports/figures/gallery_student.png") as full:
+        assert empty.height < 100 < full.height
+
+
+def test_features_are_what_the_base_model_makes_of_a_sample(run: Run) -> None:
+    """By hand for one of them: those of the base, not those of the teacher."""
+    report = run(baselines=BASELINES[3:], robustness=None, gallery=None)
+    model = build.create(Path("data/base"), HEAD, 10, tiny.training(), "matmul", tiny.image_input()).eval()
+    splits = arrays.open_splits(Path("data/arrays"))
+    train, test = (model.features(*splits[name].batch(np.arange(COUNTS[name])).inputs).detach().numpy() for name in ("train", "test"))
+    settings = params.FeaturesBaseline.model_validate(BASELINES[3])
+    answers = baselines.fit(settings, train, splits["train"].labels, 10).outputs(test)
+    assert report["features_knn"]["accuracy"] == pytest.approx((answers.predicted == splits["test"].labels).mean(), abs=1 / COUNTS["test"])
+
+
+def test_baselines_that_pictures_do_not_have_are_refused(run: Run) -> None:
+    with pytest.raises(ParamsError, match="tfidf_svm is for text"):
+        run(baselines=[{"kind": "tfidf", "model": "svm", "min_df": 2, "max_ngram": 1, "stop_words": None}])
+    Path("data/base/model.safetensors").unlink()
+    with pytest.raises(ParamsError, match="features_linear needs a pretrained base"):
+        run()
+    assert not Path("reports").exists()

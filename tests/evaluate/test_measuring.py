@@ -1,0 +1,60 @@
+"""What `evaluate` measures with models, on texts too."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from baton import params, storage
+from baton.data import text
+from baton.evaluate import inputs
+from baton.models import build
+from stages import measuring
+from tests import tiny
+
+KNN = params.FeaturesBaseline(kind="features", model="knn", neighbours=3)
+
+
+@pytest.fixture
+def subject(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> measuring.Subject:
+    """Tiny texts up to their arrays, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (tmp_path / "requirements.lock").write_text("")
+    base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
+    Path("data/arrays").mkdir()
+    for split in text.SPLITS:
+        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, 16), Path("data/arrays"), 100, lambda count: None)
+    storage.write_json(Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
+    recipe = params.read(root / "params.yaml")
+    return measuring.Subject(recipe.evaluate, recipe.finetune, tiny.machine())
+
+
+def test_features_of_texts_are_the_base_models_and_in_order(subject: measuring.Subject) -> None:
+    model = build.create(Path("data/base"), subject.finetune.head, 3, tiny.training(), "matmul", tiny.TEXT_INPUT).eval()
+    for split, samples in subject.splits.items():
+        with torch.no_grad():
+            each = [model.features(*samples.batch(np.array([row])).inputs)[0].numpy() for row in range(len(samples))]
+        assert subject.features[split] == pytest.approx(np.stack(each), abs=1e-5)
+
+
+def test_a_baseline_on_features_is_kept(subject: measuring.Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {split: inputs.read_rows(Path("data/clean"), split) for split in text.SPLITS}
+    first = measuring.answer(subject, KNN, rows)
+    assert (first["test"].predicted == rows["test"].labels).mean() > 0.9  # train holds each text with a number appended
+    monkeypatch.setattr(measuring, "_fitted", lambda *_: pytest.fail("fitted again"))
+    again = measuring.answer(subject, KNN, rows)
+    for split in ("val", "test"):
+        assert again[split].predicted.tolist() == first[split].predicted.tolist()
+        assert again[split].log_p is not None
+        assert (again[split].log_p == first[split].log_p).all()
+    with pytest.raises(pytest.fail.Exception):
+        measuring.answer(subject, KNN.model_copy(update={"neighbours": 4}), rows)
+
+
+def test_nothing_of_pictures_is_measured_on_texts(subject: measuring.Subject) -> None:
+    assert measuring.robust(subject) is None
+    assert measuring.sheet(subject) is None
+    rows = inputs.read_rows(Path("data/clean"), "test")
+    assert measuring.galleries(subject, rows, {}) == {}
