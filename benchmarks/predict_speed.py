@@ -97,7 +97,7 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging as transformers_logging
 
-    from baton.models import build
+    from baton.models import build, encoder
 
     transformers_logging.disable_progress_bar()
     teacher, info = build.load(project / "models/teacher", "sdpa")
@@ -114,7 +114,7 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
     assert all(name.startswith("pooler.") for name in missing), missing
     theirs.save_pretrained(folder / "pipeline")
     head = params.LinearHead(kind="linear", pooling="pooler", dropout=0.0)
-    same = build.Classifier(theirs.bert, head, len(info.labels))
+    same = encoder.TextClassifier(theirs.bert, head, len(info.labels))
     same.head.output.load_state_dict(theirs.classifier.state_dict())
     build.save(same, build.ModelInfo(info.labels, head, info.input), project / "models/teacher", folder / "ours")
     for name in build.TOKENIZER_FILES:

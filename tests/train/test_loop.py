@@ -271,7 +271,7 @@ def test_the_schedule_rises_to_the_peak_and_falls_to_zero(schedule: str) -> None
 
 
 def test_biases_and_norms_are_not_decayed(root: Path) -> None:
-    model = build.create(root / "base", SETTINGS.head, 3, 0.0, 0.0, "matmul")
+    model = build.create(root / "base", SETTINGS.head, 3, SETTINGS, "matmul", tiny.TEXT_INPUT)
     optimizer = optim.make(model, SETTINGS)
     decayed, plain = optimizer.param_groups
     assert decayed["weight_decay"] == SETTINGS.weight_decay and all(parameter.ndim > 1 for parameter in decayed["params"])
