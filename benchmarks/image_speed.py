@@ -94,7 +94,7 @@ def write_files(table: Path, folder: Path, labels: Sequence[str]) -> None:
     for batch in pq.ParquetFile(table).iter_batches(batch_size=512, columns=["image", "label"]):
         for image, label in zip(batch["image"], batch["label"], strict=True):
             path = folder / f"{label.as_py():03d}" / f"{written:06d}.png"
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(image.as_py())
             written += 1
             if written == PICTURES:
@@ -236,10 +236,9 @@ def timm_model(work: Work, machine: Any) -> Any:
     config = storage.read_json(work.project / "data/base/config.json")
     meta = storage.read_json(work.project / "data/arrays/meta.json")
     pool = {"cls": {"global_pool": "token"}, "mean": {"global_pool": "avg"}, "pooler": {}}[work.settings.head.pooling]
-    own = {"img_size": tuple(meta["input"]["size"])} if "vit" in config["architecture"] else {}
-    arguments = {**config.get("model_args", {}), **pool, **own, "drop_path_rate": work.settings.drop_path}
-    classes, channels = len(meta["labels"]), meta["input"]["channels"]
-    made = timm.create_model(config["architecture"], pretrained=False, num_classes=classes, in_chans=channels, **arguments)
+    size = {"img_size": tuple(meta["input"]["size"])} if config["pretrained_cfg"].get("fixed_input_size") else {}
+    shape = {"num_classes": len(meta["labels"]), "in_chans": meta["input"]["channels"], "drop_path_rate": work.settings.drop_path}
+    made = timm.create_model(config["architecture"], pretrained=False, **config.get("model_args", {}) | pool | size | shape)
     return made.to(machine.device)
 
 
