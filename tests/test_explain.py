@@ -57,13 +57,26 @@ def test_the_other_way_round_is_the_opposite(model: build.Classifier) -> None:
 
 
 def test_a_picture_is_explained_the_same_among_others(model: build.Classifier) -> None:
-    """Many steps split the pictures over several turns."""
     pixels, own, other = pictures(), torch.arange(6), torch.arange(6) + 3
-    together = explain.attribute(model, pixels, own, other, steps=16)  # 4 pictures at once
+    together = explain.attribute(model, pixels, own, other, steps=16)
     alone = np.concatenate([explain.attribute(model, pixels[i : i + 1], own[i : i + 1], other[i : i + 1], steps=16) for i in range(6)])
     assert together == pytest.approx(alone, abs=1e-4)
     again = explain.attribute(model, pixels, own, other, steps=16)
     assert together.tobytes() == again.tobytes()
+
+
+def test_memory_is_bounded_by_steps_at_a_time(model: build.Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More steps than fit are taken in turns, with the same result."""
+    pixels, own, other = pictures(2), torch.arange(2), torch.arange(2) + 3
+    sizes: list[int] = []
+    counted = model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    turns = explain.attribute(model, pixels, own, other, steps=40)
+    assert max(sizes) <= explain.AT_ONCE < sum(sizes)
+    monkeypatch.setattr(explain, "AT_ONCE", 1000)
+    sizes.clear()
+    assert explain.attribute(model, pixels, own, other, steps=40) == pytest.approx(turns, abs=1e-3)
+    assert max(sizes) == 40
+    counted.remove()
 
 
 def test_black_pixels_count_too(model: build.Classifier) -> None:

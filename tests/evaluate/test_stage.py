@@ -211,3 +211,16 @@ def test_summary_without_or_with_foreign_files(ready: Callable[..., list[str]], 
         summary.show(Path("reports"))
     with pytest.raises(DataError, match="another layout"):
         words({"teacher": {}}, {"models": {}}, capsys)
+
+
+def test_summary_shows_the_top_five_where_there_are_many_classes(
+    ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready(baselines=[{"kind": "majority"}])
+    report, timings = (json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json"))
+    assert "top-5" not in words(report, timings, capsys)
+    for name, value in (("teacher", 0.9871), ("student", 0.9652), ("control", 0.9433)):  # the baseline has no probabilities
+        report[name]["top5_accuracy"] = value
+    said = words(report, timings, capsys)
+    assert "top-5" in said
+    assert all(share in said for share in ("98.7%", "96.5%", "94.3%"))
