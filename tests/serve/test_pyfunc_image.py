@@ -148,6 +148,14 @@ def test_the_served_models_answers_are_the_pipelines(tmp_path: Path, images: lis
     assert np.ptp(wanted, axis=0).max() > 0.01, "pictures are told apart"
 
 
+def test_among_pictures_of_several_shapes_the_pipeline_rounds_what_it_enlarges(tmp_path: Path) -> None:
+    """It brings each of them to the canvas by itself then, in whole grey levels; the served model does not know of the others."""
+    folder, images = write_model(tmp_path / "model"), [photo(7, 9), photo(11, 8, 1), photo(40, 60, 2)]
+    ours, theirs = probabilities(opened(folder).predict(images)), expected(folder, images, tmp_path / "arrays")
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+    np.testing.assert_allclose(ours[2], theirs[2], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "head",
     [
