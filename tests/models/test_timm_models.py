@@ -133,7 +133,14 @@ def test_a_seed_fixes_what_is_drawn_and_another_draws_other_weights(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("architecture", "size"),
-    [("resnet18", 16), ("convnext_atto", 32), ("mobilenetv3_small_050", 16), ("test_vit", 32), ("test_efficientnet", 16), ("efficientvit_m0", 32)],
+    [
+        ("resnet18", 16),
+        ("convnext_atto", 32),
+        ("mobilenetv3_small_050", 16),
+        ("test_vit", 32),
+        ("test_efficientnet", 16),
+        ("efficientvit_m0", 32),
+    ],
 )
 def test_networks_of_every_kind_are_made_trained_and_loaded(tmp_path: Path, architecture: str, size: int) -> None:
     model = make(write_architecture(tmp_path / "base", architecture), HEADS["pooler"], size=size, drop_path=0.0)

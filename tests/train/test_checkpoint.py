@@ -193,7 +193,9 @@ def change_source(project: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("change", "named"), [(change_param, "params finetune.seed"), (change_data, "data"), (change_source, "code.py")], ids=str
+    ("change", "named"),
+    [(change_param, "params finetune.seed"), (change_data, "data"), (change_source, "code.py")],
+    ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_changed_experiment_starts_anew(project: Path, change: Any, named: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert interrupted() is None
