@@ -47,10 +47,12 @@ summary: $(RUNTIME) ## the results of the last run
 	@$(BIN)/baton summary
 
 test: $(DEV) ## the tests (no network, no GPU needed)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow and not network and not alone"
+	$(BIN)/python -m pytest -m "alone and not slow and not network" -n 0
 
 test-slow: $(DEV) ## all tests, also those that fetch something or take minutes
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -m "not alone"
+	$(BIN)/python -m pytest -m alone -n 0
 
 check: $(DEV) ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -19,6 +19,7 @@ import pytest
 from tests.test_interrupted import ours
 from tests.test_pipeline import Project
 
+pytestmark = pytest.mark.alone
 TOGETHER_SECONDS = 60.0
 
 

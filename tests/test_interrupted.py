@@ -15,6 +15,7 @@ import pytest
 
 from tests.test_pipeline import Project
 
+pytestmark = pytest.mark.alone
 GONE_SECONDS = 5.0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parent.parent
 
 STAGE = """

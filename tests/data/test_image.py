@@ -206,7 +206,7 @@ def test_the_stage_writes_pictures(stage: Write, capsys: pytest.CaptureFixture[s
     write_clean_digits(Path("data/clean"))
     Path("data/base").mkdir()
     storage.write_json(Path("data/base/config.json"), {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": {"crop_pct": 0.9}})
-    stage("digits-vit.yaml", chunk_size=7)
+    stage("digits-vit.yaml", chunk_size=7, size=8)
     folder = Path("data/arrays")
     described = storage.read_json(folder / "meta.json")
     assert described["labels"] == list("0123456789")

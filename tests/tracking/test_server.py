@@ -18,6 +18,7 @@ from tests import tiny
 from tests.tracking.reading import REASONS, history, journals, settle, tree
 from tests.tracking.test_processes import start
 
+pytestmark = pytest.mark.alone
 STEPS = range(1, 301)
 MOST_SECONDS = 1.0  # in tracking, of the stage's own time
 

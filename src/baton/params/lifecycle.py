@@ -53,7 +53,10 @@ class Promotion(Section):
 
 
 class DriftLimits(Section):
-    """How far incoming rows may be from the champion's training data before it is trained anew; each value is a share or distance."""
+    """How far incoming rows may be from the champion's training data before it is trained anew; each value is a share or distance.
+
+    Of images `lengths` is the distance of their brightness, and `unknown` is always 0.
+    """
 
     changed: Annotated[float, Field(ge=0)]
     labels: Annotated[float, Field(ge=0, le=1)]
