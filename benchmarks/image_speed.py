@@ -137,7 +137,6 @@ def ours(work: Work) -> Measured:
 def tutorial(work: Work, workers: int) -> Measured:
     """What tutorials show: `ImageFolder`, transforms on Pillow's pictures, `DataLoader`, fp32, torch's AdamW."""
     import torch
-    from PIL import Image
     from torchvision import datasets, transforms
 
     size, channels, mean, std = described(work)
@@ -153,13 +152,17 @@ def tutorial(work: Work, workers: int) -> Measured:
         steps.append(transforms.RandomRotation(own.rotation))
     steps += [transforms.ToTensor(), transforms.Normalize(mean, std)]
 
-    def read(path: str) -> Image.Image:
-        with Image.open(path) as image:
-            return image.convert("L" if channels == 1 else "RGB")
-
-    found = datasets.ImageFolder(work.files, transforms.Compose(steps), loader=read)
+    found = datasets.ImageFolder(work.files, transforms.Compose(steps), loader=functools.partial(read, "L" if channels == 1 else "RGB"))
     loader = torch.utils.data.DataLoader(found, work.settings.batch_size, shuffle=True, num_workers=workers, drop_last=True)
     return _loop(work, loader, bf16=False)
+
+
+def read(mode: str, path: str) -> Any:
+    """One picture, as tutorials read it; workers want a function of a module."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.convert(mode)
 
 
 def timm_loader(work: Work, workers: int) -> Measured:
