@@ -26,7 +26,7 @@ from baton.runtime import Runtime
 from baton.train.checkpoint import HIDDEN, STATE, Checkpoints
 
 # Installed versions count, whatever the lock file says.
-PACKAGES = ("torch", "transformers", "numpy", "safetensors", "cryptography")
+PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "safetensors", "cryptography")
 # How a training is saved and fed decides nothing of its course.
 WITHOUT_EFFECT = {"checkpoint_seconds", "loader_workers"}
 
