@@ -9,7 +9,7 @@ copy of the project, so its results are those of `make repro` with these params.
 Printed are both accuracies by seed, their gain, and its 95% interval over seeds (Student's t of the paired differences).
 """
 
-import json
+import copy
 import os
 import shutil
 import subprocess
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raw = params.read_raw(ROOT / "recipes" / f"{options.recipe}.yaml")
     found: dict[str, list[float]] = {"transferred": [], "from scratch": []}
     with tempfile.TemporaryDirectory() as name:
-        project = copy(Path(name) / "project", options.base)
+        project = copied(Path(name) / "project", options.base)
         for seed in options.seeds:
             for side, accuracies in found.items():
                 accuracies.append(accuracy(project, edited(raw, options, seed, side == "transferred")))
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report(options.seeds, found)
 
 
-def copy(project: Path, base: Path) -> Path:
+def copied(project: Path, base: Path) -> Path:
     """The code and the base, as a project of its own."""
     for name in COPIED:
         target = project / name
@@ -70,7 +70,7 @@ def copy(project: Path, base: Path) -> Path:
 
 def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> dict[str, Any]:
     """The recipe for one seed and side."""
-    made: dict[str, Any] = json.loads(json.dumps(raw))
+    made = copy.deepcopy(raw)
     if transferred:
         made["base"] = {"kind": "local", "folder": "inbox/base", "licence": raw["base"]["licence"]}
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import console, params, runtime, storage, tracking
+from baton.data import arrays
 from baton.evaluate import baselines, details, inputs, metrics, plots, results, summary
 from baton.evaluate.baselines import Outputs
 from baton.models import build
@@ -17,7 +18,6 @@ from stages.measuring import BASE, MODELS, Subject
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
 CURVES = [Path("curves/finetune.csv"), Path("curves/distill.csv")]
-SPLITS = ("train", "val", "test")
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
 def evaluated(subject: Subject) -> tuple[results.Evaluation, dict[str, Any]]:
     """Everything that is shown, and the content of metrics.json."""
     settings, names = subject.settings, inputs.read_names(CLEAN)
-    rows = {split: inputs.read_rows(CLEAN, split) for split in SPLITS}
+    rows = {split: inputs.read_rows(CLEAN, split) for split in arrays.SPLITS}
     curves = inputs.read_curves(CURVES)
     outputs = answers(subject, rows, len(names))
     boot = results.bootstrap(rows["test"], outputs["test"], len(names), settings)

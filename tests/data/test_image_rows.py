@@ -14,6 +14,7 @@ from PIL import Image
 
 from baton import params
 from baton.data import clean, image_rows, image_tables, pictures, sources
+from baton.data.ahead import ahead
 from baton.errors import DataError
 from tests.data import images
 from tests.data.images import noise, put, saved, smooth
@@ -290,7 +291,7 @@ def test_only_a_few_batches_are_in_memory() -> None:
             yield [image_rows.Sample(str(taken), b"", None, "")]
 
     with ThreadPoolExecutor(2) as pool:
-        for number, (samples, seen) in enumerate(image_rows.ahead(pool, lambda given: [given[0].name], batches(), 4), start=1):
+        for number, (samples, seen) in enumerate(ahead(pool, lambda given: (given, [given[0].name]), batches(), 4), start=1):
             assert (samples[0].name, seen) == (str(number), [str(number)]), "in order"
             assert taken - number < 4
     assert number == 30

@@ -6,10 +6,11 @@ Input: `{split}.parquet` (columns `id`, `image`, `label`) and a base model folde
 canvas (see `framing`) on all cores and written in chunks, so memory does not grow with their number; nothing is enlarged.
 """
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +22,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baton.data import pictures, pillow
+from baton.data.ahead import ahead
 from baton.data.framing import Framing, framing
 from baton.errors import DataError
 
-SPLITS = ("train", "val", "test")
 COLUMNS = ("id", "image", "label")
 ANY_SIZE = sys.maxsize  # preprocess has looked at it
 QUANTILES = {"min": 0, "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "max": 100}
@@ -137,28 +138,22 @@ _Prepared = list[tuple[NDArray[np.uint8], tuple[int, ...]]]
 
 def _prepared(file: pq.ParquetFile, frame: Framing, chunk_size: int, workers: int) -> Iterator[tuple[pa.RecordBatch, _Prepared]]:
     """Each batch with its pictures and their sources' shapes, in order; the next ones are prepared meanwhile."""
-    waiting: list[tuple[pa.RecordBatch, Future[_Prepared]]] = []
     # Pillow lets go of Python's lock where it decodes and resizes; it is listened to here, so that not each picture begins and ends it.
     with pillow.listening(), ThreadPoolExecutor(workers) as threads:
-        for batch in file.iter_batches(batch_size=chunk_size, columns=list(COLUMNS)):
-            waiting.append((batch.select(["id", "label"]), threads.submit(_prepare, batch["id"], batch["image"], frame)))
-            if len(waiting) > workers:
-                done, chunk = waiting.pop(0)
-                yield done, chunk.result()
-        for done, chunk in waiting:
-            yield done, chunk.result()
+        batches = file.iter_batches(batch_size=chunk_size, columns=list(COLUMNS))
+        yield from ahead(threads, functools.partial(_prepare, frame=frame), batches, workers + 1)
 
 
-def _prepare(ids: pa.Array, images: pa.Array, frame: Framing) -> _Prepared:
+def _prepare(batch: pa.RecordBatch, frame: Framing) -> tuple[pa.RecordBatch, _Prepared]:
     chunk = []
-    for name, content in zip(ids, images, strict=True):
+    for name, content in zip(batch["id"], batch["image"], strict=True):
         try:
             picture = pictures.decode(content.as_py(), ANY_SIZE)
         except DataError as error:
             hint = "run `dvc repro --force preprocess`, which checks that every picture can be decoded"
             raise DataError(f"picture {name.as_py()} cannot be decoded", got=error, expected="a picture", hint=hint) from error
         chunk.append((frame.stored(picture.pixels), picture.pixels.shape))
-    return chunk
+    return batch.select(["id", "label"]), chunk
 
 
 def _figures(sources: NDArray[np.int32], size: int, frame: Framing) -> dict[str, Any]:

@@ -5,24 +5,22 @@ they are encoded as. The second copies the encoded images of the rows that are l
 """
 
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from baton import console, params
 from baton.data import image_tables, pictures, pillow
+from baton.data.ahead import ahead
 from baton.data.checks import SURROGATE
 from baton.data.image_tables import CleanImage, RawImage, Writer
 from baton.data.raw import RawTable, Row, plain
 from baton.errors import DataError
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 CHECKS = ("unreadable", "enormous", "misnamed", "animated")  # of single images, in this order
 
@@ -119,20 +117,8 @@ def write(
 # ---- decoding ----------------------------------------------------------------------------------------------------------------
 
 
-def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], batches: Iterable[T], most: int) -> Iterator[tuple[T, R]]:
-    """Yield (batch, result) in order, with at most `most` batches in memory (`Executor.map` would take them all at once)."""
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    for batch in batches:
-        waiting.append((batch, pool.submit(work, batch)))
-        if len(waiting) >= most:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    for first, future in waiting:
-        yield first, future.result()
-
-
-def _look_at_all(samples: list[Sample], max_pixels: int) -> list[Seen]:
-    return [_look(sample, max_pixels) for sample in samples]
+def _look_at_all(samples: list[Sample], max_pixels: int) -> tuple[list[Sample], list[Seen]]:
+    return samples, [_look(sample, max_pixels) for sample in samples]
 
 
 def _look(sample: Sample, max_pixels: int) -> Seen:

@@ -7,9 +7,8 @@ chunks are tokenized while those before are written and the next is read.
 """
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from baton.data.ahead import ahead
 from baton.errors import DataError, ModelError
 
 SPLITS = ("train", "val", "test")
@@ -187,16 +187,12 @@ def _untruncated(tokenizer: Tokenizer) -> Iterator[_Frame]:
 
 def _encoded(tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[Encoding]]]:
     """Each batch with its encodings (no special tokens), in order. The next ones are encoded meanwhile: Rust lets go of Python's lock."""
-    encode = functools.partial(tokenizer.encode_batch_fast, add_special_tokens=False)
-    waiting: list[tuple[pa.RecordBatch, Future[list[Encoding]]]] = []
+
+    def encode(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Encoding]]:
+        return batch, tokenizer.encode_batch_fast(batch["text"].to_pylist(), add_special_tokens=False)
+
     with ThreadPoolExecutor(IN_FLIGHT) as threads:
-        for batch in batches:
-            waiting.append((batch, threads.submit(encode, batch["text"].to_pylist())))
-            if len(waiting) > IN_FLIGHT:
-                done, encodings = waiting.pop(0)
-                yield done, encodings.result()
-        for done, encodings in waiting:
-            yield done, encodings.result()
+        yield from ahead(threads, encode, batches, IN_FLIGHT + 1)
 
 
 def _write_header(file: Any, length: int) -> None:

@@ -49,18 +49,15 @@ class ByCount(Section):
 Portion = Annotated[ByShare | ByCount, Field(discriminator="kind")]
 
 
-class Checks(Section):
+class RowChecks(Section):
     """What happens to rows with a defect.
 
     `drop` removes them from train and validation, and from test only where a row cannot be scored at all (malformed, invalid_utf8,
-    empty, missing_label, unseen_label), each listed by id in `report.json`; `keep` only reports; `fail` stops the stage.
-    A row that cannot be read or has no label cannot be kept.
+    empty, unreadable, enormous, missing_label, unseen_label), each listed by id in `report.json`; `keep` only reports; `fail` stops the
+    stage. A row that cannot be read or has no label cannot be kept.
     """
 
     malformed: Literal["drop", "fail"]
-    invalid_utf8: Policy
-    mojibake: Policy
-    empty: Policy
     missing_label: Literal["drop", "fail"]
     unseen_label: Policy
     duplicate: Policy
@@ -68,6 +65,27 @@ class Checks(Section):
     conflict: Policy
     small_class: Policy
     drift: Literal["keep", "fail"]
+
+
+class Checks(RowChecks):
+    """Of texts."""
+
+    invalid_utf8: Policy
+    mojibake: Policy
+    empty: Policy
+
+
+class ImageChecks(RowChecks):
+    """Of images.
+
+    `unreadable` is what cannot be decoded whole, `enormous` what has more than `max_pixels`: neither can be kept. `misnamed` is a picture
+    of another format than its name says, `animated` one of several frames, of which the first is taken.
+    """
+
+    unreadable: Literal["drop", "fail"]
+    enormous: Literal["drop", "fail"]
+    misnamed: Policy
+    animated: Policy
 
 
 class Limit(Section):
@@ -75,27 +93,6 @@ class Limit(Section):
 
     train: Count | None
     test: Count | None
-
-
-class ImageChecks(Section):
-    """What happens to images with a defect; as for `Checks`.
-
-    `unreadable` is what cannot be decoded whole, `enormous` what has more than `max_pixels`: neither can be kept. `misnamed` is a picture
-    of another format than its name says, `animated` one of several frames, of which the first is taken.
-    """
-
-    malformed: Literal["drop", "fail"]
-    unreadable: Literal["drop", "fail"]
-    enormous: Literal["drop", "fail"]
-    misnamed: Policy
-    animated: Policy
-    missing_label: Literal["drop", "fail"]
-    unseen_label: Policy
-    duplicate: Policy
-    leakage: Policy
-    conflict: Policy
-    small_class: Policy
-    drift: Literal["keep", "fail"]
 
 
 class Cutting(Section):

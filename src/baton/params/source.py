@@ -1,8 +1,8 @@
 """`source` and `base`: where the labelled text or images and the pretrained encoder come from."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from baton.params.fields import Argument, Count, Digest, InboxPath, RelativePath, Revision, Section, Sha256, in_inbox
 from baton.params.preprocess import Format
@@ -21,6 +21,15 @@ class Files(Section):
         """Split name -> file, for the splits that have one."""
         pairs = {"train": self.train, "val": self.val, "test": self.test}
         return {split: name for split, name in pairs.items() if name is not None}
+
+
+def _watched(files: Files) -> Files:
+    for name in files.named().values():
+        in_inbox(name)
+    return files
+
+
+InboxFiles = Annotated[Files, AfterValidator(_watched)]
 
 
 class WheelSource(Section):
@@ -57,40 +66,28 @@ class LocalSource(Section):
     """The user's own files in `inbox/`: one file, or one per split."""
 
     kind: Literal["local"]
-    files: Files
+    files: InboxFiles
     licence: str
-
-    @model_validator(mode="after")
-    def _watched(self) -> "LocalSource":
-        return _in_inbox(self, self.files)
 
 
 class FolderSource(Section):
     """Images in one folder a class, `inbox/images/CLASS/…`; `folders` names one such tree, or one a split."""
 
     kind: Literal["folder"]
-    folders: Files
+    folders: InboxFiles
     licence: str
-
-    @model_validator(mode="after")
-    def _watched(self) -> "FolderSource":
-        return _in_inbox(self, self.folders)
 
 
 class TableSource(Section):
     """Tables with a column of image files' paths, relative to `folder`, and one of labels."""
 
     kind: Literal["table"]
-    files: Files
+    files: InboxFiles
     format: Format
     folder: InboxPath
     path_column: str
     label_column: str
     licence: str
-
-    @model_validator(mode="after")
-    def _watched(self) -> "TableSource":
-        return _in_inbox(self, self.files)
 
 
 class IdxSource(Section):
@@ -118,15 +115,6 @@ class TorchvisionSource(Section):
     name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "flowers102", "oxford_pets", "food101", "dtd"]
     sha256: dict[str, Digest]
     licence: str
-
-
-_Watched = TypeVar("_Watched", bound=Section)
-
-
-def _in_inbox(section: _Watched, files: Files) -> _Watched:
-    for name in files.named().values():
-        in_inbox(name)
-    return section
 
 
 Source = Annotated[

@@ -25,13 +25,11 @@ def make(model: nn.Module, settings: params.Training) -> torch.optim.AdamW:
     excepted: set[str] = getattr(model, "no_weight_decay", set)()
     groups = []
     for depth, names in enumerate(reversed(layers)):
-        own = [name for name in names if name in trained]
-        decayed = [name for name in own if trained[name].ndim > 1 and name not in excepted]
-        kept = [name for name in own if name not in set(decayed)]
-        for part, weight_decay in ((decayed, settings.weight_decay), (kept, 0.0)):
+        for decays in (True, False):
+            part = [trained[name] for name in names if name in trained and (trained[name].ndim > 1 and name not in excepted) is decays]
             if part:
-                scale = settings.layer_decay**depth
-                groups.append({"params": [trained[name] for name in part], "weight_decay": weight_decay, "scale": scale})
+                weight_decay = settings.weight_decay if decays else 0.0
+                groups.append({"params": part, "weight_decay": weight_decay, "scale": settings.layer_decay**depth})
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
