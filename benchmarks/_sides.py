@@ -104,8 +104,17 @@ def machine(*packages: str) -> str:
 
 def peak_memory() -> int:
     """The most bytes of memory that this process has held. It has no children, and torch need not be imported for it."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")  # getrusage() may tell of the process that this one was forked from
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    return _status("VmHWM")  # getrusage() may tell of the process that this one was forked from
+
+
+def own_memory() -> int:
+    """Bytes of memory that this process holds now, without pages of mapped files, which the system can take back."""
+    return _status("RssAnon")
+
+
+def _status(field: str) -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:"))
 
 
 def sample(count: int, wanted: int, seed: int) -> list[int]:

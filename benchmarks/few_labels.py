@@ -4,68 +4,47 @@ Each seed draws the test, labelled and validation rows and the order of training
 both sides get the same rows, batches and budget and are scored on the same test rows. Each side is the pipeline itself, run by DVC in a
 copy of the project, so its results are those of `make repro` with these params.
 
-    python -m benchmarks.few_labels [--recipe digits-from-fashion] [--seeds 0 1 2 3 4] [--base FOLDER]
+    python -m benchmarks.few_labels [--recipe digits-from-fashion] [--seeds 0 1 2 3 4] [--base FOLDER] [--epochs N]
 
 Printed are both accuracies by seed, their gain, and its 95% interval over seeds (Student's t of the paired differences).
 """
 
 import copy
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
 from scipy import stats
 
 from baton import console, params, storage
 from baton.errors import ModelError
-from benchmarks import _sides
-
-ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("src", "stages", "recipes", "dvc.yaml", "requirements.lock", ".dvc/config", ".dvcignore", "inbox/README.md")
-
+from baton.models import timm_backbone
+from benchmarks import _project, _sides
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run both sides for each seed and print the gain."""
     parser = _sides.parser(__doc__, 1)
     parser.add_argument("--recipe", default="digits-from-fashion", help="its name in recipes/ (default digits-from-fashion)")
-    parser.add_argument("--base", type=Path, default=ROOT / "models/teacher", help="a model folder of ours (default models/teacher)")
+    parser.add_argument("--base", type=Path, default=_project.ROOT / "models/teacher", help="a model folder of ours (default models/teacher)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
-    parser.add_argument("--scratch-epochs", type=int, help="of the side from scratch (default: the recipe's)")
+    parser.add_argument("--epochs", type=int, help="of both sides (default: the recipe's)")
     options = parser.parse_args(arguments)
     if not (options.base / "config.json").is_file():
         hint = "`baton use fashion-mnist-vit`, `dvc repro finetune`; or name another folder with --base"
         raise ModelError(f"{options.base} is no model folder", expected="config.json, model.safetensors, baton.json", hint=hint)
-    raw = params.read_raw(ROOT / "recipes" / f"{options.recipe}.yaml")
+    raw = params.read_raw(_project.ROOT / "recipes" / f"{options.recipe}.yaml")
     found: dict[str, list[float]] = {"transferred": [], "from scratch": []}
     with tempfile.TemporaryDirectory() as name:
-        project = copied(Path(name) / "project", options.base)
+        project = _project.copied(Path(name) / "project")
+        shutil.copytree(options.base, project / "inbox/base")
         for seed in options.seeds:
             for side, accuracies in found.items():
                 accuracies.append(accuracy(project, edited(raw, options, seed, side == "transferred")))
                 console.say(f"seed {seed}, {side}: {accuracies[-1]:.1%} on test")
     report(options.seeds, found)
-
-
-def copied(project: Path, base: Path) -> Path:
-    """The code and the base, as a project of its own."""
-    for name in COPIED:
-        target = project / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copy(ROOT / name, target)
-    shutil.copytree(base, project / "inbox/base")
-    for command in (["git", "init", "--quiet"], ["git", "add", "."]):
-        subprocess.run(command, cwd=project, check=True, capture_output=True)
-    return project
 
 
 def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> dict[str, Any]:
@@ -75,11 +54,12 @@ def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> d
         made["base"] = {"kind": "local", "folder": "inbox/base", "licence": raw["base"]["licence"]}
     else:
         config = storage.read_json(options.base / "config.json")
-        own = {key: value for key, value in config["model_args"].items() if key not in {"img_size", "in_chans", "global_pool"}}
+        set_elsewhere = {"global_pool", *timm_backbone.set_elsewhere(config["model_args"])}
+        own = {key: value for key, value in config["model_args"].items() if key not in set_elsewhere}
         made["base"] = {"kind": "timm", "architecture": config["architecture"], "arguments": own, "weights": None, "licence": "none"}
         made["finetune"]["layer_decay"] = 1.0
-        if options.scratch_epochs:
-            made["finetune"]["epochs"] = options.scratch_epochs
+    if options.epochs:
+        made["finetune"]["epochs"] = options.epochs
     made["preprocess"]["seed"] = made["finetune"]["seed"] = seed
     made["evaluate"]["baselines"] = [{"kind": "majority"}]
     made["tracking"] = {"kind": "off"}
@@ -88,13 +68,7 @@ def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> d
 
 def accuracy(project: Path, raw: dict[str, Any]) -> float:
     """Test accuracy of the teacher that `dvc repro finetune` makes of these params."""
-    YAML(typ="safe", pure=True).dump(raw, project / "params.yaml")
-    environment = {**os.environ, "BATON_PYTHON": sys.executable, "DVC_SITE_CACHE_DIR": str(project / ".baton/dvc")}
-    result = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "finetune"], cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        raise ModelError("`dvc repro finetune` failed", got="\n".join((result.stdout + result.stderr).splitlines()[-20:]))
+    _project.repro(project, raw, "finetune")
     import pyarrow.parquet as pq
 
     from baton.evaluate import tables
