@@ -24,11 +24,14 @@ from baton.errors import ModelError
 from baton.models import timm_backbone
 from benchmarks import _project, _sides
 
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run both sides for each seed and print the gain."""
     parser = _sides.parser(__doc__, 1)
     parser.add_argument("--recipe", default="digits-from-fashion", help="its name in recipes/ (default digits-from-fashion)")
-    parser.add_argument("--base", type=Path, default=_project.ROOT / "models/teacher", help="a model folder of ours (default models/teacher)")
+    parser.add_argument(
+        "--base", type=Path, default=_project.ROOT / "models/teacher", help="a model folder of ours (default models/teacher)"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
     parser.add_argument("--epochs", type=int, help="of both sides (default: the recipe's)")
     options = parser.parse_args(arguments)

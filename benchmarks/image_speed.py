@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print rates, ratios and memory."""
     parser = _sides.parser(__doc__, 3)
     parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
-    parser.add_argument("--photographs", type=int, metavar="SIZE", help="JPEG photographs, read at SIZE pixels, instead of a project's pictures")
+    parser.add_argument(
+        "--photographs", type=int, metavar="SIZE", help="JPEG photographs, read at SIZE pixels, instead of a project's pictures"
+    )
     parser.add_argument("--steps", type=int, default=24, help="timed steps a repeat (default 24)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:

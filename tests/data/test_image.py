@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -70,6 +71,15 @@ def test_channels_are_converted_and_counted(tmp_path: Path) -> None:
     assert tokenize(source, tmp_path / "grey", GREY)["recoloured"] == 2
     assert image.open_arrays(tmp_path / "colours", "val").picture(1).shape == (16, 16, 3)
     assert image.open_arrays(tmp_path / "grey", "val").picture(0).shape == (8, 8, 1)
+
+
+def test_large_pictures_are_read_few_at_a_time(table: Path) -> None:
+    metadata = pq.ParquetFile(table).metadata
+    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    assert image._rows(metadata, 4) == 4
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(image, "CHUNK_BYTES", 2 * size // metadata.num_rows + 1)
+        assert image._rows(metadata, 512) == min(2, metadata.num_rows)
 
 
 def test_workers_and_chunk_size_change_no_byte(table: Path, tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def test_folders_that_are_no_classes(workplace: Path) -> None:
     put("inbox/split/train/cat/a.png", b"x")
     put("inbox/split/test/cat/a.png", b"x")
     assert "train: inbox/split/train" in refused(of_folders(train="inbox/split"), "holds splits, not classes")
+    put("inbox/split/annotations/a.xml", b"x")
+    assert "annotations:" not in refused(of_folders(train="inbox/split"), "holds splits, not classes")
     assert "source.folders.test" in refused(of_folders(train="inbox/split/train", test="inbox/none"), "inbox/none is not there")
 
 

@@ -87,8 +87,8 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
         hint = "make a folder for each class and put its images there, or use a table of paths (source.kind: table)"
         raise SourceError(f"{root} has no class folders", got=got, expected="one folder of images a class", hint=hint)
     names = {path.name.lower() for path in classes}
-    if names <= SPLIT_NAMES:
-        pairs = ", ".join(f"{name}: {root}/{name}" for name in sorted(path.name for path in classes))
+    if names <= SPLIT_NAMES or len(names & SPLIT_NAMES) > 1:  # one among others may be a class: CIFAR-100 has "train"
+        pairs = ", ".join(f"{name}: {root}/{name}" for name in sorted(path.name for path in classes if path.name.lower() in SPLIT_NAMES))
         hint = f"name each split's own tree in params.yaml: `folders: {{{pairs}}}`, with the keys train, val, test"
         raise SourceError(f"{root} holds splits, not classes", got=", ".join(sorted(names)), expected="class folders", hint=hint)
     files: list[tuple[Path, str | None]] = [(path, None) for path in shown if not path.is_dir() and path.suffix != ".dvc"]

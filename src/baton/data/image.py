@@ -28,6 +28,7 @@ from baton.errors import DataError
 
 COLUMNS = ("id", "image", "label")
 ANY_SIZE = sys.maxsize  # preprocess has looked at it
+CHUNK_BYTES = 2**24  # of encoded pictures, about as many are read and worked on at a time
 QUANTILES = {"min": 0, "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "max": 100}
 
 
@@ -140,8 +141,14 @@ def _prepared(file: pq.ParquetFile, frame: Framing, chunk_size: int, workers: in
     """Each batch with its pictures and their sources' shapes, in order; the next ones are prepared meanwhile."""
     # Pillow lets go of Python's lock where it decodes and resizes; it is listened to here, so that not each picture begins and ends it.
     with pillow.listening(), ThreadPoolExecutor(workers) as threads:
-        batches = file.iter_batches(batch_size=chunk_size, columns=list(COLUMNS))
+        batches = file.iter_batches(batch_size=_rows(file.metadata, chunk_size), columns=list(COLUMNS))
         yield from ahead(threads, functools.partial(_prepare, frame=frame), batches, workers + 1)
+
+
+def _rows(metadata: pq.FileMetaData, most: int) -> int:
+    """Of one batch: its encoded pictures are in memory, as are those of the batches on their way."""
+    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    return max(1, min(most, CHUNK_BYTES * metadata.num_rows // max(size, 1)))
 
 
 def _prepare(batch: pa.RecordBatch, frame: Framing) -> tuple[pa.RecordBatch, _Prepared]:
