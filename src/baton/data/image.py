@@ -147,8 +147,9 @@ def _prepared(file: pq.ParquetFile, frame: Framing, chunk_size: int, workers: in
 
 def _rows(metadata: pq.FileMetaData, most: int) -> int:
     """Of one batch: its encoded pictures are in memory, as are those of the batches on their way."""
-    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    return max(1, min(most, CHUNK_BYTES * metadata.num_rows // max(size, 1)))
+    size: int = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    rows: int = metadata.num_rows
+    return max(1, min(most, CHUNK_BYTES * rows // max(size, 1)))
 
 
 def _prepare(batch: pa.RecordBatch, frame: Framing) -> tuple[pa.RecordBatch, _Prepared]:
