@@ -17,6 +17,7 @@ from PIL import Image
 
 from baton import params, storage
 from baton.data import image, room
+from baton.data.ahead import few
 from baton.data.framing import framing
 from baton.errors import DataError, OutputError
 from tests import tiny
@@ -76,10 +77,8 @@ def test_channels_are_converted_and_counted(tmp_path: Path) -> None:
 def test_large_pictures_are_read_few_at_a_time(table: Path) -> None:
     metadata = pq.ParquetFile(table).metadata
     size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    assert image._rows(metadata, 4) == 4
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(image, "CHUNK_BYTES", 2 * size // metadata.num_rows + 1)
-        assert image._rows(metadata, 512) == min(2, metadata.num_rows)
+    assert few(metadata, 4, image.CHUNK_BYTES) == 4
+    assert few(metadata, 512, 2 * size // metadata.num_rows + 1) == min(2, metadata.num_rows)
 
 
 def test_workers_and_chunk_size_change_no_byte(table: Path, tmp_path: Path) -> None:

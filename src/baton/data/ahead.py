@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,3 +21,10 @@ def ahead(pool: Executor, work: Callable[[T], R], batches: Iterable[T], most: in
             yield waiting.popleft().result()
     for future in waiting:
         yield future.result()
+
+
+def few(metadata: Any, most: int, size: int) -> int:
+    """Rows of a Parquet table, by its metadata, that make a batch of about `size` bytes: `most` at most, one at least."""
+    held: int = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    rows: int = metadata.num_rows
+    return max(1, min(most, size * rows // max(held, 1)))

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baton.data import pictures, pillow
-from baton.data.ahead import ahead
+from baton.data.ahead import ahead, few
 from baton.data.framing import Framing, framing
 from baton.errors import DataError
 
@@ -141,15 +141,8 @@ def _prepared(file: pq.ParquetFile, frame: Framing, chunk_size: int, workers: in
     """Each batch with its pictures and their sources' shapes, in order; the next ones are prepared meanwhile."""
     # Pillow lets go of Python's lock where it decodes and resizes; it is listened to here, so that not each picture begins and ends it.
     with pillow.listening(), ThreadPoolExecutor(workers) as threads:
-        batches = file.iter_batches(batch_size=_rows(file.metadata, chunk_size), columns=list(COLUMNS))
+        batches = file.iter_batches(batch_size=few(file.metadata, chunk_size, CHUNK_BYTES), columns=list(COLUMNS))
         yield from ahead(threads, functools.partial(_prepare, frame=frame), batches, workers + 1)
-
-
-def _rows(metadata: pq.FileMetaData, most: int) -> int:
-    """Of one batch: its encoded pictures are in memory, as are those of the batches on their way."""
-    size: int = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    rows: int = metadata.num_rows
-    return max(1, min(most, CHUNK_BYTES * rows // max(size, 1)))
 
 
 def _prepare(batch: pa.RecordBatch, frame: Framing) -> tuple[pa.RecordBatch, _Prepared]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.data import pictures, tables
+from baton.data.ahead import few
 from baton.errors import DataError
 
 GROUP_ROWS = 1024
@@ -114,15 +115,10 @@ def read(path: Path, columns: Iterable[str]) -> Iterator[dict[str, list[Any]]]:
 
     with _opened(path) as file:
         try:
-            for batch in file.iter_batches(_few(file.metadata), use_threads=False, columns=list(columns)):
+            for batch in file.iter_batches(few(file.metadata, BATCH_ROWS, BATCH_BYTES), use_threads=False, columns=list(columns)):
                 yield {name: tables.values(batch.column(name)) for name in batch.schema.names}
         except (pa.ArrowInvalid, OSError) as error:
             raise _unreadable(path, error) from None
-
-
-def _few(metadata: Any) -> int:
-    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    return max(1, min(BATCH_ROWS, int(BATCH_BYTES * metadata.num_rows // max(size, 1))))
 
 
 def names(path: Path) -> list[str]:
