@@ -43,11 +43,11 @@ class Job:
     run: Run
     checkpoints: attempts.StageCheckpoints
 
-    def batches(self, settings: params.Training) -> TrainingBatches:
-        """This rank's batches of train."""
+    def batches(self, settings: params.Training, smallest: int) -> TrainingBatches:
+        """This rank's batches of train, for a model that needs `smallest` samples at once."""
         sizes = settings.batch_size, settings.accumulation, settings.seed
         ranks = self.runtime.rank, self.runtime.processes
-        return TrainingBatches(self.data.splits["train"], *sizes, lambda: arrays.read_ids(ARRAYS, "train"), *ranks)
+        return TrainingBatches(self.data.splits["train"], *sizes, lambda: arrays.read_ids(ARRAYS, "train"), *ranks, smallest)
 
 
 @contextlib.contextmanager
@@ -88,6 +88,7 @@ def fit(
     """Train `model` in place under the name `name`; return its curve (rows of `CURVE`) and its validation figures."""
     data, runtime, run = job.data, job.runtime, job.run
     validation, saved = data.splits["val"], job.checkpoints.training(name)
+    batches = job.batches(settings, model.smallest_part)
     if runtime.gradient_checkpointing:
         model.checkpoint_activations()
 
@@ -100,7 +101,7 @@ def fit(
     figures: dict[str, object] = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     total = settings.epochs * len(data.splits["train"])
     memory.reset_peak()
-    points, begun = loop.train(model, job.batches(settings), loss_fn, validate, settings, runtime, saved), 1000 * time.time()
+    points, begun = loop.train(model, batches, loss_fn, validate, settings, runtime, saved), 1000 * time.time()
     with console.progress(f"train {name}", total, "samples") as advance, contextlib.closing(points):
         for point in points:
             shown = _shown(point)

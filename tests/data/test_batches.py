@@ -5,6 +5,7 @@ import pytest
 
 from baton.data.batches import TextSplit, TrainingBatches
 from baton.data.text import TextArrays
+from baton.errors import TrainingError
 
 
 @pytest.fixture
@@ -58,6 +59,33 @@ def test_ranks_share_a_batch(arrays: TextArrays, ranks: int) -> None:
         rows = [row for parts in found for part, share in parts if share for row in part.rows.tolist()]
         assert sorted(rows) == sorted(whole.rows(step).tolist())
         assert sum(share for parts in found for _, share in parts) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("samples", "sizes"), [(25, [8, 8, 9]), (24, [8, 8, 8]), (26, [2, 8, 8, 8]), (5, [5]), (401, [8] * 49 + [9])])
+def test_a_last_batch_too_small_for_the_model_joins_another(samples: int, sizes: list[int]) -> None:
+    offsets = np.arange(samples + 1)
+    few = TextSplit(TextArrays(offsets[1:].astype(np.int32), offsets, np.zeros(samples, dtype=np.int64)), 0)
+    batches = TrainingBatches(few, 8, 8, 0, smallest=2)
+    for epoch in range(2):
+        steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
+        assert sorted(np.concatenate([batches.rows(step) for step in steps])) == list(range(samples))
+        assert sorted(batches.size(step) for step in steps) == sizes
+        parts = [part for step in steps for part in batches.micro_batches(step)]
+        assert min(len(part) for part, _ in parts) >= 2
+        assert sum(share for _, share in parts) == pytest.approx(len(steps))
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_each_rank_gets_as_many_as_the_model_needs(arrays: TextArrays, ranks: int) -> None:
+    each = [TrainingBatches(TextSplit(arrays, 0), 8, 2, 0, rank=rank, ranks=ranks, smallest=2) for rank in range(ranks)]
+    for step in range(each[0].steps_per_epoch):
+        assert min(len(part) for batches in each for part, _ in batches.micro_batches(step)) >= 2
+
+
+def test_a_batch_too_small_for_the_model_is_refused(arrays: TextArrays) -> None:
+    with pytest.raises(TrainingError, match="3 samples a step.*2 processes\n  expected: at least 4"):
+        TrainingBatches(TextSplit(arrays, 0), 3, 1, 0, ranks=2, smallest=2)
+    TrainingBatches(TextSplit(arrays, 0), 1, 1, 0)
 
 
 def test_names_are_the_ids_of_the_batch(arrays: TextArrays) -> None:

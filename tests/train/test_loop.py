@@ -163,6 +163,12 @@ def test_the_best_weights_are_kept_not_the_last(fit: Run) -> None:
     assert not torch.equal(flat(kept), flat(last))
 
 
+def test_of_equal_scores_the_one_with_the_lower_loss_is_kept(fit: Run) -> None:
+    losses = iter([0.5, 0.3, 0.3, 0.4])
+    _, points = fit(lambda: {"loss": next(losses), "accuracy": 0.9, "macro_f1": 0.0}, epochs=4)
+    assert [point.best for point in points if isinstance(point, loop.ValidationPoint)] == [True, True, False, False]
+
+
 def test_loss_as_metric_is_better_when_lower(fit: Run) -> None:
     offered = iter([0.5, 0.4, 0.6])
     _, points = fit(lambda: {"loss": next(offered), "accuracy": 0.0, "macro_f1": 0.0}, epochs=3, metric="loss")

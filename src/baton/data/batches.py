@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton.data.text import WIDTH_MULTIPLE, TextArrays
+from baton.errors import TrainingError
 
 POOL_BATCHES = 50
 
@@ -152,7 +153,13 @@ class TextSplit:
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """Shuffled, length-bucketed batches without end; `steps_per_epoch` of them are one pass over the data."""
+    """Shuffled, length-bucketed batches without end; `steps_per_epoch` of them are one pass over the data.
+
+    A last batch with less than `smallest` samples for each rank joins the one before it.
+
+    Raises:
+        TrainingError: a batch cannot give each rank its `smallest` part.
+    """
 
     split: Split
     batch_size: int  # over all ranks
@@ -161,18 +168,35 @@ class TrainingBatches:
     ids: Callable[[], Sequence[str]] = tuple  # of the rows; read only for error messages
     rank: int = 0
     ranks: int = 1
+    smallest: int = 1  # samples that the model needs at once
+
+    def __post_init__(self) -> None:
+        found = min(self.batch_size, len(self.split))
+        if found < self._least:
+            raise TrainingError(
+                "a step has too few samples for batch normalisation, which takes its statistics over those of one process",
+                got=f"{found} samples a step (batch_size {self.batch_size}, train of {len(self.split)}), {self.ranks} processes",
+                expected=f"at least {self._least}",
+                hint="raise batch_size, or choose an architecture without batch normalisation",
+            )
+
+    @property
+    def _least(self) -> int:
+        """Samples of a step; where one is enough for the model, a rank may be left without."""
+        return self.smallest * self.ranks if self.smallest > 1 else 1
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass; the last batch of a pass may be smaller."""
-        return -(-len(self.split) // self.batch_size)
+        whole, rest = divmod(len(self.split), self.batch_size)
+        return max(whole + (rest >= self._least), 1)
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """Rows of the batch of global step `step` (counted from 0), (batch,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch not in self._plans:
             self._plans.clear()  # only the current epoch's plan is worth its memory
-            self._plans[epoch] = _plan(self.split.lengths, self.batch_size, self.seed, epoch)
+            self._plans[epoch] = _plan(self.split.lengths, self.batch_size, self.steps_per_epoch, self.seed, epoch)
         return self._plans[epoch][position]
 
     @cached_property
@@ -191,21 +215,22 @@ class TrainingBatches:
     def micro_batches(self, step: int) -> list[tuple[Batch, float]]:
         """This rank's samples of global step `step`, in at most `accumulation` parts, each with its share of the step's samples.
 
-        A rank that is left without samples gets one with share 0: it must take part in the exchange of gradients.
+        A part has at least `smallest` samples. A rank that is left without samples gets one with share 0: it must take part in the
+        exchange of gradients.
         """
         rows = self.rows(step)
         own = rows[self.rank :: self.ranks]  # every rank gets as many long documents
         if not len(own):
             return [(self._batch(rows[:1], rows, step), 0.0)]
-        parts = np.array_split(own, min(self.accumulation, len(own)))
+        parts = np.array_split(own, min(self.accumulation, len(own) // self.smallest))
         return [(self._batch(part, rows, step), len(part) / len(rows)) for part in parts]
 
     def _batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], step: int) -> Batch:
         return self.split.training_batch(rows, step_rows, self.seed, step // self.steps_per_epoch)
 
 
-def _plan(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Rows of every batch of one epoch, in order."""
+def _plan(lengths: NDArray[np.int64], batch_size: int, count: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Rows of each of the `count` batches of one epoch, in order; the last that was cut takes what is left."""
     random = np.random.default_rng((seed, epoch))
     order = random.permutation(len(lengths))
     batches: list[NDArray[np.int64]] = []
@@ -213,4 +238,5 @@ def _plan(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) ->
         pool = order[start : start + POOL_BATCHES * batch_size]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[begin : begin + batch_size] for begin in range(0, len(pool), batch_size)]
-    return [batches[index] for index in random.permutation(len(batches))]
+    batches[count - 1 :] = [np.concatenate(batches[count - 1 :])]
+    return [batches[index] for index in random.permutation(count)]

@@ -58,6 +58,11 @@ class Classifier(nn.Module, abc.ABC):
         self.backbone = backbone
         self.head = Head(head, width, classes)
 
+    @property
+    def smallest_part(self) -> int:
+        """Samples that a training must hand it at once: batch normalisation (Ioffe & Szegedy 2015) has no variance over one sample."""
+        return 2 if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules()) else 1
+
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
         """The backbone's config.json, from which the same backbone can be built."""
@@ -65,6 +70,8 @@ class Classifier(nn.Module, abc.ABC):
     @abc.abstractmethod
     def checkpoint_activations(self) -> None:
         """Compute activations again in the backward pass instead of keeping them.
+
+        Statistics of batch normalisation are then updated twice a step: they follow the latest batches more closely.
 
         Raises:
             ModelError: the architecture cannot.

@@ -3,7 +3,6 @@
 Random numbers are no state: they are drawn anew before each step from (seed, step, rank), as batches are from (seed, epoch, position).
 """
 
-import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -81,7 +80,7 @@ class State:
             "validated": self.validated,
             "points": [asdict(point) for point in self.points],
             "meter": self.meter.facts(),
-            "best": {"score": self.best.score if self.best.weights else None, "age": self.best.age},
+            "best": {"score": self.best.score, "age": self.best.age},
         }
 
     def restore(self, saved: Checkpoint) -> None:
@@ -100,9 +99,7 @@ class State:
             for name, value in saved.parts[part].items() if part.startswith(OPTIMIZER) else ():
                 self.update.optimizer.state[parameters[name]][part.removeprefix(OPTIMIZER)] = value.to(device)
         self.best.weights = {name: value.to(device) for name, value in saved.parts["best"].items()}
-        self.best.age = facts["best"]["age"]
-        if self.best.weights:
-            self.best.score = facts["best"]["score"]
+        self.best.score, self.best.age = tuple(facts["best"]["score"]), facts["best"]["age"]
 
 
 class Meter:
@@ -143,20 +140,20 @@ class Meter:
 
 
 class Best:
-    """The best weights so far by a validation metric, copied to memory."""
+    """The best weights so far by a validation metric, copied to memory; of equal ones, which small validation sets have, the lower loss."""
 
     def __init__(self, metric: str) -> None:
         """`metric` is `loss` (the lower the better) or a score (the higher the better)."""
         self.metric = metric
-        self.score = -math.inf
+        self.score: tuple[float, ...] = ()  # the higher the better, in this order
         self.age = 0
         self.weights: dict[str, torch.Tensor] = {}
 
     def offer(self, scores: dict[str, float], model: nn.Module) -> bool:
         """Keep the weights if they are better; whether they are."""
-        score = -scores["loss"] if self.metric == "loss" else scores[self.metric]
+        score = (-scores["loss"],) if self.metric == "loss" else (scores[self.metric], -scores["loss"])
         self.age += 1
-        if score > self.score or not self.weights:
+        if score > self.score:
             self.score, self.age = score, 0
             self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         return self.age == 0
