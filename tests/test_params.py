@@ -54,6 +54,21 @@ def test_a_recipe_logs_to_its_own_experiment(path: Path) -> None:
     assert tracking.experiment == path.stem
 
 
+def of_the_hub(*names: str) -> Callable[[dict[str, Any]], object]:
+    source = {"kind": "hub", "repository": "a/b", "revision": "", "files": {"train": list(names)}, "licence": "MIT"}
+    return lambda raw: raw.update(source=source)
+
+
+def test_a_split_of_the_hub_is_one_file_or_several_of_parquet(tmp_path: Path) -> None:
+    source = params.read(edited(tmp_path, of_the_hub("a.parquet", "b.parquet"))).source
+    assert isinstance(source, params.HubSource)
+    assert source.files.named() == {"train": ("a.parquet", "b.parquet")}
+    assert "source.files.train" in (message := problems(edited(tmp_path, of_the_hub("a.csv", "b.csv"))))
+    assert "Parquet" in message
+    assert "source.files.train" in problems(edited(tmp_path, of_the_hub()))
+    assert "source.files.train" in problems(edited(tmp_path, of_the_hub("../a.parquet")))
+
+
 def test_all_problems_at_once_with_their_paths(tmp_path: Path) -> None:
     path = edited(
         tmp_path,

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from baton import params
+from baton import params, storage
 from baton.data import sources
 from baton.errors import OutputError, SourceError
 from tests.data.local_server import LocalServer, Page
@@ -88,11 +90,52 @@ def test_hub_files_become_splits(workplace: Path, server: LocalServer, monkeypat
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     server.hub_file("dataset", "owner/things", COMMIT, "plain/train-00000.jsonl", CSV)
     server.hub_file("dataset", "owner/things", COMMIT, "plain/test-00000.jsonl", b"other")
-    files = params.Files(train="plain/train-00000.jsonl", test="plain/test-00000.jsonl")
+    files = params.HubFiles(train=("plain/train-00000.jsonl",), test=("plain/test-00000.jsonl",))
     source = params.HubSource(kind="hub", repository="owner/things", revision=COMMIT, files=files, licence="CC0")
     sources.fetch_source(source, Path("data/raw"))
     manifest = check(Path("data/raw"), {"train.jsonl": CSV, "test.jsonl": b"other"})
     assert manifest["files"]["train"]["origin"] == f"hub owner/things@{COMMIT}: plain/train-00000.jsonl"
+
+
+SHARDS = ("data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet")
+
+
+def fetch_shards(server: LocalServer, monkeypatch: pytest.MonkeyPatch, *contents: bytes) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    for name, content in zip(SHARDS, contents, strict=True):
+        server.hub_file("dataset", "owner/things", COMMIT, name, content)
+    source = params.HubSource(kind="hub", repository="owner/things", revision=COMMIT, files=params.HubFiles(train=SHARDS), licence="CC0")
+    sources.fetch_source(source, Path("data/raw"))
+
+
+def parquet(columns: dict[str, list[Any]], group: int = 2) -> bytes:
+    target = io.BytesIO()
+    pq.write_table(pa.table(columns), target, row_group_size=group)
+    return target.getvalue()
+
+
+def test_parquet_files_of_the_hub_become_one_table(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [{"bytes": bytes([number]), "path": f"{number}.png"} for number in range(8)]
+    first, second = ({"image": images[part], "label": list(range(8))[part]} for part in (slice(5), slice(5, None)))
+    fetch_shards(server, monkeypatch, parquet(first), parquet(second))
+    assert pq.read_table("data/raw/train.parquet").to_pydict() == {"image": images, "label": list(range(8))}
+    origin = storage.read_json(Path("data/raw/manifest.json"))["files"]["train"]["origin"]
+    assert origin == f"hub owner/things@{COMMIT}: {', '.join(SHARDS)}"
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (parquet({"text": ["b"], "label": [1]}), "00001-of-00002.parquet has other columns\n  got:      text string, label int64"),
+        (b"<html>", "00001-of-00002.parquet cannot be read"),
+    ],
+)
+def test_parquet_files_that_are_no_one_table_are_refused(
+    workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch, second: bytes, message: str
+) -> None:
+    with pytest.raises(SourceError, match=message):
+        fetch_shards(server, monkeypatch, parquet({"image": [b"a"], "label": [0]}), second)
+    assert not Path("data/raw").exists()
 
 
 def test_an_output_that_cannot_be_written_is_named(workplace: Path) -> None:

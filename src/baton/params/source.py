@@ -1,8 +1,8 @@
 """`source` and `base`: where the labelled text or images and the pretrained encoder come from."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from baton.params.fields import Argument, Count, Digest, InboxPath, RelativePath, Revision, Section, Sha256, in_inbox
 from baton.params.preprocess import Format
@@ -10,17 +10,37 @@ from baton.params.preprocess import Format
 # ---- source: where the labelled text or images come from ---------------------------------------------------------------------
 
 
-class Files(Section):
-    """One file per split. Without `val` a validation split is cut from train; without `test` a test split is cut too."""
+Where = TypeVar("Where")
 
-    train: RelativePath
-    val: RelativePath | None = None
-    test: RelativePath | None = None
 
-    def named(self) -> dict[str, str]:
-        """Split name -> file, for the splits that have one."""
+class PerSplit(Section, Generic[Where]):
+    """What each split has. Without `val` a validation split is cut from train; without `test` a test split is cut too."""
+
+    train: Where
+    val: Where | None = None
+    test: Where | None = None
+
+    def named(self) -> dict[str, Where]:
+        """Split name -> what it has, for the splits that have something."""
         pairs = {"train": self.train, "val": self.val, "test": self.test}
-        return {split: name for split, name in pairs.items() if name is not None}
+        return {split: where for split, where in pairs.items() if where is not None}
+
+
+def _list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _joinable(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("must name at least one file")
+    if len(names) > 1 and any(not name.endswith(".parquet") for name in names):
+        raise ValueError("several files become one table only if they are Parquet (*.parquet)")
+    return names
+
+
+Files = PerSplit[RelativePath]
+_Shards = Annotated[tuple[RelativePath, ...], BeforeValidator(_list), AfterValidator(_joinable)]
+HubFiles = PerSplit[_Shards]
 
 
 def _watched(files: Files) -> Files:
@@ -53,12 +73,12 @@ class SklearnSource(Section):
 
 
 class HubSource(Section):
-    """Files of a Hugging Face dataset at one commit."""
+    """Files of a Hugging Face dataset at one commit; a list of a split's Parquet files is one table, in this order."""
 
     kind: Literal["hub"]
     repository: str
     revision: Revision
-    files: Files
+    files: HubFiles
     licence: str
 
 
