@@ -12,9 +12,8 @@ from baton import console, params, runtime, storage, tracking
 from baton.data import arrays
 from baton.evaluate import baselines, details, inputs, metrics, plots, results, summary
 from baton.evaluate.baselines import Outputs
-from baton.models import build
 from stages import measuring
-from stages.measuring import BASE, MODELS, Subject
+from stages.measuring import MODELS, Subject
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
 CURVES = [Path("curves/finetune.csv"), Path("curves/distill.csv")]
@@ -27,7 +26,6 @@ def main() -> None:
     with tracking.stage("evaluate", machine.reasons) as run:
         run.dataset("test", CLEAN / "test.parquet", "evaluation")
         subject = Subject(settings, loaded.finetune, machine)
-        baselines.check(settings.baselines, subject.meta["input"]["kind"], pretrained=(BASE / build.WEIGHTS).is_file())
         evaluation, figures = evaluated(subject)
         for name, write in (("tables", details.write_tables), ("plots", details.write_plots), ("figures", plots.draw)):
             with storage.atomic_folder(REPORTS / name) as folder:

@@ -69,6 +69,24 @@ def test_a_split_of_the_hub_is_one_file_or_several_of_parquet(tmp_path: Path) ->
     assert "source.files.train" in problems(edited(tmp_path, of_the_hub("../a.parquet")))
 
 
+def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None:
+    tfidf = {"kind": "tfidf", "model": "svm", "min_df": 1, "max_ngram": 1, "stop_words": None}
+    features = {"kind": "features", "model": "linear", "neighbours": 5}
+    for recipe, wanted, message in (
+        ("digits-vit", tfidf, "evaluate.baselines.1 (tfidf) is for text, preprocess.kind is images"),
+        ("quick", {"kind": "pixels", "side": 8}, "evaluate.baselines.1 (pixels) is for images, preprocess.kind is text"),
+        ("digits-vit", features, "evaluate.baselines.1 (features) needs a base model that was trained before, but base.weights is null"),
+    ):
+        raw = params.read_raw(ROOT / "recipes" / f"{recipe}.yaml")
+        path = edited(tmp_path, lambda new, raw=raw, wanted=wanted: new.update(of(raw, wanted)))
+        assert message in problems(path)
+
+
+def of(raw: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+    raw["evaluate"]["baselines"] = [{"kind": "majority"}, baseline]
+    return raw
+
+
 def test_all_problems_at_once_with_their_paths(tmp_path: Path) -> None:
     path = edited(
         tmp_path,

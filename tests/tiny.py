@@ -60,16 +60,18 @@ def image_input(size: int = 8, channels: int = 1) -> dict[str, Any]:
 def write_image_base(folder: Path, size: int = 8, channels: int = 1, width: int = 32, depth: int = 2, **arguments: Any) -> Path:
     """Write a random ViT of `depth` blocks, 16 patches and no classifier, in timm's hub layout; `arguments` are its own."""
     vit = {"img_size": size, "patch_size": size // 4, "embed_dim": width, "depth": depth, "num_heads": 2}
-    return _write_timm(folder, "vit_tiny_patch16_224", size, {"in_chans": channels} | vit | arguments, "patch_embed.proj", "head")
+    known = {"fixed_input_size": True, "first_conv": "patch_embed.proj", "classifier": "head"}
+    return _write_timm(folder, "vit_tiny_patch16_224", size, {"in_chans": channels} | vit | arguments, known)
 
 
 def write_convolutional_base(folder: Path, size: int = 8) -> Path:
-    """Write a random TinyViT of two stages, for grey pictures, in timm's hub layout: convolutions with batch normalisation, then windows."""
+    """Write a random TinyViT of two stages, for grey pictures: convolutions with batch normalisation, then attention in windows."""
     own = {"embed_dims": [8, 16], "depths": [1, 1], "num_heads": [1, 2], "window_sizes": [2, 1]}
-    return _write_timm(folder, "tiny_vit_5m_224", size, {"in_chans": 1} | own, "patch_embed.conv1.conv", "head.fc")
+    known = {"first_conv": "patch_embed.conv1.conv", "classifier": "head.fc"}
+    return _write_timm(folder, "tiny_vit_5m_224", size, {"in_chans": 1} | own, known)
 
 
-def _write_timm(folder: Path, architecture: str, size: int, arguments: dict[str, Any], stem: str, classifier: str) -> Path:
+def _write_timm(folder: Path, architecture: str, size: int, arguments: dict[str, Any], known: dict[str, Any]) -> Path:
     import timm
     from safetensors.torch import save_file
 
@@ -78,7 +80,7 @@ def _write_timm(folder: Path, architecture: str, size: int, arguments: dict[str,
     model = timm.create_model(architecture, num_classes=0, **arguments)
     save_file(model.state_dict(), folder / "model.safetensors")
     channels = arguments["in_chans"]
-    shape = {"input_size": [channels, size, size], "fixed_input_size": True, "first_conv": stem, "classifier": classifier}
+    shape = {"input_size": [channels, size, size]} | known
     data = {"interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center", "mean": [0.5] * channels, "std": [0.25] * channels}
     config = {"architecture": architecture, "num_classes": 0, "model_args": arguments, "pretrained_cfg": shape | data}
     (folder / "config.json").write_text(json.dumps(config))

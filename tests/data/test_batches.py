@@ -83,7 +83,7 @@ def test_each_rank_gets_as_many_as_the_model_needs(arrays: TextArrays, ranks: in
 
 
 def test_a_batch_too_small_for_the_model_is_refused(arrays: TextArrays) -> None:
-    with pytest.raises(TrainingError, match="3 samples a step.*2 processes\n  expected: at least 4"):
+    with pytest.raises(TrainingError, match=r"3 samples a step.*2 processes\s+expected: at least 4"):
         TrainingBatches(TextSplit(arrays, 0), 3, 1, 0, ranks=2, smallest=2)
     TrainingBatches(TextSplit(arrays, 0), 1, 1, 0)
 

@@ -1,6 +1,4 @@
-"""Baselines of pictures on scikit-learn's digits, and which baselines are refused."""
-
-from pathlib import Path
+"""Baselines of pictures on scikit-learn's digits."""
 
 import numpy as np
 import pytest
@@ -91,16 +89,3 @@ def test_more_neighbours_than_rows_are_refused(digits: tuple[np.ndarray, ...]) -
 def test_names() -> None:
     wanted = [PIXELS, features("linear"), features("knn"), features("knn", 5)]
     assert baselines.names(wanted) == ["pixels_logistic", "features_linear", "features_knn", "features_knn_2"]
-
-
-def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None:
-    every = [params.MajorityBaseline(kind="majority"), features("linear")]
-    baselines.check([*every, PIXELS], "images", pretrained=True)
-    baselines.check([*every, TFIDF], "text", pretrained=True)
-    for wanted, modality, pretrained, message in (
-        (TFIDF, "images", True, r"tfidf_svm is for text[\s\S]*images"),
-        (PIXELS, "text", True, r"pixels_logistic is for images[\s\S]*text"),
-        (features("knn"), "images", False, r"features_knn needs a pretrained base[\s\S]*no model.safetensors"),
-    ):
-        with pytest.raises(ParamsError, match=message):
-            baselines.check([every[0], wanted], modality, pretrained)

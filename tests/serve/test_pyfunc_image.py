@@ -344,6 +344,20 @@ def test_a_server_reads_its_own_files_only_where_it_may(tmp_path: Path, paths: l
         closed.predict([paths[0]])
 
 
+def test_how_many_pixels_a_picture_may_have_can_be_set(tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder, before = write_model(tmp_path / "model"), Image.MAX_IMAGE_PIXELS
+    with pytest.raises(ValueError, match=r"row 0 is an enormous image[\s\S]*at most 10 pixels[\s\S]*model_config"):
+        opened(folder, {"max_pixels": 10}).predict([PHOTOS[0]])
+    assert before == Image.MAX_IMAGE_PIXELS
+    try:
+        with pytest.raises(ValueError, match="row 0 is a broken image"):  # it is decoded now, and lacks what its header promises
+            opened(folder, {"max_pixels": 2**29}).predict([files.enormous()])
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def ask(port: int, request: Any) -> tuple[int, Any]:
     """Status and answer of a scoring server."""
     sent = urllib.request.Request(

@@ -9,25 +9,33 @@ import pytest
 import torch
 
 from baton import params, runtime
-from baton.data import text
-from baton.data.batches import TextSplit, TrainingBatches
+from baton.data import arrays
+from baton.data.batches import TrainingBatches
 from baton.models import build
 from baton.train import feed, loop, losses
 from tests import tiny
+from tests.train import training
 
 pytestmark = pytest.mark.gpu
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
-CHANGES = {"epochs": 4, "batch_size": 8, "learning_rate": 1e-3, "log_every": 1000, "evaluations_per_epoch": 1, "head": HEAD}
+CHANGES = {
+    "epochs": 4,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "attention_dropout": 0.0,
+    "log_every": 1000,
+    "evaluations_per_epoch": 1,
+    "head": HEAD,
+}
 SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES)
 CUDA = {"device": "cuda", "attention": "sdpa", "loader_workers": 2}
+KINDS = {"text": None, "vit": tiny.write_image_base, "convolutional": tiny.write_convolutional_base}
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=list(KINDS))
+def root(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     root = tmp_path_factory.mktemp("gpu")
-    base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
-    for split in text.SPLITS:
-        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, 16), root, 100, lambda count: None)
+    training.prepare(root, KINDS[request.param])
     return root
 
 
@@ -40,19 +48,22 @@ def _global_settings_stay() -> Iterator[None]:
 
 def steps(root: Path, count: int, dropout: float = 0.0, quiet_from: int = 1_000_000, **machine: Any) -> torch.Tensor:
     """Weights after `count` steps, on the CPU; from step `quiet_from` on a wait for the device is an error."""
-    where = tiny.machine(**machine)
+    where, meta = tiny.machine(**machine), arrays.read_meta(root / "arrays")
     runtime.seed_everything(0)
-    settings = SETTINGS.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
-    model = build.create(root / "base", settings.head, 3, settings, where.attention, tiny.TEXT_INPUT).to(where.device)
-    batches = TrainingBatches(TextSplit(text.open_arrays(root, "train"), 0), settings.batch_size, 1, 0)
-    training = loop._Loop(model, batches, losses.cross_entropy(0.0, None), settings, where)
+    images = {"augmentation": training.AUGMENTATION, "ema": params.Ema(decay=0.9)}  # a TinyViT has no dropout of attention
+    varied = images if meta["input"]["kind"] == "images" else {"attention_dropout": dropout}
+    settings = SETTINGS.model_copy(update={"dropout": dropout} | varied)
+    model = build.create(root / "base", settings.head, len(meta["labels"]), settings, where.attention, meta["input"]).to(where.device)
+    split = arrays.open_splits(root / "arrays", settings.augmentation)["train"]
+    batches = TrainingBatches(split, settings.batch_size, 1, 0, lambda: arrays.read_ids(root / "arrays", "train"))
+    work = loop._Loop(model, batches, losses.cross_entropy(0.0, None), settings, where)
     model.train()
-    parts = feed.parts(batches, 0, training.steps, where)
+    parts = feed.parts(batches, 0, work.steps, where)
     for number in range(1, count + 1):
         prepared = next(parts)
         if number >= quiet_from:
             torch.cuda.set_sync_debug_mode("error")
-        training.step(prepared)
+        work.step(prepared)
         if where.device.type == "cuda":
             torch.cuda.set_sync_debug_mode("default")
     return torch.cat([parameter.detach().float().cpu().flatten() for parameter in model.parameters()])

@@ -85,7 +85,8 @@ def attempt(
     spoil(without)
     meta, machine = arrays.read_meta(folder / "arrays"), tiny.machine()
     images = IMAGES if meta["input"]["kind"] == "images" else {}
-    settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES | images)
+    lacking = {"attention_dropout": 0.0} if "tiny_vit" in (folder / "base/config.json").read_text() else {}
+    settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES | images | lacking)
     runtime.seed_everything(settings.seed)
     model = build.create(folder / "base", settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
     splits = arrays.open_splits(folder / "arrays", settings.augmentation)
@@ -202,34 +203,23 @@ def watch_operations(folder: Path, fatal: int, power: bool) -> None:
 def spoil(what: str) -> None:
     """Negative controls: break one part of the guarantee."""
     facts, restore = state.State.facts, state.State.restore
+
+    def spoiled(self: state.State, saved: checkpoint.Checkpoint) -> None:
+        optimizer = what == "optimizer"
+        parts = {part: tensors for part, tensors in saved.parts.items() if not (optimizer and part.startswith(state.OPTIMIZER))}
+        restore(self, checkpoint.Checkpoint(parts, saved.state))
+        if what == "average" and self.average:  # it begins anew at the weights of the moment
+            self.average.restore(self.model.state_dict())
+        if what == "statistics":
+            for name, buffer in self.model.named_buffers():
+                buffer.zero_() if name.endswith("running_mean") else None
+
+    if what in {"optimizer", "average", "statistics"}:
+        state.State.restore = spoiled  # type: ignore[method-assign]
     if what == "rng":  # dropout goes on from wherever torch's generator is
         loop.seed_step = lambda seed, step, rank: None
     if what == "position":
         state.State.facts = lambda self: facts(self) | {"step": max(0, self.step - 1)}  # type: ignore[method-assign]
-    if what == "optimizer":
-
-        def forgetful(self: state.State, saved: checkpoint.Checkpoint) -> None:
-            left = {part: tensors for part, tensors in saved.parts.items() if not part.startswith(state.OPTIMIZER)}
-            restore(self, checkpoint.Checkpoint(left, saved.state))
-
-        state.State.restore = forgetful  # type: ignore[method-assign]
-    if what == "average":  # it begins anew at the weights of the moment
-
-        def forgetting(self: state.State, saved: checkpoint.Checkpoint) -> None:
-            restore(self, saved)
-            if self.average:
-                self.average.restore(self.model.state_dict())
-
-        state.State.restore = forgetting  # type: ignore[method-assign]
-    if what == "statistics":  # of batch normalisation
-
-        def unaware(self: state.State, saved: checkpoint.Checkpoint) -> None:
-            restore(self, saved)
-            for name, buffer in self.model.named_buffers():
-                if name.endswith("running_mean"):
-                    buffer.zero_()
-
-        state.State.restore = unaware  # type: ignore[method-assign]
     if what == "augmentation":  # drawn from a process's own generator instead of (seed, epoch, sample id)
         from baton.data import augment
 

@@ -16,12 +16,13 @@ from baton.data import pictures, pillow
 from baton.data.framing import Framing, framing
 from baton.errors import OutputError
 
+COPIES = 2  # DVC keeps one in its cache; that file systems which share blocks (reflinks) need only one is not counted on
 INDEX_BYTES = 64  # of an image in shapes, offsets, labels and ids
 CHUNK = 64  # pictures whose bytes are in memory while headers are read
 
 
 def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> int:
-    """The bytes that the arrays of these tables take at most.
+    """The bytes that the arrays of these tables and DVC's copy of them take at most.
 
     It is what full canvases would take if that fits; only if it does not, the size of each picture is read from its header.
 
@@ -36,11 +37,11 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
     frame = framing(described)
     free = shutil.disk_usage(next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())).free
     count: int = sum(pq.ParquetFile(table).metadata.num_rows for table in tables)
-    needed = count * (_bytes(frame, *frame.canvas) + INDEX_BYTES)
+    needed = COPIES * count * (_bytes(frame, *frame.canvas) + INDEX_BYTES)
     if needed > free:
-        needed = count * INDEX_BYTES + sum(_from_headers(table, frame) for table in tables)
+        needed = COPIES * (count * INDEX_BYTES + sum(_from_headers(table, frame) for table in tables))
     if needed > free:
-        got, expected = f"{free:,} bytes free", f"{needed:,} bytes for {count:,} images"
+        got, expected = f"{free:,} bytes free", f"{needed:,} bytes: {count:,} images, here and in DVC's cache"
         lower = [f"lower tokenize.size (now {' x '.join(map(str, described['size']))})"]
         lower += ["set tokenize.channels to 1"] if described["channels"] > 1 else []
         lower += [f"raise tokenize.crop_fraction (now {described['crop_fraction']})"] if described["crop_fraction"] < 1 else []

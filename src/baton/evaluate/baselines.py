@@ -62,31 +62,6 @@ class Fitted:
         return Outputs(predicted, log_p)
 
 
-def check(baselines: Sequence[params.Baseline], modality: str, pretrained: bool) -> None:
-    """Refuse baselines that the data do not have.
-
-    Args:
-        baselines: those that are asked for.
-        modality: `text` or `images`.
-        pretrained: whether the base model has weights.
-
-    Raises:
-        ParamsError: one is for the other modality, or is of features that nothing has learned.
-    """
-    hint = "remove it from evaluate.baselines"
-    for name, baseline in zip(names(baselines), baselines, strict=True):
-        match baseline:
-            case params.TfidfBaseline() if modality != "text":
-                raise ParamsError(f"evaluate.baselines: {name} is for text", got=modality, expected="pixels or features", hint=hint)
-            case params.PixelsBaseline() if modality != "images":
-                raise ParamsError(f"evaluate.baselines: {name} is for images", got=modality, expected="tfidf or features", hint=hint)
-            case params.FeaturesBaseline() if not pretrained:
-                got, expected = "no model.safetensors in data/base (base.weights is null)", "a base model that was trained before"
-                raise ParamsError(f"evaluate.baselines: {name} needs a pretrained base", got=got, expected=expected, hint=hint)
-            case _:
-                pass
-
-
 def fit(baseline: params.Baseline, inputs: Inputs, labels: NDArray[Any], classes: int) -> Fitted:
     """Fit one baseline on train: texts (n) for `tfidf`, a matrix (n, width) for `pixels` and `features`, and labels (n).
 

@@ -18,7 +18,10 @@ class PaddedCrop(Section):
 
 
 class ResizedCrop(Section):
-    """A random part of the picture, of `scale` of its area and `ratio` of width to height, resized (Szegedy et al. 2015)."""
+    """A random part of the picture, of `scale` of its area and `ratio` of width to height, resized (Szegedy et al. 2015).
+
+    Of the stored picture: where the data config's crop_mode is `center`, `tokenize` has cut it to the input's aspect already.
+    """
 
     kind: Literal["resized"]
     scale: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]]

@@ -9,13 +9,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from baton.errors import ParamsError
-from baton.params.evaluate import Evaluate
+from baton.params.evaluate import Evaluate, FeaturesBaseline, PixelsBaseline, TfidfBaseline
 from baton.params.fields import Section
 from baton.params.lifecycle import Promotion, Retrain
 from baton.params.preprocess import Preprocess, Tokenize
 from baton.params.problems import problem
 from baton.params.runtime import Runtime, Tracking
-from baton.params.source import Base, Source
+from baton.params.source import Base, Source, TimmBase
 from baton.params.training import Distill, Finetune, Head
 
 PATH = Path("params.yaml")
@@ -45,6 +45,18 @@ class Params(Section):
             wrong = [name for name, value in self._of_images().items() if value]
             if wrong:
                 raise ValueError(f"{', '.join(wrong)}: only for images, preprocess.kind is text; set to null or 0.0")
+        return self
+
+    @model_validator(mode="after")
+    def _baselines_have_data(self) -> "Params":
+        """What is fitted last is refused first, not after the trainings."""
+        own = {TfidfBaseline: "text", PixelsBaseline: "images"}
+        for number, baseline in enumerate(self.evaluate.baselines):
+            name, modality = f"evaluate.baselines.{number} ({baseline.kind})", own.get(type(baseline), self.preprocess.kind)
+            if modality != self.preprocess.kind:
+                raise ValueError(f"{name} is for {modality}, preprocess.kind is {self.preprocess.kind}: remove it")
+            if isinstance(baseline, FeaturesBaseline) and isinstance(self.base, TimmBase) and self.base.weights is None:
+                raise ValueError(f"{name} needs a base model that was trained before, but base.weights is null: remove it")
         return self
 
     def _of_images(self) -> dict[str, Any]:

@@ -44,8 +44,8 @@ class Training(Section):
     """What every training needs. `batch_size` counts the samples of one optimizer step; `accumulation` splits it into micro-batches.
 
     `layer_decay` multiplies the learning rate from each layer to the one below it, the head having 1 (ULMFiT, Howard & Ruder 2018;
-    BEiT, Bao et al. 2022). `drop_path` is the rate of stochastic depth at the last layer (Huang et al. 2016). `metric`, on validation, picks
-    the checkpoint; of equal scores the one with the lower loss.
+    BEiT, Bao et al. 2022). `drop_path` is the rate of stochastic depth at the last layer (Huang et al. 2016). `metric`, on validation,
+    picks the checkpoint; of equal scores the one with the lower loss.
     """
 
     seed: Seed

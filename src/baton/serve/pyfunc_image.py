@@ -9,7 +9,8 @@ list, a Series, an array of objects, or a DataFrame whose first column is called
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["picture.png"])
 
 `mlflow models serve` takes base64 strings in JSON and no paths, since a request must not read the server's files; where it may, set
-SERVING_MODEL_CONFIG='{"serve_paths": true}'. Pictures are decoded and framed as baton's `tokenize` and batches do it.
+SERVING_MODEL_CONFIG='{"serve_paths": true}'. `max_pixels` (of one picture) is the other such setting. Pictures are decoded and framed as
+baton's `tokenize` and batches do it.
 """
 
 import base64
@@ -33,7 +34,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 BATCH_SIZE = 32
-MAX_PIXELS = 100_000_000  # of one picture; a file that says it has more is not decoded
+MAX_PIXELS = 100_000_000  # of one picture, unless model_config says `max_pixels`; a file that says it has more is not decoded
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 PNG_END = b"IEND\xaeB`\x82"  # Pillow does not miss it
 ORIENTATION = 0x0112  # the EXIF tag
@@ -67,7 +68,10 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.labels: list[str] = info["labels"]
         self.frame = Frame(info["input"])
-        self.serve_paths = bool((context.model_config or {}).get("serve_paths"))
+        config = context.model_config or {}
+        self.serve_paths, self.max_pixels = bool(config.get("serve_paths")), int(config.get("max_pixels") or MAX_PIXELS)
+        if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, of this process, which would come first
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, self.max_pixels)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights = load_file(folder / "model.safetensors")
         self.head = {name.removeprefix("head."): weights.pop(name).to(self.device) for name in list(weights) if name.startswith("head.")}
@@ -104,7 +108,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
 
     def _framed(self, value: Any, row: int, paths: bool) -> torch.Tensor:
         """(channels, height, width) of a row's image."""
-        return self.frame.framed(_decoded(_content(value, row, paths), value, row))
+        return self.frame.framed(_decoded(_content(value, row, paths), value, row, self.max_pixels))
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """(batch, channels, height, width) of 0 to 255 -> (batch, classes)."""
@@ -198,20 +202,21 @@ def _shown(value: Any) -> str:
 # ---- encoded images -> pixels of 8 bits, as baton.data.pictures has it ---------------------------------------------------------
 
 
-def _decoded(content: bytes, value: Any, row: int) -> Pixels:
+def _decoded(content: bytes, value: Any, row: int, most: int = MAX_PIXELS) -> Pixels:
     """A picture's first frame, upright, on white; `value` is what an error shows."""
     hint = "mend or leave out this image"
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
+            if width * height > most:
                 raise Image.DecompressionBombError(f"{width} x {height} pixels")
             if image.format == "PNG" and PNG_END not in content:
                 raise ValueError("truncated: the end of the PNG is missing")
             getattr(image, "n_frames", 1)  # finds a broken animation
             return _pixels(image)
     except Image.DecompressionBombError as error:
-        raise _refused(row, f"is an enormous image ({error})", value, f"at most {MAX_PIXELS:,} pixels", "make it smaller") from None
+        larger = "make it smaller, or set max_pixels in model_config"
+        raise _refused(row, f"is an enormous image ({error})", value, f"at most {most:,} pixels", larger) from None
     except UnidentifiedImageError:
         raise _refused(row, "is no image", value, f"one of {', '.join(FORMATS)}", hint) from None
     except Exception as error:  # noqa: BLE001  as above

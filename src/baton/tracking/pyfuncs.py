@@ -16,7 +16,7 @@ from baton.tracking.store import Store, param_items
 
 BATCH_SIZE = 32
 # Settings that whoever loads or serves a model may change (`model_config`, `SERVING_MODEL_CONFIG`); see `serve/pyfunc_image.py`.
-CONFIG = {"text": None, "images": {"serve_paths": False}}
+CONFIG = {"text": None, "images": {"serve_paths": False, "max_pixels": 100_000_000}}
 # How a model's page describes its input, and an example of it.
 INPUTS = {
     "text": "raw texts, string (a list, Series, array, or a DataFrame whose first column is `text`)",
