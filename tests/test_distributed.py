@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests import test_image_pipeline
 from tests.test_interrupted import ours
 from tests.test_pipeline import Project
 
@@ -31,6 +32,23 @@ def project(tmp_path_factory: pytest.TempPathFactory, tokenized: Path) -> Iterat
     made.edit(exact)
     yield made
     shutil.rmtree(made.folder)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Pictures, up to their arrays: augmentation, averaged weights, and a TinyViT, whose batch normalisation each rank does for itself."""
+    made = test_image_pipeline.make_project(tmp_path_factory.mktemp("distributed_images") / "project")
+    made.edit(convolutional)
+    made.repro("tokenize")
+    yield made
+    shutil.rmtree(made.folder)
+
+
+def convolutional(raw: dict[str, Any]) -> None:
+    own = {"embed_dims": [8, 16], "depths": [1, 1], "num_heads": [1, 2], "window_sizes": [4, 2]}
+    raw["base"] |= {"architecture": "tiny_vit_5m_224", "arguments": own}
+    raw["finetune"] |= {"batch_size": 14, "accumulation": 2, "ema": {"decay": 0.9}, "layer_decay": 0.8, "drop_path": 0.1}
+    raw["runtime"] |= {"precision": "fp32", "threads": 1}
 
 
 def exact(raw: dict[str, Any]) -> None:
@@ -68,10 +86,12 @@ def test_two_processes_give_the_curve_of_one(project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_bit_for_bit(project: Project) -> None:
+@pytest.mark.parametrize(("kind", "epochs"), [("project", 6), ("images", 40)])
+def test_two_processes_go_on_bit_for_bit(kind: str, epochs: int, request: pytest.FixtureRequest) -> None:
     """A point is logged at validations only: the sums over both processes since the last one are in the checkpoint."""
+    project: Project = request.getfixturevalue(kind)
     processes(project, 2)
-    project.edit(lambda raw: raw["finetune"].update(epochs=6, log_every=1000, dropout=0.1))
+    project.edit(lambda raw: raw["finetune"].update(epochs=epochs, log_every=1000, dropout=0.1))
     stage = begin(project)
     try:
         wait_for_training(project, stage)

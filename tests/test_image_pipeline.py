@@ -20,8 +20,13 @@ CLASSES = ("0", "1", "2", "3")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    made = make_project(tmp_path_factory.mktemp("images") / "project")
+    yield made
+    shutil.rmtree(made.folder)
+
+
+def make_project(folder: Path) -> Project:
     """A copy of this checkout's code with digits as PNG files, one folder a class, and the shipped recipe made small."""
-    folder = tmp_path_factory.mktemp("images") / "project"
     for name in ("src", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("dvc.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "inbox/README.md"):
@@ -34,8 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     for command in ("init", "add ."):
         assert made.run("git", *command.split()).returncode == 0
     assert made.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-m", "x").returncode == 0
-    yield made
-    shutil.rmtree(folder)
+    return made
 
 
 def write_pictures(folder: Path) -> None:
