@@ -15,8 +15,8 @@ OUT_OF_MEMORY = (
     "can't allocate memory",
 )  # what torch says where it has no type for it
 LOWER = {
-    "training": "raise accumulation (the same training in smaller parts), set runtime.gradient_checkpointing, or lower batch_size or "
-    "tokenize.max_length (of texts) or size (of images)",
+    "training": "raise accumulation (the same training in smaller parts, but for batch normalisation), set runtime.gradient_checkpointing, "
+    "or lower batch_size or tokenize.max_length (of texts) or size (of images)",
     "prediction": "lower batch_size (of finetune, distill or evaluate.speed) or tokenize.max_length (of texts) or size (of images)",
 }
 
