@@ -132,11 +132,12 @@ def ours(work: Work) -> Measured:
     machine = runtime.resolve(work.runtime)
     settings = work.settings.model_copy(update={"log_every": WARM_UP})
     split = arrays.open_splits(work.project / "data/arrays", settings.augmentation)["train"]
-    batches = TrainingBatches(split, settings.batch_size, settings.accumulation, settings.seed)
-    steps = min(work.steps, batches.steps_per_epoch - 1 - WARM_UP)
-    chosen = _training.Chosen(batches, list(range(WARM_UP + steps)))
+    model = our_model(work, machine)
+    batches = TrainingBatches(split, settings.batch_size, settings.accumulation, settings.seed, smallest=model.smallest_part)
+    full = [step for step in range(batches.steps_per_epoch) if batches.size(step) == settings.batch_size][: WARM_UP + work.steps]
+    chosen = _training.Chosen(batches, full)
     settings = settings.model_copy(update={"epochs": 1, "evaluations_per_epoch": 1, "early_stopping": None})
-    model, clock, early = our_model(work, machine), _training.Clock(steps * settings.batch_size), 0
+    clock, early = _training.Clock((len(full) - WARM_UP) * settings.batch_size), 0
 
     def validate() -> dict[str, float]:
         clock.stop()

@@ -80,6 +80,11 @@ def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None
         raw = params.read_raw(ROOT / "recipes" / f"{recipe}.yaml")
         path = edited(tmp_path, lambda new, raw=raw, wanted=wanted: new.update(of(raw, wanted)))
         assert message in problems(path)
+    raw = params.read_raw(ROOT / "recipes/digits-vit.yaml")
+    raw["evaluate"]["baselines"] = [tfidf, features]
+    raw["tokenize"] = params.read_raw(ROOT / "recipes/quick.yaml")["tokenize"]
+    found = problems(edited(tmp_path, lambda new: new.update(raw)))
+    assert "tokenize.kind is text" in found and "baselines.0 (tfidf)" in found and "baselines.1 (features)" in found
 
 
 def of(raw: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:

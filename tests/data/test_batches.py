@@ -65,7 +65,7 @@ def test_ranks_share_a_batch(arrays: TextArrays, ranks: int) -> None:
 def test_a_last_batch_too_small_for_the_model_joins_another(samples: int, sizes: list[int]) -> None:
     offsets = np.arange(samples + 1)
     few = TextSplit(TextArrays(offsets[1:].astype(np.int32), offsets, np.zeros(samples, dtype=np.int64)), 0)
-    batches = TrainingBatches(few, 8, 8, 0, smallest=2)
+    batches = TrainingBatches(few, 8, 4, 0, smallest=2)
     for epoch in range(2):
         steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
         assert sorted(np.concatenate([batches.rows(step) for step in steps])) == list(range(samples))
@@ -75,17 +75,27 @@ def test_a_last_batch_too_small_for_the_model_joins_another(samples: int, sizes:
         assert sum(share for _, share in parts) == pytest.approx(len(steps))
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_each_rank_gets_as_many_as_the_model_needs(arrays: TextArrays, ranks: int) -> None:
-    each = [TrainingBatches(TextSplit(arrays, 0), 8, 2, 0, rank=rank, ranks=ranks, smallest=2) for rank in range(ranks)]
+@pytest.mark.parametrize(("ranks", "accumulation"), [(2, 2), (3, 1)])
+def test_each_rank_gets_as_many_as_the_model_needs(arrays: TextArrays, ranks: int, accumulation: int) -> None:
+    each = [TrainingBatches(TextSplit(arrays, 0), 8, accumulation, 0, rank=rank, ranks=ranks, smallest=2) for rank in range(ranks)]
     for step in range(each[0].steps_per_epoch):
         assert min(len(part) for batches in each for part, _ in batches.micro_batches(step)) >= 2
 
 
-def test_a_batch_too_small_for_the_model_is_refused(arrays: TextArrays) -> None:
-    with pytest.raises(TrainingError, match=r"3 samples a step.*2 processes\s+expected: at least 4"):
-        TrainingBatches(TextSplit(arrays, 0), 3, 1, 0, ranks=2, smallest=2)
-    TrainingBatches(TextSplit(arrays, 0), 1, 1, 0)
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "ranks", "message"),
+    [
+        (3, 1, 2, r"batch_size 3, accumulation 1, 2 processes.*\s+expected: a batch_size of at least 4"),
+        (8, 8, 1, r"batch_size 8, accumulation 8, 1 processes.*\s+expected: a batch_size of at least 16"),
+        (1000, 1, 102, r"203 rows of train\s+expected: 204 rows or more\s+next: .*runtime.processes"),
+    ],
+)
+def test_parts_too_small_for_the_model_are_refused(
+    arrays: TextArrays, batch_size: int, accumulation: int, ranks: int, message: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        TrainingBatches(TextSplit(arrays, 0), batch_size, accumulation, 0, ranks=ranks, smallest=2)
+    TrainingBatches(TextSplit(arrays, 0), batch_size, accumulation, 0, ranks=ranks)
 
 
 def test_names_are_the_ids_of_the_batch(arrays: TextArrays) -> None:

@@ -166,6 +166,16 @@ def test_headers_tell_how_much_is_needed(table: Path, tmp_path: Path, monkeypatc
     assert "preprocess.limit.train" in message
 
 
+def test_a_cache_of_its_own_needs_no_room_here(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    twice = room.check([table], INPUT, tmp_path)
+    Path(".dvc").mkdir()
+    Path(".dvc/config").write_text("[core]\n    analytics = false\n['remote \"a\"']\n    url = /somewhere\n")
+    assert room.check([table], INPUT, tmp_path) == twice
+    Path(".dvc/config.local").write_text("[cache]\n    dir = /large\n")
+    assert room.check([table], INPUT, tmp_path) == twice / 2
+
+
 def test_a_size_beyond_any_disk_does_no_harm_to_small_pictures(table: Path, tmp_path: Path) -> None:
     described = INPUT | {"size": [10_000_000, 10_000_000]}
     assert room.check([table], described, tmp_path) == 2 * sum(min(shape) ** 2 * 3 + room.INDEX_BYTES for shape in SHAPES)

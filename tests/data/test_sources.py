@@ -114,6 +114,11 @@ def parquet(columns: dict[str, list[Any]], group: int = 2) -> bytes:
     return target.getvalue()
 
 
+def damaged(content: bytes) -> bytes:
+    """With a broken page in the middle, which only reading it shows."""
+    return content[:40] + b"\xff" * 60 + content[100:]
+
+
 def test_parquet_files_of_the_hub_become_one_table(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [{"bytes": bytes([number]), "path": f"{number}.png"} for number in range(8)]
     first, second = ({"image": images[part], "label": list(range(8))[part]} for part in (slice(5), slice(5, None)))
@@ -128,6 +133,7 @@ def test_parquet_files_of_the_hub_become_one_table(workplace: Path, server: Loca
     [
         (parquet({"text": ["b"], "label": [1]}), "00001-of-00002.parquet has other columns\n  got:      text string, label int64"),
         (b"<html>", "00001-of-00002.parquet cannot be read"),
+        (damaged(parquet({"image": [b"a" * 500] * 9, "label": [0] * 9})), "00001-of-00002.parquet cannot be read"),
     ],
 )
 def test_parquet_files_that_are_no_one_table_are_refused(

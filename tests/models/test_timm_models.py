@@ -323,3 +323,9 @@ def test_a_step_of_the_real_vit_base_at_224_pixels_runs(tmp_path: Path) -> None:
     assert abs(loss.item() - 2.3) < 0.5  # ten classes and a new head
     optimizer.step()
     assert all(not torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
+
+
+def test_batch_normalisation_needs_two_samples(base: Path, tmp_path: Path) -> None:
+    assert make(base).smallest_part == 1
+    assert make(tiny.write_convolutional_base(tmp_path / "tiny_vit"), size=8).smallest_part == 2
+    assert make(write_architecture(tmp_path / "resnet", "resnet10t"), size=32, channels=3).smallest_part == 2

@@ -201,6 +201,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "info": storage.read_json(folder / "photos/baton.json"),
             "code": session.CODE["images"].read_text(encoding="utf-8"),
             "requirements": environment.read_requirements(environment.LOCK, "images"),
+            "config": {"serve_paths": False, "max_pixels": 60_000},
             "example": [text(photo(8, 8))],
         }
         model = at.client.get_logged_model(pyfuncs.log(at, run, entry, folder / "photos"))
@@ -344,15 +345,22 @@ def test_a_server_reads_its_own_files_only_where_it_may(tmp_path: Path, paths: l
         closed.predict([paths[0]])
 
 
-def test_how_many_pixels_a_picture_may_have_can_be_set(tmp_path: Path) -> None:
-    from PIL import Image
+def test_how_many_pixels_a_picture_may_have_can_be_set(logged: Path) -> None:
+    import mlflow.pyfunc
 
-    folder, before = write_model(tmp_path / "model"), Image.MAX_IMAGE_PIXELS
-    with pytest.raises(ValueError, match=r"row 0 is an enormous image[\s\S]*at most 10 pixels[\s\S]*model_config"):
-        opened(folder, {"max_pixels": 10}).predict([PHOTOS[0]])
+    large, before = photo(250, 250), Image.MAX_IMAGE_PIXELS
+    with pytest.raises(ValueError, match=r"row 0 is an enormous image[\s\S]*at most 60,000 pixels[\s\S]*model_config"):
+        mlflow.pyfunc.load_model(str(logged)).predict([large])
+    assert len(mlflow.pyfunc.load_model(str(logged), model_config={"max_pixels": 62_500}).predict([large])) == 1
     assert before == Image.MAX_IMAGE_PIXELS
+    with pytest.raises(ValueError, match="max_pixels '2e8'"):
+        mlflow.pyfunc.load_model(str(logged), model_config={"max_pixels": "2e8"})
+
+
+def test_pillow_opens_what_the_limit_allows(tmp_path: Path) -> None:
+    folder, before = write_model(tmp_path / "model"), Image.MAX_IMAGE_PIXELS
     try:
-        with pytest.raises(ValueError, match="row 0 is a broken image"):  # it is decoded now, and lacks what its header promises
+        with pytest.raises(ValueError, match="row 0 is a broken image"):  # it is decoded, and lacks what its header promises
             opened(folder, {"max_pixels": 2**29}).predict([files.enormous()])
     finally:
         Image.MAX_IMAGE_PIXELS = before

@@ -158,7 +158,7 @@ class TrainingBatches:
     A last batch with less than `smallest` samples for each rank joins the one before it.
 
     Raises:
-        TrainingError: a batch cannot give each rank its `smallest` part.
+        TrainingError: a batch, or all of train, cannot give each part its `smallest` samples.
     """
 
     split: Split
@@ -171,14 +171,17 @@ class TrainingBatches:
     smallest: int = 1  # samples that the model needs at once
 
     def __post_init__(self) -> None:
-        found = min(self.batch_size, len(self.split))
-        if found < self._least:
-            raise TrainingError(
-                "a step has too few samples for batch normalisation, which takes its statistics over those of one process",
-                got=f"{found} samples a step (batch_size {self.batch_size}, train of {len(self.split)}), {self.ranks} processes",
-                expected=f"at least {self._least}",
-                hint="raise batch_size, or choose an architecture without batch normalisation",
-            )
+        if self.smallest == 1:
+            return
+        parts = self.accumulation * self.ranks
+        how = f"batch_size {self.batch_size}, accumulation {self.accumulation}, {self.ranks} processes, {len(self.split)} rows of train"
+        if self.batch_size < self.smallest * parts:
+            expected = f"a batch_size of at least {self.smallest * parts}: {self.smallest} samples for each part of each process"
+            hint = "raise batch_size, or lower accumulation or runtime.processes"
+            raise TrainingError("parts of a step are too small for batch normalisation", got=how, expected=expected, hint=hint)
+        if len(self.split) < self._least:
+            hint = "add rows, or lower runtime.processes"
+            raise TrainingError("train is too small for batch normalisation", got=how, expected=f"{self._least} rows or more", hint=hint)
 
     @property
     def _least(self) -> int:

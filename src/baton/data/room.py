@@ -3,6 +3,7 @@
 Input: the clean tables and the model's input. Output: the bytes needed at most, or a refusal that names what to lower.
 """
 
+import configparser
 import io
 import shutil
 from collections.abc import Sequence
@@ -16,13 +17,13 @@ from baton.data import pictures, pillow
 from baton.data.framing import Framing, framing
 from baton.errors import OutputError
 
-COPIES = 2  # DVC keeps one in its cache; that file systems which share blocks (reflinks) need only one is not counted on
 INDEX_BYTES = 64  # of an image in shapes, offsets, labels and ids
+DVC = (Path(".dvc/config"), Path(".dvc/config.local"))
 CHUNK = 64  # pictures whose bytes are in memory while headers are read
 
 
 def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> int:
-    """The bytes that the arrays of these tables and DVC's copy of them take at most.
+    """The bytes that the arrays of these tables, with DVC's copy of them, take at most.
 
     It is what full canvases would take if that fits; only if it does not, the size of each picture is read from its header.
 
@@ -37,17 +38,27 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
     frame = framing(described)
     free = shutil.disk_usage(next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())).free
     count: int = sum(pq.ParquetFile(table).metadata.num_rows for table in tables)
-    needed = COPIES * count * (_bytes(frame, *frame.canvas) + INDEX_BYTES)
+    needed = copies() * count * (_bytes(frame, *frame.canvas) + INDEX_BYTES)
     if needed > free:
-        needed = COPIES * (count * INDEX_BYTES + sum(_from_headers(table, frame) for table in tables))
+        needed = copies() * (count * INDEX_BYTES + sum(_from_headers(table, frame) for table in tables))
     if needed > free:
-        got, expected = f"{free:,} bytes free", f"{needed:,} bytes: {count:,} images, here and in DVC's cache"
+        got, expected = (
+            f"{free:,} bytes free",
+            f"{needed:,} bytes: {count:,} images" + (", here and in DVC's cache" if copies() > 1 else ""),
+        )
         lower = [f"lower tokenize.size (now {' x '.join(map(str, described['size']))})"]
         lower += ["set tokenize.channels to 1"] if described["channels"] > 1 else []
         lower += [f"raise tokenize.crop_fraction (now {described['crop_fraction']})"] if described["crop_fraction"] < 1 else []
-        hint = f"free some space, or {', '.join(lower)} or set preprocess.limit.train"
+        hint = f"free some space (`dvc config cache.dir` moves DVC's copy), or {', '.join(lower)} or set preprocess.limit.train"
         raise OutputError(f"the disk of {target} has no room for the pixels", got=got, expected=expected, hint=hint)
     return needed
+
+
+def copies() -> int:
+    """How often an output lies on the disk: DVC copies it to its cache, unless its config says where that is, or how it links."""
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    config.read(DVC)
+    return 1 if {"dir", "type"} & set(config["cache"] if config.has_section("cache") else ()) else 2
 
 
 def _from_headers(table: Path, frame: Framing) -> int:

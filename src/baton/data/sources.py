@@ -9,14 +9,17 @@ import json
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from baton import params, storage
 from baton.data import archive, fetched, hub
+from baton.data.ahead import few
 from baton.errors import SourceError
 
 INBOX = Path("inbox")
+JOINED_ROWS, JOINED_BYTES = 2**14, 2**24  # at a time
 NEWSGROUPS_CACHE = "20news-bydate_py3.pkz"  # the name under which scikit-learn looks for it
 
 
@@ -69,27 +72,36 @@ def _hub_source(source: params.HubSource, folder: Path) -> dict[str, tuple[str, 
 
 
 def _join(parts: dict[str, Path], target: Path) -> None:
-    """Parquet files (name -> where it lies), one after the other, a group of rows at a time."""
-    import pyarrow as pa
+    """Parquet files (name -> where it lies), one after the other, a few rows at a time."""
     import pyarrow.parquet as pq
 
     with contextlib.ExitStack() as stack:
-        writer = schema = None
+        writer = None
         for name, path in parts.items():
-            try:
-                file = stack.enter_context(pq.ParquetFile(path))
-            except pa.ArrowInvalid as error:
-                got, hint = str(error).partition("\n")[0], "check source.files in params.yaml"
-                raise SourceError(f"{name} cannot be read", got=got, expected="a Parquet file", hint=hint) from None
-            if writer is None:
-                schema = file.schema_arrow
-                writer = stack.enter_context(pq.ParquetWriter(target, schema))
-            elif not file.schema_arrow.equals(schema):
-                first, hint = next(iter(parts)), "name files of one table in source.files"
-                got, expected = _columns(file.schema_arrow), f"those of {first}: {_columns(schema)}"
-                raise SourceError(f"{name} has other columns", got=got, expected=expected, hint=hint)
-            for group in range(file.num_row_groups):
-                writer.write_table(file.read_row_group(group))
+            for batch in _batches(name, path):
+                if writer is None:
+                    writer = stack.enter_context(pq.ParquetWriter(target, batch.schema))
+                if not batch.schema.equals(writer.schema):
+                    got, expected = _columns(batch.schema), f"those of {next(iter(parts))}: {_columns(writer.schema)}"
+                    raise SourceError(
+                        f"{name} has other columns", got=got, expected=expected, hint="name files of one table in source.files"
+                    )
+                if len(batch):
+                    writer.write_batch(batch)
+
+
+def _batches(name: str, path: Path) -> Iterator[Any]:
+    """An empty batch, for its columns, and then all rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+            yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)
+            yield from file.iter_batches(few(file.metadata, JOINED_ROWS, JOINED_BYTES))
+    except (pa.ArrowException, OSError) as error:
+        got, hint = str(error).partition("\n")[0], "check source.files in params.yaml"
+        raise SourceError(f"{name} cannot be read", got=got, expected="a whole Parquet file", hint=hint) from None
 
 
 def _columns(schema: Any) -> str:

@@ -60,7 +60,10 @@ class Classifier(nn.Module, abc.ABC):
 
     @property
     def smallest_part(self) -> int:
-        """Samples that a training must hand it at once: batch normalisation (Ioffe & Szegedy 2015) has no variance over one sample."""
+        """Samples that a training must hand it at once.
+
+        Two where there is batch normalisation (Ioffe & Szegedy 2015): over one sample's map of one pixel it has no variance.
+        """
         return 2 if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules()) else 1
 
     @abc.abstractmethod

@@ -1,6 +1,7 @@
 """The file: read as DVC reads it (YAML 1.2: `1e-4` is a number, `off` is a string), validated whole, given out by section."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,26 +39,28 @@ class Params(Section):
     retrain: Retrain
 
     @model_validator(mode="after")
-    def _one_modality(self) -> "Params":
-        if self.preprocess.kind != self.tokenize.kind:
-            raise ValueError(f"tokenize.kind is {self.tokenize.kind}, but preprocess.kind is {self.preprocess.kind}: set both to the same")
-        if self.preprocess.kind == "text":
-            wrong = [name for name, value in self._of_images().items() if value]
-            if wrong:
-                raise ValueError(f"{', '.join(wrong)}: only for images, preprocess.kind is text; set to null or 0.0")
+    def _fits_together(self) -> "Params":
+        problems = [*self._other_modality(), *self._without_data()]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
-    @model_validator(mode="after")
-    def _baselines_have_data(self) -> "Params":
-        """What is fitted last is refused first, not after the trainings."""
+    def _other_modality(self) -> Iterator[str]:
+        if self.preprocess.kind != self.tokenize.kind:
+            yield f"tokenize.kind is {self.tokenize.kind}, but preprocess.kind is {self.preprocess.kind}: set both to the same"
+        wrong = [name for name, value in self._of_images().items() if value]
+        if self.preprocess.kind == "text" and wrong:
+            yield f"{', '.join(wrong)}: only for images, preprocess.kind is text; set to null or 0.0"
+
+    def _without_data(self) -> Iterator[str]:
+        """Baselines are fitted last, and refused first."""
         own = {TfidfBaseline: "text", PixelsBaseline: "images"}
         for number, baseline in enumerate(self.evaluate.baselines):
             name, modality = f"evaluate.baselines.{number} ({baseline.kind})", own.get(type(baseline), self.preprocess.kind)
             if modality != self.preprocess.kind:
-                raise ValueError(f"{name} is for {modality}, preprocess.kind is {self.preprocess.kind}: remove it")
+                yield f"{name} is for {modality}, preprocess.kind is {self.preprocess.kind}: remove it"
             if isinstance(baseline, FeaturesBaseline) and isinstance(self.base, TimmBase) and self.base.weights is None:
-                raise ValueError(f"{name} needs a base model that was trained before, but base.weights is null: remove it")
-        return self
+                yield f"{name} needs a base model that was trained before, but base.weights is null: remove it"
 
     def _of_images(self) -> dict[str, Any]:
         sections = {"finetune": self.finetune, "distill": self.distill}

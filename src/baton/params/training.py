@@ -41,7 +41,10 @@ class Ema(Section):
 
 
 class Training(Section):
-    """What every training needs. `batch_size` counts the samples of one optimizer step; `accumulation` splits it into micro-batches.
+    """What every training needs.
+
+    `batch_size` counts the samples of one optimizer step; `accumulation` splits it into micro-batches (of at least two samples for each
+    process where the model has batch normalisation).
 
     `layer_decay` multiplies the learning rate from each layer to the one below it, the head having 1 (ULMFiT, Howard & Ruder 2018;
     BEiT, Bao et al. 2022). `drop_path` is the rate of stochastic depth at the last layer (Huang et al. 2016). `metric`, on validation,

@@ -61,17 +61,24 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
     def load_context(self, context: Any) -> None:
         """Read the model folder `context.artifacts["model"]`.
 
+        Where `max_pixels` is beyond what Pillow opens, Pillow's limit is raised to it for the whole process.
+
         Raises:
             RuntimeError: the weights do not fit the config.
+            ValueError: `max_pixels` in model_config is no number of pixels.
         """
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.labels: list[str] = info["labels"]
         self.frame = Frame(info["input"])
         config = context.model_config or {}
-        self.serve_paths, self.max_pixels = bool(config.get("serve_paths")), int(config.get("max_pixels") or MAX_PIXELS)
-        if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, of this process, which would come first
-            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, self.max_pixels)
+        self.serve_paths, self.max_pixels = bool(config.get("serve_paths")), config.get("max_pixels", MAX_PIXELS)
+        if not isinstance(self.max_pixels, int) or self.max_pixels <= 0:
+            raise ValueError(
+                f"model_config is unusable\n  got:      max_pixels {self.max_pixels!r}\n  expected: a number of pixels, 1 or more"
+            )
+        if Image.MAX_IMAGE_PIXELS is not None and self.max_pixels > 2 * Image.MAX_IMAGE_PIXELS:
+            Image.MAX_IMAGE_PIXELS = self.max_pixels  # Pillow's own limit, of the whole process: it refuses above twice that
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights = load_file(folder / "model.safetensors")
         self.head = {name.removeprefix("head."): weights.pop(name).to(self.device) for name in list(weights) if name.startswith("head.")}

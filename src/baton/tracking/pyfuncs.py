@@ -15,8 +15,6 @@ from baton.tracking import environment, pipelines
 from baton.tracking.store import Store, param_items
 
 BATCH_SIZE = 32
-# Settings that whoever loads or serves a model may change (`model_config`, `SERVING_MODEL_CONFIG`); see `serve/pyfunc_image.py`.
-CONFIG = {"text": None, "images": {"serve_paths": False, "max_pixels": 100_000_000}}
 # How a model's page describes its input, and an example of it.
 INPUTS = {
     "text": "raw texts, string (a list, Series, array, or a DataFrame whose first column is `text`)",
@@ -35,7 +33,7 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
     Args:
         store: the store.
         run: a run's id.
-        entry: the entry `model` of its journal: name, path, info (`baton.json`), code, requirements, example.
+        entry: the entry `model` of its journal: name, path, info (`baton.json`), code, config, requirements, example.
         folder: the model folder as it was.
     """
     model = _open(store, run, entry, storage.sha256_tree(folder))
@@ -51,7 +49,7 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
             python_model=str(code),
             artifacts={"model": str(folder.resolve())},
             signature=signature(entry["info"]["labels"], kind),
-            model_config=CONFIG[kind],
+            model_config=entry.get("config"),  # what whoever loads or serves the model may change
             input_example=entry["example"],
             pip_requirements=entry["requirements"],
         )

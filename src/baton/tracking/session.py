@@ -45,9 +45,9 @@ def counted(method: "Callable[Concatenate[JournalRun, P], None]") -> "Callable[C
 class JournalRun(Run):
     """A stage's run, as a journal."""
 
-    def __init__(self, name: str, own: Writer, store: str | None, seconds: float) -> None:
-        """`store` is the store's address; `seconds` were spent already."""
-        self.id, self.seconds = own.journal.id, seconds
+    def __init__(self, name: str, own: Writer, store: str | None, seconds: float, serving: Mapping[str, Any] | None = None) -> None:
+        """`store` is the store's address; `seconds` were spent already; `serving` are settings of logged models, see `serve`."""
+        self.id, self.seconds, self._serving = own.journal.id, seconds, serving
         self._name, self._writer = name, own
         self._seen: set[tuple[str, int]] = set()
         self._step = samples = 0
@@ -95,7 +95,7 @@ class JournalRun(Run):
         info = storage.read_json(path / "baton.json")
         kind = info["input"]["kind"]
         requirements, code = environment.read_requirements(environment.LOCK, kind), CODE[kind].read_text(encoding="utf-8")
-        about = {"info": info, "requirements": requirements, "code": code, "example": list(example)}
+        about = {"info": info, "requirements": requirements, "code": code, "config": self._serving, "example": list(example)}
         self._append("model", name=name, path=path.as_posix(), file=self._writer.keep(path), **about)
 
     @counted
@@ -170,7 +170,9 @@ def _begin(name: str, reasons: Mapping[str, str], active: params.Params, resume:
             resume = None
         opened = _open(resume)
         opened.append("open", time=journal.now(), **about)
-        return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since)
+        prepared = active.preprocess
+        serving = {"serve_paths": False, "max_pixels": prepared.max_pixels} if prepared.kind == "images" else None
+        return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since, serving)
     except (OSError, BatonError) as error:  # a disk that is full or read-only must not stop a training
         console.say(f"[yellow]tracking:[/] this stage is not recorded: {escape(str(error))}")
         return None

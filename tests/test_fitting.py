@@ -1,0 +1,36 @@
+"""What `finetune` and `distill` share, on real arrays: batch normalisation never sees one sample alone."""
+
+from pathlib import Path
+
+import pytest
+
+from baton import params, tracking
+from baton.models import build, classifier
+from baton.train import attempts, losses
+from stages import fitting
+from tests import tiny, tiny_images
+
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
+
+
+def train(rows: int) -> dict[str, object]:
+    """A training in batches of eight, of a TinyViT whose last map is one pixel; its figures."""
+    tiny.write_convolutional_base(Path("data/base"))
+    tiny_images.write_arrays(Path("data"), {"train": rows, "val": 6, "test": 6})
+    data, settings, machine = fitting.open_data(None), tiny.training(epochs=1, batch_size=8), tiny.machine()
+    model = build.create(Path("data/base"), HEAD, len(data.labels), settings, machine.attention, data.input)
+    job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
+    return fitting.fit("teacher", model, losses.cross_entropy(0.0, None), settings, job)[1]
+
+
+def test_a_sample_that_is_left_over_joins_the_last_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train(17)["steps"] == 2
+
+
+def test_alone_it_would_have_no_variance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(classifier.Classifier, "smallest_part", 1)
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        train(17)
