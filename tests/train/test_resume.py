@@ -115,7 +115,12 @@ def test_images_killed_in_each_of_ten_steps(whole_of_images: Path, again_with_im
 
 @pytest.mark.parametrize(
     ("whole_of_images", "part"),
-    [(tiny.write_image_base, "average"), (tiny.write_image_base, "augmentation"), (tiny.write_convolutional_base, "statistics")],
+    [
+        (tiny.write_image_base, "average"),
+        (tiny.write_image_base, "augmentation"),
+        (tiny.write_convolutional_base, "statistics"),
+        (tiny.write_convolutional_base, "layout"),
+    ],
     indirect=["whole_of_images"],
 )
 def test_without_a_part_of_what_images_bring_the_result_differs(

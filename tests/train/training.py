@@ -216,8 +216,6 @@ def spoil(what: str) -> None:
 
     if what in {"optimizer", "average", "statistics"}:
         state.State.restore = spoiled  # type: ignore[method-assign]
-    if what == "rng":  # dropout goes on from wherever torch's generator is
-        loop.seed_step = lambda seed, step, rank: None
     if what == "position":
         state.State.facts = lambda self: facts(self) | {"step": max(0, self.step - 1)}  # type: ignore[method-assign]
     if what == "augmentation":  # drawn from a process's own generator instead of (seed, epoch, sample id)
@@ -225,5 +223,10 @@ def spoil(what: str) -> None:
 
         own, drawn = np.random.default_rng(), augment.draw
         augment.draw = lambda keys, seed, epoch, settings: drawn(keys, int(own.integers(2**31)), epoch, settings)
-    if what == "order":  # renamed without being flushed before
-        os.fsync = lambda handle: None
+    for name, module, function, broken in (
+        ("rng", loop, "seed_step", lambda seed, step, rank: None),  # dropout goes on from wherever torch's generator is
+        ("layout", state, "_laid_out", lambda value, like: value.to(like.device)),  # of Adam's state, where weights are channels_last
+        ("order", os, "fsync", lambda handle: None),  # renamed without being flushed before
+    ):
+        if what == name:
+            setattr(module, function, broken)

@@ -97,9 +97,16 @@ class State:
         parameters = dict(self.model.named_parameters())
         for part in saved.parts:
             for name, value in saved.parts[part].items() if part.startswith(OPTIMIZER) else ():
-                self.update.optimizer.state[parameters[name]][part.removeprefix(OPTIMIZER)] = value.to(device)
+                self.update.optimizer.state[parameters[name]][part.removeprefix(OPTIMIZER)] = _laid_out(value, parameters[name])
         self.best.weights = {name: value.to(device) for name, value in saved.parts["best"].items()}
         self.best.score, self.best.age = tuple(facts["best"]["score"]), facts["best"]["age"]
+
+
+def _laid_out(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A saved value on a parameter's device, in its memory format: torch's fused AdamW goes by memory, whatever the strides say."""
+    if value.shape != like.shape:
+        return value.to(like.device)
+    return torch.empty_like(like, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 class Meter:
