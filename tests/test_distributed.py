@@ -48,6 +48,7 @@ def convolutional(raw: dict[str, Any]) -> None:
     own = {"embed_dims": [8, 16], "depths": [1, 1], "num_heads": [1, 2], "window_sizes": [4, 2]}
     raw["base"] |= {"architecture": "tiny_vit_5m_224", "arguments": own}
     raw["finetune"] |= {"batch_size": 14, "accumulation": 2, "ema": {"decay": 0.9}, "layer_decay": 0.8, "drop_path": 0.1}
+    raw["finetune"]["head"] |= {"pooling": "mean"}
     raw["runtime"] |= {"precision": "fp32", "threads": 1}
 
 
