@@ -106,6 +106,11 @@ def resolve(wanted: params.Runtime, place: Place | None = None) -> Runtime:
     )
 
 
+def takes_statistics(model: torch.nn.Module) -> bool:
+    """Whether training changes more of a model than its weights: the statistics of batch normalisation (Ioffe & Szegedy 2015)."""
+    return any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch (all devices)."""
     random.seed(seed)

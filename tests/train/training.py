@@ -210,9 +210,9 @@ def spoil(what: str) -> None:
         restore(self, checkpoint.Checkpoint(parts, saved.state))
         if what == "average" and self.average:  # it begins anew at the weights of the moment
             self.average.restore(self.model.state_dict())
-        if what == "statistics":
-            for name, buffer in self.model.named_buffers():
-                buffer.zero_() if name.endswith("running_mean") else None
+        for name, buffer in self.model.named_buffers():
+            if what == "statistics" and name.endswith("running_mean"):
+                buffer.zero_()
 
     if what in {"optimizer", "average", "statistics"}:
         state.State.restore = spoiled  # type: ignore[method-assign]

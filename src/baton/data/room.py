@@ -38,14 +38,13 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
     frame = framing(described)
     free = shutil.disk_usage(next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())).free
     count: int = sum(pq.ParquetFile(table).metadata.num_rows for table in tables)
-    needed = copies() * count * (_bytes(frame, *frame.canvas) + INDEX_BYTES)
+    copies = _copies()
+    needed = copies * count * (_bytes(frame, *frame.canvas) + INDEX_BYTES)
     if needed > free:
-        needed = copies() * (count * INDEX_BYTES + sum(_from_headers(table, frame) for table in tables))
+        needed = copies * (count * INDEX_BYTES + sum(_from_headers(table, frame) for table in tables))
     if needed > free:
-        got, expected = (
-            f"{free:,} bytes free",
-            f"{needed:,} bytes: {count:,} images" + (", here and in DVC's cache" if copies() > 1 else ""),
-        )
+        where = ", here and in DVC's cache" if copies > 1 else ""
+        got, expected = f"{free:,} bytes free", f"{needed:,} bytes: {count:,} images{where}"
         lower = [f"lower tokenize.size (now {' x '.join(map(str, described['size']))})"]
         lower += ["set tokenize.channels to 1"] if described["channels"] > 1 else []
         lower += [f"raise tokenize.crop_fraction (now {described['crop_fraction']})"] if described["crop_fraction"] < 1 else []
@@ -54,11 +53,11 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
     return needed
 
 
-def copies() -> int:
+def _copies() -> int:
     """How often an output lies on the disk: DVC copies it to its cache, unless its config says where that is, or how it links."""
     config = configparser.ConfigParser(interpolation=None, strict=False)
     config.read(DVC)
-    return 1 if {"dir", "type"} & set(config["cache"] if config.has_section("cache") else ()) else 2
+    return 1 if any(config.has_option("cache", key) for key in ("dir", "type")) else 2
 
 
 def _from_headers(table: Path, frame: Framing) -> int:

@@ -82,10 +82,8 @@ def _join(parts: dict[str, Path], target: Path) -> None:
                 if writer is None:
                     writer = stack.enter_context(pq.ParquetWriter(target, batch.schema))
                 if not batch.schema.equals(writer.schema):
-                    got, expected = _columns(batch.schema), f"those of {next(iter(parts))}: {_columns(writer.schema)}"
-                    raise SourceError(
-                        f"{name} has other columns", got=got, expected=expected, hint="name files of one table in source.files"
-                    )
+                    expected, hint = f"those of {next(iter(parts))}: {_columns(writer.schema)}", "name files of one table in source.files"
+                    raise SourceError(f"{name} has other columns", got=_columns(batch.schema), expected=expected, hint=hint)
                 if len(batch):
                     writer.write_batch(batch)
 

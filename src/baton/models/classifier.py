@@ -14,6 +14,7 @@ from torch import nn
 from baton import params
 from baton.errors import ModelError
 from baton.models import dropout as dropouts
+from baton.runtime import takes_statistics
 
 WEIGHTS, CONFIG, INFO = "model.safetensors", "config.json", "baton.json"
 
@@ -62,9 +63,9 @@ class Classifier(nn.Module, abc.ABC):
     def smallest_part(self) -> int:
         """Samples that a training must hand it at once.
 
-        Two where there is batch normalisation (Ioffe & Szegedy 2015): over one sample's map of one pixel it has no variance.
+        Two where statistics are taken over them: one sample's map of one pixel has no variance.
         """
-        return 2 if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules()) else 1
+        return 2 if takes_statistics(self) else 1
 
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:

@@ -74,9 +74,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         config = context.model_config or {}
         self.serve_paths, self.max_pixels = bool(config.get("serve_paths")), config.get("max_pixels", MAX_PIXELS)
         if not isinstance(self.max_pixels, int) or self.max_pixels <= 0:
-            raise ValueError(
-                f"model_config is unusable\n  got:      max_pixels {self.max_pixels!r}\n  expected: a number of pixels, 1 or more"
-            )
+            found = f"  got:      max_pixels {self.max_pixels!r}\n  expected: a number of pixels, 1 or more"
+            raise ValueError(f"model_config is unusable\n{found}\n  next:     mend it, or leave it out")
         if Image.MAX_IMAGE_PIXELS is not None and self.max_pixels > 2 * Image.MAX_IMAGE_PIXELS:
             Image.MAX_IMAGE_PIXELS = self.max_pixels  # Pillow's own limit, of the whole process: it refuses above twice that
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

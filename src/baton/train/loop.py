@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from baton import console, parallel, params
 from baton.errors import TrainingError
 from baton.memory import explained_memory
-from baton.runtime import Runtime, seed_step
+from baton.runtime import Runtime, seed_step, takes_statistics
 from baton.train import feed, interrupt, optim
 from baton.train.checkpoint import Checkpoints
 from baton.train.feed import Batches
@@ -212,8 +212,7 @@ def _forward(model: nn.Module, runtime: Runtime) -> nn.Module:
         return model
     devices = [runtime.device] if runtime.device.type == "cuda" else None
     # Buffers that training changes (statistics of batches) follow rank 0, whose a checkpoint holds.
-    changing = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=changing, gradient_as_bucket_view=True)
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=takes_statistics(model), gradient_as_bucket_view=True)
 
 
 def _validation_steps(settings: params.Training, steps_per_epoch: int) -> set[int]:
