@@ -1,0 +1,184 @@
+"""Shares of test rows, and differences of two shares on the same rows: intervals and tests that hold near 0 and 1 and in small tables.
+
+Inputs: counts of rows -> intervals, p-values, and how many rows a decision needs. Of two classifiers on the same rows only the discordant
+ones tell: `only_first` rows that the first alone has right, `only_second` rows that the second alone has right.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.stats import binom, norm
+
+Floats = NDArray[np.float64]
+
+EDGE = 1e-12  # how close to -1 and 1 a difference is looked for
+
+
+def wilson(successes: ArrayLike, rows: ArrayLike, confidence: float) -> tuple[Floats, Floats]:
+    """Wilson's score interval of a share: low and high, in the shape of `successes`; NaN where there are no rows.
+
+    Wilson 1927, Probable inference, the law of succession, and statistical inference. The same as scipy's
+    `binomtest(...).proportion_ci(method="wilson")`, for many shares at once.
+    """
+    count, total = np.asarray(successes, np.float64), np.asarray(rows, np.float64)
+    square = normal(confidence) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = count / total
+        centre = (count + square / 2) / (total + square)
+        half = np.sqrt(square) / (total + square) * np.sqrt(total * share * (1 - share) + square / 4)
+    low, high = np.maximum(centre - half, 0), np.minimum(centre + half, 1)
+    # None and all: these ends are exact, whatever rounding makes of them.
+    return np.where(share == 0, 0.0, np.where(total > 0, low, np.nan)), np.where(share == 1, 1.0, np.where(total > 0, high, np.nan))
+
+
+def normal(confidence: float) -> float:
+    """The standard normal's two-sided quantile: 1.96 for 0.95."""
+    return float(norm.isf((1 - confidence) / 2))
+
+
+def paired_interval(only_first: float, only_second: float, rows: float, confidence: float) -> tuple[float, float]:
+    """Interval [low, high] of the difference of two paired shares, first minus second.
+
+    Tango's score interval: the differences that his test does not reject. Without a discordant row it is +-z**2 / (rows + z**2). It holds
+    no 0 exactly where `paired_p` is below 1 - confidence: in small tables, where the mid-p test cannot tell the two apart and the score
+    test, which is an approximation, can, the interval is extended to 0.
+
+    Tango 1998, Equivalence test and confidence interval for the difference in proportions for the paired-sample design.
+    """
+    low, high = _tango(only_first, only_second, rows, confidence)
+    if paired_p(only_first, only_second) < 1 - confidence:
+        return low, high
+    return min(low, 0.0), max(high, 0.0)
+
+
+def paired_p(only_first: float, only_second: float) -> float:
+    """Two-sided p of equal shares: McNemar's mid-p, or his score test's p where that is larger (only below 0.01, and by less than 0.001).
+
+    So whatever this test tells apart, Tango's interval, which inverts the score test, tells apart too.
+    """
+    if only_first == only_second:
+        return 1.0
+    score = 2 * float(norm.sf(abs(only_first - only_second) / math.sqrt(only_first + only_second)))
+    return max(mcnemar_midp(only_first, only_second), score)
+
+
+def mcnemar_midp(only_first: float, only_second: float, alternative: str = "two-sided") -> float:
+    """McNemar's mid-p: under equal shares the discordant rows split like a fair coin, and an outcome counts half towards its own tail.
+
+    `alternative` is "two-sided" or "greater" (the first is better). Equal counts, also none, give 1 and 0.5.
+
+    Fagerland, Lydersen and Laake 2013, The McNemar test for binary matched-pairs data: mid-p and asymptotic are better than exact
+    conditional.
+    """
+    discordant = only_first + only_second
+    if alternative == "greater":
+        return float(binom.sf(only_first, discordant, 0.5) + binom.pmf(only_first, discordant, 0.5) / 2)
+    if only_first == only_second:
+        return 1.0
+    fewer = min(only_first, only_second)
+    return float(2 * binom.cdf(fewer, discordant, 0.5) - binom.pmf(fewer, discordant, 0.5))
+
+
+def noninferiority_p(only_first: float, only_second: float, rows: float, margin: float) -> float:
+    """One-sided p of "the first is worse by `margin` or more" (Tango 1998): small where it is not that much worse."""
+    return float(norm.sf(tango(only_first, only_second, rows, -margin)))
+
+
+def tost(only_first: float, only_second: float, rows: float, margin: float) -> float:
+    """The p of "they differ by `margin` or more", the larger of two one-sided tests: small where equivalent (Schuirmann 1987)."""
+    return max(noninferiority_p(only_first, only_second, rows, margin), noninferiority_p(only_second, only_first, rows, margin))
+
+
+def excluded(only_first: float, only_second: float, rows: float, confidence: float) -> float:
+    """The difference beyond which, either way, all are excluded: the smallest margin at which `tost` is at most 1 - confidence."""
+    return max(abs(bound) for bound in _tango(only_first, only_second, rows, 2 * confidence - 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values (Holm 1979): those below a level are told apart at that level for all tests together."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for step, place in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - step) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def holm_confidences(p_values: Sequence[float], confidence: float) -> list[float]:
+    """The confidence that makes each test's own interval say what Holm's procedure says of it.
+
+    The i-th smallest of k p-values is held against (1 - confidence) / (k - i + 1), and from the first one that is not below, all are held
+    against that one's level. An interval at this confidence holds no 0 exactly where the adjusted p is below 1 - confidence.
+    """
+    confidences, level, failed = [0.0] * len(p_values), 0.0, False
+    for step, place in enumerate(np.argsort(p_values, kind="stable")):
+        if not failed:
+            level = (1 - confidence) / (len(p_values) - step)
+            failed = not p_values[place] < level
+        confidences[place] = 1 - level
+    return confidences
+
+
+def rows_needed(margin: float, confidence: float, only_first: float = 0, only_second: float = 0, rows: float = 1) -> int | None:
+    """How many rows put the interval of the difference above -`margin`, if discordant rows stay as frequent as they are in `rows`.
+
+    Without discordant rows this is the first whole number above z**2 * (1 - margin) / margin. None where no number does: the first is
+    worse by `margin` or more.
+    """
+    if (only_second - only_first) / rows >= margin:
+        return None
+
+    def enough(count: int) -> bool:
+        scale = count / rows
+        return _tango(only_first * scale, only_second * scale, count, confidence)[0] > -margin
+
+    return _first(enough)
+
+
+def rows_needed_alone(minimum: float, confidence: float, share: float = 1.0) -> int | None:
+    """How many rows put Wilson's lower end at `minimum` or above for a classifier that is right on `share` of them; None where none do."""
+    return _first(lambda count: bool(wilson(share * count, count, confidence)[0] >= minimum)) if share > minimum else None
+
+
+def tango(only_first: float, only_second: float, rows: float, difference: float) -> float:
+    """Tango's score statistic of the hypothesis that the shares differ by `difference`; standard normal under it, 0 where nothing speaks.
+
+    The nuisance parameter, the probability that only the second is right, is estimated by maximum likelihood under the hypothesis.
+    """
+    a, b = 2 * rows, (2 * rows - only_first + only_second) * difference - only_first - only_second
+    c = -only_second * difference * (1 - difference)
+    nuisance = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+    variance = rows * (2 * nuisance + difference * (1 - difference))
+    distance = only_first - only_second - rows * difference
+    if distance == 0:
+        return 0.0
+    return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
+
+
+def _tango(only_first: float, only_second: float, rows: float, confidence: float) -> tuple[float, float]:
+    high = _upper(only_first, only_second, rows, normal(confidence))
+    return -_upper(only_second, only_first, rows, normal(confidence)), high
+
+
+def _upper(only_first: float, only_second: float, rows: float, quantile: float) -> float:
+    """The difference above the measured one at which the statistic is -`quantile`."""
+    measured = (only_first - only_second) / rows
+    if measured >= 1:
+        return 1.0
+    return float(brentq(lambda d: tango(only_first, only_second, rows, d) + quantile, measured, 1 - EDGE, xtol=1e-13))
+
+
+def _first(enough: Callable[[int], bool], most: int = 2**40) -> int | None:
+    """The smallest number that is enough, where all larger ones are; None above `most`."""
+    high = 1
+    while not enough(high):
+        high *= 2
+        if high > most:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

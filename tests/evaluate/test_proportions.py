@@ -1,0 +1,195 @@
+"""Intervals and tests of shares against scipy, published tables and closed forms; interval and test agree on every small table."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.stats import binom, binomtest, norm
+
+from baton.evaluate import proportions
+
+Z = norm.ppf(0.975)
+
+
+def test_wilson_is_scipys() -> None:
+    for rows in (1, 7, 30, 359):
+        for confidence in (0.8, 0.95, 0.999):
+            low, high = proportions.wilson(np.arange(rows + 1), rows, confidence)
+            bounds = [binomtest(k, rows).proportion_ci(confidence, "wilson") for k in range(rows + 1)]
+            assert low == pytest.approx([bound.low for bound in bounds], abs=1e-12)
+            assert high == pytest.approx([bound.high for bound in bounds], abs=1e-12)
+
+
+def test_wilson_of_no_rows_is_undefined_and_of_all_right_is_the_closed_form() -> None:
+    low, high = proportions.wilson([0, 5, 0], [0, 5, 5], 0.95)
+    assert np.isnan([low[0], high[0]]).all()
+    assert [low[1], high[1]] == [pytest.approx(5 / (5 + Z**2)), 1.0]
+    assert [low[2], high[2]] == [0.0, pytest.approx(Z**2 / (5 + Z**2))]
+
+
+def coverage(low: np.ndarray, high: np.ndarray, rows: int, share: float) -> float:
+    """Exactly: the probability of the counts whose interval holds the share."""
+    return float(binom.pmf(np.arange(rows + 1), rows, share)[(low <= share) & (share <= high)].sum())
+
+
+def percentile_bootstrap(rows: int, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ends for every count: those of the binomial that resampling rows draws from, so of infinitely many resamples."""
+    shares = np.arange(rows + 1) / rows
+    tail = (1 - confidence) / 2
+    return binom.ppf(tail, rows, shares) / rows, binom.ppf(1 - tail, rows, shares) / rows
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("rows", [10, 30, 359, 2189])
+def test_wilson_covers_what_it_says(rows: int, share: float) -> None:
+    """No simulation: the count is binomial, so coverage is a sum. At so few rows single shares fall a little below (Brown, Cai and DasGupta
+    2001, Interval estimation for a binomial proportion, figure 5)."""
+    low, high = proportions.wilson(np.arange(rows + 1), rows, 0.95)
+    assert (0.9 if rows <= 30 else 0.93) <= coverage(low, high, rows, share) <= 0.999
+
+
+@pytest.mark.parametrize(("rows", "share", "expected"), [(359, 0.99, 0.86), (30, 0.95, 0.78), (10, 0.9, 0.65)])
+def test_the_percentile_bootstrap_does_not(rows: int, share: float, expected: float) -> None:
+    """The control: the interval that was here, with the coverages that were found by simulation."""
+    assert coverage(*percentile_bootstrap(rows, 0.95), rows, share) == pytest.approx(expected, abs=0.02)
+
+
+# Published: Fagerland, Lydersen and Laake 2014, Recommended tests and confidence intervals for paired binomial proportions (airway
+# hyper-responsiveness, Bentur et al. 2009; complete response, Cavo et al. 2012); the digits of the second as the authors' R package
+# `contingencytables` gives them in its own tests.
+PUBLISHED = [(1, 7, 21, -0.517, -0.026, 0.039, 5e-4), (6, 16, 161, -0.1240, -0.0054, 0.034690, 5e-5)]
+
+
+@pytest.mark.parametrize(("first", "second", "rows", "low", "high", "p_value", "digits"), PUBLISHED)
+def test_published_intervals_and_p_values(
+    first: int, second: int, rows: int, low: float, high: float, p_value: float, digits: float
+) -> None:
+    assert proportions.paired_interval(first, second, rows, 0.95) == pytest.approx((low, high), abs=digits)
+    assert proportions.mcnemar_midp(first, second) == pytest.approx(p_value, abs=digits)
+
+
+def constrained(first: int, second: int, rows: int, difference: float) -> float:
+    """Tango's statistic by another way: the likelihood is maximised numerically, and the variance written as that of a difference."""
+    both = rows - first - second
+
+    def negative(q: float) -> float:  # of the probability that only the second is right; that of the first is q + difference
+        cells = ((first, q + difference), (second, q), (both, 1 - 2 * q - difference))
+        return -sum(count * math.log(max(p, 1e-300)) for count, p in cells if count)
+
+    q = minimize_scalar(negative, bounds=(max(0, -difference), (1 - difference) / 2), method="bounded", options={"xatol": 1e-12}).x
+    return (first - second - rows * difference) / math.sqrt(rows * (2 * q + difference - difference**2))
+
+
+@pytest.mark.parametrize(("first", "second", "rows"), [(40, 20, 160), (3, 1, 25), (12, 11, 2189), (5, 9, 14), (2, 0, 30)])
+def test_ends_solve_tangos_equation(first: int, second: int, rows: int) -> None:
+    for confidence in (0.9, 0.99):
+        low, high = proportions._tango(first, second, rows, confidence)
+        assert constrained(first, second, rows, low) == pytest.approx(proportions.normal(confidence), rel=1e-3)
+        assert constrained(first, second, rows, high) == pytest.approx(-proportions.normal(confidence), rel=1e-3)
+
+
+def test_no_discordant_row_is_no_certainty() -> None:
+    """12 rows, both models all right: a difference of 24 points is not excluded (closed form)."""
+    low, high = proportions.paired_interval(0, 0, 12, 0.95)
+    assert (low, high) == pytest.approx((-(Z**2) / (12 + Z**2), Z**2 / (12 + Z**2)))
+    assert low < -0.24
+    assert proportions.paired_interval(5, 0, 5, 0.95)[1] == 1
+    assert proportions.paired_interval(0, 5, 5, 0.95)[0] == -1
+
+
+def tables(most: int) -> list[tuple[int, int, int]]:
+    return [(b, c, n) for n in (1, 2, 5, 13, 40) for b, c in itertools.product(range(most + 1), repeat=2) if 0 < b + c <= n]
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.9875, 0.999])
+def test_interval_and_test_agree_on_every_small_table(confidence: float) -> None:
+    told = 0
+    for first, second, rows in tables(20):
+        low, high = proportions.paired_interval(first, second, rows, confidence)
+        different = proportions.paired_p(first, second) < 1 - confidence
+        assert different == (not low <= 0 <= high), (first, second, rows)
+        assert not different or (low > 0) == (first > second)
+        told += different
+    assert told > 20
+
+
+def test_without_the_extension_they_would_not() -> None:
+    """The control: Tango's own interval tells four rows against none apart at 95%, the mid-p test (0.0625) does not."""
+    assert proportions._tango(4, 0, 40, 0.95)[0] > 0
+    assert proportions.mcnemar_midp(4, 0) == pytest.approx(0.0625)
+    assert proportions.paired_interval(4, 0, 40, 0.95)[0] == 0
+
+
+def test_p_is_the_mid_p_but_for_the_far_tail() -> None:
+    for first, second in itertools.product(range(60), repeat=2):
+        midp, p_value = proportions.mcnemar_midp(first, second), proportions.paired_p(first, second)
+        assert midp <= p_value <= midp + 0.001
+        assert midp == p_value or p_value < 0.01
+
+
+def test_midp_by_hand() -> None:
+    assert proportions.mcnemar_midp(1, 9) == pytest.approx(2 * (1 + 10 / 2) / 2**10)
+    assert proportions.mcnemar_midp(9, 1, "greater") == pytest.approx((1 + 10 / 2) / 2**10)
+    assert proportions.mcnemar_midp(1, 9, "greater") == pytest.approx(1 - (1 + 10 / 2) / 2**10)
+    assert [proportions.mcnemar_midp(k, k) for k in (0, 1, 6)] == [1, 1, 1]
+    assert [proportions.mcnemar_midp(k, k, "greater") for k in (0, 1, 6)] == pytest.approx([0.5, 0.5, 0.5])
+
+
+def test_the_paired_interval_covers_what_it_says() -> None:
+    """Exactly, over all tables of 40 rows: two shares of discordant rows, seven worlds."""
+    rows = 40
+    counts = [(b, c) for b in range(rows + 1) for c in range(rows + 1 - b) if b + c <= 25]
+    bounds = np.array([proportions.paired_interval(b, c, rows, 0.95) for b, c in counts])
+    b, c = np.array(counts).T
+    for first, second in [(0.05, 0.05), (0.1, 0.02), (0.02, 0.02), (0.15, 0.05), (0.01, 0.0), (0.1, 0.1), (0.2, 0.1)]:
+        # Only the first, then only the second among the rest: two binomials make the trinomial.
+        p = binom.pmf(b, rows, first) * binom.pmf(c, rows - b, second / (1 - first))
+        inside = (bounds[:, 0] <= first - second) & (first - second <= bounds[:, 1])
+        assert p.sum() > 0.999
+        assert p[inside].sum() > 0.935, (first, second)
+
+
+def test_equivalence_and_its_margin() -> None:
+    """The smallest margin that two one-sided tests exclude is where the larger of both is at the level."""
+    for first, second, rows in [(12, 11, 2189), (0, 0, 100), (14, 12, 500), (4, 0, 40)]:
+        margin = proportions.excluded(first, second, rows, 0.95)
+        assert proportions.tost(first, second, rows, margin) == pytest.approx(0.05, abs=1e-6)
+        assert proportions.tost(first, second, rows, 1.1 * margin) < 0.05 < proportions.tost(first, second, rows, 0.9 * margin)
+    assert proportions.excluded(0, 0, 100, 0.95) == pytest.approx(norm.ppf(0.95) ** 2 / (100 + norm.ppf(0.95) ** 2))
+
+
+def test_holm_by_hand() -> None:
+    """Holm 1979: (0.01, 0.04, 0.03, 0.005) times (3, 1, 2, 4), never below a smaller one's."""
+    assert proportions.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert proportions.holm([0.7, 0.9]) == [1.0, 1.0]
+    assert proportions.holm([]) == []
+
+
+def test_holms_intervals_say_what_holm_says() -> None:
+    generator = np.random.default_rng(0)
+    told = 0
+    for _ in range(300):
+        pairs = generator.integers(0, 18, (4, 2))
+        p_values = [proportions.paired_p(*pair) for pair in pairs]
+        levels = proportions.holm_confidences(p_values, 0.95)
+        for pair, adjusted, level in zip(pairs, proportions.holm(p_values), levels, strict=True):
+            low, high = proportions.paired_interval(*pair, 100, level)
+            assert (adjusted < 0.05) == (not low <= 0 <= high)
+            assert 0.95 <= level <= 0.9875 + 1e-12
+            told += adjusted < 0.05
+    assert told > 100
+
+
+def test_rows_needed() -> None:
+    """Closed form without discordant rows; otherwise the interval of the scaled table, one row fewer does not do."""
+    assert proportions.rows_needed(0.005, 0.95) == math.floor(Z**2 * 0.995 / 0.005) + 1 == 765
+    assert proportions.noninferiority_p(0, 0, 764, 0.005) > 0.025 > proportions.noninferiority_p(0, 0, 765, 0.005)
+    needed = proportions.rows_needed(0.01, 0.95, 3, 4, 500)
+    assert needed is not None
+    assert proportions._tango(3 * needed / 500, 4 * needed / 500, needed, 0.95)[0] > -0.01
+    assert proportions._tango(3 * (needed - 1) / 500, 4 * (needed - 1) / 500, needed - 1, 0.95)[0] <= -0.01
+    assert proportions.rows_needed(0.01, 0.95, 0, 5, 500) is None
+    assert proportions.rows_needed_alone(0.5, 0.95) == math.ceil(Z**2)
+    assert proportions.rows_needed_alone(0.9, 0.95, 0.9) is None
