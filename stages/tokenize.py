@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from rich.markup import escape
+from tokenizers import Tokenizer
 
 from baton import console, params, storage
-from baton.data import framing, image, room, text
+from baton.data import framing, image, room, text, unknown
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
 TABLES = [CLEAN / f"{split}.parquet" for split in text.SPLITS]
@@ -30,12 +32,22 @@ def main() -> None:
         tokenizer, config = text.open_tokenizer(BASE, settings.max_length), storage.read_json(BASE / "config.json")
         text.check_length(config, settings.max_length)
         described = {"kind": "text", "max_length": settings.max_length, "pad": config.get("pad_token_id") or 0}
-        report = write(described, "documents", lambda *job: text.tokenize(job[0], tokenizer, job[1], settings.chunk_size, job[2]))
+        report = write(described, "documents", lambda *job: documents(settings, tokenizer, *job))
+        labels = storage.read_json(CLEAN / "labels.json")
+        for warning in filter(None, (unknown.named(split, part["unknown"], labels, settings.unknown) for split, part in report.items())):
+            console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
         title = f"tokens (at most {settings.max_length})"
         columns = {"documents": "documents", "tokens": "tokens", "truncated_share": "truncated", "lengths": "length"}
     console.table(
         title, ("split", *columns.values()), [(split, *(shown(part[name]) for name in columns)) for split, part in report.items()]
     )
+
+
+def documents(settings: params.TextTokenize, tokenizer: Tokenizer, table: Path, folder: Path, advance: Callable[[int], object]) -> Any:
+    """The arrays of one split, unless the tokenizer does not know its texts."""
+    found = text.tokenize(table, tokenizer, folder, settings.chunk_size, advance)
+    unknown.check(table.stem, found["unknown"], settings.unknown)
+    return found
 
 
 def write(described: dict[str, Any], unit: str, tokenize: Callable[..., dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from baton.data import unknown
 from baton.data.ahead import ahead
 from baton.errors import DataError, ModelError
 
@@ -117,13 +118,15 @@ def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, a
         advance: called with the number of documents done.
 
     Returns:
-        `documents`, `tokens`, `truncated` (documents), `truncated_share` and `lengths` (tokens before truncation: quantiles and maximum).
+        `documents`, `tokens`, `truncated` (documents), `truncated_share`, `lengths` (tokens before truncation: quantiles and maximum) and
+        `unknown` (see `unknown.figures`).
     """
     file = pq.ParquetFile(table)
     count, split = file.metadata.num_rows, table.stem
     offsets = np.lib.format.open_memmap(target / f"{split}.offsets.npy", mode="w+", dtype=np.int64, shape=(count + 1,))
     labels = np.lib.format.open_memmap(target / f"{split}.labels.npy", mode="w+", dtype=np.int64, shape=(count,))
-    full = np.empty(count, dtype=np.int32)
+    full, strange = np.empty(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
+    foreign = unknown.token(tokenizer)
     offsets[0] = row = 0
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
     with _untruncated(tokenizer) as frame, names, (target / f"{split}.tokens.npy").open("wb") as out:
@@ -136,7 +139,10 @@ def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, a
             )  # to_numpy() would import pandas, which takes longer than thousands of documents
             full[row:end] = [len(item) + frame.special for item in encodings]
             offsets[row + 1 : end + 1] = offsets[row] + np.cumsum(np.minimum(full[row:end], frame.special + frame.most))
-            tokens = chain.from_iterable(chain(frame.before, item.ids[: frame.most], frame.after) for item in encodings)
+            own = [item.ids for item in encodings]
+            if foreign is not None:
+                strange[row:end] = [ids.count(foreign) for ids in own]
+            tokens = chain.from_iterable(chain(frame.before, ids[: frame.most], frame.after) for ids in own)
             np.fromiter(tokens, np.int32, int(offsets[end] - offsets[row])).tofile(out)
             row = end
             advance(len(encodings))
@@ -148,7 +154,8 @@ def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, a
     truncated = int((full > np.diff(offsets)).sum())
     quantiles = {f"p{q}": int(np.percentile(full, q, method="nearest")) for q in (5, 25, 50, 75, 95, 99)}
     lengths = {**quantiles, "max": int(full.max())}
-    return {"documents": count, "tokens": total, "truncated": truncated, "truncated_share": truncated / count, "lengths": lengths}
+    figures = {"documents": count, "tokens": total, "truncated": truncated, "truncated_share": truncated / count, "lengths": lengths}
+    return figures | {"unknown": unknown.figures(strange, full - frame.special, labels)}
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from baton.params.preprocess import (
     TextPreprocess,
     TextTokenize,
     Tokenize,
+    Unknown,
 )
 from baton.params.reading import PATH, Params, flatten, head, load, read, read_raw
 from baton.params.runtime import MlflowTracking, NoTracking, Runtime, Tracking
@@ -134,6 +135,7 @@ __all__ = [
     "TorchvisionSource",
     "Tracking",
     "Training",
+    "Unknown",
     "WheelBase",
     "WheelSource",
     "flatten",

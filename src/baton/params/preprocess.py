@@ -127,11 +127,19 @@ class ImagePreprocess(Cutting):
 Preprocess = Annotated[TextPreprocess | ImagePreprocess, Field(discriminator="kind")]
 
 
+class Unknown(Section):
+    """Shares of tokens that the tokenizer does not know: a split or class above `named` is; a split above `refused` stops the stage."""
+
+    named: Annotated[float, Field(ge=0, le=1)]
+    refused: Annotated[float, Field(ge=0, le=1)]
+
+
 class TextTokenize(Section):
     """Clean text -> memory-mapped token ids. `max_length` counts special tokens; `chunk_size` is in documents."""
 
     kind: Literal["text"]
     max_length: Annotated[int, Field(ge=8)]
+    unknown: Unknown
     chunk_size: Count
 
 
