@@ -10,6 +10,7 @@ import pytest
 
 from baton import params
 from baton.data import tables
+from baton.data.columns import Columns
 from baton.errors import DataError
 
 Settings = Callable[..., params.TextPreprocess]
@@ -19,7 +20,7 @@ TSV = {"kind": "delimited", "delimiter": "\t", "quote": None, "skip_lines": 3, "
 def read(tmp_path: Path, content: bytes, settings: params.TextPreprocess) -> tables.RawTable:
     path = tmp_path / "train.raw"
     path.write_bytes(content)
-    return tables.read(path, "train", settings.format, tables.Columns(settings.text_column, settings.label_column))
+    return tables.read(path, "train", settings.format, Columns(settings.text_column, settings.label_column))
 
 
 def rows(table: tables.RawTable) -> list[tuple[str, str, str]]:

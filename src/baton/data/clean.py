@@ -12,6 +12,7 @@ from typing import Any
 from baton import params, storage
 from baton.data import checks, image_rows, splits, tables
 from baton.data.checks import SURROGATE, Finding
+from baton.data.columns import Columns
 from baton.data.raw import RawTable, Row
 from baton.errors import DataError
 
@@ -73,7 +74,7 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
             )
     match settings:
         case params.TextPreprocess():
-            columns = tables.Columns(settings.text_column, settings.label_column)
+            columns = Columns(settings.text_column, settings.label_column)
             return [tables.read(path, split, settings.format, columns) for split, path in paths.items()]
         case params.ImagePreprocess():
             return [image_rows.read(path, split, settings) for split, path in paths.items()]

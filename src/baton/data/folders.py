@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from baton import console, params
 from baton.data import sources, tables
+from baton.data.columns import Columns
 from baton.data.image_tables import Images, RawImage
 from baton.data.raw import RawTable
 from baton.errors import SourceError
@@ -45,7 +46,7 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
         DataError: a table cannot be read.
     """
     folder = Path(source.folder)
-    columns = tables.Columns(source.path_column, source.label_column, "source", "path_column")
+    columns = Columns(source.path_column, source.label_column, "source", "path_column")
     found = {}
     for split, name in source.files.named().items():
         if not Path(name).is_file():
