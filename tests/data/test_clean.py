@@ -169,15 +169,88 @@ def test_a_label_in_test_only(workplace: Path, settings: Settings) -> None:
     assert clean.clean(RAW, TARGET, settings())["classes"]["new"] == {"train": 0, "val": 0, "test": 1}
 
 
-def test_small_classes(workplace: Path, settings: Settings) -> None:
+LONG_TAIL = {"train": texts("train", pos=10, neg=10, rare=1, odd=1), "test": texts("test", neg=2, rare=2, odd=1)}
+
+
+def test_a_small_class_is_one_problem(workplace: Path, settings: Settings) -> None:
+    """It used to be two, one after the other: its row in train first, then, without the class, its rows in test."""
+    write_raw(**LONG_TAIL)
+    message = refused(settings({"small_class": "fail", "unseen_label": "fail"}))
+    assert "1 problem\n" in message
+    assert "small_class: 5 rows: train:21 (class 'rare' has 1 different text in train, cutting needs 2); train:22 (class 'odd'" in message
+    assert "train_only" in message and "{other: NAME}" in message
+
+
+@pytest.mark.parametrize(
+    ("policy", "rare", "odd", "others"),
+    [
+        ("keep", (1, 0, 2), (1, 0, 1), {}),
+        ("train_only", (1, 0, 2), (1, 0, 1), {}),
+        ("drop", None, None, {}),
+        ({"other": "rest"}, None, None, {"rest": (1, 1, 3)}),
+        ({"other": "neg"}, None, None, {"neg": (10, 2, 5)}),  # an existing class
+    ],
+)
+def test_policies_for_small_classes(
+    workplace: Path,
+    settings: Settings,
+    policy: Any,
+    rare: tuple[int, ...] | None,
+    odd: tuple[int, ...] | None,
+    others: dict[str, tuple[int, ...]],
+) -> None:
+    write_raw(**LONG_TAIL)
+    report = clean.clean(RAW, TARGET, settings({"small_class": policy, "unseen_label": "fail"}, validation={"kind": "count", "count": 4}))
+    found = {label: tuple(counts.values()) for label, counts in report["classes"].items()}
+    for label, counts in {"rare": rare, "odd": odd, **others}.items():
+        assert found.get(label) == counts
+    assert report["checks"]["small_class"]["rows"] == ["train:21", "train:22", "test:3", "test:4", "test:5"]
+    assert sum(report["checks"]["small_class"]["dropped"].values()) == (5 if policy == "drop" else 0)
+    assert sum(report["rows"]["clean"].values()) == 27 - (5 if policy == "drop" else 0)
+
+
+def test_small_classes_stay_in_train_where_test_is_cut_too(workplace: Path, settings: Settings) -> None:
+    write_raw(train=texts("all", a=30, b=30, two=2))
+    assert clean.clean(RAW, TARGET, settings({"small_class": "train_only"}))["classes"]["two"] == {"train": 2, "val": 0, "test": 0}
+
+
+def test_classes_that_are_small_even_together_are_refused(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("train", pos=10, neg=10, rare=1), test=texts("test", neg=2, rare=1))
-    assert "small_class: 1 rows: train:21 (class 'rare' has 1 different texts, a split needs 2)" in refused(
-        settings({"small_class": "fail"})
-    )
-    report = clean.clean(RAW, TARGET, settings({"small_class": "drop", "unseen_label": "drop"}))
-    assert set(report["classes"]) == {"neg", "pos"}
-    assert report["checks"]["unseen_label"]["rows"] == ["test:3"]
-    assert clean.clean(RAW, TARGET, settings())["classes"]["rare"] == {"train": 1, "val": 0, "test": 1}
+    message = refused(settings({"small_class": {"other": "rest"}}))
+    assert "small_class_merged: 2 rows: train:21 (class 'rest' has 1 different text in train, cutting needs 2)" in message
+
+
+WORDS = [f"word{letter}" for letter in "abcdefghijklmnop"]
+
+
+def nearly(name: str, change: str | None = None) -> str:
+    """17 words, so 15 runs of three: with another first or last word 14 of 16 are common to both, with both others 13 of 17."""
+    return " ".join([name, *WORDS[:-1], change or WORDS[-1]])
+
+
+def test_near_duplicates_are_named_and_told_to_evaluate(workplace: Path, settings: Settings) -> None:
+    train = [*texts("train", pos=10, neg=10), (nearly("a"), "pos"), (nearly("a", "wordp!"), "pos"), (nearly("b"), "neg"), ("same", "pos")]
+    write_raw(train=train, test=[*texts("test", pos=3, neg=3), (nearly("b", "last"), "neg"), ("Same", "pos"), (nearly("c"), "neg")])
+    assert "near_duplicate: 4 rows: train:21" in refused(settings({"near_duplicate": "fail"}))
+    report = clean.clean(RAW, TARGET, settings())
+    assert set(report["checks"]["near_duplicate"]["rows"]) == {"train:21", "train:22", "train:23", "test:9"}
+    assert report["checks"]["near_duplicate"]["reasons"]["train:23"] == "0.88 like test:7"  # 14 / 16
+    assert report["near_duplicates"] == {"test_rows": ["test:7", "test:8", "test:9"]}
+    dropped = clean.clean(RAW, TARGET, settings({"near_duplicate": "drop", "leakage": "drop"}))
+    assert dropped["checks"]["near_duplicate"]["dropped_rows"] == ["train:21", "train:22", "train:23"]
+    assert dropped["near_duplicates"] == {"test_rows": []}
+
+
+def test_near_duplicates_never_lie_in_two_parts_that_are_cut(workplace: Path, settings: Settings) -> None:
+    train = [row for number in range(40) for row in [(f"{number} {number} {nearly('x')[2:]}", "pos"), (f"other {number}", "neg")]]
+    own = [(" ".join(f"{word}{number}" for word in WORDS) + end, "pos") for number in range(30) for end in (".", "!", " more")]
+    write_raw(train=train + own)
+    for seed in range(5):
+        clean.clean(RAW, TARGET, settings(seed=seed))
+        places = {split: {row["text"].rstrip(".!").removesuffix(" more") for row in read(split)} for split in clean.SPLITS}
+        assert all(places[one].isdisjoint(places[other]) for one, other in (("train", "val"), ("train", "test"), ("val", "test")))
+        clones = [split for split in clean.SPLITS if any(text.endswith("wordo wordp") for text in places[split])]
+        assert len(clones) == 1, "all of a chain of forty"
 
 
 @pytest.mark.parametrize("train", [texts("train", pos=10), [("same", "pos")]])

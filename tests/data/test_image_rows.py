@@ -271,7 +271,7 @@ def test_label_names_and_small_classes(workplace: Path, image_settings: Settings
     write_raw(train=[*many("train", 0, **{"0": 6, "1": 6}), *copies], test=many("test", 500, **{"0": 2, "1": 2}))
     named = {"0": "T-shirt", "1": "Trouser", "2": "Rare"}
     message = refused(image_settings({"small_class": "fail"}, label_names=named))
-    assert "small_class: 3 rows: train:13 (class 'Rare' has 1 different pictures, a split needs 2)" in message
+    assert "small_class: 3 rows: train:13 (class 'Rare' has 1 different picture in train, cutting needs 2)" in message
     clean.clean(RAW, TARGET, image_settings({"small_class": "drop"}, label_names=named))
     assert json.loads((TARGET / "labels.json").read_text()) == ["T-shirt", "Trouser"]
     assert "unknown_label: 3 rows" in refused(image_settings(label_names={"0": "T-shirt", "1": "Trouser"}))

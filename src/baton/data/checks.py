@@ -7,15 +7,16 @@ is the digest of its pixels; what is wrong with single images is found when they
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from baton.data.near import Near
 from baton.data.raw import RawTable, Row
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 # These make a row useless for scoring, so `drop` takes them out of the test file too. The other checks drop from train and val only.
-UNUSABLE = {"malformed", "invalid_utf8", "unreadable", "enormous", "missing_label", "unknown_label", "empty", "unseen_label"}
+UNUSABLE = {"malformed", "invalid_utf8", "unreadable", "enormous", "missing_label", "unknown_label", "empty", "unseen_label", "small_class"}
 # Label drift is called so when it is both certain and large. On thousands of rows the chi-square test alone calls trifles certain.
 DRIFT_P_VALUE = 0.01
 DRIFT_TOTAL_VARIATION = 0.1
@@ -39,7 +40,7 @@ def key(text: str) -> str:
 def apply(check: str, policy: str, found: dict[str, str], rows: list[Row]) -> tuple[list[Row], Finding]:
     """Rows that stay, and the finding. `fail` drops what is unusable like `drop` does: the stage stops anyway, after the other checks."""
     finding = Finding(check, policy, found)
-    if policy == "keep":
+    if policy not in ("drop", "fail"):
         return rows, finding
     kept = []
     for row in rows:
@@ -120,6 +121,32 @@ def leakage(rows: list[Row], noun: str = "text") -> dict[str, str]:
     return found
 
 
+def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
+    """Rows of train that are nearly one of val or test, rows of val nearly one of test, and near repeats of an earlier row of one file.
+
+    Args:
+        rows: of all files, each file's in order.
+        alike: pairs of keys, with their similarity.
+    """
+    first: dict[str, dict[str, Row]] = {"train": {}, "val": {}, "test": {}}
+    for row in rows:
+        first[row.split].setdefault(key(row.text), row)
+    found = {}
+    for row in rows:
+        for split in ("test", "val", "train")[: 1 + ("test", "val", "train").index(row.split)]:
+            others = [(other, share) for name, share in alike.get(key(row.text), {}).items() if (other := first[split].get(name))]
+            if twin := next((pair for pair in others if split != row.split or pair[0].number < row.number), None):
+                found[row.id] = f"{twin[1]:.2f} like {twin[0].id}"
+                break
+    return found
+
+
+def near_training(parts: Mapping[str, list[Row]], alike: Near) -> list[str]:
+    """Rows of test whose text, or nearly, is in train or val too: what was learned there may be all that they measure."""
+    known = {key(row.text) for split in ("train", "val") for row in parts[split]}
+    return [row.id for row in parts["test"] if not known.isdisjoint([key(row.text), *alike.get(key(row.text), ())])]
+
+
 # The order in which they run and are reported; all are functions of the rows alone.
 ROW_CHECKS: dict[str, Callable[[list[Row]], dict[str, str]]] = {
     "invalid_utf8": invalid_utf8,
@@ -139,15 +166,16 @@ ROW_CHECKS_OF_IMAGES: dict[str, Callable[[list[Row]], dict[str, str]]] = {
 
 
 def small_class(rows: list[Row], least: int, noun: str = "text") -> dict[str, str]:
-    """Rows of train whose class has fewer than `least` different texts: one for each split to be cut from train, and one that stays."""
+    """Rows of all files whose class has some, but fewer than `least` different texts in train: one a split to cut, and one to stay."""
     texts: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.split == "train":
             texts[row.label].add(key(row.text))
+    small = {label: len(different) for label, different in texts.items() if len(different) < least}
     return {
-        row.id: f"class {row.label!r} has {len(texts[row.label])} different {noun}s, a split needs {least}"
+        row.id: f"class {row.label!r} has {small[row.label]} different {noun}{'s' * (small[row.label] > 1)} in train, cutting needs {least}"
         for row in rows
-        if row.split == "train" and len(texts[row.label]) < least
+        if row.label in small
     }
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
-from baton.data import checks, image_rows, splits, tables
+from baton.data import checks, image_rows, near, parting, tables
 from baton.data.checks import SURROGATE, Finding
 from baton.data.columns import Columns
 from baton.data.raw import RawTable, Row
 from baton.errors import DataError
 
-SPLITS = ("train", "val", "test")
+SPLITS = parting.SPLITS
 ROW_GROUP = 4096  # rows; a reader that goes by row groups needs memory for this many
 SHOWN_ROWS = 5
 
@@ -30,10 +30,10 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         OutputError: `target` cannot be written.
     """
     raw_tables = _read(raw, settings)
-    rows, findings = _check(raw_tables, settings)
+    rows, findings, alike = _check(raw_tables, settings)
     drift = checks.drift(rows)
     _raise_failures(rows, findings, drift, settings)
-    parts, limited = _split(rows, settings, {table.split for table in raw_tables})
+    parts, limited = parting.part(rows, settings, {table.split for table in raw_tables}, alike)
     labels = sorted({row.label for part in parts.values() for row in part})
     counts = {split: Counter(row.label for row in parts[split]) for split in SPLITS}
     report: dict[str, Any] = {
@@ -43,6 +43,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         "checks": {finding.check: _describe(finding, raw_tables) for finding in findings}
         | {"drift": {"policy": settings.checks.drift, **(drift or {"found": False})}},
         "classes": {label: {split: counts[split][label] for split in SPLITS} for label in labels},
+        "near_duplicates": {"test_rows": checks.near_training(parts, alike)},  # of the clean table, exact duplicates too
     }
     if decoded := {table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)}:
         report["decoded"] = decoded
@@ -80,7 +81,7 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
             return [image_rows.read(path, split, settings) for split, path in paths.items()]
 
 
-def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[list[Row], list[Finding]]:
+def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[list[Row], list[Finding], near.Near]:
     policies = settings.checks.model_dump()
     row_checks, noun = checks.ROW_CHECKS, "text"
     if isinstance(settings, params.ImagePreprocess):
@@ -101,10 +102,26 @@ def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[lis
         if name == "missing_label" and settings.label_names:
             apply("unknown_label", "fail", checks.unknown_label(rows, settings.label_names))
             rows = [dataclasses.replace(row, label=settings.label_names[row.label]) for row in rows]
-    least = 1 + len({"val", "test"} - {table.split for table in raw_tables})
-    apply("small_class", policies["small_class"], checks.small_class(rows, least, noun))
+    alike = _alike(rows, settings)
+    apply("near_duplicate", policies["near_duplicate"], checks.near_duplicate(rows, alike))
+    least = parting.needed({table.split for table in raw_tables})
+    small = checks.small_class(rows, least, noun)
+    apply("small_class", str(settings.checks.small_class), small)
+    if isinstance(settings.checks.small_class, params.OtherClass):
+        name = settings.checks.small_class.other
+        rows = [dataclasses.replace(row, label=name) if row.id in small else row for row in rows]
+        if still := {id_: reason for id_, reason in checks.small_class(rows, least, noun).items() if id_ in small}:
+            apply("small_class_merged", "fail", still)
     apply("unseen_label", policies["unseen_label"], checks.unseen_label(rows))
-    return rows, findings
+    return rows, findings, alike
+
+
+def _alike(rows: list[Row], settings: params.Preprocess) -> near.Near:
+    match settings:
+        case params.TextPreprocess():
+            return near.texts(checks.key(row.text) for row in rows)
+        case params.ImagePreprocess():
+            return {}
 
 
 def _replaced(row: Row) -> Row:
@@ -123,49 +140,20 @@ def _raise_failures(rows: list[Row], findings: list[Finding], drift: dict[str, A
         problems.append(f"single class: train has {left} after the checks, a classifier needs at least 2 labels")
     if problems:
         hint = "mend the rows or preprocess (columns, label_names), or set the check in preprocess.checks to drop or keep"
+        if any("small_class" in line for line in problems):
+            hint += "; for small_class there are train_only (all of the class stays in train) and {other: NAME} (such classes become one)"
         problem = f"the data cannot be used: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise DataError(problem, got="".join(f"\n    - {line}" for line in problems), expected="none of these", hint=hint)
 
 
 def _first(finding: Finding) -> str:
-    shown = [f"{id_} ({reason})" for id_, reason in list(finding.rows.items())[:SHOWN_ROWS]]
-    return "; ".join(shown) + (" …" if len(finding.rows) > SHOWN_ROWS else "")
-
-
-# ---- cutting -----------------------------------------------------------------------------------------------------------------
-
-
-def _split(rows: list[Row], settings: params.Preprocess, present: set[str]) -> tuple[dict[str, list[Row]], dict[str, int]]:
-    """Cut test (if the source has none), apply the limits, then cut val (if the source has none) from what is left of train."""
-    parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
-    cuts = 1 - ("val" in present)
-    if "test" not in present:
-        whole, seed, leave = parts["train"], settings.seed, 1 + cuts
-        match settings.test:
-            case params.ByShare(share=share):  # a test row stays one when rows are added
-                parts["test"], parts["train"] = splits.cut_for_good(whole, share, seed=seed, purpose="test")
-            case params.ByCount(count=count):
-                parts["test"], parts["train"] = splits.cut(whole, count, seed=seed, purpose="test", leave=leave)
-    limited = {}
-    for split, limit in (("train", settings.limit.train), ("test", settings.limit.test)):
-        before = len(parts[split])
-        if limit is not None and limit < before:
-            classes = len({row.label for row in parts[split]})
-            least = 1 + cuts if split == "train" else int(limit >= classes)
-            parts[split], _ = splits.cut(parts[split], limit, seed=settings.seed, purpose=f"limit.{split}", least=least)
-        limited[split] = before - len(parts[split])
-    if "val" not in present:
-        count = splits.wanted(settings.validation, len(parts["train"]))
-        parts["val"], parts["train"] = splits.cut(parts["train"], count, seed=settings.seed, purpose="validation", leave=1)
-    lost = {row.label for row in rows if row.split == "train"} - {row.label for row in parts["train"]}
-    if lost:
-        hint = "set preprocess.checks.conflict or small_class to drop, or choose another preprocess.seed"
-        raise DataError("cutting the splits leaves labels without a train row", got=sorted(lost), expected="none", hint=hint)
-    for split, part in parts.items():
-        if not part:
-            hint = "see the file, and what preprocess.checks drops"
-            raise DataError(f"split {split} has no rows left", got="0 rows", expected="at least 1", hint=hint)
-    return parts, limited
+    """A few of its rows, those with different reasons first."""
+    reasons: dict[str, str] = {}
+    for id_, reason in finding.rows.items():
+        reasons.setdefault(reason, id_)
+    first = set(reasons.values())
+    ids = sorted(finding.rows, key=lambda id_: id_ not in first)[:SHOWN_ROWS]
+    return "; ".join(f"{id_} ({finding.rows[id_]})" for id_ in ids) + (" …" if len(finding.rows) > SHOWN_ROWS else "")
 
 
 # ---- writing -----------------------------------------------------------------------------------------------------------------

@@ -1,19 +1,66 @@
-"""Cut a table: stratified, seeded, and never through a group of rows with the same text.
+"""Cut a table: stratified, seeded, and never through what belongs together.
 
-A row's place in the order of drawing is a digest of seed, purpose and text, not of its position: the same rows are drawn on any machine and
-library version, and a row more or less moves no other out of its place.
+A `Unit` is what is never parted: rows with the same text, nearly the same text or the same group, directly or through others. Its place
+in the order of drawing is a digest of seed, purpose and name, not of its position: the same rows are drawn on any machine and library
+version, and a row more or less moves no other out of its place.
 """
 
 import hashlib
 import math
 from collections import defaultdict
+from dataclasses import dataclass, field
 
 from baton import params
+from baton.data import near
 from baton.data.checks import key
 from baton.data.raw import Row
 from baton.errors import DataError
 
-Group = list[Row]  # rows with the same text
+# So many units of a class are drawn in blocks, in file order; from then on each by its own digest, which needs no order.
+IN_BLOCKS = 100
+
+
+@dataclass
+class Unit:
+    """Rows that stay together, in file order. Its label is that of the first of them."""
+
+    name: str
+    label: str
+    rows: list[Row] = field(default_factory=list)
+    firsts: list[tuple[str, int, str]] = field(default_factory=list)  # rows like none before them: label, number among such, key
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def units(rows: list[Row], alike: near.Near | None = None) -> list[Unit]:
+    """Join rows that have the same text (see `checks.key`), near ones, or the same group.
+
+    Args:
+        rows: of one table, in file order.
+        alike: pairs of near-duplicates.
+
+    Returns:
+        units by their first rows.
+    """
+    keys = [key(row.text) for row in rows]
+    pairs = list(near.links(keys, alike or {}))
+    linked = {late for _, late in pairs}
+    joined: dict[int, Unit] = {}
+    seen: dict[str, int] = defaultdict(int)
+    for place, first in enumerate(near.groups(len(rows), pairs)):
+        row = rows[place]
+        unit = joined.setdefault(first, Unit(keys[first], rows[first].label))
+        unit.rows.append(row)
+        if place not in linked:
+            unit.firsts.append((row.label, seen[row.label], keys[place]))
+            seen[row.label] += 1
+    return list(joined.values())
+
+
+def flat(parts: list[Unit]) -> list[Row]:
+    """Their rows, in file order."""
+    return sorted((row for unit in parts for row in unit.rows), key=lambda row: row.number)
 
 
 def wanted(portion: params.ByShare | params.ByCount, rows: int) -> int:
@@ -25,78 +72,97 @@ def wanted(portion: params.ByShare | params.ByCount, rows: int) -> int:
             return portion.count
 
 
-def cut(rows: list[Row], count: int, *, seed: int, purpose: str, least: int = 1, leave: int = 0) -> tuple[list[Row], list[Row]]:
+def cut(whole: list[Unit], count: int, *, seed: int, purpose: str, least: int = 1, leave: int = 0) -> tuple[list[Unit], list[Unit]]:
     """Draw `count` rows, from each class in proportion to its size.
 
-    Rows with the same text (see `checks.key`) stay together, under the label of the first of them.
-
     Args:
-        rows: one table; its order is kept in both parts.
-        count: how many rows to draw; it is missed by a few where groups do not fit.
+        whole: one table; its order is kept in both parts.
+        count: how many rows to draw; it is missed by a few where units do not fit.
         seed: of the draw.
         purpose: the key of `preprocess` that asks for it; draws with one seed and different purposes are independent.
         least: rows to draw from each class that can spare them.
-        leave: groups of each class that must stay behind.
+        leave: units of each class that must stay behind.
 
     Returns:
-        drawn rows, rows left behind.
+        drawn units, units left behind.
 
     Raises:
         DataError: `count` has no room for `least` rows of each class, or leaves too few behind.
     """
-    classes = _classes(rows, seed, purpose)
-    offered = {label: groups[: max(0, len(groups) - leave)] for label, groups in classes.items()}
-    sizes = {label: sum(map(len, groups)) for label, groups in classes.items()}
-    most = {label: sum(map(len, groups)) for label, groups in offered.items()}
+    classes = _classes(whole, seed, purpose)
+    offered = {label: some[: max(0, len(some) - leave)] for label, some in classes.items()}
+    sizes = {label: sum(map(len, some)) for label, some in classes.items()}
+    most = {label: sum(map(len, some)) for label, some in offered.items()}
     floor = {label: min(least, most[label]) for label in sizes}
     if count < sum(floor.values()):
-        got, hint = f"{count} rows for {len(sizes)} classes", f"raise preprocess.{purpose}, or set preprocess.checks.small_class to drop"
+        got = f"{count} rows for {len(sizes)} classes"
+        hint = f"raise preprocess.{purpose}, or set preprocess.checks.small_class to drop, train_only or {{other: NAME}}"
         expected = f"at least {sum(floor.values())} rows, {least} for each class"
         raise DataError(f"preprocess.{purpose} is too small", got=got, expected=expected, hint=hint)
     if count > sum(most.values()):
-        got, hint = f"{count} of {len(rows)} rows", f"lower preprocess.{purpose}"
+        got, hint = f"{count} of {sum(sizes.values())} rows", f"lower preprocess.{purpose}"
         raise DataError(f"preprocess.{purpose} leaves too little", got=got, expected=f"at most {sum(most.values())} rows", hint=hint)
     quotas = _allot(sizes, floor, most, count)
-    drawn = {row.id for label, groups in offered.items() for row in _fill(groups, quotas[label])}
-    return [row for row in rows if row.id in drawn], [row for row in rows if row.id not in drawn]
+    return _parted(whole, {unit.name for label, some in offered.items() for unit in _fill(some, quotas[label])})
 
 
-def cut_for_good(rows: list[Row], share: float, *, seed: int, purpose: str) -> tuple[list[Row], list[Row]]:
-    """Draw every row whose own digest falls into `share`: rows that come later move none from one part to the other.
+def cut_for_good(whole: list[Unit], share: float, *, seed: int, purpose: str) -> tuple[list[Unit], list[Unit]]:
+    """Draw `share` of each class so that rows appended to the file move none from one part to the other.
 
-    So a table that grows keeps its test rows out of training, and training rows out of test. The number drawn, in all and of each class,
-    is therefore `share` only in expectation. Two rows are excepted, which a growing class may move: one is drawn of a class that none falls
-    to, and one is left of a class that all fall to.
+    No rule can be exact in number for every class and hold every row in its part whatever rows come to it: such a rule decides on each row
+    as if it were alone, and then all rows of some class fall to one part. Here the order of the file is taken for the order in which
+    rows came. Of the first `IN_BLOCKS` units of a class each block of 1 / `share` gives one, at a place that the seed draws (for a share
+    above a half, keeps one); the first stays behind, and of three one is drawn. So of n units of a class `share` * n are drawn, but for one
+    (two for a share above a half). Later units are drawn each by its own digest. A row that is inserted, deleted or moved can
+    therefore change the part of others only among the first `IN_BLOCKS` of its class; one that is appended changes none.
+
+    A row that joins two units joins their fates: if one of them was drawn, both are, so nothing goes back from the part drawn.
 
     Args:
-        rows: one table; its order is kept in both parts. Rows with the same text stay together.
-        share: of the rows, between 0 and 1.
+        whole: one table in file order; its order is kept in both parts.
+        share: of the units of a class, between 0 and 1.
         seed: of the draw.
         purpose: the key of `preprocess` that asks for it; draws with one seed and different purposes are independent.
 
     Returns:
-        drawn rows, rows left behind.
+        drawn units, units left behind.
     """
-    drawn: set[str] = set()
-    for groups in _classes(rows, seed, purpose).values():
-        within = sum(_order(seed, purpose, key(group[0].text)) < share * 2.0**64 for group in groups)
-        drawn |= {row.id for group in groups[: min(max(1, within), len(groups) - 1)] for row in group}
-    return [row for row in rows if row.id in drawn], [row for row in rows if row.id not in drawn]
+    labels = {label for unit in whole for label, _, _ in unit.firsts}
+    places = {label: _places(share, f"{seed}\0{purpose}\0{label}") for label in labels}
+
+    def falls(label: str, number: int, name: str) -> bool:
+        return number in places[label] if number < IN_BLOCKS else _order(f"{seed}\0{purpose}\0{name}") < share * 2.0**64
+
+    return _parted(whole, {unit.name for unit in whole if any(falls(*first) for first in unit.firsts)})
 
 
-def _order(seed: int, purpose: str, name: str) -> int:
-    """A group's place in the order of drawing, between 0 and 2^64."""
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{purpose}\0{name}".encode()).digest()[:8], "big")
+def _places(share: float, name: str) -> set[int]:
+    """Which of the first `IN_BLOCKS` places are drawn: the k-th block ends where k / `share` is passed, and gives one."""
+    drawn: set[int] = set()
+    rare = min(share, 1 - share)
+    ends = [math.ceil(round(number / rare, 6)) for number in range(1, IN_BLOCKS + 1)]
+    for start, end in zip([0, *ends], ends, strict=False):
+        if start >= IN_BLOCKS:
+            break
+        low, high = (1, min(end, 3)) if start == 0 else (start, end)
+        drawn.add(low + _order(f"{name}\0block\0{start}") % (high - low))
+    return drawn if share <= 1 / 2 else set(range(1, IN_BLOCKS)) - drawn
 
 
-def _classes(rows: list[Row], seed: int, purpose: str) -> dict[str, list[Group]]:
-    """Groups of each label in the order of drawing; labels sorted."""
-    groups: dict[str, Group] = defaultdict(list)
-    for row in rows:
-        groups[key(row.text)].append(row)
-    classes: dict[str, list[Group]] = {label: [] for label in sorted({group[0].label for group in groups.values()})}
-    for name in sorted(groups, key=lambda name: hashlib.sha256(f"{seed}\0{purpose}\0{name}".encode()).digest()):
-        classes[groups[name][0].label].append(groups[name])
+def _parted(whole: list[Unit], drawn: set[str]) -> tuple[list[Unit], list[Unit]]:
+    return [unit for unit in whole if unit.name in drawn], [unit for unit in whole if unit.name not in drawn]
+
+
+def _order(name: str) -> int:
+    """A place in the order of drawing, between 0 and 2^64."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
+def _classes(whole: list[Unit], seed: int, purpose: str) -> dict[str, list[Unit]]:
+    """Units of each label in the order of drawing; labels sorted."""
+    classes: dict[str, list[Unit]] = {label: [] for label in sorted({unit.label for unit in whole})}
+    for unit in sorted(whole, key=lambda unit: hashlib.sha256(f"{seed}\0{purpose}\0{unit.name}".encode()).digest()):
+        classes[unit.label].append(unit)
     return classes
 
 
@@ -112,10 +178,12 @@ def _allot(sizes: dict[str, int], least: dict[str, int], most: dict[str, int], c
     return quotas
 
 
-def _fill(groups: list[Group], quota: int) -> list[Row]:
-    """Whole groups in order while they fit; the smallest one where none does."""
-    taken: list[Row] = []
-    for group in groups:
-        if len(taken) + len(group) <= quota:
-            taken += group
-    return taken or (min(groups, key=len) if quota else [])
+def _fill(some: list[Unit], quota: int) -> list[Unit]:
+    """Whole units in order while they fit; the smallest one where none does."""
+    taken: list[Unit] = []
+    size = 0
+    for unit in some:
+        if size + len(unit) <= quota:
+            taken.append(unit)
+            size += len(unit)
+    return taken or ([min(some, key=len)] if quota else [])

@@ -49,12 +49,28 @@ class ByCount(Section):
 Portion = Annotated[ByShare | ByCount, Field(discriminator="kind")]
 
 
+class OtherClass(Section):
+    """Small classes become one, of this name."""
+
+    other: Annotated[str, Field(min_length=1)]
+
+    def __str__(self) -> str:
+        return f"other: {self.other}"
+
+
 class RowChecks(Section):
     """What happens to rows with a defect.
 
     `drop` removes them from train and validation, and from test only where a row cannot be scored at all (malformed, invalid_utf8,
     empty, unreadable, enormous, missing_label, unseen_label), each listed by id in `report.json`; `keep` only reports; `fail` stops the
     stage. A row that cannot be read or has no label cannot be kept.
+
+    `near_duplicate` finds rows that are nearly the same as an earlier one of their file, or as one of a later split. Whatever its policy,
+    near duplicates are never parted where splits are cut, and `report.json` lists the rows of test that have one in train or val.
+
+    `small_class` finds classes with too few different texts (or pictures) for every split that is cut to get one. `drop` removes the class
+    from all files, `train_only` leaves all of it in train (nothing of it is cut; rows of the files for validation and test stay), and
+    `{other: NAME}` merges such classes into one.
     """
 
     malformed: Literal["drop", "fail"]
@@ -62,8 +78,9 @@ class RowChecks(Section):
     unseen_label: Policy
     duplicate: Policy
     leakage: Policy
+    near_duplicate: Policy
     conflict: Policy
-    small_class: Policy
+    small_class: Policy | Literal["train_only"] | OtherClass
     drift: Literal["keep", "fail"]
 
 
