@@ -2,11 +2,22 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss, top_k_accuracy_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    recall_score,
+    top_k_accuracy_score,
+)
 
 from baton.errors import DataError
 from baton.evaluate import metrics
 from baton.evaluate.calibration import reliability
+
+BARE = {"accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc"}  # what needs no probabilities
 
 
 def sample(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -23,10 +34,42 @@ def test_as_scikit_learn(rows: int, classes: int) -> None:
     got = metrics.scores(logits, labels)
     predicted, p = logits.argmax(1), np.exp(metrics.log_probabilities(logits))
     assert got["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
-    assert got["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert got["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro", labels=np.unique(labels)))
+    assert got["balanced_accuracy"] == pytest.approx(recall_score(labels, predicted, average="macro", labels=np.unique(labels)))
+    assert got["mcc"] == pytest.approx(matthews_corrcoef(labels, predicted))
     assert got["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"))
     assert got["log_loss"] == pytest.approx(log_loss(labels, p, labels=range(classes)))
     assert got["brier"] == pytest.approx(brier_score_loss(labels, p, labels=list(range(classes)), scale_by_half=False))
+
+
+def test_the_classes_of_macro_f1_are_those_with_rows() -> None:
+    """100 rows, one mistake each: predicted as the other class, or as a class that has no row. It was 0.990 against 0.663."""
+    labels = np.arange(100) % 2
+    other, absent = labels.copy(), labels.copy()
+    other[0], absent[0] = 1, 2
+    figures = [metrics.figures(metrics.statistics(labels, one, 3, None, 15).sum(axis=0), 3) for one in (other, absent)]
+    assert [float(own["macro_f1"]) for own in figures] == pytest.approx([(98 / 99 + 100 / 101) / 2, (98 / 99 + 1) / 2])
+    assert f1_score(labels, absent, average="macro") == pytest.approx(0.663, abs=5e-4)  # the control
+    assert [float(own["balanced_accuracy"]) for own in figures] == pytest.approx([balanced_accuracy_score(labels, other)] * 2)
+
+
+def test_a_resample_keeps_the_classes() -> None:
+    """A class that a resample holds no row of, neither as label nor as prediction, counts with its F1 over all rows."""
+    labels, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 1, 2])
+    rows = metrics.statistics(labels, predicted, 4, None, 15)
+    whole = rows.sum(axis=0)
+    f1 = [4 / 5, 4 / 5, 1]
+    assert metrics.figures(whole, 4)["macro_f1"] == pytest.approx(np.mean(f1))
+    drawn = np.array([[2, 2, 2, 0, 0, 0], [0, 0, 0, 3, 3, 0], [1, 1, 1, 1, 1, 1]]) @ rows
+    got = metrics.figures(drawn, 4, whole)
+    # First: class 0 has 4 hits, 4 chosen, 6 actual; class 1 none, 2 chosen, no row. Second: class 1 is right, the others are not there.
+    assert got["macro_f1"] == pytest.approx([(8 / 10 + 0 + f1[2]) / 3, (f1[0] + 1 + f1[2]) / 3, np.mean(f1)])
+    assert got["balanced_accuracy"] == pytest.approx([(4 / 6 + 1 + 1) / 3, (2 / 3 + 1 + 1) / 3, (2 / 3 + 1 + 1) / 3])
+
+
+def test_correlation_without_two_classes_is_0() -> None:
+    rows = metrics.statistics(np.array([0, 1, 1]), np.array([1, 1, 1]), 2, None, 15)
+    assert metrics.figures(rows.sum(axis=0), 2)["mcc"] == 0
 
 
 def test_by_hand() -> None:
@@ -63,7 +106,7 @@ def test_figures_of_sums_equal_figures_of_the_repeated_rows() -> None:
 def test_without_probabilities_there_is_no_figure_of_them() -> None:
     labels = np.array([0, 1, 2])
     sums = metrics.statistics(labels, np.array([0, 1, 1]), 3, None, 15).sum(axis=0)
-    assert set(metrics.figures(sums, 3)) == {"accuracy", "macro_f1", "weighted_f1"}
+    assert set(metrics.figures(sums, 3)) == BARE
 
 
 @pytest.mark.parametrize(
@@ -102,4 +145,4 @@ def test_of_equal_classes_the_first_are_the_top_five() -> None:
 
 def test_without_probabilities_there_is_no_top_five() -> None:
     rows = metrics.statistics(np.arange(12), np.arange(12), 12, None, 15)
-    assert set(metrics.figures(rows.sum(axis=0), 12)) == {"accuracy", "macro_f1", "weighted_f1"}
+    assert set(metrics.figures(rows.sum(axis=0), 12)) == BARE

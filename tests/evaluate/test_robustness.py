@@ -6,6 +6,7 @@ import pytest
 from baton import params
 from baton.evaluate.compare import Bootstrap
 from baton.evaluate.metrics import statistics
+from baton.evaluate.proportions import wilson
 from baton.evaluate.robustness import COLUMNS, Measured, Robustness
 
 STRENGTHS = {"noise": [0.1, 0.2], "blur": [1.0, 2.0]}
@@ -37,7 +38,7 @@ def test_figures_are_the_means_with_intervals() -> None:
                 assert high - low < 0.14
 
 
-def test_the_rows_are_drawn_as_they_are_for_all_other_figures() -> None:
+def test_the_interval_is_that_of_all_other_figures() -> None:
     """The interval of the unchanged pictures is that of accuracy, where all test rows are measured."""
     one = measured()
     hits = one.hits["noise"]["teacher"][0]
@@ -45,8 +46,8 @@ def test_the_rows_are_drawn_as_they_are_for_all_other_figures() -> None:
     assert Robustness(one, SETTINGS).figures()["noise"]["teacher_interval"][0] == pytest.approx(boot.figures("m")["accuracy_interval"])
 
 
-def test_the_mean_of_paired_draws_is_narrower_than_its_parts() -> None:
-    """Severities share the drawn rows: hits that vary together do not cancel, others do."""
+def test_the_mean_is_narrower_than_its_parts() -> None:
+    """Severities share rows: hits that vary together do not cancel, others do. Nothing collapses where all is right."""
     own = np.random.default_rng(0).random(400) < 0.7
     together = Measured({"noise": [0.1, 0.2]}, {"noise": {"teacher": np.stack([own] * 3)}}, {"noise": np.zeros((3, 2, 2, 1), np.uint8)})
     figures = Robustness(together, SETTINGS).figures()["noise"]
@@ -54,7 +55,9 @@ def test_the_mean_of_paired_draws_is_narrower_than_its_parts() -> None:
     apart = np.random.default_rng(1).random((3, 400)) < 0.7
     other = Robustness(Measured(together.strengths, {"noise": {"teacher": apart}}, together.examples), SETTINGS).figures()["noise"]
     widths = [high - low for low, high in (other["teacher_mean_interval"], other["teacher_interval"][1])]
-    assert widths[0] < 0.85 * widths[1]
+    assert 0.65 < widths[0] / widths[1] < 0.85
+    perfect = Measured(together.strengths, {"noise": {"teacher": np.ones((3, 400), bool)}}, together.examples)
+    assert Robustness(perfect, SETTINGS).figures()["noise"]["teacher_mean_interval"] == pytest.approx(np.ravel(wilson(400, 400, 0.95)))
 
 
 def test_the_table_has_a_row_for_each_point() -> None:

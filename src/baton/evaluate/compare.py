@@ -1,38 +1,46 @@
 """Intervals and paired tests between models that predicted the same test rows.
 
-The bootstrap resamples test rows with the same draws for every model, so differences and ratios of two models are paired. Intervals and
-tests cover the choice of test rows, not the choice of the training seed. ECE is biased upwards by resampling (and by few rows), so its
-interval may lie above the figure.
+- Shares (accuracy, top-5, recall, precision) have Wilson's interval, F1 of a class one made from it.
+- Means over classes (macro and weighted F1, balanced accuracy) and the correlation have the percentile bootstrap's, but never a narrower
+  one than the closed form: resampling a table without mistakes finds none. Losses and ECE have the percentile bootstrap's.
+- Differences in accuracy have Tango's, with the mid-p test; in log loss and Brier score that of the paired t-test.
 
-Inputs: per-row statistics (`metrics.statistics`) or hits -> figures with intervals, differences, ratios, McNemar's test.
+The bootstrap draws the same test rows for every model, so differences and ratios of two models are paired. Intervals and tests cover the
+choice of test rows, not the choice of the training seed. ECE is biased upwards by resampling (and by few rows), so its interval may lie
+above the figure.
+
+Inputs: per-row statistics (`metrics.statistics`) or hits -> figures with intervals, differences, ratios, tests.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.evaluate import metrics
+from baton.evaluate import intervals, metrics, proportions
+from baton.evaluate.metrics import Statistics, counts, per_class
+
+__all__ = ["Bootstrap", "interval", "paired", "per_class"]
 
 Floats = NDArray[np.float64]
+Hits = NDArray[np.bool_]
 
 DRAWS_AT_ONCE = 2_000_000  # bounds memory: 16 MB of row counts
+SHARES = ("accuracy", "top5_accuracy")
 
 
-def resample(statistics: Floats, resamples: int, seed: int) -> Floats:
-    """Sums (resamples, k) of `statistics` (n, k) over `resamples` draws of n rows with replacement.
+def draws(rows: int, resamples: int, seed: int, width: int = 1) -> Iterator[tuple[slice, Floats]]:
+    """How often each row is drawn, (block, rows), in blocks of resamples, for sums of `width` columns.
 
-    The draws depend only on n, `resamples` and `seed`. Rows drawn are counted (bincount), and the sums are one matrix product.
+    The draws depend only on `rows`, `resamples` and `seed`.
     """
-    rows = len(statistics)
     generator = np.random.default_rng(seed)
-    block = max(1, DRAWS_AT_ONCE // rows)
-    sums = np.empty((resamples, statistics.shape[1]))
+    block = max(1, DRAWS_AT_ONCE // max(rows, width))
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         drawn = generator.integers(0, rows, size=(size, rows)) + rows * np.arange(size)[:, None]  # each resample counts in its own range
-        counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)  # (size, n)
-        sums[start : start + size] = counts.astype(np.float64) @ statistics
-    return sums
+        yield slice(start, start + size), np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
 
 
 def interval(values: Floats, confidence: float) -> list[float]:
@@ -45,88 +53,154 @@ def interval(values: Floats, confidence: float) -> list[float]:
 
 
 class Bootstrap:
-    """Point sums and resampled sums of several models on the same rows."""
+    """Point sums and resampled figures of several models on the same rows."""
 
-    def __init__(self, statistics: dict[str, Floats], classes: int, settings: params.Bootstrap) -> None:
+    def __init__(self, statistics: dict[str, Statistics], classes: int, settings: params.Bootstrap) -> None:
         """Draw once for all models; `statistics` maps a model's name to its (n, columns)."""
-        self.classes, self.confidence = classes, settings.confidence
-        names, widths = list(statistics), [value.shape[1] for value in statistics.values()]
-        joined = resample(np.hstack(list(statistics.values())), settings.resamples, settings.seed)  # (resamples, all columns)
-        self.resampled = dict(zip(names, np.split(joined, np.cumsum(widths)[:-1], axis=1), strict=True))
-        self.sums = {name: value.sum(axis=0) for name, value in statistics.items()}
+        self.classes, self.confidence, self.statistics = classes, settings.confidence, statistics
+        self.sums = {name: np.asarray(value.sum(axis=0)) for name, value in statistics.items()}
+        self.points = {name: metrics.figures(sums, classes) for name, sums in self.sums.items()}
+        self.drawn = {name: {figure: np.empty(settings.resamples) for figure in own} for name, own in self.points.items()}
+        rows, width = next(iter(statistics.values())).shape[0], max(value.shape[1] for value in statistics.values())
+        for place, counted in draws(rows, settings.resamples, settings.seed, width):
+            for name, own in statistics.items():  # one model at a time: sums of many classes are large, figures are not
+                for figure, values in metrics.figures(counted @ own, classes, self.sums[name]).items():
+                    self.drawn[name][figure][place] = values
 
     def figures(self, name: str) -> dict[str, float | list[float]]:
         """The model's overall figures, each with `<figure>_interval: [low, high]`."""
         result: dict[str, float | list[float]] = {}
-        drawn = metrics.figures(self.resampled[name], self.classes)
-        for figure, value in metrics.figures(self.sums[name], self.classes).items():
-            result[figure] = float(value)
-            result[f"{figure}_interval"] = interval(drawn[figure], self.confidence)
+        for figure, value in self.points[name].items():
+            result[figure], result[f"{figure}_interval"] = float(value), self._interval(name, figure)
         return result
 
+    def _interval(self, name: str, figure: str) -> list[float]:
+        value, (hit, chosen, actual) = float(self.points[name][figure]), counts(self.sums[name], self.classes)
+        rows, has_rows = float(actual.sum()), actual > 0
+        if figure in SHARES:
+            return intervals.widest(tuple(float(end) for end in proportions.wilson(value * rows, rows, self.confidence)))  # type: ignore[arg-type]
+        drawn = interval(self.drawn[name][figure], self.confidence)
+        hit, chosen, actual = hit[has_rows], chosen[has_rows], actual[has_rows]
+        match figure:
+            case "macro_f1" | "weighted_f1":
+                weights = actual / rows if figure == "weighted_f1" else np.full(len(actual), 1 / len(actual))
+                ends = intervals.f1(hit, chosen, actual, self.confidence)
+                return intervals.widest(drawn, intervals.mean(weights, 2 * hit / (chosen + actual), *ends))
+            case "balanced_accuracy":
+                ends = proportions.wilson(hit, actual, self.confidence)
+                return intervals.widest(drawn, intervals.mean(np.full(len(actual), 1 / len(actual)), hit / actual, *ends))
+            case "mcc":
+                return intervals.widest(drawn, self._matthews(name))
+        return drawn
+
+    def _matthews(self, name: str) -> tuple[float, float]:
+        """With the classes' shares as they are, the correlation is a linear function of accuracy, whose interval is Wilson's."""
+        value, accuracy = float(self.points[name]["mcc"]), float(self.points[name]["accuracy"])
+        hit, chosen, actual = counts(self.sums[name], self.classes)
+        rows = actual.sum()
+        variance = (1 - ((chosen / rows) ** 2).sum()) * (1 - ((actual / rows) ** 2).sum())
+        if variance <= 0:
+            return value, value
+        low, high = proportions.wilson(hit.sum(), rows, self.confidence)
+        return max(-1.0, value - (accuracy - float(low)) / variance**0.5), min(1.0, value + (float(high) - accuracy) / variance**0.5)
+
     def difference(self, first: str, second: str, figure: str) -> tuple[float, list[float]]:
-        """`first` minus `second` in `figure`, with its paired interval."""
-        value, drawn = (
-            metrics.figures(s[first], self.classes)[figure] - metrics.figures(s[second], self.classes)[figure] for s in self._both()
-        )
-        return float(value), interval(drawn, self.confidence)
+        """`first` minus `second` in `figure`, with its paired interval.
+
+        Of accuracy it is Tango's. Of macro F1 and balanced accuracy it is the bootstrap's, but not narrower than that of mean recall.
+        """
+        value = float(self.points[first][figure] - self.points[second][figure])
+        if figure == "accuracy":
+            only_first, only_second = discordant(self.hits(first), self.hits(second))
+            return value, list(proportions.paired_interval(only_first, only_second, len(self.hits(first)), self.confidence))
+        drawn = interval(self.drawn[first][figure] - self.drawn[second][figure], self.confidence)
+        if figure in ("macro_f1", "balanced_accuracy"):
+            low, high = intervals.mean_difference(self.labels(first), self.hits(first), self.hits(second), self.confidence)
+            shift = value - float(self.points[first]["balanced_accuracy"] - self.points[second]["balanced_accuracy"])
+            return value, intervals.widest(drawn, (max(-1.0, low + shift), min(1.0, high + shift)))
+        return value, drawn
 
     def ratio(self, first: str, second: str, figure: str) -> tuple[float, list[float]] | None:
-        """`first` over `second` in `figure`, with its paired interval; None where `second` is 0, also in resamples that decide a bound."""
-        if metrics.figures(self.sums[second], self.classes)[figure] == 0:
+        """`first` over `second` in `figure`, with its paired interval; None where `second` is 0, or has no upper end.
+
+        Of accuracy it is the score test's. Of others it is the bootstrap's, but not narrower than that of the difference.
+        """
+        denominator = float(self.points[second][figure])
+        if denominator == 0:
             return None
+        value = float(self.points[first][figure]) / denominator
+        if figure == "accuracy":
+            one, other = self.hits(first), self.hits(second)
+            only_first, only_second = discordant(one, other)
+            bounds = list(intervals.paired_ratio(int((one & other).sum()), only_first, only_second, len(one), self.confidence))
+            return (value, bounds) if np.isfinite(bounds).all() else None
         with np.errstate(divide="ignore", invalid="ignore"):  # a resample in which `second` is 0 counts as infinite, or as undefined
-            value, drawn = (
-                metrics.figures(s[first], self.classes)[figure] / metrics.figures(s[second], self.classes)[figure] for s in self._both()
-            )
-            bounds = interval(drawn, self.confidence)
-        return (float(value), bounds) if np.isfinite(bounds).all() else None
+            drawn = interval(self.drawn[first][figure] / self.drawn[second][figure], self.confidence)
+        difference, (low, high) = self.difference(first, second, figure)
+        closed = (max(0.0, value + (low - difference) / denominator), value + (high - difference) / denominator)
+        return (value, intervals.widest(drawn, closed)) if np.isfinite(drawn).all() else None
 
     def per_class(self, name: str) -> dict[str, tuple[Floats, Floats]]:
         """precision, recall and f1 -> values (classes) and bounds (2, classes); NaN where undefined. Also `support` with empty bounds."""
-        values, drawn = (per_class(s[name], self.classes) for s in self._both())
-        tail = 50 * (1 - self.confidence)
-        result = {"support": (self.sums[name][2 * self.classes : 3 * self.classes], np.empty((2, 0)))}
-        for figure, value in values.items():
-            bounds = np.full((2, self.classes), np.nan)
-            known = ~np.isnan(drawn[figure]).all(axis=0)  # a class that no resample holds has no bounds
-            bounds[:, known] = np.nanpercentile(drawn[figure][:, known], [tail, 100 - tail], axis=0)
-            result[figure] = (value, bounds)
-        return result
+        hit, chosen, actual = counts(self.sums[name], self.classes)
+        ends = {
+            "precision": proportions.wilson(hit, chosen, self.confidence),
+            "recall": proportions.wilson(hit, actual, self.confidence),
+            "f1": intervals.f1(hit, chosen, actual, self.confidence),
+        }
+        values = per_class(self.sums[name], self.classes)
+        return {"support": (actual, np.empty((2, 0)))} | {figure: (values[figure], np.stack(ends[figure])) for figure in ends}
 
-    def _both(self) -> tuple[dict[str, Floats], dict[str, Floats]]:
-        return self.sums, self.resampled
+    def hits(self, name: str) -> Hits:
+        """Which rows the model has right, (n)."""
+        own = self.statistics[name]
+        return np.asarray(own.data[own.indptr[:-1]] > 0)
 
+    def labels(self, name: str) -> NDArray[np.int64]:
+        """The rows' classes, (n): the column of a row's first number."""
+        own = self.statistics[name]
+        return np.asarray(own.indices[own.indptr[:-1]], np.int64)
 
-def per_class(sums: Floats, classes: int) -> dict[str, Floats]:
-    """precision, recall and f1 (..., classes) from `sums` (..., columns).
-
-    NaN where the denominator is 0: precision of a class that was never predicted, recall of a class without rows, f1 of both.
-    """
-    hit, chosen, actual = (sums[..., k * classes : (k + 1) * classes] for k in range(3))
-    with np.errstate(invalid="ignore"):
-        return {"precision": hit / chosen, "recall": hit / actual, "f1": 2 * hit / (chosen + actual)}
-
-
-def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[int, int, float]:
-    """Exact McNemar test of two classifiers' hits (n): rows only the first has right, rows only the second has right, two-sided p.
-
-    Under equal accuracy the discordant rows split like a fair coin; without any the p-value is 1 (McNemar 1947).
-    """
-    from scipy.stats import binomtest
-
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    discordant = only_first + only_second
-    return only_first, only_second, float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+    def losses(self, name: str) -> dict[str, Floats]:
+        """log_loss and brier of every row, each (n); empty without probabilities."""
+        own = self.statistics[name]
+        if own.shape[1] == 3 * self.classes:
+            return {}
+        both = own[:, [3 * self.classes, 3 * self.classes + 1]].toarray()
+        return {"log_loss": both[:, 0], "brier": both[:, 1]}
 
 
-def paired(bootstrap: Bootstrap, hits: dict[str, NDArray[np.bool_]], first: str, second: str) -> dict[str, float | list[float]]:
-    """`first` against `second`: differences in accuracy and macro F1 with intervals, and McNemar's test.
+def discordant(first: Hits, second: Hits) -> tuple[int, int]:
+    """Rows that only the first has right, and rows that only the second has right."""
+    return int((first & ~second).sum()), int((second & ~first).sum())
 
-    `discordant` holds the rows that only the first has right and those that only the second has right.
+
+def paired(bootstrap: Bootstrap, hits: dict[str, Hits], first: str, second: str) -> dict[str, float | list[float]]:
+    """`first` against `second`: differences in accuracy and macro F1 with intervals, and McNemar's mid-p test.
+
+    `discordant` holds the rows that only the first has right and those that only the second has right. The interval of the difference in
+    accuracy holds no 0 exactly where `mcnemar_p` is below 1 - confidence.
     """
     result: dict[str, float | list[float]] = {}
     for figure in ("accuracy", "macro_f1"):
         result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = bootstrap.difference(first, second, figure)
-    only_first, only_second, p_value = mcnemar(hits[first], hits[second])
-    return result | {"discordant": [only_first, only_second], "mcnemar_p": p_value}
+    pair = discordant(hits[first], hits[second])
+    return result | {"discordant": [*pair], "mcnemar_p": proportions.paired_p(*pair)}
+
+
+def paired_losses(bootstrap: Bootstrap, first: str, second: str) -> dict[str, float | list[float]]:
+    """`first` minus `second` in log loss and Brier score with interval and p of the paired t-test; negative means the first is better.
+
+    Empty where one of the two has no probabilities, or there is one row. Rows that do not differ at all have p = 1.
+    """
+    from scipy.stats import t
+
+    result: dict[str, float | list[float]] = {}
+    own, other = bootstrap.losses(first), bootstrap.losses(second)
+    for figure in own.keys() & other.keys() if len(bootstrap.hits(first)) > 1 else ():
+        change = own[figure] - other[figure]
+        mean, error, freedom = float(change.mean()), float(change.std(ddof=1)) / len(change) ** 0.5, len(change) - 1
+        half = float(t.isf((1 - bootstrap.confidence) / 2, freedom)) * error
+        p_value = 2 * float(t.sf(abs(mean) / error, freedom)) if error else float(mean == 0)
+        result |= {f"{figure}_difference": mean, f"{figure}_difference_interval": [mean - half, mean + half], f"{figure}_p": p_value}
+    return result

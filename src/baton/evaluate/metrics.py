@@ -15,12 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 from baton.errors import DataError
 
 BINS = 15  # as in Guo et al. 2017; evaluation takes its number from params
-FIGURES = ("accuracy", "macro_f1", "weighted_f1", "log_loss", "brier", "ece", "top5_accuracy")
+FIGURES = ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc", "log_loss", "brier", "ece", "top5_accuracy")
 TOP, FEW = 5, 10  # with so few classes, being among the five best says little
 FLOOR = float(np.log(np.finfo(np.float64).eps))  # as scikit-learn's log_loss: one certain mistake must not make the mean infinite
 
+AT_ONCE = 2_000_000  # probabilities in a block: 16 MB
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer[Any]]
+Statistics = Any  # a sparse matrix (scipy.sparse.csr_array), which has no types of its own
 
 
 def scores(logits: ArrayLike, labels: ArrayLike, bins: int = BINS) -> dict[str, float]:
@@ -60,30 +63,45 @@ def log_probabilities(logits: NDArray[Any]) -> Floats:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
-def statistics(labels: Integers, predicted: Integers, classes: int, log_p: Floats | None, bins: int) -> Floats:
+def statistics(labels: Integers, predicted: Integers, classes: int, log_p: Floats | None, bins: int) -> Statistics:
     """Per-row statistics (n, 3 * classes, and with `log_p` + 2 + bins, and + 1 with more than `FEW` classes) whose sums `figures` reads.
 
     Columns: hit, predicted and actual as one-hot classes; log loss; Brier score; confidence minus hit in the column of the row's bin;
-    whether the label is among the `TOP` most probable classes (of equals the first).
+    whether the label is among the `TOP` most probable classes (of equals the first). A row has at most seven numbers that are not 0, and
+    only these are kept.
     `log_p` (n, classes) is None for a classifier without probabilities. Confidence is the probability of the predicted class.
     """
-    rows = np.arange(len(labels))
-    actual, chosen = np.eye(classes)[labels], np.eye(classes)[predicted]  # (n, classes)
-    hit = actual * chosen
-    if log_p is None:
-        return np.hstack([hit, chosen, actual])
-    p = np.exp(log_p)
-    loss = -np.maximum(log_p[rows, labels], FLOOR)[:, None]  # (n, 1)
-    brier = ((p - actual) ** 2).sum(axis=1, keepdims=True)  # (n, 1)
-    confidence = p[rows, predicted]
-    gap = np.zeros((len(labels), bins))
-    gap[rows, bin_of(confidence, bins)] = confidence - (labels == predicted)
-    columns = [hit, chosen, actual, loss, brier, gap]
-    if classes > FEW:
-        own = log_p[rows, labels][:, None]  # (n, 1)
-        before = (log_p > own) | ((log_p == own) & (np.arange(classes) < labels[:, None]))  # (n, classes)
-        columns.append(before.sum(axis=1, keepdims=True) < TOP)
-    return np.hstack(columns)
+    from scipy.sparse import csr_array
+
+    hit = (labels == predicted).astype(np.float64)
+    ones = np.ones(len(labels))
+    columns, values = [labels, classes + predicted, 2 * classes + labels], [hit, ones, ones]
+    if log_p is not None:
+        loss, brier, confidence, top = _of_probabilities(labels, predicted, log_p)
+        place = bin_of(confidence, bins)
+        columns += [np.full(len(labels), 3 * classes), np.full(len(labels), 3 * classes + 1), 3 * classes + 2 + place]
+        values += [loss, brier, confidence - hit]
+        if classes > FEW:
+            columns.append(np.full(len(labels), 3 * classes + 2 + bins))
+            values.append(top)
+    width = 3 * classes + (0 if log_p is None else 2 + bins + (classes > FEW))
+    ends = len(columns) * np.arange(len(labels) + 1)
+    return csr_array((np.stack(values, axis=1).ravel(), np.stack(columns, axis=1).ravel().astype(np.int32), ends), (len(labels), width))
+
+
+def _of_probabilities(labels: Integers, predicted: Integers, log_p: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Log loss, Brier score, confidence, and whether the label is among the `TOP`, each (n); in blocks of rows, to need little memory."""
+    parts = []
+    step = max(1, AT_ONCE // log_p.shape[1])
+    for start in range(0, len(labels), step):
+        block, label, chosen = (values[start : start + step] for values in (log_p, labels, predicted))
+        rows = np.arange(len(label))
+        own, p = block[rows, label], np.exp(block)
+        brier = (p**2).sum(axis=1) - p[rows, label] ** 2 + (1 - p[rows, label]) ** 2
+        above = (block > own[:, None]) | ((block == own[:, None]) & (np.arange(block.shape[1]) < label[:, None]))  # (rows, classes)
+        parts.append(np.stack([-np.maximum(own, FLOOR), brier, p[rows, chosen], above.sum(axis=1) < TOP]))
+    loss, brier, confidence, top = np.concatenate(parts, axis=1)
+    return loss, brier, confidence, top
 
 
 def bin_of(confidence: Floats, bins: int) -> NDArray[np.intp]:
@@ -91,30 +109,40 @@ def bin_of(confidence: Floats, bins: int) -> NDArray[np.intp]:
     return np.clip(np.ceil(confidence * bins).astype(np.intp) - 1, 0, bins - 1)
 
 
-def figures(sums: Floats, classes: int) -> dict[str, Floats]:
+def figures(sums: Floats, classes: int, whole: Floats | None = None) -> dict[str, Floats]:
     """Figures from sums (..., columns of `statistics`); each value has the leading shape of `sums`.
 
     - accuracy: share of rows whose predicted class is the label.
-    - macro_f1, weighted_f1: mean of the classes' F1, plain and weighted by the classes' rows. A class that is neither a label nor
-      predicted in the rows counts in neither (as in scikit-learn).
+    - macro_f1, weighted_f1: mean of the classes' F1, plain and weighted by the classes' rows. Classes are those with a row in the test
+      split: which of the others a model predicts does not change what the mean is taken over.
+    - balanced_accuracy: mean of these classes' recall.
+    - mcc: Matthews correlation coefficient (for several classes: Gorodkin 2004, Comparing two K-category assignments by a K-category
+      correlation coefficient); 0 where all rows have one class, or are given one.
     - log_loss: mean negative log-probability of the label, in nats.
     - brier: mean over rows of the sum over classes of (probability - [class is label])**2, from 0 to 2, not halved for two classes
       (Brier 1950, Verification of forecasts expressed in terms of probability).
     - ece: expected calibration error with equal-width bins: sum over bins of share of rows times |accuracy - mean confidence|
       (Guo et al. 2017, On calibration of modern neural networks).
-
     - top5_accuracy: share of rows whose label is among the five most probable classes; only with more than ten classes.
 
     log_loss, brier, ece and top5_accuracy are absent where the statistics were made without probabilities.
+    `whole` (columns) are the sums over all rows where `sums` are those of resamples: they say which classes have rows, and what counts for
+    such a class in a resample that tells nothing of it.
     """
-    hit, chosen, actual = (sums[..., k * classes : (k + 1) * classes] for k in range(3))  # (..., classes)
+    hit, chosen, actual = counts(sums, classes)
     rows = actual.sum(axis=-1)
-    occurring = (chosen + actual) > 0
-    f1 = 2 * hit / np.where(occurring, chosen + actual, 1)
+    has_rows = actual > 0 if whole is None else counts(whole, classes)[2] > 0
+    number = has_rows.sum(axis=-1)
+    known = per_class(sums, classes)
+    if whole is not None:
+        known = {name: np.where(np.isnan(value), per_class(whole, classes)[name], value) for name, value in known.items()}
+    f1, recall = (np.where(has_rows, known[name], 0) for name in ("f1", "recall"))
     result = {
         "accuracy": hit.sum(axis=-1) / rows,
-        "macro_f1": f1.sum(axis=-1) / occurring.sum(axis=-1),
+        "macro_f1": f1.sum(axis=-1) / number,
         "weighted_f1": (f1 * actual).sum(axis=-1) / rows,
+        "balanced_accuracy": recall.sum(axis=-1) / number,
+        "mcc": _matthews(hit.sum(axis=-1), chosen, actual),
     }
     if sums.shape[-1] > 3 * classes:
         result["log_loss"] = sums[..., 3 * classes] / rows
@@ -124,3 +152,25 @@ def figures(sums: Floats, classes: int) -> dict[str, Floats]:
         if top is not None:
             result["top5_accuracy"] = top / rows
     return result
+
+
+def counts(sums: Floats, classes: int) -> tuple[Floats, Floats, Floats]:
+    """Rows of each class that are right, predicted so, and labelled so, each (..., classes)."""
+    hit, chosen, actual = (sums[..., k * classes : (k + 1) * classes] for k in range(3))
+    return hit, chosen, actual
+
+
+def per_class(sums: Floats, classes: int) -> dict[str, Floats]:
+    """precision, recall and f1 (..., classes) from `sums` (..., columns).
+
+    NaN where the denominator is 0: precision of a class that was never predicted, recall of a class without rows, f1 of both.
+    """
+    hit, chosen, actual = counts(sums, classes)
+    with np.errstate(invalid="ignore"):
+        return {"precision": hit / chosen, "recall": hit / actual, "f1": 2 * hit / (chosen + actual)}
+
+
+def _matthews(right: Floats, chosen: Floats, actual: Floats) -> Floats:
+    rows = actual.sum(axis=-1)
+    square = (rows**2 - (chosen**2).sum(axis=-1)) * (rows**2 - (actual**2).sum(axis=-1))
+    return np.asarray((right * rows - (chosen * actual).sum(axis=-1)) / np.sqrt(np.where(square > 0, square, np.inf)))

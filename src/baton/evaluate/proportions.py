@@ -6,6 +6,7 @@ ones tell: `only_first` rows that the first alone has right, `only_second` rows 
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -157,6 +158,7 @@ def tango(only_first: float, only_second: float, rows: float, difference: float)
     return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
 
 
+@lru_cache(maxsize=10_000)  # many classes have the same few discordant rows
 def _tango(only_first: float, only_second: float, rows: float, confidence: float) -> tuple[float, float]:
     high = _upper(only_first, only_second, rows, normal(confidence))
     return -_upper(only_second, only_first, rows, normal(confidence)), high

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.evaluate.compare import interval, resample
+from baton.evaluate.proportions import wilson
 
 COLUMNS = ["corruption", "severity", "strength", "model", "accuracy", "low", "high"]
 
@@ -29,21 +29,29 @@ class Robustness:
     """Accuracies with intervals."""
 
     def __init__(self, measured: Measured, settings: params.Bootstrap) -> None:
-        """Draw test rows once for all models, kinds and severities: differences between them are not differences of draws."""
+        """Every model's hits at every severity are of the same test rows."""
         self.measured = measured
-        places = [(kind, model) for kind, models in measured.hits.items() for model in models]
-        columns = [measured.hits[kind][model].T for kind, model in places]  # each (rows, 1 + severities)
-        self.rows = len(columns[0])
-        drawn = resample(np.hstack(columns).astype(np.float64), settings.resamples, settings.seed) / self.rows  # (resamples, all columns)
-        ends = np.cumsum([column.shape[1] for column in columns])[:-1]
-        self._drawn = dict(zip(places, np.split(drawn, ends, axis=1), strict=True))
+        self.rows = next(iter(next(iter(measured.hits.values())).values())).shape[1]
         self._confidence = settings.confidence
 
     def accuracies(self, kind: str, model: str) -> tuple[list[float], list[list[float]]]:
-        """By severity, from the unchanged picture on: accuracy, and its interval [low, high]."""
-        drawn = self._drawn[kind, model]
-        values = [float(value) for value in self.measured.hits[kind][model].mean(axis=1)]
-        return values, [interval(column, self._confidence) for column in drawn.T]
+        """By severity, from the unchanged picture on: accuracy, and its interval [low, high] (Wilson's)."""
+        right = self.measured.hits[kind][model].sum(axis=1)
+        low, high = wilson(right, self.rows, self._confidence)
+        return [float(value) for value in right / self.rows], [[float(a), float(b)] for a, b in zip(low, high, strict=True)]
+
+    def mean(self, kind: str, model: str) -> tuple[float, list[float]]:
+        """Accuracy over all severities, without the unchanged picture, with Wilson's interval for the rows that it is worth.
+
+        A row's pictures are right or wrong together to some degree, so they are worth between one row and as many as there are severities:
+        the variance of a single answer over that of a row's mean (Kish 1965, Survey sampling: the design effect).
+        """
+        own = self.measured.hits[kind][model][1:].mean(axis=0)  # (rows)
+        value, spread = float(own.mean()), float(own.var())
+        severities = len(self.measured.strengths[kind])
+        worth = self.rows * (min(max(value * (1 - value) / spread, 1.0), severities) if spread else 1.0)
+        low, high = wilson(value * worth, worth, self._confidence)
+        return value, [float(low), float(high)]
 
     def figures(self) -> dict[str, Any]:
         """`rows`, and kind -> model -> accuracies by severity.
@@ -53,10 +61,9 @@ class Robustness:
         result: dict[str, Any] = {"rows": self.rows}
         for kind, models in self.measured.hits.items():
             own = result[kind] = {}
-            for model, hits in models.items():
+            for model in models:
                 own[model], own[f"{model}_interval"] = self.accuracies(kind, model)
-                own[f"{model}_mean"] = float(hits[1:].mean())
-                own[f"{model}_mean_interval"] = interval(self._drawn[kind, model][:, 1:].mean(axis=1), self._confidence)
+                own[f"{model}_mean"], own[f"{model}_mean_interval"] = self.mean(kind, model)
         return result
 
     def table(self) -> list[list[object]]:

@@ -54,7 +54,7 @@ def show(reports: Path) -> None:
     )
     for sentence in filter(None, sentences):
         console.say(f"• {sentence}")
-    console.say("[dim]p is McNemar's exact test. Intervals and tests cover the choice of test rows, not the training seed.[/]")
+    console.say("[dim]p is McNemar's mid-p test. Intervals and tests cover the choice of test rows, not the training seed.[/]")
     console.say(f"next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, {reports}/ for figures and tables")
 
 
