@@ -145,6 +145,22 @@ def promote(
 
 
 @app.command()
+def drift(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A table of texts (read as preprocess.format says, or Parquet), or a folder of pictures.")],
+) -> None:
+    """Compare new rows without labels with what the champion was trained on: lengths and words, or brightness.
+
+    The limits are those of retrain.drift, above what chance makes of so many rows. Exit code 3 if the rows are beyond one of them: label
+    some of them and retrain. Of rows with labels, in data/clean, `baton retrain` judges labels too.
+    """
+    from baton.lifecycle import commands
+
+    if not commands.judge_drift(context.obj / path):
+        raise typer.Exit(3)
+
+
+@app.command()
 def retrain(
     mode: Annotated[Mode, typer.Option(help="enabled: a challenger that passes becomes the champion.")] = Mode.DRY_RUN,
     override: Annotated[list[str] | None, typer.Option("--set-param", "-S", help="finetune.epochs=3; may be given several times.")] = None,

@@ -1,14 +1,14 @@
 """Drift of incoming rows against the profile of what a champion was trained on."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from baton import params
-from baton.lifecycle import drift
+from baton.errors import DataError
+from baton.lifecycle import drift, tables
 from tests import tiny
 from tests.lifecycle import pictures
 from tests.tracking.reading import ROOT
@@ -36,7 +36,7 @@ def earlier(tmp_path: Path) -> Earlier:
 
 
 def test_the_same_rows_are_no_new_ones(earlier: Earlier) -> None:
-    assert drift.measure(*earlier) == drift.Drift(0, 0, 0.0, 0.0, 0.0, 0.0, {})
+    assert drift.measure(*earlier) == drift.Drift(0, 0, 0.0, {})
 
 
 def test_more_of_the_same_is_no_drift(earlier: Earlier, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_each_kind_of_drift_is_named(earlier: Earlier, tmp_path: Path, fresh: li
 def test_a_label_that_was_never_seen_counts(earlier: Earlier, tmp_path: Path) -> None:
     clean = write(tmp_path / "more", rows(100, 1000))
     (clean / "labels.json").write_text(json.dumps(["ham", "scam"]))
-    assert drift.measure(clean, earlier[1]).labels > 0.4
+    assert drift.measure(clean, earlier[1]).distances["labels"].value > 0.4
 
 
 def test_many_new_rows_rows_that_are_gone_and_other_labels_count_as_changed(earlier: Earlier, tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_few_rows_of_the_same_kind_are_no_drift_by_the_recipes_limits(tmp_path: 
     for place, count in enumerate([3, 5, 10, 20, 50] * 4):
         found = drift.measure(write(tmp_path / str(place), first + draw(count)), earlier)
         told += bool(found.beyond(limits))
-        control += bool(replace(found, chance={}).beyond(limits))
-    assert told <= 2 and control >= 12
+        control += any(distance.value > limits.model_dump()[key] for key, distance in found.distances.items())
+    assert told == 0 and control >= 12
 
 
 def write_images(folder: Path, some: list[tuple[bytes, int]]) -> Path:
@@ -104,9 +104,9 @@ def test_drift_of_images_is_told_by_labels_and_brightness(tmp_path: Path, monkey
     clean = write_images(tmp_path / "clean", first)
     earlier = json.loads(json.dumps(drift.profile(clean)))
     assert earlier == drift.profile(clean) and len(json.dumps(earlier)) < 10_000, "small, and the same each time"
-    assert drift.measure(clean, earlier) == drift.Drift(0, 0, 0.0, 0.0, 0.0, 0.0, {}, "images")
+    assert drift.measure(clean, earlier) == drift.Drift(0, 0, 0.0, {}, "images")
     same = drift.measure(write_images(tmp_path / "more", first + pictures.draw(60, seed=1)), earlier)
-    assert (same.rows, same.gone, same.unknown, same.beyond(LIMITS)) == (60, 0, 0.0, [])
+    assert (same.rows, same.gone, sorted(same.distances), same.beyond(LIMITS)) == (60, 0, ["labels", "lengths"], [])
     dusk = drift.measure(write_images(tmp_path / "dusk", first + pictures.draw(60, seed=1, light=-30)), earlier)
     assert [text.split()[:2] for text in dusk.beyond(LIMITS)] == [["lengths", "(brightness)"]]
     odd = [(image, 0) for image, _ in pictures.draw(60, seed=1)]
@@ -119,9 +119,37 @@ def test_drift_of_images_is_told_by_labels_and_brightness(tmp_path: Path, monkey
 def test_a_profile_of_texts_and_images_have_nothing_in_common(earlier: Earlier, tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", pictures.draw(30))
     found = drift.measure(images, earlier[1])
-    assert (found.rows, found.gone, found.lengths) == (30, 200, 1.0) and len(found.beyond(LIMITS)) == 3
+    assert (found.rows, found.gone, found.distances["lengths"].value) == (30, 200, 1.0) and len(found.beyond(LIMITS)) == 3
     back = drift.measure(earlier[0], json.loads(json.dumps(drift.profile(images))))
-    assert (back.rows, back.gone, back.unknown) == (200, 30, 1.0)
+    assert (back.rows, back.gone, back.distances["lengths"].value) == (200, 30, 1.0)
+
+
+def test_a_profile_of_the_first_layout_is_refused(earlier: Earlier) -> None:
+    """It held shares and quantiles."""
+    shares = {"ham": 0.5, "spam": 0.5}
+    old = {"rows": earlier[1]["rows"], "labels": shares, "lengths": [3.0] * 101, "vocabulary": ["buy"], "unknown": 0.1}
+    with pytest.raises(DataError, match=r"layout 1(?s:.*)baton register"):
+        drift.measure(earlier[0], old)
+
+
+def test_rows_without_labels_are_compared_by_lengths_and_words(earlier: Earlier) -> None:
+    known = tables.training_digests(earlier[0])
+
+    def beyond(some: list[tuple[str, int]]) -> tuple[int, list[str]]:
+        found = drift.measure_unlabelled(drift.Sample("text", [text for text, _ in some], None), earlier[1], known)
+        return found.rows, [text.split()[0] for text in found.beyond(LIMITS)]
+
+    assert beyond(rows(200)) == (0, []), "nothing is new"
+    assert beyond(rows(300) + rows(300)) == (100, []), "each counts once"
+    assert beyond(rows(150, 1000, words="buy cheap watches now " * 5)) == (150, ["lengths"])
+    assert beyond(rows(150, 1000, words="quarterly earnings rose sharply")) == (150, ["unknown"])
+
+
+def test_what_a_vocabulary_lacks_is_told_by_texts_that_were_left_out_of_it(tmp_path: Path) -> None:
+    """Each text has one word of its own of two: half the words of any new one are unknown."""
+    some = [(f"word own{place}", place % 2) for place in range(80)]
+    found = drift.profile(write(tmp_path, some))
+    assert found["unknown"][50] == 20 and sum(found["unknown"]) == 20 and len(found["vocabulary"]) == 61
 
 
 def test_the_brightness_of_an_image_is_its_mean(tmp_path: Path) -> None:

@@ -9,14 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from baton import cli, params
 from baton.errors import DataError, ModelError, TrackingError
-from baton.lifecycle import promotion
+from baton.lifecycle import drift, need, promotion
 from baton.lifecycle.claim import claim, claims, drop
 from baton.lifecycle.registry import Registry, number, register
 from baton.tracking import store
+from tests import tiny
 from tests.lifecycle.conftest import Publish, write_clean
 from tests.tracking.conftest import ROOT
 
@@ -113,6 +115,33 @@ def baton(*words: str, code: int = 0) -> str:
     result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == code, result.output
     return " ".join(result.output.split())
+
+
+def test_drift_is_judged_by_a_profile_of_this_layout_also_of_rows_without_labels(
+    publish: Publish, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "dvc.yaml").write_text("stages: {}\n")
+    (project / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    raw = params.read_raw()
+    raw["preprocess"]["format"] |= {"delimiter": "\t", "quote": None, "skip_lines": 0, "columns": None}
+    (project / "params.yaml").write_text(yaml.safe_dump(raw))
+    assert "no champion" in baton("drift", "params.yaml", code=1)
+    own = registry()
+    publish(epochs=0)
+    monkeypatch.setattr(need, "_changed", lambda then, now: "")
+    with monkeypatch.context() as patched:
+        patched.setattr(drift, "profile", lambda clean: {"rows": [], "labels": {"ship": 1.0}})
+        promotion.roll_back(own, number(register(own, settings())[0]))
+    texts = [f"{number} {line}" for number in (0, 1, 2, 100, 101) for some in tiny.TEXTS.values() for line in some]
+    (project / "same.tsv").write_text("\n".join(["text", *texts]) + "\n")
+    (project / "other.tsv").write_text("\n".join(["text", *(f"results of {place}" for place in range(40))]) + "\n")
+    assert "version 1 is of an earlier layout" in need.decide(own, params.read().retrain)
+    assert "got: layout 1" in baton("drift", "same.tsv", code=1)
+    register(own, settings())
+    assert "not: 0 rows are new" in need.decide(own, params.read().retrain)
+    assert "60 rows of" in (said := baton("drift", "same.tsv")) and "within the limits" in said
+    assert "beyond the limits of retrain.drift: lengths" in (said := baton("drift", "other.tsv", code=3)) and "unknown" in said
+    assert "is a folder" in baton("drift", "data", code=1)
 
 
 def test_other_data_than_the_models_is_refused(publish: Publish) -> None:

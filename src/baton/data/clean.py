@@ -187,6 +187,6 @@ def _write(path: Path, rows: list[Row], labels: list[str]) -> None:
 def drift_text(drift: dict[str, Any]) -> str:
     """One line for a person."""
     return (
-        f"total variation {drift['total_variation']:.3f}, chi-square {drift['chi_square']:.1f} "
+        f"total variation {drift['total_variation']:.3f} (chance makes {drift['by_chance']:.3f}), chi-square {drift['chi_square']:.1f} "
         f"with {drift['degrees_of_freedom']} degrees of freedom, p = {drift['p_value']:.2g}"
     )

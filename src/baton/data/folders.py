@@ -94,14 +94,15 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
         raise SourceError(f"{root} holds splits, not classes", got=", ".join(sorted(names)), expected="class folders", hint=hint)
     files: list[tuple[Path, str | None]] = [(path, None) for path in shown if not path.is_dir() and path.suffix != ".dvc"]
     for folder in classes:
-        inside = [(path, _text(folder.name)) for path in sorted(_files(folder), key=os.fsencode)]
+        inside = [(path, _text(folder.name)) for path in sorted(files_of(folder), key=os.fsencode)]
         if not inside:
             console.say(escape(f"{folder} holds no files: {split} has no image of this class"))
         files += inside
     return files
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_of(folder: Path) -> Iterator[Path]:
+    """Every file in a folder and the folders in it, but for hidden ones."""
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if not hidden and (path.is_symlink() or not path.is_dir()):

@@ -60,6 +60,17 @@ def run_retraining(enabled: bool, overrides: list[str], push: bool, base: str | 
     return result.passed
 
 
+def judge_drift(path: Path) -> bool:
+    """`baton drift`; whether the rows are within the limits."""
+    active = params.read()
+    with _store() as store:
+        from baton.lifecycle import registry, unlabelled
+
+        found = unlabelled.judge(registry.Registry(store, active.promotion.name), active, path)
+    console.say(escape(found.text))
+    return not found.beyond
+
+
 def show_trace(target: str, as_json: bool, here: Path) -> None:
     """`baton trace`; a file is looked for in `here`."""
     with _store() as store:

@@ -1,8 +1,13 @@
 """Whether incoming data differs from what the champion was trained on: how many rows, label shares, lengths, words that it never saw.
 
-Input: the champion's profile (kept with its version) and data/clean. Incoming are the rows of train and val that the champion was not
-trained on, by the digests of their texts (or pixels) and labels: a row with another label than before is a new one, and its old self is
-gone. Images have neither words nor lengths: the mean brightness of each stands for its length, and no word of them is unknown.
+Input: the champion's profile (kept with its version), and the rows of train and val in data/clean that the champion was not trained on, by
+the digests of their texts (or pixels) and labels: a row with another label than before is a new one, and its old self is gone. Or any
+`Sample` without labels, whose rows are compared by their texts (or pixels) alone. Images have neither words nor lengths: the mean
+brightness of each stands for its length, and no word of them is unknown.
+
+Both sides are samples, so every distance is a two-sample one (`two_samples`), and counts only if it is larger by more than its limit than
+chance makes it, and by a test at the level `ACCIDENT` over all distances together (Holm 1979, A simple sequentially rejective multiple test
+procedure).
 """
 
 import re
@@ -12,161 +17,176 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from scipy import stats
 
 from baton import params, storage
+from baton.data import two_samples
+from baton.data.two_samples import Distance
+from baton.errors import DataError
+from baton.evaluate import proportions
 from baton.lifecycle import brightness, tables
 
+LAYOUT = 2  # of a profile; the first one held shares and quantiles, which do not tell how certain they are
 WORD = re.compile(r"\w+")
 WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
-GRID = 101  # quantiles of lengths
-PICTURES = 1000  # the most whose brightness is measured: decoding takes time, and distances below 0.05 do not matter
-SIMULATED = 9_999  # draws of a simulated test
-ACCIDENT = 0.01  # probability below which a distance is no accident
+HELD_OUT = 4  # one text of so many is not in the vocabulary; how many of their words it lacks is what new texts are compared with
+PICTURES = 1000  # the most whose brightness is measured: decoding takes time
+ACCIDENT = 0.01  # probability that rows of the same source are called drifted, over all distances together
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How far incoming rows are from a profile; shares and distances are 0 where there are none."""
+    """How far incoming rows are from a profile."""
 
     rows: int  # incoming ones
     gone: int  # rows that were there and are not any more
     changed: float  # both, as a share of the rows that were there
-    labels: float  # total variation distance of label shares, 0 to 1
-    lengths: float  # largest difference of the distributions of words a text, or brightness of images (Kolmogorov–Smirnov), 0 to 1
-    unknown: float  # mean share of a text's words that the vocabulary lacks, above that of a training text whose own words are left out
-    chance: Mapping[str, float]  # of each distance: the probability that rows like the earlier ones give one as large
+    # labels: total variation; lengths: of words a text, or brightness of images (Kolmogorov–Smirnov); unknown: mean share of a text's words
+    # that the vocabulary lacks, above that of texts which were left out of it. Those that could be measured.
+    distances: Mapping[str, Distance]
     kind: tables.Kind = "text"
 
     def beyond(self, limits: params.DriftLimits) -> list[str]:
         """Which limits are passed, in words; distances only where that is no accident, which few rows cannot tell."""
-        found = {"changed": self.changed, "labels": self.labels, "lengths": self.lengths, "unknown": self.unknown}
         allowed = limits.model_dump()
-        over = [key for key, value in found.items() if value > allowed[key] and self.chance.get(key, 0.0) < ACCIDENT]
+        found = [f"changed {self.changed:.3f} (limit {limits.changed:.3f})"] if self.changed > limits.changed else []
+        certain = dict(zip(self.distances, proportions.holm([distance.p for distance in self.distances.values()]), strict=True))
         names = {"lengths": "lengths (brightness)"} if self.kind == "images" else {}
-        return [f"{names.get(key, key)} {found[key]:.3f} (limit {allowed[key]:.3f})" for key in over]
+        for key, distance in self.distances.items():
+            if distance.excess > allowed[key] and certain[key] <= ACCIDENT:
+                by_chance = f"of which chance makes {distance.chance:.3f}"
+                found.append(f"{names.get(key, key)} {distance.value:.3f}, {by_chance} (limit {allowed[key]:.3f} more)")
+        return found
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Train and val of data/clean, train first."""
+class Sample:
+    """Rows whose distance is asked for."""
 
-    clean: Path
     kind: tables.Kind
-    keys: list[str]  # texts, or digests of pixels
-    labels: list[str]
-
-    @property
-    def digests(self) -> list[str]:
-        """Of each row, with its label."""
-        return tables.digests(f"{key} {label}" for key, label in zip(self.keys, self.labels, strict=True))
+    keys: Sequence[str]  # texts, or digests of pixels
+    labels: Sequence[str] | None
+    clean: Path | None = None  # where images are, in the order of the keys
+    brightness: Sequence[float] | None = None  # of images that are elsewhere
 
 
 def profile(clean: Path) -> dict[str, Any]:
-    """What is kept of the training data of a version: shares, quantiles, vocabulary; JSON values."""
+    """What is kept of the training data of a version: counts of labels, of lengths and of unknown words, and a vocabulary; JSON values."""
     rows = _rows(clean)
-    lengths = _lengths(rows, range(len(rows.keys)))
+    assert rows.labels is not None
+    lengths = sorted(_lengths(rows, range(len(rows.keys))).items())
     return {
-        "rows": rows.digests,
-        "labels": _shares(rows.labels),
-        "lengths": [float(value) for value in np.quantile(lengths, np.linspace(0, 1, GRID))],
-        **(_vocabulary(rows.keys) if rows.kind == "text" else {"vocabulary": [], "unknown": 0.0}),
+        "layout": LAYOUT,
+        "rows": _labelled(rows),
+        "labels": dict(sorted(Counter(rows.labels).items())),
+        "lengths": {"values": [value for value, _ in lengths], "counts": [count for _, count in lengths]},
+        **(_vocabulary(rows.keys) if rows.kind == "text" else {"vocabulary": None, "unknown": None}),
     }
 
 
 def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
-    """Compare the rows that an earlier profile does not know with it."""
+    """Compare the rows that an earlier profile does not know with it.
+
+    Raises:
+        DataError: the profile is of a layout that does not tell how certain it is.
+    """
     rows = _rows(clean)
-    known, now = set(earlier["rows"]), rows.digests
+    assert rows.labels is not None
+    known, now = set(_current(earlier)["rows"]), _labelled(rows)
     gone = len(known.difference(now))
     fresh = [place for place, digest in enumerate(now) if digest not in known]
     changed = (len(fresh) + gone) / max(1, len(known))
-    if not fresh:
-        return Drift(0, gone, changed, 0.0, 0.0, 0.0, {}, rows.kind)
-    found = {
-        "labels": _label_distance([rows.labels[place] for place in fresh], earlier["labels"], len(known)),
-        "lengths": _length_distance(_lengths(rows, fresh), earlier["lengths"]),
-        "unknown": (0.0, 1.0),
-    }
-    if rows.kind == "text":
-        shares = _unknown((rows.keys[place] for place in fresh), earlier["vocabulary"])
-        found["unknown"] = _unknown_above(shares, earlier["unknown"])
-    distances = {key: float(distance) for key, (distance, _) in found.items()}
-    chance = {key: float(chance) for key, (_, chance) in found.items()}
-    return Drift(len(fresh), gone, changed, **distances, chance=chance, kind=rows.kind)
+    return Drift(len(fresh), gone, changed, _distances(rows, fresh, earlier), rows.kind)
 
 
-def _label_distance(labels: list[str], earlier: Mapping[str, float], rows: int) -> tuple[float, float]:
-    """Total variation, and the p of a chi-square test by simulation, since few rows leave rare labels expected far below one.
+def measure_unlabelled(sample: Sample, earlier: Mapping[str, Any], known: Iterable[str]) -> Drift:
+    """Compare the rows of a sample that were not trained on (their digests are `known`) with a profile; labels are not asked for.
 
-    A label that was never seen is expected as half a row of the earlier ones.
+    Raises:
+        DataError: the profile is of a layout that does not tell how certain it is.
     """
-    shares = _shares(labels)
-    names = sorted(shares.keys() | earlier.keys())
-    ours, theirs = (np.array([some.get(name, 0.0) for name in names]) for some in (shares, earlier))
-    expected = np.maximum(theirs, 0.5 / rows)
-    expected *= len(labels) / expected.sum()
-    drawn = np.random.default_rng(0).multinomial(len(labels), expected / len(labels), SIMULATED)  # (SIMULATED, labels)
-    statistic, seen = ((drawn - expected) ** 2 / expected).sum(axis=1), ((ours * len(labels) - expected) ** 2 / expected).sum()
-    return np.abs(ours - theirs).sum() / 2, float((1 + (statistic >= seen - 1e-9).sum()) / (1 + SIMULATED))
+    seen, fresh = set(known), []
+    for place, digest in enumerate(tables.digests(sample.keys) if sample.kind == "text" else map(tables.shortened, sample.keys)):
+        if digest not in seen:
+            seen.add(digest)
+            fresh.append(place)
+    return Drift(len(fresh), 0, 0.0, _distances(sample, fresh, _current(earlier)), sample.kind)
 
 
-def _length_distance(lengths: list[float], quantiles: list[float]) -> tuple[float, float]:
-    """Largest distance between the distribution of `lengths` and the one that `quantiles` describe, and its p (Kolmogorov–Smirnov)."""
-    place = np.unique(np.concatenate([lengths, quantiles]))
-    ours = np.searchsorted(np.sort(lengths), place, side="right") / len(lengths)
-    theirs = np.searchsorted(quantiles, place, side="right") / len(quantiles)
-    distance = np.abs(ours - theirs).max()
-    return distance, stats.kstwo.sf(distance, len(lengths))
+def current(earlier: Mapping[str, Any]) -> bool:
+    """Whether a profile is of the layout that is compared with."""
+    return earlier.get("layout") == LAYOUT
 
 
-def _unknown_above(shares: NDArray[np.float64], earlier: float) -> tuple[float, float]:
-    """How far the mean share of unknown words lies above the earlier one, and the p of a t-test over texts."""
-    above = max(0.0, shares.mean() - earlier)
-    if len(shares) == 1 or not above:
-        return above, 1.0  # nothing can be told
-    if not np.ptp(shares):  # all alike: as if each text were known or unknown as a whole
-        return above, earlier ** len(shares)
-    return above, float(stats.ttest_1samp(shares, earlier, alternative="greater").pvalue)
+def _current(earlier: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not current(earlier):
+        got, expected = f"layout {earlier.get('layout', 1)}", f"layout {LAYOUT}, which keeps counts"
+        hint = "run `baton register` where that version's data and model are checked out: it writes the profile anew"
+        raise DataError("the profile of the training data cannot be compared with", got=got, expected=expected, hint=hint)
+    return earlier
 
 
-def _rows(clean: Path) -> _Rows:
+def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) -> dict[str, Distance]:
+    found: dict[str, Distance] = {}
+    if not places:
+        return found
+    if rows.labels is not None:
+        found["labels"] = two_samples.labels(earlier["labels"], Counter(rows.labels[place] for place in places))
+    lengths = dict(zip(earlier["lengths"]["values"], earlier["lengths"]["counts"], strict=True))
+    found["lengths"] = two_samples.distributions(lengths, _lengths(rows, places))
+    if rows.kind == "text" and earlier["unknown"] is not None:
+        new = _unknown((rows.keys[place] for place in places), earlier["vocabulary"])
+        found["unknown"] = two_samples.means({place / 100: count for place, count in enumerate(earlier["unknown"])}, new)
+    return found
+
+
+def _rows(clean: Path) -> Sample:
+    """Train and val of data/clean, train first."""
     names = storage.read_json(clean / "labels.json")
     kind = tables.kind(clean / "train.parquet")
     column = tables.KEYS[kind]
     found = [pq.read_table(clean / f"{split}.parquet", columns=[column, "label"]) for split in tables.TRAINED_ON]
     keys = [key for table in found for key in table[column].to_pylist()]
-    return _Rows(clean, kind, keys, [names[label] for table in found for label in table["label"].to_pylist()])
+    return Sample(kind, keys, [names[label] for table in found for label in table["label"].to_pylist()], clean)
 
 
-def _lengths(rows: _Rows, places: Sequence[int]) -> list[float]:
+def _labelled(rows: Sample) -> list[str]:
+    """The digest of each row with its label."""
+    assert rows.labels is not None
+    return tables.digests(f"{key} {label}" for key, label in zip(rows.keys, rows.labels, strict=True))
+
+
+def _lengths(rows: Sample, places: Sequence[int]) -> Counter[float]:
     """Words of each text, or brightness of some images: of those with the smallest digests, which are no special ones."""
     if rows.kind == "text":
-        return [len(_words(rows.keys[place])) for place in places]
-    return brightness.measure(rows.clean, set(sorted(places, key=lambda place: rows.keys[place])[:PICTURES]))
+        return Counter(float(len(_words(rows.keys[place]))) for place in places)
+    some = set(sorted(places, key=lambda place: rows.keys[place])[:PICTURES])
+    found = [rows.brightness[place] for place in sorted(some)] if rows.brightness is not None else []
+    if rows.clean is not None:
+        found = brightness.measure(rows.clean, some)
+    return Counter(round(value, 4) for value in found)
 
 
-def _vocabulary(texts: list[str]) -> dict[str, Any]:
-    """The words of a profile, and how many of a text's a vocabulary without it lacks."""
-    counts = Counter(word for text in texts for word in set(_words(text)))  # texts that hold it
+def _vocabulary(texts: Sequence[str]) -> dict[str, Any]:
+    """The words of a profile, and of how many hundredths of their words it lacks how many of the texts that were left out of it.
+
+    New texts of the same source stand to the vocabulary as those do, so both are compared as two samples, with no estimate in between.
+    """
+    digests = tables.digests(texts)
+    order = sorted(range(len(texts)), key=lambda place: digests[place])
+    left_out = set(order[: max(1, len(texts) // HELD_OUT)])
+    counts = Counter(word for place, text in enumerate(texts) if place not in left_out for word in set(_words(text)))
     vocabulary = [word for word, _ in counts.most_common(WORDS)]
-    return {"vocabulary": vocabulary, "unknown": float(_unknown(texts, (word for word in vocabulary if counts[word] > 1)).mean())}
+    unknown = _unknown((texts[place] for place in order[: len(left_out)]), vocabulary)
+    return {"vocabulary": vocabulary, "unknown": [unknown[place / 100] for place in range(101)]}
 
 
 def _words(text: str) -> list[str]:
     return WORD.findall(text.casefold())
 
 
-def _shares(labels: Iterable[str]) -> dict[str, float]:
-    counts = Counter(labels)
-    return {label: count / counts.total() for label, count in sorted(counts.items())}
-
-
-def _unknown(texts: Iterable[str], vocabulary: Iterable[str]) -> NDArray[np.float64]:
-    """Share of each text's words that the vocabulary lacks."""
+def _unknown(texts: Iterable[str], vocabulary: Iterable[str]) -> Counter[float]:
+    """Share of a text's words that the vocabulary lacks, in hundredths -> texts."""
     known = set(vocabulary)
     words = (_words(text) for text in texts)
-    return np.array([sum(word not in known for word in some) / max(1, len(some)) for some in words])
+    return Counter(round(100 * sum(word not in known for word in some) / max(1, len(some))) / 100 for some in words)

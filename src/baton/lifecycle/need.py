@@ -24,7 +24,10 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
         return f"{which} does not tell what it was trained on"
     if changed := _changed(Graph(lock, which), now):
         return f"{changed} changed since {which}"
-    found = drift.measure(registry.CLEAN, json.loads(kept))
+    earlier = json.loads(kept)
+    if not drift.current(earlier):
+        return f"the profile of {which} is of an earlier layout, which does not tell how certain it is (`baton register` writes it anew)"
+    found = drift.measure(registry.CLEAN, earlier)
     rows = f"{found.rows:,} rows are new and {found.gone:,} gone since {which}"
     if beyond := found.beyond(settings.drift):
         return f"{rows}, which is beyond the limits of retrain.drift: {', '.join(beyond)}"

@@ -116,6 +116,8 @@ def register(registry: Registry, settings: params.Promotion, challenger: bool = 
     model = _logged(registry.store, folder, digest)
     found = next((version for version in registry.versions() if version.tags.get(SHA256) == digest), None)
     version = found or _create(registry, settings, model, digest)
+    if found:
+        _renew_profile(registry, found, model)
     champion = registry.alias(CHAMPION)
     if challenger and (champion is None or number(champion) != number(version)):
         registry.client.set_registered_model_alias(registry.name, CHALLENGER, number(version))
@@ -154,6 +156,14 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
         description=about,
         model_id=model.model_id,
     )
+
+
+def _renew_profile(registry: Registry, version: ModelVersion, model: LoggedModel) -> None:
+    """Write the profile of an earlier layout anew, from the same data."""
+    kept = registry.read(version, PROFILE)
+    if kept is None or not drift.current(json.loads(kept)):
+        _same_data(registry.store, model)
+        registry.write(version, PROFILE, json.dumps(drift.profile(CLEAN)))
 
 
 def _training_rows(registry: Registry) -> list[str]:

@@ -90,7 +90,12 @@ def inputs(path: Path, which: Kind) -> Iterator[list[Any]]:
 def row_digests(path: Path, which: Kind) -> Iterator[str]:
     """The digest of each row of a table, in hexadecimal."""
     for some in _column(path, KEYS[which], PORTION["text"]):
-        yield from digests(some) if which == "text" else [digest[: 2 * DIGEST_BYTES] for digest in some]
+        yield from digests(some) if which == "text" else [shortened(digest) for digest in some]
+
+
+def shortened(digest: str) -> str:
+    """What is kept of an image's digest."""
+    return digest[: 2 * DIGEST_BYTES]
 
 
 def digests(texts: Iterable[str]) -> list[str]:
