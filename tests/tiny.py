@@ -17,7 +17,7 @@ TEXTS = {
     "trade": ["the trade deficit widened", "tariffs on imports of goods", "trade talks with japan failed", "imports and exports balance"],
 }
 
-TEXT_INPUT = {"kind": "text", "max_length": 16, "pad": 0}  # what data/arrays/meta.json says of texts
+TEXT_INPUT = {"kind": "text", "max_length": 16, "truncation": {"kind": "head"}, "pad": 0}  # what data/arrays/meta.json says of texts
 
 
 def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:

@@ -50,6 +50,11 @@ class Corrupted:
         """(n,)."""
         return self.split.lengths[self.places]
 
+    @property
+    def windows(self) -> NDArray[np.int64]:
+        """(n,)."""
+        return self.split.windows[self.places]
+
     def batch(self, rows: NDArray[np.int64]) -> ImageBatch:
         """The changed pictures at `rows` (batch,) of these."""
         whole = self.split.batch(self.places[rows])

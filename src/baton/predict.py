@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from baton import parallel, params
-from baton.data.batches import Batch, Split
+from baton.data.batches import Batch, Split, by_windows
 from baton.memory import explained_memory
 from baton.models import build
 from baton.runtime import Runtime
@@ -87,9 +87,10 @@ def _forward(model: nn.Module, batch: Batch, runtime: Runtime) -> torch.Tensor:
 
 
 def _by_length(split: Split, rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Chunks of rows: longest first (an allocation that is too large fails at once), similar lengths together."""
+    """Chunks of rows: longest first (an allocation that is too large fails at once), similar lengths together; at most `size` windows."""
     order = rows[np.argsort(-split.lengths[rows], kind="stable")]
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    chunks = (order[start : start + size] for start in range(0, len(order), size))
+    return [few for chunk in chunks for few in by_windows(chunk, split.windows, size)]
 
 
 def _timed(model: nn.Module, chunks: Iterable[Batch], runtime: Runtime) -> list[float]:

@@ -14,6 +14,7 @@ from baton import params, predict, storage
 from baton.errors import DataError
 from baton.evaluate import metrics, plots, summary, tables
 from stages import evaluate
+from tests import tiny
 from tests.evaluate.conftest import NAMES, Split
 
 SPEEDS = {"teacher": 100.0, "student": 190.0, "control": 191.0}
@@ -28,7 +29,7 @@ def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     for split in ("train", "val", "test"):
         for name, values in (("tokens", np.arange(4, dtype=np.int32)), ("offsets", np.array([0, 4])), ("labels", np.array([0]))):
             np.save(project / f"data/arrays/{split}.{name}.npy", values)
-    storage.write_json(project / "data/arrays/meta.json", {"labels": NAMES, "input": {"kind": "text", "max_length": 16, "pad": 0}})
+    storage.write_json(project / "data/arrays/meta.json", {"labels": NAMES, "input": tiny.TEXT_INPUT})
     measured: list[str] = []
 
     def measure(folders: dict[str, Path], *_: Any) -> dict[str, dict[str, object]]:

@@ -27,7 +27,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path} is missing", expected="what `tokenize` writes", hint=hint)
     meta: dict[str, Any] = storage.read_json(path)
-    if "input" not in meta:
+    if "input" not in meta or (meta["input"]["kind"] == "text" and "truncation" not in meta["input"]):
         raise DataError(f"{path} has another layout", got=", ".join(meta), expected="labels and input", hint=hint)
     return meta
 
@@ -67,7 +67,8 @@ def examples(split: Split, model: Path, described: dict[str, Any], count: int = 
     """
     if isinstance(split, TextSplit):
         tokenizer, own = text.open_tokenizer(model, described["max_length"]), split.arrays
-        return [tokenizer.decode(own.tokens[own.offsets[i] : own.offsets[i + 1]].tolist()) for i in range(min(count, len(own)))]
+        first = range(len(own)) if own.documents is None else own.documents  # window of each
+        return [tokenizer.decode(own.tokens[own.offsets[i] : own.offsets[i + 1]].tolist()) for i in first[: min(count, len(own))]]
     from baton.data import image_batches, pictures
 
     assert isinstance(split, image_batches.ImageSplit)

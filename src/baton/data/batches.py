@@ -66,6 +66,11 @@ class Split(Protocol):
         """What a sample costs, (samples,)."""
         ...
 
+    @property
+    def windows(self) -> NDArray[np.int64]:
+        """Sequences that a sample is read in, (samples,)."""
+        ...
+
     def __len__(self) -> int: ...
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
@@ -79,24 +84,26 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Padded documents. `rows` are their positions in the split."""
+    """Padded documents, each of one window or of several. `rows` are their positions in the split."""
 
-    input_ids: torch.Tensor  # (batch, length) int64
-    attention_mask: torch.Tensor  # (batch, length) int64, 1 for tokens
+    input_ids: torch.Tensor  # (windows, length) int64
+    attention_mask: torch.Tensor  # (windows, length) int64, 1 for tokens
     labels: torch.Tensor  # (batch,) int64
     rows: torch.Tensor  # (batch,) int64
+    owners: torch.Tensor | None = None  # (batch, windows) bool, whose window each is; None: every document has one
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def inputs(self) -> tuple[torch.Tensor, ...]:
-        """Token ids and mask."""
-        return self.input_ids, self.attention_mask
+        """Token ids, mask and, where a document has several windows, their owners."""
+        read = self.input_ids, self.attention_mask
+        return read if self.owners is None else (*read, self.owners)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(batch, length)."""
+        """(windows, length)."""
         return self.input_ids.shape[0], self.input_ids.shape[1]
 
     def pin_memory(self) -> "TextBatch":
@@ -110,7 +117,8 @@ class TextBatch:
         return TextBatch(*(part.to(device, non_blocking=True) for part in self._parts()))
 
     def _parts(self) -> tuple[torch.Tensor, ...]:
-        return self.input_ids, self.attention_mask, self.labels, self.rows
+        parts = self.input_ids, self.attention_mask, self.labels, self.rows
+        return parts if self.owners is None else (*parts, self.owners)
 
 
 @dataclass(frozen=True)
@@ -133,18 +141,35 @@ class TextSplit:
         """Tokens, (documents,)."""
         return self.arrays.lengths
 
+    @cached_property
+    def windows(self) -> NDArray[np.int64]:
+        """(documents,)."""
+        return self.arrays.windows
+
     def batch(self, rows: NDArray[np.int64]) -> TextBatch:
-        """Pad the documents at `rows` (batch,) to the longest of them, rounded up to a multiple of `WIDTH_MULTIPLE`."""
+        """Pad the windows of the documents at `rows` (batch,) to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""
         arrays = self.arrays
-        starts, ends = arrays.offsets[rows], arrays.offsets[rows + 1]
+        places, owners = self._windows(rows)
+        starts, ends = arrays.offsets[places], arrays.offsets[places + 1]
         lengths = ends - starts
         width = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
-        ids = np.full((len(rows), width), self.pad, dtype=np.int64)
+        ids = np.full((len(places), width), self.pad, dtype=np.int64)
         for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
             ids[index, : end - start] = arrays.tokens[start:end]
-        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (batch, length)
-        parts = (ids, mask, arrays.labels[rows], rows.astype(np.int64))
+        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (windows, length)
+        parts = [ids, mask, arrays.labels[rows], rows.astype(np.int64), *owners]
         return TextBatch(*(torch.from_numpy(part) for part in parts))
+
+    def _windows(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.bool_]]]:
+        """Places of the documents' windows (windows,), and whose they are (documents, windows) unless each document has one."""
+        documents = self.arrays.documents
+        if documents is None:
+            return rows, []
+        places = np.concatenate([np.arange(documents[row], documents[row + 1]) for row in rows])
+        if len(places) == len(rows):
+            return places, []
+        owner = np.repeat(np.arange(len(rows)), self.windows[rows])  # (windows,)
+        return places, [owner == np.arange(len(rows))[:, None]]
 
     def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> TextBatch:  # noqa: ARG002
         """Documents are not varied."""
@@ -216,20 +241,37 @@ class TrainingBatches:
         return [ids[row] if ids else f"row {row}" for row in self.rows(step)]
 
     def micro_batches(self, step: int) -> list[tuple[Batch, float]]:
-        """This rank's samples of global step `step`, in at most `accumulation` parts, each with its share of the step's samples.
+        """This rank's samples of global step `step`, in `accumulation` parts or less, each with its share of the step's samples.
 
-        A part has at least `smallest` samples. A rank that is left without samples gets one with share 0: it must take part in the
-        exchange of gradients.
+        A part has at least `smallest` samples. Where documents have several windows, it is cut further, so that it does not hold more
+        windows than a part of documents of one window would: memory does not depend on the documents' lengths. A rank that is left without
+        samples gets one with share 0: it must take part in the exchange of gradients.
         """
         rows = self.rows(step)
         own = rows[self.rank :: self.ranks]  # every rank gets as many long documents
         if not len(own):
             return [(self._batch(rows[:1], rows, step), 0.0)]
+        most = -(-self.batch_size // (self.accumulation * self.ranks))
         parts = np.array_split(own, min(self.accumulation, len(own) // self.smallest))
+        parts = [few for part in parts for few in by_windows(part, self.split.windows, most)]
         return [(self._batch(part, rows, step), len(part) / len(rows)) for part in parts]
 
     def _batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], step: int) -> Batch:
         return self.split.training_batch(rows, step_rows, self.seed, step // self.steps_per_epoch)
+
+
+def by_windows(rows: NDArray[np.int64], windows: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
+    """`rows` as they are if all are of one window, else in parts of at most `most` windows or of one sample; `windows`: of each sample."""
+    counts = windows[rows]
+    if counts.sum() == len(rows):
+        return [rows]
+    cuts, held = [], 0
+    for place, count in enumerate(counts):
+        if held and held + count > most:
+            cuts.append(place)
+            held = 0
+        held += count
+    return np.split(rows, cuts)
 
 
 def _plan(lengths: NDArray[np.int64], batch_size: int, count: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:

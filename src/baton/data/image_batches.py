@@ -93,6 +93,11 @@ class ImageSplit:
         """Height of the model's input, (images,): all cost the same."""
         return np.full(len(self), self._framing.size[0], dtype=np.int64)
 
+    @property
+    def windows(self) -> NDArray[np.int64]:
+        """(images,): each is one."""
+        return np.ones(len(self), dtype=np.int64)
+
     @_one_thread()
     def batch(self, rows: NDArray[np.int64]) -> ImageBatch:
         """The pictures at `rows` (batch,) as evaluation sees them."""

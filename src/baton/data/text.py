@@ -1,12 +1,12 @@
 """Clean text -> memory-mapped token ids.
 
 Input: `{split}.parquet` (columns `id`, `text`, `label`) and a base model folder with `tokenizer.json`. Output, per split:
-`{split}.tokens.npy` (int32, all documents one after the other), `{split}.offsets.npy` (int64, documents + 1), `{split}.labels.npy` (int64)
-and `{split}.ids.parquet`. Documents are read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number;
-chunks are tokenized while those before are written and the next is read.
+`{split}.tokens.npy` (int32, all windows one after the other), `{split}.offsets.npy` (int64, windows + 1), `{split}.labels.npy` (int64) and
+`{split}.ids.parquet`; where documents are read in windows, `{split}.documents.npy` (int64, documents + 1) too, else each is one window.
+Documents are read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number; chunks are tokenized while
+those before are written and the next is read.
 """
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from baton.data import unknown
+from baton import params
+from baton.data import cutting, unknown
 from baton.data.ahead import ahead
+from baton.data.growing import Growing
 from baton.errors import DataError, ModelError
 
 SPLITS = ("train", "val", "test")
@@ -35,34 +37,42 @@ OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 
 @dataclass(frozen=True)
 class TextArrays:
-    """One split, memory-mapped: document i is `tokens[offsets[i]:offsets[i + 1]]`."""
+    """One split, memory-mapped: window i is `tokens[offsets[i]:offsets[i + 1]]`, document i the windows `documents[i]:documents[i + 1]`."""
 
     tokens: NDArray[np.int32]  # (all tokens,)
-    offsets: NDArray[np.int64]  # (documents + 1,)
+    offsets: NDArray[np.int64]  # (windows + 1,)
     labels: NDArray[np.int64]  # (documents,)
+    documents: NDArray[np.int64] | None = None  # (documents + 1,); None: each document is one window
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens per document, (documents,)."""
-        return np.diff(self.offsets)
+        """Tokens that are read of each document, (documents,)."""
+        return np.diff(self.offsets if self.documents is None else self.offsets[self.documents])
+
+    @property
+    def windows(self) -> NDArray[np.int64]:
+        """Windows of each document, (documents,)."""
+        return np.ones(len(self), np.int64) if self.documents is None else np.diff(self.documents)
 
 
 def open_arrays(folder: Path, split: str) -> TextArrays:
     """Memory-map one split.
 
     Raises:
-        DataError: a file is missing or the three do not fit together.
+        DataError: a file is missing or they do not fit together.
     """
-    paths = {name: folder / f"{split}.{name}.npy" for name in ("tokens", "offsets", "labels")}
-    for path in paths.values():
-        if not path.is_file():
+    paths = {name: folder / f"{split}.{name}.npy" for name in ("tokens", "offsets", "labels", "documents")}
+    for name, path in paths.items():
+        if name != "documents" and not path.is_file():
             raise DataError(f"{path} is missing", expected="an array written by `tokenize`", hint="run `dvc repro tokenize`")
-    arrays = TextArrays(**{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items()})
-    if len(arrays.offsets) != len(arrays) + 1 or arrays.offsets[-1] != len(arrays.tokens):
-        got = f"{len(arrays.tokens)} tokens, {len(arrays.offsets)} offsets, {len(arrays)} labels"
+    arrays = TextArrays(**{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items() if path.is_file()})
+    windows = len(arrays) if arrays.documents is None else int(arrays.documents[-1])
+    documents = len(arrays) if arrays.documents is None else len(arrays.documents) - 1
+    if len(arrays.offsets) != windows + 1 or arrays.offsets[-1] != len(arrays.tokens) or documents != len(arrays):
+        got = f"{len(arrays.tokens)} tokens, {len(arrays.offsets)} offsets, {documents} documents, {len(arrays)} labels"
         raise DataError(f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`")
     return arrays
 
@@ -92,23 +102,35 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
     return tokenizer
 
 
+def positions(config: dict[str, Any]) -> int | None:
+    """The most tokens that the base model (`config`: its config.json) can read at once, padding included; None: any number."""
+    if "max_position_embeddings" not in config:  # relative positions
+        return None
+    offset = (config.get("pad_token_id") or 0) + 1 if config.get("model_type") in OFFSET_POSITIONS else 0
+    return int((config["max_position_embeddings"] - offset) // WIDTH_MULTIPLE * WIDTH_MULTIPLE)
+
+
 def check_length(config: dict[str, Any], max_length: int) -> None:
     """Refuse a `max_length` that the base model (`config`: its config.json) has no positions for.
 
     Raises:
         ModelError: a batch of that length, padded, exceeds the positions that the model has.
     """
-    if "max_position_embeddings" not in config:  # relative positions: any length can be read
-        return
-    offset = (config.get("pad_token_id") or 0) + 1 if config.get("model_type") in OFFSET_POSITIONS else 0
-    most = (config["max_position_embeddings"] - offset) // WIDTH_MULTIPLE * WIDTH_MULTIPLE
-    if max_length > most:
+    most = positions(config)
+    if most is not None and max_length > most:
         problem, hint = "tokenize.max_length is more than the base model can read", f"set tokenize.max_length to at most {most}"
         raise ModelError(problem, got=max_length, expected=f"at most {most}", hint=hint)
 
 
-def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, advance: Callable[[int], object]) -> dict[str, Any]:
-    """Write the three arrays of one split into `target`; return the length figures.
+def tokenize(
+    table: Path,
+    tokenizer: Tokenizer,
+    target: Path,
+    chunk_size: int,
+    advance: Callable[[int], object],
+    truncation: params.Truncation = cutting.HEAD,
+) -> dict[str, Any]:
+    """Write the arrays of one split into `target`; return the length figures.
 
     Args:
         table: `{split}.parquet`; its stem names the split.
@@ -116,80 +138,55 @@ def tokenize(table: Path, tokenizer: Tokenizer, target: Path, chunk_size: int, a
         target: an existing folder.
         chunk_size: documents encoded at a time; four chunks are in memory (being read, encoded, written).
         advance: called with the number of documents done.
+        truncation: what is read of a document with more tokens than the tokenizer's `max_length`.
 
     Returns:
-        `documents`, `tokens`, `truncated` (documents), `truncated_share`, `lengths` (tokens before truncation: quantiles and maximum) and
-        `unknown` (see `unknown.figures`).
+        `documents`, `windows`, `tokens` (that a model reads), `truncated` (documents of which tokens are left out), `truncated_share`,
+        `left_out_share` (of all documents' own tokens), `lengths` (tokens before truncation: quantiles and maximum) and `unknown` (see
+        `unknown.figures`).
     """
     file = pq.ParquetFile(table)
     count, split = file.metadata.num_rows, table.stem
-    offsets = np.lib.format.open_memmap(target / f"{split}.offsets.npy", mode="w+", dtype=np.int64, shape=(count + 1,))
     labels = np.lib.format.open_memmap(target / f"{split}.labels.npy", mode="w+", dtype=np.int64, shape=(count,))
-    full, strange = np.empty(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
+    own, strange, left_out, windows = (np.zeros(count, dtype=np.int32) for _ in range(4))  # of each document
     foreign = unknown.token(tokenizer)
-    offsets[0] = row = 0
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
-    with _untruncated(tokenizer) as frame, names, (target / f"{split}.tokens.npy").open("wb") as out:
-        _write_header(out, 0)
+    tokens, offsets = Growing(target / f"{split}.tokens.npy", np.int32), Growing(target / f"{split}.offsets.npy", np.int64)
+    row = total = 0
+    with cutting.untruncated(tokenizer) as frame, names, tokens, offsets:
+        offsets.append(np.zeros(1, np.int64))
         for batch, encodings in _encoded(tokenizer, file.iter_batches(batch_size=chunk_size, columns=["id", "text", "label"])):
             names.write_batch(batch.select(["id"]))
             end = row + len(encodings)
             labels[row:end] = np.from_dlpack(
                 batch["label"]
             )  # to_numpy() would import pandas, which takes longer than thousands of documents
-            full[row:end] = [len(item) + frame.special for item in encodings]
-            offsets[row + 1 : end + 1] = offsets[row] + np.cumsum(np.minimum(full[row:end], frame.special + frame.most))
-            own = [item.ids for item in encodings]
+            ids = [item.ids for item in encodings]
+            own[row:end] = [len(item) for item in ids]
             if foreign is not None:
-                strange[row:end] = [ids.count(foreign) for ids in own]
-            tokens = chain.from_iterable(chain(frame.before, ids[: frame.most], frame.after) for ids in own)
-            np.fromiter(tokens, np.int32, int(offsets[end] - offsets[row])).tofile(out)
-            row = end
+                strange[row:end] = [item.count(foreign) for item in ids]
+            read, left_out[row:end] = zip(*(frame.read(item, truncation) for item in ids), strict=True)
+            windows[row:end] = [len(item) for item in read]
+            ends = total + np.cumsum([len(window) for item in read for window in item], dtype=np.int64)
+            offsets.append(ends)
+            tokens.append(np.fromiter(chain.from_iterable(chain.from_iterable(read)), np.int32, int(ends[-1]) - total))
+            row, total = end, int(ends[-1])
             advance(len(encodings))
-        total = int(offsets[-1])
-        out.seek(0)
-        _write_header(out, total)  # NumPy pads the header, so the true length fits in the same bytes
-    offsets.flush()
     labels.flush()
-    truncated = int((full > np.diff(offsets)).sum())
+    if isinstance(truncation, params.WindowsTruncation):
+        np.save(target / f"{split}.documents.npy", np.concatenate([[0], np.cumsum(windows, dtype=np.int64)]))
+    full, truncated = own + frame.special, int((left_out > 0).sum())
     quantiles = {f"p{q}": int(np.percentile(full, q, method="nearest")) for q in (5, 25, 50, 75, 95, 99)}
-    lengths = {**quantiles, "max": int(full.max())}
-    figures = {"documents": count, "tokens": total, "truncated": truncated, "truncated_share": truncated / count, "lengths": lengths}
-    return figures | {"unknown": unknown.figures(strange, full - frame.special, labels)}
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """What the model reads around a document's own tokens, and how many of these (`most`) fit."""
-
-    before: list[int]
-    after: list[int]
-    most: int
-
-    @property
-    def special(self) -> int:
-        return len(self.before) + len(self.after)
-
-
-@contextlib.contextmanager
-def _untruncated(tokenizer: Tokenizer) -> Iterator[_Frame]:
-    """Let the tokenizer return whole documents without special tokens, and yield what it would have added and where it would have cut.
-
-    Cutting here is cheaper: the library copies what it cuts off, and the length before truncation would have to be counted from the copies.
-    """
-    truncation = tokenizer.truncation
-    assert truncation is not None, "open_tokenizer sets it"
-    probe, special = tokenizer.encode("a"), tokenizer.num_special_tokens_to_add(is_pair=False)
-    own = [index for index, added in enumerate(probe.special_tokens_mask) if not added] or [0]
-    frame = _Frame(probe.ids[: own[0]], probe.ids[own[-1] + 1 :], truncation["max_length"] - special)
-    if frame.special != special:
-        problem, hint = "the tokenizer adds special tokens inside a document", "use a base model whose tokenizer adds them around it only"
-        raise ModelError(problem, got=probe.tokens, expected="the text in one piece", hint=hint)
-    tokenizer.no_truncation()
-    try:
-        yield frame
-    finally:
-        tokenizer.enable_truncation(**truncation)
+    return {
+        "documents": count,
+        "windows": int(windows.sum()),
+        "tokens": total,
+        "truncated": truncated,
+        "truncated_share": truncated / count,
+        "left_out_share": float(left_out.sum() / max(1, own.sum())),
+        "lengths": {**quantiles, "max": int(full.max())},
+        "unknown": unknown.figures(strange, own, labels),
+    }
 
 
 def _encoded(tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[Encoding]]]:
@@ -200,8 +197,3 @@ def _encoded(tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]) -> Iterato
 
     with ThreadPoolExecutor(IN_FLIGHT) as threads:
         yield from ahead(threads, encode, batches, IN_FLIGHT + 1)
-
-
-def _write_header(file: Any, length: int) -> None:
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int32)), "fortran_order": False, "shape": (length,)}
-    np.lib.format.write_array_header_1_0(file, header)

@@ -38,23 +38,32 @@ class TextClassifier(Classifier):
         attentions.install(backbone)
         dropouts.install(backbone)
 
-    def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """(batch, length), (batch, length) -> (batch, width)."""
+    def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, owners: torch.Tensor | None = None) -> torch.Tensor:
+        """Pooled features of documents, (batch, width): the mean of a document's tokens, or of the vectors of its windows.
+
+        Args:
+            input_ids: (windows, length) int64.
+            attention_mask: (windows, length), 1 for tokens.
+            owners: (batch, windows) bool, whose window each is; None: every document has one.
+        """
         output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        pooled: torch.Tensor
         match self.pooling:
             case "pooler":
-                pooled = output.pooler_output
+                pooled, counts = output.pooler_output, None
             case "cls":
-                pooled = output.last_hidden_state[:, 0]
+                pooled, counts = output.last_hidden_state[:, 0], None
             case _:
-                mask = attention_mask.unsqueeze(-1).to(output.last_hidden_state.dtype)  # (batch, length, 1)
-                pooled = (output.last_hidden_state * mask).sum(1) / mask.sum(1)  # (batch, width)
-        found: torch.Tensor = pooled
-        return found
+                mask = attention_mask.unsqueeze(-1).to(output.last_hidden_state.dtype)  # (windows, length, 1)
+                pooled, counts = (output.last_hidden_state * mask).sum(1), mask.sum(1)  # (windows, width), (windows, 1)
+        if owners is not None:
+            counts = owners.sum(1, keepdim=True) if counts is None else _together(counts, owners)  # (batch, 1)
+            pooled = _together(pooled, owners)  # (batch, width)
+        return pooled if counts is None else pooled / counts
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """(batch, length), (batch, length) -> logits (batch, classes)."""
-        logits: torch.Tensor = self.head(self.features(input_ids, attention_mask))
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, owners: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (batch, classes); arguments as of `features`."""
+        logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, owners))
         return logits
 
     def config(self) -> dict[str, Any]:
@@ -87,6 +96,14 @@ class TextClassifier(Classifier):
             else:
                 top.append(name)
         return [bottom, *(layers[index] for index in sorted(layers)), top]
+
+
+def _together(values: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+    """Sums over each document's windows: (windows, width), (batch, windows) -> (batch, width).
+
+    Not `index_add`, whose order on CUDA, and so its last bits, may change from run to run.
+    """
+    return torch.where(owners.unsqueeze(-1), values, 0).sum(1)  # (batch, windows, width) -> (batch, width)
 
 
 def create(base: Path, head: params.Head, classes: int, settings: params.Training, attention: str) -> TextClassifier:

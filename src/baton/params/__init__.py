@@ -20,12 +20,15 @@ from baton.params.evaluate import (
 from baton.params.fields import Section
 from baton.params.lifecycle import ClassFloor, DriftLimits, Gain, NonInferiority, Promotion, Retrain
 from baton.params.preprocess import (
+    AutoLength,
     ByCount,
     ByShare,
     Checks,
     Cutting,
     DelimitedFormat,
     Format,
+    HeadTailTruncation,
+    HeadTruncation,
     ImageChecks,
     ImagePreprocess,
     ImageTokenize,
@@ -35,10 +38,13 @@ from baton.params.preprocess import (
     ParquetFormat,
     Portion,
     Preprocess,
+    TailTruncation,
     TextPreprocess,
     TextTokenize,
     Tokenize,
+    Truncation,
     Unknown,
+    WindowsTruncation,
 )
 from baton.params.reading import PATH, Params, flatten, head, load, read, read_raw
 from baton.params.runtime import MlflowTracking, NoTracking, Runtime, Tracking
@@ -67,6 +73,7 @@ from baton.params.training import Distill, EarlyStopping, Ema, Finetune, Head, L
 __all__ = [
     "PATH",
     "Augmentation",
+    "AutoLength",
     "Base",
     "Baseline",
     "Bootstrap",
@@ -91,6 +98,8 @@ __all__ = [
     "Gain",
     "Gallery",
     "Head",
+    "HeadTailTruncation",
+    "HeadTruncation",
     "HubBase",
     "HubFiles",
     "HubSource",
@@ -128,6 +137,7 @@ __all__ = [
     "Source",
     "Speed",
     "TableSource",
+    "TailTruncation",
     "TextPreprocess",
     "TextTokenize",
     "TfidfBaseline",
@@ -137,9 +147,11 @@ __all__ = [
     "TorchvisionSource",
     "Tracking",
     "Training",
+    "Truncation",
     "Unknown",
     "WheelBase",
     "WheelSource",
+    "WindowsTruncation",
     "flatten",
     "head",
     "load",

@@ -1,8 +1,8 @@
 """`preprocess` and `tokenize`: from raw files to token ids, or to pixels."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from baton.params.fields import Count, Policy, Section, Seed, Share
 
@@ -151,13 +151,70 @@ class Unknown(Section):
     refused: Annotated[float, Field(ge=0, le=1)]
 
 
+class HeadTruncation(Section):
+    """The first `max_length` tokens."""
+
+    kind: Literal["head"]
+
+
+class TailTruncation(Section):
+    """The last ones."""
+
+    kind: Literal["tail"]
+
+
+class HeadTailTruncation(Section):
+    """The first and the last ones; `head` is the share of the first."""
+
+    kind: Literal["head_tail"]
+    head: Share
+
+
+class WindowsTruncation(Section):
+    """All of them: at most `most` windows of `max_length` tokens, of which neighbours share `overlap`; their features are averaged."""
+
+    kind: Literal["windows"]
+    most: Annotated[int, Field(ge=2)]
+    overlap: Annotated[int, Field(ge=0)]
+
+
+Truncation = Annotated[HeadTruncation | TailTruncation | HeadTailTruncation | WindowsTruncation, Field(discriminator="kind")]
+
+
+class AutoLength(Section):
+    """From `least` to `most`, chosen so that `whole` of train's documents are not cut, if a pass over train is at most `tokens` tokens.
+
+    Where that is too many, fewer windows and fewer tokens at once are read, but not less than `least` tokens of a document.
+    """
+
+    kind: Literal["auto"]
+    whole: Annotated[float, Field(gt=0, le=1)]
+    least: Annotated[int, Field(ge=16, multiple_of=16)]
+    most: Annotated[int, Field(ge=16, multiple_of=16)]
+    tokens: Count
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.least > self.most:
+            raise ValueError(f"least is {self.least}, more than most, {self.most}")
+        return self
+
+
 class TextTokenize(Section):
     """Clean text -> memory-mapped token ids. `max_length` counts special tokens; `chunk_size` is in documents."""
 
     kind: Literal["text"]
-    max_length: Annotated[int, Field(ge=8)]
+    max_length: Annotated[int, Field(ge=8)] | AutoLength
+    truncation: Truncation
     unknown: Unknown
     chunk_size: Count
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        least = self.max_length.least if isinstance(self.max_length, AutoLength) else self.max_length
+        if isinstance(self.truncation, WindowsTruncation) and self.truncation.overlap > least // 2:
+            raise ValueError(f"truncation.overlap must be at most half of max_length, {least // 2}")
+        return self
 
 
 class ImageTokenize(Section):

@@ -9,7 +9,11 @@ DataFrame with one row a text: `label`, the most probable class, and `probabilit
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["raw text"])
 """
 
+import itertools
 import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +41,10 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.labels: list[str] = info["labels"]
         self.pooling: str = info["head"]["pooling"]
-        self.max_length: int = info["input"]["max_length"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # The very file that the training's tokenizer was read from.
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+        self.frame = Frame.of(self.tokenizer, info["input"]["max_length"], info["input"]["truncation"])
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.pad: int = info["input"]["pad"]
         weights = load_file(folder / "model.safetensors")
@@ -70,34 +74,91 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         result = np.zeros((len(texts), len(self.labels)))
         if not texts:
             return result
-        ids: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
-        order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            length = len(ids[rows[-1]])
-            tokens = torch.full((len(rows), length), self.pad)  # (batch, length)
+        whole: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        read = [self.frame.read(ids) for ids in whole]  # of each text, its windows
+        order = sorted(range(len(read)), key=lambda row: sum(map(len, read[row])))
+        for rows in _batches(order, [len(windows) for windows in read], batch_size):
+            windows = [window for row in rows for window in read[row]]
+            length = max(map(len, windows))
+            tokens = torch.full((len(windows), length), self.pad)  # (windows, length)
             mask = torch.zeros_like(tokens)
-            for place, row in enumerate(rows):
-                tokens[place, : len(ids[row])] = torch.tensor(ids[row])
-                mask[place, : len(ids[row])] = 1
-            logits = self._logits(tokens.to(self.device), mask.to(self.device))  # (batch, classes)
+            for place, window in enumerate(windows):
+                tokens[place, : len(window)] = torch.tensor(window)
+                mask[place, : len(window)] = 1
+            owner = torch.tensor([place for place, row in enumerate(rows) for _ in read[row]])  # (windows,)
+            owners = owner == torch.arange(len(rows)).unsqueeze(1)  # (batch, windows)
+            logits = self._logits(*(part.to(self.device) for part in (tokens, mask, owners)))  # (batch, classes)
             result[rows] = logits.double().softmax(dim=-1).cpu().numpy()
         return result
 
-    def _logits(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, length), (batch, length) -> (batch, classes)."""
+    def _logits(self, tokens: torch.Tensor, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+        """(windows, length), (windows, length), whose window each is (batch, windows) -> (batch, classes)."""
         output = self.backbone(input_ids=tokens, attention_mask=mask)
-        states = output.last_hidden_state  # (batch, length, width)
+        states = output.last_hidden_state  # (windows, length, width)
+        counts = torch.ones(len(tokens), 1, device=states.device)  # (windows, 1)
         if self.pooling == "pooler":
-            pooled = output.pooler_output  # (batch, width)
+            pooled = output.pooler_output  # (windows, width)
         elif self.pooling == "cls":
             pooled = states[:, 0]
         else:
-            weight = mask.unsqueeze(-1).to(states.dtype)  # (batch, length, 1)
-            pooled = (states * weight).sum(1) / weight.sum(1)
+            weight = mask.unsqueeze(-1).to(states.dtype)  # (windows, length, 1)
+            pooled, counts = (states * weight).sum(1), weight.sum(1)
+        pooled, counts = (torch.where(owners.unsqueeze(-1), part, 0).sum(1) for part in (pooled, counts))  # (batch, width), (batch, 1)
+        pooled = pooled / counts
         if "hidden.weight" in self.head:
             pooled = torch.tanh(torch.nn.functional.linear(pooled, self.head["hidden.weight"], self.head["hidden.bias"]))
         return torch.nn.functional.linear(pooled, self.head["output.weight"], self.head["output.bias"])
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is read of a text: as `baton.data.cutting` has it, by which the training's arrays were made."""
+
+    before: list[int]  # special tokens around each window
+    after: list[int]
+    room: int  # own tokens that are read at once
+    how: dict[str, Any]  # with a text of more
+
+    @staticmethod
+    def of(tokenizer: PreTrainedTokenizerFast, max_length: int, how: dict[str, Any]) -> "Frame":
+        """Of a tokenizer that reads at most `max_length` tokens at once, special ones included."""
+        probe = tokenizer.backend_tokenizer.encode("a")
+        own = [index for index, added in enumerate(probe.special_tokens_mask) if not added] or [0]
+        before, after = probe.ids[: own[0]], probe.ids[own[-1] + 1 :]
+        return Frame(before, after, max_length - len(before) - len(after), how)
+
+    def read(self, ids: list[int]) -> list[list[int]]:
+        """A text's own tokens -> those of each of its windows."""
+        parts = [ids] if len(ids) <= self.room else self._cut(ids)
+        return [[*self.before, *part, *self.after] for part in parts]
+
+    def _cut(self, ids: list[int]) -> list[list[int]]:
+        length, room, how = len(ids), self.room, self.how
+        if how["kind"] == "head":
+            return [ids[:room]]
+        if how["kind"] == "tail":
+            return [ids[length - room :]]
+        if how["kind"] == "head_tail":
+            first = round(room * how["head"])
+            return [ids[:first] + ids[length - room + first :]]
+        most, overlap = how["most"], how["overlap"]
+        needed = math.ceil((length - overlap) / (room - overlap))
+        if needed > most:
+            starts = [(length - room) * place // (most - 1) for place in range(most)]
+            return [ids[start : start + room] for start in starts]
+        edges = [(length - overlap) * place // needed for place in range(needed + 1)]
+        return [ids[start : end + overlap] for start, end in itertools.pairwise(edges)]
+
+
+def _batches(order: list[int], windows: list[int], most: int) -> Iterator[list[int]]:
+    """Texts in their order, in batches of at most `most` windows (`windows`: of each text), or of one text."""
+    batch: list[int] = []
+    for row in order:
+        if batch and sum(windows[other] for other in batch) + windows[row] > most:
+            yield batch
+            batch = []
+        batch.append(row)
+    yield batch
 
 
 def _texts(data: Any) -> tuple[list[str], Any]:

@@ -118,6 +118,18 @@ def _input(info: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _reads(read: Mapping[str, Any]) -> str:
     if read["kind"] == "text":
-        return f"Reads at most {read['max_length']} tokens."
+        return _reads_text(read["max_length"], read.get("truncation", {"kind": "head"}))
     height, width = read["size"]
     return f"Reads {width}x{height} pixels, {'grey' if read['channels'] == 1 else 'RGB'}; larger and smaller images are resized."
+
+
+def _reads_text(length: int, how: Mapping[str, Any]) -> str:
+    match how["kind"]:
+        case "windows":
+            return f"Reads at most {how['most']} windows of {length} tokens."
+        case "head_tail":
+            return f"Reads at most {length} tokens, of a longer text the first {how['head']:.0%} of them and the last ones."
+        case "tail":
+            return f"Reads at most {length} tokens, of a longer text the last ones."
+        case _:
+            return f"Reads at most {length} tokens."

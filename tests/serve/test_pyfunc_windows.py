@@ -1,0 +1,89 @@
+"""A served model reads long texts as its training did: the same cuts, the same windows, the same mean over them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from baton import params
+from baton.data import cutting, text
+from baton.models import build
+from tests import tiny
+from tests.data.test_cutting import FRAME, RULES
+
+pytestmark = pytest.mark.usefixtures("quiet_mlflow")
+
+WINDOWS = {"kind": "windows", "most": 3, "overlap": 2}
+RULES_OF_MODELS: list[dict[str, Any]] = [
+    {"kind": "head"},
+    {"kind": "tail"},
+    {"kind": "head_tail", "head": 0.3},
+    WINDOWS,
+    {"kind": "windows", "most": 100, "overlap": 0},
+]
+WORDS = [word for texts in tiny.TEXTS.values() for one in texts for word in one.split()]
+TEXTS = ["", "wheat", *(" ".join(np.random.default_rng(size).choice(WORDS, size)) for size in (5, 14, 15, 20, 28, 40, 80))]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_the_cuts_are_those_of_the_arrays(rule: params.Truncation) -> None:
+    from baton.serve import pyfunc
+
+    served = pyfunc.Frame(FRAME.before, FRAME.after, FRAME.room, rule.model_dump())
+    for length in range(200):
+        assert served.read(list(range(length))) == FRAME.read(list(range(length)), rule)[0]
+
+
+def write_model(folder: Path, pooling: str, rule: dict[str, Any]) -> Path:
+    head = params.LinearHead(kind="linear", pooling=pooling, dropout=0.0)  # type: ignore[arg-type]
+    base, labels = tiny.write_base(folder / "base"), sorted(tiny.TEXTS)
+    read = tiny.TEXT_INPUT | {"truncation": rule}
+    torch.manual_seed(1)
+    model = build.create(base, head, len(labels), tiny.training(), "matmul", read)
+    for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):
+        torch.nn.init.normal_(parameter, std=1.0)
+    build.save(model, build.ModelInfo(labels, head, read), base, folder / "model")
+    return folder / "model"
+
+
+def expected(folder: Path, rule: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Probabilities (texts, classes) by the definition: each window alone through the encoder, then the mean over all tokens or windows."""
+    model, info = build.load(folder, "matmul")
+    how = params.TextTokenize.model_validate(
+        {"kind": "text", "max_length": 16, "truncation": rule, "unknown": {"named": 1.0, "refused": 1.0}, "chunk_size": 1}
+    ).truncation
+    with cutting.untruncated(tokenizer := text.open_tokenizer(folder, info.input["max_length"])) as frame:
+        read = [frame.read(tokenizer.encode(one, add_special_tokens=False).ids, how)[0] for one in TEXTS]
+    rows = []
+    with torch.no_grad():
+        for windows in read:
+            states = [model.backbone(input_ids=torch.tensor([window])) for window in windows]
+            match info.head.pooling:
+                case "mean":
+                    pooled = torch.cat([state.last_hidden_state[0] for state in states]).mean(0)
+                case "cls":
+                    pooled = torch.stack([state.last_hidden_state[0, 0] for state in states]).mean(0)
+                case _:
+                    pooled = torch.stack([state.pooler_output[0] for state in states]).mean(0)
+            rows.append(model.head(pooled).double().softmax(-1).numpy())
+    assert len({len(windows) for windows in read}) > (2 if rule["kind"] == "windows" else 0)
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("rule", RULES_OF_MODELS, ids=str)
+def test_probabilities_are_those_of_the_definition(tmp_path: Path, rule: dict[str, Any]) -> None:
+    from baton.serve.pyfunc import TextClassifier
+
+    for pooling in ("mean", "cls", "pooler"):
+        folder = write_model(tmp_path / pooling, pooling, rule)
+        served = TextClassifier()
+        served.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
+        wanted = expected(folder, rule)
+        for size in (1, 2, 100):  # windows at a time
+            found = served.predict(TEXTS, {"batch_size": size}).drop(columns="label").to_numpy()
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+        alone = np.stack([served.predict([one]).drop(columns="label").to_numpy()[0] for one in TEXTS])
+        np.testing.assert_allclose(alone, wanted, atol=1e-6)
