@@ -7,6 +7,8 @@ Run by DVC: `sh stages/run preprocess`.
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from baton import console, params
 from baton.data import clean
 
@@ -36,6 +38,13 @@ def show(report: dict[str, Any]) -> None:
         console.say(f"Labels of train and test: {verdict} (policy {drift['policy']}); {clean.drift_text(drift)}")
     if decoded := report.get("decoded"):
         show_decoded(decoded)
+    if report["labels"]:
+        lines = [(repr(mended["label"]), repr(mended["kept_as"]), mended["rows"]) for mended in report["labels"][:MOST_CLASSES]]
+        console.table(
+            "Labels that were mended (white space, invisible characters, Unicode's composed form)", ("label", "kept as", "rows"), lines
+        )
+    for note in report["notes"]:
+        console.say(f"[yellow]note:[/] {escape(note)}")
     rows, classes = report["rows"], report["classes"]
     lines = [(split, rows["raw"].get(split, "cut from train"), rows["clean"][split]) for split in clean.SPLITS]
     console.table("Rows", ("split", "raw", "clean"), lines)

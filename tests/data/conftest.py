@@ -93,6 +93,7 @@ def settings() -> Callable[..., params.TextPreprocess]:
             "test": {"kind": "share", "share": 0.2},
             "limit": {"train": None, "test": None},
             "seed": 0,
+            "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
         }
         return params.TextPreprocess.model_validate(values | changes | {"checks": KEEP | (checks or {})}, strict=False)
 
@@ -113,6 +114,7 @@ def image_settings() -> Callable[..., params.ImagePreprocess]:
             "test": {"kind": "share", "share": 0.2},
             "limit": {"train": None, "test": None},
             "seed": 0,
+            "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
             "max_pixels": 1_000_000,
         }
         return params.ImagePreprocess.model_validate(values | changes | {"checks": KEEP_IMAGES | (checks or {})}, strict=False)

@@ -45,6 +45,8 @@ def test_mojibake_but_not_foreign_words() -> None:
 def test_empty_and_unlabelled() -> None:
     items = rows(("train", "", "a"), ("train", " \t\u00a0\n", "a"), ("train", "x", ""), ("train", "x", " "))
     assert checks.empty(items) == {"train:1": "no text", "train:2": "white space"}
+    unseen = ("\u200b", "\ufeff \u2060", "\u00ad\u200e", "\u2800", "x\u200b", "\u200b\u0e01")
+    assert checks.empty(rows(*(("train", text, "a") for text in unseen))) == {f"train:{n}": "invisible characters" for n in range(1, 5)}
     assert list(checks.missing_label(items)) == ["train:3", "train:4"]
 
 
@@ -64,11 +66,14 @@ def test_leakage_names_the_row_of_train_or_val_whatever_its_label_and_spelling()
         ("val", "e", "x"),
         ("test", "a b", "y"),
         ("test", "E", "x"),
+        ("train", "de\u0301ja\u0300 vu", "x"),
+        ("test", "D\u00c9J\u00c0 VU", "x"),
     )
     assert checks.leakage(items) == {
         "train:1": "the same text as test:1",
         "train:2": "the same text as val:1",
         "val:2": "the same text as test:2",
+        "train:4": "the same text as test:3",
     }
 
 
@@ -108,6 +113,28 @@ def test_unseen_labels_are_those_of_val_and_test_only() -> None:
 def test_unknown_labels_need_names() -> None:
     assert checks.unknown_label(CLEAN, {}) == {}
     assert list(checks.unknown_label(CLEAN, {"a": "A"})) == ["train:2", "test:1"]
+
+
+@pytest.mark.parametrize(("label", "key"), [("True", "true"), ("01", "1"), ("1.50", "1.5")])
+def test_keys_as_yaml_reads_them_are_told_apart(label: str, key: str) -> None:
+    found = checks.unknown_label(rows(("train", "x", label)), {key: "A"})
+    assert f"whose key {key!r} is what YAML reads without quotes: write {label!r}: … in quotes" in found["train:1"]
+    assert "quotes" not in checks.unknown_label(rows(("train", "x", "other")), {key: "A"})["train:1"]
+
+
+def test_labels_that_are_found_are_never_dropped() -> None:
+    items = rows(("train", "x", "spam"), ("train", "y", "spam"), ("train", "z", "Spam"))
+    found = checks.similar_labels(items)
+    assert found == {"train:3": "label 'Spam' (1 rows) reads like 'spam' (2 rows)"}
+    assert checks.apply("similar_labels", "fail", found, items)[0] == items
+
+
+def test_measured_numbers_are_no_classes() -> None:
+    prices = rows(*(("train", f"house {n}", f"{n}.25") for n in range(300)))
+    assert "300 different decimal labels look like regression" in checks.continuous_labels(prices)["train:1"]
+    ratings = rows(*(("train", f"film {n}", str(n % 11 / 2)) for n in range(300)))
+    codes = rows(*(("train", f"article {n}", str(n)) for n in range(300)))
+    assert checks.continuous_labels(ratings) == checks.continuous_labels(codes) == {}
 
 
 @pytest.mark.parametrize(

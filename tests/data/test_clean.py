@@ -177,7 +177,8 @@ def test_a_small_class_is_one_problem(workplace: Path, settings: Settings) -> No
     write_raw(**LONG_TAIL)
     message = refused(settings({"small_class": "fail", "unseen_label": "fail"}))
     assert "1 problem\n" in message
-    assert "small_class: 5 rows: train:21 (class 'rare' has 1 different text in train, cutting needs 2); train:22 (class 'odd'" in message
+    first = "small_class: 5 rows: train:21, test:3, test:4 (class 'rare' has 1 different text in train, cutting needs 2)"
+    assert f"{first}; train:22, test:5 (class 'odd'" in message
     assert "train_only" in message and "{other: NAME}" in message
 
 
@@ -217,7 +218,7 @@ def test_small_classes_stay_in_train_where_test_is_cut_too(workplace: Path, sett
 def test_classes_that_are_small_even_together_are_refused(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("train", pos=10, neg=10, rare=1), test=texts("test", neg=2, rare=1))
     message = refused(settings({"small_class": {"other": "rest"}}))
-    assert "small_class_merged: 2 rows: train:21 (class 'rest' has 1 different text in train, cutting needs 2)" in message
+    assert "small_class_merged: 2 rows: train:21, test:3 (class 'rest' has 1 different text in train, cutting needs 2)" in message
 
 
 WORDS = [f"word{letter}" for letter in "abcdefghijklmnop"]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from baton import params
-from baton.data import clean, image_rows, image_tables, pictures, sources
+from baton.data import checks, clean, image_rows, image_tables, pictures, sources
 from baton.data.ahead import ahead
 from baton.errors import DataError
 from tests.data import images
@@ -109,7 +109,7 @@ def names() -> dict[str, str]:
     return {Path(name).name: f"train:{number}" for number, name in enumerate(found, start=1)}
 
 
-DROP = dict.fromkeys(params.ImageChecks.model_fields, "drop") | {"drift": "keep"}
+DROP = dict.fromkeys(params.ImageChecks.model_fields, "drop") | dict.fromkeys(("drift", *checks.STAYING), "keep")
 
 
 def test_one_of_each_is_named_with_its_reason(album: Path, image_settings: Settings) -> None:
@@ -179,6 +179,7 @@ def test_the_stage_shows_what_was_decoded(album: Path, root: Path, capsys: pytes
         "test": {"kind": "share", "share": 0.2},
         "limit": {"train": None, "test": None},
         "seed": 0,
+        "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
         "max_pixels": 1_000_000,
         "checks": DROP,
     }
@@ -271,7 +272,7 @@ def test_label_names_and_small_classes(workplace: Path, image_settings: Settings
     write_raw(train=[*many("train", 0, **{"0": 6, "1": 6}), *copies], test=many("test", 500, **{"0": 2, "1": 2}))
     named = {"0": "T-shirt", "1": "Trouser", "2": "Rare"}
     message = refused(image_settings({"small_class": "fail"}, label_names=named))
-    assert "small_class: 3 rows: train:13 (class 'Rare' has 1 different picture in train, cutting needs 2)" in message
+    assert "small_class: 3 rows: train:13, train:14, train:15 (class 'Rare' has 1 different picture in train, cutting needs 2)" in message
     clean.clean(RAW, TARGET, image_settings({"small_class": "drop"}, label_names=named))
     assert json.loads((TARGET / "labels.json").read_text()) == ["T-shirt", "Trouser"]
     assert "unknown_label: 3 rows" in refused(image_settings(label_names={"0": "T-shirt", "1": "Trouser"}))
@@ -334,7 +335,9 @@ def test_labels_that_are_none(workplace: Path, image_settings: Settings) -> None
     assert tables[0].malformed == {"train:2": "train/2: its label is no UTF-8"}
     assert [row.label for row in tables[0].rows] == ["a", "b", ""]
     write_table({"image": [saved(noise(0))], "label": [[1, 2]]})
-    assert image_rows.read(RAW / "train.parquet", "train", image_settings()).malformed == {"train:1": "label is neither text nor number"}
+    assert image_rows.read(RAW / "train.parquet", "train", image_settings()).malformed == {
+        "train:1": "label is a list; one label a row is needed"
+    }
 
 
 def test_files_that_cannot_be_used(workplace: Path, image_settings: Settings) -> None:

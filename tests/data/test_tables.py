@@ -117,7 +117,7 @@ def test_json_that_cannot_be_read_is_named(tmp_path: Path, settings: Settings) -
     assert {id_: reason.partition(":")[0] for id_, reason in table.malformed.items()} == {
         "train:2": "line 2",
         "train:3": "line 3",
-        "train:4": "text is neither text nor number",
+        "train:4": "text is a list; text or a number is needed",
     }
 
 

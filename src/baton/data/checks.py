@@ -1,22 +1,25 @@
 """What can be wrong with rows: each check names the rows it found and why; the policies of `params.preprocess.checks` decide what follows.
 
 The checks run in the order of `ROW_CHECKS`, each on the rows that the ones before it left. "The same text" means: the same after
-collapsing white space and case (`key`); an exact duplicate is the same to the last character and has the same label. The text of an image
-is the digest of its pixels; what is wrong with single images is found when they are decoded (`image_rows`).
+collapsing white space, case and Unicode's forms (`key`); an exact duplicate is the same to the last character and has the same label. The
+text of an image is the digest of its pixels; what is wrong with single images is found when they are decoded (`image_rows`).
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from baton.data import labels
 from baton.data.near import Near
 from baton.data.raw import RawTable, Row
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 # These make a row useless for scoring, so `drop` takes them out of the test file too. The other checks drop from train and val only.
 UNUSABLE = {"malformed", "invalid_utf8", "unreadable", "enormous", "missing_label", "unknown_label", "empty", "unseen_label", "small_class"}
+STAYING = {"similar_labels", "continuous_labels"}  # what these find is never dropped: later checks would speak of what is missing then
 # Label drift is called so when it is both certain and large. On thousands of rows a test alone calls trifles certain, and of few rows in
 # many classes chance alone makes the variation large: the limit is above that.
 DRIFT_P_VALUE = 0.01
@@ -35,13 +38,14 @@ class Finding:
 
 def key(text: str) -> str:
     """The text as leakage, conflicts and cutting compare it."""
-    return " ".join(text.split()).casefold()
+    folded = " ".join(text.split()).casefold()
+    return folded if folded.isascii() else unicodedata.normalize("NFC", folded)
 
 
 def apply(check: str, policy: str, found: dict[str, str], rows: list[Row]) -> tuple[list[Row], Finding]:
     """Rows that stay, and the finding. `fail` drops what is unusable like `drop` does: the stage stops anyway, after the other checks."""
     finding = Finding(check, policy, found)
-    if policy not in ("drop", "fail"):
+    if policy not in ("drop", "fail") or check in STAYING:
         return rows, finding
     kept = []
     for row in rows:
@@ -69,12 +73,32 @@ def missing_label(rows: list[Row]) -> dict[str, str]:
 
 def unknown_label(rows: list[Row], names: dict[str, str]) -> dict[str, str]:
     """Raw labels that `label_names` does not name; none if it is empty."""
-    return {row.id: f"label {row.label!r} is not in preprocess.label_names" for row in rows if names and row.label not in names}
+    if not names:
+        return {}
+    keys = {labels.alike(name): name for name in names}
+    reasons = {}
+    for label in {row.label for row in rows} - set(names):
+        reasons[label] = f"label {label!r} is not in preprocess.label_names"
+        if (name := keys.get(labels.alike(label))) is not None:
+            reasons[label] += f", whose key {name!r} is what YAML reads without quotes: write {label!r}: … in quotes"
+    return _of_labels(rows, reasons)
 
 
 def empty(rows: list[Row]) -> dict[str, str]:
-    """No text, or white space."""
-    return {row.id: "no text" if not row.text else "white space" for row in rows if not row.text.strip()}
+    """No text, or nothing to see: white space, zero-width and other invisible characters."""
+    return {row.id: _nothing(row.text) for row in rows if not labels.visible(row.text)}
+
+
+def similar_labels(rows: list[Row]) -> dict[str, str]:
+    """Labels that read like a more frequent one, or like a missing value."""
+    return _of_labels(rows, labels.similar(row.label for row in rows))
+
+
+def continuous_labels(rows: list[Row]) -> dict[str, str]:
+    """Labels that are measured numbers, as of a regression."""
+    found = labels.continuous(row.label for row in rows)
+    reason = f"{len(found)} different decimal labels look like regression; a classifier needs classes: cut the numbers into ranges"
+    return _of_labels(rows, dict.fromkeys(found, reason))
 
 
 def mojibake(rows: list[Row]) -> dict[str, str]:
@@ -152,6 +176,8 @@ def near_training(parts: Mapping[str, list[Row]], alike: Near) -> list[str]:
 ROW_CHECKS: dict[str, Callable[[list[Row]], dict[str, str]]] = {
     "invalid_utf8": invalid_utf8,
     "missing_label": missing_label,
+    "similar_labels": similar_labels,
+    "continuous_labels": continuous_labels,
     "empty": empty,
     "mojibake": mojibake,
     "conflict": conflict,
@@ -160,6 +186,8 @@ ROW_CHECKS: dict[str, Callable[[list[Row]], dict[str, str]]] = {
 }
 ROW_CHECKS_OF_IMAGES: dict[str, Callable[[list[Row]], dict[str, str]]] = {
     "missing_label": missing_label,
+    "similar_labels": similar_labels,
+    "continuous_labels": continuous_labels,
     "conflict": conflict,
     "duplicate": duplicate,
     "leakage": partial(leakage, noun="picture"),
@@ -217,6 +245,16 @@ def drift(rows: list[Row]) -> dict[str, float | int | bool] | None:
         "by_chance": distance.chance,
         "found": distance.p < DRIFT_P_VALUE and distance.excess > DRIFT_TOTAL_VARIATION,
     }
+
+
+def _of_labels(rows: list[Row], reasons: dict[str, str]) -> dict[str, str]:
+    return {row.id: reasons[row.label] for row in rows if row.label in reasons} if reasons else {}
+
+
+def _nothing(text: str) -> str:
+    if not text:
+        return "no text"
+    return "white space" if not text.strip() else "invisible characters"
 
 
 def _groups(rows: list[Row], name: Callable[[Row], str]) -> dict[str, list[Row]]:

@@ -1,7 +1,7 @@
 """`data/raw/` -> `data/clean/`: one clean table a split, the labels, and a report of what was found and dropped.
 
 Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into `labels.json`; of images what `image_tables` says),
-`labels.json` (sorted names), `report.json`. Equal inputs and params give equal bytes.
+`labels.json` (names, sorted; numbers by their value), `report.json`. Equal inputs and params give equal bytes.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
-from baton.data import checks, image_rows, near, parting, tables
+from baton.data import checks, image_rows, labels, losses, near, parting, tables
 from baton.data.checks import SURROGATE, Finding
 from baton.data.columns import Columns
 from baton.data.raw import RawTable, Row
@@ -18,7 +18,6 @@ from baton.errors import DataError
 
 SPLITS = parting.SPLITS
 ROW_GROUP = 4096  # rows; a reader that goes by row groups needs memory for this many
-SHOWN_ROWS = 5
 
 
 def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any]:
@@ -32,30 +31,37 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
     raw_tables = _read(raw, settings)
     rows, findings, alike = _check(raw_tables, settings)
     drift = checks.drift(rows)
-    _raise_failures(rows, findings, drift, settings)
-    parts, limited = parting.part(rows, settings, {table.split for table in raw_tables}, alike)
-    labels = sorted({row.label for part in parts.values() for row in part})
-    counts = {split: Counter(row.label for row in parts[split]) for split in SPLITS}
     report: dict[str, Any] = {
-        "rows": {"raw": {table.split: table.count for table in raw_tables}, "clean": {split: len(parts[split]) for split in SPLITS}},
+        "rows": {"raw": {table.split: table.count for table in raw_tables}},
         "blank_lines": {table.split: table.blank_lines for table in raw_tables},
-        "limited": limited,
+        "labels": _respelled(raw_tables),
+        "notes": [note for table in raw_tables for note in table.remarks],
         "checks": {finding.check: _describe(finding, raw_tables) for finding in findings}
         | {"drift": {"policy": settings.checks.drift, **(drift or {"found": False})}},
-        "classes": {label: {split: counts[split][label] for split in SPLITS} for label in labels},
-        "near_duplicates": {"test_rows": checks.near_training(parts, alike)},  # of the clean table, exact duplicates too
     }
+    try:
+        _raise_failures(rows, findings, drift, raw_tables, settings)
+        parts, limited = parting.part(rows, settings, {table.split for table in raw_tables}, alike)
+    except DataError as error:
+        raise losses.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
+    names = sorted({row.label for part in parts.values() for row in part}, key=labels.order)
+    counts = {split: Counter(row.label for row in parts[split]) for split in SPLITS}
+    report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
+    report["limited"] = limited
+    report["near_duplicates"] = {"test_rows": checks.near_training(parts, alike)}  # of the clean table, exact duplicates too
+    report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
     if decoded := {table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)}:
         report["decoded"] = decoded
     with storage.atomic_folder(target) as folder:
         match settings:
             case params.TextPreprocess():
                 for split in SPLITS:
-                    _write(folder / f"{split}.parquet", parts[split], labels)
+                    _write(folder / f"{split}.parquet", parts[split], names)
             case params.ImagePreprocess():
-                image_rows.write(folder, raw_tables, parts, labels, settings)
-        storage.write_json(folder / "labels.json", labels)
+                image_rows.write(folder, raw_tables, parts, names, settings)
+        storage.write_json(folder / "labels.json", names)
         storage.write_json(folder / "report.json", report)
+    storage.state(losses.REPORT).unlink(missing_ok=True)  # of an earlier run that failed
     return report
 
 
@@ -100,8 +106,9 @@ def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[lis
         if name == "invalid_utf8":  # where they are kept, each undecodable byte shows as the replacement character
             rows = [_replaced(row) for row in rows]
         if name == "missing_label" and settings.label_names:
-            apply("unknown_label", "fail", checks.unknown_label(rows, settings.label_names))
-            rows = [dataclasses.replace(row, label=settings.label_names[row.label]) for row in rows]
+            named = {labels.normal(label): labels.normal(name) for label, name in settings.label_names.items()}
+            apply("unknown_label", "fail", checks.unknown_label(rows, named))
+            rows = [dataclasses.replace(row, label=named[row.label]) for row in rows]
     alike = _alike(rows, settings)
     apply("near_duplicate", policies["near_duplicate"], checks.near_duplicate(rows, alike))
     least = parting.needed({table.split for table in raw_tables})
@@ -128,10 +135,15 @@ def _replaced(row: Row) -> Row:
     return dataclasses.replace(row, text=SURROGATE.sub("\ufffd", row.text), label=SURROGATE.sub("\ufffd", row.label))
 
 
-def _raise_failures(rows: list[Row], findings: list[Finding], drift: dict[str, Any] | None, settings: params.Preprocess) -> None:
+def _raise_failures(
+    rows: list[Row], findings: list[Finding], drift: dict[str, Any] | None, raw_tables: list[RawTable], settings: params.Preprocess
+) -> None:
     problems = [
-        f"{finding.check}: {len(finding.rows)} rows: {_first(finding)}" for finding in findings if finding.policy == "fail" and finding.rows
+        f"{finding.check}: {len(finding.rows)} rows: {losses.words(finding.rows)}"
+        for finding in findings
+        if finding.policy == "fail" and finding.rows
     ]
+    problems += losses.too_many(findings, raw_tables, settings)
     if settings.checks.drift == "fail" and drift and drift["found"]:
         problems.append(f"drift: the labels of test differ from train's: {drift_text(drift)}")
     train = Counter(row.label for row in rows if row.split == "train")
@@ -139,21 +151,22 @@ def _raise_failures(rows: list[Row], findings: list[Finding], drift: dict[str, A
         left = ", ".join(f"{count} rows of {label!r}" for label, count in train.items()) or "no row"
         problems.append(f"single class: train has {left} after the checks, a classifier needs at least 2 labels")
     if problems:
-        hint = "mend the rows or preprocess (columns, label_names), or set the check in preprocess.checks to drop or keep"
+        hint = (
+            "mend the rows or preprocess (format, columns, label_names), or allow it: a policy in preprocess.checks, a share in max_dropped"
+        )
         if any("small_class" in line for line in problems):
             hint += "; for small_class there are train_only (all of the class stays in train) and {other: NAME} (such classes become one)"
         problem = f"the data cannot be used: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise DataError(problem, got="".join(f"\n    - {line}" for line in problems), expected="none of these", hint=hint)
 
 
-def _first(finding: Finding) -> str:
-    """A few of its rows, those with different reasons first."""
-    reasons: dict[str, str] = {}
-    for id_, reason in finding.rows.items():
-        reasons.setdefault(reason, id_)
-    first = set(reasons.values())
-    ids = sorted(finding.rows, key=lambda id_: id_ not in first)[:SHOWN_ROWS]
-    return "; ".join(f"{id_} ({finding.rows[id_]})" for id_ in ids) + (" …" if len(finding.rows) > SHOWN_ROWS else "")
+def _respelled(raw_tables: list[RawTable]) -> list[dict[str, Any]]:
+    """Labels that were mended (white space, invisible characters, Unicode's composed form)."""
+    counts = sum((table.respelled for table in raw_tables), Counter[tuple[str, str]]())
+    return [
+        {"label": SURROGATE.sub("\ufffd", label), "kept_as": SURROGATE.sub("\ufffd", kept), "rows": rows}
+        for (label, kept), rows in sorted(counts.items())
+    ]
 
 
 # ---- writing -----------------------------------------------------------------------------------------------------------------

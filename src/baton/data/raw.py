@@ -5,14 +5,17 @@ Rows are numbered from 1 in file order; header lines and blank lines are no rows
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from baton.data import labels
+
 
 @dataclass(slots=True)
 class Row:
-    """One labelled text of a raw file; a missing text or label is empty."""
+    """One labelled text of a raw file; a missing text or label is empty. The label is as `labels.normal` makes it."""
 
     split: str
     number: int
@@ -34,6 +37,8 @@ class RawTable:
     rows: list[Row] = field(default_factory=list)
     malformed: dict[str, str] = field(default_factory=dict)
     blank_lines: int = 0
+    remarks: list[str] = field(default_factory=list)  # what a person should know of the file
+    respelled: Counter[tuple[str, str]] = field(default_factory=Counter)  # (label of the file, as it is kept) -> rows
 
     @property
     def count(self) -> int:
@@ -42,12 +47,17 @@ class RawTable:
 
     def add(self, text: Any, label: Any) -> None:
         """Append a row; a value that is no text, number or truth value makes it malformed."""
-        values = plain(text), plain(label)
-        wrong = [name for name, value in zip(("text", "label"), values, strict=True) if value is None]
+        values = {"text": (text, plain(text)), "label": (label, plain(label))}
+        wrong = [f"{name} is a {type(value).__name__}" for name, (value, read) in values.items() if read is None]
         if wrong:
-            self.reject(f"{' and '.join(wrong)} is neither text nor number")
-        else:
-            self.rows.append(Row(self.split, self.count + 1, values[0] or "", values[1] or ""))
+            needed = "one label a row" if wrong[-1].startswith("label") else "text or a number"
+            self.reject(f"{' and '.join(wrong)}; {needed} is needed")
+            return
+        spelled = values["label"][1] or ""
+        kept = labels.normal(spelled)
+        if kept != spelled:
+            self.respelled[spelled, kept] += 1
+        self.rows.append(Row(self.split, self.count + 1, values["text"][1] or "", kept))
 
     def reject(self, reason: str) -> None:
         """Append a row that cannot be read."""

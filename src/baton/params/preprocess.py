@@ -63,7 +63,9 @@ class RowChecks(Section):
 
     `drop` removes them from train and validation, and from test only where a row cannot be scored at all (malformed, invalid_utf8,
     empty, unreadable, enormous, missing_label, unseen_label), each listed by id in `report.json`; `keep` only reports; `fail` stops the
-    stage. A row that cannot be read or has no label cannot be kept.
+    stage. A row that cannot be read or has no label cannot be kept. `similar_labels` are spellings that read alike (`spam` and `Spam`, 1
+    and 01) or like a missing value (`nan`), `continuous_labels` numbers that look like a regression's; no row is dropped for them. These
+    two, and `near_duplicate`, have a default, so that params from before them load; every recipe writes them out.
 
     `near_duplicate` finds rows that are nearly the same as an earlier one of their file, or as one of a later split. Whatever its policy,
     near duplicates are never parted where splits are cut, and `report.json` lists the rows of test that have one in train or val.
@@ -75,10 +77,12 @@ class RowChecks(Section):
 
     malformed: Literal["drop", "fail"]
     missing_label: Literal["drop", "fail"]
+    similar_labels: Literal["keep", "fail"] = "fail"
+    continuous_labels: Literal["keep", "fail"] = "fail"
     unseen_label: Policy
     duplicate: Policy
     leakage: Policy
-    near_duplicate: Policy
+    near_duplicate: Policy = "keep"
     conflict: Policy
     small_class: Policy | Literal["train_only"] | OtherClass
     drift: Literal["keep", "fail"]
@@ -112,6 +116,16 @@ class Limit(Section):
     test: Count | None
 
 
+class MaxDropped(Section):
+    """The largest share of a raw file's rows, and of the rows of one of its classes, that checks may drop before the stage stops.
+
+    Rows that repeat others do not count, and one row never stops it. See `baton.data.losses`.
+    """
+
+    rows: Annotated[float, Field(ge=0, le=1)] = 0.01
+    rows_of_class: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
 class Cutting(Section):
     """Raw files -> one clean table a split: what both modalities say of it."""
 
@@ -121,6 +135,7 @@ class Cutting(Section):
     test: Portion
     limit: Limit
     seed: Seed
+    max_dropped: MaxDropped = MaxDropped()  # a default for params from before it; every recipe writes it out
 
 
 class TextPreprocess(Cutting):

@@ -1,0 +1,103 @@
+"""What dropping rows costs: the rule that stops a run, and the words in which a failed run says what it found and dropped.
+
+A policy `drop` is meant for a few bad rows. Where it takes more than `preprocess.max_dropped` allows, something is wrong with the file or
+the params, and the rows that are left are not the data that somebody collected. Rows that repeat others (`STAY_ELSEWHERE`) do not count:
+their text stays. One row in a file or class never stops a run, else every share would mean "none" in a small one; `fail` says that.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from baton import params, storage
+from baton.data.checks import Finding
+from baton.data.raw import RawTable
+from baton.errors import DataError, OutputError
+
+STAY_ELSEWHERE = {"duplicate", "leakage", "near_duplicate"}  # the same text stays in another row
+WHOLE_CLASSES = {"small_class", "unseen_label"}  # all or nothing of a class, so that a share of it says nothing
+SHOWN_KINDS, SHOWN_ROWS, SHOWN_CLASSES = 5, 3, 5
+REPORT = "preprocess-report.json"  # of a run that failed, in .baton
+_PLACE = re.compile(r"^line \d+: ")
+
+
+def words(reasons: Mapping[str, str]) -> str:
+    """Rows and why, for a person: equal reasons once, with the first rows."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for id_, reason in reasons.items():
+        kinds[_PLACE.sub("", reason)].append(id_)
+    alone = len(kinds) == len(reasons)
+    shown = [
+        f"{some(ids)} ({reasons[ids[0]] if alone else kind})"
+        for kind, ids in sorted(kinds.items(), key=lambda item: -len(item[1]))[:SHOWN_KINDS]
+    ]
+    more = sum(map(len, kinds.values())) - sum(len(kinds[kind]) for kind in sorted(kinds, key=lambda kind: -len(kinds[kind]))[:SHOWN_KINDS])
+    return "; ".join(shown) + (f"; … {more} more" if more else "")
+
+
+def some(ids: list[str]) -> str:
+    """The first ids, and how many more there are."""
+    return ", ".join(ids[:SHOWN_ROWS]) + (f" and {len(ids) - SHOWN_ROWS} more" if len(ids) > SHOWN_ROWS else "")
+
+
+def too_many(findings: Iterable[Finding], tables: Iterable[RawTable], settings: params.Preprocess) -> list[str]:
+    """A line for each file that loses too many rows, and for each of its classes that does."""
+    counted = [finding for finding in findings if finding.policy == "drop" and finding.dropped and finding.check not in STAY_ELSEWHERE]
+    return [line for table in tables if counted for line in _of_table(counted, table, settings)]
+
+
+def _of_table(findings: list[Finding], table: RawTable, settings: params.Preprocess) -> list[str]:
+    allowed, prefix = settings.max_dropped, f"{table.split}:"
+    dropped = {finding.check: [id_ for id_ in finding.dropped if id_.startswith(prefix)] for finding in findings}
+    reasons = {finding.check: finding.rows for finding in findings}
+    lines = []
+    if _exceeds(lost := sum(map(len, dropped.values())), table.count, allowed.rows):
+        why = "".join(
+            f"\n        {check}: {len(ids)} rows: {words({id_: reasons[check][id_] for id_ in ids})}"
+            for check, ids in dropped.items()
+            if ids
+        )
+        limit = f"more than preprocess.max_dropped.rows allows ({allowed.rows:.0%})"
+        lines.append(f"dropped: {table.split} loses {lost} of {table.count} rows ({lost / table.count:.1%}), {limit}:{why}")
+    of_rows = {id_ for check, ids in dropped.items() if check not in WHOLE_CLASSES for id_ in ids}
+    classes, gone = Counter(row.label for row in table.rows), Counter[str]()
+    if of_rows:
+        gone.update(row.label for row in table.rows if row.label and row.id in of_rows)
+    hit = [label for label, count in gone.most_common() if _exceeds(count, classes[label], allowed.rows_of_class)]
+    if hit:
+        shown = ", ".join(f"{label!r} {gone[label]} of {classes[label]}" for label in hit[:SHOWN_CLASSES])
+        more = f" and {len(hit) - SHOWN_CLASSES} more" if len(hit) > SHOWN_CLASSES else ""
+        checks = ", ".join(check for check, ids in dropped.items() if ids and check not in WHOLE_CLASSES)
+        limit = f"more than preprocess.max_dropped.rows_of_class allows ({allowed.rows_of_class:.0%})"
+        lines.append(f"dropped: classes of {table.split} lose rows to {checks}, {limit}: {shown}{more}")
+    return lines
+
+
+def _exceeds(lost: int, count: int, share: float) -> bool:
+    return lost > max(1, share * count)
+
+
+def explained(error: DataError, findings: Iterable[Finding], tables: Iterable[RawTable], report: object) -> DataError:
+    """The error with what was dropped before it, and the place of the whole report, which is written outside of `data/`.
+
+    DVC removes the outputs of a stage that failed, and a half-filled `data/clean` must not be taken for a whole one.
+    """
+    text = str(error)
+    lines = [
+        f"  dropped:  {finding.check}: {len(finding.dropped)} rows: {words({id_: finding.rows[id_] for id_ in finding.dropped})}"
+        for finding in findings
+        if finding.policy == "drop" and finding.dropped and f"{finding.check}: {len(finding.dropped)} rows" not in text
+    ]
+    lines += [f"  note:     {note}" for table in tables for note in table.remarks]
+    path = storage.state(REPORT)
+    try:
+        storage.write_json(path, report)
+        lines.append(f"  report:   {_near(path)} lists every row that was found")
+    except OutputError:  # what is wrong with the data is the greater news
+        lines.append(f"  report:   {_near(path)} cannot be written")
+    return DataError("\n".join([text, *lines]))
+
+
+def _near(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
