@@ -88,12 +88,14 @@ def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -
         f"{name}/{key}": value for name, own in timings["models"].items() for key, value in own.items() if isinstance(value, float | int)
     }
     for name in (*MODELS, *figures["test"]["baselines"]):
-        own = {f"test/{key}": value for key, value in figures[name].items() if key in metrics.FIGURES}
+        own = {f"test/{key}": value for key, value in figures[name].items() if key in metrics.FIGURES + metrics.MORE_FIGURES}
         if name in MODELS:
             run.model_metrics(name, MODELS[name], own)
         else:
             final |= {f"{name}/{key.replace('/', '_')}": value for key, value in own.items()}
     final |= {f"retention/{key}": value for key, value in figures["retention"].items() if isinstance(value, float | int)}
+    for pair, own in figures["comparison"].items():
+        final |= {f"comparison/{pair}/{key}": value for key, value in own.items() if key.endswith(("_difference", "holm_p"))}
     for kind, own in figures.get("robustness", {}).items():
         if isinstance(own, dict):
             final |= {f"robustness/{kind}/{name}": own[f"{name}_mean"] for name in MODELS}

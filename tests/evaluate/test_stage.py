@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import softmax
+from sklearn.metrics import roc_auc_score
 
 from baton import params, predict, storage
 from baton.errors import DataError
@@ -80,9 +82,22 @@ def test_reports_are_complete_and_right(
     best = report["test"]["strongest_baseline"]
     assert set(report["comparison"]) == {"student_vs_control", "student_vs_teacher", f"student_vs_{best}", f"teacher_vs_{best}"}
     assert report["retention"]["accuracy"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"], rel=1e-5)
+    majority = (splits["test"][1] == np.bincount(splits["train"][1]).argmax()).mean()
+    for name in ("teacher", "student", "control", best):
+        skill = (report[name]["accuracy"] - majority) / (1 - majority)
+        assert report[name]["skill"] == pytest.approx(skill, rel=1e-4)
+        assert report[name]["skill_interval"][0] < skill < report[name]["skill_interval"][1]
+    assert report["majority"]["skill"] == 0
+    removed = 1 - (1 - report["student"]["accuracy"]) / (1 - report[best]["accuracy"])
+    assert report["student"]["errors_removed"] == pytest.approx(removed, abs=1e-4)
+    assert report["student"]["auroc"] == pytest.approx(
+        roc_auc_score(splits["test"][1], softmax(logits, axis=1), multi_class="ovr"), rel=1e-5
+    )
+    assert report["retention"]["skill"] == pytest.approx(report["student"]["skill"] / report["teacher"]["skill"], rel=1e-4)
     assert json.loads(Path("reports/timings.json").read_text())["speed_up"] == 1.9
     shown = " ".join(capsys.readouterr().out.split())
     assert "The student keeps" in shown
+    assert "of its skill, at" in shown
     assert "1.90 times its throughput" in shown
     assert f"{100 * report['student']['accuracy']:.1f}%" in shown
     for folder, names in {
@@ -185,21 +200,24 @@ def test_summary_says_what_the_tests_say(ready: Callable[..., list[str]], capsys
     ready()
     report, timings = (json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json"))
     own = report["comparison"]["student_vs_control"]
-    own |= {"mcnemar_p": 0.0312, "accuracy_difference": 0.012, "accuracy_difference_interval": [0.001, 0.022]}
+    own |= {"holm_p": 0.0312, "accuracy_difference": 0.012, "holm_interval": [0.001, 0.022], "excluded": 0.021}
     said = words(report, timings, capsys)
     assert "Distillation helps" in said
-    assert "(+1.2 points of accuracy, 95% interval +0.1 to +2.2, p = 0.031)" in said
-    own |= {"mcnemar_p": 0.2}
-    assert "No detectable difference between the student and the same student" in words(report, timings, capsys)
-    own |= {"mcnemar_p": 1e-9, "accuracy_difference": -0.012}
+    assert "(+1.2 points of accuracy, interval +0.1 to +2.2, p = 0.031)" in said
+    own |= {"holm_p": 0.2}
+    said = words(report, timings, capsys)
+    assert "The student and the same student trained without the teacher are not told apart" in said
+    assert "p = 0.20; more than 2.1 points either way are excluded" in said
+    assert "adjusted for the 4 tests above by Holm's method" in said
+    own |= {"holm_p": 1e-9, "accuracy_difference": -0.012}
     said = words(report, timings, capsys)
     assert "Distillation hurts" in said
     assert "p < 0.001" in said
     best = report["test"]["strongest_baseline"]
-    report["comparison"][f"teacher_vs_{best}"] |= {"mcnemar_p": 0.9}
-    report["comparison"][f"student_vs_{best}"] |= {"mcnemar_p": 0.0001, "accuracy_difference": -0.1}
+    report["comparison"][f"teacher_vs_{best}"] |= {"holm_p": 0.9}
+    report["comparison"][f"student_vs_{best}"] |= {"holm_p": 0.0001, "accuracy_difference": -0.1}
     said = words(report, timings, capsys)
-    assert f"the teacher shows no detectable difference to {best}" in said
+    assert f"the teacher is not told apart from {best}" in said
     assert f"the student loses to {best}" in said
 
 

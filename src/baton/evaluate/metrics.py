@@ -16,6 +16,7 @@ from baton.errors import DataError
 
 BINS = 15  # as in Guo et al. 2017; evaluation takes its number from params
 FIGURES = ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc", "log_loss", "brier", "ece", "top5_accuracy")
+MORE_FIGURES = ("skill", "errors_removed", "auroc", "average_precision")  # of evaluation, which are no function of sums
 TOP, FEW = 5, 10  # with so few classes, being among the five best says little
 FLOOR = float(np.log(np.finfo(np.float64).eps))  # as scikit-learn's log_loss: one certain mistake must not make the mean infinite
 

@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from baton import params
-from baton.evaluate import metrics
+from baton.evaluate import intervals, metrics, ranking
 from baton.evaluate.baselines import Outputs
-from baton.evaluate.compare import Bootstrap, paired
+from baton.evaluate.compare import Bootstrap
+from baton.evaluate.comparisons import compared
 from baton.evaluate.inputs import Curve, Rows
 from baton.evaluate.pictures import Gallery, Sheet
 from baton.evaluate.robustness import Robustness
@@ -64,26 +68,32 @@ def build(
 
     Args:
         boot: resampled test statistics of every model.
-        splits: val and test.
+        splits: train (for its most frequent class), val and test.
         outputs: of every model on val and test; teacher, student and control are among them, all others are baselines.
         sizes: `parameters` and `bytes` of the models that have them.
         confidence: of the intervals.
 
     Returns:
-        model -> figure and figure_interval, parameters and bytes (transformers) or val_accuracy (baselines); `comparison` -> pair ->
-        differences, discordant rows and p;
+        model -> figure and figure_interval, `skill` over train's most frequent class, `errors_removed` of the strongest baseline's
+        (transformers), parameters and bytes (transformers) or val_accuracy (baselines); `comparison` -> pair -> see `compared`;
         `retention` -> student / teacher (absent where the teacher has 0); `test` -> what was measured on. 6 significant digits.
     """
     test = splits["test"]
     hits = {name: one.predicted == test.labels for name, one in outputs["test"].items()}
     baselines = [name for name in hits if name not in TRANSFORMERS]
     best = strongest(baselines, splits["val"], outputs["val"])
+    majority = test.labels == np.bincount(splits["train"].labels).argmax()
     result: dict[str, Any] = {name: boot.figures(name) | sizes.get(name, {}) for name in hits}
+    for name, one in outputs["test"].items():
+        result[name] |= ranking.figures(test.labels, one.log_p, confidence) if one.log_p is not None else {}
+        result[name] |= _removed("skill", hits[name], majority, confidence)
+        if best and name in TRANSFORMERS:
+            result[name] |= _removed("errors_removed", hits[name], hits[best], confidence)
     for name in baselines:
         result[name]["val_accuracy"] = accuracy(splits["val"], outputs["val"][name])  # what the strongest is chosen by
     pairs = [("student", "control"), ("student", "teacher")] + ([("teacher", best), ("student", best)] if best else [])
-    result["comparison"] = {f"{first}_vs_{second}": paired(boot, hits, first, second) for first, second in pairs}
-    result["retention"] = {}
+    result["comparison"] = compared(boot, pairs)
+    result["retention"] = _skill_kept(result, majority)
     for figure in ("accuracy", "macro_f1"):
         ratio = boot.ratio("student", "teacher", figure)
         if ratio is not None:
@@ -97,6 +107,24 @@ def build(
     }
     figures: dict[str, Any] = rounded(result)
     return figures
+
+
+def _removed(name: str, hits: NDArray[np.bool_], others: NDArray[np.bool_], confidence: float) -> dict[str, Any]:
+    """The share of the others' mistakes that are not made; nothing where there are none."""
+    found = intervals.errors_removed(hits, others, confidence)
+    return {name: found[0], f"{name}_interval": found[1]} if found else {}
+
+
+def _skill_kept(result: Mapping[str, Any], majority: NDArray[np.bool_]) -> dict[str, Any]:
+    """The student's skill over the teacher's; nothing where the teacher has none.
+
+    What the teacher gains over the majority class is taken as known, so the interval is that of the difference in accuracy.
+    """
+    gained, own = result["teacher"]["accuracy"] - float(majority.mean()), result["comparison"]["student_vs_teacher"]
+    if gained <= 0:
+        return {}
+    bounds = [1 + bound / gained for bound in own["accuracy_difference_interval"]]
+    return {"skill": 1 + own["accuracy_difference"] / gained, "skill_interval": bounds}
 
 
 def rounded(value: Any) -> Any:

@@ -24,6 +24,7 @@ COLUMNS = [
     "p95 ms",
 ]
 TRANSFORMERS = ("teacher", "student", "control")
+BEYOND = ["model", "skill", "interval", "errors removed", "interval", "balanced accuracy", "MCC", "AUROC", "average precision"]
 TOP = COLUMNS.index("top-5")  # shown only where it was measured: with many classes
 
 
@@ -38,6 +39,7 @@ def show(reports: Path) -> None:
         test, speeds = metrics["test"], timings["models"]
         models = [name for name in TRANSFORMERS if name in metrics] + list(test["baselines"])
         rows = [_row(name, metrics[name], speeds.get(name, {})) for name in models]
+        beyond = [_beyond(name, metrics[name]) for name in models]
         columns = COLUMNS.copy()
         if not any("top5_accuracy" in metrics[name] for name in models):
             for row in (columns, *rows):
@@ -52,9 +54,10 @@ def show(reports: Path) -> None:
     console.table(
         f"test split: {test['rows']:,} rows, {test['classes']} classes; {_percent(test['confidence'], 0)} intervals", columns, rows
     )
+    console.table("beyond accuracy: skill is the share of the majority class's errors that are not made", BEYOND, beyond)
     for sentence in filter(None, sentences):
         console.say(f"• {sentence}")
-    console.say("[dim]p is McNemar's mid-p test. Intervals and tests cover the choice of test rows, not the training seed.[/]")
+    console.say(f"[dim]{_tests(metrics['comparison'], test)}[/]")
     console.say(f"next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, {reports}/ for figures and tables")
 
 
@@ -89,13 +92,24 @@ def _row(name: str, figures: dict[str, Any], speed: dict[str, Any]) -> list[str]
     ]
 
 
+def _beyond(name: str, figures: dict[str, Any]) -> list[str]:
+    shown = [name]
+    for figure in ("skill", "errors_removed"):
+        low, high = figures.get(f"{figure}_interval", (0, 0))
+        shown += [_percent(figures[figure]), f"{_percent(low)} to {_percent(high)}"] if figure in figures else ["–", "–"]
+    numbers = (f"{figures[figure]:.3f}" if figure in figures else "–" for figure in ("mcc", "auroc", "average_precision"))
+    return [*shown, _percent(figures["balanced_accuracy"]), *numbers]
+
+
 def _retention(metrics: dict[str, Any], timings: dict[str, Any]) -> str:
     retention = metrics["retention"]
     kept = "The student's accuracy cannot be compared with the teacher's, which is 0 or close to it"
     if "accuracy" in retention:
         low, high = retention["accuracy_interval"]
+        skill = f", {_percent(retention['skill'])} of its skill," if "skill" in retention else ""
         kept = (
-            f"The student keeps [bold]{_percent(retention['accuracy'])}[/] of the teacher's accuracy ({_percent(low)} to {_percent(high)})"
+            f"The student keeps [bold]{_percent(retention['accuracy'])}[/] of the teacher's accuracy "
+            f"({_percent(low)} to {_percent(high)}){skill}"
         )
     size = f"{metrics['student']['parameters'] / metrics['teacher']['parameters']:.0%} of its parameters"
     if "speed_up" not in timings:
@@ -107,7 +121,7 @@ def _distillation(comparison: dict[str, Any], test: dict[str, Any]) -> str:
     figures = comparison["student_vs_control"]
     verdicts = {
         1: "[bold green]Distillation helps[/]: the student beats the same student trained without the teacher",
-        0: "[bold]No detectable difference[/] between the student and the same student trained without the teacher",
+        0: "The student and the same student trained without the teacher are [bold]not told apart[/]",
         -1: "[bold red]Distillation hurts[/]: the student is worse than the same student trained without the teacher",
     }
     return f"{verdicts[_verdict(figures, test)]} ({_evidence(figures, test)})."
@@ -120,7 +134,7 @@ def _baseline(comparison: dict[str, Any], test: dict[str, Any]) -> str:
     parts = []
     for model in ("teacher", "student"):
         figures = comparison[f"{model}_vs_{name}"]
-        verdict = {1: "[bold green]beats[/]", 0: "shows [bold]no detectable difference[/] to", -1: "[bold red]loses to[/]"}
+        verdict = {1: "[bold green]beats[/]", 0: "is [bold]not told apart[/] from", -1: "[bold red]loses to[/]"}
         parts.append(f"the {model} {verdict[_verdict(figures, test)]} {name} ({_evidence(figures, test)})")
     return f"Against the baseline that is best on validation: {'; '.join(parts)}."
 
@@ -136,18 +150,28 @@ def _robustness(figures: dict[str, Any]) -> str:
 
 
 def _verdict(figures: dict[str, Any], test: dict[str, Any]) -> int:
-    """1 better, -1 worse, 0 not told apart by McNemar's test at the params' confidence."""
-    if figures["mcnemar_p"] >= 1 - test["confidence"]:
+    """1 better, -1 worse, 0 not told apart at the params' confidence for all tests of the page together."""
+    if figures["holm_p"] >= 1 - test["confidence"]:
         return 0
     return 1 if figures["accuracy_difference"] > 0 else -1
 
 
 def _evidence(figures: dict[str, Any], test: dict[str, Any]) -> str:
-    low, high = figures["accuracy_difference_interval"]
-    p_value = figures["mcnemar_p"]
+    low, high = figures["holm_interval"]
+    p_value = figures["holm_p"]
     shown = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
     points = f"{100 * figures['accuracy_difference']:+.1f} points"
-    return f"{points} of accuracy, {_percent(test['confidence'], 0)} interval {100 * low:+.1f} to {100 * high:+.1f}, {shown}"
+    excluded = f"; more than {100 * figures['excluded']:.1f} points either way are excluded" if _verdict(figures, test) == 0 else ""
+    return f"{points} of accuracy, interval {100 * low:+.1f} to {100 * high:+.1f}, {shown}{excluded}"
+
+
+def _tests(comparison: dict[str, Any], test: dict[str, Any]) -> str:
+    """What the intervals and p-values of the sentences are."""
+    return (
+        f"p is McNemar's mid-p test and its interval Tango's, both adjusted for the {len(comparison)} tests above by Holm's method: "
+        f"all hold together at {_percent(test['confidence'], 0)}; what is excluded is excluded by two one-sided tests. "
+        "Intervals and tests cover the choice of test rows, not the training seed."
+    )
 
 
 def _percent(share: float, digits: int = 1) -> str:

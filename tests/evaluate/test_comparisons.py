@@ -1,0 +1,55 @@
+"""What a report says of several pairs together."""
+
+import numpy as np
+import pytest
+
+from baton import params
+from baton.evaluate import metrics, proportions
+from baton.evaluate.compare import Bootstrap, discordant
+from baton.evaluate.comparisons import compared
+
+
+def models(seed: int) -> Bootstrap:
+    """Four models of growing accuracy on the same 300 rows; the last has no probabilities."""
+    generator = np.random.default_rng(seed)
+    labels, rows = generator.integers(0, 3, 300), {}
+    for name, share in {"a": 0.9, "b": 0.88, "c": 0.84, "bare": 0.8}.items():
+        logits = generator.normal(size=(300, 3))
+        logits[np.arange(300), labels] += np.where(generator.random(300) < share, 3, -3)
+        log_p = metrics.log_probabilities(logits)
+        rows[name] = metrics.statistics(labels, log_p.argmax(1), 3, None if name == "bare" else log_p, 15)
+    return Bootstrap(rows, 3, params.Bootstrap(resamples=50, confidence=0.95, seed=0))
+
+
+PAIRS = [("a", "b"), ("a", "c"), ("b", "c"), ("a", "bare")]
+
+
+def test_adjusted_p_and_interval_agree() -> None:
+    told = []
+    for seed in range(20):
+        boot = models(seed)
+        got = compared(boot, PAIRS)
+        plain = [got[f"{first}_vs_{second}"]["mcnemar_p"] for first, second in PAIRS]
+        assert [own["holm_p"] for own in got.values()] == pytest.approx(proportions.holm(plain))
+        for own in got.values():
+            low, high = own["holm_interval"]
+            assert (own["holm_p"] < 0.05) == (not low <= 0 <= high)
+            assert own["accuracy_difference_interval"][0] >= low
+            told.append(own["holm_p"] < 0.05)
+    assert 10 < sum(told) < 70
+
+
+def test_what_is_excluded_is_excluded_at_the_pairs_own_level() -> None:
+    boot = models(0)
+    for name, own in compared(boot, PAIRS).items():
+        first, second = name.split("_vs_")
+        p_value = proportions.tost(*discordant(boot.hits(first), boot.hits(second)), 300, own["excluded"])
+        assert p_value == pytest.approx(1 - own["holm_confidence"], abs=1e-6)
+
+
+def test_losses_are_a_family_of_those_that_have_them() -> None:
+    got = compared(models(1), PAIRS)
+    assert "log_loss_p" not in got["a_vs_bare"]
+    for figure in ("log_loss", "brier"):
+        own = [one for name, one in got.items() if name != "a_vs_bare"]
+        assert [one[f"{figure}_holm_p"] for one in own] == pytest.approx(proportions.holm([one[f"{figure}_p"] for one in own]))
