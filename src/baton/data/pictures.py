@@ -13,25 +13,12 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.data import pillow
+from baton.data import opening, pillow
+from baton.data.deep import BITS_16
 from baton.errors import DataError
 
-# Not among them: what needs other programs (EPS, WMF), holds pictures of other sizes than its header says (ICO), or has no mark of its own.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 SAME_SUFFIX = {"MPO": "JPEG", "DIB": "BMP"}  # variants that are saved under the other's suffix
-BEGINNINGS = (  # offset, bytes, format: what tells a damaged picture from what never was one
-    (0, b"\x89PNG", "PNG"),
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"GIF8", "GIF"),
-    (0, b"BM", "BMP"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (8, b"WEBP", "WEBP"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"jP  ", "JPEG2000"),
-)
 PNG_END = b"IEND\xaeB`\x82"  # Pillow does not miss it
-SHOWN_BYTES = 12
 
 
 class UndecodableError(DataError):
@@ -51,9 +38,15 @@ class Picture:
     notes: tuple[str, ...]  # `greyscale`, `palette`, `alpha on white`, …
     frames: int  # of which this is the first
     warnings: tuple[str, ...]  # Pillow's own words
+    greatest: int = 0  # value of a PNG or TIFF that stores 16 bits, of which the file does not say how many are used
+
+    @property
+    def transparent(self) -> bool:
+        """Whether there is nothing to see but white: each pixel is transparent."""
+        return pillow.TRANSPARENT in self.notes
 
 
-def decode(content: bytes, max_pixels: int) -> Picture:
+def decode(content: bytes, max_pixels: int, bits: int = BITS_16) -> Picture:
     """Decode a picture: its first frame, upright, on white.
 
     16-bit values are scaled to 8 bits. Those of 32 bits have no white of their own: floats within 0 and 1 are scaled from there, all others
@@ -62,33 +55,34 @@ def decode(content: bytes, max_pixels: int) -> Picture:
     Args:
         content: an encoded file.
         max_pixels: what has more, according to its header, is not decoded.
+        bits: how many of the 16 that a PNG or TIFF stores are used (see `deep`).
 
     Raises:
-        UndecodableError: the content is empty, no picture, broken, truncated, or enormous.
+        UndecodableError: the content is empty, no picture, of a layout that is not read, broken, truncated, or enormous.
     """
     if not content:
         raise UndecodableError("unreadable", "empty: 0 bytes")
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     with pillow.listening() as heard:
         try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            notes: list[str] = []
+            with opening.image(content, notes) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     raise UndecodableError("enormous", f"enormous: {width} x {height} pixels, more than {max_pixels:,}")
                 if image.format == "PNG" and PNG_END not in content:
                     raise UndecodableError("unreadable", "truncated: the end of the PNG is missing")
-                notes: list[str] = []
                 name, frames = str(image.format), pillow.frames(image, notes)
-                pixels = pillow.pixels(image, notes)
+                pixels, greatest = pillow.pixels(image, bits, notes)
         except UndecodableError:
             raise
         except UnidentifiedImageError:
-            raise UndecodableError("unreadable", _unidentified(content)) from None
+            raise UndecodableError("unreadable", opening.unidentified(content)) from None
         except Exception as error:  # noqa: BLE001  Pillow's readers raise whatever a malformed file leads them to
             text = " ".join(str(error).split()) or type(error).__name__
             raise UndecodableError("unreadable", f"{'truncated' if 'truncated' in text.lower() else 'broken'}: {text}") from None
-    return Picture(pixels, name, tuple(notes), frames, tuple(dict.fromkeys(heard)))
+    return Picture(pixels, name, tuple(notes), frames, tuple(dict.fromkeys(heard)), greatest)
 
 
 def encode(pixels: NDArray[np.uint8]) -> bytes:
@@ -118,10 +112,3 @@ def misnamed(name: str, format: str) -> str:  # noqa: A002  Pillow's word
     if not named or SAME_SUFFIX.get(named, named) == SAME_SUFFIX.get(format, format):
         return ""
     return f"{format}, but named {suffix}"
-
-
-def _unidentified(content: bytes) -> str:
-    for offset, beginning, name in BEGINNINGS:
-        if content[offset:].startswith(beginning):
-            return f"broken or truncated: begins as {name}, but its header cannot be read"
-    return f"not an image of a format that is read ({', '.join(FORMATS)}): begins with {content[:SHOWN_BYTES]!r}"

@@ -11,24 +11,35 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.data import deep
+
 ORIENTATION = 0x0112  # the EXIF tag
 KINDS = {"1": "1 bit", "P": "palette", "PA": "palette", "CMYK": "CMYK"}  # Pillow's mode -> what is noted
-WHITE_16 = 65535
+TRANSPARENT = "transparent all over"
+NO_ALPHA = {"BMP", "DIB"}  # formats whose fourth byte is often written as 0 where no alpha is meant
 
 
 def frames(image: Any, notes: list[str]) -> int:
-    """Number of frames of an animation, or of pages; 1 for a photograph that comes with previews or other views of the same (MPO)."""
+    """Number of frames of an animation, or of pages; 1 for a photograph that comes with previews or other views of the same (MPO, HEIF)."""
     count = int(getattr(image, "n_frames", 1))
-    if count > 1 and image.format == "MPO":
-        notes.append("first picture of several (MPO)")
+    if count > 1 and image.format in {"MPO", "HEIF"}:
+        notes.append(f"{'first' if image.format == 'MPO' else 'main'} picture of several ({image.format})")
         return 1
     if count > 1:
         notes.append("first frame of several")
     return count
 
 
-def pixels(image: Any, notes: list[str]) -> NDArray[np.uint8]:
-    """Pixels (height, width, channels) of an opened image; 1 channel where it is greyscale, else 3.
+def pixels(image: Any, bits: int, notes: list[str]) -> tuple[NDArray[np.uint8], int]:
+    """Pixels (height, width, channels) of an opened image, 1 channel where it is greyscale, else 3; and its greatest value of 16 bits.
+
+    Args:
+        image: not yet loaded.
+        bits: how many of 16 are used in a PNG or TIFF.
+        notes: what had to be done goes here.
+
+    Returns:
+        Pixels of 8 bits, and the greatest value of a PNG or TIFF that stores 16 bits, which tells how many of them are used; else 0.
 
     Raises:
         Exception: whatever Pillow's reader of the format raises on a malformed file.
@@ -39,11 +50,20 @@ def pixels(image: Any, notes: list[str]) -> NDArray[np.uint8]:
     grey = mode in {"1", "L", "LA", "La", "I", "F"} or mode.startswith("I;16") or stored.startswith("LA;")
     notes += ["greyscale"] if grey else []
     if mode in {"I", "F"} or mode.startswith("I;16"):
-        return _deep(image, notes)
+        shown, greatest = deep.grey(image, stored, bits, notes)
+        notes += [TRANSPARENT] if "alpha on white" in notes and (shown == deep.WHITE).all() else []
+        return shown, greatest
     notes += [KINDS[mode]] if mode in KINDS else []
+    if ";16" not in stored or image.format not in {"PNG", "TIFF"}:
+        return _shallow(image, grey, notes), 0
+    greatest = 256 * max(most for _, most in image.convert("RGB").getextrema()) + 255
+    return _shallow(_brightened(image, bits), grey, notes), greatest
+
+
+def _shallow(image: Any, grey: bool, notes: list[str]) -> NDArray[np.uint8]:
+    """Pixels (height, width, channels) of an image of 8 bits."""
     if image.has_transparency_data:
-        notes.append("alpha on white")
-        image = _on_white(image)
+        image = _on_white(image, notes)
     if not grey:
         return np.asarray(image.convert("RGB"))
     plane = np.asarray(image if image.mode == "L" else image.convert("L") if image.mode == "1" else image.getchannel(0))
@@ -60,6 +80,17 @@ def _stored(image: Any, notes: list[str]) -> str:
         if isinstance(transparency, tuple):  # colours keep the upper half of their bits, but their transparent one keeps all
             image.info["transparency"] = tuple(value >> 8 for value in transparency)
     return stored
+
+
+def _brightened(image: Any, bits: int) -> Any:
+    """Colours of 16 bits, of which Pillow keeps the upper 8, scaled from the white of `bits`."""
+    white = (2**bits - 1) >> 8
+    if not white:
+        raise ValueError(f"colours of 16 bits that use only {bits}: save them with 8 bits")
+    if white == deep.WHITE:
+        return image
+    table = [min(round(value * deep.WHITE / white), deep.WHITE) for value in range(256)]
+    return image.point(table * 3 + list(range(256)) * (len(image.getbands()) - 3))
 
 
 def _upright(image: Any, notes: list[str]) -> Any:
@@ -94,34 +125,17 @@ def _orientation(image: Any, notes: list[str]) -> Any:
         return 1
 
 
-def _on_white(image: Any) -> Any:
+def _on_white(image: Any, notes: list[str]) -> Any:
+    """The image without its alpha: on white, or as it is where a BMP has zeros for its alpha and so means none."""
     from PIL import Image
 
     straight = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+    clear = straight.getextrema()[3][1] == 0
+    if clear and image.format in NO_ALPHA:
+        notes.append("alpha of zeros left out")
+        return straight.convert("RGB")
+    notes += ["alpha on white", *([TRANSPARENT] if clear else [])]
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), straight)
-
-
-def _deep(image: Any, notes: list[str]) -> NDArray[np.uint8]:
-    """Greyscale of 16 or 32 bits, scaled to 8."""
-    values = np.asarray(image).astype(np.float64)
-    if image.mode != "F" and (image.mode != "I" or image.format == "PPM"):  # whatever a PPM's range is, Pillow makes it 16 bits
-        notes += [] if "16 bits" in notes else ["16 bits"]
-        if isinstance(image.info.get("transparency"), int):
-            notes.append("alpha on white")
-            values[values == image.info["transparency"]] = WHITE_16
-        return _scaled(values, 0.0, WHITE_16)
-    notes.append("32 bits")
-    if not np.isfinite(values).all():
-        raise ValueError("pixels are no finite numbers")
-    least, greatest = float(values.min()), float(values.max())
-    if image.mode == "F" and least >= 0 and greatest <= 1:
-        return _scaled(values, 0.0, 1.0)
-    return _scaled(values, least, greatest)
-
-
-def _scaled(values: NDArray[np.float64], black: float, white: float) -> NDArray[np.uint8]:
-    span = white - black or 1.0
-    return np.rint((values - black) * (255 / span)).astype(np.uint8)[:, :, np.newaxis]
 
 
 # ---- warnings ----------------------------------------------------------------------------------------------------------------

@@ -4,16 +4,14 @@ Input: the clean tables and the model's input. Output: the bytes needed at most,
 """
 
 import configparser
-import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from PIL import Image
 
-from baton.data import pictures, pillow
+from baton.data import opening, pillow
 from baton.data.framing import Framing, framing
 from baton.errors import OutputError
 
@@ -70,8 +68,7 @@ def _from_headers(table: Path, frame: Framing) -> int:
 
 
 def _stored_bytes(content: bytes, frame: Framing) -> int:
-    with Image.open(io.BytesIO(content), formats=pictures.FORMATS) as image:
-        width, height = image.size
+    width, height = opening.size(content)
     return max(_bytes(frame, height, width), _bytes(frame, width, height))  # EXIF may turn it
 
 
