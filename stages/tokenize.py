@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from baton import console, params, storage
 from baton.data import framing, image, lengths, room, text, unknown
+from baton.data.deep import BITS_16
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
 TABLES = [CLEAN / f"{split}.parquet" for split in text.SPLITS]
@@ -30,6 +31,8 @@ def main() -> None:
 def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str, dict[str, str], Report]:
     """Pixels: the title of what is shown, its columns, and the report."""
     described = framing.describe(config, settings)
+    if (bits := image.significant_bits(TABLES[0])) != BITS_16:
+        described["significant_bits"] = bits
     room.check(TABLES, described, ARRAYS)
     report = write(described, "images", lambda *job: image.tokenize(job[0], described, job[1], settings.chunk_size, job[2]))
     columns = {"images": "images", "bytes": "bytes", "resized_share": "resized", "height": "source height", "width": "source width"}

@@ -50,6 +50,56 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: 
     )
 
 
+def tiff(pixels: NDArray[Any], *, bits: int = 0, photometric: int | None = None, **more: tuple[int, int, bytes]) -> bytes:
+    """A TIFF made by hand, of pixels (height, width) or (height, width, bands) whose type says the sample format.
+
+    Args:
+        pixels: written as they are, one strip, little-endian.
+        bits: a sample; by default those of the type. 12: two values in three bytes.
+        photometric: 0: white is zero, 1: black is zero, 2: RGB. By default 1, or 2 for three bands and more.
+        more: name -> tag, type, content.
+    """
+    height, width, bands = (*pixels.shape, 1)[:3]
+    depth = bits or pixels.dtype.itemsize * 8
+    kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    content = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes() if depth != 12 else twelve(pixels)
+    shorts = {
+        258: [depth] * bands,
+        259: [1],
+        262: [(2 if bands > 2 else 1) if photometric is None else photometric],
+        277: [bands],
+        339: [kind] * bands,
+    }
+    longs = {256: [width], 257: [height], 273: [8], 278: [height], 279: [len(content)]}
+    if bands > 3 or bands == 2:
+        shorts[338] = [0] * (bands - (3 if bands > 3 else 1))
+    entries = {tag: (3, len(values), struct.pack(f"<{len(values)}H", *values)) for tag, values in shorts.items()}
+    entries |= {tag: (4, 1, struct.pack("<I", *values)) for tag, values in longs.items()}
+    entries |= {tag: (kind, len(value) // {2: 1, 3: 2}[kind], value) for tag, kind, value in more.values()}
+    content += b"\0" * (len(content) % 2)
+    start, packed, tail = 8 + len(content), b"", b""
+    for tag, (kind, count, value) in sorted(entries.items()):
+        place = struct.pack("<I", start + 2 + 12 * len(entries) + 4 + len(tail))
+        tail += value + b"\0" * (len(value) % 2) if len(value) > 4 else b""
+        packed += struct.pack("<HHI", tag, kind, count) + (place if len(value) > 4 else value.ljust(4, b"\0"))
+    return b"II*\0" + struct.pack("<I", start) + content + struct.pack("<H", len(entries)) + packed + b"\0" * 4 + tail
+
+
+def twelve(pixels: NDArray[Any]) -> bytes:
+    """Rows of 12 bits a value, the first bits first; each row begins with a byte of its own."""
+    bits = (pixels[..., None].astype(np.uint16) >> np.arange(11, -1, -1)) & 1
+    return np.packbits(bits.reshape(len(pixels), -1), axis=1).tobytes()
+
+
+def bmp(pixels: Pixels, alpha: int) -> bytes:
+    """A BMP of 32 bits with a mask for alpha (header of 108 bytes), rows from bottom to top."""
+    height, width, _ = pixels.shape
+    rows = np.dstack([pixels[::-1, :, ::-1], np.full((height, width), alpha, np.uint8)]).tobytes()
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(rows), 2835, 2835, 0, 0) + masks + b"BGRs" + bytes(48)
+    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(rows), 0, 0, 14 + len(header)) + header + rows
+
+
 def bomb() -> bytes:
     """A hundred bytes that say they are 50,000 x 50,000 pixels."""
     return png(50_000, 50_000, 8, 2, bytes(1000))

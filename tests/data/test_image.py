@@ -21,6 +21,7 @@ from baton.data.ahead import few
 from baton.data.framing import framing
 from baton.errors import DataError, OutputError
 from tests import tiny
+from tests.data.images import saved
 from tests.data.photos import INPUT, digits, photo, write_table
 
 SHAPES = [(40, 50), (16, 16), (9, 12), (64, 33), (200, 17)] * 7
@@ -251,6 +252,22 @@ def test_the_stage_writes_pictures(stage: Write, capsys: pytest.CaptureFixture[s
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     stage("digits-vit.yaml", chunk_size=7, size=8)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_stage_hands_on_how_many_bits_pictures_use(stage: Write) -> None:
+    from baton.data.image_tables import CleanImage, Writer
+
+    Path("data/clean").mkdir(parents=True)
+    values = np.linspace(0, 4095, 64).round().astype(np.uint16).reshape(8, 8)
+    for split in ("train", "val", "test"):
+        with Writer(Path(f"data/clean/{split}.parquet"), CleanImage, 12) as writer:
+            writer.add(CleanImage(f"{split}:1", "a.png", saved(Image.fromarray(values)), "", 0))
+    storage.write_json(Path("data/clean/labels.json"), ["0"])
+    Path("data/base").mkdir()
+    storage.write_json(Path("data/base/config.json"), {"architecture": "vit_tiny_patch16_224"})
+    stage("digits-vit.yaml", size=8, crop_fraction=1.0)
+    assert storage.read_json(Path("data/arrays/meta.json"))["input"]["significant_bits"] == 12
+    assert np.array_equal(image.open_arrays(Path("data/arrays"), "test").picture(0)[:, :, 0], np.rint(values * (255 / 4095)))
 
 
 def test_the_stage_leaves_nothing_after_a_refusal(stage: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from baton import params
-from baton.data import checks, clean, image_rows, image_tables, pictures, sources
+from baton.data import checks, clean, image, image_rows, image_tables, pictures, sources
 from baton.data.ahead import ahead
 from baton.errors import DataError
 from tests.data import images
@@ -77,6 +77,7 @@ FINE = {  # name -> content, what the report says of it
 DOUBTFUL = {  # name -> content, check, reason
     "misnamed.png": (saved(smooth(8), "JPEG"), "misnamed", "JPEG, but named .png"),
     "animated.gif": (saved(smooth(9), "GIF", **TWO_FRAMES), "animated", "the first of 2 frames is taken"),
+    "clear.png": (saved(np.dstack([smooth(13), np.zeros((48, 64), np.uint8)])), "transparent", "all its pixels are transparent (PNG)"),
 }
 BAD = {
     "empty.png": (b"", "unreadable", "empty: 0 bytes"),
@@ -126,7 +127,8 @@ def test_one_of_each_is_named_with_its_reason(album: Path, image_settings: Setti
     assert report["decoded"]["train"]["notes"] == {
         "greyscale": 3,
         "palette": 2,
-        "alpha on white": 1,
+        "alpha on white": 2,
+        "transparent all over": 1,
         "CMYK": 1,
         "16 bits": 1,
         "32 bits": 1,
@@ -151,12 +153,13 @@ def test_keep_keeps_what_can_be_decoded(album: Path, image_settings: Settings) -
 
 def test_fail_names_them_all_and_stops(album: Path, image_settings: Settings) -> None:
     message = refused(image_settings(dict.fromkeys(params.ImageChecks.model_fields, "fail")))
-    assert "6 problems" in message
+    assert "7 problems" in message
     for part in (
         "unreadable: 5 rows",
         "enormous: 1 rows",
         "misnamed: 1 rows",
         "animated: 1 rows",
+        "transparent: 1 rows",
         "malformed: 1 rows",
         "missing_label: 1 rows",
     ):
@@ -265,6 +268,55 @@ def test_from_test_only_what_cannot_be_scored_is_dropped(workplace: Path, image_
     assert ids("test") == {"test:1", "test:2", "test:5"}
     assert report["checks"]["animated"]["dropped_rows"] == ["train:21"]
     assert report["checks"]["animated"]["rows"] == ["train:21", "test:1"]
+
+
+def test_transparent_pictures_are_no_copies_of_each_other(workplace: Path, image_settings: Settings) -> None:
+    clear = [(f"{number}.png", saved(np.dstack([noise(number), np.zeros((6, 9), np.uint8)])), "cat") for number in range(5)]
+    write_raw(train=[*many("train", 0, cat=10, dog=10), *clear], test=many("test", 500, cat=1))
+    checks = clean.clean(RAW, TARGET, image_settings(DROP))["checks"]
+    assert checks["transparent"]["dropped_rows"] == [f"train:{number}" for number in range(21, 26)]
+    assert not checks["duplicate"]["rows"]
+    assert params.ImageChecks.model_fields["transparent"].default == "drop", "recipes from before it drop them too"
+
+
+def camera(seed: int, most: int) -> bytes:
+    """A 16-bit PNG whose values go up to `most`."""
+    values = np.random.default_rng(seed).integers(0, most + 1, (6, 9), dtype=np.uint16)
+    values[0, 0] = most
+    return saved(Image.fromarray(values))
+
+
+def test_how_many_of_16_bits_are_used_is_found_over_all_pictures(
+    workplace: Path, image_settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = [100 + number for number in range(20)]  # dark pictures: each for itself would be said to use 8 bits
+    dark = [(f"{number}.png", camera(number, most), "cat" if number % 2 else "dog") for number, most in enumerate(values)]
+    test = [("a.png", camera(90, 4095), "cat"), ("b.png", camera(91, 200), "dog")]
+    write_raw(train=[*dark, ("bright.png", camera(50, 4001), "cat")], test=test)
+    report = clean.clean(RAW, TARGET, image_settings())
+    assert "16-bit pictures of train use 12 bits: their greatest value is 4001" in capsys.readouterr().out
+    assert [report["decoded"][split]["significant_bits"] for split in ("train", "test")] == [12, 12]
+    for split in clean.SPLITS:
+        assert image.significant_bits(TARGET / f"{split}.parquet") == 12
+        for row in read(split):
+            shown = pictures.decode(row["image"], 100, 12).pixels
+            assert row["digest"] == pictures.digest(shown)
+            assert shown.max() == round(pictures.decode(row["image"], 100).greatest * 255 / 4095), "a dark picture stays dark"
+    assert not report["checks"]["duplicate"]["rows"]
+
+
+@pytest.mark.parametrize(("most", "bits"), [(255, 8), (256, 10), (1023, 10), (4095, 12), (4096, 14), (16384, 16), (65535, 16)])
+def test_the_bits_of_a_camera(workplace: Path, image_settings: Settings, most: int, bits: int) -> None:
+    write_raw(train=[("a.png", camera(0, most), "cat"), ("b.png", saved(noise(0)), "dog")])
+    assert [table.bits for table in image_rows.read_all({"train": RAW / "train.parquet"}, image_settings())] == [bits]
+    assert [table.bits for table in image_rows.read_all({"train": RAW / "train.parquet"}, image_settings(significant_bits=11))] == [11]
+
+
+def test_pictures_of_8_bits_have_nothing_to_be_found(workplace: Path, image_settings: Settings) -> None:
+    write_raw(train=many("train", 0, cat=6, dog=6), test=many("test", 500, cat=1))
+    report = clean.clean(RAW, TARGET, image_settings())
+    assert "significant_bits" not in report["decoded"]["train"]
+    assert pq.read_schema(TARGET / "train.parquet").metadata is None
 
 
 def test_label_names_and_small_classes(workplace: Path, image_settings: Settings) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pillow_heif import register_heif_opener
+
+from tests.data import images
 
 RANDOM = np.random.default_rng(0)
 COLOURS = RANDOM.integers(0, 256, (9, 12, 3), dtype=np.uint8)
@@ -72,6 +75,7 @@ def kinds() -> dict[str, bytes]:
         "webp animated": encoded(rgb, "WEBP", save_all=True, append_images=[rgb.rotate(180)]),
         "jpeg 2000": encoded(rgb, "JPEG2000"),
         "avif": encoded(rgb, "AVIF"),
+        **odd(),
     }
     for orientation in range(1, 10):  # 9 is none
         exif[0x0112] = orientation
@@ -80,8 +84,43 @@ def kinds() -> dict[str, bytes]:
     return found
 
 
+def odd() -> dict[str, bytes]:
+    """Whole pictures of unusual layouts."""
+    register_heif_opener()
+    rgb, measured = Image.fromarray(COLOURS), DEEP.astype(np.float32) - 30000
+    clear, gap, turned = np.dstack([COLOURS, np.zeros_like(ALPHA)]), measured.copy(), Image.Exif()
+    gap[2, 3] = np.finfo(np.float32).min
+    turned[0x0112] = 6
+    texts = {}
+    for kind, head in (("zTXt", b"prompt\0\0"), ("iTXt", b"prompt\0\1\0\0\0"), ("iCCP", b"profile\0\0")):
+        content = kind.encode() + head + zlib.compress(bytes(3 * 2**20))
+        chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+        texts[f"png long {kind}"] = (whole := encoded(rgb))[:33] + chunk + whole[33:]
+    return texts | {
+        "heic": encoded(rgb, "HEIF"),
+        "heic grey": encoded(Image.fromarray(COLOURS[..., 0]), "HEIF"),
+        "heic alpha": encoded(Image.fromarray(np.dstack([COLOURS, ALPHA])), "HEIF"),
+        "heic turned": encoded(rgb, "HEIF", exif=turned.tobytes()),
+        "png clear": encoded(clear),
+        "bmp alpha 0": images.bmp(COLOURS, 0),
+        "bmp alpha 100": images.bmp(COLOURS, 100),
+        "png 16 bits turned": encoded(Image.fromarray(DEEP // 16), exif=turned),
+        "tiff 12 bits": images.tiff(DEEP // 16, bits=12),
+        "tiff 16 bits white is zero": images.tiff(DEEP, photometric=0),
+        "tiff float white is zero": images.tiff(measured, photometric=0),
+        "tiff unsigned 32 bits": images.tiff(DEEP.astype(np.uint32) << 16),
+        "tiff signed 16 bits": images.tiff(DEEP.astype(np.int16)),
+        "tiff no data": images.tiff(gap),
+        "tiff no data named": images.tiff(measured, nodata=(42113, 2, f"{measured[2, 3]}\0".encode())),
+        "tiff rgb 16 bits": images.tiff(np.dstack([DEEP, DEEP // 2, DEEP // 3])),
+        "tiff four bands": images.tiff(clear),
+        "tiff two bands": images.tiff(np.dstack([COLOURS[..., 0], ALPHA])),
+    }
+
+
 def broken() -> dict[str, bytes]:
     """Name -> what is no picture, or not a whole one."""
+    register_heif_opener()
     photo = encoded(RANDOM.integers(0, 256, (60, 60, 3), dtype=np.uint8), "JPEG")
     picture = encoded(COLOURS)
     return {
@@ -92,6 +131,10 @@ def broken() -> dict[str, bytes]:
         "half a png": picture[: len(picture) // 2],
         "png without its end": picture[:-12],
         "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "five bands": images.tiff(np.zeros((9, 12, 5), np.float32)),
+        "float colours": images.tiff(np.zeros((9, 12, 3), np.float32)),
+        "no data at all": images.tiff(np.full((9, 12), -3.4e38, np.float32)),
+        "half a heic": encoded(COLOURS, "HEIF")[:-20],
         "not finite": encoded(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "TIFF"),
     }
 

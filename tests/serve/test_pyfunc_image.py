@@ -103,6 +103,26 @@ def test_every_kind_of_picture_is_decoded_to_the_pipelines_pixels(kind: str) -> 
     np.testing.assert_array_equal(pyfunc_image._decoded(content, content, 0), pictures.decode(content, 1000).pixels, strict=True)
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_pictures_that_use_fewer_bits_than_they_store_are_scaled_as_the_pipeline_does_it(bits: int) -> None:
+    from baton.serve import pyfunc_image
+
+    for kind, content in files.kinds().items():
+        wanted = pictures.decode(content, 1000, bits).pixels
+        np.testing.assert_array_equal(pyfunc_image._decoded(content, content, 0, bits=bits), wanted, strict=True, err_msg=kind)
+
+
+def test_a_model_knows_how_many_bits_its_pictures_use(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 4096, (40, 60), dtype=np.uint16)
+    dim, bright = files.encoded(Image.fromarray(deep)), files.encoded(Image.fromarray(np.rint(deep * (255 / 4095)).astype(np.uint8)))
+    answers = [
+        opened(write_model(tmp_path / f"model{bits}", SHAPE | {"significant_bits": bits})).predict([dim, bright]) for bits in (12, 16)
+    ]
+    same, other = (probabilities(answer) for answer in answers)
+    np.testing.assert_allclose(same[0], same[1], atol=1e-6)
+    assert np.abs(other[0] - other[1]).max() > 1e-3, "the picture looks black to a model that takes it for 16 bits"
+
+
 @pytest.mark.parametrize("kind", [*files.broken(), "enormous"])
 def test_what_the_pipeline_refuses_is_refused_by_its_row(kind: str) -> None:
     from baton.serve import pyfunc_image
@@ -301,7 +321,7 @@ def test_the_logged_model_is_complete_and_says_what_it_needs(logged: Path) -> No
     assert about.signature.inputs.to_dict() == [{"type": "any", "required": True}]
     assert [column["name"] for column in about.signature.outputs.to_dict()] == ["label", *(f"probability_{label}" for label in LABELS)]
     lines = (logged / "requirements.txt").read_text().split()
-    needed = ["mlflow", "torch", "torchvision", "timm", "pillow", "safetensors", "pandas", "numpy"]
+    needed = ["mlflow", "torch", "torchvision", "timm", "pillow", "pillow_heif", "safetensors", "pandas", "numpy"]
     assert [line.partition("==")[0] for line in lines] == needed and set(lines) <= set((ROOT / "requirements.lock").read_text().split())
     assert json.loads((logged / "input_example.json").read_text()) == [text(photo(8, 8))]
     assert not list(logged.rglob("*.pkl"))

@@ -81,5 +81,5 @@ def test_a_model_folder_that_the_lock_does_not_cover_is_reported(project: Path, 
     with pytest.raises(TrackingError, match="does not pin") as caught:
         environment.read_requirements(project / "requirements.lock", "text")
     assert "no mlflow, transformers, safetensors, pandas" in str(caught.value)
-    with pytest.raises(TrackingError, match="no mlflow, torchvision, timm, pillow, safetensors, pandas"):
+    with pytest.raises(TrackingError, match="no mlflow, torchvision, timm, pillow, pillow-heif, safetensors, pandas"):
         environment.read_requirements(project / "requirements.lock", "images")

@@ -84,7 +84,7 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
             columns = Columns(settings.text_column, settings.label_column)
             return [tables.read(path, split, settings.format, columns) for split, path in paths.items()]
         case params.ImagePreprocess():
-            return [image_rows.read(path, split, settings) for split, path in paths.items()]
+            return [*image_rows.read_all(paths, settings)]
 
 
 def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[list[Row], list[Finding], near.Near]:

@@ -8,49 +8,60 @@ what stands for "no data".
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-WHITE, WHITE_16 = 255, 65535
-BITS_16 = 16
+WHITE = 255
+TRANSPARENT = "transparent all over"  # a note
+BITS_16, BITS_KEY = 16, b"significant_bits"  # and under which key a clean table's metadata say how many of them are used
 HUGE = 1e38  # of 32-bit floats, which end at 3.4e38: what measures nothing
 WHITE_IS_ZERO, NO_DATA = (262, 0), 42113  # TIFF: a tag and its value; GDAL's tag
 FEW = 16  # grey levels
 
+UNTOLD = {"PNG", "TIFF"}  # formats that may store fewer bits in 16 without saying so; readers of the others scale them up
+
 Values = NDArray[np.float64]  # (height, width)
 
 
-def grey(image: Any, stored: str, bits: int, notes: list[str]) -> tuple[NDArray[np.uint8], int]:
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How a file holds its values."""
+
+    format: str  # as Pillow names it
+    layout: str  # as Pillow names it, such as `I;12`
+    bits: int  # how many of 16 are used, where the file does not say
+
+
+def grey(image: Any, stored: Stored, notes: list[str]) -> tuple[NDArray[np.uint8], int]:
     """Pixels (height, width, 1) of a loaded image of mode I, F or I;16, and the greatest value of those whose bits the file does not tell.
 
     Args:
         image: as Pillow loaded it.
-        stored: Pillow's name of the layout in the file, such as `I;12`.
-        bits: how many of 16 are used, where the file does not say.
+        stored: how the file holds it.
         notes: what had to be done goes here.
 
     Raises:
         ValueError: pixels are no finite numbers, or all of them are without data.
     """
-    values, inverted = _values(image, stored), _tag(image, WHITE_IS_ZERO[0]) == WHITE_IS_ZERO[1]
+    values, inverted = _values(image, stored.layout), _tag(image, WHITE_IS_ZERO[0]) == WHITE_IS_ZERO[1]
     missing = _no_data(image, values)
-    sixteen = image.mode != "F" and (image.mode != "I" or image.format == "PPM")  # whatever a PPM's range is, Pillow makes it 16 bits
+    sixteen = image.mode != "F" and (image.mode != "I" or stored.format == "PPM")  # whatever a PPM's range is, Pillow makes it 16 bits
     greatest = 0
     if sixteen:
-        told = stored == "I;12" or image.format not in {"PNG", "TIFF"}  # the others' readers have scaled it up
-        notes += [] if "16 bits" in notes or stored == "I;12" else ["16 bits"]
-        notes += ["12 bits"] if stored == "I;12" else []
-        greatest = 0 if told or missing.all() else int(values[~missing].max())
-        white = 2**12 - 1 if stored == "I;12" else 2**bits - 1 if not told else WHITE_16
-        black, white = 0.0, float(white)
+        twelve, untold = stored.layout == "I;12", stored.format in UNTOLD and stored.layout != "I;12"
+        notes += ["12 bits"] if twelve else [] if "16 bits" in notes else ["16 bits"]
+        greatest = int(values[~missing].max()) if untold and not missing.all() else 0
+        black, white = 0.0, 2.0 ** (12 if twelve else stored.bits if untold else BITS_16) - 1
     else:
         notes.append("32 bits")
         black, white = _range(image.mode, values, missing)
     scaled = _scaled(values, *((white, black) if inverted else (black, white)))
     if missing.any():
-        notes.append("alpha on white" if isinstance(image.info.get("transparency"), int) else "no data on white")
+        clear = isinstance(image.info.get("transparency"), int)
+        notes += ["alpha on white" if clear else "no data on white", *([TRANSPARENT] if clear and missing.all() else [])]
         scaled[missing] = WHITE
     if not sixteen and _flattened(values[~missing], scaled[~missing]):
         notes.append("few levels left by extremes")

@@ -6,13 +6,12 @@ Input: `{split}.parquet` (columns `id`, `image`, `label`) and a base model folde
 canvas (see `framing`) on all cores and written in chunks, so memory does not grow with their number; nothing is enlarged.
 """
 
-import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from baton.data import pictures, pillow
 from baton.data.ahead import ahead, few
+from baton.data.deep import BITS_16, BITS_KEY
 from baton.data.framing import Framing, framing
 from baton.errors import DataError
 
@@ -85,6 +85,11 @@ def open_arrays(folder: Path, split: str) -> ImageArrays:
     return arrays
 
 
+def significant_bits(table: Path) -> int:
+    """How many of 16 bits the pictures of a clean table use, where their files do not say: 16, unless `preprocess` found fewer."""
+    return int((pq.read_schema(table).metadata or {}).get(BITS_KEY, BITS_16))
+
+
 def tokenize(
     table: Path, described: dict[str, Any], target: Path, chunk_size: int, advance: Callable[[int], object], workers: int | None = None
 ) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def tokenize(
 
     Args:
         table: `{split}.parquet`; its stem names the split.
-        described: the model's input, from `framing.describe`.
+        described: the model's input, from `framing.describe`, with `significant_bits` where pictures of 16 bits use fewer.
         target: an existing folder.
         chunk_size: pictures that one thread takes at a time; `workers` + 1 such chunks are in memory.
         advance: called with the number of pictures done.
@@ -106,6 +111,7 @@ def tokenize(
         DataError: a picture cannot be decoded, which `preprocess` should have found.
     """
     file, frame = pq.ParquetFile(table), framing(described)
+    bits = described.get("significant_bits", BITS_16)
     count, split = file.metadata.num_rows, table.stem
     arrays = {"shapes": (np.int32, (count, 2)), "offsets": (np.int64, (count + 1,)), "labels": (np.int64, (count,))}
     opened = {
@@ -117,7 +123,7 @@ def tokenize(
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
     with names, (target / f"{split}.pixels.npy").open("wb") as out:
         _write_header(out, 0)
-        for batch, chunk in _prepared(file, frame, chunk_size, workers or len(os.sched_getaffinity(0))):
+        for batch, chunk in _prepared(file, partial(_prepare, frame=frame, bits=bits), chunk_size, workers or len(os.sched_getaffinity(0))):
             names.write_batch(batch.select(["id"]))
             end = row + len(chunk)
             opened["labels"][row:end] = np.from_dlpack(batch["label"])  # to_numpy() would import pandas
@@ -137,19 +143,21 @@ def tokenize(
 _Prepared = list[tuple[NDArray[np.uint8], tuple[int, ...]]]
 
 
-def _prepared(file: pq.ParquetFile, frame: Framing, chunk_size: int, workers: int) -> Iterator[tuple[pa.RecordBatch, _Prepared]]:
+def _prepared(
+    file: pq.ParquetFile, prepare: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, _Prepared]], chunk_size: int, workers: int
+) -> Iterator[tuple[pa.RecordBatch, _Prepared]]:
     """Each batch with its pictures and their sources' shapes, in order; the next ones are prepared meanwhile."""
     # Pillow lets go of Python's lock where it decodes and resizes; it is listened to here, so that not each picture begins and ends it.
     with pillow.listening(), ThreadPoolExecutor(workers) as threads:
         batches = file.iter_batches(batch_size=few(file.metadata, chunk_size, CHUNK_BYTES), columns=list(COLUMNS))
-        yield from ahead(threads, functools.partial(_prepare, frame=frame), batches, workers + 1)
+        yield from ahead(threads, prepare, batches, workers + 1)
 
 
-def _prepare(batch: pa.RecordBatch, frame: Framing) -> tuple[pa.RecordBatch, _Prepared]:
+def _prepare(batch: pa.RecordBatch, frame: Framing, bits: int) -> tuple[pa.RecordBatch, _Prepared]:
     chunk = []
     for name, content in zip(batch["id"], batch["image"], strict=True):
         try:
-            picture = pictures.decode(content.as_py(), ANY_SIZE)
+            picture = pictures.decode(content.as_py(), ANY_SIZE, bits)
         except DataError as error:
             hint = "run `dvc repro --force preprocess`, which checks that every picture can be decoded"
             raise DataError(f"picture {name.as_py()} cannot be decoded", got=error, expected="a picture", hint=hint) from error

@@ -18,11 +18,13 @@ from baton import console, params
 from baton.data import image_tables, pictures, pillow
 from baton.data.ahead import ahead
 from baton.data.checks import SURROGATE
+from baton.data.deep import BITS_16
 from baton.data.image_tables import CleanImage, RawImage, Writer
 from baton.data.raw import RawTable, Row, plain
 from baton.errors import DataError
 
-CHECKS = ("unreadable", "enormous", "misnamed", "animated")  # of single images, in this order
+CHECKS = ("unreadable", "enormous", "misnamed", "animated", "transparent")  # of single images, in this order
+CAMERA_BITS = (8, 10, 12, 14, 16)
 
 
 class Sample(NamedTuple):
@@ -42,6 +44,7 @@ class Seen(NamedTuple):
     notes: tuple[str, ...]
     found: dict[str, str]  # check -> reason
     warnings: tuple[str, ...]
+    greatest: int = 0  # see pictures.Picture
 
 
 @dataclass
@@ -52,23 +55,47 @@ class ImageTable(RawTable):
     formats: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     warnings: dict[str, str] = field(default_factory=dict)  # row id -> Pillow's words
+    greatest: int = 0  # of all pictures
+    bits: int = BITS_16  # that they were decoded with
 
     def decoded(self) -> dict[str, Any]:
         """What was decoded, counted, for the report."""
-        return {"formats": dict(self.formats), "notes": dict(self.notes), "warnings": self.warnings}
+        deep = {"significant_bits": self.bits} if self.greatest else {}
+        return {"formats": dict(self.formats), "notes": dict(self.notes), "warnings": self.warnings} | deep
 
 
-def read(path: Path, split: str, settings: params.ImagePreprocess) -> ImageTable:
-    """Decode every image of one raw file.
+def read_all(paths: Mapping[str, Path], settings: params.ImagePreprocess) -> list[ImageTable]:
+    """Decode every image of the raw files, {split: path} with train first.
+
+    Where `significant_bits` is `auto`, it is what the greatest value in train needs. If that is less than 16, train is decoded again.
+
+    Raises:
+        DataError: see `read`.
+    """
+    wanted = settings.significant_bits
+    bits = BITS_16 if wanted == "auto" else wanted
+    tables = []
+    for split, path in paths.items():
+        tables.append(read(path, split, settings, bits))
+        if wanted == "auto" and len(tables) == 1 and tables[0].greatest:
+            bits = next(some for some in CAMERA_BITS if tables[0].greatest < 2**some)
+            if bits < BITS_16:
+                console.say(f"16-bit pictures of {split} use {bits} bits: their greatest value is {tables[0].greatest}")
+                tables = [read(path, split, settings, bits)]
+    return tables
+
+
+def read(path: Path, split: str, settings: params.ImagePreprocess, bits: int = BITS_16) -> ImageTable:
+    """Decode every image of one raw file; `bits` are those of 16 that are used.
 
     Raises:
         DataError: the file is no Parquet table, is damaged, has no rows, or lacks a column.
     """
-    table = ImageTable(split, path)
+    table = ImageTable(split, path, bits=bits)
     rows = image_tables.count(path)
     if not rows:
         raise DataError(f"{path} has no rows", got="0 rows", expected="images and labels", hint="check what `source` names")
-    look = partial(_look_at_all, max_pixels=settings.max_pixels)
+    look = partial(_look_at_all, max_pixels=settings.max_pixels, bits=bits)
     threads = len(os.sched_getaffinity(0))
     with ExitStack() as stack:
         advance = stack.enter_context(console.progress(f"decode {split}", rows, "images"))
@@ -100,10 +127,11 @@ def write(
         labels: the names; a label is written as its place among them.
         settings: name the columns of the raw files.
     """
+    bits = next((table.bits for table in tables if isinstance(table, ImageTable)), BITS_16)
     place = {label: number for number, label in enumerate(labels)}
     target = {row.id: (split, row) for split, rows in parts.items() for row in rows}
     with ExitStack() as stack:
-        writers = {split: stack.enter_context(Writer(folder / f"{split}.parquet", CleanImage)) for split in parts}
+        writers = {split: stack.enter_context(Writer(folder / f"{split}.parquet", CleanImage, bits)) for split in parts}
         advance = stack.enter_context(console.progress("write", len(target), "images"))
         for table in tables:
             samples = (sample for batch in _batches(table.path, table.split, settings) for sample in batch)
@@ -117,22 +145,24 @@ def write(
 # ---- decoding ----------------------------------------------------------------------------------------------------------------
 
 
-def _look_at_all(samples: list[Sample], max_pixels: int) -> tuple[list[Sample], list[Seen]]:
-    return samples, [_look(sample, max_pixels) for sample in samples]
+def _look_at_all(samples: list[Sample], max_pixels: int, bits: int) -> tuple[list[Sample], list[Seen]]:
+    return samples, [_look(sample, max_pixels, bits) for sample in samples]
 
 
-def _look(sample: Sample, max_pixels: int) -> Seen:
+def _look(sample: Sample, max_pixels: int, bits: int) -> Seen:
     if sample.problem:
         return Seen("", "", (), {}, ())
     try:
-        picture = pictures.decode(sample.image, max_pixels)
+        picture = pictures.decode(sample.image, max_pixels, bits)
     except pictures.UndecodableError as error:
         return Seen("", "", (), {error.check: str(error)}, ())
     found = {"misnamed": pictures.misnamed(sample.name, picture.format)}
     if picture.frames > 1:
         found["animated"] = f"the first of {picture.frames} frames is taken"
+    if picture.transparent:
+        found["transparent"] = f"all its pixels are transparent ({picture.format}): there is nothing to see but white"
     reasons = {check: reason for check, reason in found.items() if reason}
-    return Seen(pictures.digest(picture.pixels), picture.format, picture.notes, reasons, picture.warnings)
+    return Seen(pictures.digest(picture.pixels), picture.format, picture.notes, reasons, picture.warnings, picture.greatest)
 
 
 def _add(table: ImageTable, sample: Sample, seen: Seen) -> None:
@@ -151,6 +181,7 @@ def _add(table: ImageTable, sample: Sample, seen: Seen) -> None:
         if seen.format:
             table.formats[seen.format] += 1
             table.notes.update(seen.notes)
+            table.greatest = max(table.greatest, seen.greatest)
         if seen.warnings:
             table.warnings[id_] = "; ".join(seen.warnings)
 

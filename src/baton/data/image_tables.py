@@ -2,7 +2,7 @@
 
 `download` writes data/raw/{split}.parquet: `name` string (a path, or `train/17`), `image` binary (the file as it was found, or PNG of an
 array), `label` string, and `problem` string (why there is no image). `preprocess` writes data/clean/{split}.parquet: `id` string, `name`
-string, `image` binary (unchanged), `digest` string (see `pictures.digest`), `label` int32.
+string, `image` binary (unchanged), `digest` string (see `pictures.digest`), `label` int32. Its metadata say `significant_bits`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from baton.data import pictures, tables
 from baton.data.ahead import few
+from baton.data.deep import BITS_16, BITS_KEY
 from baton.errors import DataError
 
 GROUP_ROWS = 1024
@@ -59,12 +60,14 @@ def numbered(split: str, pairs: Iterable[tuple[NDArray[np.uint8], str]]) -> Iter
 class Writer:
     """A Parquet file that rows are appended to; a context manager."""
 
-    def __init__(self, path: Path, kind: type[RawImage] | type[CleanImage]) -> None:
+    def __init__(self, path: Path, kind: type[RawImage] | type[CleanImage], bits: int = BITS_16) -> None:
+        """`bits` is what `image.significant_bits` finds again."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         types = {"image": pa.binary(), "label": pa.string() if kind is RawImage else pa.int32()}
-        self.schema = pa.schema([(name, types.get(name, pa.string())) for name in kind._fields])
+        named = {BITS_KEY: str(bits)} if bits != BITS_16 else None
+        self.schema = pa.schema([(name, types.get(name, pa.string())) for name in kind._fields], metadata=named)
         # An encoded image gains nothing from being compressed again, and its statistics would be the image itself.
         packing = {name: "none" if name == "image" else "snappy" for name in kind._fields}
         self.file = pq.ParquetWriter(path, self.schema, compression=packing, use_dictionary=["label"], write_statistics=["label"])

@@ -13,8 +13,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.data import opening, pillow
-from baton.data.deep import BITS_16
+from baton.data import deep, opening, pillow
 from baton.errors import DataError
 
 SAME_SUFFIX = {"MPO": "JPEG", "DIB": "BMP"}  # variants that are saved under the other's suffix
@@ -43,10 +42,10 @@ class Picture:
     @property
     def transparent(self) -> bool:
         """Whether there is nothing to see but white: each pixel is transparent."""
-        return pillow.TRANSPARENT in self.notes
+        return deep.TRANSPARENT in self.notes
 
 
-def decode(content: bytes, max_pixels: int, bits: int = BITS_16) -> Picture:
+def decode(content: bytes, max_pixels: int, bits: int = deep.BITS_16) -> Picture:
     """Decode a picture: its first frame, upright, on white.
 
     16-bit values are scaled to 8 bits. Those of 32 bits have no white of their own: floats within 0 and 1 are scaled from there, all others

@@ -15,7 +15,6 @@ from baton.data import deep
 
 ORIENTATION = 0x0112  # the EXIF tag
 KINDS = {"1": "1 bit", "P": "palette", "PA": "palette", "CMYK": "CMYK"}  # Pillow's mode -> what is noted
-TRANSPARENT = "transparent all over"
 NO_ALPHA = {"BMP", "DIB"}  # formats whose fourth byte is often written as 0 where no alpha is meant
 
 
@@ -44,26 +43,24 @@ def pixels(image: Any, bits: int, notes: list[str]) -> tuple[NDArray[np.uint8], 
     Raises:
         Exception: whatever Pillow's reader of the format raises on a malformed file.
     """
-    stored = _stored(image, notes)
+    stored, kind = _stored(image, notes), image.format  # both of which Pillow forgets
     image = _upright(image, notes)
     mode = image.mode
     grey = mode in {"1", "L", "LA", "La", "I", "F"} or mode.startswith("I;16") or stored.startswith("LA;")
     notes += ["greyscale"] if grey else []
     if mode in {"I", "F"} or mode.startswith("I;16"):
-        shown, greatest = deep.grey(image, stored, bits, notes)
-        notes += [TRANSPARENT] if "alpha on white" in notes and (shown == deep.WHITE).all() else []
-        return shown, greatest
+        return deep.grey(image, deep.Stored(kind, stored, bits), notes)
     notes += [KINDS[mode]] if mode in KINDS else []
-    if ";16" not in stored or image.format not in {"PNG", "TIFF"}:
-        return _shallow(image, grey, notes), 0
+    if ";16" not in stored or kind not in deep.UNTOLD:
+        return _shallow(image, kind, grey, notes), 0
     greatest = 256 * max(most for _, most in image.convert("RGB").getextrema()) + 255
-    return _shallow(_brightened(image, bits), grey, notes), greatest
+    return _shallow(_brightened(image, bits), kind, grey, notes), greatest
 
 
-def _shallow(image: Any, grey: bool, notes: list[str]) -> NDArray[np.uint8]:
+def _shallow(image: Any, kind: str, grey: bool, notes: list[str]) -> NDArray[np.uint8]:
     """Pixels (height, width, channels) of an image of 8 bits."""
     if image.has_transparency_data:
-        image = _on_white(image, notes)
+        image = _on_white(image, kind, notes)
     if not grey:
         return np.asarray(image.convert("RGB"))
     plane = np.asarray(image if image.mode == "L" else image.convert("L") if image.mode == "1" else image.getchannel(0))
@@ -125,16 +122,16 @@ def _orientation(image: Any, notes: list[str]) -> Any:
         return 1
 
 
-def _on_white(image: Any, notes: list[str]) -> Any:
+def _on_white(image: Any, kind: str, notes: list[str]) -> Any:
     """The image without its alpha: on white, or as it is where a BMP has zeros for its alpha and so means none."""
     from PIL import Image
 
     straight = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
     clear = straight.getextrema()[3][1] == 0
-    if clear and image.format in NO_ALPHA:
+    if clear and kind in NO_ALPHA:
         notes.append("alpha of zeros left out")
         return straight.convert("RGB")
-    notes += ["alpha on white", *([TRANSPARENT] if clear else [])]
+    notes += ["alpha on white", *([deep.TRANSPARENT] if clear else [])]
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), straight)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from baton.data import pictures
+from baton.data import image, pictures
 from baton.lifecycle import tables
 
 NO_LIMIT = 1 << 62  # of pixels: preprocess has let them pass
@@ -18,11 +18,13 @@ def measure(clean: Path, places: set[int]) -> list[float]:
     """
     found, place = [], 0
     for split in tables.TRAINED_ON:
-        for some in tables.inputs(clean / f"{split}.parquet", "images"):
-            found += [_brightness(image) for own, image in enumerate(some, place) if own in places]
+        path = clean / f"{split}.parquet"
+        bits = image.significant_bits(path)
+        for some in tables.inputs(path, "images"):
+            found += [_brightness(content, bits) for own, content in enumerate(some, place) if own in places]
             place += len(some)
     return found
 
 
-def _brightness(image: bytes) -> float:
-    return float(pictures.decode(image, NO_LIMIT).pixels.mean()) / 255
+def _brightness(content: bytes, bits: int) -> float:
+    return float(pictures.decode(content, NO_LIMIT, bits).pixels.mean()) / 255

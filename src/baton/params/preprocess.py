@@ -100,13 +100,15 @@ class ImageChecks(RowChecks):
     """Of images.
 
     `unreadable` is what cannot be decoded whole, `enormous` what has more than `max_pixels`: neither can be kept. `misnamed` is a picture
-    of another format than its name says, `animated` one of several frames, of which the first is taken.
+    of another format than its name says, `animated` one of several frames, of which the first is taken, `transparent` one whose pixels are
+    all transparent (`drop` where a recipe from before this check does not name it).
     """
 
     unreadable: Literal["drop", "fail"]
     enormous: Literal["drop", "fail"]
     misnamed: Policy
     animated: Policy
+    transparent: Policy = "drop"
 
 
 class Limit(Section):
@@ -148,11 +150,17 @@ class TextPreprocess(Cutting):
 
 
 class ImagePreprocess(Cutting):
-    """Raw Parquet tables of encoded images (bytes, or the hub's `{bytes, path}`). `max_pixels` is the most that is decoded."""
+    """Raw Parquet tables of encoded images (bytes, or the hub's `{bytes, path}`).
+
+    `max_pixels` is the most that is decoded. `significant_bits` says how many of the 16 bits that PNG and TIFF store the pictures use:
+    `auto`, also where a recipe from before this key does not name it, finds the camera's 8, 10, 12, 14 or 16 by the greatest value in the
+    train file.
+    """
 
     kind: Literal["images"]
     image_column: str
     max_pixels: Count
+    significant_bits: Literal["auto"] | Annotated[int, Field(ge=8, le=16)] = "auto"
     checks: ImageChecks
 
 

@@ -1,9 +1,9 @@
-"""A classifier of images as an MLflow model, in one file that needs no baton: torch, timm, Pillow and safetensors only.
+"""A classifier of images as an MLflow model, in one file that needs no baton: torch, timm, Pillow, pillow-heif and safetensors only.
 
 MLflow copies this file and the model folder into the logged model ("models from code") and runs it when the model is loaded.
 
-Input: images, each as encoded bytes (PNG, JPEG, …), as a base64 string (bare or a `data:` URI) or as the path of a file; one of them, a
-list, a Series, an array of objects, or a DataFrame whose first column is called `image`. Output: a DataFrame with one row an image:
+Input: images, each as encoded bytes (PNG, JPEG, HEIC, …), as a base64 string (bare or a `data:` URI) or as the path of a file; one of them,
+a list, a Series, an array of objects, or a DataFrame whose first column is called `image`. Output: a DataFrame with one row an image:
 `label`, the most probable class, and `probability_CLASS` for each class in the order of the labels. Params: `batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["picture.png"])
@@ -19,6 +19,8 @@ import io
 import json
 import math
 import os
+import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,13 @@ import pandas as pd
 import timm
 import torch
 from PIL import Image, UnidentifiedImageError
+from pillow_heif import register_heif_opener
 from safetensors.torch import load_file
 from torch.nn import functional
 
 BATCH_SIZE = 32
 MAX_PIXELS = 100_000_000  # of one picture, unless model_config says `max_pixels`; a file that says it has more is not decoded
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "PPM")
 PNG_END = b"IEND\xaeB`\x82"  # Pillow does not miss it
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = {
@@ -47,7 +50,12 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-WHITE, WHITE_16 = 255, 65535
+WHITE, BITS_16 = 255, 16
+HUGE = 1e38  # of 32-bit floats, which end at 3.4e38: what measures nothing
+WHITE_IS_ZERO, NO_DATA = (262, 0), 42113  # TIFF: a tag and its value; GDAL's tag
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+MOST_TEXT = 2**19  # bytes of a PNG's texts and colour profile, unpacked, that are kept
 # Torch's way of enlarging for each of Pillow's resamplings; for what torch lacks, the nearest relative.
 ENLARGING = {"nearest": "nearest-exact", "box": "nearest-exact", "bilinear": "bilinear", "hamming": "bilinear"}
 SHOWN = 60  # characters of an input that an error shows
@@ -70,7 +78,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.labels: list[str] = info["labels"]
-        self.frame = Frame(info["input"])
+        self.frame, self.bits = Frame(info["input"]), info["input"].get("significant_bits", BITS_16)
         config = context.model_config or {}
         self.serve_paths, self.max_pixels = bool(config.get("serve_paths")), config.get("max_pixels", MAX_PIXELS)
         if not isinstance(self.max_pixels, int) or self.max_pixels <= 0:
@@ -114,7 +122,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
 
     def _framed(self, value: Any, row: int, paths: bool) -> torch.Tensor:
         """(channels, height, width) of a row's image."""
-        return self.frame.framed(_decoded(_content(value, row, paths), value, row, self.max_pixels))
+        return self.frame.framed(_decoded(_content(value, row, paths), value, row, self.max_pixels, self.bits))
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """(batch, channels, height, width) of 0 to 255 -> (batch, classes)."""
@@ -178,7 +186,7 @@ def _from_base64(text: str) -> bytes | None:
 def _is_picture(content: bytes) -> bool:
     """Whether content begins as an image that Pillow knows does."""
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS):
+        with _opened(content):
             return True
     except Image.DecompressionBombError:
         return True
@@ -208,42 +216,102 @@ def _shown(value: Any) -> str:
 # ---- encoded images -> pixels of 8 bits, as baton.data.pictures has it ---------------------------------------------------------
 
 
-def _decoded(content: bytes, value: Any, row: int, most: int = MAX_PIXELS) -> Pixels:
-    """A picture's first frame, upright, on white; `value` is what an error shows."""
+def _opened(content: bytes) -> Any:
+    """The image as Pillow opens it, without the long texts and colour profiles for which Pillow would refuse a PNG."""
+    if content.startswith(PNG_SIGNATURE):
+        content = _without_long_texts(content)
+    return Image.open(io.BytesIO(content), formats=FORMATS)
+
+
+def _without_long_texts(content: bytes) -> bytes:
+    kept, cut, room = [PNG_SIGNATURE], False, MOST_TEXT
+    start = position = len(PNG_SIGNATURE)
+    while position + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        end = position + 12 + length
+        if kind in TEXTS:
+            unpacked = _unpacked_size(kind, content[position + 8 : end - 4], room)
+            if unpacked > room:
+                kept.append(content[start:position])
+                cut, start = True, end
+            else:
+                room -= unpacked
+        position = end
+    return b"".join([*kept, content[start:]]) if cut else content
+
+
+def _unpacked_size(kind: bytes, chunk: bytes, room: int) -> int:
+    """Bytes of a text as Pillow unpacks it, or more than `room`."""
+    _, _, rest = chunk.partition(b"\0")  # the keyword
+    if kind == b"iTXt":
+        packed, rest = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # behind language and translated keyword
+    else:
+        packed, rest = kind != b"tEXt", rest[1:]
+    if not packed or len(chunk) > room:
+        return len(chunk)
+    try:
+        return max(len(chunk), len(zlib.decompressobj().decompress(rest, room + 1)))
+    except zlib.error:  # Pillow leaves such a text out itself
+        return len(chunk)
+
+
+def _decoded(content: bytes, value: Any, row: int, most: int = MAX_PIXELS, bits: int = BITS_16) -> Pixels:
+    """A picture's first frame, upright, on white; `value` is what an error shows, `bits` how many of 16 a PNG or TIFF uses."""
     hint = "mend or leave out this image"
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with _opened(content) as image:
             width, height = image.size
             if width * height > most:
                 raise Image.DecompressionBombError(f"{width} x {height} pixels")
             if image.format == "PNG" and PNG_END not in content:
                 raise ValueError("truncated: the end of the PNG is missing")
             getattr(image, "n_frames", 1)  # finds a broken animation
-            return _pixels(image)
+            return _pixels(image, bits)
     except Image.DecompressionBombError as error:
         larger = "make it smaller, or set max_pixels in model_config"
         raise _refused(row, f"is an enormous image ({error})", value, f"at most {most:,} pixels", larger) from None
     except UnidentifiedImageError:
-        raise _refused(row, "is no image", value, f"one of {', '.join(FORMATS)}", hint) from None
+        layout = "grey or RGB (no TIFF of five bands or with colours in floats)"
+        raise _refused(row, "is no image that can be read", value, f"one of {', '.join(FORMATS)}, {layout}", hint) from None
     except Exception as error:  # noqa: BLE001  as above
         text = " ".join(str(error).split()) or type(error).__name__
         raise _refused(row, f"is a broken image ({text})", value, "a whole file", hint) from None
 
 
-def _pixels(image: Any) -> Pixels:
+def _pixels(image: Any, bits: int) -> Pixels:
     """Pixels of an opened image; 1 channel where it is greyscale."""
-    stored = _stored(image)
+    stored, kind = _stored(image), image.format  # both of which Pillow forgets
     image = _upright(image)
     mode = image.mode
     if mode in {"I", "F"} or mode.startswith("I;16"):
-        return _deep(image)
+        return _deep(image, kind, stored, bits)
+    if ";16" in stored and kind in {"PNG", "TIFF"}:
+        image = _brightened(image, bits)
     if image.has_transparency_data:
-        straight = image.convert("LA" if mode == "La" else "RGBA").convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), straight)
+        image = _on_white(image, kind)
     if mode not in {"1", "L", "LA", "La"} and not stored.startswith("LA;"):
         return np.asarray(image.convert("RGB"))
     plane = np.asarray(image if image.mode == "L" else image.convert("L") if image.mode == "1" else image.getchannel(0))
     return plane[:, :, np.newaxis]
+
+
+def _on_white(image: Any, kind: str) -> Any:
+    """The image without its alpha: on white, or as it is where a BMP has zeros for its alpha and so means none."""
+    straight = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+    if kind in {"BMP", "DIB"} and straight.getextrema()[3][1] == 0:
+        return straight.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), straight)
+
+
+def _brightened(image: Any, bits: int) -> Any:
+    """Colours of 16 bits, of which Pillow keeps the upper 8, scaled from the white of `bits`."""
+    white = (2**bits - 1) >> 8
+    if not white:
+        raise ValueError(f"colours of 16 bits that use only {bits}: save them with 8 bits")
+    if white == WHITE:
+        return image
+    table = [min(round(value * WHITE / white), WHITE) for value in range(256)]
+    return image.point(table * 3 + list(range(256)) * (len(image.getbands()) - 3))
 
 
 def _stored(image: Any) -> str:
@@ -268,19 +336,45 @@ def _upright(image: Any) -> Any:
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
-def _deep(image: Any) -> Pixels:
-    """Greyscale of 16 or 32 bits, scaled to 8."""
-    values = np.asarray(image).astype(np.float64)
-    black, white = 0.0, 1.0
-    if image.mode != "F" and (image.mode != "I" or image.format == "PPM"):
-        white = WHITE_16
-        if isinstance(image.info.get("transparency"), int):
-            values[values == image.info["transparency"]] = WHITE_16
-    elif not np.isfinite(values).all():
-        raise ValueError("pixels are no finite numbers")
-    elif image.mode == "I" or values.min() < 0 or values.max() > 1:
-        black, white = float(values.min()), float(values.max())
-    return np.rint((values - black) * (WHITE / (white - black or 1.0))).astype(np.uint8)[:, :, np.newaxis]
+def _deep(image: Any, kind: str, stored: str, bits: int) -> Pixels:
+    """Greyscale of 12, 16 or 32 bits, scaled to 8; what is without data becomes white."""
+    values = np.asarray(image)
+    values = (values.view(np.uint32) if stored == "I;32N" else values).astype(np.float64)
+    missing = _no_data(image, values)
+    if image.mode != "F" and (image.mode != "I" or kind == "PPM"):
+        used = 12 if stored == "I;12" else bits if kind in {"PNG", "TIFF"} else BITS_16
+        black, white = 0.0, 2.0**used - 1
+    else:
+        there = values[~missing]
+        if not np.isfinite(there).all() or not there.size:
+            raise ValueError("pixels are no finite numbers" if there.size else "all pixels are without data")
+        shares = image.mode == "F" and there.min() >= 0 and there.max() <= 1
+        black, white = (0.0, 1.0) if shares else (float(there.min()), float(there.max()))
+    if _tag(image, WHITE_IS_ZERO[0]) == WHITE_IS_ZERO[1]:
+        black, white = white, black
+    with np.errstate(invalid="ignore"):  # what is without data is painted over
+        shown = np.rint((values - black) * (WHITE / (white - black or 1.0))).clip(0, WHITE)
+    return np.where(missing, WHITE, np.where(np.isnan(shown), 0, shown)).astype(np.uint8)[:, :, np.newaxis]
+
+
+def _no_data(image: Any, values: Any) -> Any:
+    """Where the picture has no value: its transparent one, GDAL's tag, and what is too large to be measured."""
+    missing = np.zeros(values.shape, dtype=bool)
+    if isinstance(image.info.get("transparency"), int):
+        missing |= values == image.info["transparency"]
+    if image.mode == "F":
+        missing |= np.abs(values) >= HUGE
+    if (tag := _tag(image, NO_DATA)) is not None:
+        try:
+            named = float(str(tag).strip("\0 "))
+        except ValueError:
+            return missing
+        missing |= np.isnan(values) if math.isnan(named) else values == np.float64(np.float32(named) if image.mode == "F" else named)
+    return missing
+
+
+def _tag(image: Any, number: int) -> Any:
+    return image.tag_v2.get(number) if image.format == "TIFF" else None
 
 
 # ---- pixels of any size -> the model's input, as baton.data.framing and image_batches have it -----------------------------------
@@ -368,4 +462,5 @@ def _centred(length: int, part: int) -> int:
     return round((length - part) / 2)  # halves to even
 
 
+register_heif_opener(thumbnails=False)
 mlflow.models.set_model(ImageClassifier())

@@ -19,7 +19,7 @@ PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
 # What a logged model needs, by the kind of its input; timm imports torchvision.
 MODEL_PACKAGES = {
     "text": ("mlflow", "torch", "transformers", "safetensors", "pandas", "numpy"),
-    "images": ("mlflow", "torch", "torchvision", "timm", "pillow", "safetensors", "pandas", "numpy"),
+    "images": ("mlflow", "torch", "torchvision", "timm", "pillow", "pillow-heif", "safetensors", "pandas", "numpy"),
 }
 MODEL_TYPES = {"text": "text classifier", "images": "image classifier"}  # as MLflow shows them
 GIT_SECONDS = 10.0
