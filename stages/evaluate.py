@@ -5,17 +5,19 @@ Reads data/clean, data/predictions, data/arrays, data/base, models and curves; w
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from baton import console, params, runtime, storage, tracking
 from baton.data import arrays
-from baton.evaluate import baselines, details, inputs, metrics, plots, results, summary
+from baton.evaluate import baselines, details, inputs, metrics, plots, results, summary, temperature
 from baton.evaluate.baselines import Outputs
 from stages import measuring
 from stages.measuring import MODELS, Subject
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
+FIGURES = (*metrics.FIGURES, *metrics.MORE_FIGURES, *(f"{figure}_scaled" for figure in results.SCALED), *results.CALIBRATION)  # that MLflow shows
 CURVES = [Path("curves/finetune.csv"), Path("curves/distill.csv")]
 
 
@@ -48,8 +50,10 @@ def evaluated(subject: Subject) -> tuple[results.Evaluation, dict[str, Any]]:
     curves = inputs.read_curves(CURVES)
     outputs = answers(subject, rows, len(names))
     boot = results.bootstrap(rows["test"], outputs["test"], len(names), settings)
-    sizes = {name: inputs.model_size(folder) for name, folder in MODELS.items()}
-    figures = results.build(boot, rows, outputs, sizes, settings.bootstrap.confidence)
+    more = results.calibrations(rows["test"], outputs["test"], settings)
+    for name, folder in MODELS.items():
+        more[name] |= inputs.model_size(folder)
+    figures = results.build(boot, rows, outputs, more, settings.bootstrap.confidence)
     evaluation = results.Evaluation(
         names=names,
         test=rows["test"],
@@ -68,17 +72,22 @@ def evaluated(subject: Subject) -> tuple[results.Evaluation, dict[str, Any]]:
 
 
 def answers(subject: Subject, rows: dict[str, inputs.Rows], classes: int) -> dict[str, dict[str, Outputs]]:
-    """Split (val, test) -> model -> its answers: the transformers' from their predictions, the baselines' fitted on train here."""
+    """Split (val, test) -> model -> its answers: the transformers' from their predictions, the baselines' fitted on train here.
+
+    Each has one temperature, fitted on val: the transformers' lie in their folders, with which they are served.
+    """
     outputs: dict[str, dict[str, Outputs]] = {"val": {}, "test": {}}
     for split, into in outputs.items():
         for name in MODELS:
             logits = inputs.read_logits(PREDICTIONS / name / f"{split}.parquet", rows[split], classes)
             log_p = metrics.log_probabilities(logits)
-            into[name] = Outputs(log_p.argmax(axis=1), log_p)
+            into[name] = Outputs(log_p.argmax(axis=1), log_p, inputs.read_temperature(MODELS[name]))
     wanted = subject.settings.baselines
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
-        for split, answer in measuring.answer(subject, baseline, rows).items():
-            outputs[split][name] = answer
+        answer = measuring.answer(subject, baseline, rows)
+        fitted = temperature.fit(answer["val"].log_p, rows["val"].labels)
+        for split, own in answer.items():
+            outputs[split][name] = replace(own, temperature=fitted)
     return outputs
 
 
@@ -88,7 +97,7 @@ def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -
         f"{name}/{key}": value for name, own in timings["models"].items() for key, value in own.items() if isinstance(value, float | int)
     }
     for name in (*MODELS, *figures["test"]["baselines"]):
-        own = {f"test/{key}": value for key, value in figures[name].items() if key in metrics.FIGURES + metrics.MORE_FIGURES}
+        own = {f"test/{key}": value for key, value in figures[name].items() if key in FIGURES}
         if name in MODELS:
             run.model_metrics(name, MODELS[name], own)
         else:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 from baton import console, memory, parallel, params, storage, tracking
 from baton.data import arrays
 from baton.data.batches import Split, TrainingBatches
-from baton.evaluate import metrics, tables
+from baton.evaluate import metrics, tables, temperature
 from baton.models import build
 from baton.predict import predict
 from baton.runtime import Runtime
@@ -128,13 +129,17 @@ def _shown(point: loop.Point) -> dict[str, float]:
 
 
 def write(name: str, model: build.Classifier, info: build.ModelInfo, source: Path, job: Job, batch_size: int) -> None:
-    """The model, with what else is in `source`, to models/`name`, its logits to data/predictions/`name`; all ranks predict, one writes."""
+    """The model, with what else is in `source`, to models/`name`, its logits to data/predictions/`name`; all ranks predict, one writes.
+
+    The temperature of its probabilities is fitted on val. The logits are those before it.
+    """
     data, runtime = job.data, job.runtime
     with console.progress(f"predict {name}", sum(map(len, data.splits.values())), "samples") as advance:
         logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in data.splits.items()}
     if not runtime.is_main:
         return
-    build.save(model, info, source, Path("models", name))
+    fitted = temperature.fit(logits["val"], np.asarray(data.splits["val"].labels))
+    build.save(model, dataclasses.replace(info, temperature=fitted), source, Path("models", name))
     with storage.atomic_folder(PREDICTIONS / name) as folder:
         for key, values in logits.items():
             tables.write_predictions(folder / f"{key}.parquet", arrays.read_ids(ARRAYS, key), values)

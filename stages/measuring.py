@@ -97,7 +97,7 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
             made = kept.arrays("baselines", subject.known(BASE, **settings), lambda: _fitted(subject, baseline, subject.features, rows))
         case _:
             made = _fitted(subject, baseline, {split: own.texts for split, own in rows.items()}, rows)
-    return {split: Outputs(made[f"{split}.predicted"], made.get(f"{split}.log_p")) for split in ("val", "test")}
+    return {split: Outputs(made[f"{split}.predicted"], made[f"{split}.log_p"]) for split in ("val", "test")}
 
 
 def speed(subject: Subject) -> dict[str, Any]:
@@ -169,8 +169,7 @@ def _fitted(subject: Subject, baseline: params.Baseline, inputs: Mapping[str, ba
     console.say(f"fit baseline {name} on {len(train.labels):,} train rows")
     fitted = baselines.fit(baseline, inputs["train"], train.labels, len(subject.meta["labels"]))
     outputs = {split: fitted.outputs(inputs[split]) for split in ("val", "test")}
-    parts = {f"{split}.{part}": getattr(own, part) for split, own in outputs.items() for part in ("predicted", "log_p")}
-    return {name: part for name, part in parts.items() if part is not None}
+    return {f"{split}.{part}": getattr(own, part) for split, own in outputs.items() for part in ("predicted", "log_p")}
 
 
 def _gallery(subject: Subject, wanted: params.Gallery, name: str, test: Rows, outputs: Outputs) -> pictures.Gallery:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from baton import params, tracking
+from baton import params, predict, tracking
+from baton.evaluate import inputs, tables, temperature
 from baton.models import build, classifier
 from baton.train import attempts, losses
 from stages import fitting
@@ -21,6 +23,25 @@ def train(rows: int) -> dict[str, object]:
     model = build.create(Path("data/base"), HEAD, len(data.labels), settings, machine.attention, data.input)
     job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
     return fitting.fit("teacher", model, losses.cross_entropy(0.0, None), settings, job)[1]
+
+
+def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = tiny.write_convolutional_base(Path("data/base"))
+    tiny_images.write_arrays(Path("data"), {"train": 6, "val": 20, "test": 6})
+    data, machine = fitting.open_data(None), tiny.machine()
+    model = build.create(base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input).eval()
+    job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
+    fitting.write("teacher", model, build.ModelInfo(data.labels, HEAD, data.input), base, job, 4)
+    for split, rows in data.splits.items():
+        _, logits = tables.read_predictions(Path(f"data/predictions/teacher/{split}.parquet"))
+        assert (logits == predict.predict(model, rows, machine, 4)).all()
+        if split == "val":
+            fitted = temperature.fit(logits, np.asarray(rows.labels))
+    assert build.load(Path("models/teacher"), machine.attention)[1].temperature == inputs.read_temperature(Path("models/teacher")) == fitted
+    assert fitted != 1
 
 
 def test_a_sample_that_is_left_over_joins_the_last_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from sklearn.svm import LinearSVC
 from baton import params
 from baton.errors import DataError
 from baton.evaluate import baselines, metrics
+from baton.evaluate.baselines import Outputs
 from tests.evaluate.conftest import NAMES, Split
 
 MAJORITY = params.MajorityBaseline(kind="majority")
@@ -21,7 +22,6 @@ def test_majority_says_the_most_frequent_and_the_shares() -> None:
     labels = np.array([2, 2, 0, 2, 1])
     got = baselines.fit(MAJORITY, ["a"] * 5, labels, 4).outputs(["x", "y"])
     assert got.predicted.tolist() == [2, 2]
-    assert got.log_p is not None
     assert np.exp(got.log_p) == pytest.approx(np.array([[0.2, 0.2, 0.6, 0]] * 2), abs=1e-12)
 
 
@@ -31,25 +31,22 @@ def test_tfidf_beats_the_majority_by_far(model: str, splits: dict[str, Split]) -
     got = baselines.fit(tfidf(model), texts, labels, len(NAMES)).outputs(splits["test"][0])
     accuracy = (got.predicted == splits["test"][1]).mean()
     assert accuracy > np.bincount(splits["test"][1]).max() / len(splits["test"][1]) + 0.1
-    assert got.log_p is not None
     assert np.exp(got.log_p).sum(axis=1) == pytest.approx(1)
     assert metrics.scores(got.log_p, splits["test"][1])["log_loss"] < np.log(len(NAMES))
 
 
-def test_calibration_leaves_the_svms_labels_alone(splits: dict[str, Split]) -> None:
+def test_decision_values_become_probabilities_without_a_change_of_labels(splits: dict[str, Split]) -> None:
     texts, labels = splits["train"]
     fitted = baselines.fit(tfidf(), texts, labels, len(NAMES))
     got = fitted.outputs(splits["test"][0])
     plain = LinearSVC(max_iter=10_000, random_state=0).fit(fitted.vectorizer.transform(texts), labels)
     assert got.predicted.tolist() == plain.predict(fitted.vectorizer.transform(splits["test"][0])).tolist()
-    assert got.log_p is not None
     assert got.log_p.argmax(axis=1).tolist() == got.predicted.tolist()
 
 
 def test_two_classes_too(splits: dict[str, Split]) -> None:
     texts, labels = splits["train"]
     got = baselines.fit(tfidf(), texts, np.minimum(labels, 1), 2).outputs(splits["test"][0])
-    assert got.log_p is not None
     assert got.log_p.shape == (len(splits["test"][0]), 2)
     assert got.log_p.argmax(axis=1).tolist() == got.predicted.tolist()
 
@@ -64,8 +61,6 @@ def test_the_vocabulary_is_trains(splits: dict[str, Split]) -> None:
     assert "zyzzyva" not in fitted.vectorizer.vocabulary_
     assert set(fitted.vectorizer.vocabulary_) == terms
     assert (fitted.vectorizer.idf_ == weights).all()
-    assert alone.log_p is not None
-    assert among.log_p is not None
     assert (alone.log_p == among.log_p[:5]).all()
     # the control of this test: fitting on more rows would have shown
     more = baselines.fit(tfidf(min_df=1), [*texts, "zyzzyva"], np.append(labels, 0), len(NAMES))
@@ -84,18 +79,28 @@ def test_params_reach_the_vectorizer(splits: dict[str, Split]) -> None:
     assert "the" in terms["stop"] - terms["base"]
 
 
-def test_a_class_with_one_row_leaves_an_svm_without_probabilities() -> None:
+def test_an_svms_log_probabilities_are_the_softmax_of_its_decision_values(splits: dict[str, Split]) -> None:
+    texts, labels = splits["train"]
+    for classes in (2, 3):
+        fitted = baselines.fit(tfidf(), texts, np.minimum(labels, classes - 1), classes)
+        values = fitted.model.decision_function(fitted.vectorizer.transform(splits["test"][0]))
+        got = fitted.outputs(splits["test"][0])
+        leads = np.log(1 / (1 + np.exp(-values))) if classes == 2 else values[:, 1] - np.log(np.exp(values).sum(axis=1))
+        assert got.log_p[:, 1] == pytest.approx(leads)
+        once, twice = Outputs(got.predicted, got.log_p, 0.25).scaled, metrics.log_probabilities(got.log_p * 4)
+        assert once == pytest.approx(twice)
+
+
+def test_a_class_with_one_row_has_probabilities_too() -> None:
     texts = ["wheat corn", "wheat barley", "ship port", "ship vessel", "wheat rye", "tariff"]
     got = baselines.fit(tfidf(min_df=1), texts, np.array([0, 0, 1, 1, 0, 2]), 3).outputs(["wheat", "tariff"])
-    assert got.predicted.tolist() == [0, 2]
-    assert got.log_p is None
+    assert got.predicted.tolist() == got.log_p.argmax(axis=1).tolist() == [0, 2]
 
 
 def test_a_class_without_rows_gets_no_probability() -> None:
     texts = ["wheat corn", "wheat barley", "ship port", "ship vessel"] * 3
     got = baselines.fit(tfidf(), texts, np.array([0, 0, 2, 2] * 3), 4).outputs(["wheat", "ship"])
     assert got.predicted.tolist() == [0, 2]
-    assert got.log_p is not None
     assert (got.log_p[:, [1, 3]] == metrics.FLOOR).all()
 
 

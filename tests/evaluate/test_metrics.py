@@ -132,7 +132,7 @@ def test_top5_is_scikit_learns_and_only_with_many_classes() -> None:
     assert got["accuracy"] < got["top5_accuracy"] < 1
     assert "top5_accuracy" not in metrics.scores(logits[:, :10], np.minimum(labels, 9))
     ours = {name for name in got if name != "top5_accuracy"}
-    assert got["ece"] == pytest.approx(reliability(labels, logits.argmax(1), metrics.log_probabilities(logits), metrics.BINS).error)
+    assert got["ece"] == pytest.approx(reliability(labels, logits.argmax(1), metrics.log_probabilities(logits), metrics.BINS).ece)
     assert ours == set(metrics.scores(logits[:, :10], np.minimum(labels, 9)))
 
 

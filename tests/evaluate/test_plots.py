@@ -5,13 +5,19 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from baton.evaluate import details, plots
-from baton.evaluate.calibration import Reliability, reliability
+from baton.evaluate import calibration, details, plots, temperature
+from baton.evaluate.calibration import Calibration, reliability
 from baton.evaluate.inputs import Curve
 
 ODD = ["$x_1$ and $", "a very long name of a class that does not fit", "日本語", "", "x\ty"]
+
+
+def calibrated(labels: NDArray[np.int64], log_p: NDArray[np.float64], bins: int) -> Calibration:
+    both = [(labels, log_p.argmax(1), probabilities, bins) for probabilities in (log_p, temperature.scale(log_p, 2.0))]
+    return Calibration(2.0, *(reliability(*one) for one in both), *(calibration.error(*one, 0.95) for one in both))
 
 
 def draw_all(folder: Path, classes: int, names: list[str] | None = None) -> list[Path]:
@@ -21,8 +27,8 @@ def draw_all(folder: Path, classes: int, names: list[str] | None = None) -> list
     predicted = np.where(generator.random(300) < 0.8, labels, generator.integers(0, classes, 300))
     log_p = np.log(generator.dirichlet(np.ones(classes), 300))
     plots.confusion(folder / "confusion.png", "student", names, details.confusion(labels, predicted, classes))
-    models = {name: reliability(labels, log_p.argmax(1), log_p, 15) for name in ("teacher", "tfidf_svm")}
-    plots.reliability(folder / "reliability.png", models)
+    one = calibrated(labels, log_p, 15)
+    plots.reliability(folder / "reliability.png", {"teacher": one, "tfidf_svm": one})
     f1 = np.where(np.arange(classes) == 1, np.nan, 0.9)
     plots.per_class_f1(folder / "f1.png", names, {name: (f1, np.stack([f1 - 0.02, f1 + 0.02])) for name in ("teacher", "student")})
     curve = Curve(
@@ -68,9 +74,7 @@ def test_other_values_other_bytes(tmp_path: Path) -> None:
 
 def test_a_classifier_that_is_always_sure_can_be_drawn(tmp_path: Path) -> None:
     log_p = np.array([[0.0, -30.0]] * 4)
-    one = reliability(np.array([0, 0, 1, 0]), np.zeros(4, int), log_p, 10)
-    assert isinstance(one, Reliability)
-    plots.reliability(tmp_path / "r.png", {"m": one})
+    plots.reliability(tmp_path / "r.png", {"m": calibrated(np.array([0, 0, 1, 0]), log_p, 10)})
     assert (tmp_path / "r.png").stat().st_size > 1000
 
 

@@ -31,7 +31,7 @@ def make(base: Path, head: params.Head = LINEAR, attention: str = "matmul") -> b
 @pytest.mark.parametrize("head", [LINEAR, MLP, LINEAR.model_copy(update={"pooling": "pooler"})], ids=["linear-mean", "mlp-cls", "pooler"])
 def test_a_saved_model_loads_to_the_same_logits(base: Path, tmp_path: Path, head: params.Head) -> None:
     model = make(base, head)
-    info = build.ModelInfo(["a", "b", "c"], head, tiny.TEXT_INPUT)
+    info = build.ModelInfo(["a", "b", "c"], head, tiny.TEXT_INPUT, temperature=1.25)
     build.save(model, info, base, tmp_path / "model")
     loaded, loaded_info = build.load(tmp_path / "model", "matmul")
     assert loaded_info == info

@@ -32,13 +32,14 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
     model = build.create(base, kind, len(labels), tiny.training(), "matmul", tiny.TEXT_INPUT)
     for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):  # so that labels differ from text to text
         torch.nn.init.normal_(parameter, std=1.0)
-    build.save(model, build.ModelInfo(list(labels), kind, tiny.TEXT_INPUT), base, folder)
+    build.save(model, build.ModelInfo(list(labels), kind, tiny.TEXT_INPUT, temperature=1 + seed / 2), base, folder)
     return folder
 
 
 def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Probabilities (texts, classes) of the project's own model, one text at a time, from the tokenizer that the training uses."""
+    """Probabilities (texts, classes) as evaluation has them: of the project's own model, one text at a time, at its temperature."""
     from baton.data import text
+    from baton.evaluate import inputs, temperature
 
     model, info = build.load(folder, "matmul")
     tokenizer = text.open_tokenizer(folder, info.input["max_length"])
@@ -46,8 +47,8 @@ def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.floa
     for item in texts:
         ids = torch.tensor([tokenizer.encode(item).ids])
         with torch.no_grad():
-            rows.append(model(ids, torch.ones_like(ids)).double().softmax(-1)[0].numpy())
-    return np.stack(rows)
+            rows.append(model(ids, torch.ones_like(ids))[0].numpy())
+    return np.exp(temperature.scale(np.stack(rows), inputs.read_temperature(folder)))
 
 
 def log(folder: Path, name: str) -> str:
@@ -136,6 +137,34 @@ def test_what_is_no_column_of_texts_is_refused(model: Any) -> None:
         model.predict(pd.DataFrame({"id": ["train:1"], "text": ["wheat"]}))
     with pytest.raises(TypeError, match="row 1 is no text"):
         model.unwrap_python_model().predict(["wheat", None])
+
+
+def test_another_temperature_is_another_sureness_and_the_same_label(logged: tuple[Path, str, Path, str], tmp_path: Path) -> None:
+    """Negative control of the comparisons with `expected`: a folder that says another temperature gives other probabilities."""
+    from types import SimpleNamespace
+
+    from baton.serve.pyfunc import TextClassifier
+
+    answers = []
+    for place, value in enumerate((1.5, 3.0)):
+        folder = tmp_path / str(place)
+        shutil.copytree(logged[0], folder)
+        storage.write_json(folder / "baton.json", storage.read_json(folder / "baton.json") | {"temperature": value})
+        model = TextClassifier()
+        model.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
+        answers.append(model.predict(TEXTS))
+    assert answers[0]["label"].tolist() == answers[1]["label"].tolist()
+    assert (probabilities(answers[0]).max(axis=1) > probabilities(answers[1]).max(axis=1)).all()
+
+
+def test_the_models_page_says_its_temperature(logged: tuple[Path, str, Path, str]) -> None:
+    from baton.tracking import pyfuncs
+
+    class Store:
+        client = type("Client", (), {"tracking_uri": "sqlite://"})
+
+    said = pyfuncs.describe(Store(), "m-1", storage.read_json(logged[0] / "baton.json"))  # type: ignore[arg-type]
+    assert "`probability_CLASS`, double, one for each class: softmax(logits / T), T = 1.5, fitted on validation" in said
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])

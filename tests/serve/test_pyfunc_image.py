@@ -63,7 +63,7 @@ def write_model(folder: Path, shape: dict[str, Any] = SHAPE, head: params.Head =
     model = build.create(base, head, len(LABELS), tiny.training(), "matmul", shape)
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=1.0)
-    build.save(model, build.ModelInfo(LABELS, head, shape), base, folder)
+    build.save(model, build.ModelInfo(LABELS, head, shape, temperature=0.6), base, folder)
     return folder
 
 
@@ -81,7 +81,8 @@ def probabilities(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def expected(folder: Path, images: list[bytes], work: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Probabilities (images, classes) that the pipeline gives: by way of its arrays, batches, model and predictor."""
+    """Probabilities (images, classes) as evaluation has them: by way of arrays, batches and predictor, at the folder's temperature."""
+    from baton.evaluate import inputs, temperature
     from tests.data.photos import write_table
 
     model, info = build.load(folder, "matmul")
@@ -89,7 +90,7 @@ def expected(folder: Path, images: list[bytes], work: Path) -> np.ndarray[Any, n
     image.tokenize(table, info.input, work, 3, lambda count: None)
     split = image_batches.ImageSplit(image.open_arrays(work, "test"), tuple, info.input, None, len(LABELS))
     logits = predict(model, split, tiny.machine(), 2)
-    return torch.from_numpy(logits).double().softmax(-1).numpy()
+    return np.exp(temperature.scale(logits, inputs.read_temperature(folder)))
 
 
 # ---- the same pixels as the pipeline -----------------------------------------------------------------------------------------

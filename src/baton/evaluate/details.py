@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.evaluate import robustness
+from baton.evaluate import calibration, robustness
 from baton.evaluate.baselines import Outputs
-from baton.evaluate.calibration import Reliability, reliability
+from baton.evaluate.calibration import Calibration, reliability
 from baton.evaluate.compare import Bootstrap
 from baton.evaluate.inputs import Rows
 from baton.evaluate.pictures import mistakes
@@ -54,7 +54,7 @@ def per_class(model: str, names: Sequence[str], bootstrap: Bootstrap) -> list[li
 
 
 def errors(model: str, names: Sequence[str], rows: Rows, outputs: Outputs) -> list[list[object]]:
-    """Rows of ERRORS and the text: every wrong answer, the most confident first (without probabilities in the order of the rows)."""
+    """Rows of ERRORS and the text: every wrong answer, the most confident first at its temperature."""
     order, confidence = mistakes(rows, outputs)
     return [
         [model, rows.ids[row], names[rows.labels[row]], names[outputs.predicted[row]], float(sure), _excerpt(rows.texts[row])]
@@ -79,19 +79,25 @@ def write_plots(folder: Path, evaluation: Evaluation) -> None:
         pairs = ([names[actual], names[chosen]] for actual, chosen in zip(test.labels, output.predicted, strict=True))
         write_csv(folder / f"confusion_{model}.csv", ["actual", "predicted"], pairs)
         write_csv(folder / f"per_class_{model}.csv", PER_CLASS, per_class(model, names, evaluation.bootstrap))
-    for model, bins in reliabilities(evaluation).items():
-        filled = np.flatnonzero(bins.count)
-        rows = ([float(bins.confidence[k]), float(bins.accuracy[k]), int(bins.count[k])] for k in filled)
-        write_csv(folder / f"calibration_{model}.csv", ["confidence", "accuracy", "rows"], rows)
+    for model, both in calibrations(evaluation).items():
+        for name, bins in (("calibration", both.scaled), ("calibration_raw", both.raw)):
+            filled = np.flatnonzero(bins.count)
+            rows = ([float(bins.confidence[k]), float(bins.accuracy[k]), int(bins.count[k])] for k in filled)
+            write_csv(folder / f"{name}_{model}.csv", ["confidence", "accuracy", "rows"], rows)
     for model, curve in evaluation.curves.items():
         for part, columns in (("training", curve.training), ("validation", curve.validation)):
             write_csv(folder / f"{part}_{model}.csv", list(columns), zip(*columns.values(), strict=True))
 
 
-def reliabilities(evaluation: Evaluation) -> dict[str, Reliability]:
-    """Reliability of the drawn models that have probabilities."""
-    labels, bins = evaluation.test.labels, evaluation.bins
-    return {name: reliability(labels, one.predicted, one.log_p, bins) for name, one in evaluation.drawn.items() if one.log_p is not None}
+def calibrations(evaluation: Evaluation) -> dict[str, Calibration]:
+    """Calibration of the drawn models."""
+    labels, bins, confidence = evaluation.test.labels, evaluation.bins, evaluation.bootstrap.confidence
+    result = {}
+    for name, one in evaluation.drawn.items():
+        raw, scaled = ((labels, one.predicted, log_p, bins) for log_p in (one.log_p, one.scaled))
+        errors = calibration.error(*raw, confidence), calibration.error(*scaled, confidence)
+        result[name] = Calibration(one.temperature, reliability(*raw), reliability(*scaled), *errors)
+    return result
 
 
 def _cell(value: object) -> object:

@@ -114,6 +114,20 @@ def model_size(folder: Path) -> dict[str, int]:
     return {"parameters": sum(int(np.prod(value["shape"])) for value in tensors), "bytes": path.stat().st_size}
 
 
+def read_temperature(folder: Path) -> float:
+    """The temperature that a saved model's probabilities are served at: the one source that evaluation has, too.
+
+    Raises:
+        DataError: baton.json is missing, or says none.
+    """
+    path = folder / "baton.json"
+    try:
+        return float(storage.read_json(path)["temperature"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        got = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} says no temperature", got=got, expected="a number under `temperature`", hint="run `dvc repro`") from None
+
+
 @dataclass(frozen=True)
 class Curve:
     """One model's training: columns of the training rows and of the evaluation rows of a curves file, in step order."""

@@ -90,6 +90,11 @@ def statistics(labels: Integers, predicted: Integers, classes: int, log_p: Float
     return csr_array((np.stack(values, axis=1).ravel(), np.stack(columns, axis=1).ravel().astype(np.int32), ends), (len(labels), width))
 
 
+def losses(labels: Integers, log_p: Floats) -> Floats:
+    """Log loss and Brier score of each row, (n, 2)."""
+    return np.stack(_of_probabilities(labels, labels, log_p)[:2], axis=1)
+
+
 def _of_probabilities(labels: Integers, predicted: Integers, log_p: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Log loss, Brier score, confidence, and whether the label is among the `TOP`, each (n); in blocks of rows, to need little memory."""
     parts = []

@@ -3,7 +3,6 @@
 Inputs: test rows and a model's answers -> which mistakes they are; the pictures and attributions themselves come from the stage.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,9 +42,9 @@ class Sheet:
 
 
 def mistakes(rows: Rows, outputs: Outputs) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Places of the wrong answers (mistakes), the most confident first, and their confidence (mistakes): NaN without probabilities."""
+    """Places of the wrong answers (mistakes), the most confident first, and their confidence (mistakes)."""
     wrong = np.flatnonzero(outputs.predicted != rows.labels)
-    confidence = np.full(len(rows.labels), math.nan) if outputs.log_p is None else np.exp(outputs.log_p.max(axis=1))
+    confidence = np.exp(outputs.scaled.max(axis=1))
     order = wrong[np.argsort(-confidence[wrong], kind="stable")]
     return order, confidence[order]
 
@@ -59,8 +58,7 @@ def gallery(
     attributions: NDArray[np.float32],
 ) -> Gallery:
     """Put together what is shown of the mistakes at `places` (shown)."""
-    assert outputs.log_p is not None, "only models with probabilities have confident mistakes"
-    p = np.exp(outputs.log_p[places])  # (shown, classes)
+    p = np.exp(outputs.scaled[places])  # (shown, classes)
     answers = [
         Mistake(rows.texts[row], (names[actual], float(p[k, actual])), (names[chosen], float(p[k, chosen])))
         for k, (row, actual, chosen) in enumerate(zip(places, rows.labels[places], outputs.predicted[places], strict=True))

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from baton.evaluate import details, plots_images
-from baton.evaluate.calibration import Reliability
+from baton.evaluate.calibration import Calibration
 from baton.evaluate.inputs import Curve
 from baton.evaluate.plots_canvas import canvas, colour, legend, short
 from baton.evaluate.results import Evaluation
@@ -25,7 +25,7 @@ def draw(folder: Path, evaluation: Evaluation) -> None:
     for name, output in evaluation.drawn.items():
         counts = details.confusion(evaluation.test.labels, output.predicted, len(evaluation.names))
         confusion(folder / f"confusion_{name}.png", name, evaluation.names, counts)
-    reliability(folder / "reliability.png", details.reliabilities(evaluation))
+    reliability(folder / "reliability.png", details.calibrations(evaluation))
     f1 = {name: evaluation.bootstrap.per_class(name)["f1"] for name in evaluation.drawn}
     per_class_f1(folder / "per_class_f1.png", evaluation.names, f1)
     learning_curves(folder / "learning_curves.png", evaluation.curves)
@@ -62,26 +62,31 @@ def confusion(path: Path, title: str, names: Sequence[str], counts: NDArray[np.i
         axes.tick_params(which="both", length=0)
 
 
-def reliability(path: Path, models: dict[str, Reliability]) -> None:
-    """Accuracy against confidence, and how the rows spread over confidence, one column a model."""
-    with canvas(path, 3.1 * len(models) + 0.5, 4.4) as figure:
+def reliability(path: Path, models: dict[str, Calibration]) -> None:
+    """Accuracy against confidence, and how the rows spread over confidence, one column a model; filled: at its temperature."""
+    with canvas(path, 3.1 * len(models) + 0.5, 4.9) as figure:
         grid = figure.subplots(2, len(models), sharex=True, sharey="row", height_ratios=[3, 1], squeeze=False)
         for column, (name, model) in enumerate(models.items()):
             upper, lower = grid[:, column]
-            width, centre = np.diff(model.edges), (model.edges[:-1] + model.edges[1:]) / 2
-            filled = model.count > 0
+            own, scaled, raw = colour(name), model.scaled, model.raw
+            width, centre = np.diff(scaled.edges), (scaled.edges[:-1] + scaled.edges[1:]) / 2
+            filled = scaled.count > 0
             upper.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle="--")
-            upper.bar(centre[filled], model.accuracy[filled], width[filled], color=colour(name), alpha=0.35, edgecolor="white")
-            upper.plot(model.confidence[filled], model.accuracy[filled], "o", markersize=4, color=colour(name), clip_on=False)
-            upper.set_title(f"{name}\nECE {model.error:.3f}", fontsize=10)
+            upper.bar(centre[filled], scaled.accuracy[filled], width[filled], color=own, alpha=0.35, edgecolor="white")
+            upper.plot(scaled.confidence[filled], scaled.accuracy[filled], "o", markersize=4, color=own, clip_on=False)
+            upper.plot(raw.confidence, raw.accuracy, "o", markersize=6, color=own, fillstyle="none", markeredgewidth=0.8, clip_on=False)
+            errors = (f"{value:.3f} ({low:.3f} to {high:.3f})" for value, (low, high) in (model.scaled_error, model.raw_error))
+            after, before = errors
+            upper.set_title(f"{name}\nerror {after} at T = {model.temperature:.2f}\nas trained {before}", fontsize=9)
             upper.set(xlim=(0, 1), ylim=(0, 1))
-            lower.bar(centre, model.count / model.count.sum(), width, color=colour(name), edgecolor="white")
+            lower.bar(centre, scaled.count / scaled.count.sum(), width, color=own, edgecolor="white")
+            lower.stairs(raw.count / raw.count.sum(), raw.edges, color="black", linewidth=0.8)
             lower.set(xlabel="confidence", ylim=(0, 1))
             lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             for axes in (upper, lower):
                 axes.grid()
-        grid[0, 0].set_ylabel("accuracy")
-        grid[1, 0].set_ylabel("rows")
+        grid[0, 0].set_ylabel("accuracy (rings: as trained)")
+        grid[1, 0].set_ylabel("rows (line: as trained)")
 
 
 def per_class_f1(path: Path, names: Sequence[str], models: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:

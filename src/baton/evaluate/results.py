@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from baton import params
 from baton.evaluate import intervals, metrics, ranking
 from baton.evaluate.baselines import Outputs
-from baton.evaluate.compare import Bootstrap
+from baton.evaluate.calibration import error, reliability
+from baton.evaluate.compare import Bootstrap, means
 from baton.evaluate.comparisons import compared
 from baton.evaluate.inputs import Curve, Rows
 from baton.evaluate.pictures import Gallery, Sheet
 from baton.evaluate.robustness import Robustness
 
 TRANSFORMERS = ("teacher", "student", "control")
+SCALED = ("log_loss", "brier", "ece")
+
+CALIBRATION = ("temperature", "calibration_error", "calibration_error_scaled")
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,34 @@ class Evaluation:
 
 
 def bootstrap(test: Rows, outputs: dict[str, Outputs], classes: int, settings: params.Evaluate) -> Bootstrap:
-    """Resample the test rows once for all models in `outputs`."""
+    """Resample the test rows once for all models in `outputs`, their probabilities at their temperature."""
     bins = settings.calibration_bins
-    statistics = {name: metrics.statistics(test.labels, one.predicted, classes, one.log_p, bins) for name, one in outputs.items()}
+    statistics = {name: metrics.statistics(test.labels, one.predicted, classes, one.scaled, bins) for name, one in outputs.items()}
     return Bootstrap(statistics, classes, settings.bootstrap)
+
+
+def calibrations(test: Rows, outputs: dict[str, Outputs], settings: params.Evaluate) -> dict[str, dict[str, Any]]:
+    """Model -> temperature, log loss, Brier score and ECE as trained, and the calibration error as trained and at the temperature."""
+    bins, resampling = settings.calibration_bins, settings.bootstrap
+    losses = np.hstack([metrics.losses(test.labels, one.log_p) for one in outputs.values()])  # (rows, 2 * models)
+    raw = (([float(end) for end in column]) for column in np.vstack(means(losses, resampling)).T)
+    result: dict[str, dict[str, Any]] = {}
+    for name, one in outputs.items():
+        own: dict[str, Any] = {"temperature": one.temperature}
+        for figure in ("log_loss", "brier"):
+            own[figure], *own[f"{figure}_interval"] = next(raw)
+        own["ece"] = reliability(test.labels, one.predicted, one.log_p, bins).ece
+        for ending, log_p in (("", one.log_p), ("_scaled", one.scaled)):
+            found = error(test.labels, one.predicted, log_p, bins, resampling.confidence)
+            own[f"calibration_error{ending}"], own[f"calibration_error{ending}_interval"] = found
+        result[name] = own
+    return result
+
+
+def renamed(figures: dict[str, Any]) -> dict[str, Any]:
+    """The same figures; those of `SCALED` are called `<figure>_scaled`, for they are at the temperature."""
+    places = {f"{figure}{ending}": f"{figure}_scaled{ending}" for figure in SCALED for ending in ("", "_interval")}
+    return {places.get(name, name): value for name, value in figures.items()}
 
 
 def strongest(baselines: Sequence[str], val: Rows, outputs: dict[str, Outputs]) -> str | None:
@@ -62,20 +90,24 @@ def accuracy(rows: Rows, outputs: Outputs) -> float:
 
 
 def build(
-    boot: Bootstrap, splits: dict[str, Rows], outputs: dict[str, dict[str, Outputs]], sizes: dict[str, dict[str, int]], confidence: float
+    boot: Bootstrap,
+    splits: dict[str, Rows],
+    outputs: dict[str, dict[str, Outputs]],
+    more: dict[str, dict[str, Any]],
+    confidence: float,
 ) -> dict[str, Any]:
     """Figures of every model, comparisons and retention.
 
     Args:
-        boot: resampled test statistics of every model.
+        boot: resampled test statistics of every model, at its temperature.
         splits: train (for its most frequent class), val and test.
         outputs: of every model on val and test; teacher, student and control are among them, all others are baselines.
-        sizes: `parameters` and `bytes` of the models that have them.
+        more: further figures of the models, such as `parameters`, `bytes` and what `calibrations` returns.
         confidence: of the intervals.
 
     Returns:
         model -> figure and figure_interval, `skill` over train's most frequent class, `errors_removed` of the strongest baseline's
-        (transformers), parameters and bytes (transformers) or val_accuracy (baselines); `comparison` -> pair -> see `compared`;
+        (transformers), what `more` holds, val_accuracy (baselines); `comparison` -> pair -> see `compared`;
         `retention` -> student / teacher (absent where the teacher has 0); `test` -> what was measured on. 6 significant digits.
     """
     test = splits["test"]
@@ -83,9 +115,9 @@ def build(
     baselines = [name for name in hits if name not in TRANSFORMERS]
     best = strongest(baselines, splits["val"], outputs["val"])
     majority = test.labels == np.bincount(splits["train"].labels).argmax()
-    result: dict[str, Any] = {name: boot.figures(name) | sizes.get(name, {}) for name in hits}
+    result: dict[str, Any] = {name: renamed(boot.figures(name)) | more.get(name, {}) for name in hits}
     for name, one in outputs["test"].items():
-        result[name] |= ranking.figures(test.labels, one.log_p, confidence) if one.log_p is not None else {}
+        result[name] |= ranking.figures(test.labels, one.log_p, confidence)
         result[name] |= _removed("skill", hits[name], majority, confidence)
         if best and name in TRANSFORMERS:
             result[name] |= _removed("errors_removed", hits[name], hits[best], confidence)

@@ -16,7 +16,7 @@ COLUMNS = [
     "top-5",
     "macro F1",
     "log loss",
-    "ECE",
+    "calibration error",
     "parameters",
     "size MB",
     "samples/s",
@@ -58,6 +58,10 @@ def show(reports: Path) -> None:
     for sentence in filter(None, sentences):
         console.say(f"• {sentence}")
     console.say(f"[dim]{_tests(metrics['comparison'], test)}[/]")
+    console.say(
+        "[dim]Log loss and calibration error (interval of the root mean square gap between accuracy and confidence) are those at the "
+        "temperature that was fitted on validation, for each model alike; as trained they are in metrics.json.[/]"
+    )
     console.say(f"next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, {reports}/ for figures and tables")
 
 
@@ -82,8 +86,8 @@ def _row(name: str, figures: dict[str, Any], speed: dict[str, Any]) -> list[str]
         f"{_percent(low)} to {_percent(high)}",
         _percent(figures["top5_accuracy"]) if "top5_accuracy" in figures else "–",
         _percent(figures["macro_f1"]),
-        f"{figures['log_loss']:.3f}" if "log_loss" in figures else "–",
-        f"{figures['ece']:.3f}" if "ece" in figures else "–",
+        f"{figures['log_loss_scaled']:.3f}",
+        "{:.3f} to {:.3f}".format(*figures["calibration_error_scaled_interval"]),
         f"{figures['parameters'] / 1e6:.1f} M" if "parameters" in figures else "–",
         f"{figures['bytes'] / 1e6:.1f}" if "bytes" in figures else "–",
         f"{speed['samples_per_second']:,.0f}" if "samples_per_second" in speed else "–",

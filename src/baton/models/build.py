@@ -1,7 +1,8 @@
 """Backbone plus classification head: made from a base model, saved to and loaded from a folder, whatever it reads.
 
 A model folder holds `model.safetensors` (keys `backbone.*`, `head.*`), `config.json` (the backbone's, as transformers or timm writes it),
-the tokenizer's files where it reads text, and `baton.json` (labels, head, input). Nothing is unpickled and no remote code runs.
+the tokenizer's files where it reads text, and `baton.json` (labels, head, input, temperature). Nothing is unpickled and no remote code
+runs.
 """
 
 import shutil
@@ -59,7 +60,8 @@ def save(model: Classifier, info: ModelInfo, source: Path, target: Path) -> None
         storage.write_json(folder / CONFIG, model.config())
         # A student of another architecture may pool in another way than its teacher, whose head `info` has.
         head = info.head.model_dump() | {"pooling": model.pooling}
-        storage.write_json(folder / INFO, {"labels": info.labels, "head": head, "input": info.input})
+        described = {"labels": info.labels, "head": head, "input": info.input, "temperature": info.temperature}
+        storage.write_json(folder / INFO, described)
         for name in TOKENIZER_FILES:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
@@ -94,7 +96,7 @@ def _info(folder: Path) -> ModelInfo:
     if "input" not in raw:
         hint = f"run `dvc repro --force` for the stage that writes {folder}"
         raise ModelError(f"{folder / INFO} has another layout", got=", ".join(sorted(raw)), expected="labels, head and input", hint=hint)
-    return ModelInfo(raw["labels"], params.head(raw["head"]), raw["input"])
+    return ModelInfo(raw["labels"], params.head(raw["head"]), raw["input"], raw.get("temperature", 1.0))  # earlier versions had none
 
 
 def _assemble(folder: Path, info: ModelInfo, attention: str) -> Classifier:

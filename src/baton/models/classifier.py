@@ -21,11 +21,15 @@ WEIGHTS, CONFIG, INFO = "model.safetensors", "config.json", "baton.json"
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model folder says beside weights and the backbone's config; `input` is that of data/arrays/meta.json."""
+    """What a model folder says beside weights and the backbone's config; `input` is that of data/arrays/meta.json.
+
+    The model's probabilities are softmax(logits / temperature); 1 is the model as it was trained.
+    """
 
     labels: list[str]
     head: params.Head
     input: dict[str, Any]
+    temperature: float = 1.0
 
 
 class Head(nn.Module):

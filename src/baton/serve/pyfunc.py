@@ -3,8 +3,8 @@
 MLflow copies this file and the model folder into the logged model ("models from code") and runs it when the model is loaded.
 
 Input: raw texts, as a list of strings, a string, a Series, an array, or a DataFrame whose first column is called `text`. Output: a
-DataFrame with one row a text: `label`, the most probable class, and `probability_CLASS` for each class in the order of the labels. Params:
-`batch_size`.
+DataFrame with one row a text: `label`, the most probable class, and `probability_CLASS` for each class in the order of the labels: the
+softmax of logits / temperature, with the temperature in `baton.json`. Params: `batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["raw text"])
 """
@@ -40,6 +40,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.labels: list[str] = info["labels"]
+        self.temperature: float = info["temperature"]
         self.pooling: str = info["head"]["pooling"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # The very file that the training's tokenizer was read from.
@@ -88,7 +89,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
             owner = torch.tensor([place for place, row in enumerate(rows) for _ in read[row]])  # (windows,)
             owners = owner == torch.arange(len(rows)).unsqueeze(1)  # (batch, windows)
             logits = self._logits(*(part.to(self.device) for part in (tokens, mask, owners)))  # (batch, classes)
-            result[rows] = logits.double().softmax(dim=-1).cpu().numpy()
+            result[rows] = (logits.double() / self.temperature).softmax(dim=-1).cpu().numpy()
         return result
 
     def _logits(self, tokens: torch.Tensor, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:

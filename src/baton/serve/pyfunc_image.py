@@ -4,7 +4,8 @@ MLflow copies this file and the model folder into the logged model ("models from
 
 Input: images, each as encoded bytes (PNG, JPEG, HEIC, …), as a base64 string (bare or a `data:` URI) or as the path of a file; one of them,
 a list, a Series, an array of objects, or a DataFrame whose first column is called `image`. Output: a DataFrame with one row an image:
-`label`, the most probable class, and `probability_CLASS` for each class in the order of the labels. Params: `batch_size`.
+`label`, the most probable class, and `probability_CLASS` for each class in the order of the labels: the softmax of
+logits / temperature, with the temperature in `baton.json`. Params: `batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["picture.png"])
 
@@ -78,6 +79,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.labels: list[str] = info["labels"]
+        self.temperature: float = info["temperature"]
         self.frame, self.bits = Frame(info["input"]), info["input"].get("significant_bits", BITS_16)
         config = context.model_config or {}
         self.serve_paths, self.max_pixels = bool(config.get("serve_paths")), config.get("max_pixels", MAX_PIXELS)
@@ -117,7 +119,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
             for start in range(0, len(images), batch_size):
                 rows = range(start, min(start + batch_size, len(images)))
                 pixels = torch.stack(list(threads.map(lambda row: self._framed(images[row], row, paths), rows)))
-                result[start : start + batch_size] = self._logits(pixels.to(self.device)).double().softmax(dim=-1).cpu().numpy()
+                logits = self._logits(pixels.to(self.device)).double()  # (batch, classes)
+                result[start : start + batch_size] = (logits / self.temperature).softmax(dim=-1).cpu().numpy()
         return result
 
     def _framed(self, value: Any, row: int, paths: bool) -> torch.Tensor:

@@ -85,9 +85,10 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
         f'model = mlflow.pyfunc.load_model("models:/{model}")',
         f"model.predict({EXAMPLES[kind]})",
     ]
+    fitted = f"T = {info.get('temperature', 1.0):.4g}, fitted on validation"  # a journal that an earlier version left has none
     rows = [
         f"| input | {INPUTS[kind]} |",
-        "| output | `label`, string; `probability_CLASS`, double, one for each class |",
+        f"| output | `label`, string; `probability_CLASS`, double, one for each class: softmax(logits / T), {fitted} |",
         f"| params | `batch_size`, long, default {BATCH_SIZE} |",
     ]
     about = f"{len(info['labels'])} classes: {', '.join(info['labels'])}. {_reads(read)}"
