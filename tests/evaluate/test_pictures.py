@@ -16,9 +16,9 @@ def test_mistakes_come_most_confident_first() -> None:
     places, confidence = pictures.mistakes(ROWS, OUTPUTS)
     assert places.tolist() == [0, 2, 4, 3]
     assert confidence == pytest.approx([0.9, 0.8, 0.7, 0.55])
-    blind, unknown = pictures.mistakes(ROWS, Outputs(OUTPUTS.predicted, None))
-    assert blind.tolist() == [0, 2, 3, 4]  # in the order of the rows
-    assert np.isnan(unknown).all()
+    places, softened = pictures.mistakes(ROWS, Outputs(OUTPUTS.predicted, OUTPUTS.log_p, temperature=2.0))
+    assert places.tolist() == [0, 2, 4, 3]
+    assert softened[0] == pytest.approx(0.75)  # the root of 0.9 among the roots of 0.9 and 0.1, as it is served
 
 
 def test_a_gallery_says_both_classes_with_their_probabilities() -> None:

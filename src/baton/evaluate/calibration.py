@@ -70,7 +70,8 @@ def error(
     and the figure is 0 where it falls below 0. It is never below the mean absolute gap of the same bins, at which ECE aims.
 
     Bröcker 2012, Estimating reliability and resolution of probability forecasts through decomposition of the empirical score; Kumar, Liang
-    & Ma 2019, Verified uncertainty calibration; in the form of Sun et al. 2024, A confidence interval for the l2 expected calibration error.
+    & Ma 2019, Verified uncertainty calibration; in the form of Sun et al. 2024, A confidence interval for the l2 expected calibration
+    error.
 
     The gaps' squares, each divided by its variance, sum up to a chi-square variable, whose noncentrality the error is; with unequal
     variances its scale and degrees of freedom are matched to mean and variance (Satterthwaite 1946). The interval holds the values that a
