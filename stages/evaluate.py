@@ -17,7 +17,12 @@ from stages import measuring
 from stages.measuring import MODELS, Subject
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
-FIGURES = (*metrics.FIGURES, *metrics.MORE_FIGURES, *(f"{figure}_scaled" for figure in results.SCALED), *results.CALIBRATION)  # that MLflow shows
+FIGURES = (
+    *metrics.FIGURES,
+    *metrics.MORE_FIGURES,
+    *(f"{figure}_scaled" for figure in results.SCALED),
+    *results.CALIBRATION,
+)  # that MLflow shows
 CURVES = [Path("curves/finetune.csv"), Path("curves/distill.csv")]
 
 
