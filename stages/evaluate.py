@@ -11,7 +11,7 @@ from typing import Any
 
 from baton import console, params, runtime, storage, tracking
 from baton.data import arrays
-from baton.evaluate import baselines, details, inputs, metrics, plots, results, summary, temperature
+from baton.evaluate import baselines, details, inputs, metrics, plots, repeated, results, summary, temperature
 from baton.evaluate.baselines import Outputs
 from stages import measuring
 from stages.measuring import MODELS, Subject
@@ -59,6 +59,10 @@ def evaluated(subject: Subject) -> tuple[results.Evaluation, dict[str, Any]]:
     for name, folder in MODELS.items():
         more[name] |= inputs.model_size(folder)
     figures = results.build(boot, rows, outputs, more, settings.bootstrap.confidence)
+    repeats = repeated.read(CLEAN)
+    for name, own in repeated.figures(repeats, rows["test"], outputs["test"], settings.bootstrap.confidence).items():
+        figures[name] |= results.rounded(own)
+    figures["test"]["near_duplicates"] = len(repeats)
     evaluation = results.Evaluation(
         names=names,
         test=rows["test"],

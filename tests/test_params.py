@@ -33,7 +33,7 @@ def problems(path: Path) -> str:
 
 
 def test_the_recipes_are_there() -> None:
-    wanted = {"reuters-r8-minilm", "quick", "20newsgroups-minilm", "20newsgroups-bert", "imdb-bert", "csv"}
+    wanted = {"reuters-r8-minilm", "quick", "20newsgroups-minilm", "20newsgroups-bert", "imdb-bert", "csv", "reuters-r52-minilm"}
     assert wanted <= {path.stem for path in RECIPES}
 
 

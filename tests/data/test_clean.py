@@ -217,7 +217,8 @@ def test_small_classes_stay_in_train_where_test_is_cut_too(workplace: Path, sett
 
 def test_classes_that_are_small_even_together_are_refused(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("train", pos=10, neg=10, rare=1), test=texts("test", neg=2, rare=1))
-    message = refused(settings({"small_class": {"other": "rest"}}))
+    message = refused(settings({"small_class": {"other": "rest"}, "unseen_label": "fail"}))
+    assert "1 problem\n" in message
     assert "small_class_merged: 2 rows: train:21, test:3 (class 'rest' has 1 different text in train, cutting needs 2)" in message
 
 

@@ -51,6 +51,7 @@ def write_clean(root: Path, names: list[str], splits: dict[str, Split]) -> None:
     folder = root / "data/clean"
     folder.mkdir(parents=True)
     (folder / "labels.json").write_text(json.dumps(names))
+    (folder / "report.json").write_text(json.dumps({"near_duplicates": {"test_rows": ["test:2", "test:5"]}}))
     for split, (texts, labels) in splits.items():
         ids = [f"{split}:{row + 1}" for row in range(len(texts))]
         pq.write_table(pa.table({"id": ids, "text": texts, "label": pa.array(labels, pa.int32())}), folder / f"{split}.parquet")

@@ -79,7 +79,10 @@ def test_reports_are_complete_and_right(
         "confidence": 0.95,
         "baselines": ["majority", "tfidf_svm", "tfidf_logistic"],
         "strongest_baseline": report["test"]["strongest_baseline"],
+        "near_duplicates": 2,
     }
+    hits = np.delete(logits.argmax(axis=1) == splits["test"][1], [1, 4])
+    assert report["student"]["accuracy_without_near_duplicates"] == pytest.approx(hits.mean(), rel=1e-5)
     best = report["test"]["strongest_baseline"]
     assert set(report["comparison"]) == {"student_vs_control", "student_vs_teacher", f"student_vs_{best}", f"teacher_vs_{best}"}
     assert report["retention"]["accuracy"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"], rel=1e-5)

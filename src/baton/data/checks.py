@@ -18,7 +18,8 @@ from baton.data.raw import RawTable, Row
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 # These make a row useless for scoring, so `drop` takes them out of the test file too. The other checks drop from train and val only.
-UNUSABLE = {"malformed", "invalid_utf8", "unreadable", "enormous", "missing_label", "unknown_label", "empty", "unseen_label", "small_class"}
+UNREADABLE = {"malformed", "invalid_utf8", "unreadable", "enormous", "empty"}
+UNUSABLE = UNREADABLE | {"missing_label", "unknown_label", "unseen_label", "small_class", "small_class_merged"}
 STAYING = {"similar_labels", "continuous_labels"}  # what these find is never dropped: later checks would speak of what is missing then
 # Label drift is called so when it is both certain and large. On thousands of rows a test alone calls trifles certain, and of few rows in
 # many classes chance alone makes the variation large: the limit is above that.

@@ -1,0 +1,53 @@
+"""Accuracy on the test rows that training did not see, nearly: what of a figure is owed to repetition.
+
+Input: `report.json` of data/clean, which names the test rows that have a near-duplicate (or a copy) in train or val.
+Output: figures beside those of the whole test split.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baton import storage
+from baton.errors import DataError
+from baton.evaluate.baselines import Outputs
+from baton.evaluate.inputs import Rows
+from baton.evaluate.proportions import wilson
+
+
+def read(clean: Path) -> set[str]:
+    """Ids of the test rows that have a near-duplicate in train or val.
+
+    Raises:
+        DataError: the report is missing or was written by an earlier version.
+    """
+    path = clean / "report.json"
+    try:
+        return set(storage.read_json(path)["near_duplicates"]["test_rows"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        got = getattr(error, "strerror", None) or repr(error)
+        expected, hint = "near_duplicates: test_rows", "run `dvc repro preprocess`"
+        raise DataError(f"{path} cannot be used", got=got, expected=expected, hint=hint) from None
+
+
+def figures(repeats: set[str], test: Rows, outputs: Mapping[str, Outputs], confidence: float) -> dict[str, dict[str, Any]]:
+    """`accuracy_without_near_duplicates` and its (Wilson's) interval of each model; nothing where no row, or every row, is one.
+
+    Args:
+        repeats: ids, as `read` gives them.
+        test: the rows.
+        outputs: model -> its answers on them.
+        confidence: of the intervals.
+    """
+    own = np.array([id_ not in repeats for id_ in test.ids])
+    if own.all() or not own.any():
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for name, one in outputs.items():
+        right, rows = int((one.predicted == test.labels)[own].sum()), int(own.sum())
+        low, high = wilson(right, rows, confidence)
+        key = "accuracy_without_near_duplicates"
+        found[name] = {key: right / rows, f"{key}_interval": [float(low), float(high)]}
+    return found
