@@ -1,6 +1,6 @@
 """What a transfer is worth with few labels: the recipe's teacher from its base against the same architecture from scratch.
 
-Each seed draws the test, labelled and validation rows and the order of training anew (`preprocess.seed`, `finetune.seed`); within a seed
+Each seed draws the test, labelled and validation rows and the order of training anew (`preprocess.seed`, `finetune.seeds`); within a seed
 both sides get the same rows, batches and budget and are scored on the same test rows. Each side is the pipeline itself, run by DVC in a
 copy of the project, so its results are those of `make repro` with these params.
 
@@ -63,7 +63,7 @@ def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> d
         made["finetune"]["layer_decay"] = 1.0
     if options.epochs:
         made["finetune"]["epochs"] = options.epochs
-    made["preprocess"]["seed"] = made["finetune"]["seed"] = seed
+    made["preprocess"]["seed"], made["finetune"]["seeds"] = seed, [seed]
     made["evaluate"]["baselines"] = [{"kind": "majority"}]
     made["tracking"] = {"kind": "off"}
     return made

@@ -78,7 +78,7 @@ def measure(project: Path, recipe: Path, files: Path, options: Any) -> None:
         hint = "`baton use digits-vit`, then `dvc repro tokenize`"
         raise DataError("this benchmark is of images", got=meta["input"]["kind"], expected="data/arrays of images", hint=hint)
     write_files(project / "data/clean/train.parquet", files, meta["labels"])
-    settings = loaded.finetune.model_copy(update={"seed": options.seed, "accumulation": 1, "ema": None})
+    settings = loaded.finetune.of(options.seed).model_copy(update={"accumulation": 1, "ema": None})
     report(Work(project, files, settings, loaded.runtime, options.steps), options.repeats)
     size, channels = meta["input"]["size"], meta["input"]["channels"]
     print(f"\n{_sides.machine('torch', 'torchvision', 'timm')}; batches of {settings.batch_size}; {size[0]}x{size[1]}x{channels}")

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     _sides.require(options.project, "data/arrays/meta.json", "data/base/config.json")
     loaded = params.load("finetune", "runtime", path=options.params or options.project / "params.yaml")
-    settings = loaded.finetune.model_copy(update={"seed": options.seed})
+    settings = loaded.finetune.of(options.seed)
     work = Work(options.project, settings, loaded.runtime, options.steps)
     if options.accuracy:
         compare_accuracy(replace(work, steps=None), options.seeds)

@@ -1,21 +1,24 @@
 """Distil the teacher into a student, and train the control: the same student, weights, order and budget, without a teacher.
 
+Each seed is a pair of trainings. Student and control are those of the seed whose student is the best on val.
+
 Reads data/arrays, models/teacher and the cached logits data/predictions/teacher/train.parquet; writes models/{student,control},
-data/predictions/{student,control}, metrics/distill.json and curves/distill.csv. Run by DVC as `sh stages/run distill`; stopped, it goes on
-where it was.
+data/predictions/{student,control} and seeds/{student,control} (all seeds, on test), metrics/distill.json and curves/distill.csv. Run by
+DVC as `sh stages/run distill`; stopped, it goes on where it was.
 """
 
+import itertools
 from pathlib import Path
 
 import torch
 
-from baton import console, params, runtime, storage
+from baton import console, params, runtime
 from baton.data import arrays
 from baton.errors import DataError
 from baton.evaluate import tables
 from baton.models import build, student
 from baton.train import distill, losses
-from stages import fitting
+from stages import fitting, seeds
 
 TEACHER = Path("models/teacher")
 
@@ -30,19 +33,17 @@ def main() -> None:
         labels_only = losses.cross_entropy(settings.label_smoothing, weights)
         asked = teacher(settings, data, machine)
         taught = distill.distillation(asked, settings.temperature, settings.alpha, settings.label_smoothing, weights)
-        curve, figures = [], {}
-        for name, loss_fn in (("student", taught), ("control", labels_only)):
-            runtime.seed_everything(settings.seed)
+        trained = seeds.Trained("student", settings.metric)
+        for seed, (name, loss_fn) in itertools.product(settings.seeds, (("student", taught), ("control", labels_only))):
+            runtime.seed_everything(seed)
             parent, info = build.load(TEACHER, machine.attention)
             model = student.make(parent, info, settings.student, settings, machine.attention).to(machine.device)
-            rows, figures[name] = fitting.fit(name, model, loss_fn, settings, job)
-            curve += rows
-            fitting.write(name, model, info, TEACHER, job, 2 * settings.batch_size)
+            best = trained.add(name, seed, *fitting.fit(name, model, loss_fn, settings.of(seed), job))
+            trained.answered(name, seed, fitting.write(name, model, info, TEACHER, job, 2 * settings.batch_size, best))
         if machine.is_main:
-            fitting.write_curve(Path("curves/distill.csv"), curve)
-            storage.write_json(Path("metrics/distill.json"), figures)
+            trained.write("distill")
             run.model("student", Path("models/student"), arrays.examples(data.splits["val"], TEACHER, data.input))
-            run.final({f"{name}/{key}": value for name, values in figures.items() for key, value in values.items()})
+            run.final({f"{name}/{key}": value for name, values in trained.final().items() for key, value in values.items()})
 
 
 def teacher(settings: params.Distill, data: fitting.Data, machine: runtime.Runtime) -> distill.Teacher:
@@ -58,9 +59,9 @@ def cached_logits(data: fitting.Data) -> torch.Tensor:
     Raises:
         DataError: the cache was made for other rows or classes.
     """
-    path = fitting.PREDICTIONS / "teacher" / "train.parquet"
+    path = seeds.PREDICTIONS / "teacher" / "train.parquet"
     ids, logits = tables.read_predictions(path)
-    expected = arrays.read_ids(fitting.ARRAYS, "train")
+    expected = arrays.read_ids(seeds.ARRAYS, "train")
     if ids != expected or logits.shape[1] != len(data.labels):
         got, wanted = (
             f"{len(ids)} rows, {logits.shape[1]} classes",

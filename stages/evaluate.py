@@ -1,7 +1,7 @@
 """Measure teacher, student, control and baselines on the test split.
 
-Reads data/clean, data/predictions, data/arrays, data/base, models and curves; writes reports/: metrics.json, tables/, plots/ and figures/
-(the same bytes on a rerun), timings.json and speed/ (which are not). Run by DVC as `sh stages/run evaluate`.
+Reads data/clean, data/predictions, data/arrays, data/base, models, curves and metrics; writes reports/: metrics.json, tables/, plots/ and
+figures/ (the same bytes on a rerun), timings.json and speed/ (which are not). Run by DVC as `sh stages/run evaluate`.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 from baton import console, params, runtime, storage, tracking
 from baton.data import arrays
-from baton.evaluate import baselines, details, inputs, metrics, plots, repeated, results, summary, temperature
+from baton.evaluate import baselines, details, inputs, metrics, plots, repeated, results, seeds, summary, temperature
 from baton.evaluate.baselines import Outputs
 from stages import measuring
 from stages.measuring import MODELS, Subject
@@ -24,6 +24,7 @@ FIGURES = (
     *results.CALIBRATION,
 )  # that MLflow shows
 CURVES = [Path("curves/finetune.csv"), Path("curves/distill.csv")]
+TRAINED = [Path("metrics/finetune.json"), Path("metrics/distill.json")]
 
 
 def main() -> None:
@@ -32,8 +33,9 @@ def main() -> None:
     settings, machine = loaded.evaluate, runtime.resolve(loaded.runtime)
     with tracking.stage("evaluate", machine.reasons) as run:
         run.dataset("test", CLEAN / "test.parquet", "evaluation")
-        subject = Subject(settings, loaded.finetune, machine)
-        evaluation, figures = evaluated(subject)
+        trained = seeds.read(TRAINED)
+        subject = Subject(settings, loaded.finetune.of(trained["teacher"].chosen), machine)
+        evaluation, figures = evaluated(subject, trained)
         for name, write in (("tables", details.write_tables), ("plots", details.write_plots), ("figures", plots.draw)):
             with storage.atomic_folder(REPORTS / name) as folder:
                 write(folder, evaluation)
@@ -48,11 +50,11 @@ def main() -> None:
         summary.show(REPORTS)
 
 
-def evaluated(subject: Subject) -> tuple[results.Evaluation, dict[str, Any]]:
+def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[results.Evaluation, dict[str, Any]]:
     """Everything that is shown, and the content of metrics.json."""
     settings, names = subject.settings, inputs.read_names(CLEAN)
     rows = {split: inputs.read_rows(CLEAN, split) for split in arrays.SPLITS}
-    curves = inputs.read_curves(CURVES)
+    curves = inputs.read_curves(CURVES, {name: own.chosen for name, own in trained.items()})
     outputs = answers(subject, rows, len(names))
     boot = results.bootstrap(rows["test"], outputs["test"], len(names), settings)
     more = results.calibrations(rows["test"], outputs["test"], settings)
@@ -63,6 +65,8 @@ def evaluated(subject: Subject) -> tuple[results.Evaluation, dict[str, Any]]:
     for name, own in repeated.figures(repeats, rows["test"], outputs["test"], settings.bootstrap.confidence).items():
         figures[name] |= results.rounded(own)
     figures["test"]["near_duplicates"] = len(repeats)
+    over_seeds = seeds.test_figures(trained, PREDICTIONS / "seeds", rows["test"], len(names))
+    figures["seeds"] = results.rounded(seeds.figures(trained, over_seeds, settings.bootstrap.confidence))
     evaluation = results.Evaluation(
         names=names,
         test=rows["test"],
@@ -111,6 +115,8 @@ def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -
             run.model_metrics(name, MODELS[name], own)
         else:
             final |= {f"{name}/{key.replace('/', '_')}": value for key, value in own.items()}
+    for name, own in figures["seeds"].items():
+        final |= {f"seeds/{name}/{key}": value for key, value in own.items() if key.endswith(("_mean", "_deviation"))}
     final |= {f"retention/{key}": value for key, value in figures["retention"].items() if isinstance(value, float | int)}
     for pair, own in figures["comparison"].items():
         final |= {f"comparison/{pair}/{key}": value for key, value in own.items() if key.endswith(("_difference", "holm_p"))}

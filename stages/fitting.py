@@ -1,7 +1,6 @@
 """What `finetune` and `distill` share: the place where arrays, model, loss and tracking meet."""
 
 import contextlib
-import csv
 import dataclasses
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from baton import console, memory, parallel, params, storage, tracking
 from baton.data import arrays
@@ -21,9 +21,7 @@ from baton.predict import predict
 from baton.runtime import Runtime
 from baton.tracking import Run
 from baton.train import attempts, loop, losses
-
-ARRAYS, PREDICTIONS = Path("data/arrays"), Path("data/predictions")
-CURVE = ("model", "step", "epoch", "loss", "learning_rate", "gradient_norm", "val_loss", "val_accuracy", "val_macro_f1")
+from stages.seeds import ARRAYS, PREDICTIONS, Figures
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class Job:
     runtime: Runtime
     run: Run
     checkpoints: attempts.StageCheckpoints
+    several: bool = False  # seeds
 
     def batches(self, settings: params.Training, smallest: int) -> TrainingBatches:
         """This rank's batches of train, for a model that needs `smallest` samples at once."""
@@ -53,21 +52,26 @@ class Job:
 
 @contextlib.contextmanager
 def started(stage: tracking.Stage, settings: params.Training, wanted: params.Runtime) -> Iterator[Job]:
-    """What is around a stage's trainings: processes, checkpoints of an interrupted attempt, tracking. Success removes checkpoints."""
+    """What is around a stage's trainings: processes, checkpoints of an interrupted attempt, tracking. Success removes checkpoints.
+
+    `settings` are of all seeds.
+    """
     with parallel.started(wanted) as runtime:
         data = open_data(settings.augmentation)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
-        sections = {stage: settings.model_dump(mode="json"), "runtime": wanted.model_dump(mode="json")}
-        with attempts.opened(stage, sections, runtime) as checkpoints:
-            with tracking.stage(stage, runtime.reasons, checkpoints.note("run"), runtime.is_main) as run:
-                checkpoints.notes["run"] = run.id
+        sections = {stage: settings.model_dump(mode="json", exclude={"seeds"}), "runtime": wanted.model_dump(mode="json")}
+        with attempts.opened(stage, sections, runtime, settings.seeds) as checkpoints:
+            seeds = str(list(settings.seeds))
+            earlier = checkpoints.note("run") if checkpoints.note("seeds") == seeds else None
+            with tracking.stage(stage, runtime.reasons, earlier, runtime.is_main) as run:
+                checkpoints.notes |= {"run": run.id, "seeds": seeds}
                 run.dataset("train", Path("data/clean/train.parquet"), "training")
                 run.dataset("val", Path("data/clean/val.parquet"), "validation")
-                yield Job(data, runtime, run, checkpoints)
+                yield Job(data, runtime, run, checkpoints, len(settings.seeds) > 1)
             parallel.barrier()  # a rank that fails before this one is done fails all
             if runtime.is_main:
-                checkpoints.clear()
+                checkpoints.succeeded(settings.seeds)
 
 
 def open_data(augmentation: params.Augmentation | None) -> Data:
@@ -85,10 +89,14 @@ def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> to
 
 def fit(
     name: str, model: build.Classifier, loss_fn: losses.Loss, settings: params.Training, job: Job
-) -> tuple[list[dict[str, object]], dict[str, object]]:
-    """Train `model` in place under the name `name`; return its curve (rows of `CURVE`) and its validation figures."""
-    data, runtime, run = job.data, job.runtime, job.run
-    validation, saved = data.splits["val"], job.checkpoints.training(name)
+) -> tuple[list[dict[str, object]], Figures]:
+    """Train `model` in place under the name `name`; return its curve (rows of `CURVE`) and its validation figures.
+
+    `settings` are of one seed.
+    """
+    data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
+    validation, saved = data.splits["val"], job.checkpoints.training(f"{name}-{seed}")
+    told, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
     batches = job.batches(settings, model.smallest_part)
     if runtime.gradient_checkpointing:
         model.checkpoint_activations()
@@ -99,25 +107,26 @@ def fit(
         return {"loss": scores["log_loss"], "accuracy": scores["accuracy"], "macro_f1": scores["macro_f1"]}
 
     curve: list[dict[str, object]] = []
-    figures: dict[str, object] = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    figures: Figures = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     total = settings.epochs * len(data.splits["train"])
     memory.reset_peak()
     points, begun = loop.train(model, batches, loss_fn, validate, settings, runtime, saved), 1000 * time.time()
-    with console.progress(f"train {name}", total, "samples") as advance, contextlib.closing(points):
+    with console.progress(f"train {said}", total, "samples") as advance, contextlib.closing(points):
         for point in points:
             shown = _shown(point)
-            curve.append({"model": name, "step": point.step, "epoch": round(point.epoch, 4)} | shown)
+            curve.append({"model": name, "seed": seed, "step": point.step, "epoch": round(point.epoch, 4)} | shown)
             figures["steps"] = point.step
             if isinstance(point, loop.TrainPoint):
                 advance(point.samples, worked=point.time >= begun)
                 shown |= {"samples_per_second": point.samples_per_second}
             else:
                 mark = " (best so far)" if point.best else ""
-                console.say(f"{name}: epoch {point.epoch:.2f}, " + ", ".join(f"{key} {value:.4f}" for key, value in shown.items()) + mark)
+                console.say(f"{said}: epoch {point.epoch:.2f}, " + ", ".join(f"{key} {value:.4f}" for key, value in shown.items()) + mark)
                 if point.best:
                     figures |= shown | {"best_step": point.step}
-            run.metrics(_prefixed(name, shown), point.step, point.time)
-    run.metrics({f"{name}/peak_memory_bytes": memory.peak_memory()}, point.step)
+            run.metrics(_prefixed(told, shown), point.step, point.time)
+    if point.time >= begun:  # else it was finished before
+        run.metrics({f"{told}/peak_memory_bytes": memory.peak_memory()}, point.step)
     return curve, figures
 
 
@@ -128,29 +137,26 @@ def _shown(point: loop.Point) -> dict[str, float]:
     return {"loss": point.loss, "learning_rate": point.learning_rate, "gradient_norm": point.gradient_norm}
 
 
-def write(name: str, model: build.Classifier, info: build.ModelInfo, source: Path, job: Job, batch_size: int) -> None:
+def write(
+    name: str, model: build.Classifier, info: build.ModelInfo, source: Path, job: Job, batch_size: int, best: bool
+) -> NDArray[np.float32]:
     """The model, with what else is in `source`, to models/`name`, its logits to data/predictions/`name`; all ranks predict, one writes.
 
-    The temperature of its probabilities is fitted on val. The logits are those before it.
+    The temperature of its probabilities is fitted on val. The logits are those before it. Returns those of test, (rows, classes): they are
+    all that is made where the model's seed is not the `best` so far.
     """
     data, runtime = job.data, job.runtime
-    with console.progress(f"predict {name}", sum(map(len, data.splits.values())), "samples") as advance:
-        logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in data.splits.items()}
-    if not runtime.is_main:
-        return
+    splits = {key: split for key, split in data.splits.items() if best or key == "test"}
+    with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
+        logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
+    if not (runtime.is_main and best):
+        return logits["test"]
     fitted = temperature.fit(logits["val"], np.asarray(data.splits["val"].labels))
     build.save(model, dataclasses.replace(info, temperature=fitted), source, Path("models", name))
     with storage.atomic_folder(PREDICTIONS / name) as folder:
         for key, values in logits.items():
             tables.write_predictions(folder / f"{key}.parquet", arrays.read_ids(ARRAYS, key), values)
-
-
-def write_curve(path: Path, rows: list[dict[str, object]]) -> None:
-    """Rows of `CURVE` as CSV."""
-    with storage.atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, CURVE, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    return logits["test"]
 
 
 def _prefixed(name: str, values: dict[str, float]) -> dict[str, float]:

@@ -96,7 +96,7 @@ def test_all_problems_at_once_with_their_paths(tmp_path: Path) -> None:
     path = edited(
         tmp_path,
         lambda raw: raw["finetune"].update(learning_rat=0.1, epochs="two"),
-        lambda raw: raw["finetune"].pop("seed"),
+        lambda raw: raw["finetune"].pop("seeds"),
         lambda raw: raw["source"].update(sha256="abc"),
         lambda raw: raw["preprocess"]["validation"].update(share=1.5),
         lambda raw: raw["evaluate"]["baselines"][1].update(model="tree"),
@@ -107,7 +107,7 @@ def test_all_problems_at_once_with_their_paths(tmp_path: Path) -> None:
     for line in (
         "finetune.learning_rat: unknown key; did you mean `learning_rate`?",
         "finetune.epochs: input should be a valid integer; got 'two'",
-        "finetune.seed: missing",
+        "finetune.seeds: missing",
         "source.sha256: must be a sha256",
         "preprocess.validation.share: input should be less than 1; got 1.5",
         "evaluate.baselines.1.model: input should be 'svm' or 'logistic'; got 'tree'",

@@ -233,12 +233,12 @@ def test_only_evaluate_reruns_after_its_edit(project: Project) -> None:
 
 def test_a_b_a_is_a_run_cache_hit(project: Project) -> None:
     before = project.digests()
-    project.edit(lambda raw: raw["distill"].update(seed=1))
+    project.edit(lambda raw: raw["distill"].update(seeds=[1]))
     assert project.repro() == ["distill", "evaluate"]
     other = project.digests()
     for name in ("models/student/model.safetensors", "data/predictions/student/test.parquet", "curves/distill.csv"):
         assert other[name] != before[name], "another seed must give other bytes, or the comparisons of this file show nothing"
-    project.edit(lambda raw: raw["distill"].update(seed=0))
+    project.edit(lambda raw: raw["distill"].update(seeds=[0]))
     assert project.repro() == []
     assert project.digests() == before
 

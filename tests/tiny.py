@@ -115,7 +115,7 @@ def write_splits(folder: Path, splits: dict[str, list[tuple[str, int]]], labels:
 
 
 TRAINING = {
-    "seed": 0,
+    "seeds": (0,),
     "epochs": 1,
     "batch_size": 8,
     "accumulation": 1,

@@ -19,7 +19,7 @@ def test_both_sides_differ_in_the_base_alone(tmp_path: Path) -> None:
     transferred, scratch = (few_labels.edited(RAW, options, 3, side) for side in (True, False))
     assert transferred["base"]["kind"] == "local" and scratch["base"]["kind"] == "timm" and scratch["base"]["weights"] is None
     assert scratch["base"]["arguments"] == {"patch_size": 2, "embed_dim": 32, "depth": 2, "num_heads": 2}
-    assert transferred["preprocess"]["seed"] == scratch["finetune"]["seed"] == 3
+    assert transferred["preprocess"]["seed"] == 3 and scratch["finetune"]["seeds"] == [3]
     for made in (transferred, scratch):
         assert made["finetune"]["epochs"] == 7
         made["finetune"].pop("layer_decay")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from baton import storage
 from baton.evaluate import tables
 
 NAMES = ["collections", "objects", "text"]
@@ -75,15 +77,27 @@ def write_curves(root: Path) -> None:
     (root / "curves").mkdir()
     generator = np.random.default_rng(0)
     for path, models in (("finetune", ("teacher",)), ("distill", ("student", "control"))):
-        lines = ["model,step,epoch,loss,learning_rate,gradient_norm,val_loss,val_accuracy,val_macro_f1"]
+        lines = ["model,seed,step,epoch,loss,learning_rate,gradient_norm,val_loss,val_accuracy,val_macro_f1"]
         for model in models:
             for step in range(10, 410, 10):
                 loss = 2 * np.exp(-step / 90) + generator.gamma(2, 0.04)
-                lines.append(f"{model},{step},{step / 200},{loss:.5f},{1e-4 * (1 - step / 410):.3e},{generator.gamma(3, 0.5):.4f},,,")
+                lines.append(f"{model},0,{step},{step / 200},{loss:.5f},{1e-4 * (1 - step / 410):.3e},{generator.gamma(3, 0.5):.4f},,,")
                 if step % 100 == 0:
                     score = 1 - np.exp(-step / 90) / 2 - (model == "control") * 0.02
-                    lines.append(f"{model},{step},{step / 200},,,,{1.2 - score:.5f},{score:.5f},{score - 0.05:.5f}")
+                    lines.append(f"{model},0,{step},{step / 200},,,,{1.2 - score:.5f},{score:.5f},{score - 0.05:.5f}")
         (root / f"curves/{path}.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_seeds(root: Path) -> None:
+    """One seed: what `finetune` and `distill` tell of it, once the predictions are there."""
+    for stage, models in (("finetune", ("teacher",)), ("distill", ("student", "control"))):
+        own: dict[str, object] = {model: {"val_accuracy": 0.9} for model in models}
+        storage.write_json(
+            root / f"metrics/{stage}.json", {model: {"seed": 0, "val_accuracy": 0.9} for model in models} | {"seeds": {"0": own}}
+        )
+        for model in models:
+            (root / f"data/predictions/seeds/{model}").mkdir(parents=True)
+            shutil.copy(root / f"data/predictions/{model}/test.parquet", root / f"data/predictions/seeds/{model}/0.parquet")
 
 
 def write_project(root: Path, names: list[str], splits: dict[str, Split], shares: dict[str, float]) -> None:
@@ -91,6 +105,7 @@ def write_project(root: Path, names: list[str], splits: dict[str, Split], shares
     write_clean(root, names, splits)
     write_models(root, names, splits, shares)
     write_curves(root)
+    write_seeds(root)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from baton.data.batches import Split
 from baton.evaluate import tables
 from baton.models import build
 from tests import tiny, tiny_images
-from tests.evaluate.conftest import write_curves
+from tests.evaluate.conftest import write_curves, write_seeds
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 COUNTS = {"train": 160, "val": 40, "test": 120}
@@ -46,6 +46,7 @@ def write_project(root: Path) -> None:
             tables.write_predictions(
                 root / f"data/predictions/{name}/{split}.parquet", arrays.read_ids(root / "data/arrays", split), logits
             )
+    write_seeds(root)
 
 
 def trained(base: Path, train: Split, steps: int, seed: int) -> build.Classifier:

@@ -13,6 +13,8 @@ from baton.errors import DataError
 from baton.evaluate import inputs, tables
 from tests.evaluate.conftest import NAMES, Split
 
+CHOSEN = {"teacher": 0, "student": 0, "control": 0}
+
 
 def test_rows_come_as_they_stand(project: Path, splits: dict[str, Split]) -> None:
     rows = inputs.read_rows(Path("data/clean"), "test")
@@ -68,7 +70,7 @@ def test_missing_files_are_named(project: Path) -> None:
         Path(path).write_bytes(kept)
     Path("curves/distill.csv").unlink()
     with pytest.raises(DataError, match=r"curves/distill\.csv is missing"):
-        inputs.read_curves([Path("curves/finetune.csv"), Path("curves/distill.csv")])
+        inputs.read_curves([Path("curves/finetune.csv"), Path("curves/distill.csv")], CHOSEN)
 
 
 def test_sizes_come_from_the_header(project: Path) -> None:
@@ -83,15 +85,15 @@ def test_sizes_come_from_the_header(project: Path) -> None:
 
 
 def test_curves_are_split_by_model_and_kind(project: Path) -> None:
-    curves = inputs.read_curves([Path("curves/finetune.csv"), Path("curves/distill.csv")])
+    curves = inputs.read_curves([Path("curves/finetune.csv"), Path("curves/distill.csv")], CHOSEN)
     assert list(curves) == ["teacher", "student", "control"]
     assert curves["control"].training["step"][:2] == [10, 20]
     assert curves["control"].validation["step"] == [100, 200, 300, 400]
     assert len(curves["control"].training["loss"]) == 40
     assert np.isfinite(curves["student"].validation["val_macro_f1"]).all()
-    Path("curves/finetune.csv").write_text("model,step,epoch,loss\nteacher,1,0.1,high\n")
+    Path("curves/finetune.csv").write_text("model,seed,step,epoch,loss\nteacher,0,1,0.1,high\n")
     with pytest.raises(DataError, match="no learning curve"):
-        inputs.read_curves([Path("curves/finetune.csv")])
+        inputs.read_curves([Path("curves/finetune.csv")], CHOSEN)
 
 
 def test_labels_json_of_another_run_is_noticed(project: Path) -> None:

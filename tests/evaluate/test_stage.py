@@ -231,16 +231,19 @@ def test_summary_says_what_the_tests_say(ready: Callable[..., list[str]], capsys
     own = report["comparison"]["student_vs_control"]
     own |= {"holm_p": 0.0312, "accuracy_difference": 0.012, "holm_interval": [0.001, 0.022], "excluded": 0.021}
     said = words(report, timings, capsys)
-    assert "Distillation helps" in said
+    assert "This student (seed 0) beats the same student trained without the teacher" in said
+    assert "One seed says nothing of the method" in said
+    assert "Distillation helps" not in said
     assert "(+1.2 points of accuracy, interval +0.1 to +2.2, p = 0.031)" in said
     own |= {"holm_p": 0.2}
     said = words(report, timings, capsys)
-    assert "The student and the same student trained without the teacher are not told apart" in said
+    assert "This student (seed 0) is not told apart from the same student trained without the teacher" in said
     assert "p = 0.20; more than 2.1 points either way are excluded" in said
     assert "adjusted for the 4 tests above by Holm's method" in said
     own |= {"holm_p": 1e-9, "accuracy_difference": -0.012}
     said = words(report, timings, capsys)
-    assert "Distillation hurts" in said
+    assert "This student (seed 0) loses to the same student" in said
+    assert "Distillation hurts" not in said
     assert "p < 0.001" in said
     best = report["test"]["strongest_baseline"]
     report["comparison"][f"teacher_vs_{best}"] |= {"holm_p": 0.9}

@@ -143,7 +143,7 @@ def test_a_disk_that_fills_up_in_the_middle(saved: checkpoint.Checkpoints, monke
 
 # ---- the same experiment only -------------------------------------------------------------------------------------------------
 
-SECTIONS: dict[str, Any] = {"finetune": {"seed": 0, "head": {"kind": "linear"}}, "runtime": {"checkpoint_seconds": 60}}
+SECTIONS: dict[str, Any] = {"finetune": {"learning_rate": 0.1, "head": {"kind": "linear"}}, "runtime": {"checkpoint_seconds": 60}}
 
 
 @pytest.fixture
@@ -160,9 +160,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def interrupted(sections: dict[str, Any] = SECTIONS, **machine: Any) -> checkpoint.Checkpoint | None:
     """What an attempt finds; it leaves a checkpoint if it finds none."""
-    with attempts.opened("finetune", sections, tiny.machine(**machine)) as stage:
+    with attempts.opened("finetune", sections, tiny.machine(**machine), [0]) as stage:
         stage.notes["run"] = "r7"
-        training = stage.training("teacher")
+        training = stage.training("teacher-0")
         found = training.load()
         if found is None:
             training.save("0001", parts(1), {"step": 1})
@@ -179,7 +179,7 @@ def test_the_same_experiment_goes_on(project: Path) -> None:
 
 
 def change_param(project: Path) -> dict[str, Any]:
-    return {**SECTIONS, "finetune": {"seed": 1, "head": {"kind": "linear"}}}
+    return {**SECTIONS, "finetune": {"learning_rate": 0.2, "head": {"kind": "linear"}}}
 
 
 def change_data(project: Path) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def change_source(project: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [(change_param, "params finetune.seed"), (change_data, "data"), (change_source, "code.py")],
+    [(change_param, "params finetune.learning_rate"), (change_data, "data"), (change_source, "code.py")],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_changed_experiment_starts_anew(project: Path, change: Any, named: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,8 +212,8 @@ def test_another_precision_or_number_of_threads_starts_anew(project: Path) -> No
 
 def test_success_leaves_nothing(project: Path) -> None:
     interrupted()
-    with attempts.opened("finetune", SECTIONS, tiny.machine()) as stage:
-        stage.clear()
+    with attempts.opened("finetune", SECTIONS, tiny.machine(), [0]) as stage:
+        stage.succeeded([0])
     assert list((project / ".baton/checkpoints/finetune").iterdir()) == []
 
 
@@ -221,7 +221,7 @@ def test_a_second_writer_is_refused_by_name(project: Path) -> None:
     code = "from tests.train.test_checkpoint import *\ntry:\n    interrupted()\nexcept TrainingError as error:\n    print(error)\n"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
     command = [sys.executable, "-c", code]
-    with attempts.opened("finetune", SECTIONS, tiny.machine()):
+    with attempts.opened("finetune", SECTIONS, tiny.machine(), [0]):
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert "another process is doing this training" in result.stdout, result.stderr
     assert f"got:      process {os.getpid()} on " in result.stdout
@@ -232,5 +232,9 @@ def test_a_second_writer_is_refused_by_name(project: Path) -> None:
 
 def test_the_error_of_a_second_writer_is_a_training_error(project: Path) -> None:
     machine = tiny.machine()
-    with attempts.opened("finetune", SECTIONS, machine), pytest.raises(TrainingError), attempts.opened("finetune", SECTIONS, machine):
+    with (
+        attempts.opened("finetune", SECTIONS, machine, [0]),
+        pytest.raises(TrainingError),
+        attempts.opened("finetune", SECTIONS, machine, [0]),
+    ):
         pass

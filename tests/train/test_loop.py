@@ -75,7 +75,7 @@ def test_it_learns(fit: Run) -> None:
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(fit: Run) -> None:
     first, _ = fit(epochs=2, dropout=0.1)
     again, _ = fit(epochs=2, dropout=0.1)
-    other, _ = fit(epochs=2, dropout=0.1, seed=1)
+    other, _ = fit(epochs=2, dropout=0.1, seeds=(1,))
     assert torch.equal(flat(first), flat(again))
     assert not torch.equal(flat(first), flat(other))
 

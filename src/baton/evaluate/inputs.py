@@ -6,6 +6,7 @@ where they are.
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,8 @@ class Curve:
     validation: dict[str, list[float]]  # step, epoch, val_loss, val_accuracy, val_macro_f1
 
 
-def read_curves(paths: list[Path]) -> dict[str, Curve]:
-    """Model name -> its curve, from files that `finetune` and `distill` wrote.
+def read_curves(paths: list[Path], chosen: Mapping[str, int]) -> dict[str, Curve]:
+    """Model name -> its curve, that of the `chosen` seed, from files that `finetune` and `distill` wrote.
 
     Raises:
         DataError: a file is missing, lacks a column or holds something that is no number.
@@ -154,10 +155,10 @@ def read_curves(paths: list[Path]) -> dict[str, Curve]:
             rows = list(csv.DictReader(file))
         try:
             for name in dict.fromkeys(row["model"] for row in rows):
-                own = [row for row in rows if row["model"] == name]
+                own = [row for row in rows if row["model"] == name and int(row["seed"]) == chosen[name]]
                 curves[name] = Curve(_columns(own, training, "loss"), _columns(own, validation, "val_loss"))
         except (KeyError, ValueError, TypeError) as error:
-            expected = f"columns model, {', '.join(dict.fromkeys(training + validation))}"
+            expected = f"columns model, seed, {', '.join(dict.fromkeys(training + validation))}"
             raise DataError(f"{path} is no learning curve", got=repr(error), expected=expected, hint=HINT) from None
     return curves
 

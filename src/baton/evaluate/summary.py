@@ -8,6 +8,7 @@ from typing import Any
 
 from baton import console, storage
 from baton.errors import DataError
+from baton.evaluate import seeds
 
 COLUMNS = [
     "model",
@@ -44,7 +45,8 @@ def show(reports: Path) -> None:
         if not any("top5_accuracy" in metrics[name] for name in models):
             for row in (columns, *rows):
                 del row[TOP]
-        sentences = [_retention(metrics, timings), _distillation(metrics["comparison"], test), _baseline(metrics["comparison"], test)]
+        over_seeds = seeds.said(metrics["seeds"], test["confidence"])
+        sentences = [_retention(metrics, timings), _distillation(metrics, test), *over_seeds, _baseline(metrics["comparison"], test)]
         sentences.append(_robustness(metrics["robustness"]) if "robustness" in metrics else "")
     except (KeyError, TypeError) as error:
         got = f"no {error}" if isinstance(error, KeyError) else str(error)
@@ -121,14 +123,17 @@ def _retention(metrics: dict[str, Any], timings: dict[str, Any]) -> str:
     return f"{kept} at [bold]{timings['speed_up']:.2f} times[/] its throughput, with {size}."
 
 
-def _distillation(comparison: dict[str, Any], test: dict[str, Any]) -> str:
-    figures = comparison["student_vs_control"]
+def _distillation(metrics: dict[str, Any], test: dict[str, Any]) -> str:
+    """Of these two models; what is said of the method needs seeds."""
+    figures, seed = metrics["comparison"]["student_vs_control"], metrics["seeds"]["student"]["chosen"]
     verdicts = {
-        1: "[bold green]Distillation helps[/]: the student beats the same student trained without the teacher",
-        0: "The student and the same student trained without the teacher are [bold]not told apart[/]",
-        -1: "[bold red]Distillation hurts[/]: the student is worse than the same student trained without the teacher",
+        1: "[bold green]beats[/]",
+        0: "is [bold]not told apart[/] from",
+        -1: "[bold red]loses to[/]",
     }
-    return f"{verdicts[_verdict(figures, test)]} ({_evidence(figures, test)})."
+    verdict = verdicts[_verdict(figures, test)]
+    alone = "" if "comparison" in metrics["seeds"] else " One seed says nothing of the method: distill.seeds takes several."
+    return f"This student (seed {seed}) {verdict} the same student trained without the teacher ({_evidence(figures, test)}).{alone}"
 
 
 def _baseline(comparison: dict[str, Any], test: dict[str, Any]) -> str:
@@ -174,7 +179,7 @@ def _tests(comparison: dict[str, Any], test: dict[str, Any]) -> str:
     return (
         f"p is McNemar's mid-p test and its interval Tango's, both adjusted for the {len(comparison)} tests above by Holm's method: "
         f"all hold together at {_percent(test['confidence'], 0)}; what is excluded is excluded by two one-sided tests. "
-        "Intervals and tests cover the choice of test rows, not the training seed."
+        "They cover the choice of test rows, not the training seed; what is said over seeds covers the seed, not the rows."
     )
 
 

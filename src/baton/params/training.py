@@ -1,6 +1,6 @@
 """`finetune` and `distill`: heads, and what every training needs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -48,10 +48,11 @@ class Training(Section):
 
     `layer_decay` multiplies the learning rate from each layer to the one below it, the head having 1 (ULMFiT, Howard & Ruder 2018;
     BEiT, Bao et al. 2022). `drop_path` is the rate of stochastic depth at the last layer (Huang et al. 2016). `metric`, on validation,
-    picks the checkpoint; of equal scores the one with the lower loss.
+    picks the checkpoint; of equal scores the one with the lower loss. Each of `seeds` is a training of its own; validation also picks the
+    one whose model is used.
     """
 
-    seed: Seed
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     epochs: Count
     batch_size: Count
     accumulation: Count
@@ -72,6 +73,22 @@ class Training(Section):
     evaluations_per_epoch: Count
     early_stopping: EarlyStopping | None
     log_every: Count
+
+    @property
+    def seed(self) -> int:
+        """Of one training, as `of` gives its params."""
+        (seed,) = self.seeds
+        return seed
+
+    def of(self, seed: int) -> Self:
+        """The params of the training with this seed."""
+        return self.model_copy(update={"seeds": (seed,)})
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Training":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} must be distinct: equal seeds give equal models")
+        return self
 
     @model_validator(mode="after")
     def _divisible(self) -> "Training":

@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import torch
 from baton import console, params, storage
 from baton.errors import TrainingError
 from baton.runtime import Runtime
+from baton.train import finished
 from baton.train.checkpoint import HIDDEN, STATE, Checkpoints
 
 # Installed versions count, whatever the lock file says.
@@ -34,14 +35,14 @@ WITHOUT_EFFECT = {"checkpoint_seconds", "loader_workers"}
 class StageCheckpoints:
     """The checkpoints of a stage's trainings."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
-        """`folder` carries the fingerprint in its name; use `opened`."""
-        self.folder, self.seconds = folder, seconds
+    def __init__(self, folder: Path, seconds: float, kept: Path | None = None) -> None:
+        """`folder` carries the fingerprint in its name, and so does `kept`, where finished trainings are; use `opened`."""
+        self.folder, self.seconds, self.kept = folder, seconds, kept
         self.notes: dict[str, str] = {}
 
     def training(self, name: str) -> Checkpoints:
-        """Those of the training `name`."""
-        return Checkpoints(self.folder / name, self.seconds, self.notes)
+        """Those of the training `name`, or what came of it before."""
+        return Checkpoints(self.folder / name, self.seconds, self.notes, self.kept / name if self.kept else None)
 
     def note(self, key: str) -> str | None:
         """What an interrupted attempt noted under `key` in its newest checkpoint."""
@@ -51,19 +52,24 @@ class StageCheckpoints:
                 return str(storage.read_json(state)["notes"][key])
         return None
 
-    def clear(self) -> None:
-        """Remove all: the stage has succeeded."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def succeeded(self, seeds: Sequence[int]) -> None:
+        """Remove those of the trainings with `seeds`, but for what came of them, which is kept for a run with more seeds."""
+        if self.kept:
+            finished.keep(self.folder, self.kept, seeds)
+        for seed in seeds:
+            for training in self.folder.glob(f"*-{seed}"):
+                shutil.rmtree(training, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def opened(stage: str, sections: Mapping[str, Any], runtime: Runtime) -> Iterator[StageCheckpoints]:
+def opened(stage: str, sections: Mapping[str, Any], runtime: Runtime, seeds: Sequence[int]) -> Iterator[StageCheckpoints]:
     """The checkpoints of a stage with exactly these params, inputs, code and environment, locked against a second writer.
 
     Args:
         stage: its name in `dvc.yaml`, whose `deps` are the inputs and the code.
-        sections: its sections of params, by name.
+        sections: its sections of params, by name, without the list of seeds: which others there are decides nothing of a training.
         runtime: as resolved.
+        seeds: of its trainings, whose names end with them.
 
     Raises:
         TrainingError: another process is doing the same training.
@@ -71,16 +77,18 @@ def opened(stage: str, sections: Mapping[str, Any], runtime: Runtime) -> Iterato
     marks = fingerprint(stage, sections, runtime)
     name = hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16]
     parent = storage.state("checkpoints") / stage
-    found = StageCheckpoints(parent / name, runtime.checkpoint_seconds)
+    kept = storage.state("finished") / stage / name
+    found = StageCheckpoints(parent / name, runtime.checkpoint_seconds, kept)
     if not runtime.is_main:
         yield found
         return
     with _locked(found.folder):
         storage.write_json(found.folder / "fingerprint.json", marks)
         _tell_others(parent, name, marks)
+        finished.usable(kept, seeds)
         yield found
         if not any(found.folder.glob(f"*/[!{HIDDEN}]*")):
-            found.clear()
+            shutil.rmtree(found.folder, ignore_errors=True)
 
 
 def fingerprint(stage: str, sections: Mapping[str, Any], runtime: Runtime) -> dict[str, str]:

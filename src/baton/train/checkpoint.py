@@ -3,7 +3,7 @@
 One folder per training, in that of its stage's attempt (`train.attempts`). In it one per checkpoint, named after its step and the step of
 the last validation:
 
-    teacher/00000120-00000100/   {model,best,optimizer.exp_avg,…}.safetensors, state.json, manifest.json (sha256 and bytes of each)
+    teacher-0/00000120-00000100/   {model,best,optimizer.exp_avg,…}.safetensors, state.json, manifest.json (sha256 and bytes of each)
 
 A checkpoint is written to a temporary folder, each file and then the folder flushed to the disk, renamed, and the rename flushed; only then
 older ones go, but `KEEP` stay. Nothing is unpickled.
@@ -44,9 +44,9 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one training, in a folder that no other process writes to."""
 
-    def __init__(self, folder: Path, seconds: float, notes: dict[str, str]) -> None:
-        """`seconds` between two of them; `notes` are saved along with each."""
-        self.folder, self.seconds, self.notes = folder, seconds, notes
+    def __init__(self, folder: Path, seconds: float, notes: dict[str, str], finished: Path | None = None) -> None:
+        """`seconds` between two of them; `notes` are saved along with each; `finished` holds those of the same training, done before."""
+        self.folder, self.seconds, self.notes, self.finished = folder, seconds, notes, finished
         self._last = time.monotonic()
 
     def due(self) -> bool:
@@ -72,8 +72,8 @@ class Checkpoints:
             temporary.rename(target)
             for folder in (self.folder, self.folder.parent):
                 _flush(folder)
-            for old in self._names()[:-KEEP]:
-                self._remove(old)
+            for old in _names(self.folder)[:-KEEP]:
+                _remove(self.folder, old)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise _unwritable(target, parts, error) from error
@@ -84,27 +84,33 @@ class Checkpoints:
         Raises:
             OutputError: one cannot be read, although it may be whole.
         """
-        names = self._names()
-        for name in reversed(names):
-            try:
-                return _read(self.folder / name)
-            except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-                rest = "the one before it is used" if name != names[0] else "there is none before it: the training starts anew"
-                console.say(f"[yellow]checkpoint:[/] {self.folder / name} is broken ({error}); {rest}")
-                self._remove(name)
-            except OSError as error:
-                hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"
-                raise OutputError(f"the checkpoint {self.folder / name} cannot be read", got=error.strerror, hint=hint) from error
-        return None
+        return _newest(self.folder) or (_newest(self.finished) if self.finished else None)
 
-    def _names(self) -> list[str]:
-        return sorted(path.name for path in self.folder.glob(f"[!{HIDDEN}]*") if path.is_dir())
 
-    def _remove(self, name: str) -> None:
-        hidden = self.folder / f"{HIDDEN}{name}"  # so that a crash in between leaves no half checkpoint behind
-        shutil.rmtree(hidden, ignore_errors=True)
-        (self.folder / name).rename(hidden)
-        shutil.rmtree(hidden)
+def _newest(folder: Path) -> Checkpoint | None:
+    names = _names(folder)
+    for name in reversed(names):
+        try:
+            return _read(folder / name)
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            rest = "the one before it is used" if name != names[0] else "there is none before it: the training starts anew"
+            console.say(f"[yellow]checkpoint:[/] {folder / name} is broken ({error}); {rest}")
+            _remove(folder, name)
+        except OSError as error:
+            hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"
+            raise OutputError(f"the checkpoint {folder / name} cannot be read", got=error.strerror, hint=hint) from error
+    return None
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob(f"[!{HIDDEN}]*") if path.is_dir())
+
+
+def _remove(folder: Path, name: str) -> None:
+    hidden = folder / f"{HIDDEN}{name}"  # so that a crash in between leaves no half checkpoint behind
+    shutil.rmtree(hidden, ignore_errors=True)
+    (folder / name).rename(hidden)
+    shutil.rmtree(hidden)
 
 
 def _write(folder: Path, parts: Parts, state: Mapping[str, Any]) -> None:

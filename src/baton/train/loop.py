@@ -56,29 +56,11 @@ def train(
     found = parallel.share(saved.load() if saved and runtime.is_main else None)
     if found:
         state.restore(found)
-        console.say(f"resumed after step {state.step:,} of {loop.steps:,}")
+        done = f"finished before, in {state.step:,} steps" if state.finished else f"resumed after step {state.step:,} of {loop.steps:,}"
+        console.say(done)
     yield from list(state.points)
-    model.train()
-    try:
-        loop.warm_up()
-        parts = feed.parts(batches, state.step, loop.steps, runtime)
-        while True:
-            if state.step in loop.validate_at and state.validated < state.step:
-                yield loop.validation(validate)
-            if loop.finished():
-                break
-            with interrupt.held():
-                point = loop.step(next(parts))
-            if point:
-                yield point
-            if saved and runtime.is_main and saved.due():
-                loop.save(saved)
-    except (GeneratorExit, KeyboardInterrupt, SystemExit):
-        if saved and runtime.is_main:
-            loop.save(saved)
-        raise
-    if saved and runtime.is_main:  # what follows a training can be done again without it
-        loop.save(saved)
+    if not state.finished:
+        yield from loop.rest(validate, saved if runtime.is_main else None)
     state.best.restore(model)
     model.eval()
 
@@ -110,6 +92,32 @@ class _Loop:
             for buffer, before in buffers:
                 buffer.copy_(before)
             self.update.optimizer.zero_grad(set_to_none=True)
+
+    def rest(self, validate: Callable[[], dict[str, float]], saved: Checkpoints | None) -> Iterator[Point]:
+        """What is left of the training, and its points."""
+        state = self.state
+        state.model.train()
+        try:
+            self.warm_up()
+            parts = feed.parts(self.batches, state.step, self.steps, self.runtime)
+            while True:
+                if state.step in self.validate_at and state.validated < state.step:
+                    yield self.validation(validate)
+                if self.finished():
+                    break
+                with interrupt.held():
+                    point = self.step(next(parts))
+                if point:
+                    yield point
+                if saved and saved.due():
+                    self.save(saved)
+        except (GeneratorExit, KeyboardInterrupt, SystemExit):
+            if saved:
+                self.save(saved)
+            raise
+        state.finished = True
+        if saved:  # what follows a training can be done again without it
+            self.save(saved)
 
     def step(self, parts: list[tuple[Any, float]]) -> TrainPoint | None:
         """One optimizer step; a point if one is due."""

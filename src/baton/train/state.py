@@ -4,6 +4,7 @@ Random numbers are no state: they are drawn anew before each step from (seed, st
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from baton.train.checkpoint import Checkpoint, Parts
 from baton.train.optim import Update
 
 OPTIMIZER, UPDATE = "optimizer.", ("scale", "grown", "failed")
+FINISHED = "-finished"  # how the name of a training's last checkpoint ends, which holds what came of it and no more
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,19 @@ class State:
         self.model, self.update = model, update
         self.average = Average(model, settings.ema.decay) if settings.ema else None
         self.step = self.validated = 0  # optimizer steps done; the step of the last validation
+        self.finished = False
         self.points: list[Point] = []
         self.meter, self.best = Meter(), Best(settings.metric)
 
     @property
     def name(self) -> str:
         """Sorts in the order of the training."""
-        return f"{self.step:08d}-{self.validated:08d}"
+        return f"{self.step:08d}-{self.validated:08d}{FINISHED if self.finished else ''}"
 
     def parts(self) -> Parts:
-        """Tensors by part and name."""
+        """Tensors by part and name; at the end the best weights alone."""
+        if self.finished:
+            return {"best": self.best.weights}
         parts: dict[str, dict[str, torch.Tensor]] = {"model": self.model.state_dict(), "best": self.best.weights}
         if self.average:
             parts["average"] = self.average.weights
@@ -78,6 +83,7 @@ class State:
         return {
             "step": self.step,
             "validated": self.validated,
+            "finished": self.finished,
             "points": [asdict(point) for point in self.points],
             "meter": self.meter.facts(),
             "best": {"score": self.best.score, "age": self.best.age},
@@ -86,8 +92,12 @@ class State:
     def restore(self, saved: Checkpoint) -> None:
         """Become what was saved."""
         facts, device = saved.state, self.update.scale.device
-        self.step, self.validated = facts["step"], facts["validated"]
+        self.step, self.validated, self.finished = facts["step"], facts["validated"], facts["finished"]
         self.points = [ValidationPoint(**point) if "scores" in point else TrainPoint(**point) for point in facts["points"]]
+        self.best.weights = {name: value.to(device) for name, value in saved.parts["best"].items()}
+        self.best.score, self.best.age = tuple(facts["best"]["score"]), facts["best"]["age"]
+        if self.finished:
+            return
         self.meter.restore(facts["meter"])
         self.model.load_state_dict(saved.parts["model"])
         if self.average:
@@ -98,8 +108,6 @@ class State:
         for part in saved.parts:
             for name, value in saved.parts[part].items() if part.startswith(OPTIMIZER) else ():
                 self.update.optimizer.state[parameters[name]][part.removeprefix(OPTIMIZER)] = _laid_out(value, parameters[name])
-        self.best.weights = {name: value.to(device) for name, value in saved.parts["best"].items()}
-        self.best.score, self.best.age = tuple(facts["best"]["score"]), facts["best"]["age"]
 
 
 def _laid_out(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -146,6 +154,11 @@ class Meter:
         self.since = time.monotonic() - facts["seconds"]
 
 
+def merit(scores: Mapping[str, float], metric: str) -> tuple[float, ...]:
+    """What validation figures are ranked by, the higher the better: `metric` (`loss` or a score), and of equal scores the lower loss."""
+    return (-scores["loss"],) if metric == "loss" else (scores[metric], -scores["loss"])
+
+
 class Best:
     """The best weights so far by a validation metric, copied to memory; of equal ones, which small validation sets have, the lower loss."""
 
@@ -158,7 +171,7 @@ class Best:
 
     def offer(self, scores: dict[str, float], model: nn.Module) -> bool:
         """Keep the weights if they are better; whether they are."""
-        score = (-scores["loss"],) if self.metric == "loss" else (scores[self.metric], -scores["loss"])
+        score = merit(scores, self.metric)
         self.age += 1
         if score > self.score:
             self.score, self.age = score, 0

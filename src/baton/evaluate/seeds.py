@@ -1,0 +1,137 @@
+"""What training seeds do to the figures: mean and deviation over them, and a test of student and control paired by seed.
+
+Inputs: which seeds were trained and which one is used (metrics/*.json), their figures on test -> the section `seeds` of metrics.json, and
+what it says. In the intervals of `compare` the rows of test vary, with the models as they are; here the trainings vary, with the rows as
+they are. A method can be judged only so: one student may be better than one control by the luck of a seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baton import storage
+from baton.errors import DataError
+from baton.evaluate import metrics
+from baton.evaluate.inputs import Rows, read_logits
+from baton.evaluate.tables import HINT
+
+FIGURES = ("accuracy", "macro_f1", "log_loss")
+PAIR = ("student", "control")  # each seed's two have the same batches in the same order
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The trainings of one model."""
+
+    chosen: int  # by validation
+    all: tuple[int, ...]  # rising
+
+
+def read(paths: Sequence[Path]) -> dict[str, Seeds]:
+    """Model -> its seeds, from what `finetune` and `distill` wrote.
+
+    Raises:
+        DataError: a file is missing or is not of that form.
+    """
+    found: dict[str, Seeds] = {}
+    for path in paths:
+        try:
+            content = storage.read_json(path)
+            trained = tuple(int(seed) for seed in content["seeds"])
+            found |= {name: Seeds(own["seed"], tuple(sorted(trained))) for name, own in content.items() if name != "seeds"}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            expected = "validation figures of every seed, and the seed that is used"
+            raise DataError(f"{path} cannot be read", got=repr(error), expected=expected, hint=HINT) from None
+    return found
+
+
+def test_figures(seeds: Mapping[str, Seeds], predictions: Path, test: Rows, classes: int) -> dict[str, dict[int, dict[str, float]]]:
+    """Model -> seed -> its figures on test, from predictions/MODEL/SEED.parquet."""
+    return {
+        name: {seed: metrics.scores(read_logits(predictions / name / f"{seed}.parquet", test, classes), test.labels) for seed in own.all}
+        for name, own in seeds.items()
+    }
+
+
+def figures(seeds: Mapping[str, Seeds], test: Mapping[str, Mapping[int, Mapping[str, float]]], confidence: float) -> dict[str, Any]:
+    """The section `seeds`.
+
+    Args:
+        seeds: of each model.
+        test: model -> seed -> its figures on test.
+        confidence: of the intervals.
+
+    Returns:
+        model -> `chosen`, `all`, for each of FIGURES its values in the order of `all`, `_mean` and, of two and more, `_deviation` (n - 1);
+        `comparison` -> student_vs_control -> see `paired`, where they have two and more seeds.
+    """
+    result: dict[str, Any] = {}
+    for name, own in seeds.items():
+        result[name] = {"chosen": own.chosen, "all": list(own.all)}
+        for figure in FIGURES:
+            result[name] |= spread(figure, [test[name][seed][figure] for seed in own.all])
+    both = seeds[PAIR[0]].all
+    if len(both) > 1:
+        first, second = ([test[name][seed] for seed in both] for name in PAIR)
+        result["comparison"] = {"student_vs_control": paired(first, second, confidence)}
+    return result
+
+
+def spread(figure: str, values: Sequence[float]) -> dict[str, Any]:
+    """A figure's values, mean and deviation (n - 1)."""
+    result = {figure: list(values), f"{figure}_mean": float(np.mean(values))}
+    return result | ({f"{figure}_deviation": float(np.std(values, ddof=1))} if len(values) > 1 else {})
+
+
+def paired(first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]], confidence: float) -> dict[str, Any]:
+    """`first` minus `second`, paired by seed: `_difference` (mean), `_difference_deviation`, `_difference_interval`, `_p`.
+
+    Student's paired t-test (1908) and its interval. Where all seeds differ by the same amount, which a small table's accuracy can, nothing
+    is known of how differences spread: there is no interval and no p.
+    """
+    from scipy.stats import ttest_1samp
+
+    result: dict[str, Any] = {"seeds": len(first)}
+    for figure in FIGURES:
+        differences = np.array([one[figure] - other[figure] for one, other in zip(first, second, strict=True)])
+        result[f"{figure}_difference"] = float(differences.mean())
+        result[f"{figure}_difference_deviation"] = float(differences.std(ddof=1))
+        if np.ptp(differences) > 1e-9:  # shares of rows are at least 1 / rows apart; less is rounding
+            tested = ttest_1samp(differences, 0.0)
+            low, high = tested.confidence_interval(confidence)
+            result |= {f"{figure}_difference_interval": [float(low), float(high)], f"{figure}_p": float(tested.pvalue)}
+    return result
+
+
+def said(section: Mapping[str, Any], confidence: float) -> list[str]:
+    """What several seeds show, in sentences; none of one seed."""
+    parts = []
+    for name in ("teacher", *PAIR):
+        own = section[name]
+        if "accuracy_deviation" in own:
+            spread_ = f"{100 * own['accuracy_mean']:.1f} ± {100 * own['accuracy_deviation']:.1f}%"
+            parts.append(f"{name} {spread_} ({len(own['all'])} seeds, {own['chosen']} is used)")
+    sentences = [f"Accuracy over seeds, mean ± deviation: {'; '.join(parts)}."] if parts else []
+    if "comparison" in section:
+        sentences.insert(0, _verdict(section["comparison"]["student_vs_control"], confidence))
+    return sentences
+
+
+def _verdict(own: Mapping[str, Any], confidence: float) -> str:
+    """On the method, over seeds."""
+    shown = f"{100 * own['accuracy_difference']:+.2f} ± {100 * own['accuracy_difference_deviation']:.2f} points of accuracy"
+    over = f"over {own['seeds']} seeds"
+    if "accuracy_p" not in own:
+        same = "the student differs from its control by the same amount in each, so a test has no deviation to go by"
+        return f"[bold]Whether distillation helps is not told[/] {over}: {same} ({shown})."
+    low, high = own["accuracy_difference_interval"]
+    p_value = own["accuracy_p"]
+    p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
+    evidence = f"{shown}, {100 * confidence:.0f}% interval {100 * low:+.2f} to {100 * high:+.2f}, t-test paired by seed {p}"
+    if p_value >= 1 - confidence:
+        return f"[bold]Whether distillation helps is not told[/] {over} ({evidence})."
+    verdict = "[bold green]Distillation helps[/]" if own["accuracy_difference"] > 0 else "[bold red]Distillation hurts[/]"
+    return f"{verdict} on these test rows, {over} ({evidence})."
