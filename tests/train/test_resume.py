@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from baton.data import text
 from tests import tiny
 from tests.train import training
 
@@ -111,6 +112,24 @@ def test_images_killed_in_a_step(whole_of_images: Path, again_with_images: Calla
 def test_images_killed_in_each_of_ten_steps(whole_of_images: Path, again_with_images: Callable[..., Path]) -> None:
     for number, step in enumerate(random.Random(6).sample(range(2, training.STEPS + 1), 10)):
         assert differences(whole_of_images, again_with_images(kill_at=step, seconds=0.05 * (number % 3))) == set()
+
+
+@pytest.fixture(scope="module")
+def whole_in_windows(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Path:
+    """The same with documents in windows, whose steps have parts of their own."""
+    folder = tmp_path_factory.mktemp("windows")
+    training.prepare(folder, windows=True)
+    arrays = text.open_arrays(folder / "arrays", "train")
+    assert 1 < arrays.windows.mean() < 3
+    assert run(processes, folder) == 0
+    return folder
+
+
+def test_windows_killed_in_a_step(whole_in_windows: Path, tmp_path: Path, processes: Any) -> None:
+    again_in_windows = attempts_in(tmp_path, whole_in_windows, processes)
+    for step in (3, 12):
+        assert differences(whole_in_windows, again_in_windows(kill_at=step)) == set()
+    assert "final.safetensors" in differences(whole_in_windows, again_in_windows("rng", kill_at=9)), "negative control"
 
 
 @pytest.mark.parametrize(

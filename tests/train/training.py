@@ -21,7 +21,7 @@ import transformers.models.bert.modeling_bert  # noqa: F401  once for all attemp
 from safetensors.torch import save_file
 
 from baton import console, params, runtime, storage
-from baton.data import arrays, text
+from baton.data import arrays, cutting, text
 from baton.data.batches import TrainingBatches
 from baton.evaluate import metrics
 from baton.models import build
@@ -43,20 +43,23 @@ AUGMENTATION = params.Augmentation(
     cutmix=1.0,
 )
 IMAGES = {"augmentation": AUGMENTATION, "ema": params.Ema(decay=0.9), "drop_path": 0.2, "layer_decay": 0.8}
+WINDOWS = params.WindowsTruncation(kind="windows", most=3, overlap=1)
 STEPS = 18  # 48 documents, batches of 8, 3 epochs
 
 
-def prepare(folder: Path, images: Callable[[Path], Path] | None = None) -> None:
-    """Base model (of images: as `images` writes it) and arrays, once for all attempts."""
+def prepare(folder: Path, images: Callable[[Path], Path] | None = None, windows: bool = False) -> None:
+    """Base model (of images: as `images` writes it) and arrays (of texts: read in `windows`), once for all attempts."""
     if images:
         images(folder / "base")
         tiny_images.write_arrays(folder, {"train": 48, "val": 12, "test": 12})
         return
     base, clean = tiny.write_base(folder / "base"), tiny.write_clean(folder / "clean")
     (folder / "arrays").mkdir()
+    length, how = (8, WINDOWS) if windows else (16, cutting.HEAD)
     for split in text.SPLITS:
-        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, 16), folder / "arrays", 100, lambda count: None)
-    storage.write_json(folder / "arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
+        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, length), folder / "arrays", 100, lambda count: None, how)
+    read = tiny.TEXT_INPUT | {"max_length": length, "truncation": how.model_dump()}
+    storage.write_json(folder / "arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": read})
 
 
 def attempt(

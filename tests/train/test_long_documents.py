@@ -1,0 +1,91 @@
+"""Documents whose class is decided after their 200th token: read from their head they cannot be told apart, in windows they can."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from baton import params, runtime
+from baton.data import cutting, text
+from baton.data.batches import TextSplit, TrainingBatches
+from baton.evaluate import metrics
+from baton.models import build, student
+from baton.predict import predict
+from baton.train import distill, loop, losses
+from tests import tiny
+
+FILLER = ["rose", "sharply", "and", "left", "the", "board", "talks", "failed", "near", "in"]
+SIGNS = (["wheat", "corn"], ["port", "vessels"])
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
+SETTINGS = {"epochs": 4, "batch_size": 8, "learning_rate": 3e-3, "log_every": 100}
+WINDOWS = params.WindowsTruncation(kind="windows", most=8, overlap=0)
+TAIL, HEAD_TAIL = params.TailTruncation(kind="tail"), params.HeadTailTruncation(kind="head_tail", head=0.5)
+
+
+def documents(count: int, seed: int) -> list[tuple[str, int]]:
+    """Of two classes by turns: 200 words that say nothing, 24 that say the class, and 100 that say nothing."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for row in range(count):
+        words = list(random.choice(FILLER, 324))
+        words[200:224] = random.choice(SIGNS[row % 2], 24)
+        rows.append((" ".join(words), row % 2))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("long")
+    tiny.write_base(folder / "base")
+    tiny.write_splits(folder / "clean", {"train": documents(96, 0), "val": documents(100, 1)}, ["grain", "ship"])
+    return folder
+
+
+def splits(root: Path, how: params.Truncation) -> dict[str, TextSplit]:
+    folder = root / f"{how.kind}-arrays"
+    folder.mkdir(exist_ok=True)
+    tokenizer = text.open_tokenizer(root / "base", 64)
+    for split in ("train", "val"):
+        text.tokenize(root / "clean" / f"{split}.parquet", tokenizer, folder, 100, lambda count: None, how)
+    return {split: TextSplit(text.open_arrays(folder, split), 0) for split in ("train", "val")}
+
+
+def fit(model: build.Classifier, data: dict[str, TextSplit], loss_fn: losses.Loss) -> float:
+    """Accuracy on validation after a real training."""
+    machine, settings, val = tiny.machine(), tiny.training(**SETTINGS), data["val"]
+
+    def scores() -> dict[str, float]:
+        found = metrics.scores(predict(model, val, machine, 32), np.asarray(val.labels))
+        return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+
+    for _ in loop.train(model, TrainingBatches(data["train"], 8, 1, 0), loss_fn, scores, settings, machine):
+        pass
+    return scores()["accuracy"]
+
+
+def create(root: Path) -> build.Classifier:
+    runtime.seed_everything(0)
+    return build.create(root / "base", HEAD, 2, tiny.training(**SETTINGS), "matmul", tiny.TEXT_INPUT)
+
+
+@pytest.mark.parametrize("how", [cutting.HEAD, TAIL, HEAD_TAIL], ids=lambda how: how.kind)
+def test_what_is_cut_away_cannot_be_learned(root: Path, how: params.Truncation) -> None:
+    """The negative control of the next test. 100 documents by chance: 50 right, and less than 65 in 998 of 1,000 cases."""
+    assert 0.35 <= fit(create(root), splits(root, how), losses.cross_entropy(0.0, None)) <= 0.65
+
+
+def test_windows_read_it_and_a_student_learns_from_their_teacher(root: Path) -> None:
+    data = splits(root, WINDOWS)
+    assert data["train"].windows.tolist() == [6] * 96  # 324 words in sixes of 54
+    teacher = create(root)
+    assert fit(teacher, data, losses.cross_entropy(0.0, None)) >= 0.95
+    machine, labels = tiny.machine(), ["grain", "ship"]
+    cache = predict(teacher, data["train"], machine, 32)
+    assert cache.shape == (96, 2), "one row a document"
+    info = build.ModelInfo(labels, HEAD, tiny.TEXT_INPUT)
+    layers = params.LayersStudent(kind="teacher_layers", layers=(0,))
+    made = student.make(teacher, info, layers, tiny.training(**SETTINGS), "matmul")
+
+    told = distill.distillation(distill.cached(torch.from_numpy(cache)), 2.0, 0.3, 0.0, None)
+    assert fit(made, data, told) >= 0.95
