@@ -39,6 +39,7 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	@touch $@
 
 repro: $(RUNTIME) ## install, run what params.yaml makes necessary, show the results
+	@$(BIN)/baton inbox
 	BATON_SUMMARY=later $(BIN)/dvc repro
 	@$(BIN)/baton sync
 	@$(BIN)/baton summary

@@ -2,6 +2,7 @@
 
     baton recipes     the complete params files that are shipped
     baton use NAME    make one of them the active params.yaml
+    baton inbox       whether DVC can read all that lies in inbox/
     baton summary     the results of the last run
     baton sync        hand over to MLflow what waits in journals, and what DVC knows only after a stage ended
     baton trace X     where X came from and what came of it: a run, model, version, file or commit
@@ -73,6 +74,14 @@ def use(
     with storage.atomic_file(params.PATH) as temporary:
         temporary.write_bytes(source.read_bytes())
     console.say(f"params.yaml is now {name}: {escape(description)}\nnext: `make repro` (or `dvc repro`)")
+
+
+@app.command()
+def inbox() -> None:
+    """See whether DVC can read all that lies in inbox/; `make repro` and `baton retrain` ask this first. Prints nothing if it can."""
+    from baton.data import inbox as own
+
+    own.check()
 
 
 @app.command()

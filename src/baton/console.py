@@ -18,7 +18,7 @@ from rich.progress import ProgressColumn as Column
 from rich.table import Table
 from rich.text import Text
 
-from baton.errors import BatonError
+from baton.errors import BatonError, one_line, visible
 
 LINE_SECONDS = 10.0
 PLAIN_WIDTH = 140
@@ -29,7 +29,7 @@ _console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 def say(text: RenderableType) -> None:
     """Print one message; rich markup is understood."""
-    _console.print(text, highlight=False)
+    _console.print(visible(text) if isinstance(text, str) else text, highlight=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -38,7 +38,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for index, name in enumerate(columns):
         grid.add_column(name, justify="left" if index == 0 else "right")
     for row in rows:
-        grid.add_row(*(escape(str(cell)) for cell in row))
+        grid.add_row(*(escape(one_line(str(cell))) for cell in row))
     _console.print(grid)
 
 

@@ -12,6 +12,21 @@
 The command line and the stages print these without a traceback and exit 1; any other exception is a bug and keeps its traceback.
 """
 
+import re
+
+# Control characters, marks that turn the direction of writing, and lone surrogates, which stand for bytes that are no UTF-8.
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""Text as a terminal may show it: what would move the cursor, change colours or cannot be printed is spelt out (`\r`)."""
+    return UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def one_line(name: str) -> str:
+    """A name of a file or a label as it is shown: `visible`, and without line breaks."""
+    return visible(name).replace("\n", "\\n").replace("\t", "\\t")
+
 
 class BatonError(Exception):
     """Base of every error that a user can act on."""
@@ -32,7 +47,7 @@ class BatonError(Exception):
             lines.append(f"  expected: {expected}")
         if hint:
             lines.append(f"  next:     {hint}")
-        super().__init__("\n".join(lines))
+        super().__init__(visible("\n".join(lines)))
 
 
 class ParamsError(BatonError):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,82 @@ def test_files_that_cannot_be_taken_are_rows_with_a_problem(workplace: Path, mon
     ]
 
 
+LITTER = {  # the path of what is no sample -> how it is named
+    ".DS_Store": ".DS_Store",
+    "cat/.DS_Store": ".DS_Store",
+    "cat/._a.png": "._*",
+    "__MACOSX/cat/._a.png": "__MACOSX",
+    "__MACOSX/._cat": "__MACOSX",
+    "cat/@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg": "@eaDir",
+    "dog/deep/@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg": "@eaDir",
+    "cat/.ipynb_checkpoints/a-checkpoint.png": ".ipynb_checkpoints",
+    "cat/Thumbs.db": "Thumbs.db",
+    "dog/THUMBS.DB": "THUMBS.DB",
+    "dog/desktop.ini": "desktop.ini",
+    "dog/Icon\r": "Icon\\r",
+    "$RECYCLE.BIN/S-1/a.png": "$RECYCLE.BIN",
+    "System Volume Information/tracking.log": "System Volume Information",
+    "lost+found/1.png": "lost+found",
+    "#recycle/a.png": "#recycle",
+    "@Recycle/a.png": "@Recycle",
+    ".thumbnails/a.png": ".thumbnails",
+    ".AppleDouble/a.png": ".AppleDouble",
+    ".git/a.png": ".git",
+    ".stfolder/a.png": ".stfolder",
+}
+
+
+def test_what_systems_leave_behind_is_no_sample_and_no_class(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fine = ["cat/a.png", "cat/@eaDir.png", "cat/my Thumbs.db.png", "dog/deep/a.png", "lost/found.png", "stray.png"]
+    for name in [*LITTER, *fine]:
+        put(f"inbox/pets/{name}", name.encode())
+    fetch(of_folders(train="inbox/pets"))
+    assert {row["name"] for row in rows("train")} == set(fine)
+    assert {row["label"] for row in rows("train")} == {"cat", "dog", "lost", None}
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("left out what is hidden or what systems leave behind") == 1
+    for name in set(LITTER.values()):
+        assert f"{list(LITTER.values()).count(name)} {name}" in said
+    assert "\r" not in said and "holds no files" not in said
+
+
+def test_only_litter_is_no_class(workplace: Path) -> None:
+    put("inbox/pets/__MACOSX/cat/._a.png", b"x")
+    put("inbox/pets/Thumbs.db", b"x")
+    assert "nothing" in refused(of_folders(train="inbox/pets"), "has no class folders")
+
+
+CONTROLS = "b\x1b[31mad\r\n\u202e"
+
+
+def test_names_with_control_characters_are_spelt_out(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(f"inbox/pets/{CONTROLS}/{CONTROLS}.png", b"x")
+    Path(f"inbox/pets/empty{CONTROLS}").mkdir()
+    fetch(of_folders(train="inbox/pets"))
+    spelt = r"b\x1b[31mad\r\n\u202e"
+    assert brief("train") == [(f"{spelt}/{spelt}.png", True, spelt, None)]
+    shown = capsys.readouterr().out
+    assert f"inbox/pets/empty{spelt} holds no files" in " ".join(shown.split())
+    put(f"inbox/{CONTROLS}", b"x")
+    shutil.rmtree(RAW)
+    shown += refused(of_folders(train="inbox/none"), f"inbox/ holds {spelt}, pets")
+    assert not set(shown) & set("\x1b\r\u202e")
+
+
+def test_a_folder_that_may_not_be_read(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("inbox/pets/cat/a.png", b"x")
+    put("inbox/pets/dog/closed/a.png", b"x")
+    inside = Path.iterdir
+
+    def iterdir(folder: Path) -> Any:
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return inside(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)  # root may read all
+    assert "Permission denied" in refused(of_folders(train="inbox/pets"), "inbox/pets/dog/closed cannot be read")
+
+
 def test_an_empty_class_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put("inbox/pets/cat/a.png", b"x")
     Path("inbox/pets/dog").mkdir()
@@ -180,7 +257,7 @@ def test_a_table_of_paths(workplace: Path, capsys: pytest.CaptureFixture[str]) -
         (f"{workplace}/inbox/secret.png", False, "cat", "its path leaves inbox/pictures"),
         ("deep", False, "cat", "a folder, not a file"),
         ("train/9", False, None, "line 10: 2 fields instead of 3"),
-        ("a\0b.png", False, "cat", "cannot be read: embedded null byte"),
+        ("a\\x00b.png", False, "cat", "cannot be read: embedded null byte"),
         ("a.png", False, None, "its label is no UTF-8: c\\udce4t"),
     ]
     assert manifest["files"]["train"]["origin"] == "inbox/table.csv, files in inbox/pictures"

@@ -1,22 +1,23 @@
 """The user's own image files -> rows of a raw table: one folder a class, or a table with a column of paths.
 
-Every file of a class folder and every row of a table becomes a row; one that gives no image says why (`problem`). Hidden files are left
-out, and `.dvc` files. Files are taken byte by byte; nothing is decoded here.
+Every file of a class folder and every row of a table becomes a row; one that gives no image says why (`problem`). Hidden files and what
+systems leave behind (`litter`) are left out, and `.dvc` files. Files are taken byte by byte; nothing is decoded here.
 """
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from rich.markup import escape
 
 from baton import console, params
-from baton.data import sources, tables
+from baton.data import litter, sources, tables
 from baton.data.columns import Columns
 from baton.data.image_tables import Images, RawImage
 from baton.data.raw import RawTable
-from baton.errors import SourceError
+from baton.errors import SourceError, one_line
 
 MOST_BYTES = 2**30  # of one file
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
@@ -81,7 +82,8 @@ def read_file(path: Path, name: str, label: str | None) -> RawImage:
 
 def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
     """Every file with its label, in the order of their paths; files beside the class folders have none."""
-    shown = sorted((path for path in root.iterdir() if not path.name.startswith(".")), key=os.fsencode)
+    left_out: Counter[str] = Counter()
+    shown = sorted(_entries(root, left_out), key=os.fsencode)
     classes = [path for path in shown if path.is_dir()]
     if not classes:
         got = f"{len(shown)} files and no folder" if shown else "nothing"
@@ -91,21 +93,45 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
     if names <= SPLIT_NAMES or len(names & SPLIT_NAMES) > 1:  # one among others may be a class: CIFAR-100 has "train"
         pairs = ", ".join(f"{name}: {root}/{name}" for name in sorted(path.name for path in classes if path.name.lower() in SPLIT_NAMES))
         hint = f"name each split's own tree in params.yaml: `folders: {{{pairs}}}`, with the keys train, val, test"
-        raise SourceError(f"{root} holds splits, not classes", got=", ".join(sorted(names)), expected="class folders", hint=hint)
+        raise SourceError(
+            f"{root} holds splits, not classes", got=", ".join(map(one_line, sorted(names))), expected="class folders", hint=hint
+        )
     files: list[tuple[Path, str | None]] = [(path, None) for path in shown if not path.is_dir() and path.suffix != ".dvc"]
     for folder in classes:
-        inside = [(path, _text(folder.name)) for path in sorted(files_of(folder), key=os.fsencode)]
+        inside = [(path, _text(folder.name)) for path in sorted(files_of(folder, left_out), key=os.fsencode)]
         if not inside:
-            console.say(escape(f"{folder} holds no files: {split} has no image of this class"))
+            console.say(escape(f"{one_line(str(folder))} holds no files: {split} has no image of this class"))
         files += inside
+    if left_out:
+        console.say(escape(f"{root}: left out what is hidden or what systems leave behind, no samples: {litter.described(left_out)}"))
     return files
 
 
-def files_of(folder: Path) -> Iterator[Path]:
-    """Every file in a folder and the folders in it, but for hidden ones."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and (path.is_symlink() or not path.is_dir()):
+def files_of(folder: Path, left_out: Counter[str] | None = None) -> Iterator[Path]:
+    """Every file in a folder and the folders in it, but for litter, of which `left_out` gets the number of files by its kind.
+
+    Raises:
+        SourceError: a folder may not be read.
+    """
+    for path in _entries(folder, Counter() if left_out is None else left_out):
+        if path.is_dir() and not path.is_symlink():
+            yield from files_of(path, left_out)
+        else:
+            yield path
+
+
+def _entries(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """What lies in a folder, but for litter."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        hint = f"give yourself the right to read it (`chmod u+rx`), or move it out of {sources.INBOX}/"
+        raise SourceError(f"{one_line(str(folder))} cannot be read", got=error.strerror, expected="a folder of images", hint=hint) from None
+    for path in entries:
+        inside = path.is_dir() and not path.is_symlink()
+        if kind := litter.kind(path.name, folder=inside):
+            left_out[kind] += sum(len(files) for _, _, files in os.walk(path)) if inside else 1
+        else:
             yield path
 
 
@@ -114,8 +140,8 @@ def _of_files(files: list[tuple[Path, str | None]], root: Path) -> Iterator[RawI
 
 
 def _text(name: str) -> str:
-    """What a table can hold: bytes that are no UTF-8 are spelt out."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """What a table can hold and a terminal show: bytes that are no UTF-8 and control characters are spelt out."""
+    return one_line(name)
 
 
 # ---- tables of paths ---------------------------------------------------------------------------------------------------------
@@ -130,7 +156,7 @@ def _of_table(table: RawTable, folder: Path) -> Iterator[RawImage]:
             continue
         row = next(rows)
         label = row.label or None
-        if row.label != _text(row.label):
+        if row.label.encode("utf-8", "ignore").decode() != row.label:
             yield RawImage(_text(row.text) or name, None, None, f"its label is no UTF-8: {_text(row.label)}")
         elif not row.text.strip():
             yield RawImage(name, None, label, "no path")

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from baton import params, storage
-from baton.data import archive, fetched, hub
+from baton.data import archive, fetched, hub, litter
 from baton.data.ahead import few
-from baton.errors import SourceError
+from baton.errors import SourceError, one_line
 
 INBOX = Path("inbox")
 JOINED_ROWS, JOINED_BYTES = 2**14, 2**24  # at a time
@@ -175,7 +175,11 @@ def entry(folder: Path, name: str, origin: str) -> dict[str, object]:
 
 def missing(path: Path, key: str, expected: str) -> SourceError:
     """The error for something that should lie in `inbox/`; `key` is the YAML path that names it."""
-    there = sorted(item.name for item in INBOX.iterdir() if not item.name.startswith(".")) if INBOX.is_dir() else []
+    there = (
+        sorted(one_line(item.name) for item in INBOX.iterdir() if not litter.kind(item.name, folder=item.is_dir()))
+        if INBOX.is_dir()
+        else []
+    )
     hint = "`dvc pull` fetches it" if Path(f"{path}.dvc").is_file() else f"put it there or name another in {key} of params.yaml"
     got = f"inbox/ holds {', '.join(there)}" if there else "inbox/ is empty"
     return SourceError(f"{path} is not there", got=got, expected=expected, hint=hint)

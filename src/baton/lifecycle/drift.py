@@ -21,12 +21,15 @@ import pyarrow.parquet as pq
 
 from baton import params, storage
 from baton.data import two_samples
+from baton.data.deep import BITS_16
+from baton.data.image import significant_bits
 from baton.data.two_samples import Distance
 from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.lifecycle import brightness, tables
 
 LAYOUT = 2  # of a profile; the first one held shares and quantiles, which do not tell how certain they are
+BITS = "significant_bits"  # its key for how many of 16 bits the pictures used, where that is fewer
 WORD = re.compile(r"\w+")
 WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
 HELD_OUT = 4  # one text of so many is not in the vocabulary; how many of their words it lacks is what new texts are compared with
@@ -79,6 +82,7 @@ def profile(clean: Path) -> dict[str, Any]:
         "layout": LAYOUT,
         "rows": _labelled(rows),
         "labels": dict(sorted(Counter(rows.labels).items())),
+        **({BITS: bits} if rows.kind == "images" and (bits := significant_bits(clean / "train.parquet")) != BITS_16 else {}),
         "lengths": {"values": [value for value, _ in lengths], "counts": [count for _, count in lengths]},
         **(_vocabulary(rows.keys) if rows.kind == "text" else {"vocabulary": None, "unknown": None}),
     }

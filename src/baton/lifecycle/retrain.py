@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from baton import console, params, storage, tracking
+from baton.data import inbox
 from baton.errors import OutputError, ParamsError
 from baton.lifecycle import checkout, need, promotion, registry, tables
 from baton.lifecycle.programs import done, dvc, run
@@ -41,6 +42,7 @@ def retrain(options: Options) -> Result:
 
     Raises:
         ParamsError: there is no DVC remote, no server or no git; all that is missing is named.
+        SourceError: inbox/ holds what DVC cannot read.
         OutputError: DVC or git failed.
     """
     before = params.PATH.read_bytes()
@@ -75,6 +77,7 @@ def _why(own: registry.Registry, active: params.Params) -> str:
     _say("data")
     if tracked := run("git", "ls-files", "-z", "--", "*.dvc").split("\0")[:-1]:
         dvc("pull", "--quiet", *tracked)  # the user's own files
+    inbox.check()
     _reproduce(["preprocess"], ["data/clean", need.BASE])
     tables.read(Path(active.promotion.test))  # before hours of training
     return need.decide(own, active.retrain)

@@ -17,6 +17,7 @@ from baton import console, params
 from baton.data import checks, folders, pictures
 from baton.data import tables as raw_tables
 from baton.data.columns import Columns
+from baton.data.deep import BITS_16
 from baton.errors import DataError, ModelError, ParamsError
 from baton.lifecycle import drift, registry
 from baton.lifecycle.drift import Sample
@@ -49,7 +50,8 @@ def judge(own: registry.Registry, settings: params.Params, path: Path) -> Judged
         got = f"version {registry.number(champion)} without its profile" if champion else "no champion"
         hint = "run `baton register` and `baton promote --mode enabled`"
         raise ModelError("there is nothing to compare with", got=got, expected=f"a champion of {own.name} with its profile", hint=hint)
-    found = drift.measure_unlabelled(read(path, settings.preprocess), json.loads(kept), known)
+    profile = json.loads(kept)
+    found = drift.measure_unlabelled(read(path, settings.preprocess, profile.get(drift.BITS, BITS_16)), profile, known)
     lines = [f"{found.rows:,} rows of {path} are not among those that version {registry.number(champion)} of {own.name} was trained on"]
     names = {"lengths": "brightness" if found.kind == "images" else "words of a text", "unknown": "share of unknown words"}
     lines += [
@@ -61,8 +63,8 @@ def judge(own: registry.Registry, settings: params.Params, path: Path) -> Judged
     return Judged(bool(beyond), "\n".join([*lines, verdict]))
 
 
-def read(path: Path, settings: params.Preprocess) -> Sample:
-    """The rows of a file or folder; what cannot be read is named and left out.
+def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample:
+    """The rows of a file or folder; what cannot be read is named and left out. `bits` are those of 16 that the champion's pictures used.
 
     Raises:
         DataError: it is not there, of another kind than params.preprocess says, or holds nothing that can be read.
@@ -73,7 +75,7 @@ def read(path: Path, settings: params.Preprocess) -> Sample:
         case params.TextPreprocess():
             return _texts(path, settings)
         case params.ImagePreprocess():
-            return _images(path, settings)
+            return _images(path, settings, bits)
 
 
 def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
@@ -90,7 +92,7 @@ def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
     return Sample("text", texts, None)
 
 
-def _images(path: Path, settings: params.ImagePreprocess) -> Sample:
+def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
     if not path.is_dir():
         hint = "put the pictures into one folder; folders in it are gone through too"
         raise DataError(f"{path} is a file", got="a file", expected="a folder, as params.preprocess.kind is images", hint=hint)
@@ -101,7 +103,7 @@ def _images(path: Path, settings: params.ImagePreprocess) -> Sample:
             problems.append(f"{found.name} ({found.problem})")
             continue
         try:
-            pixels = pictures.decode(found.image, settings.max_pixels).pixels
+            pixels = pictures.decode(found.image, settings.max_pixels, bits).pixels
         except pictures.UndecodableError as error:
             problems.append(f"{found.name} ({error.args[0]})")
             continue
