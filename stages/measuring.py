@@ -97,7 +97,8 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
             made = kept.arrays("baselines", subject.known(BASE, **settings), lambda: _fitted(subject, baseline, subject.features, rows))
         case _:
             made = _fitted(subject, baseline, {split: own.texts for split, own in rows.items()}, rows)
-    return {split: Outputs(made[f"{split}.predicted"], made[f"{split}.log_p"]) for split in ("val", "test")}
+    chosen = float(made["C"]) if "C" in made else None
+    return {split: Outputs(made[f"{split}.predicted"], made[f"{split}.log_p"], C=chosen) for split in ("val", "test")}
 
 
 def speed(subject: Subject) -> dict[str, Any]:
@@ -167,9 +168,11 @@ def sheet(subject: Subject) -> pictures.Sheet | None:
 def _fitted(subject: Subject, baseline: params.Baseline, inputs: Mapping[str, baselines.Inputs], rows: Mapping[str, Rows]) -> kept.Arrays:
     (name,), train = baselines.names([baseline]), rows["train"]
     console.say(f"fit baseline {name} on {len(train.labels):,} train rows")
-    fitted = baselines.fit(baseline, inputs["train"], train.labels, len(subject.meta["labels"]))
+    validation = (inputs["val"], rows["val"].labels)
+    fitted = baselines.fit(baseline, inputs["train"], train.labels, len(subject.meta["labels"]), validation)
     outputs = {split: fitted.outputs(inputs[split]) for split in ("val", "test")}
-    return {f"{split}.{part}": getattr(own, part) for split, own in outputs.items() for part in ("predicted", "log_p")}
+    made = {f"{split}.{part}": getattr(own, part) for split, own in outputs.items() for part in ("predicted", "log_p")}
+    return made if fitted.C is None else made | {"C": np.array(fitted.C)}
 
 
 def _gallery(subject: Subject, wanted: params.Gallery, name: str, test: Rows, outputs: Outputs) -> pictures.Gallery:

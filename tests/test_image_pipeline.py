@@ -63,7 +63,7 @@ def small(raw: dict[str, Any]) -> None:
         raw[section] |= {"epochs": 2, "batch_size": 16, "log_every": 2}
         raw[section]["augmentation"] |= {"crop": {"kind": "padded", "padding": 2}, "cutmix": 1.0, "erasing": 0.2}
     raw["distill"]["student"] = {"kind": "timm", "architecture": "resnet10t", "arguments": {}}
-    raw["evaluate"]["baselines"] = [{"kind": "majority"}, {"kind": "pixels", "side": 8}]
+    raw["evaluate"]["baselines"] = [{"kind": "majority"}, {"kind": "pixels", "side": 8, "C": [1.0]}]
     raw["evaluate"]["bootstrap"]["resamples"] = 100
     raw["evaluate"]["speed"] = {"repeats": 1, "batch_size": 8, "samples": 8, "latency_samples": 2}
     raw["evaluate"] |= {"robustness": {"samples": 16, "severities": 2}, "gallery": {"errors": 2, "steps": 4}}

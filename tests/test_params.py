@@ -70,11 +70,11 @@ def test_a_split_of_the_hub_is_one_file_or_several_of_parquet(tmp_path: Path) ->
 
 
 def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None:
-    tfidf = {"kind": "tfidf", "model": "svm", "min_df": 1, "max_ngram": 1, "stop_words": None}
-    features = {"kind": "features", "model": "linear", "neighbours": 5}
+    tfidf = {"kind": "tfidf", "model": "svm", "min_df": 1, "max_ngram": 1, "stop_words": None, "C": [1.0]}
+    features = {"kind": "features", "model": "linear", "neighbours": 5, "C": [1.0]}
     for recipe, wanted, message in (
         ("digits-vit", tfidf, "evaluate.baselines.1 (tfidf) is for text, preprocess.kind is images"),
-        ("quick", {"kind": "pixels", "side": 8}, "evaluate.baselines.1 (pixels) is for images, preprocess.kind is text"),
+        ("quick", {"kind": "pixels", "side": 8, "C": [1.0]}, "evaluate.baselines.1 (pixels) is for images, preprocess.kind is text"),
         ("digits-vit", features, "evaluate.baselines.1 (features) needs a base model that was trained before, but base.weights is null"),
     ):
         raw = params.read_raw(ROOT / "recipes" / f"{recipe}.yaml")
@@ -85,6 +85,12 @@ def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None
     raw["tokenize"] = params.read_raw(ROOT / "recipes/quick.yaml")["tokenize"]
     found = problems(edited(tmp_path, lambda new: new.update(raw)))
     assert "tokenize.kind is text" in found and "baselines.0 (tfidf)" in found and "baselines.1 (features)" in found
+
+
+def test_values_of_c_rise(tmp_path: Path) -> None:
+    for grid in ([1.0, 1.0], [3.0, 1.0], [], [0.0, 1.0]):
+        path = edited(tmp_path, lambda raw, grid=grid: raw["evaluate"]["baselines"][1].update({"C": grid}))
+        assert "evaluate.baselines.1.C" in problems(path)
 
 
 def of(raw: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from tests.evaluate.conftest import NAMES, Split
 MAJORITY = params.MajorityBaseline(kind="majority")
 
 
-def tfidf(model: str = "svm", min_df: int = 2, max_ngram: int = 1, stop_words: str | None = "english") -> params.TfidfBaseline:
-    values = {"kind": "tfidf", "model": model, "min_df": min_df, "max_ngram": max_ngram, "stop_words": stop_words}
+def tfidf(
+    model: str = "svm", min_df: int = 2, max_ngram: int = 1, stop_words: str | None = "english", grid: tuple[float, ...] = (1.0,)
+) -> params.TfidfBaseline:
+    values = {"kind": "tfidf", "model": model, "min_df": min_df, "max_ngram": max_ngram, "stop_words": stop_words, "C": grid}
     return params.TfidfBaseline.model_validate(values)
 
 
@@ -102,6 +104,46 @@ def test_a_class_without_rows_gets_no_probability() -> None:
     got = baselines.fit(tfidf(), texts, np.array([0, 0, 2, 2] * 3), 4).outputs(["wheat", "ship"])
     assert got.predicted.tolist() == [0, 2]
     assert (got.log_p[:, [1, 3]] == metrics.FLOOR).all()
+
+
+@pytest.mark.parametrize("model", ["svm", "logistic"])
+def test_validation_chooses_how_much_is_regularised(model: str, splits: dict[str, Split]) -> None:
+    """By hand: each C alone, the best on validation, of equals the first. At C = 0.001 a logistic model says the majority class."""
+    (texts, labels), val = splits["train"], splits["val"]
+    grid = (0.001, 0.1, 1.0, 10.0)
+    alone = {c: baselines.fit(tfidf(model, grid=(c,)), texts, labels, len(NAMES)) for c in grid}
+    scores = {c: (one.outputs(val[0]).predicted == val[1]).mean() for c, one in alone.items()}
+    assert len(set(scores.values())) > 1
+    expected = max(grid, key=lambda c: scores[c])
+    fitted = baselines.fit(tfidf(model, grid=grid), texts, labels, len(NAMES), val)
+    assert fitted.C == expected > 0.001
+    assert (fitted.outputs(splits["test"][0]).predicted == alone[expected].outputs(splits["test"][0]).predicted).all()
+
+
+def test_other_validation_rows_choose_another() -> None:
+    """What chooses is validation alone: a tie goes to the most regularised, and two values that are no better end the search."""
+    tried: list[float] = []
+
+    class Scored:
+        def __init__(self, c: float) -> None:
+            tried.append(c)
+            self.c = c
+
+        def fit(self, *_: object) -> "Scored":
+            return self
+
+        def score(self, scores: dict[float, float], _: object) -> float:
+            return scores[self.c]
+
+    grid, nothing = (0.1, 1.0, 10.0, 100.0), np.array([0])
+    for scores, chosen, count in (
+        ({0.1: 0.7, 1.0: 0.9, 10.0: 0.9, 100.0: 0.8}, 1.0, 4),
+        ({0.1: 0.9, 1.0: 0.8, 10.0: 0.9, 100.0: 1.0}, 0.1, 3),
+        ({0.1: 0.5, 1.0: 0.6, 10.0: 0.5, 100.0: 0.7}, 100.0, 4),
+    ):
+        tried.clear()
+        assert baselines._regularised(Scored, grid, (nothing, nothing), (scores, nothing))[1] == chosen
+        assert len(tried) == count
 
 
 def test_no_term_left_is_an_error() -> None:

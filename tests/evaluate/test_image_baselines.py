@@ -9,12 +9,12 @@ from baton import params
 from baton.errors import ParamsError
 from baton.evaluate import baselines, metrics
 
-PIXELS = params.PixelsBaseline(kind="pixels", side=8)
-TFIDF = params.TfidfBaseline(kind="tfidf", model="svm", min_df=1, max_ngram=1, stop_words=None)
+PIXELS = params.PixelsBaseline(kind="pixels", side=8, C=(1.0,))
+TFIDF = params.TfidfBaseline(kind="tfidf", model="svm", min_df=1, max_ngram=1, stop_words=None, C=(1.0,))
 
 
 def features(model: str, neighbours: int = 20) -> params.FeaturesBaseline:
-    return params.FeaturesBaseline.model_validate({"kind": "features", "model": model, "neighbours": neighbours})
+    return params.FeaturesBaseline.model_validate({"kind": "features", "model": model, "neighbours": neighbours, "C": (1.0,)})
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ from tests.evaluate.images import COUNTS, HEAD, write_project
 AUGMENTATION = {"crop": {"kind": "padded", "padding": 1}, "flip": 0.0, "rotation": 10.0, "colour": None, "randaugment": None}
 BASELINES = [
     {"kind": "majority"},
-    {"kind": "pixels", "side": 8},
-    {"kind": "features", "model": "linear", "neighbours": 5},
-    {"kind": "features", "model": "knn", "neighbours": 5},
+    {"kind": "pixels", "side": 8, "C": [1.0]},
+    {"kind": "features", "model": "linear", "neighbours": 5, "C": [1.0]},
+    {"kind": "features", "model": "knn", "neighbours": 5, "C": [1.0]},
 ]
 SETTINGS = {
     "baselines": BASELINES,
@@ -127,7 +127,7 @@ def test_what_models_are_needed_for_is_measured_once(run: Run, monkeypatch: pyte
         for changes in (
             {"robustness": {"samples": 100, "severities": 2}},
             {"gallery": {"errors": 4, "steps": 4}},
-            {"baselines": [{"kind": "pixels", "side": 4}]},
+            {"baselines": [{"kind": "pixels", "side": 4, "C": [1.0]}]},
         ):
             with pytest.raises(AssertionError, match="measured again"):
                 run(baselines=changes.pop("baselines", BASELINES[1:]), **changes)
@@ -164,12 +164,12 @@ def test_features_are_what_the_base_model_makes_of_a_sample(run: Run) -> None:
     model = build.create(Path("data/base"), HEAD, 10, tiny.training(), "matmul", tiny.image_input()).eval()
     splits = arrays.open_splits(Path("data/arrays"))
     train, test = (model.features(*splits[name].batch(np.arange(COUNTS[name])).inputs).detach().numpy() for name in ("train", "test"))
-    settings = params.FeaturesBaseline.model_validate(BASELINES[3])
+    settings = params.FeaturesBaseline.model_validate(BASELINES[3] | {"C": (1.0,)})
     answers = baselines.fit(settings, train, splits["train"].labels, 10).outputs(test)
     assert report["features_knn"]["accuracy"] == pytest.approx((answers.predicted == splits["test"].labels).mean(), abs=1 / COUNTS["test"])
 
 
 def test_baselines_that_pictures_do_not_have_are_refused(run: Run) -> None:
     with pytest.raises(ParamsError, match=r"\(tfidf\) is for text"):
-        run(baselines=[{"kind": "tfidf", "model": "svm", "min_df": 2, "max_ngram": 1, "stop_words": None}])
+        run(baselines=[{"kind": "tfidf", "model": "svm", "min_df": 2, "max_ngram": 1, "stop_words": None, "C": [1.0]}])
     assert not Path("reports").exists()

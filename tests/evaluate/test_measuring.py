@@ -13,7 +13,7 @@ from baton.models import build
 from stages import measuring
 from tests import tiny
 
-KNN = params.FeaturesBaseline(kind="features", model="knn", neighbours=3)
+KNN = params.FeaturesBaseline(kind="features", model="knn", neighbours=3, C=(1.0,))
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def build(
 
     Returns:
         model -> figure and figure_interval, `skill` over train's most frequent class, `errors_removed` of the strongest baseline's
-        (transformers), what `more` holds, val_accuracy (baselines); `comparison` -> pair -> see `compared`;
+        (transformers), what `more` holds, val_accuracy and C (baselines); `comparison` -> pair -> see `compared`;
         `retention` -> student / teacher (absent where the teacher has 0); `test` -> what was measured on. 6 significant digits.
     """
     test = splits["test"]
@@ -123,6 +123,8 @@ def build(
             result[name] |= _removed("errors_removed", hits[name], hits[best], confidence)
     for name in baselines:
         result[name]["val_accuracy"] = accuracy(splits["val"], outputs["val"][name])  # what the strongest is chosen by
+        chosen = outputs["test"][name].C
+        result[name] |= {} if chosen is None else {"C": chosen}
     pairs = [("student", "control"), ("student", "teacher")] + ([("teacher", best), ("student", best)] if best else [])
     result["comparison"] = compared(boot, pairs)
     result["retention"] = _skill_kept(result, majority)

@@ -83,7 +83,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _row(name: str, figures: dict[str, Any], speed: dict[str, Any]) -> list[str]:
     low, high = figures["accuracy_interval"]
     return [
-        name,
+        f"{name} (C {figures['C']:g})" if "C" in figures else name,
         _percent(figures["accuracy"]),
         f"{_percent(low)} to {_percent(high)}",
         _percent(figures["top5_accuracy"]) if "top5_accuracy" in figures else "–",

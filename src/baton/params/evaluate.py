@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from baton.params.fields import Count, Section, Seed, Share
 
@@ -13,29 +13,41 @@ class MajorityBaseline(Section):
     kind: Literal["majority"]
 
 
+def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError("must rise: each C is tried in turn until two in a row are no better on validation")
+    return values
+
+
+Grid = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_rising)]
+
+
 class TfidfBaseline(Section):
-    """TF-IDF (sublinear) into a linear model, fitted on train only."""
+    """TF-IDF (sublinear) into a linear model, fitted on train; of the values of C (inverse regularisation) validation chooses one."""
 
     kind: Literal["tfidf"]
     model: Literal["svm", "logistic"]
     min_df: Count
     max_ngram: Count
     stop_words: Literal["english"] | None
+    C: Grid
 
 
 class PixelsBaseline(Section):
-    """Pixels, scaled down to at most `side` x `side`, into logistic regression."""
+    """Pixels, scaled down to at most `side` x `side`, into logistic regression, of whose values of C validation chooses one."""
 
     kind: Literal["pixels"]
     side: Count
+    C: Grid
 
 
 class FeaturesBaseline(Section):
-    """Frozen features of the base model: a linear probe, or the `neighbours` nearest ones (by cosine)."""
+    """Frozen features of the base model: a linear probe (with one value of `C`), or the `neighbours` nearest ones (by cosine)."""
 
     kind: Literal["features"]
     model: Literal["linear", "knn"]
     neighbours: Count
+    C: Grid
 
 
 Baseline = Annotated[MajorityBaseline | TfidfBaseline | PixelsBaseline | FeaturesBaseline, Field(discriminator="kind")]
