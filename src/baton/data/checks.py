@@ -50,7 +50,7 @@ def apply(check: str, policy: str, found: dict[str, str], rows: list[Row]) -> tu
         return rows, finding
     kept = []
     for row in rows:
-        if row.id in found and (row.split != "test" or check in UNUSABLE):
+        if row.id in found and (row.part != "test" or check in UNUSABLE):
             finding.dropped.append(row.id)
         else:
             kept.append(row)
@@ -127,23 +127,36 @@ def conflict(rows: list[Row]) -> dict[str, str]:
 
 def duplicate(rows: list[Row]) -> dict[str, str]:
     """Rows of one file that repeat an earlier one's text and label."""
-    groups = _groups(rows, lambda row: f"{row.split}\0{row.label}\0{row.text}")
+    groups = _groups(rows, lambda row: f"{row.part}\0{row.label}\0{row.text}")
     repeats = {row.id: f"the same as {group[0].id}" for group in groups.values() for row in group[1:]}
     return {row.id: repeats[row.id] for row in rows if row.id in repeats}
 
 
 def leakage(rows: list[Row], noun: str = "text") -> dict[str, str]:
-    """Rows of train whose text (`noun` is what it is called) is also in val or test, and rows of val whose text is also in test."""
-    test = {key(row.text): row.id for row in reversed(rows) if row.split == "test"}
-    val = {key(row.text): row.id for row in reversed(rows) if row.split == "val"}
+    """Rows of train whose text (`noun` is what it is called) is also in val or test, and rows of val whose text is also in test.
+
+    Likewise where params name such columns: rows of a group that is also in a later split, and rows that are not earlier than it.
+    """
+    later = {"train": ("test", "val"), "val": ("test",), "test": ()}
+    texts = {split: {key(row.text): row.id for row in reversed(rows) if row.part == split} for split in ("val", "test")}
+    groups = {split: {row.extras.group: row.id for row in reversed(rows) if row.part == split} for split in ("val", "test")}
+    starts = {
+        split: min(((row.extras.time, row.id) for row in rows if row.part == split and row.extras.time is not None), default=None)
+        for split in groups
+    }
     found = {}
     for row in rows:
-        if row.split == "test":
-            continue
-        name = key(row.text)
-        twin = test.get(name) or (val.get(name) if row.split == "train" else None)
-        if twin:
-            found[row.id] = f"the same {noun} as {twin}"
+        for split in later[row.part]:
+            start = starts[split]
+            if twin := texts[split].get(key(row.text)):
+                found[row.id] = f"the same {noun} as {twin}"
+            elif row.extras.group and (twin := groups[split].get(row.extras.group)):
+                found[row.id] = f"of the same group {row.extras.group!r} as {twin}"
+            elif start and row.extras.time is not None and row.extras.time >= start[0]:
+                found[row.id] = f"not earlier than {start[1]}"
+            else:
+                continue
+            break
     return found
 
 
@@ -156,12 +169,12 @@ def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
     """
     first: dict[str, dict[str, Row]] = {"train": {}, "val": {}, "test": {}}
     for row in rows:
-        first[row.split].setdefault(key(row.text), row)
+        first[row.part].setdefault(key(row.text), row)
     found = {}
     for row in rows:
-        for split in ("test", "val", "train")[: 1 + ("test", "val", "train").index(row.split)]:
+        for split in ("test", "val", "train")[: 1 + ("test", "val", "train").index(row.part)]:
             others = [(other, share) for name, share in alike.get(key(row.text), {}).items() if (other := first[split].get(name))]
-            if twin := next((pair for pair in others if split != row.split or pair[0].number < row.number), None):
+            if twin := next((pair for pair in others if split != row.part or pair[0].number < row.number), None):
                 found[row.id] = f"{twin[1]:.2f} like {twin[0].id}"
                 break
     return found
@@ -199,7 +212,7 @@ def small_class(rows: list[Row], least: int, noun: str = "text") -> dict[str, st
     """Rows of all files whose class has some, but fewer than `least` different texts in train: one a split to cut, and one to stay."""
     texts: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if row.split == "train":
+        if row.part == "train":
             texts[row.label].add(key(row.text))
     small = {label: len(different) for label, different in texts.items() if len(different) < least}
     return {
@@ -211,7 +224,7 @@ def small_class(rows: list[Row], least: int, noun: str = "text") -> dict[str, st
 
 def unseen_label(rows: list[Row]) -> dict[str, str]:
     """Rows of val and test whose label is not in train."""
-    known = {row.label for row in rows if row.split == "train"}
+    known = {row.label for row in rows if row.part == "train"}
     return {row.id: f"label {row.label!r} is not in train" for row in rows if row.label not in known}
 
 
@@ -223,8 +236,8 @@ def drift(rows: list[Row]) -> dict[str, float | int | bool] | None:
         where many labels are rare; total_variation, half the sum of the absolute differences of the shares (0: equal, 1: disjoint), and
         by_chance, its mean were both files of one source; found: both thresholds above are crossed.
     """
-    train = Counter(row.label for row in rows if row.split == "train")
-    test = Counter(row.label for row in rows if row.split == "test")
+    train = Counter(row.label for row in rows if row.part == "train")
+    test = Counter(row.label for row in rows if row.part == "test")
     if not train or not test:
         return None
     from baton.data import two_samples

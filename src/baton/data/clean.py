@@ -1,6 +1,7 @@
 """`data/raw/` -> `data/clean/`: one clean table a split, the labels, and a report of what was found and dropped.
 
-Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into `labels.json`; of images what `image_tables` says),
+Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into `labels.json`, weight float32 where params name its
+column, and the columns to keep as strings; of images what `image_tables` says),
 `labels.json` (names, sorted; numbers by their value), `report.json`. Equal inputs and params give equal bytes.
 """
 
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
-from baton.data import checks, image_rows, labels, losses, near, parting, tables
+from baton.data import checks, extras, image_rows, labels, losses, near, parting, tables
 from baton.data.checks import SURROGATE, Finding
 from baton.data.columns import Columns
 from baton.data.raw import RawTable, Row
@@ -29,7 +30,8 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         OutputError: `target` cannot be written.
     """
     raw_tables = _read(raw, settings)
-    rows, findings, alike = _check(raw_tables, settings)
+    rows, present = parting.by_time([row for table in raw_tables for row in table.rows], settings, {table.split for table in raw_tables})
+    rows, findings, alike = _check(rows, present, raw_tables, settings)
     drift = checks.drift(rows)
     report: dict[str, Any] = {
         "rows": {"raw": {table.split: table.count for table in raw_tables}},
@@ -41,7 +43,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
     }
     try:
         _raise_failures(rows, findings, drift, raw_tables, settings)
-        parts, limited = parting.part(rows, settings, {table.split for table in raw_tables}, alike)
+        parts, limited = parting.part(rows, settings, present, alike)
     except DataError as error:
         raise losses.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
     names = sorted({row.label for part in parts.values() for row in part}, key=labels.order)
@@ -56,7 +58,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         match settings:
             case params.TextPreprocess():
                 for split in SPLITS:
-                    _write(folder / f"{split}.parquet", parts[split], names)
+                    _write(folder / f"{split}.parquet", parts[split], names, settings)
             case params.ImagePreprocess():
                 image_rows.write(folder, raw_tables, parts, names, settings)
         storage.write_json(folder / "labels.json", names)
@@ -81,18 +83,19 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
             )
     match settings:
         case params.TextPreprocess():
-            columns = Columns(settings.text_column, settings.label_column)
+            columns = Columns(settings.text_column, settings.label_column, extra=extras.of(settings))
             return [tables.read(path, split, settings.format, columns) for split, path in paths.items()]
         case params.ImagePreprocess():
             return [*image_rows.read_all(paths, settings)]
 
 
-def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[list[Row], list[Finding], near.Near]:
+def _check(
+    rows: list[Row], present: set[str], raw_tables: list[RawTable], settings: params.Preprocess
+) -> tuple[list[Row], list[Finding], near.Near]:
     policies = settings.checks.model_dump()
     row_checks, noun = checks.ROW_CHECKS, "text"
     if isinstance(settings, params.ImagePreprocess):
         row_checks, noun = image_rows.single_checks(raw_tables) | checks.ROW_CHECKS_OF_IMAGES, "picture"
-    rows = [row for table in raw_tables for row in table.rows]
     found = checks.malformed(raw_tables)
     findings = [Finding("malformed", policies["malformed"], found, list(found))]
 
@@ -111,7 +114,7 @@ def _check(raw_tables: list[RawTable], settings: params.Preprocess) -> tuple[lis
             rows = [dataclasses.replace(row, label=named[row.label]) for row in rows]
     alike = _alike(rows, settings)
     apply("near_duplicate", policies["near_duplicate"], checks.near_duplicate(rows, alike))
-    least = parting.needed({table.split for table in raw_tables})
+    least = parting.needed(present)
     small = checks.small_class(rows, least, noun)
     apply("small_class", str(settings.checks.small_class), small)
     if isinstance(settings.checks.small_class, params.OtherClass):
@@ -146,7 +149,7 @@ def _raise_failures(
     problems += losses.too_many(findings, raw_tables, settings)
     if settings.checks.drift == "fail" and drift and drift["found"]:
         problems.append(f"drift: the labels of test differ from train's: {drift_text(drift)}")
-    train = Counter(row.label for row in rows if row.split == "train")
+    train = Counter(row.label for row in rows if row.part == "train")
     if len(train) < 2:
         left = ", ".join(f"{count} rows of {label!r}" for label, count in train.items()) or "no row"
         problems.append(f"single class: train has {left} after the checks, a classifier needs at least 2 labels")
@@ -184,7 +187,7 @@ def _describe(finding: Finding, raw_tables: list[RawTable]) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, rows: list[Row], labels: list[str]) -> None:
+def _write(path: Path, rows: list[Row], labels: list[str], settings: params.TextPreprocess) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -194,6 +197,10 @@ def _write(path: Path, rows: list[Row], labels: list[str]) -> None:
         "text": pa.array([row.text for row in rows], pa.string()),
         "label": pa.array([index[row.label] for row in rows], pa.int32()),
     }
+    if settings.weight_column is not None:
+        columns["weight"] = pa.array([row.extras.weight for row in rows], pa.float32())
+    for place, name in enumerate(settings.keep_columns):
+        columns[name] = pa.array([SURROGATE.sub("\ufffd", row.extras.kept[place]) for row in rows], pa.string())
     pq.write_table(pa.table(columns), path, row_group_size=ROW_GROUP)
 
 

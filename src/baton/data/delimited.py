@@ -24,7 +24,7 @@ def read(table: RawTable, settings: params.DelimitedFormat, wanted: Columns) -> 
         lines = file.readlines()
     records = _records(lines, settings)
     names = list(settings.columns) if settings.columns is not None else _header(records, table.path)
-    text_at, label_at = (_place(names, name, table.path, wanted) for name in wanted.pair)
+    places = {name: _place(names, name, table.path, wanted) for name in wanted.names}
     for line, cells in records:
         if isinstance(cells, str):
             table.reject(f"line {line}: {cells}")
@@ -33,7 +33,7 @@ def read(table: RawTable, settings: params.DelimitedFormat, wanted: Columns) -> 
         elif len(cells) != len(names):
             table.reject(f"line {line}: {len(cells)} fields instead of {len(names)}")
         else:
-            table.add(cells[text_at], cells[label_at])
+            table.add(*wanted.row({name: cells[place] for name, place in places.items()}))
 
 
 def _header(records: Iterator[tuple[int, list[str] | str]], path: Path) -> list[str]:

@@ -29,7 +29,7 @@ def read(table: RawTable, wanted: Columns) -> None:
                 table.reject(f"line {number}: {type(value).__name__} instead of an object")
                 continue
             seen.update(dict.fromkeys(value))
-            table.add(value.get(wanted.text), value.get(wanted.label))
-    for name in wanted.pair:
+            table.add(*wanted.row({name: value.get(name) for name in wanted.names}))
+    for name in wanted.names:
         if seen and name not in seen:
             raise columns.missing(table.path, name, list(seen), wanted)

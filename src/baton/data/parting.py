@@ -1,7 +1,10 @@
 """Rows that passed the checks -> train, val and test, as params `preprocess` says.
 
-What the source has no file for is cut from train; near-duplicates never lie in two parts that are cut here.
+What the source has no file for is cut from train, by chance or by time. Near-duplicates and rows of one group never lie in two parts that
+are cut by chance.
 """
+
+import dataclasses
 
 from baton import params
 from baton.data import checks, near, splits
@@ -26,7 +29,7 @@ def part(rows: list[Row], settings: params.Preprocess, present: set[str], alike:
     Raises:
         DataError: a part cannot be cut, or is left without rows or, train, without a label.
     """
-    parts = {split: splits.units([row for row in rows if row.split == split], alike) for split in SPLITS}
+    parts = {split: splits.units([row for row in rows if row.part == split], alike) for split in SPLITS}
     stay = _staying(rows, settings, present)
     cuts = 1 - ("val" in present)
     if "test" not in present:
@@ -63,6 +66,42 @@ def _staying(rows: list[Row], settings: params.Preprocess, present: set[str]) ->
     return {row.label for row in rows if row.id in small}
 
 
+def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> tuple[list[Row], set[str]]:
+    """Where params name a time column, give the latest rows of the train file to test, and then to val, if these have no file.
+
+    Rows of one time stay together, in the later part.
+
+    Returns:
+        the rows with their parts; the splits that need no cutting any more.
+
+    Raises:
+        DataError: no earlier row is left for train.
+    """
+    if not isinstance(settings, params.TextPreprocess) or settings.time_column is None:
+        return rows, present
+    left = sorted((row for row in rows if row.part == "train"), key=_time)
+    parts: dict[str, str] = {}
+    for split, portion in (("test", settings.test), ("val", settings.validation)):
+        if split in present or not left:
+            continue
+        count = splits.wanted(portion, len(left))
+        first = _time(left[-min(count, len(left))])
+        later = [row for row in left if _time(row) >= first]
+        left = left[: len(left) - len(later)]
+        parts |= {row.id: split for row in later}
+        if not left:
+            key = "test" if split == "test" else "validation"
+            got = f"{len(later)} rows of the {count} latest times or later ones, and none before"
+            hint = f"lower preprocess.{key}, or name a column with more different times"
+            raise DataError(f"preprocess.time_column leaves nothing earlier than {split}", got=got, expected="earlier rows", hint=hint)
+    return [dataclasses.replace(row, part=parts.get(row.id, row.part)) for row in rows], set(SPLITS)
+
+
+def _time(row: Row) -> float:
+    assert row.extras.time is not None, "a row without is malformed"
+    return row.extras.time
+
+
 def needed(present: set[str]) -> int:
     """Different texts that a class must have, so that each part that is cut from train gets one and one stays."""
     return 1 + len({"val", "test"} - present)
@@ -77,7 +116,7 @@ def _without(units: list[splits.Unit], labels: set[str]) -> list[splits.Unit]:
 
 
 def _refuse_gaps(rows: list[Row], parts: dict[str, list[Row]]) -> None:
-    lost = {row.label for row in rows if row.split == "train"} - {row.label for row in parts["train"]}
+    lost = {row.label for row in rows if row.part == "train"} - {row.label for row in parts["train"]}
     if lost:
         hint = "set preprocess.checks.conflict or small_class to drop, or choose another preprocess.seed"
         raise DataError("cutting the splits leaves labels without a train row", got=sorted(lost), expected="none", hint=hint)

@@ -13,14 +13,35 @@ from typing import Any
 from baton.data import labels
 
 
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a row has beside text and label; what params do not ask for is as here."""
+
+    group: str = ""  # none
+    time: float | None = None  # seconds, or what its column counts
+    weight: float = 1.0
+    kept: tuple[str, ...] = ()  # values of `keep_columns`
+
+
+NO_EXTRAS = Extras()
+
+
 @dataclass(slots=True)
 class Row:
-    """One labelled text of a raw file; a missing text or label is empty. The label is as `labels.normal` makes it."""
+    """One labelled text of a raw file; a missing text or label is empty. The label is as `labels.normal` makes it.
+
+    `part` is the split that it belongs to: that of its file, unless the file is cut by time.
+    """
 
     split: str
     number: int
     text: str
     label: str
+    extras: Extras = NO_EXTRAS
+    part: str = ""
+
+    def __post_init__(self) -> None:
+        self.part = self.part or self.split
 
     @property
     def id(self) -> str:
@@ -45,19 +66,22 @@ class RawTable:
         """All rows of the file, readable or not."""
         return len(self.rows) + len(self.malformed)
 
-    def add(self, text: Any, label: Any) -> None:
-        """Append a row; a value that is no text, number or truth value makes it malformed."""
+    def add(self, text: Any, label: Any, extras: Extras | str = NO_EXTRAS) -> None:
+        """Append a row; a value that is no text, number or truth value makes it malformed, and so does what `extras` says is wrong."""
         values = {"text": (text, plain(text)), "label": (label, plain(label))}
         wrong = [f"{name} is a {type(value).__name__}" for name, (value, read) in values.items() if read is None]
         if wrong:
             needed = "one label a row" if wrong[-1].startswith("label") else "text or a number"
             self.reject(f"{' and '.join(wrong)}; {needed} is needed")
             return
+        if isinstance(extras, str):
+            self.reject(extras)
+            return
         spelled = values["label"][1] or ""
         kept = labels.normal(spelled)
         if kept != spelled:
             self.respelled[spelled, kept] += 1
-        self.rows.append(Row(self.split, self.count + 1, values["text"][1] or "", kept))
+        self.rows.append(Row(self.split, self.count + 1, values["text"][1] or "", kept, extras))
 
     def reject(self, reason: str) -> None:
         """Append a row that cannot be read."""

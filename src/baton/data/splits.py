@@ -27,7 +27,7 @@ class Unit:
     name: str
     label: str
     rows: list[Row] = field(default_factory=list)
-    firsts: list[tuple[str, int, str]] = field(default_factory=list)  # rows like none before them: label, number among such, key
+    firsts: list[tuple[str, int, str]] = field(default_factory=list)  # rows like none before them: label, number among such, name
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,16 +44,17 @@ def units(rows: list[Row], alike: near.Near | None = None) -> list[Unit]:
         units by their first rows.
     """
     keys = [key(row.text) for row in rows]
-    pairs = list(near.links(keys, alike or {}))
+    names = [f"\0{row.extras.group}" if row.extras.group else own for row, own in zip(rows, keys, strict=True)]
+    pairs = [*near.links(keys, alike or {}), *near.links(names, {})]
     linked = {late for _, late in pairs}
     joined: dict[int, Unit] = {}
     seen: dict[str, int] = defaultdict(int)
     for place, first in enumerate(near.groups(len(rows), pairs)):
         row = rows[place]
-        unit = joined.setdefault(first, Unit(keys[first], rows[first].label))
+        unit = joined.setdefault(first, Unit(names[first], rows[first].label))
         unit.rows.append(row)
         if place not in linked:
-            unit.firsts.append((row.label, seen[row.label], keys[place]))
+            unit.firsts.append((row.label, seen[row.label], names[place]))
             seen[row.label] += 1
     return list(joined.values())
 

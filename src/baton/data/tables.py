@@ -43,12 +43,12 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
 
     try:
         with pq.ParquetFile(table.path) as file:
-            for name in wanted.pair:
+            for name in wanted.names:
                 if file.schema_arrow.names.count(name) != 1:
                     raise columns.missing(table.path, name, file.schema_arrow.names, wanted)
-            for batch in file.iter_batches(columns=list(dict.fromkeys(wanted.pair))):
-                for text, label in zip(*(values(batch.column(name)) for name in wanted.pair), strict=True):
-                    table.add(text, label)
+            for batch in file.iter_batches(columns=list(wanted.names)):
+                for row in zip(*(values(batch.column(name)) for name in wanted.names), strict=True):
+                    table.add(*wanted.row(dict(zip(wanted.names, row, strict=True))))
     except (pa.ArrowInvalid, OSError) as error:
         hint = f"write the file again, or set {wanted.section}.format to what it is"
         raise DataError(f"{table.path} is no readable Parquet file", got=error, expected="Apache Parquet", hint=hint) from None

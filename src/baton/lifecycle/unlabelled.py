@@ -8,7 +8,7 @@ labels, may be there or not.
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.markup import escape
@@ -83,8 +83,9 @@ def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
         hint = "give one file; join several first"
         raise DataError(f"{path} is a folder", got="a folder", expected="a table of texts, as params.preprocess.kind is text", hint=hint)
     form = params.ParquetFormat(kind="parquet") if path.suffix == ".parquet" else settings.format
-    # The text stands for the label too, which is not asked for.
-    table = raw_tables.read(path, "new", form, Columns(settings.text_column, settings.text_column))
+    columns = Columns(settings.text_column, "")
+    # A text stands for the label too, which is not asked for.
+    table = raw_tables.read(path, "new", form, replace(columns, label=columns.texts[0]))
     texts = [checks.SURROGATE.sub("\ufffd", row.text) for row in table.rows if row.text.strip()]
     _tell(path, [f"row {id_.partition(':')[2]} ({reason})" for id_, reason in table.malformed.items()])
     if not texts:

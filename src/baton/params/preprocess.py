@@ -1,6 +1,6 @@
 """`preprocess` and `tokenize`: from raw files to token ids, or to pixels."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -140,13 +140,31 @@ class Cutting(Section):
     max_dropped: MaxDropped = MaxDropped()  # a default for params from before it; every recipe writes it out
 
 
+TAKEN = {"id", "text", "label", "weight"}  # columns of the clean tables
+OF_TABLES = ("keep_columns", "group_column", "time_column", "weight_column")
+
+
 class TextPreprocess(Cutting):
     """Raw files of text."""
 
     kind: Literal["text"]
     format: Format
-    text_column: str
+    text_column: str | Annotated[tuple[str, ...], Field(min_length=1)]  # several become one text, with an empty line between them
+    keep_columns: tuple[str, ...]  # carried to the clean tables, for figures by slice
+    group_column: str | None  # rows of one group (a patient, an author, a thread) never lie in two splits
+    time_column: str | None  # splits are cut by it: train is earlier than val, val than test
+    weight_column: str | None  # of a row in training
     checks: Checks
+
+    @model_validator(mode="after")
+    def _columns(self) -> Self:
+        if self.group_column is not None and self.time_column is not None:
+            raise ValueError("group_column and time_column cannot both be kept: rows of one group lie at different times; set one to null")
+        if taken := sorted(TAKEN & set(self.keep_columns)):
+            raise ValueError(f"keep_columns: {', '.join(taken)} is a column of the clean tables already; rename it in the file")
+        if len(set(self.keep_columns)) < len(self.keep_columns):
+            raise ValueError("keep_columns names a column twice")
+        return self
 
 
 class ImagePreprocess(Cutting):
@@ -162,6 +180,13 @@ class ImagePreprocess(Cutting):
     max_pixels: Count
     significant_bits: Literal["auto"] | Annotated[int, Field(ge=8, le=16)] = "auto"
     checks: ImageChecks
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_columns(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (named := [key for key in OF_TABLES if key in values]):
+            raise ValueError(f"{', '.join(named)}: only tables of text have other columns; give files for the splits instead")
+        return values
 
 
 Preprocess = Annotated[TextPreprocess | ImagePreprocess, Field(discriminator="kind")]
