@@ -123,7 +123,7 @@ def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -
     for kind, own in figures.get("robustness", {}).items():
         if isinstance(own, dict):
             final |= {f"robustness/{kind}/{name}": own[f"{name}_mean"] for name in MODELS}
-    run.final(final | ({"speed_up": timings["speed_up"]} if "speed_up" in timings else {}))
+    run.final(final | ({"speed_up": timings["ratios"]["student_vs_teacher"]["throughput"]} if "ratios" in timings else {}))
     for path in sorted(REPORTS.glob("*/*.png")):
         run.figure(path)
     for path in sorted(REPORTS.glob("tables/*.csv")):

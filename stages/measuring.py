@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from baton import console, explain, features, params, predict, runtime, storage
+from baton import speed as speeds
 from baton.data import arrays, batches
-from baton.evaluate import baselines, kept, pictures, robustness
+from baton.evaluate import baselines, kept, pictures, robustness, timing
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.inputs import Rows
 from baton.models import build
@@ -82,8 +83,11 @@ class Subject:
     def _code(self) -> list[str]:
         """Digests of what measurements go through."""
         packages = [path for module in (batches, build) for path in sorted(Path(module.__file__).parent.glob("*.py"))]
-        single = [Path(predict.__file__).with_name(f"{name}.py") for name in ("predict", "explain", "corruptions", "features")]
-        return [storage.sha256(path) for path in (*packages, *single, Path(baselines.__file__), Path(__file__), Path("requirements.lock"))]
+        single = [Path(predict.__file__).with_name(f"{name}.py") for name in ("predict", "speed", "explain", "corruptions", "features")]
+        return [
+            storage.sha256(path)
+            for path in (*packages, *single, Path(baselines.__file__), Path(timing.__file__), Path(__file__), Path("requirements.lock"))
+        ]
 
 
 def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> dict[str, Outputs]:
@@ -108,10 +112,9 @@ def speed(subject: Subject) -> dict[str, Any]:
         return {"models": {}}
 
     def measure() -> dict[str, Any]:
-        console.say(f"speed: {settings.repeats} alternating runs over {settings.samples} test rows, after one to warm up")
-        models: dict[str, Any] = predict.measure_speed(MODELS, subject.splits["test"], settings, machine)
-        ratio = models["student"]["samples_per_second"] / models["teacher"]["samples_per_second"]
-        return {"models": models, "speed_up": ratio, "runtime": machine.reasons, "speed": settings.model_dump()}
+        console.say(f"speed: at least {settings.repeats} rounds over {settings.samples} test rows, in turns at each batch")
+        measured = speeds.measure(MODELS, subject.splits["test"], settings, machine)
+        return measured | {"runtime": machine.reasons, "speed": settings.model_dump()}
 
     own = {"speed": settings.model_dump(), "runtime": machine.reasons, "machine": f"{platform.node()} {platform.platform()}"}
     return kept.figures("speed", subject.known(*MODELS.values(), **own), measure)

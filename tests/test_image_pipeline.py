@@ -65,7 +65,7 @@ def small(raw: dict[str, Any]) -> None:
     raw["distill"]["student"] = {"kind": "timm", "architecture": "resnet10t", "arguments": {}}
     raw["evaluate"]["baselines"] = [{"kind": "majority"}, {"kind": "pixels", "side": 8, "C": [1.0]}]
     raw["evaluate"]["bootstrap"]["resamples"] = 100
-    raw["evaluate"]["speed"] = {"repeats": 1, "batch_size": 8, "samples": 8, "latency_samples": 2}
+    raw["evaluate"]["speed"] = {"repeats": 1, "precision": 0.5, "max_seconds": 1.0, "batch_size": 8, "samples": 8, "latency_samples": 2}
     raw["evaluate"] |= {"robustness": {"samples": 16, "severities": 2}, "gallery": {"errors": 2, "steps": 4}}
     raw["runtime"]["threads"] = 1
 

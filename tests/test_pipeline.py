@@ -102,7 +102,7 @@ def small(raw: dict[str, Any]) -> None:
         raw[section] |= {"epochs": 1, "batch_size": 16, "evaluations_per_epoch": 1, "log_every": 2}
     raw["distill"]["student"]["layers"] = [0]
     raw["evaluate"]["bootstrap"]["resamples"] = 100
-    raw["evaluate"]["speed"] = {"repeats": 1, "batch_size": 8, "samples": 8, "latency_samples": 2}
+    raw["evaluate"]["speed"] = {"repeats": 1, "precision": 0.5, "max_seconds": 1.0, "batch_size": 8, "samples": 8, "latency_samples": 2}
     raw["runtime"]["threads"] = 1
 
 

@@ -16,7 +16,7 @@ from baton.data import text
 from baton.data.batches import TextSplit
 from baton.errors import TrainingError
 from baton.models import build
-from baton.predict import measure_speed, predict
+from baton.predict import predict
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
@@ -133,17 +133,3 @@ def test_logits_are_the_same_bits_whatever_the_number_of_processes(tmp_path: Pat
         assert alone.shape == (len(arrays), 3) and np.abs(alone).min() > 0
         for rank in (0, 1):
             assert np.load(tmp_path / f"{size} by {rank}.npy").tobytes() == alone.tobytes()
-
-
-def test_speed_figures_are_of_every_model_and_run(tmp_path: Path) -> None:
-    model, arrays = prepare(tmp_path)
-    for name in ("teacher", "student"):
-        build.save(model, build.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), tmp_path / "base", tmp_path / name)
-    speed = params.Speed(repeats=3, batch_size=8, samples=20, latency_samples=4)
-    figures = measure_speed({name: tmp_path / name for name in ("teacher", "student")}, arrays, speed, tiny.machine())
-    assert set(figures) == {"teacher", "student"}
-    for values in figures.values():
-        assert len(values["runs"]) == 3 and min(values["runs"]) <= values["samples_per_second"] <= max(values["runs"])
-        assert 0 < values["latency_p50_ms"] <= values["latency_p95_ms"]
-        assert values["parameters"] == sum(parameter.numel() for parameter in model.parameters())
-        assert values["bytes"] == (tmp_path / "teacher" / "model.safetensors").stat().st_size

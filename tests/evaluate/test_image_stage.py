@@ -31,7 +31,7 @@ SETTINGS = {
     "baselines": BASELINES,
     "bootstrap": {"resamples": 200, "confidence": 0.95, "seed": 0},
     "calibration_bins": 15,
-    "speed": {"repeats": 0, "batch_size": 32, "samples": 64, "latency_samples": 10},
+    "speed": {"repeats": 0, "precision": 0.5, "max_seconds": 1.0, "batch_size": 32, "samples": 64, "latency_samples": 10},
     "robustness": {"samples": 1000, "severities": 2},
     "gallery": {"errors": 5, "steps": 4},
 }

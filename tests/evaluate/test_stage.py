@@ -12,7 +12,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
-from baton import params, predict, storage
+from baton import params, speed, storage
 from baton.errors import DataError
 from baton.evaluate import metrics, plots, summary, tables
 from stages import evaluate
@@ -20,6 +20,10 @@ from tests import tiny
 from tests.evaluate.conftest import NAMES, TEMPERATURES, Split
 
 SPEEDS = {"teacher": 100.0, "student": 190.0, "control": 191.0}
+RATIOS = {
+    "student_vs_teacher": {"throughput": 1.9, "throughput_interval": [1.85, 1.96]},
+    "control_vs_student": {"throughput": 1.0, "throughput_interval": [0.99, 1.02]},
+}
 UNTIMED = ["figures", "metrics.json", "plots", "tables"]
 
 
@@ -34,14 +38,15 @@ def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     storage.write_json(project / "data/arrays/meta.json", {"labels": NAMES, "input": tiny.TEXT_INPUT})
     measured: list[str] = []
 
-    def measure(folders: dict[str, Path], *_: Any) -> dict[str, dict[str, object]]:
+    def measure(folders: dict[str, Path], *_: Any) -> dict[str, Any]:
         measured.extend(folders)
-        return {
-            name: {"parameters": 1, "bytes": 4, "samples_per_second": speed, "runs": [speed], "latency_p50_ms": 5.0, "latency_p95_ms": 7.0}
-            for name, speed in SPEEDS.items()
+        models = {
+            name: {"parameters": 1, "bytes": 4, "samples_per_second": rate, "runs": [rate], "latency_p50_ms": 5.0, "latency_p95_ms": 7.0}
+            for name, rate in SPEEDS.items()
         }
+        return {"models": models, "ratios": RATIOS, "rounds": 9, "seconds": 1.0, "precise": True}
 
-    monkeypatch.setattr(predict, "measure_speed", measure)
+    monkeypatch.setattr(speed, "measure", measure)
     real = {name: getattr(plots, name) for name in ("draw", "speed_accuracy")}
     recipe = params.read_raw(root / "params.yaml") | {"tracking": {"kind": "off"}}
 
@@ -98,11 +103,12 @@ def test_reports_are_complete_and_right(
         roc_auc_score(splits["test"][1], softmax(logits, axis=1), multi_class="ovr"), rel=1e-5
     )
     assert report["retention"]["skill"] == pytest.approx(report["student"]["skill"] / report["teacher"]["skill"], rel=1e-4)
-    assert json.loads(Path("reports/timings.json").read_text())["speed_up"] == 1.9
+    assert json.loads(Path("reports/timings.json").read_text())["ratios"] == RATIOS
     shown = " ".join(capsys.readouterr().out.split())
     assert "The student keeps" in shown
     assert "of its skill, at" in shown
-    assert "1.90 times its throughput" in shown
+    assert "1.90 times its throughput (1.85 to 1.96)" in shown
+    assert "9 rounds; the control, the same network as the student, is 0.99 to 1.02 times as fast as it." in shown
     assert f"{100 * report['student']['accuracy']:.1f}%" in shown
     for folder, names in {
         "figures": ["confusion_control.png", "confusion_student.png", "confusion_teacher.png", "learning_curves.png", "reliability.png"],
@@ -170,14 +176,14 @@ def test_speed_is_measured_once_per_model(ready: Callable[..., list[str]]) -> No
     kept = Path("reports/timings.json").read_bytes()
     assert ready(calibration_bins=7) == []
     assert Path("reports/timings.json").read_bytes() == kept
-    assert ready(speed={"repeats": 3, "batch_size": 32, "samples": 512, "latency_samples": 100}) != []
+    assert ready(speed={"repeats": 3, "precision": 0.5, "max_seconds": 1.0, "batch_size": 32, "samples": 512, "latency_samples": 100}) != []
     assert ready() == []
     Path("models/student/extra.json").write_text("{}")
     assert ready() != []
 
 
 def test_without_speed_nothing_is_timed(ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
-    assert ready(speed={"repeats": 0, "batch_size": 32, "samples": 512, "latency_samples": 100}) == []
+    assert ready(speed={"repeats": 0, "precision": 0.5, "max_seconds": 1.0, "batch_size": 32, "samples": 512, "latency_samples": 100}) == []
     assert json.loads(Path("reports/timings.json").read_text()) == {"models": {}}
     assert list(Path("reports/speed").iterdir()) == []
     assert "speed was not measured" in " ".join(capsys.readouterr().out.split())
@@ -251,6 +257,16 @@ def test_summary_says_what_the_tests_say(ready: Callable[..., list[str]], capsys
     said = words(report, timings, capsys)
     assert f"the teacher is not told apart from {best}" in said
     assert f"the student loses to {best}" in said
+
+
+def test_summary_says_when_speeds_are_not_as_precise_as_asked_for(
+    ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready(baselines=[])
+    report, timings = (json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json"))
+    assert "wider than" not in words(report, timings, capsys)
+    said = words(report, timings | {"precise": False}, capsys)
+    assert "wider than evaluate.speed.precision asks for, as evaluate.speed.max_seconds were over" in said
 
 
 def test_summary_without_or_with_foreign_files(ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,8 +85,8 @@ def reliability(path: Path, models: dict[str, Calibration]) -> None:
             lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             for axes in (upper, lower):
                 axes.grid()
-        grid[0, 0].set_ylabel("accuracy (rings: as trained)")
-        grid[1, 0].set_ylabel("rows (line: as trained)")
+        grid[0, 0].set_ylabel("accuracy (rings, and line below: as trained)")
+        grid[1, 0].set_ylabel("rows")
 
 
 def per_class_f1(path: Path, names: Sequence[str], models: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:

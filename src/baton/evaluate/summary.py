@@ -64,6 +64,8 @@ def show(reports: Path) -> None:
         "[dim]Log loss and calibration error (interval of the root mean square gap between accuracy and confidence) are those at the "
         "temperature that was fitted on validation, for each model alike; as trained they are in metrics.json.[/]"
     )
+    if speed := _speed(timings):
+        console.say(speed)
     console.say(f"next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, {reports}/ for figures and tables")
 
 
@@ -118,9 +120,21 @@ def _retention(metrics: dict[str, Any], timings: dict[str, Any]) -> str:
             f"({_percent(low)} to {_percent(high)}){skill}"
         )
     size = f"{metrics['student']['parameters'] / metrics['teacher']['parameters']:.0%} of its parameters"
-    if "speed_up" not in timings:
+    if "ratios" not in timings:
         return f"{kept} with {size}; speed was not measured (evaluate.speed.repeats is 0)."
-    return f"{kept} at [bold]{timings['speed_up']:.2f} times[/] its throughput, with {size}."
+    faster = timings["ratios"]["student_vs_teacher"]
+    low, high = faster["throughput_interval"]
+    return f"{kept} at [bold]{faster['throughput']:.2f} times[/] its throughput ({low:.2f} to {high:.2f}), with {size}."
+
+
+def _speed(timings: dict[str, Any]) -> str:
+    """How the speeds were taken; student and control are the same network, so that their ratio shows what the others' are worth."""
+    if "ratios" not in timings:
+        return ""
+    low, high = timings["ratios"]["control_vs_student"]["throughput_interval"]
+    narrow = "" if timings["precise"] else ", wider than evaluate.speed.precision asks for, as evaluate.speed.max_seconds were over"
+    taken = f"Models took turns at each batch, {timings['rounds']} rounds"
+    return f"[dim]{taken}; the control, the same network as the student, is {low:.2f} to {high:.2f} times as fast as it{narrow}.[/]"
 
 
 def _distillation(metrics: dict[str, Any], test: dict[str, Any]) -> str:

@@ -62,9 +62,14 @@ class Bootstrap(Section):
 
 
 class Speed(Section):
-    """Alternating timed runs over the same `samples` test rows; `latency_samples` of them one by one. `repeats: 0` measures nothing."""
+    """Models in turns at each batch of `samples` test rows; `latency_samples` of them one by one. `repeats: 0` measures nothing.
+
+    After `repeats` rounds it goes on until the intervals of the models' ratios are within `precision` to both sides, or `max_seconds` over.
+    """
 
     repeats: Annotated[int, Field(ge=0)]
+    precision: Share
+    max_seconds: Annotated[float, Field(gt=0)]
     batch_size: Count
     samples: Count
     latency_samples: Count
