@@ -46,7 +46,14 @@ class World:
 
     def settings(self, raw: dict[str, Any]) -> None:
         raw["tracking"]["uri"] = self.server.uri
-        raw["promotion"] |= {"name": "story", "first_minimum": 0.0, "class_floor": None, "max_ece": None, "max_latency_ratio": None}
+        raw["promotion"] |= {
+            "name": "story",
+            "first_minimum": 0.0,
+            "class_floor": None,
+            "permanent_floor": None,
+            "max_ece": None,
+            "max_latency_ratio": None,
+        }
         raw["promotion"] |= {"latency_samples": 2, "test": "data/clean/test.parquet"}
         raw["source"] = {"kind": "local", "files": {"train": "inbox/train.csv", "test": "inbox/test.csv"}, "licence": "none"}
 
@@ -180,7 +187,7 @@ def test_the_story(tmp_path: Path, server: Server) -> None:
     world.developer.edit(recipe)
     world.developer.edit(lambda raw: raw["distill"].update(alpha=0.301))
     world.push("a tie")
-    assert "no detectable difference" in world.job("--mode", "enabled", code=3)
+    assert "cannot be told from the champion" in world.job("--mode", "enabled", code=3)
     assert world.registry()["champion"] == "2"
 
     project = world.clone()

@@ -12,15 +12,17 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from baton import cli, params
+from baton import cli, params, tracking
 from baton.errors import DataError, ModelError, TrackingError
-from baton.lifecycle import drift, need, promotion
+from baton.lifecycle import drift, history, need, promotion
 from baton.lifecycle.claim import claim, claims, drop
 from baton.lifecycle.registry import Registry, number, register
+from baton.lifecycle.verdicts import Mark
 from baton.tracking import store
 from tests import tiny
 from tests.lifecycle.conftest import Publish, write_clean
 from tests.tracking.conftest import ROOT
+from tests.tracking.reading import REASONS, settle
 
 
 def registry() -> Registry:
@@ -79,11 +81,18 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     kept = json.loads(own.read(version, promotion.VERDICT) or "")
     assert kept["table"]["sha256"] == version.tags["gate.table_sha256"] == json.loads(version.tags["gate.json"])["table"]["sha256"]
 
+    reached = history.marks(own, kept["table"]["sha256"], "accuracy", "gate.rolled_back")
+    assert reached.champion == Mark("version 3", kept["figures"]["challenger"]["accuracy"]) and reached.baseline is None
+    assert "It is verdict 4 on this table." in version.description, "a refusal, a dry run, and two that passed"
+    assert "not judged against baselines" in version.description
+
     assert "has no version 7" in baton("promote", "--to", "7", code=1)
     assert "is the champion now, by hand" in baton("promote", "--to", "2") and aliases(own)["champion"] == "2"
     assert mlflow.pyfunc.load_model(champion).metadata.model_uuid != after
     again = judge(own)
     assert failed(again) == ["rolled back"] and aliases(own) == {"champion": "2", "challenger": "3"}, "a retraining does not undo it"
+    before = history.marks(own, kept["table"]["sha256"], "accuracy", "gate.rolled_back").champion
+    assert before == Mark("version 2", kept["figures"]["champion"]["accuracy"]), "what was rolled back sets no mark"
     promotion.roll_back(own, "3")
     assert "gate.rolled_back" not in own.version("3").tags and "gate.rolled_back" in own.version("2").tags
 
@@ -93,15 +102,24 @@ def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> N
     publish(epochs=10)
     register(own, settings())
     promotion.roll_back(own, "1")
+    with tracking.stage("evaluate", REASONS) as run:
+        run.dataset("test", Path("data/clean/test.parquet"), "evaluation")
+        run.final({"majority/test_accuracy": 0.3, "tfidf_svm/test_accuracy": 0.8, "teacher/test_accuracy": 0.99})
+    settle()
     publish(epochs=0, seed=3, figure=0.99)
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("looks: 20", "looks: 1"))
     worse = judge(own)
+    assert {"best champion", "baseline", "class losses"} <= set(failed(worse)) and "best baseline, tfidf_svm: 80.00%" in worse.text
+    assert "promotion.looks" not in worse.text, "the first verdict on this table: its champion was made by hand"
     assert failed(worse)[0] == "gain" and aliases(own) == {"champion": "1", "challenger": "2"}
     stored = [own.version(wanted).tags["figure.student/val_accuracy"] for wanted in ("1", "2")]
     assert stored == ["0.9", "0.99"], "its stored figure is better than the champion's"
     publish(epochs=10, seed=1)
     tie = judge(own)
-    assert failed(tie) == ["gain"] and "no detectable difference" in tie.text
-    path = project / "params.yaml"
+    assert "It is verdict 2 on this table. That is more than promotion.looks (1)" in tie.text
+    assert "with a probability of up to 5%" in tie.text, "1 - 0.975**2 is 4.9%"
+    assert failed(tie) == ["gain"] and "cannot be told from the champion" in tie.text
     path.write_text(path.read_text().replace("test: data/clean/test.parquet", "test: data/clean/val.parquet"))
     publish(epochs=10, seed=2, labels=["ship", "grain", "trade"])
     both = judge(own)

@@ -1,7 +1,7 @@
 """The gate: does a challenger deserve the champion's place? Pure functions of what both models made of one test table.
 
 Every rule is a `Check` with its own reason in words; the verdict is their conjunction, so each one that failed is told, not the first.
-Differences are judged by a paired bootstrap over test rows, and accuracy by McNemar's exact test too.
+The rule between challenger and champion is in `margins`, what no challenger may fall below in `floors`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,11 +15,11 @@ from scipy.stats import binomtest
 
 from baton import params
 from baton.evaluate import compare, metrics
+from baton.lifecycle import floors, margins
 from baton.lifecycle.tables import Table
+from baton.lifecycle.verdicts import CHALLENGER, CHAMPION, SOME, Check, Marks, Verdict
 
 ACCIDENT = 1e-3  # probability below which a swap of names is no accident
-SOME = 3  # examples in a message
-CHALLENGER, CHAMPION = "challenger", "champion"
 
 
 @dataclass(frozen=True)
@@ -33,35 +33,8 @@ class Scored:
     training_rows: frozenset[str] | None  # digests; None if nobody knows
 
 
-@dataclass(frozen=True)
-class Check:
-    """One rule, whether it is met, and what was found."""
-
-    name: str
-    passed: bool
-    text: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the gate says."""
-
-    checks: tuple[Check, ...]
-    figures: Mapping[str, Any]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every rule is met."""
-        return all(check.passed for check in self.checks)
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why it is refused."""
-        return [check.text for check in self.checks if not check.passed]
-
-
-def decide(table: Table, challenger: Scored, champion: Scored | None, rules: params.Promotion) -> Verdict:
-    """Judge a challenger; without a champion by the rules that need none, and `first_minimum`."""
+def decide(table: Table, challenger: Scored, champion: Scored | None, rules: params.Promotion, marks: Marks | None = None) -> Verdict:
+    """Judge a challenger, also by the `marks` that were reached on the table before; without a champion by `first_minimum` too."""
     both = {CHALLENGER: challenger} | ({CHAMPION: champion} if champion else {})
     known = [_classes(name, scored, table) for name, scored in both.items()]
     checks = [*known, *(_leakage(name, scored, table) for name, scored in both.items())]
@@ -74,10 +47,11 @@ def decide(table: Table, challenger: Scored, champion: Scored | None, rules: par
     checks.append(_label_map(log_p[CHALLENGER], table))
     if champion:
         figures["comparison"] = compare.paired(bootstrap, hits, CHALLENGER, CHAMPION)
-        checks += [_better(figures["comparison"], rules), *_ratios(challenger, champion, rules)]
+        checks += [margins.better(figures["comparison"], len(table.ids), rules), *_ratios(challenger, champion, rules)]
     else:
-        checks.append(_first(figures[CHALLENGER], rules))
-    checks += _floors(bootstrap, figures[CHALLENGER], table, rules)
+        checks.append(margins.first(figures[CHALLENGER], len(table.ids), rules))
+    checks += [*floors.of_classes(hits, table, rules), *floors.permanent(figures, marks or Marks(), rules)]
+    checks += _calibration(figures[CHALLENGER], rules)
     return Verdict(tuple(checks), figures)
 
 
@@ -156,40 +130,7 @@ def _swapped(counts: NDArray[np.int64], circle: list[int]) -> bool:
     return more and bool(binomtest(sum(renamed), sum(renamed) + sum(kept), 0.5, alternative="greater").pvalue < ACCIDENT)
 
 
-def _better(found: Mapping[str, Any], rules: params.Promotion) -> Check:
-    difference, (low, high) = found[f"{rules.metric}_difference"], found[f"{rules.metric}_difference_interval"]
-    p, (only_new, only_old) = found["mcnemar_p"], found["discordant"]
-    bounds = f"{100 * rules.bootstrap.confidence:.0f}% interval {100 * low:+.1f} to {100 * high:+.1f}"
-    pairs = f"only the challenger is right on {only_new} rows, only the champion on {only_old}, McNemar p = {p:.2g}"
-    measured = f"{100 * difference:+.1f} points of {rules.metric} ({bounds}; {pairs})"
-    if isinstance(rules.rule, params.NonInferiority):
-        wanted = f"above -{100 * rules.rule.margin:.1f} points"
-        return Check("non-inferiority", bool(low > -rules.rule.margin), f"{measured}; the interval must lie {wanted}")
-    level = 1 - rules.bootstrap.confidence
-    if rules.metric == "accuracy":
-        agrees, wanted = p < level and only_new > only_old, f"p be below {level:.2g}"
-    else:  # the test is about accuracy: it cannot confirm another metric's gain, but must not show that accuracy is lost
-        agrees, wanted = p >= level or only_new > only_old, f"accuracy must not be lost (p below {level:.2g})"
-    passed = bool(low > rules.rule.minimum and agrees)
-    if not passed and low <= 0 <= high:
-        measured = f"no detectable difference to the champion: {measured}"
-    return Check("gain", passed, f"{measured}; the interval must lie above {100 * rules.rule.minimum:+.1f} points, and {wanted}")
-
-
-def _first(figures: Mapping[str, Any], rules: params.Promotion) -> Check:
-    low = figures[f"{rules.metric}_interval"][0]
-    wanted = f"the lower end of a first one's {rules.metric} interval must be at least {100 * rules.first_minimum:.1f}%"
-    return Check("first champion", bool(low >= rules.first_minimum), f"there is no champion; {wanted} and is {100 * low:.1f}%")
-
-
-def _floors(bootstrap: compare.Bootstrap, figures: Mapping[str, Any], table: Table, rules: params.Promotion) -> Iterable[Check]:
-    if rules.class_floor:
-        found = compare.per_class(bootstrap.sums[CHALLENGER], len(table.names))["recall"]
-        rows = np.bincount(table.labels, minlength=len(table.names))
-        judged = [(recall, name) for recall, name, count in zip(found, table.names, rows, strict=True) if count >= rules.class_floor.rows]
-        worst, name = min(judged, default=(1.0, "any class"))
-        floor = f"no class with {rules.class_floor.rows} test rows may be below {100 * rules.class_floor.recall:.1f}%"
-        yield Check("class floor", bool(worst >= rules.class_floor.recall), f"recall of {name} is {100 * worst:.1f}%; {floor}")
+def _calibration(figures: Mapping[str, Any], rules: params.Promotion) -> Iterable[Check]:
     if rules.max_ece is not None:
         text = f"expected calibration error is {figures['ece']:.3f}; at most {rules.max_ece:.3f} is allowed"
         yield Check("calibration", bool(figures["ece"] <= rules.max_ece), text)

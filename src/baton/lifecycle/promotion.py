@@ -11,9 +11,10 @@ from mlflow.entities.model_registry import ModelVersion
 
 from baton import params
 from baton.errors import ModelError, TrackingError
-from baton.lifecycle import gate, scoring, tables
+from baton.lifecycle import gate, history, scoring, tables, verdicts
 from baton.lifecycle.claim import claim
 from baton.lifecycle.registry import CHALLENGER, CHAMPION, SHA256, Registry, number
+from baton.lifecycle.verdicts import Check, Verdict
 
 GATE = "gate."  # + key: tags of a version
 MARK = "\n\n## Gate\n\n"
@@ -64,12 +65,17 @@ def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersi
     if since := challenger.tags.get(GATE + ROLLED_BACK):
         back = f"`baton promote --to {number(challenger)}` makes it the champion again"
         text = f"version {number(challenger)} was the champion and was replaced by hand on {since}; {back}"
-        verdict = gate.Verdict((gate.Check("rolled back", False, text),), {})
+        verdict = Verdict((Check("rolled back", False, text),), {})
     else:
         rows = {registry.uri(version): registry.training_rows(version) for version in (challenger, champion) if version}
         scored = scoring.score(rows, table, registry.client.tracking_uri, settings.latency_samples)
-        verdict = gate.decide(table, scored[registry.uri(challenger)], scored[registry.uri(champion)] if champion else None, settings)
-    record = _record(registry, settings, table, challenger, champion, verdict, enabled)
+        marks = history.marks(registry, table.sha256, settings.metric, GATE + ROLLED_BACK)
+        both = scored[registry.uri(challenger)], scored[registry.uri(champion)] if champion else None
+        verdict = gate.decide(table, *both, settings, marks)
+        if champion and verdicts.CHAMPION in verdict.figures:
+            history.note_champion(registry, table.sha256, number(champion), verdict.figures[verdicts.CHAMPION])
+    looks = history.look(registry, table.sha256) if verdict.figures else 0
+    record = _record(registry, settings, table, challenger, champion, verdict, enabled, looks)
     text = words(record)
     _note(registry, challenger, record, text)
     return Outcome(number(challenger), number(champion) if champion else None, verdict.passed, False, text, record)
@@ -84,6 +90,8 @@ def enact(registry: Registry, outcome: Outcome) -> Outcome:
     if not outcome.to_move:
         return outcome
     _move(registry, registry.version(outcome.version), registry.version(outcome.champion) if outcome.champion else None)
+    table, figures = outcome.record["table"]["sha256"], outcome.record["figures"][verdicts.CHALLENGER]
+    history.note_champion(registry, table, outcome.version, figures)
     return replace(outcome, moved=True)
 
 
@@ -114,7 +122,21 @@ def words(record: Mapping[str, Any]) -> str:
     table = record["table"]
     done = "Scored anew" if record["figures"] else "Not scored"
     where = f"{table['rows']:,} rows of `{table['path']}` (sha256 `{table['sha256'][:12]}`), {record['time']}"
-    return "\n".join([f"{head} ({record['mode']}).", "", *lines, "", f"{done} on {where}."])
+    return "\n".join([f"{head} ({record['mode']}).", "", *lines, "", f"{done} on {where}.{_looked(table.get('looks'), record['rules'])}"])
+
+
+def _looked(looks: int | None, rules: Mapping[str, Any]) -> str:
+    """How often this table was looked at, and what follows from it."""
+    if not looks:
+        return ""
+    text = f" It is verdict {looks:,} on this table."
+    if looks <= rules["looks"]:
+        return text
+    chance = 1 - (1 - (1 - rules["bootstrap"]["confidence"]) / 2) ** looks
+    warning = (
+        f"That is more than promotion.looks ({rules['looks']}): of so many challengers that are no better than the champion, one passes"
+    )
+    return f"{text} {warning} by chance with a probability of up to {100 * chance:.0f}%. Take a new test table."
 
 
 def _record(
@@ -123,8 +145,9 @@ def _record(
     table: tables.Table,
     challenger: ModelVersion,
     champion: ModelVersion | None,
-    verdict: gate.Verdict,
+    verdict: Verdict,
     enabled: bool,
+    looks: int,
 ) -> dict[str, Any]:
     return {
         "name": registry.name,
@@ -135,7 +158,7 @@ def _record(
         "mode": "enabled" if enabled else "dry-run",
         "checks": [vars(check) for check in verdict.checks],
         "figures": dict(verdict.figures),
-        "table": {"path": table.path.as_posix(), "sha256": table.sha256, "rows": len(table.ids)},
+        "table": {"path": table.path.as_posix(), "sha256": table.sha256, "rows": len(table.ids), "looks": looks},
         "rules": settings.model_dump(mode="json"),
         "time": _now(),
     }

@@ -18,7 +18,7 @@ from baton.params.evaluate import (
     TfidfBaseline,
 )
 from baton.params.fields import Section
-from baton.params.lifecycle import ClassFloor, DriftLimits, Gain, NonInferiority, Promotion, Retrain
+from baton.params.lifecycle import ClassFloor, DriftLimits, Gain, NonInferiority, PermanentFloor, Promotion, Retrain
 from baton.params.preprocess import (
     AutoLength,
     ByCount,
@@ -122,6 +122,7 @@ __all__ = [
     "PaddedCrop",
     "Params",
     "ParquetFormat",
+    "PermanentFloor",
     "PixelsBaseline",
     "Portion",
     "Preprocess",

@@ -9,7 +9,7 @@ from baton.params.fields import Count, RelativePath, Section
 
 
 class Gain(Section):
-    """The challenger must be better: the interval of the difference lies above `minimum`, and McNemar's test agrees."""
+    """The challenger must be better: the interval of the difference lies above `minimum`, and McNemar's mid-p test agrees."""
 
     kind: Literal["gain"]
     minimum: Annotated[float, Field(ge=0, lt=1)]
@@ -29,10 +29,18 @@ def _name(value: str) -> str:
 
 
 class ClassFloor(Section):
-    """The lowest recall that any class with at least `rows` test rows may have."""
+    """The lowest recall that any class with at least `rows` test rows may have, and the most that any may certainly lose."""
 
     recall: Annotated[float, Field(ge=0, le=1)]
     rows: Count
+    loss: Annotated[float, Field(ge=0, le=1)]  # of recall, against the champion
+
+
+class PermanentFloor(Section):
+    """How far below what was reached on the same test table before the metric may lie; null: not asked."""
+
+    below_best: Annotated[float, Field(ge=0, lt=1)] | None  # the best champion so far
+    below_baseline: Annotated[float, Field(ge=0, lt=1)] | None  # the best baseline; 0: it must be above
 
 
 class Promotion(Section):
@@ -45,6 +53,8 @@ class Promotion(Section):
     rule: Annotated[Gain | NonInferiority, Field(discriminator="kind")]
     first_minimum: Annotated[float, Field(ge=0, le=1)]
     class_floor: ClassFloor | None
+    permanent_floor: PermanentFloor | None
+    looks: Count  # verdicts on one test table, after which each further one comes with a warning
     max_ece: Annotated[float, Field(gt=0, le=1)] | None
     max_size_ratio: Annotated[float, Field(gt=0)] | None
     max_latency_ratio: Annotated[float, Field(gt=0)] | None
