@@ -107,6 +107,9 @@ def test_reports_are_complete_and_right(
     shown = " ".join(capsys.readouterr().out.split())
     assert "The student keeps" in shown
     assert "of its skill, at" in shown
+    change = report["student"]["log_loss_scaled"] - report["control"]["log_loss_scaled"]
+    assert report["comparison"]["student_vs_control"]["log_loss_scaled_difference"] == pytest.approx(change, abs=1e-5)
+    assert f"errors removed: of {best}'s" in shown
     assert "1.90 times its throughput (1.85 to 1.96)" in shown
     assert "9 rounds; the control, the same network as the student, is 0.99 to 1.02 times as fast as it." in shown
     assert f"{100 * report['student']['accuracy']:.1f}%" in shown

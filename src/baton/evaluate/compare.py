@@ -80,7 +80,8 @@ class Bootstrap:
         value, (hit, chosen, actual) = float(self.points[name][figure]), counts(self.sums[name], self.classes)
         rows, has_rows = float(actual.sum()), actual > 0
         if figure in SHARES:
-            return intervals.widest(tuple(float(end) for end in proportions.wilson(value * rows, rows, self.confidence)))  # type: ignore[arg-type]
+            low, high = proportions.wilson(value * rows, rows, self.confidence)
+            return [float(low), float(high)]
         drawn = interval(self.drawn[name][figure], self.confidence)
         hit, chosen, actual = hit[has_rows], chosen[has_rows], actual[has_rows]
         match figure:

@@ -23,6 +23,7 @@ from baton.evaluate.robustness import Robustness
 
 TRANSFORMERS = ("teacher", "student", "control")
 SCALED = ("log_loss", "brier", "ece")
+ENDINGS = ("", "_interval", "_difference", "_difference_interval", "_p", "_holm_p")
 
 CALIBRATION = ("temperature", "calibration_error", "calibration_error_scaled")
 
@@ -75,7 +76,7 @@ def calibrations(test: Rows, outputs: dict[str, Outputs], settings: params.Evalu
 
 def renamed(figures: dict[str, Any]) -> dict[str, Any]:
     """The same figures; those of `SCALED` are called `<figure>_scaled`, for they are at the temperature."""
-    places = {f"{figure}{ending}": f"{figure}_scaled{ending}" for figure in SCALED for ending in ("", "_interval")}
+    places = {f"{figure}{ending}": f"{figure}_scaled{ending}" for figure in SCALED for ending in ENDINGS}
     return {places.get(name, name): value for name, value in figures.items()}
 
 
@@ -126,7 +127,7 @@ def build(
         chosen = outputs["test"][name].C
         result[name] |= {} if chosen is None else {"C": chosen}
     pairs = [("student", "control"), ("student", "teacher")] + ([("teacher", best), ("student", best)] if best else [])
-    result["comparison"] = compared(boot, pairs)
+    result["comparison"] = {pair: renamed(own) for pair, own in compared(boot, pairs).items()}
     result["retention"] = _skill_kept(result, majority)
     for figure in ("accuracy", "macro_f1"):
         ratio = boot.ratio("student", "teacher", figure)

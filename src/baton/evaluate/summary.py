@@ -25,7 +25,7 @@ COLUMNS = [
     "p95 ms",
 ]
 TRANSFORMERS = ("teacher", "student", "control")
-BEYOND = ["model", "skill", "interval", "errors removed", "interval", "balanced accuracy", "MCC", "AUROC", "average precision"]
+BEYOND = ["model", "skill", "interval", "errors removed", "interval", "balanced accuracy", "MCC", "AUROC", "AP", "C"]
 TOP = COLUMNS.index("top-5")  # shown only where it was measured: with many classes
 
 
@@ -56,7 +56,7 @@ def show(reports: Path) -> None:
     console.table(
         f"test split: {test['rows']:,} rows, {test['classes']} classes; {_percent(test['confidence'], 0)} intervals", columns, rows
     )
-    console.table("beyond accuracy: skill is the share of the majority class's errors that are not made", BEYOND, beyond)
+    console.table(_beyond_title(test), BEYOND, beyond)
     for sentence in filter(None, sentences):
         console.say(f"• {sentence}")
     console.say(f"[dim]{_tests(metrics['comparison'], test)}[/]")
@@ -85,7 +85,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _row(name: str, figures: dict[str, Any], speed: dict[str, Any]) -> list[str]:
     low, high = figures["accuracy_interval"]
     return [
-        f"{name} (C {figures['C']:g})" if "C" in figures else name,
+        name,
         _percent(figures["accuracy"]),
         f"{_percent(low)} to {_percent(high)}",
         _percent(figures["top5_accuracy"]) if "top5_accuracy" in figures else "–",
@@ -100,13 +100,19 @@ def _row(name: str, figures: dict[str, Any], speed: dict[str, Any]) -> list[str]
     ]
 
 
+def _beyond_title(test: dict[str, Any]) -> str:
+    best = test["strongest_baseline"]
+    removed = f"; errors removed: of {best}'s" if best else ""
+    return f"beyond accuracy: skill is the share of the majority class's errors that are not made{removed}; C was chosen on validation"
+
+
 def _beyond(name: str, figures: dict[str, Any]) -> list[str]:
     shown = [name]
     for figure in ("skill", "errors_removed"):
         low, high = figures.get(f"{figure}_interval", (0, 0))
         shown += [_percent(figures[figure]), f"{_percent(low)} to {_percent(high)}"] if figure in figures else ["–", "–"]
     numbers = (f"{figures[figure]:.3f}" if figure in figures else "–" for figure in ("mcc", "auroc", "average_precision"))
-    return [*shown, _percent(figures["balanced_accuracy"]), *numbers]
+    return [*shown, _percent(figures["balanced_accuracy"]), *numbers, f"{figures['C']:g}" if "C" in figures else "–"]
 
 
 def _retention(metrics: dict[str, Any], timings: dict[str, Any]) -> str:
