@@ -14,6 +14,7 @@ The command line and the stages print these without a traceback and exit 1; any 
 
 import re
 
+MOST = 6_000  # characters of a part of a message; what comes from outside may be of any length
 # Control characters, marks that turn the direction of writing, and lone surrogates, which stand for bytes that are no UTF-8.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -40,14 +41,19 @@ class BatonError(Exception):
             expected: what should have been there.
             hint: what to do next.
         """
-        lines = [problem]
+        lines = [_bounded(problem)]
         if got is not None:
-            lines.append(f"  got:      {got}")
+            lines.append(f"  got:      {_bounded(got)}")
         if expected is not None:
-            lines.append(f"  expected: {expected}")
+            lines.append(f"  expected: {_bounded(expected)}")
         if hint:
             lines.append(f"  next:     {hint}")
         super().__init__(visible("\n".join(lines)))
+
+
+def _bounded(part: object) -> str:
+    text = str(part)
+    return text if len(text) <= MOST else f"{text[:MOST]} … ({len(text) - MOST:,} characters more)"
 
 
 class ParamsError(BatonError):

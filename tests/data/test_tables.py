@@ -1,6 +1,9 @@
 """Raw files to rows: every format, and rows that cannot be read."""
 
+import json
 from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +91,80 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path, set
     assert "2 columns named 'text'" in refused(tmp_path, b"text,text,label\na,b,c\n", settings())
 
 
-def test_utf16_is_refused(tmp_path: Path, settings: Settings) -> None:
-    assert "UTF-16" in refused(tmp_path, "text,label\na,b\n".encode("utf-16"), settings())
+def test_a_long_header_is_not_shown_whole(tmp_path: Path, settings: Settings) -> None:
+    message = refused(tmp_path, ",".join(f"column {n} {'x' * 500}" for n in range(5000)).encode() + b"\n1\n", settings())
+    assert "and 4980 more" in message
+    assert len(message) < 3000
+
+
+def form(**changes: Any) -> dict[str, Any]:
+    return {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None} | changes
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_another_delimiter_is_named_or_found(tmp_path: Path, settings: Settings, delimiter: str) -> None:
+    content = f'id{delimiter}text{delimiter}label\n1{delimiter}"a, b; c"{delimiter}x\n'.encode()
+    assert f"the delimiter is {delimiter!r}: set preprocess.format.delimiter to it, or to auto" in refused(tmp_path, content, settings())
+    table = read(tmp_path, content, settings(format=form(delimiter="auto")))
+    assert rows(table) == [("train:1", "a, b; c", "x")]
+    assert f"is read with the delimiter {delimiter!r}" in table.remarks[0]
+
+
+def test_without_a_header_the_delimiter_is_that_of_most_lines(tmp_path: Path, settings: Settings) -> None:
+    wanted = settings(format=form(delimiter="auto", columns=["text", "label"]))
+    assert [row.text for row in read(tmp_path, b"a, b;x\nc;y\nd, e;z\n", wanted).rows] == ["a, b", "c", "d, e"]
+
+
+def test_the_sep_line_of_a_spreadsheet(tmp_path: Path, settings: Settings) -> None:
+    content = b"sep=;\r\ntext;label\r\na;x\r\n"
+    message = refused(tmp_path, content, settings())
+    assert "begins with a spreadsheet's `sep=` line" in message
+    assert "skip_lines: 1" in message
+    assert rows(read(tmp_path, content, settings(format=form(delimiter="auto")))) == [("train:1", "a", "x")]
+    assert rows(read(tmp_path, content, settings(format=form(delimiter=";", skip_lines=1)))) == [("train:1", "a", "x")]
+
+
+ESCAPED = rb"""text,label
+"one",a
+"5\" of pipe",b
+"size 5\"",a
+",5 mm ring",b
+"last",a
+"""
+
+
+def test_quotes_after_a_backslash(tmp_path: Path, settings: Settings) -> None:
+    expected = ["one", '5" of pipe', 'size 5"', ",5 mm ring", "last"]
+    assert [row.text for row in read(tmp_path, ESCAPED, settings(format=form(escape="\\"))).rows] == expected
+    table = read(tmp_path, ESCAPED, settings())
+    assert rows(table) == [("train:1", "one", "a"), ("train:4", ",5 mm ring", "b"), ("train:5", "last", "a")]
+    assert table.count == 5, "no row vanishes inside its neighbour"
+    assert all(reason.endswith('it holds \\": set escape: "\\\\" of the format') for reason in table.malformed.values())
+
+
+def test_a_record_of_several_lines_with_a_wrong_number_of_fields_is_one_row(tmp_path: Path, settings: Settings) -> None:
+    table = read(tmp_path, b'text,label\n"two\nlines",too,many\nfine,a\n', settings())
+    assert rows(table) == [("train:2", "fine", "a")]
+    assert table.malformed == {"train:1": "line 2: 3 fields instead of 2"}
+
+
+def test_a_quote_that_swallows_rows_gives_them_back(tmp_path: Path, settings: Settings) -> None:
+    swallowed = "".join(f"row {n},a\n" for n in range(50))
+    table = read(tmp_path, f'text,label\n"opened ""never closed,a\n{swallowed}"quoted, and more",b\n'.encode(), settings())
+    assert [row.text for row in table.rows] == [*(f"row {n}" for n in range(50)), "quoted, and more"]
+    assert list(table.malformed) == ["train:1"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends(tmp_path: Path, settings: Settings, end: str) -> None:
+    content = end.join(["text,label", '"one\ntwo",a', "", "three,b", ""]).encode()
+    table = read(tmp_path, content, settings())
+    assert rows(table) == [("train:1", "one\ntwo", "a"), ("train:2", "three", "b")]
+    assert table.blank_lines == 1
+
+
+def test_a_zero_byte_is_text(tmp_path: Path, settings: Settings) -> None:
+    assert rows(read(tmp_path, b"text,label\na\0b,x\n", settings())) == [("train:1", "a\0b", "x")]
 
 
 JSONL = {"kind": "jsonl"}
@@ -121,6 +196,51 @@ def test_json_that_cannot_be_read_is_named(tmp_path: Path, settings: Settings) -
     }
 
 
+def test_records_without_a_text_key_are_no_empty_texts(tmp_path: Path, settings: Settings) -> None:
+    lines = [b'{"text": "a", "label": "x"}', b'{"body": "b", "label": "x"}', b'{"text": "c"}', b'{"text": "d", "label": null}']
+    table = read(tmp_path, b"\n".join(lines), settings(format=JSONL))
+    assert table.malformed == {"train:2": "line 2: no key 'text'"}
+    assert [row.label for row in table.rows] == ["x", "", ""]
+    assert table.unlabelled == {"train:4"}
+
+
+def test_labels_that_are_lists_are_named(tmp_path: Path, settings: Settings) -> None:
+    table = read(tmp_path, b'{"text": "a", "label": ["x"]}\n', settings(format=JSONL))
+    assert table.malformed == {"train:1": "label is a list; one label a row is needed"}
+
+
+OBJECTS = [{"text": f"t {n}", "label": "ab"[n % 2]} for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "command"),
+    [
+        (json.dumps(OBJECTS), "one JSON document, a list", "jq -c '.[]'"),
+        (json.dumps(OBJECTS, indent=2), "one JSON document, a list", "jq -c '.[]'"),
+        ("[\n" + ",\n".join(map(json.dumps, OBJECTS)) + "\n]\n", "one JSON document, a list", "jq -c '.[]'"),
+        (json.dumps({"data": OBJECTS}), "one JSON document, whose rows are a list under 'data'", "jq -c '.[\"data\"][]'"),
+        (json.dumps({"data": OBJECTS}, indent=2), "as if one JSON document were spread over them", "jq"),
+        ("".join(f"{json.dumps(one)} {json.dumps(one)}\n" for one in OBJECTS), "several objects in one line", "jq -c ."),
+        ("".join(map(json.dumps, OBJECTS)), "several objects in one line", "jq -c ."),
+    ],
+)
+def test_json_that_is_no_json_lines(tmp_path: Path, settings: Settings, content: str, what: str, command: str) -> None:
+    message = refused(tmp_path, content.encode(), settings(format=JSONL))
+    assert what in message
+    assert command in message
+
+
+def test_a_few_lines_with_several_objects_are_named(tmp_path: Path, settings: Settings) -> None:
+    lines = [*map(json.dumps, OBJECTS), json.dumps(OBJECTS[0]) * 2]
+    table = read(tmp_path, "\n".join(lines).encode(), settings(format=JSONL))
+    assert table.malformed == {"train:7": "line 7: several JSON values in one line"}
+
+
+def test_json_with_a_mark_nan_and_infinity(tmp_path: Path, settings: Settings) -> None:
+    content = b'\xef\xbb\xbf{"text": "a", "label": NaN}\n{"text": "b", "label": 1.0}\n'
+    assert [row.label for row in read(tmp_path, content, settings(format=JSONL)).rows] == ["", "1"]
+
+
 def test_a_key_that_no_object_has_is_a_missing_column(tmp_path: Path, settings: Settings) -> None:
     message = refused(tmp_path, b'{"sentence": "a", "label": "x"}\n', settings(format=JSONL))
     assert "no column 'text'" in message
@@ -142,12 +262,31 @@ PARQUET = {"kind": "parquet"}
         (pa.array([0.0, 1.5, float("nan")]), ["0", "1.5", ""]),
         (pa.array(["a", "b", None]).dictionary_encode(), ["a", "b", ""]),
         (pa.array([True, False, None]), ["true", "false", ""]),
+        (pa.array([Decimal(1), Decimal(20), None], pa.decimal128(10, 2)), ["1", "20", ""]),
+        (pa.array([Decimal("1.50"), Decimal(-2), None], pa.decimal256(40, 2)), ["1.50", "-2", ""]),
+        (pa.array([date(2024, 1, 2), date(1999, 12, 31), None]), ["2024-01-02", "1999-12-31", ""]),
+        (pa.array([datetime(2024, 1, 2, 3, 4, tzinfo=UTC), None, None]), ["2024-01-02 03:04:00+00:00", "", ""]),
+        (pa.array([0.0, 1.5, None], pa.float16()), ["0", "1.5", ""]),
     ],
 )
 def test_parquet(tmp_path: Path, settings: Settings, labels: pa.Array, expected: list[str]) -> None:
     content = parquet(tmp_path, {"text": ["x", None, "z"], "label": labels, "other": [1, 2, 3]})
     table = read(tmp_path, content, settings(format=PARQUET))
     assert rows(table) == [("train:1", "x", expected[0]), ("train:2", "", expected[1]), ("train:3", "z", expected[2])]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (pa.array([["a"], ["b"]]), "list<"),
+        (pa.array([{"x": 1}, {"x": 2}]), "struct<x: int64>"),
+        (pa.array([[("k", 1)], []], pa.map_(pa.string(), pa.int8())), "map<"),
+    ],
+)
+def test_parquet_columns_of_lists_name_their_type(tmp_path: Path, settings: Settings, labels: pa.Array, kind: str) -> None:
+    message = refused(tmp_path, parquet(tmp_path, {"text": ["x", "y"], "label": labels}), settings(format=PARQUET))
+    assert "column 'label' holds no single values" in message
+    assert kind in message
 
 
 def test_parquet_text_that_is_no_utf8_survives_for_the_check(tmp_path: Path, settings: Settings) -> None:

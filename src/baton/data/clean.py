@@ -37,7 +37,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         "rows": {"raw": {table.split: table.count for table in raw_tables}},
         "blank_lines": {table.split: table.blank_lines for table in raw_tables},
         "labels": _respelled(raw_tables),
-        "notes": [note for table in raw_tables for note in table.remarks],
+        "notes": _notes(raw_tables, settings),
         "checks": {finding.check: _describe(finding, raw_tables) for finding in findings}
         | {"drift": {"policy": settings.checks.drift, **(drift or {"found": False})}},
     }
@@ -84,9 +84,19 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
     match settings:
         case params.TextPreprocess():
             columns = Columns(settings.text_column, settings.label_column, extra=extras.of(settings))
-            return [tables.read(path, split, settings.format, columns) for split, path in paths.items()]
+            read = [tables.read(path, split, settings.format, columns) for split, path in paths.items()]
+            _refuse_several_guesses(read)
+            return read
         case params.ImagePreprocess():
             return [*image_rows.read_all(paths, settings)]
+
+
+def _refuse_several_guesses(raw_tables: list[RawTable]) -> None:
+    """Files of one source come from one program: where their guessed encodings differ, one guess is wrong."""
+    guesses = {table.guessed: table.path for table in raw_tables if table.guessed}
+    if len(guesses) > 1:
+        got, hint = "; ".join(f"{path}: {name}" for name, path in guesses.items()), "set preprocess.format.encoding to what they are"
+        raise DataError("the encodings that were guessed differ", got=got, expected="one for all files", hint=hint)
 
 
 def _check(
@@ -150,7 +160,8 @@ def _raise_failures(
     if settings.checks.drift == "fail" and drift and drift["found"]:
         problems.append(f"drift: the labels of test differ from train's: {drift_text(drift)}")
     train = Counter(row.label for row in rows if row.part == "train")
-    if len(train) < 2:
+    before = {row.label for table in raw_tables if table.split == "train" for row in table.rows}
+    if len(train) < 2 and not (problems and len(before) > 1):  # else it follows from those
         left = ", ".join(f"{count} rows of {label!r}" for label, count in train.items()) or "no row"
         problems.append(f"single class: train has {left} after the checks, a classifier needs at least 2 labels")
     if problems:
@@ -161,6 +172,18 @@ def _raise_failures(
             hint += "; for small_class there are train_only (all of the class stays in train) and {other: NAME} (such classes become one)"
         problem = f"the data cannot be used: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise DataError(problem, got="".join(f"\n    - {line}" for line in problems), expected="none of these", hint=hint)
+
+
+def _notes(raw_tables: list[RawTable], settings: params.Preprocess) -> list[str]:
+    """What a person should know of the files, besides what the checks find."""
+    notes = [note for table in raw_tables for note in table.remarks]
+    for table in raw_tables:
+        if table.unlabelled:
+            notes.append(f"{table.path}: {len(table.unlabelled)} of {table.count} rows have a null for a label: they are left out")
+        if lists := labels.listed(row.label for row in table.rows) - set(settings.label_names):
+            first = min(lists)
+            notes.append(f"{table.path}: labels such as {first!r} look like lists; each different one is a class of its own")
+    return notes
 
 
 def _respelled(raw_tables: list[RawTable]) -> list[dict[str, Any]]:

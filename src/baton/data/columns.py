@@ -10,6 +10,7 @@ from baton.data.raw import Extras, plain
 from baton.errors import DataError
 
 JOINT = "\n\n"  # between a title and a body
+SHOWN, SHOWN_CHARACTERS = 20, 60
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,12 @@ class Columns:
         return strange[0] if strange else JOINT.join(part.strip() for part in parts.values() if part and part.strip())
 
 
-def missing(path: Path, name: str, columns: list[str], wanted: Columns) -> DataError:
-    """The error for a column that is not there, or there more than once."""
+def missing(path: Path, name: str, columns: list[str], wanted: Columns, hint: str = "") -> DataError:
+    """The error for a column that is not there, or there more than once; `hint` is better advice than the usual one."""
     times = columns.count(name)
     problem = f"{path} has {times} columns named {name!r}" if times else f"{path} has no column {name!r}"
-    key = wanted.extra.names.get(name)
-    hint = f"set {key or f'{wanted.text_key} and label_column'} of {wanted.section} to columns of the file; check its delimiter too"
-    return DataError(problem, got=", ".join(map(repr, columns[:50])), expected=f"one column {name!r}", hint=hint)
+    key = wanted.extra.names.get(name) or f"{wanted.text_key} and label_column"
+    hint = hint or f"set {key} of {wanted.section} to columns of the file; check its delimiter too"
+    more = f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
+    got = ", ".join(repr(column[:SHOWN_CHARACTERS]) for column in columns[:SHOWN]) + more
+    return DataError(problem, got=got or "no column", expected=f"one column {name!r}", hint=hint)

@@ -1,8 +1,11 @@
 """What dropping rows costs: the rule that stops a run, and the words in which a failed run says what it found and dropped.
 
 A policy `drop` is meant for a few bad rows. Where it takes more than `preprocess.max_dropped` allows, something is wrong with the file or
-the params, and the rows that are left are not the data that somebody collected. Rows that repeat others (`STAY_ELSEWHERE`) do not count:
-their text stays. One row in a file or class never stops a run, else every share would mean "none" in a small one; `fail` says that.
+the params, and the rows that are left are not the data that somebody collected.
+
+Two kinds of rows do not count. Those that repeat others (`STAY_ELSEWHERE`): their text stays. And those whose label is a null: nobody
+labelled them, and nothing that was labelled is lost; a label that is empty text, or has no key, counts, since it may stand in the wrong
+column. One row in a file or class never stops a run, else every share would mean "none" in a small one; `fail` says that.
 """
 
 import re
@@ -11,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from baton import params, storage
-from baton.data.checks import Finding
+from baton.data.checks import SURROGATE, Finding
 from baton.data.raw import RawTable
 from baton.errors import DataError, OutputError
 
@@ -19,7 +22,7 @@ STAY_ELSEWHERE = {"duplicate", "leakage", "near_duplicate"}  # the same text sta
 WHOLE_CLASSES = {"small_class", "unseen_label"}  # all or nothing of a class, so that a share of it says nothing
 SHOWN_KINDS, SHOWN_ROWS, SHOWN_CLASSES = 5, 3, 5
 REPORT = "preprocess-report.json"  # of a run that failed, in .baton
-_PLACE = re.compile(r"^line \d+: ")
+_PLACE = re.compile(r"^line \d+: | at character \d+")
 
 
 def words(reasons: Mapping[str, str]) -> str:
@@ -27,12 +30,9 @@ def words(reasons: Mapping[str, str]) -> str:
     kinds: dict[str, list[str]] = defaultdict(list)
     for id_, reason in reasons.items():
         kinds[_PLACE.sub("", reason)].append(id_)
-    alone = len(kinds) == len(reasons)
-    shown = [
-        f"{some(ids)} ({reasons[ids[0]] if alone else kind})"
-        for kind, ids in sorted(kinds.items(), key=lambda item: -len(item[1]))[:SHOWN_KINDS]
-    ]
-    more = sum(map(len, kinds.values())) - sum(len(kinds[kind]) for kind in sorted(kinds, key=lambda kind: -len(kinds[kind]))[:SHOWN_KINDS])
+    largest = sorted(kinds.items(), key=lambda item: -len(item[1]))[:SHOWN_KINDS]
+    shown = [f"{some(ids)} ({reasons[ids[0]] if len(ids) == 1 else kind})" for kind, ids in largest]
+    more = len(reasons) - sum(len(ids) for _, ids in largest)
     return "; ".join(shown) + (f"; … {more} more" if more else "")
 
 
@@ -49,7 +49,9 @@ def too_many(findings: Iterable[Finding], tables: Iterable[RawTable], settings: 
 
 def _of_table(findings: list[Finding], table: RawTable, settings: params.Preprocess) -> list[str]:
     allowed, prefix = settings.max_dropped, f"{table.split}:"
-    dropped = {finding.check: [id_ for id_ in finding.dropped if id_.startswith(prefix)] for finding in findings}
+    dropped = {
+        finding.check: [id_ for id_ in finding.dropped if id_.startswith(prefix) and id_ not in table.unlabelled] for finding in findings
+    }
     reasons = {finding.check: finding.rows for finding in findings}
     lines = []
     if _exceeds(lost := sum(map(len, dropped.values())), table.count, allowed.rows):
@@ -66,7 +68,7 @@ def _of_table(findings: list[Finding], table: RawTable, settings: params.Preproc
         gone.update(row.label for row in table.rows if row.label and row.id in of_rows)
     hit = [label for label, count in gone.most_common() if _exceeds(count, classes[label], allowed.rows_of_class)]
     if hit:
-        shown = ", ".join(f"{label!r} {gone[label]} of {classes[label]}" for label in hit[:SHOWN_CLASSES])
+        shown = ", ".join(f"{SURROGATE.sub('�', label)!r} {gone[label]} of {classes[label]}" for label in hit[:SHOWN_CLASSES])
         more = f" and {len(hit) - SHOWN_CLASSES} more" if len(hit) > SHOWN_CLASSES else ""
         checks = ", ".join(check for check, ids in dropped.items() if ids and check not in WHOLE_CLASSES)
         limit = f"more than preprocess.max_dropped.rows_of_class allows ({allowed.rows_of_class:.0%})"

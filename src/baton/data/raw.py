@@ -7,6 +7,8 @@ Rows are numbered from 1 in file order; header lines and blank lines are no rows
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,8 @@ class RawTable:
     malformed: dict[str, str] = field(default_factory=dict)
     blank_lines: int = 0
     remarks: list[str] = field(default_factory=list)  # what a person should know of the file
+    guessed: str = ""  # the encoding, where it is a guess
+    unlabelled: set[str] = field(default_factory=set)  # ids of rows whose label is a null, as tables have it that were labelled in part
     respelled: Counter[tuple[str, str]] = field(default_factory=Counter)  # (label of the file, as it is kept) -> rows
 
     @property
@@ -79,6 +83,8 @@ class RawTable:
             return
         spelled = values["label"][1] or ""
         kept = labels.normal(spelled)
+        if label is None:
+            self.unlabelled.add(f"{self.split}:{self.count + 1}")
         if kept != spelled:
             self.respelled[spelled, kept] += 1
         self.rows.append(Row(self.split, self.count + 1, values["text"][1] or "", kept, extras))
@@ -89,7 +95,7 @@ class RawTable:
 
 
 def plain(value: Any) -> str | None:
-    """Text of a value: '' for null, 'true' for true, '1' for 1 and 1.0 (a column with gaps holds floats); None for anything else."""
+    """Text of a value: '' for null, 'true' for true, '1' for 1 and 1.0 (a column with gaps holds floats); None for a list and the like."""
     match value:
         case None:
             return ""
@@ -103,5 +109,9 @@ def plain(value: Any) -> str | None:
             return str(value)
         case float():
             return "" if math.isnan(value) else str(int(value)) if value.is_integer() else repr(value)
+        case Decimal():
+            return str(int(value)) if value == value.to_integral_value() else f"{value:f}"
+        case date() | time():  # a datetime too
+            return str(value)
         case _:
             return None

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params
-from baton.data import columns, delimited, json_lines
+from baton.data import columns, containers, delimited, json_lines
 from baton.data.columns import Columns
 from baton.data.raw import RawTable
 from baton.errors import DataError
@@ -21,11 +21,9 @@ def read(path: Path, split: str, form: params.Format, wanted: Columns) -> RawTab
         raise DataError(f"{path} is empty", got="0 bytes", expected="rows of text and label", hint="check the file that `source` names")
     match form:
         case params.DelimitedFormat():
-            _refuse_utf16(path)
             delimited.read(table, form, wanted)
         case params.JsonLinesFormat():
-            _refuse_utf16(path)
-            json_lines.read(table, wanted)
+            json_lines.read(table, form, wanted)
         case params.ParquetFormat():
             _read_parquet(table, wanted)
     if not table.count:
@@ -46,12 +44,35 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
             for name in wanted.names:
                 if file.schema_arrow.names.count(name) != 1:
                     raise columns.missing(table.path, name, file.schema_arrow.names, wanted)
+                _refuse_nested(table.path, file.schema_arrow.field(name))
             for batch in file.iter_batches(columns=list(wanted.names)):
                 for row in zip(*(values(batch.column(name)) for name in wanted.names), strict=True):
                     table.add(*wanted.row(dict(zip(wanted.names, row, strict=True))))
     except (pa.ArrowInvalid, OSError) as error:
-        hint = f"write the file again, or set {wanted.section}.format to what it is"
-        raise DataError(f"{table.path} is no readable Parquet file", got=error, expected="Apache Parquet", hint=hint) from None
+        raise _no_parquet(table.path, error, wanted) from None
+
+
+def _no_parquet(path: Path, error: Exception, wanted: Columns) -> DataError:
+    """The error for a file that pyarrow cannot read, which may be something that has a name."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    found = containers.what(path, head) if not head.startswith(containers.PARQUET) else None
+    if found:
+        return DataError(f"{path} is {found[0]}, no Parquet", got=containers.start(head), expected="Apache Parquet", hint=found[1])
+    hint = f"write the file again, or set {wanted.section}.format to what it is"
+    return DataError(f"{path} is no readable Parquet file", got=error, expected="Apache Parquet", hint=hint)
+
+
+def _refuse_nested(path: Path, field: Any) -> None:
+    """Refuse a column whose values are no single text, number, date or truth value."""
+    import pyarrow as pa
+
+    kind = field.type
+    if pa.types.is_nested(kind.value_type if pa.types.is_dictionary(kind) else kind):
+        hint = "write one value a row: a list of labels is several rows or one joined name, a part of a struct a column of its own"
+        raise DataError(
+            f"{path}: column {field.name!r} holds no single values", got=str(kind), expected="text, numbers or dates", hint=hint
+        )
 
 
 def values(column: Any) -> list[Any]:
@@ -63,12 +84,3 @@ def values(column: Any) -> list[Any]:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
         column = column.cast(pa.large_binary())
     return list(column.to_pylist())
-
-
-def _refuse_utf16(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(2)
-    if start in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(
-            f"{path} is UTF-16", got="its byte-order mark", expected="UTF-8", hint="save it as UTF-8 (`iconv -f utf-16 -t utf-8`)"
-        )

@@ -2,19 +2,52 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from baton.params.fields import Count, Policy, Section, Seed, Share
 
 
+def _encoding(value: str) -> str:
+    if value != "auto":
+        try:
+            "".encode(value).decode(value)
+        except LookupError:
+            raise ValueError("must be `auto` or an encoding that Python knows, such as utf-8, windows-1252, utf-16, shift_jis") from None
+    return value
+
+
+def _delimiter(value: str) -> str:
+    if value != "auto" and (len(value) != 1 or value in "\r\n"):
+        raise ValueError("must be one character, or `auto`")
+    return value
+
+
+Encoding = Annotated[str, AfterValidator(_encoding)]
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+
+
 class DelimitedFormat(Section):
-    """CSV or TSV. `columns` names the columns where the file itself does not; `skip_lines` jumps over foreign header lines."""
+    """CSV or TSV. `columns` names the columns where the file itself does not; `skip_lines` jumps over foreign header lines.
+
+    `delimiter: auto` takes the one under which the header has the columns. `encoding: auto` is UTF-8 (UTF-16 where the file says so), or a
+    guess where that is certain. `escape` is the character before a quote that is text, where quotes are not doubled. Encoding and escape
+    have a default, so that params from before them load; every recipe writes them out.
+    """
 
     kind: Literal["delimited"]
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)]
-    quote: Annotated[str, Field(min_length=1, max_length=1)] | None
+    encoding: Encoding = "auto"
+    delimiter: Annotated[str, AfterValidator(_delimiter)]
+    quote: Character | None
+    escape: Character | None = None
     skip_lines: Annotated[int, Field(ge=0)]
     columns: tuple[str, ...] | None
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> "DelimitedFormat":
+        used = [one for one in (self.delimiter, self.quote, self.escape) if one is not None]
+        if len(set(used)) < len(used):
+            raise ValueError("delimiter, quote and escape must be different characters")
+        return self
 
 
 class ParquetFormat(Section):
@@ -24,9 +57,10 @@ class ParquetFormat(Section):
 
 
 class JsonLinesFormat(Section):
-    """One JSON object a line."""
+    """One JSON object a line. `encoding` is as in the delimited format, with the same default."""
 
     kind: Literal["jsonl"]
+    encoding: Encoding = "auto"
 
 
 Format = Annotated[DelimitedFormat | ParquetFormat | JsonLinesFormat, Field(discriminator="kind")]
