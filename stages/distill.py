@@ -30,9 +30,10 @@ def main() -> None:
     with fitting.started("distill", settings, loaded.runtime) as job:
         data, machine, run = job.data, job.runtime, job.run
         weights = fitting.class_weights(settings, data, machine)
-        labels_only = losses.cross_entropy(settings.label_smoothing, weights)
+        of_rows = fitting.row_weights(data, machine)
+        labels_only = losses.cross_entropy(settings.label_smoothing, weights, of_rows)
         asked = teacher(settings, data, machine)
-        taught = distill.distillation(asked, settings.temperature, settings.alpha, settings.label_smoothing, weights)
+        taught = distill.distillation(asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows)
         trained = seeds.Trained("student", settings.metric)
         for seed, (name, loss_fn) in itertools.product(settings.seeds, (("student", taught), ("control", labels_only))):
             runtime.seed_everything(seed)

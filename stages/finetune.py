@@ -22,7 +22,8 @@ def main() -> None:
     settings = loaded.finetune
     with fitting.started("finetune", settings, loaded.runtime) as job:
         data, machine, run = job.data, job.runtime, job.run
-        loss_fn = losses.cross_entropy(settings.label_smoothing, fitting.class_weights(settings, data, machine))
+        weights = fitting.class_weights(settings, data, machine)
+        loss_fn = losses.cross_entropy(settings.label_smoothing, weights, fitting.row_weights(data, machine))
         info, trained = build.ModelInfo(data.labels, settings.head, data.input), seeds.Trained("teacher", settings.metric)
         for seed in settings.seeds:
             runtime.seed_everything(seed)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 
 from baton import console, params, storage
-from baton.data import framing, image, lengths, room, text, unknown
+from baton.data import framing, image, lengths, room, text, unknown, weights
 from baton.data.deep import BITS_16
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
@@ -49,6 +49,7 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
         found = text.tokenize(table, tokenizer, folder, settings.chunk_size, advance, chosen.truncation)
         unknown.check(table.stem, found["unknown"], settings.unknown)
+        weights.write(table, folder)
         return found
 
     described = {"kind": "text", "max_length": chosen.max_length, "truncation": chosen.truncation.model_dump()}

@@ -80,6 +80,21 @@ def test_micro_batches_weighted_by_size_add_up(weights: torch.Tensor | None) -> 
     torch.testing.assert_close(whole, (4 * first + 3 * second) / 7)
 
 
+@pytest.mark.parametrize("classes", [None, torch.tensor([0.5, 1.0, 2.0, 3.0])], ids=["plain", "class weights"])
+def test_a_row_of_weight_two_counts_as_two_rows(classes: torch.Tensor | None) -> None:
+    labels, repeated, of_rows = [0, 1, 3], [0, 0, 1, 3, 3, 3], torch.tensor([2.0, 1.0, 3.0])
+    values, taught = logits(0, 3), logits(1, 3)
+    places = torch.tensor([0, 0, 1, 2, 2, 2])
+    for smoothing in (0.0, 0.1):
+        ones = losses.cross_entropy(smoothing, classes)(lambda *_: values[places], Rows(repeated))
+        weighted = losses.cross_entropy(smoothing, classes, of_rows)(lambda *_: values, Rows(labels))
+        torch.testing.assert_close(3 * weighted, 6 * ones)
+        ones = distill.distillation(distill.cached(taught[places]), 2.0, 0.3, smoothing, classes)(lambda *_: values[places], Rows(repeated))
+        asked = distill.cached(taught)
+        weighted = distill.distillation(asked, 2.0, 0.3, smoothing, classes, of_rows)(lambda *_: values, Rows(labels))
+        torch.testing.assert_close(3 * weighted, 6 * ones)
+
+
 def test_balanced_weights_have_mean_one_over_the_samples() -> None:
     labels = np.array([0] * 6 + [1] * 3 + [2])
     weights = losses.balanced_weights(labels, 3)

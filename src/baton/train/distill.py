@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from baton.train.losses import Batch, Loss, Model, supervised
+from baton.train.losses import Batch, Loss, Model, chosen, supervised
 
 Teacher = Callable[[Batch, tuple[torch.Tensor, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
 
@@ -31,7 +31,14 @@ def live(model: nn.Module) -> Teacher:
     return answer
 
 
-def distillation(teacher: Teacher, temperature: float, alpha: float, label_smoothing: float, weights: torch.Tensor | None) -> Loss:
+def distillation(
+    teacher: Teacher,
+    temperature: float,
+    alpha: float,
+    label_smoothing: float,
+    weights: torch.Tensor | None,
+    of_rows: torch.Tensor | None = None,
+) -> Loss:
     """`alpha * CE + (1 - alpha) * T**2 * KL(teacher || student)`, both distributions softened by T.
 
     The factor T**2 keeps the gradients of the soft targets at the size of the hard ones when T changes.
@@ -42,20 +49,25 @@ def distillation(teacher: Teacher, temperature: float, alpha: float, label_smoot
         alpha: weight of the labels.
         label_smoothing: of the labels' part.
         weights: per class (classes,), of the labels' part.
+        of_rows: per row of train (rows of train,), of both parts.
     """
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
         inputs = batch.inputs
         logits = model(*inputs)
-        soft = divergence(logits, teacher(batch, inputs), temperature)
-        hard = supervised(logits, batch.labels, label_smoothing, weights)
+        own = chosen(of_rows, batch)
+        soft = divergence(logits, teacher(batch, inputs), temperature, own)
+        hard = supervised(logits, batch.labels, label_smoothing, weights, own)
         return alpha * hard + (1 - alpha) * temperature**2 * soft
 
     return loss
 
 
-def divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """KL(teacher || student) at temperature T, mean over the batch; both (batch, classes)."""
+def divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float, of_rows: torch.Tensor | None = None) -> torch.Tensor:
+    """KL(teacher || student) at temperature T, mean over the batch, which `of_rows` (batch,) may weight; both (batch, classes)."""
     student_log = functional.log_softmax(student.float() / temperature, dim=-1)
     teacher_log = functional.log_softmax(teacher.float() / temperature, dim=-1)
-    return functional.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
+    if of_rows is None:
+        return functional.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
+    each = functional.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=-1)
+    return (each * of_rows).sum() / len(each)
