@@ -11,7 +11,7 @@ from typing import Any
 
 from baton import console, params, runtime, storage, tracking
 from baton.data import arrays
-from baton.evaluate import baselines, details, inputs, metrics, plots, repeated, results, seeds, summary, temperature
+from baton.evaluate import baselines, details, inputs, metrics, plots, repeated, results, seeds, slices, summary, temperature
 from baton.evaluate.baselines import Outputs
 from stages import measuring
 from stages.measuring import MODELS, Subject
@@ -75,6 +75,7 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[result
         curves=curves,
         best=figures["test"]["strongest_baseline"],
         bins=settings.calibration_bins,
+        kept=slices.read(CLEAN),
         robustness=measuring.robust(subject),
         galleries=measuring.galleries(subject, rows["test"], outputs["test"]),
         sheet=measuring.sheet(subject),

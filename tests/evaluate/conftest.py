@@ -56,7 +56,8 @@ def write_clean(root: Path, names: list[str], splits: dict[str, Split]) -> None:
     (folder / "report.json").write_text(json.dumps({"near_duplicates": {"test_rows": ["test:2", "test:5"]}}))
     for split, (texts, labels) in splits.items():
         ids = [f"{split}:{row + 1}" for row in range(len(texts))]
-        pq.write_table(pa.table({"id": ids, "text": texts, "label": pa.array(labels, pa.int32())}), folder / f"{split}.parquet")
+        columns = {"id": ids, "text": texts, "label": pa.array(labels, pa.int32()), "site": [f"site {row % 2}" for row in range(len(ids))]}
+        pq.write_table(pa.table(columns), folder / f"{split}.parquet")
 
 
 def write_models(root: Path, names: list[str], splits: dict[str, Split], shares: dict[str, float]) -> None:

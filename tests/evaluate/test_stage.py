@@ -117,7 +117,7 @@ def test_reports_are_complete_and_right(
         "figures": ["confusion_control.png", "confusion_student.png", "confusion_teacher.png", "learning_curves.png", "reliability.png"],
         "plots": ["calibration_student.csv", "confusion_teacher.csv", "per_class_control.csv", "training_student.csv"],
         "speed": ["speed_accuracy.png"],
-        "tables": ["errors.csv", "per_class.csv"],
+        "tables": ["errors.csv", "per_class.csv", "slices.csv"],
     }.items():
         assert set(names) <= {path.name for path in Path("reports", folder).iterdir()}
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.evaluate import calibration, robustness
+from baton.evaluate import calibration, robustness, slices
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.calibration import Calibration, reliability
 from baton.evaluate.compare import Bootstrap
@@ -63,10 +63,13 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: Outputs) -> li
 
 
 def write_tables(folder: Path, evaluation: Evaluation) -> None:
-    """per_class.csv of every model, errors.csv of the transformers and, where it was measured, robustness.csv."""
+    """per_class.csv of every model, errors.csv of the transformers; slices.csv and robustness.csv where there is something to show."""
     names, outputs, columns = evaluation.names, evaluation.outputs, [*ERRORS, evaluation.test.shown]
     write_csv(folder / "per_class.csv", PER_CLASS, [row for name in outputs for row in per_class(name, names, evaluation.bootstrap)])
     write_csv(folder / "errors.csv", columns, [row for name in TRANSFORMERS for row in errors(name, names, evaluation.test, outputs[name])])
+    if evaluation.kept:
+        rows = slices.table(evaluation.kept, evaluation.test, outputs, evaluation.bootstrap.confidence)
+        write_csv(folder / "slices.csv", slices.COLUMNS, rows)
     if evaluation.robustness:
         write_csv(folder / "robustness.csv", robustness.COLUMNS, evaluation.robustness.table())
 

@@ -39,6 +39,7 @@ class Evaluation:
     curves: dict[str, Curve]
     best: str | None  # the strongest baseline
     bins: int
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)  # columns carried along, values of the test rows
     robustness: Robustness | None = None  # this and the following: of images, where they are asked for
     galleries: Mapping[str, Gallery] = field(default_factory=dict)  # model -> its mistakes
     sheet: Sheet | None = None
