@@ -108,7 +108,7 @@ def publisher(base: Path, tokenize: Callable[[], Split], described: dict[str, An
             run.dataset("train", Path("data/clean/train.parquet"), "training")
             run.dataset("val", Path("data/clean/val.parquet"), "validation")
             run.model("student", folder, example)
-            run.final({"student/val_accuracy": figure})
+            run.final({"student/val_accuracy": figure, "student/seed": seed})
         settle()
         return str(torch.cat([value.flatten() for value in model.state_dict().values()]).sum())
 

@@ -78,6 +78,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     version = own.version("3")
     assert version.tags["gate.verdict"] == "promoted" and version.tags["gate.previous_champion"] == "2"
     assert "passed" in version.description and "| figure |" in version.description
+    assert version.tags["baton.seed"] == "0" and "\n- seed 0\n" in version.description
     kept = json.loads(own.read(version, promotion.VERDICT) or "")
     assert kept["table"]["sha256"] == version.tags["gate.table_sha256"] == json.loads(version.tags["gate.json"])["table"]["sha256"]
 

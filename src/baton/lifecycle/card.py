@@ -29,9 +29,19 @@ def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
         f"- {settings.model} of `{run.data.params.get('tracking.experiment', '')}`: {run.data.params.get('description', '')}",
         f"- licence of the data: {run.data.params.get('source.licence', 'not named')}",
         f"- licence of the base model: {run.data.params.get('base.licence', 'not named')}",
+        *_seed(known, settings.model, run),
         f"- commit `{tags.get('git.commit', 'unknown')[:12]}`" + (" with uncommitted changes" if tags.get("git.dirty") == "true" else ""),
         f"- model folder sha256 `{model.tags['sha256']}`",
     ]
     example = "picture.png" if model.model_type == MODEL_TYPES["images"] else "raw text"
     use = f'```python\nmlflow.pyfunc.load_model("models:/{settings.name}@champion").predict(["{example}"])\n```'
     return "\n".join([*origin, "", "| figure | |", "|---|---|", *rows, "", use])
+
+
+def _seed(known: dict[str, float], model: str, run: Run) -> list[str]:
+    """Which training it is, where the model's run tells."""
+    if "seed" not in known:
+        return []
+    stage = "finetune" if model == "teacher" else "distill"
+    count = sum(key.startswith(f"{stage}.seeds") for key in run.data.params)
+    return [f"- seed {known['seed']:.0f}" + (f", the best on validation of {count} seeds" if count > 1 else "")]

@@ -23,7 +23,7 @@ from baton.tracking.store import Store
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 CLEAN = Path("data/clean")
-SHA256, ROWS, PROFILE = "baton.sha256", "training_rows.json", "profile.json"
+SEED, SHA256, ROWS, PROFILE = "baton.seed", "baton.sha256", "training_rows.json", "profile.json"
 SHOWN = ("test_accuracy", "test_macro_f1", "val_accuracy")  # figures that the list of versions shows; the card has more
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 
@@ -147,6 +147,8 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
     tags = {SHA256: digest, "baton.model": settings.model, "git.commit": run.data.tags.get("git.commit", "")}
     tags |= _teacher(registry.store)
     shown = {f"{settings.model}/{key}" for key in SHOWN}
+    trained = next((metric.value for metric in model.metrics or () if metric.key == f"{settings.model}/seed"), None)
+    tags |= {} if trained is None else {SEED: f"{trained:.0f}"}
     tags |= {f"figure.{metric.key}": f"{metric.value:.6g}" for metric in model.metrics or () if metric.key in shown}
     return client.create_model_version(
         registry.name,

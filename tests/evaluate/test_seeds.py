@@ -1,0 +1,97 @@
+"""Figures over seeds: a published paired t-test, closed forms, and sentences that claim no more than the tests show."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from baton import storage
+from baton.errors import DataError
+from baton.evaluate import seeds
+
+# Student 1908, "The probable error of a mean", Biometrika 6, p. 20: additional hours of sleep of ten patients by two drugs.
+FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+
+def of(*accuracies: float) -> list[dict[str, float]]:
+    return [{"accuracy": value, "macro_f1": value / 2, "log_loss": 1 - value} for value in accuracies]
+
+
+def test_students_own_data() -> None:
+    """t = 4.0621 with 9 degrees of freedom, p = 0.002833, mean difference 1.58, 95% interval 0.70 to 2.46 (R: t.test(paired = TRUE))."""
+    found = seeds.paired(of(*SECOND), of(*FIRST), 0.95)
+    assert found["seeds"] == 10
+    assert found["accuracy_difference"] == pytest.approx(1.58)
+    assert found["accuracy_difference_deviation"] == pytest.approx(1.229995, abs=1e-6)
+    assert found["accuracy_difference_interval"] == pytest.approx([0.7001142, 2.4598858], abs=1e-6)
+    assert found["accuracy_p"] == pytest.approx(0.002833, abs=1e-6)  # not paired it would be 0.07919 (Welch: 0.07939)
+    assert found["macro_f1_p"] == pytest.approx(found["accuracy_p"])
+    assert found["log_loss_difference"] == pytest.approx(-1.58)
+
+
+@pytest.mark.parametrize("differences", [(0.01, 0.03), (0.004, 0.001)])
+def test_two_seeds_in_closed_form(differences: tuple[float, float]) -> None:
+    """One degree of freedom is Cauchy's distribution: p = 1 - 2 / pi * atan(t), and the quantile at 0.975 is tan(0.475 pi)."""
+    mean, deviation = sum(differences) / 2, abs(differences[0] - differences[1]) / math.sqrt(2)
+    t = mean / (deviation / math.sqrt(2))
+    found = seeds.paired(of(*(0.5 + value for value in differences)), of(0.5, 0.5), 0.95)
+    assert found["accuracy_p"] == pytest.approx(1 - 2 / math.pi * math.atan(t))
+    half = math.tan(0.475 * math.pi) * deviation / math.sqrt(2)
+    assert found["accuracy_difference_interval"] == pytest.approx([mean - half, mean + half])
+
+
+def test_differences_without_spread_are_not_tested() -> None:
+    """Both students have one row of a hundred more right: that is no certainty."""
+    found = seeds.paired(of(0.91, 0.93), of(0.90, 0.92), 0.95)
+    assert found["accuracy_difference"] == pytest.approx(0.01)
+    assert "accuracy_p" not in found and "accuracy_difference_interval" not in found
+
+
+def section(student: list[float], control: list[float]) -> dict[str, object]:
+    trained = {name: seeds.Seeds(1, tuple(range(1, 1 + len(student)))) for name in ("student", "control")} | {
+        "teacher": seeds.Seeds(4, (4,))
+    }
+    test = {name: dict(enumerate(of(*values), 1)) for name, values in (("student", student), ("control", control))}
+    return seeds.figures(trained, test | {"teacher": {4: of(0.95)[0]}}, 0.95)
+
+
+def test_mean_and_deviation_of_every_model() -> None:
+    found = section([0.8, 0.9, 0.91], [0.7, 0.8, 0.75])
+    assert found["student"]["accuracy_mean"] == pytest.approx(0.87)
+    assert found["student"]["accuracy_deviation"] == pytest.approx(math.sqrt((0.07**2 + 0.03**2 + 0.04**2) / 2))
+    assert found["student"]["all"] == [1, 2, 3] and found["student"]["accuracy"] == [0.8, 0.9, 0.91]
+    assert found["teacher"]["accuracy_mean"] == 0.95 and "accuracy_deviation" not in found["teacher"]
+
+
+@pytest.mark.parametrize(
+    ("student", "control", "verdict"),
+    [
+        ([0.90, 0.91, 0.92], [0.80, 0.80, 0.83], "Distillation helps"),
+        ([0.80, 0.80, 0.83], [0.90, 0.91, 0.92], "Distillation hurts"),
+        ([0.90, 0.91, 0.92], [0.80, 0.93, 0.92], "Whether distillation helps is not told"),
+        ([0.91, 0.92, 0.93], [0.90, 0.91, 0.92], "Whether distillation helps is not told"),
+    ],
+)
+def test_the_method_is_judged_over_seeds(student: list[float], control: list[float], verdict: str) -> None:
+    first, second = seeds.said(section(student, control), 0.95)
+    assert verdict in first and "over 3 seeds" in first
+    assert second.startswith("Accuracy over seeds, mean ± deviation: student ") and "teacher" not in second
+
+
+def test_of_one_seed_nothing_is_said() -> None:
+    """However far apart the two are."""
+    found = section([0.99], [0.5])
+    assert seeds.said(found, 0.95) == []
+    assert "comparison" not in found
+
+
+def test_a_file_of_another_version_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "finetune.json"
+    with pytest.raises(DataError, match=r"finetune\.json cannot be read"):
+        seeds.read([path])
+    storage.write_json(path, {"teacher": {"val_accuracy": 0.9}})
+    with pytest.raises(DataError, match="the seed that is used"):
+        seeds.read([path])
+    storage.write_json(path, {"teacher": {"seed": 10}, "seeds": {"10": {}, "9": {}}})
+    assert seeds.read([path]) == {"teacher": seeds.Seeds(10, (9, 10))}
