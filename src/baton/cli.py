@@ -157,6 +157,7 @@ def promote(
 def drift(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(help="A table of texts (read as preprocess.format says, or Parquet), or a folder of pictures.")],
+    predict: Annotated[bool, typer.Option("--predict", help="Compare the labels that the champion predicts, too (of 1000 rows).")] = False,
 ) -> None:
     """Compare new rows without labels with what the champion was trained on: lengths and words, or brightness.
 
@@ -165,7 +166,7 @@ def drift(
     """
     from baton.lifecycle import commands
 
-    if not commands.judge_drift(context.obj / path):
+    if not commands.judge_drift(context.obj / path, predict):
         raise typer.Exit(3)
 
 

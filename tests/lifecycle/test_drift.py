@@ -8,7 +8,7 @@ import pytest
 
 from baton import params
 from baton.errors import DataError
-from baton.lifecycle import drift, tables
+from baton.lifecycle import drift, tables, unlabelled
 from tests import tiny
 from tests.lifecycle import pictures
 from tests.tracking.reading import ROOT
@@ -136,13 +136,39 @@ def test_rows_without_labels_are_compared_by_lengths_and_words(earlier: Earlier)
     known = tables.training_digests(earlier[0])
 
     def beyond(some: list[tuple[str, int]]) -> tuple[int, list[str]]:
-        found = drift.measure_unlabelled(drift.Sample("text", [text for text, _ in some], None), earlier[1], known)
+        sample = drift.Sample("text", [text for text, _ in some], None)
+        found = drift.measure_unlabelled(sample, drift.unseen(sample, known), earlier[1])
         return found.rows, [text.split()[0] for text in found.beyond(LIMITS)]
 
     assert beyond(rows(200)) == (0, []), "nothing is new"
     assert beyond(rows(300) + rows(300)) == (100, []), "each counts once"
     assert beyond(rows(150, 1000, words="buy cheap watches now " * 5)) == (150, ["lengths"])
     assert beyond(rows(150, 1000, words="quarterly earnings rose sharply")) == (150, ["unknown"])
+
+
+def test_a_folder_of_pictures_without_labels_is_compared_by_brightness(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = params.read(ROOT / "recipes/image-folder.yaml").preprocess
+    first = pictures.draw(120)
+    earlier = drift.profile(write_images(tmp_path / "clean", first))
+    known = tables.training_digests(tmp_path / "clean")
+
+    def beyond(name: str, some: list[tuple[bytes, int]]) -> tuple[int, list[str]]:
+        (tmp_path / name / "deeper").mkdir(parents=True)
+        for place, (image, _) in enumerate(some):
+            (tmp_path / name / "deeper" / f"{place}.png").write_bytes(image)
+        sample = unlabelled.read(tmp_path / name, settings)
+        found = drift.measure_unlabelled(sample, drift.unseen(sample, known), earlier)
+        return found.rows, [text.split()[0] for text in found.beyond(LIMITS)]
+
+    assert beyond("same", first[:20] + pictures.draw(60, seed=1)) == (60, [])
+    (tmp_path / "dusk").mkdir()
+    (tmp_path / "dusk/notes.txt").write_text("no picture")
+    assert beyond("dusk", pictures.draw(60, seed=1, light=-30)) == (60, ["lengths"])
+    assert "notes.txt" in capsys.readouterr().out, "what cannot be read is named"
+    with pytest.raises(DataError, match="is a file"):
+        unlabelled.read(tmp_path / "dusk/notes.txt", settings)
+    with pytest.raises(DataError, match="is not there"):
+        unlabelled.read(tmp_path / "nothing", settings)
 
 
 def test_what_a_vocabulary_lacks_is_told_by_texts_that_were_left_out_of_it(tmp_path: Path) -> None:

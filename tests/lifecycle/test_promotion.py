@@ -146,7 +146,7 @@ def test_drift_is_judged_by_a_profile_of_this_layout_also_of_rows_without_labels
     (project / "params.yaml").write_text(yaml.safe_dump(raw))
     assert "no champion" in baton("drift", "params.yaml", code=1)
     own = registry()
-    publish(epochs=0)
+    publish(epochs=10)
     monkeypatch.setattr(need, "_changed", lambda then, now: "")
     with monkeypatch.context() as patched:
         patched.setattr(drift, "profile", lambda clean: {"rows": [], "labels": {"ship": 1.0}})
@@ -158,9 +158,16 @@ def test_drift_is_judged_by_a_profile_of_this_layout_also_of_rows_without_labels
     assert "got: layout 1" in baton("drift", "same.tsv", code=1)
     register(own, settings())
     assert "not: 0 rows are new" in need.decide(own, params.read().retrain)
-    assert "60 rows of" in (said := baton("drift", "same.tsv")) and "within the limits" in said
+    assert "60 rows of" in (said := baton("drift", "same.tsv")) and "within the limits" in said and "predicted" not in said
+    assert "predicted labels: distance 0" in (said := baton("drift", "same.tsv", "--predict")) and "within the limits" in said
+    (project / "grain.tsv").write_text(
+        "\n".join(["text", *(f"{number} {line}" for number in range(3) for line in tiny.TEXTS["grain"])]) + "\n"
+    )
+    assert "retrain.drift: labels" in baton("drift", "grain.tsv", "--predict", code=3)
     assert "beyond the limits of retrain.drift: lengths" in (said := baton("drift", "other.tsv", code=3)) and "unknown" in said
     assert "is a folder" in baton("drift", "data", code=1)
+    (project / "data/clean/val.parquet").unlink()
+    assert "predicted labels: not judged" in baton("drift", "same.tsv", "--predict")
 
 
 def test_other_data_than_the_models_is_refused(publish: Publish) -> None:

@@ -60,13 +60,13 @@ def run_retraining(enabled: bool, overrides: list[str], push: bool, base: str | 
     return result.passed
 
 
-def judge_drift(path: Path) -> bool:
+def judge_drift(path: Path, predict: bool) -> bool:
     """`baton drift`; whether the rows are within the limits."""
     active = params.read()
     with _store() as store:
         from baton.lifecycle import registry, unlabelled
 
-        found = unlabelled.judge(registry.Registry(store, active.promotion.name), active, path)
+        found = unlabelled.judge(registry.Registry(store, active.promotion.name), active, path, predict)
     console.say(escape(found.text))
     return not found.beyond
 

@@ -71,6 +71,7 @@ class Sample:
     labels: Sequence[str] | None
     clean: Path | None = None  # where images are, in the order of the keys
     brightness: Sequence[float] | None = None  # of images that are elsewhere
+    files: Sequence[Path] | None = None  # and where
 
 
 def profile(clean: Path) -> dict[str, Any]:
@@ -103,18 +104,24 @@ def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
     return Drift(len(fresh), gone, changed, _distances(rows, fresh, earlier), rows.kind)
 
 
-def measure_unlabelled(sample: Sample, earlier: Mapping[str, Any], known: Iterable[str]) -> Drift:
-    """Compare the rows of a sample that were not trained on (their digests are `known`) with a profile; labels are not asked for.
-
-    Raises:
-        DataError: the profile is of a layout that does not tell how certain it is.
-    """
+def unseen(sample: Sample, known: Iterable[str]) -> list[int]:
+    """Places of a sample's rows that were not trained on (the digests of those are `known`); a row that is there twice counts once."""
     seen, fresh = set(known), []
     for place, digest in enumerate(tables.digests(sample.keys) if sample.kind == "text" else map(tables.shortened, sample.keys)):
         if digest not in seen:
             seen.add(digest)
             fresh.append(place)
-    return Drift(len(fresh), 0, 0.0, _distances(sample, fresh, _current(earlier)), sample.kind)
+    return fresh
+
+
+def measure_unlabelled(sample: Sample, places: Sequence[int], earlier: Mapping[str, Any], predicted: Distance | None = None) -> Drift:
+    """Compare a sample's rows at `places` with a profile; instead of labels, their distance as a model predicts them, if it is given.
+
+    Raises:
+        DataError: the profile is of a layout that does not tell how certain it is.
+    """
+    by_model = {"labels": predicted} if predicted else {}
+    return Drift(len(places), 0, 0.0, by_model | _distances(sample, places, _current(earlier)), sample.kind)
 
 
 def current(earlier: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """New rows without labels, as they come in: a table of texts, or a folder of pictures -> whether they drift.
 
-    baton drift FILE_OR_FOLDER
+    baton drift FILE_OR_FOLDER [--predict]
 
 A table is read as params.preprocess says (`format`, `text_column`), or as Parquet if that is its suffix; other columns, also that of
 labels, may be there or not.
@@ -19,7 +19,7 @@ from baton.data import tables as raw_tables
 from baton.data.columns import Columns
 from baton.data.deep import BITS_16
 from baton.errors import DataError, ModelError, ParamsError
-from baton.lifecycle import drift, registry
+from baton.lifecycle import drift, predicted, registry
 from baton.lifecycle.drift import Sample
 
 SHOWN = 3  # files or rows that are named
@@ -33,8 +33,10 @@ class Judged:
     text: str
 
 
-def judge(own: registry.Registry, settings: params.Params, path: Path) -> Judged:
+def judge(own: registry.Registry, settings: params.Params, path: Path, predict: bool) -> Judged:
     """Whether rows without labels differ from what the champion was trained on, by lengths and words, or by brightness.
+
+    With `predict` also by the labels that the champion predicts.
 
     Raises:
         ModelError: there is no champion, or it does not tell what it was trained on.
@@ -51,13 +53,24 @@ def judge(own: registry.Registry, settings: params.Params, path: Path) -> Judged
         hint = "run `baton register` and `baton promote --mode enabled`"
         raise ModelError("there is nothing to compare with", got=got, expected=f"a champion of {own.name} with its profile", hint=hint)
     profile = json.loads(kept)
-    found = drift.measure_unlabelled(read(path, settings.preprocess, profile.get(drift.BITS, BITS_16)), profile, known)
+    sample = read(path, settings.preprocess, profile.get(drift.BITS, BITS_16))
+    places, uri = drift.unseen(sample, known), own.uri(champion)
+    by_model = predicted.distance(uri, registry.CLEAN / "val.parquet", known, sample, places) if predict else None
+    found = drift.measure_unlabelled(sample, places, profile, by_model)
     lines = [f"{found.rows:,} rows of {path} are not among those that version {registry.number(champion)} of {own.name} was trained on"]
-    names = {"lengths": "brightness" if found.kind == "images" else "words of a text", "unknown": "share of unknown words"}
+    names = {
+        "labels": "predicted labels",
+        "lengths": "brightness" if found.kind == "images" else "words of a text",
+        "unknown": "share of unknown words",
+    }
     lines += [
         f"- {names[key]}: distance {distance.value:.3f}, of which chance makes {distance.chance:.3f} (p = {distance.p:.2g})"
         for key, distance in found.distances.items()
     ]
+    if predict and places and by_model is None:
+        lines.append(
+            f"- predicted labels: not judged, as {registry.CLEAN}/val.parquet is not that version's own (`dvc checkout` its commit)"
+        )
     beyond = found.beyond(limits)
     verdict = f"beyond the limits of retrain.drift: {'; '.join(beyond)}" if beyond else "within the limits of retrain.drift"
     return Judged(bool(beyond), "\n".join([*lines, verdict]))
@@ -97,7 +110,7 @@ def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
     if not path.is_dir():
         hint = "put the pictures into one folder; folders in it are gone through too"
         raise DataError(f"{path} is a file", got="a file", expected="a folder, as params.preprocess.kind is images", hint=hint)
-    digests, brightness, problems = [], [], []
+    digests, brightness, files, problems = [], [], [], []
     for file in sorted(folders.files_of(path), key=os.fsencode):
         found = folders.read_file(file, file.relative_to(path).as_posix(), None)
         if found.image is None:
@@ -108,12 +121,13 @@ def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
         except pictures.UndecodableError as error:
             problems.append(f"{found.name} ({error.args[0]})")
             continue
+        files.append(file)
         digests.append(pictures.digest(pixels))
         brightness.append(float(pixels.mean()) / 255)
     _tell(path, problems)
     if not digests:
         raise DataError(f"{path} holds no picture", got=f"{len(problems)} files", expected="pictures", hint="check the path")
-    return Sample("images", digests, None, brightness=brightness)
+    return Sample("images", digests, None, brightness=brightness, files=files)
 
 
 def _tell(path: Path, problems: list[str]) -> None:
