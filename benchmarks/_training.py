@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from baton import params, runtime
 from baton.data import arrays, text
-from baton.data.batches import Batch, TextSplit, TrainingBatches
+from baton.data.batches import Batch, TrainingBatches
+from baton.data.text_batches import TextSplit
+from baton.errors import DataError
 from baton.evaluate import metrics
 from baton.models import build
 from baton.predict import predict
@@ -35,7 +37,11 @@ class Work:
 
     def split(self, split: str) -> TextSplit:
         """One split."""
-        return TextSplit(text.open_arrays(self.project / "data/arrays", split), self.meta()["input"]["pad"])
+        opened = text.open_arrays(self.project / "data/arrays", split)
+        if opened.documents is not None:
+            hint = "run `dvc repro tokenize` with tokenize.truncation {kind: head}"
+            raise DataError("the other sides read one window of a document", got="arrays of several windows", hint=hint)
+        return TextSplit(opened, self.meta()["input"]["pad"])
 
     def meta(self) -> dict[str, Any]:
         """Labels; padding token and length as `input`."""

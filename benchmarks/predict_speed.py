@@ -168,7 +168,7 @@ def pipeline(job: Job, dtype: str, batch_size: int, documents: int | None = None
 def ours(job: Job) -> Measured:
     """From the table to arrays, from arrays to labels."""
     from baton.data import text
-    from baton.data.batches import TextSplit
+    from baton.data.text_batches import TextSplit
     from baton.models import build
     from baton.predict import predict
 

@@ -31,6 +31,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tokenized: Path) -> Iterat
     made = Project(tmp_path_factory.mktemp("distributed") / "project")
     shutil.copytree(tokenized, made.folder)
     made.edit(exact)
+    assert text.open_arrays(made.folder / "data/arrays", "train").windows.max() > 1, "the two have unlike numbers of parts in a step"
     yield made
     shutil.rmtree(made.folder)
 

@@ -97,7 +97,7 @@ def make_project(folder: Path) -> Project:
 
 def small(raw: dict[str, Any]) -> None:
     raw["base"] = {"kind": "local", "folder": "inbox/base", "licence": "none"}
-    raw["tokenize"]["max_length"] = 32
+    raw["tokenize"] |= {"max_length": 32, "truncation": {"kind": "windows", "most": 3, "overlap": 4}}
     for section in ("finetune", "distill"):
         raw[section] |= {"epochs": 1, "batch_size": 16, "evaluations_per_epoch": 1, "log_every": 2}
     raw["distill"]["student"]["layers"] = [0]

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from baton import params
 from baton.data import text
-from baton.data.batches import TextSplit
+from baton.data.text_batches import TextSplit
 from baton.errors import TrainingError
 from baton.models import build
 from baton.predict import predict
@@ -95,7 +95,7 @@ import torch
 
 from baton import console, parallel, params
 from baton.data import text
-from baton.data.batches import TextSplit
+from baton.data.text_batches import TextSplit
 from baton.predict import predict
 
 class Simple(torch.nn.Module):

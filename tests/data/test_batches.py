@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from baton.data.batches import TextSplit, TrainingBatches
+from baton.data.batches import TrainingBatches
 from baton.data.text import TextArrays
+from baton.data.text_batches import TextSplit
 from baton.errors import TrainingError
 
 

@@ -283,7 +283,7 @@ def test_the_stage_leaves_nothing_after_a_refusal(stage: Write, monkeypatch: pyt
 def test_the_stage_writes_texts(stage: Write) -> None:
     tiny.write_base(Path("data/base"))
     tiny.write_clean(Path("data/clean"))
-    stage("csv.yaml", max_length=16)
+    stage("csv.yaml", max_length=16, truncation={"kind": "head"})
     meta = storage.read_json(Path("data/arrays/meta.json"))
     assert meta == {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
     assert {path.name for path in Path("data/arrays").iterdir()} == {

@@ -28,7 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         tiny.write_base(Path("data/base"))
         tiny.write_splits(Path("data/clean"), splits, ["grain", "ship", "trade"])
         raw = params.read_raw(ROOT / "recipes/csv.yaml")
-        raw["tokenize"] |= {"max_length": 16} | changes
+        raw["tokenize"] |= {"max_length": 16, "truncation": {"kind": "head"}} | changes
         Path("params.yaml").write_text(json.dumps(raw))
         try:
             console.run(tokenize.main)

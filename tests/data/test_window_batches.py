@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from baton.data.batches import TextSplit, TrainingBatches, by_windows
+from baton.data.batches import TrainingBatches, by_windows
 from baton.data.text import TextArrays
+from baton.data.text_batches import TextSplit
 
 COUNTS = np.random.default_rng(1).integers(1, 6, size=203)  # windows of each document
 

@@ -9,7 +9,8 @@ import torch
 
 from baton import params, runtime, tracking
 from baton.data import text
-from baton.data.batches import Split, TextSplit, TrainingBatches
+from baton.data.batches import Split, TrainingBatches
+from baton.data.text_batches import TextSplit
 from baton.models import build
 from baton.train import loop, losses
 from tests import tiny

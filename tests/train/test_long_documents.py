@@ -8,7 +8,8 @@ import torch
 
 from baton import params, runtime
 from baton.data import cutting, text
-from baton.data.batches import TextSplit, TrainingBatches
+from baton.data.batches import TrainingBatches
+from baton.data.text_batches import TextSplit
 from baton.evaluate import metrics
 from baton.models import build, student
 from baton.predict import predict

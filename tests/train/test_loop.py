@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from baton import params, runtime
 from baton.data import text
-from baton.data.batches import TextSplit, TrainingBatches
+from baton.data.batches import TrainingBatches
+from baton.data.text_batches import TextSplit
 from baton.errors import TrainingError
 from baton.evaluate import metrics
 from baton.models import attention, build

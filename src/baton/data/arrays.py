@@ -10,7 +10,8 @@ from typing import Any
 
 from baton import params, storage
 from baton.data import text
-from baton.data.batches import Split, TextSplit
+from baton.data.batches import Split
+from baton.data.text_batches import TextSplit
 from baton.errors import DataError
 
 SPLITS = text.SPLITS

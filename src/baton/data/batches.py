@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton.data.text import WIDTH_MULTIPLE, TextArrays
 from baton.errors import TrainingError
 
 POOL_BATCHES = 50
@@ -80,100 +79,6 @@ class Split(Protocol):
     def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> Batch:
         """The samples at `rows` as training sees them in this epoch; `step_rows` are all rows of the optimizer step."""
         ...
-
-
-@dataclass(frozen=True)
-class TextBatch:
-    """Padded documents, each of one window or of several. `rows` are their positions in the split."""
-
-    input_ids: torch.Tensor  # (windows, length) int64
-    attention_mask: torch.Tensor  # (windows, length) int64, 1 for tokens
-    labels: torch.Tensor  # (batch,) int64
-    rows: torch.Tensor  # (batch,) int64
-    owners: torch.Tensor | None = None  # (batch, windows) bool, whose window each is; None: every document has one
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def inputs(self) -> tuple[torch.Tensor, ...]:
-        """Token ids, mask and, where a document has several windows, their owners."""
-        read = self.input_ids, self.attention_mask
-        return read if self.owners is None else (*read, self.owners)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(windows, length)."""
-        return self.input_ids.shape[0], self.input_ids.shape[1]
-
-    def pin_memory(self) -> "TextBatch":
-        """See `Batch`."""
-        return TextBatch(*(part.pin_memory() for part in self._parts()))
-
-    def to(self, device: torch.device) -> "TextBatch":
-        """See `Batch`."""
-        if device.type == "cpu":
-            return self
-        return TextBatch(*(part.to(device, non_blocking=True) for part in self._parts()))
-
-    def _parts(self) -> tuple[torch.Tensor, ...]:
-        parts = self.input_ids, self.attention_mask, self.labels, self.rows
-        return parts if self.owners is None else (*parts, self.owners)
-
-
-@dataclass(frozen=True)
-class TextSplit:
-    """Documents of one split; `pad` is the padding token's id."""
-
-    arrays: TextArrays
-    pad: int
-
-    def __len__(self) -> int:
-        return len(self.arrays)
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """(documents,)."""
-        return self.arrays.labels
-
-    @cached_property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens, (documents,)."""
-        return self.arrays.lengths
-
-    @cached_property
-    def windows(self) -> NDArray[np.int64]:
-        """(documents,)."""
-        return self.arrays.windows
-
-    def batch(self, rows: NDArray[np.int64]) -> TextBatch:
-        """Pad the windows of the documents at `rows` (batch,) to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""
-        arrays = self.arrays
-        places, owners = self._windows(rows)
-        starts, ends = arrays.offsets[places], arrays.offsets[places + 1]
-        lengths = ends - starts
-        width = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
-        ids = np.full((len(places), width), self.pad, dtype=np.int64)
-        for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            ids[index, : end - start] = arrays.tokens[start:end]
-        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (windows, length)
-        parts = [ids, mask, arrays.labels[rows], rows.astype(np.int64), *owners]
-        return TextBatch(*(torch.from_numpy(part) for part in parts))
-
-    def _windows(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.bool_]]]:
-        """Places of the documents' windows (windows,), and whose they are (documents, windows) unless each document has one."""
-        documents = self.arrays.documents
-        if documents is None:
-            return rows, []
-        places = np.concatenate([np.arange(documents[row], documents[row + 1]) for row in rows])
-        if len(places) == len(rows):
-            return places, []
-        owner = np.repeat(np.arange(len(rows)), self.windows[rows])  # (windows,)
-        return places, [owner == np.arange(len(rows))[:, None]]
-
-    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> TextBatch:  # noqa: ARG002
-        """Documents are not varied."""
-        return self.batch(rows)
 
 
 @dataclass(frozen=True)
