@@ -46,18 +46,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     shutil.rmtree(made.folder)
 
 
-@pytest.fixture(scope="module")
-def windows(tmp_path_factory: pytest.TempPathFactory, project: Project) -> Iterator[Project]:
-    """The same texts in several windows each: the two processes have unlike numbers of parts in a step."""
-    made = Project(tmp_path_factory.mktemp("distributed_windows") / "project")
-    shutil.copytree(project.folder, made.folder)
-    made.edit(lambda raw: raw["tokenize"].update(max_length=16, truncation={"kind": "windows", "most": 4, "overlap": 2}))
-    made.repro("tokenize")
-    assert text.open_arrays(made.folder / "data/arrays", "train").windows.max() > 1
-    yield made
-    shutil.rmtree(made.folder)
-
-
 def convolutional(raw: dict[str, Any]) -> None:
     own = {"embed_dims": [8, 16], "depths": [1, 1], "num_heads": [1, 2], "window_sizes": [4, 2]}
     raw["base"] |= {"architecture": "tiny_vit_5m_224", "arguments": own}
@@ -80,9 +68,7 @@ def curve(project: Project) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("kind", ["project", pytest.param("windows", marks=pytest.mark.slow)])
-def test_two_processes_give_the_curve_of_one(kind: str, request: pytest.FixtureRequest) -> None:
-    project: Project = request.getfixturevalue(kind)
+def test_two_processes_give_the_curve_of_one(project: Project) -> None:
     curves, logits = [], []
     for count in (1, 2):
         processes(project, count)

@@ -19,7 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import torch
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -157,6 +160,29 @@ def test_mlflow_holds_the_runs(project: Project) -> None:
     assert len(client.get_metric_history(children["finetune"].info.run_id, "teacher/loss")) > 2
     models = client.search_logged_models([experiment.experiment_id])
     assert sorted(model.name for model in models) == ["student", "teacher"]
+
+
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_the_logged_model_answers_raw_texts_as_the_stage_did_their_windows(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient, pyfunc
+
+    from baton.data import arrays
+    from baton.models import build
+    from baton.predict import predict
+
+    monkeypatch.chdir(project.folder)
+    test = arrays.open_splits(Path("data/arrays"))["test"]
+    assert test.windows.max() == 3
+    client, texts = MlflowClient(f"sqlite:///{project.folder}/mlflow.db"), pq.read_table("data/clean/test.parquet")["text"].to_pylist()
+    logged = client.search_logged_models([client.get_experiment_by_name("csv").experiment_id])
+    for name in ("teacher", "student"):
+        (location,) = [model.artifact_location for model in logged if model.name == name]
+        answers = pyfunc.load_model(location.removeprefix("file://")).predict(texts)
+        model, info = build.load(Path("models", name), "matmul")
+        own = torch.from_numpy(predict(model, test, tiny.machine(), 16)).double()  # in fp32, as the logged model
+        expected = (own / info.temperature).softmax(-1).numpy()
+        np.testing.assert_allclose(answers.drop(columns="label").to_numpy(), expected, atol=1e-6)
+        assert np.ptp(expected[:, 0]) > 1e-4, "else any answer would do"
 
 
 @pytest.mark.usefixtures("quiet_mlflow")

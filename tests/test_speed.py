@@ -9,7 +9,7 @@ from torch import nn
 
 from baton import params, predict, speed
 from baton.data import text
-from baton.data.batches import TextSplit
+from baton.data.text_batches import TextSplit
 from baton.models import build
 from tests import tiny
 
