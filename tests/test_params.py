@@ -245,3 +245,17 @@ def test_flatten() -> None:
     flat = params.flatten(params.read_raw(ACTIVE))
     assert flat["finetune.head.kind"] in {"linear", "mlp"}
     assert not any(isinstance(value, dict | list) and value for value in flat.values())
+
+
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", *RECIPES], ids=lambda path: path.stem)
+def test_a_recipe_writes_out_what_has_a_default(path: Path) -> None:
+    """Some keys of `preprocess` have defaults, for params from before them; what is shipped shows every knob."""
+    raw = params.flatten(params.read_raw(path)["preprocess"])
+    read = params.flatten(params.read(path).preprocess.model_dump())
+    assert {key for key in read if not key.startswith("label_names.")} <= {key.removesuffix(".") for key in raw}
+
+
+def test_keys_of_label_names_are_text_whatever_yaml_reads(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("label_names: {}", "label_names: {2024-01-31: a, 01: b, null: c, 2.5: d}"))
+    assert params.read(path).preprocess.label_names == {"2024-01-31": "a", "1": "b", "null": "c", "2.5": "d"}

@@ -161,17 +161,24 @@ def _raise_failures(
         problems.append(f"drift: the labels of test differ from train's: {drift_text(drift)}")
     train = Counter(row.label for row in rows if row.part == "train")
     before = {row.label for table in raw_tables if table.split == "train" for row in table.rows}
-    if len(train) < 2 and not (problems and len(before) > 1):  # else it follows from those
+    if len(train) < 2 and (not problems or len(before) == 1):  # else it follows from those
         left = ", ".join(f"{count} rows of {label!r}" for label, count in train.items()) or "no row"
         problems.append(f"single class: train has {left} after the checks, a classifier needs at least 2 labels")
     if problems:
         hint = (
             "mend the rows or preprocess (format, columns, label_names), or allow it: a policy in preprocess.checks, a share in max_dropped"
         )
-        if any("small_class" in line for line in problems):
-            hint += "; for small_class there are train_only (all of the class stays in train) and {other: NAME} (such classes become one)"
+        small = [finding for finding in findings if finding.check == "small_class" and finding.rows]
+        if small and any("small_class" in line for line in problems):
+            hint += f"; {_small_advice(len(train))}; the small classes: {losses.classes(small[0], raw_tables)}"
         problem = f"the data cannot be used: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise DataError(problem, got="".join(f"\n    - {line}" for line in problems), expected="none of these", hint=hint)
+
+
+def _small_advice(left: int) -> str:
+    if left < 2:
+        return "no policy of small_class helps where (nearly) all classes are small: add rows, or name files for val and test in source"
+    return "for small_class there are train_only (all of the class stays in train) and {other: NAME} (such classes become one)"
 
 
 def _notes(raw_tables: list[RawTable], settings: params.Preprocess) -> list[str]:

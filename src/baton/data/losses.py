@@ -14,13 +14,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from baton import params, storage
+from baton.data import labels
 from baton.data.checks import SURROGATE, Finding
 from baton.data.raw import RawTable
 from baton.errors import DataError, OutputError
 
 STAY_ELSEWHERE = {"duplicate", "leakage", "near_duplicate"}  # the same text stays in another row
 WHOLE_CLASSES = {"small_class", "unseen_label"}  # all or nothing of a class, so that a share of it says nothing
-SHOWN_KINDS, SHOWN_ROWS, SHOWN_CLASSES = 5, 3, 5
+SHOWN_KINDS, SHOWN_ROWS, SHOWN_CLASSES, SHOWN_SMALL = 5, 3, 5, 60
 REPORT = "preprocess-report.json"  # of a run that failed, in .baton
 _PLACE = re.compile(r"^line \d+: | at character \d+")
 
@@ -34,6 +35,14 @@ def words(reasons: Mapping[str, str]) -> str:
     shown = [f"{some(ids)} ({reasons[ids[0]] if len(ids) == 1 else kind})" for kind, ids in largest]
     more = len(reasons) - sum(len(ids) for _, ids in largest)
     return "; ".join(shown) + (f"; … {more} more" if more else "")
+
+
+def classes(finding: Finding, tables: Iterable[RawTable]) -> str:
+    """The labels of its rows, as the files have them, each with the number of its rows in train; the rarest first."""
+    counts = Counter(row.label for table in tables if table.split == "train" for row in table.rows if row.id in finding.rows)
+    rarest = sorted(counts, key=lambda label: (counts[label], labels.order(label)))
+    more = f" and {len(rarest) - SHOWN_SMALL} more" if len(rarest) > SHOWN_SMALL else ""
+    return ", ".join(f"{label!r} {counts[label]}" for label in rarest[:SHOWN_SMALL]) + more
 
 
 def some(ids: list[str]) -> str:
@@ -63,12 +72,12 @@ def _of_table(findings: list[Finding], table: RawTable, settings: params.Preproc
         limit = f"more than preprocess.max_dropped.rows allows ({allowed.rows:.0%})"
         lines.append(f"dropped: {table.split} loses {lost} of {table.count} rows ({lost / table.count:.1%}), {limit}:{why}")
     of_rows = {id_ for check, ids in dropped.items() if check not in WHOLE_CLASSES for id_ in ids}
-    classes, gone = Counter(row.label for row in table.rows), Counter[str]()
+    sizes, gone = Counter(row.label for row in table.rows), Counter[str]()
     if of_rows:
         gone.update(row.label for row in table.rows if row.label and row.id in of_rows)
-    hit = [label for label, count in gone.most_common() if _exceeds(count, classes[label], allowed.rows_of_class)]
+    hit = [label for label, count in gone.most_common() if _exceeds(count, sizes[label], allowed.rows_of_class)]
     if hit:
-        shown = ", ".join(f"{SURROGATE.sub('�', label)!r} {gone[label]} of {classes[label]}" for label in hit[:SHOWN_CLASSES])
+        shown = ", ".join(f"{SURROGATE.sub('�', label)!r} {gone[label]} of {sizes[label]}" for label in hit[:SHOWN_CLASSES])
         more = f" and {len(hit) - SHOWN_CLASSES} more" if len(hit) > SHOWN_CLASSES else ""
         checks = ", ".join(check for check, ids in dropped.items() if ids and check not in WHOLE_CLASSES)
         limit = f"more than preprocess.max_dropped.rows_of_class allows ({allowed.rows_of_class:.0%})"

@@ -103,8 +103,8 @@ def cut(whole: list[Unit], count: int, *, seed: int, purpose: str, least: int = 
     if count > sum(most.values()):
         got, hint = f"{count} of {sum(sizes.values())} rows", f"lower preprocess.{purpose}"
         if not sum(most.values()):  # nothing to lower it to
-            hint = f"each of the {len(sizes)} classes has too few different texts or pictures for every split: add rows, give a file for "
-            hint += "the split in source.files, or set preprocess.checks.small_class to drop or {other: NAME}"
+            hint = f"each of the {len(sizes)} classes has too few different texts or pictures for every split: add rows to them, or name "
+            hint += "a file for the split in source"
         raise DataError(f"preprocess.{purpose} leaves too little", got=got, expected=f"at most {sum(most.values())} rows", hint=hint)
     quotas = _allot(sizes, floor, most, count)
     return _parted(whole, {unit.name for label, some in offered.items() for unit in _fill(some, quotas[label])})

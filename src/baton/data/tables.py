@@ -43,7 +43,7 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
         with pq.ParquetFile(table.path) as file:
             for name in wanted.names:
                 if file.schema_arrow.names.count(name) != 1:
-                    raise columns.missing(table.path, name, file.schema_arrow.names, wanted)
+                    raise columns.missing(table.path, name, file.schema_arrow.names, wanted, _inner(file.schema_arrow, name))
                 _refuse_nested(table.path, file.schema_arrow.field(name))
             for batch in file.iter_batches(columns=list(wanted.names)):
                 for row in zip(*(values(batch.column(name)) for name in wanted.names), strict=True):
@@ -73,6 +73,14 @@ def _refuse_nested(path: Path, field: Any) -> None:
         raise DataError(
             f"{path}: column {field.name!r} holds no single values", got=str(kind), expected="text, numbers or dates", hint=hint
         )
+
+
+def _inner(schema: Any, name: str) -> str:
+    """What to do if the name is that of a part of a struct."""
+    outer = name.partition(".")[0]
+    if "." not in name or schema.names.count(outer) != 1:
+        return ""
+    return f"column {outer!r} is {schema.field(outer).type}: write its parts as columns of their own"
 
 
 def values(column: Any) -> list[Any]:

@@ -184,10 +184,10 @@ class TextPreprocess(Cutting):
     kind: Literal["text"]
     format: Format
     text_column: str | Annotated[tuple[str, ...], Field(min_length=1)]  # several become one text, with an empty line between them
-    keep_columns: tuple[str, ...]  # carried to the clean tables, for figures by slice
-    group_column: str | None  # rows of one group (a patient, an author, a thread) never lie in two splits
-    time_column: str | None  # splits are cut by it: train is earlier than val, val than test
-    weight_column: str | None  # of a row in training
+    keep_columns: tuple[str, ...] = ()  # carried to the clean tables, for figures by slice
+    group_column: str | None = None  # rows of one group (a patient, an author, a thread) never lie in two splits
+    time_column: str | None = None  # splits are cut by it: train is earlier than val, val than test
+    weight_column: str | None = None  # of a row in training
     checks: Checks
 
     @model_validator(mode="after")

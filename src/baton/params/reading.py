@@ -85,13 +85,25 @@ def read(path: Path = PATH) -> Params:
     raw = read_raw(path)
     try:
         # JSON is the strict mode in which a YAML list may become a tuple.
-        return Params.model_validate_json(json.dumps(raw, default=str))
+        return Params.model_validate_json(json.dumps(_text_keys(raw), default=str))
     except ValidationError as error:
         problems = sorted(problem(item, raw) for item in error.errors())
         raise ParamsError(
             f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}\n" + "\n".join(f"  - {line}" for line in problems),
             hint=f"edit {path}; `baton recipes` lists complete files to compare with",
         ) from None
+
+
+def _text_keys(value: Any) -> Any:
+    """Keys that JSON cannot hold (a date, as in `label_names: {2024-01-01: new year}`) as their text."""
+    match value:
+        case dict():
+            known = (str, int, float, type(None))
+            return {key if isinstance(key, known) else str(key): _text_keys(inner) for key, inner in value.items()}
+        case list():
+            return [_text_keys(inner) for inner in value]
+        case _:
+            return value
 
 
 def head(raw: dict[str, Any]) -> Head:
