@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm, ttest_rel
+from scipy.stats import binom, norm
 
 from baton import params
 from baton.evaluate import compare, metrics, proportions
@@ -163,28 +163,6 @@ def test_a_comparison_reads_the_hits() -> None:
     assert (got["mcnemar_p"] < 0.05) == (not low <= 0 <= high)  # type: ignore[operator]
     assert got["mcnemar_p"] == pytest.approx(2 * (binom.cdf(19, 53, 0.5) - binom.pmf(19, 53, 0.5) / 2))
     assert boot.labels("first").tolist() == labels.tolist()
-
-
-def test_losses_are_compared_by_the_paired_t_test() -> None:
-    generator = np.random.default_rng(1)
-    labels, logits = generator.integers(0, 3, 80), generator.normal(size=(2, 80, 3))
-    log_p = {name: metrics.log_probabilities(own) for name, own in zip("ab", logits, strict=True)}
-    boot = compare.Bootstrap({name: metrics.statistics(labels, own.argmax(1), 3, own, 15) for name, own in log_p.items()}, 3, settings(50))
-    got = compare.paired_losses(boot, "a", "b")
-    actual = np.eye(3)[labels]
-    each = {
-        "log_loss": [-own[np.arange(80), labels] for own in log_p.values()],
-        "brier": [((np.exp(own) - actual) ** 2).sum(axis=1) for own in log_p.values()],
-    }
-    for figure, values in each.items():
-        expected = ttest_rel(*values)
-        assert got[f"{figure}_difference"] == pytest.approx(values[0].mean() - values[1].mean())
-        assert got[f"{figure}_p"] == pytest.approx(expected.pvalue)
-        assert got[f"{figure}_difference_interval"] == pytest.approx(list(expected.confidence_interval(0.95)))
-    same = compare.paired_losses(boot, "a", "a")
-    assert [same["log_loss_p"], same["brier_p"]] == [1, 1]
-    bare = compare.Bootstrap({"m": statistics(labels, labels, 3)}, 3, settings(50))
-    assert compare.paired_losses(bare, "m", "m") == {}
 
 
 def test_many_rows_and_classes_need_little_memory() -> None:

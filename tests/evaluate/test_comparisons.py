@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from baton import params
 from baton.evaluate import metrics, proportions
 from baton.evaluate.compare import Bootstrap, discordant
-from baton.evaluate.comparisons import compared
+from baton.evaluate.comparisons import compared, paired_losses
+
+SETTINGS = params.Bootstrap(resamples=50, confidence=0.95, seed=0)
 
 
 def models(seed: int) -> Bootstrap:
@@ -18,7 +21,7 @@ def models(seed: int) -> Bootstrap:
         logits[np.arange(300), labels] += np.where(generator.random(300) < share, 3, -3)
         log_p = metrics.log_probabilities(logits)
         rows[name] = metrics.statistics(labels, log_p.argmax(1), 3, None if name == "bare" else log_p, 15)
-    return Bootstrap(rows, 3, params.Bootstrap(resamples=50, confidence=0.95, seed=0))
+    return Bootstrap(rows, 3, SETTINGS)
 
 
 PAIRS = [("a", "b"), ("a", "c"), ("b", "c"), ("a", "bare")]
@@ -53,3 +56,25 @@ def test_losses_are_a_family_of_those_that_have_them() -> None:
     for figure in ("log_loss", "brier"):
         own = [one for name, one in got.items() if name != "a_vs_bare"]
         assert [one[f"{figure}_holm_p"] for one in own] == pytest.approx(proportions.holm([one[f"{figure}_p"] for one in own]))
+
+
+def test_losses_are_compared_by_the_paired_t_test() -> None:
+    generator = np.random.default_rng(1)
+    labels, logits = generator.integers(0, 3, 80), generator.normal(size=(2, 80, 3))
+    log_p = {name: metrics.log_probabilities(own) for name, own in zip("ab", logits, strict=True)}
+    boot = Bootstrap({name: metrics.statistics(labels, own.argmax(1), 3, own, 15) for name, own in log_p.items()}, 3, SETTINGS)
+    got = paired_losses(boot, "a", "b")
+    actual = np.eye(3)[labels]
+    each = {
+        "log_loss": [-own[np.arange(80), labels] for own in log_p.values()],
+        "brier": [((np.exp(own) - actual) ** 2).sum(axis=1) for own in log_p.values()],
+    }
+    for figure, values in each.items():
+        expected = ttest_rel(*values)
+        assert got[f"{figure}_difference"] == pytest.approx(values[0].mean() - values[1].mean())
+        assert got[f"{figure}_p"] == pytest.approx(expected.pvalue)
+        assert got[f"{figure}_difference_interval"] == pytest.approx(list(expected.confidence_interval(0.95)))
+    same = paired_losses(boot, "a", "a")
+    assert [same["log_loss_p"], same["brier_p"]] == [1, 1]
+    bare = Bootstrap({"m": metrics.statistics(labels, labels, 3, None, 15)}, 3, SETTINGS)
+    assert paired_losses(bare, "m", "m") == {}

@@ -4,7 +4,7 @@
 - Means over classes (macro and weighted F1, balanced accuracy) and the correlation have the percentile bootstrap's, but never a narrower
   one than the closed form: resampling a table without mistakes finds none. Losses have the percentile bootstrap's.
 - ECE has none: it is biased upwards by few rows, and once more by resampling. `calibration.error` has one that holds.
-- Differences in accuracy have Tango's, with the mid-p test; in log loss and Brier score that of the paired t-test.
+- Differences in accuracy have Tango's, with the mid-p test; `comparisons` has those in log loss and Brier score.
 
 The bootstrap draws the same test rows for every model, so differences and ratios of two models are paired. Intervals and tests cover the
 choice of test rows, not the choice of the training seed.
@@ -196,21 +196,3 @@ def paired(bootstrap: Bootstrap, hits: dict[str, Hits], first: str, second: str)
         result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = bootstrap.difference(first, second, figure)
     pair = discordant(hits[first], hits[second])
     return result | {"discordant": [*pair], "mcnemar_p": proportions.paired_p(*pair)}
-
-
-def paired_losses(bootstrap: Bootstrap, first: str, second: str) -> dict[str, float | list[float]]:
-    """`first` minus `second` in log loss and Brier score with interval and p of the paired t-test; negative means the first is better.
-
-    Empty where one of the two has no probabilities, or there is one row. Rows that do not differ at all have p = 1.
-    """
-    from scipy.stats import t
-
-    result: dict[str, float | list[float]] = {}
-    own, other = bootstrap.losses(first), bootstrap.losses(second)
-    for figure in own.keys() & other.keys() if len(bootstrap.hits(first)) > 1 else ():
-        change = own[figure] - other[figure]
-        mean, error, freedom = float(change.mean()), float(change.std(ddof=1)) / len(change) ** 0.5, len(change) - 1
-        half = float(t.isf((1 - bootstrap.confidence) / 2, freedom)) * error
-        p_value = 2 * float(t.sf(abs(mean) / error, freedom)) if error else float(mean == 0)
-        result |= {f"{figure}_difference": mean, f"{figure}_difference_interval": [mean - half, mean + half], f"{figure}_p": p_value}
-    return result
