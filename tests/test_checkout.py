@@ -24,6 +24,7 @@ def test_a_clone_with_other_line_ends_is_the_same_to_the_byte(tmp_path: Path, ro
     who = ("-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "core.autocrlf=true", "-c", "core.safecrlf=false")
     for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message", "all")):
         subprocess.run(["git", *who, *words], cwd=origin, check=True, capture_output=True)
+    assert not subprocess.run(["git", "check-attr", "eol", "a"], cwd=origin, check=True, capture_output=True).stderr
     subprocess.run(["git", "clone", "--quiet", "-c", "core.autocrlf=true", origin, clone], check=True, capture_output=True)
     assert b"\r" not in (clone / "stages/run").read_bytes()
     for name in OURS:
