@@ -4,6 +4,7 @@ Every file of a class folder and every row of a table becomes a row; one that gi
 systems leave behind (`litter`) are left out, and `.dvc` files. Files are taken byte by byte; nothing is decoded here.
 """
 
+import contextlib
 import os
 import stat
 from collections import Counter
@@ -13,7 +14,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from baton import console, params
-from baton.data import litter, sources, tables
+from baton.data import litter, opening, sources, tables
 from baton.data.columns import Columns
 from baton.data.image_tables import Images, RawImage
 from baton.data.raw import RawTable
@@ -96,15 +97,27 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
         raise SourceError(
             f"{root} holds splits, not classes", got=", ".join(map(one_line, sorted(names))), expected="class folders", hint=hint
         )
-    files: list[tuple[Path, str | None]] = [(path, None) for path in shown if not path.is_dir() and path.suffix != ".dvc"]
+    loose = [path for path in shown if not path.is_dir() and path.suffix != ".dvc"]
+    files: list[tuple[Path, str | None]] = [(path, None) for path in loose if _may_be_picture(path)]
+    left_out.update(path.name for path in loose if not _may_be_picture(path))
     for folder in classes:
         inside = [(path, _text(folder.name)) for path in sorted(files_of(folder, left_out), key=os.fsencode)]
         if not inside:
             console.say(escape(f"{one_line(str(folder))} holds no files: {split} has no image of this class"))
         files += inside
     if left_out:
-        console.say(escape(f"{root}: left out what is hidden or what systems leave behind, no samples: {litter.described(left_out)}"))
+        kinds = "what is hidden, what systems leave behind, and texts beside the classes"
+        console.say(escape(f"{root}: left out, no samples, {kinds}: {litter.described(left_out)}"))
     return files
+
+
+def _may_be_picture(path: Path) -> bool:
+    """Whether a file beside the class folders is a picture that lacks a class, by its name or its first bytes, and no README."""
+    if opening.named_as_picture(path.name) or not path.is_file():
+        return True
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return opening.begins_as(file.read(opening.BEGINNING_BYTES)) != ""
+    return True
 
 
 def files_of(folder: Path, left_out: Counter[str] | None = None) -> Iterator[Path]:

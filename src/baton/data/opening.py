@@ -9,6 +9,7 @@ import io
 import re
 import struct
 import zlib
+from pathlib import PurePosixPath
 from typing import Any
 
 # Not among them: what needs other programs (EPS, WMF), holds pictures of other sizes than its header says (ICO), or has no mark of its own.
@@ -36,6 +37,7 @@ SAMPLES = {1: "unsigned integers", 2: "signed integers", 3: "floating point", 5:
 WIDTH, BITS, COMPRESSION, BANDS, SAMPLE_FORMAT = 256, 258, 259, 277, 339  # tags of a TIFF
 REFUSED = re.compile("unsupported|cannot handle", re.IGNORECASE)  # how Pillow speaks of a whole file that it does not read
 SHOWN_BYTES = 12
+BEGINNING_BYTES = 16
 
 
 def image(content: bytes, notes: list[str]) -> Any:
@@ -62,14 +64,26 @@ def size(content: bytes) -> tuple[int, int]:
 
 def unidentified(content: bytes) -> str:
     """What a file is that no reader takes."""
-    for offset, beginning, name in BEGINNINGS:
-        if content[offset:].startswith(beginning):
-            layout = _tiff_layout(content) if name == "TIFF" else ""
-            reason = "" if layout else _reason(content, name)
-            if layout or REFUSED.search(reason):
-                return f"unsupported layout: {layout or f'{name}: {reason}'}; save it as grey or RGB of 8 bits"
-            return f"broken or truncated: begins as {name}, but its header cannot be read{f' ({reason})' if reason else ''}"
+    if name := begins_as(content):
+        layout = _tiff_layout(content) if name == "TIFF" else ""
+        reason = "" if layout else _reason(content, name)
+        if layout or REFUSED.search(reason):
+            return f"unsupported layout: {layout or f'{name}: {reason}'}; save it as grey or RGB of 8 bits"
+        return f"broken or truncated: begins as {name}, but its header cannot be read{f' ({reason})' if reason else ''}"
     return f"not an image of a format that is read ({', '.join(FORMATS)}): begins with {content[:SHOWN_BYTES]!r}"
+
+
+def begins_as(content: bytes) -> str:
+    """The format that a file's first bytes are of; empty if none."""
+    return next((name for offset, beginning, name in BEGINNINGS if content[offset:].startswith(beginning)), "")
+
+
+def named_as_picture(name: str) -> bool:
+    """Whether a file's suffix is one of a picture."""
+    from PIL import Image
+
+    _register()
+    return PurePosixPath(name).suffix.lower() in Image.registered_extensions()
 
 
 @functools.cache
