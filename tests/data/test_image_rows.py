@@ -18,6 +18,7 @@ from baton.data.ahead import ahead
 from baton.errors import DataError
 from tests.data import images
 from tests.data.images import noise, put, saved, smooth
+from tests.data.test_near_pictures import cuts
 
 Settings = Callable[..., params.ImagePreprocess]
 RAW, TARGET = Path("data/raw"), Path("data/clean")
@@ -250,6 +251,29 @@ def test_copies_are_found_by_their_pixels_across_formats_and_splits(workplace: P
     assert list(checks["conflict"]["reasons"]) == ["train:3", "train:24"]
     assert ids("train", "val") == {f"train:{number}" for number in range(1, 26)} - {"train:3", "train:21", "train:23", "train:24"}
     assert ids("test") == {"test:1", "test:2", "test:3"}
+
+
+def again(content: bytes, quality: int = 80, wider: int = 0) -> bytes:
+    """A picture saved once more as JPEG, resized by some pixels."""
+    with Image.open(images.io.BytesIO(content)) as image:
+        return saved(image.resize((image.width + wider, image.height)), "JPEG", quality=quality)
+
+
+def test_pictures_that_were_saved_again_are_found_and_stay_together(workplace: Path, image_settings: Settings) -> None:
+    kept = [(f"{number}.png", saved(pixels), "cat" if number % 2 else "dog") for number, pixels in enumerate(cuts(40, 1))]
+    copies = [(f"{number}.jpg", again(kept[number][1], wider=number % 3 - 1), kept[number][2]) for number in range(20)]
+    leaks = [(f"leak{number}.jpg", again(kept[number][1], 90), kept[number][2]) for number in range(30, 34)]
+    write_raw(train=[*kept, *copies], test=[*leaks, *many("test", 500, cat=2, dog=2)])
+    report = clean.clean(RAW, TARGET, image_settings())
+    found = report["checks"]["near_duplicate"]["reasons"]
+    assert set(found) == {f"train:{number}" for number in [*range(31, 35), *range(41, 61)]}
+    assert found["train:31"].endswith(" like test:1") and found["train:41"].endswith(" like train:1")
+    assert report["near_duplicates"]["test_rows"] == [f"test:{number}" for number in range(1, 5)]
+    val = ids("val")
+    for number in range(1, 21):
+        assert (f"train:{number}" in val) == (f"train:{number + 40}" in val), "never parted"
+    clean.clean(RAW, TARGET, image_settings({"near_duplicate": "drop"}))
+    assert ids("train", "val") == {f"train:{number}" for number in [*range(1, 31), *range(35, 41)]}
 
 
 def test_kept_copies_do_not_straddle_train_and_validation(workplace: Path, image_settings: Settings) -> None:

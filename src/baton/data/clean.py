@@ -122,7 +122,7 @@ def _check(
             named = {labels.normal(label): labels.normal(name) for label, name in settings.label_names.items()}
             apply("unknown_label", "fail", checks.unknown_label(rows, named))
             rows = [dataclasses.replace(row, label=named[row.label]) for row in rows]
-    alike = _alike(rows, settings)
+    alike = _alike(rows, raw_tables, settings)
     apply("near_duplicate", policies["near_duplicate"], checks.near_duplicate(rows, alike))
     least = parting.needed(present)
     small = checks.small_class(rows, least, noun)
@@ -136,12 +136,12 @@ def _check(
     return rows, findings, alike
 
 
-def _alike(rows: list[Row], settings: params.Preprocess) -> near.Near:
+def _alike(rows: list[Row], raw_tables: list[RawTable], settings: params.Preprocess) -> near.Near:
     match settings:
         case params.TextPreprocess():
             return near.texts(checks.key(row.text) for row in rows)
         case params.ImagePreprocess():
-            return {}
+            return image_rows.near_duplicates(raw_tables, rows)
 
 
 def _replaced(row: Row) -> Row:

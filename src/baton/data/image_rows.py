@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from baton import console, params
-from baton.data import image_tables, pictures, pillow
+from baton.data import image_tables, near_pictures, pictures, pillow
 from baton.data.ahead import ahead
 from baton.data.checks import SURROGATE
 from baton.data.deep import BITS_16
 from baton.data.image_tables import CleanImage, RawImage, Writer
+from baton.data.near import Near
+from baton.data.near_pictures import Print, fingerprint
 from baton.data.raw import RawTable, Row, plain
 from baton.errors import DataError
 
@@ -45,6 +47,7 @@ class Seen(NamedTuple):
     found: dict[str, str]  # check -> reason
     warnings: tuple[str, ...]
     greatest: int = 0  # see pictures.Picture
+    print: Print | None = None
 
 
 @dataclass
@@ -57,6 +60,7 @@ class ImageTable(RawTable):
     warnings: dict[str, str] = field(default_factory=dict)  # row id -> Pillow's words
     greatest: int = 0  # of all pictures
     bits: int = BITS_16  # that they were decoded with
+    prints: dict[str, Print] = field(default_factory=dict)  # digest -> what near-duplicates are found by
 
     def decoded(self) -> dict[str, Any]:
         """What was decoded, counted, for the report."""
@@ -115,6 +119,12 @@ def single_checks(tables: Iterable[RawTable]) -> dict[str, Callable[[list[Row]],
     return {check: partial(_found, {id_: reason for table in ours for id_, reason in table.found[check].items()}) for check in CHECKS}
 
 
+def near_duplicates(tables: Iterable[RawTable], rows: list[Row]) -> Near:
+    """Pictures of `rows` that are almost the same, by their digests."""
+    known = {digest: one for table in tables if isinstance(table, ImageTable) for digest, one in table.prints.items()}
+    return near_pictures.pictures({row.text: known[row.text] for row in rows if row.text in known})
+
+
 def write(
     folder: Path, tables: Iterable[RawTable], parts: Mapping[str, list[Row]], labels: list[str], settings: params.ImagePreprocess
 ) -> None:
@@ -162,7 +172,15 @@ def _look(sample: Sample, max_pixels: int, bits: int) -> Seen:
     if picture.transparent:
         found["transparent"] = f"all its pixels are transparent ({picture.format}): there is nothing to see but white"
     reasons = {check: reason for check, reason in found.items() if reason}
-    return Seen(pictures.digest(picture.pixels), picture.format, picture.notes, reasons, picture.warnings, picture.greatest)
+    return Seen(
+        pictures.digest(picture.pixels),
+        picture.format,
+        picture.notes,
+        reasons,
+        picture.warnings,
+        picture.greatest,
+        fingerprint(picture.pixels),
+    )
 
 
 def _add(table: ImageTable, sample: Sample, seen: Seen) -> None:
@@ -182,6 +200,8 @@ def _add(table: ImageTable, sample: Sample, seen: Seen) -> None:
             table.formats[seen.format] += 1
             table.notes.update(seen.notes)
             table.greatest = max(table.greatest, seen.greatest)
+        if seen.print:
+            table.prints[seen.digest] = seen.print
         if seen.warnings:
             table.warnings[id_] = "; ".join(seen.warnings)
 
