@@ -182,6 +182,8 @@ AUGMENTATION = {
     "mixup": 0.0,
     "cutmix": 0.0,
 }
+WINDOWS = {"kind": "windows", "most": 8, "overlap": 0}
+AUTO = {"kind": "auto", "whole": 0.95, "least": 128, "most": 256, "tokens": 4000000}
 IMAGES = {"kind": "images", "size": 8, "crop_fraction": 1.0, "channels": 1, "chunk_size": 100}
 
 
@@ -201,6 +203,15 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         (lambda raw: raw.update(tokenize=IMAGES), "tokenize.kind is images, but preprocess.kind is text"),
         (lambda raw: raw["finetune"].update(drop_path=0.1, augmentation=AUGMENTATION), "finetune.augmentation, finetune.drop_path: only"),
         (lambda raw: raw["evaluate"].update(gallery={"errors": 3, "steps": 8}), "evaluate.gallery: only for images"),
+        (lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"overlap": 65}), "tokenize: truncation.overlap 65 must be at most half"),
+        (lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"most": 1}), "tokenize.truncation.most: input should be greater than"),
+        (lambda raw: raw["tokenize"].update(truncation={"kind": "ends"}), "'head', 'tail', 'head_tail', 'windows'"),
+        (lambda raw: raw["tokenize"].update(max_length="auto"), "1 problem\n  - tokenize.max_length: input should be a valid integer"),
+        (lambda raw: raw["tokenize"].update(max_length=AUTO | {"least": 512}), "tokenize.max_length: least is 512, more than most, 256"),
+        (
+            lambda raw: raw["tokenize"].update(max_length=AUTO | {"whole": 95}),
+            "tokenize.max_length.whole: input should be less",
+        ),
     ],
 )
 def test_values_that_do_not_fit_together(tmp_path: Path, edit: Callable[[dict[str, Any]], object], complaint: str) -> None:

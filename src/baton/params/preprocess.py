@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from baton.params.fields import Count, Policy, Section, Seed, Share
 
@@ -282,11 +282,18 @@ class AutoLength(Section):
         return self
 
 
+def _is_auto(value: object) -> str:
+    return "auto" if isinstance(value, dict | AutoLength) else "number"
+
+
+Length = Annotated[Annotated[int, Field(ge=8), Tag("number")] | Annotated[AutoLength, Tag("auto")], Discriminator(_is_auto)]
+
+
 class TextTokenize(Section):
     """Clean text -> memory-mapped token ids. `max_length` counts special tokens; `chunk_size` is in documents."""
 
     kind: Literal["text"]
-    max_length: Annotated[int, Field(ge=8)] | AutoLength
+    max_length: Length
     truncation: Truncation
     unknown: Unknown
     chunk_size: Count
@@ -295,7 +302,7 @@ class TextTokenize(Section):
     def _room(self) -> Self:
         least = self.max_length.least if isinstance(self.max_length, AutoLength) else self.max_length
         if isinstance(self.truncation, WindowsTruncation) and self.truncation.overlap > least // 2:
-            raise ValueError(f"truncation.overlap must be at most half of max_length, {least // 2}")
+            raise ValueError(f"truncation.overlap {self.truncation.overlap} must be at most half of max_length, {least // 2}")
         return self
 
 
