@@ -87,3 +87,20 @@ def test_probabilities_are_those_of_the_definition(tmp_path: Path, rule: dict[st
             np.testing.assert_allclose(found, wanted, atol=1e-6)
         alone = np.stack([served.predict([one]).drop(columns="label").to_numpy()[0] for one in TEXTS])
         np.testing.assert_allclose(alone, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (cutting.HEAD.model_dump(), "Reads at most 16 tokens."),
+        ({"kind": "tail"}, "Reads at most 16 tokens, of a longer text the last ones."),
+        ({"kind": "head_tail", "head": 0.25}, "Reads at most 16 tokens, of a longer text the first 25% of them and the last ones."),
+        (WINDOWS, "Reads at most 3 windows of 16 tokens."),
+    ],
+)
+def test_the_models_page_says_what_is_read(rule: dict[str, Any], said: str) -> None:
+    from baton.tracking import pyfuncs
+
+    info = {"labels": ["grain", "ship"], "input": tiny.TEXT_INPUT | {"truncation": rule}, "temperature": 1.0}
+    store: Any = SimpleNamespace(client=SimpleNamespace(tracking_uri="sqlite://"))
+    assert said in pyfuncs.describe(store, "m-1", info)
