@@ -51,7 +51,7 @@ class World:
             "first_minimum": 0.0,
             "class_floor": None,
             "permanent_floor": None,
-            "max_ece": None,
+            "max_calibration_error": None,
             "max_latency_ratio": None,
         }
         raw["promotion"] |= {"latency_samples": 2, "test": "data/clean/test.parquet"}

@@ -52,7 +52,11 @@ def lenient(project: Path) -> Path:
     path.write_text(
         path.read_text().replace("first_minimum: 0.5", "first_minimum: 0.6").replace("latency_samples: 100", "latency_samples: 3")
     )
-    path.write_text(path.read_text().replace("max_latency_ratio: 1.5", "max_latency_ratio: null").replace("max_ece: 0.15", "max_ece: null"))
+    path.write_text(
+        path.read_text()
+        .replace("max_latency_ratio: 1.5", "max_latency_ratio: null")
+        .replace("max_calibration_error: 0.15", "max_calibration_error: null")
+    )
     return path
 
 

@@ -20,7 +20,7 @@ from tests.lifecycle.test_gate import RULES as GATE
 
 SQUARE = 3.8414588
 CLOSE = params.NonInferiority(kind="non_inferiority", margin=0.005)
-RULES = GATE.model_copy(update={"class_floor": None, "max_ece": None, "first_minimum": 0.5})
+RULES = GATE.model_copy(update={"class_floor": None, "max_calibration_error": None, "first_minimum": 0.5})
 
 
 def table(*rows: int) -> Table:
@@ -39,7 +39,7 @@ def right(some: Table, *counts: int) -> Scored:
         predicted[own[count:]] = (label + 1) % len(counts)
     probabilities = np.full((len(predicted), len(counts)), 0.1 / (len(counts) - 1))
     probabilities[np.arange(len(predicted)), predicted] = 0.9
-    return Scored(some.names, probabilities, 100, 1.0, frozenset({"x"}))
+    return Scored(some.names, probabilities, 100, np.full(20, 1.0), frozenset({"x"}))
 
 
 def rules(**changes: Any) -> params.Promotion:

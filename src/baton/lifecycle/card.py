@@ -8,8 +8,8 @@ from baton.tracking.environment import MODEL_TYPES
 FIGURES = (
     "test_accuracy",
     "test_macro_f1",
-    "test_log_loss",
-    "test_ece",
+    "test_log_loss_scaled",
+    "test_calibration_error_scaled",
     "val_accuracy",
     "parameters",
     "bytes",

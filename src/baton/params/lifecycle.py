@@ -55,7 +55,7 @@ class Promotion(Section):
     class_floor: ClassFloor | None
     permanent_floor: PermanentFloor | None
     looks: Count  # verdicts on one test table, after which each further one comes with a warning
-    max_ece: Annotated[float, Field(gt=0, le=1)] | None
+    max_calibration_error: Annotated[float, Field(gt=0, le=1)] | None
     max_size_ratio: Annotated[float, Field(gt=0)] | None
     max_latency_ratio: Annotated[float, Field(gt=0)] | None
     latency_samples: Count

@@ -1,0 +1,87 @@
+"""The talk between the gate and the processes that hold a model: samples in turns, and a dead one is named."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from baton import storage
+from baton.errors import ModelError
+from baton.evaluate import timing
+from baton.lifecycle import scoring, tables
+
+ECHO = """
+import sys
+print("a library says something", flush=True)
+print("baton: ready", flush=True)
+for line in sys.stdin:
+    if line.strip() == "die":
+        sys.exit("no such model")
+    print("baton: " + (line.strip() if line.strip() != "score" else "scored"), flush=True)
+"""
+
+
+@pytest.fixture
+def scorer(tmp_path: Path) -> Iterator[scoring._Scorer]:
+    """A process that answers a sample's place as its seconds."""
+    command = [sys.executable, "-c", ECHO]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    with (tmp_path / "err").open("w+") as errors, subprocess.Popen(command, stderr=errors, **pipes) as process:  # type: ignore[call-overload]
+        yield scoring._Scorer("models:/n/1", process, errors)
+        process.kill()
+
+
+def test_answers_are_told_from_what_else_is_printed(scorer: scoring._Scorer) -> None:
+    assert scorer.answer().strip() == "ready"
+    assert scorer.ask("score").strip() == "scored"
+    assert [scorer.seconds(item) for item in (3, 1, 2)] == [3.0, 1.0, 2.0]
+    taken = timing.alternated({"a": scorer.seconds, "b": lambda item: 2.0 * item}, 7, timing.Limits(1, 0.05, 0.0, 0.95))
+    assert taken["a"].tolist() == [[0, 1, 2, 3, 4, 5, 6]]
+
+
+def test_one_that_dies_is_named_with_its_last_words(scorer: scoring._Scorer) -> None:
+    scorer.answer()
+    with pytest.raises(ModelError, match=r"models:/n/1 cannot be scored[\s\S]*no such model"):
+        scorer.ask("die")
+    with pytest.raises(ModelError, match="cannot be scored"):
+        scorer.ask("1")  # one that died unseen; and nothing is left to be written when the process is closed
+
+
+def test_the_process_times_the_samples_that_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of ten rows, from the first to the last; here in this process, with a model that notes what it reads."""
+    import mlflow.artifacts
+    import mlflow.pyfunc
+    import pandas as pd
+
+    texts = [f"text {row}" for row in range(10)]
+    pq.write_table(pa.table({"id": texts, "text": texts, "label": pa.array([0] * 10, pa.int32())}), tmp_path / "test.parquet")
+    storage.write_json(tmp_path / "labels.json", ["a"])
+    read: list[list[str]] = []
+
+    class Model:
+        def predict(self, some: list[str]) -> pd.DataFrame:
+            read.append(some)
+            return pd.DataFrame({"label": "a", "probability_a": np.ones(len(some))})
+
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "weights").write_bytes(b"12345")
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda uri, dst_path: str(tmp_path))
+    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: Model())
+    monkeypatch.setattr(scoring.tracking, "prepare", lambda: None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("score\n2\n0\n1\n"))
+    monkeypatch.setattr(sys, "stdout", said := io.StringIO())
+    before = mlflow.get_tracking_uri()
+    scoring.main("models:/n/1", str(tmp_path / "test.parquet"), str(tmp_path / "out.npz"), "3", before)
+    assert read == [texts, ["text 9"], ["text 0"], [texts[int(timing.spread(10, 3)[1])]]]
+    lines = said.getvalue().splitlines()
+    assert lines[:2] == ["baton: ready", "baton: scored"]
+    assert all(float(line.removeprefix(scoring.MARK)) >= 0 for line in lines[2:]) and len(lines) == 5
+    found = scoring._read(tmp_path / "out.npz", np.ones(3), None)
+    assert (found.classes, found.size, found.probabilities.shape) == (["a"], 5, (10, 1))
+    assert tables.read(tmp_path / "test.parquet").ids == texts
