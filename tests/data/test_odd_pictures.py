@@ -233,7 +233,9 @@ def test_half_a_heic_is_refused() -> None:
 def test_sixteen_bits_of_which_a_camera_used_twelve(kind: str) -> None:
     content = saved(Image.fromarray(RAMP), kind, exif=exif(6))
     assert len(np.unique(decode(content).pixels)) == 17
+    assert "16 grey levels or fewer of 16 bits" in decode(saved(Image.fromarray(RAMP - RAMP // 16), kind)).notes
     picture = pictures.decode(content, 1000, bits=12)
+    assert set(picture.notes) == {"greyscale", "16 bits", "turned (EXIF)"}
     assert np.array_equal(picture.pixels[:, :, 0], np.rot90(np.rint(RAMP * (255 / 4095)), -1))
     assert picture.greatest == decode(content).greatest == 4095
     assert pictures.decode(saved(Image.fromarray(RAMP * 16), kind), 1000, bits=12).pixels.max() == 255, "what is brighter is white"

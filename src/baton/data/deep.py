@@ -55,6 +55,7 @@ def grey(image: Any, stored: Stored, notes: list[str]) -> tuple[NDArray[np.uint8
         notes += ["12 bits"] if twelve else [] if "16 bits" in notes else ["16 bits"]
         greatest = int(values[~missing].max()) if untold and not missing.all() else 0
         black, white = 0.0, 2.0 ** (12 if twelve else stored.bits if untold else BITS_16) - 1
+        notes += [f"{FEW} grey levels or fewer of 16 bits"] if untold and 0 < greatest * WHITE <= (FEW - 1) * white else []
     else:
         notes.append("32 bits")
         black, white = _range(image.mode, values, missing)
