@@ -1,0 +1,66 @@
+"""A linear probe: logistic regression on frozen features, as weights of a linear head.
+
+Where rows are few, moving every weight of a pretrained encoder often does harm; a head on its frozen features does not (Kumar et al. 2022,
+Fine-tuning can distort pretrained features and underperform out-of-distribution). Inputs: features and labels -> weight and bias.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # C, of features scaled to variance 1
+UNSEEN = -30.0  # bias, in logits, of a class without a row
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear head: logits = features @ weight.T + bias."""
+
+    weight: NDArray[np.float32]  # (classes, width)
+    bias: NDArray[np.float32]  # (classes,)
+    strength: float  # C, the inverse of the regularisation
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(rows, width) -> (rows, classes)."""
+        return np.asarray(features @ self.weight.T + self.bias)
+
+
+def fit(
+    features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, balanced: bool, cuts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> Probe:
+    """Fit on `features` (rows, width), its strength chosen by log loss over `cuts` (rows to fit on, rows to score on).
+
+    Args:
+        features: of the frozen encoder, pooled.
+        labels: (rows,), at least two classes among them.
+        classes: number of logits; one without a row gets a bias that no sample overcomes.
+        balanced: whether each class weighs the same.
+        cuts: as `data.part.folds` makes them.
+    """
+    losses = dict.fromkeys(STRENGTHS, 0.0)
+    for fitted, scored in cuts:
+        if len(np.unique(labels[fitted])) < 2 or not len(scored):
+            continue
+        for strength in STRENGTHS:
+            logits = _fit(features[fitted], labels[fitted], classes, balanced, strength).logits(features[scored]).astype(np.float64)
+            highest = logits.max(axis=1)
+            chosen = logits[np.arange(len(scored)), labels[scored]]
+            losses[strength] += float((np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - chosen).sum())
+    best = min(STRENGTHS, key=lambda strength: losses[strength])  # of equals the smallest: the most regularised
+    return _fit(features, labels, classes, balanced, best)
+
+
+def _fit(features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, balanced: bool, strength: float) -> Probe:
+    from sklearn.linear_model import LogisticRegression
+
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    model = LogisticRegression(C=strength, max_iter=5000, class_weight="balanced" if balanced else None)
+    model.fit((features - mean) / deviation, labels)
+    own, shift = model.coef_ / deviation, model.intercept_  # (classes or 1, width)
+    if len(own) == 1:  # two classes: one logit, the second's over the first's
+        own, shift = np.concatenate([-own / 2, own / 2]), np.concatenate([-shift / 2, shift / 2])
+    weight, bias = np.zeros((classes, features.shape[1])), np.full(classes, UNSEEN)
+    weight[model.classes_], bias[model.classes_] = own, shift - own @ mean
+    return Probe(weight.astype(np.float32), bias.astype(np.float32), strength)

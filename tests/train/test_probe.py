@@ -1,0 +1,61 @@
+"""A linear probe is scikit-learn's logistic regression, as weights of a head."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from baton.data import part
+from baton.train import probe
+
+
+def drawn(classes: int, rows: int = 90, width: int = 6, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    labels = np.arange(rows) % classes
+    centres = draw.normal(size=(classes, width)) * 2
+    return (centres[labels] + noise * draw.normal(size=(rows, width)) * [1, 5, 1, 0.1, 1, 1] + 3).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_its_probabilities_are_those_of_the_pipeline(classes: int, balanced: bool) -> None:
+    features, labels = drawn(classes)
+    labels[:10] = 0
+    made = probe.fit(features, labels, classes, balanced, part.folds(labels, 3, 0))
+    model = LogisticRegression(C=made.strength, max_iter=5000, class_weight="balanced" if balanced else None)
+    expected = make_pipeline(StandardScaler(), model).fit(features, labels).predict_log_proba(features)
+    logits = made.logits(features).astype(np.float64)
+    found = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_a_class_without_a_row_is_never_predicted_and_a_constant_feature_does_no_harm() -> None:
+    features, labels = drawn(3)
+    features[:, 2] = 4.0
+    made = probe.fit(features, np.where(labels == 2, 3, labels), 5, False, part.folds(labels, 3, 0))
+    predicted = made.logits(features).argmax(axis=1)
+    assert np.isfinite(made.weight).all()
+    assert set(predicted) == {0, 1, 3}
+
+
+def test_noise_asks_for_more_regularisation_than_none() -> None:
+    clean, labels = drawn(3, noise=0.1)
+    noisy, _ = drawn(3, noise=6.0)
+    cuts = part.folds(labels, 5, 0)
+    assert probe.fit(noisy, labels, 3, False, cuts).strength < probe.fit(clean, labels, 3, False, cuts).strength
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_folds_are_a_stratified_partition(count: int) -> None:
+    labels = np.repeat([0, 1, 2, 3], [23, 11, 2, 40])
+    cuts = part.folds(labels, count, seed=3)
+    assert sorted(np.concatenate([scored for _, scored in cuts])) == list(range(len(labels)))
+    for fitted, scored in cuts:
+        assert sorted([*fitted, *scored]) == list(range(len(labels)))
+        assert len(scored) in {len(labels) // count, -(-len(labels) // count)}
+        for label, rows in zip(*np.unique(labels, return_counts=True), strict=True):
+            assert abs((labels[scored] == label).sum() - rows / count) < 1
+    again = part.folds(labels, count, seed=3)
+    assert all((a[1] == b[1]).all() for a, b in zip(cuts, again, strict=True))
+    assert any((a[1] != b[1]).any() for a, b in zip(cuts, part.folds(labels, count, seed=4), strict=True) if len(a[1]) == len(b[1]))
