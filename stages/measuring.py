@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from baton import console, explain, features, params, predict, runtime, storage
 from baton import speed as speeds
 from baton.data import arrays, batches
+from baton.data.part import folds
 from baton.evaluate import baselines, kept, pictures, robustness, timing
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.inputs import Rows
@@ -103,6 +104,29 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
             made = _fitted(subject, baseline, {split: own.texts for split, own in rows.items()}, rows)
     chosen = float(made["C"]) if "C" in made else None
     return {split: Outputs(made[f"{split}.predicted"], made[f"{split}.log_p"], C=chosen) for split in ("val", "test")}
+
+
+def cross_validated(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> float:
+    """Accuracy of a baseline on the rows of train that each fold leaves out; the folds are those that chose how the teacher is trained.
+
+    Its C is chosen on val, as the checkpoint of each fold's fine-tuning is.
+    """
+    wanted = subject.finetune.probe
+    assert wanted is not None, "called for few rows"
+    match baseline:
+        case params.PixelsBaseline(side=side):
+            inputs: Mapping[str, baselines.Inputs] = subject.pixels(side)
+        case params.FeaturesBaseline():
+            inputs = subject.features
+        case _:
+            inputs = {split: own.texts for split, own in rows.items()}
+    labels, whole = rows["train"].labels, np.asarray(inputs["train"])
+    hits = np.zeros(len(labels), bool)
+    for fitted, scored in folds(labels, wanted.folds, subject.finetune.seed):
+        validation = (inputs["val"], rows["val"].labels)
+        model = baselines.fit(baseline, whole[fitted], labels[fitted], len(subject.meta["labels"]), validation)
+        hits[scored] = model.outputs(whole[scored]).predicted == labels[scored]
+    return float(hits.mean())
 
 
 def speed(subject: Subject) -> dict[str, Any]:

@@ -55,7 +55,16 @@ def convolutional(raw: dict[str, Any]) -> None:
 
 
 def exact(raw: dict[str, Any]) -> None:
-    raw["finetune"] |= {"epochs": 2, "batch_size": 14, "accumulation": 2, "log_every": 1, "dropout": 0.0, "attention_dropout": 0.0}
+    raw["finetune"] |= {
+        "epochs": 2,
+        "min_steps": 0,
+        "probe": None,
+        "batch_size": 14,
+        "accumulation": 2,
+        "log_every": 1,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
     raw["runtime"] |= {"precision": "fp32", "threads": 1}
 
 

@@ -60,8 +60,9 @@ def small(raw: dict[str, Any]) -> None:
     raw["base"] = {"kind": "timm", "architecture": "vit_tiny_patch16_224", "arguments": vit, "weights": None, "licence": "none"}
     raw["tokenize"] |= {"size": 16, "crop_fraction": 1.0, "channels": 1}
     for section in ("finetune", "distill"):
-        raw[section] |= {"epochs": 2, "batch_size": 16, "log_every": 2}
+        raw[section] |= {"epochs": 2, "min_steps": 0, "batch_size": 16, "log_every": 2}
         raw[section]["augmentation"] |= {"crop": {"kind": "padded", "padding": 2}, "cutmix": 1.0, "erasing": 0.2}
+    raw["finetune"]["probe"] = None
     raw["distill"]["student"] = {"kind": "timm", "architecture": "resnet10t", "arguments": {}}
     raw["evaluate"]["baselines"] = [{"kind": "majority"}, {"kind": "pixels", "side": 8, "C": [1.0]}]
     raw["evaluate"]["bootstrap"]["resamples"] = 100

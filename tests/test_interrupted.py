@@ -31,7 +31,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tokenized: Path) -> Iterat
 
 def longer(raw: dict[str, Any]) -> None:
     for section in ("finetune", "distill"):
-        raw[section] |= {"epochs": 30, "dropout": 0.1, "evaluations_per_epoch": 1, "log_every": 1}
+        raw[section] |= {"epochs": 30, "min_steps": 0, "dropout": 0.1, "evaluations_per_epoch": 1, "log_every": 1}
     raw["runtime"] |= {"checkpoint_seconds": 0.001}
 
 

@@ -102,7 +102,8 @@ def small(raw: dict[str, Any]) -> None:
     raw["base"] = {"kind": "local", "folder": "inbox/base", "licence": "none"}
     raw["tokenize"] |= {"max_length": 32, "truncation": {"kind": "windows", "most": 3, "overlap": 4}}
     for section in ("finetune", "distill"):
-        raw[section] |= {"epochs": 1, "batch_size": 16, "evaluations_per_epoch": 1, "log_every": 2}
+        raw[section] |= {"epochs": 1, "min_steps": 0, "batch_size": 16, "evaluations_per_epoch": 1, "log_every": 2}
+    raw["finetune"]["probe"] = None
     raw["distill"]["student"]["layers"] = [0]
     raw["evaluate"]["bootstrap"]["resamples"] = 100
     raw["evaluate"]["speed"] = {"repeats": 1, "precision": 0.5, "max_seconds": 1.0, "batch_size": 8, "samples": 8, "latency_samples": 2}

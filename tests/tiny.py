@@ -117,6 +117,7 @@ def write_splits(folder: Path, splits: dict[str, list[tuple[str, int]]], labels:
 TRAINING = {
     "seeds": (0,),
     "epochs": 1,
+    "min_steps": 0,
     "batch_size": 8,
     "accumulation": 1,
     "learning_rate": 1e-3,

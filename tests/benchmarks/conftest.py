@@ -26,7 +26,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage.write_json(folder / "data/arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
     raw: dict[str, Any] = params.read_raw(ROOT / "recipes/reuters-r8-minilm.yaml")
     raw["tokenize"] |= {"max_length": LENGTH, "chunk_size": 10}
-    raw["finetune"] |= {"batch_size": 4, "epochs": 1, "evaluations_per_epoch": 1, "log_every": 2}
+    raw["finetune"] |= {"batch_size": 4, "epochs": 1, "min_steps": 0, "probe": None, "evaluations_per_epoch": 1, "log_every": 2}
     raw["runtime"] |= {"precision": "fp32", "threads": 1}
     YAML(typ="safe", pure=True).dump(raw, folder / "params.yaml")
     settings = params.load("finetune", path=folder / "params.yaml").finetune

@@ -39,6 +39,17 @@ def test_a_class_without_a_row_is_never_predicted_and_a_constant_feature_does_no
     assert set(predicted) == {0, 1, 3}
 
 
+def test_a_row_of_weight_two_counts_as_two_rows() -> None:
+    features, labels = drawn(3, rows=40)
+    twice = np.repeat([1.0, 2.0], 20).astype(np.float32)
+    repeated = np.concatenate([np.arange(40), np.arange(20, 40)])
+    weighted = probe.fit(features, labels, 3, False, [], twice)
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    model = LogisticRegression(C=weighted.strength, max_iter=5000).fit(((features - mean) / scale)[repeated], labels[repeated])
+    expected = model.decision_function((features - mean) / scale)
+    np.testing.assert_allclose(weighted.logits(features), expected, atol=5e-3)
+
+
 def test_noise_asks_for_more_regularisation_than_none() -> None:
     clean, labels = drawn(3, noise=0.1)
     noisy, _ = drawn(3, noise=6.0)

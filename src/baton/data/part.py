@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from baton.data.batches import Batch, Split
 
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to score on
+
 
 @dataclass(frozen=True)
 class Part:
@@ -29,6 +31,15 @@ class Part:
         """What a sample costs, (samples,)."""
         return np.asarray(self.whole.lengths)[self.chosen]
 
+    @property
+    def windows(self) -> NDArray[np.int64]:
+        """Sequences that a sample is read in, (samples,)."""
+        return np.asarray(self.whole.windows)[self.chosen]
+
+    def names(self, ids: Sequence[str]) -> list[str]:
+        """Ids of the samples, from those of `whole`."""
+        return [ids[row] for row in self.chosen]
+
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """See `Split`."""
         return self.whole.batch(self.chosen[rows])
@@ -37,12 +48,8 @@ class Part:
         """See `Split`."""
         return self.whole.training_batch(self.chosen[rows], self.chosen[step_rows], seed, epoch)
 
-    def names(self, ids: Sequence[str]) -> list[str]:
-        """Ids of the samples, from those of `whole`."""
-        return [ids[row] for row in self.chosen]
 
-
-def folds(labels: NDArray[np.int64], count: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def folds(labels: NDArray[np.int64], count: int, seed: int) -> list[Fold]:
     """Rows to fit on and rows to score on, `count` times; stratified, a pure function of the arguments.
 
     A class with fewer rows than folds is missing from some of the parts that are scored.

@@ -8,7 +8,7 @@ from typing import Any
 
 from baton import console, storage
 from baton.errors import DataError
-from baton.evaluate import seeds
+from baton.evaluate import recommend, seeds
 
 COLUMNS = [
     "model",
@@ -47,6 +47,7 @@ def show(reports: Path) -> None:
                 del row[TOP]
         over_seeds = seeds.said(metrics["seeds"], test["confidence"])
         sentences = [_retention(metrics, timings), _distillation(metrics, test), *over_seeds, _baseline(metrics["comparison"], test)]
+        sentences.append(recommend.said(metrics["recommended"]))
         sentences.append(_robustness(metrics["robustness"]) if "robustness" in metrics else "")
     except (KeyError, TypeError) as error:
         got = f"no {error}" if isinstance(error, KeyError) else str(error)

@@ -68,7 +68,19 @@ from baton.params.source import (
     WheelBase,
     WheelSource,
 )
-from baton.params.training import Distill, EarlyStopping, Ema, Finetune, Head, LayersStudent, LinearHead, MlpHead, TimmStudent, Training
+from baton.params.training import (
+    Distill,
+    EarlyStopping,
+    Ema,
+    Finetune,
+    Head,
+    LayersStudent,
+    LinearHead,
+    MlpHead,
+    Probe,
+    TimmStudent,
+    Training,
+)
 
 __all__ = [
     "PATH",
@@ -126,6 +138,7 @@ __all__ = [
     "PixelsBaseline",
     "Portion",
     "Preprocess",
+    "Probe",
     "Promotion",
     "RandAugment",
     "RegisteredBase",

@@ -49,11 +49,13 @@ class Training(Section):
     `layer_decay` multiplies the learning rate from each layer to the one below it, the head having 1 (ULMFiT, Howard & Ruder 2018;
     BEiT, Bao et al. 2022). `drop_path` is the rate of stochastic depth at the last layer (Huang et al. 2016). `metric`, on validation,
     picks the checkpoint; of equal scores the one with the lower loss. Each of `seeds` is a training of its own; validation also picks the
-    one whose model is used.
+    one whose model is used. `min_steps` raises `epochs` where rows are so few that they would make fewer steps: a pretrained encoder wants
+    some hundred of them, whatever the number of rows (Mosbach et al. 2021, On the stability of fine-tuning BERT).
     """
 
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     epochs: Count
+    min_steps: Annotated[int, Field(ge=0)]
     batch_size: Count
     accumulation: Count
     learning_rate: Annotated[float, Field(gt=0)]
@@ -97,10 +99,24 @@ class Training(Section):
         return self
 
 
-class Finetune(Training):
-    """The teacher."""
+class Probe(Section):
+    """With at most `rows` rows of train, `folds`-fold cross-validation on them chooses between fine-tuning and a linear probe."""
 
+    rows: Count
+    folds: Annotated[int, Field(ge=2)]
+
+
+class Finetune(Training):
+    """The teacher. `probe: null` always fine-tunes."""
+
+    probe: Probe | None
     head: Head
+
+    @model_validator(mode="after")
+    def _probed(self) -> "Finetune":
+        if self.probe and self.head.kind != "linear":
+            raise ValueError(f"a linear probe makes a linear head: set probe to null, or head.kind to linear (it is {self.head.kind})")
+        return self
 
 
 class LayersStudent(Section):

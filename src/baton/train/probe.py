@@ -4,6 +4,7 @@ Where rows are few, moving every weight of a pretrained encoder often does harm;
 Fine-tuning can distort pretrained features and underperform out-of-distribution). Inputs: features and labels -> weight and bias.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,12 @@ class Probe:
 
 
 def fit(
-    features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, balanced: bool, cuts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    balanced: bool,
+    cuts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    weights: NDArray[np.float32] | None = None,
 ) -> Probe:
     """Fit on `features` (rows, width), its strength chosen by log loss over `cuts` (rows to fit on, rows to score on).
 
@@ -37,27 +43,37 @@ def fit(
         classes: number of logits; one without a row gets a bias that no sample overcomes.
         balanced: whether each class weighs the same.
         cuts: as `data.part.folds` makes them.
+        weights: of the rows (rows,); None: all alike.
     """
     losses = dict.fromkeys(STRENGTHS, 0.0)
     for fitted, scored in cuts:
         if len(np.unique(labels[fitted])) < 2 or not len(scored):
             continue
         for strength in STRENGTHS:
-            logits = _fit(features[fitted], labels[fitted], classes, balanced, strength).logits(features[scored]).astype(np.float64)
+            own = None if weights is None else weights[fitted]
+            made = _fit(features[fitted], labels[fitted], classes, balanced, strength, own)
+            logits = made.logits(features[scored]).astype(np.float64)
             highest = logits.max(axis=1)
             chosen = logits[np.arange(len(scored)), labels[scored]]
             losses[strength] += float((np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - chosen).sum())
     best = min(STRENGTHS, key=lambda strength: losses[strength])  # of equals the smallest: the most regularised
-    return _fit(features, labels, classes, balanced, best)
+    return _fit(features, labels, classes, balanced, best, weights)
 
 
-def _fit(features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, balanced: bool, strength: float) -> Probe:
+def _fit(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    balanced: bool,
+    strength: float,
+    weights: NDArray[np.float32] | None,
+) -> Probe:
     from sklearn.linear_model import LogisticRegression
 
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation = np.where(deviation > 0, deviation, 1.0)
     model = LogisticRegression(C=strength, max_iter=5000, class_weight="balanced" if balanced else None)
-    model.fit((features - mean) / deviation, labels)
+    model.fit((features - mean) / deviation, labels, weights)
     own, shift = model.coef_ / deviation, model.intercept_  # (classes or 1, width)
     if len(own) == 1:  # two classes: one logit, the second's over the first's
         own, shift = np.concatenate([-own / 2, own / 2]), np.concatenate([-shift / 2, shift / 2])

@@ -1,0 +1,134 @@
+"""With few rows cross-validation chooses between fine-tuning and a linear probe, and a training has enough steps."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from baton import params, runtime, storage, tracking
+from baton.data import part, text
+from baton.models import build
+from baton.predict import predict
+from baton.train import attempts, losses, probe
+from stages import few, fitting
+from tests import tiny
+
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
+SETTINGS = {"epochs": 1, "batch_size": 8, "head": HEAD, "probe": params.Probe(rows=100, folds=3)}
+Train = Callable[..., tuple[build.Classifier, list[dict[str, object]], dict[str, float]]]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fitting.Job:
+    """48 documents of train in data/arrays."""
+    monkeypatch.chdir(tmp_path)
+    base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
+    Path("data/arrays").mkdir()
+    for split in text.SPLITS:
+        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, 16), Path("data/arrays"), 100, lambda count: None)
+    storage.write_json(Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
+    return fitting.Job(fitting.open_data(None), tiny.machine(), tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
+
+
+@pytest.fixture
+def train(project: fitting.Job) -> Train:
+    return partial(trained, project)
+
+
+def settings(**changes: Any) -> params.Finetune:
+    return params.Finetune.model_validate(tiny.TRAINING | SETTINGS | changes)
+
+
+def new(job: fitting.Job, own: params.Finetune) -> build.Classifier:
+    runtime.seed_everything(own.seed)
+    return build.create(Path("data/base"), HEAD, 3, own, job.runtime.attention, job.data.input)
+
+
+def trained(job: fitting.Job, **changes: Any) -> tuple[build.Classifier, list[dict[str, object]], dict[str, float]]:
+    own = settings(**changes)
+    return few.train(partial(new, job, own), losses.cross_entropy(0.0, None), own, job)
+
+
+def test_a_training_that_learns_nothing_loses_to_the_probe(train: Train, project: fitting.Job) -> None:
+    model, curve, figures = train(learning_rate=1e-9)
+    assert figures["probe"] == 1.0
+    assert figures["cross_validated_probe"] > 0.9
+    assert figures["cross_validated_finetune"] < 0.6
+    assert [row["step"] for row in curve] == [0] and figures["steps"] == 0
+    val = project.data.splits["val"]
+    logits = predict(model, val, project.runtime, 8)
+    assert figures["val_accuracy"] == (logits.argmax(axis=1) == val.labels).mean()
+    head, untrained = model.state_dict(), new(project, settings()).state_dict()
+    assert all(torch.equal(head[name], untrained[name]) for name in head if not name.startswith("head."))
+
+
+def test_a_training_that_learns_more_wins(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = probe.Probe(np.zeros((3, 32), np.float32), np.zeros(3, np.float32), 1.0)
+    monkeypatch.setattr(probe, "fit", lambda *arguments: nothing)
+    _, curve, figures = train(learning_rate=3e-3, epochs=6)
+    assert figures["probe"] == 0.0
+    assert figures["cross_validated_finetune"] > 0.9
+    assert figures["steps"] == 36 and len(curve) > 1
+
+
+@pytest.mark.parametrize("changes", [{"probe": None}, {"probe": params.Probe(rows=47, folds=3)}])
+def test_many_rows_are_fine_tuned_and_get_the_bits_of_a_training_without_choice(
+    train: Train, project: fitting.Job, changes: dict[str, Any]
+) -> None:
+    model, _, figures = train(**changes)
+    assert "probe" not in figures
+    plain = new(project, settings())
+    fitting.fit("plain", plain, losses.cross_entropy(0.0, None), settings(), project)
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_the_choice_leaves_no_trace_in_what_is_trained_after_it(
+    train: Train, project: fitting.Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(few, "METHODS", ("finetune",))
+    model, _, _ = train()
+    plain = new(project, settings())
+    fitting.fit("plain", plain, losses.cross_entropy(0.0, None), settings(), project)
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+class Mislabelled(part.Part):
+    """Documents whose labels say nothing."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.random.default_rng(0).integers(0, 3, len(self))
+
+
+@pytest.mark.parametrize("peeking", [False, True])
+def test_rows_are_scored_by_a_probe_that_did_not_see_them(project: fitting.Job, monkeypatch: pytest.MonkeyPatch, peeking: bool) -> None:
+    """The control is fitted on what it is scored on, and finds order in noise."""
+    split = Mislabelled(project.data.splits["train"], np.arange(48))
+    own = dataclasses.replace(project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split}))
+    noise = np.random.default_rng(1).normal(size=(48, 40)).astype(np.float32)
+    monkeypatch.setattr(few, "_frozen", lambda *given: noise)
+    cuts = part.folds
+    if peeking:
+        monkeypatch.setattr(part, "folds", lambda *given: [(np.arange(48), scored) for _, scored in cuts(*given)])
+    accuracy = few._probed(partial(new, own, settings()), settings(), own)["accuracy"]
+    assert accuracy > 0.8 if peeking else accuracy < 0.5
+
+
+def test_few_rows_get_more_epochs(project: fitting.Job) -> None:
+    own = settings(min_steps=20)
+    _, figures = fitting.fit("teacher", new(project, own), losses.cross_entropy(0.0, None), own, project)
+    assert figures["steps"] == 24  # six steps an epoch
+
+
+def test_a_diverged_fold_names_its_own_rows(project: fitting.Job) -> None:
+    rows = np.array([5, 40, 7])
+    own = fitting.Data(
+        {**project.data.splits, "train": part.Part(project.data.splits["train"], rows)}, project.data.labels, project.data.input
+    )
+    batches = fitting.Job(own, project.runtime, project.run, project.checkpoints).batches(settings(), 1)
+    assert set(batches.names(0)) == {"train:6", "train:41", "train:8"}
