@@ -34,7 +34,7 @@ def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_be
     data, machine = fitting.open_data(None), tiny.machine()
     model = build.create(base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input).eval()
     job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
-    fitting.write("teacher", model, build.ModelInfo(data.labels, HEAD, data.input), base, job, 4)
+    fitting.write("teacher", model, build.ModelInfo(data.labels, HEAD, data.input), base, job, 4, best=True)
     for split, rows in data.splits.items():
         _, logits = tables.read_predictions(Path(f"data/predictions/teacher/{split}.parquet"))
         assert (logits == predict.predict(model, rows, machine, 4)).all()
