@@ -54,11 +54,12 @@ def ours(project: Project) -> list[psutil.Process]:
 
 
 def checkpoints(project: Project, training: str) -> list[str]:
-    return sorted(path.name for path in project.folder.glob(f".baton/checkpoints/*/*/{training}-0/[!.]*"))
+    return sorted(path.name for path in project.folder.glob(f".baton/checkpoints/*/*/{training}/[!.]*"))
 
 
 def stop_in_the_middle(project: Project, training: str, stage: str, number: signal.Signals, steps: int) -> int:
     """Stop `dvc` when `training` has gone `steps` further; the step of the checkpoint that is there then."""
+    lock = (project.folder / "dvc.lock").read_bytes()
     with start(project, stage) as process:
         before = last_step(project, training)
         deadline = time.monotonic() + 90
@@ -72,7 +73,7 @@ def stop_in_the_middle(project: Project, training: str, stage: str, number: sign
         while left := ours(project):
             assert time.monotonic() < deadline, [item.cmdline() for item in left]
             time.sleep(0.05)
-    assert not (project.folder / "dvc.lock").read_text().count(f"models/{training}"), "DVC has committed nothing"
+    assert (project.folder / "dvc.lock").read_bytes() == lock, "DVC has committed nothing"
     return last_step(project, training)
 
 
@@ -90,8 +91,8 @@ def finish(project: Project, stage: str) -> str:
 @pytest.fixture(scope="module")
 def stopped(project: Project) -> tuple[int, int, str]:
     """A training that was terminated, killed and finished: the steps at which it was, and what it said at last."""
-    first = stop_in_the_middle(project, "teacher", "finetune", signal.SIGTERM, 5)
-    second = stop_in_the_middle(project, "teacher", "finetune", signal.SIGKILL, 5)
+    first = stop_in_the_middle(project, "teacher-0", "finetune", signal.SIGTERM, 5)
+    second = stop_in_the_middle(project, "teacher-0", "finetune", signal.SIGKILL, 5)
     return first, second, finish(project, "finetune")
 
 
@@ -103,7 +104,7 @@ def test_terminated_then_killed(project: Project, stopped: tuple[int, int, str])
     assert first + 5 <= second
     resumed = int(output.split("resumed after step ")[1].split(" ")[0].replace(",", ""))
     assert resumed == second
-    assert checkpoints(project, "teacher") == []
+    assert checkpoints(project, "teacher-0") == []
     client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
     runs = client.search_runs([item.experiment_id for item in client.search_experiments()])
     (run,) = [run for run in runs if run.info.run_name == "finetune"]
@@ -126,10 +127,24 @@ def test_the_result_is_that_of_an_uninterrupted_training(project: Project) -> No
 @pytest.mark.usefixtures("stopped")
 def test_killed_between_the_trainings_of_distill(project: Project) -> None:
     """The student is finished when the control's training is killed: it is not trained again."""
-    stop_in_the_middle(project, "student", "distill", signal.SIGKILL, 5)
-    stop_in_the_middle(project, "control", "distill", signal.SIGKILL, 5)
+    stop_in_the_middle(project, "student-0", "distill", signal.SIGKILL, 5)
+    stop_in_the_middle(project, "control-0", "distill", signal.SIGKILL, 5)
     output = finish(project, "distill")
     assert output.count("finished before, in ") == output.count("resumed after step ") == 1
     interrupted = project.digests()
     project.run(sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "distill")
+    assert project.digests() == interrupted
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("stopped")
+def test_killed_in_the_second_of_three_seeds(project: Project) -> None:
+    """Seed 0 is finished before seeds are added; seed 1 goes on where it was killed."""
+    project.edit(lambda raw: raw["finetune"].update(seeds=[0, 1, 2]))
+    stop_in_the_middle(project, "teacher-1", "finetune", signal.SIGKILL, 5)
+    output = finish(project, "finetune")
+    assert output.count("finished before, in ") == output.count("resumed after step ") == 1
+    interrupted = project.digests()
+    forced = project.run(sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "finetune")
+    assert "finished before" not in forced.stdout + forced.stderr and "resumed" not in forced.stdout
     assert project.digests() == interrupted

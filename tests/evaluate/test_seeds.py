@@ -48,6 +48,10 @@ def test_differences_without_spread_are_not_tested() -> None:
     assert "accuracy_p" not in found and "accuracy_difference_interval" not in found
 
 
+def plain(text: str) -> str:
+    return text.replace("[bold]", "").replace("[/]", "")
+
+
 def section(student: list[float], control: list[float]) -> dict[str, object]:
     trained = {name: seeds.Seeds(1, tuple(range(1, 1 + len(student)))) for name in ("student", "control")} | {
         "teacher": seeds.Seeds(4, (4,))
@@ -69,13 +73,13 @@ def test_mean_and_deviation_of_every_model() -> None:
     [
         ([0.90, 0.91, 0.92], [0.80, 0.80, 0.83], "Distillation helps"),
         ([0.80, 0.80, 0.83], [0.90, 0.91, 0.92], "Distillation hurts"),
-        ([0.90, 0.91, 0.92], [0.80, 0.93, 0.92], "Whether distillation helps is not told"),
-        ([0.91, 0.92, 0.93], [0.90, 0.91, 0.92], "Whether distillation helps is not told"),
+        ([0.90, 0.91, 0.92], [0.80, 0.93, 0.92], "It cannot be told whether distillation helps over 3 seeds"),
+        ([0.91, 0.92, 0.93], [0.90, 0.91, 0.92], "It cannot be told whether distillation helps over 3 seeds"),
     ],
 )
 def test_the_method_is_judged_over_seeds(student: list[float], control: list[float], verdict: str) -> None:
     first, second = seeds.said(section(student, control), 0.95)
-    assert verdict in first and "over 3 seeds" in first
+    assert verdict in plain(first) and "over 3 seeds" in first
     assert second.startswith("Accuracy over seeds, mean ± deviation: student ") and "teacher" not in second
 
 

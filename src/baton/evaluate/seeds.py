@@ -132,12 +132,12 @@ def _verdict(own: Mapping[str, Any], confidence: float) -> str:
     over = f"over {own['seeds']} seeds"
     if "accuracy_p" not in own:
         same = "the student differs from its control by the same amount in each, so a test has no deviation to go by"
-        return f"[bold]Whether distillation helps is not told[/] {over}: {same} ({shown})."
+        return f"[bold]It cannot be told whether distillation helps[/] {over}: {same} ({shown})."
     low, high = own["accuracy_difference_interval"]
     p_value = own["accuracy_p"]
     p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
     evidence = f"{shown}, {100 * confidence:.0f}% interval {100 * low:+.2f} to {100 * high:+.2f}, t-test paired by seed {p}"
     if p_value >= 1 - confidence:
-        return f"[bold]Whether distillation helps is not told[/] {over} ({evidence})."
+        return f"[bold]It cannot be told whether distillation helps[/] {over} ({evidence})."
     verdict = "[bold green]Distillation helps[/]" if own["accuracy_difference"] > 0 else "[bold red]Distillation hurts[/]"
     return f"{verdict} on these test rows, {over} ({evidence})."

@@ -200,7 +200,7 @@ def _tests(comparison: dict[str, Any], test: dict[str, Any]) -> str:
     return (
         f"p is McNemar's mid-p test and its interval Tango's, both adjusted for the {len(comparison)} tests above by Holm's method: "
         f"all hold together at {_percent(test['confidence'], 0)}; what is excluded is excluded by two one-sided tests. "
-        "They cover the choice of test rows, not the training seed; what is said over seeds covers the seed, not the rows."
+        "They cover the choice of test rows, not the training seed; a test over seeds stands for itself, and covers the seed, not the rows."
     )
 
 
