@@ -110,7 +110,9 @@ def test_dialects_that_cannot_be_read_are_refused(settings: Settings, changes: d
 
 def test_gzip_is_read_whatever_its_name(tmp_path: Path, settings: Settings) -> None:
     packed = gzip.compress(csv(GERMAN).encode("windows-1252"))
-    assert [(row.text, row.label) for row in read(tmp_path, packed, settings()).rows] == GERMAN
+    found = read(tmp_path, packed, settings())
+    assert [(row.text, row.label) for row in found.rows] == GERMAN
+    assert "is gzip, and read as what it holds" in found.remarks[0]
     assert "is damaged gzip" in refused(tmp_path, packed[:-30], settings())
     assert "is damaged gzip" in refused(tmp_path, packed[:60] + b"\0" * 30 + packed[90:], settings())
 

@@ -435,3 +435,10 @@ def test_files_that_cannot_be_used(workplace: Path, image_settings: Settings) ->
 def test_a_table_of_paths_in_strings_is_no_table_of_images(workplace: Path, image_settings: Settings) -> None:
     write_table({"image": ["inbox/a.png"] * 4, "label": ["a", "b"] * 2})
     assert "unreadable: 4 rows: train:1 (train/1: not an image" in refused(image_settings({"unreadable": "fail"}))
+
+
+def test_labels_of_pictures_are_mended_and_compared_like_those_of_texts(workplace: Path, image_settings: Settings) -> None:
+    names = ["cat"] * 8 + ["cat "] * 2 + ["Cat"] * 5 + ["dog"] * 8
+    write_table({"image": [saved(noise(number)) for number in range(len(names))], "label": names})
+    message = refused(image_settings({"similar_labels": "fail"}))
+    assert "similar_labels: 5 rows: train:11, train:12, train:13 and 2 more (label 'Cat' (5 rows) reads like 'cat' (10 rows))" in message

@@ -36,6 +36,12 @@ class Encoding:
     guessed: bool = False
 
 
+def packed(path: Path) -> bool:
+    """Whether a file is gzip."""
+    with path.open("rb") as file:
+        return file.read(2) == GZIP
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """The bytes of a file, decompressed if it is gzip, whatever its name.
@@ -43,10 +49,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     Raises:
         DataError: the gzip is damaged or cut off.
     """
-    with path.open("rb") as file:
-        packed = file.read(2) == GZIP
     try:
-        with gzip.open(path) if packed else path.open("rb") as file:
+        with gzip.open(path) if packed(path) else path.open("rb") as file:
             yield file  # type: ignore[misc]  # GzipFile has what a BinaryIO has
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         hint = f"fetch or write it again; `gzip -t {path}` tests it"

@@ -56,6 +56,8 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
         if not folder.is_dir():
             raise sources.missing(folder, "source.folder", "the folder that the paths start from")
         table = tables.read(Path(name), split, source.format, columns)
+        for remark in table.remarks:
+            console.say(escape(f"note: {remark}"))
         if table.blank_lines:
             console.say(escape(f"{name}: {table.blank_lines} blank lines are no rows"))
         found[split] = Images(f"{name}, files in {source.folder}", table.count, _of_table(table, folder))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params
-from baton.data import columns, containers, delimited, json_lines
+from baton.data import columns, containers, delimited, encodings, json_lines
 from baton.data.columns import Columns
 from baton.data.raw import RawTable
 from baton.errors import DataError
@@ -19,6 +19,8 @@ def read(path: Path, split: str, form: params.Format, wanted: Columns) -> RawTab
     table = RawTable(split, path)
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty", got="0 bytes", expected="rows of text and label", hint="check the file that `source` names")
+    if not isinstance(form, params.ParquetFormat) and encodings.packed(path):
+        table.remarks.append(f"{path} is gzip, and read as what it holds")
     match form:
         case params.DelimitedFormat():
             delimited.read(table, form, wanted)
