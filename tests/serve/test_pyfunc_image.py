@@ -289,6 +289,15 @@ def test_the_batch_size_changes_nothing_and_the_index_is_kept(model: Any) -> Non
     assert model.unwrap_python_model().predict(frame.iloc[:0]).shape == (0, 1 + len(LABELS))
 
 
+def test_unusual_pictures_are_served_in_every_form(model: Any, tmp_path: Path) -> None:
+    whole = files.odd()
+    for name, content in whole.items():
+        (tmp_path / name).write_bytes(content)
+    wanted = model.predict(list(whole.values()))
+    pd.testing.assert_frame_equal(model.predict([text(content) for content in whole.values()]), wanted)
+    pd.testing.assert_frame_equal(model.predict([str(tmp_path / name) for name in whole]), wanted)
+
+
 def test_what_is_no_image_is_refused_by_its_row(model: Any, tmp_path: Path) -> None:
     other = tmp_path / "notes.txt"
     other.write_text("no picture")
