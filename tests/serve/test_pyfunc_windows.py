@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from baton import params
 from baton.data import cutting, text
@@ -40,6 +41,7 @@ def test_the_cuts_are_those_of_the_arrays(rule: params.Truncation) -> None:
 def write_model(folder: Path, pooling: str, rule: dict[str, Any]) -> Path:
     head = params.LinearHead(kind="linear", pooling=pooling, dropout=0.0)  # type: ignore[arg-type]
     base, labels = tiny.write_base(folder / "base"), sorted(tiny.TEXTS)
+    with_habits(base / "tokenizer.json")
     read = tiny.TEXT_INPUT | {"truncation": rule}
     torch.manual_seed(1)
     model = build.create(base, head, len(labels), tiny.training(), "matmul", read)
@@ -47,6 +49,14 @@ def write_model(folder: Path, pooling: str, rule: dict[str, Any]) -> Path:
         torch.nn.init.normal_(parameter, std=1.0)
     build.save(model, build.ModelInfo(labels, head, read), base, folder / "model")
     return folder / "model"
+
+
+def with_habits(path: Path) -> None:
+    """Let a tokenizer pad and truncate by itself, as those of sentence transformers do; neither is what the arrays were made with."""
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.enable_padding(length=24)
+    tokenizer.enable_truncation(12)
+    tokenizer.save(str(path))
 
 
 def expected(folder: Path, rule: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -45,6 +45,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # The very file that the training's tokenizer was read from.
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+        self.tokenizer.backend_tokenizer.no_padding()  # a tokenizer's own habits are not what the arrays were made with
+        self.tokenizer.backend_tokenizer.no_truncation()
         self.frame = Frame.of(self.tokenizer, info["input"]["max_length"], info["input"]["truncation"])
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.pad: int = info["input"]["pad"]
