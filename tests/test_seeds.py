@@ -20,7 +20,7 @@ from stages import distill, finetune, seeds
 from tests import tiny
 
 DEPS = {"finetune": ["data/arrays", "data/base"], "distill": ["data/arrays", "models/teacher", "data/predictions/teacher"]}
-SMALL = {"epochs": 1, "batch_size": 16, "evaluations_per_epoch": 1, "log_every": 2, "dropout": 0.1}
+SMALL = {"epochs": 1, "min_steps": 1, "batch_size": 16, "evaluations_per_epoch": 1, "log_every": 2, "dropout": 0.1}
 STEPS = 3  # of a training
 
 
@@ -57,6 +57,7 @@ def stages(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage
     raw = params.read_raw(root / "recipes/csv.yaml") | {"tracking": {"kind": "off"}}
     for section in ("finetune", "distill"):
         raw[section] |= SMALL
+    raw["finetune"]["probe"] = None
     raw["distill"]["student"]["layers"] = [0]
     raw["runtime"] |= {"threads": 1, "checkpoint_seconds": 1e-6}
     YAML(typ="safe", pure=True).dump(raw, Path("params.yaml"))
