@@ -15,6 +15,7 @@ from baton.evaluate import baselines, details, inputs, metrics, plots, recommend
 from baton.evaluate.baselines import Outputs
 from stages import measuring
 from stages.measuring import MODELS, Subject
+from stages.seeds import LEFT_OUT
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
 FIGURES = (
@@ -60,14 +61,15 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[result
     more = results.calibrations(rows["test"], outputs["test"], settings)
     for name, folder in MODELS.items():
         more[name] |= inputs.model_size(folder)
-    figures = results.build(boot, rows, outputs, more, settings.bootstrap.confidence)
+    choice = recommended(subject, rows, outputs["val"])
+    figures = results.build(boot, rows, outputs, more, settings.bootstrap.confidence, choice["model"])
+    figures["recommended"] = results.rounded(choice)
     repeats = repeated.read(CLEAN)
     for name, own in repeated.figures(repeats, rows["test"], outputs["test"], settings.bootstrap.confidence).items():
         figures[name] |= results.rounded(own)
     figures["test"]["near_duplicates"] = len(repeats)
     over_seeds = seeds.test_figures(trained, PREDICTIONS / "seeds", rows["test"], len(names))
     figures["seeds"] = results.rounded(seeds.figures(trained, over_seeds, settings.bootstrap.confidence))
-    figures["recommended"] = results.rounded(recommended(subject, rows, outputs["val"], trained["teacher"].few))
     evaluation = results.Evaluation(
         names=names,
         test=rows["test"],
@@ -106,16 +108,18 @@ def answers(subject: Subject, rows: dict[str, inputs.Rows], classes: int) -> dic
     return outputs
 
 
-def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, Outputs], teacher: float | None) -> dict[str, Any]:
-    """Which model to use; `teacher` is its cross-validated accuracy where rows are few."""
-    validation = {name: results.accuracy(rows["val"], own) for name, own in val.items() if name != "control"}
-    if teacher is None or subject.finetune.probe is None:
-        return recommend.choose(validation, {}, len(rows["val"].labels), None)
-    wanted = subject.settings.baselines
-    left_out = {"teacher": teacher} | {
-        name: measuring.cross_validated(subject, baseline, rows) for name, baseline in zip(baselines.names(wanted), wanted, strict=True)
-    }
-    return recommend.choose(validation, left_out, len(rows["train"].labels), subject.finetune.probe.folds)
+def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, Outputs]) -> dict[str, Any]:
+    """Which model to use: by the rows of train that cross-validation left out, where `finetune` did so, else by validation."""
+    path = PREDICTIONS / "teacher" / f"{LEFT_OUT}.parquet"
+    if not path.is_file():
+        return recommend.choose({name: own.predicted == rows["val"].labels for name, own in val.items() if name != "control"}, None)
+    wanted, few = subject.settings.baselines, subject.finetune.probe
+    assert few is not None, "finetune wrote what few rows were left out"
+    logits = inputs.read_logits(path, rows["train"], len(subject.meta["labels"]))
+    hits = {"teacher": logits.argmax(axis=1) == rows["train"].labels}
+    for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
+        hits[name] = measuring.cross_validated(subject, baseline, rows, few.folds)
+    return recommend.choose(hits, few.folds)
 
 
 def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton import console, params, tracking
+from baton import console, parallel, params, tracking
 from baton.data import part, weights
 from baton.data.batches import Split
 from baton.models.build import Classifier
@@ -24,7 +24,17 @@ METHODS = ("probe", "finetune")  # of equal ones the first: it is cheaper, and v
 INNER = 3  # folds that choose the probe's regularisation
 
 Make = Callable[[], Classifier]  # a new classifier on the base model, with the same first weights at each call
-Trained = tuple[Classifier, list[dict[str, object]], Figures]
+Logits = NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The teacher of one seed, its curve and figures as `fitting.fit` returns them, and what cross-validation left out."""
+
+    model: Classifier
+    curve: list[dict[str, object]]
+    figures: Figures
+    left_out: Logits | None = None  # the chosen method's logits of train (rows, classes), each by a model that did not see the row
 
 
 def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: fitting.Job) -> Trained:
@@ -32,33 +42,37 @@ def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: fitt
 
     Its figures then hold `cross_validated_METHOD`, the accuracy of both on rows left out, and `probe`, 1 where that was taken.
     """
-    rows = len(job.data.splits["train"])
-    figures: Figures = {}
-    if settings.probe and rows <= settings.probe.rows:
-        console.say(f"{rows:,} rows of train: {settings.probe.folds}-fold cross-validation chooses between fine-tuning and a linear probe")
-        found = {"probe": _probed(make, settings, job), "finetune": _finetuned(make, loss_fn, settings, job)}
-        best = max(METHODS, key=lambda name: merit(found[name], settings.metric))
-        shown = ", ".join(f"{name} {100 * own['accuracy']:.1f}%" for name, own in found.items())
-        console.say(f"cross-validated accuracy: {shown}; the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}")
-        figures = {f"cross_validated_{name}": own["accuracy"] for name, own in found.items()} | {"probe": float(best == "probe")}
+    split = job.data.splits["train"]
+    if settings.probe is None or len(split) > settings.probe.rows:
+        model = make()
+        return Trained(model, *fitting.fit("teacher", model, loss_fn, settings, job))
+    console.say(
+        f"{len(split):,} rows of train: {settings.probe.folds}-fold cross-validation chooses between fine-tuning and a linear probe"
+    )
+    logits = {"probe": _probed(make, settings, job), "finetune": _finetuned(make, loss_fn, settings, job)}
+    found = {name: fitting.scores(own, split) for name, own in logits.items()}
+    best = parallel.share(max(METHODS, key=lambda name: merit(found[name], settings.metric)))  # all ranks go one way
+    shown = ", ".join(f"{name} {100 * own['accuracy']:.1f}%" for name, own in found.items())
+    console.say(f"cross-validated accuracy: {shown}; the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}")
     model = make()
-    curve, own = _fit(model, settings, job) if figures.get("probe") else fitting.fit("teacher", model, loss_fn, settings, job)
-    return model, curve, own | figures
+    curve, own = _fit(model, settings, job) if best == "probe" else fitting.fit("teacher", model, loss_fn, settings, job)
+    figures = own | {f"cross_validated_{name}": figures["accuracy"] for name, figures in found.items()} | {"probe": float(best == "probe")}
+    return Trained(model, curve, figures, logits[best])
 
 
-def _probed(make: Make, settings: params.Finetune, job: fitting.Job) -> Figures:
-    """Figures of a probe on the rows that each fold leaves out."""
+def _probed(make: Make, settings: params.Finetune, job: fitting.Job) -> Logits:
+    """What a probe says of the rows that each fold leaves out, (rows, classes)."""
     split = job.data.splits["train"]
     features, labels = _frozen(make(), split, settings, job), np.asarray(split.labels)
     logits, weight = np.zeros((len(labels), len(job.data.labels)), np.float32), weights.read(ARRAYS, "train", len(labels))
     for fitted, scored in _folds(split, settings):
         made = _probe(features[fitted], labels[fitted], settings, job, None if weight is None else weight[fitted])
         logits[scored] = made.logits(features[scored])
-    return fitting.scores(logits, split)
+    return logits
 
 
-def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: fitting.Job) -> Figures:
-    """Figures of fine-tuning on the rows that each fold leaves out; each picks its checkpoint on val, as the last one does."""
+def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: fitting.Job) -> Logits:
+    """The same of fine-tuning; each fold picks its checkpoint on val, as the last one does."""
     split = job.data.splits["train"]
     logits = np.zeros((len(split), len(job.data.labels)), np.float32)
     for number, (fitted, scored) in enumerate(_folds(split, settings), 1):
@@ -66,7 +80,7 @@ def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job:
         model = make()
         fitting.fit(f"fold_{number}", model, loss_fn, settings, dataclasses.replace(job, data=own, run=tracking.Run()))
         logits[scored] = predict(model, part.Part(split, scored), job.runtime, 2 * settings.batch_size)
-    return fitting.scores(logits, split)
+    return logits
 
 
 def _fit(model: Classifier, settings: params.Finetune, job: fitting.Job) -> tuple[list[dict[str, object]], Figures]:
@@ -101,7 +115,8 @@ def _probe(
     weight: NDArray[np.float32] | None,
 ) -> probe.Probe:
     inner = part.folds(labels, INNER, settings.seed)
-    return probe.fit(features, labels, len(job.data.labels), settings.class_weights == "balanced", inner, weight)
+    made = probe.fit(features, labels, len(job.data.labels), settings.class_weights == "balanced", inner, weight)
+    return parallel.share(made)
 
 
 def _folds(split: Split, settings: params.Finetune) -> list[part.Fold]:

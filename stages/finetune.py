@@ -10,6 +10,7 @@ from pathlib import Path
 
 from baton import console, params, runtime
 from baton.data import arrays
+from baton.evaluate import tables
 from baton.models import build
 from baton.train import losses
 from stages import few, fitting, seeds
@@ -28,9 +29,12 @@ def main() -> None:
         info, trained = build.ModelInfo(data.labels, settings.head, data.input), seeds.Trained("teacher", settings.metric)
         for seed in settings.seeds:
             own = settings.of(seed)
-            model, curve, figures = few.train(partial(new, own, job), loss_fn, own, job)
-            best = trained.add("teacher", seed, curve, figures)
-            trained.answered("teacher", seed, fitting.write("teacher", model, info, BASE, job, 2 * settings.batch_size, best))
+            made = few.train(partial(new, own, job), loss_fn, own, job)
+            best = trained.add("teacher", seed, made.curve, made.figures)
+            trained.answered("teacher", seed, fitting.write("teacher", made.model, info, BASE, job, 2 * settings.batch_size, best))
+            if machine.is_main and best and made.left_out is not None:
+                ids = arrays.read_ids(seeds.ARRAYS, "train")
+                tables.write_predictions(seeds.PREDICTIONS / "teacher" / f"{seeds.LEFT_OUT}.parquet", ids, made.left_out)
         if machine.is_main:
             trained.write("finetune")
             run.model("teacher", TEACHER, arrays.examples(data.splits["val"], TEACHER, data.input))

@@ -106,13 +106,11 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
     return {split: Outputs(made[f"{split}.predicted"], made[f"{split}.log_p"], C=chosen) for split in ("val", "test")}
 
 
-def cross_validated(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> float:
-    """Accuracy of a baseline on the rows of train that each fold leaves out; the folds are those that chose how the teacher is trained.
+def cross_validated(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows], count: int) -> NDArray[np.bool_]:
+    """Which rows of train a baseline has right when each of `count` folds is left out: the folds that chose how the teacher is trained.
 
     Its C is chosen on val, as the checkpoint of each fold's fine-tuning is.
     """
-    wanted = subject.finetune.probe
-    assert wanted is not None, "called for few rows"
     match baseline:
         case params.PixelsBaseline(side=side):
             inputs: Mapping[str, baselines.Inputs] = subject.pixels(side)
@@ -120,13 +118,14 @@ def cross_validated(subject: Subject, baseline: params.Baseline, rows: Mapping[s
             inputs = subject.features
         case _:
             inputs = {split: own.texts for split, own in rows.items()}
-    labels, whole = rows["train"].labels, np.asarray(inputs["train"])
+    labels, whole = rows["train"].labels, inputs["train"]
     hits = np.zeros(len(labels), bool)
-    for fitted, scored in folds(labels, wanted.folds, subject.finetune.seed):
-        validation = (inputs["val"], rows["val"].labels)
-        model = baselines.fit(baseline, whole[fitted], labels[fitted], len(subject.meta["labels"]), validation)
-        hits[scored] = model.outputs(whole[scored]).predicted == labels[scored]
-    return float(hits.mean())
+    for fitted, scored in folds(labels, count, subject.finetune.seed):
+        own, others = ([whole[row] for row in part] if isinstance(whole, list) else whole[part] for part in (fitted, scored))
+        fewer = baseline.model_copy(update={"neighbours": min(baseline.neighbours, len(fitted))} if baseline.kind == "features" else {})
+        model = baselines.fit(fewer, own, labels[fitted], len(subject.meta["labels"]), (inputs["val"], rows["val"].labels))
+        hits[scored] = model.outputs(others).predicted == labels[scored]
+    return hits
 
 
 def speed(subject: Subject) -> dict[str, Any]:

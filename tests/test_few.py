@@ -20,7 +20,7 @@ from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 SETTINGS = {"epochs": 1, "batch_size": 8, "head": HEAD, "probe": params.Probe(rows=100, folds=3)}
-Train = Callable[..., tuple[build.Classifier, list[dict[str, object]], dict[str, float]]]
+Train = Callable[..., few.Trained]
 
 
 @pytest.fixture
@@ -49,18 +49,21 @@ def new(job: fitting.Job, own: params.Finetune) -> build.Classifier:
     return build.create(Path("data/base"), HEAD, 3, own, job.runtime.attention, job.data.input)
 
 
-def trained(job: fitting.Job, **changes: Any) -> tuple[build.Classifier, list[dict[str, object]], dict[str, float]]:
+def trained(job: fitting.Job, **changes: Any) -> few.Trained:
     own = settings(**changes)
     return few.train(partial(new, job, own), losses.cross_entropy(0.0, None), own, job)
 
 
 def test_a_training_that_learns_nothing_loses_to_the_probe(train: Train, project: fitting.Job) -> None:
-    model, curve, figures = train(learning_rate=1e-9)
+    made = train(learning_rate=1e-9)
+    model, curve, figures = made.model, made.curve, made.figures
     assert figures["probe"] == 1.0
     assert figures["cross_validated_probe"] > 0.9
     assert figures["cross_validated_finetune"] < 0.6
     assert [row["step"] for row in curve] == [0] and figures["steps"] == 0
-    val = project.data.splits["val"]
+    train_split, val = project.data.splits["train"], project.data.splits["val"]
+    assert made.left_out is not None
+    assert (made.left_out.argmax(axis=1) == train_split.labels).mean() == figures["cross_validated_probe"]
     logits = predict(model, val, project.runtime, 8)
     assert figures["val_accuracy"] == (logits.argmax(axis=1) == val.labels).mean()
     head, untrained = model.state_dict(), new(project, settings()).state_dict()
@@ -70,7 +73,8 @@ def test_a_training_that_learns_nothing_loses_to_the_probe(train: Train, project
 def test_a_training_that_learns_more_wins(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = probe.Probe(np.zeros((3, 32), np.float32), np.zeros(3, np.float32), 1.0)
     monkeypatch.setattr(probe, "fit", lambda *arguments: nothing)
-    _, curve, figures = train(learning_rate=3e-3, epochs=6)
+    made = train(learning_rate=3e-3, epochs=6)
+    curve, figures = made.curve, made.figures
     assert figures["probe"] == 0.0
     assert figures["cross_validated_finetune"] > 0.9
     assert figures["steps"] == 36 and len(curve) > 1
@@ -80,8 +84,9 @@ def test_a_training_that_learns_more_wins(train: Train, monkeypatch: pytest.Monk
 def test_many_rows_are_fine_tuned_and_get_the_bits_of_a_training_without_choice(
     train: Train, project: fitting.Job, changes: dict[str, Any]
 ) -> None:
-    model, _, figures = train(**changes)
-    assert "probe" not in figures
+    made = train(**changes)
+    model = made.model
+    assert "probe" not in made.figures and made.left_out is None
     plain = new(project, settings())
     fitting.fit("plain", plain, losses.cross_entropy(0.0, None), settings(), project)
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
@@ -91,7 +96,7 @@ def test_the_choice_leaves_no_trace_in_what_is_trained_after_it(
     train: Train, project: fitting.Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(few, "METHODS", ("finetune",))
-    model, _, _ = train()
+    model = train().model
     plain = new(project, settings())
     fitting.fit("plain", plain, losses.cross_entropy(0.0, None), settings(), project)
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
@@ -115,8 +120,20 @@ def test_rows_are_scored_by_a_probe_that_did_not_see_them(project: fitting.Job, 
     cuts = part.folds
     if peeking:
         monkeypatch.setattr(part, "folds", lambda *given: [(np.arange(48), scored) for _, scored in cuts(*given)])
-    accuracy = few._probed(partial(new, own, settings()), settings(), own)["accuracy"]
+    left_out = few._probed(partial(new, own, settings()), settings(), own)
+    accuracy = (left_out.argmax(axis=1) == split.labels).mean()
     assert accuracy > 0.8 if peeking else accuracy < 0.5
+
+
+@pytest.mark.parametrize("labels", [[0] * 47 + [2], [0, 1]])
+def test_a_fold_may_hold_one_class_or_none(project: fitting.Job, labels: list[int]) -> None:
+    class Few(part.Part):
+        labels = property(lambda self: np.array(labels))  # type: ignore[assignment]
+
+    split = Few(project.data.splits["train"], np.arange(len(labels)))
+    own = dataclasses.replace(project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split}))
+    left_out = few._probed(partial(new, own, settings()), settings(), own)
+    assert np.isfinite(left_out).all() and left_out.shape == (len(labels), 3)
 
 
 def test_few_rows_get_more_epochs(project: fitting.Job) -> None:

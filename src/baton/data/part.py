@@ -60,4 +60,4 @@ def folds(labels: NDArray[np.int64], count: int, seed: int) -> list[Fold]:
         own = draw.permutation(np.flatnonzero(labels == label))
         place[own] = (start + np.arange(len(own))) % count  # goes on where the class before ended, so the folds are of one size
         start += len(own)
-    return [(np.flatnonzero(place != fold), np.flatnonzero(place == fold)) for fold in range(count)]
+    return [(np.flatnonzero(place != fold), np.flatnonzero(place == fold)) for fold in range(min(count, len(labels)))]

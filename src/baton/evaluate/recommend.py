@@ -1,42 +1,57 @@
-"""Which of the trained models to use: the best on rows that none of them was fitted on; test takes no part in the choice.
+"""Which of the trained models to use, judged on rows that none of them was fitted on; test takes no part in the choice.
 
-Inputs: accuracies of teacher, student and baselines on validation, and where rows are few those that cross-validation on train gave ->
-the recommended model. A baseline that does as well is recommended: it costs a fraction.
+Inputs: which rows of validation, or where rows are few those that cross-validation left out, each model has right -> the recommended
+model. A baseline costs a fraction of a transformer, so that one is recommended only where it is better than the best baseline, in pairs of
+rows, and by more than the standard error of that difference.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 STUDENT, TEACHER = "student", "teacher"
+Hits = NDArray[np.bool_]
 
 
-def choose(validation: Mapping[str, float], left_out: Mapping[str, float], rows: int, folds: int | None) -> dict[str, Any]:
+def choose(hits: Mapping[str, Hits], folds: int | None) -> dict[str, Any]:
     """The section `recommended` of metrics.json.
 
     Args:
-        validation: accuracy on validation of teacher, student and every baseline.
-        left_out: of the teacher and every baseline, accuracy on the rows of train that cross-validation left out; empty where it did not
-            take place. The student, which cannot be cross-validated without its teacher, is then taken to be as far from the teacher as
-            it is on validation.
-        rows: what the accuracies are of.
-        folds: of cross-validation, None without.
+        hits: model -> which rows it has right (rows,): the student (absent where rows were left out by folds of train: it is not trained
+            anew for each), the teacher, and every baseline.
+        folds: of cross-validation on train; None: the rows are those of validation.
 
     Returns:
-        `model`, `scores` (model -> accuracy), `rows`, `folds` (absent without). Of equals a baseline comes first, then the student.
+        `model`, `scores` (model -> accuracy), `rows`, `folds` (absent without). Of transformers the student comes first where they are
+        equal, of baselines the first.
     """
-    scores = {name: value for name, value in validation.items() if name not in (STUDENT, TEACHER)}
-    scores |= {name: validation[name] for name in (STUDENT, TEACHER)}
-    if left_out:
-        scores |= left_out
-        scores[STUDENT] = left_out[TEACHER] + validation[STUDENT] - validation[TEACHER]
-    model = max(scores, key=lambda name: round(scores[name], 9))
-    return {"model": model, "scores": scores, "rows": rows} | ({"folds": folds} if left_out else {})
+    scores = {name: float(own.mean()) for name, own in hits.items()}
+    order = [name for name in (STUDENT, TEACHER) if name in scores]
+    model = max(order, key=lambda name: scores[name])
+    baselines = [name for name in scores if name not in order]
+    if baselines:
+        best = max(baselines, key=lambda name: scores[name])
+        model = model if _better(hits[model], hits[best]) else best
+    return {"model": model, "scores": scores, "rows": len(hits[TEACHER])} | ({"folds": folds} if folds else {})
+
+
+def _better(first: Hits, second: Hits) -> bool:
+    """Whether `first` is right on more rows, by more than the standard error of the paired difference: McNemar's z is above 1."""
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    return only_first - only_second > math.sqrt(only_first + only_second)
 
 
 def said(section: Mapping[str, Any]) -> str:
     """In a sentence."""
     model, scores = section["model"], section["scores"]
     others = ", ".join(f"{name} {100 * value:.1f}%" for name, value in sorted(scores.items(), key=lambda item: -item[1]) if name != model)
-    how = f"{section['folds']}-fold cross-validation on {section['rows']:,} rows of train" if "folds" in section else ""
-    how = how or f"validation, {section['rows']:,} rows"
-    return f"Recommended: [bold]{model}[/], by {how} ({100 * scores[model]:.1f}%; {others}). Test took no part in this choice."
+    how = f"validation, {section['rows']:,} rows"
+    if "folds" in section:
+        how = f"{section['folds']}-fold cross-validation on {section['rows']:,} rows of train, in which the student takes no part"
+    return (
+        f"Recommended: [bold]{model}[/], by {how} ({100 * scores[model]:.1f}%; {others}). A transformer is recommended where it is better "
+        "than the best baseline by more than a standard error. Test took no part in this choice."
+    )

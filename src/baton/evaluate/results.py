@@ -97,6 +97,7 @@ def build(
     outputs: dict[str, dict[str, Outputs]],
     more: dict[str, dict[str, Any]],
     confidence: float,
+    recommended: str | None = None,
 ) -> dict[str, Any]:
     """Figures of every model, comparisons and retention.
 
@@ -106,6 +107,7 @@ def build(
         outputs: of every model on val and test; teacher, student and control are among them, all others are baselines.
         more: further figures of the models, such as `parameters`, `bytes` and what `calibrations` returns.
         confidence: of the intervals.
+        recommended: a model that is compared with the strongest baseline too, whichever it is.
 
     Returns:
         model -> figure and figure_interval, `skill` over train's most frequent class, `errors_removed` of the strongest baseline's
@@ -128,6 +130,8 @@ def build(
         chosen = outputs["test"][name].C
         result[name] |= {} if chosen is None else {"C": chosen}
     pairs = [("student", "control"), ("student", "teacher")] + ([("teacher", best), ("student", best)] if best else [])
+    if best and recommended and recommended != best and (recommended, best) not in pairs:
+        pairs.append((recommended, best))
     result["comparison"] = {pair: renamed(own) for pair, own in compared(boot, pairs).items()}
     result["retention"] = _skill_kept(result, majority)
     for figure in ("accuracy", "macro_f1"):

@@ -28,7 +28,6 @@ class Seeds:
 
     chosen: int  # by validation
     all: tuple[int, ...]  # rising
-    few: float | None = None  # cross-validated accuracy of the chosen one, where rows were so few that it was asked for
 
 
 def read(paths: Sequence[Path]) -> dict[str, Seeds]:
@@ -42,16 +41,11 @@ def read(paths: Sequence[Path]) -> dict[str, Seeds]:
         try:
             content = storage.read_json(path)
             trained = tuple(int(seed) for seed in content["seeds"])
-            found |= {name: Seeds(own["seed"], tuple(sorted(trained)), _few(own)) for name, own in content.items() if name != "seeds"}
+            found |= {name: Seeds(own["seed"], tuple(sorted(trained))) for name, own in content.items() if name != "seeds"}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             expected = "validation figures of every seed, and the seed that is used"
             raise DataError(f"{path} cannot be read", got=repr(error), expected=expected, hint=HINT) from None
     return found
-
-
-def _few(figures: Mapping[str, float]) -> float | None:
-    method = "probe" if figures.get("probe") else "finetune"
-    return figures.get(f"cross_validated_{method}")
 
 
 def test_figures(seeds: Mapping[str, Seeds], predictions: Path, test: Rows, classes: int) -> dict[str, dict[int, dict[str, float]]]:

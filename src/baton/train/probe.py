@@ -39,16 +39,14 @@ def fit(
 
     Args:
         features: of the frozen encoder, pooled.
-        labels: (rows,), at least two classes among them.
+        labels: (rows,).
         classes: number of logits; one without a row gets a bias that no sample overcomes.
         balanced: whether each class weighs the same.
         cuts: as `data.part.folds` makes them.
         weights: of the rows (rows,); None: all alike.
     """
     losses = dict.fromkeys(STRENGTHS, 0.0)
-    for fitted, scored in cuts:
-        if len(np.unique(labels[fitted])) < 2 or not len(scored):
-            continue
+    for fitted, scored in (cut for cut in cuts if len(cut[0])):
         for strength in STRENGTHS:
             own = None if weights is None else weights[fitted]
             made = _fit(features[fitted], labels[fitted], classes, balanced, strength, own)
@@ -70,6 +68,11 @@ def _fit(
 ) -> Probe:
     from sklearn.linear_model import LogisticRegression
 
+    known = np.unique(labels)
+    if len(known) == 1:  # a fold of few rows: nothing to tell apart
+        bias = np.full(classes, UNSEEN)
+        bias[known] = 0.0
+        return Probe(np.zeros((classes, features.shape[1]), np.float32), bias.astype(np.float32), strength)
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation = np.where(deviation > 0, deviation, 1.0)
     model = LogisticRegression(C=strength, max_iter=5000, class_weight="balanced" if balanced else None)
