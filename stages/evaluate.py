@@ -11,11 +11,24 @@ from typing import Any
 
 from baton import console, params, runtime, storage, tracking
 from baton.data import arrays
-from baton.evaluate import baselines, details, inputs, metrics, plots, recommend, repeated, results, seeds, slices, summary, temperature
+from baton.evaluate import (
+    baselines,
+    details,
+    inputs,
+    metrics,
+    plots,
+    recommend,
+    repeated,
+    results,
+    seeds,
+    slices,
+    summary,
+    tables,
+    temperature,
+)
 from baton.evaluate.baselines import Outputs
 from stages import measuring
 from stages.measuring import MODELS, Subject
-from stages.seeds import LEFT_OUT
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
 FIGURES = (
@@ -110,7 +123,7 @@ def answers(subject: Subject, rows: dict[str, inputs.Rows], classes: int) -> dic
 
 def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, Outputs]) -> dict[str, Any]:
     """Which model to use: by the rows of train that cross-validation left out, where `finetune` did so, else by validation."""
-    path = PREDICTIONS / "teacher" / f"{LEFT_OUT}.parquet"
+    path = PREDICTIONS / "teacher" / f"{tables.LEFT_OUT}.parquet"
     if not path.is_file():
         return recommend.choose({name: own.predicted == rows["val"].labels for name, own in val.items() if name != "control"}, None)
     wanted, few = subject.settings.baselines, subject.finetune.probe

@@ -34,7 +34,7 @@ def main() -> None:
             trained.answered("teacher", seed, fitting.write("teacher", made.model, info, BASE, job, 2 * settings.batch_size, best))
             if machine.is_main and best and made.left_out is not None:
                 ids = arrays.read_ids(seeds.ARRAYS, "train")
-                tables.write_predictions(seeds.PREDICTIONS / "teacher" / f"{seeds.LEFT_OUT}.parquet", ids, made.left_out)
+                tables.write_predictions(seeds.PREDICTIONS / "teacher" / f"{tables.LEFT_OUT}.parquet", ids, made.left_out)
         if machine.is_main:
             trained.write("finetune")
             run.model("teacher", TEACHER, arrays.examples(data.splits["val"], TEACHER, data.input))

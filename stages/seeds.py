@@ -13,7 +13,6 @@ from baton.evaluate import tables
 from baton.train.state import merit
 
 ARRAYS, PREDICTIONS = Path("data/arrays"), Path("data/predictions")
-LEFT_OUT = "left_out"  # the teacher's predictions of the rows of train that cross-validation left out, where rows are few
 CURVE = ("model", "seed", "step", "epoch", "loss", "learning_rate", "gradient_norm", "val_loss", "val_accuracy", "val_macro_f1")
 
 Figures = dict[str, float]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from baton import storage
 from baton.errors import DataError
 
+LEFT_OUT = "left_out"  # the teacher's predictions of the rows of train that cross-validation left out, where rows are few
 HINT = "run `dvc repro` again: the stage that writes this file will be redone"
 
 
