@@ -122,7 +122,7 @@ def test_ratio_with_nothing_has_no_value() -> None:
     assert boot.ratio("right", "wrong", "accuracy") is None
     value, (low, high) = boot.ratio("wrong", "right", "accuracy") or (None, [1, 0])
     assert (value, low) == (0.0, 0.0)
-    assert 0.5 < high < 1  # four rows say little
+    assert high == 1  # four rows say little: p = 0.0625
 
 
 def test_same_seed_same_figures() -> None:

@@ -26,8 +26,8 @@ def test_a_ratio_of_equals_and_of_nothing() -> None:
     low, high = intervals.paired_ratio(12, 0, 0, 12, 0.95)
     assert low < 0.8
     assert high == pytest.approx(1 / low)
-    assert intervals.paired_ratio(0, 0, 4, 10, 0.95)[0] == 0
-    assert intervals.paired_ratio(0, 0, 4, 10, 0.95)[1] < 1
+    assert intervals.paired_ratio(0, 0, 4, 10, 0.95) == (0, 1)  # p = 0.0625
+    assert intervals.paired_ratio(0, 0, 5, 10, 0.95)[1] < 1
 
 
 def test_f1_covers_what_it_says() -> None:
@@ -69,3 +69,17 @@ def test_errors_removed_is_skill() -> None:
     perfect, (low, high) = intervals.errors_removed(np.ones(500, bool), majority, 0.95) or (0, [0, 0])
     assert (perfect, high) == (1, 1)
     assert 0.95 < low < 1
+
+
+def test_ratios_tell_nothing_apart_that_the_test_does_not() -> None:
+    """4 rows against none of 100 have p = 0.0625: errors removed were told as 2.6% to 90.3%."""
+    other = np.ones(100, bool)
+    other[:10] = False
+    model = other.copy()
+    model[:4] = True
+    value, ends = intervals.errors_removed(model, other, 0.95) or (0, [])
+    assert value == pytest.approx(0.4) and ends[0] == 0 and ends[1] == pytest.approx(0.7, abs=0.1)
+    for both, first, second in [(90, 4, 0), (90, 0, 4), (30, 5, 0), (30, 6, 0), (30, 1, 8), (200, 12, 3)]:
+        for confidence in (0.9, 0.95, 0.9875):
+            low, high = intervals.paired_ratio(both, first, second, both + first + second + 5, confidence)
+            assert (proportions.paired_p(first, second) < 1 - confidence) == (not low <= 1 <= high)

@@ -152,12 +152,13 @@ def test_the_paired_interval_covers_what_it_says() -> None:
 
 
 def test_equivalence_and_its_margin() -> None:
-    """The smallest margin that two one-sided tests exclude is where the larger of both is at the level."""
+    """The smallest margin that two one-sided tests exclude, each at half of the level, is the farther end of the interval beside it."""
     for first, second, rows in [(12, 11, 2189), (0, 0, 100), (14, 12, 500), (4, 0, 40)]:
         margin = proportions.excluded(first, second, rows, 0.95)
-        assert proportions.tost(first, second, rows, margin) == pytest.approx(0.05, abs=1e-6)
-        assert proportions.tost(first, second, rows, 1.1 * margin) < 0.05 < proportions.tost(first, second, rows, 0.9 * margin)
-    assert proportions.excluded(0, 0, 100, 0.95) == pytest.approx(norm.ppf(0.95) ** 2 / (100 + norm.ppf(0.95) ** 2))
+        assert proportions.tost(first, second, rows, margin) == pytest.approx(0.025, abs=1e-6)
+        assert proportions.tost(first, second, rows, 1.1 * margin) < 0.025 < proportions.tost(first, second, rows, 0.9 * margin)
+        assert margin == max(abs(end) for end in proportions.paired_interval(first, second, rows, 0.95))
+    assert proportions.excluded(0, 0, 100, 0.95) == pytest.approx(Z**2 / (100 + Z**2))
 
 
 def test_holm_by_hand() -> None:
@@ -167,19 +168,40 @@ def test_holm_by_hand() -> None:
     assert proportions.holm([]) == []
 
 
-def test_holms_intervals_say_what_holm_says() -> None:
-    generator = np.random.default_rng(0)
-    told = 0
-    for _ in range(300):
-        pairs = generator.integers(0, 18, (4, 2))
-        p_values = [proportions.paired_p(*pair) for pair in pairs]
-        levels = proportions.holm_confidences(p_values, 0.95)
-        for pair, adjusted, level in zip(pairs, proportions.holm(p_values), levels, strict=True):
-            low, high = proportions.paired_interval(*pair, 100, level)
-            assert (adjusted < 0.05) == (not low <= 0 <= high)
-            assert 0.95 <= level <= 0.9875 + 1e-12
-            told += adjusted < 0.05
-    assert told > 100
+def test_all_rows_discordant_one_way() -> None:
+    """Seven rows scaled to 61: the measured difference is 1 but for rounding, and there is nothing above it."""
+    scaled = 7 * (61 / 7) * (1 - 1e-16)
+    assert proportions.paired_interval(scaled, 0, 61, 0.95)[1] == 1
+    for rows in range(1, 200):
+        assert proportions.paired_interval(7 * (rows / 7), 0, rows, 0.95)[1] == pytest.approx(1)
+        assert proportions.paired_interval(0, 3 * (rows / 3), rows, 0.95)[0] == pytest.approx(-1)
+
+
+def test_midp_is_scipys_at_whole_numbers_and_smooth_between_them() -> None:
+    for first, second in itertools.product(range(25), repeat=2):
+        n = first + second
+        greater = binom.sf(first, n, 0.5) + binom.pmf(first, n, 0.5) / 2
+        assert proportions.mcnemar_midp(first, second, "greater") == pytest.approx(greater, abs=1e-13)
+        if first != second:
+            fewer = min(first, second)
+            assert proportions.mcnemar_midp(first, second) == pytest.approx(
+                2 * binom.cdf(fewer, n, 0.5) - binom.pmf(fewer, n, 0.5), abs=1e-13
+            )
+    for table in ((4, 0), (5, 1), (9, 4)):
+        along = [proportions.mcnemar_midp(*(scale * count for count in table)) for scale in np.linspace(0.3, 6, 200)]
+        assert (np.diff(along) < 0).all(), "more rows like these tell more"
+
+
+def test_rows_needed_go_by_the_decision_itself() -> None:
+    """4 against 0 of 100 rows are not told apart (mid-p 0.5**4): Tango's interval alone, which is, would name 97."""
+    assert proportions._tango(4 * 0.97, 0, 97, 0.95)[0] > 0 > proportions._tango(4 * 0.96, 0, 96, 0.95)[0], "the control"
+    needed = proportions.rows_needed(0.0, 0.95, 4, 0, 100)
+    assert needed == math.ceil(100 * math.log(0.05) / math.log(0.5) / 4) == 109
+    for first, second, rows in tables(12):
+        for margin in (-0.01, 0.0, 0.02):
+            if proportions.paired_interval(first, second, rows, 0.95)[0] <= -margin:
+                needed = proportions.rows_needed(margin, 0.95, first, second, rows)
+                assert needed is None or needed > rows, (first, second, rows, margin)
 
 
 def test_rows_needed() -> None:

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from baton import params, speed, storage
 from baton.errors import DataError
-from baton.evaluate import metrics, plots, summary, tables
+from baton.evaluate import metrics, plots, seeds, summary, tables
 from stages import evaluate
 from tests import tiny
 from tests.evaluate.conftest import NAMES, TEMPERATURES, Split
@@ -100,8 +100,19 @@ def test_reports_are_complete_and_right(
     removed = 1 - (1 - report["student"]["accuracy"]) / (1 - report[best]["accuracy"])
     assert report["student"]["errors_removed"] == pytest.approx(removed, abs=1e-4)
     assert report["student"]["auroc"] == pytest.approx(
-        roc_auc_score(splits["test"][1], softmax(logits, axis=1), multi_class="ovr"), rel=1e-5
+        roc_auc_score(splits["test"][1], softmax(logits / TEMPERATURES["student"], axis=1), multi_class="ovr"), rel=1e-5
     )
+    for pair, own in report["comparison"].items():
+        first, second = pair.split("_vs_", 1)
+        told = own["holm_p"] < 0.05
+        if second == best and not told:
+            low, high = report[first]["errors_removed_interval"]
+            assert low <= 0 <= high
+        if pair == "student_vs_teacher" and not told:
+            assert all(
+                report["retention"][f"{figure}_interval"][0] <= 1 <= report["retention"][f"{figure}_interval"][1]
+                for figure in ("accuracy", "skill")
+            )
     assert report["retention"]["skill"] == pytest.approx(report["student"]["skill"] / report["teacher"]["skill"], rel=1e-4)
     assert json.loads(Path("reports/timings.json").read_text())["ratios"] == RATIOS
     shown = " ".join(capsys.readouterr().out.split())
@@ -248,7 +259,10 @@ def test_summary_says_what_the_tests_say(ready: Callable[..., list[str]], capsys
     said = words(report, timings, capsys)
     assert "This student (seed 0) is not told apart from the same student trained without the teacher" in said
     assert "p = 0.20; more than 2.1 points either way are excluded" in said
-    assert "adjusted for the 4 tests above by Holm's method" in said
+    assert "adjusted for the 4 tests above by Holm's method; the intervals are Tango's, each at 98.75%" in said
+    assert said.count(", interval ") == 4
+    own |= {"holm_p": 0.04, "holm_interval": [-0.001, 0.022]}
+    assert "interval -0.1 to +2.2, p = 0.040; that they differ is shown, by how much is not)" in words(report, timings, capsys)
     own |= {"holm_p": 1e-9, "accuracy_difference": -0.012}
     said = words(report, timings, capsys)
     assert "This student (seed 0) loses to the same student" in said
@@ -260,6 +274,26 @@ def test_summary_says_what_the_tests_say(ready: Callable[..., list[str]], capsys
     said = words(report, timings, capsys)
     assert f"the teacher is not told apart from {best}" in said
     assert f"the student loses to {best}" in said
+
+
+def test_summary_does_not_compare_a_chosen_student_with_its_control(
+    ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The best of three on validation against one that was not chosen would win by the choice."""
+    ready()
+    report, timings = (json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json"))
+    trained = {name: seeds.Seeds(1, (0, 1, 2)) for name in ("teacher", "student", "control")}
+    test = {
+        name: {seed: {"accuracy": value + seed / 100, "macro_f1": value, "log_loss": value} for seed in range(3)}
+        for name, value in (("teacher", 0.9), ("student", 0.8), ("control", 0.8))
+    }
+    report["seeds"] = seeds.figures(trained, test, 0.95)
+    report["comparison"]["student_vs_control"] |= {"holm_p": 1e-9, "accuracy_difference": 0.2}
+    said = words(report, timings, capsys)
+    assert "chose as the student's best: so these two are not compared" in said and "It cannot be told whether distillation helps" in said
+    assert "This student" not in said and "beats the same student" not in said
+    assert "adjusted for 4 tests, the 3 above and that of this student and its control by Holm's" in said
+    assert said.count(", interval ") == 3
 
 
 def test_summary_says_when_speeds_are_not_as_precise_as_asked_for(

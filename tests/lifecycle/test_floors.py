@@ -4,6 +4,7 @@ Expected ends of intervals are closed forms: of a table without mistakes Wilson'
 Tango's is -z**2 / (n + z**2), with z**2 = 3.8415 for 95%.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,16 @@ def test_a_gain_that_few_rows_cannot_show_tells_how_many_would() -> None:
     some = table(20, 20)
     found = check(gate.decide(some, right(some, 20, 18), right(some, 18, 16), RULES), "gain")
     assert not found.passed and "mid-p = 0.062" in found.text and "cannot be told from the champion (more than" in found.text
+    assert "40 rows are too few to decide: about 44 like these would do" in found.text  # 0.5**4.4 is below 0.05, 0.5**4.3 is not
     more = table(40, 40)
     assert check(gate.decide(more, right(more, 40, 36), right(more, 36, 32), RULES), "gain").passed
+
+
+def test_what_is_excluded_lies_beyond_the_interval_beside_it() -> None:
+    some = table(300, 300)
+    found = check(gate.decide(some, right(some, 296, 290), right(some, 290, 292), RULES), "gain")
+    beyond, low, high = (float(text) for text in re.findall(r"more than (\S+) points.*interval (\S+) to (\S+);", found.text)[0])
+    assert beyond == max(-low, high)
 
 
 FLOOR = params.ClassFloor(recall=0.3, rows=30, loss=0.05)

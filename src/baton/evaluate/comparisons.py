@@ -6,31 +6,28 @@ Inputs: a bootstrap of the test rows and pairs of its models -> differences with
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from baton.evaluate import compare, proportions
 from baton.evaluate.compare import Bootstrap
 
 LOSSES = ("log_loss", "brier")
+SAME = 1e-9  # losses that differ by less differ by rounding
 
 
 def compared(bootstrap: Bootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
     """`first_vs_second` -> `compare.paired` and `paired_losses` of the two, and what holds for all pairs together.
 
-    The pairs' tests of one figure are a family: accuracy's `holm_p`, and `log_loss_holm_p` and `brier_holm_p`. `holm_interval` is the
-    difference in accuracy at `holm_confidence`, Holm's level for this pair: it holds no 0 exactly where `holm_p` is below 1 - confidence.
-    `excluded`: differences in accuracy beyond this, either way, are excluded by two one-sided tests at the same level.
+    The pairs' tests of one figure are a family: accuracy's `holm_p`, and `log_loss_holm_p` and `brier_holm_p`; see `together` for the rest.
     """
     hits = {name: bootstrap.hits(name) for pair in pairs for name in pair}
     result = {
         f"{first}_vs_{second}": compare.paired(bootstrap, hits, first, second) | paired_losses(bootstrap, first, second)
         for first, second in pairs
     }
-    p_values = [proportions.paired_p(*compare.discordant(hits[first], hits[second])) for first, second in pairs]
-    levels = proportions.holm_confidences(p_values, bootstrap.confidence)
-    own: dict[str, Any]
-    for own, (first, second), level, p_value in zip(result.values(), pairs, levels, proportions.holm(p_values), strict=True):
-        table = (*compare.discordant(hits[first], hits[second]), len(hits[first]))
-        own |= {"holm_p": p_value, "holm_confidence": level, "holm_interval": list(proportions.paired_interval(*table, level))}
-        own["excluded"] = proportions.excluded(*table, level)
+    counts = [(*compare.discordant(hits[first], hits[second]), len(hits[first])) for first, second in pairs]
+    for name, joint in zip(result, together(counts, bootstrap.confidence), strict=True):
+        result[name] |= joint
     for figure in LOSSES:
         tested: list[dict[str, Any]] = [one for one in result.values() if f"{figure}_p" in one]
         for own, p_value in zip(tested, proportions.holm([one[f"{figure}_p"] for one in tested]), strict=True):
@@ -38,10 +35,32 @@ def compared(bootstrap: Bootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str
     return result
 
 
+def together(pairs: Sequence[tuple[int, int, int]], confidence: float) -> list[dict[str, Any]]:
+    """What holds for all pairs at once, of (rows that only the first has right, only the second, all rows) each.
+
+    `holm_p` is adjusted by Holm's method. `holm_interval`, of the difference in accuracy, stands beside it at the level of Bonferroni,
+    `holm_confidence` = 1 - (1 - confidence) / pairs, so that all intervals hold together: at the levels of Holm's steps they would not,
+    since those fall with each rejection. It holds 0 wherever Holm does not reject. Where he does it may still reach 0, as no two-sided
+    interval that tells more than a sign goes with his test. `excluded`: differences beyond this, either way, lie outside of the interval.
+    """
+    level = 1 - (1 - confidence) / max(len(pairs), 1)
+    p_values = proportions.holm([proportions.paired_p(first, second) for first, second, _ in pairs])
+    return [
+        {
+            "holm_p": p_value,
+            "holm_confidence": level,
+            "holm_interval": list(proportions.paired_interval(*counts, level)),
+            "excluded": proportions.excluded(*counts, level),
+        }
+        for counts, p_value in zip(pairs, p_values, strict=True)
+    ]
+
+
 def paired_losses(bootstrap: Bootstrap, first: str, second: str) -> dict[str, float | list[float]]:
     """`first` minus `second` in log loss and Brier score with interval and p of the paired t-test; negative means the first is better.
 
-    Empty where one of the two has no probabilities, or there is one row. Rows that do not differ at all have p = 1.
+    Empty where one of the two has no probabilities, or there is one row. Where all rows differ by the same amount, or not at all, nothing
+    is known of how differences spread: there is no interval and no p.
     """
     from scipy.stats import t
 
@@ -50,7 +69,9 @@ def paired_losses(bootstrap: Bootstrap, first: str, second: str) -> dict[str, fl
     for figure in own.keys() & other.keys() if len(bootstrap.hits(first)) > 1 else ():
         change = own[figure] - other[figure]
         mean, error, freedom = float(change.mean()), float(change.std(ddof=1)) / len(change) ** 0.5, len(change) - 1
-        half = float(t.isf((1 - bootstrap.confidence) / 2, freedom)) * error
-        p_value = 2 * float(t.sf(abs(mean) / error, freedom)) if error else float(mean == 0)
-        result |= {f"{figure}_difference": mean, f"{figure}_difference_interval": [mean - half, mean + half], f"{figure}_p": p_value}
+        result[f"{figure}_difference"] = mean
+        if np.ptp(change) > SAME:
+            half = float(t.isf((1 - bootstrap.confidence) / 2, freedom)) * error
+            p_value = 2 * float(t.sf(abs(mean) / error, freedom))
+            result |= {f"{figure}_difference_interval": [mean - half, mean + half], f"{figure}_p": p_value}
     return result

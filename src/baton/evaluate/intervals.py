@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from baton.evaluate.proportions import normal, paired_interval, wilson
+from baton.evaluate.proportions import normal, paired_interval, paired_p, wilson
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,8 @@ def mean_difference(labels: NDArray[np.integer], first: NDArray[np.bool_], secon
 def paired_ratio(both: int, only_first: int, only_second: int, rows: int, confidence: float) -> tuple[float, float]:
     """Low and high (or infinity) of the ratio of two paired shares, first over second; `both` rows count for both, the others for one.
 
-    The ratios that the score test does not reject. It is McNemar's at 1, as Tango's interval of the difference is at 0.
+    The ratios that the score test does not reject. It is McNemar's at 1, as Tango's interval of the difference is at 0; and like
+    `paired_interval` it is extended to 1 where `paired_p` does not tell the two apart.
 
     Tang, Tang and Chan 2003, Confidence interval construction for proportion ratio in paired studies based on hybrid method.
     Raises ZeroDivisionError where no row counts for the second.
@@ -66,11 +67,12 @@ def paired_ratio(both: int, only_first: int, only_second: int, rows: int, confid
         distance = first - second * theta
         return distance / math.sqrt(variance) if variance > 1e-12 else math.copysign(math.inf, distance) if distance else 0.0
 
-    low = brentq(lambda theta: min(statistic(theta), 1e6) - quantile, 0, ratio) if first else 0.0
+    low = float(brentq(lambda theta: min(statistic(theta), 1e6) - quantile, 0, ratio)) if first else 0.0
     far = max(2 * ratio, 1.0)
     while statistic(far) > -quantile and far < 1e9:
         far *= 2
-    return float(low), float(brentq(lambda theta: max(statistic(theta), -1e6) + quantile, ratio, far)) if far < 1e9 else math.inf
+    high = float(brentq(lambda theta: max(statistic(theta), -1e6) + quantile, ratio, far)) if far < 1e9 else math.inf
+    return (low, high) if paired_p(only_first, only_second) < 1 - confidence else (min(low, 1.0), max(high, 1.0))
 
 
 def errors_removed(first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float) -> tuple[float, list[float]] | None:
@@ -84,6 +86,11 @@ def errors_removed(first: NDArray[np.bool_], second: NDArray[np.bool_], confiden
     both, only_first, only_second = (int(rows.sum()) for rows in (~first & ~second, ~first & second, first & ~second))  # that are wrong
     low, high = paired_ratio(both, only_first, only_second, len(first), confidence)
     return 1 - (both + only_first) / (both + only_second), [1 - high, 1 - low]
+
+
+def holding(value: float, ends: list[float]) -> list[float]:
+    """The same interval, extended to `value` where it does not hold it."""
+    return [min(value, ends[0]), max(value, ends[1])]
 
 
 def widest(*intervals: list[float] | tuple[float, float]) -> list[float]:

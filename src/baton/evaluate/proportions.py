@@ -11,7 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.stats import binom, norm
+from scipy.special import betainc
+from scipy.stats import norm
 
 Floats = NDArray[np.float64]
 
@@ -74,13 +75,12 @@ def mcnemar_midp(only_first: float, only_second: float, alternative: str = "two-
     Fagerland, Lydersen and Laake 2013, The McNemar test for binary matched-pairs data: mid-p and asymptotic are better than exact
     conditional.
     """
-    discordant = only_first + only_second
     if alternative == "greater":
-        return float(binom.sf(only_first, discordant, 0.5) + binom.pmf(only_first, discordant, 0.5) / 2)
+        return (_at_most(only_second, only_first) + _at_most(only_second - 1, only_first + 1)) / 2
     if only_first == only_second:
         return 1.0
-    fewer = min(only_first, only_second)
-    return float(2 * binom.cdf(fewer, discordant, 0.5) - binom.pmf(fewer, discordant, 0.5))
+    fewer, more = sorted((only_first, only_second))
+    return _at_most(fewer, more) + _at_most(fewer - 1, more + 1)
 
 
 def noninferiority_p(only_first: float, only_second: float, rows: float, margin: float) -> float:
@@ -94,8 +94,12 @@ def tost(only_first: float, only_second: float, rows: float, margin: float) -> f
 
 
 def excluded(only_first: float, only_second: float, rows: float, confidence: float) -> float:
-    """The difference beyond which, either way, all are excluded: the smallest margin at which `tost` is at most 1 - confidence."""
-    return max(abs(bound) for bound in _tango(only_first, only_second, rows, 2 * confidence - 1))
+    """The difference beyond which, either way, all are excluded: the farther end of `paired_interval`.
+
+    It is the smallest margin at which `tost` is at most (1 - confidence) / 2, half of what two one-sided tests alone would need, so that it
+    never contradicts the interval beside it.
+    """
+    return max(abs(bound) for bound in _tango(only_first, only_second, rows, confidence))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -107,35 +111,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def holm_confidences(p_values: Sequence[float], confidence: float) -> list[float]:
-    """The confidence that makes each test's own interval say what Holm's procedure says of it.
-
-    The i-th smallest of k p-values is held against (1 - confidence) / (k - i + 1), and from the first one that is not below, all are held
-    against that one's level. An interval at this confidence holds no 0 exactly where the adjusted p is below 1 - confidence.
-    """
-    confidences, level, failed = [0.0] * len(p_values), 0.0, False
-    for step, place in enumerate(np.argsort(p_values, kind="stable")):
-        if not failed:
-            level = (1 - confidence) / (len(p_values) - step)
-            failed = not p_values[place] < level
-        confidences[place] = 1 - level
-    return confidences
-
-
 def rows_needed(margin: float, confidence: float, only_first: float = 0, only_second: float = 0, rows: float = 1) -> int | None:
-    """How many rows put the interval of the difference above -`margin`, if discordant rows stay as frequent as they are in `rows`.
+    """How many rows put `paired_interval` above -`margin`, if discordant rows stay as frequent as they are in `rows`.
 
-    Without discordant rows this is the first whole number above z**2 * (1 - margin) / margin. None where no number does: the first is
-    worse by `margin` or more.
+    More than `rows` wherever these are too few. Without discordant rows this is the first whole number above z**2 * (1 - margin) / margin.
+    None where no number does: the first is worse by `margin` or more.
     """
     if (only_second - only_first) / rows >= margin:
         return None
 
     def enough(count: int) -> bool:
         scale = count / rows
-        return _tango(only_first * scale, only_second * scale, count, confidence)[0] > -margin
+        return paired_interval(only_first * scale, only_second * scale, count, confidence)[0] > -margin
 
-    return _first(enough)
+    whole = math.floor(rows)
+    return _first(enough, whole if whole >= 1 and not enough(whole) else 0)
 
 
 def rows_needed_alone(minimum: float, confidence: float, share: float = 1.0) -> int | None:
@@ -167,19 +157,23 @@ def _tango(only_first: float, only_second: float, rows: float, confidence: float
 def _upper(only_first: float, only_second: float, rows: float, quantile: float) -> float:
     """The difference above the measured one at which the statistic is -`quantile`."""
     measured = (only_first - only_second) / rows
-    if measured >= 1:
+    if measured >= 1 - EDGE:
         return 1.0
     return float(brentq(lambda d: tango(only_first, only_second, rows, d) + quantile, measured, 1 - EDGE, xtol=1e-13))
 
 
-def _first(enough: Callable[[int], bool], most: int = 2**40) -> int | None:
-    """The smallest number that is enough, where all larger ones are; None above `most`."""
-    high = 1
+def _at_most(tails: float, heads: float) -> float:
+    """How likely a fair coin, thrown `tails` + `heads` times, shows tails at most so often; also between whole numbers."""
+    return float(betainc(heads, tails + 1, 0.5)) if tails > -1 and heads > 0 else float(tails >= 0)
+
+
+def _first(enough: Callable[[int], bool], low: int = 0, most: int = 2**40) -> int | None:
+    """The smallest number above `low`, which is not enough, that is enough, where all larger ones are; None above `most`."""
+    high = low + 1
     while not enough(high):
-        high *= 2
+        low, high = high, 2 * high
         if high > most:
             return None
-    low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -1,7 +1,7 @@
 """How well probabilities put rows of a class before the others, whatever the threshold: AUROC and average precision.
 
 Inputs: log-probabilities (n, classes) and labels (n) -> figures; of two classes those of the second, of more the mean over the classes
-with rows of one against the rest.
+with rows of one against the rest. Of more than two classes the order of rows depends on the temperature of the probabilities.
 """
 
 from typing import Any

@@ -121,7 +121,7 @@ def build(
     majority = test.labels == np.bincount(splits["train"].labels).argmax()
     result: dict[str, Any] = {name: renamed(boot.figures(name)) | more.get(name, {}) for name in hits}
     for name, one in outputs["test"].items():
-        result[name] |= ranking.figures(test.labels, one.log_p, confidence)
+        result[name] |= ranking.figures(test.labels, one.scaled, confidence)
         result[name] |= _removed("skill", hits[name], majority, confidence)
         if best and name in TRANSFORMERS:
             result[name] |= _removed("errors_removed", hits[name], hits[best], confidence)
@@ -133,11 +133,17 @@ def build(
     if best and recommended and recommended != best and (recommended, best) not in pairs:
         pairs.append((recommended, best))
     result["comparison"] = {pair: renamed(own) for pair, own in compared(boot, pairs).items()}
+    for first, second in pairs:
+        if second == best and _untold(result, first, second, confidence) and "errors_removed" in result[first]:
+            result[first]["errors_removed_interval"] = intervals.holding(0, result[first]["errors_removed_interval"])
     result["retention"] = _skill_kept(result, majority)
     for figure in ("accuracy", "macro_f1"):
         ratio = boot.ratio("student", "teacher", figure)
         if ratio is not None:
             result["retention"][figure], result["retention"][f"{figure}_interval"] = ratio
+    for figure in ("accuracy", "skill"):
+        if f"{figure}_interval" in result["retention"] and _untold(result, "student", "teacher", confidence):
+            result["retention"][f"{figure}_interval"] = intervals.holding(1, result["retention"][f"{figure}_interval"])
     result["test"] = {
         "rows": len(test.labels),
         "classes": boot.classes,
@@ -147,6 +153,11 @@ def build(
     }
     figures: dict[str, Any] = rounded(result)
     return figures
+
+
+def _untold(result: Mapping[str, Any], first: str, second: str, confidence: float) -> bool:
+    """Whether the page says of two models that they are not told apart: then no figure of theirs may say otherwise."""
+    return bool(result["comparison"][f"{first}_vs_{second}"]["holm_p"] >= 1 - confidence)
 
 
 def _removed(name: str, hits: NDArray[np.bool_], others: NDArray[np.bool_], confidence: float) -> dict[str, Any]:

@@ -26,6 +26,7 @@ COLUMNS = [
 ]
 TRANSFORMERS = ("teacher", "student", "control")
 BEYOND = ["model", "skill", "interval", "errors removed", "interval", "balanced accuracy", "MCC", "AUROC", "AP", "C"]
+VERDICTS = {1: "[bold green]beats[/]", 0: "is [bold]not told apart[/] from", -1: "[bold red]loses to[/]"}
 TOP = COLUMNS.index("top-5")  # shown only where it was measured: with many classes
 
 
@@ -46,7 +47,13 @@ def show(reports: Path) -> None:
             for row in (columns, *rows):
                 del row[TOP]
         over_seeds = seeds.said(metrics["seeds"], test["confidence"])
-        sentences = [_retention(metrics, timings), _distillation(metrics, test), *over_seeds, _baseline(metrics["comparison"], test)]
+        sentences = [
+            _retention(metrics, timings),
+            f"The student {_against(metrics['comparison']['student_vs_teacher'], test, 'the teacher')}.",
+            _distillation(metrics, test),
+            *over_seeds,
+            _baseline(metrics["comparison"], test),
+        ]
         sentences.append(recommend.said(metrics["recommended"]))
         sentences.append(_robustness(metrics["robustness"]) if "robustness" in metrics else "")
     except (KeyError, TypeError) as error:
@@ -60,7 +67,7 @@ def show(reports: Path) -> None:
     console.table(_beyond_title(test), BEYOND, beyond)
     for sentence in filter(None, sentences):
         console.say(f"• {sentence}")
-    console.say(f"[dim]{_tests(metrics['comparison'], test)}[/]")
+    console.say(f"[dim]{_tests(metrics, test)}[/]")
     console.say(
         "[dim]Log loss and calibration error (interval of the root mean square gap between accuracy and confidence) are those at the "
         "temperature that was fitted on validation, for each model alike; as trained they are in metrics.json.[/]"
@@ -146,27 +153,25 @@ def _speed(timings: dict[str, Any]) -> str:
 
 def _distillation(metrics: dict[str, Any], test: dict[str, Any]) -> str:
     """Of these two models; what is said of the method needs seeds."""
-    figures, seed = metrics["comparison"]["student_vs_control"], metrics["seeds"]["student"]["chosen"]
-    verdicts = {
-        1: "[bold green]beats[/]",
-        0: "is [bold]not told apart[/] from",
-        -1: "[bold red]loses to[/]",
-    }
-    verdict = verdicts[_verdict(figures, test)]
-    alone = "" if "comparison" in metrics["seeds"] else " One seed says nothing of the method: distill.seeds takes several."
-    return f"This student (seed {seed}) {verdict} the same student trained without the teacher ({_evidence(figures, test)}).{alone}"
+    seed = metrics["seeds"]["student"]["chosen"]
+    if "comparison" in metrics["seeds"]:
+        chosen = f"Student and control are those of seed {seed}, which validation chose as the student's best"
+        return f"{chosen}: so these two are not compared with each other."
+    figures = metrics["comparison"]["student_vs_control"]
+    alone = "One seed says nothing of the method: distill.seeds takes several."
+    return f"This student (seed {seed}) {_against(figures, test, 'the same student trained without the teacher')}. {alone}"
 
 
 def _baseline(comparison: dict[str, Any], test: dict[str, Any]) -> str:
     name = test["strongest_baseline"]
     if name is None:
         return "No baseline was asked for (evaluate.baselines is empty), so the transformer stands alone."
-    parts = []
-    for model in ("teacher", "student"):
-        figures = comparison[f"{model}_vs_{name}"]
-        verdict = {1: "[bold green]beats[/]", 0: "is [bold]not told apart[/] from", -1: "[bold red]loses to[/]"}
-        parts.append(f"the {model} {verdict[_verdict(figures, test)]} {name} ({_evidence(figures, test)})")
+    parts = [f"the {model} {_against(comparison[f'{model}_vs_{name}'], test, name)}" for model in ("teacher", "student")]
     return f"Against the baseline that is best on validation: {'; '.join(parts)}."
+
+
+def _against(figures: dict[str, Any], test: dict[str, Any], other: str) -> str:
+    return f"{VERDICTS[_verdict(figures, test)]} {other} ({_evidence(figures, test)})"
 
 
 def _robustness(figures: dict[str, Any]) -> str:
@@ -191,15 +196,24 @@ def _evidence(figures: dict[str, Any], test: dict[str, Any]) -> str:
     p_value = figures["holm_p"]
     shown = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
     points = f"{100 * figures['accuracy_difference']:+.1f} points"
-    excluded = f"; more than {100 * figures['excluded']:.1f} points either way are excluded" if _verdict(figures, test) == 0 else ""
-    return f"{points} of accuracy, interval {100 * low:+.1f} to {100 * high:+.1f}, {shown}{excluded}"
+    more = ""
+    if _verdict(figures, test) == 0:
+        more = f"; more than {100 * figures['excluded']:.1f} points either way are excluded"
+    elif low <= 0 <= high:
+        more = "; that they differ is shown, by how much is not"
+    return f"{points} of accuracy, interval {100 * low:+.1f} to {100 * high:+.1f}, {shown}{more}"
 
 
-def _tests(comparison: dict[str, Any], test: dict[str, Any]) -> str:
+def _tests(metrics: dict[str, Any], test: dict[str, Any]) -> str:
     """What the intervals and p-values of the sentences are."""
+    pairs = metrics["comparison"]
+    family = f"the {len(pairs)} tests above"
+    if "comparison" in metrics["seeds"]:
+        family = f"{len(pairs)} tests, the {len(pairs) - 1} above and that of this student and its control"
+    level = next(iter(pairs.values()))["holm_confidence"]
     return (
-        f"p is McNemar's mid-p test and its interval Tango's, both adjusted for the {len(comparison)} tests above by Holm's method: "
-        f"all hold together at {_percent(test['confidence'], 0)}; what is excluded is excluded by two one-sided tests. "
+        f"p is McNemar's mid-p test, adjusted for {family} by Holm's method; the intervals are Tango's, each at {100 * level:.4g}% "
+        f"so that all of them hold together at {_percent(test['confidence'], 0)}, and what is excluded lies beyond them. "
         "They cover the choice of test rows, not the training seed; a test over seeds stands for itself, and covers the seed, not the rows."
     )
 

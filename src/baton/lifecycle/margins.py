@@ -72,8 +72,8 @@ def _rows_needed(rules: params.Promotion, interval: tuple[float, float, float], 
 
 
 def _by_root(rows: int, value: float, low: float, least: float) -> int | None:
-    """An interval's width falls with the root of the rows."""
-    return math.ceil(rows * ((value - low) / (value - least)) ** 2) if value > least else None
+    """An interval's width falls with the root of the rows; these are too few."""
+    return max(math.ceil(rows * ((value - low) / (value - least)) ** 2), rows + 1) if value > least else None
 
 
 def _small(rows: int, needed: int | None) -> str:
