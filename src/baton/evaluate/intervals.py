@@ -88,11 +88,6 @@ def errors_removed(first: NDArray[np.bool_], second: NDArray[np.bool_], confiden
     return 1 - (both + only_first) / (both + only_second), [1 - high, 1 - low]
 
 
-def holding(value: float, ends: list[float]) -> list[float]:
-    """The same interval, extended to `value` where it does not hold it."""
-    return [min(value, ends[0]), max(value, ends[1])]
-
-
 def widest(*intervals: list[float] | tuple[float, float]) -> list[float]:
     """The smallest interval that holds all of them."""
     return [float(min(low for low, _ in intervals)), float(max(high for _, high in intervals))]

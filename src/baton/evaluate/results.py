@@ -133,17 +133,12 @@ def build(
     if best and recommended and recommended != best and (recommended, best) not in pairs:
         pairs.append((recommended, best))
     result["comparison"] = {pair: renamed(own) for pair, own in compared(boot, pairs).items()}
-    for first, second in pairs:
-        if second == best and _untold(result, first, second, confidence) and "errors_removed" in result[first]:
-            result[first]["errors_removed_interval"] = intervals.holding(0, result[first]["errors_removed_interval"])
     result["retention"] = _skill_kept(result, majority)
     for figure in ("accuracy", "macro_f1"):
         ratio = boot.ratio("student", "teacher", figure)
         if ratio is not None:
             result["retention"][figure], result["retention"][f"{figure}_interval"] = ratio
-    for figure in ("accuracy", "skill"):
-        if f"{figure}_interval" in result["retention"] and _untold(result, "student", "teacher", confidence):
-            result["retention"][f"{figure}_interval"] = intervals.holding(1, result["retention"][f"{figure}_interval"])
+    _agree(result, best, confidence)
     result["test"] = {
         "rows": len(test.labels),
         "classes": boot.classes,
@@ -155,9 +150,15 @@ def build(
     return figures
 
 
-def _untold(result: Mapping[str, Any], first: str, second: str, confidence: float) -> bool:
-    """Whether the page says of two models that they are not told apart: then no figure of theirs may say otherwise."""
-    return bool(result["comparison"][f"{first}_vs_{second}"]["holm_p"] >= 1 - confidence)
+def _agree(result: dict[str, Any], best: str | None, confidence: float) -> None:
+    """Where the page does not tell two models apart, no figure of theirs does: intervals are extended to what would be no difference."""
+    same = [("student", "teacher", result["retention"], figure, 1.0) for figure in ("accuracy", "skill")]
+    same += [(name, best, result[name], "errors_removed", 0.0) for name in ("teacher", "student") if best]
+    for first, second, figures, figure, value in same:
+        told = result["comparison"][f"{first}_vs_{second}"]["holm_p"] < 1 - confidence
+        if not told and f"{figure}_interval" in figures:
+            low, high = figures[f"{figure}_interval"]
+            figures[f"{figure}_interval"] = [min(value, low), max(value, high)]
 
 
 def _removed(name: str, hits: NDArray[np.bool_], others: NDArray[np.bool_], confidence: float) -> dict[str, Any]:
