@@ -138,10 +138,12 @@ def test_a_test_file_that_is_not_later_is_leakage(workplace: Path, settings: Set
         test=[row | {"title": "x", "body": f"x {row['body']}"} for row in table(4, day=lambda row: 36 + row)],
     )
     report = clean.clean(
-        RAW, TARGET, settings({"leakage": "drop"}, text_column="body", time_column="day", max_dropped={"rows": 1.0, "rows_of_class": 1.0})
+        RAW,
+        TARGET,
+        settings({"time_leakage": "drop"}, text_column="body", time_column="day", max_dropped={"rows": 1.0, "rows_of_class": 1.0}),
     )
-    assert report["checks"]["leakage"]["dropped_rows"] == ["train:37", "train:38", "train:39", "train:40"]
-    assert report["checks"]["leakage"]["reasons"]["train:37"] == "not earlier than test:1"
+    assert report["checks"]["time_leakage"]["dropped_rows"] == ["train:37", "train:38", "train:39", "train:40"]
+    assert report["checks"]["time_leakage"]["reasons"]["train:37"] == "not earlier than test:1"
 
 
 def test_a_group_never_lies_in_two_splits_and_stays_where_it_is(workplace: Path, settings: Settings) -> None:
@@ -169,10 +171,10 @@ def test_a_group_in_train_and_in_the_test_file_is_leakage(workplace: Path, setti
         test=[row | {"body": f"x {row['body']}"} for row in table(4, author=lambda row: f"a{8 + row}")],
     )
     wanted = {"text_column": "body", "group_column": "author", "max_dropped": {"rows": 1.0, "rows_of_class": 1.0}}
-    assert "leakage: 8 rows" in refused(settings({"leakage": "fail"}, **wanted))
-    report = clean.clean(RAW, TARGET, settings({"leakage": "drop"}, **wanted))
-    assert report["checks"]["leakage"]["dropped_rows"] == [f"train:{row}" for row in range(33, 41)]
-    assert report["checks"]["leakage"]["reasons"]["train:33"] == "of the same group 'a8' as test:1"
+    assert "leakage: 8 rows" in refused(settings({"group_leakage": "fail"}, **wanted))
+    report = clean.clean(RAW, TARGET, settings({"group_leakage": "drop"}, **wanted))
+    assert report["checks"]["group_leakage"]["dropped_rows"] == [f"train:{row}" for row in range(33, 41)]
+    assert report["checks"]["group_leakage"]["reasons"]["train:33"] == "of the same group 'a8' as test:1"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 UNREADABLE = {"malformed", "invalid_utf8", "unreadable", "enormous", "empty"}
 UNUSABLE = UNREADABLE | {"missing_label", "unknown_label", "unseen_label", "small_class", "small_class_merged"}
 STAYING = {"similar_labels", "continuous_labels"}  # what these find is never dropped: later checks would speak of what is missing then
+LATER = {"train": ("test", "val"), "val": ("test",), "test": ()}  # splits that rows of a split must know nothing of
 # Label drift is called so when it is both certain and large. On thousands of rows a test alone calls trifles certain, and of few rows in
 # many classes chance alone makes the variation large: the limit is above that.
 DRIFT_P_VALUE = 0.01
@@ -133,31 +134,33 @@ def duplicate(rows: list[Row]) -> dict[str, str]:
 
 
 def leakage(rows: list[Row], noun: str = "text") -> dict[str, str]:
-    """Rows of train whose text (`noun` is what it is called) is also in val or test, and rows of val whose text is also in test.
+    """Rows of train whose text (`noun` is what it is called) is also in val or test, and rows of val whose text is also in test."""
+    return {id_: f"the same {noun} as {twin}" for id_, twin in _shared(rows, lambda row: key(row.text)).items()}
 
-    Likewise where params name such columns: rows of a group that is also in a later split, and rows that are not earlier than it.
-    """
-    later = {"train": ("test", "val"), "val": ("test",), "test": ()}
-    texts = {split: {key(row.text): row.id for row in reversed(rows) if row.part == split} for split in ("val", "test")}
-    groups = {split: {row.extras.group: row.id for row in reversed(rows) if row.part == split} for split in ("val", "test")}
-    starts = {
-        split: min(((row.extras.time, row.id) for row in rows if row.part == split and row.extras.time is not None), default=None)
-        for split in groups
-    }
+
+def group_leakage(rows: list[Row]) -> dict[str, str]:
+    """Rows of train whose group is also in val or test, and rows of val whose group is also in test."""
+    groups = {row.id: row.extras.group for row in rows}
+    twins = _shared([row for row in rows if row.extras.group], lambda row: row.extras.group)
+    return {id_: f"of the same group {groups[id_]!r} as {twin}" for id_, twin in twins.items()}
+
+
+def time_leakage(rows: list[Row]) -> dict[str, str]:
+    """Rows of train that are not earlier than all of val and test, and rows of val that are not earlier than all of test."""
+    times = [(row, row.extras.time) for row in rows if row.extras.time is not None]
+    starts = {split: min(((time, row.id) for row, time in times if row.part == split), default=None) for split in ("val", "test")}
     found = {}
-    for row in rows:
-        for split in later[row.part]:
-            start = starts[split]
-            if twin := texts[split].get(key(row.text)):
-                found[row.id] = f"the same {noun} as {twin}"
-            elif row.extras.group and (twin := groups[split].get(row.extras.group)):
-                found[row.id] = f"of the same group {row.extras.group!r} as {twin}"
-            elif start and row.extras.time is not None and row.extras.time >= start[0]:
-                found[row.id] = f"not earlier than {start[1]}"
-            else:
-                continue
-            break
+    for row, time in times:
+        if start := next((start for split in LATER[row.part] if (start := starts[split]) and time >= start[0]), None):
+            found[row.id] = f"not earlier than {start[1]}"
     return found
+
+
+def _shared(rows: list[Row], name: Callable[[Row], str]) -> dict[str, str]:
+    """Row -> the first row of a later split that has the same `name`."""
+    first = {split: {name(row): row.id for row in reversed(rows) if row.part == split} for split in ("val", "test")}
+    twins = {row.id: next((twin for split in LATER[row.part] if (twin := first[split].get(name(row)))), None) for row in rows}
+    return {id_: twin for id_, twin in twins.items() if twin}
 
 
 def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
@@ -197,6 +200,8 @@ ROW_CHECKS: dict[str, Callable[[list[Row]], dict[str, str]]] = {
     "conflict": conflict,
     "duplicate": duplicate,
     "leakage": leakage,
+    "group_leakage": group_leakage,
+    "time_leakage": time_leakage,
 }
 ROW_CHECKS_OF_IMAGES: dict[str, Callable[[list[Row]], dict[str, str]]] = {
     "missing_label": missing_label,

@@ -5,13 +5,12 @@ column, and the columns to keep as strings; of images what `image_tables` says),
 `labels.json` (names, sorted; numbers by their value), `report.json`. Equal inputs and params give equal bytes.
 """
 
-import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from baton import params, storage
-from baton.data import checks, extras, image_rows, labels, losses, near, parting, tables
+from baton.data import checking, checks, extras, image_rows, labels, losses, parting, tables
 from baton.data.checks import SURROGATE, Finding
 from baton.data.columns import Columns
 from baton.data.raw import RawTable, Row
@@ -30,8 +29,8 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         OutputError: `target` cannot be written.
     """
     raw_tables = _read(raw, settings)
-    rows, present = parting.by_time([row for table in raw_tables for row in table.rows], settings, {table.split for table in raw_tables})
-    rows, findings, alike = _check(rows, present, raw_tables, settings)
+    checked = checking.check(raw_tables, settings)
+    rows, findings = checked.rows, checked.findings
     drift = checks.drift(rows)
     report: dict[str, Any] = {
         "rows": {"raw": {table.split: table.count for table in raw_tables}},
@@ -43,14 +42,14 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
     }
     try:
         _raise_failures(rows, findings, drift, raw_tables, settings)
-        parts, limited = parting.part(rows, settings, present, alike)
+        parts, limited = parting.part(rows, settings, checked.present, checked.alike, checked.usable)
     except DataError as error:
         raise losses.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
     names = sorted({row.label for part in parts.values() for row in part}, key=labels.order)
     counts = {split: Counter(row.label for row in parts[split]) for split in SPLITS}
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
     report["limited"] = limited
-    report["near_duplicates"] = {"test_rows": checks.near_training(parts, alike)}  # of the clean table, exact duplicates too
+    report["near_duplicates"] = {"test_rows": checks.near_training(parts, checked.alike)}  # of the clean table, exact duplicates too
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
     if decoded := {table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)}:
         report["decoded"] = decoded
@@ -97,55 +96,6 @@ def _refuse_several_guesses(raw_tables: list[RawTable]) -> None:
     if len(guesses) > 1:
         got, hint = "; ".join(f"{path}: {name}" for name, path in guesses.items()), "set preprocess.format.encoding to what they are"
         raise DataError("the encodings that were guessed differ", got=got, expected="one for all files", hint=hint)
-
-
-def _check(
-    rows: list[Row], present: set[str], raw_tables: list[RawTable], settings: params.Preprocess
-) -> tuple[list[Row], list[Finding], near.Near]:
-    policies = settings.checks.model_dump()
-    row_checks, noun = checks.ROW_CHECKS, "text"
-    if isinstance(settings, params.ImagePreprocess):
-        row_checks, noun = image_rows.single_checks(raw_tables) | checks.ROW_CHECKS_OF_IMAGES, "picture"
-    found = checks.malformed(raw_tables)
-    findings = [Finding("malformed", policies["malformed"], found, list(found))]
-
-    def apply(name: str, policy: str, found: dict[str, str]) -> None:
-        nonlocal rows
-        rows, finding = checks.apply(name, policy, found, rows)
-        findings.append(finding)
-
-    for name, check in row_checks.items():
-        apply(name, policies[name], check(rows))
-        if name == "invalid_utf8":  # where they are kept, each undecodable byte shows as the replacement character
-            rows = [_replaced(row) for row in rows]
-        if name == "missing_label" and settings.label_names:
-            named = {labels.normal(label): labels.normal(name) for label, name in settings.label_names.items()}
-            apply("unknown_label", "fail", checks.unknown_label(rows, named))
-            rows = [dataclasses.replace(row, label=named[row.label]) for row in rows]
-    alike = _alike(rows, raw_tables, settings)
-    apply("near_duplicate", policies["near_duplicate"], checks.near_duplicate(rows, alike))
-    least = parting.needed(present)
-    small = checks.small_class(rows, least, noun)
-    apply("small_class", str(settings.checks.small_class), small)
-    if isinstance(settings.checks.small_class, params.OtherClass):
-        name = settings.checks.small_class.other
-        rows = [dataclasses.replace(row, label=name) if row.id in small else row for row in rows]
-        if still := {id_: reason for id_, reason in checks.small_class(rows, least, noun).items() if id_ in small}:
-            apply("small_class_merged", "fail", still)
-    apply("unseen_label", policies["unseen_label"], checks.unseen_label(rows))
-    return rows, findings, alike
-
-
-def _alike(rows: list[Row], raw_tables: list[RawTable], settings: params.Preprocess) -> near.Near:
-    match settings:
-        case params.TextPreprocess():
-            return near.texts(checks.key(row.text) for row in rows)
-        case params.ImagePreprocess():
-            return image_rows.near_duplicates(raw_tables, rows)
-
-
-def _replaced(row: Row) -> Row:
-    return dataclasses.replace(row, text=SURROGATE.sub("\ufffd", row.text), label=SURROGATE.sub("\ufffd", row.label))
 
 
 def _raise_failures(

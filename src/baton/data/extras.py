@@ -34,7 +34,7 @@ class ExtraColumns:
         if self.group is not None:
             if (known := plain(values[self.group])) is None:
                 return f"{self.group} is a {type(values[self.group]).__name__}; text or a number is needed"
-            group = known.strip()
+            group = known.strip().encode("utf-8", "backslashreplace").decode()  # bytes that are no UTF-8 tell groups apart
         if self.time is not None:
             if (moment := _moment(values[self.time])) is None:
                 return f"{self.time} {_shown(values[self.time])} is no number and no date or time of ISO 8601"

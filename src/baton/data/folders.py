@@ -166,11 +166,12 @@ def _of_table(table: RawTable, folder: Path) -> Iterator[RawImage]:
     rows = iter(table.rows)
     for number in range(1, table.count + 1):
         name = f"{table.split}/{number}"
-        if reason := table.malformed.get(f"{table.split}:{number}"):
-            yield RawImage(name, None, None, reason)
+        id_ = f"{table.split}:{number}"
+        if reason := table.malformed.get(id_):
+            yield RawImage(name, None, table.rejected.get(id_), reason)
             continue
         row = next(rows)
-        label = row.label or None
+        label = None if id_ in table.unlabelled else row.label  # an empty one counts as lost, a null does not
         if row.label.encode("utf-8", "ignore").decode() != row.label:
             yield RawImage(_text(row.text) or name, None, None, f"its label is no UTF-8: {_text(row.label)}")
         elif not row.text.strip():

@@ -186,7 +186,7 @@ def _look(sample: Sample, max_pixels: int, bits: int) -> Seen:
 def _add(table: ImageTable, sample: Sample, seen: Seen) -> None:
     label = plain(sample.label)
     if sample.problem:
-        table.reject(f"{sample.name}: {sample.problem}")
+        table.reject(f"{sample.name}: {sample.problem}", sample.label)
     elif label is not None and SURROGATE.search(label):
         table.reject(f"{sample.name}: its label is no UTF-8")
     else:

@@ -49,7 +49,7 @@ def _add(table: RawTable, number: int, value: dict[str, Any], wanted: Columns) -
     if any(name in value for name in wanted.texts):
         table.add(*wanted.row({name: value.get(name) for name in wanted.names} | {wanted.label: value.get(wanted.label, "")}))
     else:
-        table.reject(f"line {number}: no key {' or '.join(map(repr, wanted.texts))}")
+        table.reject(f"line {number}: no key {' or '.join(map(repr, wanted.texts))}", value.get(wanted.label))
 
 
 def _value(line: str) -> dict[str, Any] | str:

@@ -5,7 +5,8 @@ the params, and the rows that are left are not the data that somebody collected.
 
 Two kinds of rows do not count. Those that repeat others (`STAY_ELSEWHERE`): their text stays. And those whose label is a null: nobody
 labelled them, and nothing that was labelled is lost; a label that is empty text, or has no key, counts, since it may stand in the wrong
-column. One row in a file or class never stops a run, else every share would mean "none" in a small one; `fail` says that.
+column. One row in a file or class never stops a run, else every share would mean "none" in a small one; `fail` says that. A class that is
+lost as a whole does, were it of one row. The label of a row that cannot be read counts where it is known (`RawTable.rejected`).
 """
 
 import re
@@ -72,10 +73,14 @@ def _of_table(findings: list[Finding], table: RawTable, settings: params.Preproc
         limit = f"more than preprocess.max_dropped.rows allows ({allowed.rows:.0%})"
         lines.append(f"dropped: {table.split} loses {lost} of {table.count} rows ({lost / table.count:.1%}), {limit}:{why}")
     of_rows = {id_ for check, ids in dropped.items() if check not in WHOLE_CLASSES for id_ in ids}
-    sizes, gone = Counter(row.label for row in table.rows), Counter[str]()
-    if of_rows:
-        gone.update(row.label for row in table.rows if row.label and row.id in of_rows)
-    hit = [label for label, count in gone.most_common() if _exceeds(count, sizes[label], allowed.rows_of_class)]
+    known = [*((row.id, row.label) for row in table.rows), *table.rejected.items()]
+    sizes = Counter(label for _, label in known)
+    gone = Counter(label for id_, label in known if label and id_ in of_rows)
+    hit = [
+        label
+        for label, count in gone.most_common()
+        if _exceeds(count, sizes[label], allowed.rows_of_class) or (count == sizes[label] and allowed.rows_of_class < 1)
+    ]
     if hit:
         shown = ", ".join(f"{SURROGATE.sub('�', label)!r} {gone[label]} of {sizes[label]}" for label in hit[:SHOWN_CLASSES])
         more = f" and {len(hit) - SHOWN_CLASSES} more" if len(hit) > SHOWN_CLASSES else ""

@@ -14,7 +14,9 @@ from baton.errors import DataError
 SPLITS = ("train", "val", "test")
 
 
-def part(rows: list[Row], settings: params.Preprocess, present: set[str], alike: near.Near) -> tuple[dict[str, list[Row]], dict[str, int]]:
+def part(
+    rows: list[Row], settings: params.Preprocess, present: set[str], alike: near.Near, usable: list[Row] | None = None
+) -> tuple[dict[str, list[Row]], dict[str, int]]:
     """Cut test (if the source has none), apply the limits, then cut val (if the source has none) from what is left of train.
 
     Args:
@@ -22,6 +24,7 @@ def part(rows: list[Row], settings: params.Preprocess, present: set[str], alike:
         settings: portions, limits, seed.
         present: splits that have a file.
         alike: near-duplicates, which stay together.
+        usable: `rows` and those that checks dropped which look at several rows; units are numbered over them, see `checking`.
 
     Returns:
         split -> rows in file order; split -> number of rows that a limit took away.
@@ -29,7 +32,9 @@ def part(rows: list[Row], settings: params.Preprocess, present: set[str], alike:
     Raises:
         DataError: a part cannot be cut, or is left without rows or, train, without a label.
     """
-    parts = {split: splits.units([row for row in rows if row.part == split], alike) for split in SPLITS}
+    left = {row.id: row for row in rows}
+    numbered = [left.get(row.id, row) for row in (rows if usable is None else usable)]
+    parts = {split: splits.units([row for row in numbered if row.part == split], alike, left) for split in SPLITS}
     stay = _staying(rows, settings, present)
     cuts = 1 - ("val" in present)
     if "test" not in present:
@@ -84,6 +89,8 @@ def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> 
     for split, portion in (("test", settings.test), ("val", settings.validation)):
         if split in present or not left:
             continue
+        if split == "val" and "test" in present:
+            left = _before_test(rows, left)
         count = splits.wanted(portion, len(left))
         first = _time(left[-min(count, len(left))])
         later = [row for row in left if _time(row) >= first]
@@ -95,6 +102,16 @@ def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> 
             hint = f"lower preprocess.{key}, or name a column with more different times"
             raise DataError(f"preprocess.time_column leaves nothing earlier than {split}", got=got, expected="earlier rows", hint=hint)
     return [dataclasses.replace(row, part=parts.get(row.id, row.part)) for row in rows], set(SPLITS)
+
+
+def _before_test(rows: list[Row], left: list[Row]) -> list[Row]:
+    """Those of train that are earlier than the file for test; the others may not stay in train either (`time_leakage`)."""
+    start = min(((_time(row), row.id) for row in rows if row.part == "test"), default=None)
+    earlier = left if start is None else [row for row in left if _time(row) < start[0]]
+    if start and not earlier:
+        got, hint = f"the first of test is {start[1]}", "name a later file for test in source, or none: it is then cut by time"
+        raise DataError("no row of train is earlier than the file for test", got=got, expected="earlier rows", hint=hint)
+    return earlier
 
 
 def _time(row: Row) -> float:

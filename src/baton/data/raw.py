@@ -59,6 +59,7 @@ class RawTable:
     path: Path
     rows: list[Row] = field(default_factory=list)
     malformed: dict[str, str] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)  # id -> label, of those of `malformed` that have one
     blank_lines: int = 0
     remarks: list[str] = field(default_factory=list)  # what a person should know of the file
     guessed: str = ""  # the encoding, where it is a guess
@@ -76,10 +77,10 @@ class RawTable:
         wrong = [f"{name} is a {type(value).__name__}" for name, (value, read) in values.items() if read is None]
         if wrong:
             needed = "one label a row" if wrong[-1].startswith("label") else "text or a number"
-            self.reject(f"{' and '.join(wrong)}; {needed} is needed")
+            self.reject(f"{' and '.join(wrong)}; {needed} is needed", label)
             return
         if isinstance(extras, str):
-            self.reject(extras)
+            self.reject(extras, label)
             return
         spelled = values["label"][1] or ""
         kept = labels.normal(spelled)
@@ -89,9 +90,12 @@ class RawTable:
             self.respelled[spelled, kept] += 1
         self.rows.append(Row(self.split, self.count + 1, values["text"][1] or "", kept, extras))
 
-    def reject(self, reason: str) -> None:
-        """Append a row that cannot be read."""
-        self.malformed[f"{self.split}:{self.count + 1}"] = reason
+    def reject(self, reason: str, label: Any = None) -> None:
+        """Append a row that cannot be read; its label, where that is known, says what its class loses."""
+        id_ = f"{self.split}:{self.count + 1}"
+        self.malformed[id_] = reason
+        if known := labels.normal(plain(label) or ""):
+            self.rejected[id_] = known
 
 
 def plain(value: Any) -> str | None:

@@ -8,6 +8,7 @@ version, and a row more or less moves no other out of its place.
 import hashlib
 import math
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from baton import params
@@ -33,15 +34,16 @@ class Unit:
         return len(self.rows)
 
 
-def units(rows: list[Row], alike: near.Near | None = None) -> list[Unit]:
+def units(rows: list[Row], alike: near.Near | None = None, left: Container[str] | None = None) -> list[Unit]:
     """Join rows that have the same text (see `checks.key`), near ones, or the same group.
 
     Args:
         rows: of one table, in file order.
         alike: pairs of near-duplicates.
+        left: ids of the rows that the units hold; others only count in joining and numbering. None: all.
 
     Returns:
-        units by their first rows.
+        units by their first rows; none is empty.
     """
     keys = [key(row.text) for row in rows]
     names = [f"\0{row.extras.group}" if row.extras.group else own for row, own in zip(rows, keys, strict=True)]
@@ -56,7 +58,11 @@ def units(rows: list[Row], alike: near.Near | None = None) -> list[Unit]:
         if place not in linked:
             unit.firsts.append((row.label, seen[row.label], names[place]))
             seen[row.label] += 1
-    return list(joined.values())
+    if left is not None:
+        for unit in joined.values():
+            unit.rows = [row for row in unit.rows if row.id in left]
+            unit.label = unit.rows[0].label if unit.rows else unit.label
+    return [unit for unit in joined.values() if unit.rows]
 
 
 def flat(parts: list[Unit]) -> list[Row]:

@@ -123,11 +123,17 @@ class RowChecks(Section):
 
 
 class Checks(RowChecks):
-    """Of texts."""
+    """Of texts.
+
+    `group_leakage` finds rows of train whose group is in val or test too, `time_leakage` those that are not earlier (where params
+    name such a column). They are lost, so `max_dropped` counts them. A default for params from before them; every recipe writes them out.
+    """
 
     invalid_utf8: Policy
     mojibake: Policy
     empty: Policy
+    group_leakage: Policy = "drop"
+    time_leakage: Policy = "drop"
 
 
 class ImageChecks(RowChecks):
