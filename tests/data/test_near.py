@@ -1,6 +1,7 @@
 """Near-duplicates are what a comparison of all pairs finds; groups are connected components."""
 
 import random
+import time
 from itertools import combinations
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from baton.data import near
+from baton.data import checks, near
+from baton.data.raw import Row
 
 
 def jaccard(one: str, other: str) -> float:
@@ -43,7 +45,7 @@ def test_the_pairs_are_those_that_comparing_all_pairs_finds(seed: int) -> None:
     found = near.texts(texts)
     assert {(one, other): value for one, others in found.items() for other, value in others.items() if one < other} == expected
     assert all(found[other][one] == value for one, others in found.items() for other, value in others.items()), "both ways"
-    assert near.texts([*texts[::-1], texts[0]]) == found
+    assert near.texts([*texts[::-1], texts[0]]) == found, "of small groups all pairs, whatever the order"
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,38 @@ def test_links_join_equal_and_near_keys() -> None:
     pairs = list(near.links(keys, {"b": {"d": 0.8}, "d": {"b": 0.8, "e": 0.7}, "e": {"d": 0.7}}))
     assert all(early < late for early, late in pairs)
     assert near.groups(len(keys), pairs) == [0, 1, 2, 0, 1, 1]
+
+
+def filled(count: int) -> list[str]:
+    """A template, filled in: any two have 22 of 28 shingles in common."""
+    start = "dear customer we are glad to tell you that your order with the number"
+    end = "has been shipped today and will be with you in three days"
+    return [f"{start} {number} {end}" for number in range(count)]
+
+
+def test_a_template_is_one_group_in_little_time_and_memory() -> None:
+    texts = [*filled(20_000), "something else that is like no other text at all"]
+    start = time.process_time()
+    found = near.texts(texts)
+    assert time.process_time() - start < 60, "a few seconds; comparing all pairs takes half an hour"
+    assert sum(map(len, found.values())) <= 2 * near.MEMBERS * len(texts)
+    assert set(near.groups(len(texts), near.links(texts, found))) == {0, 20_000}
+    assert set(near.chains(found).values()) == {min(texts[:20_000])}
+
+
+def test_a_text_that_comes_later_changes_no_pair_of_those_before_it() -> None:
+    texts = filled(200) + varied(0)
+    random.Random(0).shuffle(texts)
+    before = near.texts(texts[:300])
+    after = near.texts(texts)
+    known = set(texts[:300])
+    assert {name: {other: share for other, share in after[name].items() if other in known} for name in before} == before
+
+
+def test_what_a_test_row_is_like_through_others_is_named() -> None:
+    rows = [Row("test" if number == 399 else "train", number + 1, text, "a") for number, text in enumerate(filled(400))]
+    found = near.texts(checks.key(row.text) for row in rows)
+    assert len(checks.near_duplicate(rows, found)) == 399
+    assert all("test:400" in reason for reason in checks.near_duplicate(rows, found).values())
+    parts = {"train": rows[200:399], "val": [], "test": rows[399:]}
+    assert checks.near_training(parts, found) == ["test:400"]

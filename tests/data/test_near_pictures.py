@@ -1,13 +1,14 @@
 """Pictures that were saved again or resized are found; what only looks alike to a hash is not."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-from baton.data import near_pictures
+from baton.data import near, near_pictures
 from tests.data.images import Pixels, noise, saved, smooth
 from tests.data.test_pictures import decode
 
@@ -28,7 +29,7 @@ def resized(pixels: Pixels, wider: int, higher: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((pixels.shape[1] + wider, pixels.shape[0] + higher), Image.Resampling.BICUBIC))
 
 
-def near(*shown: Pixels) -> dict[str, dict[str, float]]:
+def alike(*shown: Pixels) -> dict[str, dict[str, float]]:
     return near_pictures.pictures({str(place): near_pictures.fingerprint(pixels) for place, pixels in enumerate(shown)})
 
 
@@ -47,7 +48,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_photographs_are_found_and_no_others(change: str) -> None:
     photos = cuts(60)
-    found = near(*photos, *(CHANGES[change](pixels) for pixels in photos))
+    found = alike(*photos, *(CHANGES[change](pixels) for pixels in photos))
     pairs = {(min(one, int(other)), max(one, int(other))) for one in range(120) for other in found.get(str(one), ())}
     assert {(one, one + 60) for one in range(60)} >= pairs, "no two different ones"
     assert len(pairs) >= 58, "of 60; a hash may tip over"
@@ -68,15 +69,15 @@ def test_flat_pictures_are_not_one() -> None:
     flat = [np.full((40, 60, 3), 250, np.uint8) for _ in range(6)]
     for place, pixels in enumerate(flat):
         pixels[5 * place + 3, 20:24] = 240
-    assert near(*flat) == {}
+    assert alike(*flat) == {}
 
 
 def test_the_same_drawing_in_other_colours_is_another_picture() -> None:
     grey = smooth(0)[:, :, :1]
     red, blue = (np.concatenate([grey if channel == own else grey // 3 for channel in range(3)], axis=2) for own in (0, 2))
-    assert near(red, blue) == {}
-    assert set(near(red, decode(saved(red, "JPEG", quality=90)).pixels)) == {"0", "1"}
-    assert set(near(grey, np.repeat(grey ^ 1, 3, axis=2))) == {"0", "1"}, "grey in one channel or three"
+    assert alike(red, blue) == {}
+    assert set(alike(red, decode(saved(red, "JPEG", quality=90)).pixels)) == {"0", "1"}
+    assert set(alike(grey, np.repeat(grey ^ 1, 3, axis=2))) == {"0", "1"}, "grey in one channel or three"
 
 
 def test_no_candidate_is_missed() -> None:
@@ -85,7 +86,7 @@ def test_no_candidate_is_missed() -> None:
     for place in range(100, 300):  # some bits of another one flipped
         flips = draw.choice(64, draw.integers(0, 10), replace=False)
         hashes[place] = hashes[place - 100] ^ np.bitwise_or.reduce(np.uint64(1) << flips.astype(np.uint64), initial=np.uint64(0))
-    found = near_pictures._candidates(hashes, np.arange(300))
+    found = near_pictures._candidates(hashes, np.arange(300), np.zeros(300, int))
     pairs = {(int(a), int(b)) for one, other in found for a, b in zip(one, other, strict=True)}
     assert pairs == {(a, b) for a, b in itertools.combinations(range(300), 2) if int(hashes[a] ^ hashes[b]).bit_count() <= 6}
     assert len(pairs) > 100
@@ -97,3 +98,18 @@ def test_the_order_changes_nothing_and_none_is_fine() -> None:
     assert set(found) == {"a", "b"} and found["a"]["b"] == found["b"]["a"]
     assert found == near_pictures.pictures(dict(reversed(prints.items())))
     assert near_pictures.pictures({}) == {}
+
+
+def test_a_series_of_shots_is_one_group_in_little_time_and_memory() -> None:
+    picture = near_pictures.fingerprint(cuts(1)[0])
+    draw = np.random.default_rng(0)
+    small = np.frombuffer(picture.small, np.uint8).copy()
+    prints = {}
+    for number in range(5000):
+        small[draw.integers(len(small))] ^= 1
+        prints[f"{number:04}"] = near_pictures.Print(picture.hash, small.tobytes())
+    start = time.process_time()
+    found = near_pictures.pictures(prints)
+    assert time.process_time() - start < 30, "a second or two; comparing all pairs takes minutes"
+    assert set(near.groups(5000, near.links(prints, found))) == {0}
+    assert sum(map(len, found.values())) <= 2 * (near_pictures.PLACES + near_pictures.ENOUGH) * len(prints)
