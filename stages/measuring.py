@@ -19,7 +19,7 @@ from baton import console, explain, features, params, predict, runtime, storage
 from baton import speed as speeds
 from baton.data import arrays, batches
 from baton.data.part import folds
-from baton.evaluate import baselines, kept, pictures, robustness, timing
+from baton.evaluate import baselines, kept, pictures, robustness
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.inputs import Rows
 from baton.models import build
@@ -27,6 +27,10 @@ from baton.models import build
 ARRAYS, BASE = Path("data/arrays"), Path("data/base")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
 EXPLAINED = ("teacher", "student")
+CODE = (
+    *("predict.py", "speed.py", "explain.py", "corruptions.py", "features.py", "runtime.py", "memory.py", "parallel.py", "storage.py"),
+    *("evaluate/baselines.py", "evaluate/metrics.py", "evaluate/temperature.py", "evaluate/timing.py"),
+)  # of baton, that measurements go through beside its packages data and models
 SHEET_SAMPLES, SHEET_EPOCHS = 8, 7
 
 
@@ -84,11 +88,8 @@ class Subject:
     def _code(self) -> list[str]:
         """Digests of what measurements go through."""
         packages = [path for module in (batches, build) for path in sorted(Path(module.__file__).parent.glob("*.py"))]
-        single = [Path(predict.__file__).with_name(f"{name}.py") for name in ("predict", "speed", "explain", "corruptions", "features")]
-        return [
-            storage.sha256(path)
-            for path in (*packages, *single, Path(baselines.__file__), Path(timing.__file__), Path(__file__), Path("requirements.lock"))
-        ]
+        package = Path(predict.__file__).parent
+        return [storage.sha256(path) for path in (*packages, *(package / name for name in CODE), Path(__file__), Path("requirements.lock"))]
 
 
 def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> dict[str, Outputs]:

@@ -11,7 +11,7 @@ from baton.data import text
 from baton.evaluate import inputs
 from baton.models import build
 from stages import measuring
-from tests import tiny
+from tests import test_cache_truth, tiny
 
 KNN = params.FeaturesBaseline(kind="features", model="knn", neighbours=3, C=(1.0,))
 
@@ -57,3 +57,17 @@ def test_nothing_of_pictures_is_measured_on_texts(subject: measuring.Subject) ->
     assert measuring.sheet(subject) is None
     rows = inputs.read_rows(Path("data/clean"), "test")
     assert measuring.galleries(subject, rows, {}) == {}
+
+
+def test_what_is_kept_depends_on_all_code_that_it_went_through(subject: measuring.Subject, root: Path) -> None:
+    """Whatever the measuring modules import of this project: half precision and threads (runtime, memory, parallel), and figures."""
+    todo, found = ["predict", "speed", "explain", "corruptions", "features", "evaluate.baselines", "evaluate.timing"], set()
+    names = [f"baton.{name}" for name in todo]
+    while names:
+        file = test_cache_truth.module_file(root, names.pop())
+        relative = file.relative_to(root).as_posix() if file else ""
+        if file and file not in found and file.name != "__init__.py" and not test_cache_truth.exempt(relative):
+            found.add(file)
+            names += test_cache_truth.imported_names(file.read_text())
+    assert {"metrics.py", "runtime.py", "memory.py", "parallel.py"} <= {file.name for file in found}
+    assert [file.name for file in found if storage.sha256(file) not in subject._code] == []

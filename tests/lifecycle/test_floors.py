@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from baton import params
-from baton.lifecycle import gate
+from baton.evaluate import proportions
+from baton.lifecycle import floors, gate
 from baton.lifecycle.gate import Scored
 from baton.lifecycle.tables import Table, digests
 from baton.lifecycle.verdicts import Check, Mark, Marks, Verdict
@@ -126,6 +127,18 @@ def test_a_small_but_certain_loss_of_a_class_is_let_pass() -> None:
     assert not check(gate.decide(some, right(some, 970, 1000), right(some, 1000, 800), strict), "class losses").passed
 
 
+@pytest.mark.parametrize(("lost", "passes"), [(8, True), (9, True), (10, False), (12, False)])
+def test_a_loss_is_certain_only_if_it_is_certainly_more_than_is_allowed(lost: int, passes: bool) -> None:
+    """Of 100 rows 8 are lost and none is won: more than none for certain (mid-p 0.5**8 / 2), but more than 5 points with p = 0.084 only.
+
+    Without a row won the score test is that of one share: z = (lost - 5) / sqrt(100 * 0.05 * 0.95), which for two classes must reach 1.96.
+    """
+    some = table(100, 900)
+    found = check(gate.decide(some, right(some, 90 - lost, 900), right(some, 90, 800), rules(class_floor=FLOOR)), "class losses")
+    assert found.passed is passes is ((lost - 5) / (100 * 0.05 * 0.95) ** 0.5 < 1.96)
+    assert 2 * proportions.mcnemar_midp(lost, 0, "greater") < 0.05, "the control: that some are lost is certain for all of these"
+
+
 def test_classes_that_are_too_small_are_named() -> None:
     some = table(100, 29, 4)
     verdict = gate.decide(some, right(some, 100, 29, 4), right(some, 80, 20, 4), rules(class_floor=FLOOR))
@@ -166,6 +179,19 @@ def test_it_must_be_above_the_best_baseline() -> None:
     assert found(0.91, near).passed and not found(0.93, near).passed
     unknown = check(gate.decide(some, right(some, 45, 45), None, ours), "baseline")
     assert unknown.passed and "not judged" in unknown.text
+
+
+def test_a_tie_with_the_best_baseline_is_not_above_it() -> None:
+    """2 of 3 rows are right for both, and evaluate wrote the baseline's figure with six digits: 0.666667 or, of 7 and 9, 0.777778."""
+    ours = rules(permanent_floor=params.PermanentFloor(below_best=None, below_baseline=0.0))
+    for rows in range(3, 40):
+        for count in range(1, rows):
+            logged = float(f"{(count + rows) / (2 * rows):.6g}")
+            marks = Marks(baseline=Mark("tfidf_svm", logged))
+            for more, passes in ((0, False), (1, True)):
+                figures = {"challenger": {"accuracy": (count + more + rows) / (2 * rows)}}
+                assert next(iter(floors.permanent(figures, marks, ours))).passed is passes, (count, rows)
+    assert 2 / 3 < 0.666667 and 13 / 18 > 0.722222, "the control: unrounded, the second would be above"
 
 
 def test_a_non_inferior_macro_f1_must_not_cost_accuracy() -> None:

@@ -1,6 +1,7 @@
 """The gate's rules on scored tables: each refuses what it is there for, with its reason, and nothing else."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -199,7 +200,7 @@ def test_one_that_is_too_sure_too_large_or_too_slow_is_refused(table: Table) -> 
     champion = scored(table, 180)
     probabilities = np.full((ROWS, 3), 1e-6)
     probabilities[np.arange(ROWS), scored(table, 130).probabilities.argmax(axis=1)] = 1 - 2e-6
-    strict = RULES.model_copy(update={"class_floor": None})
+    strict = RULES.model_copy(update={"class_floor": None, "max_calibration_error": 0.15})
     challenger = Scored(NAMES, probabilities, 151, 1.51 * MS, frozenset({"x"}))
     assert refused(gate.decide(table, challenger, champion, strict)) == ["size", "latency", "calibration"]
     none = strict.model_copy(update={"max_calibration_error": None, "max_size_ratio": None, "max_latency_ratio": None})
@@ -231,4 +232,24 @@ def test_the_calibration_error_of_a_small_table_is_not_its_chance(table: Table) 
     verdict = gate.decide(small, Scored(NAMES, probabilities, 100, MS, frozenset({"x"})), None, rules)
     assert verdict.figures["challenger"]["ece"] > 0.1, "negative control: by ECE it would be refused"
     assert "calibration" not in refused(verdict)
-    assert verdict.figures["challenger"]["calibration_error_interval"][0] == 0
+    low, high = verdict.figures["challenger"]["calibration_error_interval"]
+    assert low == 0 and high > 0.08
+    found = next(check.text for check in verdict.checks if check.name == "calibration")
+    assert "this cannot be judged on 60 rows (about" in found and "only what is certainly above is refused" in found
+
+
+def test_the_end_of_an_interval_decides_on_calibration(table: Table) -> None:
+    """Sure to 99.9% and right on so many: 120 of 600 wrong are an error of 0.2, certain to about 0.03."""
+    probabilities = np.full((ROWS, 3), 5e-4)
+    predicted = scored(table, 120).probabilities.argmax(axis=1)
+    probabilities[np.arange(ROWS), predicted] = 1 - 1e-3
+    model = Scored(NAMES, probabilities, 100, MS, frozenset({"x"}))
+    for limit, passes, judged in ((0.1, False, True), (0.19, True, False), (0.21, True, False), (0.3, True, True)):
+        rules = RULES.model_copy(update={"max_calibration_error": limit, "class_floor": None, "first_minimum": 0.5})
+        verdict = gate.decide(table, model, None, rules)
+        found = next(check for check in verdict.checks if check.name == "calibration")
+        assert found.passed is passes and ("cannot be judged on 600 rows" not in found.text) is judged
+        if not judged:
+            error, (low, high) = (verdict.figures["challenger"][f"calibration_error{part}"] for part in ("", "_interval"))
+            end = low if error > limit else high
+            assert f"about {math.ceil(600 * ((error - end) / (error - limit)) ** 2):,} like these would do" in found.text

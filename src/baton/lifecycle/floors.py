@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.evaluate import proportions
+from baton.evaluate.results import rounded
 from baton.lifecycle.tables import Table
 from baton.lifecycle.verdicts import CHALLENGER, CHAMPION, Check, Mark, Marks, some
 
@@ -24,8 +25,11 @@ def of_classes(hits: Hits, table: Table, rules: params.Promotion) -> Iterable[Ch
 
 
 def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion) -> Iterable[Check]:
-    """Against what was reached on this table before: without it a chain of challengers, each hardly worse, would lead downwards."""
-    floor, value = rules.permanent_floor, figures[CHALLENGER][rules.metric]
+    """Against what was reached on this table before: without it a chain of challengers, each hardly worse, would lead downwards.
+
+    Baselines are known to the digits of metrics.json, so all are compared at these: else a tie would be decided by the digits left out.
+    """
+    floor, value = rules.permanent_floor, rounded(figures[CHALLENGER][rules.metric])
     measured = f"the challenger's {rules.metric} is {100 * value:.2f}%"
     if floor is None:
         return
@@ -36,7 +40,7 @@ def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion)
             best = max(reached, key=lambda mark: mark.value)
             wanted = f"at most {100 * floor.below_best:.1f} points below the best champion so far on this table"
             text = f"{measured}, and must be {wanted}, {best.name}: {100 * best.value:.2f}%"
-            yield Check("best champion", bool(value >= best.value - floor.below_best), text)
+            yield Check("best champion", bool(value >= rounded(best.value - floor.below_best)), text)
     if floor.below_baseline is not None:
         if marks.baseline is None:
             yield Check("baseline", True, "not judged against baselines: no `evaluate` of this store measured any on this very table")
@@ -46,7 +50,7 @@ def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion)
         if floor.below_baseline:
             text = f"{measured}; the best baseline, {marks.baseline.name}, has {100 * marks.baseline.value:.2f}%, of which at most "
             text += f"{100 * floor.below_baseline:.1f} points may be missing"
-        yield Check("baseline", bool(value > marks.baseline.value - floor.below_baseline), text)
+        yield Check("baseline", bool(value > rounded(marks.baseline.value - floor.below_baseline)), text)
 
 
 def _lowest(hits: NDArray[np.bool_], table: Table, floor: params.ClassFloor) -> Check:
@@ -68,27 +72,40 @@ def _lowest(hits: NDArray[np.bool_], table: Table, floor: params.ClassFloor) -> 
 
 
 def _losses(new: NDArray[np.bool_], old: NDArray[np.bool_], table: Table, floor: params.ClassFloor, level: float) -> Check:
-    """No class may be certainly worse than under the champion: McNemar's mid-p in each, one-sided, adjusted for their number (Holm 1979).
+    """No class may certainly lose more than `floor.loss` against the champion; adjusted for the number of classes (Holm 1979).
 
-    A class is judged if losing all of its rows that the champion has right could be told from chance.
+    A class is judged if losing all of its rows that the champion has right would be certain.
     """
     classes = len(table.names)
     rows, right, only_new, only_old = (
         np.bincount(table.labels[own], minlength=classes) for own in (np.full(len(new), True), old, new & ~old, old & ~new)
     )
-    judged = [place for place in range(classes) if classes * 0.5 ** float(right[place]) / 2 < level]
+    judged = [place for place in range(classes) if classes * _lost(int(right[place]), 0, int(rows[place]), floor.loss) < level]
     small = [f"{table.names[place]} ({rows[place]:,} rows, {right[place]:,} right)" for place in range(classes) if place not in judged]
     left = f"; not judged, as even losing all of it could be chance: {some(small)}" if small else ""
-    p_values = proportions.holm([proportions.mcnemar_midp(int(only_old[place]), int(only_new[place]), "greater") for place in judged])
+    p_values = proportions.holm([_lost(int(only_old[place]), int(only_new[place]), int(rows[place]), floor.loss) for place in judged])
     worse = []
     for place, p in zip(judged, p_values, strict=True):
-        lost = (only_old[place] - only_new[place]) / rows[place]
-        if p < level and lost > floor.loss:
-            then, now = right[place] / rows[place], right[place] / rows[place] - lost
+        if p < level:
+            then, now = right[place] / rows[place], (right[place] - only_old[place] + only_new[place]) / rows[place]
             worse.append((p, f"{table.names[place]} from {100 * then:.1f}% to {100 * now:.1f}% of {rows[place]:,} rows (p = {p:.2g})"))
     allowed = f"none may certainly lose more than {100 * floor.loss:.1f} points"
     if worse:
         return Check(
-            "class losses", False, f"recall falls against the champion: {some([text for _, text in sorted(worse)])}; {allowed}{left}"
+            "class losses",
+            False,
+            f"recall falls against the champion by more than is allowed: {some([text for _, text in sorted(worse)])}; {allowed}{left}",
         )
-    return Check("class losses", True, f"no class falls against the champion beyond chance ({len(judged)} judged; {allowed}){left}")
+    return Check(
+        "class losses",
+        True,
+        f"no class has certainly lost more than is allowed against the champion ({len(judged)} judged; {allowed}){left}",
+    )
+
+
+def _lost(only_old: int, only_new: int, rows: int, loss: float) -> float:
+    """One-sided p of "no more than `loss` is lost": Tango's score test, or McNemar's mid-p of "nothing is lost" where that is larger.
+
+    The latter where rows are so few that the score test, which is an approximation, is certain too soon.
+    """
+    return max(proportions.noninferiority_p(only_old, only_new, rows, -loss), proportions.mcnemar_midp(only_old, only_new, "greater"))

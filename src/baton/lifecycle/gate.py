@@ -53,7 +53,7 @@ def decide(table: Table, challenger: Scored, champion: Scored | None, rules: par
     else:
         checks.append(margins.first(figures[CHALLENGER], len(table.ids), rules))
     checks += [*floors.of_classes(hits, table, rules), *floors.permanent(figures, marks or Marks(), rules)]
-    checks += _calibrated(figures[CHALLENGER], rules)
+    checks += _calibrated(figures[CHALLENGER], len(table.ids), rules)
     return Verdict(tuple(checks), figures)
 
 
@@ -138,11 +138,22 @@ def _calibration(log_p: NDArray[np.float64], table: Table, rules: params.Promoti
     return {"calibration_error": error, "calibration_error_interval": bounds}
 
 
-def _calibrated(figures: Mapping[str, Any], rules: params.Promotion) -> Iterable[Check]:
-    if rules.max_calibration_error is not None:
-        error, (low, high) = figures["calibration_error"], figures["calibration_error_interval"]
-        text = f"calibration error is {error:.3f} ({low:.3f} to {high:.3f}); at most {rules.max_calibration_error:.3f} is allowed"
-        yield Check("calibration", bool(error <= rules.max_calibration_error), text)
+def _calibrated(figures: Mapping[str, Any], rows: int, rules: params.Promotion) -> Iterable[Check]:
+    """Refuses what is certainly too far off, as with costs and losses of classes.
+
+    Proof that it is near enough takes hundreds of rows, which a new project does not have, and a temperature mends what is wrong here
+    without another training. Where the table is too small to tell, the check says so.
+    """
+    limit = rules.max_calibration_error
+    if limit is None:
+        return
+    error, (low, high) = figures["calibration_error"], figures["calibration_error_interval"]
+    text = f"calibration error is {error:.3f} ({low:.3f} to {high:.3f}); at most {limit:.3f} is allowed"
+    if low <= limit < high:
+        needed = margins.by_root(rows, error, low, limit) or margins.by_root(rows, -error, -high, -limit)
+        enough = f"about {needed:,} like these would do" if needed else "more rows like these would not help"
+        text = f"{text}; this cannot be judged on {rows:,} rows ({enough}), and only what is certainly above is refused"
+    yield Check("calibration", bool(low <= limit), text)
 
 
 def _ratios(challenger: Scored, champion: Scored, rules: params.Promotion) -> Iterable[Check]:

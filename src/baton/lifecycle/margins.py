@@ -55,7 +55,7 @@ def first(figures: Mapping[str, Any], rows: int, rules: params.Promotion) -> Che
         return Check("first champion", True, text)
     needed = proportions.rows_needed_alone(rules.first_minimum, rules.bootstrap.confidence, value)
     if rules.metric != "accuracy":
-        needed = _by_root(rows, value, low, rules.first_minimum)
+        needed = by_root(rows, value, low, rules.first_minimum)
     return Check("first champion", False, f"{text}; {_small(rows, needed)}")
 
 
@@ -67,11 +67,11 @@ def _untold(only_new: int, only_old: int, rows: int, rules: params.Promotion) ->
 def _rows_needed(rules: params.Promotion, interval: tuple[float, float, float], counts: tuple[int, int, int]) -> int | None:
     (difference, low, least), (only_new, only_old, rows) = interval, counts
     if rules.metric != "accuracy":
-        return _by_root(rows, difference, low, least)
+        return by_root(rows, difference, low, least)
     return proportions.rows_needed(-least, rules.bootstrap.confidence, only_new, only_old, rows)
 
 
-def _by_root(rows: int, value: float, low: float, least: float) -> int | None:
+def by_root(rows: int, value: float, low: float, least: float) -> int | None:
     """An interval's width falls with the root of the rows; these are too few."""
     return max(math.ceil(rows * ((value - low) / (value - least)) ** 2), rows + 1) if value > least else None
 

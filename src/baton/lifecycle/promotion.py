@@ -133,9 +133,16 @@ def _looked(looks: int | None, rules: Mapping[str, Any]) -> str:
     if looks <= rules["looks"]:
         return text
     chance = 1 - (1 - (1 - rules["bootstrap"]["confidence"]) / 2) ** looks
-    warning = (
-        f"That is more than promotion.looks ({rules['looks']}): of so many challengers that are no better than the champion, one passes"
-    )
+    rule = rules["rule"]
+    if rule["kind"] == "non_inferiority":
+        bad = f"worse than the champion by {100 * rule['margin']:.1f} points"
+    else:
+        bad = (
+            f"better than the champion by no more than {100 * rule['minimum']:.1f} points"
+            if rule["minimum"]
+            else "no better than the champion"
+        )
+    warning = f"That is more than promotion.looks ({rules['looks']}): of so many challengers that are {bad}, one passes"
     return f"{text} {warning} by chance with a probability of up to {100 * chance:.0f}%. Take a new test table."
 
 
