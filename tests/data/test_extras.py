@@ -100,7 +100,8 @@ def test_values_that_cannot_be_read_make_a_row_malformed(workplace: Path, settin
     [("1970-01-02", 86400.0), ("1970-01-01T01:00:00+01:00", 0.0), ("12.5", 12.5), (7, 7.0), (datetime(1970, 1, 1, 0, 1), 60.0)],  # noqa: DTZ001
 )
 def test_times(value: Any, seconds: float) -> None:
-    assert ExtraColumns(time="t").read({"t": value}) == Extras(time=seconds)
+    dated = value not in ("12.5", 7)
+    assert ExtraColumns(time="t").read({"t": value}) == Extras(time=seconds, dated=dated)
 
 
 def test_splits_are_cut_by_time(workplace: Path, settings: Settings) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from baton import console, params, storage
 from baton.data import cutting, lengths, text
+from baton.errors import DataError
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -87,3 +88,12 @@ def test_the_stage_says_what_it_chose_and_what_is_left_out(
         assert f"{left_out:.1%}" in shown and truncation["kind"] in shown
         arrays = text.open_arrays(Path("data/arrays"), "train")
         assert (len(arrays), int(arrays.windows.sum()), int(arrays.lengths.sum())) == (4, windows, report["tokens"])
+
+
+def test_windows_that_overlap_by_more_than_half_of_what_the_model_reads_are_refused() -> None:
+    overlapping = params.WindowsTruncation(kind="windows", most=8, overlap=128)
+    with pytest.raises(
+        DataError, match=r"(?s)overlap is too large.*128, where 128 tokens are read at once.*at most half of the length, 64"
+    ):
+        choose(overlapping, positions=128, least=256)
+    assert choose(overlapping, least=256).max_length == 256

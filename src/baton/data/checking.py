@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from baton import params
-from baton.data import checks, image_rows, labels, losses, near, parting
+from baton.data import checks, image_rows, labels, losses, near, parting, splits
 from baton.data.checks import SURROGATE, Finding
 from baton.data.raw import RawTable, Row
 from baton.errors import DataError
@@ -23,6 +23,7 @@ class Checked:
     findings: list[Finding]
     usable: list[Row] = dataclasses.field(default_factory=list)
     alike: near.Near = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)  # what a person should know
 
     def apply(self, name: str, policy: str, found: dict[str, str]) -> None:
         """Drop what the policy says, and keep the finding."""
@@ -70,22 +71,29 @@ def _run(state: Checked, name: str, one: Callable[[list[Row]], dict[str, str]], 
 
 def _cut_by_time(state: Checked, raw_tables: list[RawTable], settings: params.Preprocess) -> None:
     """Of the rows that are left, so that shares are those of rows that are used."""
+    before, files = state.rows, state.present
     try:
-        state.rows, state.present = parting.by_time(state.rows, settings, state.present)
+        state.rows, state.present = parting.by_time(before, settings, files)
     except DataError as error:
         raise losses.explained(error, state.findings, raw_tables, {"error": str(error)}) from None
+    state.notes += parting.missed_by_time(before, state.rows, settings, state.present - files)
 
 
 def _small_classes(state: Checked, settings: params.Preprocess, noun: str) -> None:
-    least = parting.needed(state.present)
-    small = checks.small_class(state.rows, least, noun)
+    least, units = parting.needed(state.present), splits.unit_of(state.usable, state.alike)
+    small = checks.small_class(state.rows, least, noun, units)
     state.apply("small_class", str(settings.checks.small_class), small)
     if isinstance(settings.checks.small_class, params.OtherClass):
         merged, name = {row.label for row in state.rows if row.id in small}, settings.checks.small_class.other
+        if own := sum(row.label == name and row.id not in small for row in state.rows):
+            note = (
+                f"preprocess.checks.small_class: {name!r} is a class of {own} rows already; {len(small)} rows of small classes come to it"
+            )
+            state.notes.append(note)
         state.rows, state.usable = (
             [dataclasses.replace(row, label=name) if row.label in merged else row for row in rows] for rows in (state.rows, state.usable)
         )
-        if still := {id_: reason for id_, reason in checks.small_class(state.rows, least, noun).items() if id_ in small}:
+        if still := {id_: reason for id_, reason in checks.small_class(state.rows, least, noun, units).items() if id_ in small}:
             state.apply("small_class_merged", "fail", still)
 
 

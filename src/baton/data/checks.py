@@ -233,18 +233,25 @@ ROW_CHECKS_OF_IMAGES: dict[str, Callable[[list[Row]], dict[str, str]]] = {
 }
 
 
-def small_class(rows: list[Row], least: int, noun: str = "text") -> dict[str, str]:
-    """Rows of all files whose class has some, but fewer than `least` different texts in train: one a split to cut, and one to stay."""
+def small_class(rows: list[Row], least: int, noun: str = "text", units: Mapping[str, int] | None = None) -> dict[str, str]:
+    """Rows of all files whose class has some, but fewer than `least` different texts in train: one a split to cut, and one to stay.
+
+    `units` numbers what is never parted (row id -> unit): of texts that are nearly alike or of one group only one counts.
+    """
     texts: dict[str, set[str]] = defaultdict(set)
+    apart: dict[str, set[int]] = defaultdict(set)
     for row in rows:
         if row.part == "train":
             texts[row.label].add(key(row.text))
-    small = {label: len(different) for label, different in texts.items() if len(different) < least}
-    return {
-        row.id: f"class {row.label!r} has {small[row.label]} different {noun}{'s' * (small[row.label] > 1)} in train, cutting needs {least}"
-        for row in rows
-        if row.label in small
-    }
+            if units:
+                apart[row.label].add(units[row.id])
+    reasons = {}
+    for label, different in texts.items():
+        count, parted = len(different), len(apart[label]) if units else len(different)
+        if parted < least:
+            together = f" ({parted} where near-duplicates and groups stay together)" if parted < count else ""
+            reasons[label] = f"class {label!r} has {count} different {noun}{'s' * (count > 1)} in train{together}, cutting needs {least}"
+    return _of_labels(rows, reasons)
 
 
 def unseen_label(rows: list[Row]) -> dict[str, str]:

@@ -36,19 +36,20 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         "rows": {"raw": {table.split: table.count for table in raw_tables}},
         "blank_lines": {table.split: table.blank_lines for table in raw_tables},
         "labels": _respelled(raw_tables),
-        "notes": _notes(raw_tables, settings),
+        "notes": _notes(raw_tables, settings) + checked.notes,
         "checks": {finding.check: _describe(finding, raw_tables) for finding in findings}
         | {"drift": {"policy": settings.checks.drift, **(drift or {"found": False})}},
     }
     try:
         _raise_failures(rows, findings, drift, raw_tables, settings)
-        parts, limited = parting.part(rows, settings, checked.present, checked.alike, checked.usable)
+        parts, limited, missed = parting.part(rows, settings, checked.present, checked.alike, checked.usable)
     except DataError as error:
         raise losses.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
     names = sorted({row.label for part in parts.values() for row in part}, key=labels.order)
     counts = {split: Counter(row.label for row in parts[split]) for split in SPLITS}
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
     report["limited"] = limited
+    report["notes"] += missed
     report["near_duplicates"] = {"test_rows": checks.near_training(parts, checked.alike)}  # of the clean table, exact duplicates too
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
     if decoded := {table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)}:
@@ -85,6 +86,7 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
             columns = Columns(settings.text_column, settings.label_column, extra=extras.of(settings))
             read = [tables.read(path, split, settings.format, columns) for split, path in paths.items()]
             _refuse_several_guesses(read)
+            extras.refuse_mixed_times(read, settings.time_column)
             return read
         case params.ImagePreprocess():
             return [*image_rows.read_all(paths, settings)]
@@ -137,10 +139,16 @@ def _notes(raw_tables: list[RawTable], settings: params.Preprocess) -> list[str]
     for table in raw_tables:
         if table.unlabelled:
             notes.append(f"{table.path}: {len(table.unlabelled)} of {table.count} rows have a null for a label: they are left out")
+        if isinstance(settings, params.TextPreprocess) and settings.group_column and (alone := _without_group(table)):
+            notes.append(f"{table.path}: {alone} of {table.count} rows have no {settings.group_column}: each is a group of its own")
         if lists := labels.listed(row.label for row in table.rows) - set(settings.label_names):
             first = min(lists)
             notes.append(f"{table.path}: labels such as {first!r} look like lists; each different one is a class of its own")
     return notes
+
+
+def _without_group(table: RawTable) -> int:
+    return sum(not row.extras.group for row in table.rows)
 
 
 def _respelled(raw_tables: list[RawTable]) -> list[dict[str, Any]]:

@@ -1,13 +1,14 @@
 """What a row of a table has beside text and label: its group, time, weight, and the columns that are carried along."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
 from baton import params
-from baton.data.raw import NO_EXTRAS, Extras, plain
+from baton.data.raw import NO_EXTRAS, Extras, RawTable, plain
+from baton.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class ExtraColumns:
                 return f"{self.weight} {_shown(values[self.weight])} is no number above 0"
             weight = number
         kept = tuple(str(values[name]) if (own := plain(values[name])) is None else own for name in self.kept)
-        return Extras(group, time, weight, kept)
+        dated = self.time is not None and _number(values[self.time]) is None
+        return Extras(group, time, weight, kept, dated)
 
 
 NO_EXTRA_COLUMNS = ExtraColumns()
@@ -53,6 +55,23 @@ NO_EXTRA_COLUMNS = ExtraColumns()
 def of(settings: params.TextPreprocess) -> ExtraColumns:
     """The columns that params ask for."""
     return ExtraColumns(settings.group_column, settings.time_column, settings.weight_column, settings.keep_columns)
+
+
+def refuse_mixed_times(tables: Iterable[RawTable], column: str | None) -> None:
+    """Refuse numbers beside dates: 2024 is a number, and as seconds since 1970 it is earlier than every date.
+
+    Raises:
+        DataError: the column holds both.
+    """
+    if column is None:
+        return
+    first: dict[bool, str] = {}
+    for table in tables:
+        for row in table.rows:
+            first.setdefault(row.extras.dated, f"{row.id} of {table.path}")
+    if len(first) > 1:
+        got, hint = f"a date in {first[True]}, a number in {first[False]}", "write all as dates (a year as 2024-01-01), or all as numbers"
+        raise DataError(f"column {column!r} mixes dates and numbers", got=got, expected="one of them in all files", hint=hint)
 
 
 def _number(value: Any) -> float | None:

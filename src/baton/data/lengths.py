@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.data import cutting, text
+from baton.errors import DataError
 
 STEP = 16  # lengths that are tried are multiples of this
 SAMPLE = 10_000  # documents that are measured, at most: a share of them is then known to within a percent
@@ -60,6 +61,9 @@ def choose(
         wanted: bounds of the length, and the most tokens of a pass over train; `least` tokens are read at whatever cost.
         truncation: what is done with longer documents; windows become fewer where the limit asks for it.
         positions: the most that the model can read at once; None: any number.
+
+    Raises:
+        DataError: windows overlap by more than half of that length.
     """
     most = min(wanted.most, positions or wanted.most) // STEP * STEP
     lengths = [int(length) for length in range(min(wanted.least, most), most + 1, STEP)]
@@ -77,6 +81,13 @@ def choose(
         truncation = truncation.model_copy(update={"most": fewer}) if fewer > 1 else cutting.HEAD
     while length > lengths[0] and cost() > limit:
         length -= STEP
+    if isinstance(truncation, params.WindowsTruncation) and truncation.overlap > length // 2:
+        expected, hint = (
+            f"at most half of the length, {length // 2}",
+            "lower overlap; max_length.least may be more than the base model reads",
+        )
+        got = f"{truncation.overlap}, where {length} tokens are read at once (the base model has {positions} positions)"
+        raise DataError("tokenize.truncation.overlap is too large", got=got, expected=expected, hint=hint)
     reason = f"{share:.0%} of train's documents are whole in {length} tokens"
     if asked > limit:
         windows = f"{truncation.most} windows of " if isinstance(truncation, params.WindowsTruncation) else ""

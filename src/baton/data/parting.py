@@ -7,16 +7,17 @@ are cut by chance.
 import dataclasses
 
 from baton import params
-from baton.data import checks, near, splits
+from baton.data import checks, labels, near, splits
 from baton.data.raw import Row
 from baton.errors import DataError
 
 SPLITS = ("train", "val", "test")
+SHOWN_CLASSES = 5
 
 
 def part(
-    rows: list[Row], settings: params.Preprocess, present: set[str], alike: near.Near, usable: list[Row] | None = None
-) -> tuple[dict[str, list[Row]], dict[str, int]]:
+    rows: list[Row], settings: params.Preprocess, present: set[str], alike: near.Near, usable: list[Row]
+) -> tuple[dict[str, list[Row]], dict[str, int], list[str]]:
     """Cut test (if the source has none), apply the limits, then cut val (if the source has none) from what is left of train.
 
     Args:
@@ -27,15 +28,16 @@ def part(
         usable: `rows` and those that checks dropped which look at several rows; units are numbered over them, see `checking`.
 
     Returns:
-        split -> rows in file order; split -> number of rows that a limit took away.
+        split -> rows in file order; split -> number of rows that a limit took away; notes on what the cuts missed.
 
     Raises:
         DataError: a part cannot be cut, or is left without rows or, train, without a label.
     """
     left = {row.id: row for row in rows}
-    numbered = [left.get(row.id, row) for row in (rows if usable is None else usable)]
+    numbered = [left.get(row.id, row) for row in usable]
     parts = {split: splits.units([row for row in numbered if row.part == split], alike, left) for split in SPLITS}
-    stay = _staying(rows, settings, present)
+    stay = _staying(rows, settings, present, splits.unit_of(numbered, alike))
+    notes: list[str] = []
     cuts = 1 - ("val" in present)
     if "test" not in present:
         whole, seed, leave = _without(parts["train"], stay), settings.seed, 1 + cuts
@@ -44,6 +46,7 @@ def part(
                 parts["test"], rest = splits.cut_for_good(whole, share, seed=seed, purpose="test")
             case params.ByCount(count=count):
                 parts["test"], rest = splits.cut(whole, count, seed=seed, purpose="test", leave=leave)
+        notes += missed("test", splits.wanted(settings.test, sum(map(len, whole))), whole, parts["test"])
         parts["train"] = rest + _only(parts["train"], stay)
     limited = {}
     for split, limit in (("train", settings.limit.train), ("test", settings.limit.test)):
@@ -57,17 +60,33 @@ def part(
         count = splits.wanted(settings.validation, sum(map(len, parts["train"])))
         whole = _without(parts["train"], stay)
         parts["val"], rest = splits.cut(whole, count, seed=settings.seed, purpose="validation", leave=1)
+        notes += missed("val", count, whole, parts["val"])
         parts["train"] = rest + _only(parts["train"], stay)
     cut = {split: splits.flat(units) for split, units in parts.items()}
     _refuse_gaps(rows, cut)
-    return cut, limited
+    return cut, limited, notes
 
 
-def _staying(rows: list[Row], settings: params.Preprocess, present: set[str]) -> set[str]:
+def missed(split: str, count: int, whole: list[splits.Unit], drawn: list[splits.Unit]) -> list[str]:
+    """What a cut of `count` rows of `whole` missed by far (a quarter, and more than chance would), and the classes that it has none of."""
+    got, of = sum(map(len, drawn)), sum(map(len, whole))
+    why = f": {some}" if (some := splits.largest(whole)) else ""
+    notes = []
+    if abs(got - count) > max(0.25 * count, 3 * count**0.5):
+        notes.append(f"{split} has {got} of {of} rows, where params ask for {count}{why}")
+    there = {row.label for unit in drawn for row in unit.rows}
+    if absent := sorted({row.label for unit in whole for row in unit.rows} - there, key=labels.order):
+        more = f" and {len(absent) - SHOWN_CLASSES} more" if len(absent) > SHOWN_CLASSES else ""
+        named = ", ".join(map(repr, absent[:SHOWN_CLASSES])) + more
+        notes.append(f"{split} has no row of {named}, so nothing is known of how well these are told apart{why}")
+    return notes
+
+
+def _staying(rows: list[Row], settings: params.Preprocess, present: set[str], units: dict[str, int]) -> set[str]:
     """Labels of the classes that stay in train as a whole."""
     if settings.checks.small_class != "train_only":
         return set()
-    small = checks.small_class(rows, needed(present))
+    small = checks.small_class(rows, needed(present), units=units)
     return {row.label for row in rows if row.id in small}
 
 
@@ -104,6 +123,18 @@ def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> 
     return [dataclasses.replace(row, part=parts.get(row.id, row.part)) for row in rows], set(SPLITS)
 
 
+def missed_by_time(before: list[Row], after: list[Row], settings: params.Preprocess, cut: set[str]) -> list[str]:
+    """Likewise of what `by_time` cut (the splits `cut`) from the rows `before`; rows of one time stay together."""
+    left = [splits.Unit(row.id, row.label, [row]) for row in before if row.part == "train"]
+    part, notes = {row.id: row.part for row in after}, list[str]()
+    for split, portion in (("test", settings.test), ("val", settings.validation)):
+        if split in cut:
+            drawn = [unit for unit in left if part[unit.name] == split]
+            notes += missed(split, splits.wanted(portion, len(left)), left, drawn)
+            left = [unit for unit in left if part[unit.name] != split]
+    return notes
+
+
 def _before_test(rows: list[Row], left: list[Row]) -> list[Row]:
     """Those of train that are earlier than the file for test; the others may not stay in train either (`time_leakage`)."""
     start = min(((_time(row), row.id) for row in rows if row.part == "test"), default=None)
@@ -124,18 +155,19 @@ def needed(present: set[str]) -> int:
     return 1 + len({"val", "test"} - present)
 
 
-def _only(units: list[splits.Unit], labels: set[str]) -> list[splits.Unit]:
-    return [unit for unit in units if unit.label in labels]
+def _only(units: list[splits.Unit], some: set[str]) -> list[splits.Unit]:
+    return [unit for unit in units if unit.label in some]
 
 
-def _without(units: list[splits.Unit], labels: set[str]) -> list[splits.Unit]:
-    return [unit for unit in units if unit.label not in labels]
+def _without(units: list[splits.Unit], some: set[str]) -> list[splits.Unit]:
+    return [unit for unit in units if unit.label not in some]
 
 
 def _refuse_gaps(rows: list[Row], parts: dict[str, list[Row]]) -> None:
     lost = {row.label for row in rows if row.part == "train"} - {row.label for row in parts["train"]}
     if lost:
-        hint = "set preprocess.checks.conflict or small_class to drop, or choose another preprocess.seed"
+        hint = "rows that are equal, nearly alike or of one group stay together, whatever their labels: set preprocess.checks.conflict or "
+        hint += "small_class to drop, or choose another preprocess.seed"
         raise DataError("cutting the splits leaves labels without a train row", got=sorted(lost), expected="none", hint=hint)
     for split, part in parts.items():
         if not part:

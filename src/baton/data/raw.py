@@ -23,6 +23,7 @@ class Extras:
     time: float | None = None  # seconds, or what its column counts
     weight: float = 1.0
     kept: tuple[str, ...] = ()  # values of `keep_columns`
+    dated: bool = False  # the time was a date, not a number
 
 
 NO_EXTRAS = Extras()

@@ -45,9 +45,7 @@ def units(rows: list[Row], alike: near.Near | None = None, left: Container[str] 
     Returns:
         units by their first rows; none is empty.
     """
-    keys = [key(row.text) for row in rows]
-    names = [f"\0{row.extras.group}" if row.extras.group else own for row, own in zip(rows, keys, strict=True)]
-    pairs = [*near.links(keys, alike or {}), *near.links(names, {})]
+    names, pairs = _linked(rows, alike or {})
     linked = {late for _, late in pairs}
     joined: dict[int, Unit] = {}
     seen: dict[str, int] = defaultdict(int)
@@ -63,6 +61,30 @@ def units(rows: list[Row], alike: near.Near | None = None, left: Container[str] 
             unit.rows = [row for row in unit.rows if row.id in left]
             unit.label = unit.rows[0].label if unit.rows else unit.label
     return [unit for unit in joined.values() if unit.rows]
+
+
+def _linked(rows: list[Row], alike: near.Near) -> tuple[list[str], list[tuple[int, int]]]:
+    """A name of each row, and pairs of places that stay together."""
+    keys = [key(row.text) for row in rows]
+    names = [f"\0{row.extras.group}" if row.extras.group else own for row, own in zip(rows, keys, strict=True)]
+    return names, [*near.links(keys, alike), *near.links(names, {})]
+
+
+def unit_of(rows: list[Row], alike: near.Near) -> dict[str, int]:
+    """Row id -> number of its unit."""
+    return dict(zip((row.id for row in rows), near.groups(len(rows), _linked(rows, alike)[1]), strict=True))
+
+
+def largest(whole: list[Unit]) -> str:
+    """The largest unit, for a person; nothing where all are single rows."""
+    unit = max(whole, key=len, default=None)
+    if unit is None or len(unit) < 2:
+        return ""
+    shown = ", ".join(row.id for row in unit.rows[:3]) + (", …" if len(unit) > 3 else "")
+    group = next((f" (a group is {row.extras.group!r})" for row in unit.rows if row.extras.group), "")
+    return (
+        f"the largest unit of rows that are never parted, being equal, nearly alike or of one group, has {len(unit)} rows: {shown}{group}"
+    )
 
 
 def flat(parts: list[Unit]) -> list[Row]:
@@ -111,6 +133,7 @@ def cut(whole: list[Unit], count: int, *, seed: int, purpose: str, least: int = 
         if not sum(most.values()):  # nothing to lower it to
             hint = f"each of the {len(sizes)} classes has too few different texts or pictures for every split: add rows to them, or name "
             hint += "a file for the split in source"
+            hint += f"; {some}" if (some := largest(whole)) else ""
         raise DataError(f"preprocess.{purpose} leaves too little", got=got, expected=f"at most {sum(most.values())} rows", hint=hint)
     quotas = _allot(sizes, floor, most, count)
     return _parted(whole, {unit.name for label, some in offered.items() for unit in _fill(some, quotas[label])})
