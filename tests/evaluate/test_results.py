@@ -1,0 +1,42 @@
+"""What metrics.json says of two models agrees with itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from baton import params
+from baton.evaluate import results
+from baton.evaluate.baselines import Outputs
+from baton.evaluate.inputs import Rows
+
+
+def rows(count: int) -> Rows:
+    names = [str(row) for row in range(count)]
+    return Rows(names, names, np.arange(count) % 2)
+
+
+def outputs(split: Rows, wrong: int) -> Outputs:
+    """Wrong on the first rows, and as sure of all."""
+    predicted = split.labels.copy()
+    predicted[:wrong] = 1 - predicted[:wrong]
+    return Outputs(predicted, np.log(np.where(np.eye(2)[predicted] > 0, 0.9, 0.1)))
+
+
+def test_no_ratio_tells_apart_what_the_page_does_not(root: Path) -> None:
+    """Each of two steps wins five rows of 200: p = 0.031 alone, and above 0.09 among the page's tests. Both together: p below 0.01."""
+    split = rows(200)
+    wrong = {"teacher": 5, "student": 10, "control": 10, "svm": 15}
+    answers = {name: outputs(split, count) for name, count in wrong.items()}
+    recipe = params.read(root / "params.yaml").evaluate
+    settings = recipe.model_copy(update={"bootstrap": params.Bootstrap(resamples=50, confidence=0.95, seed=0)})
+    boot = results.bootstrap(split, answers, 2, settings)
+    report = results.build(boot, {"train": split, "val": split, "test": split}, {"val": answers, "test": answers}, {}, 0.95)
+    for pair in ("student_vs_teacher", "student_vs_svm"):
+        own = report["comparison"][pair]
+        assert own["mcnemar_p"] == pytest.approx(0.5**5, rel=1e-4)
+        assert own["holm_p"] > 0.05, "by its own test alone it would be told apart"
+    assert report["retention"]["accuracy_interval"][1] == report["retention"]["skill_interval"][1] == 1
+    assert report["student"]["errors_removed_interval"][0] == 0
+    assert report["comparison"]["teacher_vs_svm"]["holm_p"] < 0.01
+    assert report["teacher"]["errors_removed_interval"][0] > 0, "what is told apart stays so"
