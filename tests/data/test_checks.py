@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, fisher_exact
 
-from baton.data import checks
+from baton.data import checks, near_rows
 from baton.data.raw import Row
 
 
@@ -93,16 +93,16 @@ def test_small_classes_are_counted_in_texts_of_train() -> None:
 def test_near_duplicates_are_named_in_the_earlier_split_or_the_later_row() -> None:
     alike = {"a": {"b": 0.8, "c": 0.9}, "b": {"a": 0.8}, "c": {"a": 0.9}}
     items = rows(("train", "A", "x"), ("train", "b", "x"), ("train", "d", "x"), ("val", "a", "x"), ("val", "c", "y"), ("test", "c", "x"))
-    assert checks.near_duplicate(items, alike) == {
+    assert near_rows.near_duplicate(items, alike) == {
         "train:1": "0.90 like test:1",
         "train:2": "0.80 like val:1",
         "val:1": "0.90 like test:1",
         "val:2": "0.90 like val:1",
     }
     parts = {split: [row for row in items if row.split == split] for split in ("train", "val", "test")}
-    assert checks.near_training(parts, alike) == checks.near_training(parts, {}) == ["test:1"]
-    assert checks.near_training(parts | {"val": []}, alike) == ["test:1"]
-    assert checks.near_training(parts | {"val": []}, {}) == []
+    assert near_rows.near_training(parts, alike) == near_rows.near_training(parts, {}) == ["test:1"]
+    assert near_rows.near_training(parts | {"val": []}, alike) == ["test:1"]
+    assert near_rows.near_training(parts | {"val": []}, {}) == []
 
 
 def test_unseen_labels_are_those_of_val_and_test_only() -> None:

@@ -442,3 +442,19 @@ def test_labels_of_pictures_are_mended_and_compared_like_those_of_texts(workplac
     write_table({"image": [saved(noise(number)) for number in range(len(names))], "label": names})
     message = refused(image_settings({"similar_labels": "fail"}))
     assert "similar_labels: 5 rows: train:11, train:12, train:13 and 2 more (label 'Cat' (5 rows) reads like 'cat' (10 rows))" in message
+
+
+def test_what_classes_lose_counts_pictures_that_are_not_there_and_empty_labels(workplace: Path, image_settings: Settings) -> None:
+    limits = {"rows": 0.1, "rows_of_class": 0.05}
+    good = many("train", 0, cat=20, dog=20)
+    gone = [(f"rare/{number}.png", None, "rare", "no such file") for number in range(2)]
+    write_raw(train=[*good, *gone])
+    with pytest.raises(DataError, match="'rare' 2 of 2"):
+        clean.clean(RAW, TARGET, image_settings(max_dropped=limits))
+    for label, stops in (("", True), (None, False)):  # an empty label may stand in the wrong column; a null was never given
+        write_raw(train=[*good, *((f"x/{number}.png", saved(noise(100 + number)), label) for number in range(10))])
+        if stops:
+            with pytest.raises(DataError, match="train loses 10 of 50 rows"):
+                clean.clean(RAW, TARGET, image_settings(max_dropped=limits))
+        else:
+            assert clean.clean(RAW, TARGET, image_settings(max_dropped=limits))["rows"]["raw"] == {"train": 50}

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from baton.data import checks, near
+from baton.data import checks, near, near_rows
 from baton.data.raw import Row
 
 
@@ -117,7 +117,7 @@ def test_a_text_that_comes_later_changes_no_pair_of_those_before_it() -> None:
 def test_what_a_test_row_is_like_through_others_is_named() -> None:
     rows = [Row("test" if number == 399 else "train", number + 1, text, "a") for number, text in enumerate(filled(400))]
     found = near.texts(checks.key(row.text) for row in rows)
-    assert len(checks.near_duplicate(rows, found)) == 399
-    assert all("test:400" in reason for reason in checks.near_duplicate(rows, found).values())
+    assert len(near_rows.near_duplicate(rows, found)) == 399
+    assert all("test:400" in reason for reason in near_rows.near_duplicate(rows, found).values())
     parts = {"train": rows[200:399], "val": [], "test": rows[399:]}
-    assert checks.near_training(parts, found) == ["test:400"]
+    assert near_rows.near_training(parts, found) == ["test:400"]

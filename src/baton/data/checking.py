@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from baton import params
-from baton.data import checks, image_rows, labels, losses, near, parting, splits
+from baton.data import checks, image_rows, labels, losses, near, near_rows, parting, splits
 from baton.data.checks import SURROGATE, Finding
 from baton.data.raw import RawTable, Row
 from baton.errors import DataError
@@ -53,7 +53,7 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess) -> Checked:
         _run(state, name, one, policies[name], settings)
         if name == "duplicate":
             _cut_by_time(state, raw_tables, settings)
-    state.apply("near_duplicate", policies["near_duplicate"], checks.near_duplicate(state.rows, state.alike))
+    state.apply("near_duplicate", policies["near_duplicate"], near_rows.near_duplicate(state.rows, state.alike))
     _small_classes(state, settings, noun)
     state.apply("unseen_label", policies["unseen_label"], checks.unseen_label(state.rows))
     return state

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
-from baton.data import checking, checks, extras, image_rows, labels, losses, parting, tables
+from baton.data import checking, checks, extras, image_rows, labels, losses, near_rows, parting, tables
 from baton.data.checks import SURROGATE, Finding
 from baton.data.columns import Columns
 from baton.data.raw import RawTable, Row
@@ -50,7 +50,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
     report["limited"] = limited
     report["notes"] += missed
-    report["near_duplicates"] = {"test_rows": checks.near_training(parts, checked.alike)}  # of the clean table, exact duplicates too
+    report["near_duplicates"] = {"test_rows": near_rows.near_training(parts, checked.alike)}  # of the clean table, exact duplicates too
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
     if decoded := {table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)}:
         report["decoded"] = decoded
