@@ -63,7 +63,10 @@ def running(folder: Path, command: str, program: str = "dvc", run: str = "consol
 def gone(pid: int, seconds: float) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:  # asking whether it exists first would leave it time to end in between
             return True
         time.sleep(0.05)
     return False
