@@ -20,31 +20,21 @@ from baton.params.evaluate import (
 from baton.params.fields import Section
 from baton.params.lifecycle import ClassFloor, DriftLimits, Gain, NonInferiority, PermanentFloor, Promotion, Retrain
 from baton.params.preprocess import (
-    AutoLength,
     ByCount,
     ByShare,
     Checks,
     Cutting,
     DelimitedFormat,
     Format,
-    HeadTailTruncation,
-    HeadTruncation,
     ImageChecks,
     ImagePreprocess,
-    ImageTokenize,
     JsonLinesFormat,
     Limit,
     OtherClass,
     ParquetFormat,
     Portion,
     Preprocess,
-    TailTruncation,
     TextPreprocess,
-    TextTokenize,
-    Tokenize,
-    Truncation,
-    Unknown,
-    WindowsTruncation,
 )
 from baton.params.reading import PATH, Params, flatten, head, load, read, read_raw
 from baton.params.runtime import MlflowTracking, NoTracking, Runtime, Tracking
@@ -67,6 +57,18 @@ from baton.params.source import (
     TorchvisionSource,
     WheelBase,
     WheelSource,
+)
+from baton.params.tokenize import (
+    AutoLength,
+    HeadTailTruncation,
+    HeadTruncation,
+    ImageTokenize,
+    TailTruncation,
+    TextTokenize,
+    Tokenize,
+    Truncation,
+    Unknown,
+    WindowsTruncation,
 )
 from baton.params.training import (
     Distill,

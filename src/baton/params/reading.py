@@ -13,10 +13,11 @@ from baton.errors import ParamsError
 from baton.params.evaluate import Evaluate, FeaturesBaseline, PixelsBaseline, TfidfBaseline
 from baton.params.fields import Section
 from baton.params.lifecycle import Promotion, Retrain
-from baton.params.preprocess import Preprocess, Tokenize
+from baton.params.preprocess import Preprocess
 from baton.params.problems import problem
 from baton.params.runtime import Runtime, Tracking
 from baton.params.source import Base, Source, TimmBase
+from baton.params.tokenize import Tokenize
 from baton.params.training import Distill, Finetune, Head
 
 PATH = Path("params.yaml")
