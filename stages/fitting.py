@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton import console, memory, parallel, params, storage, tracking
-from baton.data import arrays, part, weights
+from baton.data import arrays, beside, part
 from baton.data.batches import Split, TrainingBatches
 from baton.evaluate import metrics, tables, temperature
 from baton.models import build
@@ -94,7 +94,7 @@ def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> to
 
 def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
     """Weights of the rows of train (rows,), of mean 1, where params `preprocess` name a column of weights."""
-    found = weights.read(ARRAYS, "train", len(data.splits["train"]))
+    found = beside.weights(ARRAYS, "train", len(data.splits["train"]))
     return None if found is None else torch.from_numpy(found).to(runtime.device)
 
 

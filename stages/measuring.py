@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from baton import console, explain, features, params, predict, runtime, storage
 from baton import speed as speeds
-from baton.data import arrays, batches
+from baton.data import arrays, batches, beside
 from baton.data.part import folds
 from baton.evaluate import baselines, kept, pictures, robustness
 from baton.evaluate.baselines import Outputs
@@ -121,7 +121,7 @@ def cross_validated(subject: Subject, baseline: params.Baseline, rows: Mapping[s
             inputs = {split: own.texts for split, own in rows.items()}
     labels, whole = rows["train"].labels, inputs["train"]
     hits = np.zeros(len(labels), bool)
-    for fitted, scored in folds(labels, count, subject.finetune.seed):
+    for fitted, scored in folds(labels, beside.units(ARRAYS, len(labels)), count, subject.finetune.seed):
         own, others = ([whole[row] for row in part] if isinstance(whole, list) else whole[part] for part in (fitted, scored))
         fewer = baseline.model_copy(update={"neighbours": min(baseline.neighbours, len(fitted))} if baseline.kind == "features" else {})
         model = baselines.fit(fewer, own, labels[fitted], len(subject.meta["labels"]), (inputs["val"], rows["val"].labels))

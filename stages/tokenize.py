@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 
 from baton import console, params, storage
-from baton.data import framing, image, lengths, room, text, unknown, weights
+from baton.data import beside, framing, image, lengths, room, text, unknown
 from baton.data.deep import BITS_16
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
@@ -34,7 +34,12 @@ def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str,
     if (bits := image.significant_bits(TABLES[0])) != BITS_16:
         described["significant_bits"] = bits
     room.check(TABLES, described, ARRAYS)
-    report = write(described, "images", lambda *job: image.tokenize(job[0], described, job[1], settings.chunk_size, job[2]))
+
+    def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
+        beside.write(table, folder)
+        return image.tokenize(table, described, folder, settings.chunk_size, advance)
+
+    report = write(described, "images", tokenize)
     columns = {"images": "images", "bytes": "bytes", "resized_share": "resized", "height": "source height", "width": "source width"}
     return f"pixels ({' x '.join(map(str, described['size']))})", columns, report
 
@@ -49,7 +54,7 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
         found = text.tokenize(table, tokenizer, folder, settings.chunk_size, advance, chosen.truncation)
         unknown.check(table.stem, found["unknown"], settings.unknown)
-        weights.write(table, folder)
+        beside.write(table, folder)
         return found
 
     described = {"kind": "text", "max_length": chosen.max_length, "truncation": chosen.truncation.model_dump()}

@@ -125,6 +125,30 @@ def test_rows_are_scored_by_a_probe_that_did_not_see_them(project: fitting.Job, 
     assert accuracy > 0.8 if peeking else accuracy < 0.5
 
 
+@pytest.mark.parametrize("grouped", [True, False])
+def test_rows_of_one_unit_are_never_parted(project: fitting.Job, monkeypatch: pytest.MonkeyPatch, grouped: bool) -> None:
+    """Labels that are by chance, but one to a group that the features give away: the control, whose folds part the groups, finds them."""
+    groups = np.repeat(np.arange(16), 3)
+    by_group = np.random.default_rng(2).integers(0, 3, 16)[groups]
+
+    class Grouped(part.Part):
+        labels = property(lambda self: by_group)  # type: ignore[assignment]
+
+    split = Grouped(project.data.splits["train"], np.arange(48))
+    own = dataclasses.replace(project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split}))
+    telling = np.random.default_rng(3).normal(size=(16, 40)).astype(np.float32)[groups]
+    monkeypatch.setattr(few, "_frozen", lambda *given: telling)
+    if grouped:
+        np.save("data/arrays/train.units.npy", groups)
+    accuracy = (few._probed(partial(new, own, settings()), settings(), own).argmax(axis=1) == by_group).mean()
+    assert accuracy < 0.6 if grouped else accuracy > 0.8
+
+
+def test_train_of_one_unit_is_fine_tuned_without_choice(train: Train, project: fitting.Job) -> None:
+    np.save("data/arrays/train.units.npy", np.zeros(48, np.int64))
+    assert "probe" not in train().figures
+
+
 @pytest.mark.parametrize("labels", [[0] * 47 + [2], [0, 1]])
 def test_a_fold_may_hold_one_class_or_none(project: fitting.Job, labels: list[int]) -> None:
     class Few(part.Part):

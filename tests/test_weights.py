@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from baton import params, tracking
-from baton.data import weights
+from baton.data import beside
 from baton.errors import DataError
 from baton.models import build
 from baton.train import attempts, losses
@@ -49,10 +49,10 @@ def test_a_model_believes_the_rows_of_weight(project: None, weighted: bool) -> N
 
 
 def test_their_mean_is_one_and_other_splits_have_none(project: None) -> None:
-    read = weights.read(fitting.ARRAYS, "train", 36)
+    read = beside.weights(fitting.ARRAYS, "train", 36)
     assert read is not None
     assert read.mean() == pytest.approx(1)
     assert np.unique(read).tolist() == pytest.approx([1 / (11 / 3), 9 / (11 / 3)])
-    assert weights.read(fitting.ARRAYS, "val", 12) is None
-    with pytest.raises(DataError, match=r"(?s)does not fit the other arrays.*got: +36 weights.*next:"):
-        weights.read(fitting.ARRAYS, "train", 35)
+    assert beside.weights(fitting.ARRAYS, "val", 12) is None
+    with pytest.raises(DataError, match=r"(?s)does not fit the other arrays.*got: +36 rows.*next:"):
+        beside.weights(fitting.ARRAYS, "train", 35)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from baton import params
-from baton.data import clean
+from baton.data import beside, clean
 from baton.data.extras import ExtraColumns
 from baton.data.raw import Extras
 from baton.errors import DataError, ParamsError
@@ -49,6 +49,23 @@ def table(count: int, **columns: Callable[[int], Any]) -> list[dict[str, Any]]:
         {"title": f"title {row}", "body": f"body of {row}", "label": "ab"[row % 2]} | {name: make(row) for name, make in columns.items()}
         for row in range(count)
     ]
+
+
+def test_units_of_train_go_along(workplace: Path, settings: Settings) -> None:
+    """Rows of one author, and those nearly alike, have one unit beside the clean tables and in the arrays."""
+    rows = table(60, author=lambda row: f"author {row // 2 % 10}" if row < 40 else "")
+    long = " ".join(f"word{number}" for number in range(60))
+    rows[50]["body"], rows[52]["body"] = long, long + " more"
+    write(rows)
+    settled = settings(format=CSV, text_column="body", group_column="author")
+    clean.clean(RAW, TARGET, settled)
+    numbers = [int(row["id"].removeprefix("train:")) - 1 for row in read("train")]
+    TARGET.parent.joinpath("arrays").mkdir()
+    beside.write(TARGET / "train.parquet", TARGET.parent / "arrays")
+    units = beside.units(TARGET.parent / "arrays", len(numbers))
+    named = [rows[number]["author"] or ("alike" if number in (50, 52) else f"alone {number}") for number in numbers]
+    assert len(set(zip(units, named, strict=True))) == len(set(units)) == len(set(named))
+    assert any(named.count(name) > 1 for name in named)
 
 
 @pytest.mark.parametrize("kind", ["delimited", "jsonl", "parquet"])

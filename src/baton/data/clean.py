@@ -1,7 +1,7 @@
 """`data/raw/` -> `data/clean/`: one clean table a split, the labels, and a report of what was found and dropped.
 
 Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into `labels.json`, weight float32 where params name its
-column, and the columns to keep as strings; of images what `image_tables` says),
+column, and the columns to keep as strings; of images what `image_tables` says), `units.parquet` (see `beside`),
 `labels.json` (names, sorted; numbers by their value), `report.json`. Equal inputs and params give equal bytes.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
-from baton.data import checking, checks, extras, image_rows, labels, losses, near_rows, parting, tables
+from baton.data import beside, checking, checks, extras, image_rows, labels, losses, near_rows, parting, splits, tables
 from baton.data.checks import SURROGATE, Finding
 from baton.data.columns import Columns
 from baton.data.raw import RawTable, Row
@@ -61,6 +61,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
                     _write(folder / f"{split}.parquet", parts[split], names, settings)
             case params.ImagePreprocess():
                 image_rows.write(folder, raw_tables, parts, names, settings)
+        _write_units(folder / beside.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike))
         storage.write_json(folder / "labels.json", names)
         storage.write_json(folder / "report.json", report)
     storage.state(losses.REPORT).unlink(missing_ok=True)  # of an earlier run that failed
@@ -190,6 +191,17 @@ def _write(path: Path, rows: list[Row], labels: list[str], settings: params.Text
     for place, name in enumerate(settings.keep_columns):
         columns[name] = pa.array([SURROGATE.sub("\ufffd", row.extras.kept[place]) for row in rows], pa.string())
     pq.write_table(pa.table(columns), path, row_group_size=ROW_GROUP)
+
+
+def _write_units(path: Path, rows: list[Row], units: dict[str, int]) -> None:
+    """Which rows of train are never parted, so that cross-validation parts none either; those that are alone are left out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sizes = Counter(units[row.id] for row in rows)
+    shared = [(row.id, units[row.id]) for row in rows if sizes[units[row.id]] > 1]
+    columns = {"id": pa.array([id_ for id_, _ in shared], pa.string()), "unit": pa.array([unit for _, unit in shared], pa.int64())}
+    pq.write_table(pa.table(columns), path)
 
 
 def drift_text(drift: dict[str, Any]) -> str:

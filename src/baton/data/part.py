@@ -49,15 +49,26 @@ class Part:
         return self.whole.training_batch(self.chosen[rows], self.chosen[step_rows], seed, epoch)
 
 
-def folds(labels: NDArray[np.int64], count: int, seed: int) -> list[Fold]:
+def folds(labels: NDArray[np.int64], units: NDArray[np.int64], count: int, seed: int) -> list[Fold]:
     """Rows to fit on and rows to score on, `count` times; stratified, a pure function of the arguments.
 
-    A class with fewer rows than folds is missing from some of the parts that are scored.
+    Args:
+        labels: (rows,).
+        units: (rows,); rows of one unit are never parted. Its class is that of its first row.
+        count: of folds; as many as units where these are fewer.
+        seed: of the draw.
+
+    Returns:
+        folds; a class with fewer units than folds is missing from some of the parts that are scored.
     """
-    place = np.empty(len(labels), np.int64)
-    draw, start = np.random.default_rng((seed, len(labels))), 0
-    for label in np.unique(labels):
-        own = draw.permutation(np.flatnonzero(labels == label))
-        place[own] = (start + np.arange(len(own))) % count  # goes on where the class before ended, so the folds are of one size
-        start += len(own)
-    return [(np.flatnonzero(place != fold), np.flatnonzero(place == fold)) for fold in range(min(count, len(labels)))]
+    _, firsts, unit, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
+    count, place = min(count, len(firsts)), np.empty(len(firsts), np.int64)
+    draw, rows = np.random.default_rng((seed, len(labels))), np.zeros(count, np.int64)  # rows of each fold
+    for label in np.unique(labels[firsts]):
+        own = draw.permutation(np.flatnonzero(labels[firsts] == label))
+        of_class = np.zeros(count, np.int64)
+        for one in own[np.argsort(-sizes[own], kind="stable")]:  # the largest first, each to the fold that has least of its class
+            place[one] = np.lexsort((rows, of_class))[0]
+            of_class[place[one]] += sizes[one]
+            rows[place[one]] += sizes[one]
+    return [(np.flatnonzero(place[unit] != fold), np.flatnonzero(place[unit] == fold)) for fold in range(count)]
