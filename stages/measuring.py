@@ -96,13 +96,13 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
     """Fit a baseline on train; its answers on val and test. What is fitted on pictures is kept, since it takes minutes."""
     settings = {"baseline": baseline.model_dump()}
     match baseline:
-        case params.PixelsBaseline(side=side):
-            made = kept.arrays("baselines", subject.known(**settings), lambda: _fitted(subject, baseline, subject.pixels(side), rows))
+        case params.PixelsBaseline():
+            made = kept.arrays("baselines", subject.known(**settings), lambda: _fitted(subject, baseline, rows))
         case params.FeaturesBaseline():
             settings |= {"head": subject.finetune.head.model_dump(), "runtime": subject.machine.reasons}
-            made = kept.arrays("baselines", subject.known(BASE, **settings), lambda: _fitted(subject, baseline, subject.features, rows))
+            made = kept.arrays("baselines", subject.known(BASE, **settings), lambda: _fitted(subject, baseline, rows))
         case _:
-            made = _fitted(subject, baseline, {split: own.texts for split, own in rows.items()}, rows)
+            made = _fitted(subject, baseline, rows)
     chosen = float(made["C"]) if "C" in made else None
     return {split: Outputs(made[f"{split}.predicted"], made[f"{split}.log_p"], C=chosen) for split in ("val", "test")}
 
@@ -112,19 +112,14 @@ def cross_validated(subject: Subject, baseline: params.Baseline, rows: Mapping[s
 
     Its C is chosen on val, as the checkpoint of each fold's fine-tuning is.
     """
-    match baseline:
-        case params.PixelsBaseline(side=side):
-            inputs: Mapping[str, baselines.Inputs] = subject.pixels(side)
-        case params.FeaturesBaseline():
-            inputs = subject.features
-        case _:
-            inputs = {split: own.texts for split, own in rows.items()}
-    labels, whole = rows["train"].labels, inputs["train"]
+    inputs, labels = _inputs(subject, baseline, rows), rows["train"].labels
+    whole, weights = inputs["train"], beside.weights(ARRAYS, "train", len(labels))
     hits = np.zeros(len(labels), bool)
     for fitted, scored in folds(labels, beside.units(ARRAYS, len(labels)), count, subject.finetune.seed):
         own, others = ([whole[row] for row in part] if isinstance(whole, list) else whole[part] for part in (fitted, scored))
         fewer = baseline.model_copy(update={"neighbours": min(baseline.neighbours, len(fitted))} if baseline.kind == "features" else {})
-        model = baselines.fit(fewer, own, labels[fitted], len(subject.meta["labels"]), (inputs["val"], rows["val"].labels))
+        of_rows = None if weights is None else weights[fitted]
+        model = baselines.fit(fewer, own, labels[fitted], len(subject.meta["labels"]), (inputs["val"], rows["val"].labels), of_rows)
         hits[scored] = model.outputs(others).predicted == labels[scored]
     return hits
 
@@ -192,11 +187,23 @@ def sheet(subject: Subject) -> pictures.Sheet | None:
     return pictures.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
 
 
-def _fitted(subject: Subject, baseline: params.Baseline, inputs: Mapping[str, baselines.Inputs], rows: Mapping[str, Rows]) -> kept.Arrays:
-    (name,), train = baselines.names([baseline]), rows["train"]
+def _inputs(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> Mapping[str, baselines.Inputs]:
+    """What a baseline reads of each split."""
+    match baseline:
+        case params.PixelsBaseline(side=side):
+            return subject.pixels(side)
+        case params.FeaturesBaseline():
+            return subject.features
+        case _:
+            return {split: own.texts for split, own in rows.items()}
+
+
+def _fitted(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> kept.Arrays:
+    (name,), train, inputs = baselines.names([baseline]), rows["train"], _inputs(subject, baseline, rows)
     console.say(f"fit baseline {name} on {len(train.labels):,} train rows")
     validation = (inputs["val"], rows["val"].labels)
-    fitted = baselines.fit(baseline, inputs["train"], train.labels, len(subject.meta["labels"]), validation)
+    weights = beside.weights(ARRAYS, "train", len(train.labels))
+    fitted = baselines.fit(baseline, inputs["train"], train.labels, len(subject.meta["labels"]), validation, weights)
     outputs = {split: fitted.outputs(inputs[split]) for split in ("val", "test")}
     made = {f"{split}.{part}": getattr(own, part) for split, own in outputs.items() for part in ("predicted", "log_p")}
     return made if fitted.C is None else made | {"C": np.array(fitted.C)}

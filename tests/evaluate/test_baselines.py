@@ -159,3 +159,11 @@ def test_names() -> None:
         "tfidf_svm_2",
         "majority_2",
     ]
+
+
+@pytest.mark.parametrize("baseline", [MAJORITY, tfidf("svm", grid=(1.0,), min_df=1), tfidf("logistic", grid=(1.0,), min_df=1)])
+def test_a_baseline_believes_the_rows_of_weight(baseline: params.Baseline) -> None:
+    texts = ["wheat crop", "ship port", "oil well"] * 3
+    labels, weights = np.repeat([0, 1, 1], 3), np.repeat([9.0, 1.0, 1.0], 3).astype(np.float32)
+    assert set(baselines.fit(baseline, texts, labels, 2, weights=weights).outputs(texts).predicted) == {0}
+    assert set(baselines.fit(baseline, texts, labels, 2).outputs(texts).predicted) == {1}

@@ -77,11 +77,22 @@ class Fitted:
 
 
 def fit(
-    baseline: params.Baseline, inputs: Inputs, labels: NDArray[Any], classes: int, validation: tuple[Inputs, NDArray[Any]] | None = None
+    baseline: params.Baseline,
+    inputs: Inputs,
+    labels: NDArray[Any],
+    classes: int,
+    validation: tuple[Inputs, NDArray[Any]] | None = None,
+    weights: NDArray[np.float32] | None = None,
 ) -> Fitted:
-    """Fit one baseline on train: texts (n) for `tfidf`, a matrix (n, width) for `pixels` and `features`, and labels (n).
+    """Fit one baseline on train.
 
-    `validation`, inputs and labels alike, chooses among several values of C, and is not read where there is one or none.
+    Args:
+        baseline: which.
+        inputs: texts (n) for `tfidf`, a matrix (n, width) for `pixels` and `features`.
+        labels: (n).
+        classes: of labels that there are.
+        validation: inputs and labels alike; chooses among several values of C, and is not read where there is one or none.
+        weights: of the rows (n), as the transformers have them; neighbours know none. None: all alike.
 
     Raises:
         DataError: no term of the train texts is left to count.
@@ -95,7 +106,7 @@ def fit(
 
             # "prior" labels everything with the majority class and gives the classes' shares in train as probabilities.
             model, vectorizer = DummyClassifier(strategy="prior"), FunctionTransformer(lambda rows: np.zeros((len(rows), 1)))
-            return Fitted(vectorizer, model.fit(vectorizer.transform(inputs), labels), classes)
+            return Fitted(vectorizer, model.fit(vectorizer.transform(inputs), labels, weights), classes)
         case params.TfidfBaseline():
             vectorizer, features = _vectorize(baseline, inputs)
             make = _svm if baseline.model == "svm" else partial(_logistic, 1e-4)
@@ -108,7 +119,7 @@ def fit(
             vectorizer, model = Normalizer(), _neighbours(baseline.neighbours, len(labels))
             return Fitted(vectorizer, model.fit(vectorizer.fit_transform(inputs), labels), classes)
     held = None if validation is None else (vectorizer.transform(validation[0]), validation[1])
-    model, chosen = _regularised(make, baseline.C, (features, labels), held)
+    model, chosen = _regularised(make, baseline.C, (features, labels, weights), held)
     return Fitted(vectorizer, model, classes, chosen)
 
 
@@ -143,9 +154,9 @@ def _vectorize(baseline: params.TfidfBaseline, texts: Inputs) -> tuple[Any, Any]
 
 
 def _regularised(
-    make: Callable[[float], Any], grid: Sequence[float], train: tuple[Any, NDArray[Any]], held: tuple[Any, NDArray[Any]] | None
+    make: Callable[[float], Any], grid: Sequence[float], train: tuple[Any, ...], held: tuple[Any, NDArray[Any]] | None
 ) -> tuple[Any, float]:
-    """The model that is best on the held-out rows (of equals the most regularised), and its C.
+    """The model of `train` (features, labels, weights) that is best on the held-out rows (of equals the most regularised), and its C.
 
     C rises until `PATIENCE` values in a row are no better: the last ones take longest. One value needs no choice.
     """
