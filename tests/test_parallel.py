@@ -27,6 +27,11 @@ import torch
 from baton import console, parallel, params, process, ranks
 from baton.errors import DataError
 
+def made(rank):
+    asked = []
+    found = parallel.once(lambda: [asked.append(rank), f"made by {rank}"][1])
+    return f"{found}, asked {len(asked)}"
+
 def main():
     what, wanted = sys.argv[1], params.Runtime.model_validate_json(Path("wanted.json").read_text())
     if what == "early" and os.environ.get("RANK") == "1":
@@ -37,7 +42,7 @@ def main():
     with parallel.started(wanted) as machine:
         console.say(f"said by {machine.rank}")
         own = torch.tensor([machine.rank + 1.0])
-        found = f"sum {parallel.total(own).item()} of {own.item()}, shared {parallel.share({'from': machine.rank})}"
+        found = f"sum {parallel.total(own).item()} of {own.item()}, shared {parallel.share({'from': machine.rank})}, {made(machine.rank)}"
         parallel.barrier()
         found = f"[rank {machine.rank} of {machine.processes}, pid {os.getpid()}, threads {torch.get_num_threads()}, {found}]"
         os.write(1, f"{found}\\n".encode())  # a line at once: the other rank writes too
@@ -103,7 +108,8 @@ def test_two_processes_are_a_group_and_only_rank_0_speaks(folder: Path) -> None:
         output = finished(job, 0)
     threads = max(len(os.sched_getaffinity(0)) // 2, 1)
     for rank in (0, 1):
-        line = rf"\[rank {rank} of 2, pid \d+, threads {threads}, sum 3\.0 of {rank + 1}\.0, shared {{'from': 0}}\]"
+        exchanged = rf"sum 3\.0 of {rank + 1}\.0, shared {{'from': 0}}, made by 0, asked {int(rank == 0)}"
+        line = rf"\[rank {rank} of 2, pid \d+, threads {threads}, {exchanged}\]"
         assert re.search(line, output), output
     assert "said by 0" in output and "said by 1" not in output
 
@@ -191,5 +197,5 @@ def test_one_process_is_no_group(processes: int | str) -> None:
         assert (machine.processes, machine.rank, machine.is_main) == (1, 0, True)
         assert not torch.distributed.is_initialized()
         tensor = torch.ones(1)
-        assert parallel.total(tensor) is tensor and parallel.share("own") == "own"
+        assert parallel.total(tensor) is tensor and parallel.share("own") == "own" and parallel.once(lambda: "own") == "own"
         parallel.barrier()

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -55,6 +55,13 @@ def share(value: T) -> T:
     box = [value]
     dist.broadcast_object_list(box, device=torch.device("cpu"))
     return box[0]
+
+
+def once(make: Callable[[], T]) -> T:
+    """What rank 0 makes, on every rank."""
+    if not dist.is_initialized():
+        return make()
+    return share([make()] if dist.get_rank() == 0 else [])[0]
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:

@@ -247,6 +247,13 @@ def test_each_picture_is_made_once(photos: dict[str, ImageSplit]) -> None:
     assert len(split_of(photos, "as stored", PARTS["unmixed"]).training_batch(rows(9, 2), step, 0, 0).pixels) == 2
 
 
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_a_rank_makes_its_own_pictures_and_one_partner(photos: dict[str, ImageSplit], ranks: int) -> None:
+    split = split_of(photos, "as stored", PARTS["mixup"])
+    made = [len(TrainingBatches(split, 16, 1, 3, rank=rank, ranks=ranks).micro_batches(0)[0][0].pixels) for rank in range(ranks)]
+    assert made == [16 // ranks + (ranks > 1)] * ranks
+
+
 def test_a_step_of_one_sample_is_mixed_with_itself(photos: dict[str, ImageSplit]) -> None:
     mixed = split_of(photos, "as stored", PARTS["mixup"]).training_batch(rows(5), rows(5), 0, 0)
     plain = split_of(photos, "as stored", PARTS["unmixed"]).training_batch(rows(5), rows(5), 0, 0)

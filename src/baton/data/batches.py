@@ -153,13 +153,24 @@ class TrainingBatches:
         samples gets one with share 0: it must take part in the exchange of gradients.
         """
         rows = self.rows(step)
-        own = rows[self.rank :: self.ranks]  # every rank gets as many long documents
+        own = self._own(rows)
         if not len(own):
             return [(self._batch(rows[:1], rows, step), 0.0)]
         most = -(-self.batch_size // (self.accumulation * self.ranks))
         parts = np.array_split(own, min(self.accumulation, len(own) // self.smallest))
         parts = [few for part in parts for few in by_windows(part, self.split.windows, most)]
         return [(self._batch(part, rows, step), len(part) / len(rows)) for part in parts]
+
+    def _own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This rank's of a step's rows, as many as the others have or one less.
+
+        Each gets as many long documents. Where all cost the same, they are neighbours: a picture is mixed with the next one, and a rank
+        that had every so-manyth would have to load all partners, as many again.
+        """
+        lengths = self.split.lengths[rows]
+        if lengths.min() == lengths.max():
+            return np.array_split(rows, self.ranks)[self.rank]
+        return rows[self.rank :: self.ranks]
 
     def _batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], step: int) -> Batch:
         return self.split.training_batch(rows, step_rows, self.seed, step // self.steps_per_epoch)

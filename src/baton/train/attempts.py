@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import torch
 
-from baton import console, params, storage
+from baton import console, parallel, params, storage
 from baton.errors import TrainingError
 from baton.runtime import Runtime
 from baton.train import finished
@@ -74,7 +74,7 @@ def opened(stage: str, sections: Mapping[str, Any], runtime: Runtime, seeds: Seq
     Raises:
         TrainingError: another process is doing the same training.
     """
-    marks = fingerprint(stage, sections, runtime)
+    marks = parallel.once(lambda: fingerprint(stage, sections, runtime))  # which reads all inputs
     name = hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16]
     parent = storage.state("checkpoints") / stage
     kept = storage.state("finished") / stage / name
