@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from baton import console, params, runtime
+from baton import console, params, runtime, sharding
 from baton.data import arrays
 from baton.errors import DataError
 from baton.evaluate import tables
@@ -38,7 +38,7 @@ def main() -> None:
         for seed, (name, loss_fn) in itertools.product(settings.seeds, (("student", taught), ("control", labels_only))):
             runtime.seed_everything(seed)
             parent, info = build.load(TEACHER, machine.attention)
-            model = student.make(parent, info, settings.student, settings, machine.attention).to(machine.device)
+            model = sharding.place(student.make(parent, info, settings.student, settings, machine.attention), machine)
             best = trained.add(name, seed, *fitting.fit(name, model, loss_fn, settings.of(seed), job))
             trained.answered(name, seed, fitting.write(name, model, info, TEACHER, job, 2 * settings.batch_size, best))
         if machine.is_main:
@@ -51,7 +51,7 @@ def teacher(settings: params.Distill, data: fitting.Data, machine: runtime.Runti
     """What the student is told of a batch."""
     if settings.teacher == "cached":
         return distill.cached(cached_logits(data).to(machine.device))
-    return distill.live(build.load(TEACHER, machine.attention)[0].to(machine.device))
+    return distill.live(sharding.place(build.load(TEACHER, machine.attention)[0], machine))
 
 
 def cached_logits(data: fitting.Data) -> torch.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton import console, parallel, params, tracking
+from baton import console, parallel, params, sharding, tracking
 from baton.data import beside, part
 from baton.data.batches import Split
 from baton.models.build import Classifier
@@ -89,8 +89,8 @@ def _fit(model: Classifier, settings: params.Finetune, job: fitting.Job) -> tupl
     made = _probe(_frozen(model, split, settings, job), np.asarray(split.labels), np.arange(len(split)), settings, job)
     output = model.head.output
     with torch.no_grad():
-        output.weight.copy_(torch.from_numpy(made.weight))
-        output.bias.copy_(torch.from_numpy(made.bias))
+        sharding.fill(output.weight, torch.from_numpy(made.weight))
+        sharding.fill(output.bias, torch.from_numpy(made.bias))
     shown = {f"val_{key}": value for key, value in fitting.scores(predict(model, val, job.runtime, 2 * settings.batch_size), val).items()}
     figures = {"parameters": sum(parameter.numel() for parameter in model.parameters()), "steps": 0, **shown, "best_step": 0}
     return [{"model": "teacher", "seed": settings.seed, "step": 0, "epoch": 0.0, **shown}], figures

@@ -8,7 +8,7 @@ of all on test. With few rows it may be a linear probe (`few`). Run by DVC as `s
 from functools import partial
 from pathlib import Path
 
-from baton import console, params, runtime
+from baton import console, params, runtime, sharding
 from baton.data import arrays
 from baton.evaluate import tables
 from baton.models import build
@@ -45,8 +45,10 @@ def new(settings: params.Finetune, job: fitting.Job) -> build.Classifier:
     """A classifier on the base model; its head is drawn from the seed."""
     runtime.seed_everything(settings.seed)
     data, machine = job.data, job.runtime
-    model = build.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input)
-    return model.to(machine.device)
+    model: build.Classifier = sharding.place(
+        build.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input), machine
+    )
+    return model
 
 
 if __name__ == "__main__":

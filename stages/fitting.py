@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton import console, memory, parallel, params, storage, tracking
+from baton import console, memory, parallel, params, sharding, storage, tracking
 from baton.data import arrays, beside, part
 from baton.data.batches import Split, TrainingBatches
 from baton.evaluate import metrics, tables, temperature
@@ -173,10 +173,11 @@ def write(
     splits = {key: split for key, split in data.splits.items() if best or key == "test"}
     with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
         logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
+    state = sharding.gather(model) if best else None  # of all ranks
     if not (runtime.is_main and best):
         return logits["test"]
     fitted = temperature.fit(logits["val"], np.asarray(data.splits["val"].labels))
-    build.save(model, dataclasses.replace(info, temperature=fitted), source, Path("models", name))
+    build.save(model, dataclasses.replace(info, temperature=fitted), source, Path("models", name), state)
     with storage.atomic_folder(PREDICTIONS / name) as folder:
         for key, values in logits.items():
             tables.write_predictions(folder / f"{key}.parquet", arrays.read_ids(ARRAYS, key), values)

@@ -130,6 +130,8 @@ def test_all_problems_at_once_with_their_paths(tmp_path: Path) -> None:
         ("compile", "yes"),
         ("processes", 0),
         ("processes", "all"),
+        ("sharding", "half"),
+        ("sharding", True),
         ("threads", True),
         ("loader_workers", -1),
         ("deterministic", "auto"),

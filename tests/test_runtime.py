@@ -29,6 +29,7 @@ def test_the_shipped_section_leaves_everything_to_auto() -> None:
     assert AUTO.model_dump() == {
         **dict.fromkeys(("device", "precision", "attention", "compile", "threads", "loader_workers"), "auto"),
         "processes": 1,
+        "sharding": "none",
         "deterministic": False,
         "gradient_checkpointing": False,
         "checkpoint_seconds": 120,
@@ -37,7 +38,7 @@ def test_the_shipped_section_leaves_everything_to_auto() -> None:
 
 def test_auto_says_what_it_chose_and_why() -> None:
     resolved = auto()
-    wanted = {"device", "precision", "attention", "compile", "threads", "processes", "loader_workers", "deterministic"}
+    wanted = {"device", "precision", "attention", "compile", "threads", "processes", "sharding", "loader_workers", "deterministic"}
     assert set(resolved.reasons) == wanted
     assert all(": " in reason for reason in resolved.reasons.values())
     assert resolved.threads == len(os.sched_getaffinity(0)) == torch.get_num_threads()

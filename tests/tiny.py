@@ -145,6 +145,7 @@ SETTINGS = {
     "compile": False,
     "threads": 1,
     "processes": 1,
+    "sharding": "none",
     "loader_workers": 0,
     "deterministic": False,
     "gradient_checkpointing": False,

@@ -73,6 +73,15 @@ def total(tensor: torch.Tensor) -> torch.Tensor:
     return summed
 
 
+def most(*numbers: int) -> list[int]:
+    """The largest of each number over ranks, by way of the host: no device is waited for."""
+    if not dist.is_initialized():
+        return list(numbers)
+    largest = torch.tensor(numbers)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return largest.tolist()
+
+
 def spread(tensor: torch.Tensor) -> None:
     """Put rank 0's values into a tensor of the same shape on every rank."""
     if dist.is_initialized():

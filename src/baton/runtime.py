@@ -43,6 +43,7 @@ class Runtime:
     threads: int
     processes: int  # that train together, on all machines
     rank: int  # of this one among them
+    sharding: Literal["none", "full"]
     loader_workers: int
     deterministic: bool
     gradient_checkpointing: bool
@@ -89,6 +90,7 @@ def resolve(wanted: params.Runtime, place: Place | None = None) -> Runtime:
         threads=threads,
         processes=place.size,
         rank=place.rank,
+        sharding=wanted.sharding,
         loader_workers=workers,
         deterministic=deterministic,
         gradient_checkpointing=wanted.gradient_checkpointing,
@@ -100,6 +102,7 @@ def resolve(wanted: params.Runtime, place: Place | None = None) -> Runtime:
             "compile": f"{str(compiles).lower()}: {compile_reason}",
             "threads": f"{threads}: {threads_reason}",
             "processes": f"{place.size}: {place.reason}",
+            "sharding": f"{wanted.sharding}: {_sharding(wanted.sharding, place)}",
             "loader_workers": f"{workers}: {workers_reason}",
             "deterministic": f"{str(deterministic).lower()}: {deterministic_reason}",
         },
@@ -192,6 +195,14 @@ def _threads(wanted: int | Literal["auto"], place: Place) -> tuple[int, str]:
         return wanted, "set in params"
     count = max(len(os.sched_getaffinity(0)) // place.local_size, 1)
     return count, "processors this process may use" + (f", shared by {place.local_size} processes" if place.local_size > 1 else "")
+
+
+def _sharding(wanted: str, place: Place) -> str:
+    if wanted == "none":
+        return "each process holds the whole model"
+    return (
+        f"set in params; {place.size} processes share the model" if place.size > 1 else "set in params; one process holds the whole model"
+    )
 
 
 def _loader_workers(wanted: int | Literal["auto"], device: torch.device) -> tuple[int, str]:

@@ -6,9 +6,11 @@ runs.
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -52,10 +54,13 @@ def create(
     return timm_models.create(base, head, classes, settings, attention, input)
 
 
-def save(model: Classifier, info: ModelInfo, source: Path, target: Path) -> None:
-    """Write a complete model folder, atomically; `source` is the folder whose tokenizer files are copied along."""
+def save(model: Classifier, info: ModelInfo, source: Path, target: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Write a complete model folder, atomically; `source` is the folder whose tokenizer files are copied along.
+
+    `state` is the model's state dict where the model itself does not hold all of it.
+    """
     with storage.atomic_folder(target) as folder:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in (state or model.state_dict()).items()}
         save_file(weights, folder / WEIGHTS)
         storage.write_json(folder / CONFIG, model.config())
         # A student of another architecture may pool in another way than its teacher, whose head `info` has.

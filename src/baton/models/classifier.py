@@ -86,6 +86,10 @@ class Classifier(nn.Module, abc.ABC):
         """
 
     @abc.abstractmethod
+    def shards(self) -> list[nn.Module]:
+        """Layers, each called once a pass, that a training on several devices may gather one by one; none where they cannot be told."""
+
+    @abc.abstractmethod
     def _backbone_groups(self) -> list[list[str]]:
         """Names of the backbone's parameters, from input to output."""
 

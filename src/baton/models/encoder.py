@@ -79,6 +79,11 @@ class TextClassifier(Classifier):
             hint = "set runtime.gradient_checkpointing to false"
             raise ModelError("this encoder cannot recompute its activations", got=str(error), hint=hint) from None
 
+    def shards(self) -> list[nn.Module]:
+        """The encoder's list of layers."""
+        stack = layer_stack(self.backbone)
+        return list(self.backbone.get_submodule(stack)) if stack else []
+
     def _backbone_groups(self) -> list[list[str]]:
         """Embeddings; each layer; what comes after the last one."""
         stack = layer_stack(self.backbone)

@@ -16,6 +16,7 @@ class Runtime(Section):
     compile: bool | Literal["auto"]
     threads: Count | Literal["auto"]
     processes: Count | Literal["auto"]
+    sharding: Literal["none", "full"]
     loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
     deterministic: bool
     gradient_checkpointing: bool

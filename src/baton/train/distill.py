@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from baton import sharding
 from baton.train.losses import Batch, Loss, Model, chosen, supervised
 
 Teacher = Callable[[Batch, tuple[torch.Tensor, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
@@ -26,6 +27,7 @@ def live(model: nn.Module) -> Teacher:
     @torch.no_grad()
     def answer(_batch: Batch, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
         logits: torch.Tensor = model(*inputs)
+        sharding.rest(model)
         return logits
 
     return answer

@@ -8,13 +8,13 @@ points from before are yielded again, then the new ones.
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from baton import console, parallel, params
+from baton import console, parallel, params, sharding
 from baton.errors import TrainingError
 from baton.memory import explained_memory
 from baton.runtime import Runtime, seed_step, takes_statistics
@@ -23,6 +23,9 @@ from baton.train.checkpoint import Checkpoints
 from baton.train.feed import Batches
 from baton.train.losses import Loss
 from baton.train.state import Point, State, TrainPoint, ValidationPoint
+
+if TYPE_CHECKING:
+    from baton.train.sharded_checkpoint import ShardedCheckpoints
 
 
 def train(
@@ -53,16 +56,27 @@ def train(
     """
     loop = _Loop(model, batches, loss_fn, settings, runtime)
     state = loop.state
-    found = parallel.share(saved.load() if saved and runtime.is_main else None)
+    keeper = _keeper(saved, model, runtime)
+    found = keeper.load() if keeper else None
+    found = found if runtime.sharding == "full" else parallel.share(found)
     if found:
         state.restore(found)
         done = f"finished before, in {state.step:,} steps" if state.finished else f"resumed after step {state.step:,} of {loop.steps:,}"
         console.say(done)
     yield from list(state.points)
     if not state.finished:
-        yield from loop.rest(validate, saved if runtime.is_main else None)
+        yield from loop.rest(validate, keeper)
     state.best.restore(model)
     model.eval()
+
+
+def _keeper(saved: Checkpoints | None, model: nn.Module, runtime: Runtime) -> "Checkpoints | ShardedCheckpoints | None":
+    """Who saves: the main process alone, or all processes where the model is split."""
+    if saved and runtime.sharding == "full":
+        from baton.train.sharded_checkpoint import ShardedCheckpoints  # it takes half a second
+
+        return ShardedCheckpoints(saved, model)
+    return saved if runtime.is_main else None
 
 
 def due(step: int, every: int) -> bool:
@@ -77,7 +91,7 @@ class _Loop:
         self.batches, self.loss_fn, self.settings, self.runtime = batches, loss_fn, settings, runtime
         self.update = optim.Update(optim.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device)
         self.state = State(model, self.update, settings)
-        self.forward = _forward(model, runtime)
+        self.forward, self.split = _forward(model, runtime), sharding.is_split(model)
         self.steps = settings.epochs * batches.steps_per_epoch
         self.validate_at = _validation_steps(settings, batches.steps_per_epoch)
         # Whether the numbers are finite is read back at each step where that is free.
@@ -93,31 +107,61 @@ class _Loop:
                 buffer.copy_(before)
             self.update.optimizer.zero_grad(set_to_none=True)
 
-    def rest(self, validate: Callable[[], dict[str, float]], saved: Checkpoints | None) -> Iterator[Point]:
+    def rest(self, validate: Callable[[], dict[str, float]], saved: "Checkpoints | ShardedCheckpoints | None") -> Iterator[Point]:
         """What is left of the training, and its points."""
         state = self.state
         state.model.train()
         try:
             self.warm_up()
             parts = feed.parts(self.batches, state.step, self.steps, self.runtime)
-            while True:
-                if state.step in self.validate_at and state.validated < state.step:
-                    yield self.validation(validate)
-                if self.finished():
-                    break
-                with interrupt.held():
-                    point = self.step(next(parts))
+            while (validates := self.validates()) or not self.finished():
+                # The passes of a split model are exchanges, which its processes begin, or leave out, together.
+                with interrupt.held() if self.split or not validates else contextlib.nullcontext():
+                    prepared = [] if validates else next(parts)
+                    if self.split:
+                        prepared = self.meet(prepared, saved)
+                    point = self.validation(validate) if validates else self.step(prepared)
                 if point:
                     yield point
-                if saved and saved.due():
+                if saved and not self.split and saved.due():
+                    self.save(saved)
+            with interrupt.held():
+                if self.split:
+                    self.meet([], saved)
+                state.finished = True
+                if saved:  # what follows a training can be done again without it
                     self.save(saved)
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
-            if saved:
-                self.save(saved)
+            self.leave(saved)
             raise
-        state.finished = True
-        if saved:  # what follows a training can be done again without it
+
+    def leave(self, saved: "Checkpoints | ShardedCheckpoints | None") -> None:
+        """Save what there is on the way out; the main process of a split model takes the others along."""
+        if self.split:
+            if self.runtime.is_main and not self.state.finished:
+                self.meet([], saved, leaving=True)
+        elif saved:
             self.save(saved)
+
+    def meet(self, prepared: list[tuple[Any, float]], saved: "Checkpoints | ShardedCheckpoints | None", leaving: bool = False) -> Any:
+        """Before each pass of a split model: all processes save, or leave, where one must, and make as many passes.
+
+        Returns the step's parts: a process that has fewer than another repeats its last one, with no share in the loss.
+
+        Raises:
+            SystemExit: the main process is leaving this training.
+        """
+        due_now = saved is not None and self.runtime.is_main and (saved.due() or leaving)
+        most, saves, leaves = parallel.most(len(prepared), int(due_now), int(leaving))
+        if saved and saves:
+            self.save(saved)
+        if leaves and not leaving:
+            raise SystemExit(0)  # the main process says why
+        return prepared + [(part, 0.0) for part, _ in prepared[-1:]] * (most - len(prepared))
+
+    def validates(self) -> bool:
+        """Whether the model as it is now is to be validated."""
+        return self.state.step in self.validate_at and self.state.validated < self.state.step
 
     def step(self, parts: list[tuple[Any, float]]) -> TrainPoint | None:
         """One optimizer step; a point if one is due."""
@@ -159,7 +203,7 @@ class _Loop:
         early = self.settings.early_stopping
         return self.state.step == self.steps or (early is not None and self.state.best.age >= early.patience)
 
-    def save(self, saved: Checkpoints) -> None:
+    def save(self, saved: "Checkpoints | ShardedCheckpoints") -> None:
         """Write a checkpoint, unless the numbers went wrong since the last check: the last good one stays the newest."""
         if float(self.update.failed) < 0:
             with interrupt.held():
@@ -214,6 +258,10 @@ class _Loop:
 
 def _forward(model: nn.Module, runtime: Runtime) -> nn.Module:
     """What the loss calls: the model, compiled and replicated where the runtime says so; its state dict stays as it is."""
+    if sharding.is_split(model):
+        for unit in sharding.units(model) if runtime.compile else ():  # weights are gathered between graphs, not within one
+            unit.forward = torch.compile(unit.forward, dynamic=True)
+        return model
     if runtime.compile:
         model.compile(dynamic=True)
     if runtime.processes == 1:

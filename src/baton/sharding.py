@@ -1,0 +1,112 @@
+"""A model whose weights, gradients and optimizer state are split over the processes: none holds all of it (`runtime.sharding: full`).
+
+FSDP2 (`torch.distributed.fsdp.fully_shard`; the method is ZeRO's third stage, Rajbhandari et al. 2020, arXiv:1910.02054): each encoder
+layer is a unit, whose weights are gathered when it computes and dropped after it; what is left (embeddings, head) is one more. Weights are
+DTensors then. All processes must compute alike, in validation and prediction too: each forward pass is an exchange.
+
+In: a whole model on the host, the `Runtime`. Out: the same model, split; names, groups of parameters and forward pass stay as they were.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from baton.runtime import Runtime, takes_statistics
+
+LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def place(model: nn.Module, runtime: Runtime) -> Any:
+    """The model, on the runtime's device; split where `runtime.sharding` says so and there are processes to share it.
+
+    The device never holds the whole model: units move there one after another, and leave what is not theirs. On the host each process has
+    the whole model until then.
+
+    Args:
+        model: on the host. Its `shards()` are its units, from input to output, each called once a pass.
+        runtime: device, precision, processes, sharding.
+    """
+    if runtime.sharding == "none" or runtime.processes == 1:
+        return model.to(runtime.device)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    # Weights are gathered in the precision that they are used in, which halves the exchange; sums of gradients are in 32 bits. Statistics
+    # of batch normalisation want their weights in their own precision.
+    low = None if takes_statistics(model) else LOW.get(runtime.precision)
+    # Inputs stay as they are: a mask's lowest number, or a pixel, is no 16-bit number. Autocast converts what it has to.
+    policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=low and torch.float32, cast_forward_inputs=False)
+    mesh = init_device_mesh(runtime.device.type, (runtime.processes,))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.contiguous()  # FSDP takes no other memory format
+    for unit in units(model):
+        fully_shard(unit, mesh=mesh, mp_policy=policy)
+    return fully_shard(model, mesh=mesh, mp_policy=policy)
+
+
+def units(model: nn.Module) -> list[nn.Module]:
+    """The model's layers that are gathered, and compiled, one by one; none: it is one unit."""
+    return list(cast("Iterable[nn.Module]", getattr(model, "shards", list)()))
+
+
+def is_split(model: nn.Module) -> bool:
+    """Whether its forward pass is an exchange between all processes."""
+    if not dist.is_initialized():
+        return False
+    from torch.distributed.fsdp import FSDPModule
+
+    return isinstance(model, FSDPModule)
+
+
+def rest(model: nn.Module) -> None:
+    """Drop what a forward pass without a backward pass has left gathered; before weights are read or written."""
+    if is_split(model):
+        cast("Any", model).reshard()
+
+
+def own(tensor: torch.Tensor) -> torch.Tensor:
+    """This process's part of a tensor, in the same memory; all of it where it is not split."""
+    if not dist.is_initialized():
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    return tensor._local_tensor if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """All of a tensor, on every process, which must all call this; the host waits for nothing."""
+    if not dist.is_initialized():
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def fill(target: torch.Tensor, values: torch.Tensor) -> None:
+    """Write `values`, whole and the same on every process, into a tensor that may be split."""
+    if own(target) is target:
+        target.copy_(values)
+        return
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    split = cast("DTensor", target)
+    split.copy_(distribute_tensor(values.to(split.device), split.device_mesh, split.placements))
+
+
+def gather(model: nn.Module) -> Mapping[str, torch.Tensor]:
+    """The model's whole state, on the host of the main process; the others, which must take part, get nothing.
+
+    Tensors come one at a time: a device needs room for the largest.
+    """
+    rest(model)
+    if not is_split(model):
+        return model.state_dict()
+    found = {}
+    for name, tensor in model.state_dict().items():
+        values = whole(tensor)
+        if dist.get_rank() == 0:
+            found[name] = values.cpu()
+    return found

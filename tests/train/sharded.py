@@ -1,0 +1,72 @@
+"""One small real training of a tiny BERT on 1, 2 or 4 processes (gloo), whose model may be split over them.
+
+`python -m tests.train.sharded FOLDER OPTIONS` in the folder that `training.prepare` filled; OPTIONS are JSON: `runtime` and `settings`
+(changes), `out` (a name), `checkpoints` (another, or null) and `stop` (the step at which it is asked to stop). It writes OUT.json
+(points), OUT.safetensors (all weights, as a model folder has them, and the logits of val).
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from baton import console, parallel, params, runtime, sharding
+from baton.data import arrays
+from baton.data.batches import TrainingBatches
+from baton.evaluate import metrics
+from baton.models import build
+from baton.predict import predict
+from baton.train import checkpoint, loop, losses
+from tests import tiny
+
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
+CHANGES = {"batch_size": 8, "accumulation": 2, "learning_rate": 3e-3, "layer_decay": 0.8, "ema": {"decay": 0.9}, "epochs": 6, "head": None}
+
+
+def main() -> None:
+    """Train, or go on."""
+    folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+    with parallel.started(params.Runtime.model_validate(tiny.SETTINGS | options["runtime"])) as machine:
+        train(folder, options, machine)
+
+
+def train(folder: Path, options: dict[str, Any], machine: runtime.Runtime) -> None:
+    """The training, its points and what becomes of it."""
+    meta, splits = arrays.read_meta(folder / "arrays"), arrays.open_splits(folder / "arrays", None)
+    settings = tiny.training(**{key: value for key, value in (CHANGES | options.get("settings", {})).items() if key != "head"})
+    runtime.seed_everything(settings.seed)
+    model = build.create(folder / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"])
+    if machine.gradient_checkpointing:
+        model.checkpoint_activations()
+    model = sharding.place(model, machine)
+    assert sharding.is_split(model) == (machine.sharding == "full" and machine.processes > 1)
+    place = (machine.rank, machine.processes)
+    batches = TrainingBatches(splits["train"], settings.batch_size, settings.accumulation, settings.seed, tuple, *place)
+
+    def validate() -> dict[str, float]:
+        found = metrics.scores(predict(model, splits["val"], machine, 5), splits["val"].labels)  # parts that do not come out even
+        return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+
+    saved = checkpoint.Checkpoints(folder / options["checkpoints"], 0.0, {}) if options.get("checkpoints") else None
+    points = []
+    loss_fn = losses.cross_entropy(0.1, None)
+    with contextlib.closing(loop.train(model, batches, loss_fn, validate, settings, machine, saved)) as new:
+        for point in new:
+            points.append({**vars(point), "time": 0, "samples_per_second": 0})
+            if point.step == options.get("stop") and machine.is_main:
+                os.kill(os.getpid(), signal.SIGTERM)
+    logits = predict(model, splits["val"], machine, 5)
+    state = sharding.gather(model)
+    if machine.is_main:
+        save_file({**state, "logits": torch.from_numpy(logits)}, folder / f"{options['out']}.safetensors")
+        (folder / f"{options['out']}.json").write_text(json.dumps(points))
+
+
+if __name__ == "__main__":
+    console.run_stage(main)
