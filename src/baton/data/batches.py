@@ -7,7 +7,7 @@ the batches are shuffled. Little padding is computed and the order stays random.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ class Batch(Protocol):
     """Some samples as a model takes them."""
 
     @property
-    def inputs(self) -> tuple[torch.Tensor, ...]:
-        """The arguments of the model, each (batch, …)."""
+    def inputs(self) -> tuple[Any, ...]:
+        """The arguments of the model: tensors, each (batch, …), or what packed documents need."""
         ...
 
     @property

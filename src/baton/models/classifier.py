@@ -71,6 +71,10 @@ class Classifier(nn.Module, abc.ABC):
         """
         return 2 if takes_statistics(self) else 1
 
+    def unpackable(self) -> str | None:
+        """Why it cannot take packed documents; None: it can."""
+        return "pictures are not packed"
+
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
         """The backbone's config.json, from which the same backbone can be built."""

@@ -1,6 +1,7 @@
 """Knowledge distillation (Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2), by cached logits or a teacher beside the student."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from torch.nn import functional
 from baton import sharding
 from baton.train.losses import Batch, Loss, Model, chosen, supervised
 
-Teacher = Callable[[Batch, tuple[torch.Tensor, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
+Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
 
 
 def cached(logits: torch.Tensor) -> Teacher:
@@ -25,7 +26,7 @@ def live(model: nn.Module) -> Teacher:
     model.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def answer(_batch: Batch, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    def answer(_batch: Batch, inputs: tuple[Any, ...]) -> torch.Tensor:
         logits: torch.Tensor = model(*inputs)
         sharding.rest(model)
         return logits

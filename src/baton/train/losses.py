@@ -1,7 +1,7 @@
 """Losses as functions `(model, batch) -> loss`: the mean over the batch's samples, so micro-batches add up when weighted by their size."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ class Batch(Protocol):
     """What a loss needs of a batch; read-only, so that a frozen dataclass fits."""
 
     @property
-    def inputs(self) -> tuple[torch.Tensor, ...]:
+    def inputs(self) -> tuple[Any, ...]:
         """The arguments of the model."""
         ...
 
