@@ -1,10 +1,9 @@
 """A model split over processes (FSDP2, gloo on the CPU): the curve of one process, and checkpoints for any number of them."""
 
 import json
-import os
+import multiprocessing
 import shutil
-import subprocess
-import sys
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,31 +11,43 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tests.train import training
+from tests.train import sharded, training
 
-ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.alone
 STOPPED = 143
-FULL = {"sharding": "full"}
+SECONDS = 240.0
+CONTEXT = multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Base model, arrays and the training of one process, whose model is whole."""
     made = tmp_path_factory.mktemp("sharded")
     training.prepare(made, windows=True)  # documents of several windows: processes have unlike numbers of parts in a step
+    CONTEXT.set_forkserver_preload(["tests.train.sharded"])
     run(made, "one", 1, runtime={"sharding": "none"})
     yield made
     shutil.rmtree(made)
 
 
 def run(folder: Path, out: str, processes: int, code: int = 0, **options: Any) -> str:
-    """Train on so many processes; what it said."""
-    wanted = {"processes": processes, **FULL, **options.pop("runtime", {})}
-    command = [sys.executable, "-m", "tests.train.sharded", str(folder), json.dumps({"out": out, "runtime": wanted, **options})]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert result.returncode == code, result.stdout + result.stderr
-    return result.stdout
+    """Train on so many processes; what they said."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    arguments = (folder, {"out": out, **options})
+    ranks = [CONTEXT.Process(target=sharded.rank, args=(*arguments, rank, processes, port)) for rank in range(processes)]
+    for each in ranks:
+        each.start()
+    try:
+        for each in ranks:
+            each.join(SECONDS)
+        said = (folder / f"{out}.txt").read_text()
+        assert [each.exitcode for each in ranks] == [code, *[0] * (processes - 1)], said
+        return said
+    finally:
+        for each in ranks:
+            each.kill()
+            each.join()
 
 
 def points(folder: Path, out: str) -> list[dict[str, Any]]:
@@ -67,3 +78,39 @@ def test_split_over_processes_it_is_the_training_of_one(folder: Path, processes:
     run(folder, f"split{processes}", processes)
     assert_close(folder, "one", f"split{processes}")
     assert not same(folder, "one", f"split{processes}"), "equal bits would mean that there was one process"
+
+
+@pytest.fixture(scope="module")
+def stopped(folder: Path) -> Path:
+    """What two processes leave that are asked to stop in the middle."""
+    assert run(folder, "never", 2, STOPPED, checkpoints="stopped", stop=17) is not None
+    assert not (folder / "never.json").exists()
+    return folder / "stopped"
+
+
+def resumed(folder: Path, stopped: Path, processes: int) -> str:
+    """Go on with so many processes; the name of what came of it."""
+    out = f"{stopped.name}-{processes}"
+    shutil.copytree(stopped, folder / out)
+    said = run(folder, out, processes, checkpoints=out)
+    assert "resumed after step 17 of 36" in said, said
+    return out
+
+
+def test_it_goes_on_bit_for_bit(folder: Path, stopped: Path) -> None:
+    out = resumed(folder, stopped, 2)
+    run(folder, "whole2", 2)
+    assert same(folder, out, "whole2")
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_another_number_of_processes_goes_on_to_rounding(folder: Path, stopped: Path, processes: int) -> None:
+    assert_close(folder, resumed(folder, stopped, processes), "one")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(4, 2), (4, 1), (1, 2), (1, 4)])
+def test_the_reverse(folder: Path, before: int, after: int) -> None:
+    own = f"of{before}to{after}"
+    run(folder, "never", before, STOPPED, checkpoints=own, stop=17)
+    assert_close(folder, resumed(folder, folder / own, after), "one")
