@@ -1,8 +1,9 @@
 """One small real training of a tiny BERT on 1, 2 or 4 processes (gloo), whose model may be split over them.
 
 `rank` is one of these processes, in the folder that `training.prepare` filled. Its options: `runtime` and `settings` (changes), `out` (a
-name), `checkpoints` (another), `stop` (the step after which it is asked to stop) and `where` (is that: "caller" or "validation"). It writes
-OUT.json (points), OUT.safetensors (all weights, as a model folder has them, and the logits of val) and OUT.txt (what was said).
+name), `checkpoints` (another) with `seconds` between two, `stop` (the step after which it is asked to stop) and `where` (is that:
+"caller" or "validation"). It writes OUT.json (points), OUT.safetensors (all weights, as a model folder has them, and the logits of val)
+and OUT.txt (what was said).
 """
 
 import contextlib
@@ -69,7 +70,9 @@ def train(folder: Path, options: dict[str, Any], machine: runtime.Runtime) -> No
         found = metrics.scores(predict(model, splits["val"], machine, 5), splits["val"].labels)  # parts that do not come out even
         return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
-    saved = checkpoint.Checkpoints(folder / options["checkpoints"], 0.0, {}) if options.get("checkpoints") else None
+    saved = (
+        checkpoint.Checkpoints(folder / options["checkpoints"], options.get("seconds", 1000.0), {}) if options.get("checkpoints") else None
+    )
     loss_fn = losses.cross_entropy(0.1, None)
     with contextlib.closing(loop.train(model, batches, loss_fn, validate, settings, machine, saved)) as new:
         for point in new:

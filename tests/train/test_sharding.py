@@ -109,6 +109,58 @@ def test_another_number_of_processes_goes_on_to_rounding(folder: Path, stopped: 
 
 
 @pytest.mark.slow
+def test_asked_to_stop_in_validation_it_is_saved_after_it(folder: Path) -> None:
+    """All processes are in the same exchange then, and leave it together."""
+    run(folder, "never", 2, STOPPED, checkpoints="validating", stop=12, where="validation")
+    out = "validating-2"
+    shutil.copytree(folder / "validating", folder / out)
+    assert "resumed after step 12 of 36" in run(folder, out, 2, checkpoints=out)
+    run(folder, "whole2", 2)
+    assert same(folder, out, "whole2")
+
+
+@pytest.mark.slow
+def test_saved_after_each_step_it_is_the_same_training(folder: Path) -> None:
+    run(folder, "often", 2, checkpoints="often", seconds=0.0, settings={"epochs": 1})
+    assert len([path for path in (folder / "often").iterdir() if path.name.endswith("-finished")]) == 1
+    run(folder, "never_saved", 2, settings={"epochs": 1})
+    assert same(folder, "often", "never_saved")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", ["flip", "remove"])
+def test_a_broken_part_is_named_and_the_one_before_is_used(folder: Path, spoil: str) -> None:
+    """Its own control: the same two checkpoints, unbroken, go on from the later one."""
+    out = f"broken-{spoil}"
+    run(folder, "never", 2, STOPPED, checkpoints=out, stop=5, seconds=0.0)
+    first, last = sorted((folder / out).iterdir())
+    shutil.copytree(folder / out, folder / f"{out}-control")
+    part = last / "shard-00002-model-00001-of-00001.safetensors"
+    content = bytearray(part.read_bytes())
+    content[-1] ^= 1
+    part.unlink() if spoil == "remove" else part.write_bytes(content)
+    said = run(folder, out, 2, checkpoints=out)
+    assert f"{last.name} is broken" in "".join(said.split("\n")).replace(" ", "").replace("isbroken", " is broken") or last.name in said
+    assert f"resumed after step {int(first.name.split('-')[0])} of 36" in said, said
+    assert "resumed after step 5 of 36" in run(folder, f"{out}-control", 2, checkpoints=f"{out}-control")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("own", "tolerance"),
+    [({"precision": "bf16"}, 0.1), ({"precision": "fp16"}, 0.1), ({"gradient_checkpointing": True}, 1e-4), ({"compile": True}, 1e-4)],
+    ids=["bf16", "fp16", "checkpointed", "compiled"],
+)
+def test_precision_checkpointing_and_compilation_go_with_it(folder: Path, own: dict[str, Any], tolerance: float) -> None:
+    """Weights are gathered in 16 bits: embeddings and norms are rounded too, which autocast of a whole model leaves in 32."""
+    name, shorter = "-".join(own), {"ema": None, "epochs": 2}
+    run(folder, f"{name}1", 1, runtime={"sharding": "none", **own}, settings=shorter)
+    run(folder, f"{name}2", 2, runtime=own, settings=shorter)
+    pairs = zip(points(folder, f"{name}1"), points(folder, f"{name}2"), strict=True)
+    assert all(two["loss"] == pytest.approx(one["loss"], abs=tolerance) for one, two in pairs if "loss" in one)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(4, 2), (4, 1), (1, 2), (1, 4)])
 def test_the_reverse(folder: Path, before: int, after: int) -> None:
     own = f"of{before}to{after}"

@@ -10,6 +10,7 @@ Every process must take part in each call here. Several machines need a folder t
 
 import hashlib
 import json
+import os
 import shutil
 import time
 import warnings
@@ -30,7 +31,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 from baton import console, parallel
 from baton.errors import OutputError
 from baton.train import checkpoint
-from baton.train.checkpoint import HIDDEN, MANIFEST, STATE, Checkpoint, Checkpoints, Parts
+from baton.train.checkpoint import HIDDEN, MANIFEST, STATE, Checkpoint, Checkpoints
 
 PROCESSES = "processes"  # that wrote it, in its state
 T = TypeVar("T")
@@ -49,7 +50,7 @@ class ShardedCheckpoints:
         """Whether the time for the next one has come; processes may disagree."""
         return time.monotonic() - self.last >= self.saved.seconds
 
-    def save(self, name: str, parts: Parts, state: Mapping[str, Any]) -> None:
+    def save(self, name: str, parts: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any]) -> None:
         """Write one, as `Checkpoints.save` does.
 
         Raises:
@@ -108,8 +109,8 @@ class ShardedCheckpoints:
             got = f"no {unseen[0]} on the machine of the main process"
             raise OutputError(f"the checkpoint {target} is not whole", got=got, expected="the files of all processes", hint=hint)
         with _told(target, {}):
-            entries[STATE] = checkpoint._put(temporary / STATE, json.dumps(state).encode())
-            checkpoint._put(temporary / MANIFEST, json.dumps(entries).encode())
+            entries[STATE] = _put(temporary / STATE, state)
+            _put(temporary / MANIFEST, entries)
             checkpoint._flush(temporary)
             temporary.rename(target)
             for folder in (self.folder, self.folder.parent):
@@ -168,6 +169,15 @@ def _verify(folder: Path) -> str | None:
     return None
 
 
+def _put(path: Path, value: Mapping[str, Any]) -> dict[str, object]:
+    """Write JSON, flushed to the disk; what the manifest says of it."""
+    with path.open("wb") as file:
+        file.write(json.dumps(value).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    return _entry(path)
+
+
 def _entry(path: Path) -> dict[str, object]:
     """What the manifest says of a file."""
     with path.open("rb") as file:
@@ -207,7 +217,10 @@ def _told(target: Path, flat: Mapping[str, torch.Tensor]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise checkpoint._unwritable(target, {"": flat}, error) from error
+        wanted = sum(tensor.numel() * tensor.element_size() for tensor in flat.values())
+        hint = "free some space or mend the permissions and run again: the training goes on from the checkpoint before"
+        problem, expected = f"the checkpoint {target} cannot be written", f"room for {wanted:,} bytes"
+        raise OutputError(problem, got=f"{error.strerror}: {error.filename}", expected=expected, hint=hint) from error
 
 
 @contextmanager
