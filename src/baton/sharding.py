@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from baton.errors import ModelError
 from baton.runtime import Runtime, takes_statistics
 
 LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -22,29 +23,60 @@ LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def place(model: nn.Module, runtime: Runtime) -> Any:
     """The model, on the runtime's device; split where `runtime.sharding` says so and there are processes to share it.
 
-    The device never holds the whole model: units move there one after another, and leave what is not theirs. On the host each process has
-    the whole model until then.
-
     Args:
-        model: on the host. Its `shards()` are its units, from input to output, each called once a pass.
+        model: on the host. Its `shards()` are its units, from input to output.
         runtime: device, precision, processes, sharding.
+
+    Raises:
+        ModelError: this architecture cannot be split.
     """
     if runtime.sharding == "none" or runtime.processes == 1:
         return model.to(runtime.device)
+    return split(model, runtime)
+
+
+def split(model: nn.Module, runtime: Runtime) -> Any:
+    """The model, split over the processes of the default group.
+
+    The device never holds the whole model: units move there one after another, and leave what is not theirs. On the host each process has
+    the whole model until then.
+
+    Raises:
+        ModelError: this architecture cannot be split.
+    """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+    _check(model)
     # Weights are gathered in the precision that they are used in, which halves the exchange; sums of gradients are in 32 bits. Statistics
     # of batch normalisation want their weights in their own precision.
     low = None if takes_statistics(model) else LOW.get(runtime.precision)
     # Inputs stay as they are: a mask's lowest number, or a pixel, is no 16-bit number. Autocast converts what it has to.
     policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=low and torch.float32, cast_forward_inputs=False)
-    mesh = init_device_mesh(runtime.device.type, (runtime.processes,))
+    mesh = init_device_mesh(runtime.device.type, (dist.get_world_size(),))
     for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()  # FSDP takes no other memory format
     for unit in units(model):
         fully_shard(unit, mesh=mesh, mp_policy=policy)
     return fully_shard(model, mesh=mesh, mp_policy=policy)
+
+
+def _check(model: nn.Module) -> None:
+    """That each weight has a first dimension to be split along, and is of one unit."""
+    owners: dict[nn.Parameter, set[int]] = {}
+    for index, unit in enumerate(units(model)):
+        for parameter in unit.parameters():
+            owners.setdefault(parameter, set()).add(index)
+    inside = {id(module) for unit in units(model) for module in unit.modules()}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False) if id(module) not in inside else ():
+            owners.setdefault(parameter, set()).add(-1)  # what is of no layer is one more unit
+    problem, hint = "this model cannot be split over processes", "set runtime.sharding to none"
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 0:
+            raise ModelError(problem, got=f"{name} is a single number", expected="weights with a dimension", hint=hint)
+        if len(owners[parameter]) > 1:
+            raise ModelError(problem, got=f"several layers share {name}", expected="weights of one layer each", hint=hint)
 
 
 def units(model: nn.Module) -> list[nn.Module]:

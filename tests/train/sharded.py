@@ -55,6 +55,8 @@ def train(folder: Path, options: dict[str, Any], machine: runtime.Runtime) -> No
     if machine.gradient_checkpointing:
         model.checkpoint_activations()
     model = sharding.place(model, machine)
+    held, whole = (sum(each.numel() for each in found) for found in (map(sharding.own, model.parameters()), model.parameters()))
+    assert held < 1.1 * whole / (machine.processes if machine.sharding == "full" else 1), "a process holds its part"
     assert sharding.is_split(model) == (machine.sharding == "full" and machine.processes > 1)
     place = (machine.rank, machine.processes)
     batches = TrainingBatches(splits["train"], settings.batch_size, settings.accumulation, settings.seed, tuple, *place)
