@@ -40,7 +40,7 @@ def main() -> None:
             parent, info = build.load(TEACHER, machine.attention)
             model = sharding.place(student.make(parent, info, settings.student, settings, machine.attention), machine)
             best = trained.add(name, seed, *fitting.fit(name, model, loss_fn, settings.of(seed), job))
-            trained.answered(name, seed, fitting.write(name, model, info, TEACHER, job, 2 * settings.batch_size, best))
+            trained.answered(name, seed, fitting.write(name, model, info, TEACHER, job, job.at_once(settings), best))
         if machine.is_main:
             trained.write("distill")
             run.model("student", Path("models/student"), arrays.examples(data.splits["val"], TEACHER, data.input))

@@ -79,7 +79,7 @@ def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job:
         own = dataclasses.replace(job.data, splits=job.data.splits | {"train": part.Part(split, fitted)})
         model = make()
         fitting.fit(f"fold_{number}", model, loss_fn, settings, dataclasses.replace(job, data=own, run=tracking.Run()))
-        logits[scored] = predict(model, part.Part(split, scored), job.runtime, 2 * settings.batch_size)
+        logits[scored] = predict(model, part.Part(split, scored), job.runtime, job.at_once(settings))
     return logits
 
 
@@ -91,7 +91,7 @@ def _fit(model: Classifier, settings: params.Finetune, job: fitting.Job) -> tupl
     with torch.no_grad():
         sharding.fill(output.weight, torch.from_numpy(made.weight))
         sharding.fill(output.bias, torch.from_numpy(made.bias))
-    shown = {f"val_{key}": value for key, value in fitting.scores(predict(model, val, job.runtime, 2 * settings.batch_size), val).items()}
+    shown = {f"val_{key}": value for key, value in fitting.scores(predict(model, val, job.runtime, job.at_once(settings)), val).items()}
     figures = {"parameters": sum(parameter.numel() for parameter in model.parameters()), "steps": 0, **shown, "best_step": 0}
     return [{"model": "teacher", "seed": settings.seed, "step": 0, "epoch": 0.0, **shown}], figures
 
@@ -101,7 +101,7 @@ def _frozen(model: Classifier, split: Split, settings: params.Finetune, job: fit
     head = model.head
     model.head = torch.nn.Identity()  # type: ignore[assignment]
     try:
-        return predict(model.eval(), split, job.runtime, 2 * settings.batch_size)
+        return predict(model.eval(), split, job.runtime, job.at_once(settings))
     finally:
         model.head = head
 

@@ -16,7 +16,7 @@ from baton import console, memory, parallel, params, sharding, storage, tracking
 from baton.data import arrays, beside, part
 from baton.data.batches import Split, TrainingBatches
 from baton.evaluate import metrics, tables, temperature
-from baton.models import build
+from baton.models import build, packing
 from baton.predict import predict
 from baton.runtime import Runtime
 from baton.tracking import Run
@@ -43,8 +43,8 @@ class Job:
     checkpoints: attempts.StageCheckpoints
     several: bool = False  # seeds
 
-    def batches(self, settings: params.Training, smallest: int) -> TrainingBatches:
-        """This rank's batches of train, for a model that needs `smallest` samples at once."""
+    def batches(self, settings: params.Training, smallest: int, packs: bool = False) -> TrainingBatches:
+        """This rank's batches of train, for a model that needs `smallest` samples at once; `packs`: without padding."""
         split, sizes = self.data.splits["train"], (settings.batch_size, settings.accumulation, settings.seed)
         ranks = self.runtime.rank, self.runtime.processes
 
@@ -52,7 +52,14 @@ class Job:
             read = arrays.read_ids(ARRAYS, "train")
             return split.names(read) if isinstance(split, part.Part) else read
 
-        return TrainingBatches(split, *sizes, ids, *ranks, smallest)
+        return TrainingBatches(split.packed() if packs else split, *sizes, ids, *ranks, smallest, settings.tokens)
+
+    def at_once(self, settings: params.Training) -> int:
+        """Samples that a prediction takes at a time: twice those of a training, since it keeps nothing of them."""
+        if settings.batch_size is not None:
+            return 2 * settings.batch_size
+        assert settings.tokens is not None
+        return max(2 * settings.tokens // int(self.data.input["max_length"]), 1)
 
 
 @contextlib.contextmanager
@@ -106,15 +113,17 @@ def fit(
     `settings` are of one seed.
     """
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
-    validation, saved = data.splits["val"], job.checkpoints.training(f"{name}-{seed}")
+    saved = job.checkpoints.training(f"{name}-{seed}")
     told, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
-    batches = job.batches(settings, model.smallest_part)
+    packs, reason = packing.settled(runtime, model, settings.attention_dropout)
+    console.say(f"{said}: packing {str(packs).lower()}: {reason}")
+    batches, validation = job.batches(settings, model.smallest_part, packs), data.splits["val"].packed() if packs else data.splits["val"]
     settings = long_enough(settings, batches.steps_per_epoch)
     if runtime.gradient_checkpointing:
         model.checkpoint_activations()
 
     def validate() -> Figures:
-        return scores(predict(model, validation, runtime, 2 * settings.batch_size), validation)
+        return scores(predict(model, validation, runtime, job.at_once(settings)), validation)
 
     curve: list[dict[str, object]] = []
     figures: Figures = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
@@ -136,7 +145,7 @@ def fit(
                     figures |= shown | {"best_step": point.step}
             run.metrics(_prefixed(told, shown), point.step, point.time)
     if point.time >= begun:  # else it was finished before
-        run.metrics({f"{told}/peak_memory_bytes": memory.peak_memory()}, point.step)
+        run.metrics({f"{told}/peak_memory_bytes": memory.peak_memory(), f"{told}/packed": packs}, point.step)
     return curve, figures
 
 
@@ -170,7 +179,8 @@ def write(
     all that is made where the model's seed is not the `best` so far.
     """
     data, runtime = job.data, job.runtime
-    splits = {key: split for key, split in data.splits.items() if best or key == "test"}
+    packs, _ = packing.settled(runtime, model)
+    splits = {key: split.packed() if packs else split for key, split in data.splits.items() if best or key == "test"}
     with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
         logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
     state = sharding.gather(model) if best else None  # of all ranks

@@ -27,7 +27,7 @@ def auto(**changes: object) -> runtime.Runtime:
 
 def test_the_shipped_section_leaves_everything_to_auto() -> None:
     assert AUTO.model_dump() == {
-        **dict.fromkeys(("device", "precision", "attention", "compile", "threads", "loader_workers"), "auto"),
+        **dict.fromkeys(("device", "precision", "attention", "compile", "packing", "threads", "loader_workers"), "auto"),
         "processes": 1,
         "sharding": "none",
         "deterministic": False,

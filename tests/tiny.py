@@ -143,6 +143,7 @@ SETTINGS = {
     "precision": "fp32",
     "attention": "matmul",
     "compile": False,
+    "packing": False,
     "threads": 1,
     "processes": 1,
     "sharding": "none",

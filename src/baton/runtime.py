@@ -40,6 +40,7 @@ class Runtime:
     precision: Precision
     attention: Literal["matmul", "sdpa"]
     compile: bool
+    packing: bool | Literal["auto"]  # `models.packing` settles it for each model
     threads: int
     processes: int  # that train together, on all machines
     rank: int  # of this one among them
@@ -87,6 +88,7 @@ def resolve(wanted: params.Runtime, place: Place | None = None) -> Runtime:
         precision=precision,
         attention=attention,
         compile=compiles,
+        packing=wanted.packing,
         threads=threads,
         processes=place.size,
         rank=place.rank,

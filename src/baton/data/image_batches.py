@@ -98,6 +98,10 @@ class ImageSplit:
         """(images,): each is one."""
         return np.ones(len(self), dtype=np.int64)
 
+    def packed(self) -> "ImageSplit":
+        """See `Split`."""
+        return self
+
     @_one_thread()
     def batch(self, rows: NDArray[np.int64]) -> ImageBatch:
         """The pictures at `rows` (batch,) as evaluation sees them."""

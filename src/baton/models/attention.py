@@ -68,7 +68,10 @@ def attend_sdpa(
     """Transformers' attention by SDPA, and that of packed documents; arguments as of `attend`."""
     packed = options.pop(varlen.NAME, None)
     if packed is not None:
-        return varlen.attend(sdpa_attention_forward, module, query, key, value, dropout, scaling, packed, options.get("sliding_window"))
+        qkv, window = (query, key, value), options.get("sliding_window")
+        if varlen.usable(query, dropout):
+            return varlen.fused(qkv, scaling, packed, window)
+        return varlen.padded(sdpa_attention_forward, module, qkv, dropout, scaling, packed, window)
     return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options)
 
 
@@ -92,14 +95,14 @@ def attend(
         attention_mask: additive, broadcastable to (batch, heads, queries, keys), or None.
         dropout: rate on the probabilities.
         scaling: of the scores; by default width ** -0.5.
-        options: `position_bias` is added to the scores; `output_attentions` asks for the probabilities; `packed`: see `varlen.attend`.
+        options: `position_bias` is added to the scores; `output_attentions` asks for the probabilities; `packed`: see `varlen.padded`.
 
     Returns:
         (batch, queries, heads, width), and the probabilities where they were asked for.
     """
     if options.get(varlen.NAME) is not None:
         rate, window = dropout if module.training else 0.0, options.get("sliding_window")
-        return varlen.attend(attend, module, query, key, value, rate, scaling, options[varlen.NAME], window)
+        return varlen.padded(attend, module, (query, key, value), rate, scaling, options[varlen.NAME], window)
     dtype = _working(query.dtype, query.device)
     query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling

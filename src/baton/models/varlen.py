@@ -1,7 +1,7 @@
 """Attention over packed documents: one long row of tokens without padding, in which each sequence attends to itself only.
 
-`TextClassifier` hands `Packed` down through transformers' keyword arguments; `models.attention` calls `attend` where it finds it. On CUDA,
-in 16 bits and without dropout of probabilities, it is torch's `varlen_attn` (FlashAttention-2, Dao 2023, arXiv:2307.08691). Elsewhere
+`TextClassifier` hands `Packed` down through transformers' keyword arguments, to where `models.attention` finds it. With SDPA on CUDA, in 16
+bits and without dropout of probabilities, attention is torch's `varlen_attn` (FlashAttention-2, Dao 2023, arXiv:2307.08691). Elsewhere
 queries, keys and values are padded for the attention alone, and everything else of the encoder is computed without padding.
 """
 
@@ -25,25 +25,21 @@ class Packed(NamedTuple):
     longest: int  # tokens of the longest sequence, or more
 
 
-def attend(
+def padded(
     inner: Attend,
     module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
+    qkv: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     rate: float,
     scaling: float | None,
     packed: Packed,
     sliding_window: int | None,
 ) -> tuple[torch.Tensor, None]:
-    """Each sequence by itself.
+    """Each sequence by itself, padded.
 
     Args:
         inner: attention of padded documents, as transformers' interface has it; takes a boolean mask.
         module: the layer.
-        query: (1, heads, tokens, width), as `key` and `value`.
-        key: see `query`.
-        value: see `query`.
+        qkv: queries, keys and values, each (1, heads, tokens, width).
         rate: of dropout on the probabilities, 0 in eval mode.
         scaling: of the scores; by default width ** -0.5.
         packed: the sequences.
@@ -52,10 +48,9 @@ def attend(
     Returns:
         (1, tokens, heads, width).
     """
-    if fused(query, rate):
-        return _fused(query, key, value, scaling, packed, sliding_window), None
+    query = qkv[0]
     sequences, longest, slots = len(packed.bounds) - 1, packed.longest, _slots(packed, query.shape[2])
-    parts = [_padded(part, slots, sequences, longest) for part in (query, key, value)]
+    parts = [_padded(part, slots, sequences, longest) for part in qkv]
     places = torch.arange(longest, device=query.device)
     mask = (places < packed.bounds.diff().unsqueeze(1))[:, None, None, :]  # (sequences, 1, 1, keys)
     if sliding_window is not None:
@@ -65,24 +60,25 @@ def attend(
     return output.flatten(0, 1).index_select(0, slots).unsqueeze(0), None
 
 
-def fused(query: torch.Tensor, rate: float) -> bool:
-    """Whether `varlen_attn` serves these queries (…, width): it has no dropout, and no kernels for 32 bits."""
+def usable(query: torch.Tensor, rate: float) -> bool:
+    """Whether `fused` serves these queries (…, width): it has no dropout, and no kernels for 32 bits."""
     return query.is_cuda and query.dtype in HALF and rate == 0 and query.shape[-1] % 8 == 0 and query.shape[-1] <= WIDEST
 
 
-def _fused(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, packed: Packed, sliding_window: int | None
-) -> torch.Tensor:
+def fused(
+    qkv: tuple[torch.Tensor, torch.Tensor, torch.Tensor], scaling: float | None, packed: Packed, sliding_window: int | None
+) -> tuple[torch.Tensor, None]:
+    """Each sequence by itself, without padding; arguments and result as of `padded`."""
     from torch.nn.attention.varlen import varlen_attn  # it imports torch's compiler, which takes a second
 
     # With a window that no sequence exceeds the result is that without one, but torch leaves it to FlashAttention: above 128 tokens it
     # would choose cuDNN on sm_90 and sm_100, which builds a plan for each new number and length of sequences.
     reach = packed.longest if sliding_window is None else sliding_window - 1
-    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))  # (tokens, heads, width)
+    q, k, v = (part[0].transpose(0, 1) for part in qkv)  # (tokens, heads, width)
     bounds, longest = packed.bounds, packed.longest
     output = varlen_attn(q, k, v, bounds, bounds, longest, longest, scale=scaling, window_size=(reach, reach))
     assert isinstance(output, torch.Tensor)
-    return output.unsqueeze(0)
+    return output.unsqueeze(0), None
 
 
 def _slots(packed: Packed, count: int) -> torch.Tensor:

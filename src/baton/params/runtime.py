@@ -14,6 +14,7 @@ class Runtime(Section):
     precision: Literal["auto", "bf16", "fp16", "tf32", "fp32"]
     attention: Literal["auto", "matmul", "sdpa"]
     compile: bool | Literal["auto"]
+    packing: bool | Literal["auto"]
     threads: Count | Literal["auto"]
     processes: Count | Literal["auto"]
     sharding: Literal["none", "full"]
