@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 WANTED = params.read(ROOT / "params.yaml").runtime.model_copy(update={"device": "cpu", "precision": "fp32", "processes": 2})
 
 JOB = """
-import os, sys, time
+import datetime, os, sys, time
 from pathlib import Path
 
 import torch
@@ -39,6 +39,10 @@ def main():
     if "unwatched" in sys.argv:
         ranks.Ranks._watch = lambda self: None
         process.die_with_parent = lambda number, parent: True
+    if what in ("patient", "hasty"):
+        parallel.MEETING = datetime.timedelta(seconds=5)
+    if what == "hasty":
+        parallel.EXCHANGE = parallel.MEETING
     with parallel.started(wanted) as machine:
         console.say(f"said by {machine.rank}")
         own = torch.tensor([machine.rank + 1.0])
@@ -50,7 +54,10 @@ def main():
             raise DataError("a row of rank 1 is broken")
         if what == "fail" or what == f"exchange without {1 - machine.rank}":
             parallel.total(own)  # where the other never comes
-        if what != "end":
+        if what in ("patient", "hasty"):
+            time.sleep(0 if machine.rank else 8)  # rank 0 writes a model
+            parallel.total(own)
+        elif what != "end":
             try:
                 time.sleep(60)
             finally:
@@ -141,6 +148,15 @@ def test_rank_0_alone_obeys_a_signal_and_the_others_end_with_it(folder: Path) ->
         finished(job, 143)
         assert gone(found[1], 1)
     assert (folder / "closed 0").exists() and not (folder / "closed 1").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "code"), [("patient", 0), ("hasty", 1)])
+def test_ranks_wait_for_lawful_work_of_rank_0_as_long_as_it_takes(folder: Path, what: str, code: int) -> None:
+    """`hasty` is the negative control: an exchange with the time limit of the first meeting."""
+    with start(folder, what) as job:
+        output = finished(job, code)
+    assert ("is lost" in output or "failed" in output) == bool(code)
 
 
 @pytest.mark.slow

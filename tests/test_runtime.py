@@ -29,6 +29,7 @@ def test_the_shipped_section_leaves_everything_to_auto() -> None:
     assert AUTO.model_dump() == {
         **dict.fromkeys(("device", "precision", "attention", "compile", "packing", "threads", "loader_workers"), "auto"),
         "processes": 1,
+        "launcher": None,
         "sharding": "none",
         "deterministic": False,
         "gradient_checkpointing": False,

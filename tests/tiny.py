@@ -146,6 +146,7 @@ SETTINGS = {
     "packing": False,
     "threads": 1,
     "processes": 1,
+    "launcher": None,
     "sharding": "none",
     "loader_workers": 0,
     "deterministic": False,

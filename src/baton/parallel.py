@@ -1,7 +1,7 @@
-"""Several processes that train as one: joined where torchrun started them, else started here; what ends one ends all.
+"""Several processes that train as one: joined where torchrun or srun started them, else started here; what ends one ends all.
 
-Input: `runtime.processes`. Output: the `Runtime` of this process. Rank 0 decides, writes and tracks; the others compute, say nothing but
-errors, and end with it. Several machines: `torchrun --nnodes … -m stages.finetune` on each.
+Input: `runtime.processes` and `runtime.launcher`. Output: the `Runtime` of this process. Rank 0 decides, writes and tracks; the others
+compute, say nothing but errors, and end with it. docs/processes.md says how to use several machines.
 """
 
 import contextlib
@@ -11,19 +11,22 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
-from baton import console, params, process, ranks
+from baton import console, launching, params, process, pulse, ranks
+from baton.alarm import Alarm
 from baton.errors import ParamsError
 from baton.runtime import Place, Runtime, resolve
 
 T = TypeVar("T")
 
-TIMEOUT = dt.timedelta(minutes=10)  # of an exchange: rank 0 may be writing meanwhile
+MEETING = dt.timedelta(minutes=5)  # until all are there
+EXCHANGE = dt.timedelta(days=30)  # rank 0 may be writing meanwhile, for as long as it takes; who is gone is noticed otherwise
 PARENT = "BATON_RANK_0"  # process id of the rank 0 that started this rank
 LOCALHOST = "127.0.0.1"
 
@@ -37,11 +40,16 @@ def started(wanted: params.Runtime) -> Iterator[Runtime]:
         TrainingError: another process ended before its time.
     """
     joined = _joined(wanted)
+    if wanted.launcher and not joined:
+        launching.run(wanted.launcher)
     runtime = resolve(wanted, joined or _place(wanted))
     if runtime.processes == 1:
         yield runtime
+    elif PARENT in os.environ:
+        with _following(runtime) as store, _group(runtime, store):
+            yield runtime
     elif joined:
-        with _beside(joined), _group(runtime, _store_of_rank_0()):
+        with _launched(runtime) as store, _group(runtime, store):
             yield runtime
     else:
         with _leading(runtime.processes) as store, _group(runtime, store):
@@ -94,15 +102,14 @@ def barrier() -> None:
 
 
 def _joined(wanted: params.Runtime) -> Place | None:
-    """The place that a launcher gave us: torchrun, or rank 0 of our own."""
-    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
-        return None
-    size = int(os.environ["WORLD_SIZE"])
-    if wanted.processes not in {1, "auto", size}:
-        hint = "set it to 1 or auto where torchrun starts the processes"
-        raise ParamsError("runtime.processes contradicts the launcher", got=wanted.processes, expected=f"WORLD_SIZE {size}", hint=hint)
-    local, local_size = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", size))
-    return Place(int(os.environ["RANK"]), local, size, local_size, "set by the launcher (WORLD_SIZE)")
+    """The place that a launcher gave us: torchrun, srun, or rank 0 of our own."""
+    place = launching.place(os.environ, len(os.sched_getaffinity(0)))
+    if place and wanted.processes not in {1, "auto", place.size}:
+        hint = "set it to 1 or auto where a launcher starts the processes"
+        raise ParamsError(
+            "runtime.processes contradicts the launcher", got=wanted.processes, expected=f"WORLD_SIZE {place.size}", hint=hint
+        )
+    return place
 
 
 def _place(wanted: params.Runtime) -> Place:
@@ -114,12 +121,13 @@ def _place(wanted: params.Runtime) -> Place:
 
 
 @contextlib.contextmanager
-def _group(runtime: Runtime, store: Store | None) -> Iterator[None]:
-    """The process group, over `store` or as the launcher's environment says."""
+def _group(runtime: Runtime, store: Store) -> Iterator[None]:
+    """The process group, which meets over `store`."""
     cuda = runtime.device.type == "cuda"
-    place: dict[str, Any] = {"store": store, "rank": runtime.rank, "world_size": runtime.processes} if store else {}
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"  # what is on the host, such as a checkpoint, needs no memory of the device
-    dist.init_process_group(backend, timeout=TIMEOUT, device_id=runtime.device if cuda else None, **place)
+    own = runtime.device if cuda else None
+    dist.init_process_group(backend, timeout=MEETING, device_id=own, store=store, rank=runtime.rank, world_size=runtime.processes)
+    dist.set_timeout(EXCHANGE)
     try:
         yield
     finally:
@@ -128,30 +136,54 @@ def _group(runtime: Runtime, store: Store | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _beside(place: Place) -> Iterator[None]:
-    """A process that a launcher started: any but rank 0 leaves it to rank 0 when to stop, and ends with it."""
-    parent = os.environ.get(PARENT)
-    if parent and not process.die_with_parent(signal.SIGKILL, int(parent)):
+def _following(runtime: Runtime) -> Iterator[Store]:
+    """A rank that rank 0 started, and with which it ends."""
+    if not process.die_with_parent(signal.SIGKILL, int(os.environ[PARENT])):
         raise SystemExit(128 + signal.SIGTERM)
-    if place.rank:
-        console.silence()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    except RuntimeError as error:
-        if lost := ranks.lost(error):
-            raise lost from error
-        raise
-
-
-def _store_of_rank_0() -> Store | None:
-    """Where ranks of our own meet; None: where torchrun says."""
-    if PARENT not in os.environ:
-        return None
+    _follow()
     store = TCPStore(LOCALHOST, int(os.environ["MASTER_PORT"]), is_master=False)
-    store.set(os.environ["RANK"], "ready")
-    return store
+    store.set(str(runtime.rank), "ready")
+    with Alarm().armed():
+        yield store
+
+
+@contextlib.contextmanager
+def _launched(runtime: Runtime) -> Iterator[Store]:
+    """A rank that torchrun or srun started, ours or one of its own."""
+    if runtime.rank:
+        _follow()
+    alarm = Alarm()
+    with alarm.armed():
+        store = launching.store(MEETING) if launching.launched() else next(rendezvous("env://", timeout=MEETING))[0]
+        store.set_timeout(MEETING)
+        beats = pulse.Pulse(store, runtime.rank, runtime.processes, alarm)
+        _on_devices_of_their_own(store, runtime)
+        with beats.beating():
+            yield store
+
+
+def _follow() -> None:
+    """Any rank but 0 says nothing, and leaves it to rank 0 when to stop."""
+    console.silence()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _on_devices_of_their_own(store: Store, runtime: Runtime) -> None:
+    """Wait until all have told their device.
+
+    Raises:
+        ParamsError: two have the same.
+    """
+    own = str(torch.cuda.get_device_properties(runtime.device).uuid) if runtime.device.type == "cuda" else f"processor {runtime.rank}"
+    keys = [f"device {rank}" for rank in range(runtime.processes)]
+    store.set(keys[runtime.rank], own)
+    told = [value.decode() for value in store.multi_get(keys)]
+    for rank, device in enumerate(told):
+        if (first := told.index(device)) < rank:
+            hint = "with torchrun, start at most one process a device; with srun, give each task its own (--gpus-per-task=1)"
+            got = f"processes {first} and {rank} have the device {device}"
+            raise ParamsError("two processes of this training share a CUDA device", got=got, expected="one each", hint=hint)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,8 @@ class Place:
     size: int = 1
     local_size: int = 1
     reason: str = "this stage runs in one process"
+    launched: bool = False  # by torchrun or srun, which may show each process a device of its own only
+    bound: bool = False  # whether the processors that it may use are its alone; else those on its machine share them
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,23 @@ def _device(wanted: str, place: Place) -> tuple[torch.device, str]:
         raise ParamsError("runtime.device: this machine has no usable CUDA device", got="cuda", expected="a CUDA device", hint=hint)
     if wanted == "cpu" or not count:
         return torch.device("cpu"), "set in params" if wanted == "cpu" else "no CUDA device"
-    if place.local_size > count:
+    index = device_index(place, count)
+    if index is None:
         hint = "lower runtime.processes, or set it to auto"
         got, expected = f"{place.local_size} processes, {count} CUDA devices", "at most one process a CUDA device"
         raise ParamsError("runtime.processes: this machine has too few CUDA devices", got=got, expected=expected, hint=hint)
-    device = torch.device("cuda", place.local_rank)
+    device = torch.device("cuda", index)
     return device, f"{torch.cuda.get_device_name(device)}, {'found by torch' if wanted == 'auto' else 'set in params'}"
+
+
+def device_index(place: Place, visible: int) -> int | None:
+    """Which of the `visible` devices is this process's; None: there are too few.
+
+    A launcher may show each process one of its own (SLURM's `--gpus-per-task=1`): that is number 0, whatever the process's own number.
+    """
+    if place.local_size <= visible:
+        return place.local_rank
+    return 0 if place.launched and visible == 1 else None
 
 
 def _precision(wanted: str, device: torch.device) -> tuple[Precision, str]:
@@ -195,8 +208,9 @@ def _compile(wanted: bool | Literal["auto"], device: torch.device) -> tuple[bool
 def _threads(wanted: int | Literal["auto"], place: Place) -> tuple[int, str]:
     if wanted != "auto":
         return wanted, "set in params"
-    count = max(len(os.sched_getaffinity(0)) // place.local_size, 1)
-    return count, "processors this process may use" + (f", shared by {place.local_size} processes" if place.local_size > 1 else "")
+    sharing = 1 if place.bound else place.local_size
+    count = max(len(os.sched_getaffinity(0)) // sharing, 1)
+    return count, "processors this process may use" + (f", shared by {sharing} processes" if sharing > 1 else "")
 
 
 def _sharding(wanted: str, place: Place) -> str:

@@ -17,6 +17,7 @@ class Runtime(Section):
     packing: bool | Literal["auto"]
     threads: Count | Literal["auto"]
     processes: Count | Literal["auto"]
+    launcher: Annotated[str, Field(min_length=1)] | None  # torchrun … or srun …, which starts the processes
     sharding: Literal["none", "full"]
     loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
     deterministic: bool
