@@ -113,7 +113,8 @@ def _probe(
     weight, units = beside.weights(ARRAYS, "train", len(labels)), beside.units(ARRAYS, len(labels))
     inner = part.folds(labels[rows], units[rows], INNER, settings.seed)
     own = None if weight is None else weight[rows]
-    return parallel.share(probe.fit(features[rows], labels[rows], len(job.data.labels), settings.class_weights == "balanced", inner, own))
+    balanced = settings.class_weights == "balanced"
+    return parallel.once(lambda: probe.fit(features[rows], labels[rows], len(job.data.labels), balanced, inner, own))
 
 
 def _folds(split: Split, settings: params.Finetune) -> list[part.Fold]:

@@ -19,7 +19,7 @@ from tests.test_parallel import JOB, ROOT, WANTED, finished, gone
 from tests.test_parallel import ranks as told
 
 pytestmark = pytest.mark.alone
-TORCHRUN = "torchrun --standalone --nproc-per-node 2"
+TORCHRUN, SRUNS = "torchrun --standalone --nproc-per-node 2", "srun --ntasks=$TASKS"
 # Starts its command twice, as `srun --ntasks 2` does on one machine, and passes signals on; like srun it gives no RANK.
 SRUN = """#!{python}
 import os, signal, subprocess, sys
@@ -51,10 +51,10 @@ def start(folder: Path, launcher: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-LAUNCHERS = pytest.mark.parametrize("launcher", [TORCHRUN, "srun --ntasks=$TASKS"], ids=["torchrun", "srun"])
+LAUNCHERS = pytest.mark.parametrize("launcher", [TORCHRUN, SRUNS], ids=["torchrun", "srun"])
 
 
-@LAUNCHERS
+@pytest.mark.parametrize("launcher", [pytest.param(TORCHRUN, marks=pytest.mark.slow), SRUNS], ids=["torchrun", "srun"])
 def test_a_launcher_s_processes_are_a_group(folder: Path, launcher: str) -> None:
     with start(folder, launcher, "end") as job:
         output = finished(job, 0)
@@ -63,6 +63,7 @@ def test_a_launcher_s_processes_are_a_group(folder: Path, launcher: str) -> None
     assert output.count("said by 0") == 1 and "said by 1" not in output, "the stage itself does not go on"
 
 
+@pytest.mark.slow
 @LAUNCHERS
 def test_an_error_passes_through(folder: Path, launcher: str) -> None:
     with start(folder, launcher, "fail") as job:
@@ -71,14 +72,21 @@ def test_an_error_passes_through(folder: Path, launcher: str) -> None:
     assert "runtime.launcher" in output and re.search(r"got: +exit code 1", output)
 
 
-@LAUNCHERS
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("launcher", "number", "code"),
+    [
+        (TORCHRUN, signal.SIGTERM, 143),
+        pytest.param(TORCHRUN, signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(SRUNS, signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(SRUNS, signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_reaches_rank_0_and_all_end(folder: Path, launcher: str, number: signal.Signals, code: int) -> None:
     with start(folder, launcher, "sleep") as job:
         found = told(job)
         job.send_signal(number)
         finished(job, code)
-        assert all(gone(pid, 5) for pid in found.values())
+        assert all(gone(pid, 30) for pid in found.values())
     assert (folder / "closed 0").exists(), "rank 0 ended in order"
 
 
@@ -89,7 +97,7 @@ def test_killing_one_rank_ends_all(folder: Path, launcher: str, killed: int) -> 
     with start(folder, launcher, f"exchange without {killed}") as job:
         found = told(job)
         os.kill(found[killed], signal.SIGKILL)
-        assert gone(found[1 - killed], 10)
+        assert gone(found[1 - killed], 30)
         finished(job, 1)
 
 
@@ -100,7 +108,7 @@ def test_killing_the_stage_ends_all(folder: Path, launcher: str) -> None:
     with start(folder, launcher, "sleep") as job:
         found = told(job)
         job.kill()
-        assert all(gone(pid, 15) for pid in found.values())
+        assert all(gone(pid, 60) for pid in found.values())
 
 
 # ---- what the launcher is told, and tells ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import torch
@@ -94,6 +94,35 @@ def spread(tensor: torch.Tensor) -> None:
     """Put rank 0's values into a tensor of the same shape on every rank."""
     if dist.is_initialized():
         dist.broadcast(tensor, 0)
+
+
+class HandedOut(Mapping[str, dict[str, torch.Tensor]]):
+    """Rank 0's tensors, by part and name, on every rank's device: a part goes over when all ask for it, in the same order.
+
+    Nothing is pickled, and no rank holds more of them at a time than it uses. Input: `own`, of rank 0 (elsewhere nothing is looked at).
+    """
+
+    def __init__(self, own: Mapping[str, Mapping[str, torch.Tensor]], device: torch.device) -> None:
+        """Tell all what there is."""
+        self.own, self.device = own, device
+        shapes = {part: {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} for part, tensors in own.items()}
+        self.shapes = share(shapes)
+
+    def __getitem__(self, part: str) -> dict[str, torch.Tensor]:
+        """Send, or receive."""
+        handed = {}
+        for name, (shape, dtype) in self.shapes[part].items():
+            main = dist.get_rank() == 0
+            tensor = self.own[part][name].to(self.device) if main else torch.empty(shape, dtype=dtype, device=self.device)
+            spread(tensor)
+            handed[name] = tensor
+        return handed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
 
 
 def barrier() -> None:

@@ -35,9 +35,9 @@ Parts = Mapping[str, Mapping[str, torch.Tensor]]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was saved: tensors by part and name, on the CPU, and JSON values."""
+    """What was saved: tensors by part and name (on the CPU where they were read), and JSON values."""
 
-    parts: dict[str, dict[str, torch.Tensor]]
+    parts: Mapping[str, Mapping[str, torch.Tensor]]
     state: dict[str, Any]
 
 

@@ -19,7 +19,7 @@ from baton.errors import TrainingError
 from baton.memory import explained_memory
 from baton.runtime import Runtime, seed_step, takes_statistics
 from baton.train import feed, interrupt, optim
-from baton.train.checkpoint import Checkpoints
+from baton.train.checkpoint import Checkpoint, Checkpoints
 from baton.train.feed import Batches
 from baton.train.losses import Loss
 from baton.train.state import Point, State, TrainPoint, ValidationPoint
@@ -58,7 +58,7 @@ def train(
     state = loop.state
     keeper = _keeper(saved, model, runtime)
     found = keeper.load() if keeper else None
-    found = found if runtime.sharding == "full" else parallel.share(found)
+    found = found if runtime.sharding == "full" else _handed_out(found, runtime)
     if found:
         state.restore(found)
         done = f"finished before, in {state.step:,} steps" if state.finished else f"resumed after step {state.step:,} of {loop.steps:,}"
@@ -79,6 +79,14 @@ def _keeper(saved: Checkpoints | None, model: nn.Module, runtime: Runtime) -> "C
     return saved if runtime.is_main else None
 
 
+def _handed_out(found: Checkpoint | None, runtime: Runtime) -> Checkpoint | None:
+    """What the main process found, on every rank."""
+    if runtime.processes == 1:
+        return found
+    state = parallel.share(found.state if found else None)
+    return None if state is None else Checkpoint(parallel.HandedOut(found.parts if found else {}, runtime.device), state)
+
+
 def due(step: int, every: int) -> bool:
     """Whether periodic work falls on this step."""
     return step % every == 0
@@ -91,21 +99,47 @@ class _Loop:
         self.batches, self.loss_fn, self.settings, self.runtime = batches, loss_fn, settings, runtime
         self.update = optim.Update(optim.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device)
         self.state = State(model, self.update, settings)
-        self.forward, self.split = _forward(model, runtime), sharding.is_split(model)
+        self.split = sharding.is_split(model)
+        self.forward = _forward(model, runtime, self._unused())
         self.steps = settings.epochs * batches.steps_per_epoch
         self.validate_at = _validation_steps(settings, batches.steps_per_epoch)
         # Whether the numbers are finite is read back at each step where that is free.
         self.check_every = 1 if runtime.device.type == "cpu" else settings.log_every
 
+    def _unused(self) -> bool:
+        """Whether DDP has to do with weights on which the loss of a first batch does not depend, on some rank.
+
+        One process leaves them as they are (their gradient is None), and so do several.
+        """
+        model = self.state.model
+        if self.runtime.processes == 1 or self.split:
+            return False
+        before = model.training
+        with self._first_pass() as (part, _), self.runtime.autocast():
+            reached = reaches(self.loss_fn(model.train(), part.to(self.runtime.device)))
+        model.train(before)
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        unused = parallel.most(*(int(parameter not in reached) for _, parameter in named))
+        names = [name for (name, _), missed in zip(named, unused, strict=True) if missed]
+        if names:
+            console.say(f"processes: {len(names)} weights get no gradient from the first batch ({names[0]}, …): looked for at each step")
+        return bool(names)
+
     def warm_up(self) -> None:
         """Let DDP order its buckets and the compiler see its first shape alike at the start and on resume: both decide about rounding."""
         if self.runtime.compile or isinstance(self.forward, DistributedDataParallel):
-            seed_step(self.settings.seed, 0, self.runtime.rank)
-            buffers = [(buffer, buffer.clone()) for buffer in self.state.model.buffers()]  # statistics, which a forward pass changes
-            self._backward(self.batches.micro_batches(0)[-1:])
-            for buffer, before in buffers:
-                buffer.copy_(before)
+            with self._first_pass() as part:
+                self._backward([part])
             self.update.optimizer.zero_grad(set_to_none=True)
+
+    @contextlib.contextmanager
+    def _first_pass(self) -> Iterator[tuple[Any, float]]:
+        """The last part of the first step, for a pass that leaves no trace."""
+        seed_step(self.settings.seed, 0, self.runtime.rank)
+        buffers = [(buffer, buffer.clone()) for buffer in self.state.model.buffers()]  # statistics, which a forward pass changes
+        yield self.batches.micro_batches(0)[-1]
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
     def rest(self, validate: Callable[[], dict[str, float]], saved: "Checkpoints | ShardedCheckpoints | None") -> Iterator[Point]:
         """What is left of the training, and its points."""
@@ -256,8 +290,11 @@ class _Loop:
         )
 
 
-def _forward(model: nn.Module, runtime: Runtime) -> nn.Module:
-    """What the loss calls: the model, compiled and replicated where the runtime says so; its state dict stays as it is."""
+def _forward(model: nn.Module, runtime: Runtime, unused: bool) -> nn.Module:
+    """What the loss calls: the model, compiled and replicated where the runtime says so; its state dict stays as it is.
+
+    `unused`: whether some weights may get no gradient, which DDP then looks for in each step, and would else wait for.
+    """
     if sharding.is_split(model):
         for unit in sharding.units(model) if runtime.compile else ():  # weights are gathered between graphs, not within one
             unit.forward = torch.compile(unit.forward, dynamic=True)
@@ -268,7 +305,27 @@ def _forward(model: nn.Module, runtime: Runtime) -> nn.Module:
         return model
     devices = [runtime.device] if runtime.device.type == "cuda" else None
     # Buffers that training changes (statistics of batches) follow rank 0, whose a checkpoint holds.
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=takes_statistics(model), gradient_as_bucket_view=True)
+    return DistributedDataParallel(
+        model,
+        device_ids=devices,
+        broadcast_buffers=takes_statistics(model),
+        gradient_as_bucket_view=True,
+        find_unused_parameters=unused,
+    )
+
+
+def reaches(loss: torch.Tensor) -> set[torch.Tensor]:
+    """The leaves that a loss depends on."""
+    seen, left, leaves = set[Any](), [loss.grad_fn], set[torch.Tensor]()
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):  # where a gradient is accumulated
+            leaves.add(node.variable)
+        left += [following for following, _ in node.next_functions]
+    return leaves
 
 
 def _validation_steps(settings: params.Training, steps_per_epoch: int) -> set[int]:
