@@ -65,7 +65,8 @@ def train(
         console.say(done)
     yield from list(state.points)
     if not state.finished:
-        yield from loop.rest(validate, keeper)
+        with keeper.writing() if keeper else contextlib.nullcontext():
+            yield from loop.rest(validate, keeper)
     state.best.restore(model)
     model.eval()
 
@@ -158,7 +159,7 @@ class _Loop:
                 if point:
                     yield point
                 if saved and not self.split and saved.due():
-                    self.save(saved)
+                    self.save(saved, wait=False)
             with interrupt.held():
                 if self.split:
                     self.meet([], saved)
@@ -188,7 +189,7 @@ class _Loop:
         due_now = saved is not None and self.runtime.is_main and (saved.due() or leaving)
         most, saves, leaves = parallel.most(len(prepared), int(due_now), int(leaving))
         if saved and saves:
-            self.save(saved)
+            self.save(saved, wait=leaving)
         if leaves and not leaving:
             raise SystemExit(0)  # the main process says why
         return prepared + [(part, 0.0) for part, _ in prepared[-1:]] * (most - len(prepared))
@@ -237,11 +238,11 @@ class _Loop:
         early = self.settings.early_stopping
         return self.state.step == self.steps or (early is not None and self.state.best.age >= early.patience)
 
-    def save(self, saved: "Checkpoints | ShardedCheckpoints") -> None:
-        """Write a checkpoint, unless the numbers went wrong since the last check: the last good one stays the newest."""
+    def save(self, saved: "Checkpoints | ShardedCheckpoints", wait: bool = True) -> None:
+        """Save a checkpoint, unless the numbers went wrong since the last check: the last good one stays the newest."""
         if float(self.update.failed) < 0:
             with interrupt.held():
-                saved.save(self.state.name, self.state.parts(), self.state.facts())
+                saved.save(self.state.name, self.state.parts(), self.state.facts(), wait)
 
     def _backward(self, parts: list[tuple[Any, float]]) -> torch.Tensor:
         """Gradients of the mean loss over the step's samples, whatever the number of parts and ranks; this rank's share of the loss, ()."""

@@ -50,8 +50,8 @@ class ShardedCheckpoints:
         """Whether the time for the next one has come; processes may disagree."""
         return time.monotonic() - self.last >= self.saved.seconds
 
-    def save(self, name: str, parts: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any]) -> None:
-        """Write one, as `Checkpoints.save` does.
+    def save(self, name: str, parts: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any], wait: bool = True) -> None:  # noqa: ARG002
+        """Write one, as `Checkpoints.save` does, but the training always waits: its processes meet while they write.
 
         Raises:
             OutputError: the disk is full, the folder cannot be written, or not every process sees it; earlier checkpoints are whole.
@@ -65,6 +65,11 @@ class ShardedCheckpoints:
         entries = {name: entry for each in written for name, entry in each.items()}
         facts = {**state, PROCESSES: len(written), "notes": self.saved.notes}
         self._alone(lambda: self._end(target, temporary, entries, facts))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """See `Checkpoints`."""
+        yield
 
     def load(self) -> Checkpoint | None:
         """The newest whole one, split as the model is now; broken ones are named and removed.
