@@ -3,8 +3,8 @@
 Each seed is a pair of trainings. Student and control are those of the seed whose student is the best on val.
 
 Reads data/arrays, models/teacher and the cached logits data/predictions/teacher/train.parquet; writes models/{student,control},
-data/predictions/{student,control} and seeds/{student,control} (all seeds, on test), metrics/distill.json and curves/distill.csv. Run by
-DVC as `sh stages/run distill`; stopped, it goes on where it was.
+data/predictions/{student,control} (val, test) and seeds/{student,control} (all seeds, on test), metrics/distill.json and
+curves/distill.csv. Run by DVC as `sh stages/run distill`; stopped, it goes on where it was.
 """
 
 import itertools
@@ -24,7 +24,7 @@ TEACHER = Path("models/teacher")
 
 
 def main() -> None:
-    """Train student and control and write their logits of all splits."""
+    """Train student and control and write their logits of val and test."""
     loaded = params.load("distill", "runtime")
     settings = loaded.distill
     with fitting.started("distill", settings, loaded.runtime) as job:

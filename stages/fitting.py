@@ -175,12 +175,14 @@ def write(
 ) -> NDArray[np.float32]:
     """The model, with what else is in `source`, to models/`name`, its logits to data/predictions/`name`; all ranks predict, one writes.
 
-    The temperature of its probabilities is fitted on val. The logits are those before it. Returns those of test, (rows, classes): they are
-    all that is made where the model's seed is not the `best` so far.
+    The temperature of its probabilities is fitted on val. The logits are those before it. On train they are the teacher's alone, which
+    `distill` reads. Returns those of test, (rows, classes): they are all that is made where the model's seed is not the `best` so far.
     """
     data, runtime = job.data, job.runtime
     packs, _ = packing.settled(runtime, model)
-    splits = {key: split.packed() if packs else split for key, split in data.splits.items() if best or key == "test"}
+    unread = () if name == "teacher" else ("train",)
+    wanted = {key: split for key, split in data.splits.items() if key == "test" or (best and key not in unread)}
+    splits = {key: split.packed() if packs else split for key, split in wanted.items()}
     with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
         logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
     state = sharding.gather(model) if best else None  # of all ranks
