@@ -27,19 +27,20 @@ def main() -> None:
     """Train student and control and write their logits of val and test."""
     loaded = params.load("distill", "runtime")
     settings = loaded.distill
-    with fitting.started("distill", settings, loaded.runtime) as job:
+    with fitting.started("distill", settings, loaded.runtime, TEACHER) as job:
         data, machine, run = job.data, job.runtime, job.run
         weights = fitting.class_weights(settings, data, machine)
         of_rows = fitting.row_weights(data, machine)
         labels_only = losses.cross_entropy(settings.label_smoothing, weights, of_rows)
         asked = teacher(settings, data, machine)
+        beside = [asked] if isinstance(asked, distill.Live) else []
         taught = distill.distillation(asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows)
         trained = seeds.Trained("student", settings.metric)
         for seed, (name, loss_fn) in itertools.product(settings.seeds, (("student", taught), ("control", labels_only))):
             runtime.seed_everything(seed)
             parent, info = build.load(TEACHER, machine.attention)
             model = sharding.place(student.make(parent, info, settings.student, settings, machine.attention), machine)
-            best = trained.add(name, seed, *fitting.fit(name, model, loss_fn, settings.of(seed), job))
+            best = trained.add(name, seed, *fitting.fit(name, model, loss_fn, settings.of(seed), job, beside))
             trained.answered(name, seed, fitting.write(name, model, info, TEACHER, job, job.at_once(settings), best))
         if machine.is_main:
             trained.write("distill")
@@ -51,7 +52,7 @@ def teacher(settings: params.Distill, data: fitting.Data, machine: runtime.Runti
     """What the student is told of a batch."""
     if settings.teacher == "cached":
         return distill.cached(cached_logits(data).to(machine.device))
-    return distill.live(sharding.place(build.load(TEACHER, machine.attention)[0], machine))
+    return distill.Live(sharding.place(build.load(TEACHER, machine.attention)[0], machine))
 
 
 def cached_logits(data: fitting.Data) -> torch.Tensor:

@@ -22,7 +22,7 @@ def main() -> None:
     """Train on train, choose weights and seed on val, write logits of all splits."""
     loaded = params.load("finetune", "runtime")
     settings = loaded.finetune
-    with fitting.started("finetune", settings, loaded.runtime) as job:
+    with fitting.started("finetune", settings, loaded.runtime, BASE) as job:
         data, machine, run = job.data, job.runtime, job.run
         weights = fitting.class_weights(settings, data, machine)
         loss_fn = losses.cross_entropy(settings.label_smoothing, weights, fitting.row_weights(data, machine))

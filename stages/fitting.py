@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from baton.data.batches import Split, TrainingBatches
 from baton.evaluate import metrics, tables, temperature
 from baton.models import build, packing
 from baton.predict import predict
-from baton.runtime import Runtime
+from baton.runtime import MEASURED, Runtime
 from baton.tracking import Run
-from baton.train import attempts, loop, losses
+from baton.train import attempts, compiling, loop, losses
 from stages.seeds import ARRAYS, PREDICTIONS, Figures
 
 
@@ -63,12 +63,12 @@ class Job:
 
 
 @contextlib.contextmanager
-def started(stage: tracking.Stage, settings: params.Training, wanted: params.Runtime) -> Iterator[Job]:
+def started(stage: tracking.Stage, settings: params.Training, wanted: params.Runtime, source: Path) -> Iterator[Job]:
     """What is around a stage's trainings: processes, checkpoints of an interrupted attempt, tracking. Success removes checkpoints.
 
-    `settings` are of all seeds.
+    `settings` are of all seeds; `source` is the folder of the model that is trained, or whose layers are.
     """
-    with parallel.started(wanted) as runtime:
+    with parallel.started(wanted, build.work(source, arrays.read_meta(ARRAYS)["input"])) as runtime:
         data = open_data(settings.augmentation)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
@@ -106,11 +106,16 @@ def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
 
 
 def fit(
-    name: str, model: build.Classifier, loss_fn: losses.Loss, settings: params.Training, job: Job
+    name: str,
+    model: build.Classifier,
+    loss_fn: losses.Loss,
+    settings: params.Training,
+    job: Job,
+    beside: Sequence[compiling.Beside] = (),
 ) -> tuple[list[dict[str, object]], Figures]:
     """Train `model` in place under the name `name`; return its curve (rows of `CURVE`) and its validation figures.
 
-    `settings` are of one seed.
+    `settings` are of one seed; `beside` is what computes in the loss beside the model.
     """
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
     saved = job.checkpoints.training(f"{name}-{seed}")
@@ -122,6 +127,13 @@ def fit(
     if runtime.gradient_checkpointing:
         model.checkpoint_activations()
 
+    steps = settings.epochs * batches.steps_per_epoch
+    choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, beside)
+    if runtime.compile == MEASURED:
+        console.say(f"{said}: compile: {str(choice.compile).lower()}: {choice.reason}")
+        run.metrics(_prefixed(told, choice.figures()), 0)
+    runtime = dataclasses.replace(runtime, compile=choice.compile)
+
     def validate() -> Figures:
         return scores(predict(model, validation, runtime, job.at_once(settings)), validation)
 
@@ -129,7 +141,7 @@ def fit(
     figures: Figures = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     total = settings.epochs * len(data.splits["train"])
     memory.reset_peak()
-    points, begun = loop.train(model, batches, loss_fn, validate, settings, runtime, saved), 1000 * time.time()
+    points, begun = loop.train(model, batches, loss_fn, validate, settings, runtime, saved, beside), 1000 * time.time()
     with console.progress(f"train {said}", total, "samples") as advance, contextlib.closing(points):
         for point in points:
             shown = _shown(point)

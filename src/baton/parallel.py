@@ -21,7 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 from baton import console, launching, params, process, pulse, ranks
 from baton.alarm import Alarm
 from baton.errors import ParamsError
-from baton.runtime import Place, Runtime, resolve
+from baton.runtime import Place, Runtime, Work, resolve
 
 T = TypeVar("T")
 
@@ -32,8 +32,10 @@ LOCALHOST = "127.0.0.1"
 
 
 @contextlib.contextmanager
-def started(wanted: params.Runtime) -> Iterator[Runtime]:
+def started(wanted: params.Runtime, work: Work | None = None) -> Iterator[Runtime]:
     """Join the processes that belong together, or start them, and give this one's runtime; at the end they part.
+
+    `work` is what will be computed, see `runtime.resolve`.
 
     Raises:
         ParamsError: `runtime.processes` contradicts the launcher, or this machine has too few devices.
@@ -42,7 +44,7 @@ def started(wanted: params.Runtime) -> Iterator[Runtime]:
     joined = _joined(wanted)
     if wanted.launcher and not joined:
         launching.run(wanted.launcher)
-    runtime = resolve(wanted, joined or _place(wanted))
+    runtime = resolve(wanted, joined or _place(wanted), work)
     if runtime.processes == 1:
         yield runtime
     elif PARENT in os.environ:

@@ -17,11 +17,25 @@ from safetensors.torch import load_file, save_file
 from baton import params, storage
 from baton.errors import ModelError
 from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, misfit
+from baton.runtime import Work
 
-__all__ = ["CONFIG", "INFO", "WEIGHTS", "Classifier", "Head", "ModelInfo", "create", "load", "save"]
+__all__ = ["CONFIG", "INFO", "WEIGHTS", "Classifier", "Head", "ModelInfo", "create", "load", "save", "work"]
 
 # Files that belong to the tokenizer, copied along so that a model folder is complete.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json")
+
+
+def work(folder: Path, input: dict[str, Any]) -> Work:  # noqa: A002  its name in baton.json
+    """What a model in `folder`, a base or one of ours, will compute: on this the runtime's `auto` depends.
+
+    Raises:
+        ModelError: it is no known encoder.
+    """
+    if input["kind"] != "text":  # timm fuses attention where an architecture has any
+        return Work(fixed_shapes=True)
+    from baton.models import encoder
+
+    return Work(unfused=encoder.unfused(folder))
 
 
 def create(

@@ -211,6 +211,20 @@ def reassemble(folder: Path, head: params.Head, classes: int, attention: str) ->
     return assemble(_config(folder), head, classes, attention)
 
 
+def unfused(folder: Path) -> str | None:
+    """Name of the encoder in a folder, if transformers has no fused attention (SDPA) for it: DeBERTa, MPNet, Longformer.
+
+    Raises:
+        ModelError: it is no known encoder.
+    """
+    config = _config(folder)
+    family: Any = AutoModel._model_mapping.get(type(config), None)
+    if isinstance(family, tuple | list):  # one without and one with a decoder, as Funnel has
+        named = getattr(config, "architectures", None) or []
+        family = next((one for one in family if one.__name__ in named), family[0])
+    return None if family is None or family._supports_sdpa else str(family.__name__)
+
+
 def set_dropout(config: Any, settings: params.Training) -> None:
     """Set an encoder config's rates, under whatever names its family has for them.
 

@@ -7,7 +7,7 @@ points from before are yielded again, then the new ones.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +18,7 @@ from baton import console, parallel, params, sharding
 from baton.errors import TrainingError
 from baton.memory import explained_memory
 from baton.runtime import Runtime, seed_step, takes_statistics
-from baton.train import feed, interrupt, optim
+from baton.train import compiling, feed, interrupt, optim
 from baton.train.checkpoint import Checkpoint, Checkpoints
 from baton.train.feed import Batches
 from baton.train.losses import Loss
@@ -36,6 +36,7 @@ def train(
     settings: params.Training,
     runtime: Runtime,
     saved: Checkpoints | None = None,
+    beside: Sequence[compiling.Beside] = (),
 ) -> Iterator[Point]:
     """Train in place, yielding points; at the end the model has its best weights, in eval mode.
 
@@ -47,13 +48,15 @@ def train(
         loss_fn: mean loss over a part.
         validate: validation figures of the model as it is now, the same on every rank; must hold `settings.metric`.
         settings: epochs, optimizer, schedule, when to validate and log.
-        runtime: device, precision, ranks.
+        runtime: device, precision, ranks; its `compile` is settled (`compiling.settled`), else nothing is compiled.
         saved: where to save and to go on from; nothing is saved without.
+        beside: what computes in the loss beside the model, and is compiled as the model is.
 
     Raises:
         TrainingError: the loss or gradient norm is not finite, or memory ran out.
         OutputError: a checkpoint cannot be written.
     """
+    compiling.use(beside, runtime)
     loop = _Loop(model, batches, loss_fn, settings, runtime)
     state = loop.state
     keeper = _keeper(saved, model, runtime)
@@ -128,19 +131,17 @@ class _Loop:
 
     def warm_up(self) -> None:
         """Let DDP order its buckets and the compiler see its first shape alike at the start and on resume: both decide about rounding."""
-        if self.runtime.compile or isinstance(self.forward, DistributedDataParallel):
-            with self._first_pass() as part:
-                self._backward([part])
-            self.update.optimizer.zero_grad(set_to_none=True)
+        compiles = self.runtime.compile is True
+        if compiles or isinstance(self.forward, DistributedDataParallel):
+            with self._first_pass() as part:  # together: ranks exchange gradients once, however many shapes each of them has
+                self._backward(compiling.first_parts(self.batches, self.runtime) if compiles else [part])
 
     @contextlib.contextmanager
     def _first_pass(self) -> Iterator[tuple[Any, float]]:
         """The last part of the first step, for a pass that leaves no trace."""
         seed_step(self.settings.seed, 0, self.runtime.rank)
-        buffers = [(buffer, buffer.clone()) for buffer in self.state.model.buffers()]  # statistics, which a forward pass changes
-        yield self.batches.micro_batches(0)[-1]
-        for buffer, before in buffers:
-            buffer.copy_(before)
+        with compiling.unchanged(self.state.model):
+            yield self.batches.micro_batches(0)[-1]
 
     def rest(self, validate: Callable[[], dict[str, float]], saved: "Checkpoints | ShardedCheckpoints | None") -> Iterator[Point]:
         """What is left of the training, and its points."""
@@ -292,22 +293,22 @@ class _Loop:
 
 
 def _forward(model: nn.Module, runtime: Runtime, unused: bool) -> nn.Module:
-    """What the loss calls: the model, compiled and replicated where the runtime says so; its state dict stays as it is.
+    """What the loss calls: the model, compiled and replicated where the runtime says so; the model itself stays as it is.
 
     `unused`: whether some weights may get no gradient, which DDP then looks for in each step, and would else wait for.
     """
+    compiles = runtime.compile is True
     if sharding.is_split(model):
-        for unit in sharding.units(model) if runtime.compile else ():  # weights are gathered between graphs, not within one
+        for unit in sharding.units(model) if compiles else ():  # weights are gathered between graphs, not within one
             unit.forward = torch.compile(unit.forward, dynamic=True)
         return model
-    if runtime.compile:
-        model.compile(dynamic=True)
+    own = compiling.Compiled(model, runtime.fixed_shapes) if compiles else model
     if runtime.processes == 1:
-        return model
+        return own
     devices = [runtime.device] if runtime.device.type == "cuda" else None
     # Buffers that training changes (statistics of batches) follow rank 0, whose a checkpoint holds.
     return DistributedDataParallel(
-        model,
+        own,
         device_ids=devices,
         broadcast_buffers=takes_statistics(model),
         gradient_as_bucket_view=True,
