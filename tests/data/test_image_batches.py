@@ -16,7 +16,8 @@ from baton.data import arrays as opening
 from baton.data import image
 from baton.data.batches import TrainingBatches
 from baton.data.framing import framing
-from baton.data.image_batches import ImageBatch, ImageSplit, framed
+from baton.data.image_batch import ImageBatch, framed
+from baton.data.image_batches import ImageSplit
 from tests.data.photos import INPUT, digits, photo, write_table
 from tests.data.test_augment import OFF
 
