@@ -52,6 +52,10 @@ class Job:
             read = arrays.read_ids(ARRAYS, "train")
             return split.names(read) if isinstance(split, part.Part) else read
 
+        if self.runtime.compile and self.runtime.fixed_shapes and smallest == 1 and settings.batch_size:
+            from baton.data import placing  # statistics of batches, with which `smallest` is 2, would see what fills them up
+
+            split = placing.of_one_size(split, -(-settings.batch_size // (settings.accumulation * self.runtime.processes)))
         return TrainingBatches(split.packed() if packs else split, *sizes, ids, *ranks, smallest, settings.tokens)
 
     def at_once(self, settings: params.Training) -> int:
@@ -69,7 +73,7 @@ def started(stage: tracking.Stage, settings: params.Training, wanted: params.Run
     `settings` are of all seeds; `source` is the folder of the model that is trained, or whose layers are.
     """
     with parallel.started(wanted, build.work(source, arrays.read_meta(ARRAYS)["input"])) as runtime:
-        data = open_data(settings.augmentation)
+        data = placed(open_data(settings.augmentation), runtime)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
         sections = {stage: settings.model_dump(mode="json", exclude={"seeds"}), "runtime": wanted.model_dump(mode="json")}
@@ -90,6 +94,18 @@ def open_data(augmentation: params.Augmentation | None) -> Data:
     """Memory-map data/arrays."""
     meta = arrays.read_meta(ARRAYS)
     return Data(arrays.open_splits(ARRAYS, augmentation), meta["labels"], meta["input"])
+
+
+def placed(data: Data, runtime: Runtime) -> Data:
+    """Pictures on the runtime's device, where they fit, which is said."""
+    if data.input["kind"] != "images":
+        return data
+    from baton.data import placing  # torchvision, which text does not need
+
+    splits, reason = placing.placed(data.splits, runtime.device, runtime.data_on_device)
+    if runtime.device.type != "cpu":
+        console.say(f"data_on_device: {reason}")
+    return dataclasses.replace(data, splits=splits)
 
 
 def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> torch.Tensor | None:

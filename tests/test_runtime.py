@@ -27,7 +27,9 @@ def auto(**changes: object) -> runtime.Runtime:
 
 def test_the_shipped_section_leaves_everything_to_auto() -> None:
     assert AUTO.model_dump() == {
-        **dict.fromkeys(("device", "precision", "attention", "compile", "packing", "threads", "loader_workers"), "auto"),
+        **dict.fromkeys(
+            ("device", "precision", "attention", "compile", "packing", "threads", "loader_workers", "data_on_device"), "auto"
+        ),
         "processes": 1,
         "launcher": None,
         "sharding": "none",
@@ -113,7 +115,7 @@ MEASURED = kernels.MEASURED
 def test_auto_on_cuda(card: pytest.MonkeyPatch, capability: tuple[int, int], precision: str, compiles: bool | str) -> None:
     card.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     resolved = auto()
-    assert (resolved.precision, resolved.compile, resolved.attention, resolved.loader_workers) == (precision, compiles, "sdpa", 2)
+    assert (resolved.precision, resolved.compile, resolved.attention, resolved.loader_workers) == (precision, compiles, "sdpa", None)
     assert "A Card" in resolved.reasons["device"] and not resolved.deterministic
     tiny.machine()
 

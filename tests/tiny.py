@@ -149,6 +149,7 @@ SETTINGS = {
     "launcher": None,
     "sharding": "none",
     "loader_workers": 0,
+    "data_on_device": "auto",
     "deterministic": False,
     "gradient_checkpointing": False,
     "checkpoint_seconds": 120,

@@ -20,7 +20,6 @@ from baton.kernels import MEASURED, Attention, Precision, Work
 __all__ = ["MEASURED", "Place", "Runtime", "Work", "resolve", "seed_everything", "seed_step", "takes_statistics"]
 
 AMPERE = (8, 0)  # the first with bf16 and TF32
-CUDA_LOADER_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ class Runtime:
     processes: int  # that train together, on all machines
     rank: int  # of this one among them
     sharding: Literal["none", "full"]
-    loader_workers: int
+    loader_workers: int | None  # None: as many as the first steps show to be needed
+    data_on_device: bool | Literal["auto"]
     deterministic: bool
     gradient_checkpointing: bool
     checkpoint_seconds: float
@@ -102,6 +102,7 @@ def resolve(wanted: params.Runtime, place: Place | None = None, work: Work | Non
         rank=place.rank,
         sharding=wanted.sharding,
         loader_workers=workers,
+        data_on_device=wanted.data_on_device,
         deterministic=deterministic,
         gradient_checkpointing=wanted.gradient_checkpointing,
         checkpoint_seconds=wanted.checkpoint_seconds,
@@ -113,7 +114,7 @@ def resolve(wanted: params.Runtime, place: Place | None = None, work: Work | Non
             "threads": f"{threads}: {threads_reason}",
             "processes": f"{place.size}: {place.reason}",
             "sharding": f"{wanted.sharding}: {_sharding(wanted.sharding, place)}",
-            "loader_workers": f"{workers}: {workers_reason}",
+            "loader_workers": f"{'auto' if workers is None else workers}: {workers_reason}",
             "deterministic": f"{str(deterministic).lower()}: {deterministic_reason}",
         },
     )
@@ -206,12 +207,12 @@ def _sharding(wanted: str, place: Place) -> str:
     )
 
 
-def _loader_workers(wanted: int | Literal["auto"], device: torch.device) -> tuple[int, str]:
+def _loader_workers(wanted: int | Literal["auto"], device: torch.device) -> tuple[int | None, str]:
     if wanted != "auto":
         return wanted, "set in params"
     if device.type == "cpu":
         return 0, "on the CPU they would take processors from the training"
-    return CUDA_LOADER_WORKERS, "batches are prepared while the device computes"
+    return None, "the first steps show how many are needed"
 
 
 def _deterministic(wanted: bool, device: torch.device) -> tuple[bool, str]:

@@ -137,10 +137,12 @@ class TrainingBatches:
     def rows(self, step: int) -> NDArray[np.int64]:
         """Rows of the batch of global step `step` (counted from 0), (batch,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        if epoch not in self._plans:
-            self._plans.clear()  # only the current epoch's plan is worth its memory
-            self._plans[epoch] = _plan(self.split.lengths, self.batch_size, self.steps_per_epoch, np.random.default_rng((self.seed, epoch)))
-        return self._plans[epoch][position]
+        plan = self._plans.get(epoch)  # held here: a thread that prepares batches may be an epoch ahead, and drop it meanwhile
+        if plan is None:
+            plan = self._plans[epoch] = _plan(self.split.lengths, self.batch_size, self.steps_per_epoch, np.random.default_rng((self.seed, epoch)))
+            for earlier in sorted(self._plans)[:-2]:  # two epochs' plans are worth their memory
+                self._plans.pop(earlier, None)
+        return plan[position]
 
     @cached_property
     def _plans(self) -> dict[int, list[NDArray[np.int64]]]:

@@ -43,6 +43,7 @@ class ImageBatch:
 
         With `size` there are so many of them, the last ones filled in.
         """
+        assert self.resident is None, "`to` was not asked"
         assert not self.variations, "`to` was not asked"
         pixels = self.pixels if self.framing is None else framed(self.pixels, self.framing)
         if self.mixing is not None and self.partners is not None:

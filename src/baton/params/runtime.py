@@ -20,6 +20,7 @@ class Runtime(Section):
     launcher: Annotated[str, Field(min_length=1)] | None  # torchrun … or srun …, which starts the processes
     sharding: Literal["none", "full"]
     loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
+    data_on_device: bool | Literal["auto"]
     deterministic: bool
     gradient_checkpointing: bool
     checkpoint_seconds: Annotated[float, Field(gt=0)]

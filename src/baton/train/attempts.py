@@ -29,7 +29,7 @@ from baton.train.checkpoint import HIDDEN, STATE, Checkpoints
 # Installed versions count, whatever the lock file says.
 PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "safetensors", "cryptography")
 # How a training is saved, fed and started decides nothing of its course.
-WITHOUT_EFFECT = {"checkpoint_seconds", "loader_workers", "launcher"}
+WITHOUT_EFFECT = {"checkpoint_seconds", "data_on_device", "launcher", "loader_workers"}
 # A split model's checkpoint is for any number of processes, which decides about rounding only; threads are what each has of a machine.
 OF_ANY_NUMBER = {"processes", "threads"}
 

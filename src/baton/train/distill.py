@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from baton import sharding
-from baton.train.losses import Batch, Loss, Model, chosen, supervised
+from baton.train.losses import Batch, Loss, Model, chosen, own, supervised
 
 Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
 
@@ -64,10 +64,10 @@ def distillation(
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
         inputs = batch.inputs
-        logits = model(*inputs)
-        own = chosen(of_rows, batch)
-        soft = divergence(logits, teacher(batch, inputs), temperature, own)
-        hard = supervised(logits, batch.labels, label_smoothing, weights, own)
+        logits, taught = own(model(*inputs), batch), own(teacher(batch, inputs), batch)
+        factors = chosen(of_rows, batch)
+        soft = divergence(logits, taught, temperature, factors)
+        hard = supervised(logits, batch.labels, label_smoothing, weights, factors)
         return alpha * hard + (1 - alpha) * temperature**2 * soft
 
     return loss

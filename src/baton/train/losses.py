@@ -42,9 +42,14 @@ def cross_entropy(label_smoothing: float, weights: torch.Tensor | None, of_rows:
     """Cross-entropy with label smoothing, class weights (classes,) and weights of rows (rows of train,)."""
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
-        return supervised(model(*batch.inputs), batch.labels, label_smoothing, weights, chosen(of_rows, batch))
+        return supervised(own(model(*batch.inputs), batch), batch.labels, label_smoothing, weights, chosen(of_rows, batch))
 
     return loss
+
+
+def own(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Those of the batch's samples, (batch, classes): behind them may be others, with which inputs were filled up to one shape."""
+    return logits if len(logits) == len(batch.labels) else logits[: len(batch.labels)]
 
 
 def chosen(of_rows: torch.Tensor | None, batch: Batch) -> torch.Tensor | None:
