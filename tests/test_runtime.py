@@ -27,9 +27,7 @@ def auto(**changes: object) -> runtime.Runtime:
 
 def test_the_shipped_section_leaves_everything_to_auto() -> None:
     assert AUTO.model_dump() == {
-        **dict.fromkeys(
-            ("device", "precision", "attention", "compile", "packing", "threads", "loader_workers", "data_on_device"), "auto"
-        ),
+        **dict.fromkeys(("device", "precision", "attention", "compile", "packing", "threads", "loader_workers", "data_on_device"), "auto"),
         "processes": 1,
         "launcher": None,
         "sharding": "none",

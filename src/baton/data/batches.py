@@ -139,7 +139,9 @@ class TrainingBatches:
         epoch, position = divmod(step, self.steps_per_epoch)
         plan = self._plans.get(epoch)  # held here: a thread that prepares batches may be an epoch ahead, and drop it meanwhile
         if plan is None:
-            plan = self._plans[epoch] = _plan(self.split.lengths, self.batch_size, self.steps_per_epoch, np.random.default_rng((self.seed, epoch)))
+            plan = self._plans[epoch] = _plan(
+                self.split.lengths, self.batch_size, self.steps_per_epoch, np.random.default_rng((self.seed, epoch))
+            )
             for earlier in sorted(self._plans)[:-2]:  # two epochs' plans are worth their memory
                 self._plans.pop(earlier, None)
         return plan[position]
