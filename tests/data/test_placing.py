@@ -65,7 +65,7 @@ def test_a_filled_batch_has_the_loss_and_gradient_of_its_own_samples(splits: dic
     weights = torch.linspace(0.5, 1.5, 24)
     for loss_fn in (
         losses.cross_entropy(0.1, None, weights),
-        distill.distillation(distill.live(teacher), 2.0, 0.3, 0.0, None),
+        distill.distillation(distill.Live(teacher), 2.0, 0.3, 0.0, None),
         distill.distillation(distill.cached(torch.randn(24, 3)), 2.0, 0.3, 0.0, None, weights),
     ):
         found = []
