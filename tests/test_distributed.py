@@ -124,6 +124,35 @@ def predictions(project: Project, name: str) -> NDArray[np.float32]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["project", "images"])
+def test_a_split_model_gives_the_curve_and_the_files_of_a_whole_one(kind: str, request: pytest.FixtureRequest) -> None:
+    """Teacher, student and control, with the teacher beside the student; of texts in two processes and in four."""
+    from safetensors.torch import load_file
+
+    project: Project = request.getfixturevalue(kind)
+    project.edit(lambda raw: raw["distill"].update(epochs=2, min_steps=0, teacher="live", dropout=0.0, attention_dropout=0.0))
+    found, texts = [], kind == "project"
+    stages, names = (("finetune", "distill"), ("teacher", "student", "control")) if texts else (("finetune",), ("teacher",))
+    for count, sharding in ((2, "none"), (2, "full"), (4, "full"))[: 3 if texts else 2]:
+        project.edit(lambda raw, own=(count, sharding): raw["runtime"].update(processes=own[0], sharding=own[1]))
+        for stage in stages:
+            result = project.run("sh", "stages/run", stage)
+            assert result.returncode == 0, result.stdout + result.stderr
+        models = {name: load_file(project.folder / f"models/{name}/model.safetensors") for name in names}
+        found.append((curve(project), models))
+    project.edit(lambda raw: raw["runtime"].update(sharding="none"))
+    for own, models in found[1:]:
+        for column in ("loss", "val_loss"):
+            values = [[float(row[column]) for row in rows if row[column]] for rows in (found[0][0], own)]
+            assert values[1] == pytest.approx(values[0], abs=1e-4), column
+        for name, weights in models.items():
+            assert {key: (value.shape, value.dtype) for key, value in weights.items()} == {
+                key: (value.shape, value.dtype) for key, value in found[0][1][name].items()
+            }
+            assert max(float((value.float() - found[0][1][name][key].float()).abs().max()) for key, value in weights.items()) < 1e-2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "epochs"), [("project", 6), ("images", 40)])
 def test_two_processes_go_on_bit_for_bit(kind: str, epochs: int, request: pytest.FixtureRequest) -> None:
     """A point is logged at validations only: the sums over both processes since the last one are in the checkpoint."""

@@ -17,8 +17,6 @@ from torch import nn
 from baton.errors import ModelError
 from baton.runtime import Runtime, takes_statistics
 
-LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 def place(model: nn.Module, runtime: Runtime) -> Any:
     """The model, on the runtime's device; split where `runtime.sharding` says so and there are processes to share it.
@@ -48,9 +46,10 @@ def split(model: nn.Module, runtime: Runtime) -> Any:
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     _check(model)
-    # Weights are gathered in the precision that they are used in, which halves the exchange; sums of gradients are in 32 bits. Statistics
-    # of batch normalisation want their weights in their own precision.
-    low = None if takes_statistics(model) else LOW.get(runtime.precision)
+    # Weights are gathered in the precision that they are used in, which halves the exchange; sums of gradients are in 32 bits. Not in fp16:
+    # scaled gradients of norms and biases, 32 bits wide in a whole model, would overflow, and steps be skipped. Statistics of batch
+    # normalisation want their weights in their own precision.
+    low = torch.bfloat16 if runtime.precision == "bf16" and not takes_statistics(model) else None
     # Inputs stay as they are: a mask's lowest number, or a pixel, is no 16-bit number. Autocast converts what it has to.
     policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=low and torch.float32, cast_forward_inputs=False)
     mesh = init_device_mesh(runtime.device.type, (dist.get_world_size(),))

@@ -148,12 +148,15 @@ def test_a_broken_part_is_named_and_the_one_before_is_used(folder: Path, spoil: 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "tolerance"),
-    [({"precision": "bf16"}, 0.1), ({"precision": "fp16"}, 0.1), ({"gradient_checkpointing": True}, 1e-4), ({"compile": True}, 1e-4)],
+    [({"precision": "bf16"}, 0.1), ({"precision": "fp16"}, 1e-2), ({"gradient_checkpointing": True}, 1e-4), ({"compile": True}, 1e-4)],
     ids=["bf16", "fp16", "checkpointed", "compiled"],
 )
 def test_precision_checkpointing_and_compilation_go_with_it(folder: Path, own: dict[str, Any], tolerance: float) -> None:
-    """Weights are gathered in 16 bits: embeddings and norms are rounded too, which autocast of a whole model leaves in 32."""
-    name, shorter = "-".join(own), {"ema": None, "epochs": 2}
+    """In bf16 weights are gathered rounded, those of embeddings and norms too, which autocast of a whole model leaves in 32 bits.
+
+    Not in fp16: the scaled gradients of norms overflowed, steps were skipped, and losses differed by 0.1.
+    """
+    name, shorter = "-".join(map(str, own.values())) + "-".join(own), {"ema": None, "epochs": 2}
     run(folder, f"{name}1", 1, runtime={"sharding": "none", **own}, settings=shorter)
     run(folder, f"{name}2", 2, runtime=own, settings=shorter)
     pairs = zip(points(folder, f"{name}1"), points(folder, f"{name}2"), strict=True)
