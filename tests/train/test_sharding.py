@@ -15,7 +15,7 @@ from tests.train import sharded, training
 
 pytestmark = pytest.mark.alone
 STOPPED = 143
-SECONDS = 240.0
+SECONDS = 600.0  # on a machine that does much beside
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -140,7 +140,7 @@ def test_a_broken_part_is_named_and_the_one_before_is_used(folder: Path, spoil: 
     content[-1] ^= 1
     part.unlink() if spoil == "remove" else part.write_bytes(content)
     said = run(folder, out, 2, checkpoints=out)
-    assert f"{last.name} is broken" in "".join(said.split("\n")).replace(" ", "").replace("isbroken", " is broken") or last.name in said
+    assert f"{last.name} is broken" in " ".join(said.split())
     assert f"resumed after step {int(first.name.split('-')[0])} of 36" in said, said
     assert "resumed after step 5 of 36" in run(folder, f"{out}-control", 2, checkpoints=f"{out}-control")
 

@@ -33,7 +33,7 @@ from baton.errors import OutputError
 from baton.train import checkpoint
 from baton.train.checkpoint import HIDDEN, MANIFEST, STATE, Checkpoint, Checkpoints
 
-PROCESSES = "processes"  # that wrote it, in its state
+PROCESSES, PARTS = "processes", "parts"  # of its state: how many wrote it, and names of parts, which may be empty
 T = TypeVar("T")
 
 
@@ -63,7 +63,7 @@ class ShardedCheckpoints:
         flat = {f"{part}/{key}": tensor.detach() for part, tensors in parts.items() for key, tensor in tensors.items()}
         written = _on_all(lambda: _write(temporary, flat), target, flat)
         entries = {name: entry for each in written for name, entry in each.items()}
-        facts = {**state, PROCESSES: len(written), "notes": self.saved.notes}
+        facts = {**state, PROCESSES: len(written), PARTS: list(parts), "notes": self.saved.notes}
         self._alone(lambda: self._end(target, temporary, entries, facts))
 
     @contextmanager
@@ -136,11 +136,11 @@ class ShardedCheckpoints:
         flat = {key: _empty(key, found, like) for key, found in reader.read_metadata().state_dict_metadata.items()}
         with _quiet():
             load_parts(flat, storage_reader=reader)
-        parts: dict[str, dict[str, torch.Tensor]] = {}
+        state = json.loads((folder / STATE).read_bytes())
+        parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in state[PARTS]}
         for key, tensor in flat.items():
             part, _, name = key.partition("/")
-            parts.setdefault(part, {})[name] = tensor
-        state = json.loads((folder / STATE).read_bytes())
+            parts[part][name] = tensor
         if state[PROCESSES] != (now := len(told)):
             console.say(f"checkpoint: written by {state[PROCESSES]} processes, read by {now}: results agree to rounding, not to the bit")
         return Checkpoint(parts, state)
