@@ -6,6 +6,7 @@ the share is the most that the device can have waited.
 """
 
 import contextlib
+import functools
 import itertools
 import statistics
 import time
@@ -14,17 +15,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from baton import memory, params, runtime, tracking
+from baton import memory, runtime
+from baton.data import arrays
+from baton.data.batches import TrainingBatches
 from baton.errors import DataError
+from baton.models import build, packing
 from baton.models.build import Classifier
-from baton.train import attempts, loop, losses
+from baton.train import loop, losses
 from benchmarks import _flops
 from benchmarks._gpu_work import PICTURES, Work
 from benchmarks._training import now
-from stages import finetune, fitting
 
 Parts = list[tuple[Any, float]]
-PADDED, PACKED = ({"packing": wanted} if "packing" in params.Runtime.model_fields else {} for wanted in (False, True))
+PADDED: dict[str, Any] = {"packing": False}
+PACKED: dict[str, Any] = {"packing": True}
 
 
 @dataclass
@@ -67,33 +71,30 @@ class Watch:
         return found
 
 
-def setup(work: Work, **changes: Any) -> tuple[fitting.Job, Classifier, Any]:
-    """The job, the model and its batches, as `finetune` makes them in the working directory, which is the work's project."""
+@dataclass(frozen=True)
+class Job:
+    """What a training is given beside its model and batches."""
+
+    runtime: runtime.Runtime
+    packs: bool  # documents without padding
+    reason: str
+
+
+def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]:
+    """The job, the model and its batches, as `finetune` makes them; the working directory is the work's project."""
+    settings, folder = work.settings, Path("data/arrays")
     machine = runtime.resolve(work.runtime.model_copy(update=changes))
-    data = fitting.open_data(work.settings.augmentation)
-    job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), machine.checkpoint_seconds))
-    model = finetune.new(work.settings, job)
-    return job, model, _batches(job, model, work)
-
-
-class _GivenError(Exception):
-    """What `fit` gives to the loop."""
-
-
-def _batches(job: fitting.Job, model: Classifier, work: Work) -> Any:
-    """As `fit` makes them for the loop, which it calls with them."""
-
-    def refuse(_model: Any, batches: Any, *_others: Any) -> Any:
-        raise _GivenError(batches)
-
-    real, loop.train = loop.train, refuse
-    try:
-        fitting.fit(work.name, model, losses.cross_entropy(0.0, None), work.settings, job)
-    except _GivenError as given:
-        return given.args[0]
-    finally:
-        loop.train = real
-    raise AssertionError("fit calls the loop")
+    meta, splits = arrays.read_meta(folder), arrays.open_splits(folder, settings.augmentation)
+    runtime.seed_everything(settings.seed)
+    model = build.create(Path("data/base"), settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
+    model = model.to(machine.device)
+    packs, reason = packing.settled(machine, model, settings.attention_dropout)
+    split = splits["train"].packed() if packs else splits["train"]
+    ids = functools.partial(arrays.read_ids, folder, "train")
+    batches = TrainingBatches(
+        split, settings.batch_size, settings.accumulation, settings.seed, ids, smallest=model.smallest_part, tokens=settings.tokens
+    )
+    return Job(machine, packs, reason), model, batches
 
 
 def ours(work: Work, compiled: bool, resident: bool = False, **changes: Any) -> dict[str, Any]:
@@ -129,6 +130,7 @@ def ours(work: Work, compiled: bool, resident: bool = False, **changes: Any) -> 
         "peak_memory_bytes": memory.peak_memory(),
         "loss": losses_read[-1],
         "runtime": machine.reasons,
+        "packing": job.reason,
     }
     return figures | operations(work, model, batches, watch, seconds, resident)
 
