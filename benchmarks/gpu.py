@@ -58,7 +58,7 @@ def pieces() -> list[Piece]:
     vit = [_ours("vit", "compiled"), _ours("vit", "step"), Piece("vit", "timm", 90, _timm, "vit")]
     minilm = [_ours("minilm", "compiled"), _ours("minilm", "packed"), _trainer("minilm", "trainer"), _trainer("minilm", "trainer-compiled")]
     checks = [
-        Piece("resume", "", 60, lambda work, _: _checks().resume(_short(work), compiled=False)),
+        Piece("resume", "eager", 60, lambda work, _: _checks().resume(_short(work), compiled=False)),
         Piece("overflow", "", 45, lambda work, _: _checks().overflow(_short(work))),
         Piece("sigterm", "", 90, lambda work, _: _checks().stopped_in_compiler(work)),
         Piece("resume", "compiled", 120, lambda work, _: _checks().resume(_short(work), compiled=not work.sizes.tiny)),

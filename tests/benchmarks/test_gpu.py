@@ -13,8 +13,7 @@ from baton.errors import DataError
 from benchmarks import _gpu_checks, _gpu_course, _gpu_table, _gpu_training, _gpu_work, gpu
 
 # One of each kind; the others are the same code on another model.
-KINDS = ["versions", "ceiling", "tests", "bert-packed", "bert-trainer-compiled", "vit", "minilm-eager", "resume", "overflow", "data"]
-REPEATED = {"resume-compiled"}
+KINDS = ["versions", "ceiling", "tests", "bert-packed", "bert-trainer-compiled", "vit", "minilm-eager", "resume-eager", "overflow", "data"]
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def run(folder: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_pieces_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = [piece.name for piece in gpu.chosen(KINDS) if piece.name not in REPEATED]
+    names = [piece.name for piece in gpu.chosen(KINDS)]
     found = run(tmp_path, "--tiny", "--only", *names)
     assert sorted(found) == sorted(names)
     assert {name: result for name, result in found.items() if not result["ok"]} == {}
