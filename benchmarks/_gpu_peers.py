@@ -128,7 +128,7 @@ def timm_step(work: Work) -> dict[str, Any]:
     from baton import storage
 
     sizes, settings = work.sizes, work.settings
-    machine = runtime.resolve(work.runtime)
+    machine = runtime.resolve(work.runtime, work=runtime.Work(fixed_shapes=True))
     runtime.seed_everything(settings.seed)
     config = storage.read_json(work.project / "data/base/config.json")
     classes = len(storage.read_json(work.project / "data/arrays/meta.json")["labels"])

@@ -83,8 +83,9 @@ class Job:
 def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]:
     """The job, the model and its batches, as `finetune` makes them; the working directory is the work's project."""
     settings, folder = work.settings, Path("data/arrays")
-    machine = runtime.resolve(work.runtime.model_copy(update=changes))
     meta, splits = arrays.read_meta(folder), arrays.open_splits(folder, settings.augmentation)
+    computed = build.work(Path("data/base"), meta["input"])
+    machine = runtime.resolve(work.runtime.model_copy(update=changes), work=computed)
     runtime.seed_everything(settings.seed)
     model = build.create(Path("data/base"), settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
     model = model.to(machine.device)
