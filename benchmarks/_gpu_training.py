@@ -89,6 +89,12 @@ def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]
     runtime.seed_everything(settings.seed)
     model = build.create(Path("data/base"), settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
     model = model.to(machine.device)
+    if work.name in PICTURES:
+        from baton.data import placing  # torchvision, which text does not need
+
+        splits = placing.placed(splits, machine.device, machine.data_on_device)[0]
+        if machine.compile:
+            splits["train"] = placing.of_one_size(splits["train"], work.settings.batch_size)
     packs, reason = packing.settled(machine, model, settings.attention_dropout)
     split = splits["train"].packed() if packs else splits["train"]
     ids = functools.partial(arrays.read_ids, folder, "train")
