@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev repro summary test test-slow check format ui quick bench lock clean clean-all
+.PHONY: help install install-dev repro summary test test-slow check format ui quick bench gpu lock clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ quick: $(RUNTIME) ## the `quick` recipe in a temporary copy of the working tree,
 
 bench: $(DEV) ## the programs behind README's speed figures of text; image_speed and few_labels want a project of images
 	@for name in overhead predict_speed tokenize_speed train_speed; do echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; done
+
+gpu: $(DEV) ## what only a CUDA device can show, in eight minutes (docs/gpu.md); with PIECES="bert resume" a part of it
+	$(BIN)/python -m benchmarks.gpu $(if $(PIECES),--only $(PIECES))
 
 # Both locks anew from the ranges in pyproject.toml, in a temporary environment.
 lock: ## resolve the newest allowed versions into both lock files

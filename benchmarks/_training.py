@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from baton.errors import DataError
 from baton.evaluate import metrics
 from baton.models import build
 from baton.predict import predict
-from baton.train import loop, losses
+from baton.train import compiling, loop, losses
 from benchmarks import _sides
 
 WARM_UP = 4  # steps
@@ -91,7 +91,9 @@ def ours(work: Work) -> Measured:
         settings = settings.model_copy(update={"epochs": 1, "evaluations_per_epoch": 1, "early_stopping": None, "log_every": WARM_UP})
     else:
         clock.go()
-    for point in loop.train(model, batches, losses.cross_entropy(settings.label_smoothing, None), validate, settings, machine):
+    loss_fn, count = losses.cross_entropy(settings.label_smoothing, None), settings.epochs * batches.steps_per_epoch
+    machine = replace(machine, compile=compiling.settled(model, batches, loss_fn, machine, count, settings).compile)
+    for point in loop.train(model, batches, loss_fn, validate, settings, machine):
         if work.steps and isinstance(point, loop.TrainPoint) and point.step == WARM_UP:
             clock.go()
     accuracies = [found["accuracy"] for found in scores] or [0.0]

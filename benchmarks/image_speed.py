@@ -126,10 +126,10 @@ def ours(work: Work) -> Measured:
     from baton import runtime
     from baton.data import arrays
     from baton.data.batches import TrainingBatches
-    from baton.train import loop, losses
+    from baton.train import compiling, loop, losses
     from benchmarks import _training
 
-    machine = runtime.resolve(work.runtime)
+    machine = runtime.resolve(work.runtime, work=runtime.Work(fixed_shapes=True))
     settings = work.settings.model_copy(update={"log_every": WARM_UP})
     split = arrays.open_splits(work.project / "data/arrays", settings.augmentation)["train"]
     model = our_model(work, machine)
@@ -143,7 +143,10 @@ def ours(work: Work) -> Measured:
         clock.stop()
         return {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
 
-    for point in loop.train(model, chosen, losses.cross_entropy(settings.label_smoothing, None), validate, settings, machine):
+    loss_fn = losses.cross_entropy(settings.label_smoothing, None)
+    choice = compiling.settled(model, chosen, loss_fn, machine, len(full), settings)
+    machine = replace(machine, compile=choice.compile)
+    for point in loop.train(model, chosen, loss_fn, validate, settings, machine):
         if point.step == WARM_UP and isinstance(point, loop.TrainPoint):
             early = _sides.own_memory()
             clock.go()
@@ -213,7 +216,7 @@ def _loop(work: Work, loader: Any, bf16: bool) -> Measured:
     from baton import runtime
     from benchmarks import _training
 
-    machine = runtime.resolve(work.runtime)
+    machine = runtime.resolve(work.runtime, work=runtime.Work(fixed_shapes=True))
     model = timm_model(work, machine).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=work.settings.learning_rate, weight_decay=work.settings.weight_decay)
     clock, early, step = _training.Clock(work.steps * work.settings.batch_size), 0, 0

@@ -3,8 +3,8 @@
 Each seed is a pair of trainings. Student and control are those of the seed whose student is the best on val.
 
 Reads data/arrays, models/teacher and the cached logits data/predictions/teacher/train.parquet; writes models/{student,control},
-data/predictions/{student,control} and seeds/{student,control} (all seeds, on test), metrics/distill.json and curves/distill.csv. Run by
-DVC as `sh stages/run distill`; stopped, it goes on where it was.
+data/predictions/{student,control} (val, test) and seeds/{student,control} (all seeds, on test), metrics/distill.json and
+curves/distill.csv. Run by DVC as `sh stages/run distill`; stopped, it goes on where it was.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from baton import console, params, runtime
+from baton import console, params, runtime, sharding
 from baton.data import arrays
 from baton.errors import DataError
 from baton.evaluate import tables
@@ -24,23 +24,24 @@ TEACHER = Path("models/teacher")
 
 
 def main() -> None:
-    """Train student and control and write their logits of all splits."""
+    """Train student and control and write their logits of val and test."""
     loaded = params.load("distill", "runtime")
     settings = loaded.distill
-    with fitting.started("distill", settings, loaded.runtime) as job:
+    with fitting.started("distill", settings, loaded.runtime, TEACHER) as job:
         data, machine, run = job.data, job.runtime, job.run
         weights = fitting.class_weights(settings, data, machine)
         of_rows = fitting.row_weights(data, machine)
         labels_only = losses.cross_entropy(settings.label_smoothing, weights, of_rows)
         asked = teacher(settings, data, machine)
+        beside = [asked] if isinstance(asked, distill.Live) else []
         taught = distill.distillation(asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows)
         trained = seeds.Trained("student", settings.metric)
         for seed, (name, loss_fn) in itertools.product(settings.seeds, (("student", taught), ("control", labels_only))):
             runtime.seed_everything(seed)
             parent, info = build.load(TEACHER, machine.attention)
-            model = student.make(parent, info, settings.student, settings, machine.attention).to(machine.device)
-            best = trained.add(name, seed, *fitting.fit(name, model, loss_fn, settings.of(seed), job))
-            trained.answered(name, seed, fitting.write(name, model, info, TEACHER, job, 2 * settings.batch_size, best))
+            model = sharding.place(student.make(parent, info, settings.student, settings, machine.attention), machine)
+            best = trained.add(name, seed, *fitting.fit(name, model, loss_fn, settings.of(seed), job, beside))
+            trained.answered(name, seed, fitting.write(name, model, info, TEACHER, job, job.at_once(settings), best))
         if machine.is_main:
             trained.write("distill")
             run.model("student", Path("models/student"), arrays.examples(data.splits["val"], TEACHER, data.input))
@@ -51,7 +52,7 @@ def teacher(settings: params.Distill, data: fitting.Data, machine: runtime.Runti
     """What the student is told of a batch."""
     if settings.teacher == "cached":
         return distill.cached(cached_logits(data).to(machine.device))
-    return distill.live(build.load(TEACHER, machine.attention)[0].to(machine.device))
+    return distill.Live(sharding.place(build.load(TEACHER, machine.attention)[0], machine))
 
 
 def cached_logits(data: fitting.Data) -> torch.Tensor:

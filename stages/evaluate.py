@@ -27,6 +27,7 @@ from baton.evaluate import (
     temperature,
 )
 from baton.evaluate.baselines import Outputs
+from baton.models import build
 from stages import measuring
 from stages.measuring import MODELS, Subject
 
@@ -44,7 +45,8 @@ TRAINED = [Path("metrics/finetune.json"), Path("metrics/distill.json")]
 def main() -> None:
     """Figures first, then speed, then what is drawn from both."""
     loaded = params.load("evaluate", "finetune", "runtime")
-    settings, machine = loaded.evaluate, runtime.resolve(loaded.runtime)
+    work = build.work(MODELS["teacher"], arrays.read_meta(measuring.ARRAYS)["input"])
+    settings, machine = loaded.evaluate, runtime.resolve(loaded.runtime, work=work)
     with tracking.stage("evaluate", machine.reasons) as run:
         run.dataset("test", CLEAN / "test.parquet", "evaluation")
         trained = seeds.read(TRAINED)

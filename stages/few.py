@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton import console, parallel, params, tracking
+from baton import console, parallel, params, sharding, tracking
 from baton.data import beside, part
 from baton.data.batches import Split
 from baton.models.build import Classifier
@@ -79,7 +79,7 @@ def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job:
         own = dataclasses.replace(job.data, splits=job.data.splits | {"train": part.Part(split, fitted)})
         model = make()
         fitting.fit(f"fold_{number}", model, loss_fn, settings, dataclasses.replace(job, data=own, run=tracking.Run()))
-        logits[scored] = predict(model, part.Part(split, scored), job.runtime, 2 * settings.batch_size)
+        logits[scored] = predict(model, part.Part(split, scored), job.runtime, job.at_once(settings))
     return logits
 
 
@@ -89,9 +89,9 @@ def _fit(model: Classifier, settings: params.Finetune, job: fitting.Job) -> tupl
     made = _probe(_frozen(model, split, settings, job), np.asarray(split.labels), np.arange(len(split)), settings, job)
     output = model.head.output
     with torch.no_grad():
-        output.weight.copy_(torch.from_numpy(made.weight))
-        output.bias.copy_(torch.from_numpy(made.bias))
-    shown = {f"val_{key}": value for key, value in fitting.scores(predict(model, val, job.runtime, 2 * settings.batch_size), val).items()}
+        sharding.fill(output.weight, torch.from_numpy(made.weight))
+        sharding.fill(output.bias, torch.from_numpy(made.bias))
+    shown = {f"val_{key}": value for key, value in fitting.scores(predict(model, val, job.runtime, job.at_once(settings)), val).items()}
     figures = {"parameters": sum(parameter.numel() for parameter in model.parameters()), "steps": 0, **shown, "best_step": 0}
     return [{"model": "teacher", "seed": settings.seed, "step": 0, "epoch": 0.0, **shown}], figures
 
@@ -101,7 +101,7 @@ def _frozen(model: Classifier, split: Split, settings: params.Finetune, job: fit
     head = model.head
     model.head = torch.nn.Identity()  # type: ignore[assignment]
     try:
-        return predict(model.eval(), split, job.runtime, 2 * settings.batch_size)
+        return predict(model.eval(), split, job.runtime, job.at_once(settings))
     finally:
         model.head = head
 
@@ -113,7 +113,8 @@ def _probe(
     weight, units = beside.weights(ARRAYS, "train", len(labels)), beside.units(ARRAYS, len(labels))
     inner = part.folds(labels[rows], units[rows], INNER, settings.seed)
     own = None if weight is None else weight[rows]
-    return parallel.share(probe.fit(features[rows], labels[rows], len(job.data.labels), settings.class_weights == "balanced", inner, own))
+    balanced = settings.class_weights == "balanced"
+    return parallel.once(lambda: probe.fit(features[rows], labels[rows], len(job.data.labels), balanced, inner, own))
 
 
 def _folds(split: Split, settings: params.Finetune) -> list[part.Fold]:

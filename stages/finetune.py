@@ -8,7 +8,7 @@ of all on test. With few rows it may be a linear probe (`few`). Run by DVC as `s
 from functools import partial
 from pathlib import Path
 
-from baton import console, params, runtime
+from baton import console, params, runtime, sharding
 from baton.data import arrays
 from baton.evaluate import tables
 from baton.models import build
@@ -22,7 +22,7 @@ def main() -> None:
     """Train on train, choose weights and seed on val, write logits of all splits."""
     loaded = params.load("finetune", "runtime")
     settings = loaded.finetune
-    with fitting.started("finetune", settings, loaded.runtime) as job:
+    with fitting.started("finetune", settings, loaded.runtime, BASE) as job:
         data, machine, run = job.data, job.runtime, job.run
         weights = fitting.class_weights(settings, data, machine)
         loss_fn = losses.cross_entropy(settings.label_smoothing, weights, fitting.row_weights(data, machine))
@@ -31,7 +31,7 @@ def main() -> None:
             own = settings.of(seed)
             made = few.train(partial(new, own, job), loss_fn, own, job)
             best = trained.add("teacher", seed, made.curve, made.figures)
-            trained.answered("teacher", seed, fitting.write("teacher", made.model, info, BASE, job, 2 * settings.batch_size, best))
+            trained.answered("teacher", seed, fitting.write("teacher", made.model, info, BASE, job, job.at_once(settings), best))
             if machine.is_main and best and made.left_out is not None:
                 ids = arrays.read_ids(seeds.ARRAYS, "train")
                 tables.write_predictions(seeds.PREDICTIONS / "teacher" / f"{tables.LEFT_OUT}.parquet", ids, made.left_out)
@@ -45,8 +45,10 @@ def new(settings: params.Finetune, job: fitting.Job) -> build.Classifier:
     """A classifier on the base model; its head is drawn from the seed."""
     runtime.seed_everything(settings.seed)
     data, machine = job.data, job.runtime
-    model = build.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input)
-    return model.to(machine.device)
+    model: build.Classifier = sharding.place(
+        build.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input), machine
+    )
+    return model
 
 
 if __name__ == "__main__":

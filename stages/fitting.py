@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton import console, memory, parallel, params, storage, tracking
+from baton import console, memory, parallel, params, sharding, storage, tracking
 from baton.data import arrays, beside, part
 from baton.data.batches import Split, TrainingBatches
 from baton.evaluate import metrics, tables, temperature
-from baton.models import build
+from baton.models import build, packing
 from baton.predict import predict
-from baton.runtime import Runtime
+from baton.runtime import MEASURED, Runtime
 from baton.tracking import Run
-from baton.train import attempts, loop, losses
+from baton.train import attempts, compiling, loop, losses
 from stages.seeds import ARRAYS, PREDICTIONS, Figures
 
 
@@ -43,8 +43,8 @@ class Job:
     checkpoints: attempts.StageCheckpoints
     several: bool = False  # seeds
 
-    def batches(self, settings: params.Training, smallest: int) -> TrainingBatches:
-        """This rank's batches of train, for a model that needs `smallest` samples at once."""
+    def batches(self, settings: params.Training, smallest: int, packs: bool = False) -> TrainingBatches:
+        """This rank's batches of train, for a model that needs `smallest` samples at once; `packs`: without padding."""
         split, sizes = self.data.splits["train"], (settings.batch_size, settings.accumulation, settings.seed)
         ranks = self.runtime.rank, self.runtime.processes
 
@@ -52,17 +52,28 @@ class Job:
             read = arrays.read_ids(ARRAYS, "train")
             return split.names(read) if isinstance(split, part.Part) else read
 
-        return TrainingBatches(split, *sizes, ids, *ranks, smallest)
+        if self.runtime.compile and self.runtime.fixed_shapes and smallest == 1 and settings.batch_size:
+            from baton.data import placing  # statistics of batches, with which `smallest` is 2, would see what fills them up
+
+            split = placing.of_one_size(split, -(-settings.batch_size // (settings.accumulation * self.runtime.processes)))
+        return TrainingBatches(split.packed() if packs else split, *sizes, ids, *ranks, smallest, settings.tokens)
+
+    def at_once(self, settings: params.Training) -> int:
+        """Samples that a prediction takes at a time: twice those of a training, since it keeps nothing of them."""
+        if settings.batch_size is not None:
+            return 2 * settings.batch_size
+        assert settings.tokens is not None
+        return max(2 * settings.tokens // int(self.data.input["max_length"]), 1)
 
 
 @contextlib.contextmanager
-def started(stage: tracking.Stage, settings: params.Training, wanted: params.Runtime) -> Iterator[Job]:
+def started(stage: tracking.Stage, settings: params.Training, wanted: params.Runtime, source: Path) -> Iterator[Job]:
     """What is around a stage's trainings: processes, checkpoints of an interrupted attempt, tracking. Success removes checkpoints.
 
-    `settings` are of all seeds.
+    `settings` are of all seeds; `source` is the folder of the model that is trained, or whose layers are.
     """
-    with parallel.started(wanted) as runtime:
-        data = open_data(settings.augmentation)
+    with parallel.started(wanted, build.work(source, arrays.read_meta(ARRAYS)["input"])) as runtime:
+        data = placed(open_data(settings.augmentation), runtime)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
         sections = {stage: settings.model_dump(mode="json", exclude={"seeds"}), "runtime": wanted.model_dump(mode="json")}
@@ -85,6 +96,18 @@ def open_data(augmentation: params.Augmentation | None) -> Data:
     return Data(arrays.open_splits(ARRAYS, augmentation), meta["labels"], meta["input"])
 
 
+def placed(data: Data, runtime: Runtime) -> Data:
+    """Pictures on the runtime's device, where they fit, which is said."""
+    if data.input["kind"] != "images":
+        return data
+    from baton.data import placing  # torchvision, which text does not need
+
+    splits, reason = placing.placed(data.splits, runtime.device, runtime.data_on_device)
+    if runtime.device.type != "cpu":
+        console.say(f"data_on_device: {reason}")
+    return dataclasses.replace(data, splits=splits)
+
+
 def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> torch.Tensor | None:
     """Weights per class (classes,) where params ask for them."""
     if settings.class_weights == "none":
@@ -99,28 +122,42 @@ def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
 
 
 def fit(
-    name: str, model: build.Classifier, loss_fn: losses.Loss, settings: params.Training, job: Job
+    name: str,
+    model: build.Classifier,
+    loss_fn: losses.Loss,
+    settings: params.Training,
+    job: Job,
+    beside: Sequence[compiling.Beside] = (),
 ) -> tuple[list[dict[str, object]], Figures]:
     """Train `model` in place under the name `name`; return its curve (rows of `CURVE`) and its validation figures.
 
-    `settings` are of one seed.
+    `settings` are of one seed; `beside` is what computes in the loss beside the model.
     """
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
-    validation, saved = data.splits["val"], job.checkpoints.training(f"{name}-{seed}")
+    saved = job.checkpoints.training(f"{name}-{seed}")
     told, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
-    batches = job.batches(settings, model.smallest_part)
+    packs, reason = packing.settled(runtime, model, settings.attention_dropout)
+    console.say(f"{said}: packing {str(packs).lower()}: {reason}")
+    batches, validation = job.batches(settings, model.smallest_part, packs), data.splits["val"].packed() if packs else data.splits["val"]
     settings = long_enough(settings, batches.steps_per_epoch)
     if runtime.gradient_checkpointing:
         model.checkpoint_activations()
 
+    steps = settings.epochs * batches.steps_per_epoch
+    choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, beside)
+    if runtime.compile == MEASURED:
+        console.say(f"{said}: compile: {str(choice.compile).lower()}: {choice.reason}")
+        run.metrics(_prefixed(told, choice.figures()), 0)
+    runtime = dataclasses.replace(runtime, compile=choice.compile)
+
     def validate() -> Figures:
-        return scores(predict(model, validation, runtime, 2 * settings.batch_size), validation)
+        return scores(predict(model, validation, runtime, job.at_once(settings)), validation)
 
     curve: list[dict[str, object]] = []
     figures: Figures = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     total = settings.epochs * len(data.splits["train"])
     memory.reset_peak()
-    points, begun = loop.train(model, batches, loss_fn, validate, settings, runtime, saved), 1000 * time.time()
+    points, begun = loop.train(model, batches, loss_fn, validate, settings, runtime, saved, beside), 1000 * time.time()
     with console.progress(f"train {said}", total, "samples") as advance, contextlib.closing(points):
         for point in points:
             shown = _shown(point)
@@ -136,7 +173,7 @@ def fit(
                     figures |= shown | {"best_step": point.step}
             run.metrics(_prefixed(told, shown), point.step, point.time)
     if point.time >= begun:  # else it was finished before
-        run.metrics({f"{told}/peak_memory_bytes": memory.peak_memory()}, point.step)
+        run.metrics({f"{told}/peak_memory_bytes": memory.peak_memory(), f"{told}/packed": packs}, point.step)
     return curve, figures
 
 
@@ -166,17 +203,21 @@ def write(
 ) -> NDArray[np.float32]:
     """The model, with what else is in `source`, to models/`name`, its logits to data/predictions/`name`; all ranks predict, one writes.
 
-    The temperature of its probabilities is fitted on val. The logits are those before it. Returns those of test, (rows, classes): they are
-    all that is made where the model's seed is not the `best` so far.
+    The temperature of its probabilities is fitted on val. The logits are those before it. On train they are the teacher's alone, which
+    `distill` reads. Returns those of test, (rows, classes): they are all that is made where the model's seed is not the `best` so far.
     """
     data, runtime = job.data, job.runtime
-    splits = {key: split for key, split in data.splits.items() if best or key == "test"}
+    packs, _ = packing.settled(runtime, model)
+    unread = () if name == "teacher" else ("train",)
+    wanted = {key: split for key, split in data.splits.items() if key == "test" or (best and key not in unread)}
+    splits = {key: split.packed() if packs else split for key, split in wanted.items()}
     with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
         logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
+    state = sharding.gather(model) if best else None  # of all ranks
     if not (runtime.is_main and best):
         return logits["test"]
     fitted = temperature.fit(logits["val"], np.asarray(data.splits["val"].labels))
-    build.save(model, dataclasses.replace(info, temperature=fitted), source, Path("models", name))
+    build.save(model, dataclasses.replace(info, temperature=fitted), source, Path("models", name), state)
     with storage.atomic_folder(PREDICTIONS / name) as folder:
         for key, values in logits.items():
             tables.write_predictions(folder / f"{key}.parquet", arrays.read_ids(ARRAYS, key), values)

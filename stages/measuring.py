@@ -28,7 +28,18 @@ ARRAYS, BASE = Path("data/arrays"), Path("data/base")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
 EXPLAINED = ("teacher", "student")
 CODE = (
-    *("predict.py", "speed.py", "explain.py", "corruptions.py", "features.py", "runtime.py", "memory.py", "parallel.py", "storage.py"),
+    *(
+        "predict.py",
+        "speed.py",
+        "explain.py",
+        "corruptions.py",
+        "features.py",
+        "runtime.py",
+        "sharding.py",
+        "memory.py",
+        "parallel.py",
+        "storage.py",
+    ),
     *("evaluate/baselines.py", "evaluate/metrics.py", "evaluate/temperature.py", "evaluate/timing.py"),
 )  # of baton, that measurements go through beside its packages data and models
 SHEET_SAMPLES, SHEET_EPOCHS = 8, 7

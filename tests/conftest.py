@@ -16,6 +16,7 @@ os.environ |= {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MPLBACKEND": "agg",
     "MPLCONFIGDIR": str(ROOT / ".baton" / "matplotlib"),
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # torch looks once a process: later no test could be deterministic
     "OMP_NUM_THREADS": "1",  # a file of tests a processor: threads that wait for each other beside others cost tenfold
 }
 for name in ("DVC_ROOT", "BATON_REPRO_ID", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):

@@ -1,5 +1,6 @@
 """A fresh clone runs whatever git's settings are, and what is shown of names is safe to show."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -32,6 +33,17 @@ def test_a_clone_with_other_line_ends_is_the_same_to_the_byte(tmp_path: Path, ro
     for name, content in OWN.items():
         assert (clone / name).read_bytes() == content, name
     assert subprocess.run(["sh", "-n", "stages/run"], cwd=clone, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("own", [{}, {"TORCHINDUCTOR_CACHE_DIR": "/mine", "TRITON_CACHE_DIR": "/mine/too"}], ids=["unset", "the user's"])
+def test_what_was_compiled_stays_with_the_project(tmp_path: Path, root: Path, own: dict[str, str]) -> None:
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$TORCHINDUCTOR_CACHE_DIR $TRITON_CACHE_DIR"\n')
+    python.chmod(0o755)
+    environment = {"DVC_ROOT": str(tmp_path), "PATH": os.defpath} | own
+    shown = subprocess.run(["sh", root / "stages/run", "finetune"], env=environment, check=True, capture_output=True, text=True).stdout
+    assert shown.split() == (list(own.values()) or [f"{tmp_path}/.baton/inductor", f"{tmp_path}/.baton/triton"])
 
 
 def test_what_cannot_be_seen_is_spelt_out() -> None:

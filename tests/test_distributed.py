@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 
+from baton import params, storage
 from baton.data import text
+from baton.evaluate import tables
 from tests import test_image_pipeline
 from tests.test_interrupted import ours
 from tests.test_pipeline import Project
@@ -85,9 +88,7 @@ def test_two_processes_give_the_curve_of_one(project: Project) -> None:
         assert result.returncode == 0, result.stdout + result.stderr
         assert result.stdout.count("recorded in MLflow") == 1, "only the main process tracks"
         curves.append(curve(project))
-        from baton.evaluate import tables
-
-        logits.append(tables.read_predictions(project.folder / "data/predictions/teacher/test.parquet")[1])
+        logits.append(predictions(project, "test"))
     one, two = curves
     assert len(one) == len(two) > 10
     for column in ("loss", "val_loss", "gradient_norm"):
@@ -95,6 +96,60 @@ def test_two_processes_give_the_curve_of_one(project: Project) -> None:
         assert values[1] == pytest.approx(values[0], abs=1e-4), column
     assert np.abs(logits[0] - logits[1]).max() < 1e-2
     assert curves[0] != curves[1], "the sums are of other order: equal bits would mean that there was one process"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [1e-9, 3e-3], ids=["probe", "either"])
+def test_two_processes_choose_between_probe_and_fine_tuning_as_one_does(project: Project, rate: float) -> None:
+    """At the first rate fine-tuning learns nothing, and the probe is taken."""
+    before = params.read_raw(project.folder / "params.yaml")["finetune"]
+    project.edit(lambda raw: raw["finetune"].update(probe={"rows": 1000, "folds": 2}, learning_rate=rate))
+    found = []
+    for count in (1, 2):
+        processes(project, count)
+        result = project.run("sh", "stages/run", "finetune")
+        assert result.returncode == 0, result.stdout + result.stderr
+        logits = {name: predictions(project, name) for name in ("test", tables.LEFT_OUT)}
+        found.append((storage.read_json(project.folder / "metrics/finetune.json")["teacher"], logits))
+    project.edit(lambda raw: raw.update(finetune=before))
+    (one, own), (two, others) = found
+    assert one["probe"] == two["probe"] and (rate > 1e-6 or one["probe"] == 1.0)
+    assert two == pytest.approx(one, abs=1e-3)
+    assert all(np.abs(own[name] - others[name]).max() < 1e-2 for name in own)
+
+
+def predictions(project: Project, name: str) -> NDArray[np.float32]:
+    """The teacher's logits on a split."""
+    return tables.read_predictions(project.folder / f"data/predictions/teacher/{name}.parquet")[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["project", "images"])
+def test_a_split_model_gives_the_curve_and_the_files_of_a_whole_one(kind: str, request: pytest.FixtureRequest) -> None:
+    """Teacher, student and control, with the teacher beside the student; of texts in two processes and in four."""
+    from safetensors.torch import load_file
+
+    project: Project = request.getfixturevalue(kind)
+    project.edit(lambda raw: raw["distill"].update(epochs=2, min_steps=0, teacher="live", dropout=0.0, attention_dropout=0.0))
+    found, texts = [], kind == "project"
+    stages, names = (("finetune", "distill"), ("teacher", "student", "control")) if texts else (("finetune",), ("teacher",))
+    for count, sharding in ((2, "none"), (2, "full"), (4, "full"))[: 3 if texts else 2]:
+        project.edit(lambda raw, own=(count, sharding): raw["runtime"].update(processes=own[0], sharding=own[1]))
+        for stage in stages:
+            result = project.run("sh", "stages/run", stage)
+            assert result.returncode == 0, result.stdout + result.stderr
+        models = {name: load_file(project.folder / f"models/{name}/model.safetensors") for name in names}
+        found.append((curve(project), models))
+    project.edit(lambda raw: raw["runtime"].update(sharding="none"))
+    for own, models in found[1:]:
+        for column in ("loss", "val_loss"):
+            values = [[float(row[column]) for row in rows if row[column]] for rows in (found[0][0], own)]
+            assert values[1] == pytest.approx(values[0], abs=1e-4), column
+        for name, weights in models.items():
+            assert {key: (value.shape, value.dtype) for key, value in weights.items()} == {
+                key: (value.shape, value.dtype) for key, value in found[0][1][name].items()
+            }
+            assert max(float((value.float() - found[0][1][name][key].float()).abs().max()) for key, value in weights.items()) < 1e-2
 
 
 @pytest.mark.slow

@@ -44,6 +44,30 @@ def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_be
     assert fitted != 1
 
 
+@pytest.mark.parametrize(
+    ("name", "best", "read"),
+    [("teacher", True, 32), ("student", True, 26), ("control", True, 26), ("teacher", False, 6), ("student", False, 6)],
+)
+def test_nobody_predicts_what_nobody_reads(name: str, best: bool, read: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 6 rows of train, 20 of val and 6 of test; `distill` reads the teacher's train, `evaluate` val and test of all."""
+    monkeypatch.chdir(tmp_path)
+    base = tiny.write_convolutional_base(Path("data/base"))
+    tiny_images.write_arrays(Path("data"), {"train": 6, "val": 20, "test": 6})
+    data, machine, predicted = fitting.open_data(None), tiny.machine(), []
+
+    def counted(model: object, split: object, *arguments: object) -> np.ndarray:
+        predicted.append(len(split))  # type: ignore[arg-type]
+        return predict.predict(model, split, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fitting, "predict", counted)
+    model = build.create(base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input).eval()
+    job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
+    answers = fitting.write(name, model, build.ModelInfo(data.labels, HEAD, data.input), base, job, 4, best=best)
+    assert sum(predicted) == read and len(answers) == 6
+    written = {path.stem for path in Path("data/predictions").glob("*/*.parquet")}
+    assert written == (set() if not best else {"train", "val", "test"} if name == "teacher" else {"val", "test"})
+
+
 def test_a_sample_that_is_left_over_joins_the_last_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert train(17)["steps"] == 2

@@ -16,16 +16,25 @@ from baton import parallel, params
 from baton.errors import ParamsError
 
 ROOT = Path(__file__).parent.parent
+LIMIT_SECONDS = 300.0  # a job takes four; the machine may be busy
 WANTED = params.read(ROOT / "params.yaml").runtime.model_copy(update={"device": "cpu", "precision": "fp32", "processes": 2})
 
 JOB = """
-import os, sys, time
+import datetime, os, sys, time
 from pathlib import Path
 
 import torch
 
 from baton import console, parallel, params, process, ranks
 from baton.errors import DataError
+
+def made(rank):
+    asked = []
+    found = parallel.once(lambda: [asked.append(rank), f"made by {rank}"][1])
+    tensors = {"some": {"x": torch.arange(3.0), "n": torch.tensor(7)}, "none": {}}
+    handed = parallel.HandedOut(tensors if rank == 0 else {}, torch.device("cpu"))
+    same = all(torch.equal(handed[part][name], tensor) for part in handed for name, tensor in tensors[part].items())
+    return f"{found}, asked {len(asked)}, handed {len(handed)} {same}"
 
 def main():
     what, wanted = sys.argv[1], params.Runtime.model_validate_json(Path("wanted.json").read_text())
@@ -34,10 +43,14 @@ def main():
     if "unwatched" in sys.argv:
         ranks.Ranks._watch = lambda self: None
         process.die_with_parent = lambda number, parent: True
+    if what in ("patient", "hasty"):
+        parallel.MEETING = datetime.timedelta(seconds=5)
+    if what == "hasty":
+        parallel.EXCHANGE = parallel.MEETING
     with parallel.started(wanted) as machine:
         console.say(f"said by {machine.rank}")
         own = torch.tensor([machine.rank + 1.0])
-        found = f"sum {parallel.total(own).item()} of {own.item()}, shared {parallel.share({'from': machine.rank})}"
+        found = f"sum {parallel.total(own).item()} of {own.item()}, shared {parallel.share({'from': machine.rank})}, {made(machine.rank)}"
         parallel.barrier()
         found = f"[rank {machine.rank} of {machine.processes}, pid {os.getpid()}, threads {torch.get_num_threads()}, {found}]"
         os.write(1, f"{found}\\n".encode())  # a line at once: the other rank writes too
@@ -45,7 +58,10 @@ def main():
             raise DataError("a row of rank 1 is broken")
         if what == "fail" or what == f"exchange without {1 - machine.rank}":
             parallel.total(own)  # where the other never comes
-        if what != "end":
+        if what in ("patient", "hasty"):
+            time.sleep(0 if machine.rank else 8)  # rank 0 writes a model
+            parallel.total(own)
+        elif what != "end":
             try:
                 time.sleep(60)
             finally:
@@ -69,7 +85,7 @@ def start(folder: Path, *words: str, launcher: tuple[str, ...] = ()) -> subproce
 
 
 def finished(job: subprocess.Popen[str], code: int) -> str:
-    output, _ = job.communicate(timeout=60)
+    output, _ = job.communicate(timeout=LIMIT_SECONDS)
     assert job.returncode == code, output
     return output
 
@@ -103,7 +119,8 @@ def test_two_processes_are_a_group_and_only_rank_0_speaks(folder: Path) -> None:
         output = finished(job, 0)
     threads = max(len(os.sched_getaffinity(0)) // 2, 1)
     for rank in (0, 1):
-        line = rf"\[rank {rank} of 2, pid \d+, threads {threads}, sum 3\.0 of {rank + 1}\.0, shared {{'from': 0}}\]"
+        exchanged = rf"sum 3\.0 of {rank + 1}\.0, shared {{'from': 0}}, made by 0, asked {int(rank == 0)}, handed 2 True"
+        line = rf"\[rank {rank} of 2, pid \d+, threads {threads}, {exchanged}\]"
         assert re.search(line, output), output
     assert "said by 0" in output and "said by 1" not in output
 
@@ -135,6 +152,15 @@ def test_rank_0_alone_obeys_a_signal_and_the_others_end_with_it(folder: Path) ->
         finished(job, 143)
         assert gone(found[1], 1)
     assert (folder / "closed 0").exists() and not (folder / "closed 1").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "code"), [("patient", 0), ("hasty", 1)])
+def test_ranks_wait_for_lawful_work_of_rank_0_as_long_as_it_takes(folder: Path, what: str, code: int) -> None:
+    """`hasty` is the negative control: an exchange with the time limit of the first meeting."""
+    with start(folder, what) as job:
+        output = finished(job, code)
+    assert ("is lost" in output or "failed" in output) == bool(code)
 
 
 @pytest.mark.slow
@@ -191,5 +217,5 @@ def test_one_process_is_no_group(processes: int | str) -> None:
         assert (machine.processes, machine.rank, machine.is_main) == (1, 0, True)
         assert not torch.distributed.is_initialized()
         tensor = torch.ones(1)
-        assert parallel.total(tensor) is tensor and parallel.share("own") == "own"
+        assert parallel.total(tensor) is tensor and parallel.share("own") == "own" and parallel.once(lambda: "own") == "own"
         parallel.barrier()

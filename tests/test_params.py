@@ -130,6 +130,8 @@ def test_all_problems_at_once_with_their_paths(tmp_path: Path) -> None:
         ("compile", "yes"),
         ("processes", 0),
         ("processes", "all"),
+        ("sharding", "half"),
+        ("sharding", True),
         ("threads", True),
         ("loader_workers", -1),
         ("deterministic", "auto"),
@@ -197,6 +199,8 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
     ("edit", "complaint"),
     [
         (lambda raw: raw["finetune"].update(accumulation=5), "finetune: batch_size 32 must be a multiple of accumulation 5"),
+        (lambda raw: raw["finetune"].update(tokens=4096), "finetune: set batch_size (samples of a step) or tokens (the most of a step)"),
+        (lambda raw: raw["finetune"].pop("batch_size"), "one of the two, not neither"),
         (lambda raw: raw["distill"]["student"].update(layers=[2, 0]), "distill.student: layers [2, 0] must name"),
         (lambda raw: raw["distill"]["student"].update(layers=[]), "distill.student: layers [] must name"),
         (lambda raw: raw["distill"].update(augmentation=AUGMENTATION), "distill: the teacher's cached logits are of images without"),

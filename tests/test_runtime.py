@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from baton import memory, params, runtime
+from baton import kernels, memory, params, runtime
 from baton.errors import ParamsError, TrainingError
 from tests import tiny
 
@@ -27,8 +27,10 @@ def auto(**changes: object) -> runtime.Runtime:
 
 def test_the_shipped_section_leaves_everything_to_auto() -> None:
     assert AUTO.model_dump() == {
-        **dict.fromkeys(("device", "precision", "attention", "compile", "threads", "loader_workers"), "auto"),
+        **dict.fromkeys(("device", "precision", "attention", "compile", "packing", "threads", "loader_workers", "data_on_device"), "auto"),
         "processes": 1,
+        "launcher": None,
+        "sharding": "none",
         "deterministic": False,
         "gradient_checkpointing": False,
         "checkpoint_seconds": 120,
@@ -37,7 +39,7 @@ def test_the_shipped_section_leaves_everything_to_auto() -> None:
 
 def test_auto_says_what_it_chose_and_why() -> None:
     resolved = auto()
-    wanted = {"device", "precision", "attention", "compile", "threads", "processes", "loader_workers", "deterministic"}
+    wanted = {"device", "precision", "attention", "compile", "threads", "processes", "sharding", "loader_workers", "deterministic"}
     assert set(resolved.reasons) == wanted
     assert all(": " in reason for reason in resolved.reasons.values())
     assert resolved.threads == len(os.sched_getaffinity(0)) == torch.get_num_threads()
@@ -92,22 +94,26 @@ def test_autocast_computes_in_the_chosen_precision(precision: str, dtype: torch.
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Two cards of the Ampere generation, as far as `resolve` asks."""
+    """Two cards of the Ampere generation and all that a compiler needs, as far as `resolve` asks."""
     for name, value in {"is_available": True, "device_count": 2, "get_device_capability": (8, 0), "get_device_name": "A Card"}.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(kernels, "compiler_lacks", lambda: None)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     return monkeypatch
 
 
+MEASURED = kernels.MEASURED
+
+
 @pytest.mark.parametrize(
     ("capability", "precision", "compiles"),
-    [((9, 0), "bf16", True), ((8, 0), "bf16", True), ((7, 5), "fp16", True), ((6, 1), "fp16", False)],
+    [((9, 0), "bf16", MEASURED), ((8, 0), "bf16", MEASURED), ((7, 5), "fp16", MEASURED), ((6, 1), "fp16", False)],
 )
-def test_auto_on_cuda(card: pytest.MonkeyPatch, capability: tuple[int, int], precision: str, compiles: bool) -> None:
+def test_auto_on_cuda(card: pytest.MonkeyPatch, capability: tuple[int, int], precision: str, compiles: bool | str) -> None:
     card.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     resolved = auto()
-    assert (resolved.precision, resolved.compile, resolved.attention, resolved.loader_workers) == (precision, compiles, "sdpa", 2)
+    assert (resolved.precision, resolved.compile, resolved.attention, resolved.loader_workers) == (precision, compiles, "sdpa", None)
     assert "A Card" in resolved.reasons["device"] and not resolved.deterministic
     tiny.machine()
 
@@ -129,9 +135,10 @@ def test_tf32_is_on_unless_fp32_is_asked_for(card: pytest.MonkeyPatch, precision
 
 
 def test_deterministic_on_cuda_is_strict_and_leaves_no_trace(card: pytest.MonkeyPatch) -> None:
+    auto()  # torch looks at the environment once a process, so what matters is set whatever is asked for first
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert auto(deterministic=True).deterministic
     assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert not auto().deterministic
     assert not torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.benchmark
     tiny.machine()
@@ -146,14 +153,97 @@ def test_each_process_has_its_own_card(card: pytest.MonkeyPatch) -> None:
     tiny.machine()
 
 
+def test_without_what_a_compiler_needs_nothing_is_compiled(card: pytest.MonkeyPatch) -> None:
+    card.setattr(kernels, "compiler_lacks", lambda: "C compiler (gcc or clang)")
+    assert auto().reasons["compile"] == "false: there is no C compiler (gcc or clang)"
+    assert auto(compile=True).compile is True  # who asks for it gets torch's own error
+
+
+def test_what_a_measurement_decides_is_not_deterministic(card: pytest.MonkeyPatch) -> None:
+    assert auto(deterministic=True).reasons["compile"].startswith("false: measured times")
+    assert auto(deterministic=True, compile=True).compile is True
+
+
+def test_a_compiler_is_looked_for_where_triton_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's own function finds or misses the same; its cache of one answer a process is left out."""
+    from triton.runtime.build import _find_compiler
+
+    for name in ("clang", "gcc"):
+        monkeypatch.delenv("CC", raising=False)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        (tmp_path / name).unlink(missing_ok=True)
+        assert kernels.compiler_lacks() == "C compiler (gcc or clang)"
+        with pytest.raises(RuntimeError, match="Failed to find C compiler"):
+            _find_compiler.__wrapped__("c")
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+        assert kernels.compiler_lacks() in {None, "Python.h (Debian: python3-dev)"}
+        assert _find_compiler.__wrapped__("c") == str(tmp_path / name)
+        (tmp_path / name).unlink()
+    monkeypatch.setenv("CC", "my-cc")
+    assert kernels.compiler_lacks() == "C compiler (CC=my-cc)"
+
+
+def test_headers_and_triton_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", sys.executable)
+    monkeypatch.setattr(kernels.sysconfig, "get_paths", lambda scheme: {"include": str(tmp_path)})
+    assert kernels.compiler_lacks() == "Python.h (Debian: python3-dev)"
+    (tmp_path / "Python.h").touch()
+    assert kernels.compiler_lacks() is None
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
+    assert kernels.compiler_lacks() == "package triton"
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_cudnn_plans_attention_for_fixed_shapes_only(card: pytest.MonkeyPatch, fixed: bool) -> None:
+    resolved = runtime.resolve(AUTO, work=runtime.Work(fixed_shapes=fixed))
+    assert torch.backends.cuda.cudnn_sdp_enabled() == fixed == resolved.fixed_shapes
+    assert ("cuDNN" in resolved.reasons["attention"]) != fixed
+    assert torch.backends.cuda.flash_sdp_enabled() and torch.backends.cuda.mem_efficient_sdp_enabled()
+    runtime.resolve(AUTO.model_copy(update={"deterministic": True}), work=runtime.Work(fixed_shapes=fixed))
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+    auto()
+    assert not torch.backends.cuda.cudnn_sdp_enabled()  # nothing is left of what was resolved before
+
+
+def test_a_model_without_fused_attention_is_not_asked_for_it(card: pytest.MonkeyPatch) -> None:
+    resolved = runtime.resolve(AUTO, work=runtime.Work(unfused="MPNetModel"))
+    assert resolved.reasons["attention"] == "matmul: MPNetModel has no fused attention in transformers"
+    assert resolved.attention == "matmul"
+
+
+def test_a_workspace_that_rules_out_determinism_is_told(card: pytest.MonkeyPatch) -> None:
+    card.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    assert not auto().deterministic and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":0:0"
+    with pytest.raises(ParamsError, match=r"contradicts CUBLAS_WORKSPACE_CONFIG[\s\S]*:0:0"):
+        auto(deterministic=True)
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_cuda_is_found_and_uses_its_kernels() -> None:
     resolved = auto()
     assert resolved.device.type == "cuda" and resolved.attention == "sdpa"
     assert torch.backends.cuda.matmul.allow_tf32
-    torch.ones(1000, device=resolved.device)
-    assert memory.peak_memory() >= 4000
+    memory.reset_peak()
+    before = memory.peak_memory()
+    held = torch.ones(1000, device=resolved.device)  # 4,000 bytes, in blocks of 512
+    assert memory.peak_memory() - before == 4096 and len(held) == 1000
+    tiny.machine()
+
+
+@pytest.mark.gpu
+def test_attention_on_cuda_is_that_of_the_cpu_by_the_kernels_that_are_left() -> None:
+    """In bf16, with a mask, as BERT asks for it: by the memory-efficient kernel, since flash has no masks and cuDNN is off."""
+    query, key, value = torch.randn(3, 2, 4, 16, 32, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(2, 1, 16, 16, dtype=torch.bool)
+    mask[1, ..., 9:] = False
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask)
+    auto()
+    moved = [tensor.cuda().bfloat16() for tensor in (query, key, value)]
+    assert torch._fused_sdp_choice(*moved, mask.cuda()) == torch.nn.attention.SDPBackend.EFFICIENT_ATTENTION.value
+    found = torch.nn.functional.scaled_dot_product_attention(*moved, mask.cuda())
+    torch.testing.assert_close(found.float().cpu(), expected, atol=2e-2, rtol=2e-2)
+    tiny.machine()
 
 
 # ---- seeds ---------------------------------------------------------------------------------------------------------------------
@@ -192,6 +282,13 @@ def test_seeds_steps_and_ranks_are_mixed_well() -> None:
 # ---- memory --------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a test before used a device, the peak would be the device's."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+
+
+@pytest.mark.usefixtures("without_cuda")
 def test_peak_memory_is_this_process_own_and_includes_what_was_given_back() -> None:
     """In a child of this process, which is larger: a figure that is inherited over fork would show that."""
     ballast = np.ones(2**27, dtype=np.uint8)
@@ -203,6 +300,7 @@ def test_peak_memory_is_this_process_own_and_includes_what_was_given_back() -> N
     assert before < memory.peak_memory() and len(ballast)
 
 
+@pytest.mark.usefixtures("without_cuda")
 def test_each_training_has_a_peak_of_its_own() -> None:
     ballast = np.ones(2**28, dtype=np.uint8)
     with_it = memory.peak_memory()

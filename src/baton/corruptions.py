@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton.data.image_batches import ImageBatch, ImageSplit
+from baton.data.image_batch import ImageBatch
+from baton.data.image_batches import ImageSplit
 
 SEED = 0  # of the noise, and of which pictures are drawn
 WHITE, BLURRED_SIDE = 255, 224

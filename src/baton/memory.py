@@ -1,10 +1,11 @@
-"""Memory: the most that a training held, and a lack of it explained."""
+"""Memory: the most that a training held, what is free, and a lack of it explained."""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import psutil
 import torch
 
 from baton.errors import TrainingError
@@ -35,6 +36,27 @@ def reset_peak() -> None:
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):  # "5" resets VmHWM, see proc_pid_clear_refs(5); a container may forbid it
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def available(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """Bytes that this process may still take without swapping: of the machine, and of its control groups (a container's or a job's limit).
+
+    Args:
+        groups: where control groups (version 2) are mounted.
+        own: names this process's group.
+    """
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, StopIteration):
+        name = next(line[3:] for line in own.read_text(encoding="ascii").splitlines() if line.startswith("0::")).lstrip("/")
+        for group in ((groups / name), *(groups / name).parents):
+            if not group.is_relative_to(groups):
+                break
+            with contextlib.suppress(OSError, ValueError):  # the root has no limit, and "max" is none
+                limit = int((group / "memory.max").read_text(encoding="ascii"))
+                counts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+                used = int((group / "memory.current").read_text(encoding="ascii")) - int(counts["inactive_file"])  # which files can give up
+                free = min(free, max(limit - used, 0))
+    return free
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from baton import parallel
+from baton import parallel, sharding
 from baton.data.batches import Batch, Split, by_windows
 from baton.memory import explained_memory
 from baton.runtime import Runtime
@@ -33,12 +33,16 @@ def predict(
     ranks = runtime.processes if len(chunks) >= runtime.processes else 1  # fewer batches than processes: each does all of them
     rank = runtime.rank % ranks
     parts: list[torch.Tensor] = []
+    split_model = sharding.is_split(model)
     with inference(runtime):
         for start in range(0, len(chunks), ranks):
             turn = chunks[start : start + ranks]  # a batch for each
             if rank < len(turn):
                 parts.append(forward(model, split.batch(turn[rank]), runtime))
+            elif split_model:  # a pass of the others needs this process's part of the weights
+                forward(model, split.batch(turn[0]), runtime)
             advance(sum(map(len, turn)))
+    sharding.rest(model)
     logits = torch.cat(parts).cpu()
     ordered = torch.zeros(len(split), logits.shape[1])
     ordered[torch.from_numpy(np.concatenate(chunks[rank::ranks]))] = logits

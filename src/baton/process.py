@@ -7,6 +7,7 @@ so a stage watches it (`watch`).
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -23,6 +24,7 @@ CLOCK_SECONDS = 5.0
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.25
 ANCESTORS = "BATON_ANCESTORS"  # of the stage when it started, nearest first: `stages/run` sets it
+OWNER = "BATON_OWNER"  # of the stage that started a launcher: its processes may be anywhere
 PR_SET_PDEATHSIG = 1
 
 
@@ -71,10 +73,19 @@ def this() -> Process:
 def owner() -> Owner:
     """The repro that this stage belongs to: `BATON_REPRO_ID` if it is set, else the nearest `dvc` ancestor, else the stage itself."""
     repro_id = os.environ.get("BATON_REPRO_ID") or None
+    if OWNER in os.environ:
+        name, started, command = json.loads(os.environ[OWNER])
+        return Owner(repro_id, Process(name, started), command)
     dvc, arguments = _dvc(_ancestors())
     if dvc:
         return Owner(repro_id, _described(dvc), " ".join(["dvc", *arguments]))
     return Owner(repro_id, this(), repro_id or BY_HAND)
+
+
+def handed_on() -> dict[str, str]:
+    """What the environment of a launcher's processes needs, so that their `owner` is this stage's."""
+    own = owner()
+    return {OWNER: json.dumps([own.process.name, own.process.started, own.command])}
 
 
 def watch(grace: float = GRACE_SECONDS) -> None:

@@ -13,12 +13,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from baton import params
+from baton import kernels, params
 from baton.errors import ParamsError
+from baton.kernels import MEASURED, Attention, Precision, Work
 
-Precision = Literal["bf16", "fp16", "tf32", "fp32"]
-AMPERE, VOLTA = (8, 0), (7, 0)  # the first with bf16 and TF32, and the first for which torch.compile has kernels
-CUDA_LOADER_WORKERS = 2
+__all__ = ["MEASURED", "Place", "Runtime", "Work", "resolve", "seed_everything", "seed_step", "takes_statistics"]
+
+AMPERE = (8, 0)  # the first with bf16 and TF32
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Place:
     size: int = 1
     local_size: int = 1
     reason: str = "this stage runs in one process"
+    launched: bool = False  # by torchrun or srun, which may show each process a device of its own only
+    bound: bool = False  # whether the processors that it may use are its alone; else those on its machine share them
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,16 @@ class Runtime:
 
     device: torch.device
     precision: Precision
-    attention: Literal["matmul", "sdpa"]
-    compile: bool
+    attention: Attention
+    compile: bool | Literal["measured"]
+    packing: bool | Literal["auto"]  # `models.packing` settles it for each model
+    fixed_shapes: bool  # of batches
     threads: int
     processes: int  # that train together, on all machines
     rank: int  # of this one among them
-    loader_workers: int
+    sharding: Literal["none", "full"]
+    loader_workers: int | None  # None: as many as the first steps show to be needed
+    data_on_device: bool | Literal["auto"]
     deterministic: bool
     gradient_checkpointing: bool
     checkpoint_seconds: float
@@ -62,34 +69,40 @@ class Runtime:
             yield
 
 
-def resolve(wanted: params.Runtime, place: Place | None = None) -> Runtime:
-    """Resolve `auto` and apply what is global to the process (threads, TF32, deterministic algorithms).
+def resolve(wanted: params.Runtime, place: Place | None = None, work: Work | None = None) -> Runtime:
+    """Resolve `auto` and apply what is global to the process (threads, TF32, kernels of attention, deterministic algorithms).
 
     Args:
         wanted: the params section. Its `processes` is for `parallel.started`, which joins a group first; this is about one process.
         place: this process's place in its group; without one it is alone.
+        work: what will be computed; by default batches of varying shapes, by a model that has fused attention.
 
     Raises:
-        ParamsError: a device or precision is asked for that this machine does not have.
+        ParamsError: a device or precision is asked for that this machine does not have, or the environment rules out determinism.
     """
-    place = place or Place()
+    place, work = place or Place(), work or Work()
     device, device_reason = _device(wanted.device, place)
     precision, precision_reason = _precision(wanted.precision, device)
-    attention, attention_reason = _attention(wanted.attention, device)
-    compiles, compile_reason = _compile(wanted.compile, device)
+    attention, attention_reason = kernels.attention(wanted.attention, device, work)
+    compiles, compile_reason = kernels.compilation(wanted.compile, device, wanted.deterministic)
     threads, threads_reason = _threads(wanted.threads, place)
     workers, workers_reason = _loader_workers(wanted.loader_workers, device)
     deterministic, deterministic_reason = _deterministic(wanted.deterministic, device)
-    _apply(device, precision, threads, deterministic)
+    torch.set_num_threads(threads)
+    kernels.apply(device, precision, deterministic, work.fixed_shapes)
     return Runtime(
         device=device,
         precision=precision,
         attention=attention,
         compile=compiles,
+        packing=wanted.packing,
+        fixed_shapes=work.fixed_shapes,
         threads=threads,
         processes=place.size,
         rank=place.rank,
+        sharding=wanted.sharding,
         loader_workers=workers,
+        data_on_device=wanted.data_on_device,
         deterministic=deterministic,
         gradient_checkpointing=wanted.gradient_checkpointing,
         checkpoint_seconds=wanted.checkpoint_seconds,
@@ -100,7 +113,8 @@ def resolve(wanted: params.Runtime, place: Place | None = None) -> Runtime:
             "compile": f"{str(compiles).lower()}: {compile_reason}",
             "threads": f"{threads}: {threads_reason}",
             "processes": f"{place.size}: {place.reason}",
-            "loader_workers": f"{workers}: {workers_reason}",
+            "sharding": f"{wanted.sharding}: {_sharding(wanted.sharding, place)}",
+            "loader_workers": f"{'auto' if workers is None else workers}: {workers_reason}",
             "deterministic": f"{str(deterministic).lower()}: {deterministic_reason}",
         },
     )
@@ -135,12 +149,23 @@ def _device(wanted: str, place: Place) -> tuple[torch.device, str]:
         raise ParamsError("runtime.device: this machine has no usable CUDA device", got="cuda", expected="a CUDA device", hint=hint)
     if wanted == "cpu" or not count:
         return torch.device("cpu"), "set in params" if wanted == "cpu" else "no CUDA device"
-    if place.local_size > count:
+    index = device_index(place, count)
+    if index is None:
         hint = "lower runtime.processes, or set it to auto"
         got, expected = f"{place.local_size} processes, {count} CUDA devices", "at most one process a CUDA device"
         raise ParamsError("runtime.processes: this machine has too few CUDA devices", got=got, expected=expected, hint=hint)
-    device = torch.device("cuda", place.local_rank)
+    device = torch.device("cuda", index)
     return device, f"{torch.cuda.get_device_name(device)}, {'found by torch' if wanted == 'auto' else 'set in params'}"
+
+
+def device_index(place: Place, visible: int) -> int | None:
+    """Which of the `visible` devices is this process's; None: there are too few.
+
+    A launcher may show each process one of its own (SLURM's `--gpus-per-task=1`): that is number 0, whatever the process's own number.
+    """
+    if place.local_size <= visible:
+        return place.local_rank
+    return 0 if place.launched and visible == 1 else None
 
 
 def _precision(wanted: str, device: torch.device) -> tuple[Precision, str]:
@@ -166,61 +191,31 @@ def _precision(wanted: str, device: torch.device) -> tuple[Precision, str]:
             return auto
 
 
-def _attention(wanted: str, device: torch.device) -> tuple[Literal["matmul", "sdpa"], str]:
-    match wanted:
-        case "matmul":
-            return "matmul", "set in params"
-        case "sdpa":
-            return "sdpa", "set in params"
-        case _:
-            if device.type == "cuda":
-                return "sdpa", "fused kernels on CUDA"
-            return "matmul", "on the CPU the masked SDPA backward is slower than two matrix products"
-
-
-def _compile(wanted: bool | Literal["auto"], device: torch.device) -> tuple[bool, str]:
-    if wanted != "auto":
-        return wanted, "set in params"
-    if device.type == "cpu":
-        return False, "on the CPU it costs over a minute and gains nothing"
-    able = torch.cuda.get_device_capability(device) >= VOLTA
-    return able, "fused kernels on CUDA" if able else f"{torch.cuda.get_device_name(device)} is too old"
-
-
 def _threads(wanted: int | Literal["auto"], place: Place) -> tuple[int, str]:
     if wanted != "auto":
         return wanted, "set in params"
-    count = max(len(os.sched_getaffinity(0)) // place.local_size, 1)
-    return count, "processors this process may use" + (f", shared by {place.local_size} processes" if place.local_size > 1 else "")
+    sharing = 1 if place.bound else place.local_size
+    count = max(len(os.sched_getaffinity(0)) // sharing, 1)
+    return count, "processors this process may use" + (f", shared by {sharing} processes" if sharing > 1 else "")
 
 
-def _loader_workers(wanted: int | Literal["auto"], device: torch.device) -> tuple[int, str]:
+def _sharding(wanted: str, place: Place) -> str:
+    if wanted == "none":
+        return "each process holds the whole model"
+    return (
+        f"set in params; {place.size} processes share the model" if place.size > 1 else "set in params; one process holds the whole model"
+    )
+
+
+def _loader_workers(wanted: int | Literal["auto"], device: torch.device) -> tuple[int | None, str]:
     if wanted != "auto":
         return wanted, "set in params"
     if device.type == "cpu":
         return 0, "on the CPU they would take processors from the training"
-    return CUDA_LOADER_WORKERS, "batches are prepared while the device computes"
+    return None, "the first steps show how many are needed"
 
 
 def _deterministic(wanted: bool, device: torch.device) -> tuple[bool, str]:
     if device.type == "cpu":
         return True, "the CPU always is, at a given number of threads"
     return wanted, "set in params" if wanted else "set in params; CUDA takes the fastest algorithms"
-
-
-def _apply(device: torch.device, precision: Precision, threads: int, deterministic: bool) -> None:
-    """Everything is set both ways, so that what was resolved before leaves no trace."""
-    torch.set_num_threads(threads)
-    # These two keep torch's old and new settings of TF32 in agreement; torch.compile asks for both. With bf16 and fp16 TF32 is for what
-    # autocast leaves in 32 bits.
-    tf32 = device.type == "cuda" and precision != "fp32"
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = tf32
-    strict = device.type == "cuda" and deterministic
-    if strict:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read by cuBLAS when it is first used
-    if strict != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler, which takes a second
-        torch.use_deterministic_algorithms(strict)
-    torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic  # it chooses algorithms by timing them
-    if device.type == "cuda":
-        torch.cuda.set_device(device)

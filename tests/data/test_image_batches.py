@@ -16,7 +16,8 @@ from baton.data import arrays as opening
 from baton.data import image
 from baton.data.batches import TrainingBatches
 from baton.data.framing import framing
-from baton.data.image_batches import ImageBatch, ImageSplit, framed
+from baton.data.image_batch import ImageBatch, framed
+from baton.data.image_batches import ImageSplit
 from tests.data.photos import INPUT, digits, photo, write_table
 from tests.data.test_augment import OFF
 
@@ -245,6 +246,13 @@ def test_each_picture_is_made_once(photos: dict[str, ImageSplit]) -> None:
     assert scattered.partners is not None
     assert (len(scattered.pixels), scattered.partners.tolist()) == (5, [3, 4, 0])
     assert len(split_of(photos, "as stored", PARTS["unmixed"]).training_batch(rows(9, 2), step, 0, 0).pixels) == 2
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_a_rank_makes_its_own_pictures_and_one_partner(photos: dict[str, ImageSplit], ranks: int) -> None:
+    split = split_of(photos, "as stored", PARTS["mixup"])
+    made = [len(TrainingBatches(split, 16, 1, 3, rank=rank, ranks=ranks).micro_batches(0)[0][0].pixels) for rank in range(ranks)]
+    assert made == [16 // ranks + (ranks > 1)] * ranks
 
 
 def test_a_step_of_one_sample_is_mixed_with_itself(photos: dict[str, ImageSplit]) -> None:

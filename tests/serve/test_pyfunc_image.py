@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 
 from baton import params, storage
-from baton.data import framing, image, image_batches, pictures
+from baton.data import framing, image, image_batch, image_batches, pictures
 from baton.models import build
 from baton.predict import predict
 from tests import tiny
@@ -149,7 +149,7 @@ def test_a_picture_of_any_size_is_framed_as_the_pipeline_does_it(mode: str, chan
         frame, mine = framing.framing(described), pyfunc_image.Frame(described)
         for pixels in shown:
             stored = torch.from_numpy(frame.stored(pixels).copy()).permute(2, 0, 1)
-            wanted = image_batches.framed(stored[None], frame)[0].float()
+            wanted = image_batch.framed(stored[None], frame)[0].float()
             torch.testing.assert_close(mine.framed(pixels), wanted, rtol=0, atol=1e-4, msg=f"{described} {pixels.shape}")
 
 

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 import torch
 
 from baton.errors import OutputError, TrainingError
-from baton.train import attempts, checkpoint
+from baton.train import attempts, checkpoint, snapshot
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -127,18 +129,110 @@ def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
     assert "left: ['1'] 1000" in result.stdout
 
 
-def test_a_disk_that_fills_up_in_the_middle(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def full_disk(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fills up in the middle of a save."""
     put = checkpoint._put
 
-    def full(path: Path, content: bytes) -> dict[str, object]:
+    def full(path: Path, content: Any) -> dict[str, object]:
         if path.name == "best.safetensors":
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return put(path, content)
 
     monkeypatch.setattr(checkpoint, "_put", full)
-    with pytest.raises(OutputError, match=r"0004 cannot be written[\s\S]*room for 8,008 bytes"):
+
+
+FULL = r"0004 cannot be written[\s\S]*No space left on device: .*best.safetensors; [\d,]+ bytes are free[\s\S]*room for 8,008 bytes"
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_disk_that_fills_up_in_the_middle(saved: checkpoint.Checkpoints) -> None:
+    with pytest.raises(OutputError, match=FULL):
         saved.save("0004", parts(4), {"step": 4})
     assert sorted(path.name for path in saved.folder.iterdir()) == ["0002", "0003"]
+
+
+# ---- written while the training goes on -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Nothing is written until this is set."""
+    go, fill = threading.Event(), checkpoint._fill
+
+    def late(*arguments: Any) -> None:
+        assert go.wait(60)
+        fill(*arguments)
+
+    monkeypatch.setattr(checkpoint, "_fill", late)
+    yield go
+    go.set()
+
+
+def test_what_changes_meanwhile_is_not_saved(saved: checkpoint.Checkpoints, held_back: threading.Event) -> None:
+    values, state = parts(4), {"points": [1]}
+    saved.save("0004", values, state, wait=False)
+    values["model"]["weight"].add_(1)  # as an optimizer does
+    state["points"].append(2)
+    saved.notes["run"] = "r2"
+    assert not saved.due() and not (saved.folder / "0004").exists()
+    held_back.set()
+    saved.wait()
+    found = saved.load()
+    assert found is not None and torch.equal(found.parts["model"]["weight"], torch.full((100, 10), 4.0))
+    assert found.state == {"points": [1], "notes": {"run": "r1"}}
+
+
+def test_without_the_copy_it_would_be(saved: checkpoint.Checkpoints, held_back: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    monkeypatch.setattr(snapshot.Snapshot, "take", lambda self, values: (values, lambda: None))
+    values = parts(4)
+    saved.save("0004", values, {}, wait=False)
+    values["model"]["weight"].add_(1)
+    held_back.set()
+    saved.wait()
+    found = saved.load()
+    assert found is not None and torch.equal(found.parts["model"]["weight"], torch.full((100, 10), 5.0))
+
+
+def test_the_next_waits_for_the_one_that_is_being_written(saved: checkpoint.Checkpoints, held_back: threading.Event) -> None:
+    saved.save("0004", parts(4), {"step": 4}, wait=False)
+    threading.Timer(0.1, held_back.set).start()
+    saved.save("0005", parts(5), {"step": 5})
+    assert sorted(path.name for path in saved.folder.iterdir()) == ["0004", "0005"]
+    assert (found := saved.load()) is not None and torch.equal(found.parts["model"]["weight"], torch.full((100, 10), 5.0))
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_the_training_is_told_that_writing_failed(saved: checkpoint.Checkpoints) -> None:
+    saved.save("0004", parts(4), {"step": 4}, wait=False)
+    with pytest.raises(OutputError, match=FULL):
+        while not saved.due():
+            time.sleep(0.001)
+    assert sorted(path.name for path in saved.folder.iterdir()) == ["0002", "0003"]
+    saved.wait()  # it is told once
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_the_end_of_a_training_tells_too(saved: checkpoint.Checkpoints) -> None:
+    with pytest.raises(OutputError, match=FULL), saved.writing():
+        saved.save("0004", parts(4), {"step": 4}, wait=False)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_the_error_of_the_training_itself_comes_first(saved: checkpoint.Checkpoints, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(TrainingError, match="diverged"), saved.writing():
+        saved.save("0004", parts(4), {"step": 4}, wait=False)
+        raise TrainingError("diverged")
+    assert "0004 cannot be written" in capsys.readouterr().out
+
+
+def test_a_training_that_fails_leaves_the_last_one_whole(saved: checkpoint.Checkpoints, held_back: threading.Event) -> None:
+    threading.Timer(0.1, held_back.set).start()
+    with pytest.raises(TrainingError), saved.writing():
+        saved.save("0004", parts(4), {"step": 4}, wait=False)
+        raise TrainingError("diverged")
+    assert sorted(path.name for path in saved.folder.iterdir()) == ["0003", "0004"]
 
 
 # ---- the same experiment only -------------------------------------------------------------------------------------------------

@@ -1,8 +1,13 @@
-"""What only a CUDA device can show: the CPU's step within bf16, no waiting for the device inside a step, bitwise reruns."""
+"""What only a CUDA device can show: the CPU's step within bf16, no waiting for the device inside a step, bitwise reruns.
 
+48 samples: in batches of 8 an epoch has 6 steps, in batches of 3 it has 16. After the last step of an epoch, which is validated, the loop
+looks whether its numbers are finite, and waits.
+"""
+
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,11 +17,12 @@ from baton import params, runtime
 from baton.data import arrays
 from baton.data.batches import TrainingBatches
 from baton.models import build
-from baton.train import feed, loop, losses
+from baton.train import compiling, distill, feed, loop, losses
 from tests import tiny
 from tests.train import training
 
-pytestmark = pytest.mark.gpu
+# What torch's compiler notes about its own choices is no error of ours.
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:::torch._inductor"), pytest.mark.filterwarnings("ignore:::torch._dynamo")]
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 CHANGES = {
     "epochs": 4,
@@ -42,30 +48,53 @@ def root(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
 @pytest.fixture(autouse=True)
 def _global_settings_stay() -> Iterator[None]:
     yield
-    torch.cuda.set_sync_debug_mode("default")
+    waits("default")
     torch.use_deterministic_algorithms(False)
+    torch._dynamo.reset()
+    tiny.machine()
 
 
-def steps(root: Path, count: int, dropout: float = 0.0, quiet_from: int = 1_000_000, **machine: Any) -> torch.Tensor:
+def waits(mode: Literal["default", "error"]) -> None:
+    """What torch does where the host waits for the device. It says once a process that it does not know all such places."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+def steps(
+    root: Path, count: int, dropout: float = 0.0, quiet_from: int = 1_000_000, batch_size: int = 8, live: bool = False, **machine: Any
+) -> torch.Tensor:
     """Weights after `count` steps, on the CPU; from step `quiet_from` on a wait for the device is an error."""
-    where, meta = tiny.machine(**machine), arrays.read_meta(root / "arrays")
+    meta = arrays.read_meta(root / "arrays")
+    wanted = params.Runtime.model_validate(tiny.SETTINGS | machine)
+    where = runtime.resolve(wanted, work=build.work(root / "base", meta["input"]))
     runtime.seed_everything(0)
     images = {"augmentation": training.AUGMENTATION, "ema": params.Ema(decay=0.9)}  # a TinyViT has no dropout of attention
     varied = images if meta["input"]["kind"] == "images" else {"attention_dropout": dropout}
-    settings = SETTINGS.model_copy(update={"dropout": dropout} | varied)
-    model = build.create(root / "base", settings.head, len(meta["labels"]), settings, where.attention, meta["input"]).to(where.device)
+    settings = SETTINGS.model_copy(update={"dropout": dropout, "batch_size": batch_size} | varied)
+    model, teacher = (
+        build.create(root / "base", settings.head, len(meta["labels"]), settings, where.attention, meta["input"]).to(where.device)
+        for _ in range(2)
+    )
     split = arrays.open_splits(root / "arrays", settings.augmentation)["train"]
-    batches = TrainingBatches(split, settings.batch_size, 1, 0, lambda: arrays.read_ids(root / "arrays", "train"))
-    work = loop._Loop(model, batches, losses.cross_entropy(0.0, None), settings, where)
+    batches = TrainingBatches(split, batch_size, 1, 0, lambda: arrays.read_ids(root / "arrays", "train"))
+    asked = distill.Live(teacher)
+    asked.compiled((lambda own: compiling.Compiled(own, where.fixed_shapes)) if where.compile else None)
+    loss_fn = distill.distillation(asked, 2.0, 0.5, 0.0, None) if live else losses.cross_entropy(0.0, None)
+    work = loop._Loop(model, batches, loss_fn, settings, where)
     model.train()
+    work.warm_up()
     parts = feed.parts(batches, 0, work.steps, where)
     for number in range(1, count + 1):
         prepared = next(parts)
         if number >= quiet_from:
-            torch.cuda.set_sync_debug_mode("error")
-        work.step(prepared)
-        if where.device.type == "cuda":
-            torch.cuda.set_sync_debug_mode("default")
+            assert number not in work.validate_at, "a step that is read back by design"
+            waits("error")
+        try:
+            work.step(prepared)
+        finally:
+            if where.device.type == "cuda":
+                waits("default")
     return torch.cat([parameter.detach().float().cpu().flatten() for parameter in model.parameters()])
 
 
@@ -80,11 +109,41 @@ def test_a_compiled_bf16_step_is_the_step_of_the_cpu(root: Path) -> None:
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_ten_steps_never_wait_for_the_device(root: Path, compiled: bool) -> None:
-    steps(root, 13, quiet_from=4, precision="bf16", compile=compiled, **CUDA)
+@pytest.mark.parametrize("live", [False, True], ids=["labels", "live teacher"])
+def test_ten_steps_never_wait_for_the_device(root: Path, compiled: bool, live: bool) -> None:
+    steps(root, 13, quiet_from=4, batch_size=3, live=live, precision="bf16", compile=compiled, **CUDA)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "tf32"])
+def test_no_precision_waits(root: Path, precision: str) -> None:
+    steps(root, 9, quiet_from=4, batch_size=3, precision=precision, **CUDA)
+
+
+def test_a_wait_would_be_found_out(root: Path) -> None:
+    """Negative control: step 6 of 6 is validated, and read back."""
+    with pytest.raises(AssertionError, match="read back by design"):
+        steps(root, 6, quiet_from=6, **CUDA)
+    waits("error")
+    with pytest.raises(RuntimeError, match="synchronizing CUDA operation"):
+        float(torch.ones((), device="cuda"))
+
+
+def test_steps_after_the_first_compile_nothing(root: Path) -> None:
+    """Texts of every width and pictures of the one size they have, and a last batch that is smaller: 48 samples in batches of 9."""
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    steps(root, 0, batch_size=9, precision="bf16", compile=True, **CUDA)  # the warm-up
+    first = counters["stats"]["unique_graphs"]
+    torch._dynamo.reset()
+    counters.clear()
+    steps(root, 12, batch_size=9, precision="bf16", compile=True, **CUDA)
+    assert counters["stats"]["unique_graphs"] == first > 0
+    assert not counters["graph_break"]
 
 
 def test_a_deterministic_rerun_gives_the_same_bits(root: Path) -> None:
     machine = {"precision": "bf16", "deterministic": True, **CUDA}
     first, again = (steps(root, 12, dropout=0.1, **machine) for _ in range(2))
     assert torch.equal(first, again)
+    other = steps(root, 12, dropout=0.1, batch_size=7, **machine)
+    assert not torch.equal(first, other)

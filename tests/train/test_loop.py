@@ -123,6 +123,23 @@ def test_a_mean_over_parts_of_unequal_size_would_be_noticed(fit: Run, gradients:
     assert max((whole - parts).abs().max() for whole, parts in zip(gradients[:2], gradients[2:], strict=True)) > 1e-4
 
 
+# Operations whose result, or its size, the host must know.
+ATEN = torch.ops.aten
+WAITS = {
+    ATEN._local_scalar_dense.default,
+    ATEN.nonzero.default,
+    ATEN.masked_select.default,
+    ATEN.equal.default,
+    ATEN._unique2.default,
+    ATEN.bincount.default,
+    ATEN.repeat_interleave.Tensor,
+}
+
+
+def _is_mask(index: torch.Tensor | None) -> bool:
+    return index is not None and index.dtype == torch.bool
+
+
 class ReadBack(TorchDispatchMode):
     """Counts how often a tensor's value becomes a number of the host: on a device each of them waits for it."""
 
@@ -130,7 +147,7 @@ class ReadBack(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         """See TorchDispatchMode."""
-        self.count += function is torch.ops.aten._local_scalar_dense.default
+        self.count += function in WAITS or (function is torch.ops.aten.index.Tensor and any(map(_is_mask, arguments[1])))
         return function(*arguments, **(options or {}))
 
 

@@ -55,9 +55,9 @@ def test_a_live_teacher_sees_what_the_student_sees_and_is_not_trained() -> None:
     teacher, student = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Dropout(0.5)), torch.nn.Linear(5, 4)
     batch = Rows([0, 1, 2])
     batch.inputs = (torch.randn(3, 5),)
-    distill.distillation(distill.live(teacher), 2.0, 0.0, 0.0, None)(student, batch).backward()
+    distill.distillation(distill.Live(teacher), 2.0, 0.0, 0.0, None)(student, batch).backward()
     assert student.weight.grad is not None and teacher[0].weight.grad is None
-    same = distill.distillation(distill.live(teacher), 2.0, 0.0, 0.0, None)(teacher[0], batch)  # without its dropout
+    same = distill.distillation(distill.Live(teacher), 2.0, 0.0, 0.0, None)(teacher[0], batch)  # without its dropout
     assert float(same) == pytest.approx(0, abs=1e-6)
 
 

@@ -197,12 +197,38 @@ def test_asked_to_stop(whole: Path, tmp_path: Path, processes: Any, place: str, 
     assert differences(whole, tmp_path) == set()
 
 
+# ---- while a checkpoint is being written ----------------------------------------------------------------------------------------
+
+
+def test_killed_while_one_is_being_written(whole: Path, again: Callable[..., Path]) -> None:
+    folder = again(kill_at=8, overlap=True)
+    assert differences(whole, folder) == set()
+    assert lost_steps(folder) == 2, "that of step 7 was not on the disk yet, that of step 5 was"
+
+
+def test_asked_to_stop_while_one_is_being_written(whole: Path, tmp_path: Path, processes: Any) -> None:
+    """That one and the newest are on the disk when the process has ended."""
+    for name in ("base", "arrays"):
+        (tmp_path / name).symlink_to(whole / name)
+    assert run(processes, tmp_path, stop=("step", signal.SIGTERM), overlap=True) == 143
+    steps = len((tmp_path / "order.txt").read_text().splitlines())
+    older, newest = sorted(int(path.name[:8]) for path in (tmp_path / "checkpoints").iterdir())
+    assert older < newest == steps
+    assert run(processes, tmp_path) == 0
+    assert int((tmp_path / "first.txt").read_text()) == steps
+    assert differences(whole, tmp_path) == set()
+
+
 # ---- negative controls: each part of the guarantee is needed ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["rng", "position", "optimizer"])
 def test_without_a_part_of_the_state_the_result_differs(whole: Path, again: Callable[..., Path], part: str) -> None:
     assert "final.safetensors" in differences(whole, again(part, kill_at=9))
+
+
+def test_without_a_copy_what_is_written_is_of_several_steps(whole: Path, again: Callable[..., Path]) -> None:
+    assert "final.safetensors" in differences(whole, again("snapshot", kill_at=8, overlap=True))
 
 
 def test_without_flushing_before_the_rename_checkpoints_are_lost(whole: Path, again: Callable[..., Path]) -> None:

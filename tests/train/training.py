@@ -11,7 +11,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from baton.data.batches import TrainingBatches
 from baton.evaluate import metrics
 from baton.models import build
 from baton.predict import predict
-from baton.train import checkpoint, loop, losses, state
+from baton.train import checkpoint, loop, losses, snapshot, state
 from tests import tiny, tiny_images
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
@@ -70,6 +71,7 @@ def attempt(
     without: str = "",
     seconds: float = 0.0,
     stop: tuple[str, int] = ("", 0),
+    overlap: bool = False,
 ) -> None:
     """Train or go on, with a checkpoint after every step (or every `seconds`), until killed.
 
@@ -81,6 +83,7 @@ def attempt(
         without: what of the guarantee is broken (negative controls).
         seconds: between checkpoints.
         stop: where (step, validation, caller) and with which signal it is asked to stop, in the middle of the training.
+        overlap: each checkpoint is still being written when the next step is done; else each is on the disk before the next step begins.
     """
     os.setpgid(0, 0)
     if kill_operation:
@@ -114,7 +117,7 @@ def attempt(
 
     signal.signal(signal.SIGTERM, console._terminate)
     states = remember_states()
-    saved = checkpoint.Checkpoints(folder / "checkpoints", seconds, {})
+    saved = (Slow if overlap else Settled)(folder / "checkpoints", seconds, {})
     points = []
     try:
         with contextlib.closing(loop.train(model, batches, loss_fn, validate, settings, machine, saved)) as new:
@@ -159,6 +162,47 @@ class Recorded(TrainingBatches):
         return super().micro_batches(step)
 
 
+class Settled(checkpoint.Checkpoints):
+    """Each is on the disk before the next step begins."""
+
+    def save(self, *arguments: Any, **options: Any) -> None:
+        """See Checkpoints."""
+        super().save(*arguments, **options)
+        self.wait()
+
+
+class Slow(checkpoint.Checkpoints):
+    """Each is written while the second step after it is computed, or when somebody waits for it: after steps 1, 3, 5."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.begun, self.hurry = 0, threading.Event()
+
+    def due(self) -> bool:
+        """See Checkpoints."""
+        if self._pending and Recorded.last >= self.begun + 2:
+            self.wait()
+        return super().due()
+
+    def save(self, *arguments: Any, **options: Any) -> None:
+        """See Checkpoints."""
+        self.wait()
+        self.begun = Recorded.last
+        super().save(*arguments, **options)
+
+    def wait(self) -> None:
+        """See Checkpoints."""
+        self.hurry.set()
+        super().wait()
+        self.hurry.clear()
+
+    def _write(self, *arguments: Any) -> None:
+        on_its_own = threading.current_thread() is not threading.main_thread()
+        while on_its_own and Recorded.last < self.begun + 2 and not self.hurry.wait(0.001):
+            pass
+        super()._write(*arguments)
+
+
 def kill() -> None:
     """As the kernel does when memory runs out: the whole process group, at once."""
     os.killpg(os.getpgid(0), signal.SIGKILL)
@@ -193,11 +237,12 @@ def watch_operations(folder: Path, fatal: int, power: bool) -> None:
         fsync(handle)
         unflushed.discard(os.fstat(handle).st_ino)
 
-    def in_two(path: Path, content: bytes) -> dict[str, object]:
+    def in_two(path: Path, pieces: Iterable[bytes | memoryview]) -> dict[str, object]:
+        content = b"".join(pieces)
         path.write_bytes(content[: len(content) // 2])
         unflushed.add(path.stat().st_ino)
         operation()  # in the middle of writing the file
-        return put(path, content)
+        return put(path, [content])
 
     checkpoint._put = in_two
     os.fsync = flush
@@ -231,6 +276,7 @@ def spoil(what: str) -> None:
         ("rng", loop, "seed_step", lambda seed, step, rank: None),  # dropout goes on from wherever torch's generator is
         ("layout", state, "_laid_out", lambda value, like: value.to(like.device)),  # of Adam's state, where weights are channels_last
         ("order", os, "fsync", lambda handle: None),  # renamed without being flushed before
+        ("snapshot", snapshot.Snapshot, "take", lambda self, parts: (parts, lambda: None)),  # written while the training changes it
     ):
         if what == name:
             setattr(module, function, broken)

@@ -6,6 +6,7 @@ switched on or off leaves the others as they are. Mixing with other samples come
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +65,15 @@ def padded_crop(pictures: NDArray[np.uint8], padding: int, drawn: NDArray[np.flo
         padding: of each side.
         drawn: `Draws.crop`.
     """
-    moves = np.floor(drawn[:, :2] * (2 * padding + 1)).astype(np.int64) - padding
     moved = np.zeros_like(pictures)
-    for picture, target, (down, right) in zip(pictures, moved, moves.tolist(), strict=True):
+    for picture, target, (down, right) in zip(pictures, moved, moves(padding, drawn).tolist(), strict=True):
         target[_inside(-down), _inside(-right)] = picture[_inside(down), _inside(right)]
     return moved
+
+
+def moves(padding: int, drawn: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Where `padded_crop` begins in each picture, down and right, (pictures, 2)."""
+    return np.floor(drawn[:, :2] * (2 * padding + 1)).astype(np.int64) - padding
 
 
 def _inside(move: int) -> slice:
@@ -77,7 +82,7 @@ def _inside(move: int) -> slice:
 
 def random_part(picture: NDArray[np.uint8], settings: params.ResizedCrop, drawn: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The part of one picture (height, width, channels) that its `Draws.crop` (RECTANGLE,) choose, in the picture's resolution."""
-    top, left, rows, columns = _rectangle(picture.shape[0], picture.shape[1], settings.scale, settings.ratio, drawn)
+    top, left, rows, columns = rectangle(picture.shape[0], picture.shape[1], settings.scale, settings.ratio, drawn)
     return picture[top : top + rows, left : left + columns]
 
 
@@ -99,9 +104,9 @@ def _varied(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -
     if len(flipped):
         pixels[flipped] = pixels[flipped].flip(-1)
     if settings.rotation:
-        pixels = on.warped(pixels, randaugment.rotations((2 * drawn.rotation - 1) * settings.rotation))
+        pixels = on.warped(pixels, rotations(settings, drawn))
     if settings.colour:
-        pixels = _jittered(pixels, settings.colour, drawn.colour)
+        pixels = jittered(pixels, settings.colour, signed(drawn.colour))
     if settings.randaugment:
         pixels = randaugment.vary(pixels, settings.randaugment, drawn.randaugment)
     for row in np.flatnonzero(drawn.erasing < settings.erasing).tolist():
@@ -109,9 +114,18 @@ def _varied(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -
     return pixels
 
 
-def _jittered(pixels: torch.Tensor, settings: params.ColourJitter, drawn: NDArray[np.float64]) -> torch.Tensor:
-    """Brightness, contrast, saturation and hue, in this order."""
-    signed = torch.from_numpy(2 * drawn - 1).float()  # (pictures, 4)
+def rotations(settings: params.Augmentation, drawn: Draws) -> torch.Tensor:
+    """Maps for `pixels.warped`, (pictures, 2, 3)."""
+    return randaugment.rotations((2 * drawn.rotation - 1) * settings.rotation)
+
+
+def signed(drawn: NDArray[np.float64]) -> torch.Tensor:
+    """Draws from 0 to 1 as float32 from -1 to 1."""
+    return torch.from_numpy(2 * drawn - 1).float()
+
+
+def jittered(pixels: torch.Tensor, settings: params.ColourJitter, signed: torch.Tensor) -> torch.Tensor:
+    """Brightness, contrast, saturation and hue, in this order; `signed` is (pictures, 4), on the pixels' device."""
     steps = ((on.brightened, settings.brightness), (on.contrasted, settings.contrast), (on.saturated, settings.saturation))
     for column, (step, strength) in enumerate(steps):
         if strength:
@@ -121,13 +135,20 @@ def _jittered(pixels: torch.Tensor, settings: params.ColourJitter, drawn: NDArra
 
 def _erase(pixels: torch.Tensor, drawn: NDArray[np.float64], noise: np.random.Generator) -> None:
     """Put noise into a rectangle of one picture (channels, height, width), in place: what served best in the paper."""
-    channels, height, width = pixels.shape
-    top, left, rows, columns = _rectangle(height, width, ERASED_AREA, ERASED_RATIO, drawn)
-    values = noise.integers(0, on.WHITE, (channels, rows, columns), dtype=np.uint8, endpoint=True)
+    (top, left, rows, columns), values = erased(pixels.shape, drawn, noise)
     pixels[:, top : top + rows, left : left + columns] = torch.from_numpy(values)
 
 
-def _rectangle(
+def erased(
+    shape: Sequence[int], drawn: NDArray[np.float64], noise: np.random.Generator
+) -> tuple[tuple[int, int, int, int], NDArray[np.uint8]]:
+    """Top, left, height and width of the rectangle in a picture of `shape` (channels, height, width), and what comes there."""
+    channels, height, width = shape
+    top, left, rows, columns = rectangle(height, width, ERASED_AREA, ERASED_RATIO, drawn)
+    return (top, left, rows, columns), noise.integers(0, on.WHITE, (channels, rows, columns), dtype=np.uint8, endpoint=True)
+
+
+def rectangle(
     height: int, width: int, area: tuple[float, float], ratio: tuple[float, float], drawn: NDArray[np.float64]
 ) -> tuple[int, int, int, int]:
     """Top, left, height and width of the first of `ATTEMPTS` rectangles that fits; if none does, of the largest with an allowed ratio."""

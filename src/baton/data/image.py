@@ -55,6 +55,12 @@ class ImageArrays:
         first = self.shapes[0]
         return (int(first[0]), int(first[1])) if bool((self.shapes == first).all()) else None
 
+    @cached_property
+    def largest(self) -> tuple[int, int]:
+        """Height and width into which every picture fits."""
+        height, width = self.shapes.max(axis=0).tolist()
+        return height, width
+
     def picture(self, row: int) -> NDArray[np.uint8]:
         """One picture, (height, width, channels)."""
         height, width = self.shapes[row]
@@ -64,6 +70,16 @@ class ImageArrays:
         """A copy of the pictures at `rows`, (rows, height, width, channels), of a split whose pictures have one shape."""
         assert self.shape, "pictures of several shapes do not stack"
         return np.asarray(self.pixels).reshape(-1, *self.shape, self.channels)[rows]
+
+    def filled(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy of the pictures at `rows`, each at the top left of `largest` and black beside it, (rows, height, width, channels)."""
+        if self.shape:
+            return self.stack(rows)
+        stacked = np.zeros((len(rows), *self.largest, self.channels), np.uint8)
+        for target, row in zip(stacked, rows, strict=True):
+            height, width = self.shapes[row]
+            target[:height, :width] = self.picture(row)
+        return stacked
 
 
 def open_arrays(folder: Path, split: str) -> ImageArrays:

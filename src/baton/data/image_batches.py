@@ -1,5 +1,8 @@
 """Stored pictures -> batches for the model: uint8 on the host, brought to the model's input size on the device.
 
+Training varies pictures on the host, or on the device (`ImageSplit.device`) by the same numbers: then stored pictures travel, or none at
+all where they are there already (`resident`).
+
 Input: arrays of `tokenize`, the model's input from meta.json, params `augmentation`. Output: `ImageSplit`, a `Split` of `batches`, whose
 training batches are a pure function of (rows, the step's rows, seed, epoch): no bit of a sample depends on what else is in a batch.
 """
@@ -16,47 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from baton import params
-from baton.data import augment, draws
+from baton.data import augment, device_augment, draws
 from baton.data import pixels as on
+from baton.data.device_augment import Variation
 from baton.data.framing import Framing, framing
 from baton.data.image import ImageArrays
-from baton.data.mixing import Mixing, mixing
-
-
-@dataclass(frozen=True)
-class ImageBatch:
-    """Pictures, and what is still to be done to them. `rows` are their positions in the split."""
-
-    pixels: torch.Tensor  # (batch, or more: partners, channels, height, width) uint8
-    labels: torch.Tensor  # (batch,) int64, or shares of classes (batch, classes) float32
-    rows: torch.Tensor  # (batch,) int64
-    framing: Framing | None = None  # None: the pixels are those of the model's input already
-    partners: torch.Tensor | None = None  # (batch,) int64: places in `pixels`
-    mixing: Mixing | None = None  # with the partners
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def inputs(self) -> tuple[torch.Tensor]:
-        """Pixels (batch, channels, height, width) at the model's input size: float32 in 0..255, uint8 where none had to be computed."""
-        pixels = self.pixels if self.framing is None else framed(self.pixels, self.framing)
-        if self.mixing is None or self.partners is None:
-            return (pixels,)
-        return (self.mixing.pixels(pixels[: len(self)], pixels[self.partners]),)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(batch, height of the model's input)."""
-        return len(self), self.framing.size[0] if self.framing else self.pixels.shape[2]
-
-    def pin_memory(self) -> "ImageBatch":
-        """See `Batch`."""
-        return _mapped(self, lambda tensor: tensor.pin_memory())
-
-    def to(self, device: torch.device) -> "ImageBatch":
-        """See `Batch`."""
-        return self if device.type == "cpu" else _mapped(self, lambda tensor: tensor.to(device, non_blocking=True))
+from baton.data.image_batch import ImageBatch
+from baton.data.mixing import mixing
+from baton.data.resident import Resident
 
 
 @contextlib.contextmanager
@@ -79,6 +49,9 @@ class ImageSplit:
     described: dict[str, Any]  # the model's input
     augmentation: params.Augmentation | None
     classes: int
+    device: bool = False  # pictures are varied where `ImageBatch.to` brings them
+    resident: Resident | None = None  # all of them, on the device; with `device`
+    size: int | None = None  # of the model's input in training: see `ImageBatch`
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -98,10 +71,17 @@ class ImageSplit:
         """(images,): each is one."""
         return np.ones(len(self), dtype=np.int64)
 
+    def packed(self) -> "ImageSplit":
+        """See `Split`."""
+        return self
+
     @_one_thread()
     def batch(self, rows: NDArray[np.int64]) -> ImageBatch:
         """The pictures at `rows` (batch,) as evaluation sees them."""
-        return ImageBatch(_tensor(self._canvases(rows)), self._labels(rows), torch.from_numpy(rows.astype(np.int64)), self._framing)
+        places = torch.from_numpy(rows.astype(np.int64))
+        if self.resident and self.arrays.shape:  # of several shapes each is resized on the host, to the bits that a served model sees
+            return ImageBatch(places, self._labels(rows), places, self._framing, resident=self.resident)
+        return ImageBatch(_tensor(self._canvases(rows)), self._labels(rows), places, self._framing)
 
     @_one_thread()
     def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> ImageBatch:
@@ -111,13 +91,20 @@ class ImageSplit:
         """
         settings = self.augmentation
         if settings is None:
-            return self.batch(rows)
+            return dataclasses.replace(self.batch(rows), size=self.size)
         mixes = settings.mixup > 0 or settings.cutmix > 0
         whole, partners = _with_partners(rows, step_rows) if mixes else (rows, None)
         drawn = augment.draw(self._keys[whole], seed, epoch, settings)
-        pixels = augment.vary(self._cropped(whole, settings, drawn), settings, drawn)
-        done = isinstance(settings.crop, params.ResizedCrop)
-        batch = ImageBatch(pixels, self._labels(rows), torch.from_numpy(rows.astype(np.int64)), None if done else self._framing)
+        pixels, variations = self._varied(whole, settings, drawn)
+        batch = ImageBatch(
+            pixels,
+            self._labels(rows),
+            torch.from_numpy(rows.astype(np.int64)),
+            None if isinstance(settings.crop, params.ResizedCrop) else self._framing,
+            resident=self.resident,
+            variations=variations,
+            size=self.size,
+        )
         if partners is None:
             return batch
         mixed = mixing(settings, drawn.mixing[: len(rows)], self._framing.size)
@@ -144,6 +131,19 @@ class ImageSplit:
 
     def _labels(self, rows: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(self.arrays.labels[rows].astype(np.int64))
+
+    def _varied(
+        self, rows: NDArray[np.int64], settings: params.Augmentation, drawn: augment.Draws
+    ) -> tuple[torch.Tensor, tuple[Variation, ...]]:
+        """Pictures as they are varied; or as they are stored (their rows where they are resident), and what is to be done to them."""
+        if not self.device:
+            return augment.vary(self._cropped(rows, settings, drawn), settings, drawn), ()
+        pixels = torch.from_numpy(rows.astype(np.int64)) if self.resident else _tensor(self.arrays.filled(rows))
+        resized = isinstance(settings.crop, params.ResizedCrop)
+        size = self._framing.size if resized else self.arrays.shape or self._framing.canvas
+        moved = settings.crop is not None or self.arrays.shape is None
+        windows = device_augment.windows(settings, drawn, self.arrays.shapes[rows]) if moved else None
+        return pixels, device_augment.variations(settings, drawn, windows, size, self._framing.interpolation, self._framing.channels)
 
     def _cropped(self, rows: NDArray[np.int64], settings: params.Augmentation, drawn: augment.Draws) -> torch.Tensor:
         """Pictures after the first operation, of one shape; (rows, channels, height, width)."""
@@ -177,14 +177,6 @@ class ImageSplit:
 _Change = Callable[[NDArray[np.uint8], slice], NDArray[np.uint8]]  # pictures, and their places in the batch
 
 
-def framed(pixels: torch.Tensor, frame: Framing) -> torch.Tensor:
-    """Stored pictures (pictures, channels, height, width) of one shape -> the model's input: enlarged, and without the margin."""
-    if tuple(pixels.shape[-2:]) != frame.canvas:
-        pixels = on.resized(pixels.float(), frame.canvas, frame.interpolation)
-    (top, left), (height, width) = frame.margin, frame.size
-    return pixels[..., top : top + height, left : left + width]
-
-
 def _with_partners(rows: NDArray[np.int64], step_rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows and, after them, those of partners outside; and the place there of each row's partner, (rows,)."""
     following = dict(zip(step_rows.tolist(), np.roll(step_rows, -1).tolist(), strict=True))
@@ -196,14 +188,3 @@ def _with_partners(rows: NDArray[np.int64], step_rows: NDArray[np.int64]) -> tup
 def _tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
     """(pictures, height, width, channels) -> the same memory as (pictures, channels, height, width), torch's channels last."""
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
-
-
-def _mapped(batch: ImageBatch, change: Callable[[torch.Tensor], torch.Tensor]) -> ImageBatch:
-    def mapped(part: Any) -> Any:
-        if isinstance(part, torch.Tensor):
-            return change(part)
-        if isinstance(part, Mixing):
-            return Mixing(*(mapped(getattr(part, field.name)) for field in dataclasses.fields(part)))
-        return part
-
-    return ImageBatch(*(mapped(getattr(batch, field.name)) for field in dataclasses.fields(batch)))

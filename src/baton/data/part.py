@@ -1,7 +1,7 @@
 """Some rows of a split as a split of its own: what cross-validation trains and scores on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,10 @@ class Part:
     def windows(self) -> NDArray[np.int64]:
         """Sequences that a sample is read in, (samples,)."""
         return np.asarray(self.whole.windows)[self.chosen]
+
+    def packed(self) -> "Part":
+        """See `Split`."""
+        return replace(self, whole=self.whole.packed())
 
     def names(self, ids: Sequence[str]) -> list[str]:
         """Ids of the samples, from those of `whole`."""

@@ -39,8 +39,8 @@ def warped(pixels: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
         matrices: (pictures, 2, 3) float32: from a place in the result to its place in the picture, x before y, in pixels from the centre.
     """
     height, width = pixels.shape[-2:]
-    x = torch.arange(width) - (width - 1) / 2  # (width,)
-    y = (torch.arange(height) - (height - 1) / 2)[:, None]  # (height, 1)
+    x = torch.arange(width, device=pixels.device) - (width - 1) / 2  # (width,)
+    y = (torch.arange(height, device=pixels.device) - (height - 1) / 2)[:, None]  # (height, 1)
     rows = []
     for axis, length in enumerate((width, height)):
         along, across, shift = (matrices[:, axis, column, None, None] for column in range(3))  # (pictures, 1, 1)
@@ -112,6 +112,15 @@ def turned_hue(pixels: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
         distance = torch.remainder(sector + offset, 6)
         channels.append(most - chroma * torch.minimum(distance, 4 - distance).clamp(0, 1))
     return _whole(torch.stack(channels, 1))
+
+
+def stretched(pixels: torch.Tensor) -> torch.Tensor:
+    """Each channel from 0 to 255 (torchvision's autocontrast, without its indexing by masks, for which a GPU may have to be waited for)."""
+    values = pixels.float()
+    least, most = values.amin(dim=(2, 3), keepdim=True), values.amax(dim=(2, 3), keepdim=True)
+    flat = least == most
+    scale = torch.where(flat, 1.0, (most - least) * (1.0 / WHITE))
+    return values.sub_(torch.where(flat, 0.0, least)).div_(scale).clamp_(0, WHITE).to(torch.uint8)
 
 
 def _whole(pixels: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ operation are torchvision's; shears keep the middle in its place. All pictures t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,7 +21,25 @@ SHEAR, TRANSLATION, DEGREES, ENHANCEMENT, BITS = 0.3, 150 / 331, 30.0, 0.9, 4  #
 WHITE = 255
 
 Signed = NDArray[np.float32]  # -1 or 1 of each picture
-Operation = Callable[[torch.Tensor, Signed, float], torch.Tensor]  # pixels, signs, strength from 0 to 1
+Size = tuple[int, int]  # height and width
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is done to pixels, and the numbers of each picture that it takes: those are made on the host, wherever the pixels are."""
+
+    pixels: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]  # pixels, numbers, strength from 0 to 1
+    numbers: Callable[[Signed, float, Size], torch.Tensor] | None = (
+        None  # signs, strength, size: (pictures, …) float32; None: it takes none
+    )
+
+    def __call__(self, pixels: torch.Tensor, signs: Signed, strength: float) -> torch.Tensor:
+        """Both at once, on the host."""
+        return self.pixels(pixels, self.of(signs, strength, (pixels.shape[2], pixels.shape[3])), strength)
+
+    def of(self, signs: Signed, strength: float, size: Size) -> torch.Tensor:
+        """The numbers of pictures with these signs."""
+        return torch.empty(len(signs), 0) if self.numbers is None else self.numbers(signs, strength, size)
 
 
 def draws(settings: params.RandAugment) -> int:
@@ -32,15 +51,19 @@ def vary(pixels: torch.Tensor, settings: params.RandAugment, drawn: NDArray[np.f
     """Apply each picture's operations, one after the other; `drawn` is (pictures, `draws`), each from 0 to 1."""
     strength = settings.magnitude / STRONGEST
     for turn in range(settings.operations):
-        which, direction = drawn[:, PER_OPERATION * turn], drawn[:, PER_OPERATION * turn + 1]
-        chosen = (which * len(OPERATIONS)).astype(np.int64)
-        signs = np.where(direction < 0.5, -1, 1).astype(np.float32)
+        chosen, signs = choice(drawn, turn)
         varied = pixels.clone()
         for index in np.unique(chosen):
             rows = np.flatnonzero(chosen == index)
             varied[rows] = OPERATIONS[index](pixels[rows], signs[rows], strength)
         pixels = varied
     return pixels
+
+
+def choice(drawn: NDArray[np.float64], turn: int) -> tuple[NDArray[np.int64], Signed]:
+    """Places in `OPERATIONS` and signs of each picture for one of its operations, (pictures,) both."""
+    which, direction = drawn[:, PER_OPERATION * turn], drawn[:, PER_OPERATION * turn + 1]
+    return (which * len(OPERATIONS)).astype(np.int64), np.where(direction < 0.5, -1, 1).astype(np.float32)
 
 
 def rotations(degrees: NDArray[np.floating]) -> torch.Tensor:
@@ -65,24 +88,32 @@ def _pixels(signs: Signed, strength: float, length: int) -> NDArray[np.floating]
     return signs * int(TRANSLATION * strength * length)  # whole ones, or all would be blurred
 
 
-def _posterize(pixels: torch.Tensor, _signs: Signed, strength: float) -> torch.Tensor:
+def _posterize(pixels: torch.Tensor, _numbers: torch.Tensor, strength: float) -> torch.Tensor:
     fewer: torch.Tensor = functional.posterize(pixels, 8 - round(BITS * strength))
     return fewer
 
 
+def _warped(numbers: Callable[[Signed, float, Size], torch.Tensor]) -> Operation:
+    return Operation(lambda pixels, matrices, strength: on.warped(pixels, matrices), numbers)
+
+
+def _enhanced(step: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Operation:
+    return Operation(lambda pixels, factors, strength: step(pixels, factors), lambda signs, strength, size: _factors(signs, strength))
+
+
 OPERATIONS: tuple[Operation, ...] = (
-    lambda pixels, signs, strength: pixels,
-    lambda pixels, signs, strength: on.warped(pixels, _maps(xy=signs * SHEAR * strength)),
-    lambda pixels, signs, strength: on.warped(pixels, _maps(yx=signs * SHEAR * strength)),
-    lambda pixels, signs, strength: on.warped(pixels, _maps(x=_pixels(signs, strength, pixels.shape[3]))),
-    lambda pixels, signs, strength: on.warped(pixels, _maps(y=_pixels(signs, strength, pixels.shape[2]))),
-    lambda pixels, signs, strength: on.warped(pixels, rotations(signs * DEGREES * strength)),
-    lambda pixels, signs, strength: on.brightened(pixels, _factors(signs, strength)),
-    lambda pixels, signs, strength: on.saturated(pixels, _factors(signs, strength)),
-    lambda pixels, signs, strength: on.contrasted(pixels, _factors(signs, strength)),
-    lambda pixels, signs, strength: on.sharpened(pixels, _factors(signs, strength)),
-    _posterize,
-    lambda pixels, signs, strength: functional.solarize(pixels, WHITE * (1 - strength)),
-    lambda pixels, signs, strength: functional.autocontrast(pixels),
-    lambda pixels, signs, strength: functional.equalize(pixels),
+    Operation(lambda pixels, numbers, strength: pixels),
+    _warped(lambda signs, strength, size: _maps(xy=signs * SHEAR * strength)),
+    _warped(lambda signs, strength, size: _maps(yx=signs * SHEAR * strength)),
+    _warped(lambda signs, strength, size: _maps(x=_pixels(signs, strength, size[1]))),
+    _warped(lambda signs, strength, size: _maps(y=_pixels(signs, strength, size[0]))),
+    _warped(lambda signs, strength, size: rotations(signs * DEGREES * strength)),
+    _enhanced(on.brightened),
+    _enhanced(on.saturated),
+    _enhanced(on.contrasted),
+    _enhanced(on.sharpened),
+    Operation(_posterize),
+    Operation(lambda pixels, numbers, strength: functional.solarize(pixels, WHITE * (1 - strength))),
+    Operation(lambda pixels, numbers, strength: on.stretched(pixels)),
+    Operation(lambda pixels, numbers, strength: functional.equalize(pixels)),
 )

@@ -1,7 +1,8 @@
-"""Documents as batches: padded, each of one window or of several."""
+"""Documents as batches: padded or packed, each of one window or of several."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,11 +51,54 @@ class TextBatch:
 
 
 @dataclass(frozen=True)
+class PackedBatch:
+    """Documents one after the other in one row of tokens, without padding. `rows` are their positions in the split.
+
+    What fills the row up to a multiple of `WIDTH_MULTIPLE` is a window of its own behind all documents.
+    """
+
+    longest: int  # window, rounded up to a multiple of `WIDTH_MULTIPLE`
+    input_ids: torch.Tensor  # (1, tokens) int64
+    positions: torch.Tensor  # (tokens,) int64, place of each token in its window
+    bounds: torch.Tensor  # (windows + 1,) int32, where windows begin, and the end
+    documents: torch.Tensor  # (batch + 1,) int64, the first window of each, and the end
+    labels: torch.Tensor  # (batch,) int64
+    rows: torch.Tensor  # (batch,) int64
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """Token ids; neither mask nor owners; where the documents lie."""
+        return self.input_ids, None, None, (self.positions, self.bounds, self.documents, self.longest)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(1, tokens)."""
+        return 1, self.input_ids.shape[1]
+
+    def pin_memory(self) -> "PackedBatch":
+        """See `Batch`."""
+        return PackedBatch(self.longest, *(part.pin_memory() for part in self._parts()))
+
+    def to(self, device: torch.device) -> "PackedBatch":
+        """See `Batch`."""
+        if device.type == "cpu":
+            return self
+        return PackedBatch(self.longest, *(part.to(device, non_blocking=True) for part in self._parts()))
+
+    def _parts(self) -> tuple[torch.Tensor, ...]:
+        return self.input_ids, self.positions, self.bounds, self.documents, self.labels, self.rows
+
+
+@dataclass(frozen=True)
 class TextSplit:
-    """Documents of one split; `pad` is the padding token's id."""
+    """Documents of one split; `pad` is the padding token's id; `packs`: its batches are packed, not padded."""
 
     arrays: TextArrays
     pad: int
+    packs: bool = False
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -74,8 +118,32 @@ class TextSplit:
         """(documents,)."""
         return self.arrays.windows
 
-    def batch(self, rows: NDArray[np.int64]) -> TextBatch:
-        """Pad the windows of the documents at `rows` (batch,) to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""
+    def packed(self) -> "TextSplit":
+        """The same documents in packed batches."""
+        return replace(self, packs=True)
+
+    def batch(self, rows: NDArray[np.int64]) -> TextBatch | PackedBatch:
+        """The documents at `rows` (batch,), in that order."""
+        return self._packed(rows) if self.packs else self._padded(rows)
+
+    def _packed(self, rows: NDArray[np.int64]) -> PackedBatch:
+        arrays = self.arrays
+        places, _ = self._windows(rows)
+        lengths = arrays.offsets[places + 1] - arrays.offsets[places]
+        documents = np.concatenate([[0], np.cumsum(self.windows[rows])])
+        longest, rest = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE, -int(lengths.sum()) % WIDTH_MULTIPLE
+        lengths = np.append(lengths, rest) if rest else lengths
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        ids = np.full(bounds[-1], self.pad, dtype=np.int64)
+        for place, start in zip(places, bounds, strict=False):
+            tokens = arrays.tokens[arrays.offsets[place] : arrays.offsets[place + 1]]
+            ids[start : start + len(tokens)] = tokens
+        positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
+        parts = [ids[None], positions, bounds.astype(np.int32), documents, arrays.labels[rows], rows.astype(np.int64)]
+        return PackedBatch(longest, *(torch.from_numpy(part) for part in parts))
+
+    def _padded(self, rows: NDArray[np.int64]) -> TextBatch:
+        """Windows are padded to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""
         arrays = self.arrays
         places, owners = self._windows(rows)
         starts, ends = arrays.offsets[places], arrays.offsets[places + 1]
@@ -99,6 +167,6 @@ class TextSplit:
         owner = np.repeat(np.arange(len(rows)), self.windows[rows])  # (windows,)
         return places, [owner == np.arange(len(rows))[:, None]]
 
-    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> TextBatch:  # noqa: ARG002
+    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> TextBatch | PackedBatch:  # noqa: ARG002
         """Documents are not varied."""
         return self.batch(rows)

@@ -15,9 +15,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
 from baton.models import dropout as dropouts
+from baton.models import varlen
 
 NAME = "baton_matmul"
 NAME_SDPA = "baton_sdpa"
+OWN = (NAME, NAME_SDPA)
 SKIP = "allow_is_bidirectional_skip"
 # Bytes of scores that are worked on at a time: what two cores' second-level caches hold.
 CHUNK_BYTES = 2**21
@@ -27,7 +29,7 @@ def install(backbone: Any) -> None:
     """Let an encoder that was built with "eager" attention use this one, and one with "sdpa" our mask, if its family lets one choose."""
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, additive_mask)
-    AttentionInterface.register(NAME_SDPA, sdpa_attention_forward)
+    AttentionInterface.register(NAME_SDPA, attend_sdpa)
     AttentionMaskInterface.register(NAME_SDPA, boolean_mask)
     name = {"eager": NAME, "sdpa": NAME_SDPA}.get(backbone.config._attn_implementation)
     if name and type(backbone)._supports_attention_backend:
@@ -48,8 +50,29 @@ def boolean_mask(**options: Any) -> torch.Tensor | None:
 
 
 def _may_skip(options: dict[str, Any]) -> bool:
-    """Whether to look if a mask is needed at all: on a device the host would wait for the answer."""
-    return bool(options.get(SKIP)) and torch.device(options.get("device", "cpu")).type == "cpu"
+    """Whether to look if a mask is needed at all: on a device the host would wait for the answer, unless there is nothing to read."""
+    unread = options.get("attention_mask") is None
+    return bool(options.get(SKIP)) and (unread or torch.device(options.get("device", "cpu")).type == "cpu")
+
+
+def attend_sdpa(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Transformers' attention by SDPA, and that of packed documents; arguments as of `attend`."""
+    packed = options.pop(varlen.NAME, None)
+    if packed is not None:
+        qkv, window = (query, key, value), options.get("sliding_window")
+        if varlen.usable(query, dropout):
+            return varlen.fused(qkv, scaling, packed, window)
+        return varlen.padded(sdpa_attention_forward, module, qkv, dropout, scaling, packed, window)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options)
 
 
 def attend(
@@ -72,11 +95,14 @@ def attend(
         attention_mask: additive, broadcastable to (batch, heads, queries, keys), or None.
         dropout: rate on the probabilities.
         scaling: of the scores; by default width ** -0.5.
-        options: `position_bias` is added to the scores; `output_attentions` asks for the probabilities.
+        options: `position_bias` is added to the scores; `output_attentions` asks for the probabilities; `packed`: see `varlen.padded`.
 
     Returns:
         (batch, queries, heads, width), and the probabilities where they were asked for.
     """
+    if options.get(varlen.NAME) is not None:
+        rate, window = dropout if module.training else 0.0, options.get("sliding_window")
+        return varlen.padded(attend, module, (query, key, value), rate, scaling, options[varlen.NAME], window)
     dtype = _working(query.dtype, query.device)
     query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling

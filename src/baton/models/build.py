@@ -6,20 +6,36 @@ runs.
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from baton import params, storage
 from baton.errors import ModelError
 from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, misfit
+from baton.runtime import Work
 
-__all__ = ["CONFIG", "INFO", "WEIGHTS", "Classifier", "Head", "ModelInfo", "create", "load", "save"]
+__all__ = ["CONFIG", "INFO", "WEIGHTS", "Classifier", "Head", "ModelInfo", "create", "load", "save", "work"]
 
 # Files that belong to the tokenizer, copied along so that a model folder is complete.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json")
+
+
+def work(folder: Path, input: dict[str, Any]) -> Work:  # noqa: A002  its name in baton.json
+    """What a model in `folder`, a base or one of ours, will compute: on this the runtime's `auto` depends.
+
+    Raises:
+        ModelError: it is no known encoder.
+    """
+    if input["kind"] != "text":  # timm fuses attention where an architecture has any
+        return Work(fixed_shapes=True)
+    from baton.models import encoder
+
+    return Work(unfused=encoder.unfused(folder))
 
 
 def create(
@@ -52,10 +68,13 @@ def create(
     return timm_models.create(base, head, classes, settings, attention, input)
 
 
-def save(model: Classifier, info: ModelInfo, source: Path, target: Path) -> None:
-    """Write a complete model folder, atomically; `source` is the folder whose tokenizer files are copied along."""
+def save(model: Classifier, info: ModelInfo, source: Path, target: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Write a complete model folder, atomically; `source` is the folder whose tokenizer files are copied along.
+
+    `state` is the model's state dict where the model itself does not hold all of it.
+    """
     with storage.atomic_folder(target) as folder:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in (state or model.state_dict()).items()}
         save_file(weights, folder / WEIGHTS)
         storage.write_json(folder / CONFIG, model.config())
         # A student of another architecture may pool in another way than its teacher, whose head `info` has.

@@ -71,6 +71,10 @@ class Classifier(nn.Module, abc.ABC):
         """
         return 2 if takes_statistics(self) else 1
 
+    def unpackable(self) -> str | None:
+        """Why it cannot take packed documents; None: it can."""
+        return "pictures are not packed"
+
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
         """The backbone's config.json, from which the same backbone can be built."""
@@ -84,6 +88,10 @@ class Classifier(nn.Module, abc.ABC):
         Raises:
             ModelError: the architecture cannot.
         """
+
+    @abc.abstractmethod
+    def shards(self) -> list[nn.Module]:
+        """Layers, each called once a pass, that a training on several devices may gather one by one; none where they cannot be told."""
 
     @abc.abstractmethod
     def _backbone_groups(self) -> list[list[str]]:

@@ -14,6 +14,7 @@ from baton import params
 from baton.errors import ModelError
 from baton.models import attention as attentions
 from baton.models import dropout as dropouts
+from baton.models import varlen
 from baton.models.classifier import CONFIG, WEIGHTS, Classifier
 
 # Names that encoder families give to the same two rates.
@@ -21,6 +22,10 @@ DROPOUT_NAMES = ("hidden_dropout_prob", "hidden_dropout", "dropout", "embd_pdrop
 ATTENTION_DROPOUT_NAMES = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 # Transformers' names of our two attention implementations; `models.attention` takes the place of "eager" where a family lets it.
 ATTENTION = {"matmul": "eager", "sdpa": "sdpa"}
+
+# Families that take packed documents, and the position of a document's first token in their tables; each is tested.
+FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
+PACKABLE = ("bert", "electra", "albert", "distilbert", "modernbert", *FROM_PADDING)
 
 
 class TextClassifier(Classifier):
@@ -38,14 +43,24 @@ class TextClassifier(Classifier):
         attentions.install(backbone)
         dropouts.install(backbone)
 
-    def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, owners: torch.Tensor | None = None) -> torch.Tensor:
+    def features(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        owners: torch.Tensor | None = None,
+        packing: tuple[torch.Tensor, torch.Tensor, torch.Tensor, int] | None = None,
+    ) -> torch.Tensor:
         """Pooled features of documents, (batch, width): the mean of a document's tokens, or of the vectors of its windows.
 
         Args:
-            input_ids: (windows, length) int64.
-            attention_mask: (windows, length), 1 for tokens.
-            owners: (batch, windows) bool, whose window each is; None: every document has one.
+            input_ids: (windows, length) int64; of packed documents (1, tokens).
+            attention_mask: (windows, length), 1 for tokens; None where documents are packed.
+            owners: (batch, windows) bool, whose window each is; None: every document has one, or they are packed.
+            packing: of packed documents: places of the tokens in their windows (tokens,), where windows begin in the row of tokens and
+                where it ends (windows + 1,) int32, the first window of each document (batch + 1,), and the longest window's length.
         """
+        if packing is not None:
+            return self._packed(input_ids, *packing)
         output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
         pooled: torch.Tensor
         match self.pooling:
@@ -54,6 +69,7 @@ class TextClassifier(Classifier):
             case "cls":
                 pooled, counts = output.last_hidden_state[:, 0], None
             case _:
+                assert attention_mask is not None
                 mask = attention_mask.unsqueeze(-1).to(output.last_hidden_state.dtype)  # (windows, length, 1)
                 pooled, counts = (output.last_hidden_state * mask).sum(1), mask.sum(1)  # (windows, width), (windows, 1)
         if owners is not None:
@@ -61,10 +77,45 @@ class TextClassifier(Classifier):
             pooled = _together(pooled, owners)  # (batch, width)
         return pooled if counts is None else pooled / counts
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, owners: torch.Tensor | None = None) -> torch.Tensor:
+    def _packed(
+        self, input_ids: torch.Tensor, positions: torch.Tensor, bounds: torch.Tensor, documents: torch.Tensor, longest: int
+    ) -> torch.Tensor:
+        """The same features from one row of tokens, without padding."""
+        config = self.backbone.config
+        first = config.pad_token_id + 1 if config.model_type in FROM_PADDING else 0
+        # None: no mask at all. An encoder whose layers differ in what they see takes a mask for each kind of layer.
+        kinds = getattr(config, "layer_types", None)
+        mask = dict.fromkeys(kinds) if kinds else None
+        packed = varlen.Packed(bounds, longest)
+        output = self.backbone(
+            input_ids=input_ids, attention_mask=mask, position_ids=(positions + first).unsqueeze(0), **{varlen.NAME: packed}
+        )
+        states = output.last_hidden_state[0]  # (tokens, width)
+        if self.pooling == "cls":
+            groups, states = documents, states.index_select(0, bounds[:-1])  # (windows, width)
+        else:
+            groups = bounds.index_select(0, documents)
+        return varlen.sums(states, groups) / groups.diff().unsqueeze(1)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        owners: torch.Tensor | None = None,
+        packing: tuple[torch.Tensor, torch.Tensor, torch.Tensor, int] | None = None,
+    ) -> torch.Tensor:
         """Logits (batch, classes); arguments as of `features`."""
-        logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, owners))
+        logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, owners, packing))
         return logits
+
+    def unpackable(self) -> str | None:
+        """See `Classifier`."""
+        config = self.backbone.config
+        if config.model_type not in PACKABLE:
+            return f"{config.model_type} is none of {', '.join(PACKABLE)}"
+        if config._attn_implementation not in attentions.OWN:
+            return f"{config.model_type} has an attention of its own"
+        return "the encoder's own pooler reads one document a row" if self.pooling == "pooler" else None
 
     def config(self) -> dict[str, Any]:
         """As transformers writes it."""
@@ -78,6 +129,11 @@ class TextClassifier(Classifier):
         except ValueError as error:
             hint = "set runtime.gradient_checkpointing to false"
             raise ModelError("this encoder cannot recompute its activations", got=str(error), hint=hint) from None
+
+    def shards(self) -> list[nn.Module]:
+        """The encoder's list of layers."""
+        stack = layer_stack(self.backbone)
+        return list(self.backbone.get_submodule(stack)) if stack else []
 
     def _backbone_groups(self) -> list[list[str]]:
         """Embeddings; each layer; what comes after the last one."""
@@ -153,6 +209,20 @@ def reassemble(folder: Path, head: params.Head, classes: int, attention: str) ->
         ModelError: it is no known encoder.
     """
     return assemble(_config(folder), head, classes, attention)
+
+
+def unfused(folder: Path) -> str | None:
+    """Name of the encoder in a folder, if transformers has no fused attention (SDPA) for it: DeBERTa, MPNet, Longformer.
+
+    Raises:
+        ModelError: it is no known encoder.
+    """
+    config = _config(folder)
+    family: Any = AutoModel._model_mapping.get(type(config), None)
+    if isinstance(family, tuple | list):  # one without and one with a decoder, as Funnel has
+        named = getattr(config, "architectures", None) or []
+        family = next((one for one in family if one.__name__ in named), family[0])
+    return None if family is None or family._supports_sdpa else str(family.__name__)
 
 
 def set_dropout(config: Any, settings: params.Training) -> None:

@@ -88,6 +88,10 @@ class ImageClassifier(Classifier):
             hint = "set runtime.gradient_checkpointing to false"
             raise ModelError("this architecture cannot recompute its activations", got=self.architecture, hint=hint) from None
 
+    def shards(self) -> list[nn.Module]:
+        """The transformer's blocks; of other architectures their stages."""
+        return list(getattr(self.backbone, "blocks", ()) or getattr(self.backbone, "stages", ()))
+
     def _backbone_groups(self) -> list[list[str]]:
         """Timm's own, on which its layer-wise rates are built: stem, blocks (the last one with its norm), what comes after."""
         if not hasattr(self.backbone, "group_matcher"):

@@ -52,6 +52,12 @@ class Params(Section):
         wrong = [name for name, value in self._of_images().items() if value]
         if self.preprocess.kind == "text" and wrong:
             yield f"{', '.join(wrong)}: only for images, preprocess.kind is text; set to null or 0.0"
+        if self.preprocess.kind == "images":
+            for name, part in {"finetune": self.finetune, "distill": self.distill}.items():
+                if part.tokens:
+                    yield f"{name}.tokens: only for texts, preprocess.kind is images; set batch_size instead"
+            if self.runtime.packing is True:
+                yield "runtime.packing: only for texts, preprocess.kind is images; set to auto or false"
 
     def _without_data(self) -> Iterator[str]:
         """Baselines are fitted last, and refused first."""

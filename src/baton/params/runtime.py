@@ -14,9 +14,13 @@ class Runtime(Section):
     precision: Literal["auto", "bf16", "fp16", "tf32", "fp32"]
     attention: Literal["auto", "matmul", "sdpa"]
     compile: bool | Literal["auto"]
+    packing: bool | Literal["auto"]
     threads: Count | Literal["auto"]
     processes: Count | Literal["auto"]
+    launcher: Annotated[str, Field(min_length=1)] | None  # torchrun … or srun …, which starts the processes
+    sharding: Literal["none", "full"]
     loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
+    data_on_device: bool | Literal["auto"]
     deterministic: bool
     gradient_checkpointing: bool
     checkpoint_seconds: Annotated[float, Field(gt=0)]

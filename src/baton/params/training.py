@@ -43,8 +43,9 @@ class Ema(Section):
 class Training(Section):
     """What every training needs.
 
-    `batch_size` counts the samples of one optimizer step; `accumulation` splits it into micro-batches (of at least two samples for each
-    process where the model has batch normalisation).
+    `batch_size` counts the samples of one optimizer step; of texts a step may hold as many as fit `tokens` instead, without padding
+    (exactly one of the two is set). `accumulation` splits a step into micro-batches (of at least two samples for each process where the
+    model has batch normalisation).
 
     `layer_decay` multiplies the learning rate from each layer to the one below it, the head having 1 (ULMFiT, Howard & Ruder 2018;
     BEiT, Bao et al. 2022). `drop_path` is the rate of stochastic depth at the last layer (Huang et al. 2016). `metric`, on validation,
@@ -56,7 +57,8 @@ class Training(Section):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     epochs: Count
     min_steps: Annotated[int, Field(ge=0)]
-    batch_size: Count
+    batch_size: Count | None = None  # this, or the next
+    tokens: Count | None = None
     accumulation: Count
     learning_rate: Annotated[float, Field(gt=0)]
     layer_decay: Annotated[float, Field(gt=0, le=1)]
@@ -93,8 +95,11 @@ class Training(Section):
         return self
 
     @model_validator(mode="after")
-    def _divisible(self) -> "Training":
-        if self.batch_size % self.accumulation:
+    def _sized(self) -> "Training":
+        if (self.batch_size is None) == (self.tokens is None):
+            got = "neither" if self.tokens is None else f"batch_size {self.batch_size} and tokens {self.tokens}"
+            raise ValueError(f"set batch_size (samples of a step) or tokens (the most of a step), one of the two, not {got}")
+        if self.batch_size and self.batch_size % self.accumulation:
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulation {self.accumulation}")
         return self
 

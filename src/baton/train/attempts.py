@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import torch
 
-from baton import console, params, storage
+from baton import console, parallel, params, storage
 from baton.errors import TrainingError
 from baton.runtime import Runtime
 from baton.train import finished
@@ -28,8 +28,10 @@ from baton.train.checkpoint import HIDDEN, STATE, Checkpoints
 
 # Installed versions count, whatever the lock file says.
 PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "safetensors", "cryptography")
-# How a training is saved and fed decides nothing of its course.
-WITHOUT_EFFECT = {"checkpoint_seconds", "loader_workers"}
+# How a training is saved, fed and started decides nothing of its course.
+WITHOUT_EFFECT = {"checkpoint_seconds", "data_on_device", "launcher", "loader_workers"}
+# A split model's checkpoint is for any number of processes, which decides about rounding only; threads are what each has of a machine.
+OF_ANY_NUMBER = {"processes", "threads"}
 
 
 class StageCheckpoints:
@@ -74,7 +76,7 @@ def opened(stage: str, sections: Mapping[str, Any], runtime: Runtime, seeds: Seq
     Raises:
         TrainingError: another process is doing the same training.
     """
-    marks = fingerprint(stage, sections, runtime)
+    marks = parallel.once(lambda: fingerprint(stage, sections, runtime))  # which reads all inputs
     name = hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16]
     parent = storage.state("checkpoints") / stage
     kept = storage.state("finished") / stage / name
@@ -93,15 +95,16 @@ def opened(stage: str, sections: Mapping[str, Any], runtime: Runtime, seeds: Seq
 
 def fingerprint(stage: str, sections: Mapping[str, Any], runtime: Runtime) -> dict[str, str]:
     """All that the course of a training depends on, each with its value or digest."""
+    without = WITHOUT_EFFECT | (OF_ANY_NUMBER if runtime.sharding == "full" else set())
     values = params.flatten(dict(sections)).items()
-    marks = {f"params {key}": json.dumps(value) for key, value in values if key.rpartition(".")[2] not in WITHOUT_EFFECT}
+    marks = {f"params {key}": json.dumps(value) for key, value in values if key.rpartition(".")[2] not in without}
     for dep in params.read_raw(Path("dvc.yaml"))["stages"][stage]["deps"]:
         path = Path(dep)
         marks[dep] = storage.sha256_tree(path) if path.is_dir() else storage.sha256(path)
     device = torch.cuda.get_device_name() if runtime.device.type == "cuda" else _processor()
     machine = {"python": platform.python_version(), "device": device, "cuda": str(torch.version.cuda)}
     machine |= {name: importlib.metadata.version(name) for name in PACKAGES}
-    chosen = {key: value for key, value in vars(runtime).items() if key not in WITHOUT_EFFECT | {"reasons", "rank"}}
+    chosen = {key: value for key, value in vars(runtime).items() if key not in without | {"reasons", "rank"}}
     return marks | machine | {f"runtime {key}": str(value) for key, value in chosen.items()}
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import nn
 
+from baton import sharding
+
 
 class Average:
     """The average of a model that is trained in place."""
@@ -25,7 +27,8 @@ class Average:
     def update(self, step: int) -> None:
         """After optimizer step `step` (from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.weights.values()), list(self._live.values()), 1 - decay)
+        averaged, live = ([sharding.own(tensor) for tensor in tensors.values()] for tensors in (self.weights, self._live))
+        torch._foreach_lerp_(averaged, live, 1 - decay)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:

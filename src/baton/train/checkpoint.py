@@ -7,37 +7,40 @@ the last validation:
 
 A checkpoint is written to a temporary folder, each file and then the folder flushed to the disk, renamed, and the rename flushed; only then
 older ones go, but `KEEP` stay. Nothing is unpickled.
+
+The training waits only for a copy in memory (`train.snapshot`); a thread writes it. A thread is enough: hashing, writing and flushing
+happen outside of Python's lock.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from baton import console
 from baton.errors import OutputError
+from baton.train import interrupt, tensors
+from baton.train.snapshot import Parts, Snapshot, size
 
 KEEP = 2
 MANIFEST, STATE, HIDDEN = "manifest.json", "state.json", "."
-Parts = Mapping[str, Mapping[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was saved: tensors by part and name, on the CPU, and JSON values."""
+    """What was saved: tensors by part and name (on the CPU where they were read), and JSON values."""
 
-    parts: dict[str, dict[str, torch.Tensor]]
+    parts: Mapping[str, Mapping[str, torch.Tensor]]
     state: dict[str, Any]
 
 
@@ -48,35 +51,78 @@ class Checkpoints:
         """`seconds` between two of them; `notes` are saved along with each; `finished` holds those of the same training, done before."""
         self.folder, self.seconds, self.notes, self.finished = folder, seconds, notes, finished
         self._last = time.monotonic()
+        self._snapshot = Snapshot()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")  # the interpreter does not exit before it is done
+        self._pending: Future[None] | None = None
 
     def due(self) -> bool:
-        """Whether the time for the next one has come."""
+        """Whether the time for the next one has come. While one is being written it has not: the training neither waits nor piles them up.
+
+        Raises:
+            OutputError: the one before could not be written.
+        """
+        if self._pending:
+            if not self._pending.done():
+                return False
+            self.wait()
         return time.monotonic() - self._last >= self.seconds
 
-    def save(self, name: str, parts: Parts, state: Mapping[str, Any]) -> None:
+    def save(self, name: str, parts: Parts, state: Mapping[str, Any], wait: bool = True) -> None:
         """Write one; names sort as the training goes on. Nothing happens if it is there already.
+
+        One that is still being written is waited for, so that a kill meanwhile costs no more than the newest.
+
+        Args:
+            name: of the checkpoint.
+            parts: tensors by part and name. They may change when this returns.
+            state: JSON values.
+            wait: until it is on the disk. Else it is written while the training goes on, and `due`, the next `save` or the end of `writing`
+                tell if that failed. Where there is no memory for a copy, it is waited for too.
 
         Raises:
             OutputError: the disk is full, or the folder cannot be written; earlier checkpoints are whole.
         """
+        self.wait()
         self._last = time.monotonic()
         target = self.folder / name
         if target.exists():
             return
-        temporary = self.folder / f"{HIDDEN}{name}"
+        content = json.dumps({**state, "notes": self.notes}).encode()
+        taken = None if wait else self._snapshot.take(parts)
+        if taken is None:
+            self._write(target, parts, content, lambda: None, _processors())
+            return
+        copies, ready = taken
+        self._pending = self._writer.submit(self._write, target, copies, content, ready, max(1, _processors() // 4))
+
+    def wait(self) -> None:
+        """Until none is being written.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending:
+            with interrupt.held():
+                pending.result()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around a training: when it ends, however it does, nothing is being written any more and the copy's memory is free.
+
+        Raises:
+            OutputError: the last one could not be written. Where the training failed by itself, that is its error, and this is only said.
+        """
         try:
-            for stale in self.folder.glob(f"{HIDDEN}*"):  # of a save or a removal that was killed
-                shutil.rmtree(stale, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            _write(temporary, parts, {**state, "notes": self.notes})
-            temporary.rename(target)
-            for folder in (self.folder, self.folder.parent):
-                _flush(folder)
-            for old in _names(self.folder)[:-KEEP]:
-                _remove(self.folder, old)
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise _unwritable(target, parts, error) from error
+            yield
+        except BaseException:
+            self._told()
+            raise
+        else:
+            self.wait()
+        finally:
+            self._writer.shutdown()
+            self._snapshot.free()
 
     def load(self) -> Checkpoint | None:
         """The newest whole one; broken ones are named and removed.
@@ -85,6 +131,31 @@ class Checkpoints:
             OutputError: one cannot be read, although it may be whole.
         """
         return _newest(self.folder) or (_newest(self.finished) if self.finished else None)
+
+    def _told(self) -> None:
+        try:
+            self.wait()
+        except OutputError as error:
+            console.say(f"[yellow]checkpoint:[/] {error}")
+
+    def _write(self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], threads: int) -> None:
+        """All of a save but its copy; in the writer's thread, or in that of the training while that waits."""
+        ready()
+        temporary = self.folder / f"{HIDDEN}{target.name}"
+        try:
+            for stale in self.folder.glob(f"{HIDDEN}*"):  # of a save or a removal that was killed
+                shutil.rmtree(stale, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            _fill(temporary, parts, state, threads)
+            temporary.rename(target)
+            for folder in (self.folder, self.folder.parent):
+                _flush(folder)
+            for old in _names(self.folder)[:-KEEP]:
+                _remove(self.folder, old)
+        except OSError as error:
+            told = _unwritable(target, size(parts), error)
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise told from error
 
 
 def _newest(folder: Path) -> Checkpoint | None:
@@ -113,26 +184,33 @@ def _remove(folder: Path, name: str) -> None:
     shutil.rmtree(hidden)
 
 
-def _write(folder: Path, parts: Parts, state: Mapping[str, Any]) -> None:
+def _fill(folder: Path, parts: Parts, state: bytes, threads: int) -> None:
     """All files and their manifest, flushed to the disk."""
 
     def put(name: str) -> dict[str, object]:
-        content = save({key: tensor.detach().cpu().contiguous() for key, tensor in parts[name].items()})
-        return _put(folder / f"{name}.safetensors", content)
+        return _put(folder / f"{name}.safetensors", tensors.encoded(parts[name]))
 
-    with ThreadPoolExecutor() as threads:  # serialising, hashing and writing overlap
-        manifest = {f"{name}.safetensors": entry for name, entry in zip(parts, threads.map(put, parts), strict=True)}
-    manifest[STATE] = _put(folder / STATE, json.dumps(state).encode())
-    _put(folder / MANIFEST, json.dumps(manifest).encode())
+    with ThreadPoolExecutor(threads) as pool:  # hashing and writing overlap
+        manifest = {f"{name}.safetensors": entry for name, entry in zip(parts, pool.map(put, parts), strict=True)}
+    manifest[STATE] = _put(folder / STATE, [state])
+    _put(folder / MANIFEST, [json.dumps(manifest).encode()])
     _flush(folder)
 
 
-def _put(path: Path, content: bytes) -> dict[str, object]:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+def _put(path: Path, content: Iterable[bytes | memoryview]) -> dict[str, object]:
+    """Write the pieces of a file, and flush it to the disk."""
+    digest, count = hashlib.sha256(), 0
+    try:
+        with path.open("wb") as file:
+            for piece in content:
+                digest.update(piece)
+                count += file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = error.filename or str(path)  # writing does not tell
+        raise
+    return {"sha256": digest.hexdigest(), "bytes": count}
 
 
 def _flush(folder: Path) -> None:
@@ -156,11 +234,20 @@ def _read(folder: Path) -> Checkpoint:
     return Checkpoint({name.removesuffix(".safetensors"): load(content) for name, content in contents.items()}, state)
 
 
-def _unwritable(target: Path, parts: Parts, error: OSError) -> OutputError:
-    wanted = sum(tensor.nbytes for tensors in parts.values() for tensor in tensors.values())
-    got = error.strerror
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+def _processors() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _free(folder: Path) -> str:
+    """What the disk has left for `folder`, or for the nearest one above it that is there."""
+    for place in (folder, *folder.parents):
         with contextlib.suppress(OSError):
-            got = f"{error.strerror}: {shutil.disk_usage(target.parent).free:,} bytes are free"
+            return f"{shutil.disk_usage(place).free:,} bytes are free"
+    return "how much is free cannot be told"
+
+
+def _unwritable(target: Path, wanted: int, error: OSError) -> OutputError:
+    what = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+    problem, expected = f"the checkpoint {target} cannot be written", f"room for {wanted:,} bytes"
     hint = "free some space or mend the permissions and run again: the training goes on from the checkpoint before"
-    return OutputError(f"the checkpoint {target} cannot be written", got=got, expected=f"room for {wanted:,} bytes", hint=hint)
+    return OutputError(problem, got=f"{what}; {_free(target.parent)}", expected=expected, hint=hint)

@@ -1,14 +1,16 @@
 """Knowledge distillation (Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2), by cached logits or a teacher beside the student."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from baton.train.losses import Batch, Loss, Model, chosen, supervised
+from baton import sharding
+from baton.train.losses import Batch, Loss, Model, chosen, own, supervised
 
-Teacher = Callable[[Batch, tuple[torch.Tensor, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
+Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
 
 
 def cached(logits: torch.Tensor) -> Teacher:
@@ -16,19 +18,27 @@ def cached(logits: torch.Tensor) -> Teacher:
     return lambda batch, _inputs: logits[batch.rows]
 
 
-def live(model: nn.Module) -> Teacher:
+class Live:
     """A teacher that sees the very view that the student sees: augmented and mixed alike.
 
     "Knowledge distillation: a good teacher is patient and consistent" (Beyer et al. 2022, arXiv:2106.05237, section 3).
     """
-    model.eval().requires_grad_(False)
+
+    def __init__(self, model: nn.Module) -> None:
+        """`model` is on the student's device; it stays as it is."""
+        self.model = model.eval().requires_grad_(False)
+        self._forward = self.model
+
+    def compiled(self, compile_it: Callable[[nn.Module], nn.Module] | None) -> None:
+        """See `compiling.Beside`: it is compiled as its student is."""
+        self._forward = compile_it(self.model) if compile_it else self.model
 
     @torch.no_grad()
-    def answer(_batch: Batch, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        logits: torch.Tensor = model(*inputs)
+    def __call__(self, _batch: Batch, inputs: tuple[Any, ...]) -> torch.Tensor:
+        """Logits, (batch, classes)."""
+        logits: torch.Tensor = self._forward(*inputs)
+        sharding.rest(self.model)
         return logits
-
-    return answer
 
 
 def distillation(
@@ -44,7 +54,7 @@ def distillation(
     The factor T**2 keeps the gradients of the soft targets at the size of the hard ones when T changes.
 
     Args:
-        teacher: `cached` or `live`.
+        teacher: `cached` or `Live`.
         temperature: T.
         alpha: weight of the labels.
         label_smoothing: of the labels' part.
@@ -54,10 +64,10 @@ def distillation(
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
         inputs = batch.inputs
-        logits = model(*inputs)
-        own = chosen(of_rows, batch)
-        soft = divergence(logits, teacher(batch, inputs), temperature, own)
-        hard = supervised(logits, batch.labels, label_smoothing, weights, own)
+        logits, taught = own(model(*inputs), batch), own(teacher(batch, inputs), batch)
+        factors = chosen(of_rows, batch)
+        soft = divergence(logits, taught, temperature, factors)
+        hard = supervised(logits, batch.labels, label_smoothing, weights, factors)
         return alpha * hard + (1 - alpha) * temperature**2 * soft
 
     return loss

@@ -7,22 +7,25 @@ points from before are yielded again, then the new ones.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from baton import console, parallel, params
+from baton import console, parallel, params, sharding
 from baton.errors import TrainingError
 from baton.memory import explained_memory
 from baton.runtime import Runtime, seed_step, takes_statistics
-from baton.train import feed, interrupt, optim
-from baton.train.checkpoint import Checkpoints
+from baton.train import compiling, feed, interrupt, optim
+from baton.train.checkpoint import Checkpoint, Checkpoints
 from baton.train.feed import Batches
 from baton.train.losses import Loss
 from baton.train.state import Point, State, TrainPoint, ValidationPoint
+
+if TYPE_CHECKING:
+    from baton.train.sharded_checkpoint import ShardedCheckpoints
 
 
 def train(
@@ -33,6 +36,7 @@ def train(
     settings: params.Training,
     runtime: Runtime,
     saved: Checkpoints | None = None,
+    beside: Sequence[compiling.Beside] = (),
 ) -> Iterator[Point]:
     """Train in place, yielding points; at the end the model has its best weights, in eval mode.
 
@@ -44,25 +48,47 @@ def train(
         loss_fn: mean loss over a part.
         validate: validation figures of the model as it is now, the same on every rank; must hold `settings.metric`.
         settings: epochs, optimizer, schedule, when to validate and log.
-        runtime: device, precision, ranks.
+        runtime: device, precision, ranks; its `compile` is settled (`compiling.settled`), else nothing is compiled.
         saved: where to save and to go on from; nothing is saved without.
+        beside: what computes in the loss beside the model, and is compiled as the model is.
 
     Raises:
         TrainingError: the loss or gradient norm is not finite, or memory ran out.
         OutputError: a checkpoint cannot be written.
     """
+    compiling.use(beside, runtime)
     loop = _Loop(model, batches, loss_fn, settings, runtime)
     state = loop.state
-    found = parallel.share(saved.load() if saved and runtime.is_main else None)
+    keeper = _keeper(saved, model, runtime)
+    found = keeper.load() if keeper else None
+    found = found if runtime.sharding == "full" else _handed_out(found, runtime)
     if found:
         state.restore(found)
         done = f"finished before, in {state.step:,} steps" if state.finished else f"resumed after step {state.step:,} of {loop.steps:,}"
         console.say(done)
     yield from list(state.points)
     if not state.finished:
-        yield from loop.rest(validate, saved if runtime.is_main else None)
+        with keeper.writing() if keeper else contextlib.nullcontext():
+            yield from loop.rest(validate, keeper)
     state.best.restore(model)
     model.eval()
+
+
+def _keeper(saved: Checkpoints | None, model: nn.Module, runtime: Runtime) -> "Checkpoints | ShardedCheckpoints | None":
+    """Who saves: the main process alone, or all processes where the model is split."""
+    if saved and runtime.sharding == "full":
+        from baton.train.sharded_checkpoint import ShardedCheckpoints  # it takes half a second
+
+        return ShardedCheckpoints(saved, model)
+    return saved if runtime.is_main else None
+
+
+def _handed_out(found: Checkpoint | None, runtime: Runtime) -> Checkpoint | None:
+    """What the main process found, on every rank."""
+    if runtime.processes == 1:
+        return found
+    state = parallel.share(found.state if found else None)
+    return None if state is None else Checkpoint(parallel.HandedOut(found.parts if found else {}, runtime.device), state)
 
 
 def due(step: int, every: int) -> bool:
@@ -77,47 +103,101 @@ class _Loop:
         self.batches, self.loss_fn, self.settings, self.runtime = batches, loss_fn, settings, runtime
         self.update = optim.Update(optim.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device)
         self.state = State(model, self.update, settings)
-        self.forward = _forward(model, runtime)
+        self.split = sharding.is_split(model)
+        self.forward = _forward(model, runtime, self._unused())
         self.steps = settings.epochs * batches.steps_per_epoch
         self.validate_at = _validation_steps(settings, batches.steps_per_epoch)
         # Whether the numbers are finite is read back at each step where that is free.
         self.check_every = 1 if runtime.device.type == "cpu" else settings.log_every
 
+    def _unused(self) -> bool:
+        """Whether DDP has to do with weights on which the loss of a first batch does not depend, on some rank.
+
+        One process leaves them as they are (their gradient is None), and so do several.
+        """
+        model = self.state.model
+        if self.runtime.processes == 1 or self.split:
+            return False
+        before = model.training
+        with self._first_pass() as (part, _), self.runtime.autocast():
+            reached = reaches(self.loss_fn(model.train(), part.to(self.runtime.device)))
+        model.train(before)
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        unused = parallel.most(*(int(parameter not in reached) for _, parameter in named))
+        names = [name for (name, _), missed in zip(named, unused, strict=True) if missed]
+        if names:
+            console.say(f"processes: {len(names)} weights get no gradient from the first batch ({names[0]}, …): looked for at each step")
+        return bool(names)
+
     def warm_up(self) -> None:
         """Let DDP order its buckets and the compiler see its first shape alike at the start and on resume: both decide about rounding."""
-        if self.runtime.compile or isinstance(self.forward, DistributedDataParallel):
-            seed_step(self.settings.seed, 0, self.runtime.rank)
-            buffers = [(buffer, buffer.clone()) for buffer in self.state.model.buffers()]  # statistics, which a forward pass changes
-            self._backward(self.batches.micro_batches(0)[-1:])
-            for buffer, before in buffers:
-                buffer.copy_(before)
-            self.update.optimizer.zero_grad(set_to_none=True)
+        compiles = self.runtime.compile is True
+        if compiles or isinstance(self.forward, DistributedDataParallel):
+            with self._first_pass() as part:  # together: ranks exchange gradients once, however many shapes each of them has
+                self._backward(compiling.first_parts(self.batches, self.runtime) if compiles else [part])
 
-    def rest(self, validate: Callable[[], dict[str, float]], saved: Checkpoints | None) -> Iterator[Point]:
+    @contextlib.contextmanager
+    def _first_pass(self) -> Iterator[tuple[Any, float]]:
+        """The last part of the first step, for a pass that leaves no trace."""
+        seed_step(self.settings.seed, 0, self.runtime.rank)
+        with compiling.unchanged(self.state.model):
+            yield self.batches.micro_batches(0)[-1]
+
+    def rest(self, validate: Callable[[], dict[str, float]], saved: "Checkpoints | ShardedCheckpoints | None") -> Iterator[Point]:
         """What is left of the training, and its points."""
         state = self.state
         state.model.train()
         try:
             self.warm_up()
             parts = feed.parts(self.batches, state.step, self.steps, self.runtime)
-            while True:
-                if state.step in self.validate_at and state.validated < state.step:
-                    yield self.validation(validate)
-                if self.finished():
-                    break
-                with interrupt.held():
-                    point = self.step(next(parts))
+            while (validates := self.validates()) or not self.finished():
+                # The passes of a split model are exchanges, which its processes begin, or leave out, together.
+                with interrupt.held() if self.split or not validates else contextlib.nullcontext():
+                    prepared = [] if validates else next(parts)
+                    if self.split:
+                        prepared = self.meet(prepared, saved)
+                    point = self.validation(validate) if validates else self.step(prepared)
                 if point:
                     yield point
-                if saved and saved.due():
+                if saved and not self.split and saved.due():
+                    self.save(saved, wait=False)
+            with interrupt.held():
+                if self.split:
+                    self.meet([], saved)
+                state.finished = True
+                if saved:  # what follows a training can be done again without it
                     self.save(saved)
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
-            if saved:
-                self.save(saved)
+            self.leave(saved)
             raise
-        state.finished = True
-        if saved:  # what follows a training can be done again without it
+
+    def leave(self, saved: "Checkpoints | ShardedCheckpoints | None") -> None:
+        """Save what there is on the way out; the main process of a split model takes the others along."""
+        if self.split:
+            if self.runtime.is_main and not self.state.finished:
+                self.meet([], saved, leaving=True)
+        elif saved:
             self.save(saved)
+
+    def meet(self, prepared: list[tuple[Any, float]], saved: "Checkpoints | ShardedCheckpoints | None", leaving: bool = False) -> Any:
+        """Before each pass of a split model: all processes save, or leave, where one must, and make as many passes.
+
+        Returns the step's parts: a process that has fewer than another repeats its last one, with no share in the loss.
+
+        Raises:
+            SystemExit: the main process is leaving this training.
+        """
+        due_now = saved is not None and self.runtime.is_main and (saved.due() or leaving)
+        most, saves, leaves = parallel.most(len(prepared), int(due_now), int(leaving))
+        if saved and saves:
+            self.save(saved, wait=leaving)
+        if leaves and not leaving:
+            raise SystemExit(0)  # the main process says why
+        return prepared + [(part, 0.0) for part, _ in prepared[-1:]] * (most - len(prepared))
+
+    def validates(self) -> bool:
+        """Whether the model as it is now is to be validated."""
+        return self.state.step in self.validate_at and self.state.validated < self.state.step
 
     def step(self, parts: list[tuple[Any, float]]) -> TrainPoint | None:
         """One optimizer step; a point if one is due."""
@@ -159,11 +239,11 @@ class _Loop:
         early = self.settings.early_stopping
         return self.state.step == self.steps or (early is not None and self.state.best.age >= early.patience)
 
-    def save(self, saved: Checkpoints) -> None:
-        """Write a checkpoint, unless the numbers went wrong since the last check: the last good one stays the newest."""
+    def save(self, saved: "Checkpoints | ShardedCheckpoints", wait: bool = True) -> None:
+        """Save a checkpoint, unless the numbers went wrong since the last check: the last good one stays the newest."""
         if float(self.update.failed) < 0:
             with interrupt.held():
-                saved.save(self.state.name, self.state.parts(), self.state.facts())
+                saved.save(self.state.name, self.state.parts(), self.state.facts(), wait)
 
     def _backward(self, parts: list[tuple[Any, float]]) -> torch.Tensor:
         """Gradients of the mean loss over the step's samples, whatever the number of parts and ranks; this rank's share of the loss, ()."""
@@ -212,15 +292,42 @@ class _Loop:
         )
 
 
-def _forward(model: nn.Module, runtime: Runtime) -> nn.Module:
-    """What the loss calls: the model, compiled and replicated where the runtime says so; its state dict stays as it is."""
-    if runtime.compile:
-        model.compile(dynamic=True)
-    if runtime.processes == 1:
+def _forward(model: nn.Module, runtime: Runtime, unused: bool) -> nn.Module:
+    """What the loss calls: the model, compiled and replicated where the runtime says so; the model itself stays as it is.
+
+    `unused`: whether some weights may get no gradient, which DDP then looks for in each step, and would else wait for.
+    """
+    compiles = runtime.compile is True
+    if sharding.is_split(model):
+        for unit in sharding.units(model) if compiles else ():  # weights are gathered between graphs, not within one
+            unit.forward = torch.compile(unit.forward, dynamic=True)
         return model
+    own = compiling.Compiled(model, runtime.fixed_shapes) if compiles else model
+    if runtime.processes == 1:
+        return own
     devices = [runtime.device] if runtime.device.type == "cuda" else None
     # Buffers that training changes (statistics of batches) follow rank 0, whose a checkpoint holds.
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=takes_statistics(model), gradient_as_bucket_view=True)
+    return DistributedDataParallel(
+        own,
+        device_ids=devices,
+        broadcast_buffers=takes_statistics(model),
+        gradient_as_bucket_view=True,
+        find_unused_parameters=unused,
+    )
+
+
+def reaches(loss: torch.Tensor) -> set[torch.Tensor]:
+    """The leaves that a loss depends on."""
+    seen, left, leaves = set[Any](), [loss.grad_fn], set[torch.Tensor]()
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):  # where a gradient is accumulated
+            leaves.add(node.variable)
+        left += [following for following, _ in node.next_functions]
+    return leaves
 
 
 def _validation_steps(settings: params.Training, steps_per_epoch: int) -> set[int]:

@@ -1,7 +1,7 @@
 """Losses as functions `(model, batch) -> loss`: the mean over the batch's samples, so micro-batches add up when weighted by their size."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ class Batch(Protocol):
     """What a loss needs of a batch; read-only, so that a frozen dataclass fits."""
 
     @property
-    def inputs(self) -> tuple[torch.Tensor, ...]:
+    def inputs(self) -> tuple[Any, ...]:
         """The arguments of the model."""
         ...
 
@@ -42,9 +42,14 @@ def cross_entropy(label_smoothing: float, weights: torch.Tensor | None, of_rows:
     """Cross-entropy with label smoothing, class weights (classes,) and weights of rows (rows of train,)."""
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
-        return supervised(model(*batch.inputs), batch.labels, label_smoothing, weights, chosen(of_rows, batch))
+        return supervised(own(model(*batch.inputs), batch), batch.labels, label_smoothing, weights, chosen(of_rows, batch))
 
     return loss
+
+
+def own(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Those of the batch's samples, (batch, classes): behind them may be others, with which inputs were filled up to one shape."""
+    return logits if len(logits) == len(batch.labels) else logits[: len(batch.labels)]
 
 
 def chosen(of_rows: torch.Tensor | None, batch: Batch) -> torch.Tensor | None:

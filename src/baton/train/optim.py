@@ -9,7 +9,7 @@ import math
 import torch
 from torch import nn
 
-from baton import params
+from baton import params, sharding
 
 # Dynamic loss scale of fp16 (Micikevicius et al. 2018, arXiv:1710.03740, section 3.2); the constants are torch.amp.GradScaler's.
 FIRST_SCALE, GROWTH_STEPS = 2.0**16, 2000
@@ -71,7 +71,7 @@ class Update:
             rate: learning rate.
         """
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients) / self.scale
+        norm = sharding.whole(nn.utils.get_total_norm(gradients)) / self.scale
         overflow = ~torch.isfinite(norm)
         bad = ~torch.isfinite(loss) | (overflow & (self.scale <= 1))
         self.failed = torch.where(bad & (self.failed < 0), float(step), self.failed)

@@ -5,7 +5,7 @@ Random numbers are no state: they are drawn anew before each step from (seed, st
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from torch import nn
 
 from baton import params
 from baton.train.average import Average
-from baton.train.checkpoint import Checkpoint, Parts
+from baton.train.checkpoint import Checkpoint
 from baton.train.optim import Update
+from baton.train.snapshot import Parts
 
 OPTIMIZER, UPDATE = "optimizer.", ("scale", "grown", "failed")
 FINISHED = "-finished"  # how the name of a training's last checkpoint ends, which holds what came of it and no more
@@ -84,7 +85,7 @@ class State:
             "step": self.step,
             "validated": self.validated,
             "finished": self.finished,
-            "points": [asdict(point) for point in self.points],
+            "points": [vars(point) for point in self.points],  # frozen; asdict() would take seconds for a long training
             "meter": self.meter.facts(),
             "best": {"score": self.best.score, "age": self.best.age},
         }

@@ -1,0 +1,124 @@
+"""Short trainings that `_gpu_checks` stops, continues and disturbs, some in processes of their own.
+
+python -m benchmarks._gpu_course rest|compile FOLDER
+"""
+
+import contextlib
+import hashlib
+import json
+import pickle
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from baton import console
+from baton.train import checkpoint, loop, losses
+from benchmarks import _gpu_training
+from benchmarks._gpu_work import Work
+
+DROPOUT = 0.1
+HUGE = 1e30  # finite as a loss in fp32, but not as gradients in fp16
+
+
+def command(what: str, folder: Path, work: Work, compiled: bool) -> list[str]:
+    """The command of a training in `folder`, which is told what on by a file there."""
+    (folder / "work.pickle").write_bytes(pickle.dumps((work, compiled)))
+    return [sys.executable, "-m", "benchmarks._gpu_course", what, str(folder)]
+
+
+def varied(work: Work) -> Work:
+    """With dropout, whose random bits must come back too."""
+    head = work.settings.head.model_copy(update={"dropout": DROPOUT})
+    return _gpu_training.with_steps(work, work.sizes.warm_up, work.sizes.steps, dropout=DROPOUT, attention_dropout=DROPOUT, head=head)
+
+
+def train(work: Work, folder: Path, compiled: bool, stop: int | None = None) -> dict[str, Any]:
+    """Train, or go on, deterministically; with `stop` only to that step's reading. Digest of the weights, losses, the last step."""
+    job, model, batches = _gpu_training.setup(varied(work), compile=compiled, deterministic=True)
+    course = _gpu_training.Course(batches, work.sizes.all_steps)
+    saved = checkpoint.Checkpoints(folder / "checkpoints", 1e9, {})
+    points = loop.train(model, course, losses.cross_entropy(0.1, None), _gpu_training.no_validation, work.settings, job.runtime, saved)
+    seen = []
+    with contextlib.closing(points):
+        for point in points:
+            seen.append((point.step, getattr(point, "loss", 0.0)))
+            if stop and point.step >= stop:
+                break
+    made = {"weights": digest(model), "losses": seen, "step": seen[-1][0]}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_text(json.dumps(made))
+    return read(folder)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What `train` wrote."""
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+def digest(model: torch.nn.Module) -> str:
+    """Of all weights."""
+    found = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def overflow(work: Work, factor: float = HUGE) -> dict[str, Any]:
+    """See `_gpu_checks.overflow`; without a huge `factor` nothing is skipped."""
+    job, model, batches = _gpu_training.setup(work, compile=False, precision="fp16")
+    huge = [1.0]
+    plain = losses.cross_entropy(0.0, None)
+    trained = loop._Loop(model, batches, lambda model, batch: plain(model, batch) * huge[0], work.settings, job.runtime)
+    model.train()
+    scales, weights = [], []
+    for step in range(9):
+        huge[0] = factor if step == 5 else 1.0
+        trained.step(batches.micro_batches(step))
+        scales.append(float(trained.update.scale))
+        weights.append(digest(model))
+    skipped, halved = weights[5] == weights[4], scales[5] == scales[4] / 2
+    went_on = weights[8] not in weights[:6] and int(trained.update.failed) < 0
+    found = (
+        f"scale {scales[4]:.0f} -> {scales[5]:.0f}, step {'skipped' if skipped else 'DONE'}, then {'went on' if went_on else 'STOOD STILL'}"
+    )
+    return {"ok": skipped and halved and went_on, "found": found, "scales": scales}
+
+
+def compile_and_wait(work: Work, folder: Path, compiled: bool) -> None:
+    """A training that says when its first forward pass begins, and when it has been computed."""
+    job, model, batches = _gpu_training.setup(work, compile=compiled and not work.sizes.tiny)
+    plain = losses.cross_entropy(0.0, None)
+
+    def loss_fn(model: Any, batch: Any) -> torch.Tensor:
+        (folder / "begun").touch()
+        if work.sizes.tiny:
+            time.sleep(2)  # stands for the compiler
+        found = plain(model, batch)
+        (folder / "computed").touch()
+        return found
+
+    course = _gpu_training.Course(batches, work.sizes.all_steps)
+    saved = checkpoint.Checkpoints(folder / "checkpoints", 1e9, {})
+    points = loop.train(model, course, loss_fn, _gpu_training.no_validation, work.settings, job.runtime, saved)
+    with contextlib.closing(points):
+        for _ in points:
+            pass
+
+
+def main() -> None:
+    """One training in this process."""
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    work, compiled = pickle.loads((folder / "work.pickle").read_bytes())  # noqa: S301  from our own parent
+    if what == "rest":
+        train(work, folder, compiled)
+    else:
+        compile_and_wait(work, folder, compiled)
+
+
+if __name__ == "__main__":
+    console.run_stage(main)

@@ -1,0 +1,257 @@
+"""Our sides of `gpu`: a model trained by the loop that `finetune` calls, on the batches that it makes, with the clock beside it.
+
+A course has one epoch of so many steps, the warm-up first. Each reading of the loop waits for the device; between two of them nothing here
+does. What the loop waits for data is measured on the host around each batch it asks for: the device may still be computing meanwhile, so
+the share is the most that the device can have waited.
+"""
+
+import contextlib
+import functools
+import itertools
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from baton import memory, runtime
+from baton.data import arrays
+from baton.data.batches import TrainingBatches
+from baton.errors import DataError
+from baton.models import build, packing
+from baton.models.build import Classifier
+from baton.train import loop, losses
+from benchmarks import _flops
+from benchmarks._gpu_work import PICTURES, Work
+from benchmarks._training import now
+
+Parts = list[tuple[Any, float]]
+PADDED: dict[str, Any] = {"packing": False}
+PACKED: dict[str, Any] = {"packing": True}
+
+
+@dataclass
+class Course:
+    """An epoch of `steps` steps of batches that may have more or fewer; all else is theirs."""
+
+    batches: Any
+    steps_per_epoch: int
+
+    def __getattr__(self, name: str) -> Any:
+        """What batches have."""
+        if name.startswith("__") or name == "batches":
+            raise AttributeError(name)
+        return getattr(self.batches, name)
+
+
+@dataclass
+class Watch:
+    """Stands between the loop and its batches."""
+
+    parts: Iterator[Parts]
+    asked: list[float] = field(default_factory=list)  # when each step asked for its batch
+    waited: list[float] = field(default_factory=list)  # seconds
+    shapes: list[list[tuple[int, int]]] = field(default_factory=list)
+    first_done: float = 0.0  # the device too
+
+    def __iter__(self) -> Iterator[Parts]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> Parts:
+        """The next step's batch."""
+        if len(self.asked) == 1:
+            self.first_done = now()
+        began = time.perf_counter()
+        found = next(self.parts)
+        self.asked.append(began)
+        self.waited.append(time.perf_counter() - began)
+        self.shapes.append([part.input_ids.shape if hasattr(part, "input_ids") else part.shape for part, _ in found])
+        return found
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training is given beside its model and batches."""
+
+    runtime: runtime.Runtime
+    packs: bool  # documents without padding
+    reason: str
+
+
+def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]:
+    """The job, the model and its batches, as `finetune` makes them; the working directory is the work's project."""
+    settings, folder = work.settings, Path("data/arrays")
+    meta, splits = arrays.read_meta(folder), arrays.open_splits(folder, settings.augmentation)
+    computed = build.work(Path("data/base"), meta["input"])
+    machine = runtime.resolve(work.runtime.model_copy(update=changes), work=computed)
+    runtime.seed_everything(settings.seed)
+    model = build.create(Path("data/base"), settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
+    model = model.to(machine.device)
+    if work.name in PICTURES:
+        from baton.data import placing  # torchvision, which text does not need
+
+        splits = placing.placed(splits, machine.device, machine.data_on_device)[0]
+        if machine.compile:
+            splits["train"] = placing.of_one_size(splits["train"], work.settings.batch_size)
+    packs, reason = packing.settled(machine, model, settings.attention_dropout)
+    split = splits["train"].packed() if packs else splits["train"]
+    ids = functools.partial(arrays.read_ids, folder, "train")
+    batches = TrainingBatches(
+        split, settings.batch_size, settings.accumulation, settings.seed, ids, smallest=model.smallest_part, tokens=settings.tokens
+    )
+    return Job(machine, packs, reason), model, batches
+
+
+def ours(work: Work, compiled: bool, resident: bool = False, **changes: Any) -> dict[str, Any]:
+    """Train; figures of the timed steps.
+
+    Args:
+        work: what on.
+        compiled: runtime.compile.
+        resident: the first batch again and again, on the device before the clock goes: the step alone, without its data.
+        changes: of the params of `runtime`.
+    """
+    job, model, batches = setup(work, compile=compiled, **changes)
+    machine, sizes = job.runtime, work.sizes
+    course, watch = Course(batches, sizes.all_steps), Watch(iter(()))
+    loss_fn = losses.cross_entropy(work.settings.label_smoothing, None)
+    readings: list[tuple[int, float, int]] = []  # steps, the time and graphs compiled until then
+    losses_read: list[float] = []
+    memory.reset_peak()
+    with watched(watch, repeated(batches, machine) if resident else None):
+        began = now()
+        for point in loop.train(model, course, loss_fn, no_validation, work.settings, machine):
+            if isinstance(point, loop.TrainPoint):
+                readings.append((point.step, now(), graphs()))
+                losses_read.append(point.loss)
+    timed = [reading for reading in readings if reading[0] >= sizes.warm_up]
+    figures = rates(work, batches, timed, resident)
+    seconds = timed[-1][1] - timed[0][1]
+    figures |= {
+        "first_step_seconds": watch.first_done - began,
+        "waiting_share": sum(watch.waited[sizes.warm_up :]) / seconds,
+        "graphs": timed[-1][2],
+        "recompiles": timed[-1][2] - timed[0][2],
+        "peak_memory_bytes": memory.peak_memory(),
+        "loss": losses_read[-1],
+        "runtime": machine.reasons,
+        "packing": job.reason,
+    }
+    return figures | operations(work, model, batches, watch, seconds, resident)
+
+
+def no_validation() -> dict[str, float]:
+    """Figures that the loop asks for at the end."""
+    return {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
+
+
+@contextlib.contextmanager
+def watched(watch: Watch, instead: Iterator[Parts] | None = None) -> Iterator[None]:
+    """Let the loop's batches go through `watch`; or these `instead`."""
+    real = loop.feed.parts
+
+    def parts(*arguments: Any, **options: Any) -> Watch:
+        watch.parts = instead or real(*arguments, **options)
+        return watch
+
+    loop.feed.parts = parts  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        loop.feed.parts = real
+
+
+def repeated(batches: Any, machine: runtime.Runtime) -> Iterator[Parts]:
+    """The first step's batch, on the device, without end."""
+    parts = [(part.to(machine.device), share) for part, share in batches.micro_batches(0)]
+    while True:
+        yield parts
+
+
+def rates(work: Work, batches: Any, timed: list[tuple[int, float, int]], resident: bool) -> dict[str, float]:
+    """Samples a second over all timed steps, and of the slowest and fastest stretch between two readings."""
+
+    def rate(first: tuple[int, float, int], last: tuple[int, float, int]) -> float:
+        steps = range(first[0], last[0])
+        return sum(batches.size(0 if resident else step) for step in steps) / (last[1] - first[1])
+
+    stretches = [rate(first, last) for first, last in itertools.pairwise(timed)]
+    return {
+        "samples_per_second": rate(timed[0], timed[-1]),
+        "slowest": min(stretches),
+        "median": statistics.median(stretches),
+        "fastest": max(stretches),
+        "batch_size": work.settings.batch_size,
+    }
+
+
+def operations(work: Work, model: Classifier, batches: Any, watch: Watch, seconds: float, resident: bool) -> dict[str, float]:
+    """Operations and tokens a second: of the texts themselves, and with the padding that was computed."""
+    timed = range(work.sizes.warm_up, work.sizes.all_steps)
+    if work.name in PICTURES:
+        costs = _flops.of_image(model)
+        samples = sum(batches.size(0 if resident else step) for step in timed)
+        done = costs.operations([costs.own_tokens] * samples) / seconds
+        return {"operations_per_second": done, "padded_operations_per_second": done}
+    costs = _flops.of_text(model)
+    lengths = [int(length) for step in timed for length in batches.split.lengths[batches.rows(step)]]
+    shapes = [shape for step in timed for shape in watch.shapes[step]]
+    padded = [length for count, length in shapes for _ in range(count)]
+    packed = len(padded) != len(lengths)  # documents lie one after the other, without padding
+    return {
+        "operations_per_second": costs.operations(lengths) / seconds,
+        "padded_operations_per_second": costs.operations(lengths if packed else padded) / seconds,
+        "tokens_per_second": sum(lengths) / seconds,
+        "tokens_per_step": sum(lengths) / len(timed),
+        "padding": 1 - sum(lengths) / sum(padded),
+    }
+
+
+def data_path(work: Work) -> dict[str, Any]:
+    """Batches alone: made, copied to the device and brought to the model's inputs, as fast as they come."""
+    job, _, batches = setup(work, compile=False)
+    machine, sizes = job.runtime, work.sizes
+    course = Course(batches, sizes.all_steps)
+    began, samples = 0.0, 0
+    for step, parts in enumerate(loop.feed.parts(course, 0, sizes.all_steps, machine)):
+        if step == sizes.warm_up:
+            began = now()
+        for part, _ in parts:
+            inputs = part.to(machine.device).inputs
+        samples += batches.size(step) if step >= sizes.warm_up else 0
+    seconds = now() - began
+    shape = "x".join(map(str, inputs[0].shape))
+    return {"samples_per_second": samples / seconds, "inputs": shape, "loader_workers": machine.loader_workers}
+
+
+def graphs() -> int:
+    """Graphs that torch has compiled in this process."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])
+
+
+def with_steps(work: Work, warm_up: int, steps: int, **settings: Any) -> Work:
+    """The same work, shorter, with other settings."""
+    changed = work.settings.model_copy(update={"log_every": warm_up, **settings})
+    return replace(work, sizes=replace(work.sizes, warm_up=warm_up, steps=steps), settings=changed)
+
+
+def variant(work: Work, name: str) -> dict[str, Any]:
+    """`ours` as a piece of `gpu` calls it.
+
+    Raises:
+        DataError: there is no such variant.
+    """
+    match name:
+        case "eager":
+            return ours(work, compiled=False, **PADDED)
+        case "compiled":
+            return ours(work, compiled=True, **PADDED)
+        case "step":
+            return ours(work, compiled=True, resident=True, **PADDED)
+        case "packed":
+            return ours(work, compiled=True, **PACKED)
+    raise DataError("no such variant", got=name, expected="eager, compiled, packed or step")

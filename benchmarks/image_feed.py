@@ -1,0 +1,147 @@
+"""How many pictures a second reach a model, whoever prepares them: `python -m benchmarks.image_feed`, options with `--help`.
+
+Input: nothing; pictures of noise are written to a temporary folder as `tokenize` would. Output: a table, and with `--output` JSON. Each
+side makes the batches of the same steps and brings them to the model's inputs: varied on the host by 0, 1, 2, … worker processes, or on
+the device, from pictures that travel there or are kept there. No model takes part: a training is as fast as the slower of the two.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from baton import console, params, runtime, storage
+from baton.data import placing
+from baton.data.batches import TrainingBatches
+from baton.data.image import open_arrays
+from baton.data.image_batches import ImageSplit
+from baton.train import feed
+from benchmarks import _sides
+
+WARM_UP = 3  # steps
+# What is usual for a ViT (Touvron et al. 2021), but for the repeated draws.
+AUGMENTATION = {
+    "crop": {"kind": "resized", "scale": [0.08, 1.0], "ratio": [0.75, 1.3333]},
+    "flip": 0.5,
+    "rotation": 0.0,
+    "colour": None,
+    "randaugment": {"operations": 2, "magnitude": 9},
+    "erasing": 0.25,
+    "mixup": 0.8,
+    "cutmix": 1.0,
+}
+MACHINE = {
+    "precision": "auto",
+    "attention": "auto",
+    "compile": False,
+    "threads": "auto",
+    "processes": 1,
+    "loader_workers": 0,
+    "data_on_device": True,
+    "deterministic": False,
+    "gradient_checkpointing": False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    pictures: int = 4096
+    stored: int = 256  # height and width of a stored picture
+    size: int = 224  # of the model's input
+    batch_size: int = 256
+    steps: int = 20
+    workers: tuple[int, ...] = (0, 1, 2, 4, 8)
+
+
+TINY = Sizes(pictures=32, stored=20, size=16, batch_size=8, steps=4, workers=(0, 1))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure all sides."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--tiny", action="store_true", help="a rehearsal of seconds")
+    parser.add_argument("--output", type=Path, help="where to write JSON")
+    given = parser.parse_args(arguments)
+    rows = measure(TINY if given.tiny else Sizes(), given.device)
+    shown = [[row["side"], f"{row['pictures_per_second']:,.0f}", f"{row['slowest_ms']:,.1f}"] for row in rows]
+    _sides.markdown(["side", "pictures/s", "slowest step, ms"], shown)
+    if given.output:
+        storage.write_json(given.output, rows)
+
+
+def measure(sizes: Sizes, device: str) -> list[dict[str, Any]]:
+    """`side`, `pictures_per_second` and `slowest_ms` of each; `device` is as in params `runtime`."""
+    base = params.read(Path(__file__).parents[1] / "params.yaml").runtime
+    machine = runtime.resolve(base.model_copy(update=MACHINE | {"device": device}))
+    with tempfile.TemporaryDirectory() as folder:
+        split = written(Path(folder), sizes)
+        found = []
+        for count in sizes.workers:
+            own = dataclasses.replace(machine, loader_workers=count)
+            found.append({"side": f"varied on the host, {count} workers"} | rate(split, own, sizes))
+        thread = dataclasses.replace(machine, loader_workers=None)
+        travelling = dataclasses.replace(split, device=True)
+        found.append({"side": "varied on the device, pictures travel"} | rate(travelling, thread, sizes))
+        free = 1 << 40 if machine.device.type == "cpu" else None
+        kept, _ = placing.placed({"train": split, "val": split, "test": split}, machine.device, True, free)
+        found.append({"side": "varied on the device, pictures kept there"} | rate(kept["train"], thread, sizes))
+    return found
+
+
+def written(folder: Path, sizes: Sizes) -> ImageSplit:
+    """Arrays of noise, and a split of them."""
+    count, side = sizes.pictures, sizes.stored
+    values = side * side * 3
+    pixels = np.lib.format.open_memmap(folder / "train.pixels.npy", mode="w+", dtype=np.uint8, shape=(count * values,))
+    draw = np.random.default_rng(0)
+    for row in range(count):
+        pixels[row * values : (row + 1) * values] = draw.integers(0, 256, values, dtype=np.uint8)
+    pixels.flush()
+    np.save(folder / "train.shapes.npy", np.full((count, 2), side, np.int32))
+    np.save(folder / "train.offsets.npy", np.arange(count + 1, dtype=np.int64) * values)
+    np.save(folder / "train.labels.npy", np.arange(count, dtype=np.int64) % 10)
+    described = {
+        "kind": "images",
+        "size": [sizes.size, sizes.size],
+        "channels": 3,
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "interpolation": "bicubic",
+        "crop_fraction": sizes.size / sizes.stored,
+        "crop_mode": "center",
+    }
+    varied = params.Augmentation.model_validate(AUGMENTATION, strict=False)
+    return ImageSplit(open_arrays(folder, "train"), lambda: [f"train:{row}" for row in range(count)], described, varied, 10)
+
+
+def rate(split: Any, machine: runtime.Runtime, sizes: Sizes) -> dict[str, float]:
+    """Pictures a second after the warm-up, and the longest step."""
+    batches = TrainingBatches(split, sizes.batch_size, 1, 0)
+    times, count = [now(machine)], WARM_UP + sizes.steps
+    for parts in feed.parts(batches, 0, count, machine):
+        for part, _ in parts:
+            part.to(machine.device).inputs  # noqa: B018
+        times.append(now(machine))
+    samples = sum(batches.size(step) for step in range(WARM_UP, count))
+    timed = times[WARM_UP:]
+    return {"pictures_per_second": samples / (timed[-1] - timed[0]), "slowest_ms": 1000 * float(np.diff(timed).max())}
+
+
+def now(machine: runtime.Runtime) -> float:
+    """Seconds, when the device has done its work."""
+    if machine.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,243 @@
+"""Whether a training is compiled: what compiling costs on this machine, and what it saves, measured where it can pay.
+
+Input: the model, its batches and its loss, before the training. Output: `Settled`, the choice with its reason and the seconds behind it.
+These are kept in `.baton/compile`, one file a model, batch size, machine and version, and never changed: a training that is resumed, the
+seeds after the first and the control beside its student all go the same way.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from baton import parallel, params, sharding, storage
+from baton.memory import explained_memory
+from baton.runtime import MEASURED, Runtime, seed_step
+from baton.train.feed import Batches
+from baton.train.losses import Loss
+
+FEWEST_STEPS = 200
+SHORTEST = 60.0  # seconds; a first compilation takes from 20 s (MiniLM) to minutes, and hardly saves half of the time
+PASSES = 5  # that are timed
+
+Part = tuple[Any, float]
+
+
+class Beside(Protocol):
+    """What computes in the loss beside the model, such as a live teacher: compiled as the model is."""
+
+    def compiled(self, compile_it: Callable[[nn.Module], nn.Module] | None) -> None:
+        """Compute by what `compile_it` makes of its own model; None: by that model itself."""
+        ...
+
+
+class Compiled(nn.Module):
+    """A model whose training is compiled; validation and prediction call the model itself, so they compile nothing."""
+
+    def __init__(self, model: nn.Module, fixed_shapes: bool) -> None:
+        """`fixed_shapes`: each shape of a batch gets kernels of its own; else the same serve any number of documents and tokens."""
+        super().__init__()
+        self.fixed_shapes = fixed_shapes
+        self.model = torch.compile(model, dynamic=not fixed_shapes)
+
+    def forward(self, *inputs: Any) -> torch.Tensor:
+        """As of the model."""
+        if not self.fixed_shapes:
+            _mark(inputs)
+        output: torch.Tensor = self.model(*inputs)
+        return output
+
+
+def _mark(inputs: tuple[Any, ...]) -> None:
+    """Say of each size that it varies: of two that are equal at first (32 documents of 32 tokens) torch would believe that they stay so."""
+    for item in inputs:
+        if isinstance(item, torch.Tensor):
+            torch._dynamo.maybe_mark_dynamic(item, list(range(item.ndim)))
+        elif isinstance(item, tuple):
+            _mark(item)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds: a part of a step in eager mode and compiled, and the first compiled pass, of each shape where shapes are fixed.
+
+    The last two are None where nothing was compiled, since it could not pay.
+    """
+
+    eager: float
+    compiled: float | None = None
+    first: float | None = None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The choice, why, and the seconds that were measured, if any."""
+
+    compile: bool
+    reason: str
+    costs: Costs | None = None
+
+    def figures(self) -> dict[str, float]:
+        """For tracking."""
+        found = {"compiled": float(self.compile)}
+        seconds = dataclasses.asdict(self.costs) if self.costs else {}
+        return found | {f"compile_{name}_seconds": value for name, value in seconds.items() if value is not None}
+
+
+def settled(
+    model: nn.Module,
+    batches: Batches,
+    loss_fn: Loss,
+    runtime: Runtime,
+    steps: int,
+    settings: params.Training,
+    beside: Sequence[Beside] = (),
+) -> Settled:
+    """The choice for one training; every rank calls it, and rank 0 decides. Neither weights nor statistics change.
+
+    Args:
+        model: in training mode after it, on the runtime's device.
+        batches: of the training.
+        loss_fn: its loss.
+        runtime: says whether to measure.
+        steps: of the whole training, whatever a checkpoint has of it.
+        settings: of the training; its size of batches and rates of dropout are part of what a step costs.
+        beside: see `Beside`.
+    """
+    if runtime.compile != MEASURED:
+        return Settled(runtime.compile is True, runtime.reasons["compile"].partition(": ")[2])
+    if sharding.is_split(model):
+        return Settled(False, "of a split model it is not measured; set it to true or false")
+    if steps < FEWEST_STEPS:
+        return Settled(False, f"{steps:,} steps are too few to pay for it")
+    kept = _place(model, runtime, settings)
+    costs = parallel.share(_read(kept) if runtime.is_main else None)
+    if costs is None or (costs.first is None and costs.eager * steps * _parts(batches) >= SHORTEST):
+        costs, failure = _measured(model, batches, loss_fn, runtime, steps, beside, costs)
+        if failure:
+            return Settled(False, failure, costs)
+        if runtime.is_main:
+            storage.write_json(kept, dataclasses.asdict(costs))
+    return decided(costs, steps, _parts(batches))
+
+
+def decided(costs: Costs, steps: int, parts: int = 1) -> Settled:
+    """What these costs say of a training of `steps` steps of `parts` parts each."""
+    eager = costs.eager * steps * parts
+    if eager < SHORTEST or costs.first is None or costs.compiled is None:
+        return Settled(False, f"the {steps:,} steps take about {eager:.0f} s without it", costs)
+    saved = eager - costs.compiled * steps * parts
+    shown = f"a pass takes {1000 * costs.compiled:.1f} ms with it and {1000 * costs.eager:.1f} ms without"
+    shown += f": {saved:.0f} s saved in {steps:,} steps, and {costs.first:.0f} s to compile"
+    return Settled(saved > costs.first, shown, costs)
+
+
+def first_parts(batches: Batches, runtime: Runtime) -> list[Part]:
+    """Parts that show the compiler every shape of the training: one of each where shapes are fixed, else a single one."""
+    if not runtime.fixed_shapes:
+        return batches.micro_batches(0)[-1:]
+    sizes = {batches.size(step): step for step in reversed(range(batches.steps_per_epoch))}  # the last batch may be smaller
+    parts = [part for step in sorted(sizes.values()) for part in batches.micro_batches(step)]
+    return list({part[0].shape: part for part in reversed(parts)}.values())
+
+
+def use(beside: Sequence[Beside], runtime: Runtime) -> None:
+    """Compile what computes beside the model, or not, as the runtime says."""
+    for one in beside:
+        one.compiled((lambda model: Compiled(model, runtime.fixed_shapes)) if runtime.compile is True else None)
+
+
+def _measured(
+    model: nn.Module,
+    batches: Batches,
+    loss_fn: Loss,
+    runtime: Runtime,
+    steps: int,
+    beside: Sequence[Beside],
+    known: Costs | None,
+) -> tuple[Costs, str]:
+    """The costs, and why it cannot be compiled at all, if so."""
+    later = [batches.micro_batches(step)[-1] for step in range(min(PASSES, batches.steps_per_epoch))]
+    first = first_parts(batches, runtime)
+    seed_step(0, 0, runtime.rank)
+
+    def seconds(forward: nn.Module, parts: Iterable[Part]) -> float:
+        return _seconds(forward, parts, loss_fn, runtime)
+
+    with unchanged(model.train()):
+        if known is None:
+            seconds(model, first)
+            seconds(model, later)  # shapes that are seen for the first time may still choose kernels
+            known = Costs(seconds(model, later) / len(later))
+        known = parallel.share(known)
+        if known.eager * steps * _parts(batches) < SHORTEST:
+            return known, ""
+        use(beside, dataclasses.replace(runtime, compile=True))
+        forward, failure = Compiled(model, runtime.fixed_shapes), ""
+        try:
+            opening = seconds(forward, first)
+            seconds(forward, later)
+            known = Costs(known.eager, seconds(forward, later) / len(later), opening)
+        except RuntimeError as error:  # of torch's compiler, which `auto` does without
+            failure = f"this model cannot be compiled ({(str(error).strip() or repr(error)).splitlines()[0]})"
+        finally:
+            use(beside, runtime)
+        return parallel.share((known, failure))
+
+
+@contextlib.contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Around passes that are no training: statistics, which a forward pass changes, come back, and gradients go."""
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        model.zero_grad(set_to_none=True)
+
+
+def _seconds(forward: nn.Module, parts: Iterable[Part], loss_fn: Loss, runtime: Runtime) -> float:
+    """How long forward and backward passes over `parts` take together."""
+    _wait(runtime)
+    start = time.monotonic()
+    for part, share in parts:
+        with explained_memory("training", part.shape), runtime.autocast():
+            loss = loss_fn(forward, part.to(runtime.device)) * share
+        with explained_memory("training", part.shape):
+            loss.backward()  # type: ignore[no-untyped-call]
+    _wait(runtime)
+    return time.monotonic() - start
+
+
+def _wait(runtime: Runtime) -> None:
+    if runtime.device.type == "cuda":
+        torch.cuda.synchronize(runtime.device)
+
+
+def _parts(batches: Batches) -> int:
+    """Of a step; those of another step may be fewer."""
+    return len(batches.micro_batches(0))
+
+
+def _place(model: nn.Module, runtime: Runtime, settings: params.Training) -> Path:
+    """Where the costs are kept that depend on all of this."""
+    shapes = [(name, list(parameter.shape), parameter.requires_grad) for name, parameter in model.named_parameters()]
+    device = torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type
+    chosen = (runtime.precision, runtime.attention, runtime.packing, runtime.gradient_checkpointing, runtime.processes)
+    own = (settings.batch_size, settings.tokens, settings.accumulation, settings.dropout, settings.attention_dropout, settings.drop_path)
+    marks = json.dumps([shapes, device, torch.__version__, *chosen, *own])
+    return storage.state("compile") / f"{hashlib.sha256(marks.encode()).hexdigest()}.json"
+
+
+def _read(path: Path) -> Costs | None:
+    return Costs(**storage.read_json(path)) if path.is_file() else None

@@ -1,0 +1,91 @@
+"""Copies of a training's tensors in the host's memory, all of one moment: a checkpoint is written from them while the training goes on.
+
+One block of memory, kept from one checkpoint to the next, since new memory costs more than the copy. For tensors on CUDA it is pinned: the
+copies then wait in the device's queue behind the step that made the values, and before the one that changes them, without the host.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch.cuda import _pin_memory_utils as pinning
+
+from baton import console, memory
+
+Parts = Mapping[str, Mapping[str, torch.Tensor]]
+
+ALIGNMENT = 64  # bytes: a cache line, and a multiple of every element's size
+SHARE = 0.75  # of the free memory that a snapshot may take: the training needs some, and the system some for writing files
+
+
+def size(parts: Parts) -> int:
+    """Bytes of all tensors."""
+    return sum(tensor.nbytes for tensors in parts.values() for tensor in tensors.values())
+
+
+class Snapshot:
+    """Memory for one snapshot at a time."""
+
+    def __init__(self) -> None:
+        """Nothing is allocated yet."""
+        self._block = torch.empty(0, dtype=torch.uint8)
+        self._pinned = self._told = False
+
+    def take(self, parts: Parts) -> tuple[Parts, Callable[[], None]] | None:
+        """Copy all tensors; they may change as soon as this returns. The copies hold until the next call.
+
+        Returns:
+            The copies, and what waits until they are there, to be called before they are read. None where they do not fit into memory.
+        """
+        places = _places(parts)
+        wanted = max((end for part in places.values() for _, end in part.values()), default=0)
+        on_device = any(tensor.is_cuda for tensors in parts.values() for tensor in tensors.values())
+        if wanted > len(self._block) and not self._grow(wanted, on_device):
+            return None
+        copies = {part: {name: self._copy(tensor, places[part][name]) for name, tensor in parts[part].items()} for part in parts}
+        if not on_device:
+            return copies, lambda: None
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return copies, event.synchronize
+
+    def free(self) -> None:
+        """Give the memory back; the copies are no longer valid."""
+        if self._pinned:
+            pinning.unpin_memory(self._block.data_ptr())
+        self._block, self._pinned = torch.empty(0, dtype=torch.uint8), False
+
+    def _grow(self, wanted: int, pin: bool) -> bool:
+        """A block of `wanted` bytes instead of the one before; False if that would leave the machine too little."""
+        self.free()
+        free = memory.available()
+        if wanted > SHARE * free:
+            if not self._told:
+                copy = f"a copy of what is saved takes {wanted / 1e9:,.1f} GB of {free / 1e9:,.1f} GB that are free"
+                console.say(f"[yellow]checkpoint:[/] {copy}, so the training waits while each checkpoint is written")
+                self._told = True
+            return False
+        self._block = torch.empty(wanted, dtype=torch.uint8)
+        if pin:
+            try:  # not torch's own pinned allocator, which takes the next power of two
+                pinning.pin_memory(self._block.data_ptr(), wanted)
+                self._pinned = True
+            except RuntimeError as error:  # a limit on locked memory
+                console.say(f"[yellow]checkpoint:[/] {wanted / 1e9:,.1f} GB cannot be pinned, so the copy is slower ({error})")
+        return True
+
+    def _copy(self, tensor: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
+        start, end = place
+        copy = self._block[start:end].view(tensor.dtype).view(tensor.shape)
+        return copy.copy_(tensor.detach(), non_blocking=True)
+
+
+def _places(parts: Parts) -> dict[str, dict[str, tuple[int, int]]]:
+    """Where each tensor goes in the block: its first byte and the one after its last."""
+    places: dict[str, dict[str, tuple[int, int]]] = {}
+    start = 0
+    for part, tensors in parts.items():
+        places[part] = {}
+        for name, tensor in tensors.items():
+            places[part][name] = (start, start + tensor.nbytes)
+            start += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
+    return places

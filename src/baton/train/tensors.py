@@ -1,0 +1,51 @@
+"""Tensors as the bytes of a safetensors file, piece by piece, without a second copy of them in memory.
+
+The library's own `save` copies all tensors into one string while it holds Python's lock, which would stop a training that goes on beside
+it. The format (https://github.com/huggingface/safetensors, "Format"): 8 bytes with the header's length, little-endian; the header, JSON,
+padded with spaces; the tensors without gaps. It is read with the library.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+
+import torch
+
+NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+PIECE = 1 << 22  # bytes: what is hashed is still in the processor's cache when it is written
+
+
+def encoded(tensors: Mapping[str, torch.Tensor]) -> Iterator[bytes | memoryview]:
+    """The pieces of the file that holds `tensors`, which must not change meanwhile.
+
+    They may be on any device and in any memory format; in the file they are contiguous.
+
+    Raises:
+        KeyError: a tensor's type has no name in `NAMES`.
+    """
+    assert sys.byteorder == "little", "safetensors files are"
+    header: dict[str, object] = {}
+    start = 0
+    ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())  # each then lies at a multiple of its element's size
+    for name, tensor in ordered:
+        offsets = [start, start + tensor.nbytes]
+        header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": offsets}
+        start = offsets[1]
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for _, tensor in ordered:
+        whole = memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        for place in range(0, len(whole), PIECE):
+            yield whole[place : place + PIECE]

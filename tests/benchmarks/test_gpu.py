@@ -1,0 +1,138 @@
+"""`python -m benchmarks.gpu` on tiny sizes on the CPU: every piece, the limits of pieces, the table; R8's lengths."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from baton.errors import DataError
+from benchmarks import _gpu_checks, _gpu_course, _gpu_table, _gpu_training, _gpu_work, gpu
+
+# One of each kind; the others are the same code on another model.
+KINDS = ["versions", "ceiling", "tests", "bert-packed", "bert-trainer-compiled", "vit", "minilm-eager", "resume-eager", "overflow", "data"]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gpu.Work:
+    work = gpu.prepare("minilm", tmp_path / "work", gpu.TINY)
+    monkeypatch.chdir(work.project)
+    return work
+
+
+def run(folder: Path, *arguments: str) -> dict[str, Any]:
+    gpu.main([*arguments, "--json", str(folder / "results/gpu.json"), "--folder", str(folder / "work")])
+    found: dict[str, Any] = json.loads((folder / "results/gpu.json").read_text())
+    return found
+
+
+def test_pieces_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [piece.name for piece in gpu.chosen(KINDS)]
+    found = run(tmp_path, "--tiny", "--only", *names)
+    assert sorted(found) == sorted(names)
+    assert {name: result for name, result in found.items() if not result["ok"]} == {}
+    for name in names:
+        if name.partition("-")[0] in {"bert", "vit", "minilm"}:
+            assert found[name]["samples_per_second"] > 0 and found[name]["first_step_seconds"] > 0
+            assert found[name]["operations_per_second"] > 0 and found[name]["of_ceiling"] > 0 and "mfu" not in found[name]
+    assert 0 <= found["minilm-eager"]["waiting_share"] < 1 and found["minilm-eager"]["recompiles"] == 0
+    printed = capsys.readouterr().out
+    assert "first step, s" in printed and "the same bits" in printed and "step skipped" in printed
+
+
+@pytest.mark.slow
+def test_all_pieces_in_processes_of_their_own(tmp_path: Path) -> None:
+    found = run(tmp_path, "--tiny")
+    assert {name for name, result in found.items() if not result["ok"]} == set() and len(found) == len(gpu.pieces())
+
+
+@pytest.mark.alone
+def test_a_stop_in_the_first_step(tiny: gpu.Work) -> None:
+    found = _gpu_checks.stopped_in_compiler(tiny)
+    assert found["ok"], found
+    assert "exit code 143" in found["found"]
+
+
+def test_without_an_overflow_the_check_of_it_fails(tiny: gpu.Work) -> None:
+    """Negative control."""
+    assert not _gpu_course.overflow(tiny, factor=1.0)["ok"]
+
+
+def test_a_piece_has_a_process_that_ends_at_its_limit(tmp_path: Path) -> None:
+    options = argparse.Namespace(tiny=False, project=None, folder=tmp_path)
+    found = gpu.outside(gpu.chosen(["versions"])[0], options, 0.2)
+    assert not found["ok"] and "limit" in found["found"]
+
+
+def test_a_failed_piece_does_not_lose_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(work: gpu.Work, folder: Path) -> dict[str, Any]:
+        raise RuntimeError("out of luck")
+
+    bad = gpu.Piece("bad", "", 10.0, fail)
+    monkeypatch.setattr(gpu, "pieces", lambda: [bad, gpu.Piece("good", "", 10.0, lambda work, folder: {"found": "fine"})])
+    found = run(tmp_path, "--tiny")
+    assert not found["bad"]["ok"] and "out of luck" in found["bad"]["found"] and found["good"]["ok"]
+    late = run(tmp_path, "--tiny", "--seconds", "0")
+    assert "no time was left" in late["good"]["found"]
+
+
+def test_an_unknown_piece_is_named() -> None:
+    with pytest.raises(DataError, match="only"):
+        gpu.chosen(["bort"])
+
+
+def test_lengths_are_those_of_r8() -> None:
+    """5,485 training texts (Cachopo's split), less 10% for validation and what checks drop; at most 128 tokens."""
+    lengths = _gpu_work.real_lengths()
+    assert 4800 < len(lengths) < 4940 and lengths.max() == 128 and lengths.min() > 2
+
+
+def test_the_file_of_lengths_is_made_from_arrays(tiny: gpu.Work, tmp_path: Path) -> None:
+    _gpu_work.write_lengths(tiny.project, tmp_path / "made.json")
+    counts = json.loads((tmp_path / "made.json").read_text())["train"]
+    offsets = np.load(tiny.project / "data/arrays/train.offsets.npy")
+    assert sum(int(length) * count for length, count in counts.items()) == offsets[-1]
+
+
+def test_real_arrays_are_taken_where_there_are_some(tiny: gpu.Work, tmp_path: Path) -> None:
+    work = gpu.prepare("bert", tmp_path / "again", gpu.TINY, tiny.project)
+    assert np.array_equal(np.load(work.project / "data/arrays/train.tokens.npy"), np.load(tiny.project / "data/arrays/train.tokens.npy"))
+
+
+def test_the_table_knows_shares_and_targets(capsys: pytest.CaptureFixture[str]) -> None:
+    def rate(samples: float, operations: float = 1e14) -> dict[str, Any]:
+        return {"ok": True, "samples_per_second": samples, "operations_per_second": operations, "padded_operations_per_second": operations}
+
+    found: _gpu_table.Results = {
+        "versions": {"ok": True, "card": "NVIDIA H100 80GB HBM3", "other_than_locked": {"torch": "2.11.0, locked 2.14.1"}},
+        "ceiling": {"ok": True, "bf16_operations_per_second": 8e14, "copied_bytes_per_second": 3e12},
+        "bert-compiled": rate(900.0, 989.5e12 / 2),
+        "bert-packed": rate(1200.0),
+        "bert-trainer": rate(500.0),
+        "bert-trainer-compiled": rate(400.0),
+    }
+    _gpu_table.add_shares(found)
+    assert found["bert-compiled"]["mfu"] == pytest.approx(0.5) and found["bert-packed"]["of_ceiling"] == pytest.approx(1 / 8)
+    assert _gpu_table.to_trainer(found, "bert") == pytest.approx(1200 / 500)
+    _gpu_table.show(found)
+    printed = capsys.readouterr().out
+    assert "| BERT-base, samples/s to Trainer's best | 2.00 | 2.40 |" in printed and "NOT the locked versions" in printed
+
+
+def test_a_report_of_failed_tests_is_read(tmp_path: Path) -> None:
+    report = tmp_path / "tests.xml"
+    cases = '<testcase classname="a" name="b"><failure message="wrong&#10;more">x</failure></testcase><testcase classname="a" name="c"/>'
+    report.write_text(f'<testsuites><testsuite tests="3" skipped="1" failures="1" errors="0">{cases}</testsuite></testsuites>')
+    found = _gpu_checks.summary(report)
+    assert not found["ok"] and found["found"] == "1 passed, 1 failed, 1 skipped" and found["failed"] == {"a.b": ["wrong", "more"]}
+    assert not _gpu_checks.summary(tmp_path / "none.xml")["ok"]
+
+
+def test_the_first_batch_again_and_again_is_the_step_alone(tiny: gpu.Work) -> None:
+    _, _, batches = _gpu_training.setup(tiny, compile=False)
+    course = _gpu_training.Course(batches, 100)
+    assert course.steps_per_epoch == 100 and course.size(0) == batches.size(0)
+    assert sys.getsizeof(course) and not hasattr(course, "__len__")

@@ -1,0 +1,87 @@
+"""One small real training of a tiny BERT on 1, 2 or 4 processes (gloo), whose model may be split over them.
+
+`rank` is one of these processes, in the folder that `training.prepare` filled. Its options: `runtime` and `settings` (changes), `out` (a
+name), `checkpoints` (another) with `seconds` between two, `stop` (the step after which it is asked to stop) and `where` (is that:
+"caller" or "validation"). It writes OUT.json (points), OUT.safetensors (all weights, as a model folder has them, and the logits of val)
+and OUT.txt (what was said).
+"""
+
+import contextlib
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from baton import console, parallel, params, runtime, sharding
+from baton.data import arrays
+from baton.data.batches import TrainingBatches
+from baton.evaluate import metrics
+from baton.models import build
+from baton.predict import predict
+from baton.train import checkpoint, loop, losses
+from tests import tiny
+
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
+CHANGES = {"batch_size": 8, "accumulation": 2, "learning_rate": 3e-3, "layer_decay": 0.8, "ema": {"decay": 0.9}, "epochs": 6, "head": None}
+
+
+def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: int) -> None:
+    """Train, or go on, as process `number` of `size`, as torchrun would start it."""
+    own = {"RANK": number, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "LOCAL_RANK": number}
+    os.environ |= {name: str(value) for name, value in own.items()} if size > 1 else {}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    said = os.open(folder / f"{options['out']}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(said, stream)
+    wanted = tiny.SETTINGS | {"processes": size, "sharding": "full"} | options.get("runtime", {})
+
+    def main() -> None:
+        with parallel.started(params.Runtime.model_validate(wanted)) as machine:
+            train(folder, options, machine)
+
+    console.run_stage(main)
+
+
+def train(folder: Path, options: dict[str, Any], machine: runtime.Runtime) -> None:
+    """The training, its points and what becomes of it."""
+    meta, splits = arrays.read_meta(folder / "arrays"), arrays.open_splits(folder / "arrays", None)
+    settings = tiny.training(**{key: value for key, value in (CHANGES | options.get("settings", {})).items() if key != "head"})
+    runtime.seed_everything(settings.seed)
+    model = build.create(folder / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"])
+    if machine.gradient_checkpointing:
+        model.checkpoint_activations()
+    model = sharding.place(model, machine)
+    held, whole = (sum(each.numel() for each in found) for found in (map(sharding.own, model.parameters()), model.parameters()))
+    assert held < 1.1 * whole / (machine.processes if machine.sharding == "full" else 1), "a process holds its part"
+    assert sharding.is_split(model) == (machine.sharding == "full" and machine.processes > 1)
+    place = (machine.rank, machine.processes)
+    batches = TrainingBatches(splits["train"], settings.batch_size, settings.accumulation, settings.seed, tuple, *place)
+
+    points: list[dict[str, Any]] = []
+
+    def ask(where: str, step: int) -> None:
+        if machine.is_main and (where, step) == (options.get("where", "caller"), options.get("stop")):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def validate() -> dict[str, float]:
+        ask("validation", points[-1]["step"])
+        found = metrics.scores(predict(model, splits["val"], machine, 5), splits["val"].labels)  # parts that do not come out even
+        return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+
+    saved = (
+        checkpoint.Checkpoints(folder / options["checkpoints"], options.get("seconds", 1000.0), {}) if options.get("checkpoints") else None
+    )
+    loss_fn = losses.cross_entropy(0.1, None)
+    with contextlib.closing(loop.train(model, batches, loss_fn, validate, settings, machine, saved)) as new:
+        for point in new:
+            points.append({**vars(point), "time": 0, "samples_per_second": 0})
+            ask("caller", point.step)
+    logits = predict(model, splits["val"], machine, 5)
+    state = sharding.gather(model)
+    if machine.is_main:
+        save_file({**state, "logits": torch.from_numpy(logits)}, folder / f"{options['out']}.safetensors")
+        (folder / f"{options['out']}.json").write_text(json.dumps(points))

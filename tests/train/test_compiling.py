@@ -1,0 +1,272 @@
+"""Whether a training is compiled, for all shapes at once, and what is compiled with it."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from baton import kernels, params, runtime, storage
+from baton.data import arrays
+from baton.data.batches import TrainingBatches
+from baton.models import build
+from baton.train import compiling, distill, loop, losses
+from baton.train.compiling import Costs, decided
+from tests import tiny
+from tests.train import training
+
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
+SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(
+    update={"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "dropout": 0.0, "attention_dropout": 0.0, "log_every": 1, "head": HEAD}
+)
+
+
+# ---- the choice --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("costs", "steps", "parts", "compiled"),
+    [
+        (Costs(0.1, 0.06, 30), 1_000, 1, True),  # 40 s saved, 30 s to compile
+        (Costs(0.1, 0.06, 50), 1_000, 1, False),
+        (Costs(0.1, 0.06, 50), 1_000, 2, True),  # each step has two parts: 80 s saved
+        (Costs(0.1, 0.12, 0.1), 9_000, 1, False),  # slower compiled
+        (Costs(0.05, 0.001, 1), 1_000, 1, False),  # 50 s: a training that is over before a compiler would be
+        (Costs(0.05), 1_000, 1, False),
+    ],
+)
+def test_it_is_compiled_where_it_saves_more_than_it_costs(costs: Costs, steps: int, parts: int, compiled: bool) -> None:
+    assert decided(costs, steps, parts).compile == compiled
+
+
+@dataclasses.dataclass
+class Batch:
+    """Four samples of two numbers."""
+
+    inputs: tuple[torch.Tensor, ...] = dataclasses.field(default_factory=lambda: (torch.ones(4, 2),))
+    labels: torch.Tensor = dataclasses.field(default_factory=lambda: torch.tensor([0, 1, 0, 1]))
+    rows: torch.Tensor = dataclasses.field(default_factory=lambda: torch.arange(4))
+    shape: tuple[int, int] = (4, 2)
+
+    def to(self, device: torch.device) -> "Batch":
+        """See `data.batches.Batch`."""
+        return self
+
+
+class Batches:
+    """The same batch, in two parts, at every step."""
+
+    steps_per_epoch = 10
+
+    def size(self, step: int) -> int:
+        """See `feed.Batches`."""
+        return 8
+
+    def names(self, step: int) -> list[str]:
+        """See `feed.Batches`."""
+        return []
+
+    def micro_batches(self, step: int) -> list[tuple[Any, float]]:
+        """See `feed.Batches`."""
+        return [(Batch(), 0.5), (Batch(), 0.5)]
+
+
+@pytest.fixture
+def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Passes take what this says; what was compiled and timed is written down. Nothing is really compiled."""
+    told: dict[str, Any] = {"eager": 0.1, "compiled": 0.05, "opening": 30.0, "timed": []}
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr(compiling.torch, "compile", lambda model, **_: model)
+    passed = compiling._seconds
+
+    def seconds(forward: nn.Module, parts: list[Any], *rest: Any) -> float:
+        passed(forward, parts, *rest)
+        kind = "compiled" if isinstance(forward, compiling.Compiled) else "eager"
+        first = kind == "compiled" and kind not in told["timed"]
+        told["timed"].append(kind)
+        return told["opening"] if first else told[kind] * len(parts)
+
+    monkeypatch.setattr(compiling, "_seconds", seconds)
+    return told
+
+
+def settled(steps: int = 10_000, model: nn.Module | None = None, **changes: Any) -> compiling.Settled:
+    machine = dataclasses.replace(tiny.machine(), compile=changes.pop("compile", kernels.MEASURED))
+    model, settings = model or nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2)), SETTINGS.model_copy(update=changes)
+    return compiling.settled(model, Batches(), losses.cross_entropy(0.0, None), machine, steps, settings)
+
+
+def test_costs_are_measured_once_and_kept(clock: dict[str, Any], tmp_path: Path) -> None:
+    first = settled()
+    assert first.compile
+    assert first.costs == Costs(pytest.approx(0.1), pytest.approx(0.05), 30.0)
+    assert first.reason == "a pass takes 50.0 ms with it and 100.0 ms without: 1000 s saved in 10,000 steps, and 30 s to compile"
+    assert first.figures() == pytest.approx(
+        {"compiled": 1, "compile_eager_seconds": 0.1, "compile_compiled_seconds": 0.05, "compile_first_seconds": 30}
+    )
+    (kept,) = (tmp_path / ".baton/compile").iterdir()
+    clock["timed"].clear()
+    clock["eager"] = 0.001  # measured again, it would be another choice
+    assert settled() == first
+    assert clock["timed"] == []
+    assert settled(300).compile is False  # by the kept costs: 30 s saved, 30 s to compile
+    assert storage.read_json(kept) == dataclasses.asdict(first.costs)
+    assert not settled(batch_size=16).compile  # another step: measured, and too short
+    assert clock["timed"] == ["eager"] * 3
+
+
+def test_what_cannot_pay_is_not_compiled(clock: dict[str, Any]) -> None:
+    clock["eager"] = 0.001
+    assert settled().reason == "the 10,000 steps take about 20 s without it"
+    assert set(clock["timed"]) == {"eager"}
+    assert not settled(compiling.FEWEST_STEPS - 1).compile
+    clock["timed"].clear()
+    assert settled(100_000).costs == Costs(pytest.approx(0.001), pytest.approx(0.05), 30.0)  # a longer one is worth a try
+    assert set(clock["timed"]) == {"compiled"}
+
+
+def test_the_model_stays_as_it_is(clock: dict[str, Any]) -> None:
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    settled(model=model)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_auto_does_without_a_compiler_that_fails(clock: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Any, *inputs: Any) -> Any:
+        raise RuntimeError("no kernel for this\nmore")
+
+    monkeypatch.setattr(compiling.Compiled, "forward", fails)
+    assert settled().reason == "this model cannot be compiled (no kernel for this)"
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_params_say_is_not_measured(clock: dict[str, Any], asked: bool) -> None:
+    assert settled(compile=asked).compile is asked
+    assert clock["timed"] == []
+
+
+# ---- shapes ------------------------------------------------------------------------------------------------------------------
+
+
+class Counter:
+    """A backend that runs graphs as they are, and counts them."""
+
+    def __init__(self) -> None:
+        self.graphs = 0
+        self.at: list[int] = []  # how many there were before each step
+
+    def __call__(self, graph: torch.fx.GraphModule, _inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        self.graphs += 1
+        return graph.forward
+
+
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    made = Counter()
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=made))
+    step = loop._Loop.step
+
+    def counted(training: Any, parts: Any) -> Any:
+        made.at.append(made.graphs)
+        return step(training, parts)
+
+    monkeypatch.setattr(loop._Loop, "step", counted)
+    return made
+
+
+def run(root: Path, batch_size: int, compiled: bool = True, teacher: distill.Live | None = None) -> list[loop.Point]:
+    """A training of two epochs."""
+    meta = arrays.read_meta(root / "arrays")
+    images = meta["input"]["kind"] == "images"
+    machine = dataclasses.replace(tiny.machine(attention="sdpa"), compile=compiled, fixed_shapes=images)
+    settings = SETTINGS.model_copy(update={"batch_size": batch_size})
+    runtime.seed_everything(0)
+    model = build.create(root / "base", HEAD, len(meta["labels"]), settings, "sdpa", meta["input"])
+    split = arrays.open_splits(root / "arrays", training.AUGMENTATION if images else None)["train"]
+    batches = TrainingBatches(split, batch_size, 1, 0, lambda: arrays.read_ids(root / "arrays", "train"))
+    loss_fn = distill.distillation(teacher, 2.0, 0.5, 0.0, None) if teacher else losses.cross_entropy(0.0, None)
+    scores = {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
+    return list(loop.train(model, batches, loss_fn, lambda: scores, settings, machine, beside=[teacher] if teacher else ()))
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("texts")
+    training.prepare(root)
+    tiny.write_base(root / "base", layers=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("images")
+    training.prepare(root, functools.partial(tiny.write_image_base, depth=1))
+    return root
+
+
+def test_texts_of_every_width_share_what_was_compiled_first(texts: Path, counter: Counter) -> None:
+    """48 documents in batches of 8, of 8 or 16 tokens: a batch may be as long as it has documents."""
+    eager = [point.loss for point in run(texts, 8, compiled=False) if isinstance(point, loop.TrainPoint)]
+    counter.at.clear()
+    widths = {part.shape for step in range(6) for part, _ in batches_of(texts, 8).micro_batches(step)}
+    assert len(widths) > 1, "or else the test shows nothing"
+    compiled = [point.loss for point in run(texts, 8) if isinstance(point, loop.TrainPoint)]
+    assert counter.at == [1] * 12
+    assert counter.graphs == 1
+    assert compiled == pytest.approx(eager, abs=1e-5)
+
+
+def batches_of(root: Path, size: int) -> TrainingBatches:
+    return TrainingBatches(arrays.open_splits(root / "arrays", None)["train"], size, 1, 0)
+
+
+def test_sizes_that_are_equal_by_chance_need_not_stay_so() -> None:
+    """Negative control: with `dynamic=True` alone, as it was, a square first batch is compiled for square ones."""
+    counts = []
+    for wrap in (lambda model: compiling.Compiled(model, fixed_shapes=False), lambda model: torch.compile(model, dynamic=True)):
+        counter = Counter()
+        torch._dynamo.reset()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "compile", functools.partial(torch.compile, backend=counter))
+            model = wrap(nn.Softmax(-1))
+            for shape in ((16, 16), (16, 24), (8, 16), (5, 40)):
+                model(torch.randn(*shape))
+        counts.append(counter.graphs)
+    assert counts[0] == 1 < counts[1]
+
+
+def test_pictures_are_compiled_for_their_shapes_before_the_first_step(images: Path, counter: Counter) -> None:
+    """48 pictures in batches of 20: of 20 and of 8."""
+    run(images, 20)
+    assert counter.at == [2] * 6
+    assert counter.graphs == 2
+
+
+def test_a_live_teacher_is_compiled_beside_its_student(texts: Path, counter: Counter) -> None:
+    meta = arrays.read_meta(texts / "arrays")
+    own = build.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
+    plain = [point.loss for point in run(texts, 8, False, distill.Live(own)) if isinstance(point, loop.TrainPoint)]
+    assert counter.graphs == 0
+    teacher = distill.Live(own)
+    both = [point.loss for point in run(texts, 8, True, teacher) if isinstance(point, loop.TrainPoint)]
+    assert counter.graphs == 2
+    assert both == pytest.approx(plain, abs=1e-5)
+    teacher.compiled(None)
+    assert teacher._forward is own
+
+
+def test_validation_and_prediction_compile_nothing(texts: Path, counter: Counter) -> None:
+    from baton.predict import predict
+
+    meta = arrays.read_meta(texts / "arrays")
+    model = build.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"]).eval()
+    compiling.Compiled(model, False)
+    predict(model, arrays.open_splits(texts / "arrays", None)["val"], dataclasses.replace(tiny.machine(), compile=True), 4)
+    assert counter.graphs == 0

@@ -1,0 +1,79 @@
+"""A split model on one CUDA device (a group of one): the whole model's curve within bf16, and no waiting for the device in a step."""
+
+import dataclasses
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from baton import params, runtime, sharding
+from baton.data import arrays
+from baton.data.batches import TrainingBatches
+from baton.models import build
+from baton.train import feed, loop, losses
+from tests import tiny
+from tests.train import training
+
+pytestmark = [pytest.mark.gpu, pytest.mark.alone]
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
+CUDA = {"device": "cuda", "attention": "sdpa"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("gpu_sharding")
+    training.prepare(root)
+    return root
+
+
+@pytest.fixture
+def group() -> Iterator[None]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    where = {"init_method": f"tcp://127.0.0.1:{port}", "rank": 0, "world_size": 1}
+    dist.init_process_group("cpu:gloo,cuda:nccl", device_id=torch.device("cuda", 0), **where)
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+    dist.destroy_process_group()
+
+
+def losses_of(root: Path, split: bool, count: int = 12, quiet_from: int = 1_000_000, **own: Any) -> list[float]:
+    """Losses of so many steps; from step `quiet_from` on a wait for the device is an error."""
+    machine, meta = tiny.machine(**CUDA, **own), arrays.read_meta(root / "arrays")
+    runtime.seed_everything(0)
+    settings = tiny.training(epochs=4, clip_norm=1.0, ema={"decay": 0.9}, log_every=1000)
+    model = build.create(root / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"])
+    if split:
+        machine = dataclasses.replace(machine, sharding="full")
+        sharding.split(model, machine)
+        assert all(sharding.own(parameter).is_cuda for parameter in model.parameters())
+    else:
+        model.to(machine.device)
+    batches = TrainingBatches(arrays.open_splits(root / "arrays", None)["train"], 8, 1, 0, tuple)
+    work = loop._Loop(model, batches, losses.cross_entropy(0.0, None), settings, machine)
+    model.train()
+    parts, found = feed.parts(batches, 0, work.steps, machine), []
+    for number in range(1, count + 1):
+        prepared = next(parts)
+        if number >= quiet_from:
+            torch.cuda.set_sync_debug_mode("error")
+        work.step(prepared)
+        torch.cuda.set_sync_debug_mode("default")
+        found.append(float(work.state.meter.loss))
+    return found
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 0.3), ("fp16", 0.1)])
+def test_the_curve_is_that_of_the_whole_model(root: Path, group: None, precision: str, tolerance: float) -> None:
+    """Sums of losses over 12 steps."""
+    whole, split = (losses_of(root, split, precision=precision) for split in (False, True))
+    assert split == pytest.approx(whole, abs=tolerance)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_steps_never_wait_for_the_device(root: Path, group: None, compiled: bool) -> None:
+    losses_of(root, True, quiet_from=6, precision="bf16", compile=compiled)

@@ -1,0 +1,171 @@
+"""A model split over processes (FSDP2, gloo on the CPU): the curve of one process, and checkpoints for any number of them."""
+
+import json
+import multiprocessing
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.train import sharded, training
+
+pytestmark = pytest.mark.alone
+STOPPED = 143
+SECONDS = 600.0  # on a machine that does much beside
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Base model, arrays and the training of one process, whose model is whole."""
+    made = tmp_path_factory.mktemp("sharded")
+    training.prepare(made, windows=True)  # documents of several windows: processes have unlike numbers of parts in a step
+    CONTEXT.set_forkserver_preload(["tests.train.sharded"])
+    run(made, "one", 1, runtime={"sharding": "none"})
+    yield made
+    shutil.rmtree(made)
+
+
+def run(folder: Path, out: str, processes: int, code: int = 0, **options: Any) -> str:
+    """Train on so many processes; what they said."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    arguments = (folder, {"out": out, **options})
+    ranks = [CONTEXT.Process(target=sharded.rank, args=(*arguments, rank, processes, port)) for rank in range(processes)]
+    for each in ranks:
+        each.start()
+    try:
+        for each in ranks:
+            each.join(SECONDS)
+        said = (folder / f"{out}.txt").read_text()
+        assert [each.exitcode for each in ranks] == [code, *[0] * (processes - 1)], said
+        return said
+    finally:
+        for each in ranks:
+            each.kill()
+            each.join()
+
+
+def points(folder: Path, out: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / f"{out}.json").read_text())
+    return found
+
+
+def assert_close(folder: Path, one: str, other: str, tolerance: float = 1e-4) -> None:
+    """The curves agree, and so do the weights."""
+    pairs = list(zip(points(folder, one), points(folder, other), strict=True))
+    assert len(pairs) > 30
+    for first, second in pairs:
+        for key in ("loss", "gradient_norm"):
+            assert second.get(key) == pytest.approx(first.get(key), abs=tolerance), (key, first, second)
+        assert second.get("scores", {}).get("loss") == pytest.approx(first.get("scores", {}).get("loss"), abs=tolerance)
+    weights = [load_file(folder / f"{name}.safetensors") for name in (one, other)]
+    assert weights[0].keys() == weights[1].keys()
+    assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 100 * tolerance
+
+
+def same(folder: Path, one: str, other: str) -> bool:
+    """To the bit."""
+    return all((folder / f"{one}{end}").read_bytes() == (folder / f"{other}{end}").read_bytes() for end in (".json", ".safetensors"))
+
+
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_split_over_processes_it_is_the_training_of_one(folder: Path, processes: int) -> None:
+    run(folder, f"split{processes}", processes)
+    assert_close(folder, "one", f"split{processes}")
+    assert not same(folder, "one", f"split{processes}"), "equal bits would mean that there was one process"
+
+
+@pytest.fixture(scope="module")
+def stopped(folder: Path) -> Path:
+    """What two processes leave that are asked to stop in the middle."""
+    assert run(folder, "never", 2, STOPPED, checkpoints="stopped", stop=17) is not None
+    assert not (folder / "never.json").exists()
+    return folder / "stopped"
+
+
+def resumed(folder: Path, stopped: Path, processes: int) -> str:
+    """Go on with so many processes; the name of what came of it."""
+    out = f"{stopped.name}-{processes}"
+    shutil.copytree(stopped, folder / out)
+    said = run(folder, out, processes, checkpoints=out)
+    assert "resumed after step 17 of 36" in said, said
+    return out
+
+
+def test_it_goes_on_bit_for_bit(folder: Path, stopped: Path) -> None:
+    out = resumed(folder, stopped, 2)
+    run(folder, "whole2", 2)
+    assert same(folder, out, "whole2")
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_another_number_of_processes_goes_on_to_rounding(folder: Path, stopped: Path, processes: int) -> None:
+    assert_close(folder, resumed(folder, stopped, processes), "one")
+
+
+@pytest.mark.slow
+def test_asked_to_stop_in_validation_it_is_saved_after_it(folder: Path) -> None:
+    """All processes are in the same exchange then, and leave it together."""
+    run(folder, "never", 2, STOPPED, checkpoints="validating", stop=12, where="validation")
+    out = "validating-2"
+    shutil.copytree(folder / "validating", folder / out)
+    assert "resumed after step 12 of 36" in run(folder, out, 2, checkpoints=out)
+    run(folder, "whole2", 2)
+    assert same(folder, out, "whole2")
+
+
+@pytest.mark.slow
+def test_saved_after_each_step_it_is_the_same_training(folder: Path) -> None:
+    run(folder, "often", 2, checkpoints="often", seconds=0.0, settings={"epochs": 1})
+    assert len([path for path in (folder / "often").iterdir() if path.name.endswith("-finished")]) == 1
+    run(folder, "never_saved", 2, settings={"epochs": 1})
+    assert same(folder, "often", "never_saved")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", ["flip", "remove"])
+def test_a_broken_part_is_named_and_the_one_before_is_used(folder: Path, spoil: str) -> None:
+    """Its own control: the same two checkpoints, unbroken, go on from the later one."""
+    out = f"broken-{spoil}"
+    run(folder, "never", 2, STOPPED, checkpoints=out, stop=5, seconds=0.0)
+    first, last = sorted((folder / out).iterdir())
+    shutil.copytree(folder / out, folder / f"{out}-control")
+    part = last / "shard-00002-model-00001-of-00001.safetensors"
+    content = bytearray(part.read_bytes())
+    content[-1] ^= 1
+    part.unlink() if spoil == "remove" else part.write_bytes(content)
+    said = run(folder, out, 2, checkpoints=out)
+    assert f"{last.name} is broken" in " ".join(said.split())
+    assert f"resumed after step {int(first.name.split('-')[0])} of 36" in said, said
+    assert "resumed after step 5 of 36" in run(folder, f"{out}-control", 2, checkpoints=f"{out}-control")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("own", "tolerance"),
+    [({"precision": "bf16"}, 0.1), ({"precision": "fp16"}, 1e-2), ({"gradient_checkpointing": True}, 1e-4), ({"compile": True}, 1e-4)],
+    ids=["bf16", "fp16", "checkpointed", "compiled"],
+)
+def test_precision_checkpointing_and_compilation_go_with_it(folder: Path, own: dict[str, Any], tolerance: float) -> None:
+    """In bf16 weights are gathered rounded, those of embeddings and norms too, which autocast of a whole model leaves in 32 bits.
+
+    Not in fp16: the scaled gradients of norms overflowed, steps were skipped, and losses differed by 0.1.
+    """
+    name, shorter = "-".join(map(str, own.values())) + "-".join(own), {"ema": None, "epochs": 2}
+    run(folder, f"{name}1", 1, runtime={"sharding": "none", **own}, settings=shorter)
+    run(folder, f"{name}2", 2, runtime=own, settings=shorter)
+    pairs = zip(points(folder, f"{name}1"), points(folder, f"{name}2"), strict=True)
+    assert all(two["loss"] == pytest.approx(one["loss"], abs=tolerance) for one, two in pairs if "loss" in one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(4, 2), (4, 1), (1, 2), (1, 4)])
+def test_the_reverse(folder: Path, before: int, after: int) -> None:
+    own = f"of{before}to{after}"
+    run(folder, "never", before, STOPPED, checkpoints=own, stop=17)
+    assert_close(folder, resumed(folder, folder / own, after), "one")

@@ -1,0 +1,62 @@
+"""Snapshots hold the values of one moment, in memory that is used again, and only where there is enough."""
+
+import pytest
+import torch
+
+from baton import memory
+from baton.train import snapshot
+
+
+def parts(value: float) -> dict[str, dict[str, torch.Tensor]]:
+    layout = torch.full((2, 3, 4, 5), value).to(memory_format=torch.channels_last)
+    odd = {"mask": torch.tensor([True]), "bytes": torch.arange(7, dtype=torch.uint8), "half": torch.full((3,), value).bfloat16()}
+    return {"model": {"weight": layout, "scalar": torch.tensor(value)}, "none": {}, "odd": {**odd, "empty": torch.zeros(0, 4)}}
+
+
+def test_copies_stay_when_what_was_copied_changes() -> None:
+    values, taken = parts(1.5), snapshot.Snapshot().take(parts(1.5))
+    assert taken is not None
+    copies, ready = taken
+    ready()
+    assert {part: list(tensors) for part, tensors in copies.items()} == {part: list(tensors) for part, tensors in values.items()}
+    for part, tensors in values.items():
+        for name, tensor in tensors.items():
+            copy = copies[part][name]
+            assert copy.dtype == tensor.dtype and copy.shape == tensor.shape and torch.equal(copy, tensor), name
+
+
+def test_memory_is_used_again() -> None:
+    own = snapshot.Snapshot()
+    first, second = own.take(parts(1.0)), own.take(parts(2.0))
+    assert first is not None and second is not None
+    assert first[0]["model"]["weight"].data_ptr() == second[0]["model"]["weight"].data_ptr()
+    assert float(second[0]["model"]["scalar"]) == 2.0
+    own.free()
+    assert len(own._block) == 0
+
+
+def test_what_does_not_fit_is_not_copied_and_said_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    values = {"model": {"weight": torch.zeros(1000)}}
+    monkeypatch.setattr(memory, "available", lambda: 5333)
+    own = snapshot.Snapshot()
+    assert own.take(values) is None and own.take(values) is None
+    assert capsys.readouterr().out.count("the training waits while each checkpoint is written") == 1
+    monkeypatch.setattr(memory, "available", lambda: 5334)  # three quarters of it are 4000.5
+    assert own.take(values) is not None
+
+
+@pytest.mark.gpu
+def test_on_cuda_copies_are_of_the_moment_although_nobody_waits() -> None:
+    values = {"model": {"weight": torch.zeros(64, 1024, 1024, device="cuda")}}
+    own = snapshot.Snapshot()
+    own.take(values)  # memory is pinned once
+    for step in range(1, 4):
+        values["model"]["weight"].fill_(step)
+        torch.cuda.set_sync_debug_mode("error")
+        taken = own.take(values)
+        torch.cuda.set_sync_debug_mode("default")
+        values["model"]["weight"].add_(100)
+        assert taken is not None and taken[0]["model"]["weight"].is_pinned()
+        taken[1]()
+        assert bool((taken[0]["model"]["weight"] == step).all())
+    own.free()
