@@ -90,6 +90,8 @@ def tests(folder: Path, limit: float) -> dict[str, Any]:
         f"--junitxml={report}",
         "-p",
         "no:cacheprovider",
+        "-p",
+        "benchmarks._gpu_report",
     ]
     options += ["-W", "default", "-o", "minversion=7"] if other else []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -97,8 +99,12 @@ def tests(folder: Path, limit: float) -> dict[str, Any]:
         command = [sys.executable, "-m", "pytest", *options, *files]
         run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired as error:
-        return {"ok": False, "found": f"not done after {limit:.0f} s", "output": str(error.stdout)[-4000:]}
+        return {"ok": False, "found": f"not done after {limit:.0f} s", "output": _text(error.stdout)[-6000:]}
     return summary(report) | {"warnings_are_errors": not other, "output": (run.stdout + run.stderr)[-6000:]}
+
+
+def _text(output: str | bytes | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
 def summary(report: Path) -> dict[str, Any]:
