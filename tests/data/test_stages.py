@@ -74,7 +74,7 @@ def test_the_launcher_runs_both(project: Callable[..., Path], root: Path) -> Non
         done = subprocess.run(["sh", "stages/run", stage], cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
     assert {path.name for path in (folder / "data/base").iterdir()} == {*BASE, "manifest.json"}
-    outputs = {"train.parquet", "val.parquet", "test.parquet", "labels.json", "report.json"}
+    outputs = {"train.parquet", "val.parquet", "test.parquet", "labels.json", "report.json", "units.parquet"}
     assert {path.name for path in (folder / "data/clean").iterdir()} == outputs
     assert json.loads((folder / "data/clean/report.json").read_text())["rows"]["clean"] == {"train": 36, "val": 4, "test": 2}
 

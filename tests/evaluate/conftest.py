@@ -70,6 +70,7 @@ def write_models(root: Path, names: list[str], splits: dict[str, Split], shares:
         folder.mkdir(parents=True)
         width = 6 if model == "teacher" else 3
         tensors = {"backbone.weight": np.zeros((width, 50), np.float32), "head.output.bias": np.zeros(len(names), np.float32)}
+        (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
         (folder / "baton.json").write_text(json.dumps({"labels": names, "temperature": TEMPERATURES[model]}))
         save_file(tensors | {"backbone.positions": np.arange(7)}, folder / "model.safetensors", metadata={"format": "pt"})
 
