@@ -61,6 +61,7 @@ def flags(work: Work, ours: _training.Work, machine: runtime.Runtime, compiled: 
     loading = {"dataloader_num_workers": workers, "dataloader_persistent_workers": bool(workers), "dataloader_pin_memory": True}
     loading |= {"dataloader_prefetch_factor": 4} if workers else {}
     steps = {"max_steps": work.sizes.all_steps, "torch_compile": compiled, "logging_strategy": "no"}
+    steps["logging_nan_inf_filter"] = False  # it would read each loss back
     return _peers.flags(ours, PEER, machine, work.sizes.all_steps * work.settings.batch_size) | loading | steps
 
 

@@ -54,7 +54,9 @@ def ratio(results: Results, ours: tuple[str, ...], theirs: tuple[str, ...]) -> f
 
 
 def to_trainer(results: Results, model: str) -> float | None:
-    """Our fastest variant to the faster of the Trainer's two."""
+    """Our fastest variant to the faster of the Trainer's two; None until both are there."""
+    if any(figure(results, f"{model}-{name}", "samples_per_second") is None for name in TRAINER):
+        return None
     return ratio(results, tuple(f"{model}-{name}" for name in OURS), tuple(f"{model}-{name}" for name in TRAINER))
 
 
