@@ -4,7 +4,6 @@ A check returns figures; `ok` says whether what the project promises came true, 
 """
 
 import importlib.metadata
-import os
 import platform
 import shutil
 import signal
@@ -22,7 +21,7 @@ import psutil
 import torch
 
 from baton import process, runtime
-from benchmarks import _gpu_course, _sides
+from benchmarks import _gpu_course, _gpu_work, _sides
 from benchmarks._gpu_work import ROOT, Work
 from benchmarks._training import now
 
@@ -94,10 +93,9 @@ def tests(folder: Path, limit: float) -> dict[str, Any]:
         "benchmarks._gpu_report",
     ]
     options += ["-W", "default", "-o", "minversion=7"] if other else []
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])}
     try:
         command = [sys.executable, "-m", "pytest", *options, *files]
-        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=limit, check=False)
+        run = subprocess.run(command, cwd=ROOT, env=_gpu_work.with_root(), capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired as error:
         return {"ok": False, "found": f"not done after {limit:.0f} s", "output": _text(error.stdout)[-6000:]}
     return summary(report) | {"warnings_are_errors": not other, "output": (run.stdout + run.stderr)[-6000:]}
@@ -130,7 +128,7 @@ def resume(work: Work, compiled: bool) -> dict[str, Any]:
     whole = _gpu_course.train(work, folder / "whole", compiled)
     stopped = _gpu_course.train(work, folder / "stopped", compiled, stop=work.sizes.all_steps // 2)
     command = _gpu_course.command("rest", folder / "stopped", work, compiled)
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=_with_root())
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=_gpu_work.with_root())
     if run.returncode:
         return {"ok": False, "found": "the process that continues failed", "output": run.stderr[-4000:]}
     continued = _gpu_course.read(folder / "stopped")
@@ -152,7 +150,7 @@ def stopped_in_compiler(work: Work) -> dict[str, Any]:
     caches = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "TRITON_CACHE_DIR": str(folder / "triton")}
     command = _gpu_course.command("compile", folder, work, compiled=True)
     with (folder / "log").open("w") as log:
-        child = subprocess.Popen(command, env=_with_root() | caches, stdout=log, stderr=log)
+        child = subprocess.Popen(command, env=_gpu_work.with_root() | caches, stdout=log, stderr=log)
         try:
             _wait(lambda: (folder / "begun").exists() or child.poll() is not None, STOP_LIMIT)
             time.sleep(COMPILING_SECONDS[work.sizes.tiny])
@@ -181,10 +179,6 @@ def _wait(done: Callable[[], bool], limit: float) -> None:
         if time.monotonic() > end:
             raise TimeoutError
         time.sleep(0.1)
-
-
-def _with_root() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 def _tail(log: Path) -> str:

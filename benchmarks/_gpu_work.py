@@ -7,6 +7,7 @@ The lengths of R8's training texts (MiniLM's tokens, at most 128) lie beside thi
     python -m benchmarks._gpu_work PROJECT
 """
 
+import os
 import shutil
 import sys
 from collections import Counter
@@ -67,6 +68,11 @@ class Work:
     sizes: Sizes
     settings: params.Finetune
     runtime: params.Runtime
+
+
+def with_root() -> dict[str, str]:
+    """The environment of a process that imports this project."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 def prepare(name: str, folder: Path, sizes: Sizes, real: Path | None = None) -> Work:

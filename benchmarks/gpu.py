@@ -30,7 +30,7 @@ from typing import Any
 from baton import console
 from baton.errors import DataError
 from benchmarks import _gpu_table
-from benchmarks._gpu_work import FULL, ROOT, TINY, Work, prepare
+from benchmarks._gpu_work import FULL, ROOT, TINY, Work, prepare, with_root
 
 LIMIT = 240.0  # seconds of a piece that compiles: on an H100 a cold graph of BERT-base was not done after 90
 LEAST_SECONDS = 8.0  # with less left, a piece is not begun
@@ -139,11 +139,8 @@ def outside(piece: Piece, options: argparse.Namespace, limit: float) -> dict[str
     command += ["--project", str(options.project.resolve())] if options.project else []
     # A cold compilation takes a minute or two, so pieces share what they compile: the first of a model tells what it costs.
     caches = {"TORCHINDUCTOR_CACHE_DIR": str(options.folder / "inductor"), "TRITON_CACHE_DIR": str(options.folder / "triton")}
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
     with log.open("w") as file:
-        child = subprocess.Popen(
-            command, env={**os.environ, **caches, "PYTHONPATH": path}, stdout=file, stderr=file, start_new_session=True, cwd=ROOT
-        )
+        child = subprocess.Popen(command, env=with_root() | caches, stdout=file, stderr=file, start_new_session=True, cwd=ROOT)
         try:
             code = child.wait(limit)
         except subprocess.TimeoutExpired:
