@@ -76,6 +76,38 @@ def test_what_preparation_takes_decides(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "loader_workers: a thread: " in capsys.readouterr().out
 
 
+class Lagging:
+    """A device that computes behind the host's back, as CUDA does: a step is launched at once, and takes `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.done_at = seconds, 0.0
+
+    def launch(self) -> None:
+        self.done_at = max(self.done_at, time.perf_counter()) + self.seconds
+
+    def synchronize(self, _device: torch.device) -> None:
+        time.sleep(max(self.done_at - time.perf_counter(), 0.0))
+
+
+@pytest.mark.parametrize(("preparation", "step", "most"), [(0.002, 0.040, 0), (0.010, 0.010, 5)])
+def test_a_step_is_what_the_device_takes(monkeypatch: pytest.MonkeyPatch, preparation: float, step: float, most: int) -> None:
+    """Launches take no time: by those, 15 processes would prepare batches in both cases."""
+    device, found = Lagging(step), list[int]()
+    monkeypatch.setattr(torch.cuda, "synchronize", device.synchronize)
+    monkeypatch.setattr(feed, "_loaded", lambda _batches, start, end, _machine, count: found.append(count) or iter([[]] * (end - start)))
+    cuda = dataclasses.replace(machine(None), device=torch.device("cuda"), threads=16)
+    for _ in feed.parts(Numbered(slow=preparation), 0, 30, cuda):
+        device.launch()
+    assert sum(found) <= most and bool(found) == bool(most)
+
+
+def test_a_validation_between_two_steps_is_no_step_and_first_steps_do_not_count() -> None:
+    slow_first = [9.0] * feed.SETTLING
+    steps = [*slow_first, *[0.060] * 10, 30.0, *[0.060] * 9]
+    assert feed.figures([*slow_first, *[0.030] * 20], steps) == (0.030, 0.060)
+    assert feed.figures([0.030, 0.010], [0.2, 0.1]) == pytest.approx((0.020, 0.15))  # fewer than that: all count
+
+
 def test_shared_memory_must_hold_the_batches() -> None:
     batch = 77_000_000
     assert feed.with_room(4, batch, 9 * batch) == 4

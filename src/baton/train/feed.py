@@ -81,12 +81,21 @@ def workers(preparation: float, step: float, most: int) -> int:
 
     Args:
         preparation: seconds that a batch takes to prepare.
-        step: seconds that a step takes when its batch is there.
+        step: seconds that a step takes, on the device too, when its batch is there.
         most: processors that are left for it.
     """
     if preparation <= EASE * step:
         return 0
     return max(0, min(most, int(-(-SPARE * preparation // max(step, 1e-6)))))
+
+
+def figures(preparations: list[float], steps: list[float]) -> tuple[float, float]:
+    """Seconds of a preparation and of a step for `workers`, from those of a trial.
+
+    Medians, since a validation between two steps is no step; the first `SETTLING` do not count where there are more.
+    """
+    preparation, step = (statistics.median(seconds[SETTLING:] or seconds) for seconds in (preparations, steps))
+    return preparation, step
 
 
 def with_room(wanted: int, batch: int, free: int) -> int:
@@ -159,17 +168,16 @@ def _measured(batches: Batches, start: int, end: int, runtime: Runtime) -> Itera
     """By a thread, and after `TRIAL` steps by as many worker processes as it takes."""
     trial = min(start + TRIAL, end)
     spent: list[float] = []
-    steps: list[float] = []  # seconds between getting a batch and asking for the next
+    steps: list[float] = []  # seconds from a batch's being there to the end of its step on the device
     largest = 0
     for made in _threaded(batches, start, trial, runtime, spent):
         largest = max(largest, nbytes(made))
-        begun = time.perf_counter()
+        begun = _now(runtime)
         yield made
-        steps.append(time.perf_counter() - begun)
+        steps.append(_now(runtime) - begun)
     if trial == end:
         return
-    # A median: a validation between two steps is no step. Where the device lags behind, a step seems shorter, and workers are too many.
-    preparation, step = statistics.median(spent[SETTLING:]), statistics.median(steps[SETTLING:])
+    preparation, step = figures(spent, steps)
     wanted = workers(preparation, step, runtime.threads - 1)
     fitting = with_room(wanted, largest, room())
     found = f"a batch takes {1000 * preparation:.0f} ms to prepare, a step {1000 * step:.0f} ms"
@@ -178,6 +186,13 @@ def _measured(batches: Batches, start: int, end: int, runtime: Runtime) -> Itera
     if fitting < wanted:
         _say_room(wanted, fitting)
     yield from _loaded(batches, trial, end, runtime, fitting) if fitting else _threaded(batches, trial, end, runtime)
+
+
+def _now(runtime: Runtime) -> float:
+    """Seconds, when the device has done what it was given: CUDA computes behind the host's back, where a step is only launched."""
+    if runtime.device.type == "cuda":
+        torch.cuda.synchronize(runtime.device)
+    return time.perf_counter()
 
 
 def _say_room(wanted: int, fitting: int) -> None:
