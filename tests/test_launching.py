@@ -4,12 +4,15 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from baton import launching, process, pulse, ranks
 from baton.alarm import Alarm
@@ -90,6 +93,17 @@ def test_a_signal_reaches_rank_0_and_all_end(folder: Path, launcher: str, number
     assert (folder / "closed 0").exists(), "rank 0 ended in order"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_that_slurm_gives_to_the_tasks_alone_ends_the_stage_as_its_own_would(folder: Path, number: signal.Signals) -> None:
+    """As `sbatch --signal=TERM@60` does: all tasks get it, the batch script with `dvc repro` and its stage do not."""
+    with start(folder, SRUNS, "sleep") as job:
+        found = told(job)
+        for pid in found.values():
+            os.kill(pid, number)
+        assert "stopped by its launcher" in finished(job, 128 + number)
+    assert (folder / "closed 0").exists(), "rank 0 ended in order"
+
+
 @pytest.mark.slow
 @LAUNCHERS
 @pytest.mark.parametrize("killed", [0, 1])
@@ -109,6 +123,26 @@ def test_killing_the_stage_ends_all(folder: Path, launcher: str) -> None:
         found = told(job)
         job.kill()
         assert all(gone(pid, 60) for pid in found.values())
+
+
+@pytest.mark.parametrize(
+    ("code", "ends"), [(0, 0), (143, 143), (-15, 143), (130, 130), (-2, 130), (1, None), (137, None), (-9, None), (134, None)]
+)
+def test_who_was_asked_to_stop_did_not_fail(code: int, ends: int | None) -> None:
+    """143 and 130 are the shell's codes of SIGTERM and SIGINT; 137 is SIGKILL, as when memory runs out, and 134 SIGABRT."""
+    assert launching.ending(code) == ends
+
+
+def test_a_store_of_this_machine_is_out_of_others_reach() -> None:
+    """The system's own table of sockets says who can reach it."""
+    near, far = launching.kept(launching.LOCALHOST), launching.kept(socket.gethostname())
+    listening = {
+        found.laddr.port: found.laddr.ip for found in psutil.Process().net_connections("tcp") if found.status == psutil.CONN_LISTEN
+    }
+    assert listening[near.port] == "127.0.0.1"
+    assert listening[far.port] in {"::", "0.0.0.0"}, "other machines must reach it"
+    TCPStore(launching.LOCALHOST, near.port, is_master=False).set("found", "yes")
+    assert near.get("found") == b"yes"
 
 
 # ---- what the launcher is told, and tells ------------------------------------------------------------------------------------
@@ -203,8 +237,6 @@ def test_who_is_silent_or_failed_is_named(sign: bytes, since: float, problem: st
 
 
 def test_a_process_that_gives_no_sign_any_more_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
     from baton.errors import TrainingError
 
     monkeypatch.setattr(pulse, "BEAT_SECONDS", 0.05)

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
-from baton import process, ranks
+from baton import console, process, ranks
 from baton.errors import ParamsError, TrainingError
 from baton.runtime import Place
 
@@ -39,7 +39,7 @@ def run(launcher: str) -> NoReturn:
     """
     words = command(launcher, ranks.command())
     here = os.environ.get("MASTER_ADDR") or (LOCALHOST if words[0] == sys.executable else socket.gethostname())
-    store = TCPStore(here, 0, is_master=True, wait_for_workers=False)
+    store = kept(here)
     environment = {name: value for name, value in os.environ.items() if name != process.ANCESTORS}  # of this machine
     environment |= {MEET: f"{here}:{store.port}", **process.handed_on()}
     # In a session of its own: Ctrl-C reaches it through us, once.
@@ -48,11 +48,33 @@ def run(launcher: str) -> NoReturn:
             code = started.wait()
         finally:
             _end(started)
-    if code:
+    ends = ending(code)
+    if ends is None:
         got = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
         hint = "see the errors of its processes above"
         raise TrainingError(f"runtime.launcher: {launcher} failed", got=got, expected="exit code 0", hint=hint)
-    raise SystemExit(0)
+    if ends:
+        console.say("stopped by its launcher; `dvc repro` goes on from here")
+    raise SystemExit(ends)
+
+
+def ending(code: int) -> int | None:
+    """The stage's exit code for that of its launcher; None: it failed.
+
+    Whoever starts processes may also ask them to stop (SLURM's `--signal=TERM@60` goes to the tasks, not to us): that is no failure.
+    """
+    asked = {128 + number for number in (signal.SIGTERM, signal.SIGINT)}
+    told = code if code >= 0 else 128 - code
+    return told if told in {0, *asked} else None
+
+
+def kept(host: str) -> TCPStore:
+    """A store that this process keeps, on a free port; that of this machine alone is out of other machines' reach."""
+    if host != LOCALHOST:
+        return TCPStore(host, 0, is_master=True, wait_for_workers=False)  # it listens on all interfaces
+    listener = socket.create_server((LOCALHOST, 0))
+    port = listener.getsockname()[1]
+    return TCPStore(LOCALHOST, port, is_master=True, master_listen_fd=listener.detach(), wait_for_workers=False)
 
 
 def command(launcher: str, own: list[str]) -> list[str]:

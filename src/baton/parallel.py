@@ -8,7 +8,6 @@ import contextlib
 import datetime as dt
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
@@ -21,6 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 from baton import console, launching, params, process, pulse, ranks
 from baton.alarm import Alarm
 from baton.errors import ParamsError
+from baton.launching import LOCALHOST
 from baton.runtime import Place, Runtime, Work, resolve
 
 T = TypeVar("T")
@@ -28,7 +28,6 @@ T = TypeVar("T")
 MEETING = dt.timedelta(minutes=5)  # until all are there
 EXCHANGE = dt.timedelta(days=30)  # rank 0 may be writing meanwhile, for as long as it takes; who is gone is noticed otherwise
 PARENT = "BATON_RANK_0"  # process id of the rank 0 that started this rank
-LOCALHOST = "127.0.0.1"
 
 
 @contextlib.contextmanager
@@ -221,10 +220,8 @@ def _on_devices_of_their_own(store: Store, runtime: Runtime) -> None:
 def _leading(size: int) -> Iterator[Store]:
     """Start the other ranks as processes of the same command; they end with this one, and it with them."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine
-    listener = socket.create_server((LOCALHOST, 0))  # out of other machines' reach
-    port = listener.getsockname()[1]
-    store = TCPStore(LOCALHOST, port, is_master=True, master_listen_fd=listener.detach(), wait_for_workers=False)
-    common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": LOCALHOST, "MASTER_PORT": port, PARENT: os.getpid()}
+    store = launching.kept(LOCALHOST)
+    common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": LOCALHOST, "MASTER_PORT": store.port, PARENT: os.getpid()}
     others = ranks.Ranks([common | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(1, size)])
     with others.watched():
         others.meet(store.check)
