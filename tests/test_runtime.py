@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,41 @@ def test_a_workspace_that_rules_out_determinism_is_told(card: pytest.MonkeyPatch
     assert not auto().deterministic and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":0:0"
     with pytest.raises(ParamsError, match=r"contradicts CUBLAS_WORKSPACE_CONFIG[\s\S]*:0:0"):
         auto(deterministic=True)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_graphs_are_deterministic_in_whatever_thread_they_are_run(card: pytest.MonkeyPatch, strict: bool) -> None:
+    """On CUDA autograd computes in a thread of its own, for which one stands here; the compiler's settings are each thread's own."""
+    import torch._inductor.config
+    from torch._dynamo.backends.common import aot_autograd
+    from torch._functorch.aot_autograd import make_boxed_func
+
+    seen: list[bool] = []
+
+    def compiler(graph: Any, _inputs: Any) -> Any:
+        seen.append(torch._inductor.config.deterministic)
+        return make_boxed_func(graph.forward)
+
+    auto(deterministic=True)
+    resolved = auto(deterministic=strict)
+    card.undo()  # the compiler would look for the card
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x: x.sin().sum(), backend=aot_autograd(fw_compiler=compiler, bw_compiler=compiler))
+    backward = threading.Thread(target=compiled(torch.ones(3, requires_grad=True)).backward)
+    backward.start()
+    backward.join()
+    assert seen == [strict, strict] and resolved.deterministic is strict
+    tiny.machine()
+
+
+@pytest.mark.parametrize(("size", "compiles", "splits"), [(2, True, False), (2, "auto", False), (2, False, True), (1, True, True)])
+def test_compiled_graphs_of_several_processes_are_whole(card: pytest.MonkeyPatch, size: int, compiles: bool | str, splits: bool) -> None:
+    import torch._dynamo
+
+    with torch._dynamo.config.patch(optimize_ddp=True):
+        place = runtime.Place(size=size, local_size=size)
+        runtime.resolve(AUTO.model_copy(update={"compile": compiles}), place)
+        assert torch._dynamo.config.optimize_ddp is splits
 
 
 @pytest.mark.gpu

@@ -88,10 +88,34 @@ def apply(device: torch.device, precision: Precision, deterministic: bool, fixed
     # A plan takes cuDNN 0.4 to 1 s (measured by others on a B200, modelscope/FunASR #3704), and texts come in 16 to 64 lengths.
     torch.backends.cuda.enable_cudnn_sdp(fixed_shapes and not strict)  # its backward pass is not deterministic
     if strict != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler, which takes a second
-        torch.use_deterministic_algorithms(strict)
+        _determine(strict)
     torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic  # it chooses algorithms by timing them
     if device.type == "cuda":
         torch.cuda.set_device(device)
+
+
+def _determine(strict: bool) -> None:
+    """Deterministic algorithms, or not, of eager and of compiled graphs.
+
+    `use_deterministic_algorithms` sets inductor's `deterministic` too (that of TORCHINDUCTOR_DETERMINISTIC, which is read when inductor is
+    imported: before us, by transformers), but settings of the compiler are each thread's own. A backward graph would be compiled when it
+    is first run, on CUDA in autograd's thread, which knows nothing of it; so it is compiled with its forward graph.
+    """
+    from torch._functorch import config
+
+    torch.use_deterministic_algorithms(strict)
+    config.force_non_lazy_backward_lowering = strict
+
+
+def whole_graphs() -> None:
+    """Let DDP leave a compiled model's graphs whole, as one process does: what `auto` measures is then what is trained.
+
+    Dynamo would split each at DDP's buckets of 25 MB, which needs static shapes. Whole, a graph's gradients are exchanged when its backward
+    pass is done: those of a model that is compiled layer by layer still while the layers below are computed.
+    """
+    import torch._dynamo
+
+    torch._dynamo.config.optimize_ddp = False
 
 
 def _fix_workspace(strict: bool) -> None:

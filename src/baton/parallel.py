@@ -221,7 +221,8 @@ def _leading(size: int) -> Iterator[Store]:
     """Start the other ranks as processes of the same command; they end with this one, and it with them."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine
     store = launching.kept(LOCALHOST)
-    common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": LOCALHOST, "MASTER_PORT": store.port, PARENT: os.getpid()}
+    common: dict[str, int | str] = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": LOCALHOST, PARENT: os.getpid()}
+    common["MASTER_PORT"] = store.port
     others = ranks.Ranks([common | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(1, size)])
     with others.watched():
         others.meet(store.check)
