@@ -6,15 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModel, BertConfig, ModernBertConfig
 
 from baton import kernels, params, runtime, storage
 from baton.data import arrays
 from baton.data.batches import TrainingBatches
-from baton.models import build
+from baton.data.text import TextArrays
+from baton.data.text_batches import TextSplit
+from baton.errors import TrainingError
+from baton.models import attention, build
+from baton.models.encoder import TextClassifier
 from baton.train import compiling, distill, loop, losses
+from baton.train.compiled import Compiled
 from baton.train.compiling import Costs, decided
 from tests import tiny
 from tests.train import training
@@ -57,9 +64,12 @@ class Batch:
         return self
 
 
+@dataclasses.dataclass
 class Batches:
     """The same batch, in two parts, at every step."""
 
+    mean_length: float = 2.0
+    shape: tuple[int, int] = (4, 2)
     steps_per_epoch = 10
 
     def size(self, step: int) -> int:
@@ -72,7 +82,7 @@ class Batches:
 
     def micro_batches(self, step: int) -> list[tuple[Any, float]]:
         """See `feed.Batches`."""
-        return [(Batch(), 0.5), (Batch(), 0.5)]
+        return [(Batch(shape=self.shape), 0.5), (Batch(shape=self.shape), 0.5)]
 
 
 @pytest.fixture
@@ -94,10 +104,12 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return told
 
 
-def settled(steps: int = 10_000, model: nn.Module | None = None, **changes: Any) -> compiling.Settled:
-    machine = dataclasses.replace(tiny.machine(), compile=changes.pop("compile", kernels.MEASURED))
+def settled(steps: int = 10_000, model: nn.Module | None = None, beside: Any = (), **changes: Any) -> compiling.Settled:
+    wanted, fixed = changes.pop("compile", kernels.MEASURED), changes.pop("fixed_shapes", False)
+    machine = dataclasses.replace(tiny.machine(), compile=wanted, fixed_shapes=fixed)
+    batches = Batches(changes.pop("mean_length", 2.0), changes.pop("shape", (4, 2)))
     model, settings = model or nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2)), SETTINGS.model_copy(update=changes)
-    return compiling.settled(model, Batches(), losses.cross_entropy(0.0, None), machine, steps, settings)
+    return compiling.settled(model, batches, losses.cross_entropy(0.0, None), machine, steps, settings, beside)
 
 
 def test_costs_are_measured_once_and_kept(clock: dict[str, Any], tmp_path: Path) -> None:
@@ -137,12 +149,55 @@ def test_the_model_stays_as_it_is(clock: dict[str, Any]) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_auto_does_without_a_compiler_that_fails(clock: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(self: Any, *inputs: Any) -> Any:
-        raise RuntimeError("no kernel for this\nmore")
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("no kernel for this\nmore"), OSError("no kernel for this"), TrainingError("no kernel for this")],
+    ids=lambda error: type(error).__name__,
+)
+def test_auto_does_without_a_compiler_that_fails(error: Exception, clock: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whatever kind: torch's, the C compiler's, a lack of memory; and remembers it."""
 
-    monkeypatch.setattr(compiling.Compiled, "forward", fails)
-    assert settled().reason == "this model cannot be compiled (no kernel for this)"
+    def fails(self: Any, *inputs: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiling.Compiled, "forward", fails)
+        first = settled()
+    assert (first.compile, first.reason) == (False, "this model cannot be compiled (no kernel for this)")
+    assert first.figures() == pytest.approx({"compiled": 0, "compile_eager_seconds": 0.1})
+    clock["timed"].clear()
+    assert settled() == first
+    assert clock["timed"] == []
+
+
+class Deeper(nn.Sequential):
+    """Another architecture with weights of the same names and shapes."""
+
+
+@pytest.mark.parametrize(
+    ("change", "measured"),
+    [
+        ({"mean_length": 2.02}, False),  # some more rows
+        ({"mean_length": 4.0}, True),
+        ({"model": Deeper(nn.BatchNorm1d(2), nn.Linear(2, 2))}, True),
+        ({"beside": [distill.Live(nn.Linear(2, 2))]}, True),
+        ({"attention_dropout": 0.1}, True),
+    ],
+    ids=["rows", "longer", "architecture", "teacher", "dropout"],
+)
+def test_kept_costs_are_of_this_very_training(change: dict[str, Any], measured: bool, clock: dict[str, Any]) -> None:
+    settled()
+    clock["timed"].clear()
+    settled(**change)
+    assert bool(clock["timed"]) == measured
+
+
+@pytest.mark.parametrize(("size", "measured"), [(4, False), (8, True)])
+def test_kept_costs_are_of_pictures_of_this_size(size: int, measured: bool, clock: dict[str, Any]) -> None:
+    settled(fixed_shapes=True)
+    clock["timed"].clear()
+    settled(fixed_shapes=True, shape=(4, size // 2))
+    assert bool(clock["timed"]) == measured
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -171,6 +226,7 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
     made = Counter()
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=made))
+    monkeypatch.setattr(attention, "_may_skip", lambda options: options.get("attention_mask") is None)  # as on a GPU
     step = loop._Loop.step
 
     def counted(training: Any, parts: Any) -> Any:
@@ -230,7 +286,7 @@ def batches_of(root: Path, size: int) -> TrainingBatches:
 def test_sizes_that_are_equal_by_chance_need_not_stay_so() -> None:
     """Negative control: with `dynamic=True` alone, as it was, a square first batch is compiled for square ones."""
     counts = []
-    for wrap in (lambda model: compiling.Compiled(model, fixed_shapes=False), lambda model: torch.compile(model, dynamic=True)):
+    for wrap in (lambda model: Compiled(model, fixed_shapes=False), lambda model: torch.compile(model, dynamic=True)):
         counter = Counter()
         torch._dynamo.reset()
         with pytest.MonkeyPatch.context() as patch:
@@ -240,6 +296,50 @@ def test_sizes_that_are_equal_by_chance_need_not_stay_so() -> None:
                 model(torch.randn(*shape))
         counts.append(counter.graphs)
     assert counts[0] == 1 < counts[1]
+
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 99,
+    "hidden_size": 32,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+}
+ENDS = {"cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
+ENCODERS = {  # and how many kinds of layers they have
+    "bert": (BertConfig(**SIZES, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), 1),
+    "modernbert": (ModernBertConfig(**SIZES, **ENDS, global_attn_every_n_layers=3, local_attention=8), 2),
+}
+
+
+@pytest.mark.parametrize("packs", [False, True])
+@pytest.mark.parametrize("family", ENCODERS)
+def test_layers_of_a_kind_share_what_was_compiled(family: str, packs: bool, counter: Counter) -> None:
+    """Documents as many as they are long and as hidden states are wide, then fewer and shorter; a single one is not compiled."""
+    config, kinds = ENCODERS[family]
+    model = TextClassifier(AutoModel.from_config(config, attn_implementation="sdpa"), HEAD, 3).train()
+    width = config.hidden_size
+    shapes = [(width, width), (8, width), (width, 16), (24, 24), (1, 16), (5, 40)]
+    batches = [inputs_of([length] * (count - 1) + [length - 3], config.vocab_size, packs) for count, length in shapes]
+    expected = [model(*inputs) for inputs in batches]
+    compiled, graphs = Compiled(model, fixed_shapes=False), []
+    for inputs, logits in zip(batches, expected, strict=True):
+        torch.testing.assert_close(compiled(*inputs), logits, atol=1e-5, rtol=1e-5)
+        graphs.append(counter.graphs)
+    assert graphs[0] >= kinds
+    assert graphs == graphs[:1] * len(shapes)
+    assert graphs[0] <= kinds + 1  # the hidden states of the first layer may be no view, as the others' are
+
+
+def inputs_of(lengths: list[int], vocabulary: int, packs: bool) -> tuple[Any, ...]:
+    """Documents of random tokens."""
+    tokens = [np.random.default_rng(length).integers(5, vocabulary, length) for length in lengths]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    held = TextArrays(np.concatenate(tokens), offsets, np.zeros(len(lengths), dtype=np.int64))
+    split = TextSplit(held, 0, packs)
+    return split.batch(np.arange(len(lengths))).inputs
 
 
 def test_pictures_are_compiled_for_their_shapes_before_the_first_step(images: Path, counter: Counter) -> None:
@@ -258,15 +358,18 @@ def test_a_live_teacher_is_compiled_beside_its_student(texts: Path, counter: Cou
     both = [point.loss for point in run(texts, 8, True, teacher) if isinstance(point, loop.TrainPoint)]
     assert counter.graphs == 2
     assert both == pytest.approx(plain, abs=1e-5)
-    teacher.compiled(None)
-    assert teacher._forward is own
+    compiling.use([teacher], dataclasses.replace(tiny.machine(), compile=False))
+    assert teacher.forward is own
+    assert all("forward" not in vars(layer) for layer in own.shards())
 
 
 def test_validation_and_prediction_compile_nothing(texts: Path, counter: Counter) -> None:
     from baton.predict import predict
 
     meta = arrays.read_meta(texts / "arrays")
-    model = build.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"]).eval()
-    compiling.Compiled(model, False)
+    model = build.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
+    compiled = Compiled(model, False)
     predict(model, arrays.open_splits(texts / "arrays", None)["val"], dataclasses.replace(tiny.machine(), compile=True), 4)
     assert counter.graphs == 0
+    compiled(*batches_of(texts, 4).micro_batches(0)[0][0].inputs)
+    assert counter.graphs == 1

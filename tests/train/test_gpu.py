@@ -79,7 +79,7 @@ def steps(
     split = arrays.open_splits(root / "arrays", settings.augmentation)["train"]
     batches = TrainingBatches(split, batch_size, 1, 0, lambda: arrays.read_ids(root / "arrays", "train"))
     asked = distill.Live(teacher)
-    asked.compiled((lambda own: compiling.Compiled(own, where.fixed_shapes)) if where.compile else None)
+    compiling.use([asked], where)
     loss_fn = distill.distillation(asked, 2.0, 0.5, 0.0, None) if live else losses.cross_entropy(0.0, None)
     work = loop._Loop(model, batches, loss_fn, settings, where)
     model.train()

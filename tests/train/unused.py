@@ -47,6 +47,7 @@ class Batches:
     """The same samples for any number of ranks, in two parts each."""
 
     steps_per_epoch = STEPS
+    mean_length = 1.0
 
     def __init__(self, rank: int, ranks: int) -> None:
         """Of this rank."""

@@ -134,6 +134,11 @@ class TrainingBatches:
         whole, rest = divmod(len(self.split), self.batch_size)
         return max(whole + (rest >= self._least), 1)
 
+    @property
+    def mean_length(self) -> float:
+        """What a sample costs."""
+        return float(self.split.lengths.mean())
+
     def rows(self, step: int) -> NDArray[np.int64]:
         """Rows of the batch of global step `step` (counted from 0), (batch,)."""
         epoch, position = divmod(step, self.steps_per_epoch)

@@ -1,16 +1,17 @@
 """Whether a training is compiled: what compiling costs on this machine, and what it saves, measured where it can pay.
 
 Input: the model, its batches and its loss, before the training. Output: `Settled`, the choice with its reason and the seconds behind it.
-These are kept in `.baton/compile`, one file a model, batch size, machine and version, and never changed: a training that is resumed, the
-seeds after the first and the control beside its student all go the same way.
+These are kept in `.baton/compile`, one file for all that a step depends on, and never changed: a training that is resumed, the seeds after
+the first and the control beside its student all go the same way.
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,12 +22,14 @@ from torch import nn
 from baton import parallel, params, sharding, storage
 from baton.memory import explained_memory
 from baton.runtime import MEASURED, Runtime, seed_step
+from baton.train.compiled import Compiled, restored
 from baton.train.feed import Batches
 from baton.train.losses import Loss
 
 FEWEST_STEPS = 200
 SHORTEST = 60.0  # seconds; a first compilation takes from 20 s (MiniLM) to minutes, and hardly saves half of the time
 PASSES = 5  # that are timed
+LENGTHS = 4  # costs are those of texts whose mean lengths differ by a fifth at most: steps to the next power of two
 
 Part = tuple[Any, float]
 
@@ -34,47 +37,21 @@ Part = tuple[Any, float]
 class Beside(Protocol):
     """What computes in the loss beside the model, such as a live teacher: compiled as the model is."""
 
-    def compiled(self, compile_it: Callable[[nn.Module], nn.Module] | None) -> None:
-        """Compute by what `compile_it` makes of its own model; None: by that model itself."""
-        ...
-
-
-class Compiled(nn.Module):
-    """A model whose training is compiled; validation and prediction call the model itself, so they compile nothing."""
-
-    def __init__(self, model: nn.Module, fixed_shapes: bool) -> None:
-        """`fixed_shapes`: each shape of a batch gets kernels of its own; else the same serve any number of documents and tokens."""
-        super().__init__()
-        self.fixed_shapes = fixed_shapes
-        self.model = torch.compile(model, dynamic=not fixed_shapes)
-
-    def forward(self, *inputs: Any) -> torch.Tensor:
-        """As of the model."""
-        if not self.fixed_shapes:
-            _mark(inputs)
-        output: torch.Tensor = self.model(*inputs)
-        return output
-
-
-def _mark(inputs: tuple[Any, ...]) -> None:
-    """Say of each size that it varies: of two that are equal at first (32 documents of 32 tokens) torch would believe that they stay so."""
-    for item in inputs:
-        if isinstance(item, torch.Tensor):
-            torch._dynamo.maybe_mark_dynamic(item, list(range(item.ndim)))
-        elif isinstance(item, tuple):
-            _mark(item)
+    model: nn.Module
+    forward: nn.Module  # what it computes by: the model, or what is compiled of it
 
 
 @dataclass(frozen=True)
 class Costs:
     """Seconds: a part of a step in eager mode and compiled, and the first compiled pass, of each shape where shapes are fixed.
 
-    The last two are None where nothing was compiled, since it could not pay.
+    The last two are None where nothing was compiled, since it could not pay, or where it failed, which `failure` tells.
     """
 
     eager: float
     compiled: float | None = None
     first: float | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +65,8 @@ class Settled:
     def figures(self) -> dict[str, float]:
         """For tracking."""
         found = {"compiled": float(self.compile)}
-        seconds = dataclasses.asdict(self.costs) if self.costs else {}
+        costs = self.costs
+        seconds = {"eager": costs.eager, "compiled": costs.compiled, "first": costs.first} if costs else {}
         return found | {f"compile_{name}_seconds": value for name, value in seconds.items() if value is not None}
 
 
@@ -118,12 +96,10 @@ def settled(
         return Settled(False, "of a split model it is not measured; set it to true or false")
     if steps < FEWEST_STEPS:
         return Settled(False, f"{steps:,} steps are too few to pay for it")
-    kept = _place(model, runtime, settings)
+    kept = _place(model, batches, runtime, settings, beside)
     costs = parallel.share(_read(kept) if runtime.is_main else None)
-    if costs is None or (costs.first is None and costs.eager * steps * _parts(batches) >= SHORTEST):
-        costs, failure = _measured(model, batches, loss_fn, runtime, steps, beside, costs)
-        if failure:
-            return Settled(False, failure, costs)
+    if costs is None or (costs.first is None and not costs.failure and costs.eager * steps * _parts(batches) >= SHORTEST):
+        costs = _measured(model, batches, loss_fn, runtime, steps, beside, costs)
         if runtime.is_main:
             storage.write_json(kept, dataclasses.asdict(costs))
     return decided(costs, steps, _parts(batches))
@@ -132,6 +108,8 @@ def settled(
 def decided(costs: Costs, steps: int, parts: int = 1) -> Settled:
     """What these costs say of a training of `steps` steps of `parts` parts each."""
     eager = costs.eager * steps * parts
+    if costs.failure:
+        return Settled(False, costs.failure, costs)
     if eager < SHORTEST or costs.first is None or costs.compiled is None:
         return Settled(False, f"the {steps:,} steps take about {eager:.0f} s without it", costs)
     saved = eager - costs.compiled * steps * parts
@@ -143,7 +121,7 @@ def decided(costs: Costs, steps: int, parts: int = 1) -> Settled:
 def first_parts(batches: Batches, runtime: Runtime) -> list[Part]:
     """Parts that show the compiler every shape of the training: one of each where shapes are fixed, else a single one."""
     if not runtime.fixed_shapes:
-        return batches.micro_batches(0)[-1:]
+        return [max(batches.micro_batches(0), key=lambda part: part[0].shape[0])]  # a single row would be a special case
     sizes = {batches.size(step): step for step in reversed(range(batches.steps_per_epoch))}  # the last batch may be smaller
     parts = [part for step in sorted(sizes.values()) for part in batches.micro_batches(step)]
     return list({part[0].shape: part for part in reversed(parts)}.values())
@@ -152,7 +130,7 @@ def first_parts(batches: Batches, runtime: Runtime) -> list[Part]:
 def use(beside: Sequence[Beside], runtime: Runtime) -> None:
     """Compile what computes beside the model, or not, as the runtime says."""
     for one in beside:
-        one.compiled((lambda model: Compiled(model, runtime.fixed_shapes)) if runtime.compile is True else None)
+        one.forward = Compiled(one.model, runtime.fixed_shapes) if runtime.compile is True else restored(one.model)
 
 
 def _measured(
@@ -163,8 +141,8 @@ def _measured(
     steps: int,
     beside: Sequence[Beside],
     known: Costs | None,
-) -> tuple[Costs, str]:
-    """The costs, and why it cannot be compiled at all, if so."""
+) -> Costs:
+    """The costs; of compiling only where it can pay."""
     later = [batches.micro_batches(step)[-1] for step in range(min(PASSES, batches.steps_per_epoch))]
     first = first_parts(batches, runtime)
     seed_step(0, 0, runtime.rank)
@@ -179,18 +157,22 @@ def _measured(
             known = Costs(seconds(model, later) / len(later))
         known = parallel.share(known)
         if known.eager * steps * _parts(batches) < SHORTEST:
-            return known, ""
+            return known
         use(beside, dataclasses.replace(runtime, compile=True))
         forward, failure = Compiled(model, runtime.fixed_shapes), ""
         try:
             opening = seconds(forward, first)
             seconds(forward, later)
             known = Costs(known.eager, seconds(forward, later) / len(later), opening)
-        except RuntimeError as error:  # of torch's compiler, which `auto` does without
+        except Exception as error:  # noqa: BLE001  the compiler's, Triton's, that of the C compiler or a lack of memory: it goes without
             failure = f"this model cannot be compiled ({(str(error).strip() or repr(error)).splitlines()[0]})"
         finally:
+            restored(model)
             use(beside, runtime)
-        return parallel.share((known, failure))
+    (failed,) = parallel.most(int(bool(failure)))
+    if failed:  # on one rank: it would fail there in the training
+        known = Costs(known.eager, failure=failure or "this model cannot be compiled in another process")
+    return parallel.share(known)
 
 
 @contextlib.contextmanager
@@ -229,13 +211,20 @@ def _parts(batches: Batches) -> int:
     return len(batches.micro_batches(0))
 
 
-def _place(model: nn.Module, runtime: Runtime, settings: params.Training) -> Path:
-    """Where the costs are kept that depend on all of this."""
-    shapes = [(name, list(parameter.shape), parameter.requires_grad) for name, parameter in model.named_parameters()]
+def _place(model: nn.Module, batches: Batches, runtime: Runtime, settings: params.Training, beside: Sequence[Beside]) -> Path:
+    """Where the costs are kept that depend on all of this; not on the seed, nor on a few more rows."""
+    models = [
+        (str(one), [(name, list(parameter.shape), parameter.requires_grad) for name, parameter in one.named_parameters()])
+        for one in (model, *(other.model for other in beside))
+    ]
+    if runtime.fixed_shapes:
+        sizes = [list(part.shape) for part, _ in first_parts(batches, runtime)]
+    else:
+        sizes = [[round(LENGTHS * math.log2(max(batches.mean_length, 1.0)))]]
     device = torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type
     chosen = (runtime.precision, runtime.attention, runtime.packing, runtime.gradient_checkpointing, runtime.processes)
     own = (settings.batch_size, settings.tokens, settings.accumulation, settings.dropout, settings.attention_dropout, settings.drop_path)
-    marks = json.dumps([shapes, device, torch.__version__, *chosen, *own])
+    marks = json.dumps([models, sizes, device, torch.__version__, *chosen, *own])
     return storage.state("compile") / f"{hashlib.sha256(marks.encode()).hexdigest()}.json"
 
 

@@ -27,16 +27,12 @@ class Live:
     def __init__(self, model: nn.Module) -> None:
         """`model` is on the student's device; it stays as it is."""
         self.model = model.eval().requires_grad_(False)
-        self._forward = self.model
-
-    def compiled(self, compile_it: Callable[[nn.Module], nn.Module] | None) -> None:
-        """See `compiling.Beside`: it is compiled as its student is."""
-        self._forward = compile_it(self.model) if compile_it else self.model
+        self.forward: nn.Module = self.model  # what is compiled of it, where the student is
 
     @torch.no_grad()
     def __call__(self, _batch: Batch, inputs: tuple[Any, ...]) -> torch.Tensor:
         """Logits, (batch, classes)."""
-        logits: torch.Tensor = self._forward(*inputs)
+        logits: torch.Tensor = self.forward(*inputs)
         sharding.rest(self.model)
         return logits
 

@@ -41,6 +41,11 @@ class Batches(Protocol):
         """Optimizer steps in one pass over the data."""
         ...
 
+    @property
+    def mean_length(self) -> float:
+        """Tokens of a sample."""
+        ...
+
     def size(self, step: int) -> int:
         """Samples in the batch of global step `step` (from 0), over all ranks."""
         ...

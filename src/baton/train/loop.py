@@ -20,6 +20,7 @@ from baton.memory import explained_memory
 from baton.runtime import Runtime, seed_step, takes_statistics
 from baton.train import compiling, feed, interrupt, optim
 from baton.train.checkpoint import Checkpoint, Checkpoints
+from baton.train.compiled import Compiled, restored
 from baton.train.feed import Batches
 from baton.train.losses import Loss
 from baton.train.state import Point, State, TrainPoint, ValidationPoint
@@ -67,9 +68,12 @@ def train(
         done = f"finished before, in {state.step:,} steps" if state.finished else f"resumed after step {state.step:,} of {loop.steps:,}"
         console.say(done)
     yield from list(state.points)
-    if not state.finished:
-        with keeper.writing() if keeper else contextlib.nullcontext():
-            yield from loop.rest(validate, keeper)
+    try:
+        if not state.finished:
+            with keeper.writing() if keeper else contextlib.nullcontext():
+                yield from loop.rest(validate, keeper)
+    finally:
+        restored(model)
     state.best.restore(model)
     model.eval()
 
@@ -297,13 +301,8 @@ def _forward(model: nn.Module, runtime: Runtime, unused: bool) -> nn.Module:
 
     `unused`: whether some weights may get no gradient, which DDP then looks for in each step, and would else wait for.
     """
-    compiles = runtime.compile is True
-    if sharding.is_split(model):
-        for unit in sharding.units(model) if compiles else ():  # weights are gathered between graphs, not within one
-            unit.forward = torch.compile(unit.forward, dynamic=True)
-        return model
-    own = compiling.Compiled(model, runtime.fixed_shapes) if compiles else model
-    if runtime.processes == 1:
+    own = Compiled(model, runtime.fixed_shapes) if runtime.compile is True else model
+    if runtime.processes == 1 or sharding.is_split(model):
         return own
     devices = [runtime.device] if runtime.device.type == "cuda" else None
     # Buffers that training changes (statistics of batches) follow rank 0, whose a checkpoint holds.
