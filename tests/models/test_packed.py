@@ -86,20 +86,21 @@ def test_positions_that_do_not_begin_anew_are_found() -> None:
     """Negative control: the test above sees positions that run on from one document to the next."""
     model, batch = make("bert"), split().packed().batch(np.arange(5))
     assert isinstance(batch, PackedBatch)
-    ids, mask, owners, (positions, *rest) = batch.inputs
-    wrong = model.features(ids, mask, owners, (torch.arange(len(positions)) % 64, *rest))
+    ids, mask, owners, packing = batch.inputs
+    wrong = model.features(ids, mask, owners, packing._replace(positions=torch.arange(len(packing.positions)) % 64))
     assert not torch.allclose(wrong, model.features(*batch.inputs), atol=1e-2)
 
 
 def test_a_packed_batch_is_one_row_that_ends_in_a_multiple() -> None:
     batch = split().packed().batch(np.array([1, 0, 3]))
     assert isinstance(batch, PackedBatch)
-    assert batch.bounds.tolist() == [0, 7, 16, 21, 22, 24]  # 7; 9 and 5; 1; two that fill the row
-    assert batch.positions.tolist() == [*range(7), *range(9), *range(5), 0, 0, 1]
-    assert batch.documents.tolist() == [0, 1, 3, 4]
-    assert (batch.longest, batch.shape, len(batch), batch.rows.tolist()) == (16, (1, 24), 3, [1, 0, 3])
+    assert batch.packing.bounds.tolist() == [0, 7, 16, 21, 22, 24]  # 7; 9 and 5; 1; two that fill the row
+    assert batch.packing.positions.tolist() == [*range(7), *range(9), *range(5), 0, 0, 1]
+    assert batch.packing.documents.tolist() == [0, 1, 3, 4]
+    assert (batch.packing.longest, batch.shape, len(batch), batch.rows.tolist()) == (16, (1, 24), 3, [1, 0, 3])
+    assert batch.inputs[1:] == (None, None, batch.packing) and batch.packing._fields == ("positions", "bounds", "documents", "longest")
     assert batch.input_ids[0, 22:].tolist() == [1, 1] and batch.input_ids[0, :22].min() >= 5
-    assert split([[8], [8]]).packed().batch(np.array([0, 1])).bounds.tolist() == [0, 8, 16]  # type: ignore[union-attr]
+    assert split([[8], [8]]).packed().batch(np.array([0, 1])).packing.bounds.tolist() == [0, 8, 16]  # type: ignore[union-attr]
 
 
 def test_dropout_of_probabilities_drops_them_in_packed_documents_too() -> None:

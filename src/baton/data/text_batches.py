@@ -1,14 +1,15 @@
 """Documents as batches: padded or packed, each of one window or of several."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from baton.data.text import WIDTH_MULTIPLE, TextArrays
+from baton.packed import Packing
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,8 @@ class PackedBatch:
     What fills the row up to a multiple of `WIDTH_MULTIPLE` is a window of its own behind all documents.
     """
 
-    longest: int  # window, rounded up to a multiple of `WIDTH_MULTIPLE`
     input_ids: torch.Tensor  # (1, tokens) int64
-    positions: torch.Tensor  # (tokens,) int64, place of each token in its window
-    bounds: torch.Tensor  # (windows + 1,) int32, where windows begin, and the end
-    documents: torch.Tensor  # (batch + 1,) int64, the first window of each, and the end
+    packing: Packing  # its `longest` is a multiple of `WIDTH_MULTIPLE`
     labels: torch.Tensor  # (batch,) int64
     rows: torch.Tensor  # (batch,) int64
 
@@ -69,9 +67,9 @@ class PackedBatch:
         return len(self.rows)
 
     @property
-    def inputs(self) -> tuple[Any, ...]:
+    def inputs(self) -> tuple[torch.Tensor, None, None, Packing]:
         """Token ids; neither mask nor owners; where the documents lie."""
-        return self.input_ids, None, None, (self.positions, self.bounds, self.documents, self.longest)
+        return self.input_ids, None, None, self.packing
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -80,16 +78,16 @@ class PackedBatch:
 
     def pin_memory(self) -> "PackedBatch":
         """See `Batch`."""
-        return PackedBatch(self.longest, *(part.pin_memory() for part in self._parts()))
+        return self._made_of(torch.Tensor.pin_memory)
 
     def to(self, device: torch.device) -> "PackedBatch":
         """See `Batch`."""
-        if device.type == "cpu":
-            return self
-        return PackedBatch(self.longest, *(part.to(device, non_blocking=True) for part in self._parts()))
+        return self if device.type == "cpu" else self._made_of(lambda part: part.to(device, non_blocking=True))
 
-    def _parts(self) -> tuple[torch.Tensor, ...]:
-        return self.input_ids, self.positions, self.bounds, self.documents, self.labels, self.rows
+    def _made_of(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "PackedBatch":
+        packing = self.packing
+        places = Packing(change(packing.positions), change(packing.bounds), change(packing.documents), packing.longest)
+        return PackedBatch(change(self.input_ids), places, change(self.labels), change(self.rows))
 
 
 @dataclass(frozen=True)
@@ -139,8 +137,9 @@ class TextSplit:
             tokens = arrays.tokens[arrays.offsets[place] : arrays.offsets[place + 1]]
             ids[start : start + len(tokens)] = tokens
         positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
-        parts = [ids[None], positions, bounds.astype(np.int32), documents, arrays.labels[rows], rows.astype(np.int64)]
-        return PackedBatch(longest, *(torch.from_numpy(part) for part in parts))
+        places = [torch.from_numpy(part) for part in (positions, bounds.astype(np.int32), documents)]
+        parts = [torch.from_numpy(part) for part in (ids[None], arrays.labels[rows], rows.astype(np.int64))]
+        return PackedBatch(parts[0], Packing(places[0], places[1], places[2], longest), parts[1], parts[2])
 
     def _padded(self, rows: NDArray[np.int64]) -> TextBatch:
         """Windows are padded to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""

@@ -16,6 +16,7 @@ from baton.models import attention as attentions
 from baton.models import dropout as dropouts
 from baton.models import varlen
 from baton.models.classifier import CONFIG, WEIGHTS, Classifier
+from baton.packed import Packing
 
 # Names that encoder families give to the same two rates.
 DROPOUT_NAMES = ("hidden_dropout_prob", "hidden_dropout", "dropout", "embd_pdrop", "mlp_dropout")
@@ -48,7 +49,7 @@ class TextClassifier(Classifier):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None,
         owners: torch.Tensor | None = None,
-        packing: tuple[torch.Tensor, torch.Tensor, torch.Tensor, int] | None = None,
+        packing: Packing | None = None,
     ) -> torch.Tensor:
         """Pooled features of documents, (batch, width): the mean of a document's tokens, or of the vectors of its windows.
 
@@ -56,11 +57,10 @@ class TextClassifier(Classifier):
             input_ids: (windows, length) int64; of packed documents (1, tokens).
             attention_mask: (windows, length), 1 for tokens; None where documents are packed.
             owners: (batch, windows) bool, whose window each is; None: every document has one, or they are packed.
-            packing: of packed documents: places of the tokens in their windows (tokens,), where windows begin in the row of tokens and
-                where it ends (windows + 1,) int32, the first window of each document (batch + 1,), and the longest window's length.
+            packing: where packed documents lie.
         """
         if packing is not None:
-            return self._packed(input_ids, *packing)
+            return self._packed(input_ids, packing)
         output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
         pooled: torch.Tensor
         match self.pooling:
@@ -77,24 +77,21 @@ class TextClassifier(Classifier):
             pooled = _together(pooled, owners)  # (batch, width)
         return pooled if counts is None else pooled / counts
 
-    def _packed(
-        self, input_ids: torch.Tensor, positions: torch.Tensor, bounds: torch.Tensor, documents: torch.Tensor, longest: int
-    ) -> torch.Tensor:
+    def _packed(self, input_ids: torch.Tensor, packing: Packing) -> torch.Tensor:
         """The same features from one row of tokens, without padding."""
         config = self.backbone.config
         first = config.pad_token_id + 1 if config.model_type in FROM_PADDING else 0
         # None: no mask at all. An encoder whose layers differ in what they see takes a mask for each kind of layer.
         kinds = getattr(config, "layer_types", None)
         mask = dict.fromkeys(kinds) if kinds else None
-        packed = varlen.Packed(bounds, longest)
-        output = self.backbone(
-            input_ids=input_ids, attention_mask=mask, position_ids=(positions + first).unsqueeze(0), **{varlen.NAME: packed}
-        )
+        packed = varlen.Packed(packing.bounds, packing.longest)
+        positions = (packing.positions + first).unsqueeze(0)  # (1, tokens)
+        output = self.backbone(input_ids=input_ids, attention_mask=mask, position_ids=positions, **{varlen.NAME: packed})
         states = output.last_hidden_state[0]  # (tokens, width)
         if self.pooling == "cls":
-            groups, states = documents, states.index_select(0, bounds[:-1])  # (windows, width)
+            groups, states = packing.documents, states.index_select(0, packing.bounds[:-1])  # (windows, width)
         else:
-            groups = bounds.index_select(0, documents)
+            groups = packing.bounds.index_select(0, packing.documents)
         return varlen.sums(states, groups) / groups.diff().unsqueeze(1)
 
     def forward(
@@ -102,7 +99,7 @@ class TextClassifier(Classifier):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None,
         owners: torch.Tensor | None = None,
-        packing: tuple[torch.Tensor, torch.Tensor, torch.Tensor, int] | None = None,
+        packing: Packing | None = None,
     ) -> torch.Tensor:
         """Logits (batch, classes); arguments as of `features`."""
         logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, owners, packing))
