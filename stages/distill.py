@@ -40,8 +40,9 @@ def main() -> None:
             runtime.seed_everything(seed)
             parent, info = build.load(TEACHER, machine.attention)
             model = sharding.place(student.make(parent, info, settings.student, settings, machine.attention), machine)
-            best = trained.add(name, seed, *fitting.fit(name, model, loss_fn, settings.of(seed), job, beside))
-            trained.answered(name, seed, fitting.write(name, model, info, TEACHER, job, job.at_once(settings), best))
+            made = fitting.fit(name, model, loss_fn, settings.of(seed), job, beside)
+            best = trained.add(name, seed, made.curve, made.figures)
+            trained.answered(name, seed, fitting.write(name, model, info, TEACHER, job, job.at_once(settings), best, made.packs))
         if machine.is_main:
             trained.write("distill")
             run.model("student", Path("models/student"), arrays.examples(data.splits["val"], TEACHER, data.input))

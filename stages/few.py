@@ -29,11 +29,12 @@ Logits = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The teacher of one seed, its curve and figures as `fitting.fit` returns them, and what cross-validation left out."""
+    """The teacher of one seed, what `fitting.fit` returns of it, and what cross-validation left out."""
 
     model: Classifier
     curve: list[dict[str, object]]
     figures: Figures
+    packs: bool
     left_out: Logits | None = None  # the chosen method's logits of train (rows, classes), each by a model that did not see the row
 
 
@@ -55,9 +56,13 @@ def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: fitt
     shown = ", ".join(f"{name} {100 * own['accuracy']:.1f}%" for name, own in found.items())
     console.say(f"cross-validated accuracy: {shown}; the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}")
     model = make()
-    curve, own = _fit(model, settings, job) if best == "probe" else fitting.fit("teacher", model, loss_fn, settings, job)
-    figures = own | {f"cross_validated_{name}": figures["accuracy"] for name, figures in found.items()} | {"probe": float(best == "probe")}
-    return Trained(model, curve, figures, logits[best])
+    made = _fit(model, settings, job) if best == "probe" else fitting.fit("teacher", model, loss_fn, settings, job)
+    figures = (
+        made.figures
+        | {f"cross_validated_{name}": figures["accuracy"] for name, figures in found.items()}
+        | {"probe": float(best == "probe")}
+    )
+    return Trained(model, made.curve, figures, made.packs, logits[best])
 
 
 def _probed(make: Make, settings: params.Finetune, job: fitting.Job) -> Logits:
@@ -78,12 +83,13 @@ def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job:
     for number, (fitted, scored) in enumerate(_folds(split, settings), 1):
         own = dataclasses.replace(job.data, splits=job.data.splits | {"train": part.Part(split, fitted)})
         model = make()
-        fitting.fit(f"fold_{number}", model, loss_fn, settings, dataclasses.replace(job, data=own, run=tracking.Run()))
-        logits[scored] = predict(model, part.Part(split, scored), job.runtime, job.at_once(settings))
+        made = fitting.fit(f"fold_{number}", model, loss_fn, settings, dataclasses.replace(job, data=own, run=tracking.Run()))
+        rest = part.Part(split, scored)
+        logits[scored] = predict(model, rest.packed() if made.packs else rest, job.runtime, job.at_once(settings))
     return logits
 
 
-def _fit(model: Classifier, settings: params.Finetune, job: fitting.Job) -> tuple[list[dict[str, object]], Figures]:
+def _fit(model: Classifier, settings: params.Finetune, job: fitting.Job) -> fitting.Fitted:
     """Give `model` the head of a probe on all of train; its curve is one validation."""
     split, val = job.data.splits["train"], job.data.splits["val"]
     made = _probe(_frozen(model, split, settings, job), np.asarray(split.labels), np.arange(len(split)), settings, job)
@@ -93,7 +99,8 @@ def _fit(model: Classifier, settings: params.Finetune, job: fitting.Job) -> tupl
         sharding.fill(output.bias, torch.from_numpy(made.bias))
     shown = {f"val_{key}": value for key, value in fitting.scores(predict(model, val, job.runtime, job.at_once(settings)), val).items()}
     figures = {"parameters": sum(parameter.numel() for parameter in model.parameters()), "steps": 0, **shown, "best_step": 0}
-    return [{"model": "teacher", "seed": settings.seed, "step": 0, "epoch": 0.0, **shown}], figures
+    curve: list[dict[str, object]] = [{"model": "teacher", "seed": settings.seed, "step": 0, "epoch": 0.0, **shown}]
+    return fitting.Fitted(curve, figures, packs=False)
 
 
 def _frozen(model: Classifier, split: Split, settings: params.Finetune, job: fitting.Job) -> NDArray[np.float32]:

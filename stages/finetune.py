@@ -31,7 +31,9 @@ def main() -> None:
             own = settings.of(seed)
             made = few.train(partial(new, own, job), loss_fn, own, job)
             best = trained.add("teacher", seed, made.curve, made.figures)
-            trained.answered("teacher", seed, fitting.write("teacher", made.model, info, BASE, job, job.at_once(settings), best))
+            trained.answered(
+                "teacher", seed, fitting.write("teacher", made.model, info, BASE, job, job.at_once(settings), best, made.packs)
+            )
             if machine.is_main and best and made.left_out is not None:
                 ids = arrays.read_ids(seeds.ARRAYS, "train")
                 tables.write_predictions(seeds.PREDICTIONS / "teacher" / f"{tables.LEFT_OUT}.parquet", ids, made.left_out)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -121,22 +121,34 @@ def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
     return None if found is None else torch.from_numpy(found).to(runtime.device)
 
 
+class Beside(compiling.Beside, packing.Reader, Protocol):
+    """What computes in the loss beside the model and reads its batches: a live teacher."""
+
+
+class Fitted(NamedTuple):
+    """What came of a training."""
+
+    curve: list[dict[str, object]]  # rows of `CURVE`
+    figures: Figures  # of the best validation
+    packs: bool  # whether its documents were packed: those of its predictions are, too
+
+
 def fit(
     name: str,
     model: build.Classifier,
     loss_fn: losses.Loss,
     settings: params.Training,
     job: Job,
-    beside: Sequence[compiling.Beside] = (),
-) -> tuple[list[dict[str, object]], Figures]:
-    """Train `model` in place under the name `name`; return its curve (rows of `CURVE`) and its validation figures.
+    beside: Sequence[Beside] = (),
+) -> Fitted:
+    """Train `model` in place under the name `name`.
 
     `settings` are of one seed; `beside` is what computes in the loss beside the model.
     """
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
     saved = job.checkpoints.training(f"{name}-{seed}")
     told, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
-    packs, reason = packing.settled(runtime, model, settings.attention_dropout)
+    packs, reason = packing.settled(runtime, model, settings.attention_dropout, beside)
     console.say(f"{said}: packing {str(packs).lower()}: {reason}")
     batches, validation = job.batches(settings, model.smallest_part, packs), data.splits["val"].packed() if packs else data.splits["val"]
     settings = long_enough(settings, batches.steps_per_epoch)
@@ -174,7 +186,7 @@ def fit(
             run.metrics(_prefixed(told, shown), point.step, point.time)
     if point.time >= begun:  # else it was finished before
         run.metrics({f"{told}/peak_memory_bytes": memory.peak_memory(), f"{told}/packed": packs}, point.step)
-    return curve, figures
+    return Fitted(curve, figures, packs)
 
 
 def long_enough(settings: params.Training, steps_per_epoch: int) -> params.Training:
@@ -199,15 +211,15 @@ def _shown(point: loop.Point) -> dict[str, float]:
 
 
 def write(
-    name: str, model: build.Classifier, info: build.ModelInfo, source: Path, job: Job, batch_size: int, best: bool
+    name: str, model: build.Classifier, info: build.ModelInfo, source: Path, job: Job, batch_size: int, best: bool, packs: bool
 ) -> NDArray[np.float32]:
     """The model, with what else is in `source`, to models/`name`, its logits to data/predictions/`name`; all ranks predict, one writes.
 
     The temperature of its probabilities is fitted on val. The logits are those before it. On train they are the teacher's alone, which
-    `distill` reads. Returns those of test, (rows, classes): they are all that is made where the model's seed is not the `best` so far.
+    `distill` reads. `packs`: documents are packed, as they were for its validations. Returns those of test, (rows, classes): they are all
+    that is made where the model's seed is not the `best` so far.
     """
     data, runtime = job.data, job.runtime
-    packs, _ = packing.settled(runtime, model)
     unread = () if name == "teacher" else ("train",)
     wanted = {key: split for key, split in data.splits.items() if key == "test" or (best and key not in unread)}
     splits = {key: split.packed() if packs else split for key, split in wanted.items()}

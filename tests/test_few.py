@@ -162,7 +162,7 @@ def test_a_fold_may_hold_one_class_or_none(project: fitting.Job, labels: list[in
 
 def test_few_rows_get_more_epochs(project: fitting.Job) -> None:
     own = settings(min_steps=20)
-    _, figures = fitting.fit("teacher", new(project, own), losses.cross_entropy(0.0, None), own, project)
+    figures = fitting.fit("teacher", new(project, own), losses.cross_entropy(0.0, None), own, project).figures
     assert figures["steps"] == 24  # six steps an epoch
 
 

@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baton import params, predict, tracking
+from baton import params, predict, storage, tracking
+from baton.data import text
+from baton.data.text_batches import PackedBatch
+from baton.errors import ModelError
 from baton.evaluate import inputs, tables, temperature
-from baton.models import build, classifier
-from baton.train import attempts, losses
+from baton.models import build, classifier, packing
+from baton.train import attempts, distill, losses
 from stages import fitting
 from tests import tiny, tiny_images
+from tests.models.test_packed import make
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 
@@ -22,7 +26,7 @@ def train(rows: int) -> dict[str, object]:
     data, settings, machine = fitting.open_data(None), tiny.training(epochs=1, batch_size=8), tiny.machine()
     model = build.create(Path("data/base"), HEAD, len(data.labels), settings, machine.attention, data.input)
     job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
-    return fitting.fit("teacher", model, losses.cross_entropy(0.0, None), settings, job)[1]
+    return fitting.fit("teacher", model, losses.cross_entropy(0.0, None), settings, job).figures
 
 
 def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_before_it(
@@ -34,7 +38,7 @@ def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_be
     data, machine = fitting.open_data(None), tiny.machine()
     model = build.create(base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input).eval()
     job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
-    fitting.write("teacher", model, build.ModelInfo(data.labels, HEAD, data.input), base, job, 4, best=True)
+    fitting.write("teacher", model, build.ModelInfo(data.labels, HEAD, data.input), base, job, 4, best=True, packs=False)
     for split, rows in data.splits.items():
         _, logits = tables.read_predictions(Path(f"data/predictions/teacher/{split}.parquet"))
         assert (logits == predict.predict(model, rows, machine, 4)).all()
@@ -62,10 +66,46 @@ def test_nobody_predicts_what_nobody_reads(name: str, best: bool, read: int, tmp
     monkeypatch.setattr(fitting, "predict", counted)
     model = build.create(base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input).eval()
     job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
-    answers = fitting.write(name, model, build.ModelInfo(data.labels, HEAD, data.input), base, job, 4, best=best)
+    answers = fitting.write(name, model, build.ModelInfo(data.labels, HEAD, data.input), base, job, 4, best=best, packs=False)
     assert sum(predicted) == read and len(answers) == 6
     written = {path.stem for path in Path("data/predictions").glob("*/*.parquet")}
     assert written == (set() if not best else {"train", "val", "test"} if name == "teacher" else {"val", "test"})
+
+
+def texts(**changes: object) -> tuple[fitting.Job, build.Classifier]:
+    """Documents of 16 tokens at most, and a BERT."""
+    base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"), copies=1)
+    Path("data/arrays").mkdir()
+    for split in text.SPLITS:
+        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, 16), Path("data/arrays"), 100, lambda count: None)
+    storage.write_json(Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
+    job = fitting.Job(fitting.open_data(None), tiny.machine(**changes), tracking.Run(), attempts.StageCheckpoints(Path("checks"), 1000.0))
+    return job, build.create(base, HEAD, 3, tiny.training(), job.runtime.attention, job.data.input)
+
+
+def test_packing_is_settled_once_for_a_training_and_its_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    job, model = texts(packing=True)
+    asked, seen = [], []
+    monkeypatch.setattr(packing, "decided", lambda wanted, facts: asked.append(facts) or (wanted, "for a test"))
+    real = predict.forward
+    monkeypatch.setattr(predict, "forward", lambda *given: seen.append(type(given[1])) or real(*given))
+    made = fitting.fit("teacher", model, losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job)
+    fitting.write("teacher", model, build.ModelInfo(job.data.labels, HEAD, job.data.input), Path("data/base"), job, 4, True, made.packs)
+    assert len(asked) == 1 and made.packs and set(seen) == {PackedBatch}
+
+
+def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A student of BERT's takes them, its teacher, an MPNet, does not."""
+    monkeypatch.chdir(tmp_path)
+    job, model = texts(packing=True)
+    asked = distill.Live(make("mpnet"))
+    taught = distill.distillation(asked, 2.0, 0.5, 0.0, None)
+    with pytest.raises(ModelError, match=r"documents cannot be packed here[\s\S]*the teacher, mpnet is none of bert"):
+        fitting.fit("student", model, taught, tiny.training(), job, [asked])
+    able = distill.Live(make("electra"))
+    assert packing.settled(job.runtime, model, 0.0, [able])[0]
+    assert fitting.fit("control", model, losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job, [able]).packs
 
 
 def test_a_sample_that_is_left_over_joins_the_last_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

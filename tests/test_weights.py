@@ -43,7 +43,7 @@ def test_a_model_believes_the_rows_of_weight(project: None, weighted: bool) -> N
     model = build.create(Path("data/base"), HEAD, 3, settings, machine.attention, data.input)
     job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
     of_rows = fitting.row_weights(data, machine) if weighted else None
-    curve, _ = fitting.fit("teacher", model, losses.cross_entropy(0.0, None, of_rows), settings, job)
+    curve = fitting.fit("teacher", model, losses.cross_entropy(0.0, None, of_rows), settings, job).curve
     last = [row["val_accuracy"] for row in curve if "val_accuracy" in row][-1]
     assert last == (1.0 if weighted else 0.0)
 

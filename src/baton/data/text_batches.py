@@ -137,9 +137,9 @@ class TextSplit:
             tokens = arrays.tokens[arrays.offsets[place] : arrays.offsets[place + 1]]
             ids[start : start + len(tokens)] = tokens
         positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
-        places = [torch.from_numpy(part) for part in (positions, bounds.astype(np.int32), documents)]
+        made = [torch.from_numpy(part) for part in (positions, bounds.astype(np.int32), documents)]
         parts = [torch.from_numpy(part) for part in (ids[None], arrays.labels[rows], rows.astype(np.int64))]
-        return PackedBatch(parts[0], Packing(places[0], places[1], places[2], longest), parts[1], parts[2])
+        return PackedBatch(parts[0], Packing(made[0], made[1], made[2], longest), parts[1], parts[2])
 
     def _padded(self, rows: NDArray[np.int64]) -> TextBatch:
         """Windows are padded to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""

@@ -3,13 +3,13 @@
 Inputs: the runtime, and what the model says of itself -> yes or no, and why.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 
 from baton.errors import ModelError
-from baton.models.classifier import Classifier
 from baton.runtime import AMPERE, Runtime
 
 HALF = ("bf16", "fp16")
@@ -22,23 +22,33 @@ class Facts:
     capability: tuple[int, int] | None  # of the CUDA device; None: the CPU
     precision: str
     attention: str
-    unpackable: str | None  # why the model cannot; None: it can
+    unpackable: str | None  # why the model, or what reads beside it, cannot; None: they can
     attention_dropout: float
 
 
-def settled(runtime: Runtime, model: Classifier, attention_dropout: float = 0.0) -> tuple[bool, str]:
+class Reader(Protocol):
+    """What reads batches: a model, or a live teacher beside it."""
+
+    def unpackable(self) -> str | None:
+        """Why it cannot take packed documents; None: it can."""
+        ...
+
+
+def settled(runtime: Runtime, model: Reader, attention_dropout: float = 0.0, beside: Sequence[Reader] = ()) -> tuple[bool, str]:
     """Whether this model gets packed documents, and the reason.
 
     Args:
         runtime: its `packing` is what params want.
         model: any.
         attention_dropout: rate of the training; prediction has none.
+        beside: what reads the same batches.
 
     Raises:
         ModelError: params want what the model or the device cannot.
     """
     capability = torch.cuda.get_device_capability(runtime.device) if runtime.device.type == "cuda" else None
-    facts = Facts(capability, runtime.precision, runtime.attention, model.unpackable(), attention_dropout)
+    unpackable = next((why for reader in (model, *beside) if (why := reader.unpackable())), None)
+    facts = Facts(capability, runtime.precision, runtime.attention, unpackable, attention_dropout)
     return decided(runtime.packing, facts)
 
 

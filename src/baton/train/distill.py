@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from baton import sharding
+from baton.models.classifier import Classifier
 from baton.train.losses import Batch, Loss, Model, chosen, own, supervised
 
 Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
@@ -24,10 +25,16 @@ class Live:
     "Knowledge distillation: a good teacher is patient and consistent" (Beyer et al. 2022, arXiv:2106.05237, section 3).
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Classifier) -> None:
         """`model` is on the student's device; it stays as it is."""
-        self.model = model.eval().requires_grad_(False)
+        self.model: nn.Module = model.eval().requires_grad_(False)
         self.forward: nn.Module = self.model  # what is compiled of it, where the student is
+
+    def unpackable(self) -> str | None:
+        """See `Classifier`; the student's batches are its own."""
+        assert isinstance(self.model, Classifier)
+        why = self.model.unpackable()
+        return f"the teacher, {why}" if why else None
 
     @torch.no_grad()
     def __call__(self, _batch: Batch, inputs: tuple[Any, ...]) -> torch.Tensor:
