@@ -23,7 +23,12 @@ LOWER = {
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has held since `reset_peak`: allocated tensors where CUDA is in use, else resident memory."""
+    """The most bytes that this process has held since `reset_peak`.
+
+    Where CUDA is in use, tensors allocated on the device. Else resident memory, all of it: with Python, pages of mapped files, and the copy
+    that a checkpoint is written from, which is as large as the checkpoint (with AdamW about four times the weights: the weights, the best
+    ones, two moments).
+    """
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return int(torch.cuda.max_memory_allocated())
     status = Path("/proc/self/status").read_text(encoding="ascii")  # getrusage() may tell of the process that this one was forked from

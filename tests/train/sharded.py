@@ -2,8 +2,8 @@
 
 `rank` is one of these processes, in the folder that `training.prepare` filled. Its options: `runtime` and `settings` (changes), `out` (a
 name), `checkpoints` (another) with `seconds` between two, `stop` (the step after which it is asked to stop) and `where` (is that:
-"caller" or "validation"). It writes OUT.json (points), OUT.safetensors (all weights, as a model folder has them, and the logits of val)
-and OUT.txt (what was said).
+"caller", "validation" or "pass", of which `stop` is the number), `uncompiled` (torch.compile leaves all as it is). It writes OUT.json
+(points), OUT.safetensors (all weights, as a model folder has them, and the logits of val) and OUT.txt (what was said).
 """
 
 import contextlib
@@ -75,7 +75,14 @@ def train(folder: Path, options: dict[str, Any], machine: runtime.Runtime) -> No
     saved = (
         checkpoint.Checkpoints(folder / options["checkpoints"], options.get("seconds", 1000.0), {}) if options.get("checkpoints") else None
     )
-    loss_fn = losses.cross_entropy(0.1, None)
+    if options.get("uncompiled"):
+        torch.compile = lambda model, **_: model  # type: ignore[assignment]
+    cross_entropy, passes = losses.cross_entropy(0.1, None), iter(range(1_000_000))
+
+    def loss_fn(model: torch.nn.Module, batch: losses.Batch) -> torch.Tensor:
+        ask("pass", next(passes))
+        return cross_entropy(model, batch)
+
     with contextlib.closing(loop.train(model, batches, loss_fn, validate, settings, machine, saved)) as new:
         for point in new:
             points.append({**vars(point), "time": 0, "samples_per_second": 0})

@@ -227,6 +227,46 @@ def test_the_error_of_the_training_itself_comes_first(saved: checkpoint.Checkpoi
     assert "0004 cannot be written" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("failing", ["written", "unpinned"])
+def test_no_other_error_hides_it(
+    saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: str
+) -> None:
+    """After an error of CUDA that came late, waiting for the copy and unpinning it fail as well."""
+
+    def fail(*_: Any) -> None:
+        raise (RuntimeError if failing == "written" else AssertionError)("a failure of CUDA")
+
+    if failing == "written":
+        monkeypatch.setattr(checkpoint, "_fill", fail)
+    else:
+        monkeypatch.setattr(snapshot.pinning, "unpin_memory", fail)
+        monkeypatch.setattr(snapshot.pinning, "pin_memory", lambda address, size: None)
+        assert saved._snapshot._grow(1 << 20, pin=True)
+    with pytest.raises(TrainingError, match="diverged"), saved.writing():
+        saved.save("0004", parts(4), {"step": 4}, wait=False)
+        raise TrainingError("diverged")
+    assert "a failure of CUDA" in capsys.readouterr().out
+
+
+def test_one_that_could_not_be_written_does_not_cost_the_last(
+    saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk was full for a while, and a signal ends the training before the loop asked again."""
+    fill = checkpoint._fill
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "model.safetensors")
+
+    monkeypatch.setattr(checkpoint, "_fill", full)
+    saved.save("0004", parts(4), {"step": 4}, wait=False)
+    assert saved._pending is not None and saved._pending.exception()
+    monkeypatch.setattr(checkpoint, "_fill", fill)
+    with saved.writing():
+        saved.save("0005", parts(5), {"step": 5})
+    assert (found := saved.load()) is not None and found.state["step"] == 5
+    assert "0004 cannot be written" in capsys.readouterr().out
+
+
 def test_a_training_that_fails_leaves_the_last_one_whole(saved: checkpoint.Checkpoints, held_back: threading.Event) -> None:
     threading.Timer(0.1, held_back.set).start()
     with pytest.raises(TrainingError), saved.writing():

@@ -108,6 +108,13 @@ def test_another_number_of_processes_goes_on_to_rounding(folder: Path, stopped: 
     assert_close(folder, resumed(folder, stopped, processes), "one")
 
 
+def test_asked_to_stop_in_the_passes_before_the_first_step_it_is_saved(folder: Path) -> None:
+    """These passes, with which compilation begins, are exchanges too."""
+    own = {"runtime": {"compile": True}, "uncompiled": True, "settings": {"epochs": 1}}
+    run(folder, "never", 2, STOPPED, checkpoints="warming", stop=0, where="pass", **own)
+    assert [path.name for path in (folder / "warming").iterdir()] == ["00000000-00000000"]
+
+
 @pytest.mark.slow
 def test_asked_to_stop_in_validation_it_is_saved_after_it(folder: Path) -> None:
     """All processes are in the same exchange then, and leave it together."""

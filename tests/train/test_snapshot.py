@@ -45,6 +45,45 @@ def test_what_does_not_fit_is_not_copied_and_said_once(monkeypatch: pytest.Monke
     assert own.take(values) is not None
 
 
+def test_memory_that_the_system_refuses_is_done_without(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A limit that nothing tells of beforehand (`ulimit -v`, the kernel's overcommit): here of all addresses there are."""
+    monkeypatch.setattr(memory, "available", lambda: 1 << 62)
+    own, wanted = snapshot.Snapshot(), 1 << 61
+    assert not own._grow(wanted, pin=False) and not own._grow(wanted, pin=False)
+    assert " ".join(capsys.readouterr().out.split()).count("the training waits while each checkpoint is written") == 1
+    assert own.take(parts(1.0)) is not None, "what fits is still copied"
+
+
+def test_a_failed_registration_is_followed_by_what_takes_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+
+    def fail(*_: int) -> None:
+        happened.append("failed")
+        raise RuntimeError("Registering memory failed with cudaError: 2")
+
+    monkeypatch.setattr(snapshot.pinning, "pin_memory", fail)
+    monkeypatch.setattr(snapshot, "_take_error", lambda: happened.append("taken"))
+    assert snapshot.Snapshot()._grow(64, pin=True)
+    assert happened == ["failed", "taken"]
+
+
+@pytest.mark.gpu
+def test_on_cuda_memory_that_cannot_be_pinned_leaves_no_error_behind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The runtime remembers a failed registration until somebody asks, which the check of the next launch does."""
+    pin = snapshot.pinning.pin_memory
+    monkeypatch.setattr(snapshot.pinning, "pin_memory", lambda address, size: pin(0, 0))
+    values, own = {"model": {"weight": torch.ones(1000, device="cuda")}}, snapshot.Snapshot()
+    taken = own.take(values)
+    values["model"]["weight"].add_(1)
+    assert "cannot be pinned" in " ".join(capsys.readouterr().out.split())
+    assert taken is not None and not own._pinned
+    taken[1]()
+    assert bool((taken[0]["model"]["weight"] == 1).all()) and bool((values["model"]["weight"] == 2).all())
+    own.free()
+
+
 @pytest.mark.gpu
 def test_on_cuda_copies_are_of_the_moment_although_nobody_waits() -> None:
     values = {"model": {"weight": torch.zeros(64, 1024, 1024, device="cuda")}}

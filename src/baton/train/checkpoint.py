@@ -76,13 +76,13 @@ class Checkpoints:
             name: of the checkpoint.
             parts: tensors by part and name. They may change when this returns.
             state: JSON values.
-            wait: until it is on the disk. Else it is written while the training goes on, and `due`, the next `save` or the end of `writing`
-                tell if that failed. Where there is no memory for a copy, it is waited for too.
+            wait: until it is on the disk. Else it is written while the training goes on: if that fails, `due` and the end of `writing`
+                raise it, and the next `save` only says it. Where there is no memory for a copy, it is waited for too.
 
         Raises:
             OutputError: the disk is full, or the folder cannot be written; earlier checkpoints are whole.
         """
-        self.wait()
+        self._told()  # an older one that failed is no reason not to write this one
         self._last = time.monotonic()
         target = self.folder / name
         if target.exists():
@@ -133,9 +133,10 @@ class Checkpoints:
         return _newest(self.folder) or (_newest(self.finished) if self.finished else None)
 
     def _told(self) -> None:
+        """Wait, and say what failed where something else counts more."""
         try:
             self.wait()
-        except OutputError as error:
+        except Exception as error:  # noqa: BLE001 whatever it is: CUDA tells of an earlier fault when the copy is waited for
             console.say(f"[yellow]checkpoint:[/] {error}")
 
     def _write(self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], threads: int) -> None:

@@ -152,10 +152,11 @@ class _Loop:
         state = self.state
         state.model.train()
         try:
-            self.warm_up()
+            # The passes of a split model are exchanges, which its processes begin, or leave out, together.
+            with interrupt.held() if self.split else contextlib.nullcontext():
+                self.warm_up()
             parts = feed.parts(self.batches, state.step, self.steps, self.runtime)
             while (validates := self.validates()) or not self.finished():
-                # The passes of a split model are exchanges, which its processes begin, or leave out, together.
                 with interrupt.held() if self.split or not validates else contextlib.nullcontext():
                     prepared = [] if validates else next(parts)
                     if self.split:

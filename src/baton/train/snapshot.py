@@ -4,6 +4,7 @@ One block of memory, kept from one checkpoint to the next, since new memory cost
 copies then wait in the device's queue behind the step that made the values, and before the one that changes them, without the host.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 import torch
@@ -49,27 +50,36 @@ class Snapshot:
         return copies, event.synchronize
 
     def free(self) -> None:
-        """Give the memory back; the copies are no longer valid."""
+        """Give the memory back; the copies are no longer valid. Nothing is raised: what failed before is what counts."""
         if self._pinned:
-            pinning.unpin_memory(self._block.data_ptr())
+            try:
+                pinning.unpin_memory(self._block.data_ptr())
+            except AssertionError as error:
+                _take_error()
+                console.say(f"[yellow]checkpoint:[/] the memory of its copy stays pinned ({error})")
         self._block, self._pinned = torch.empty(0, dtype=torch.uint8), False
 
     def _grow(self, wanted: int, pin: bool) -> bool:
-        """A block of `wanted` bytes instead of the one before; False if that would leave the machine too little."""
+        """A block of `wanted` bytes instead of the one before; False if the machine has not got them, or too little beside them."""
         self.free()
         free = memory.available()
-        if wanted > SHARE * free:
+        try:
+            block = torch.empty(wanted, dtype=torch.uint8) if wanted <= SHARE * free else None
+        except RuntimeError:  # a limit on addresses, which is not told of beforehand
+            block = None
+        if block is None:
             if not self._told:
                 copy = f"a copy of what is saved takes {wanted / 1e9:,.1f} GB of {free / 1e9:,.1f} GB that are free"
                 console.say(f"[yellow]checkpoint:[/] {copy}, so the training waits while each checkpoint is written")
                 self._told = True
             return False
-        self._block = torch.empty(wanted, dtype=torch.uint8)
+        self._block = block
         if pin:
             try:  # not torch's own pinned allocator, which takes the next power of two
-                pinning.pin_memory(self._block.data_ptr(), wanted)
+                pinning.pin_memory(block.data_ptr(), wanted)
                 self._pinned = True
             except RuntimeError as error:  # a limit on locked memory
+                _take_error()
                 console.say(f"[yellow]checkpoint:[/] {wanted / 1e9:,.1f} GB cannot be pinned, so the copy is slower ({error})")
         return True
 
@@ -77,6 +87,16 @@ class Snapshot:
         start, end = place
         copy = self._block[start:end].view(tensor.dtype).view(tensor.shape)
         return copy.copy_(tensor.detach(), non_blocking=True)
+
+
+def _take_error() -> None:
+    """Let CUDA's runtime forget the call that just failed in this thread: the check after the next launch would call it that launch's own.
+
+    Torch has no call for it, but its check reads the error and clears it (`C10_CUDA_CHECK` in c10/cuda/CUDAException.h). One that broke
+    the device comes again with the next call.
+    """
+    with contextlib.suppress(RuntimeError, AssertionError):
+        torch.empty(1, device="cuda").fill_(0)
 
 
 def _places(parts: Parts) -> dict[str, dict[str, tuple[int, int]]]:
