@@ -10,7 +10,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from xml.etree import ElementTree as ET
 import psutil
 import torch
 
-from baton import process, runtime
+from baton import kernels, process, runtime
 from benchmarks import _gpu_course, _gpu_work, _sides
 from benchmarks._gpu_work import ROOT, Work
 from benchmarks._training import now
@@ -36,15 +35,13 @@ def versions(device: torch.device) -> dict[str, Any]:
     installed = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
     locked = dict(line.split(";")[0].strip().split("==") for line in _lines(ROOT / "requirements.lock") if "==" in line)
     other = {name: f"{version}, locked {locked[name]}" for name, version in installed.items() if locked.get(name, version) != version}
-    include = Path(sysconfig.get_paths()["include"]) / "Python.h"
     found = {
         "python": platform.python_version(),
         "packages": installed,
         "other_than_locked": other,
         "cpu": _sides.machine(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "c_compiler": shutil.which("cc") or shutil.which("gcc"),
-        "python_headers": include.is_file(),
+        "compiler_lacks": kernels.compiler_lacks(),
         "card": "none: the CPU",
     }
     if device.type == "cuda":

@@ -89,7 +89,8 @@ def show(results: Results) -> None:
         )
     checked = {name: found for name, found in results.items() if name not in trained and name not in {"versions", "ceiling"}}
     if checked:
-        _sides.markdown(["check", "", "found"], [[name, mark(found), found.get("found", "")] for name, found in checked.items()])
+        rows = [[name, mark(found), found.get("found", ""), f"{found.get('seconds', 0.0):.0f}"] for name, found in checked.items()]
+        _sides.markdown(["check", "", "found", "took, s"], rows)
     for name, found in checked.items():
         for failed, why in found.get("failed", {}).items():
             print(f"{name}: {failed}: {' '.join(why)[:300]}")
@@ -99,8 +100,8 @@ def show(results: Results) -> None:
 
 
 def mark(found: dict[str, Any]) -> str:
-    """Whether it came true."""
-    return "ok" if found["ok"] else "NOT OK"
+    """Whether it came true, or why that is not known."""
+    return "ok" if found["ok"] else "CUT OFF" if found.get("cut_off") else "NOT OK"
 
 
 def _form(key: str, pattern: str, scale: float = 1.0) -> Callable[[dict[str, Any]], str]:
@@ -120,4 +121,5 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("first step, s", _form("first_step_seconds", "{:.1f}")),
     ("waiting", _form("waiting_share", "{:.1%}")),
     ("peak GiB", _form("peak_memory_bytes", "{:.2f}", 2**30)),
+    ("took, s", _form("seconds", "{:.0f}")),
 )

@@ -10,7 +10,7 @@ import functools
 import itertools
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from baton.models import build, packing
 from baton.models.build import Classifier
 from baton.train import loop, losses
 from benchmarks import _flops
-from benchmarks._gpu_work import PICTURES, Work
+from benchmarks._gpu_work import PICTURES, Sizes, Work
 from benchmarks._training import now
 
 Parts = list[tuple[Any, float]]
+FED_SECONDS = 8.0  # at most, of a way to feed
 PADDED: dict[str, Any] = {"packing": False}
 PACKED: dict[str, Any] = {"packing": True}
 
@@ -210,20 +211,34 @@ def operations(work: Work, model: Classifier, batches: Any, watch: Watch, second
 
 
 def data_path(work: Work) -> dict[str, Any]:
-    """Batches alone: made, copied to the device and brought to the model's inputs, as fast as they come."""
+    """Batches alone: made, copied to the device and brought to the model's inputs, as fast as they come.
+
+    By a thread, which most trainings use, and by as many worker processes as there can be. `loader_workers: auto` would not tell: it goes
+    by the time of a step, and here is none.
+    """
     job, _, batches = setup(work, compile=False)
-    machine, sizes = job.runtime, work.sizes
-    course = Course(batches, sizes.all_steps)
-    began, samples = 0.0, 0
-    for step, parts in enumerate(loop.feed.parts(course, 0, sizes.all_steps, machine)):
+    machine, course = job.runtime, Course(batches, work.sizes.all_steps)
+    most = loop.feed.with_room(max(machine.threads - 1, 1), loop.feed.nbytes(batches.micro_batches(0)), loop.feed.room())
+    ways = {"a thread": lambda end: loop.feed._threaded(course, 0, end, machine)}
+    if most:
+        ways[f"{most} processes"] = lambda end: loop.feed._loaded(course, 0, end, machine, most)
+    rates = {way: fed_rate(batches, feeding, machine, work.sizes) for way, feeding in ways.items()}
+    found = ", ".join(f"{rate:,.0f} samples/s by {way}" for way, rate in rates.items())
+    return {"found": found, "samples_per_second_by": rates}
+
+
+def fed_rate(batches: Any, feeding: Callable[[int], Iterator[Parts]], machine: runtime.Runtime, sizes: Sizes) -> float:
+    """Samples a second of batches that `feeding` makes up to some step; what was prepared during the warm-up is used up in it."""
+    began, samples, end = 0.0, 0, float("inf")
+    for step, parts in enumerate(feeding(sizes.all_steps)):
         if step == sizes.warm_up:
-            began = now()
+            began, end = now(), time.monotonic() + FED_SECONDS
         for part, _ in parts:
-            inputs = part.to(machine.device).inputs
+            part.to(machine.device).inputs  # noqa: B018
         samples += batches.size(step) if step >= sizes.warm_up else 0
-    seconds = now() - began
-    shape = "x".join(map(str, inputs[0].shape))
-    return {"samples_per_second": samples / seconds, "inputs": shape, "loader_workers": machine.loader_workers}
+        if time.monotonic() > end:
+            break
+    return samples / (now() - began)
 
 
 def graphs() -> int:

@@ -7,6 +7,7 @@ The lengths of R8's training texts (MiniLM's tokens, at most 128) lie beside thi
     python -m benchmarks._gpu_work PROJECT
 """
 
+import fcntl
 import os
 import shutil
 import sys
@@ -85,21 +86,28 @@ def prepare(name: str, folder: Path, sizes: Sizes, real: Path | None = None) -> 
         real: a project whose arrays of texts are copied; without, tokens are drawn.
     """
     project = folder / name
-    if not (project / "data/done").exists():
-        shutil.rmtree(project, ignore_errors=True)
-        (project / "data").mkdir(parents=True)
-        if name in PICTURES:
-            write_vit(project / "data/base", sizes)
-            write_pictures(project / "data", sizes)
-        else:
-            write_bert(project / "data/base", name, sizes)
-            write_texts(project / "data/arrays", sizes, real)
-        (project / "data/done").touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # pieces that run side by side need the same
+        if not (project / "data/done").exists():
+            _make(name, project, sizes, real)
     recipe = params.read(ROOT / "recipes" / ("cifar10-vit.yaml" if name in PICTURES else "reuters-r8-minilm.yaml"))
     # One epoch as long as the measurement: points come after the warm-up and at each such stretch, validation at the end.
     course = {"epochs": 1, "min_steps": 0, "evaluations_per_epoch": 1, "early_stopping": None, "log_every": sizes.warm_up}
     settings = recipe.finetune.of(recipe.finetune.seeds[0]).model_copy(update={**course, "batch_size": sizes.batch[name]})
     return Work(name, project, sizes, settings, recipe.runtime)
+
+
+def _make(name: str, project: Path, sizes: Sizes, real: Path | None) -> None:
+    shutil.rmtree(project, ignore_errors=True)
+    (project / "data").mkdir(parents=True)
+    if name in PICTURES:
+        write_vit(project / "data/base", sizes)
+        write_pictures(project / "data", sizes)
+    else:
+        write_bert(project / "data/base", name, sizes)
+        write_texts(project / "data/arrays", sizes, real)
+    (project / "data/done").touch()
 
 
 # ---- texts -------------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Everything that only a GPU can show, in one command: speed beside the best peers, MFU, exact resume, the tests that want a GPU.
 
 Nothing is fetched: base models are random in the real sizes, texts have R8's lengths (or are R8's, with --project), pictures are parts of
-the photographs that come with scikit-learn. Each piece is a process with a time limit, so that one failure does not lose the rest; the JSON
-file is written after each. Pieces are named `GROUP` or `GROUP-VARIANT`; --only takes either. A piece for which no time is left is named.
+the photographs that come with scikit-learn. Each piece has a time limit, at which its process is ended, so that one failure does not lose
+the rest; the JSON file is written after each. What is no measurement (tests, resume, overflow, SIGTERM) comes first, side by side. Pieces
+are named `GROUP` or `GROUP-VARIANT`; --only takes either. A piece that was cut off, or for which no time was left, is named.
 
     python -m benchmarks.gpu [--only versions tests bert …] [--json FILE] [--seconds N] [--project FOLDER] [--list]
     python -m benchmarks.gpu --tiny        # the same code on tiny sizes, on the CPU too
@@ -15,25 +16,23 @@ be at work. `recompiled` counts graphs after the warm-up, `first step` is all th
 import argparse
 import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from baton import console
 from baton.errors import DataError
-from benchmarks import _gpu_table
-from benchmarks._gpu_work import FULL, ROOT, TINY, Work, prepare, with_root
+from benchmarks import _gpu_process, _gpu_table
+from benchmarks._gpu_work import FULL, TINY, Work, prepare
 
-LIMIT = 240.0  # seconds of a piece that compiles: on an H100 a cold graph of BERT-base was not done after 90
-LEAST_SECONDS = 8.0  # with less left, a piece is not begun
+# Seconds of a piece that compiles. A layer of text is a graph; a whole BERT-base, as Trainer compiles it, was not done after 90 on an H100.
+LIMIT, WHOLE_LIMIT = 120.0, 180.0
 RESULTS = Path("reports/gpu.json")
 
 
@@ -46,6 +45,8 @@ class Piece:
     limit: float  # seconds
     run: Callable[[Work, Path], dict[str, Any]]
     model: str = "minilm"  # whose project it works in
+    timed: bool = True  # alone on the machine; else beside others that are not
+    fresh: bool = False  # in a process that has run nothing before it
 
     @property
     def name(self) -> str:
@@ -54,23 +55,22 @@ class Piece:
 
 
 def pieces() -> list[Piece]:
-    """All; what takes longest, the compiled ones, comes late, and what comes last is lost when time runs out."""
-    first = [Piece("versions", "", 30, _versions), Piece("ceiling", "", 30, _ceiling)]
-    eager = [_ours(name, "eager") for name in ("bert", "vit", "minilm")]
-    eager += [_trainer("bert", "trainer"), _trainer("minilm", "trainer")]
+    """All. What is wanted most comes first, what may be lost when time runs out last: Trainer's compiled runs, one graph for a model."""
     checks = [
-        Piece("resume", "eager", 60, lambda work, _: _checks().resume(_short(work), compiled=False)),
-        Piece("overflow", "", 45, lambda work, _: _checks().overflow(_short(work))),
+        Piece("tests", "", 130, _tests, timed=False),
+        Piece("resume", "compiled", 130, lambda work, _: _checks().resume(_short(work), compiled=not work.sizes.tiny), timed=False),
+        Piece("resume", "eager", 130, lambda work, _: _checks().resume(_short(work), compiled=False), timed=False),
+        Piece("overflow", "", 90, lambda work, _: _checks().overflow(_short(work)), timed=False),
+        Piece("sigterm", "", 130, lambda work, _: _checks().stopped_in_compiler(work), timed=False),
     ]
-    data = [Piece("data", "texts", 40, _data), Piece("data", "pictures", 60, _data, "vit")]
-    bert = [_ours("bert", "compiled"), _ours("bert", "packed"), _trainer("bert", "trainer-compiled")]
+    first = [Piece("versions", "", 60, _versions), Piece("ceiling", "", 30, _ceiling)]
+    bert = [_ours("bert", "compiled"), _ours("bert", "packed"), _trainer("bert", "trainer")]
     vit = [_ours("vit", "compiled"), _ours("vit", "step"), Piece("vit", "timm", LIMIT, _timm, "vit")]
-    minilm = [_ours("minilm", "compiled"), _ours("minilm", "packed"), _trainer("minilm", "trainer-compiled")]
-    last = [
-        Piece("sigterm", "", LIMIT, lambda work, _: _checks().stopped_in_compiler(work)),
-        Piece("resume", "compiled", LIMIT, lambda work, _: _checks().resume(_short(work), compiled=not work.sizes.tiny)),
-    ]
-    return [*first, *eager, *checks, *data, Piece("tests", "", 120, _tests), *bert, *vit, *minilm, *last]
+    minilm = [_ours("minilm", "compiled"), _ours("minilm", "packed"), _trainer("minilm", "trainer")]
+    data = [Piece("data", "texts", 40, _data), Piece("data", "pictures", 60, _data, "vit")]
+    eager = [_ours(name, "eager") for name in ("bert", "vit", "minilm")]
+    last = [_trainer("bert", "trainer-compiled"), _trainer("minilm", "trainer-compiled")]
+    return [*checks, *first, *bert, *vit, *minilm, *data, *eager, *last]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -83,13 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--project", type=Path, help="a project with data/arrays of texts, which are trained on in place of random tokens")
     parser.add_argument("--folder", type=Path, help="where projects are made (default: a temporary folder, removed at the end)")
     parser.add_argument("--list", action="store_true", help="print the names of all pieces")
-    parser.add_argument("--piece", help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("--piece", nargs="+", help=argparse.SUPPRESS)  # in this process, whose results lie beside --json
     options = parser.parse_args(arguments)
     if options.list:
         print("\n".join(piece.name for piece in pieces()))
     elif options.piece:
         signal.signal(signal.SIGUSR1, lambda _, frame: print("at the limit:\n" + "".join(traceback.format_stack(frame)[-15:]), flush=True))
-        write(options.json, inside(chosen([options.piece])[0], options))
+        for name in options.piece:
+            write(_gpu_process.result_of(options.json, name), inside(chosen([name])[0], options))
+            _gpu_process.forget()
     else:
         with tempfile.TemporaryDirectory() as name:
             options.folder = (options.folder or Path(name)).resolve()
@@ -112,54 +114,39 @@ def chosen(only: Sequence[str] | None) -> list[Piece]:
 
 
 def measure(wanted: Sequence[Piece], options: argparse.Namespace) -> None:
-    """One piece after the other."""
+    """What is not timed side by side, then one piece after the other."""
     end = time.monotonic() + options.seconds
     results: dict[str, dict[str, Any]] = {}
-    for piece in wanted:
-        left, began = end - time.monotonic(), time.monotonic()
-        if left < LEAST_SECONDS:
-            found = {"ok": False, "found": "not begun: no time was left"}
-        else:
-            run = inside if options.tiny else outside
-            found = run(piece, options, min(piece.limit, left))
-        results[piece.name] = {**found, "seconds": round(time.monotonic() - began, 1)}
-        _gpu_table.add_shares(results)
-        write(options.json, results)
-        console.say(f"{piece.name}: {_gpu_table.line(results[piece.name])}")
+    if options.tiny:
+        _take(here(wanted, options, end), results, options)
+    else:
+        aside, timed = ([piece for piece in wanted if piece.timed is sort] for sort in (False, True))
+        with ThreadPoolExecutor(max(len(aside), 1), "pieces") as threads:
+            for found in threads.map(lambda piece: list(_gpu_process.results([piece], options, end)), aside):
+                _take(found, results, options)
+        _take(_gpu_process.results(timed, options, end), results, options)
     _gpu_table.show(results)
     console.say(f"\n{options.json}")
 
 
-def outside(piece: Piece, options: argparse.Namespace, limit: float) -> dict[str, Any]:
-    """Run a piece in a process group of its own, which is killed at its limit."""
-    folder = options.folder / "pieces" / piece.name
-    folder.mkdir(parents=True, exist_ok=True)
-    result, log = folder / "result.json", folder / "log"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--piece", piece.name, "--json", str(result), "--folder", str(options.folder)]
-    command += ["--project", str(options.project.resolve())] if options.project else []
-    # A cold compilation takes a minute or two, so pieces share what they compile: the first of a model tells what it costs.
-    caches = {"TORCHINDUCTOR_CACHE_DIR": str(options.folder / "inductor"), "TRITON_CACHE_DIR": str(options.folder / "triton")}
-    with log.open("w") as file:
-        child = subprocess.Popen(command, env=with_root() | caches, stdout=file, stderr=file, start_new_session=True, cwd=ROOT)
-        try:
-            code = child.wait(limit)
-        except subprocess.TimeoutExpired:
-            code = None
-            child.send_signal(signal.SIGUSR1)  # it says where it is
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(2)
-        finally:
-            with contextlib.suppress(ProcessLookupError):  # what it started, too
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-    if code == 0 and result.is_file():
-        found: dict[str, Any] = json.loads(result.read_text())
-        return found
-    problem = f"stopped at its limit of {limit:.0f} s" if code is None else f"ended with exit code {code}"
-    return {"ok": False, "found": problem, "output": log.read_text(errors="replace")[-4000:]}
+def here(wanted: Sequence[Piece], options: argparse.Namespace, end: float) -> Iterator[tuple[Piece, dict[str, Any], float]]:
+    """As `_gpu_process.results`, in this process and without limits."""
+    for piece in wanted:
+        began = time.monotonic()
+        left = end - began >= _gpu_process.LEAST_SECONDS
+        yield piece, inside(piece, options) if left else dict(_gpu_process.NOT_BEGUN), time.monotonic() - began
 
 
-def inside(piece: Piece, options: argparse.Namespace, _limit: float = 0.0) -> dict[str, Any]:
+def _take(found: Iterable[tuple[Any, dict[str, Any], float]], results: dict[str, dict[str, Any]], options: argparse.Namespace) -> None:
+    """Write and say what came of pieces as they are done."""
+    for piece, figures, seconds in found:
+        results[piece.name] = {**figures, "seconds": round(seconds, 1)}
+        _gpu_table.add_shares(results)
+        write(options.json, results)
+        console.say(f"{piece.name}: {_gpu_table.line(results[piece.name])} ({seconds:.0f} s)")
+
+
+def inside(piece: Piece, options: argparse.Namespace) -> dict[str, Any]:
     """Run a piece in this process."""
     try:
         sizes = TINY if options.tiny else FULL
@@ -196,7 +183,7 @@ def _ceiling(work: Work, _folder: Path) -> dict[str, Any]:
 
 
 def _tests(work: Work, folder: Path) -> dict[str, Any]:
-    return {"ok": True, "found": "left out of a rehearsal"} if work.sizes.tiny else dict(_checks().tests(folder, 110.0))
+    return {"ok": True, "found": "left out of a rehearsal"} if work.sizes.tiny else dict(_checks().tests(folder, 115.0))
 
 
 def _short(work: Work) -> Work:
@@ -220,7 +207,12 @@ def _trainer(model: str, variant: str) -> Piece:
 
         return _gpu_peers.trainer(work, compiled=variant.endswith("compiled"))
 
-    return Piece(model, variant, LIMIT, run, model)
+    # What Trainer is told of its compiler stays in the environment and in accelerate's state.
+    return (
+        Piece(model, variant, WHOLE_LIMIT, run, model, fresh=True)
+        if variant.endswith("compiled")
+        else Piece(model, variant, LIMIT, run, model)
+    )
 
 
 def _timm(work: Work, _folder: Path) -> dict[str, Any]:

@@ -1,16 +1,22 @@
 """`python -m benchmarks.gpu` on tiny sizes on the CPU: every piece, the limits of pieces, the table; R8's lengths."""
 
 import argparse
+import dataclasses
 import json
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from baton import kernels
 from baton.errors import DataError
-from benchmarks import _gpu_checks, _gpu_course, _gpu_table, _gpu_training, _gpu_work, gpu
+from benchmarks import _gpu_checks, _gpu_course, _gpu_process, _gpu_table, _gpu_training, _gpu_work, gpu
 
 # One of each kind; the others are the same code on another model.
 KINDS = ["versions", "ceiling", "tests", "bert-packed", "bert-trainer-compiled", "vit", "minilm-eager", "resume-eager", "overflow", "data"]
@@ -61,10 +67,40 @@ def test_without_an_overflow_the_check_of_it_fails(tiny: gpu.Work) -> None:
     assert not _gpu_course.overflow(tiny, factor=1.0)["ok"]
 
 
-def test_a_piece_has_a_process_that_ends_at_its_limit(tmp_path: Path) -> None:
-    options = argparse.Namespace(tiny=False, project=None, folder=tmp_path)
-    found = gpu.outside(gpu.chosen(["versions"])[0], options, 0.2)
-    assert not found["ok"] and "limit" in found["found"]
+def test_pieces_share_a_process_until_one_is_cut_off(tmp_path: Path) -> None:
+    """The second is begun in the first one's process, exceeds its limit, and does not lose the third."""
+    options = argparse.Namespace(tiny=True, project=None, folder=tmp_path)
+    pieces = {"ceiling": {}, "minilm-eager": {"limit": 0.01}, "versions": {}, "overflow": {"fresh": True}}
+    wanted = [dataclasses.replace(gpu.chosen([name])[0], **changes) for name, changes in pieces.items()]
+    found = {piece.name: (figures, seconds) for piece, figures, seconds in _gpu_process.results(wanted, options, time.monotonic() + 100)}
+    assert [name for name, (figures, _) in found.items() if not figures["ok"]] == ["minilm-eager"]
+    cut = found["minilm-eager"][0]
+    assert cut["cut_off"] and "cut off at its limit" in cut["found"] and "at the limit:" in cut["output"], "it says where it was"
+    assert sorted(path.name for path in (tmp_path / "pieces").iterdir()) == ["ceiling", "overflow", "versions"], "three processes in all"
+
+
+def test_a_process_that_dies_says_so(tmp_path: Path) -> None:
+    options = argparse.Namespace(tiny=True, project=None, folder=tmp_path)
+    child = _gpu_process.Child(["versions"], options)
+    child.process.kill()
+    assert "exit code -9" in child.result("versions", 60.0)["found"]
+    late = _gpu_process.results(gpu.chosen(["versions"]), options, time.monotonic() + 1)
+    assert [figures["found"] for _, figures, _ in late] == ["not begun: no time was left"]
+
+
+def test_what_is_not_timed_runs_side_by_side_and_before_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, order = threading.Barrier(2, timeout=30), []
+
+    def results(wanted: Any, options: Any, end: float) -> Any:
+        if len(wanted) == 1:
+            together.wait()  # nobody gets past it alone
+        for piece in wanted:
+            order.append(piece.name)
+            yield piece, {"ok": True, "found": "fine"}, 1.0
+
+    monkeypatch.setattr(_gpu_process, "results", results)
+    found = run(tmp_path, "--only", "ceiling", "overflow", "tests", "versions")
+    assert sorted(order[:2]) == ["overflow", "tests"] and order[2:] == ["versions", "ceiling"] and len(found) == 4
 
 
 def test_a_failed_piece_does_not_lose_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +158,14 @@ def test_the_table_knows_shares_and_targets(capsys: pytest.CaptureFixture[str]) 
     assert "| BERT-base, samples/s to Trainer's best | 2.00 | 2.40 |" in printed and "NOT the locked versions" in printed
 
 
+def test_the_table_names_what_was_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+    cut = {"ok": False, "found": "cut off at its limit of 180 s", "cut_off": True, "seconds": 182.0}
+    _gpu_table.show({"bert-trainer-compiled": cut, "tests": {"ok": True, "found": "39 passed", "seconds": 100.4}})
+    printed = capsys.readouterr().out
+    assert "| bert-trainer-compiled | CUT OFF | cut off at its limit of 180 s | 182 |" in printed
+    assert "| tests | ok | 39 passed | 100 |" in printed
+
+
 def test_a_report_of_failed_tests_is_read(tmp_path: Path) -> None:
     report = tmp_path / "tests.xml"
     cases = '<testcase classname="a" name="b"><failure message="wrong&#10;more">x</failure></testcase><testcase classname="a" name="c"/>'
@@ -129,6 +173,26 @@ def test_a_report_of_failed_tests_is_read(tmp_path: Path) -> None:
     found = _gpu_checks.summary(report)
     assert not found["ok"] and found["found"] == "1 passed, 1 failed, 1 skipped" and found["failed"] == {"a.b": ["wrong", "more"]}
     assert not _gpu_checks.summary(tmp_path / "none.xml")["ok"]
+
+
+def test_the_data_path_is_measured_by_a_thread_and_by_processes(tiny: gpu.Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` would go by the time of a step, and there is none: it would always take the most workers."""
+    used: list[Any] = []
+    for name in ("_threaded", "_loaded"):
+        real = getattr(_gpu_training.loop.feed, name)
+        monkeypatch.setattr(
+            _gpu_training.loop.feed, name, lambda *given, real=real, name=name: used.append((name, given[1:])) or real(*given)
+        )
+    found = _gpu_training.data_path(tiny)
+    most = max(len(os.sched_getaffinity(0)) - 1, 1)
+    assert [name for name, _ in used] == ["_threaded", "_loaded"] and used[1][1][-1] == most
+    assert list(found["samples_per_second_by"]) == ["a thread", f"{most} processes"] and min(found["samples_per_second_by"].values()) > 0
+    assert "samples/s by a thread" in found["found"] and "samples_per_second" not in found, "it is no training"
+
+
+def test_versions_say_what_a_compiler_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "compiler_lacks", lambda: "package triton")
+    assert _gpu_checks.versions(torch.device("cpu"))["compiler_lacks"] == "package triton"
 
 
 def test_the_first_batch_again_and_again_is_the_step_alone(tiny: gpu.Work) -> None:
