@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from baton.errors import OutputError, TrainingError
-from baton.train import attempts, checkpoint, snapshot
+from baton.train import attempts, checkpoint, folders, snapshot
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -132,14 +132,14 @@ def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
 @pytest.fixture
 def full_disk(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     """It fills up in the middle of a save."""
-    put = checkpoint._put
+    put = folders.put
 
     def full(path: Path, content: Any) -> dict[str, object]:
         if path.name == "best.safetensors":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return put(path, content)
 
-    monkeypatch.setattr(checkpoint, "_put", full)
+    monkeypatch.setattr(folders, "put", full)
 
 
 FULL = r"0004 cannot be written[\s\S]*No space left on device: .*best.safetensors; [\d,]+ bytes are free[\s\S]*room for 8,008 bytes"

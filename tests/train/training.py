@@ -27,7 +27,7 @@ from baton.data.batches import TrainingBatches
 from baton.evaluate import metrics
 from baton.models import build
 from baton.predict import predict
-from baton.train import checkpoint, loop, losses, snapshot, state
+from baton.train import checkpoint, folders, loop, losses, snapshot, state
 from tests import tiny, tiny_images
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
@@ -230,7 +230,7 @@ def watch_operations(folder: Path, fatal: int, power: bool) -> None:
         if event in {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"} and str(arguments[0]).startswith(str(folder)):
             operation()
 
-    fsync, put = os.fsync, checkpoint._put
+    fsync, put = os.fsync, folders.put
 
     def flush(handle: int) -> None:
         operation()
@@ -244,7 +244,7 @@ def watch_operations(folder: Path, fatal: int, power: bool) -> None:
         operation()  # in the middle of writing the file
         return put(path, [content])
 
-    checkpoint._put = in_two
+    folders.put = in_two
     os.fsync = flush
     sys.addaudithook(audit)
 

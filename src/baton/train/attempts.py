@@ -24,7 +24,8 @@ from baton import console, parallel, params, storage
 from baton.errors import TrainingError
 from baton.runtime import Runtime
 from baton.train import finished
-from baton.train.checkpoint import HIDDEN, STATE, Checkpoints
+from baton.train.checkpoint import Checkpoints
+from baton.train.folders import HIDDEN, STATE
 
 # Installed versions count, whatever the lock file says.
 PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "safetensors", "cryptography")

@@ -6,7 +6,7 @@ the last validation:
     teacher-0/00000120-00000100/   {model,best,optimizer.exp_avg,…}.safetensors, state.json, manifest.json (sha256 and bytes of each)
 
 A checkpoint is written to a temporary folder, each file and then the folder flushed to the disk, renamed, and the rename flushed; only then
-older ones go, but `KEEP` stay. Nothing is unpickled.
+older ones go, but `folders.KEEP` stay. Nothing is unpickled.
 
 The training waits only for a copy in memory (`train.snapshot`); a thread writes it. A thread is enough: hashing, writing and flushing
 happen outside of Python's lock.
@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,9 @@ from safetensors.torch import load
 
 from baton import console
 from baton.errors import OutputError
-from baton.train import interrupt, tensors
+from baton.train import folders, interrupt, tensors
+from baton.train.folders import HIDDEN, MANIFEST, STATE
 from baton.train.snapshot import Parts, Snapshot, size
-
-KEEP = 2
-MANIFEST, STATE, HIDDEN = "manifest.json", "state.json", "."
 
 
 @dataclass(frozen=True)
@@ -142,85 +140,41 @@ class Checkpoints:
     def _write(self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], threads: int) -> None:
         """All of a save but its copy; in the writer's thread, or in that of the training while that waits."""
         ready()
-        temporary = self.folder / f"{HIDDEN}{target.name}"
         try:
-            for stale in self.folder.glob(f"{HIDDEN}*"):  # of a save or a removal that was killed
-                shutil.rmtree(stale, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            _fill(temporary, parts, state, threads)
-            temporary.rename(target)
-            for folder in (self.folder, self.folder.parent):
-                _flush(folder)
-            for old in _names(self.folder)[:-KEEP]:
-                _remove(self.folder, old)
-        except OSError as error:
-            told = _unwritable(target, size(parts), error)
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise told from error
+            with folders.explained(target, size(parts)):
+                temporary = folders.begin(target)
+                _fill(temporary, parts, state, threads)
+                folders.end(temporary, target)
+        except OutputError:
+            shutil.rmtree(self.folder / f"{HIDDEN}{target.name}", ignore_errors=True)
+            raise
 
 
 def _newest(folder: Path) -> Checkpoint | None:
-    names = _names(folder)
+    names = folders.names(folder)
     for name in reversed(names):
         try:
             return _read(folder / name)
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             rest = "the one before it is used" if name != names[0] else "there is none before it: the training starts anew"
             console.say(f"[yellow]checkpoint:[/] {folder / name} is broken ({error}); {rest}")
-            _remove(folder, name)
+            folders.remove(folder, name)
         except OSError as error:
             hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"
             raise OutputError(f"the checkpoint {folder / name} cannot be read", got=error.strerror, hint=hint) from error
     return None
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob(f"[!{HIDDEN}]*") if path.is_dir())
-
-
-def _remove(folder: Path, name: str) -> None:
-    hidden = folder / f"{HIDDEN}{name}"  # so that a crash in between leaves no half checkpoint behind
-    shutil.rmtree(hidden, ignore_errors=True)
-    (folder / name).rename(hidden)
-    shutil.rmtree(hidden)
-
-
 def _fill(folder: Path, parts: Parts, state: bytes, threads: int) -> None:
-    """All files and their manifest, flushed to the disk."""
+    """All files and their manifest, each flushed to the disk."""
 
     def put(name: str) -> dict[str, object]:
-        return _put(folder / f"{name}.safetensors", tensors.encoded(parts[name]))
+        return folders.put(folder / f"{name}.safetensors", tensors.encoded(parts[name]))
 
     with ThreadPoolExecutor(threads) as pool:  # hashing and writing overlap
         manifest = {f"{name}.safetensors": entry for name, entry in zip(parts, pool.map(put, parts), strict=True)}
-    manifest[STATE] = _put(folder / STATE, [state])
-    _put(folder / MANIFEST, [json.dumps(manifest).encode()])
-    _flush(folder)
-
-
-def _put(path: Path, content: Iterable[bytes | memoryview]) -> dict[str, object]:
-    """Write the pieces of a file, and flush it to the disk."""
-    digest, count = hashlib.sha256(), 0
-    try:
-        with path.open("wb") as file:
-            for piece in content:
-                digest.update(piece)
-                count += file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        error.filename = error.filename or str(path)  # writing does not tell
-        raise
-    return {"sha256": digest.hexdigest(), "bytes": count}
-
-
-def _flush(folder: Path) -> None:
-    """Make a folder's own entries (new files, a rename) outlast a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    manifest[STATE] = folders.put(folder / STATE, [state])
+    folders.put(folder / MANIFEST, [json.dumps(manifest).encode()])
 
 
 def _read(folder: Path) -> Checkpoint:
@@ -237,18 +191,3 @@ def _read(folder: Path) -> Checkpoint:
 
 def _processors() -> int:
     return len(os.sched_getaffinity(0))
-
-
-def _free(folder: Path) -> str:
-    """What the disk has left for `folder`, or for the nearest one above it that is there."""
-    for place in (folder, *folder.parents):
-        with contextlib.suppress(OSError):
-            return f"{shutil.disk_usage(place).free:,} bytes are free"
-    return "how much is free cannot be told"
-
-
-def _unwritable(target: Path, wanted: int, error: OSError) -> OutputError:
-    what = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
-    problem, expected = f"the checkpoint {target} cannot be written", f"room for {wanted:,} bytes"
-    hint = "free some space or mend the permissions and run again: the training goes on from the checkpoint before"
-    return OutputError(problem, got=f"{what}; {_free(target.parent)}", expected=expected, hint=hint)

@@ -8,7 +8,7 @@ points from before are yielded again, then the new ones.
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,15 +18,12 @@ from baton import console, parallel, params, sharding
 from baton.errors import TrainingError
 from baton.memory import explained_memory
 from baton.runtime import Runtime, seed_step, takes_statistics
-from baton.train import compiling, feed, interrupt, optim
-from baton.train.checkpoint import Checkpoint, Checkpoints
+from baton.train import compiling, feed, interrupt, optim, saving
+from baton.train.checkpoint import Checkpoints
 from baton.train.compiled import Compiled, restored
 from baton.train.feed import Batches
 from baton.train.losses import Loss
 from baton.train.state import Point, State, TrainPoint, ValidationPoint
-
-if TYPE_CHECKING:
-    from baton.train.sharded_checkpoint import ShardedCheckpoints
 
 
 def train(
@@ -60,9 +57,8 @@ def train(
     compiling.use(beside, runtime)
     loop = _Loop(model, batches, loss_fn, settings, runtime)
     state = loop.state
-    keeper = _keeper(saved, model, runtime)
-    found = keeper.load() if keeper else None
-    found = found if runtime.sharding == "full" else _handed_out(found, runtime)
+    saves = saving.saving(state, saved, runtime)
+    found = saves.load()
     if found:
         state.restore(found)
         done = f"finished before, in {state.step:,} steps" if state.finished else f"resumed after step {state.step:,} of {loop.steps:,}"
@@ -70,29 +66,12 @@ def train(
     yield from list(state.points)
     try:
         if not state.finished:
-            with keeper.writing() if keeper else contextlib.nullcontext():
-                yield from loop.rest(validate, keeper)
+            with saves.writing():
+                yield from loop.rest(validate, saves)
     finally:
         restored(model)
     state.best.restore(model)
     model.eval()
-
-
-def _keeper(saved: Checkpoints | None, model: nn.Module, runtime: Runtime) -> "Checkpoints | ShardedCheckpoints | None":
-    """Who saves: the main process alone, or all processes where the model is split."""
-    if saved and runtime.sharding == "full":
-        from baton.train.sharded_checkpoint import ShardedCheckpoints  # it takes half a second
-
-        return ShardedCheckpoints(saved, model)
-    return saved if runtime.is_main else None
-
-
-def _handed_out(found: Checkpoint | None, runtime: Runtime) -> Checkpoint | None:
-    """What the main process found, on every rank."""
-    if runtime.processes == 1:
-        return found
-    state = parallel.share(found.state if found else None)
-    return None if state is None else Checkpoint(parallel.HandedOut(found.parts if found else {}, runtime.device), state)
 
 
 def due(step: int, every: int) -> bool:
@@ -147,58 +126,24 @@ class _Loop:
         with compiling.unchanged(self.state.model):
             yield self.batches.micro_batches(0)[-1]
 
-    def rest(self, validate: Callable[[], dict[str, float]], saved: "Checkpoints | ShardedCheckpoints | None") -> Iterator[Point]:
+    def rest(self, validate: Callable[[], dict[str, float]], saves: saving.Saving) -> Iterator[Point]:
         """What is left of the training, and its points."""
-        state = self.state
-        state.model.train()
+        self.state.model.train()
         try:
-            # The passes of a split model are exchanges, which its processes begin, or leave out, together.
-            with interrupt.held() if self.split else contextlib.nullcontext():
+            with saves.exchange():
                 self.warm_up()
-            parts = feed.parts(self.batches, state.step, self.steps, self.runtime)
+            parts = feed.parts(self.batches, self.state.step, self.steps, self.runtime)
             while (validates := self.validates()) or not self.finished():
-                with interrupt.held() if self.split or not validates else contextlib.nullcontext():
-                    prepared = [] if validates else next(parts)
-                    if self.split:
-                        prepared = self.meet(prepared, saved)
+                with saves.exchange() if validates else interrupt.held():
+                    prepared = saves.before([] if validates else next(parts))
                     point = self.validation(validate) if validates else self.step(prepared)
                 if point:
                     yield point
-                if saved and not self.split and saved.due():
-                    self.save(saved, wait=False)
-            with interrupt.held():
-                if self.split:
-                    self.meet([], saved)
-                state.finished = True
-                if saved:  # what follows a training can be done again without it
-                    self.save(saved)
+                saves.after()
+            saves.finish()
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
-            self.leave(saved)
+            saves.leave()
             raise
-
-    def leave(self, saved: "Checkpoints | ShardedCheckpoints | None") -> None:
-        """Save what there is on the way out; the main process of a split model takes the others along."""
-        if self.split:
-            if self.runtime.is_main and not self.state.finished:
-                self.meet([], saved, leaving=True)
-        elif saved:
-            self.save(saved)
-
-    def meet(self, prepared: list[tuple[Any, float]], saved: "Checkpoints | ShardedCheckpoints | None", leaving: bool = False) -> Any:
-        """Before each pass of a split model: all processes save, or leave, where one must, and make as many passes.
-
-        Returns the step's parts: a process that has fewer than another repeats its last one, with no share in the loss.
-
-        Raises:
-            SystemExit: the main process is leaving this training.
-        """
-        due_now = saved is not None and self.runtime.is_main and (saved.due() or leaving)
-        most, saves, leaves = parallel.most(len(prepared), int(due_now), int(leaving))
-        if saved and saves:
-            self.save(saved, wait=leaving)
-        if leaves and not leaving:
-            raise SystemExit(0)  # the main process says why
-        return prepared + [(part, 0.0) for part, _ in prepared[-1:]] * (most - len(prepared))
 
     def validates(self) -> bool:
         """Whether the model as it is now is to be validated."""
@@ -243,12 +188,6 @@ class _Loop:
         """All steps done, or no better for too long."""
         early = self.settings.early_stopping
         return self.state.step == self.steps or (early is not None and self.state.best.age >= early.patience)
-
-    def save(self, saved: "Checkpoints | ShardedCheckpoints", wait: bool = True) -> None:
-        """Save a checkpoint, unless the numbers went wrong since the last check: the last good one stays the newest."""
-        if float(self.update.failed) < 0:
-            with interrupt.held():
-                saved.save(self.state.name, self.state.parts(), self.state.facts(), wait)
 
     def _backward(self, parts: list[tuple[Any, float]]) -> torch.Tensor:
         """Gradients of the mean loss over the step's samples, whatever the number of parts and ranks; this rank's share of the loss, ()."""

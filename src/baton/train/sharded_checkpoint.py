@@ -8,9 +8,7 @@ another number of processes can read them.
 Every process must take part in each call here. Several machines need a folder that all of them see. Nothing is unpickled.
 """
 
-import hashlib
 import json
-import os
 import shutil
 import time
 import warnings
@@ -30,8 +28,9 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 
 from baton import console, parallel
 from baton.errors import OutputError
-from baton.train import checkpoint
-from baton.train.checkpoint import HIDDEN, MANIFEST, STATE, Checkpoint, Checkpoints
+from baton.train import folders
+from baton.train.checkpoint import Checkpoint, Checkpoints
+from baton.train.folders import HIDDEN, MANIFEST, STATE
 
 PROCESSES, PARTS = "processes", "parts"  # of its state: how many wrote it, and names of parts, which may be empty
 T = TypeVar("T")
@@ -58,13 +57,18 @@ class ShardedCheckpoints:
         """
         self.last = time.monotonic()
         target, temporary = self.folder / name, self.folder / f"{HIDDEN}{name}"
-        if not self._alone(lambda: self._begin(target, temporary)):
+        if not self._alone(lambda: self._begin(target)):
             return
         flat = {f"{part}/{key}": tensor.detach() for part, tensors in parts.items() for key, tensor in tensors.items()}
-        written = _on_all(lambda: _write(temporary, flat), target, flat)
-        entries = {name: entry for each in written for name, entry in each.items()}
-        facts = {**state, PROCESSES: len(written), PARTS: list(parts), "notes": self.saved.notes}
-        self._alone(lambda: self._end(target, temporary, entries, facts))
+        try:
+            written = _on_all(lambda: _write(temporary, flat), target, flat)
+            entries = {name: entry for each in written for name, entry in each.items()}
+            facts = {**state, PROCESSES: len(written), PARTS: list(parts), "notes": self.saved.notes}
+            self._alone(lambda: self._end(target, temporary, entries, facts))
+        except OutputError:
+            if self.main:  # all have stopped writing
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -78,7 +82,7 @@ class ShardedCheckpoints:
             OutputError: one cannot be read, although it may be whole.
         """
         for folder in filter(None, (self.folder, self.finished)):
-            for name in reversed(parallel.share(checkpoint._names(folder))):
+            for name in reversed(parallel.share(folders.names(folder))):
                 if found := self._read(folder / name):
                     return found
         return None
@@ -96,14 +100,12 @@ class ShardedCheckpoints:
             raise failure
         return result  # type: ignore[return-value]
 
-    def _begin(self, target: Path, temporary: Path) -> bool:
+    def _begin(self, target: Path) -> bool:
         """An empty temporary folder; False: it is there already."""
         if target.exists():
             return False
-        with _told(target, {}):
-            for stale in self.folder.glob(f"{HIDDEN}*"):
-                shutil.rmtree(stale, ignore_errors=True)
-            temporary.mkdir(parents=True)
+        with folders.explained(target, 0):
+            folders.begin(target)
         return True
 
     def _end(self, target: Path, temporary: Path, entries: dict[str, Any], state: Mapping[str, Any]) -> None:
@@ -113,15 +115,10 @@ class ShardedCheckpoints:
             hint = "put the project, or .baton in it, on a file system that all machines share"
             got = f"no {unseen[0]} on the machine of the main process"
             raise OutputError(f"the checkpoint {target} is not whole", got=got, expected="the files of all processes", hint=hint)
-        with _told(target, {}):
-            entries[STATE] = _put(temporary / STATE, state)
-            _put(temporary / MANIFEST, entries)
-            checkpoint._flush(temporary)
-            temporary.rename(target)
-            for folder in (self.folder, self.folder.parent):
-                checkpoint._flush(folder)
-            for old in checkpoint._names(self.folder)[: -checkpoint.KEEP]:
-                checkpoint._remove(self.folder, old)
+        with folders.explained(target, 0):
+            entries[STATE] = folders.put(temporary / STATE, [json.dumps(state).encode()])
+            folders.put(temporary / MANIFEST, [json.dumps(entries).encode()])
+            folders.end(temporary, target)
 
     def _read(self, folder: Path) -> Checkpoint | None:
         """One checkpoint, or None if it is broken; it is removed then."""
@@ -129,7 +126,7 @@ class ShardedCheckpoints:
         if wrong := next(filter(None, told), None):
             if self.main:
                 console.say(f"[yellow]checkpoint:[/] {folder} is broken ({wrong}); the one before it is used, if there is one")
-                checkpoint._remove(folder.parent, folder.name)
+                folders.remove(folder.parent, folder.name)
             parallel.barrier()
             return None
         reader, like = HuggingFaceStorageReader(str(folder)), self.model.state_dict()
@@ -154,7 +151,7 @@ def _write(temporary: Path, flat: dict[str, torch.Tensor]) -> dict[str, object]:
         writer = HuggingFaceStorageWriter(str(temporary), save_distributed=True)
         # What is not split is written by the main process: statistics of batch normalisation are each process's own, and its count.
         save_parts(flat, storage_writer=writer, planner=DefaultSavePlanner(dedup_save_to_lowest_rank=True))
-    return {path.name: _entry(path) for path in set(temporary.glob(f"{prefix}*")) - before}
+    return {path.name: folders.entry(path) for path in set(temporary.glob(f"{prefix}*")) - before}
 
 
 def _verify(folder: Path) -> str | None:
@@ -163,7 +160,7 @@ def _verify(folder: Path) -> str | None:
     try:
         expected = json.loads((folder / MANIFEST).read_bytes())
         for name in sorted(expected)[rank::size]:
-            if (found := _entry(folder / name)) != expected[name]:
+            if (found := folders.entry(folder / name)) != expected[name]:
                 return f"{name} has {found['bytes']:,} bytes, of another sha256 or number than when it was written"
         json.loads((folder / STATE).read_bytes())[PROCESSES]
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
@@ -172,21 +169,6 @@ def _verify(folder: Path) -> str | None:
         hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"
         raise OutputError(f"the checkpoint {folder} cannot be read", got=error.strerror, hint=hint) from error
     return None
-
-
-def _put(path: Path, value: Mapping[str, Any]) -> dict[str, object]:
-    """Write JSON, flushed to the disk; what the manifest says of it."""
-    with path.open("wb") as file:
-        file.write(json.dumps(value).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    return _entry(path)
-
-
-def _entry(path: Path) -> dict[str, object]:
-    """What the manifest says of a file."""
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
 
 
 def _empty(key: str, found: Any, like: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -199,7 +181,7 @@ def _empty(key: str, found: Any, like: Mapping[str, torch.Tensor]) -> torch.Tens
 
 def _on_all(work: Callable[[], T], target: Path, flat: Mapping[str, torch.Tensor]) -> list[T]:
     """What each process's work gives, on all; the failure of one is that of all."""
-    with _told(target, flat):
+    with folders.explained(target, sum(tensor.numel() * tensor.element_size() for tensor in flat.values())):
         try:
             return _gathered(work())
         except CheckpointException as error:
@@ -215,17 +197,6 @@ def _gathered(value: T) -> list[T]:
     box: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(box, value)
     return box
-
-
-@contextmanager
-def _told(target: Path, flat: Mapping[str, torch.Tensor]) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        wanted = sum(tensor.numel() * tensor.element_size() for tensor in flat.values())
-        hint = "free some space or mend the permissions and run again: the training goes on from the checkpoint before"
-        problem, expected = f"the checkpoint {target} cannot be written", f"room for {wanted:,} bytes"
-        raise OutputError(problem, got=f"{error.strerror}: {error.filename}", expected=expected, hint=hint) from error
 
 
 @contextmanager
