@@ -118,9 +118,9 @@ def summary(report: Path) -> dict[str, Any]:
     return {"ok": not failed and (passed > 0 or not torch.cuda.is_available()), "found": found, "failed": failed}
 
 
-def resume(work: Work, compiled: bool) -> dict[str, Any]:
+def resume(work: Work, name: str, compiled: bool) -> dict[str, Any]:
     """A training stopped in its middle and continued by another process ends with the bits of one that was never stopped."""
-    folder = work.project / f"resume-{compiled}"
+    folder = work.project / f"resume-{name}"  # the other may run beside this one
     shutil.rmtree(folder, ignore_errors=True)
     whole = _gpu_course.train(work, folder / "whole", compiled)
     stopped = _gpu_course.train(work, folder / "stopped", compiled, stop=work.sizes.all_steps // 2)

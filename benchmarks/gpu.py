@@ -58,8 +58,8 @@ def pieces() -> list[Piece]:
     """All. What is wanted most comes first, what may be lost when time runs out last: Trainer's compiled runs, one graph for a model."""
     checks = [
         Piece("tests", "", 130, _tests, timed=False),
-        Piece("resume", "compiled", 130, lambda work, _: _checks().resume(_short(work), compiled=not work.sizes.tiny), timed=False),
-        Piece("resume", "eager", 130, lambda work, _: _checks().resume(_short(work), compiled=False), timed=False),
+        Piece("resume", "compiled", 130, lambda work, _: _checks().resume(_short(work), "compiled", not work.sizes.tiny), timed=False),
+        Piece("resume", "eager", 130, lambda work, _: _checks().resume(_short(work), "eager", compiled=False), timed=False),
         Piece("overflow", "", 90, lambda work, _: _checks().overflow(_short(work)), timed=False),
         Piece("sigterm", "", 130, lambda work, _: _checks().stopped_in_compiler(work), timed=False),
     ]
@@ -78,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="PIECE", help="pieces or groups of pieces (default: all)")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, all in this process and not compiled: a rehearsal on any machine")
+    parser.add_argument("--apart", action="store_true", help="with --tiny: in processes of their own, as without it")
     parser.add_argument("--json", type=Path, default=RESULTS, help=f"where results go (default {RESULTS})")
     parser.add_argument("--seconds", type=float, default=460.0, help="for all pieces together (default 460)")
     parser.add_argument("--project", type=Path, help="a project with data/arrays of texts, which are trained on in place of random tokens")
@@ -117,7 +118,7 @@ def measure(wanted: Sequence[Piece], options: argparse.Namespace) -> None:
     """What is not timed side by side, then one piece after the other."""
     end = time.monotonic() + options.seconds
     results: dict[str, dict[str, Any]] = {}
-    if options.tiny:
+    if options.tiny and not options.apart:
         _take(here(wanted, options, end), results, options)
     else:
         aside, timed = ([piece for piece in wanted if piece.timed is sort] for sort in (False, True))
@@ -154,7 +155,7 @@ def inside(piece: Piece, options: argparse.Namespace) -> dict[str, Any]:
         with contextlib.chdir(work.project), _uncompiled(options.tiny):
             return {"ok": True} | piece.run(work, options.folder)
     except Exception as error:  # noqa: BLE001  of whatever kind: the other pieces go on
-        return {"ok": False, "found": f"{type(error).__name__}: {error}"[:500], "output": traceback.format_exc()[-4000:]}
+        return {"ok": False, "found": " ".join(f"{type(error).__name__}: {error}".split())[:500], "output": traceback.format_exc()[-4000:]}
 
 
 def write(path: Path, results: dict[str, Any]) -> None:

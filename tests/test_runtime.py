@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -220,28 +221,42 @@ def test_a_workspace_that_rules_out_determinism_is_told(card: pytest.MonkeyPatch
         auto(deterministic=True)
 
 
-@pytest.mark.parametrize("strict", [True, False])
-def test_graphs_are_deterministic_in_whatever_thread_they_are_run(card: pytest.MonkeyPatch, strict: bool) -> None:
-    """On CUDA autograd computes in a thread of its own, for which one stands here; the compiler's settings are each thread's own."""
+def compiled(seen: list[bool]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A function whose two graphs say, when they are compiled, whether inductor would be deterministic."""
     import torch._inductor.config
     from torch._dynamo.backends.common import aot_autograd
     from torch._functorch.aot_autograd import make_boxed_func
-
-    seen: list[bool] = []
 
     def compiler(graph: Any, _inputs: Any) -> Any:
         seen.append(torch._inductor.config.deterministic)
         return make_boxed_func(graph.forward)
 
-    auto(deterministic=True)
-    resolved = auto(deterministic=strict)
-    card.undo()  # the compiler would look for the card
     torch._dynamo.reset()
-    compiled = torch.compile(lambda x: x.sin().sum(), backend=aot_autograd(fw_compiler=compiler, bw_compiler=compiler))
-    backward = threading.Thread(target=compiled(torch.ones(3, requires_grad=True)).backward)
+    found: Callable[[torch.Tensor], torch.Tensor] = torch.compile(
+        lambda x: x.sin().sum(), backend=aot_autograd(fw_compiler=compiler, bw_compiler=compiler)
+    )
+    return found
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_graphs_are_deterministic_in_whatever_thread_they_are_run(card: pytest.MonkeyPatch, strict: bool) -> None:
+    """On CUDA autograd computes in a thread of its own, for which one stands here; the compiler's settings are each thread's own."""
+    auto(deterministic=True)
+    resolved, seen = auto(deterministic=strict), list[bool]()
+    card.undo()  # the compiler would look for the card
+    backward = threading.Thread(target=compiled(seen)(torch.ones(3, requires_grad=True)).backward)
     backward.start()
     backward.join()
     assert seen == [strict, strict] and resolved.deterministic is strict
+    tiny.machine()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("strict", [True, False])
+def test_graphs_are_deterministic_in_autograd_s_own_thread(strict: bool) -> None:
+    resolved, seen = auto(deterministic=strict), list[bool]()
+    compiled(seen)(torch.ones(3, device=resolved.device, requires_grad=True)).backward()
+    assert seen == [strict, strict]
     tiny.machine()
 
 

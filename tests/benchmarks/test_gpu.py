@@ -51,8 +51,11 @@ def test_pieces_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.slow
 def test_all_pieces_in_processes_of_their_own(tmp_path: Path) -> None:
-    found = run(tmp_path, "--tiny")
-    assert {name for name, result in found.items() if not result["ok"]} == set() and len(found) == len(gpu.pieces())
+    """As on a GPU: what is not timed side by side, the rest in a few processes."""
+    found = run(tmp_path, "--tiny", "--apart")
+    assert {name: result for name, result in found.items() if not result["ok"]} == {} and len(found) == len(gpu.pieces())
+    apart = {piece.name for piece in gpu.pieces() if piece.fresh or not piece.timed}
+    assert {path.name for path in (tmp_path / "work/pieces").iterdir()} == {"versions", *apart}
 
 
 @pytest.mark.alone

@@ -101,6 +101,17 @@ def test_a_step_is_what_the_device_takes(monkeypatch: pytest.MonkeyPatch, prepar
     assert sum(found) <= most and bool(found) == bool(most)
 
 
+@pytest.mark.gpu
+def test_a_step_on_cuda_is_what_the_device_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 ms at 2 GHz, launched in microseconds: a thread prepares a batch in 2 ms."""
+    found = list[int]()
+    monkeypatch.setattr(feed, "_loaded", lambda _batches, start, end, _machine, count: found.append(count) or iter([[]] * (end - start)))
+    cuda = dataclasses.replace(machine(None), device=torch.device("cuda"), threads=16)
+    for _ in feed.parts(Numbered(slow=0.002), 0, 30, cuda):
+        torch.cuda._sleep(40_000_000)
+    assert found == []
+
+
 def test_a_validation_between_two_steps_is_no_step_and_first_steps_do_not_count() -> None:
     slow_first = [9.0] * feed.SETTLING
     steps = [*slow_first, *[0.060] * 10, 30.0, *[0.060] * 9]
