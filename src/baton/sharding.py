@@ -107,6 +107,15 @@ def own(tensor: torch.Tensor) -> torch.Tensor:
     return tensor._local_tensor if isinstance(tensor, DTensor) else tensor
 
 
+def like(tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+    """A tensor split as `tensor` is, of which this process has `part`, wherever that lies; `part` itself where it is not split."""
+    if own(tensor) is tensor:
+        return part
+    from torch.distributed.tensor import DTensor
+
+    return DTensor(part, cast("DTensor", tensor)._spec, requires_grad=False)
+
+
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """All of a tensor, on every process, which must all call this; the host waits for nothing."""
     if not dist.is_initialized():

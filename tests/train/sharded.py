@@ -2,14 +2,16 @@
 
 `rank` is one of these processes, in the folder that `training.prepare` filled. Its options: `runtime` and `settings` (changes), `out` (a
 name), `checkpoints` (another) with `seconds` between two, `stop` (the step after which it is asked to stop) and `where` (is that:
-"caller", "validation" or "pass", of which `stop` is the number), `uncompiled` (torch.compile leaves all as it is). It writes OUT.json
-(points), OUT.safetensors (all weights, as a model folder has them, and the logits of val) and OUT.txt (what was said).
+"caller", "validation" or "pass", of which `stop` is the number), `uncompiled` (torch.compile leaves all as it is), `early` (how a
+checkpoint in the first steps is written, see `write_early`). It writes OUT.json (points), OUT.safetensors (all weights, as a model folder
+has them, and the logits of val) and OUT.txt (what was said).
 """
 
 import contextlib
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from baton.data.batches import TrainingBatches
 from baton.evaluate import metrics
 from baton.models import build
 from baton.predict import predict
-from baton.train import checkpoint, loop, losses
+from baton.train import checkpoint, loop, losses, sharded_checkpoint, snapshot
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
@@ -77,6 +79,8 @@ def train(folder: Path, options: dict[str, Any], machine: runtime.Runtime) -> No
     )
     if options.get("uncompiled"):
         torch.compile = lambda model, **_: model  # type: ignore[assignment]
+    if options.get("early"):
+        write_early(options["early"])
     cross_entropy, passes = losses.cross_entropy(0.1, None), iter(range(1_000_000))
 
     def loss_fn(model: torch.nn.Module, batch: losses.Batch) -> torch.Tensor:
@@ -92,3 +96,38 @@ def train(folder: Path, options: dict[str, Any], machine: runtime.Runtime) -> No
     if machine.is_main:
         save_file({**state, "logits": torch.from_numpy(logits)}, folder / f"{options['out']}.safetensors")
         (folder / f"{options['out']}.json").write_text(json.dumps(points))
+
+
+def write_early(how: str) -> None:
+    """Let a checkpoint be due before the fourth pass, and no other.
+
+    `waiting`: the training waits. `late`: the copy is written when the training leaves, steps later. `uncopied`: so are the very tensors.
+    `full`: the disk is, once, for process 1.
+    """
+    kind, asked, go = sharded_checkpoint.ShardedCheckpoints, iter(range(1_000_000)), threading.Event()
+    save, write, settle = kind.save, kind._write, kind._settle
+    write_data = sharded_checkpoint.HuggingFaceStorageWriter.write_data
+
+    def late(self: Any, *arguments: Any) -> None:
+        assert threading.current_thread() is threading.main_thread() or go.wait(60)
+        write(self, *arguments)
+
+    def hurried(self: Any, raises: bool) -> None:
+        if self._pending:
+            go.set()
+        settle(self, raises)
+
+    def full(*arguments: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread() and torch.distributed.get_rank() == 1:
+            raise OSError(28, "No space left on device", "shard-00002")
+        return write_data(*arguments)
+
+    kind.due = lambda self: next(asked) == 3  # type: ignore[method-assign]
+    if how == "waiting":
+        kind.save = lambda self, *arguments: save(self, *arguments[:3])  # type: ignore[method-assign, misc]
+    else:
+        kind._write, kind._settle = late, hurried  # type: ignore[method-assign]
+    if how == "full":
+        sharded_checkpoint.HuggingFaceStorageWriter.write_data = full  # type: ignore[method-assign]
+    if how == "uncopied":
+        snapshot.Snapshot.take = lambda self, parts: (parts, lambda: None)  # type: ignore[method-assign]

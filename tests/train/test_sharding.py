@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tests.train import sharded, training
@@ -113,6 +114,46 @@ def test_asked_to_stop_in_the_passes_before_the_first_step_it_is_saved(folder: P
     own = {"runtime": {"compile": True}, "uncompiled": True, "settings": {"epochs": 1}}
     run(folder, "never", 2, STOPPED, checkpoints="warming", stop=0, where="pass", **own)
     assert [path.name for path in (folder / "warming").iterdir()] == ["00000000-00000000"]
+
+
+def content(path: Path) -> dict[str, Any]:
+    """Bytes and places of all tensors of a file."""
+    with safe_open(path, "pt") as file:
+        places = {name: json.loads(text) if text[:1] in "{[" else text for name, text in file.metadata().items()}
+        return {name: file.get_tensor(name).numpy().tobytes() for name in file.keys()} | {"": places}  # noqa: SIM118
+
+
+def early(folder: Path, how: str) -> dict[str, dict[str, Any]]:
+    """What is in the files of a checkpoint of the first steps, and of that at the end; the order of their headers is by chance."""
+    run(folder, "never", 2, STOPPED, checkpoints=f"early-{how}", stop=6, early=how)
+    found = {str(path.relative_to(folder / f"early-{how}")): content(path) for path in (folder / f"early-{how}").rglob("*.safetensors")}
+    assert len({name.partition("/")[0] for name in found}) == 2 and len(found) == 4
+    return found
+
+
+@pytest.fixture(scope="module")
+def waited_for(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is in these files where the training waits for the first of them too."""
+    return early(folder, "waiting")
+
+
+def test_written_while_the_training_goes_on_it_is_what_it_would_be_if_that_waited(folder: Path, waited_for: dict[str, Any]) -> None:
+    """Written steps later, from copies."""
+    assert early(folder, "late") == waited_for
+
+
+@pytest.mark.slow
+def test_without_copies_it_is_not(folder: Path, waited_for: dict[str, Any]) -> None:
+    """Negative control: it holds what the steps since then made of the tensors. The last one is waited for."""
+    found = early(folder, "uncopied")
+    assert {name for name in found if found[name] != waited_for[name]} == {name for name in found if name.startswith("00000003")}
+
+
+@pytest.mark.slow
+def test_one_that_could_not_be_written_by_a_process_is_told_and_does_not_cost_the_last(folder: Path) -> None:
+    said = run(folder, "never-full", 2, STOPPED, checkpoints="early-full", stop=6, early="full")
+    assert [path.name for path in (folder / "early-full").iterdir()] == ["00000006-00000000"]
+    assert "00000003-00000000 cannot be written" in " ".join(said.split()) and "No space left on device: shard-00002" in said
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ class Together(Saving):
         return interrupt.held()
 
     def before(self, prepared: Step, leaving: bool = False) -> Step:
-        """All save, or leave, where one must, and make as many passes: who has fewer repeats its last, with no share in the loss.
+        """All save, or leave, where the main one must, and make as many passes: who has fewer repeats its last, with no share in the loss.
 
         Raises:
             SystemExit: the main process is leaving this training.
@@ -119,7 +119,7 @@ class Together(Saving):
         due_now = self.keeper is not None and self.runtime.is_main and (self.keeper.due() or leaving)
         most, saves, leaves = parallel.most(len(prepared), int(due_now), int(leaving))
         if saves:
-            self.save(wait=leaving)
+            self.save(wait=bool(leaves))
         if leaves and not leaving:
             raise SystemExit(0)  # the main process says why
         return prepared + [(part, 0.0) for part, _ in prepared[-1:]] * (most - len(prepared))

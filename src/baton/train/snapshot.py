@@ -26,8 +26,9 @@ def size(parts: Parts) -> int:
 class Snapshot:
     """Memory for one snapshot at a time."""
 
-    def __init__(self) -> None:
-        """Nothing is allocated yet."""
+    def __init__(self, processes: int = 1) -> None:
+        """Nothing is allocated yet; `processes` may take as much at the same time, of the same memory."""
+        self._processes = processes
         self._block = torch.empty(0, dtype=torch.uint8)
         self._pinned = self._told = False
 
@@ -64,7 +65,7 @@ class Snapshot:
         self.free()
         free = memory.available()
         try:
-            block = torch.empty(wanted, dtype=torch.uint8) if wanted <= SHARE * free else None
+            block = torch.empty(wanted, dtype=torch.uint8) if wanted * self._processes <= SHARE * free else None
         except RuntimeError:  # a limit on addresses, which is not told of beforehand
             block = None
         if block is None:
