@@ -9,9 +9,9 @@ from torch import nn
 
 from baton import params
 from baton.errors import ModelError
+from baton.models import convolution, timm_trial
 from baton.models import dropout as dropouts
 from baton.models import timm_backbone as backbones
-from baton.models import timm_trial
 from baton.models.classifier import WEIGHTS, Classifier
 
 # Of a checkpoint's data config: where it came from, and what is not true of the model that became of it.
@@ -41,6 +41,7 @@ class ImageClassifier(Classifier):
                 if hasattr(module, "fused_attn"):
                     module.fused_attn = False
         dropouts.install(backbone)
+        convolution.install(backbone)
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """(batch, channels, height, width), uint8 or float from 0 to 255 -> (batch, width)."""
