@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from baton import console, parallel, params, runtime, sharding
+from baton import console, kernels, parallel, params, runtime, sharding
 from baton.data import arrays
 from baton.data.batches import TrainingBatches
 from baton.evaluate import metrics
@@ -42,7 +42,8 @@ def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: in
     wanted = tiny.SETTINGS | {"processes": size, "sharding": "full"} | options.get("runtime", {})
 
     def main() -> None:
-        with parallel.started(params.Runtime.model_validate(wanted)) as machine:
+        kind = arrays.read_meta(folder / "arrays")["input"]["kind"]
+        with parallel.started(params.Runtime.model_validate(wanted), kernels.Work(fixed_shapes=kind == "images")) as machine:
             train(folder, options, machine)
 
     console.run_stage(main)

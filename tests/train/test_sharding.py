@@ -12,6 +12,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from tests import tiny
 from tests.train import sharded, training
 
 pytestmark = pytest.mark.alone
@@ -114,6 +115,23 @@ def test_asked_to_stop_in_the_passes_before_the_first_step_it_is_saved(folder: P
     own = {"runtime": {"compile": True}, "uncompiled": True, "settings": {"epochs": 1}}
     run(folder, "never", 2, STOPPED, checkpoints="warming", stop=0, where="pass", **own)
     assert [path.name for path in (folder / "warming").iterdir()] == ["00000000-00000000"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """48 pictures: batches of 7, of which process 0 computes 4 and process 1 computes 3, but of the last, of 6, 3 each."""
+    made = tmp_path_factory.mktemp("sharded_pictures")
+    training.prepare(made, images=tiny.write_image_base)
+    yield made
+    shutil.rmtree(made)
+
+
+def test_processes_that_see_unlike_numbers_of_shapes_compile_together(pictures: Path) -> None:
+    """Process 0 has two sizes to show the compiler, process 1 has one; each pass of a split model is an exchange."""
+    own = {"uncompiled": True, "settings": {"epochs": 1, "batch_size": 7, "accumulation": 1}}
+    for name, compiles in (("eager", False), ("compiled", True)):
+        run(pictures, name, 2, runtime={"compile": compiles}, **own)
+    assert len(points(pictures, "eager")) > 6 and same(pictures, "eager", "compiled"), "passes before the first step leave no trace"
 
 
 def content(path: Path) -> dict[str, Any]:

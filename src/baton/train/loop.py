@@ -117,7 +117,8 @@ class _Loop:
         compiles = self.runtime.compile is True
         if compiles or isinstance(self.forward, DistributedDataParallel):
             with self._first_pass() as part:  # together: ranks exchange gradients once, however many shapes each of them has
-                self._backward(compiling.first_parts(self.batches, self.runtime) if compiles else [part])
+                parts = compiling.first_parts(self.batches, self.runtime) if compiles else [part]
+                self._backward(saving.as_many(parts, *parallel.most(len(parts))) if self.split else parts)
 
     @contextlib.contextmanager
     def _first_pass(self) -> Iterator[tuple[Any, float]]:

@@ -29,6 +29,11 @@ def saving(state: State, saved: Checkpoints | None, runtime: Runtime) -> "Saving
     return Together(state, keeper, runtime) if sharding.is_split(state.model) else Saving(state, keeper, runtime)
 
 
+def as_many(parts: Step, most: int) -> Step:
+    """`most` parts, for as many passes as other processes make: who has fewer repeats its last, with no share in the loss."""
+    return parts + [(part, 0.0) for part, _ in parts[-1:]] * (most - len(parts))
+
+
 def _keeper(saved: Checkpoints | None, model: nn.Module, runtime: Runtime) -> "Checkpoints | ShardedCheckpoints | None":
     """Who writes: the main process alone, or all processes where the model is split."""
     if saved and runtime.sharding == "full":
@@ -110,7 +115,7 @@ class Together(Saving):
         return interrupt.held()
 
     def before(self, prepared: Step, leaving: bool = False) -> Step:
-        """All save, or leave, where the main one must, and make as many passes: who has fewer repeats its last, with no share in the loss.
+        """All save, or leave, where the main one must, and make as many passes.
 
         Raises:
             SystemExit: the main process is leaving this training.
@@ -122,7 +127,7 @@ class Together(Saving):
             self.save(wait=bool(leaves))
         if leaves and not leaving:
             raise SystemExit(0)  # the main process says why
-        return prepared + [(part, 0.0) for part, _ in prepared[-1:]] * (most - len(prepared))
+        return as_many(prepared, most)
 
     def after(self) -> None:
         """Nothing: they meet before the next."""
