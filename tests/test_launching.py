@@ -100,7 +100,7 @@ def test_a_signal_that_slurm_gives_to_the_tasks_alone_ends_the_stage_as_its_own_
         found = told(job)
         for pid in found.values():
             os.kill(pid, number)
-        assert "stopped by its launcher" in finished(job, 128 + number)
+        assert "its processes were asked to stop, or one failed" in finished(job, 128 + number)
     assert (folder / "closed 0").exists(), "rank 0 ended in order"
 
 

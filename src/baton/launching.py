@@ -54,14 +54,15 @@ def run(launcher: str) -> NoReturn:
         hint = "see the errors of its processes above"
         raise TrainingError(f"runtime.launcher: {launcher} failed", got=got, expected="exit code 0", hint=hint)
     if ends:
-        console.say("stopped by its launcher; `dvc repro` goes on from here")
+        console.say("its processes were asked to stop, or one failed, whose error is above; `dvc repro` goes on from here")
     raise SystemExit(ends)
 
 
 def ending(code: int) -> int | None:
     """The stage's exit code for that of its launcher; None: it failed.
 
-    Whoever starts processes may also ask them to stop (SLURM's `--signal=TERM@60` goes to the tasks, not to us): that is no failure.
+    Whoever starts processes may also ask them to stop (SLURM's `--signal=TERM@60` goes to the tasks, not to us): that is no failure. It
+    cannot be told from one of which the others were stopped: srun with `--kill-on-bad-exit=1` gives the highest of its tasks' codes.
     """
     asked = {128 + number for number in (signal.SIGTERM, signal.SIGINT)}
     told = code if code >= 0 else 128 - code
