@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.markup import escape
 
 from baton import console, memory, parallel, params, sharding, storage, tracking
 from baton.data import arrays, beside, part
@@ -158,7 +159,7 @@ def fit(
     steps = settings.epochs * batches.steps_per_epoch
     choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, beside)
     if runtime.compile == MEASURED:
-        console.say(f"{said}: compile: {str(choice.compile).lower()}: {choice.reason}")
+        console.say(escape(f"{said}: compile: {str(choice.compile).lower()}: {choice.reason}"))
         run.metrics(_prefixed(told, choice.figures()), 0)
     runtime = dataclasses.replace(runtime, compile=choice.compile)
 

@@ -19,6 +19,13 @@ def test_an_error_of_ours_has_no_traceback_and_ends_with_one(capsys: pytest.Capt
     assert "rows.csv has no column [text]" in shown and "next:     name it in params" in shown and "Traceback" not in shown
 
 
+def test_a_warning_takes_any_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """Gloo's errors begin with the path of its source, which is no end of a colour."""
+    text = "[/__w/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:539] Connection closed by peer [127.0.0.1]:39542"
+    console.warn("checkpoint", RuntimeError(text))
+    assert " ".join(capsys.readouterr().out.split()) == f"checkpoint: {text}"
+
+
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(ValueError, match="no number"):
         console.run(lambda: int("no number"))

@@ -103,9 +103,9 @@ def sync() -> None:
         console.say("sync: the last repro came whole from DVC's run-cache; it is recorded, and points to the runs that made its outputs")
     console.say(f"sync: {done.digests} runs got DVC's digests, {done.links} skipped stages were linked, {done.ended} dead runs were ended")
     for text in done.refused:
-        console.say(f"[yellow]sync:[/] MLflow does not take: {escape(text)}")
+        console.warn("sync", f"MLflow does not take: {text}")
     for text in done.waiting:
-        console.say(f"[yellow]sync:[/] this journal still waits: {escape(text)}")
+        console.warn("sync", f"this journal still waits: {text}")
     if done.unknown:
         console.say(
             f"sync: no run of this store made the outputs of {', '.join(done.unknown)} (they came from a cache or an untracked run)"

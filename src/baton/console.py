@@ -32,6 +32,11 @@ def say(text: RenderableType) -> None:
     _console.print(visible(text) if isinstance(text, str) else text, highlight=False)
 
 
+def warn(subject: str, text: object) -> None:
+    """Print that something went wrong which stops nothing; `text` is printed as it is, such as an error's words in brackets."""
+    say(f"[yellow]{subject}:[/] {escape(str(text))}")
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; the first column is left-aligned, the others right-aligned."""
     grid = Table(title=title, title_justify="left", title_style="bold")

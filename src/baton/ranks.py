@@ -57,7 +57,7 @@ class Ranks:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 if each.wait(END_SECONDS) == 0:
                     continue
-            console.say(f"[yellow]processes:[/] process {rank} of this training did not end well; its work was done")
+            console.warn("processes", f"process {rank} of this training did not end well; its work was done")
 
     def _watch(self) -> None:
         while not self.alarm.leaving.wait(POLL_SECONDS):

@@ -83,7 +83,7 @@ def show_trace(target: str, as_json: bool, here: Path) -> None:
     console.say(_tree("made of", [found.made_of]))
     console.say(_tree("what came of it", found.made_from_it))
     for text in found.breaks:
-        console.say(f"[yellow]broken:[/] {escape(text)}")
+        console.warn("broken", text)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,6 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.markup import escape
-
 from baton import console, params
 from baton.data import checks, folders, pictures
 from baton.data import tables as raw_tables
@@ -133,4 +131,4 @@ def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
 def _tell(path: Path, problems: list[str]) -> None:
     if problems:
         more = f" and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
-        console.say(f"[yellow]drift:[/] left out of {escape(str(path))}: {escape(', '.join(problems[:SHOWN]) + more)}")
+        console.warn("drift", f"left out of {path}: {', '.join(problems[:SHOWN])}{more}")

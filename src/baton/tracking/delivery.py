@@ -60,7 +60,7 @@ class Deliverer:
             self._thread.join(seconds)
         finally:
             if waiting := self._writer.journal.waiting():
-                console.say(f"[yellow]tracking:[/] {waiting:,} entries wait in the journal; `baton sync` delivers them")
+                console.warn("tracking", f"{waiting:,} entries wait in the journal; `baton sync` delivers them")
             if not self._thread.is_alive():
                 self._writer.close()
 
@@ -70,9 +70,7 @@ class Deliverer:
                 self._writer.append("environment", **environment.surroundings())
             self._rounds()
         except Exception as error:  # noqa: BLE001  nobody else would hear of it
-            console.say(
-                f"[yellow]tracking:[/] nothing is sent to the MLflow store; the journal keeps everything ({escape(_reason(error))})"
-            )
+            console.warn("tracking", f"nothing is sent to the MLflow store; the journal keeps everything ({_reason(error)})")
         finally:
             self._locks.close()
             if self._closing.is_set():
@@ -132,7 +130,7 @@ class Deliverer:
         except Exception as error:  # noqa: BLE001
             if text not in self._said:
                 self._said.add(text)
-                console.say(f"[yellow]tracking:[/] {text} ({escape(_reason(error))})")
+                console.warn("tracking", f"{text} ({_reason(error)})")
 
 
 def deliver_left(own: str = "", wanted: Callable[[str | None], bool] = lambda _: True) -> Delivered:
@@ -191,4 +189,4 @@ def _reason(error: Exception) -> str:
 
 def _say_refused(refused: list[str]) -> None:
     for text in refused:
-        console.say(f"[yellow]tracking:[/] the MLflow store does not take: {escape(text)}")
+        console.warn("tracking", f"the MLflow store does not take: {text}")

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
-from rich.markup import escape
-
 import baton
 from baton import console, params, storage
 from baton.errors import BatonError, TrackingError
@@ -114,7 +112,7 @@ class JournalRun(Run):
         if what not in self._warned:
             self._warned.add(what)
             text = str(error) if isinstance(error, BatonError) else f"{type(error).__name__}: {error}"
-            console.say(f"[yellow]tracking:[/] {what} is not recorded; the stage goes on ({escape(text)})")
+            console.warn("tracking", f"{what} is not recorded; the stage goes on ({text})")
 
     def close(self, status: str, error: BaseException | None = None) -> None:
         """Record the end, and wait a little for the store. A wait that is interrupted loses nothing: the journal is complete before."""
@@ -174,7 +172,7 @@ def _begin(name: str, reasons: Mapping[str, str], active: params.Params, resume:
         serving = {"serve_paths": False, "max_pixels": prepared.max_pixels} if prepared.kind == "images" else None
         return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since, serving)
     except (OSError, BatonError) as error:  # a disk that is full or read-only must not stop a training
-        console.say(f"[yellow]tracking:[/] this stage is not recorded: {escape(str(error))}")
+        console.warn("tracking", f"this stage is not recorded: {error}")
         return None
 
 

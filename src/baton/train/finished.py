@@ -47,4 +47,4 @@ def keep(trainings: Path, folder: Path, seeds: Sequence[int]) -> None:
         for old in sorted(folder.parent.glob(f"*/{SEEDS}"), key=lambda path: path.stat().st_mtime)[:-KEEP]:
             shutil.rmtree(old.parent)
     except OSError as error:
-        console.say(f"[yellow]seeds:[/] what was trained is not kept for when a seed is added ({error.strerror}: {error.filename})")
+        console.warn("seeds", f"what was trained is not kept for when a seed is added ({error.strerror}: {error.filename})")
