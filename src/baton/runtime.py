@@ -47,6 +47,7 @@ class Runtime:
     fixed_shapes: bool  # of batches
     threads: int
     processes: int  # that train together, on all machines
+    local_processes: int  # of them on this machine
     rank: int  # of this one among them
     sharding: Literal["none", "full"]
     loader_workers: int | None  # None: as many as the first steps show to be needed
@@ -101,6 +102,7 @@ def resolve(wanted: params.Runtime, place: Place | None = None, work: Work | Non
         fixed_shapes=work.fixed_shapes,
         threads=threads,
         processes=place.size,
+        local_processes=place.local_size,
         rank=place.rank,
         sharding=wanted.sharding,
         loader_workers=workers,

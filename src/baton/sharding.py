@@ -107,6 +107,17 @@ def own(tensor: torch.Tensor) -> torch.Tensor:
     return tensor._local_tensor if isinstance(tensor, DTensor) else tensor
 
 
+def offset(tensor: torch.Tensor) -> list[int] | None:
+    """Where this process's part lies in the whole tensor: the place of its first element; None where it is not split."""
+    if own(tensor) is tensor:
+        return None
+    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    split = cast("DTensor", tensor)
+    return list(compute_local_shape_and_global_offset(split.shape, split.device_mesh, split.placements)[1])
+
+
 def like(tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
     """A tensor split as `tensor` is, of which this process has `part`, wherever that lies; `part` itself where it is not split."""
     if own(tensor) is tensor:

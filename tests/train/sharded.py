@@ -103,11 +103,10 @@ def write_early(how: str) -> None:
     """Let a checkpoint be due before the fourth pass, and no other.
 
     `waiting`: the training waits. `late`: the copy is written when the training leaves, steps later. `uncopied`: so are the very tensors.
-    `full`: the disk is, once, for process 1.
+    `full`: the disk is, once, for process 1. `faulty`: its device is, as is told when the copy is waited for. `gone`: it is killed then.
     """
     kind, asked, go = sharded_checkpoint.ShardedCheckpoints, iter(range(1_000_000)), threading.Event()
-    save, write, settle = kind.save, kind._write, kind._settle
-    write_data = sharded_checkpoint.HuggingFaceStorageWriter.write_data
+    save, write, settle, put = kind.save, kind._write, kind._settle, sharded_checkpoint._put
 
     def late(self: Any, *arguments: Any) -> None:
         assert threading.current_thread() is threading.main_thread() or go.wait(60)
@@ -118,17 +117,19 @@ def write_early(how: str) -> None:
             go.set()
         settle(self, raises)
 
-    def full(*arguments: Any) -> Any:
+    def fail(*arguments: Any) -> Any:
         if threading.current_thread() is not threading.main_thread() and torch.distributed.get_rank() == 1:
-            raise OSError(28, "No space left on device", "shard-00002")
-        return write_data(*arguments)
+            if how == "gone":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise OSError(28, "No space left on device", "shard-00002") if how == "full" else RuntimeError("CUDA error: [/unknown]\nmore")
+        return put(*arguments)
 
     kind.due = lambda self: next(asked) == 3  # type: ignore[method-assign]
     if how == "waiting":
         kind.save = lambda self, *arguments: save(self, *arguments[:3])  # type: ignore[method-assign, misc]
     else:
         kind._write, kind._settle = late, hurried  # type: ignore[method-assign]
-    if how == "full":
-        sharded_checkpoint.HuggingFaceStorageWriter.write_data = full  # type: ignore[method-assign]
+    if how in {"full", "faulty", "gone"}:
+        sharded_checkpoint._put = fail
     if how == "uncopied":
         snapshot.Snapshot.take = lambda self, parts: (parts, lambda: None)  # type: ignore[method-assign]

@@ -248,6 +248,17 @@ def test_no_other_error_hides_it(
     assert "a failure of CUDA" in capsys.readouterr().out
 
 
+def test_whatever_the_thread_that_writes_meets_is_an_error_of_ours(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure\nmore")
+
+    monkeypatch.setattr(snapshot.Snapshot, "take", lambda self, values: (values, fail))
+    told = r"0004 cannot be written\n.*got: +RuntimeError: CUDA error: unspecified launch failure\n.*next: +run again"
+    with pytest.raises(OutputError, match=told), saved.writing():
+        saved.save("0004", parts(4), {"step": 4}, wait=False)
+    assert sorted(path.name for path in saved.folder.iterdir()) == ["0002", "0003"]
+
+
 def test_one_that_could_not_be_written_does_not_cost_the_last(
     saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

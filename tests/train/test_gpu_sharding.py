@@ -2,6 +2,7 @@
 
 import dataclasses
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from baton import params, runtime, sharding
 from baton.data import arrays
 from baton.data.batches import TrainingBatches
 from baton.models import build
-from baton.train import feed, loop, losses
+from baton.train import checkpoint, feed, loop, losses, sharded_checkpoint
 from tests import tiny
 from tests.train import training
 
@@ -72,6 +73,29 @@ def test_the_curve_is_that_of_the_whole_model(root: Path, group: None, precision
     """Sums of losses over 12 steps."""
     whole, split = (losses_of(root, split, precision=precision) for split in (False, True))
     assert split == pytest.approx(whole, abs=tolerance)
+
+
+def test_a_checkpoint_is_of_its_moment_although_the_training_goes_on(root: Path, group: None, tmp_path: Path) -> None:
+    """Written by threads, from pinned copies, while the weights change."""
+    meta = arrays.read_meta(root / "arrays")
+    model = build.create(root / "base", HEAD, len(meta["labels"]), tiny.training(), "sdpa", meta["input"])
+    sharding.split(model, dataclasses.replace(tiny.machine(**CUDA, precision="bf16"), sharding="full"))
+    saved = sharded_checkpoint.ShardedCheckpoints(checkpoint.Checkpoints(tmp_path / "teacher", 1000.0, {}), model)
+    with saved.writing():
+        for step in (1, 2, 3):  # memory is pinned with the first
+            parts = {"model": model.state_dict(), "update": {"scale": torch.tensor(float(step), device="cuda")}}
+            expected = {name: sharding.whole(value).clone() for name, value in parts["model"].items()}
+            saved.save(f"000{step}", parts, {"step": step}, wait=False)
+            assert saved._pending is not None, "it is not waited for"
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    sharding.own(parameter).add_(step)
+            while not saved._pending.done():
+                time.sleep(0.001)
+            found = saved.load()
+            assert found and found.state["step"] == step and float(found.parts["update"]["scale"]) == step
+            assert all(torch.equal(sharding.whole(found.parts["model"][name]), value) for name, value in expected.items())
+            assert all(sharding.own(value).is_cuda for value in found.parts["model"].values())
 
 
 @pytest.mark.parametrize("compiled", [False, True])

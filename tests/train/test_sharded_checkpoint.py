@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from baton import memory
+from baton.errors import OutputError
 from baton.train import checkpoint, sharded_checkpoint
 
 
@@ -24,6 +26,31 @@ def test_what_was_saved_is_read(saved: sharded_checkpoint.ShardedCheckpoints) ->
     assert found and found.state["step"] == 2 and found.state["notes"] == {"run": "r7"}
     assert found.parts["best"] == {} and float(found.parts["update"]["scale"]) == 2.0
     assert all(torch.equal(found.parts["model"][name], value) for name, value in saved.model.state_dict().items())
+
+
+def test_where_there_is_no_memory_for_a_copy_it_is_asked_for_once(
+    saved: sharded_checkpoint.ShardedCheckpoints, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(memory, "available", lambda: asked.append(1) or 0)
+    for step in (3, 4):
+        saved.save(f"000{step}", {"model": saved.model.state_dict()}, {"step": step}, wait=False)
+        assert (found := saved.load()) and found.state["step"] == step, "it was waited for"
+    assert len(asked) == 1
+    assert " ".join(capsys.readouterr().out.split()).count("so the training waits while each checkpoint is written") == 1
+
+
+def test_whatever_the_thread_that_writes_meets_is_an_error_of_ours(
+    saved: sharded_checkpoint.ShardedCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure\nmore")
+
+    monkeypatch.setattr(sharded_checkpoint, "_put", fail)
+    told = r"0003 cannot be written\n.*got: +RuntimeError: CUDA error: unspecified launch failure\n.*next: +run again"
+    with pytest.raises(OutputError, match=told), saved.writing():
+        saved.save("0003", {"model": saved.model.state_dict()}, {"step": 3}, wait=False)
+    assert sorted(path.name for path in saved.folder.iterdir()) == ["0001", "0002"]
 
 
 @pytest.mark.parametrize("spoil", ["flip", "cut", "remove"])

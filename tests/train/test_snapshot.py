@@ -1,5 +1,7 @@
 """Snapshots hold the values of one moment, in memory that is used again, and only where there is enough."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -40,9 +42,25 @@ def test_what_does_not_fit_is_not_copied_and_said_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(memory, "available", lambda: 5333)
     own = snapshot.Snapshot()
     assert own.take(values) is None and own.take(values) is None
-    assert capsys.readouterr().out.count("the training waits while each checkpoint is written") == 1
+    assert " ".join(capsys.readouterr().out.split()).count("the training waits while each checkpoint is written") == 1
     monkeypatch.setattr(memory, "available", lambda: 5334)  # three quarters of it are 4000.5
     assert own.take(values) is not None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "processes", "free", "said"),
+    [
+        (10, 1, 100, None),
+        (75, 1, 100, None),
+        (76, 1, 100, "76.0 GB, more than 75% of the 100.0 GB that are free"),
+        (9, 8, 100, None),
+        (10, 8, 100, "8 times 10.0 GB, more than 75% of the 100.0 GB that are free"),
+    ],
+)
+def test_all_processes_of_a_machine_take_their_copies_at_once(wanted: int, processes: int, free: int, said: str | None) -> None:
+    """In units of 10^9 bytes."""
+    found = snapshot.too_large(wanted * 10**9, processes, free * 10**9)
+    assert found == (said and f"a copy of what is saved takes {said}")
 
 
 def test_memory_that_the_system_refuses_is_done_without(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,6 +114,8 @@ def test_on_cuda_copies_are_of_the_moment_although_nobody_waits() -> None:
         torch.cuda.set_sync_debug_mode("default")
         values["model"]["weight"].add_(100)
         assert taken is not None and taken[0]["model"]["weight"].is_pinned()
-        taken[1]()
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(taken[1]).result()
+            assert thread.submit(torch.cuda.current_device).result() == torch.cuda.current_device()
         assert bool((taken[0]["model"]["weight"] == step).all())
     own.free()

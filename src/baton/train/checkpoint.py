@@ -134,14 +134,14 @@ class Checkpoints:
         """Wait, and say what failed where something else counts more."""
         try:
             self.wait()
-        except Exception as error:  # noqa: BLE001 whatever it is: CUDA tells of an earlier fault when the copy is waited for
-            console.say(f"[yellow]checkpoint:[/] {error}")
+        except OutputError as error:
+            console.warn("checkpoint", error)
 
     def _write(self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], threads: int) -> None:
         """All of a save but its copy; in the writer's thread, or in that of the training while that waits."""
-        ready()
         try:
             with folders.explained(target, size(parts)):
+                ready()
                 temporary = folders.begin(target)
                 _fill(temporary, parts, state, threads)
                 folders.end(temporary, target)
@@ -157,7 +157,7 @@ def _newest(folder: Path) -> Checkpoint | None:
             return _read(folder / name)
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             rest = "the one before it is used" if name != names[0] else "there is none before it: the training starts anew"
-            console.say(f"[yellow]checkpoint:[/] {folder / name} is broken ({error}); {rest}")
+            console.warn("checkpoint", f"{folder / name} is broken ({error}); {rest}")
             folders.remove(folder, name)
         except OSError as error:
             hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"

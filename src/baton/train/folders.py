@@ -84,15 +84,20 @@ def explained(target: Path, wanted: int) -> Iterator[None]:
     """Around the writing of the checkpoint `target`, of `wanted` bytes.
 
     Raises:
-        OutputError: the disk is full, or the folder cannot be written.
+        OutputError: the disk is full, the folder cannot be written, or whatever else went wrong (CUDA tells late of what failed before).
     """
+    problem = f"the checkpoint {target} cannot be written"
     try:
         yield
+    except OutputError:
+        raise
     except OSError as error:
         what = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
-        problem, expected = f"the checkpoint {target} cannot be written", f"room for {wanted:,} bytes"
         hint = "free some space or mend the permissions and run again: the training goes on from the checkpoint before"
-        raise OutputError(problem, got=f"{what}; {_free(target.parent)}", expected=expected, hint=hint) from error
+        raise OutputError(problem, got=f"{what}; {_free(target.parent)}", expected=f"room for {wanted:,} bytes", hint=hint) from error
+    except Exception as error:
+        got = f"{type(error).__name__}: {(str(error).strip() or 'no more is told').splitlines()[0]}"
+        raise OutputError(problem, got=got, hint="run again: the training goes on from the checkpoint before") from error
 
 
 def _free(folder: Path) -> str:

@@ -39,7 +39,7 @@ def _keeper(saved: Checkpoints | None, model: nn.Module, runtime: Runtime) -> "C
     if saved and runtime.sharding == "full":
         from baton.train.sharded_checkpoint import ShardedCheckpoints  # it takes half a second
 
-        return ShardedCheckpoints(saved, model)
+        return ShardedCheckpoints(saved, model, runtime.local_processes)
     return saved if runtime.is_main else None
 
 

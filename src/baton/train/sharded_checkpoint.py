@@ -1,9 +1,9 @@
-"""Checkpoints of a training whose model is split over processes: each writes and reads its own part (`torch.distributed.checkpoint`).
+"""Checkpoints of a training whose model is split over processes: each writes and reads its own part.
 
 The folder of one is as `train.checkpoint` has it, but for its tensors: a file a process, with the place of each part in its header, so that
-another number of processes can read them.
+another number of processes can read them (`torch.distributed.checkpoint`, whose format it is).
 
-    teacher-0/00000120-00000100/   shard-00001-model-00001-of-00001.safetensors, …, state.json, manifest.json (sha256 and bytes of each)
+    teacher-0/00000120-00000100/   shard-00001.safetensors, …, state.json, manifest.json (sha256 and bytes of each)
 
 Every process must take part in each call here. Several machines need a folder that all of them see. Nothing is unpickled.
 
@@ -24,18 +24,17 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load as load_parts
-from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 
 from baton import console, parallel, sharding
+from baton.alarm import lost
 from baton.errors import OutputError
 from baton.train import folders, interrupt
 from baton.train.checkpoint import Checkpoint, Checkpoints
 from baton.train.folders import HIDDEN, MANIFEST, STATE
-from baton.train.snapshot import Parts, Snapshot
+from baton.train.snapshot import Parts, Snapshot, size
+from baton.train.tensors import encoded
 
 PROCESSES, PARTS = "processes", "parts"  # of its state: how many wrote it, and names of parts, which may be empty
 T = TypeVar("T")
@@ -45,13 +44,16 @@ Group = dist.ProcessGroup | None  # None: that of the training
 class ShardedCheckpoints:
     """The checkpoints of one training of all processes."""
 
-    def __init__(self, saved: Checkpoints, model: nn.Module) -> None:
-        """`saved` says where, how often and with which notes; those of the main process count. `model` is split as it will be trained."""
+    def __init__(self, saved: Checkpoints, model: nn.Module, local: int = 1) -> None:
+        """`saved` says where, how often and with which notes; those of the main process count.
+
+        `model` is split as it will be trained; `local` of its processes are on this machine.
+        """
         self.saved, self.model = saved, model
         self.main, size = (dist.get_rank() == 0, dist.get_world_size()) if dist.is_initialized() else (True, 1)
         self.last = time.monotonic()
         self.folder, self.finished = parallel.share((saved.folder, saved.finished))
-        self._snapshot, self._size = Snapshot(size), size
+        self._snapshot, self._size, self._copies = Snapshot(local), size, True
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")  # the interpreter does not exit before it is done
         self._pending: Future[None] | None = None
         self._group: Group = None  # of the threads, from the first copy on
@@ -109,12 +111,19 @@ class ShardedCheckpoints:
         if failure and raises:
             raise failure
         if failure:
-            console.say(f"[yellow]checkpoint:[/] {failure}")
+            console.warn("checkpoint", (isinstance(failure, RuntimeError) and lost(failure)) or failure)
 
     def _taken(self, parts: Parts) -> tuple[Parts, Callable[[], None]] | None:
-        """Copies that are split as the tensors are, and what waits for them; None on all where a process has no memory for its own."""
+        """Copies that are split as the tensors are, and what waits for them; None on all, from then on, where a process has no memory."""
+        if not self._copies:
+            return None
         taken = self._snapshot.take({part: {name: sharding.own(tensor) for name, tensor in parts[part].items()} for part in parts})
         if parallel.most(int(taken is None))[0] or taken is None:
+            self._copies = False
+            if taken:
+                console.warn("checkpoint", "another process has no memory for its copy, so the training waits while each is written")
+                taken[1]()  # nothing is copied to it any more
+            self._snapshot.free()
             return None
         copies, ready = taken
         return {part: {name: sharding.like(tensor, copies[part][name]) for name, tensor in parts[part].items()} for part in parts}, ready
@@ -122,15 +131,15 @@ class ShardedCheckpoints:
     def _write(self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], group: Group) -> None:
         """All of a save but its copy; in the writers' threads, or in those of the training while that waits."""
         temporary = self.folder / f"{HIDDEN}{target.name}"
-        if not self._alone(lambda: self._begin(target), group):
-            return
         flat = {f"{part}/{key}": tensor.detach() for part, tensors in parts.items() for key, tensor in tensors.items()}
         try:
-            written = _on_all(lambda: _written(temporary, flat, ready, group), target, flat, group)
+            if not self._alone(target, lambda: self._begin(target), group):
+                return
+            written = _on_all(lambda: _put(temporary, flat, ready), target, size({"": flat}), group)
             entries = {name: entry for each in written for name, entry in each.items()}
-            self._alone(lambda: self._end(target, temporary, entries, state), group)
-        except OutputError:
-            if self.main:  # all have stopped writing
+            self._alone(target, lambda: self._end(target, temporary, entries, state), group)
+        except Exception:
+            if self.main:  # all have stopped writing, or are lost
                 shutil.rmtree(temporary, ignore_errors=True)
             raise
 
@@ -146,9 +155,9 @@ class ShardedCheckpoints:
                     return found
         return None
 
-    def _alone(self, work: Callable[[], T], group: Group) -> T:
+    def _alone(self, target: Path, work: Callable[[], T], group: Group) -> T:
         """What the main process does alone, and its outcome on all."""
-        outcome: tuple[T | None, Exception | None] = _outcome(work) if self.main else (None, None)
+        outcome: tuple[T | None, OutputError | None] = _outcome(work, target) if self.main else (None, None)
         result, failure = _gathered(outcome, group)[0]
         if failure:
             raise failure
@@ -158,8 +167,7 @@ class ShardedCheckpoints:
         """An empty temporary folder; False: it is there already."""
         if target.exists():
             return False
-        with folders.explained(target, 0):
-            folders.begin(target)
+        folders.begin(target)
         return True
 
     def _end(self, target: Path, temporary: Path, entries: dict[str, Any], state: bytes) -> None:
@@ -169,17 +177,16 @@ class ShardedCheckpoints:
             hint = "put the project, or .baton in it, on a file system that all machines share"
             got = f"no {unseen[0]} on the machine of the main process"
             raise OutputError(f"the checkpoint {target} is not whole", got=got, expected="the files of all processes", hint=hint)
-        with folders.explained(target, 0):
-            entries[STATE] = folders.put(temporary / STATE, [state])
-            folders.put(temporary / MANIFEST, [json.dumps(entries).encode()])
-            folders.end(temporary, target)
+        entries[STATE] = folders.put(temporary / STATE, [state])
+        folders.put(temporary / MANIFEST, [json.dumps(entries).encode()])
+        folders.end(temporary, target)
 
     def _read(self, folder: Path) -> Checkpoint | None:
         """One checkpoint, or None if it is broken; it is removed then."""
         told = _gathered(_verify(folder))
         if wrong := next(filter(None, told), None):
             if self.main:
-                console.say(f"[yellow]checkpoint:[/] {folder} is broken ({wrong}); the one before it is used, if there is one")
+                console.warn("checkpoint", f"{folder} is broken ({wrong}); the one before it is used, if there is one")
                 folders.remove(folder.parent, folder.name)
             parallel.barrier()
             return None
@@ -197,16 +204,24 @@ class ShardedCheckpoints:
         return Checkpoint(parts, state)
 
 
-def _written(temporary: Path, flat: dict[str, torch.Tensor], ready: Callable[[], None], group: Group) -> dict[str, object]:
-    """This process's part, flushed to the disk; its entries of the manifest."""
+def _put(temporary: Path, flat: Mapping[str, torch.Tensor], ready: Callable[[], None]) -> dict[str, object]:
+    """This process's part, flushed to the disk; its entry of the manifest.
+
+    Not by `torch.distributed.checkpoint.save`, which copies the part twice and then holds Python's lock while it builds the file.
+    """
     ready()
-    before = set(temporary.glob("*.safetensors"))
-    prefix = f"shard-{(dist.get_rank() if dist.is_initialized() else 0) + 1:05d}-"
-    with _quiet():
-        writer = HuggingFaceStorageWriter(str(temporary), save_distributed=True)
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    tensors: dict[str, torch.Tensor] = {}
+    places: dict[str, dict[str, list[int]]] = {}
+    for key, tensor in flat.items():
+        offset, part = sharding.offset(tensor), sharding.own(tensor)
         # What is not split is written by the main process: statistics of batch normalisation are each process's own, and its count.
-        save_parts(flat, storage_writer=writer, planner=DefaultSavePlanner(dedup_save_to_lowest_rank=True), process_group=group)
-    return {path.name: folders.entry(path) for path in set(temporary.glob(f"{prefix}*")) - before}
+        if rank == 0 or (offset is not None and part.numel()):
+            tensors[key], places[key] = part, {"saved_offsets": offset or [0] * part.ndim}
+    name = f"shard-{rank + 1:05d}.safetensors"
+    # As HuggingFaceStorageWriter has it, for its reader.
+    metadata = {"DCP_SHARDING_INFO": json.dumps(places), "DCP_VERSION": "1.0", "format": "pt"}
+    return {name: folders.put(temporary / name, encoded(tensors, metadata))}
 
 
 def _verify(folder: Path) -> str | None:
@@ -234,33 +249,21 @@ def _empty(key: str, found: Any, like: Mapping[str, torch.Tensor]) -> torch.Tens
     return torch.empty(found.size, dtype=dtype)
 
 
-def _on_all(work: Callable[[], T], target: Path, flat: Mapping[str, torch.Tensor], group: Group) -> list[T]:
-    """What each process's work gives, on all; the failure of one is that of all."""
-
-    def explained() -> T:
-        with folders.explained(target, sum(tensor.numel() * tensor.element_size() for tensor in flat.values())):
-            try:
-                return work()
-            except CheckpointException as error:
-                for cause, _ in error.failures.values():
-                    if isinstance(cause, OSError):
-                        raise cause from error
-                raise
-
-    outcomes = _gathered(_outcome(explained), group)
+def _on_all(work: Callable[[], T], target: Path, wanted: int, group: Group) -> list[T]:
+    """What each process's work on a checkpoint of `wanted` bytes gives, on all; the failure of one is that of all."""
+    outcomes = _gathered(_outcome(work, target, wanted), group)
     if failure := next(filter(None, (failure for _, failure in outcomes)), None):
         raise failure
     return [result for result, _ in outcomes]  # type: ignore[misc]
 
 
-def _outcome(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """A result, or an error that can be sent to other processes."""
+def _outcome(work: Callable[[], T], target: Path, wanted: int = 0) -> tuple[T | None, OutputError | None]:
+    """A result, or an error that can be sent to other processes, which wait for this one whatever happened here."""
     try:
-        return work(), None
+        with folders.explained(target, wanted):
+            return work(), None
     except OutputError as error:
         return None, error
-    except Exception as error:  # noqa: BLE001 the others wait for this process, whatever happened here
-        return None, RuntimeError(repr(error))
 
 
 def _gathered(value: T, group: Group = None) -> list[T]:
@@ -273,10 +276,7 @@ def _gathered(value: T, group: Group = None) -> list[T]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's warning that one process writes alone."""
-    if dist.is_initialized():  # filters are the whole process's: threads had better leave them
-        yield
-        return
+    """Without torch's warning that one process reads alone; in the main thread, since filters are the whole process's."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield

@@ -27,7 +27,7 @@ class Snapshot:
     """Memory for one snapshot at a time."""
 
     def __init__(self, processes: int = 1) -> None:
-        """Nothing is allocated yet; `processes` may take as much at the same time, of the same memory."""
+        """Nothing is allocated yet; so many `processes` of this machine take as much at the same time."""
         self._processes = processes
         self._block = torch.empty(0, dtype=torch.uint8)
         self._pinned = self._told = False
@@ -46,9 +46,14 @@ class Snapshot:
         copies = {part: {name: self._copy(tensor, places[part][name]) for name, tensor in parts[part].items()} for part in parts}
         if not on_device:
             return copies, lambda: None
-        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event, device = torch.cuda.Event(blocking=True), torch.cuda.current_device()  # type: ignore[no-untyped-call]
         event.record()
-        return copies, event.synchronize
+
+        def ready() -> None:
+            torch.cuda.set_device(device)  # that of a new thread is the first, where it would take memory for a context of its own
+            event.synchronize()
+
+        return copies, ready
 
     def free(self) -> None:
         """Give the memory back; the copies are no longer valid. Nothing is raised: what failed before is what counts."""
@@ -57,37 +62,45 @@ class Snapshot:
                 pinning.unpin_memory(self._block.data_ptr())
             except AssertionError as error:
                 _take_error()
-                console.say(f"[yellow]checkpoint:[/] the memory of its copy stays pinned ({error})")
+                console.warn("checkpoint", f"the memory of its copy stays pinned ({error})")
         self._block, self._pinned = torch.empty(0, dtype=torch.uint8), False
 
     def _grow(self, wanted: int, pin: bool) -> bool:
         """A block of `wanted` bytes instead of the one before; False if the machine has not got them, or too little beside them."""
         self.free()
-        free = memory.available()
+        if refused := too_large(wanted, self._processes, memory.available()):
+            return self._refuse(refused)
         try:
-            block = torch.empty(wanted, dtype=torch.uint8) if wanted * self._processes <= SHARE * free else None
+            self._block = block = torch.empty(wanted, dtype=torch.uint8)
         except RuntimeError:  # a limit on addresses, which is not told of beforehand
-            block = None
-        if block is None:
-            if not self._told:
-                copy = f"a copy of what is saved takes {wanted / 1e9:,.1f} GB of {free / 1e9:,.1f} GB that are free"
-                console.say(f"[yellow]checkpoint:[/] {copy}, so the training waits while each checkpoint is written")
-                self._told = True
-            return False
-        self._block = block
+            return self._refuse(f"the system does not give the {wanted / 1e9:,.1f} GB that a copy of what is saved takes")
         if pin:
             try:  # not torch's own pinned allocator, which takes the next power of two
                 pinning.pin_memory(block.data_ptr(), wanted)
                 self._pinned = True
             except RuntimeError as error:  # a limit on locked memory
                 _take_error()
-                console.say(f"[yellow]checkpoint:[/] {wanted / 1e9:,.1f} GB cannot be pinned, so the copy is slower ({error})")
+                console.warn("checkpoint", f"{wanted / 1e9:,.1f} GB cannot be pinned, so the copy is slower ({error})")
         return True
+
+    def _refuse(self, why: str) -> bool:
+        if not self._told:
+            console.warn("checkpoint", f"{why}, so the training waits while each checkpoint is written")
+            self._told = True
+        return False
 
     def _copy(self, tensor: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
         start, end = place
         copy = self._block[start:end].view(tensor.dtype).view(tensor.shape)
         return copy.copy_(tensor.detach(), non_blocking=True)
+
+
+def too_large(wanted: int, processes: int, free: int) -> str | None:
+    """Why `wanted` bytes in each of so many processes are too much where `free` are; None: they are not."""
+    if wanted * processes <= SHARE * free:
+        return None
+    each = f"{wanted / 1e9:,.1f} GB" if processes == 1 else f"{processes} times {wanted / 1e9:,.1f} GB"
+    return f"a copy of what is saved takes {each}, more than {SHARE:.0%} of the {free / 1e9:,.1f} GB that are free"
 
 
 def _take_error() -> None:

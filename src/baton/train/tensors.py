@@ -26,8 +26,8 @@ NAMES = {
 PIECE = 1 << 22  # bytes: what is hashed is still in the processor's cache when it is written
 
 
-def encoded(tensors: Mapping[str, torch.Tensor]) -> Iterator[bytes | memoryview]:
-    """The pieces of the file that holds `tensors`, which must not change meanwhile.
+def encoded(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> Iterator[bytes | memoryview]:
+    """The pieces of the file that holds `tensors`, which must not change meanwhile, and `metadata`.
 
     They may be on any device and in any memory format; in the file they are contiguous.
 
@@ -35,7 +35,7 @@ def encoded(tensors: Mapping[str, torch.Tensor]) -> Iterator[bytes | memoryview]
         KeyError: a tensor's type has no name in `NAMES`.
     """
     assert sys.byteorder == "little", "safetensors files are"
-    header: dict[str, object] = {}
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0
     ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())  # each then lies at a multiple of its element's size
     for name, tensor in ordered:
