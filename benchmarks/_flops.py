@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from baton.models.build import Classifier
+from baton.models.model_folder import Classifier
 
 # Dense bf16 with fp32 accumulation, TFLOP/s, by the start of torch's name of the card. From NVIDIA's data sheets, which print twice as much
 # "with sparsity" from Ampere on: "NVIDIA H100 Tensor Core GPU" (SXM 1,979, PCIe 1,513, NVL 1,671), "NVIDIA H200 Tensor Core GPU" (1,979),

@@ -19,7 +19,8 @@ from xml.etree import ElementTree as ET
 import psutil
 import torch
 
-from baton import kernels, process, runtime
+from baton.processes import supervision
+from baton.runtime import kernels, resolve
 from benchmarks import _gpu_course, _gpu_work, _sides
 from benchmarks._gpu_work import ROOT, Work
 from benchmarks._training import now
@@ -165,7 +166,7 @@ def stopped_in_compiler(work: Work) -> dict[str, Any]:
     found = f"exit code {code} after {seconds:.1f} s, checkpoints: {', '.join(saved) or 'none'}, processes left: {len(left)}"
     for one in left:
         one.kill()
-    in_time = seconds <= process.GRACE_SECONDS
+    in_time = seconds <= supervision.GRACE_SECONDS
     ok = code == 128 + signal.SIGTERM and in_time and bool(saved) and not left and not computed
     return {"ok": ok, "found": found + (" (the compiler was done before)" if computed else ""), "output": _tail(folder / "log")}
 
@@ -208,4 +209,4 @@ def _lines(path: Path) -> list[str]:
 
 def device(work: Work) -> torch.device:
     """That of the trainings."""
-    return runtime.resolve(work.runtime).device
+    return resolve.resolve(work.runtime).device

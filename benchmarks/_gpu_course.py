@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from baton import console
-from baton.train import checkpoint, loop, losses
+from baton.tasks import losses
+from baton.train import checkpoint, loop
 from benchmarks import _gpu_training
 from benchmarks._gpu_work import Work
 

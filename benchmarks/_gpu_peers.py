@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from baton import memory, runtime
+from baton.runtime import memory, resolve
 from benchmarks import _flops, _peers, _training
 from benchmarks._gpu_training import graphs
 from benchmarks._gpu_work import Work
@@ -29,7 +29,7 @@ def trainer(work: Work, compiled: bool) -> dict[str, Any]:
     sizes, settings = work.sizes, work.settings
     ours = _training.Work(work.project, settings, work.runtime, None)
     train, machine = ours.split("train"), ours.machine()
-    runtime.seed_everything(settings.seed)
+    resolve.seed_everything(settings.seed)
     model = _peers.same_model(ours, PEER.attention)
     costs = _flops.of_text(model.classifier)  # type: ignore[arg-type]
     meter = Meter(sizes.warm_up, sizes.all_steps)
@@ -55,7 +55,7 @@ def trainer(work: Work, compiled: bool) -> dict[str, Any]:
     return meter.figures(costs) | {"peak_memory_bytes": memory.peak_memory(), "batch_size": settings.batch_size}
 
 
-def flags(work: Work, ours: _training.Work, machine: runtime.Runtime, compiled: bool) -> dict[str, Any]:
+def flags(work: Work, ours: _training.Work, machine: resolve.Runtime, compiled: bool) -> dict[str, Any]:
     """TrainingArguments."""
     workers = 0 if work.sizes.tiny else WORKERS
     loading = {"dataloader_num_workers": workers, "dataloader_persistent_workers": bool(workers), "dataloader_pin_memory": True}
@@ -129,8 +129,8 @@ def timm_step(work: Work) -> dict[str, Any]:
     from baton import storage
 
     sizes, settings = work.sizes, work.settings
-    machine = runtime.resolve(work.runtime, work=runtime.Work(fixed_shapes=True))
-    runtime.seed_everything(settings.seed)
+    machine = resolve.resolve(work.runtime, work=resolve.Work(fixed_shapes=True))
+    resolve.seed_everything(settings.seed)
     config = storage.read_json(work.project / "data/base/config.json")
     classes = len(storage.read_json(work.project / "data/arrays/meta.json")["labels"])
     pool = {"cls": "token", "mean": "avg"}[settings.head.pooling]

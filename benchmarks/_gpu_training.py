@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from baton import memory, runtime
-from baton.data import arrays
-from baton.data.batches import TrainingBatches
+from baton.batches import array_splits
+from baton.batches.sampler import TrainingBatches
 from baton.errors import DataError
-from baton.models import build, packing
-from baton.models.build import Classifier
-from baton.train import loop, losses
+from baton.models import model_folder, packing
+from baton.models.model_folder import Classifier
+from baton.runtime import memory, resolve
+from baton.tasks import losses
+from baton.train import loop
 from benchmarks import _flops
 from benchmarks._gpu_work import PICTURES, Sizes, Work
 from benchmarks._training import now
@@ -76,7 +77,7 @@ class Watch:
 class Job:
     """What a training is given beside its model and batches."""
 
-    runtime: runtime.Runtime
+    runtime: resolve.Runtime
     packs: bool  # documents without padding
     reason: str
 
@@ -84,21 +85,21 @@ class Job:
 def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]:
     """The job, the model and its batches, as `finetune` makes them; the working directory is the work's project."""
     settings, folder = work.settings, Path("data/arrays")
-    meta, splits = arrays.read_meta(folder), arrays.open_splits(folder, settings.augmentation)
-    computed = build.work(Path("data/base"), meta["input"])
-    machine = runtime.resolve(work.runtime.model_copy(update=changes), work=computed)
-    runtime.seed_everything(settings.seed)
-    model = build.create(Path("data/base"), settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
+    meta, splits = array_splits.read_meta(folder), array_splits.open_splits(folder, settings.augmentation)
+    computed = model_folder.work(Path("data/base"), meta["input"])
+    machine = resolve.resolve(work.runtime.model_copy(update=changes), work=computed)
+    resolve.seed_everything(settings.seed)
+    model = model_folder.create(Path("data/base"), settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
     model = model.to(machine.device)
     if work.name in PICTURES:
-        from baton.data import placing  # torchvision, which text does not need
+        from baton.batches import placement  # torchvision, which text does not need
 
-        splits = placing.placed(splits, machine.device, machine.data_on_device)[0]
+        splits = placement.placed(splits, machine.device, machine.data_on_device)[0]
         if machine.compile:
-            splits["train"] = placing.of_one_size(splits["train"], work.settings.batch_size)
+            splits["train"] = placement.of_one_size(splits["train"], work.settings.batch_size)
     packs, reason = packing.settled(machine, model, settings.attention_dropout)
     split = splits["train"].packed() if packs else splits["train"]
-    ids = functools.partial(arrays.read_ids, folder, "train")
+    ids = functools.partial(array_splits.read_ids, folder, "train")
     batches = TrainingBatches(
         split, settings.batch_size, settings.accumulation, settings.seed, ids, smallest=model.smallest_part, tokens=settings.tokens
     )
@@ -164,7 +165,7 @@ def watched(watch: Watch, instead: Iterator[Parts] | None = None) -> Iterator[No
         loop.feed.parts = real
 
 
-def repeated(batches: Any, machine: runtime.Runtime) -> Iterator[Parts]:
+def repeated(batches: Any, machine: resolve.Runtime) -> Iterator[Parts]:
     """The first step's batch, on the device, without end."""
     parts = [(part.to(machine.device), share) for part, share in batches.micro_batches(0)]
     while True:
@@ -227,7 +228,7 @@ def data_path(work: Work) -> dict[str, Any]:
     return {"found": found, "samples_per_second_by": rates}
 
 
-def fed_rate(batches: Any, feeding: Callable[[int], Iterator[Parts]], machine: runtime.Runtime, sizes: Sizes) -> float:
+def fed_rate(batches: Any, feeding: Callable[[int], Iterator[Parts]], machine: resolve.Runtime, sizes: Sizes) -> float:
     """Samples a second of batches that `feeding` makes up to some step; what was prepared during the warm-up is used up in it."""
     began, samples, end = 0.0, 0, float("inf")
     for step, parts in enumerate(feeding(sizes.all_steps)):

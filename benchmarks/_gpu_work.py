@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baton import params, storage
-from baton.data import text
+from baton.arrays import text_arrays
 
 ROOT = Path(__file__).resolve().parent.parent
 LENGTHS = Path(__file__).with_name("r8_lengths.json")
@@ -167,7 +167,7 @@ def write_pictures(folder: Path, sizes: Sizes) -> None:
     """Parts, at random places, of the two photographs that come with scikit-learn, as `tokenize` stores them."""
     from sklearn.datasets import load_sample_images
 
-    from baton.data import framing
+    from baton.images import framing
 
     base = storage.read_json(folder / "base/config.json")
     wanted = params.ImageTokenize(kind="images", size=sizes.side, crop_fraction=None, channels=3, chunk_size=64)
@@ -201,7 +201,7 @@ def _write_rows(folder: Path, split: str, labels: NDArray[np.int64]) -> None:
 
 def write_lengths(project: Path, target: Path = LENGTHS) -> None:
     """How many texts of train have how many tokens."""
-    counts = Counter(text.open_arrays(project / "data/arrays", "train").lengths.tolist())
+    counts = Counter(text_arrays.open_arrays(project / "data/arrays", "train").lengths.tolist())
     made: dict[str, Any] = {"train": {str(length): counts[length] for length in sorted(counts)}}
     storage.write_json(target, made)
 

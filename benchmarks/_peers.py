@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from baton import runtime
-from baton.data import text
+from baton.arrays import text_arrays
 from baton.evaluate import metrics
-from baton.models import build
+from baton.models import model_folder
+from baton.runtime import resolve
 from benchmarks import _sides
 from benchmarks._training import WARM_UP, Clock, Measured, Rows, Work, chosen, share_of_padding
 
@@ -34,7 +34,7 @@ def trainer(work: Work, peer: Peer) -> Measured:
 
     settings, train, val = work.settings, work.split("train"), work.split("val")
     machine = work.machine()
-    runtime.seed_everything(settings.seed)
+    resolve.seed_everything(settings.seed)
     model = same_model(work, peer.attention) if peer.same_model else sequence_classifier(work, peer.attention)
     plan = trainers_plan(train.lengths, settings.batch_size, peer.best_flags)
     steps = chosen(plan, train.lengths, work.steps)
@@ -69,7 +69,7 @@ def trainer(work: Work, peer: Peer) -> Measured:
     return Measured(clock.rate(), padding, _sides.peak_memory(), accuracy, accuracy)
 
 
-def flags(work: Work, peer: Peer, machine: runtime.Runtime, documents: int) -> dict[str, Any]:
+def flags(work: Work, peer: Peer, machine: resolve.Runtime, documents: int) -> dict[str, Any]:
     """TrainingArguments: the recipe's optimizer; nothing that would only slow it down; with `best_flags` what makes it fast."""
     settings = work.settings
     epochs = 1 if work.steps else settings.epochs
@@ -100,7 +100,7 @@ def tutorial(work: Work) -> Measured:
     settings, train = work.settings, work.split("train")
     pad = train.pad
     machine = work.machine()
-    runtime.seed_everything(settings.seed)
+    resolve.seed_everything(settings.seed)
     model = sequence_classifier(work, "sdpa").to(machine.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
     width = min(TUTORIAL_LENGTH, model.config.max_position_embeddings)
@@ -137,7 +137,7 @@ def trainers_plan(lengths: Rows, batch_size: int, grouped: bool) -> list[Rows]:
 class Documents(torch.utils.data.Dataset[dict[str, Any]]):
     """What the Trainer takes: lists of token ids in memory."""
 
-    def __init__(self, arrays: text.TextArrays, rows: Rows) -> None:
+    def __init__(self, arrays: text_arrays.TextArrays, rows: Rows) -> None:
         """All are read now, so that reading does not count."""
         tokens = [arrays.tokens[arrays.offsets[row] : arrays.offsets[row + 1]].tolist() for row in rows]
         self.items = [
@@ -155,7 +155,7 @@ class Documents(torch.utils.data.Dataset[dict[str, Any]]):
 class WithLoss(nn.Module):
     """Our classifier as the Trainer wants a model: it returns the loss."""
 
-    def __init__(self, classifier: build.Classifier, label_smoothing: float) -> None:
+    def __init__(self, classifier: model_folder.Classifier, label_smoothing: float) -> None:
         super().__init__()
         self.classifier, self.label_smoothing = classifier, label_smoothing
 
@@ -169,7 +169,7 @@ class WithLoss(nn.Module):
 def same_model(work: Work, attention: str) -> nn.Module:
     """The architecture of `ours` with transformers' attention and torch's dropout: what its users have."""
     settings, meta = work.settings, work.meta()
-    model = build.create(work.project / "data/base", settings.head, len(meta["labels"]), settings, "sdpa", meta["input"])
+    model = model_folder.create(work.project / "data/base", settings.head, len(meta["labels"]), settings, "sdpa", meta["input"])
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Dropout):

@@ -10,15 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton import params, runtime
-from baton.data import arrays, text
-from baton.data.batches import Batch, TrainingBatches
-from baton.data.text_batches import TextSplit
+from baton import params
+from baton.arrays import text_arrays
+from baton.batches import array_splits
+from baton.batches.sampler import Batch, TrainingBatches
+from baton.batches.text_batches import TextSplit
 from baton.errors import DataError
 from baton.evaluate import metrics
-from baton.models import build
+from baton.models import model_folder
 from baton.predict import predict
-from baton.train import compiling, loop, losses
+from baton.runtime import resolve
+from baton.tasks import losses
+from baton.train import compiling, loop
 from benchmarks import _sides
 
 WARM_UP = 4  # steps
@@ -37,7 +40,7 @@ class Work:
 
     def split(self, split: str) -> TextSplit:
         """One split."""
-        opened = text.open_arrays(self.project / "data/arrays", split)
+        opened = text_arrays.open_arrays(self.project / "data/arrays", split)
         if opened.documents is not None:
             hint = "run `dvc repro tokenize` with tokenize.truncation {kind: head}"
             raise DataError("the other sides read one window of a document", got="arrays of several windows", hint=hint)
@@ -45,11 +48,11 @@ class Work:
 
     def meta(self) -> dict[str, Any]:
         """Labels; padding token and length as `input`."""
-        return arrays.read_meta(self.project / "data/arrays")
+        return array_splits.read_meta(self.project / "data/arrays")
 
-    def machine(self) -> runtime.Runtime:
+    def machine(self) -> resolve.Runtime:
         """Our runtime; the number of threads is that of either side."""
-        return runtime.resolve(self.runtime)
+        return resolve.resolve(self.runtime)
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,15 @@ class Measured:
 def ours(work: Work) -> Measured:
     """Baton's loop, as `finetune` calls it."""
     settings, meta, machine = work.settings, work.meta(), work.machine()
-    runtime.seed_everything(settings.seed)
+    resolve.seed_everything(settings.seed)
     base, classes = work.project / "data/base", len(meta["labels"])
-    model = build.create(base, settings.head, classes, settings, machine.attention, meta["input"]).to(machine.device)
+    model = model_folder.create(base, settings.head, classes, settings, machine.attention, meta["input"]).to(machine.device)
     train, val = work.split("train"), work.split("val")
     all_batches = TrainingBatches(train, settings.batch_size, settings.accumulation, settings.seed)
     plan = [all_batches.rows(step) for step in range(all_batches.steps_per_epoch)]
     steps = chosen(plan, train.lengths, work.steps)
     batches = Chosen(all_batches, steps) if work.steps else all_batches
-    widths = [-(-int(train.lengths[plan[step]].max()) // text.WIDTH_MULTIPLE) * text.WIDTH_MULTIPLE for step in steps]
+    widths = [-(-int(train.lengths[plan[step]].max()) // text_arrays.WIDTH_MULTIPLE) * text_arrays.WIDTH_MULTIPLE for step in steps]
     clock = Clock(sum(len(plan[step]) for step in steps[WARM_UP:]) if work.steps else settings.epochs * len(train))
     scores: list[dict[str, float]] = []
 

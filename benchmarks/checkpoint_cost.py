@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from baton import console, params, runtime
+from baton import console, params
+from baton.runtime import resolve
 from baton.train import loop
 from baton.train.checkpoint import Checkpoints
 from benchmarks import _sides
@@ -117,8 +118,8 @@ def measure(work: Work, side: str) -> Measured:
     periods = WARM_UP + work.saves
     changes = {"epochs": 1, "early_stopping": None, "ema": None, "layer_decay": 1.0, "log_every": work.every}
     changes |= {"evaluations_per_epoch": periods, "metric": "loss", "seeds": (0,)}
-    settings, machine = loaded.finetune.model_copy(update=changes), runtime.resolve(loaded.runtime)
-    runtime.seed_everything(0)
+    settings, machine = loaded.finetune.model_copy(update=changes), resolve.resolve(loaded.runtime)
+    resolve.seed_everything(0)
     model = Layers(work.parameters).to(machine.device)
     batches = InMemory(torch.randn(work.rows, model.width), periods * work.every)
     with tempfile.TemporaryDirectory(dir=work.folder, prefix=".checkpoint_cost.") as folder:

@@ -74,9 +74,9 @@ def accuracy(project: Path, raw: dict[str, Any]) -> float:
     _project.repro(project, raw, "finetune")
     import pyarrow.parquet as pq
 
-    from baton.evaluate import tables
+    from baton.contracts import predictions
 
-    ids, logits = tables.read_predictions(project / "data/predictions/teacher/test.parquet")
+    ids, logits = predictions.read_predictions(project / "data/predictions/teacher/test.parquet")
     table = pq.read_table(project / "data/clean/test.parquet", columns=["id", "label"])
     assert ids == table["id"].to_pylist(), "predictions are in the rows' order"
     return float((logits.argmax(axis=1) == np.asarray(table["label"])).mean())

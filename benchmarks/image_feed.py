@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from baton import console, params, runtime, storage
-from baton.data import placing
-from baton.data.batches import TrainingBatches
-from baton.data.image import open_arrays
-from baton.data.image_batches import ImageSplit
-from baton.train import feed
+from baton import console, params, storage
+from baton.arrays.image_arrays import open_arrays
+from baton.batches import placement
+from baton.batches.image_batches import ImageSplit
+from baton.batches.sampler import TrainingBatches
+from baton.runtime import resolve
+from baton.train import loader
 from benchmarks import _sides
 
 WARM_UP = 3  # steps
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(sizes: Sizes, device: str) -> list[dict[str, Any]]:
     """`side`, `pictures_per_second` and `slowest_ms` of each; `device` is as in params `runtime`."""
     base = params.read(Path(__file__).parents[1] / "params.yaml").runtime
-    machine = runtime.resolve(base.model_copy(update=MACHINE | {"device": device}))
+    machine = resolve.resolve(base.model_copy(update=MACHINE | {"device": device}))
     with tempfile.TemporaryDirectory() as folder:
         split = written(Path(folder), sizes)
         found = []
@@ -92,7 +93,7 @@ def measure(sizes: Sizes, device: str) -> list[dict[str, Any]]:
         travelling = dataclasses.replace(split, device=True)
         found.append({"side": "varied on the device, pictures travel"} | rate(travelling, thread, sizes))
         free = 1 << 40 if machine.device.type == "cpu" else None
-        kept, _ = placing.placed({"train": split, "val": split, "test": split}, machine.device, True, free)
+        kept, _ = placement.placed({"train": split, "val": split, "test": split}, machine.device, True, free)
         found.append({"side": "varied on the device, pictures kept there"} | rate(kept["train"], thread, sizes))
     return found
 
@@ -123,11 +124,11 @@ def written(folder: Path, sizes: Sizes) -> ImageSplit:
     return ImageSplit(open_arrays(folder, "train"), lambda: [f"train:{row}" for row in range(count)], described, varied, 10)
 
 
-def rate(split: Any, machine: runtime.Runtime, sizes: Sizes) -> dict[str, float]:
+def rate(split: Any, machine: resolve.Runtime, sizes: Sizes) -> dict[str, float]:
     """Pictures a second after the warm-up, and the longest step."""
     batches = TrainingBatches(split, sizes.batch_size, 1, 0)
     times, count = [now(machine)], WARM_UP + sizes.steps
-    for parts in feed.parts(batches, 0, count, machine):
+    for parts in loader.parts(batches, 0, count, machine):
         for part, _ in parts:
             part.to(machine.device).inputs  # noqa: B018
         times.append(now(machine))
@@ -136,7 +137,7 @@ def rate(split: Any, machine: runtime.Runtime, sizes: Sizes) -> dict[str, float]
     return {"pictures_per_second": samples / (timed[-1] - timed[0]), "slowest_ms": 1000 * float(np.diff(timed).max())}
 
 
-def now(machine: runtime.Runtime) -> float:
+def now(machine: resolve.Runtime) -> float:
     """Seconds, when the device has done its work."""
     if machine.device.type == "cuda":
         torch.cuda.synchronize()

@@ -123,15 +123,16 @@ def write_files(table: Path, folder: Path, labels: Sequence[str]) -> None:
 
 def ours(work: Work) -> Measured:
     """Baton's loop, as `finetune` calls it."""
-    from baton import runtime
-    from baton.data import arrays
-    from baton.data.batches import TrainingBatches
-    from baton.train import compiling, loop, losses
+    from baton.batches import array_splits
+    from baton.batches.sampler import TrainingBatches
+    from baton.runtime import resolve
+    from baton.tasks import losses
+    from baton.train import compiling, loop
     from benchmarks import _training
 
-    machine = runtime.resolve(work.runtime, work=runtime.Work(fixed_shapes=True))
+    machine = resolve.resolve(work.runtime, work=resolve.Work(fixed_shapes=True))
     settings = work.settings.model_copy(update={"log_every": WARM_UP})
-    split = arrays.open_splits(work.project / "data/arrays", settings.augmentation)["train"]
+    split = array_splits.open_splits(work.project / "data/arrays", settings.augmentation)["train"]
     model = our_model(work, machine)
     batches = TrainingBatches(split, settings.batch_size, settings.accumulation, settings.seed, smallest=model.smallest_part)
     full = [step for step in range(batches.steps_per_epoch) if batches.size(step) == settings.batch_size][: WARM_UP + work.steps]
@@ -213,10 +214,10 @@ def _loop(work: Work, loader: Any, bf16: bool) -> Measured:
     """The plain loop that both peers have."""
     import torch
 
-    from baton import runtime
+    from baton.runtime import resolve
     from benchmarks import _training
 
-    machine = runtime.resolve(work.runtime, work=runtime.Work(fixed_shapes=True))
+    machine = resolve.resolve(work.runtime, work=resolve.Work(fixed_shapes=True))
     model = timm_model(work, machine).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=work.settings.learning_rate, weight_decay=work.settings.weight_decay)
     clock, early, step = _training.Clock(work.steps * work.settings.batch_size), 0, 0
@@ -238,23 +239,25 @@ def _loop(work: Work, loader: Any, bf16: bool) -> Measured:
 
 def our_model(work: Work, machine: Any) -> Any:
     """The recipe's model, as `finetune` makes it."""
-    from baton import runtime
-    from baton.data import arrays
-    from baton.models import build
+    from baton.batches import array_splits
+    from baton.models import model_folder
+    from baton.runtime import resolve
 
-    meta = arrays.read_meta(work.project / "data/arrays")
-    runtime.seed_everything(work.settings.seed)
+    meta = array_splits.read_meta(work.project / "data/arrays")
+    resolve.seed_everything(work.settings.seed)
     base = work.project / "data/base"
-    return build.create(base, work.settings.head, len(meta["labels"]), work.settings, machine.attention, meta["input"]).to(machine.device)
+    return model_folder.create(base, work.settings.head, len(meta["labels"]), work.settings, machine.attention, meta["input"]).to(
+        machine.device
+    )
 
 
 def timm_model(work: Work, machine: Any) -> Any:
     """The same architecture as timm's users have it: its own head, attention and dropout."""
     import timm
 
-    from baton import runtime
+    from baton.runtime import resolve
 
-    runtime.seed_everything(work.settings.seed)
+    resolve.seed_everything(work.settings.seed)
     config = storage.read_json(work.project / "data/base/config.json")
     meta = storage.read_json(work.project / "data/arrays/meta.json")
     pool = {"cls": {"global_pool": "token"}, "mean": {"global_pool": "avg"}, "pooler": {}}[work.settings.head.pooling]

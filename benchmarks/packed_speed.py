@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from baton import params, runtime
-from baton.data.batches import TrainingBatches
-from baton.models import build, packing
-from baton.train import losses
+from baton import params
+from baton.batches.sampler import TrainingBatches
+from baton.models import model_folder, packing
+from baton.runtime import resolve
+from baton.tasks import losses
 from benchmarks import _sides
 from benchmarks._training import Work
 
@@ -50,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(work: Work, steps: int, repeats: int) -> dict[str, Any]:
     """Seconds of each side (repeats, steps), samples of a repeat, share of padding, and how far losses differ."""
     settings, meta, machine = work.settings, work.meta(), work.machine()
-    runtime.seed_everything(settings.seed)
-    model = build.create(work.project / "data/base", settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
+    resolve.seed_everything(settings.seed)
+    model = model_folder.create(work.project / "data/base", settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
     model.to(machine.device).train()
     packs, reason = packing.settled(machine, model, settings.attention_dropout)
     split, loss_fn = work.split("train"), losses.cross_entropy(settings.label_smoothing, None)
@@ -83,7 +84,7 @@ def measure(work: Work, steps: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def _step(model: build.Classifier, parts: list[tuple[Any, float]], loss_fn: losses.Loss, machine: runtime.Runtime) -> float:
+def _step(model: model_folder.Classifier, parts: list[tuple[Any, float]], loss_fn: losses.Loss, machine: resolve.Runtime) -> float:
     """Forward and backward pass of one step; its loss."""
     model.zero_grad()
     total = torch.zeros((), device=machine.device)

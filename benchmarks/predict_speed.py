@@ -97,10 +97,10 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging as transformers_logging
 
-    from baton.models import build, encoder
+    from baton.models import model_folder, text_model
 
     transformers_logging.disable_progress_bar()
-    teacher, info = build.load(project / "models/teacher", "sdpa")
+    teacher, info = model_folder.load(project / "models/teacher", "sdpa")
     if teacher.backbone.config.model_type != "bert":
         hint = "choose a project whose base model is a BERT"
         raise ModelError(
@@ -114,10 +114,10 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
     assert all(name.startswith("pooler.") for name in missing), missing
     theirs.save_pretrained(folder / "pipeline")
     head = params.LinearHead(kind="linear", pooling="pooler", dropout=0.0)
-    same = encoder.TextClassifier(theirs.bert, head, len(info.labels))
+    same = text_model.TextClassifier(theirs.bert, head, len(info.labels))
     same.head.output.load_state_dict(theirs.classifier.state_dict())
-    build.save(same, build.ModelInfo(info.labels, head, info.input), project / "models/teacher", folder / "ours")
-    for name in build.TOKENIZER_FILES:
+    model_folder.save(same, model_folder.ModelInfo(info.labels, head, info.input), project / "models/teacher", folder / "ours")
+    for name in model_folder.TOKENIZER_FILES:
         if (project / "models/teacher" / name).is_file():
             (folder / "pipeline" / name).write_bytes((project / "models/teacher" / name).read_bytes())
     table = pq.read_table(project / "data/clean/test.parquet")
@@ -167,21 +167,21 @@ def pipeline(job: Job, dtype: str, batch_size: int, documents: int | None = None
 
 def ours(job: Job) -> Measured:
     """From the table to arrays, from arrays to labels."""
-    from baton.data import text
-    from baton.data.text_batches import TextSplit
-    from baton.models import build
+    from baton.arrays import text_arrays
+    from baton.batches.text_batches import TextSplit
+    from baton.models import model_folder
     from baton.predict import predict
 
     machine = _machine(job)
-    model, info = build.load(job.folder / "ours", machine.attention)
+    model, info = model_folder.load(job.folder / "ours", machine.attention)
     model.to(machine.device)
-    tokenizer = text.open_tokenizer(job.folder / "ours", job.max_length)
+    tokenizer = text_arrays.open_tokenizer(job.folder / "ours", job.max_length)
     with tempfile.TemporaryDirectory(dir=job.folder) as name:
         for warm in (True, False):
             start = time.perf_counter()
-            text.tokenize(job.folder / "test.parquet", tokenizer, Path(name), job.chunk_size, lambda count: None)
+            text_arrays.tokenize(job.folder / "test.parquet", tokenizer, Path(name), job.chunk_size, lambda count: None)
             tokenizing = time.perf_counter() - start
-            arrays = text.open_arrays(Path(name), "test")
+            arrays = text_arrays.open_arrays(Path(name), "test")
             split = TextSplit(first(arrays, WARM_UP) if warm else arrays, info.input["pad"])
             logits = predict(model, split, machine, job.batch_size)
             scores = np.exp(logits - logits.max(1, keepdims=True))
@@ -229,9 +229,9 @@ def shown(run: Measured) -> str:
 
 def _machine(job: Job) -> Any:
     """Our runtime; it sets the number of threads, for either side."""
-    from baton import runtime
+    from baton.runtime import resolve
 
-    return runtime.resolve(job.runtime)
+    return resolve.resolve(job.runtime)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Our tokenizing, from Parquet to memory-mapped arrays, against the bare `tokenizers` library on the same documents.
 
 The bare side has all texts in memory before its clock starts, encodes them in chunks with `encode_batch_fast` on all cores and throws the
-results away. Ours is `baton.data.text.tokenize`, the whole of the `tokenize` stage's work: it reads the table, encodes, counts what is cut
+results away. Ours is `baton.arrays.text_arrays.tokenize`, the whole of the `tokenize` stage's work: it reads the table, encodes, counts what is cut
 off and writes token ids, offsets, labels and row ids. Both truncate at the recipe's length. The documents are made from the project's
 training texts: the first part of one, the rest of another. Every measurement has a new process, whose peak memory is its own.
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from baton import console, params
-from baton.data import text
+from baton.arrays import text_arrays
 from benchmarks import _sides
 
 ROW_GROUP = 4096  # as preprocess writes it
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def bare(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
     """The library alone, texts in memory."""
-    tokenizer = text.open_tokenizer(base, max_length)
+    tokenizer = text_arrays.open_tokenizer(base, max_length)
     texts: list[str] = pq.read_table(table, columns=["text"])["text"].to_pylist()
     tokenizer.encode_batch_fast(texts[:WARM_UP])
     start, processor = time.perf_counter(), time.process_time()
@@ -81,13 +81,13 @@ def bare(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
 
 def ours(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
     """The stage's code, from the table to the arrays."""
-    tokenizer = text.open_tokenizer(base, max_length)
+    tokenizer = text_arrays.open_tokenizer(base, max_length)
     tokenizer.encode_batch_fast(pq.ParquetFile(table).read_row_group(0, ["text"])["text"].to_pylist()[:WARM_UP])
     with tempfile.TemporaryDirectory(dir=table.parent) as folder:
         start, processor = time.perf_counter(), time.process_time()
-        report = text.tokenize(table, tokenizer, Path(folder), chunk_size, lambda count: None)
+        report = text_arrays.tokenize(table, tokenizer, Path(folder), chunk_size, lambda count: None)
         seconds, processor = time.perf_counter() - start, time.process_time() - processor
-        assert len(text.open_arrays(Path(folder), table.stem)) == report["documents"]
+        assert len(text_arrays.open_arrays(Path(folder), table.stem)) == report["documents"]
     return Measured(report["documents"] / seconds, processor, _sides.peak_memory())
 
 

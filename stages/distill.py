@@ -12,13 +12,15 @@ from pathlib import Path
 
 import torch
 
-from baton import console, params, runtime, sharding
-from baton.data import arrays
+from baton import console, params
+from baton.batches import array_splits
+from baton.contracts import predictions
+from baton.distill import soft_targets, student
 from baton.errors import DataError
-from baton.evaluate import tables
-from baton.models import build, student
-from baton.train import distill, losses
-from stages import fitting, seeds
+from baton.fitting import seed_choice, trainings
+from baton.models import model_folder
+from baton.runtime import resolve, sharding
+from baton.tasks import losses
 
 TEACHER = Path("models/teacher")
 
@@ -27,44 +29,44 @@ def main() -> None:
     """Train student and control and write their logits of val and test."""
     loaded = params.load("distill", "runtime")
     settings = loaded.distill
-    with fitting.started("distill", settings, loaded.runtime, TEACHER) as job:
+    with trainings.started("distill", settings, loaded.runtime, TEACHER) as job:
         data, machine, run = job.data, job.runtime, job.run
-        weights = fitting.class_weights(settings, data, machine)
-        of_rows = fitting.row_weights(data, machine)
+        weights = trainings.class_weights(settings, data, machine)
+        of_rows = trainings.row_weights(data, machine)
         labels_only = losses.cross_entropy(settings.label_smoothing, weights, of_rows)
         asked = teacher(settings, data, machine)
-        beside = [asked] if isinstance(asked, distill.Live) else []
-        taught = distill.distillation(asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows)
-        trained = seeds.Trained("student", settings.metric)
+        beside = [asked] if isinstance(asked, soft_targets.Live) else []
+        taught = soft_targets.distillation(asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows)
+        trained = seed_choice.Trained("student", settings.metric)
         for seed, (name, loss_fn) in itertools.product(settings.seeds, (("student", taught), ("control", labels_only))):
-            runtime.seed_everything(seed)
-            parent, info = build.load(TEACHER, machine.attention)
+            resolve.seed_everything(seed)
+            parent, info = model_folder.load(TEACHER, machine.attention)
             model = sharding.place(student.make(parent, info, settings.student, settings, machine.attention), machine)
-            made = fitting.fit(name, model, loss_fn, settings.of(seed), job, beside)
+            made = trainings.fit(name, model, loss_fn, settings.of(seed), job, beside)
             best = trained.add(name, seed, made.curve, made.figures)
-            trained.answered(name, seed, fitting.write(name, model, info, TEACHER, job, job.at_once(settings), best, made.packs))
+            trained.answered(name, seed, trainings.write(name, model, info, TEACHER, job, job.at_once(settings), best, made.packs))
         if machine.is_main:
             trained.write("distill")
-            run.model("student", Path("models/student"), arrays.examples(data.splits["val"], TEACHER, data.input))
+            run.model("student", Path("models/student"), array_splits.examples(data.splits["val"], TEACHER, data.input))
             run.final({f"{name}/{key}": value for name, values in trained.final().items() for key, value in values.items()})
 
 
-def teacher(settings: params.Distill, data: fitting.Data, machine: runtime.Runtime) -> distill.Teacher:
+def teacher(settings: params.Distill, data: trainings.Data, machine: resolve.Runtime) -> soft_targets.Teacher:
     """What the student is told of a batch."""
     if settings.teacher == "cached":
-        return distill.cached(cached_logits(data).to(machine.device))
-    return distill.Live(sharding.place(build.load(TEACHER, machine.attention)[0], machine))
+        return soft_targets.cached(cached_logits(data).to(machine.device))
+    return soft_targets.Live(sharding.place(model_folder.load(TEACHER, machine.attention)[0], machine))
 
 
-def cached_logits(data: fitting.Data) -> torch.Tensor:
+def cached_logits(data: trainings.Data) -> torch.Tensor:
     """The teacher's logits on train, (rows, classes), in the arrays' order.
 
     Raises:
         DataError: the cache was made for other rows or classes.
     """
-    path = seeds.PREDICTIONS / "teacher" / "train.parquet"
-    ids, logits = tables.read_predictions(path)
-    expected = arrays.read_ids(seeds.ARRAYS, "train")
+    path = seed_choice.PREDICTIONS / "teacher" / "train.parquet"
+    ids, logits = predictions.read_predictions(path)
+    expected = array_splits.read_ids(seed_choice.ARRAYS, "train")
     if ids != expected or logits.shape[1] != len(data.labels):
         got, wanted = (
             f"{len(ids)} rows, {logits.shape[1]} classes",

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from baton import console, params, storage, tracking
-from baton.data import base, sources
+from baton.sources import base_model, fetching
 
 RAW = Path("data/raw")
 BASE = Path("data/base")
@@ -17,8 +17,8 @@ BASE = Path("data/base")
 def main() -> None:
     """Fetch both; what was fetched before is taken from the cache."""
     active = params.load("source", "base")
-    base.fetch_base(active.base, BASE, tracking.registered_teacher)  # first: a mistake in it shows before all pictures are copied
-    sources.fetch_source(active.source, RAW)
+    base_model.fetch_base(active.base, BASE, tracking.registered_teacher)  # first: a mistake in it shows before all pictures are copied
+    fetching.fetch_source(active.source, RAW)
     for folder in (RAW, BASE):
         manifest = storage.read_json(folder / "manifest.json")
         rows = [(file["path"], f"{file['bytes']:,}", file["sha256"][:12], file["origin"]) for file in manifest["files"].values()]

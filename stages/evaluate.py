@@ -9,27 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from baton import console, params, runtime, storage, tracking
-from baton.data import arrays
-from baton.evaluate import (
-    baselines,
-    details,
-    inputs,
-    metrics,
-    plots,
-    recommend,
-    repeated,
-    results,
-    seeds,
-    slices,
-    summary,
-    tables,
-    temperature,
-)
+from baton import console, params, storage, tracking
+from baton.batches import array_splits
+from baton.contracts import predictions
+from baton.evaluate import baselines, inputs, metrics, recommend, repeated, results, seeds, slices, temperature
 from baton.evaluate.baselines import Outputs
-from baton.models import build
-from stages import measuring
-from stages.measuring import MODELS, Subject
+from baton.evaluate.report import csv_tables, plots, terminal
+from baton.measure import measurements
+from baton.measure.measurements import MODELS, Subject
+from baton.models import model_folder
+from baton.runtime import resolve
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
 FIGURES = (
@@ -45,31 +34,31 @@ TRAINED = [Path("metrics/finetune.json"), Path("metrics/distill.json")]
 def main() -> None:
     """Figures first, then speed, then what is drawn from both."""
     loaded = params.load("evaluate", "finetune", "runtime")
-    work = build.work(MODELS["teacher"], arrays.read_meta(measuring.ARRAYS)["input"])
-    settings, machine = loaded.evaluate, runtime.resolve(loaded.runtime, work=work)
+    work = model_folder.work(MODELS["teacher"], array_splits.read_meta(measurements.ARRAYS)["input"])
+    settings, machine = loaded.evaluate, resolve.resolve(loaded.runtime, work=work)
     with tracking.stage("evaluate", machine.reasons) as run:
         run.dataset("test", CLEAN / "test.parquet", "evaluation")
         trained = seeds.read(TRAINED)
         subject = Subject(settings, loaded.finetune.of(trained["teacher"].chosen), machine)
         evaluation, figures = evaluated(subject, trained)
-        for name, write in (("tables", details.write_tables), ("plots", details.write_plots), ("figures", plots.draw)):
+        for name, write in (("tables", csv_tables.write_tables), ("plots", csv_tables.write_plots), ("figures", plots.draw)):
             with storage.atomic_folder(REPORTS / name) as folder:
                 write(folder, evaluation)
         storage.write_json(REPORTS / "metrics.json", figures)
-        timings = measuring.speed(subject)
+        timings = measurements.speed(subject)
         storage.write_json(REPORTS / "timings.json", timings)
         with storage.atomic_folder(REPORTS / "speed") as folder:
             if timings["models"]:
                 plots.speed_accuracy(folder / "speed_accuracy.png", {name: figures[name] | timings["models"][name] for name in MODELS})
         track(run, figures, timings)
     if os.environ.get("BATON_SUMMARY") != "later":  # `make repro` shows it at the very end, also when this stage had nothing to do
-        summary.show(REPORTS)
+        terminal.show(REPORTS)
 
 
 def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[results.Evaluation, dict[str, Any]]:
     """Everything that is shown, and the content of metrics.json."""
     settings, names = subject.settings, inputs.read_names(CLEAN)
-    rows = {split: inputs.read_rows(CLEAN, split) for split in arrays.SPLITS}
+    rows = {split: inputs.read_rows(CLEAN, split) for split in array_splits.SPLITS}
     curves = inputs.read_curves(CURVES, {name: own.chosen for name, own in trained.items()})
     outputs = answers(subject, rows, len(names))
     boot = results.bootstrap(rows["test"], outputs["test"], len(names), settings)
@@ -94,9 +83,9 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[result
         best=figures["test"]["strongest_baseline"],
         bins=settings.calibration_bins,
         kept=slices.read(CLEAN),
-        robustness=measuring.robust(subject),
-        galleries=measuring.galleries(subject, rows["test"], outputs["test"]),
-        sheet=measuring.sheet(subject),
+        robustness=measurements.robust(subject),
+        galleries=measurements.galleries(subject, rows["test"], outputs["test"]),
+        sheet=measurements.sheet(subject),
     )
     if evaluation.robustness:
         figures["robustness"] = results.rounded(evaluation.robustness.figures())
@@ -116,7 +105,7 @@ def answers(subject: Subject, rows: dict[str, inputs.Rows], classes: int) -> dic
             into[name] = Outputs(log_p.argmax(axis=1), log_p, inputs.read_temperature(MODELS[name]))
     wanted = subject.settings.baselines
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
-        answer = measuring.answer(subject, baseline, rows)
+        answer = measurements.answer(subject, baseline, rows)
         fitted = temperature.fit(answer["val"].log_p, rows["val"].labels)
         for split, own in answer.items():
             outputs[split][name] = replace(own, temperature=fitted)
@@ -125,7 +114,7 @@ def answers(subject: Subject, rows: dict[str, inputs.Rows], classes: int) -> dic
 
 def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, Outputs]) -> dict[str, Any]:
     """Which model to use: by the rows of train that cross-validation left out, where `finetune` did so, else by validation."""
-    path = PREDICTIONS / "teacher" / f"{tables.LEFT_OUT}.parquet"
+    path = PREDICTIONS / "teacher" / f"{predictions.LEFT_OUT}.parquet"
     if not path.is_file():
         return recommend.choose({name: own.predicted == rows["val"].labels for name, own in val.items() if name != "control"}, None)
     wanted, few = subject.settings.baselines, subject.finetune.probe
@@ -133,7 +122,7 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, O
     logits = inputs.read_logits(path, rows["train"], len(subject.meta["labels"]))
     hits = {"teacher": logits.argmax(axis=1) == rows["train"].labels}
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
-        hits[name] = measuring.cross_validated(subject, baseline, rows, few.folds)
+        hits[name] = measurements.cross_validated(subject, baseline, rows, few.folds)
     return recommend.choose(hits, few.folds)
 
 

@@ -8,12 +8,13 @@ of all on test. With few rows it may be a linear probe (`few`). Run by DVC as `s
 from functools import partial
 from pathlib import Path
 
-from baton import console, params, runtime, sharding
-from baton.data import arrays
-from baton.evaluate import tables
-from baton.models import build
-from baton.train import losses
-from stages import few, fitting, seeds
+from baton import console, params
+from baton.batches import array_splits
+from baton.contracts import predictions
+from baton.fitting import seed_choice, small_data, trainings
+from baton.models import model_folder
+from baton.runtime import resolve, sharding
+from baton.tasks import losses
 
 BASE, TEACHER = Path("data/base"), Path("models/teacher")
 
@@ -22,33 +23,33 @@ def main() -> None:
     """Train on train, choose weights and seed on val, write logits of all splits."""
     loaded = params.load("finetune", "runtime")
     settings = loaded.finetune
-    with fitting.started("finetune", settings, loaded.runtime, BASE) as job:
+    with trainings.started("finetune", settings, loaded.runtime, BASE) as job:
         data, machine, run = job.data, job.runtime, job.run
-        weights = fitting.class_weights(settings, data, machine)
-        loss_fn = losses.cross_entropy(settings.label_smoothing, weights, fitting.row_weights(data, machine))
-        info, trained = build.ModelInfo(data.labels, settings.head, data.input), seeds.Trained("teacher", settings.metric)
+        weights = trainings.class_weights(settings, data, machine)
+        loss_fn = losses.cross_entropy(settings.label_smoothing, weights, trainings.row_weights(data, machine))
+        info, trained = model_folder.ModelInfo(data.labels, settings.head, data.input), seed_choice.Trained("teacher", settings.metric)
         for seed in settings.seeds:
             own = settings.of(seed)
-            made = few.train(partial(new, own, job), loss_fn, own, job)
+            made = small_data.train(partial(new, own, job), loss_fn, own, job)
             best = trained.add("teacher", seed, made.curve, made.figures)
             trained.answered(
-                "teacher", seed, fitting.write("teacher", made.model, info, BASE, job, job.at_once(settings), best, made.packs)
+                "teacher", seed, trainings.write("teacher", made.model, info, BASE, job, job.at_once(settings), best, made.packs)
             )
             if machine.is_main and best and made.left_out is not None:
-                ids = arrays.read_ids(seeds.ARRAYS, "train")
-                tables.write_predictions(seeds.PREDICTIONS / "teacher" / f"{tables.LEFT_OUT}.parquet", ids, made.left_out)
+                ids = array_splits.read_ids(seed_choice.ARRAYS, "train")
+                predictions.write_predictions(seed_choice.PREDICTIONS / "teacher" / f"{predictions.LEFT_OUT}.parquet", ids, made.left_out)
         if machine.is_main:
             trained.write("finetune")
-            run.model("teacher", TEACHER, arrays.examples(data.splits["val"], TEACHER, data.input))
+            run.model("teacher", TEACHER, array_splits.examples(data.splits["val"], TEACHER, data.input))
             run.final({f"teacher/{key}": value for key, value in trained.final()["teacher"].items()})
 
 
-def new(settings: params.Finetune, job: fitting.Job) -> build.Classifier:
+def new(settings: params.Finetune, job: trainings.Job) -> model_folder.Classifier:
     """A classifier on the base model; its head is drawn from the seed."""
-    runtime.seed_everything(settings.seed)
+    resolve.seed_everything(settings.seed)
     data, machine = job.data, job.runtime
-    model: build.Classifier = sharding.place(
-        build.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input), machine
+    model: model_folder.Classifier = sharding.place(
+        model_folder.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input), machine
     )
     return model
 

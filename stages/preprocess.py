@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 
 from baton import console, params
-from baton.data import clean
+from baton.tables import clean
 
 RAW = Path("data/raw")
 CLEAN = Path("data/clean")

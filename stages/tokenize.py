@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 
 from baton import console, params, storage
-from baton.data import beside, framing, image, lengths, room, text, unknown
-from baton.data.deep import BITS_16
+from baton.arrays import disk_space, image_arrays, length_choice, text_arrays, unknown_tokens
+from baton.images import framing
+from baton.images.bit_depth import BITS_16
+from baton.tables import row_attributes
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
-TABLES = [CLEAN / f"{split}.parquet" for split in text.SPLITS]
+TABLES = [CLEAN / f"{split}.parquet" for split in text_arrays.SPLITS]
 Report = dict[str, dict[str, Any]]  # of each split
 
 
@@ -31,13 +33,13 @@ def main() -> None:
 def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str, dict[str, str], Report]:
     """Pixels: the title of what is shown, its columns, and the report."""
     described = framing.describe(config, settings)
-    if (bits := image.significant_bits(TABLES[0])) != BITS_16:
+    if (bits := image_arrays.significant_bits(TABLES[0])) != BITS_16:
         described["significant_bits"] = bits
-    room.check(TABLES, described, ARRAYS)
+    disk_space.check(TABLES, described, ARRAYS)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
-        beside.write(table, folder)
-        return image.tokenize(table, described, folder, settings.chunk_size, advance)
+        row_attributes.write(table, folder)
+        return image_arrays.tokenize(table, described, folder, settings.chunk_size, advance)
 
     report = write(described, "images", tokenize)
     columns = {"images": "images", "bytes": "bytes", "resized_share": "resized", "height": "source height", "width": "source width"}
@@ -46,22 +48,22 @@ def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str,
 
 def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, dict[str, str], Report]:
     """Tokens: the same, and what the tokenizer does not know is named."""
-    chosen = lengths.resolve(settings, BASE, config, CLEAN / "train.parquet")
+    chosen = length_choice.resolve(settings, BASE, config, CLEAN / "train.parquet")
     if chosen.reason:
         console.say(f"max_length: {chosen.max_length} ({escape(chosen.reason)})")
-    tokenizer = text.open_tokenizer(BASE, chosen.max_length)
+    tokenizer = text_arrays.open_tokenizer(BASE, chosen.max_length)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
-        found = text.tokenize(table, tokenizer, folder, settings.chunk_size, advance, chosen.truncation)
-        unknown.check(table.stem, found["unknown"], settings.unknown)
-        beside.write(table, folder)
+        found = text_arrays.tokenize(table, tokenizer, folder, settings.chunk_size, advance, chosen.truncation)
+        unknown_tokens.check(table.stem, found["unknown"], settings.unknown)
+        row_attributes.write(table, folder)
         return found
 
     described = {"kind": "text", "max_length": chosen.max_length, "truncation": chosen.truncation.model_dump()}
     described |= {"pad": config.get("pad_token_id") or 0}
     report = write(described, "documents", tokenize, {"max_length": chosen.reason} if chosen.reason else {})
     labels = storage.read_json(CLEAN / "labels.json")
-    for warning in filter(None, (unknown.named(split, part["unknown"], labels, settings.unknown) for split, part in report.items())):
+    for warning in filter(None, (unknown_tokens.named(split, part["unknown"], labels, settings.unknown) for split, part in report.items())):
         console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
     columns = {"documents": "documents", "windows": "windows", "tokens": "tokens read", "lengths": "length"}
     columns |= {"truncated_share": "documents cut", "left_out_share": "tokens left out"}

@@ -16,8 +16,8 @@ STAGES = ("download", "preprocess", "tokenize", "finetune", "distill", "evaluate
 EXEMPT = {
     "src/baton/errors.py": "messages only",
     "src/baton/console.py": "what is shown on the terminal, never what is written",
-    "src/baton/process.py": "which processes belong together and end together",
-    "src/baton/ranks.py": "starts and ends the other ranks; what they compute is in parallel.py",
+    "src/baton/processes/supervision.py": "which processes belong together and end together",
+    "src/baton/processes/workers.py": "starts and ends the other ranks; what they compute is in parallel.py",
     "src/baton/params": "types and validation; the values are the stage's `params`",
     "src/baton/tracking": "records results, makes none",
     "src/baton/serve": "records models, makes none",

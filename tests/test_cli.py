@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from baton import cli, tracking
+from baton import tracking
+from baton.cli import app
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,7 +37,7 @@ def commit(folder: Path) -> None:
 
 
 def baton(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.app, arguments)
+    return CliRunner().invoke(app.app, arguments)
 
 
 def test_recipes_lists_every_recipe_with_its_line(project: Path) -> None:
@@ -108,7 +109,7 @@ def test_use_refuses_a_broken_recipe(project: Path) -> None:
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = "from baton.cli import app; app()"
+    program = "from baton.cli.app import app; app()"
     return subprocess.run([sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -150,6 +151,6 @@ def test_outside_a_project(tmp_path: Path) -> None:
 
 def test_imports_are_light() -> None:
     heavy = "{'torch', 'mlflow', 'pandas', 'sklearn', 'transformers', 'matplotlib', 'dvc', 'pyarrow'}"
-    program = f"import sys, baton.cli; print(sorted({heavy} & set(sys.modules)))"
+    program = f"import sys, baton.cli.app; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from baton import params, storage
-from baton.data import pictures
+from baton.images import decoding
 from tests.test_pipeline import ROOT, STAGES, TIMED, Project
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def write_pictures(folder: Path) -> None:
         (folder / label).mkdir(parents=True)
         for number, picture in enumerate(digits.images[digits.target == int(label)][:40]):
             pixels = np.rint(picture * (255 / 16)).astype(np.uint8).repeat(2, 0).repeat(2, 1)[..., None]
-            (folder / label / f"{number}.png").write_bytes(pictures.encode(pixels))
+            (folder / label / f"{number}.png").write_bytes(decoding.encode(pixels))
     (folder / "0/broken.png").write_bytes(b"no picture")
 
 
@@ -104,7 +104,7 @@ def test_the_logged_model_takes_pictures(project: Project, monkeypatch: pytest.M
     import pyarrow.parquet as pq
 
     from baton import tracking
-    from baton.evaluate import tables
+    from baton.contracts import predictions
 
     tracking.prepare()
     client = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
@@ -116,7 +116,7 @@ def test_the_logged_model_takes_pictures(project: Project, monkeypatch: pytest.M
         served = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
     content = pq.read_table("data/clean/test.parquet")["image"].to_pylist()[:8]
     labels = storage.read_json(Path("data/clean/labels.json"))
-    _, logits = tables.read_predictions(Path("data/predictions/student/test.parquet"))
+    _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
     expected = [labels[best] for best in logits[:8].argmax(axis=1)]
     Path("picture.png").write_bytes(content[0])
     assert served.predict(content)["label"].tolist() == expected

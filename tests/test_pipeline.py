@@ -26,13 +26,14 @@ import torch
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from baton import cli, params, storage
+from baton import params, storage
+from baton.cli import app
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
 STAGES = ["download", "preprocess", "tokenize", "finetune", "distill", "evaluate"]
 PACKAGES = ("asyncio", "email", "logging", "xml")
-BATON = (sys.executable, "-c", "from baton.cli import app; app()")
+BATON = (sys.executable, "-c", "from baton.cli.app import app; app()")
 TIMED = {"reports/timings.json", "reports/speed/speed_accuracy.png"}  # the only outputs that a rerun may change
 OUTPUTS = ("data", "models", "curves", "metrics", "reports")
 
@@ -167,19 +168,19 @@ def test_mlflow_holds_the_runs(project: Project) -> None:
 def test_the_logged_model_answers_raw_texts_as_the_stage_did_their_windows(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient, pyfunc
 
-    from baton.data import arrays
-    from baton.models import build
+    from baton.batches import array_splits
+    from baton.models import model_folder
     from baton.predict import predict
 
     monkeypatch.chdir(project.folder)
-    test = arrays.open_splits(Path("data/arrays"))["test"]
+    test = array_splits.open_splits(Path("data/arrays"))["test"]
     assert test.windows.max() == 3
     client, texts = MlflowClient(f"sqlite:///{project.folder}/mlflow.db"), pq.read_table("data/clean/test.parquet")["text"].to_pylist()
     logged = client.search_logged_models([client.get_experiment_by_name("csv").experiment_id])
     for name in ("teacher", "student"):
         (location,) = [model.artifact_location for model in logged if model.name == name]
         answers = pyfunc.load_model(location.removeprefix("file://")).predict(texts)
-        model, info = build.load(Path("models", name), "matmul")
+        model, info = model_folder.load(Path("models", name), "matmul")
         own = torch.from_numpy(predict(model, test, tiny.machine(), 16)).double()  # in fp32, as the logged model
         expected = (own / info.temperature).softmax(-1).numpy()
         np.testing.assert_allclose(answers.drop(columns="label").to_numpy(), expected, atol=1e-6)
@@ -192,7 +193,7 @@ def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(project: Project,
 
     def traced(*words: str, code: int = 0) -> str:
         os.chdir(project.folder / "models")
-        result = CliRunner().invoke(cli.app, ["trace", *words])
+        result = CliRunner().invoke(app.app, ["trace", *words])
         assert result.exit_code == code, result.output
         return result.output
 
@@ -200,7 +201,7 @@ def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(project: Project,
     assert chain["breaks"] == []
     [distill] = chain["made_of"]["children"]
     assert distill["name"] == "distill" and distill["facts"]["params"]["distill.student.layers.0"] == 0
-    assert "src/baton/train/distill.py" in distill["facts"]["code"]
+    assert "src/baton/distill/soft_targets.py" in distill["facts"]["code"]
     origins = [file["facts"] for file in nodes(chain["made_of"], "file") if "origin" in file["facts"]]
     assert {"inbox/data.csv"} <= {fact["origin"] for fact in origins} and all(len(fact["sha256"]) == 64 for fact in origins)
     assert {node["name"] for item in chain["made_from_it"] for node in nodes(item, "model")} == {"student"}

@@ -12,22 +12,22 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from baton import params
-from baton.data import text
-from baton.data.text_batches import TextSplit
+from baton.arrays import text_arrays
+from baton.batches.text_batches import TextSplit
 from baton.errors import TrainingError
-from baton.models import build
+from baton.models import model_folder
 from baton.predict import predict
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
 
 
-def prepare(root: Path) -> tuple[build.Classifier, TextSplit]:
+def prepare(root: Path) -> tuple[model_folder.Classifier, TextSplit]:
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
-    text.tokenize(clean / "train.parquet", text.open_tokenizer(base, 16), root, 100, lambda count: None)
+    text_arrays.tokenize(clean / "train.parquet", text_arrays.open_tokenizer(base, 16), root, 100, lambda count: None)
     settings = params.read(Path("params.yaml")).finetune.model_copy(update={"dropout": 0.1, "attention_dropout": 0.1})
-    model = build.create(base, HEAD, 3, settings, "matmul", tiny.TEXT_INPUT)
-    return model.eval(), TextSplit(text.open_arrays(root, "train"), 0)
+    model = model_folder.create(base, HEAD, 3, settings, "matmul", tiny.TEXT_INPUT)
+    return model.eval(), TextSplit(text_arrays.open_arrays(root, "train"), 0)
 
 
 def test_logits_keep_the_order_of_the_arrays_and_do_not_depend_on_the_batch(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.test_pipeline import ROOT, Project, make_project
 from tests.tracking.test_server import Server
 
 pytestmark = pytest.mark.slow
-BATON = (sys.executable, "-c", "from baton.cli import app; app()")
+BATON = (sys.executable, "-c", "from baton.cli.app import app; app()")
 WHO = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main")
 
 

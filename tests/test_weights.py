@@ -9,11 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from baton import params, tracking
-from baton.data import beside
 from baton.errors import DataError
-from baton.models import build
-from baton.train import attempts, losses
-from stages import fitting, tokenize
+from baton.fitting import trainings
+from baton.models import model_folder
+from baton.tables import row_attributes
+from baton.tasks import losses
+from baton.train import resume
+from stages import tokenize
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -39,20 +41,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("weighted", [True, False])
 def test_a_model_believes_the_rows_of_weight(project: None, weighted: bool) -> None:
     """Without the weights (the control) it believes the two rows of three that are wrong."""
-    data, machine, settings = fitting.open_data(None), tiny.machine(), tiny.training(epochs=30, batch_size=12, learning_rate=3e-3)
-    model = build.create(Path("data/base"), HEAD, 3, settings, machine.attention, data.input)
-    job = fitting.Job(data, machine, tracking.Run(), attempts.StageCheckpoints(Path("checkpoints"), 1000.0))
-    of_rows = fitting.row_weights(data, machine) if weighted else None
-    curve = fitting.fit("teacher", model, losses.cross_entropy(0.0, None, of_rows), settings, job).curve
+    data, machine, settings = trainings.open_data(None), tiny.machine(), tiny.training(epochs=30, batch_size=12, learning_rate=3e-3)
+    model = model_folder.create(Path("data/base"), HEAD, 3, settings, machine.attention, data.input)
+    job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
+    of_rows = trainings.row_weights(data, machine) if weighted else None
+    curve = trainings.fit("teacher", model, losses.cross_entropy(0.0, None, of_rows), settings, job).curve
     last = [row["val_accuracy"] for row in curve if "val_accuracy" in row][-1]
     assert last == (1.0 if weighted else 0.0)
 
 
 def test_their_mean_is_one_and_other_splits_have_none(project: None) -> None:
-    read = beside.weights(fitting.ARRAYS, "train", 36)
+    read = row_attributes.weights(trainings.ARRAYS, "train", 36)
     assert read is not None
     assert read.mean() == pytest.approx(1)
     assert np.unique(read).tolist() == pytest.approx([1 / (11 / 3), 9 / (11 / 3)])
-    assert beside.weights(fitting.ARRAYS, "val", 12) is None
+    assert row_attributes.weights(trainings.ARRAYS, "val", 12) is None
     with pytest.raises(DataError, match=r"(?s)does not fit the other arrays.*got: +36 rows.*next:"):
-        beside.weights(fitting.ARRAYS, "train", 35)
+        row_attributes.weights(trainings.ARRAYS, "train", 35)

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from baton import params, runtime
+from baton import params
+from baton.runtime import resolve
 
 TEXTS = {
     "grain": ["wheat exports rose sharply", "corn crop and soybean harvest", "the grain board sold wheat", "barley and wheat prices"],
@@ -156,6 +157,6 @@ SETTINGS = {
 }
 
 
-def machine(**changes: object) -> runtime.Runtime:
+def machine(**changes: object) -> resolve.Runtime:
     """The CPU in fp32 with matmul attention, one thread and one process."""
-    return runtime.resolve(params.Runtime.model_validate(SETTINGS | changes))
+    return resolve.resolve(params.Runtime.model_validate(SETTINGS | changes))

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from baton import params, storage
-from baton.data import framing, image, pictures
+from baton.arrays import image_arrays
+from baton.images import decoding, framing
 
 TOKENIZE = params.ImageTokenize(kind="images", size=8, crop_fraction=1.0, channels=1, chunk_size=16)
 
@@ -26,8 +27,8 @@ def write_clean(folder: Path, counts: dict[str, int]) -> Path:
         columns = {
             "id": pa.array([f"{split}:{index + 1}" for index in range(count)], pa.string()),
             "name": pa.array([f"{split}/{index + 1}" for index in range(count)], pa.string()),
-            "image": pa.array([pictures.encode(picture) for picture in own], pa.binary()),
-            "digest": pa.array([pictures.digest(picture) for picture in own], pa.string()),
+            "image": pa.array([decoding.encode(picture) for picture in own], pa.binary()),
+            "digest": pa.array([decoding.digest(picture) for picture in own], pa.string()),
             "label": pa.array(digits.target[start : start + count].tolist(), pa.int32()),
         }
         pq.write_table(pa.table(columns), folder / f"{split}.parquet")
@@ -43,6 +44,6 @@ def write_arrays(folder: Path, counts: dict[str, int]) -> dict[str, Any]:
     described = framing.describe(storage.read_json(folder / "base/config.json"), TOKENIZE)
     (folder / "arrays").mkdir()
     for split in counts:
-        image.tokenize(clean / f"{split}.parquet", described, folder / "arrays", 16, lambda count: None)
+        image_arrays.tokenize(clean / f"{split}.parquet", described, folder / "arrays", 16, lambda count: None)
     storage.write_json(folder / "arrays/meta.json", {"labels": storage.read_json(clean / "labels.json"), "input": described})
     return described

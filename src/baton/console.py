@@ -71,9 +71,9 @@ def run(main: Callable[[], None]) -> None:
 
 def run_stage(main: Callable[[], None]) -> None:
     """`run`, for a stage: it ends with the `dvc` that started it, and at once when it was asked to stop and has cleaned up."""
-    from baton import process
+    from baton.processes import supervision
 
-    process.watch()
+    supervision.watch()
     try:
         run(main)
     except SystemExit as ending:

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from baton import parallel, sharding
-from baton.data.batches import Batch, Split, by_windows
-from baton.memory import explained_memory
-from baton.runtime import Runtime
+from baton.batches.sampler import Batch, Split, by_windows
+from baton.runtime import distributed, sharding
+from baton.runtime.memory import explained_memory
+from baton.runtime.resolve import Runtime
 
 
 def predict(
@@ -47,7 +47,7 @@ def predict(
     ordered = torch.zeros(len(split), logits.shape[1])
     ordered[torch.from_numpy(np.concatenate(chunks[rank::ranks]))] = logits
     if ranks > 1:  # as integers: the bits of one process plus the zeros of the others are these bits
-        ordered = parallel.total(ordered.view(torch.int32)).view(torch.float32)
+        ordered = distributed.total(ordered.view(torch.int32)).view(torch.float32)
     return ordered.numpy()
 
 

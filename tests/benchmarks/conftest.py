@@ -7,8 +7,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from baton import params, storage
-from baton.data import text
-from baton.models import build
+from baton.arrays import text_arrays
+from baton.models import model_folder
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,8 +21,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     base, clean = tiny.write_base(folder / "data/base"), tiny.write_clean(folder / "data/clean")
     (folder / "data/arrays").mkdir()
-    for split in text.SPLITS:
-        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, LENGTH), folder / "data/arrays", 10, lambda count: None)
+    for split in text_arrays.SPLITS:
+        text_arrays.tokenize(
+            clean / f"{split}.parquet", text_arrays.open_tokenizer(base, LENGTH), folder / "data/arrays", 10, lambda count: None
+        )
     storage.write_json(folder / "data/arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
     raw: dict[str, Any] = params.read_raw(ROOT / "recipes/reuters-r8-minilm.yaml")
     raw["tokenize"] |= {"max_length": LENGTH, "chunk_size": 10}
@@ -30,6 +32,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw["runtime"] |= {"precision": "fp32", "threads": 1}
     YAML(typ="safe", pure=True).dump(raw, folder / "params.yaml")
     settings = params.load("finetune", path=folder / "params.yaml").finetune
-    model = build.create(base, settings.head, len(tiny.TEXTS), settings, "matmul", tiny.TEXT_INPUT)
-    build.save(model, build.ModelInfo(sorted(tiny.TEXTS), settings.head, tiny.TEXT_INPUT), base, folder / "models/teacher")
+    model = model_folder.create(base, settings.head, len(tiny.TEXTS), settings, "matmul", tiny.TEXT_INPUT)
+    model_folder.save(model, model_folder.ModelInfo(sorted(tiny.TEXTS), settings.head, tiny.TEXT_INPUT), base, folder / "models/teacher")
     return folder

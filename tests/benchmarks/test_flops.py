@@ -8,15 +8,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from baton import params
-from baton.data import arrays
-from baton.models import build
+from baton.batches import array_splits
+from baton.models import model_folder
 from benchmarks import _flops
 from tests import tiny, tiny_images
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 
 
-def counted(model: build.Classifier, inputs: tuple[torch.Tensor, ...]) -> int:
+def counted(model: model_folder.Classifier, inputs: tuple[torch.Tensor, ...]) -> int:
     """By torch, of a forward and a backward pass."""
     with FlopCounterMode(display=False) as counter:
         model.train()(*inputs).sum().backward()
@@ -26,7 +26,7 @@ def counted(model: build.Classifier, inputs: tuple[torch.Tensor, ...]) -> int:
 @pytest.mark.parametrize(("batch", "length"), [(4, 16), (1, 8), (3, 64)])
 def test_of_text(tmp_path: Path, batch: int, length: int) -> None:
     base = tiny.write_base(tmp_path / "base")
-    model = build.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
+    model = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
     inputs = torch.ones(batch, length, dtype=torch.int64), torch.ones(batch, length, dtype=torch.int64)
     assert _flops.of_text(model).operations([length] * batch) == counted(model, inputs)
 
@@ -34,9 +34,9 @@ def test_of_text(tmp_path: Path, batch: int, length: int) -> None:
 def test_of_images(tmp_path: Path) -> None:
     tiny.write_image_base(tmp_path / "base")
     meta = tiny_images.write_arrays(tmp_path, {"train": 5, "val": 2, "test": 2})
-    model = build.create(tmp_path / "base", HEAD, 10, tiny.training(), "matmul", meta)
+    model = model_folder.create(tmp_path / "base", HEAD, 10, tiny.training(), "matmul", meta)
     costs = _flops.of_image(model)
-    batch = arrays.open_splits(tmp_path / "arrays")["train"].batch(np.arange(5))
+    batch = array_splits.open_splits(tmp_path / "arrays")["train"].batch(np.arange(5))
     assert costs.own_tokens == 17  # 16 patches and the class token
     assert costs.operations([costs.own_tokens] * 5) == counted(model, batch.inputs)
 

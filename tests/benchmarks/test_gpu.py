@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from baton import kernels
 from baton.errors import DataError
+from baton.runtime import kernels
 from benchmarks import _gpu_checks, _gpu_course, _gpu_process, _gpu_table, _gpu_training, _gpu_work, gpu
 
 # One of each kind; the others are the same code on another model.

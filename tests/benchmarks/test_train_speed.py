@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from baton import params
-from baton.data.batches import TrainingBatches
+from baton.batches.sampler import TrainingBatches
 from benchmarks import _peers, _training, train_speed
 from tests import tiny
 
@@ -62,14 +62,14 @@ def test_the_trainers_copy_of_our_model_is_our_model(work: _training.Work) -> No
     import torch
     from torch import nn
 
-    from baton import runtime
-    from baton.models import build
+    from baton.models import model_folder
+    from baton.runtime import resolve
 
     settings = work.settings.model_copy(update={"dropout": 0.1, "attention_dropout": 0.1})
-    runtime.seed_everything(0)
+    resolve.seed_everything(0)
     theirs = _peers.same_model(replace(work, settings=settings), "sdpa")
-    runtime.seed_everything(0)
-    ours = build.create(work.project / "data/base", settings.head, 3, settings, "matmul", tiny.TEXT_INPUT)
+    resolve.seed_everything(0)
+    ours = model_folder.create(work.project / "data/base", settings.head, 3, settings, "matmul", tiny.TEXT_INPUT)
     batch = work.split("train").batch(np.arange(6))
     logits = theirs.eval()(batch.input_ids, batch.attention_mask, batch.labels)["logits"]
     torch.testing.assert_close(logits, ours.eval()(batch.input_ids, batch.attention_mask), atol=1e-5, rtol=1e-5)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from baton import storage
-from baton.evaluate import tables
+from baton.contracts import predictions
 
 NAMES = ["collections", "objects", "text"]
 TOPICS = {
@@ -65,7 +65,7 @@ def write_models(root: Path, names: list[str], splits: dict[str, Split], shares:
         for split, (texts, labels) in splits.items():
             ids = [f"{split}:{row + 1}" for row in range(len(texts))]
             logits = answers(labels, len(names), share, seed=10 * index + len(split))
-            tables.write_predictions(root / f"data/predictions/{model}/{split}.parquet", ids, logits)
+            predictions.write_predictions(root / f"data/predictions/{model}/{split}.parquet", ids, logits)
         folder = root / f"models/{model}"
         folder.mkdir(parents=True)
         width = 6 if model == "teacher" else 3

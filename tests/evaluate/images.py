@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from baton import params, predict
-from baton.data import arrays
-from baton.data.batches import Split
-from baton.evaluate import tables
-from baton.models import build
+from baton.batches import array_splits
+from baton.batches.sampler import Split
+from baton.contracts import predictions
+from baton.models import model_folder
 from tests import tiny, tiny_images
 from tests.evaluate.conftest import write_curves, write_seeds
 
@@ -34,24 +34,24 @@ def write_project(root: Path) -> None:
     tiny.write_image_base(root / "data/base")
     described = tiny_images.write_arrays(root / "data", COUNTS)
     write_curves(root)
-    splits = arrays.open_splits(root / "data/arrays", None)
-    labels = arrays.read_meta(root / "data/arrays")["labels"]
+    splits = array_splits.open_splits(root / "data/arrays", None)
+    labels = array_splits.read_meta(root / "data/arrays")["labels"]
     pretrained = trained(root / "data/base", splits["train"], steps=60, seed=9)
     save_file(pretrained.backbone.state_dict(), root / "data/base/model.safetensors")
     for seed, (name, steps) in enumerate(STEPS.items()):
         model = trained(root / "data/base", splits["train"], steps, seed)
-        build.save(model, build.ModelInfo(labels, HEAD, described), root / "data/base", root / "models" / name)
+        model_folder.save(model, model_folder.ModelInfo(labels, HEAD, described), root / "data/base", root / "models" / name)
         for split, samples in splits.items():
             logits = predict.predict(model, samples, tiny.machine(), 64)
-            tables.write_predictions(
-                root / f"data/predictions/{name}/{split}.parquet", arrays.read_ids(root / "data/arrays", split), logits
+            predictions.write_predictions(
+                root / f"data/predictions/{name}/{split}.parquet", array_splits.read_ids(root / "data/arrays", split), logits
             )
     write_seeds(root)
 
 
-def trained(base: Path, train: Split, steps: int, seed: int) -> build.Classifier:
+def trained(base: Path, train: Split, steps: int, seed: int) -> model_folder.Classifier:
     torch.manual_seed(seed)
-    model = build.create(base, HEAD, 10, tiny.training(), "matmul", tiny.image_input())
+    model = model_folder.create(base, HEAD, 10, tiny.training(), "matmul", tiny.image_input())
     optimizer, batch = torch.optim.Adam(model.parameters(), 3e-3), train.batch(np.arange(len(train)))
     for _ in range(steps):
         optimizer.zero_grad()

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from baton import corruptions, explain, params, storage
-from baton.data import arrays
+from baton import params, storage
+from baton.batches import array_splits
+from baton.contracts import predictions
 from baton.errors import ParamsError
-from baton.evaluate import baselines, plots, plots_images, tables
-from baton.models import build
-from stages import evaluate, measuring
+from baton.evaluate import baselines
+from baton.evaluate.report import image_plots, plots
+from baton.measure import corruptions, explain, measurements
+from baton.models import model_folder
+from stages import evaluate
 from tests import tiny
 from tests.evaluate.images import COUNTS, HEAD, write_project
 
@@ -56,7 +59,7 @@ def run(made: Path, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch)
     recipe["base"] = {"kind": "local", "folder": "inbox/base", "licence": "mine"}  # it has weights
     recipe["runtime"] |= {"device": "cpu", "precision": "fp32", "threads": 1}
     recipe["finetune"]["augmentation"] = AUGMENTATION | {"erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
-    drawing = {"": lambda *_: None, "images": plots_images.draw, "all": plots.draw}  # the figures of all modalities take seconds
+    drawing = {"": lambda *_: None, "images": image_plots.draw, "all": plots.draw}  # the figures of all modalities take seconds
 
     def evaluated(draw: str = "", **changes: Any) -> dict[str, Any]:
         monkeypatch.setattr(plots, "draw", drawing[draw])
@@ -72,7 +75,7 @@ def refuse_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(*_: Any, **__: Any) -> None:
         raise AssertionError("measured again")
 
-    for module, name in ((explain, "attribute"), (corruptions, "hits"), (measuring, "_fitted")):
+    for module, name in ((explain, "attribute"), (corruptions, "hits"), (measurements, "_fitted")):
         monkeypatch.setattr(module, name, measured)
 
 
@@ -85,7 +88,7 @@ def test_reports_of_pictures(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     assert set(robust) == {"rows", *corruptions.STRENGTHS}
     assert robust["rows"] == COUNTS["test"]
     for kind in corruptions.STRENGTHS:
-        for model in measuring.MODELS:  # all rows were measured, so the unchanged ones have the model's accuracy
+        for model in measurements.MODELS:  # all rows were measured, so the unchanged ones have the model's accuracy
             assert robust[kind][model][0] == report[model]["accuracy"]
             assert len(robust[kind][model]) == 3
     assert robust["gaussian_noise"]["teacher"][2] < robust["gaussian_noise"]["teacher"][0]
@@ -150,9 +153,9 @@ def test_nothing_is_measured_that_is_not_asked_for(run: Run, monkeypatch: pytest
 
 def test_a_model_without_mistakes_has_an_empty_gallery(run: Run) -> None:
     path = Path("data/predictions/teacher/test.parquet")
-    ids, logits = tables.read_predictions(path)
+    ids, logits = predictions.read_predictions(path)
     labels = np.load("data/arrays/test.labels.npy")
-    tables.write_predictions(path, ids, np.eye(logits.shape[1], dtype=np.float32)[labels] * 5)
+    predictions.write_predictions(path, ids, np.eye(logits.shape[1], dtype=np.float32)[labels] * 5)
     run(draw="images", baselines=[], robustness=None)
     with Image.open("reports/figures/gallery_teacher.png") as empty, Image.open("reports/figures/gallery_student.png") as full:
         assert empty.height < 100 < full.height
@@ -161,8 +164,8 @@ def test_a_model_without_mistakes_has_an_empty_gallery(run: Run) -> None:
 def test_features_are_what_the_base_model_makes_of_a_sample(run: Run) -> None:
     """By hand for one of them: those of the base, not those of the teacher."""
     report = run(baselines=BASELINES[3:], robustness=None, gallery=None)
-    model = build.create(Path("data/base"), HEAD, 10, tiny.training(), "matmul", tiny.image_input()).eval()
-    splits = arrays.open_splits(Path("data/arrays"))
+    model = model_folder.create(Path("data/base"), HEAD, 10, tiny.training(), "matmul", tiny.image_input()).eval()
+    splits = array_splits.open_splits(Path("data/arrays"))
     train, test = (model.features(*splits[name].batch(np.arange(COUNTS[name])).inputs).detach().numpy() for name in ("train", "test"))
     settings = params.FeaturesBaseline.model_validate(BASELINES[3] | {"C": (1.0,)})
     answers = baselines.fit(settings, train, splits["train"].labels, 10).outputs(test)

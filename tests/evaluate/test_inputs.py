@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
+from baton.contracts import predictions
 from baton.errors import DataError
-from baton.evaluate import inputs, tables
+from baton.evaluate import inputs
 from tests.evaluate.conftest import NAMES, Split
 
 CHOSEN = {"teacher": 0, "student": 0, "control": 0}
@@ -28,14 +29,14 @@ def test_rows_come_as_they_stand(project: Path, splits: dict[str, Split]) -> Non
 def test_swapped_missing_and_foreign_ids_are_refused(project: Path) -> None:
     rows = inputs.read_rows(Path("data/clean"), "test")
     path = Path("data/predictions/teacher/test.parquet")
-    ids, logits = tables.read_predictions(path)
+    ids, logits = predictions.read_predictions(path)
     swapped = [ids[0], ids[2], ids[1], *ids[3:]]
     for wrong, values, message in (
         (swapped, logits, r"row 2 is test:3[\s\S]*row 2 is test:2"),
         (ids[:-1], logits[:-1], rf"{len(ids) - 1} rows; row {len(ids)} is absent[\s\S]*row {len(ids)} is test:{len(ids)}"),
         ([f"val:{k}" for k in range(len(ids))], logits, r"row 1 is val:0[\s\S]*row 1 is test:1"),
     ):
-        tables.write_predictions(path, wrong, values)
+        predictions.write_predictions(path, wrong, values)
         with pytest.raises(DataError, match=message):
             inputs.read_logits(path, rows, len(NAMES))
 

@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from baton.evaluate import calibration, details, plots, temperature
+from baton.evaluate import calibration, temperature
 from baton.evaluate.calibration import Calibration, reliability
 from baton.evaluate.inputs import Curve
+from baton.evaluate.report import csv_tables, plots
 
 ODD = ["$x_1$ and $", "a very long name of a class that does not fit", "日本語", "", "x\ty"]
 
@@ -26,7 +27,7 @@ def draw_all(folder: Path, classes: int, names: list[str] | None = None) -> list
     labels = generator.integers(0, classes, 300)
     predicted = np.where(generator.random(300) < 0.8, labels, generator.integers(0, classes, 300))
     log_p = np.log(generator.dirichlet(np.ones(classes), 300))
-    plots.confusion(folder / "confusion.png", "student", names, details.confusion(labels, predicted, classes))
+    plots.confusion(folder / "confusion.png", "student", names, csv_tables.confusion(labels, predicted, classes))
     one = calibrated(labels, log_p, 15)
     plots.reliability(folder / "reliability.png", {"teacher": one, "tfidf_svm": one})
     f1 = np.where(np.arange(classes) == 1, np.nan, 0.9)
@@ -79,10 +80,10 @@ def test_a_classifier_that_is_always_sure_can_be_drawn(tmp_path: Path) -> None:
 
 
 def test_confusion_counts() -> None:
-    counts = details.confusion(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
+    counts = csv_tables.confusion(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
     assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
 
 
 def test_csv_cells(tmp_path: Path) -> None:
-    details.write_csv(tmp_path / "t.csv", ["a", "b"], [[0.123456789, float("nan")], [2.0, 'say "x", y\nz']])
+    csv_tables.write_csv(tmp_path / "t.csv", ["a", "b"], [[0.123456789, float("nan")], [2.0, 'say "x", y\nz']])
     assert (tmp_path / "t.csv").read_bytes() == b'a,b\n0.123457,\n2,"say ""x"", y\nz"\n'

@@ -12,9 +12,12 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
-from baton import params, speed, storage
+from baton import params, storage
+from baton.contracts import predictions
 from baton.errors import DataError
-from baton.evaluate import metrics, plots, seeds, summary, tables
+from baton.evaluate import metrics, seeds
+from baton.evaluate.report import plots, terminal
+from baton.measure import speed
 from stages import evaluate
 from tests import tiny
 from tests.evaluate.conftest import NAMES, TEMPERATURES, Split
@@ -72,7 +75,7 @@ def test_reports_are_complete_and_right(
 ) -> None:
     ready(draw=True)
     report = json.loads(Path("reports/metrics.json").read_text())
-    _, logits = tables.read_predictions(Path("data/predictions/student/test.parquet"))
+    _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
     for name, value in metrics.scores(logits, splits["test"][1]).items():
         assert report["student"][name] == pytest.approx(value, rel=1e-5)
         if name != "ece":  # biased, and a bootstrap makes it more so
@@ -140,7 +143,7 @@ def test_every_model_has_its_own_temperature_and_figures_as_trained_and_at_it(
     ready()
     report = json.loads(Path("reports/metrics.json").read_text())
     for name, wanted in TEMPERATURES.items():
-        _, logits = tables.read_predictions(Path(f"data/predictions/{name}/test.parquet"))
+        _, logits = predictions.read_predictions(Path(f"data/predictions/{name}/test.parquet"))
         assert report[name]["temperature"] == wanted
         assert json.loads(Path(f"models/{name}/baton.json").read_text())["temperature"] == wanted
         for ending, scaled in (("", logits), ("_scaled", logits / wanted)):
@@ -162,7 +165,7 @@ def test_errors_are_the_wrong_rows_most_confident_first(ready: Callable[..., lis
     ready()
     with Path("reports/tables/errors.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["model"] == "control"]
-    ids, logits = tables.read_predictions(Path("data/predictions/control/test.parquet"))
+    ids, logits = predictions.read_predictions(Path("data/predictions/control/test.parquet"))
     wrong = logits.argmax(axis=1) != splits["test"][1]
     assert {row["id"] for row in rows} == {name for name, miss in zip(ids, wrong, strict=True) if miss}
     probabilities = [float(row["probability"]) for row in rows]
@@ -230,8 +233,8 @@ def test_test_rows_choose_nothing(ready: Callable[..., list[str]], splits: dict[
 
 def test_bad_predictions_stop_the_stage_before_it_writes(ready: Callable[..., list[str]]) -> None:
     path = Path("data/predictions/student/test.parquet")
-    ids, logits = tables.read_predictions(path)
-    tables.write_predictions(path, ids[::-1], logits)
+    ids, logits = predictions.read_predictions(path)
+    predictions.write_predictions(path, ids[::-1], logits)
     with pytest.raises(DataError, match="belongs to other rows"):
         ready()
     assert not Path("reports").exists()
@@ -241,7 +244,7 @@ def words(report: dict[str, Any], timings: dict[str, Any], capsys: pytest.Captur
     storage.write_json(Path("reports/metrics.json"), report)
     storage.write_json(Path("reports/timings.json"), timings)
     capsys.readouterr()
-    summary.show(Path("reports"))
+    terminal.show(Path("reports"))
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -308,11 +311,11 @@ def test_summary_says_when_speeds_are_not_as_precise_as_asked_for(
 
 def test_summary_without_or_with_foreign_files(ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError, match=r"reports/metrics.json cannot be read[\s\S]*make repro"):
-        summary.show(Path("reports"))
+        terminal.show(Path("reports"))
     ready()
     Path("reports/timings.json").write_text("{")
     with pytest.raises(DataError, match="no JSON"):
-        summary.show(Path("reports"))
+        terminal.show(Path("reports"))
     with pytest.raises(DataError, match="another layout"):
         words({"teacher": {}}, {"models": {}}, capsys)
 

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from baton import params, runtime, tracking
-from baton.data import text
-from baton.data.batches import Split, TrainingBatches
-from baton.data.text_batches import TextSplit
-from baton.models import build
-from baton.train import loop, losses
+from baton import params, tracking
+from baton.arrays import text_arrays
+from baton.batches.sampler import Split, TrainingBatches
+from baton.batches.text_batches import TextSplit
+from baton.models import model_folder
+from baton.runtime import resolve
+from baton.tasks import losses
+from baton.train import loop
 from tests import tiny
 from tests.lifecycle import pictures
 from tests.tracking import conftest as store_conftest
@@ -67,8 +69,8 @@ def publish(lenient: Path) -> Publish:
     base = tiny.write_base(lenient.parent / "base")
 
     def tokenize() -> Split:
-        text.tokenize(Path("data/clean/train.parquet"), text.open_tokenizer(base, 16), ARRAYS, 100, lambda count: None)
-        return TextSplit(text.open_arrays(ARRAYS, "train"), 0)
+        text_arrays.tokenize(Path("data/clean/train.parquet"), text_arrays.open_tokenizer(base, 16), ARRAYS, 100, lambda count: None)
+        return TextSplit(text_arrays.open_arrays(ARRAYS, "train"), 0)
 
     return publisher(base, tokenize, tiny.TEXT_INPUT, sorted(tiny.TEXTS), ["wheat exports rose"])
 
@@ -76,7 +78,8 @@ def publish(lenient: Path) -> Publish:
 @pytest.fixture
 def publish_images(lenient: Path) -> Publish:
     """The same of a student that reads images."""
-    from baton.data import image, image_batches
+    from baton.arrays import image_arrays
+    from baton.batches import image_batches
 
     splits = {"train": pictures.draw(60), "val": pictures.draw(12, seed=1), "test": pictures.draw(108, seed=2)}
     pictures.write(Path("data/clean"), splits)
@@ -84,8 +87,8 @@ def publish_images(lenient: Path) -> Publish:
     described = tiny.image_input(pictures.SIDE, 3)
 
     def tokenize() -> Split:
-        image.tokenize(Path("data/clean/train.parquet"), described, ARRAYS, 32, lambda count: None)
-        return image_batches.ImageSplit(image.open_arrays(ARRAYS, "train"), tuple, described, None, 3)
+        image_arrays.tokenize(Path("data/clean/train.parquet"), described, ARRAYS, 32, lambda count: None)
+        return image_batches.ImageSplit(image_arrays.open_arrays(ARRAYS, "train"), tuple, described, None, 3)
 
     return publisher(base, tokenize, described, pictures.LABELS, [pictures.base64_of(splits["val"][0][0])])
 
@@ -97,8 +100,8 @@ def publisher(base: Path, tokenize: Callable[[], Split], described: dict[str, An
         ARRAYS.mkdir(exist_ok=True)
         settings = tiny.training(learning_rate=3e-3, epochs=max(1, epochs), metric="loss")
         where = tiny.machine()
-        runtime.seed_everything(seed)
-        model = build.create(base, HEAD, len(names), settings, where.attention, described)
+        resolve.seed_everything(seed)
+        model = model_folder.create(base, HEAD, len(names), settings, where.attention, described)
         batches = TrainingBatches(tokenize(), 8, 1, seed)
         fixed = {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
         if epochs:
@@ -108,7 +111,7 @@ def publisher(base: Path, tokenize: Callable[[], Split], described: dict[str, An
             ):
                 pass
         folder = Path("models/student")
-        build.save(model, build.ModelInfo(labels or names, HEAD, described), base, folder)
+        model_folder.save(model, model_folder.ModelInfo(labels or names, HEAD, described), base, folder)
         with tracking.stage("distill", REASONS) as run:
             run.dataset("train", Path("data/clean/train.parquet"), "training")
             run.dataset("val", Path("data/clean/val.parquet"), "validation")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from baton.data import pictures
+from baton.images import decoding
 
 LABELS = ["across", "along", "plain"]
 SIDE = 12
@@ -23,7 +23,7 @@ def draw(count: int, seed: int = 0, light: int = 0, side: int = SIDE) -> list[tu
         label = place % len(LABELS)
         stripes = 60 * (np.indices((side, side))[min(label, 1)] // 2 % 2) if label < 2 else np.full((side, side), 30)
         pixels = 40 + light + stripes[..., None] + random.integers(0, 60, (side, side, 3))
-        found.append((pictures.encode(pixels.clip(0, 255).astype(np.uint8)), label))
+        found.append((decoding.encode(pixels.clip(0, 255).astype(np.uint8)), label))
     return found
 
 
@@ -41,7 +41,7 @@ def write(folder: Path, splits: dict[str, Sequence[tuple[bytes, int]]], labels: 
             "id": pa.array([f"{split}:{place + 1}" for place in range(len(rows))], pa.string()),
             "name": pa.array([f"{split}/{place + 1}" for place in range(len(rows))], pa.string()),
             "image": pa.array(images, pa.binary()),
-            "digest": pa.array([pictures.digest(pictures.decode(image, 10**6).pixels) for image in images], pa.string()),
+            "digest": pa.array([decoding.digest(decoding.decode(image, 10**6).pixels) for image in images], pa.string()),
             "label": pa.array([label for _, label in rows], pa.int32()),
         }
         pq.write_table(pa.table(columns), folder / f"{split}.parquet")

@@ -8,7 +8,8 @@ import pytest
 
 from baton import params
 from baton.errors import DataError
-from baton.lifecycle import drift, tables, unlabelled
+from baton.lifecycle import test_table
+from baton.lifecycle.retraining import drift, unlabelled
 from tests import tiny
 from tests.lifecycle import pictures
 from tests.tracking.reading import ROOT
@@ -133,7 +134,7 @@ def test_a_profile_of_the_first_layout_is_refused(earlier: Earlier) -> None:
 
 
 def test_rows_without_labels_are_compared_by_lengths_and_words(earlier: Earlier) -> None:
-    known = tables.training_digests(earlier[0])
+    known = test_table.training_digests(earlier[0])
 
     def beyond(some: list[tuple[str, int]]) -> tuple[int, list[str]]:
         sample = drift.Sample("text", [text for text, _ in some], None)
@@ -150,7 +151,7 @@ def test_a_folder_of_pictures_without_labels_is_compared_by_brightness(tmp_path:
     settings = params.read(ROOT / "recipes/image-folder.yaml").preprocess
     first = pictures.draw(120)
     earlier = drift.profile(write_images(tmp_path / "clean", first))
-    known = tables.training_digests(tmp_path / "clean")
+    known = test_table.training_digests(tmp_path / "clean")
 
     def beyond(name: str, some: list[tuple[bytes, int]]) -> tuple[int, list[str]]:
         (tmp_path / name / "deeper").mkdir(parents=True)
@@ -179,8 +180,8 @@ def test_what_a_vocabulary_lacks_is_told_by_texts_that_were_left_out_of_it(tmp_p
 
 
 def test_the_brightness_of_an_image_is_its_mean(tmp_path: Path) -> None:
-    from baton.data.pictures import encode
-    from baton.lifecycle import brightness
+    from baton.images.decoding import encode
+    from baton.lifecycle.retraining import brightness
 
     shades = [np.full((2, 3, 1), 0, np.uint8), np.full((4, 4, 3), 51, np.uint8), np.full((1, 1, 3), 255, np.uint8)]
     clean = pictures.write(tmp_path, {"train": [(encode(pixels), 0) for pixels in shades[:2]], "val": [(encode(shades[2]), 0)]})

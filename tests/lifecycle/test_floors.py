@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.evaluate import proportions
-from baton.lifecycle import floors, gate
-from baton.lifecycle.gate import Scored
-from baton.lifecycle.tables import Table, digests
-from baton.lifecycle.verdicts import Check, Mark, Marks, Verdict
+from baton.lifecycle.promotion import floors, gate
+from baton.lifecycle.promotion.gate import Scored
+from baton.lifecycle.promotion.verdicts import Check, Mark, Marks, Verdict
+from baton.lifecycle.test_table import Table, digests
 from tests.lifecycle.test_gate import RULES as GATE
 
 SQUARE = 3.8414588

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from baton import params
-from baton.lifecycle import gate
-from baton.lifecycle.gate import Scored
-from baton.lifecycle.tables import Table, digests
+from baton.lifecycle.promotion import gate
+from baton.lifecycle.promotion.gate import Scored
+from baton.lifecycle.test_table import Table, digests
 
 NAMES = ["a", "b", "c"]
 ROWS = 600

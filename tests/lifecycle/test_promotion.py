@@ -13,12 +13,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from baton import cli, params, tracking
+from baton import params, tracking
+from baton.cli import app
 from baton.errors import DataError, ModelError, TrackingError
-from baton.lifecycle import drift, history, need, promotion
-from baton.lifecycle.claim import claim, claims, drop
+from baton.lifecycle.promotion import history, promote
+from baton.lifecycle.promotion.promotion_lock import claim, claims, drop
+from baton.lifecycle.promotion.verdicts import Mark
 from baton.lifecycle.registry import Registry, number, register
-from baton.lifecycle.verdicts import Mark
+from baton.lifecycle.retraining import decision, drift
 from baton.tracking import store
 from tests import tiny
 from tests.lifecycle.conftest import Publish, write_clean
@@ -41,12 +43,12 @@ def aliases(own: Registry) -> dict[str, str]:
     return {name: number(version) for name, version in found if version}
 
 
-def judge(own: Registry, enabled: bool = True) -> promotion.Outcome:
+def judge(own: Registry, enabled: bool = True) -> promote.Outcome:
     register(own, settings())
-    return promotion.promote(own, settings(), enabled)
+    return promote.promote(own, settings(), enabled)
 
 
-def failed(outcome: promotion.Outcome) -> list[str]:
+def failed(outcome: promote.Outcome) -> list[str]:
     return [check["name"] for check in outcome.record["checks"] if not check["passed"]]
 
 
@@ -80,7 +82,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     assert version.tags["gate.verdict"] == "promoted" and version.tags["gate.previous_champion"] == "2"
     assert "passed" in version.description and "| figure |" in version.description
     assert version.tags["baton.seed"] == "0" and "\n- seed 0\n" in version.description
-    kept = json.loads(own.read(version, promotion.VERDICT) or "")
+    kept = json.loads(own.read(version, promote.VERDICT) or "")
     assert kept["table"]["sha256"] == version.tags["gate.table_sha256"] == json.loads(version.tags["gate.json"])["table"]["sha256"]
 
     reached = history.marks(own, kept["table"]["sha256"], "accuracy", "gate.rolled_back")
@@ -95,7 +97,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     assert failed(again) == ["rolled back"] and aliases(own) == {"champion": "2", "challenger": "3"}, "a retraining does not undo it"
     before = history.marks(own, kept["table"]["sha256"], "accuracy", "gate.rolled_back").champion
     assert before == Mark("version 2", kept["figures"]["champion"]["accuracy"]), "what was rolled back sets no mark"
-    promotion.roll_back(own, "3")
+    promote.roll_back(own, "3")
     assert "gate.rolled_back" not in own.version("3").tags and "gate.rolled_back" in own.version("2").tags
 
 
@@ -103,7 +105,7 @@ def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> N
     own = registry()
     publish(epochs=10)
     register(own, settings())
-    promotion.roll_back(own, "1")
+    promote.roll_back(own, "1")
     with tracking.stage("evaluate", REASONS) as run:
         run.dataset("test", Path("data/clean/test.parquet"), "evaluation")
         run.final({"majority/test_accuracy": 0.3, "tfidf_svm/test_accuracy": 0.8, "teacher/test_accuracy": 0.99})
@@ -134,7 +136,7 @@ def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> N
 
 def baton(*words: str, code: int = 0) -> str:
     """What the command line says."""
-    result = CliRunner().invoke(cli.app, words)
+    result = CliRunner().invoke(app.app, words)
     assert result.exit_code == code, result.output
     return " ".join(result.output.split())
 
@@ -150,17 +152,17 @@ def test_drift_is_judged_by_a_profile_of_this_layout_also_of_rows_without_labels
     assert "no champion" in baton("drift", "params.yaml", code=1)
     own = registry()
     publish(epochs=10)
-    monkeypatch.setattr(need, "_changed", lambda then, now: "")
+    monkeypatch.setattr(decision, "_changed", lambda then, now: "")
     with monkeypatch.context() as patched:
         patched.setattr(drift, "profile", lambda clean: {"rows": [], "labels": {"ship": 1.0}})
-        promotion.roll_back(own, number(register(own, settings())[0]))
+        promote.roll_back(own, number(register(own, settings())[0]))
     texts = [f"{number} {line}" for number in (0, 1, 2, 100, 101) for some in tiny.TEXTS.values() for line in some]
     (project / "same.tsv").write_text("\n".join(["text", *texts]) + "\n")
     (project / "other.tsv").write_text("\n".join(["text", *(f"results of {place}" for place in range(40))]) + "\n")
-    assert "version 1 is of an earlier layout" in need.decide(own, params.read().retrain)
+    assert "version 1 is of an earlier layout" in decision.decide(own, params.read().retrain)
     assert "got: layout 1" in baton("drift", "same.tsv", code=1)
     register(own, settings())
-    assert "not: 0 rows are new" in need.decide(own, params.read().retrain)
+    assert "not: 0 rows are new" in decision.decide(own, params.read().retrain)
     assert "60 rows of" in (said := baton("drift", "same.tsv")) and "within the limits" in said and "predicted" not in said
     assert "predicted labels: distance 0" in (said := baton("drift", "same.tsv", "--predict")) and "within the limits" in said
     (project / "grain.tsv").write_text(
@@ -252,9 +254,9 @@ def test_a_champion_that_changed_meanwhile_is_noticed(publish: Publish) -> None:
     own = registry()
     publish(epochs=0)
     version, _ = register(own, settings())
-    promotion.roll_back(own, number(version))
+    promote.roll_back(own, number(version))
     with pytest.raises(TrackingError, match="changed meanwhile"):
-        promotion._move(own, version, None)
+        promote._move(own, version, None)
 
 
 def test_a_student_of_images_becomes_the_champion_and_a_worse_one_does_not(publish_images: Publish) -> None:
@@ -282,5 +284,5 @@ def test_a_student_of_images_becomes_the_champion_and_a_worse_one_does_not(publi
 )
 def test_what_many_looks_let_pass_depends_on_the_rule(rule: dict[str, Any], said: str) -> None:
     """Under non-inferiority one that is as good passes nearly always, and not by chance."""
-    text = promotion._looked(3, {"looks": 2, "rule": rule, "bootstrap": {"confidence": 0.95}})
+    text = promote._looked(3, {"looks": 2, "rule": rule, "bootstrap": {"confidence": 0.95}})
     assert said in text and "up to 7%" in text  # 1 - 0.975**3

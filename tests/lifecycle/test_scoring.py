@@ -14,7 +14,8 @@ import pytest
 from baton import storage
 from baton.errors import ModelError
 from baton.evaluate import timing
-from baton.lifecycle import scoring, tables
+from baton.lifecycle import test_table
+from baton.lifecycle.promotion import scoring
 
 ECHO = """
 import sys
@@ -84,4 +85,4 @@ def test_the_process_times_the_samples_that_it_is_asked_for(tmp_path: Path, monk
     assert all(float(line.removeprefix(scoring.MARK)) >= 0 for line in lines[2:]) and len(lines) == 5
     found = scoring._read(tmp_path / "out.npz", np.ones(3), None)
     assert (found.classes, found.size, found.probabilities.shape) == (["a"], 5, (10, 1))
-    assert tables.read(tmp_path / "test.parquet").ids == texts
+    assert test_table.read(tmp_path / "test.parquet").ids == texts

@@ -9,7 +9,8 @@ from transformers import masking_utils
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
 from baton import params
-from baton.models import attention, build
+from baton.models import model_folder
+from baton.models.kernels import attention
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
@@ -124,11 +125,14 @@ def test_position_bias_and_shared_keys_are_heeded() -> None:
 
 def test_a_model_uses_it_and_says_nothing_of_it_in_its_files(tmp_path: Path) -> None:
     base = tiny.write_base(tmp_path / "base")
-    ours = build.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
+    ours = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
     assert ours.backbone.config._attn_implementation == attention.NAME
-    build.save(ours, build.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), base, tmp_path / "model")
+    model_folder.save(ours, model_folder.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), base, tmp_path / "model")
     assert attention.NAME not in (tmp_path / "model" / "config.json").read_text()
-    assert build.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT).backbone.config._attn_implementation == attention.NAME_SDPA
+    assert (
+        model_folder.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT).backbone.config._attn_implementation
+        == attention.NAME_SDPA
+    )
 
 
 def test_sdpa_is_that_of_transformers(tmp_path: Path) -> None:
@@ -136,7 +140,7 @@ def test_sdpa_is_that_of_transformers(tmp_path: Path) -> None:
     from transformers import AutoModel
 
     ours, theirs = (
-        build.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT).eval(),
+        model_folder.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT).eval(),
         AutoModel.from_pretrained(base, attn_implementation="sdpa"),
     )
     ids, mask = torch.randint(5, 100, (5, 6)), torch.ones(5, 6, dtype=torch.int64)
@@ -159,7 +163,7 @@ def test_off_the_cpu_no_mask_is_read_back() -> None:
 
 def test_a_model_without_dropout_equals_transformers_eager_in_fp32(tmp_path: Path) -> None:
     base = tiny.write_base(tmp_path / "base")
-    ours = build.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT).train()
+    ours = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT).train()
     from transformers import AutoModel
 
     theirs = AutoModel.from_pretrained(base, attn_implementation="eager").train()

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from baton.models import convolution
+from baton.models.kernels import convolution
 
 # (channels in, channels out, kernel, stride, height, width) that oneDNN got wrong in bf16
 NARROW = [

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from baton.models import dropout
+from baton.models.kernels import dropout
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
 

@@ -9,9 +9,10 @@ import torch
 from torch.nn import functional
 
 from baton import params
-from baton.data.text import TextArrays
-from baton.data.text_batches import PackedBatch, TextSplit
-from baton.models import attention, encoder, varlen
+from baton.arrays.text_arrays import TextArrays
+from baton.batches.text_batches import PackedBatch, TextSplit
+from baton.models import text_model
+from baton.models.kernels import attention, varlen
 from tests import tiny
 
 WINDOWS = [[9, 5], [7], [16, 12, 3], [1], [16]]  # tokens of the windows of five documents; 69 in all, no multiple of 8
@@ -20,7 +21,7 @@ OTHER_NAMES = {"distilbert": dict(dim=32, n_layers=3, n_heads=4, hidden_dim=64),
 RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
 
 
-def make(family: str, pooling: str = "mean", kind: str = "matmul", **changes: Any) -> encoder.TextClassifier:
+def make(family: str, pooling: str = "mean", kind: str = "matmul", **changes: Any) -> text_model.TextClassifier:
     from transformers import AutoConfig
 
     config = AutoConfig.for_model(family, pad_token_id=1, **SIZES | OTHER_NAMES.get(family, {}) | changes)
@@ -28,7 +29,7 @@ def make(family: str, pooling: str = "mean", kind: str = "matmul", **changes: An
         if hasattr(config, name) and name not in changes:
             setattr(config, name, 0.0)
     torch.manual_seed(0)
-    model = encoder.assemble(config, params.LinearHead(kind="linear", pooling=pooling, dropout=0.0), 3, kind)
+    model = text_model.assemble(config, params.LinearHead(kind="linear", pooling=pooling, dropout=0.0), 3, kind)
     with torch.no_grad():  # transformers draws weights so small that attention hardly matters
         for name, parameter in model.backbone.named_parameters():
             if parameter.ndim == 2 and "embedding" not in name:
@@ -45,7 +46,7 @@ def split(windows: list[list[int]] = WINDOWS) -> TextSplit:
     return TextSplit(TextArrays(tokens, offsets, np.arange(len(windows)) % 3, documents if len(lengths) > len(windows) else None), 1)
 
 
-def answers(model: encoder.TextClassifier, documents: TextSplit, rows: list[int]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def answers(model: text_model.TextClassifier, documents: TextSplit, rows: list[int]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss of each document, (batch,), and gradients."""
     batch = documents.batch(np.array(rows))
     model.zero_grad()
@@ -55,7 +56,7 @@ def answers(model: encoder.TextClassifier, documents: TextSplit, rows: list[int]
 
 
 @pytest.mark.parametrize("kind", ["matmul", "sdpa"])
-@pytest.mark.parametrize("family", encoder.PACKABLE)
+@pytest.mark.parametrize("family", text_model.PACKABLE)
 def test_each_family_gives_each_document_the_loss_that_it_has_padded(family: str, kind: str) -> None:
     model = make(family, kind=kind)
     assert model.unpackable() is None
@@ -113,7 +114,7 @@ def test_dropout_of_probabilities_drops_them_in_packed_documents_too() -> None:
 
 
 def test_what_cannot_be_packed_says_why() -> None:
-    assert make("mpnet").unpackable() == "mpnet is none of " + ", ".join(encoder.PACKABLE)
+    assert make("mpnet").unpackable() == "mpnet is none of " + ", ".join(text_model.PACKABLE)
     pooled = make("bert", "pooler").unpackable()
     assert pooled == "the encoder's own pooler reads one document a row"
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from baton.models import encoder
+from baton.models import text_model
 from tests.models.test_packed import make, split
 
 pytestmark = pytest.mark.gpu
@@ -83,7 +83,7 @@ def test_a_deterministic_rerun_gives_the_same_bits() -> None:
     torch.use_deterministic_algorithms(True)
     found = []
     for _ in range(2):
-        model: encoder.TextClassifier = make("bert", kind="sdpa", **WIDE).to(CUDA)
+        model: text_model.TextClassifier = make("bert", kind="sdpa", **WIDE).to(CUDA)
         step(model, split(LONG).packed(), [0, 1, 3, 4])
         found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     assert torch.equal(*found)

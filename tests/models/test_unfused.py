@@ -6,9 +6,11 @@ import pytest
 import torch
 from transformers import AutoModel, BertConfig, DebertaConfig, DebertaV2Config, LongformerConfig, MPNetConfig, PreTrainedConfig
 
-from baton import kernels, params, runtime
+from baton import params
+from baton.distill import student
 from baton.errors import ModelError
-from baton.models import build, encoder, student
+from baton.models import model_folder, text_model
+from baton.runtime import kernels, resolve
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
@@ -32,17 +34,17 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_they_are_told_by_name(base: Path, tmp_path: Path) -> None:
-    assert build.work(base, tiny.TEXT_INPUT) == runtime.Work(unfused=base.name)
+    assert model_folder.work(base, tiny.TEXT_INPUT) == resolve.Work(unfused=base.name)
     BertConfig(**SIZE).save_pretrained(tmp_path / "bert")
-    assert build.work(tmp_path / "bert", tiny.TEXT_INPUT) == runtime.Work()
-    assert build.work(base, tiny.image_input()) == runtime.Work(fixed_shapes=True)
+    assert model_folder.work(tmp_path / "bert", tiny.TEXT_INPUT) == resolve.Work()
+    assert model_folder.work(base, tiny.image_input()) == resolve.Work(fixed_shapes=True)
 
 
 def test_they_train_with_what_auto_chooses_on_a_device(base: Path) -> None:
-    chosen, reason = kernels.attention("auto", torch.device("cuda"), build.work(base, tiny.TEXT_INPUT))
+    chosen, reason = kernels.attention("auto", torch.device("cuda"), model_folder.work(base, tiny.TEXT_INPUT))
     assert (chosen, reason) == ("matmul", f"{base.name} has no fused attention in transformers")
     torch.manual_seed(1)
-    model = build.create(base, HEAD, 3, tiny.training(), chosen, tiny.TEXT_INPUT).train()
+    model = model_folder.create(base, HEAD, 3, tiny.training(), chosen, tiny.TEXT_INPUT).train()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     losses = []
     for _ in range(8):
@@ -57,17 +59,17 @@ def test_they_train_with_what_auto_chooses_on_a_device(base: Path) -> None:
 def test_asked_for_it_they_say_that_they_have_none(base: Path) -> None:
     """Negative control: what `auto` chose on CUDA before it looked at the model."""
     with pytest.raises(ModelError, match=r"has no fused attention, set runtime\.attention to matmul"):
-        build.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT)
+        model_folder.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT)
 
 
 def test_a_student_of_theirs_has_their_attention(tmp_path: Path) -> None:
     base = tmp_path / "base"
     AutoModel.from_config(CONFIGS["MPNetModel"]).save_pretrained(base)
-    teacher = build.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
-    info = build.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT)
-    build.save(teacher, info, base, tmp_path / "teacher")
-    assert encoder.unfused(tmp_path / "teacher") == "MPNetModel"
-    loaded, info = build.load(tmp_path / "teacher", "matmul")
+    teacher = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
+    info = model_folder.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT)
+    model_folder.save(teacher, info, base, tmp_path / "teacher")
+    assert text_model.unfused(tmp_path / "teacher") == "MPNetModel"
+    loaded, info = model_folder.load(tmp_path / "teacher", "matmul")
     kept = params.LayersStudent(kind="teacher_layers", layers=(1,))
     small = student.make(loaded, info, kept, tiny.training(), "matmul")
     assert small(IDS, MASK).shape == (2, 3)

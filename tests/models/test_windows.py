@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from baton import params
-from baton.models import build, encoder
+from baton.models import model_folder, text_model
 from tests import tiny
 
 LENGTHS = [[9, 5], [7], [12, 12, 3]]  # of the windows of three documents
 
 
 @pytest.fixture(scope="module", params=["mean", "cls", "pooler"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> encoder.TextClassifier:
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> text_model.TextClassifier:
     base: Path = tiny.write_base(tmp_path_factory.mktemp("base"))
     head = params.LinearHead(kind="linear", pooling=request.param, dropout=0.0)
     torch.manual_seed(0)
-    made = build.create(base, head, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
-    assert isinstance(made, encoder.TextClassifier)
+    made = model_folder.create(base, head, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
+    assert isinstance(made, text_model.TextClassifier)
     return made.eval()
 
 
@@ -30,7 +30,7 @@ def batch(lengths: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.T
     return ids * mask, mask, owner == torch.arange(len(lengths)).unsqueeze(1)
 
 
-def test_features_are_the_mean_over_a_documents_windows(model: encoder.TextClassifier) -> None:
+def test_features_are_the_mean_over_a_documents_windows(model: text_model.TextClassifier) -> None:
     ids, mask, owners = batch(LENGTHS)
     found = model.features(ids, mask, owners)
     for document, own in enumerate(owners):
@@ -45,7 +45,7 @@ def test_features_are_the_mean_over_a_documents_windows(model: encoder.TextClass
         torch.testing.assert_close(found[document], expected, atol=1e-6, rtol=1e-5)
 
 
-def test_a_mean_of_means_is_found(model: encoder.TextClassifier) -> None:
+def test_a_mean_of_means_is_found(model: text_model.TextClassifier) -> None:
     """Negative control: without the weights a short last window would count as much as a long first one."""
     ids, mask, owners = batch(LENGTHS)
     unweighted = torch.stack([model.features(ids[own], mask[own]).mean(0) for own in owners])
@@ -53,7 +53,7 @@ def test_a_mean_of_means_is_found(model: encoder.TextClassifier) -> None:
     assert same == [model.pooling != "mean", True, model.pooling != "mean"]
 
 
-def test_documents_of_one_window_have_the_bits_of_before(model: encoder.TextClassifier) -> None:
+def test_documents_of_one_window_have_the_bits_of_before(model: text_model.TextClassifier) -> None:
     ids, mask, owners = batch([[9], [5], [12], [16]])
     outcomes = []
     for inputs in ((ids, mask), (ids, mask, owners)):
@@ -64,7 +64,7 @@ def test_documents_of_one_window_have_the_bits_of_before(model: encoder.TextClas
     assert len(outcomes[0]) > 10 and all(torch.equal(*pair) for pair in zip(*outcomes, strict=True))
 
 
-def test_gradients_of_a_batch_are_those_of_its_documents(model: encoder.TextClassifier) -> None:
+def test_gradients_of_a_batch_are_those_of_its_documents(model: text_model.TextClassifier) -> None:
     ids, mask, owners = batch(LENGTHS)
     model.zero_grad()
     model(ids, mask, owners).logsumexp(-1).sum().backward()

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from tests.data import images
+from tests import image_files
 
 RANDOM = np.random.default_rng(0)
 COLOURS = RANDOM.integers(0, 256, (9, 12, 3), dtype=np.uint8)
@@ -102,19 +102,19 @@ def odd() -> dict[str, bytes]:
         "heic alpha": encoded(Image.fromarray(np.dstack([COLOURS, ALPHA])), "HEIF"),
         "heic turned": encoded(rgb, "HEIF", exif=turned.tobytes()),
         "png clear": encoded(clear),
-        "bmp alpha 0": images.bmp(COLOURS, 0),
-        "bmp alpha 100": images.bmp(COLOURS, 100),
+        "bmp alpha 0": image_files.bmp(COLOURS, 0),
+        "bmp alpha 100": image_files.bmp(COLOURS, 100),
         "png 16 bits turned": encoded(Image.fromarray(DEEP // 16), exif=turned),
-        "tiff 12 bits": images.tiff(DEEP // 16, bits=12),
-        "tiff 16 bits white is zero": images.tiff(DEEP, photometric=0),
-        "tiff float white is zero": images.tiff(measured, photometric=0),
-        "tiff unsigned 32 bits": images.tiff(DEEP.astype(np.uint32) << 16),
-        "tiff signed 16 bits": images.tiff(DEEP.astype(np.int16)),
-        "tiff no data": images.tiff(gap),
-        "tiff no data named": images.tiff(measured, nodata=(42113, 2, f"{measured[2, 3]}\0".encode())),
-        "tiff rgb 16 bits": images.tiff(np.dstack([DEEP, DEEP // 2, DEEP // 3])),
-        "tiff four bands": images.tiff(clear),
-        "tiff two bands": images.tiff(np.dstack([COLOURS[..., 0], ALPHA])),
+        "tiff 12 bits": image_files.tiff(DEEP // 16, bits=12),
+        "tiff 16 bits white is zero": image_files.tiff(DEEP, photometric=0),
+        "tiff float white is zero": image_files.tiff(measured, photometric=0),
+        "tiff unsigned 32 bits": image_files.tiff(DEEP.astype(np.uint32) << 16),
+        "tiff signed 16 bits": image_files.tiff(DEEP.astype(np.int16)),
+        "tiff no data": image_files.tiff(gap),
+        "tiff no data named": image_files.tiff(measured, nodata=(42113, 2, f"{measured[2, 3]}\0".encode())),
+        "tiff rgb 16 bits": image_files.tiff(np.dstack([DEEP, DEEP // 2, DEEP // 3])),
+        "tiff four bands": image_files.tiff(clear),
+        "tiff two bands": image_files.tiff(np.dstack([COLOURS[..., 0], ALPHA])),
     }
 
 
@@ -131,9 +131,9 @@ def broken() -> dict[str, bytes]:
         "half a png": picture[: len(picture) // 2],
         "png without its end": picture[:-12],
         "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-        "five bands": images.tiff(np.zeros((9, 12, 5), np.float32)),
-        "float colours": images.tiff(np.zeros((9, 12, 3), np.float32)),
-        "no data at all": images.tiff(np.full((9, 12), -3.4e38, np.float32)),
+        "five bands": image_files.tiff(np.zeros((9, 12, 5), np.float32)),
+        "float colours": image_files.tiff(np.zeros((9, 12, 3), np.float32)),
+        "no data at all": image_files.tiff(np.full((9, 12), -3.4e38, np.float32)),
         "half a heic": encoded(COLOURS, "HEIF")[:-20],
         "not finite": encoded(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "TIFF"),
     }

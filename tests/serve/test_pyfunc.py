@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from baton import params, storage
-from baton.models import build
+from baton.models import model_folder
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,20 +29,20 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
     kind = params.head({"kind": "linear", "pooling": "mean", "dropout": 0.1} | head)
     base = tiny.write_base(folder.parent / f"{folder.name}-base")
     torch.manual_seed(seed)
-    model = build.create(base, kind, len(labels), tiny.training(), "matmul", tiny.TEXT_INPUT)
+    model = model_folder.create(base, kind, len(labels), tiny.training(), "matmul", tiny.TEXT_INPUT)
     for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):  # so that labels differ from text to text
         torch.nn.init.normal_(parameter, std=1.0)
-    build.save(model, build.ModelInfo(list(labels), kind, tiny.TEXT_INPUT, temperature=1 + seed / 2), base, folder)
+    model_folder.save(model, model_folder.ModelInfo(list(labels), kind, tiny.TEXT_INPUT, temperature=1 + seed / 2), base, folder)
     return folder
 
 
 def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Probabilities (texts, classes) as evaluation has them: of the project's own model, one text at a time, at its temperature."""
-    from baton.data import text
+    from baton.arrays import text_arrays
     from baton.evaluate import inputs, temperature
 
-    model, info = build.load(folder, "matmul")
-    tokenizer = text.open_tokenizer(folder, info.input["max_length"])
+    model, info = model_folder.load(folder, "matmul")
+    tokenizer = text_arrays.open_tokenizer(folder, info.input["max_length"])
     rows = []
     for item in texts:
         ids = torch.tensor([tokenizer.encode(item).ids])
@@ -53,7 +53,7 @@ def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.floa
 
 def log(folder: Path, name: str) -> str:
     """Log a model in a store beside it; its folder."""
-    from baton.tracking import environment, pyfuncs, session, store
+    from baton.tracking import environment, logged_models, recorder, store
 
     shutil.copy(ROOT / "requirements.lock", "requirements.lock")
     opened = store.open_store(params.MlflowTracking(kind="mlflow", uri=None, experiment="tests"))
@@ -63,11 +63,11 @@ def log(folder: Path, name: str) -> str:
         "name": name,
         "path": folder.as_posix(),
         "info": storage.read_json(folder / "baton.json"),
-        "code": session.CODE["text"].read_text(encoding="utf-8"),
+        "code": recorder.CODE["text"].read_text(encoding="utf-8"),
         "requirements": environment.read_requirements(environment.LOCK, "text"),
         "example": ["wheat exports rose", "port workers strike"],
     }
-    model = opened.client.get_logged_model(pyfuncs.log(opened, run, entry, folder))
+    model = opened.client.get_logged_model(logged_models.log(opened, run, entry, folder))
     return str(model.artifact_location.removeprefix("file://"))
 
 
@@ -158,12 +158,12 @@ def test_another_temperature_is_another_sureness_and_the_same_label(logged: tupl
 
 
 def test_the_models_page_says_its_temperature(logged: tuple[Path, str, Path, str]) -> None:
-    from baton.tracking import pyfuncs
+    from baton.tracking import logged_models
 
     class Store:
         client = type("Client", (), {"tracking_uri": "sqlite://"})
 
-    said = pyfuncs.describe(Store(), "m-1", storage.read_json(logged[0] / "baton.json"))  # type: ignore[arg-type]
+    said = logged_models.describe(Store(), "m-1", storage.read_json(logged[0] / "baton.json"))  # type: ignore[arg-type]
     assert "`probability_CLASS`, double, one for each class: softmax(logits / T), T = 1.5, fitted on validation" in said
 
 

@@ -24,8 +24,10 @@ import torch
 from PIL import Image
 
 from baton import params, storage
-from baton.data import framing, image, image_batch, image_batches, pictures
-from baton.models import build
+from baton.arrays import image_arrays
+from baton.batches import image_batch, image_batches
+from baton.images import decoding, framing
+from baton.models import model_folder
 from baton.predict import predict
 from tests import tiny
 from tests.serve import files
@@ -60,10 +62,10 @@ def write_model(folder: Path, shape: dict[str, Any] = SHAPE, head: params.Head =
     """A model folder of random weights whose answers differ from picture to picture."""
     base = base or tiny.write_image_base(folder.parent / f"{folder.name}-base", size=shape["size"][0], channels=shape["channels"])
     torch.manual_seed(seed)
-    model = build.create(base, head, len(LABELS), tiny.training(), "matmul", shape)
+    model = model_folder.create(base, head, len(LABELS), tiny.training(), "matmul", shape)
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=1.0)
-    build.save(model, build.ModelInfo(LABELS, head, shape, temperature=0.6), base, folder)
+    model_folder.save(model, model_folder.ModelInfo(LABELS, head, shape, temperature=0.6), base, folder)
     return folder
 
 
@@ -83,12 +85,12 @@ def probabilities(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
 def expected(folder: Path, images: list[bytes], work: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Probabilities (images, classes) as evaluation has them: by way of arrays, batches and predictor, at the folder's temperature."""
     from baton.evaluate import inputs, temperature
-    from tests.data.photos import write_table
+    from tests.photos import write_table
 
-    model, info = build.load(folder, "matmul")
+    model, info = model_folder.load(folder, "matmul")
     table = write_table(work / "test.parquet", images, [0] * len(images))
-    image.tokenize(table, info.input, work, 3, lambda count: None)
-    split = image_batches.ImageSplit(image.open_arrays(work, "test"), tuple, info.input, None, len(LABELS))
+    image_arrays.tokenize(table, info.input, work, 3, lambda count: None)
+    split = image_batches.ImageSplit(image_arrays.open_arrays(work, "test"), tuple, info.input, None, len(LABELS))
     logits = predict(model, split, tiny.machine(), 2)
     return np.exp(temperature.scale(logits, inputs.read_temperature(folder)))
 
@@ -101,7 +103,7 @@ def test_every_kind_of_picture_is_decoded_to_the_pipelines_pixels(kind: str) -> 
     from baton.serve import pyfunc_image
 
     content = files.kinds()[kind]
-    np.testing.assert_array_equal(pyfunc_image._decoded(content, content, 0), pictures.decode(content, 1000).pixels, strict=True)
+    np.testing.assert_array_equal(pyfunc_image._decoded(content, content, 0), decoding.decode(content, 1000).pixels, strict=True)
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
@@ -109,7 +111,7 @@ def test_pictures_that_use_fewer_bits_than_they_store_are_scaled_as_the_pipeline
     from baton.serve import pyfunc_image
 
     for kind, content in files.kinds().items():
-        wanted = pictures.decode(content, 1000, bits).pixels
+        wanted = decoding.decode(content, 1000, bits).pixels
         np.testing.assert_array_equal(pyfunc_image._decoded(content, content, 0, bits=bits), wanted, strict=True, err_msg=kind)
 
 
@@ -129,8 +131,8 @@ def test_what_the_pipeline_refuses_is_refused_by_its_row(kind: str) -> None:
     from baton.serve import pyfunc_image
 
     content = (files.broken() | {"enormous": files.enormous()})[kind]
-    with pytest.raises(pictures.UndecodableError):
-        pictures.decode(content, pyfunc_image.MAX_PIXELS)
+    with pytest.raises(decoding.UndecodableError):
+        decoding.decode(content, pyfunc_image.MAX_PIXELS)
     with pytest.raises(ValueError, match=r"row 7 is (no|a broken|an enormous) image"):
         pyfunc_image._decoded(content, content, 7)
 
@@ -210,7 +212,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.chdir(folder)
-        from baton.tracking import environment, pyfuncs, session, store
+        from baton.tracking import environment, logged_models, recorder, store
 
         shutil.copy(ROOT / "requirements.lock", "requirements.lock")
         write_model(folder / "photos")
@@ -220,12 +222,12 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "name": "photos",
             "path": "models/photos",
             "info": storage.read_json(folder / "photos/baton.json"),
-            "code": session.CODE["images"].read_text(encoding="utf-8"),
+            "code": recorder.CODE["images"].read_text(encoding="utf-8"),
             "requirements": environment.read_requirements(environment.LOCK, "images"),
             "config": {"serve_paths": False, "max_pixels": 60_000},
             "example": [text(photo(8, 8))],
         }
-        model = at.client.get_logged_model(pyfuncs.log(at, run, entry, folder / "photos"))
+        model = at.client.get_logged_model(logged_models.log(at, run, entry, folder / "photos"))
         assert model.model_type == "image classifier"
         assert "Reads 16x16 pixels, RGB" in model.tags["mlflow.note.content"]
         yield Path(model.artifact_location.removeprefix("file://"))

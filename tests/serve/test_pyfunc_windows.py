@@ -10,10 +10,10 @@ import torch
 from tokenizers import Tokenizer
 
 from baton import params
-from baton.data import cutting, text
-from baton.models import build
+from baton.arrays import document_windows, text_arrays
+from baton.models import model_folder
 from tests import tiny
-from tests.data.test_cutting import FRAME, RULES
+from tests.arrays.test_document_windows import FRAME, RULES
 
 pytestmark = pytest.mark.usefixtures("quiet_mlflow")
 
@@ -44,10 +44,10 @@ def write_model(folder: Path, pooling: str, rule: dict[str, Any]) -> Path:
     with_habits(base / "tokenizer.json")
     read = tiny.TEXT_INPUT | {"truncation": rule}
     torch.manual_seed(1)
-    model = build.create(base, head, len(labels), tiny.training(), "matmul", read)
+    model = model_folder.create(base, head, len(labels), tiny.training(), "matmul", read)
     for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):
         torch.nn.init.normal_(parameter, std=1.0)
-    build.save(model, build.ModelInfo(labels, head, read), base, folder / "model")
+    model_folder.save(model, model_folder.ModelInfo(labels, head, read), base, folder / "model")
     return folder / "model"
 
 
@@ -61,11 +61,11 @@ def with_habits(path: Path) -> None:
 
 def expected(folder: Path, rule: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Probabilities (texts, classes) by the definition: each window alone through the encoder, then the mean over all tokens or windows."""
-    model, info = build.load(folder, "matmul")
+    model, info = model_folder.load(folder, "matmul")
     how = params.TextTokenize.model_validate(
         {"kind": "text", "max_length": 16, "truncation": rule, "unknown": {"named": 1.0, "refused": 1.0}, "chunk_size": 1}
     ).truncation
-    with cutting.untruncated(tokenizer := text.open_tokenizer(folder, info.input["max_length"])) as frame:
+    with document_windows.untruncated(tokenizer := text_arrays.open_tokenizer(folder, info.input["max_length"])) as frame:
         read = [frame.read(tokenizer.encode(one, add_special_tokens=False).ids, how)[0] for one in TEXTS]
     rows = []
     with torch.no_grad():
@@ -102,15 +102,15 @@ def test_probabilities_are_those_of_the_definition(tmp_path: Path, rule: dict[st
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (cutting.HEAD.model_dump(), "Reads at most 16 tokens."),
+        (document_windows.HEAD.model_dump(), "Reads at most 16 tokens."),
         ({"kind": "tail"}, "Reads at most 16 tokens, of a longer text the last ones."),
         ({"kind": "head_tail", "head": 0.25}, "Reads at most 16 tokens, of a longer text the first 25% of them and the last ones."),
         (WINDOWS, "Reads at most 3 windows of 16 tokens."),
     ],
 )
 def test_the_models_page_says_what_is_read(rule: dict[str, Any], said: str) -> None:
-    from baton.tracking import pyfuncs
+    from baton.tracking import logged_models
 
     info = {"labels": ["grain", "ship"], "input": tiny.TEXT_INPUT | {"truncation": rule}, "temperature": 1.0}
     store: Any = SimpleNamespace(client=SimpleNamespace(tracking_uri="sqlite://"))
-    assert said in pyfuncs.describe(store, "m-1", info)
+    assert said in logged_models.describe(store, "m-1", info)

@@ -15,13 +15,13 @@ REASONS = {"device": "cpu: no CUDA device", "threads": "2: processors this proce
 def write_model(folder: Path, seed: int, labels: tuple[str, ...] = ("grain", "ship", "trade")) -> Path:
     import torch
 
-    from baton.models import build
+    from baton.models import model_folder
 
     base = tiny.write_base(folder.parent / f"base-{folder.name}")
     head = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
     torch.manual_seed(seed)
-    model = build.create(base, head, len(labels), tiny.training(), "matmul", tiny.TEXT_INPUT)
-    build.save(model, build.ModelInfo(list(labels), head, tiny.TEXT_INPUT), base, folder)
+    model = model_folder.create(base, head, len(labels), tiny.training(), "matmul", tiny.TEXT_INPUT)
+    model_folder.save(model, model_folder.ModelInfo(list(labels), head, tiny.TEXT_INPUT), base, folder)
     shutil.rmtree(base)
     return folder
 

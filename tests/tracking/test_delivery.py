@@ -14,7 +14,7 @@ import pytest
 
 from baton import tracking
 from baton.errors import DataError
-from baton.tracking import delivery, journal, session
+from baton.tracking import delivery, journal, recorder
 from tests import tiny
 from tests.tracking.reading import REASONS, client, history, journals, runs, settle, tree
 from tests.tracking.test_processes import start
@@ -421,7 +421,7 @@ def test_mlflow_is_imported_by_the_thread_and_tracking_costs_little(project: Pat
 
 
 def test_the_seconds_of_a_stage_in_tracking_are_on_its_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session.datasets, "describe", lambda path: (time.sleep(0.2), {"columns": [], "rows": 0, "uri": ""})[1])
+    monkeypatch.setattr(recorder.datasets, "describe", lambda path: (time.sleep(0.2), {"columns": [], "rows": 0, "uri": ""})[1])
     (project / "x.parquet").write_bytes(b"x")
     with tracking.stage("finetune", REASONS) as run:
         time.sleep(0.3)  # the stage's own

@@ -10,7 +10,7 @@ import pytest
 
 from baton import params, storage, tracking
 from baton.errors import TrackingError
-from baton.models import build
+from baton.models import model_folder
 from tests import tiny, tiny_images
 from tests.tracking.reading import REASONS, client, runs, write_model
 
@@ -49,9 +49,9 @@ def test_a_model_and_a_dataset_of_images(project: Path) -> None:
     clean = tiny_images.write_clean(project / "data/clean", {"train": 3, "val": 2, "test": 4})
     base = tiny.write_image_base(project / "base")
     head, described = params.LinearHead(kind="linear", pooling="mean", dropout=0.0), tiny.image_input()
-    model = build.create(base, head, 10, tiny.training(), "matmul", described)
+    model = model_folder.create(base, head, 10, tiny.training(), "matmul", described)
     folder = Path("models/teacher")
-    build.save(model, build.ModelInfo([str(label) for label in range(10)], head, described), base, folder)
+    model_folder.save(model, model_folder.ModelInfo([str(label) for label in range(10)], head, described), base, folder)
     image = pq.read_table(clean / "val.parquet")["image"][0].as_py()
     with tracking.stage("finetune", REASONS) as run:
         run.dataset("val", Path("data/clean/val.parquet"), "validation")

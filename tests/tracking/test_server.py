@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from baton import tracking
-from baton.tracking import journal, session
+from baton.tracking import journal, recorder
 from tests import tiny
 from tests.tracking.reading import REASONS, history, journals, settle, tree
 from tests.tracking.test_processes import start
@@ -77,7 +77,7 @@ def server(shared: Server, project: Path, request: pytest.FixtureRequest, monkey
     monkeypatch.setenv("BATON_REPRO_ID", request.node.name)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(session, "WAIT_SECONDS", 1.5)
+    monkeypatch.setattr(recorder, "WAIT_SECONDS", 1.5)
     return shared
 
 
@@ -209,7 +209,7 @@ def test_with_the_settings_of_a_real_stage_a_hanging_server_costs_ten_seconds_at
 ) -> None:
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
-    monkeypatch.setattr(session, "WAIT_SECONDS", 10.0)
+    monkeypatch.setattr(recorder, "WAIT_SECONDS", 10.0)
     if not server.answers():
         server.start()
     start = time.monotonic()

@@ -18,13 +18,15 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from baton import console, kernels, parallel, params, runtime, sharding
-from baton.data import arrays
-from baton.data.batches import TrainingBatches
+from baton import console, params
+from baton.batches import array_splits
+from baton.batches.sampler import TrainingBatches
 from baton.evaluate import metrics
-from baton.models import build
+from baton.models import model_folder
 from baton.predict import predict
-from baton.train import checkpoint, loop, losses, sharded_checkpoint, snapshot
+from baton.runtime import distributed, kernels, resolve, sharding
+from baton.tasks import losses
+from baton.train import checkpoint, loop, sharded_checkpoint, snapshot
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
@@ -42,19 +44,19 @@ def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: in
     wanted = tiny.SETTINGS | {"processes": size, "sharding": "full"} | options.get("runtime", {})
 
     def main() -> None:
-        kind = arrays.read_meta(folder / "arrays")["input"]["kind"]
-        with parallel.started(params.Runtime.model_validate(wanted), kernels.Work(fixed_shapes=kind == "images")) as machine:
+        kind = array_splits.read_meta(folder / "arrays")["input"]["kind"]
+        with distributed.started(params.Runtime.model_validate(wanted), kernels.Work(fixed_shapes=kind == "images")) as machine:
             train(folder, options, machine)
 
     console.run_stage(main)
 
 
-def train(folder: Path, options: dict[str, Any], machine: runtime.Runtime) -> None:
+def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> None:
     """The training, its points and what becomes of it."""
-    meta, splits = arrays.read_meta(folder / "arrays"), arrays.open_splits(folder / "arrays", None)
+    meta, splits = array_splits.read_meta(folder / "arrays"), array_splits.open_splits(folder / "arrays", None)
     settings = tiny.training(**{key: value for key, value in (CHANGES | options.get("settings", {})).items() if key != "head"})
-    runtime.seed_everything(settings.seed)
-    model = build.create(folder / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"])
+    resolve.seed_everything(settings.seed)
+    model = model_folder.create(folder / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"])
     if machine.gradient_checkpointing:
         model.checkpoint_activations()
     model = sharding.place(model, machine)

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from baton.errors import OutputError, TrainingError
-from baton.train import attempts, checkpoint, folders, snapshot
+from baton.train import checkpoint, checkpoint_folders, resume, snapshot
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -132,14 +132,14 @@ def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
 @pytest.fixture
 def full_disk(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     """It fills up in the middle of a save."""
-    put = folders.put
+    put = checkpoint_folders.put
 
     def full(path: Path, content: Any) -> dict[str, object]:
         if path.name == "best.safetensors":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return put(path, content)
 
-    monkeypatch.setattr(folders, "put", full)
+    monkeypatch.setattr(checkpoint_folders, "put", full)
 
 
 FULL = r"0004 cannot be written[\s\S]*No space left on device: .*best.safetensors; [\d,]+ bytes are free[\s\S]*room for 8,008 bytes"
@@ -305,7 +305,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def interrupted(sections: dict[str, Any] = SECTIONS, **machine: Any) -> checkpoint.Checkpoint | None:
     """What an attempt finds; it leaves a checkpoint if it finds none."""
-    with attempts.opened("finetune", sections, tiny.machine(**machine), [0]) as stage:
+    with resume.opened("finetune", sections, tiny.machine(**machine), [0]) as stage:
         stage.notes["run"] = "r7"
         training = stage.training("teacher-0")
         found = training.load()
@@ -357,7 +357,7 @@ def test_another_precision_or_number_of_threads_starts_anew(project: Path) -> No
 
 def test_success_leaves_nothing(project: Path) -> None:
     interrupted()
-    with attempts.opened("finetune", SECTIONS, tiny.machine(), [0]) as stage:
+    with resume.opened("finetune", SECTIONS, tiny.machine(), [0]) as stage:
         stage.succeeded([0])
     assert list((project / ".baton/checkpoints/finetune").iterdir()) == []
 
@@ -366,7 +366,7 @@ def test_a_second_writer_is_refused_by_name(project: Path) -> None:
     code = "from tests.train.test_checkpoint import *\ntry:\n    interrupted()\nexcept TrainingError as error:\n    print(error)\n"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
     command = [sys.executable, "-c", code]
-    with attempts.opened("finetune", SECTIONS, tiny.machine(), [0]):
+    with resume.opened("finetune", SECTIONS, tiny.machine(), [0]):
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert "another process is doing this training" in result.stdout, result.stderr
     assert f"got:      process {os.getpid()} on " in result.stdout
@@ -378,8 +378,8 @@ def test_a_second_writer_is_refused_by_name(project: Path) -> None:
 def test_the_error_of_a_second_writer_is_a_training_error(project: Path) -> None:
     machine = tiny.machine()
     with (
-        attempts.opened("finetune", SECTIONS, machine, [0]),
+        resume.opened("finetune", SECTIONS, machine, [0]),
         pytest.raises(TrainingError),
-        attempts.opened("finetune", SECTIONS, machine, [0]),
+        resume.opened("finetune", SECTIONS, machine, [0]),
     ):
         pass

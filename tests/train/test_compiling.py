@@ -12,15 +12,19 @@ import torch
 from torch import nn
 from transformers import AutoModel, BertConfig, ModernBertConfig
 
-from baton import kernels, params, runtime, storage
-from baton.data import arrays
-from baton.data.batches import TrainingBatches
-from baton.data.text import TextArrays
-from baton.data.text_batches import TextSplit
+from baton import params, storage
+from baton.arrays.text_arrays import TextArrays
+from baton.batches import array_splits
+from baton.batches.sampler import TrainingBatches
+from baton.batches.text_batches import TextSplit
+from baton.distill import soft_targets
 from baton.errors import TrainingError
-from baton.models import attention, build
-from baton.models.encoder import TextClassifier
-from baton.train import compiling, distill, loop, losses
+from baton.models import model_folder
+from baton.models.kernels import attention
+from baton.models.text_model import TextClassifier
+from baton.runtime import kernels, resolve
+from baton.tasks import losses
+from baton.train import compiling, loop
 from baton.train.compiled import Compiled
 from baton.train.compiling import Costs, decided
 from tests import tiny
@@ -60,7 +64,7 @@ class Batch:
     shape: tuple[int, int] = (4, 2)
 
     def to(self, device: torch.device) -> "Batch":
-        """See `data.batches.Batch`."""
+        """See `batches.sampler.Batch`."""
         return self
 
 
@@ -180,7 +184,7 @@ class Deeper(nn.Sequential):
         ({"mean_length": 2.02}, False),  # some more rows
         ({"mean_length": 4.0}, True),
         ({"model": Deeper(nn.BatchNorm1d(2), nn.Linear(2, 2))}, True),
-        ({"beside": [distill.Live(nn.Linear(2, 2))]}, True),
+        ({"beside": [soft_targets.Live(nn.Linear(2, 2))]}, True),
         ({"attention_dropout": 0.1}, True),
     ],
     ids=["rows", "longer", "architecture", "teacher", "dropout"],
@@ -237,17 +241,17 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
     return made
 
 
-def run(root: Path, batch_size: int, compiled: bool = True, teacher: distill.Live | None = None) -> list[loop.Point]:
+def run(root: Path, batch_size: int, compiled: bool = True, teacher: soft_targets.Live | None = None) -> list[loop.Point]:
     """A training of two epochs."""
-    meta = arrays.read_meta(root / "arrays")
+    meta = array_splits.read_meta(root / "arrays")
     images = meta["input"]["kind"] == "images"
     machine = dataclasses.replace(tiny.machine(attention="sdpa"), compile=compiled, fixed_shapes=images)
     settings = SETTINGS.model_copy(update={"batch_size": batch_size})
-    runtime.seed_everything(0)
-    model = build.create(root / "base", HEAD, len(meta["labels"]), settings, "sdpa", meta["input"])
-    split = arrays.open_splits(root / "arrays", training.AUGMENTATION if images else None)["train"]
-    batches = TrainingBatches(split, batch_size, 1, 0, lambda: arrays.read_ids(root / "arrays", "train"))
-    loss_fn = distill.distillation(teacher, 2.0, 0.5, 0.0, None) if teacher else losses.cross_entropy(0.0, None)
+    resolve.seed_everything(0)
+    model = model_folder.create(root / "base", HEAD, len(meta["labels"]), settings, "sdpa", meta["input"])
+    split = array_splits.open_splits(root / "arrays", training.AUGMENTATION if images else None)["train"]
+    batches = TrainingBatches(split, batch_size, 1, 0, lambda: array_splits.read_ids(root / "arrays", "train"))
+    loss_fn = soft_targets.distillation(teacher, 2.0, 0.5, 0.0, None) if teacher else losses.cross_entropy(0.0, None)
     scores = {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
     return list(loop.train(model, batches, loss_fn, lambda: scores, settings, machine, beside=[teacher] if teacher else ()))
 
@@ -280,7 +284,7 @@ def test_texts_of_every_width_share_what_was_compiled_first(texts: Path, counter
 
 
 def batches_of(root: Path, size: int) -> TrainingBatches:
-    return TrainingBatches(arrays.open_splits(root / "arrays", None)["train"], size, 1, 0)
+    return TrainingBatches(array_splits.open_splits(root / "arrays", None)["train"], size, 1, 0)
 
 
 def test_sizes_that_are_equal_by_chance_need_not_stay_so() -> None:
@@ -350,11 +354,11 @@ def test_pictures_are_compiled_for_their_shapes_before_the_first_step(images: Pa
 
 
 def test_a_live_teacher_is_compiled_beside_its_student(texts: Path, counter: Counter) -> None:
-    meta = arrays.read_meta(texts / "arrays")
-    own = build.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
-    plain = [point.loss for point in run(texts, 8, False, distill.Live(own)) if isinstance(point, loop.TrainPoint)]
+    meta = array_splits.read_meta(texts / "arrays")
+    own = model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
+    plain = [point.loss for point in run(texts, 8, False, soft_targets.Live(own)) if isinstance(point, loop.TrainPoint)]
     assert counter.graphs == 0
-    teacher = distill.Live(own)
+    teacher = soft_targets.Live(own)
     both = [point.loss for point in run(texts, 8, True, teacher) if isinstance(point, loop.TrainPoint)]
     assert counter.graphs == 2
     assert both == pytest.approx(plain, abs=1e-5)
@@ -366,10 +370,10 @@ def test_a_live_teacher_is_compiled_beside_its_student(texts: Path, counter: Cou
 def test_validation_and_prediction_compile_nothing(texts: Path, counter: Counter) -> None:
     from baton.predict import predict
 
-    meta = arrays.read_meta(texts / "arrays")
-    model = build.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
+    meta = array_splits.read_meta(texts / "arrays")
+    model = model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
     compiled = Compiled(model, False)
-    predict(model, arrays.open_splits(texts / "arrays", None)["val"], dataclasses.replace(tiny.machine(), compile=True), 4)
+    predict(model, array_splits.open_splits(texts / "arrays", None)["val"], dataclasses.replace(tiny.machine(), compile=True), 4)
     assert counter.graphs == 0
     compiled(*batches_of(texts, 4).micro_batches(0)[0][0].inputs)
     assert counter.graphs == 1

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from baton import params, runtime
-from baton.data import arrays
-from baton.data.batches import TrainingBatches
-from baton.models import build
-from baton.train import compiling, distill, feed, loop, losses
+from baton import params
+from baton.batches import array_splits
+from baton.batches.sampler import TrainingBatches
+from baton.distill import soft_targets
+from baton.models import model_folder
+from baton.runtime import resolve
+from baton.tasks import losses
+from baton.train import compiling, loader, loop
 from tests import tiny
 from tests.train import training
 
@@ -65,26 +68,26 @@ def steps(
     root: Path, count: int, dropout: float = 0.0, quiet_from: int = 1_000_000, batch_size: int = 8, live: bool = False, **machine: Any
 ) -> torch.Tensor:
     """Weights after `count` steps, on the CPU; from step `quiet_from` on a wait for the device is an error."""
-    meta = arrays.read_meta(root / "arrays")
+    meta = array_splits.read_meta(root / "arrays")
     wanted = params.Runtime.model_validate(tiny.SETTINGS | machine)
-    where = runtime.resolve(wanted, work=build.work(root / "base", meta["input"]))
-    runtime.seed_everything(0)
+    where = resolve.resolve(wanted, work=model_folder.work(root / "base", meta["input"]))
+    resolve.seed_everything(0)
     images = {"augmentation": training.AUGMENTATION, "ema": params.Ema(decay=0.9)}  # a TinyViT has no dropout of attention
     varied = images if meta["input"]["kind"] == "images" else {"attention_dropout": dropout}
     settings = SETTINGS.model_copy(update={"dropout": dropout, "batch_size": batch_size} | varied)
     model, teacher = (
-        build.create(root / "base", settings.head, len(meta["labels"]), settings, where.attention, meta["input"]).to(where.device)
+        model_folder.create(root / "base", settings.head, len(meta["labels"]), settings, where.attention, meta["input"]).to(where.device)
         for _ in range(2)
     )
-    split = arrays.open_splits(root / "arrays", settings.augmentation)["train"]
-    batches = TrainingBatches(split, batch_size, 1, 0, lambda: arrays.read_ids(root / "arrays", "train"))
-    asked = distill.Live(teacher)
+    split = array_splits.open_splits(root / "arrays", settings.augmentation)["train"]
+    batches = TrainingBatches(split, batch_size, 1, 0, lambda: array_splits.read_ids(root / "arrays", "train"))
+    asked = soft_targets.Live(teacher)
     compiling.use([asked], where)
-    loss_fn = distill.distillation(asked, 2.0, 0.5, 0.0, None) if live else losses.cross_entropy(0.0, None)
+    loss_fn = soft_targets.distillation(asked, 2.0, 0.5, 0.0, None) if live else losses.cross_entropy(0.0, None)
     work = loop._Loop(model, batches, loss_fn, settings, where)
     model.train()
     work.warm_up()
-    parts = feed.parts(batches, 0, work.steps, where)
+    parts = loader.parts(batches, 0, work.steps, where)
     for number in range(1, count + 1):
         prepared = next(parts)
         if number >= quiet_from:

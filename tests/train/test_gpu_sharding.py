@@ -11,11 +11,13 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from baton import params, runtime, sharding
-from baton.data import arrays
-from baton.data.batches import TrainingBatches
-from baton.models import build
-from baton.train import checkpoint, feed, loop, losses, sharded_checkpoint
+from baton import params
+from baton.batches import array_splits
+from baton.batches.sampler import TrainingBatches
+from baton.models import model_folder
+from baton.runtime import resolve, sharding
+from baton.tasks import losses
+from baton.train import checkpoint, loader, loop, sharded_checkpoint
 from tests import tiny
 from tests.train import training
 
@@ -44,20 +46,20 @@ def group() -> Iterator[None]:
 
 def losses_of(root: Path, split: bool, count: int = 12, quiet_from: int = 1_000_000, **own: Any) -> list[float]:
     """Losses of so many steps; from step `quiet_from` on a wait for the device is an error."""
-    machine, meta = tiny.machine(**CUDA, **own), arrays.read_meta(root / "arrays")
-    runtime.seed_everything(0)
+    machine, meta = tiny.machine(**CUDA, **own), array_splits.read_meta(root / "arrays")
+    resolve.seed_everything(0)
     settings = tiny.training(epochs=4, clip_norm=1.0, ema={"decay": 0.9}, log_every=1000)
-    model = build.create(root / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"])
+    model = model_folder.create(root / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"])
     if split:
         machine = dataclasses.replace(machine, sharding="full")
         sharding.split(model, machine)
         assert all(sharding.own(parameter).is_cuda for parameter in model.parameters())
     else:
         model.to(machine.device)
-    batches = TrainingBatches(arrays.open_splits(root / "arrays", None)["train"], 8, 1, 0, tuple)
+    batches = TrainingBatches(array_splits.open_splits(root / "arrays", None)["train"], 8, 1, 0, tuple)
     work = loop._Loop(model, batches, losses.cross_entropy(0.0, None), settings, machine)
     model.train()
-    parts, found = feed.parts(batches, 0, work.steps, machine), []
+    parts, found = loader.parts(batches, 0, work.steps, machine), []
     for number in range(1, count + 1):
         prepared = next(parts)
         if number >= quiet_from:
@@ -77,8 +79,8 @@ def test_the_curve_is_that_of_the_whole_model(root: Path, group: None, precision
 
 def test_a_checkpoint_is_of_its_moment_although_the_training_goes_on(root: Path, group: None, tmp_path: Path) -> None:
     """Written by threads, from pinned copies, while the weights change."""
-    meta = arrays.read_meta(root / "arrays")
-    model = build.create(root / "base", HEAD, len(meta["labels"]), tiny.training(), "sdpa", meta["input"])
+    meta = array_splits.read_meta(root / "arrays")
+    model = model_folder.create(root / "base", HEAD, len(meta["labels"]), tiny.training(), "sdpa", meta["input"])
     sharding.split(model, dataclasses.replace(tiny.machine(**CUDA, precision="bf16"), sharding="full"))
     saved = sharded_checkpoint.ShardedCheckpoints(checkpoint.Checkpoints(tmp_path / "teacher", 1000.0, {}), model)
     with saved.writing():

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from baton import params, runtime
-from baton.data import cutting, text
-from baton.data.batches import TrainingBatches
-from baton.data.text_batches import TextSplit
+from baton import params
+from baton.arrays import document_windows, text_arrays
+from baton.batches.sampler import TrainingBatches
+from baton.batches.text_batches import TextSplit
+from baton.distill import soft_targets, student
 from baton.evaluate import metrics
-from baton.models import build, student
+from baton.models import model_folder
 from baton.predict import predict
-from baton.train import distill, loop, losses
+from baton.runtime import resolve
+from baton.tasks import losses
+from baton.train import loop
 from tests import tiny
 
 FILLER = ["rose", "sharply", "and", "left", "the", "board", "talks", "failed", "near", "in"]
@@ -46,13 +49,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def splits(root: Path, how: params.Truncation) -> dict[str, TextSplit]:
     folder = root / f"{how.kind}-arrays"
     folder.mkdir(exist_ok=True)
-    tokenizer = text.open_tokenizer(root / "base", 64)
+    tokenizer = text_arrays.open_tokenizer(root / "base", 64)
     for split in ("train", "val"):
-        text.tokenize(root / "clean" / f"{split}.parquet", tokenizer, folder, 100, lambda count: None, how)
-    return {split: TextSplit(text.open_arrays(folder, split), 0) for split in ("train", "val")}
+        text_arrays.tokenize(root / "clean" / f"{split}.parquet", tokenizer, folder, 100, lambda count: None, how)
+    return {split: TextSplit(text_arrays.open_arrays(folder, split), 0) for split in ("train", "val")}
 
 
-def fit(model: build.Classifier, data: dict[str, TextSplit], loss_fn: losses.Loss) -> float:
+def fit(model: model_folder.Classifier, data: dict[str, TextSplit], loss_fn: losses.Loss) -> float:
     """Accuracy on validation after a real training."""
     machine, settings, val = tiny.machine(), tiny.training(**SETTINGS), data["val"]
 
@@ -65,12 +68,12 @@ def fit(model: build.Classifier, data: dict[str, TextSplit], loss_fn: losses.Los
     return scores()["accuracy"]
 
 
-def create(root: Path) -> build.Classifier:
-    runtime.seed_everything(0)
-    return build.create(root / "base", HEAD, 2, tiny.training(**SETTINGS), "matmul", tiny.TEXT_INPUT)
+def create(root: Path) -> model_folder.Classifier:
+    resolve.seed_everything(0)
+    return model_folder.create(root / "base", HEAD, 2, tiny.training(**SETTINGS), "matmul", tiny.TEXT_INPUT)
 
 
-@pytest.mark.parametrize("how", [cutting.HEAD, TAIL, HEAD_TAIL], ids=lambda how: how.kind)
+@pytest.mark.parametrize("how", [document_windows.HEAD, TAIL, HEAD_TAIL], ids=lambda how: how.kind)
 def test_what_is_cut_away_cannot_be_learned(root: Path, how: params.Truncation) -> None:
     """The negative control of the next test. 100 documents by chance: 50 right, and less than 65 in 998 of 1,000 cases."""
     assert 0.35 <= fit(create(root), splits(root, how), losses.cross_entropy(0.0, None)) <= 0.65
@@ -84,9 +87,9 @@ def test_windows_read_it_and_a_student_learns_from_their_teacher(root: Path) -> 
     machine, labels = tiny.machine(), ["grain", "ship"]
     cache = predict(teacher, data["train"], machine, 32)
     assert cache.shape == (96, 2), "one row a document"
-    info = build.ModelInfo(labels, HEAD, tiny.TEXT_INPUT)
+    info = model_folder.ModelInfo(labels, HEAD, tiny.TEXT_INPUT)
     layers = params.LayersStudent(kind="teacher_layers", layers=(0,))
     made = student.make(teacher, info, layers, tiny.training(**SETTINGS), "matmul")
 
-    told = distill.distillation(distill.cached(torch.from_numpy(cache)), 2.0, 0.3, 0.0, None)
+    told = soft_targets.distillation(soft_targets.cached(torch.from_numpy(cache)), 2.0, 0.3, 0.0, None)
     assert fit(made, data, told) >= 0.95

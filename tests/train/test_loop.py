@@ -10,16 +10,19 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from baton import params, runtime
-from baton.data import text
-from baton.data.batches import TrainingBatches
-from baton.data.text_batches import TextSplit
+from baton import params
+from baton.arrays import text_arrays
+from baton.batches.sampler import TrainingBatches
+from baton.batches.text_batches import TextSplit
 from baton.errors import TrainingError
 from baton.evaluate import metrics
-from baton.models import attention, build
-from baton.models import dropout as dropouts
+from baton.models import model_folder
+from baton.models.kernels import attention
+from baton.models.kernels import dropout as dropouts
 from baton.predict import predict
-from baton.train import loop, losses, optim
+from baton.runtime import resolve
+from baton.tasks import losses
+from baton.train import loop, optimizer
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
@@ -31,13 +34,13 @@ SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES)
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("loop")
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
-    for split in text.SPLITS:
-        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, 16), root, 100, lambda count: None)
+    for split in text_arrays.SPLITS:
+        text_arrays.tokenize(clean / f"{split}.parquet", text_arrays.open_tokenizer(base, 16), root, 100, lambda count: None)
     return root
 
 
 MACHINE = {"precision", "loader_workers", "compile"}
-Run = Callable[..., tuple[build.Classifier, list[loop.TrainPoint | loop.ValidationPoint]]]
+Run = Callable[..., tuple[model_folder.Classifier, list[loop.TrainPoint | loop.ValidationPoint]]]
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +48,9 @@ def fit(root: Path) -> Run:
     def run(validate: Callable[[], dict[str, float]] | None = None, loss_fn: Any = None, **changes: Any) -> Any:
         settings = SETTINGS.model_copy(update={key: value for key, value in changes.items() if key not in MACHINE})
         machine = tiny.machine(**{key: value for key, value in changes.items() if key in MACHINE})
-        runtime.seed_everything(settings.seed)
-        model = build.create(root / "base", settings.head, 3, settings, machine.attention, tiny.TEXT_INPUT)
-        train, val = (TextSplit(text.open_arrays(root, split), 0) for split in ("train", "val"))
+        resolve.seed_everything(settings.seed)
+        model = model_folder.create(root / "base", settings.head, 3, settings, machine.attention, tiny.TEXT_INPUT)
+        train, val = (TextSplit(text_arrays.open_arrays(root, split), 0) for split in ("train", "val"))
 
         def scores() -> dict[str, float]:
             found = metrics.scores(predict(model, val, machine, 16), np.asarray(val.labels))
@@ -85,13 +88,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(fit: Run) -> Non
 def gradients(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
     """Gradients of every step, (parameters,) each."""
     seen: list[torch.Tensor] = []
-    step = optim.Update.step
+    step = optimizer.Update.step
 
-    def recorded(update: optim.Update, *arguments: Any) -> torch.Tensor:
+    def recorded(update: optimizer.Update, *arguments: Any) -> torch.Tensor:
         seen.append(torch.cat([parameter.grad.flatten() for parameter in update.parameters if parameter.grad is not None]))
         return step(update, *arguments)
 
-    monkeypatch.setattr(optim.Update, "step", recorded)
+    monkeypatch.setattr(optimizer.Update, "step", recorded)
     return seen
 
 
@@ -222,7 +225,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(fit: Run, log_every: int, m
 def test_a_diverged_step_changes_no_weight() -> None:
     model = torch.nn.Linear(2, 1)
     before = flat(model).clone()
-    update = optim.Update(optim.make(model, SETTINGS), 1.0, False, torch.device("cpu"))
+    update = optimizer.Update(optimizer.make(model, SETTINGS), 1.0, False, torch.device("cpu"))
     for step, factor in enumerate([math.inf, 1.0], start=1):  # the next one is finite, but the training is over
         (model(torch.ones(1, 2)).sum() * factor).backward()
         update.step(step, torch.tensor(factor), 0.1)
@@ -233,7 +236,7 @@ def test_clipping_in_the_kernel_is_clipping() -> None:
     torch.manual_seed(0)
     ours, theirs = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
     theirs.load_state_dict(ours.state_dict())
-    update, optimizer = optim.Update(optim.make(ours, SETTINGS), 0.1, False, torch.device("cpu")), optim.make(theirs, SETTINGS)
+    update, made = optimizer.Update(optimizer.make(ours, SETTINGS), 0.1, False, torch.device("cpu")), optimizer.make(theirs, SETTINGS)
     for step in range(1, 4):
         inputs = torch.randn(5, 4)
         loss = ours(inputs).square().mean()
@@ -249,9 +252,9 @@ def test_clipping_in_the_kernel_is_clipping() -> None:
 
 
 def test_the_loss_scale_falls_on_overflow_and_grows_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optim, "GROWTH_STEPS", 2)
+    monkeypatch.setattr(optimizer, "GROWTH_STEPS", 2)
     model = torch.nn.Linear(2, 1)
-    update = optim.Update(optim.make(model, SETTINGS), 1.0, True, torch.device("cpu"))
+    update = optimizer.Update(optimizer.make(model, SETTINGS), 1.0, True, torch.device("cpu"))
     scales = []
     for step, factor in enumerate([math.inf, 1.0, 1.0, 1.0], start=1):
         before = flat(model).clone()
@@ -288,16 +291,16 @@ def test_loader_workers_change_nothing(fit: Run, workers: int) -> None:
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_the_schedule_rises_to_the_peak_and_falls_to_zero(schedule: str) -> None:
-    factors = [optim.factor(step, 100, 10, schedule) for step in range(101)]
+    factors = [optimizer.factor(step, 100, 10, schedule) for step in range(101)]
     assert factors[:10] == sorted(factors[:10]) and 0 < factors[0] < 0.2
     assert factors[10] == 1.0 and factors[10:] == sorted(factors[10:], reverse=True)
     assert math.isclose(factors[100], 0.0, abs_tol=1e-12)
 
 
 def test_biases_and_norms_are_not_decayed(root: Path) -> None:
-    model = build.create(root / "base", SETTINGS.head, 3, SETTINGS, "matmul", tiny.TEXT_INPUT)
-    optimizer = optim.make(model, SETTINGS)
-    decayed, plain = optimizer.param_groups
+    model = model_folder.create(root / "base", SETTINGS.head, 3, SETTINGS, "matmul", tiny.TEXT_INPUT)
+    made = optimizer.make(model, SETTINGS)
+    decayed, plain = made.param_groups
     assert decayed["weight_decay"] == SETTINGS.weight_decay and all(parameter.ndim > 1 for parameter in decayed["params"])
     assert plain["weight_decay"] == 0.0 and all(parameter.ndim <= 1 for parameter in plain["params"])
     assert sum(len(group["params"]) for group in (decayed, plain)) == len(list(model.parameters()))

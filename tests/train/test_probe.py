@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from baton.data import part
+from baton.batches import subset
 from baton.train import probe
 
 
@@ -22,7 +22,7 @@ def drawn(classes: int, rows: int = 90, width: int = 6, noise: float = 1.0) -> t
 def test_its_probabilities_are_those_of_the_pipeline(classes: int, balanced: bool) -> None:
     features, labels = drawn(classes)
     labels[:10] = 0
-    made = probe.fit(features, labels, classes, balanced, part.folds(labels, np.arange(len(labels)), 3, 0))
+    made = probe.fit(features, labels, classes, balanced, subset.folds(labels, np.arange(len(labels)), 3, 0))
     model = LogisticRegression(C=made.strength, max_iter=5000, class_weight="balanced" if balanced else None)
     expected = make_pipeline(StandardScaler(), model).fit(features, labels).predict_log_proba(features)
     logits = made.logits(features).astype(np.float64)
@@ -33,7 +33,7 @@ def test_its_probabilities_are_those_of_the_pipeline(classes: int, balanced: boo
 def test_a_class_without_a_row_is_never_predicted_and_a_constant_feature_does_no_harm() -> None:
     features, labels = drawn(3)
     features[:, 2] = 4.0
-    made = probe.fit(features, np.where(labels == 2, 3, labels), 5, False, part.folds(labels, np.arange(len(labels)), 3, 0))
+    made = probe.fit(features, np.where(labels == 2, 3, labels), 5, False, subset.folds(labels, np.arange(len(labels)), 3, 0))
     predicted = made.logits(features).argmax(axis=1)
     assert np.isfinite(made.weight).all()
     assert set(predicted) == {0, 1, 3}
@@ -53,25 +53,25 @@ def test_a_row_of_weight_two_counts_as_two_rows() -> None:
 def test_noise_asks_for_more_regularisation_than_none() -> None:
     clean, labels = drawn(3, noise=0.1)
     noisy, _ = drawn(3, noise=6.0)
-    cuts = part.folds(labels, np.arange(len(labels)), 5, 0)
+    cuts = subset.folds(labels, np.arange(len(labels)), 5, 0)
     assert probe.fit(noisy, labels, 3, False, cuts).strength < probe.fit(clean, labels, 3, False, cuts).strength
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_folds_are_a_stratified_partition(count: int) -> None:
     labels = np.repeat([0, 1, 2, 3], [23, 11, 2, 40])
-    cuts = part.folds(labels, np.arange(len(labels)), count, seed=3)
+    cuts = subset.folds(labels, np.arange(len(labels)), count, seed=3)
     assert sorted(np.concatenate([scored for _, scored in cuts])) == list(range(len(labels)))
     for fitted, scored in cuts:
         assert sorted([*fitted, *scored]) == list(range(len(labels)))
         assert len(scored) in {len(labels) // count, -(-len(labels) // count)}
         for label, rows in zip(*np.unique(labels, return_counts=True), strict=True):
             assert abs((labels[scored] == label).sum() - rows / count) < 1
-    again = part.folds(labels, np.arange(len(labels)), count, seed=3)
+    again = subset.folds(labels, np.arange(len(labels)), count, seed=3)
     assert all((a[1] == b[1]).all() for a, b in zip(cuts, again, strict=True))
     assert any(
         (a[1] != b[1]).any()
-        for a, b in zip(cuts, part.folds(labels, np.arange(len(labels)), count, seed=4), strict=True)
+        for a, b in zip(cuts, subset.folds(labels, np.arange(len(labels)), count, seed=4), strict=True)
         if len(a[1]) == len(b[1])
     )
 
@@ -81,16 +81,16 @@ def test_folds_part_no_unit_and_stay_stratified(count: int) -> None:
     draw = np.random.default_rng(count)
     units = draw.permutation(np.repeat(np.arange(60), draw.integers(1, 4, 60)) * 7)
     labels = units // 7 % 3
-    cuts = part.folds(labels, units, count, seed=0)
+    cuts = subset.folds(labels, units, count, seed=0)
     assert sorted(np.concatenate([scored for _, scored in cuts])) == list(range(len(labels)))
     assert all(not set(units[fitted]) & set(units[scored]) for fitted, scored in cuts)
     for label in range(3):
         sizes = [(labels[scored] == label).sum() for _, scored in cuts]
         assert max(sizes) - min(sizes) <= 3  # rows of the largest unit
-    alone = part.folds(labels, np.arange(len(labels)), count, seed=0)
+    alone = subset.folds(labels, np.arange(len(labels)), count, seed=0)
     assert any(set(units[fitted]) & set(units[scored]) for fitted, scored in alone)  # the control
 
 
 def test_fewer_units_than_folds_make_fewer_folds() -> None:
-    cuts = part.folds(np.array([0, 0, 1, 1, 1]), np.array([5, 5, 2, 2, 2]), 3, seed=0)
+    cuts = subset.folds(np.array([0, 0, 1, 1, 1]), np.array([5, 5, 2, 2, 2]), 3, seed=0)
     assert sorted(scored.tolist() for _, scored in cuts) == [[0, 1], [2, 3, 4]]

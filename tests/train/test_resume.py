@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from baton.data import text
+from baton.arrays import text_arrays
 from tests import tiny
 from tests.train import training
 
@@ -119,7 +119,7 @@ def whole_in_windows(tmp_path_factory: pytest.TempPathFactory, processes: Any) -
     """The same with documents in windows, whose steps have parts of their own."""
     folder = tmp_path_factory.mktemp("windows")
     training.prepare(folder, windows=True)
-    arrays = text.open_arrays(folder / "arrays", "train")
+    arrays = text_arrays.open_arrays(folder / "arrays", "train")
     assert 1 < arrays.windows.mean() < 3
     assert run(processes, folder) == 0
     return folder

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from baton import memory
 from baton.errors import OutputError
+from baton.runtime import memory
 from baton.train import checkpoint, sharded_checkpoint
 
 

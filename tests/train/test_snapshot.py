@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from baton import memory
+from baton.runtime import memory
 from baton.train import snapshot
 
 

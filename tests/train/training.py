@@ -21,13 +21,16 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  once for all attempts, which are forked
 from safetensors.torch import save_file
 
-from baton import console, params, runtime, storage
-from baton.data import arrays, cutting, text
-from baton.data.batches import TrainingBatches
+from baton import console, params, storage
+from baton.arrays import document_windows, text_arrays
+from baton.batches import array_splits
+from baton.batches.sampler import TrainingBatches
 from baton.evaluate import metrics
-from baton.models import build
+from baton.models import model_folder
 from baton.predict import predict
-from baton.train import checkpoint, folders, loop, losses, snapshot, state
+from baton.runtime import resolve
+from baton.tasks import losses
+from baton.train import checkpoint, checkpoint_folders, loop, snapshot, state
 from tests import tiny, tiny_images
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
@@ -56,9 +59,11 @@ def prepare(folder: Path, images: Callable[[Path], Path] | None = None, windows:
         return
     base, clean = tiny.write_base(folder / "base"), tiny.write_clean(folder / "clean")
     (folder / "arrays").mkdir()
-    length, how = (8, WINDOWS) if windows else (16, cutting.HEAD)
-    for split in text.SPLITS:
-        text.tokenize(clean / f"{split}.parquet", text.open_tokenizer(base, length), folder / "arrays", 100, lambda count: None, how)
+    length, how = (8, WINDOWS) if windows else (16, document_windows.HEAD)
+    for split in text_arrays.SPLITS:
+        text_arrays.tokenize(
+            clean / f"{split}.parquet", text_arrays.open_tokenizer(base, length), folder / "arrays", 100, lambda count: None, how
+        )
     read = tiny.TEXT_INPUT | {"max_length": length, "truncation": how.model_dump()}
     storage.write_json(folder / "arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": read})
 
@@ -89,14 +94,14 @@ def attempt(
     if kill_operation:
         watch_operations(folder / "checkpoints", kill_operation, power)
     spoil(without)
-    meta, machine = arrays.read_meta(folder / "arrays"), tiny.machine()
+    meta, machine = array_splits.read_meta(folder / "arrays"), tiny.machine()
     images = IMAGES if meta["input"]["kind"] == "images" else {}
     lacking = {"attention_dropout": 0.0} if "tiny_vit" in (folder / "base/config.json").read_text() else {}
     settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES | images | lacking)
-    runtime.seed_everything(settings.seed)
-    model = build.create(folder / "base", settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
-    splits = arrays.open_splits(folder / "arrays", settings.augmentation)
-    batches = Recorded(splits["train"], 8, 2, settings.seed, lambda: arrays.read_ids(folder / "arrays", "train"))
+    resolve.seed_everything(settings.seed)
+    model = model_folder.create(folder / "base", settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
+    splits = array_splits.open_splits(folder / "arrays", settings.augmentation)
+    batches = Recorded(splits["train"], 8, 2, settings.seed, lambda: array_splits.read_ids(folder / "arrays", "train"))
     Recorded.folder = folder
 
     def validate() -> dict[str, float]:
@@ -230,7 +235,7 @@ def watch_operations(folder: Path, fatal: int, power: bool) -> None:
         if event in {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"} and str(arguments[0]).startswith(str(folder)):
             operation()
 
-    fsync, put = os.fsync, folders.put
+    fsync, put = os.fsync, checkpoint_folders.put
 
     def flush(handle: int) -> None:
         operation()
@@ -244,7 +249,7 @@ def watch_operations(folder: Path, fatal: int, power: bool) -> None:
         operation()  # in the middle of writing the file
         return put(path, [content])
 
-    folders.put = in_two
+    checkpoint_folders.put = in_two
     os.fsync = flush
     sys.addaudithook(audit)
 
@@ -268,10 +273,10 @@ def spoil(what: str) -> None:
     if what == "position":
         state.State.facts = lambda self: facts(self) | {"step": max(0, self.step - 1)}  # type: ignore[method-assign]
     if what == "augmentation":  # drawn from a process's own generator instead of (seed, epoch, sample id)
-        from baton.data import augment
+        from baton.batches.augmentation import pipeline
 
-        own, drawn = np.random.default_rng(), augment.draw
-        augment.draw = lambda keys, seed, epoch, settings: drawn(keys, int(own.integers(2**31)), epoch, settings)
+        own, drawn = np.random.default_rng(), pipeline.draw
+        pipeline.draw = lambda keys, seed, epoch, settings: drawn(keys, int(own.integers(2**31)), epoch, settings)
     for name, module, function, broken in (
         ("rng", loop, "seed_step", lambda seed, step, rank: None),  # dropout goes on from wherever torch's generator is
         ("layout", state, "_laid_out", lambda value, like: value.to(like.device)),  # of Adam's state, where weights are channels_last

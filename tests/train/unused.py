@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from baton import parallel, params, runtime
+from baton import params
+from baton.runtime import distributed, resolve
 from baton.train import loop
 from tests import tiny
 
@@ -78,12 +79,12 @@ def train(folder: Path, rank: int, ranks: int, port: int, spoiled: bool = False)
     """One process of the training; rank 0 writes RANKS.safetensors. `spoiled`: without looking for unused weights."""
     if spoiled:
         loop._Loop._unused = lambda self: False  # type: ignore[method-assign]
-    place = runtime.Place(rank, rank, ranks, ranks, "a test")
-    machine = runtime.resolve(params.Runtime.model_validate(tiny.SETTINGS), place)
+    place = resolve.Place(rank, rank, ranks, ranks, "a test")
+    machine = resolve.resolve(params.Runtime.model_validate(tiny.SETTINGS), place)
     with contextlib.ExitStack() as group:
         if ranks > 1:
             store = TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=60))
-            group.enter_context(parallel._group(machine, store))
+            group.enter_context(distributed._group(machine, store))
         torch.manual_seed(0)
         model, settings = Model(), tiny.training(learning_rate=0.1, weight_decay=0.1, epochs=1)
         list(loop.train(model, Batches(rank, ranks), loss_fn, lambda: {"loss": 0.0, "accuracy": 0.0}, settings, machine))  # type: ignore[arg-type]

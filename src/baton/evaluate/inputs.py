@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import storage
+from baton.contracts.predictions import HINT, read_predictions
 from baton.errors import DataError
-from baton.evaluate.tables import HINT, read_predictions
 
 RUNNING = ("running_mean", "running_var")  # of batch normalisation
 

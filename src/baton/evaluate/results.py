@@ -15,11 +15,11 @@ from baton import params
 from baton.evaluate import intervals, metrics, ranking
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.calibration import error, reliability
-from baton.evaluate.compare import Bootstrap, means
-from baton.evaluate.comparisons import compared
 from baton.evaluate.inputs import Curve, Rows
-from baton.evaluate.pictures import Gallery, Sheet
+from baton.evaluate.multiple_comparisons import compared
+from baton.evaluate.report.image_galleries import Gallery, Sheet
 from baton.evaluate.robustness import Robustness
+from baton.evaluate.significance import Bootstrap, means
 
 TRANSFORMERS = ("teacher", "student", "control")
 SCALED = ("log_loss", "brier", "ece")

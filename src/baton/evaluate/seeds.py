@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from baton import storage
+from baton.contracts.predictions import HINT
 from baton.errors import DataError
 from baton.evaluate import metrics
 from baton.evaluate.inputs import Rows, read_logits
-from baton.evaluate.tables import HINT
 
 FIGURES = ("accuracy", "macro_f1", "log_loss")
 PAIR = ("student", "control")  # each seed's two have the same batches in the same order

@@ -16,10 +16,11 @@ from mlflow.exceptions import MlflowException
 
 from baton import params, storage
 from baton.errors import DataError, ModelError, TrackingError
-from baton.lifecycle import card, drift, tables
-from baton.tracking.dvcfiles import LOCK
-from baton.tracking.registered import TEACHER, TEACHER_SHA256
+from baton.lifecycle import model_card, test_table
+from baton.lifecycle.retraining import drift
+from baton.tracking.registered_models import TEACHER, TEACHER_SHA256
 from baton.tracking.store import Store
+from baton.workspace.dvc_files import LOCK
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 CLEAN = Path("data/clean")
@@ -139,7 +140,7 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
     files = {ROWS: json.dumps(_training_rows(registry)), PROFILE: json.dumps(drift.profile(CLEAN))}
     files["params.yaml"] = params.PATH.read_text(encoding="utf-8")
     files |= {LOCK.name: LOCK.read_text(encoding="utf-8")} if LOCK.is_file() else {}
-    about = card.describe(model, run, settings)
+    about = model_card.describe(model, run, settings)
     for name, text in (files | {"card.md": about}).items():
         client.log_text(run.info.run_id, text, f"{_folder(digest)}/{name}")
     with contextlib.suppress(MlflowException):  # it is there
@@ -170,7 +171,7 @@ def _renew_profile(registry: Registry, version: ModelVersion, model: LoggedModel
 
 def _training_rows(registry: Registry) -> list[str]:
     """Digests of what the model was trained on, and with a warm start of what that model was trained on."""
-    rows, base = set(tables.training_digests(CLEAN)), params.read().base
+    rows, base = set(test_table.training_digests(CLEAN)), params.read().base
     if isinstance(base, params.RegisteredBase):
         earlier = Registry(registry.store, base.name)
         if (known := earlier.training_rows(earlier.version(str(base.version)))) is None:

@@ -13,8 +13,8 @@ from torch import nn
 
 from baton import params
 from baton.errors import ModelError
-from baton.models import dropout as dropouts
-from baton.runtime import takes_statistics
+from baton.models.kernels import dropout as dropouts
+from baton.runtime.resolve import takes_statistics
 
 WEIGHTS, CONFIG, INFO = "model.safetensors", "config.json", "baton.json"
 

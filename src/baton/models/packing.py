@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import torch
 
 from baton.errors import ModelError
-from baton.runtime import AMPERE, Runtime
+from baton.runtime.resolve import AMPERE, Runtime
 
 HALF = ("bf16", "fp16")
 

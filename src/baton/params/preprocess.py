@@ -161,7 +161,7 @@ class Limit(Section):
 class MaxDropped(Section):
     """The largest share of a raw file's rows, and of the rows of one of its classes, that checks may drop before the stage stops.
 
-    Rows that repeat others do not count, and one row never stops it. See `baton.data.losses`.
+    Rows that repeat others do not count, and one row never stops it. See `baton.tables.dropped_rows`.
     """
 
     rows: Annotated[float, Field(ge=0, le=1)] = 0.01

@@ -115,7 +115,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
 
 @dataclass(frozen=True)
 class Frame:
-    """What is read of a text: as `baton.data.cutting` has it, by which the training's arrays were made."""
+    """What is read of a text: as `baton.arrays.document_windows` has it, by which the training's arrays were made."""
 
     before: list[int]  # special tokens around each window
     after: list[int]

@@ -216,7 +216,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-# ---- encoded images -> pixels of 8 bits, as baton.data.pictures has it ---------------------------------------------------------
+# ---- encoded images -> pixels of 8 bits, as baton.images.decoding has it ---------------------------------------------------------
 
 
 def _opened(content: bytes) -> Any:
@@ -380,7 +380,7 @@ def _tag(image: Any, number: int) -> Any:
     return image.tag_v2.get(number) if image.format == "TIFF" else None
 
 
-# ---- pixels of any size -> the model's input, as baton.data.framing and image_batches have it -----------------------------------
+# ---- pixels of any size -> the model's input, as baton.images.framing and image_batches have it -----------------------------------
 
 
 class Frame:

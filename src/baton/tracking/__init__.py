@@ -106,9 +106,9 @@ def stage(name: Stage, reasons: Mapping[str, str], resume: str | None = None, re
         yield Run()
         return
     prepare()
-    from baton.tracking import session
+    from baton.tracking import recorder
 
-    with session.tracked(name, reasons, active, resume, since) as run:
+    with recorder.tracked(name, reasons, active, resume, since) as run:
         yield run
 
 
@@ -140,9 +140,9 @@ def registered_teacher(name: str, version: int, target: Path) -> Path:
     if isinstance(active, params.NoTracking):
         raise TrackingError("base.kind: registered needs the MLflow store", got="tracking.kind: off", expected="mlflow")
     prepare()
-    from baton.tracking import registered
+    from baton.tracking import registered_models
 
-    return registered.teacher(active, name, version, target)
+    return registered_models.teacher(active, name, version, target)
 
 
 def prepare() -> None:

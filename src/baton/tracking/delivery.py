@@ -15,10 +15,11 @@ from rich.markup import escape
 
 from baton import console, params
 from baton.errors import TrackingError
-from baton.tracking import SyncReport, dvcfiles, environment, journal, writer
+from baton.tracking import SyncReport, environment, journal, writer
+from baton.workspace import dvc_files
 
 if TYPE_CHECKING:
-    from baton.tracking.carrier import Carrier
+    from baton.tracking.replay import Carrier
 
 SECONDS = 5.0  # between two rounds
 PAUSES = (1.0, 60.0)  # after a failure: the first, doubled up to the last
@@ -79,7 +80,7 @@ class Deliverer:
     def _rounds(self) -> None:
         import pandas as pd  # noqa: F401  first, see above
 
-        from baton.tracking.sampler import Sampler
+        from baton.tracking.system_metrics import Sampler
 
         sampler, pause, due = Sampler(), 0.0, 0.0
         while True:
@@ -105,7 +106,7 @@ class Deliverer:
             _say_refused(done.refused)
             if self._store in done.down:
                 raise done.down[self._store]
-            from baton.tracking.carrier import Carrier
+            from baton.tracking.replay import Carrier
 
             self._locks.enter_context(own.delivering())
             self._carrier = Carrier(own)
@@ -150,7 +151,7 @@ def deliver_left(own: str = "", wanted: Callable[[str | None], bool] = lambda _:
 
 
 def _deliver_one(one: journal.Journal, wanted: Callable[[str | None], bool], done: Delivered) -> None:
-    from baton.tracking.carrier import Carrier
+    from baton.tracking.replay import Carrier
 
     carrier = Carrier(one)
     if not wanted(carrier.address):
@@ -178,7 +179,7 @@ def sync(settings: params.MlflowTracking) -> SyncReport:
         raise TrackingError(f"{len(done.waiting)} journals wait for the MLflow store", got=got, expected="a store that answers", hint=hint)
     store = open_store(settings)
     with usable(store.client.tracking_uri):
-        report = lineage.sync(store, dvcfiles.read_lock(), text=dvcfiles.read_text())
+        report = lineage.sync(store, dvc_files.read_lock(), text=dvc_files.read_text())
     report = replace(report, entries=done.entries, points=done.points, ended=report.ended + done.ended)
     return replace(report, refused=tuple(done.refused), waiting=tuple(done.waiting))
 

@@ -10,9 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from baton import params, process, storage
+from baton import params, storage
 from baton.errors import TrackingError
-from baton.tracking import dvcfiles
+from baton.processes import supervision
+from baton.workspace import dvc_files
 
 LOCK = Path("requirements.lock")
 PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
@@ -28,7 +29,7 @@ DIFF_BYTES = 1_000_000
 
 def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> dict[str, Any]:
     """What can be known of a stage's start in a moment; `active` is the whole of `params.yaml`."""
-    owner, own = process.owner(), process.this()
+    owner, own = supervision.owner(), supervision.this()
     return {
         "stage": stage,
         "store": {**active.tracking.model_dump(exclude={"kind"}), "description": active.description},
@@ -45,7 +46,7 @@ def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> di
 def surroundings() -> dict[str, Any]:
     """What takes longer: the state of git, the difference from its commit, and of `dvc.lock`."""
     git = _git()
-    return {"git": git, "diff": _uncommitted() if git.get("git.dirty") == "true" else "", "lock": dvcfiles.read_lock()}
+    return {"git": git, "diff": _uncommitted() if git.get("git.dirty") == "true" else "", "lock": dvc_files.read_lock()}
 
 
 def tags() -> dict[str, str]:
@@ -123,7 +124,7 @@ def committed(path: str) -> str | None:
 
 def _but_outputs() -> list[str]:
     """Limits a git command to what the stages do not write: `dvc.lock` and metrics change in every repro."""
-    made = [dvcfiles.LOCK.name, *(path for paths in dvcfiles.outputs().values() for path in paths)]
+    made = [dvc_files.LOCK.name, *(path for paths in dvc_files.outputs().values() for path in paths)]
     return ["--", ".", *(f":(exclude){path}" for path in made)]
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import storage
-from baton.tracking import locks
+from baton.processes import locks
 
 Entry = dict[str, Any]
 

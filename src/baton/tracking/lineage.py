@@ -10,10 +10,10 @@ import json
 
 from mlflow.entities import Run
 
-from baton.tracking import SyncReport, journal, links, pipelines, restore
-from baton.tracking.dvcfiles import Lock
-from baton.tracking.locks import locked
+from baton.processes.locks import locked
+from baton.tracking import SyncReport, journal, links, pipelines, restored_runs
 from baton.tracking.store import Store, clean_key
+from baton.workspace.dvc_files import Lock
 
 WRITTEN = "baton.written"  # on a stage's run: {path: MD5} of the files it wrote
 RECENT = 100  # runs that a sync looks at: some 25 repros
@@ -25,7 +25,7 @@ def begin_stage(store: Store, stage: str, pipeline: str, lock: Lock) -> None:
     `lock` is `dvc.lock` as it was when the stage began.
     """
     sync(store, lock, current=pipeline)
-    restore.remember(pipeline=pipeline)
+    restored_runs.remember(pipeline=pipeline)
     links.put(store, store.client.get_run(pipeline), pipelines.STAGES[: pipelines.STAGES.index(stage) + 1], lock)
 
 
@@ -49,14 +49,14 @@ def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncRep
         ours = [run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current]
         linked, cached, unknown, settled = 0, 0, tuple[str, ...](), _consistent(lock)
         mine = next((run for run in ours if run.info.status == "FINISHED" and _made(_own(run, runs), lock, settled)), None)
-        if text and (restored := restore.record(store, mine, next(iter(ours), None), lock, text, settled)):
+        if text and (restored := restored_runs.record(store, mine, next(iter(ours), None), lock, text, settled)):
             mine, cached = restored, 1
         if mine:
             linked, unknown = links.put(store, mine, settled, lock)
             if text:
-                restore.keep_lock(store, mine, text)
+                restored_runs.keep_lock(store, mine, text)
         if text:
-            restore.remember(lock=text)
+            restored_runs.remember(lock=text)
     return SyncReport(digests=digests, links=linked, ended=ended, unknown=unknown, cached=cached)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from mlflow.entities import Run
 
 from baton.tracking import pipelines
-from baton.tracking.dvcfiles import Lock
 from baton.tracking.journal import now
 from baton.tracking.store import Point, Store, clean_key
+from baton.workspace.dvc_files import Lock
 
 OUT = "dvc.out."  # + path: a tag with DVC's digest
 VIEW = "?workflowType=machine_learning"  # without it the UI may show a page for language models, without runs

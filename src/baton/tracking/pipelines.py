@@ -7,13 +7,20 @@ from typing import Any
 from mlflow.entities import Run
 
 from baton import params
-from baton.process import Process
+from baton.processes.locks import locked
+from baton.processes.supervision import Process
 from baton.tracking import environment
-from baton.tracking.locks import locked
 from baton.tracking.store import Store, param_items
 
 # Tags by which runs are found again. JOURNAL is the id of a stage's journal; on a pipeline run, of the one that created it.
-KIND, STAGE, REPRO, PROCESS, STARTED, FINAL = "baton.kind", "baton.stage", "baton.repro", "baton.process", "baton.started", "baton.final"
+KIND, STAGE, REPRO, PROCESS, STARTED, FINAL = (
+    "baton.kind",
+    "baton.stage",
+    "baton.repro",
+    "baton.processes.supervision",
+    "baton.started",
+    "baton.final",
+)
 JOURNAL, ERROR = "baton.journal", "baton.error"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from baton import params, storage
 from baton.errors import TrackingError
-from baton.tracking.locks import locked
+from baton.processes.locks import locked
 
 T = TypeVar("T")
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"

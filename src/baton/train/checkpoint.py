@@ -1,6 +1,6 @@
 """Checkpoints of a training: written so that a crash at any moment leaves the newest whole one findable, verified when read.
 
-One folder per training, in that of its stage's attempt (`train.attempts`). In it one per checkpoint, named after its step and the step of
+One folder per training, in that of its stage's attempt (`train.resume`). In it one per checkpoint, named after its step and the step of
 the last validation:
 
     teacher-0/00000120-00000100/   {model,best,optimizer.exp_avg,…}.safetensors, state.json, manifest.json (sha256 and bytes of each)
@@ -29,8 +29,9 @@ from safetensors.torch import load
 
 from baton import console
 from baton.errors import OutputError
-from baton.train import folders, interrupt, tensors
-from baton.train.folders import HIDDEN, MANIFEST, STATE
+from baton.processes import signals
+from baton.train import checkpoint_folders, tensors
+from baton.train.checkpoint_folders import HIDDEN, MANIFEST, STATE
 from baton.train.snapshot import Parts, Snapshot, size
 
 
@@ -101,7 +102,7 @@ class Checkpoints:
         """
         pending, self._pending = self._pending, None
         if pending:
-            with interrupt.held():
+            with signals.held():
                 pending.result()
 
     @contextlib.contextmanager
@@ -140,25 +141,25 @@ class Checkpoints:
     def _write(self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], threads: int) -> None:
         """All of a save but its copy; in the writer's thread, or in that of the training while that waits."""
         try:
-            with folders.explained(target, size(parts)):
+            with checkpoint_folders.explained(target, size(parts)):
                 ready()
-                temporary = folders.begin(target)
+                temporary = checkpoint_folders.begin(target)
                 _fill(temporary, parts, state, threads)
-                folders.end(temporary, target)
+                checkpoint_folders.end(temporary, target)
         except OutputError:
             shutil.rmtree(self.folder / f"{HIDDEN}{target.name}", ignore_errors=True)
             raise
 
 
 def _newest(folder: Path) -> Checkpoint | None:
-    names = folders.names(folder)
+    names = checkpoint_folders.names(folder)
     for name in reversed(names):
         try:
             return _read(folder / name)
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             rest = "the one before it is used" if name != names[0] else "there is none before it: the training starts anew"
             console.warn("checkpoint", f"{folder / name} is broken ({error}); {rest}")
-            folders.remove(folder, name)
+            checkpoint_folders.remove(folder, name)
         except OSError as error:
             hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"
             raise OutputError(f"the checkpoint {folder / name} cannot be read", got=error.strerror, hint=hint) from error
@@ -169,12 +170,12 @@ def _fill(folder: Path, parts: Parts, state: bytes, threads: int) -> None:
     """All files and their manifest, each flushed to the disk."""
 
     def put(name: str) -> dict[str, object]:
-        return folders.put(folder / f"{name}.safetensors", tensors.encoded(parts[name]))
+        return checkpoint_folders.put(folder / f"{name}.safetensors", tensors.encoded(parts[name]))
 
     with ThreadPoolExecutor(threads) as pool:  # hashing and writing overlap
         manifest = {f"{name}.safetensors": entry for name, entry in zip(parts, pool.map(put, parts), strict=True)}
-    manifest[STATE] = folders.put(folder / STATE, [state])
-    folders.put(folder / MANIFEST, [json.dumps(manifest).encode()])
+    manifest[STATE] = checkpoint_folders.put(folder / STATE, [state])
+    checkpoint_folders.put(folder / MANIFEST, [json.dumps(manifest).encode()])
 
 
 def _read(folder: Path) -> Checkpoint:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from baton import sharding
+from baton.runtime import sharding
 
 
 class Compiled(nn.Module):

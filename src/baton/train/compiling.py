@@ -19,12 +19,13 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from baton import parallel, params, sharding, storage
-from baton.memory import explained_memory
-from baton.runtime import MEASURED, Runtime, seed_step
+from baton import params, storage
+from baton.runtime import distributed, sharding
+from baton.runtime.memory import explained_memory
+from baton.runtime.resolve import MEASURED, Runtime, seed_step
+from baton.tasks.losses import Loss
 from baton.train.compiled import Compiled, restored
-from baton.train.feed import Batches
-from baton.train.losses import Loss
+from baton.train.loader import Batches
 
 FEWEST_STEPS = 200
 SHORTEST = 60.0  # seconds; a first compilation takes from 20 s (MiniLM) to minutes, and hardly saves half of the time
@@ -97,7 +98,7 @@ def settled(
     if steps < FEWEST_STEPS:
         return Settled(False, f"{steps:,} steps are too few to pay for it")
     kept = _place(model, batches, runtime, settings, beside)
-    costs = parallel.share(_read(kept) if runtime.is_main else None)
+    costs = distributed.share(_read(kept) if runtime.is_main else None)
     if costs is None or (costs.first is None and not costs.failure and costs.eager * steps * _parts(batches) >= SHORTEST):
         costs = _measured(model, batches, loss_fn, runtime, steps, beside, costs)
         if runtime.is_main:
@@ -155,7 +156,7 @@ def _measured(
             seconds(model, first)
             seconds(model, later)  # shapes that are seen for the first time may still choose kernels
             known = Costs(seconds(model, later) / len(later))
-        known = parallel.share(known)
+        known = distributed.share(known)
         if known.eager * steps * _parts(batches) < SHORTEST:
             return known
         use(beside, dataclasses.replace(runtime, compile=True))
@@ -169,10 +170,10 @@ def _measured(
         finally:
             restored(model)
             use(beside, runtime)
-    (failed,) = parallel.most(int(bool(failure)))
+    (failed,) = distributed.most(int(bool(failure)))
     if failed:  # on one rank: it would fail there in the training
         known = Costs(known.eager, failure=failure or "this model cannot be compiled in another process")
-    return parallel.share(known)
+    return distributed.share(known)
 
 
 @contextlib.contextmanager

@@ -14,15 +14,17 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from baton import console, parallel, params, sharding
+from baton import console, params
 from baton.errors import TrainingError
-from baton.memory import explained_memory
-from baton.runtime import Runtime, seed_step, takes_statistics
-from baton.train import compiling, feed, interrupt, optim, saving
+from baton.processes import signals
+from baton.runtime import distributed, sharding
+from baton.runtime.memory import explained_memory
+from baton.runtime.resolve import Runtime, seed_step, takes_statistics
+from baton.tasks.losses import Loss
+from baton.train import compiling, loader, optimizer, saving
 from baton.train.checkpoint import Checkpoints
 from baton.train.compiled import Compiled, restored
-from baton.train.feed import Batches
-from baton.train.losses import Loss
+from baton.train.loader import Batches
 from baton.train.state import Point, State, TrainPoint, ValidationPoint
 
 
@@ -84,7 +86,7 @@ class _Loop:
 
     def __init__(self, model: nn.Module, batches: Batches, loss_fn: Loss, settings: params.Training, runtime: Runtime) -> None:
         self.batches, self.loss_fn, self.settings, self.runtime = batches, loss_fn, settings, runtime
-        self.update = optim.Update(optim.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device)
+        self.update = optimizer.Update(optimizer.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device)
         self.state = State(model, self.update, settings)
         self.split = sharding.is_split(model)
         self.forward = _forward(model, runtime, self._unused())
@@ -106,7 +108,7 @@ class _Loop:
             reached = reaches(self.loss_fn(model.train(), part.to(self.runtime.device)))
         model.train(before)
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-        unused = parallel.most(*(int(parameter not in reached) for _, parameter in named))
+        unused = distributed.most(*(int(parameter not in reached) for _, parameter in named))
         names = [name for (name, _), missed in zip(named, unused, strict=True) if missed]
         if names:
             console.say(f"processes: {len(names)} weights get no gradient from the first batch ({names[0]}, …): looked for at each step")
@@ -118,7 +120,7 @@ class _Loop:
         if compiles or isinstance(self.forward, DistributedDataParallel):
             with self._first_pass() as part:  # together: ranks exchange gradients once, however many shapes each of them has
                 parts = compiling.first_parts(self.batches, self.runtime) if compiles else [part]
-                self._backward(saving.as_many(parts, *parallel.most(len(parts))) if self.split else parts)
+                self._backward(saving.as_many(parts, *distributed.most(len(parts))) if self.split else parts)
 
     @contextlib.contextmanager
     def _first_pass(self) -> Iterator[tuple[Any, float]]:
@@ -133,9 +135,9 @@ class _Loop:
         try:
             with saves.exchange():
                 self.warm_up()
-            parts = feed.parts(self.batches, self.state.step, self.steps, self.runtime)
+            parts = loader.parts(self.batches, self.state.step, self.steps, self.runtime)
             while (validates := self.validates()) or not self.finished():
-                with saves.exchange() if validates else interrupt.held():
+                with saves.exchange() if validates else signals.held():
                     prepared = saves.before([] if validates else next(parts))
                     point = self.validation(validate) if validates else self.step(prepared)
                 if point:
@@ -154,8 +156,8 @@ class _Loop:
         """One optimizer step; a point if one is due."""
         state, number = self.state, self.state.step + 1
         seed_step(self.settings.seed, number, self.runtime.rank)
-        rate = optim.learning_rate(self.settings, number - 1, self.steps)
-        loss = parallel.total(self._backward(parts))  # over all ranks: what decides must be the same on each
+        rate = optimizer.learning_rate(self.settings, number - 1, self.steps)
+        loss = distributed.total(self._backward(parts))  # over all ranks: what decides must be the same on each
         with explained_memory("training", parts[-1][0].shape):
             norm = self.update.step(number, loss, rate)
         if state.average:
@@ -174,11 +176,11 @@ class _Loop:
         state, start = self.state, time.monotonic()
         with state.average.applied() if state.average else contextlib.nullcontext():
             for buffer in state.model.buffers():  # statistics of batches are each rank's own
-                parallel.spread(buffer)
+                distributed.spread(buffer)
             state.model.eval()
-            scores = parallel.share(validate())  # rank 0 decides what is best, and when to stop
+            scores = distributed.share(validate())  # rank 0 decides what is best, and when to stop
             state.model.train()
-            with interrupt.held():
+            with signals.held():
                 point = ValidationPoint(state.step, self._epoch(), scores, state.best.offer(scores, state.model), _now())
                 state.points.append(point)
                 state.validated = state.step
@@ -228,7 +230,7 @@ class _Loop:
         step = int(self.update.failed)
         if step < 0:
             return
-        rate = optim.learning_rate(self.settings, step - 1, self.steps)
+        rate = optimizer.learning_rate(self.settings, step - 1, self.steps)
         raise TrainingError(
             f"training diverged at step {step}: its loss or gradients are not finite",
             got=f"learning rate {rate:.3g}, batch of samples {', '.join(self.batches.names(step - 1))}",

@@ -42,7 +42,7 @@ def fit(
         labels: (rows,).
         classes: number of logits; one without a row gets a bias that no sample overcomes.
         balanced: whether each class weighs the same.
-        cuts: as `data.part.folds` makes them.
+        cuts: as `batches.subset.folds` makes them.
         weights: of the rows (rows,); None: all alike.
     """
     losses = dict.fromkeys(STRENGTHS, 0.0)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from baton import parallel, sharding
-from baton.runtime import Runtime
-from baton.train import interrupt
+from baton.processes import signals
+from baton.runtime import distributed, sharding
+from baton.runtime.resolve import Runtime
 from baton.train.checkpoint import Checkpoint, Checkpoints
 from baton.train.state import State
 
@@ -59,8 +59,8 @@ class Saving:
         found = self.keeper.load() if self.keeper else None
         if self.runtime.processes == 1 or self.runtime.sharding == "full":
             return found
-        state = parallel.share(found.state if found else None)
-        return None if state is None else Checkpoint(parallel.HandedOut(found.parts if found else {}, self.runtime.device), state)
+        state = distributed.share(found.state if found else None)
+        return None if state is None else Checkpoint(distributed.HandedOut(found.parts if found else {}, self.runtime.device), state)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -91,7 +91,7 @@ class Saving:
         Raises:
             OutputError: the checkpoint cannot be written.
         """
-        with interrupt.held():
+        with signals.held():
             self.before([])
             self.state.finished = True
             self.save()
@@ -103,7 +103,7 @@ class Saving:
     def save(self, wait: bool = True) -> None:
         """Save a checkpoint, unless the numbers went wrong since the last check: the last good one stays the newest."""
         if self.keeper and float(self.state.update.failed) < 0:
-            with interrupt.held():
+            with signals.held():
                 self.keeper.save(self.state.name, self.state.parts(), self.state.facts(), wait)
 
 
@@ -112,7 +112,7 @@ class Together(Saving):
 
     def exchange(self) -> AbstractContextManager[None]:
         """See `Saving`."""
-        return interrupt.held()
+        return signals.held()
 
     def before(self, prepared: Step, leaving: bool = False) -> Step:
         """All save, or leave, where the main one must, and make as many passes.
@@ -122,7 +122,7 @@ class Together(Saving):
             OutputError: a checkpoint cannot be written.
         """
         due_now = self.keeper is not None and self.runtime.is_main and (self.keeper.due() or leaving)
-        most, saves, leaves = parallel.most(len(prepared), int(due_now), int(leaving))
+        most, saves, leaves = distributed.most(len(prepared), int(due_now), int(leaving))
         if saves:
             self.save(wait=bool(leaves))
         if leaves and not leaving:

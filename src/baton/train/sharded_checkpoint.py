@@ -27,12 +27,14 @@ from torch import nn
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load as load_parts
 
-from baton import console, parallel, sharding
-from baton.alarm import lost
+from baton import console
 from baton.errors import OutputError
-from baton.train import folders, interrupt
+from baton.processes import signals
+from baton.processes.alarm import lost
+from baton.runtime import distributed, sharding
+from baton.train import checkpoint_folders
 from baton.train.checkpoint import Checkpoint, Checkpoints
-from baton.train.folders import HIDDEN, MANIFEST, STATE
+from baton.train.checkpoint_folders import HIDDEN, MANIFEST, STATE
 from baton.train.snapshot import Parts, Snapshot, size
 from baton.train.tensors import encoded
 
@@ -52,7 +54,7 @@ class ShardedCheckpoints:
         self.saved, self.model = saved, model
         self.main, size = (dist.get_rank() == 0, dist.get_world_size()) if dist.is_initialized() else (True, 1)
         self.last = time.monotonic()
-        self.folder, self.finished = parallel.share((saved.folder, saved.finished))
+        self.folder, self.finished = distributed.share((saved.folder, saved.finished))
         self._snapshot, self._size, self._copies = Snapshot(local), size, True
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")  # the interpreter does not exit before it is done
         self._pending: Future[None] | None = None
@@ -82,7 +84,7 @@ class ShardedCheckpoints:
             self._write(self.folder / name, parts, content, lambda: None, None)
             return
         if not self._group and self._size > 1:
-            self._group = cast("Group", dist.new_group(backend="gloo", timeout=parallel.EXCHANGE))
+            self._group = cast("Group", dist.new_group(backend="gloo", timeout=distributed.EXCHANGE))
         self._pending = self._writer.submit(self._write, self.folder / name, taken[0], content, taken[1], self._group)
 
     @contextmanager
@@ -106,7 +108,7 @@ class ShardedCheckpoints:
         pending, self._pending = self._pending, None
         if pending is None:
             return
-        with interrupt.held():
+        with signals.held():
             failure = pending.exception()
         if failure and raises:
             raise failure
@@ -118,7 +120,7 @@ class ShardedCheckpoints:
         if not self._copies:
             return None
         taken = self._snapshot.take({part: {name: sharding.own(tensor) for name, tensor in parts[part].items()} for part in parts})
-        if parallel.most(int(taken is None))[0] or taken is None:
+        if distributed.most(int(taken is None))[0] or taken is None:
             self._copies = False
             if taken:
                 console.warn("checkpoint", "another process has no memory for its copy, so the training waits while each is written")
@@ -150,7 +152,7 @@ class ShardedCheckpoints:
             OutputError: one cannot be read, although it may be whole.
         """
         for folder in filter(None, (self.folder, self.finished)):
-            for name in reversed(parallel.share(folders.names(folder))):
+            for name in reversed(distributed.share(checkpoint_folders.names(folder))):
                 if found := self._read(folder / name):
                     return found
         return None
@@ -167,7 +169,7 @@ class ShardedCheckpoints:
         """An empty temporary folder; False: it is there already."""
         if target.exists():
             return False
-        folders.begin(target)
+        checkpoint_folders.begin(target)
         return True
 
     def _end(self, target: Path, temporary: Path, entries: dict[str, Any], state: bytes) -> None:
@@ -177,9 +179,9 @@ class ShardedCheckpoints:
             hint = "put the project, or .baton in it, on a file system that all machines share"
             got = f"no {unseen[0]} on the machine of the main process"
             raise OutputError(f"the checkpoint {target} is not whole", got=got, expected="the files of all processes", hint=hint)
-        entries[STATE] = folders.put(temporary / STATE, [state])
-        folders.put(temporary / MANIFEST, [json.dumps(entries).encode()])
-        folders.end(temporary, target)
+        entries[STATE] = checkpoint_folders.put(temporary / STATE, [state])
+        checkpoint_folders.put(temporary / MANIFEST, [json.dumps(entries).encode()])
+        checkpoint_folders.end(temporary, target)
 
     def _read(self, folder: Path) -> Checkpoint | None:
         """One checkpoint, or None if it is broken; it is removed then."""
@@ -187,8 +189,8 @@ class ShardedCheckpoints:
         if wrong := next(filter(None, told), None):
             if self.main:
                 console.warn("checkpoint", f"{folder} is broken ({wrong}); the one before it is used, if there is one")
-                folders.remove(folder.parent, folder.name)
-            parallel.barrier()
+                checkpoint_folders.remove(folder.parent, folder.name)
+            distributed.barrier()
             return None
         reader, like = HuggingFaceStorageReader(str(folder)), self.model.state_dict()
         flat = {key: _empty(key, found, like) for key, found in reader.read_metadata().state_dict_metadata.items()}
@@ -221,7 +223,7 @@ def _put(temporary: Path, flat: Mapping[str, torch.Tensor], ready: Callable[[], 
     name = f"shard-{rank + 1:05d}.safetensors"
     # As HuggingFaceStorageWriter has it, for its reader.
     metadata = {"DCP_SHARDING_INFO": json.dumps(places), "DCP_VERSION": "1.0", "format": "pt"}
-    return {name: folders.put(temporary / name, encoded(tensors, metadata))}
+    return {name: checkpoint_folders.put(temporary / name, encoded(tensors, metadata))}
 
 
 def _verify(folder: Path) -> str | None:
@@ -230,7 +232,7 @@ def _verify(folder: Path) -> str | None:
     try:
         expected = json.loads((folder / MANIFEST).read_bytes())
         for name in sorted(expected)[rank::size]:
-            if (found := folders.entry(folder / name)) != expected[name]:
+            if (found := checkpoint_folders.entry(folder / name)) != expected[name]:
                 return f"{name} has {found['bytes']:,} bytes, of another sha256 or number than when it was written"
         json.loads((folder / STATE).read_bytes())[PROCESSES]
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
@@ -260,7 +262,7 @@ def _on_all(work: Callable[[], T], target: Path, wanted: int, group: Group) -> l
 def _outcome(work: Callable[[], T], target: Path, wanted: int = 0) -> tuple[T | None, OutputError | None]:
     """A result, or an error that can be sent to other processes, which wait for this one whatever happened here."""
     try:
-        with folders.explained(target, wanted):
+        with checkpoint_folders.explained(target, wanted):
             return work(), None
     except OutputError as error:
         return None, error

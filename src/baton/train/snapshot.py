@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch.cuda import _pin_memory_utils as pinning
 
-from baton import console, memory
+from baton import console
+from baton.runtime import memory
 
 Parts = Mapping[str, Mapping[str, torch.Tensor]]
 

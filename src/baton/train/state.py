@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from baton import params
-from baton.train.average import Average
 from baton.train.checkpoint import Checkpoint
-from baton.train.optim import Update
+from baton.train.ema import Average
+from baton.train.optimizer import Update
 from baton.train.snapshot import Parts
 
 OPTIMIZER, UPDATE = "optimizer.", ("scale", "grown", "failed")

@@ -1,0 +1,1 @@
+"""Clean tables to memory-mapped arrays: token ids and pixels."""

@@ -1,0 +1,203 @@
+"""Clean images -> memory-mapped pixels.
+
+Input: `{split}.parquet` (columns `id`, `image`, `label`) and a base model folder with timm's `config.json`. Output, per split:
+`{split}.pixels.npy` (uint8, all pictures one after the other, each height x width x channels), `{split}.shapes.npy` (int32, (images, 2)),
+`{split}.offsets.npy` (int64, images + 1), `{split}.labels.npy` (int64) and `{split}.ids.parquet`. Pictures are read, brought down to the
+canvas (see `framing`) on all cores and written in chunks, so memory does not grow with their number; nothing is enlarged.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from baton.errors import DataError
+from baton.images import decoding, pillow
+from baton.images.bit_depth import BITS_16, BITS_KEY
+from baton.images.framing import Framing, framing
+from baton.streams import ahead, few
+
+COLUMNS = ("id", "image", "label")
+ANY_SIZE = sys.maxsize  # preprocess has looked at it
+CHUNK_BYTES = 2**24  # of encoded pictures, about as many are read and worked on at a time
+QUANTILES = {"min": 0, "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "max": 100}
+
+
+@dataclass(frozen=True)
+class ImageArrays:
+    """One split, memory-mapped: picture i is `pixels[offsets[i]:offsets[i + 1]]`, of shape `shapes[i]` and the split's channels."""
+
+    pixels: NDArray[np.uint8]  # (all values,)
+    shapes: NDArray[np.int32]  # (images, 2): height, width
+    offsets: NDArray[np.int64]  # (images + 1,)
+    labels: NDArray[np.int64]  # (images,)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def channels(self) -> int:
+        """1 or 3."""
+        return int(self.offsets[1] // (int(self.shapes[0, 0]) * int(self.shapes[0, 1])))
+
+    @cached_property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of all pictures; None where they differ."""
+        first = self.shapes[0]
+        return (int(first[0]), int(first[1])) if bool((self.shapes == first).all()) else None
+
+    @cached_property
+    def largest(self) -> tuple[int, int]:
+        """Height and width into which every picture fits."""
+        height, width = self.shapes.max(axis=0).tolist()
+        return height, width
+
+    def picture(self, row: int) -> NDArray[np.uint8]:
+        """One picture, (height, width, channels)."""
+        height, width = self.shapes[row]
+        return self.pixels[self.offsets[row] : self.offsets[row + 1]].reshape(height, width, self.channels)
+
+    def stack(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy of the pictures at `rows`, (rows, height, width, channels), of a split whose pictures have one shape."""
+        assert self.shape, "pictures of several shapes do not stack"
+        return np.asarray(self.pixels).reshape(-1, *self.shape, self.channels)[rows]
+
+    def filled(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy of the pictures at `rows`, each at the top left of `largest` and black beside it, (rows, height, width, channels)."""
+        if self.shape:
+            return self.stack(rows)
+        stacked = np.zeros((len(rows), *self.largest, self.channels), np.uint8)
+        for target, row in zip(stacked, rows, strict=True):
+            height, width = self.shapes[row]
+            target[:height, :width] = self.picture(row)
+        return stacked
+
+
+def open_arrays(folder: Path, split: str) -> ImageArrays:
+    """Memory-map one split.
+
+    Raises:
+        DataError: a file is missing or the four do not fit together.
+    """
+    paths = {name: folder / f"{split}.{name}.npy" for name in ("pixels", "shapes", "offsets", "labels")}
+    for path in paths.values():
+        if not path.is_file():
+            raise DataError(f"{path} is missing", expected="an array written by `tokenize`", hint="run `dvc repro tokenize`")
+    arrays = ImageArrays(**{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items()})
+    counts = {"shapes": len(arrays.shapes), "offsets": len(arrays.offsets) - 1, "labels": len(arrays)}
+    whole = len(set(counts.values())) == 1 and len(arrays) > 0 and arrays.offsets[-1] == len(arrays.pixels)
+    if not whole or not np.array_equal(np.diff(arrays.offsets), arrays.shapes.prod(axis=1, dtype=np.int64) * arrays.channels):
+        got = f"{len(arrays.pixels)} values, {', '.join(f'{name} of {count} pictures' for name, count in counts.items())}"
+        raise DataError(f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`")
+    return arrays
+
+
+def significant_bits(table: Path) -> int:
+    """How many of 16 bits the pictures of a clean table use, where their files do not say: 16, unless `preprocess` found fewer."""
+    return int((pq.read_schema(table).metadata or {}).get(BITS_KEY, BITS_16))
+
+
+def tokenize(
+    table: Path, described: dict[str, Any], target: Path, chunk_size: int, advance: Callable[[int], object], workers: int | None = None
+) -> dict[str, Any]:
+    """Write the arrays of one split into `target`; return its figures.
+
+    Args:
+        table: `{split}.parquet`; its stem names the split.
+        described: the model's input, from `framing.describe`, with `significant_bits` where pictures of 16 bits use fewer.
+        target: an existing folder.
+        chunk_size: pictures that one thread takes at a time; `workers` + 1 such chunks are in memory.
+        advance: called with the number of pictures done.
+        workers: threads; one a processor by default. They change no byte.
+
+    Returns:
+        `images`, `bytes`, `resized` (brought down) and `resized_share`, `recoloured` (grey to colour or the reverse), `height` and `width`
+        (of the sources, in pixels: quantiles).
+
+    Raises:
+        DataError: a picture cannot be decoded, which `preprocess` should have found.
+    """
+    file, frame = pq.ParquetFile(table), framing(described)
+    bits = described.get("significant_bits", BITS_16)
+    count, split = file.metadata.num_rows, table.stem
+    arrays = {"shapes": (np.int32, (count, 2)), "offsets": (np.int64, (count + 1,)), "labels": (np.int64, (count,))}
+    opened = {
+        name: np.lib.format.open_memmap(target / f"{split}.{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        for name, (dtype, shape) in arrays.items()
+    }
+    sources = np.empty((count, 3), dtype=np.int32)  # (images, height, width and channels)
+    opened["offsets"][0] = row = 0
+    names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
+    with names, (target / f"{split}.pixels.npy").open("wb") as out:
+        _write_header(out, 0)
+        for batch, chunk in _prepared(file, partial(_prepare, frame=frame, bits=bits), chunk_size, workers or len(os.sched_getaffinity(0))):
+            names.write_batch(batch.select(["id"]))
+            end = row + len(chunk)
+            opened["labels"][row:end] = np.from_dlpack(batch["label"])  # to_numpy() would import pandas
+            for index, (pixels, source) in enumerate(chunk, start=row):
+                opened["shapes"][index], sources[index] = pixels.shape[:2], source
+                opened["offsets"][index + 1] = opened["offsets"][index] + pixels.size
+                out.write(pixels.data)
+            row = end
+            advance(len(chunk))
+        out.seek(0)
+        _write_header(out, int(opened["offsets"][-1]))  # NumPy pads the header, so the true length fits in the same bytes
+    for array in opened.values():
+        array.flush()
+    return _figures(sources, int(opened["offsets"][-1]), frame)
+
+
+_Prepared = list[tuple[NDArray[np.uint8], tuple[int, ...]]]
+
+
+def _prepared(
+    file: pq.ParquetFile, prepare: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, _Prepared]], chunk_size: int, workers: int
+) -> Iterator[tuple[pa.RecordBatch, _Prepared]]:
+    """Each batch with its pictures and their sources' shapes, in order; the next ones are prepared meanwhile."""
+    # Pillow lets go of Python's lock where it decodes and resizes; it is listened to here, so that not each picture begins and ends it.
+    with pillow.listening(), ThreadPoolExecutor(workers) as threads:
+        batches = file.iter_batches(batch_size=few(file.metadata, chunk_size, CHUNK_BYTES), columns=list(COLUMNS))
+        yield from ahead(threads, prepare, batches, workers + 1)
+
+
+def _prepare(batch: pa.RecordBatch, frame: Framing, bits: int) -> tuple[pa.RecordBatch, _Prepared]:
+    chunk = []
+    for name, content in zip(batch["id"], batch["image"], strict=True):
+        try:
+            picture = decoding.decode(content.as_py(), ANY_SIZE, bits)
+        except DataError as error:
+            hint = "run `dvc repro --force preprocess`, which checks that every picture can be decoded"
+            raise DataError(f"picture {name.as_py()} cannot be decoded", got=error, expected="a picture", hint=hint) from error
+        chunk.append((frame.stored(picture.pixels), picture.pixels.shape))
+    return batch.select(["id", "label"]), chunk
+
+
+def _figures(sources: NDArray[np.int32], size: int, frame: Framing) -> dict[str, Any]:
+    shapes, counts = np.unique(sources[:, :2], axis=0, return_counts=True)
+    resized = sum(int(many) for (height, width), many in zip(shapes, counts, strict=True) if frame.shrinks(int(height), int(width)))
+    sides = {
+        name: {quantile: int(np.percentile(sources[:, axis], share, method="nearest")) for quantile, share in QUANTILES.items()}
+        for axis, name in enumerate(("height", "width"))
+    }
+    recoloured = int((sources[:, 2] != frame.channels).sum())
+    return {
+        "images": len(sources),
+        "bytes": size,
+        "resized": resized,
+        "resized_share": resized / len(sources),
+        "recoloured": recoloured,
+    } | sides
+
+
+def _write_header(file: Any, length: int) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, header)

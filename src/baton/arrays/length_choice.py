@@ -1,0 +1,105 @@
+"""How many tokens of a document are read at once, chosen from the data under a limit on what a training costs.
+
+Input: params, the base model and train's documents -> `max_length`, the number of windows, and the reason for both.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from baton import params
+from baton.arrays import document_windows, text_arrays
+from baton.errors import DataError
+
+STEP = 16  # lengths that are tried are multiples of this
+SAMPLE = 10_000  # documents that are measured, at most: a share of them is then known to within a percent
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is read of a document, and why."""
+
+    max_length: int
+    truncation: params.Truncation
+    reason: str | None = None  # None: as params say
+
+
+def resolve(settings: params.TextTokenize, base: Path, config: dict[str, Any], train: Path) -> Choice:
+    """What params say, or what is chosen for the documents of the table `train`.
+
+    `base` is the folder of the base model, `config` its config.json.
+
+    Raises:
+        ModelError: the base model has no positions for that length, or no tokenizer.
+    """
+    if not isinstance(settings.max_length, params.AutoLength):
+        text_arrays.check_length(config, settings.max_length)
+        return Choice(settings.max_length, settings.truncation)
+    tokenizer, file = text_arrays.open_tokenizer(base, settings.max_length.most), pq.ParquetFile(train)
+    own: list[int] = []
+    with document_windows.untruncated(tokenizer) as frame:
+        for texts in _sample(file):
+            own += map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+    documents = np.array(own, dtype=np.int64), file.metadata.num_rows
+    return choose(*documents, frame.special, settings.max_length, settings.truncation, text_arrays.positions(config))
+
+
+def choose(
+    own: NDArray[np.int64], documents: int, special: int, wanted: params.AutoLength, truncation: params.Truncation, positions: int | None
+) -> Choice:
+    """The smallest length that leaves `wanted.whole` of the documents whole, then as many windows and tokens as the limit allows.
+
+    Args:
+        own: tokens of a sample of train's documents, without special ones, (sample,).
+        documents: in train.
+        special: tokens around each window.
+        wanted: bounds of the length, and the most tokens of a pass over train; `least` tokens are read at whatever cost.
+        truncation: what is done with longer documents; windows become fewer where the limit asks for it.
+        positions: the most that the model can read at once; None: any number.
+
+    Raises:
+        DataError: windows overlap by more than half of that length.
+    """
+    most = min(wanted.most, positions or wanted.most) // STEP * STEP
+    lengths = [int(length) for length in range(min(wanted.least, most), most + 1, STEP)]
+    shares = [float((own + special <= length).mean()) for length in lengths]
+    length, share = next(
+        ((length, share) for length, share in zip(lengths, shares, strict=True) if share >= wanted.whole), (most, shares[-1])
+    )
+
+    def cost() -> float:
+        return documents * float(document_windows.costs(own, length - special, special, truncation).mean())
+
+    asked, limit = cost(), wanted.tokens
+    while isinstance(truncation, params.WindowsTruncation) and cost() > limit:
+        fewer = truncation.most - 1
+        truncation = truncation.model_copy(update={"most": fewer}) if fewer > 1 else document_windows.HEAD
+    while length > lengths[0] and cost() > limit:
+        length -= STEP
+    if isinstance(truncation, params.WindowsTruncation) and truncation.overlap > length // 2:
+        expected, hint = (
+            f"at most half of the length, {length // 2}",
+            "lower overlap; max_length.least may be more than the base model reads",
+        )
+        got = f"{truncation.overlap}, where {length} tokens are read at once (the base model has {positions} positions)"
+        raise DataError("tokenize.truncation.overlap is too large", got=got, expected=expected, hint=hint)
+    reason = f"{share:.0%} of train's documents are whole in {length} tokens"
+    if asked > limit:
+        windows = f"{truncation.most} windows of " if isinstance(truncation, params.WindowsTruncation) else ""
+        reason = f"the limit of {limit:,} tokens a pass over train allows {windows}{length} tokens of a document; it would be {asked:,.0f}"
+    elif share < wanted.whole:
+        reason += ", the most that is " + ("allowed" if most == wanted.most else "known to the base model")
+    return Choice(length, truncation, f"{reason}; a pass over train is {cost():,.0f} tokens")
+
+
+def _sample(file: pq.ParquetFile) -> Iterator[list[str]]:
+    """Texts that lie evenly over a table, at most `SAMPLE` of them, chunk by chunk."""
+    every, start = -(-file.metadata.num_rows // SAMPLE), 0
+    for batch in file.iter_batches(batch_size=SAMPLE, columns=["text"]):
+        yield batch["text"].to_pylist()[-start % every :: every]
+        start += batch.num_rows

@@ -1,0 +1,199 @@
+"""Clean text -> memory-mapped token ids.
+
+Input: `{split}.parquet` (columns `id`, `text`, `label`) and a base model folder with `tokenizer.json`. Output, per split:
+`{split}.tokens.npy` (int32, all windows one after the other), `{split}.offsets.npy` (int64, windows + 1), `{split}.labels.npy` (int64) and
+`{split}.ids.parquet`; where documents are read in windows, `{split}.documents.npy` (int64, documents + 1) too, else each is one window.
+Documents are read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number; chunks are tokenized while
+those before are written and the next is read.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from baton import params
+from baton.arrays import document_windows, unknown_tokens
+from baton.arrays.growing_array import Growing
+from baton.errors import DataError, ModelError
+from baton.streams import ahead
+
+SPLITS = ("train", "val", "test")
+# Batches are padded to multiples of this: few shapes keep the kernels' caches and the allocator's free lists small (measured in LOG.md).
+WIDTH_MULTIPLE = 8
+# Chunks that are encoded at the same time: while one waits for Python's lock, another keeps the processors busy.
+IN_FLIGHT = 2
+# Families that count positions from the padding token's id + 1, so that many of `max_position_embeddings` cannot be used.
+OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
+
+
+@dataclass(frozen=True)
+class TextArrays:
+    """One split, memory-mapped: window i is `tokens[offsets[i]:offsets[i + 1]]`, document i the windows `documents[i]:documents[i + 1]`."""
+
+    tokens: NDArray[np.int32]  # (all tokens,)
+    offsets: NDArray[np.int64]  # (windows + 1,)
+    labels: NDArray[np.int64]  # (documents,)
+    documents: NDArray[np.int64] | None = None  # (documents + 1,); None: each document is one window
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens that are read of each document, (documents,)."""
+        return np.diff(self.offsets if self.documents is None else self.offsets[self.documents])
+
+    @property
+    def windows(self) -> NDArray[np.int64]:
+        """Windows of each document, (documents,)."""
+        return np.ones(len(self), np.int64) if self.documents is None else np.diff(self.documents)
+
+
+def open_arrays(folder: Path, split: str) -> TextArrays:
+    """Memory-map one split.
+
+    Raises:
+        DataError: a file is missing or they do not fit together.
+    """
+    paths = {name: folder / f"{split}.{name}.npy" for name in ("tokens", "offsets", "labels", "documents")}
+    for name, path in paths.items():
+        if name != "documents" and not path.is_file():
+            raise DataError(f"{path} is missing", expected="an array written by `tokenize`", hint="run `dvc repro tokenize`")
+    arrays = TextArrays(**{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items() if path.is_file()})
+    windows = len(arrays) if arrays.documents is None else int(arrays.documents[-1])
+    documents = len(arrays) if arrays.documents is None else len(arrays.documents) - 1
+    if len(arrays.offsets) != windows + 1 or arrays.offsets[-1] != len(arrays.tokens) or documents != len(arrays):
+        got = f"{len(arrays.tokens)} tokens, {len(arrays.offsets)} offsets, {documents} documents, {len(arrays)} labels"
+        raise DataError(f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`")
+    return arrays
+
+
+def read_ids(folder: Path, split: str) -> list[str]:
+    """Row ids of one split, in the arrays' order."""
+    ids: list[str] = pq.read_table(folder / f"{split}.ids.parquet")["id"].to_pylist()
+    return ids
+
+
+def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
+    """The model's fast tokenizer, truncating at `max_length` tokens (special ones included), without padding.
+
+    Raises:
+        ModelError: there is no readable `tokenizer.json`.
+    """
+    path = folder / "tokenizer.json"
+    hint = "the base model must ship the fast tokenizer's tokenizer.json"
+    if not path.is_file():
+        raise ModelError(f"{folder} has no tokenizer", got=sorted(item.name for item in folder.glob("*")), expected=path.name, hint=hint)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001  the Rust library raises plain Exception
+        raise ModelError(f"{path} is no tokenizer", got=error, expected="a file of the tokenizers library", hint=hint) from None
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def positions(config: dict[str, Any]) -> int | None:
+    """The most tokens that the base model (`config`: its config.json) can read at once, padding included; None: any number."""
+    if "max_position_embeddings" not in config:  # relative positions
+        return None
+    offset = (config.get("pad_token_id") or 0) + 1 if config.get("model_type") in OFFSET_POSITIONS else 0
+    return int((config["max_position_embeddings"] - offset) // WIDTH_MULTIPLE * WIDTH_MULTIPLE)
+
+
+def check_length(config: dict[str, Any], max_length: int) -> None:
+    """Refuse a `max_length` that the base model (`config`: its config.json) has no positions for.
+
+    Raises:
+        ModelError: a batch of that length, padded, exceeds the positions that the model has.
+    """
+    most = positions(config)
+    if most is not None and max_length > most:
+        problem, hint = "tokenize.max_length is more than the base model can read", f"set tokenize.max_length to at most {most}"
+        raise ModelError(problem, got=max_length, expected=f"at most {most}", hint=hint)
+
+
+def tokenize(
+    table: Path,
+    tokenizer: Tokenizer,
+    target: Path,
+    chunk_size: int,
+    advance: Callable[[int], object],
+    truncation: params.Truncation = document_windows.HEAD,
+) -> dict[str, Any]:
+    """Write the arrays of one split into `target`; return the length figures.
+
+    Args:
+        table: `{split}.parquet`; its stem names the split.
+        tokenizer: from `open_tokenizer`.
+        target: an existing folder.
+        chunk_size: documents encoded at a time; four chunks are in memory (being read, encoded, written).
+        advance: called with the number of documents done.
+        truncation: what is read of a document with more tokens than the tokenizer's `max_length`.
+
+    Returns:
+        `documents`, `windows`, `tokens` (that a model reads), `truncated` (documents of which tokens are left out), `truncated_share`,
+        `left_out_share` (of all documents' own tokens), `lengths` (tokens before truncation: quantiles and maximum) and `unknown` (see
+        `unknown.figures`).
+    """
+    file = pq.ParquetFile(table)
+    count, split = file.metadata.num_rows, table.stem
+    labels = np.lib.format.open_memmap(target / f"{split}.labels.npy", mode="w+", dtype=np.int64, shape=(count,))
+    own, strange, left_out, windows = (np.zeros(count, dtype=np.int32) for _ in range(4))  # of each document
+    foreign = unknown_tokens.token(tokenizer)
+    names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
+    tokens, offsets = Growing(target / f"{split}.tokens.npy", np.int32), Growing(target / f"{split}.offsets.npy", np.int64)
+    row = total = 0
+    with document_windows.untruncated(tokenizer) as frame, names, tokens, offsets:
+        offsets.append(np.zeros(1, np.int64))
+        for batch, encodings in _encoded(tokenizer, file.iter_batches(batch_size=chunk_size, columns=["id", "text", "label"])):
+            names.write_batch(batch.select(["id"]))
+            end = row + len(encodings)
+            labels[row:end] = np.from_dlpack(
+                batch["label"]
+            )  # to_numpy() would import pandas, which takes longer than thousands of documents
+            ids = [item.ids for item in encodings]
+            own[row:end] = [len(item) for item in ids]
+            if foreign is not None:
+                strange[row:end] = [item.count(foreign) for item in ids]
+            read, left_out[row:end] = zip(*(frame.read(item, truncation) for item in ids), strict=True)
+            windows[row:end] = [len(item) for item in read]
+            ends = total + np.cumsum([len(window) for item in read for window in item], dtype=np.int64)
+            offsets.append(ends)
+            tokens.append(np.fromiter(chain.from_iterable(chain.from_iterable(read)), np.int32, int(ends[-1]) - total))
+            row, total = end, int(ends[-1])
+            advance(len(encodings))
+    labels.flush()
+    if isinstance(truncation, params.WindowsTruncation):
+        np.save(target / f"{split}.documents.npy", np.concatenate([[0], np.cumsum(windows, dtype=np.int64)]))
+    full, truncated = own + frame.special, int((left_out > 0).sum())
+    quantiles = {f"p{q}": int(np.percentile(full, q, method="nearest")) for q in (5, 25, 50, 75, 95, 99)}
+    return {
+        "documents": count,
+        "windows": int(windows.sum()),
+        "tokens": total,
+        "truncated": truncated,
+        "truncated_share": truncated / count,
+        "left_out_share": float(left_out.sum() / max(1, own.sum())),
+        "lengths": {**quantiles, "max": int(full.max())},
+        "unknown": unknown_tokens.figures(strange, own, labels),
+    }
+
+
+def _encoded(tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[Encoding]]]:
+    """Each batch with its encodings (no special tokens), in order. The next ones are encoded meanwhile: Rust lets go of Python's lock."""
+
+    def encode(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Encoding]]:
+        return batch, tokenizer.encode_batch_fast(batch["text"].to_pylist(), add_special_tokens=False)
+
+    with ThreadPoolExecutor(IN_FLIGHT) as threads:
+        yield from ahead(threads, encode, batches, IN_FLIGHT + 1)

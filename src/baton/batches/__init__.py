@@ -1,0 +1,1 @@
+"""Arrays to batches: which samples share one, and what a model gets of them."""

@@ -1,0 +1,1 @@
+"""How training varies images: random numbers, operations, mixing, on the host and on the device."""

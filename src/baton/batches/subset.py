@@ -1,0 +1,78 @@
+"""Some rows of a split as a split of its own: what cross-validation trains and scores on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton.batches.sampler import Batch, Split
+
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to score on
+
+
+@dataclass(frozen=True)
+class Part:
+    """The samples of `whole` at `chosen` (samples,), in that order. `rows` of a batch stay those of `whole`."""
+
+    whole: Split
+    chosen: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(samples,)."""
+        return np.asarray(self.whole.labels)[self.chosen]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """What a sample costs, (samples,)."""
+        return np.asarray(self.whole.lengths)[self.chosen]
+
+    @property
+    def windows(self) -> NDArray[np.int64]:
+        """Sequences that a sample is read in, (samples,)."""
+        return np.asarray(self.whole.windows)[self.chosen]
+
+    def packed(self) -> "Part":
+        """See `Split`."""
+        return replace(self, whole=self.whole.packed())
+
+    def names(self, ids: Sequence[str]) -> list[str]:
+        """Ids of the samples, from those of `whole`."""
+        return [ids[row] for row in self.chosen]
+
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
+        """See `Split`."""
+        return self.whole.batch(self.chosen[rows])
+
+    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> Batch:
+        """See `Split`."""
+        return self.whole.training_batch(self.chosen[rows], self.chosen[step_rows], seed, epoch)
+
+
+def folds(labels: NDArray[np.int64], units: NDArray[np.int64], count: int, seed: int) -> list[Fold]:
+    """Rows to fit on and rows to score on, `count` times; stratified, a pure function of the arguments.
+
+    Args:
+        labels: (rows,).
+        units: (rows,); rows of one unit are never parted. Its class is that of its first row.
+        count: of folds; as many as units where these are fewer.
+        seed: of the draw.
+
+    Returns:
+        folds; a class with fewer units than folds is missing from some of the parts that are scored.
+    """
+    _, firsts, unit, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
+    count, place = min(count, len(firsts)), np.empty(len(firsts), np.int64)
+    draw, rows = np.random.default_rng((seed, len(labels))), np.zeros(count, np.int64)  # rows of each fold
+    for label in np.unique(labels[firsts]):
+        own = draw.permutation(np.flatnonzero(labels[firsts] == label))
+        of_class = np.zeros(count, np.int64)
+        for one in own[np.argsort(-sizes[own], kind="stable")]:  # the largest first, each to the fold that has least of its class
+            place[one] = np.lexsort((rows, of_class))[0]
+            of_class[place[one]] += sizes[one]
+            rows[place[one]] += sizes[one]
+    return [(np.flatnonzero(place[unit] != fold), np.flatnonzero(place[unit] == fold)) for fold in range(count)]

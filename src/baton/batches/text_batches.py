@@ -1,0 +1,171 @@
+"""Documents as batches: padded or packed, each of one window or of several."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baton.arrays.text_arrays import WIDTH_MULTIPLE, TextArrays
+from baton.contracts.packed_documents import Packing
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Padded documents, each of one window or of several. `rows` are their positions in the split."""
+
+    input_ids: torch.Tensor  # (windows, length) int64
+    attention_mask: torch.Tensor  # (windows, length) int64, 1 for tokens
+    labels: torch.Tensor  # (batch,) int64
+    rows: torch.Tensor  # (batch,) int64
+    owners: torch.Tensor | None = None  # (batch, windows) bool, whose window each is; None: every document has one
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def inputs(self) -> tuple[torch.Tensor, ...]:
+        """Token ids, mask and, where a document has several windows, their owners."""
+        read = self.input_ids, self.attention_mask
+        return read if self.owners is None else (*read, self.owners)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(windows, length)."""
+        return self.input_ids.shape[0], self.input_ids.shape[1]
+
+    def pin_memory(self) -> "TextBatch":
+        """See `Batch`."""
+        return TextBatch(*(part.pin_memory() for part in self._parts()))
+
+    def to(self, device: torch.device) -> "TextBatch":
+        """See `Batch`."""
+        if device.type == "cpu":
+            return self
+        return TextBatch(*(part.to(device, non_blocking=True) for part in self._parts()))
+
+    def _parts(self) -> tuple[torch.Tensor, ...]:
+        parts = self.input_ids, self.attention_mask, self.labels, self.rows
+        return parts if self.owners is None else (*parts, self.owners)
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Documents one after the other in one row of tokens, without padding. `rows` are their positions in the split.
+
+    What fills the row up to a multiple of `WIDTH_MULTIPLE` is a window of its own behind all documents.
+    """
+
+    input_ids: torch.Tensor  # (1, tokens) int64
+    packing: Packing  # its `longest` is a multiple of `WIDTH_MULTIPLE`
+    labels: torch.Tensor  # (batch,) int64
+    rows: torch.Tensor  # (batch,) int64
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def inputs(self) -> tuple[torch.Tensor, None, None, Packing]:
+        """Token ids; neither mask nor owners; where the documents lie."""
+        return self.input_ids, None, None, self.packing
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(1, tokens)."""
+        return 1, self.input_ids.shape[1]
+
+    def pin_memory(self) -> "PackedBatch":
+        """See `Batch`."""
+        return self._made_of(torch.Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> "PackedBatch":
+        """See `Batch`."""
+        return self if device.type == "cpu" else self._made_of(lambda part: part.to(device, non_blocking=True))
+
+    def _made_of(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "PackedBatch":
+        packing = self.packing
+        places = Packing(change(packing.positions), change(packing.bounds), change(packing.documents), packing.longest)
+        return PackedBatch(change(self.input_ids), places, change(self.labels), change(self.rows))
+
+
+@dataclass(frozen=True)
+class TextSplit:
+    """Documents of one split; `pad` is the padding token's id; `packs`: its batches are packed, not padded."""
+
+    arrays: TextArrays
+    pad: int
+    packs: bool = False
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(documents,)."""
+        return self.arrays.labels
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens, (documents,)."""
+        return self.arrays.lengths
+
+    @cached_property
+    def windows(self) -> NDArray[np.int64]:
+        """(documents,)."""
+        return self.arrays.windows
+
+    def packed(self) -> "TextSplit":
+        """The same documents in packed batches."""
+        return replace(self, packs=True)
+
+    def batch(self, rows: NDArray[np.int64]) -> TextBatch | PackedBatch:
+        """The documents at `rows` (batch,), in that order."""
+        return self._packed(rows) if self.packs else self._padded(rows)
+
+    def _packed(self, rows: NDArray[np.int64]) -> PackedBatch:
+        arrays = self.arrays
+        places, _ = self._windows(rows)
+        lengths = arrays.offsets[places + 1] - arrays.offsets[places]
+        documents = np.concatenate([[0], np.cumsum(self.windows[rows])])
+        longest, rest = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE, -int(lengths.sum()) % WIDTH_MULTIPLE
+        lengths = np.append(lengths, rest) if rest else lengths
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        ids = np.full(bounds[-1], self.pad, dtype=np.int64)
+        for place, start in zip(places, bounds, strict=False):
+            tokens = arrays.tokens[arrays.offsets[place] : arrays.offsets[place + 1]]
+            ids[start : start + len(tokens)] = tokens
+        positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
+        made = [torch.from_numpy(part) for part in (positions, bounds.astype(np.int32), documents)]
+        parts = [torch.from_numpy(part) for part in (ids[None], arrays.labels[rows], rows.astype(np.int64))]
+        return PackedBatch(parts[0], Packing(made[0], made[1], made[2], longest), parts[1], parts[2])
+
+    def _padded(self, rows: NDArray[np.int64]) -> TextBatch:
+        """Windows are padded to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""
+        arrays = self.arrays
+        places, owners = self._windows(rows)
+        starts, ends = arrays.offsets[places], arrays.offsets[places + 1]
+        lengths = ends - starts
+        width = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
+        ids = np.full((len(places), width), self.pad, dtype=np.int64)
+        for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            ids[index, : end - start] = arrays.tokens[start:end]
+        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (windows, length)
+        parts = [ids, mask, arrays.labels[rows], rows.astype(np.int64), *owners]
+        return TextBatch(*(torch.from_numpy(part) for part in parts))
+
+    def _windows(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.bool_]]]:
+        """Places of the documents' windows (windows,), and whose they are (documents, windows) unless each document has one."""
+        documents = self.arrays.documents
+        if documents is None:
+            return rows, []
+        places = np.concatenate([np.arange(documents[row], documents[row + 1]) for row in rows])
+        if len(places) == len(rows):
+            return places, []
+        owner = np.repeat(np.arange(len(rows)), self.windows[rows])  # (windows,)
+        return places, [owner == np.arange(len(rows))[:, None]]
+
+    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> TextBatch | PackedBatch:  # noqa: ARG002
+        """Documents are not varied."""
+        return self.batch(rows)

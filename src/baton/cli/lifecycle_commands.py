@@ -1,0 +1,126 @@
+"""What the command line calls.
+
+mlflow is imported only once `tracking.prepare` has run.
+"""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.tree import Tree
+
+from baton import console, params, storage, tracking
+from baton.errors import ParamsError
+
+if TYPE_CHECKING:
+    from baton.lifecycle.tracing.target import Node
+    from baton.tracking.store import Store
+
+SHORT = 12  # digits of a digest that a tree shows
+
+
+def register() -> None:
+    """`baton register`."""
+    settings = params.read().promotion
+    with _store() as store:
+        from baton.lifecycle import registry
+
+        version, new = registry.register(registry.Registry(store, settings.name), settings)
+    aliases = ", ".join(version.aliases) or "no alias"
+    console.say(f"{'registered' if new else 'registered before'}: {settings.name} version {registry.number(version)} ({aliases})")
+
+
+def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
+    """`baton promote`; whether the challenger passed."""
+    settings = params.read().promotion
+    with _store() as store:
+        from baton.lifecycle import registry
+        from baton.lifecycle.promotion import promote
+
+        own = registry.Registry(store, settings.name)
+        outcome = promote.roll_back(own, to) if to else promote.promote(own, settings, enabled)
+    if json_path:
+        storage.write_json(json_path, dict(outcome.record))
+    console.say(escape(outcome.text))
+    if outcome.moved:
+        back = f"; `baton promote --to {outcome.champion}` goes back" if outcome.champion else ""
+        console.say(f"models:/{settings.name}@champion is version {outcome.version} now{back}")
+    return outcome.passed
+
+
+def run_retraining(enabled: bool, overrides: list[str], push: bool, base: str | None) -> bool:
+    """`baton retrain`; whether the challenger passed, or none was needed."""
+    tracking.prepare()
+    from baton.lifecycle.retraining import retrain as job
+
+    result = job.retrain(job.Options(enabled, overrides, push, base))
+    console.say(escape(result.report))
+    return result.passed
+
+
+def judge_drift(path: Path, predict: bool) -> bool:
+    """`baton drift`; whether the rows are within the limits."""
+    active = params.read()
+    with _store() as store:
+        from baton.lifecycle import registry
+        from baton.lifecycle.retraining import unlabelled
+
+        found = unlabelled.judge(registry.Registry(store, active.promotion.name), active, path, predict)
+    console.say(escape(found.text))
+    return not found.beyond
+
+
+def show_trace(target: str, as_json: bool, here: Path) -> None:
+    """`baton trace`; a file is looked for in `here`."""
+    with _store() as store:
+        from baton.lifecycle.tracing import trace
+
+        found = trace.trace(store, target, here)
+    if as_json:
+        sys.stdout.write(trace.as_json(found) + "\n")
+        return
+    console.say(_tree("made of", [found.made_of]))
+    console.say(_tree("what came of it", found.made_from_it))
+    for text in found.breaks:
+        console.warn("broken", text)
+
+
+@contextlib.contextmanager
+def _store() -> "Iterator[Store]":
+    """The store that params name, after a sync; what it raises is explained."""
+    active = params.read()
+    if isinstance(active.tracking, params.NoTracking):
+        hint = "set tracking to {kind: mlflow, …}"
+        raise ParamsError("tracking is off: there is no registry", got="tracking.kind: off", expected="mlflow", hint=hint)
+    tracking.sync()
+    from baton.tracking.store import open_store, usable
+
+    store = open_store(active.tracking)
+    with usable(store.client.tracking_uri):
+        yield store
+
+
+def _tree(title: str, nodes: "list[Node]") -> Tree:
+    root = Tree(f"[bold]{title}[/]" + ("" if nodes else ": nothing yet"))
+    for node in nodes:
+        _grow(root, node)
+    return root
+
+
+def _grow(parent: Tree, node: "Node") -> None:
+    facts, lists = [], []
+    for key, value in node.facts.items():
+        if isinstance(value, dict):
+            shown = (f"{name} {str(item)[:SHORT]}" if key != "params" else f"{name}: {item}" for name, item in value.items())
+            lists += [f"{key}: {', '.join(shown)}"] if value else []
+        elif value:
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            facts.append(f"{key} {text[:SHORT] if key in {'md5', 'sha256', 'commit', 'run', 'pipeline'} else text}")
+    branch = parent.add(f"{node.kind} [bold]{escape(node.name)}[/]" + (f" [dim]({escape('; '.join(facts))})[/]" if facts else ""))
+    for line in lists:
+        branch.add(f"[dim]{escape(line)}[/]")
+    for child in node.children:
+        _grow(branch, child)

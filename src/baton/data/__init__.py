@@ -1,1 +1,0 @@
-"""Raw bytes to tables, tables to arrays, arrays to batches."""

@@ -1,0 +1,86 @@
+"""Knowledge distillation (Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2), by cached logits or a teacher beside the student."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from baton.models.classifier import Classifier
+from baton.runtime import sharding
+from baton.tasks.losses import Batch, Loss, Model, chosen, own, supervised
+
+Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
+
+
+def cached(logits: torch.Tensor) -> Teacher:
+    """A teacher that was asked before: `logits` (rows of train, classes), fp32; a batch's `rows` index it."""
+    return lambda batch, _inputs: logits[batch.rows]
+
+
+class Live:
+    """A teacher that sees the very view that the student sees: augmented and mixed alike.
+
+    "Knowledge distillation: a good teacher is patient and consistent" (Beyer et al. 2022, arXiv:2106.05237, section 3).
+    """
+
+    def __init__(self, model: Classifier) -> None:
+        """`model` is on the student's device; it stays as it is."""
+        self.model: nn.Module = model.eval().requires_grad_(False)
+        self.forward: nn.Module = self.model  # what is compiled of it, where the student is
+
+    def unpackable(self) -> str | None:
+        """See `Classifier`; the student's batches are its own."""
+        assert isinstance(self.model, Classifier)
+        why = self.model.unpackable()
+        return f"the teacher, {why}" if why else None
+
+    @torch.no_grad()
+    def __call__(self, _batch: Batch, inputs: tuple[Any, ...]) -> torch.Tensor:
+        """Logits, (batch, classes)."""
+        logits: torch.Tensor = self.forward(*inputs)
+        sharding.rest(self.model)
+        return logits
+
+
+def distillation(
+    teacher: Teacher,
+    temperature: float,
+    alpha: float,
+    label_smoothing: float,
+    weights: torch.Tensor | None,
+    of_rows: torch.Tensor | None = None,
+) -> Loss:
+    """`alpha * CE + (1 - alpha) * T**2 * KL(teacher || student)`, both distributions softened by T.
+
+    The factor T**2 keeps the gradients of the soft targets at the size of the hard ones when T changes.
+
+    Args:
+        teacher: `cached` or `Live`.
+        temperature: T.
+        alpha: weight of the labels.
+        label_smoothing: of the labels' part.
+        weights: per class (classes,), of the labels' part.
+        of_rows: per row of train (rows of train,), of both parts.
+    """
+
+    def loss(model: Model, batch: Batch) -> torch.Tensor:
+        inputs = batch.inputs
+        logits, taught = own(model(*inputs), batch), own(teacher(batch, inputs), batch)
+        factors = chosen(of_rows, batch)
+        soft = divergence(logits, taught, temperature, factors)
+        hard = supervised(logits, batch.labels, label_smoothing, weights, factors)
+        return alpha * hard + (1 - alpha) * temperature**2 * soft
+
+    return loss
+
+
+def divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float, of_rows: torch.Tensor | None = None) -> torch.Tensor:
+    """KL(teacher || student) at temperature T, mean over the batch, which `of_rows` (batch,) may weight; both (batch, classes)."""
+    student_log = functional.log_softmax(student.float() / temperature, dim=-1)
+    teacher_log = functional.log_softmax(teacher.float() / temperature, dim=-1)
+    if of_rows is None:
+        return functional.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
+    each = functional.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=-1)
+    return (each * of_rows).sum() / len(each)

@@ -1,0 +1,126 @@
+"""A student: chosen layers of its teacher (as DistilBERT, Sanh et al. 2019, initialises from every other layer), or a new architecture."""
+
+import copy
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import nn
+
+from baton import console, params
+from baton.errors import ModelError, ParamsError
+from baton.models.classifier import Classifier, ModelInfo, misfit
+
+if TYPE_CHECKING:
+    from baton.models.image_model import ImageClassifier
+    from baton.models.text_model import TextClassifier
+
+
+def make(
+    teacher: Classifier, info: ModelInfo, student: params.LayersStudent | params.TimmStudent, settings: params.Training, attention: str
+) -> Classifier:
+    """A student for the teacher's input and classes, with dropout rates of its own; the teacher stays as it is.
+
+    Layers come with the teacher's embeddings and head. A new architecture is drawn from torch's global seed, with a head of the teacher's
+    kind; it pools as the teacher does, or in its own way where it cannot.
+
+    Raises:
+        ParamsError: a layer that the teacher does not have, or an architecture that cannot be had.
+        ModelError: a dropout rate that the architecture does not know.
+    """
+    images = info.input["kind"] == "images"
+    match student:
+        case params.LayersStudent() if images:
+            return _blocks(cast("ImageClassifier", teacher), info, student.layers, settings, attention)
+        case params.LayersStudent():
+            return _layers(cast("TextClassifier", teacher), info, student.layers, settings, attention)
+        case params.TimmStudent() if images:
+            return _new(info, student, settings, attention)
+        case _:
+            hint = "set distill.student.kind to teacher_layers"
+            raise ParamsError("distill.student: timm's architectures read images", got=student.architecture, hint=hint)
+
+
+def _layers(teacher: "TextClassifier", info: ModelInfo, layers: tuple[int, ...], settings: params.Training, attention: str) -> Classifier:
+    """The teacher with only `layers` of its encoder, counted from 0."""
+    from baton.models import text_model
+
+    count: int = teacher.backbone.config.num_hidden_layers
+    _check_layers(layers, count)
+    kept = copy.deepcopy(teacher)
+    name = text_model.layer_stack(kept.backbone)
+    if name is None:
+        got, expected = type(kept.backbone).__name__, f"a list of {count} layers"
+        raise ParamsError("distill: this teacher's layers cannot be found", got=got, expected=expected)
+    parent, _, attribute = name.rpartition(".")
+    stack = kept.backbone.get_submodule(name)
+    setattr(kept.backbone.get_submodule(parent), attribute, nn.ModuleList(stack[index] for index in layers))
+    config = kept.backbone.config
+    if getattr(config, "layer_types", None):  # one entry a layer
+        config.layer_types = [config.layer_types[index] for index in layers]
+    config.num_hidden_layers = len(layers)
+    text_model.set_dropout(config, settings)
+    student = text_model.assemble(config, info.head, len(info.labels), attention)
+    student.load_state_dict(kept.state_dict())
+    return student
+
+
+def _blocks(teacher: "ImageClassifier", info: ModelInfo, layers: tuple[int, ...], settings: params.Training, attention: str) -> Classifier:
+    """The teacher with only `layers` of its transformer's blocks, counted from 0."""
+    from timm import models
+
+    from baton.models import image_model, timm_trial
+    from baton.models import timm_backbone as backbones
+
+    count = len(getattr(teacher.backbone, "blocks", ()))
+    if not count or "depth" not in timm_trial.accepted(type(teacher.backbone)):
+        hint = "set distill.student.kind to timm, with an architecture of its own"
+        raise ParamsError("distill.student: this teacher has no list of blocks", got=teacher.architecture, expected="a ViT", hint=hint)
+    _check_layers(layers, count)
+    arguments: dict[str, Any] = {"model_name": teacher.architecture, "pretrained_cfg": dict(teacher.backbone.pretrained_cfg)}
+    arguments |= models.get_model_args(teacher.backbone) | {"depth": len(layers)}
+    arguments |= timm_trial.try_out(arguments, "pooler", settings, info.input)
+    student = image_model.ImageClassifier(backbones.construct(arguments), info.head, len(info.labels), attention, info.input)
+    places = {str(layer): str(place) for place, layer in enumerate(layers)}
+    weights = {}
+    for name, tensor in teacher.state_dict().items():
+        block = re.match(r"backbone\.blocks\.(\d+)\.", name)
+        if block is None:
+            weights[name] = tensor
+        elif block[1] in places:
+            weights[f"backbone.blocks.{places[block[1]]}.{name[block.end() :]}"] = tensor
+    try:
+        student.load_state_dict(weights)
+    except RuntimeError as error:
+        hint = "set distill.student.kind to timm"
+        raise ModelError(f"layers of {teacher.architecture} make no smaller one", got=misfit(error), hint=hint) from None
+    return student
+
+
+def _new(info: ModelInfo, student: params.TimmStudent, settings: params.Training, attention: str) -> Classifier:
+    """An architecture from scratch, for the teacher's input and classes."""
+    from baton.models import image_model, timm_trial
+    from baton.models import timm_backbone as backbones
+
+    name = student.architecture
+    if not backbones.known(name):
+        problem = "distill.student.architecture: timm knows no such architecture"
+        raise ParamsError(problem, got=name, hint=backbones.close_matches(name))
+    if own := backbones.set_elsewhere(student.arguments):
+        hint = "remove it: input and classes are the teacher's, and rates of dropout are keys of distill"
+        raise ParamsError("distill.student.arguments: not for an architecture's arguments", got=", ".join(own), hint=hint)
+    arguments = backbones.arguments(name, info.input, **student.arguments)
+    pooling = info.head.pooling
+    try:
+        arguments |= timm_trial.try_out(arguments, pooling, settings, info.input)
+    except backbones.PoolingError:
+        pooling = "pooler"
+        console.say(f"student: {name} cannot pool by {info.head.pooling} as its teacher does, and pools in its own way")
+        arguments |= timm_trial.try_out(arguments, pooling, settings, info.input)
+    head = info.head.model_copy(update={"pooling": pooling})
+    return image_model.finish(backbones.construct(arguments), head, len(info.labels), attention, info.input)
+
+
+def _check_layers(layers: tuple[int, ...], count: int) -> None:
+    if max(layers) >= count:
+        hint, expected = f"choose from 0 to {count - 1}", f"less than {count}"
+        raise ParamsError("distill.student.layers: the teacher has no such layer", got=max(layers), expected=expected, hint=hint)

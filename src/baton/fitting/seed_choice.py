@@ -1,0 +1,69 @@
+"""What came of a stage's trainings, one for each model and seed, and which seed's models are used: validation decides, never test."""
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton import storage
+from baton.batches import array_splits
+from baton.contracts import predictions
+from baton.train.state import merit
+
+ARRAYS, PREDICTIONS = Path("data/arrays"), Path("data/predictions")
+CURVE = ("model", "seed", "step", "epoch", "loss", "learning_rate", "gradient_norm", "val_loss", "val_accuracy", "val_macro_f1")
+
+Figures = dict[str, float]
+
+
+@dataclass
+class Trained:
+    """Curves, validation figures and answers on test so far."""
+
+    leader: str  # the model whose validation figures decide between seeds
+    metric: str
+    curve: list[dict[str, object]] = field(default_factory=list)  # rows of CURVE
+    figures: dict[int, dict[str, Figures]] = field(default_factory=dict)  # seed -> model -> its validation figures
+    test: dict[str, dict[int, NDArray[np.float32]]] = field(default_factory=dict)  # model -> seed -> its logits on test (rows, classes)
+    chosen: int | None = None
+
+    def add(self, name: str, seed: int, curve: list[dict[str, object]], figures: Figures) -> bool:
+        """One training; whether its seed is the best so far. Of equal ones the first is."""
+        self.curve += curve
+        self.figures.setdefault(seed, {})[name] = figures
+        if name == self.leader and (self.chosen is None or self._merit(seed) > self._merit(self.chosen)):
+            self.chosen = seed
+        return self.chosen == seed
+
+    def answered(self, name: str, seed: int, logits: NDArray[np.float32]) -> None:
+        """The logits on test, (rows, classes), of a training."""
+        self.test.setdefault(name, {})[seed] = logits
+
+    def final(self) -> dict[str, Figures]:
+        """Model -> the figures of the seed that is used, and which that is."""
+        assert self.chosen is not None, "a stage trains at least one seed"
+        return {name: {"seed": self.chosen, **figures} for name, figures in self.figures[self.chosen].items()}
+
+    def write(self, stage: str) -> None:
+        """curves/`stage`.csv, metrics/`stage`.json and data/predictions/seeds/MODEL/SEED.parquet."""
+        write_curve(Path(f"curves/{stage}.csv"), self.curve)
+        storage.write_json(Path(f"metrics/{stage}.json"), self.final() | {"seeds": {str(seed): own for seed, own in self.figures.items()}})
+        ids = array_splits.read_ids(ARRAYS, "test")
+        for name, answers in self.test.items():
+            with storage.atomic_folder(PREDICTIONS / "seeds" / name) as folder:
+                for seed, logits in answers.items():
+                    predictions.write_predictions(folder / f"{seed}.parquet", ids, logits)
+
+    def _merit(self, seed: int) -> tuple[float, ...]:
+        own = self.figures[seed][self.leader]
+        return merit({key.removeprefix("val_"): value for key, value in own.items() if key.startswith("val_")}, self.metric)
+
+
+def write_curve(path: Path, rows: list[dict[str, object]]) -> None:
+    """Rows of `CURVE` as CSV."""
+    with storage.atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, CURVE, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,132 @@
+"""Few rows: cross-validation chooses between fine-tuning and a linear probe on the base model's frozen features.
+
+Inputs: train and val, the settings of `finetune` for one seed -> the trained teacher, its curve and figures, as `fitting.fit` returns them.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baton import console, params, tracking
+from baton.batches import subset
+from baton.batches.sampler import Split
+from baton.fitting import trainings
+from baton.fitting.seed_choice import ARRAYS, Figures
+from baton.models.model_folder import Classifier
+from baton.predict import predict
+from baton.runtime import distributed, sharding
+from baton.tables import row_attributes
+from baton.tasks import losses
+from baton.train import probe
+from baton.train.state import merit
+
+METHODS = ("probe", "finetune")  # of equal ones the first: it is cheaper, and varies less
+INNER = 3  # folds that choose the probe's regularisation
+
+Make = Callable[[], Classifier]  # a new classifier on the base model, with the same first weights at each call
+Logits = NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The teacher of one seed, what `fitting.fit` returns of it, and what cross-validation left out."""
+
+    model: Classifier
+    curve: list[dict[str, object]]
+    figures: Figures
+    packs: bool
+    left_out: Logits | None = None  # the chosen method's logits of train (rows, classes), each by a model that did not see the row
+
+
+def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trainings.Job) -> Trained:
+    """The teacher of one seed: fine-tuned, or a linear probe where rows are few and cross-validation prefers it.
+
+    Its figures then hold `cross_validated_METHOD`, the accuracy of both on rows left out, and `probe`, 1 where that was taken.
+    """
+    split = job.data.splits["train"]
+    if settings.probe is None or len(split) > settings.probe.rows or len(np.unique(row_attributes.units(ARRAYS, len(split)))) == 1:
+        model = make()
+        return Trained(model, *trainings.fit("teacher", model, loss_fn, settings, job))
+    console.say(
+        f"{len(split):,} rows of train: {settings.probe.folds}-fold cross-validation chooses between fine-tuning and a linear probe"
+    )
+    logits = {"probe": _probed(make, settings, job), "finetune": _finetuned(make, loss_fn, settings, job)}
+    found = {name: trainings.scores(own, split) for name, own in logits.items()}
+    best = distributed.share(max(METHODS, key=lambda name: merit(found[name], settings.metric)))  # all ranks go one way
+    shown = ", ".join(f"{name} {100 * own['accuracy']:.1f}%" for name, own in found.items())
+    console.say(f"cross-validated accuracy: {shown}; the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}")
+    model = make()
+    made = _fit(model, settings, job) if best == "probe" else trainings.fit("teacher", model, loss_fn, settings, job)
+    figures = (
+        made.figures
+        | {f"cross_validated_{name}": figures["accuracy"] for name, figures in found.items()}
+        | {"probe": float(best == "probe")}
+    )
+    return Trained(model, made.curve, figures, made.packs, logits[best])
+
+
+def _probed(make: Make, settings: params.Finetune, job: trainings.Job) -> Logits:
+    """What a probe says of the rows that each fold leaves out, (rows, classes)."""
+    split = job.data.splits["train"]
+    features, labels = _frozen(make(), split, settings, job), np.asarray(split.labels)
+    logits = np.zeros((len(labels), len(job.data.labels)), np.float32)
+    for fitted, scored in _folds(split, settings):
+        made = _probe(features, labels, fitted, settings, job)
+        logits[scored] = made.logits(features[scored])
+    return logits
+
+
+def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trainings.Job) -> Logits:
+    """The same of fine-tuning; each fold picks its checkpoint on val, as the last one does."""
+    split = job.data.splits["train"]
+    logits = np.zeros((len(split), len(job.data.labels)), np.float32)
+    for number, (fitted, scored) in enumerate(_folds(split, settings), 1):
+        own = dataclasses.replace(job.data, splits=job.data.splits | {"train": subset.Part(split, fitted)})
+        model = make()
+        made = trainings.fit(f"fold_{number}", model, loss_fn, settings, dataclasses.replace(job, data=own, run=tracking.Run()))
+        rest = subset.Part(split, scored)
+        logits[scored] = predict(model, rest.packed() if made.packs else rest, job.runtime, job.at_once(settings))
+    return logits
+
+
+def _fit(model: Classifier, settings: params.Finetune, job: trainings.Job) -> trainings.Fitted:
+    """Give `model` the head of a probe on all of train; its curve is one validation."""
+    split, val = job.data.splits["train"], job.data.splits["val"]
+    made = _probe(_frozen(model, split, settings, job), np.asarray(split.labels), np.arange(len(split)), settings, job)
+    output = model.head.output
+    with torch.no_grad():
+        sharding.fill(output.weight, torch.from_numpy(made.weight))
+        sharding.fill(output.bias, torch.from_numpy(made.bias))
+    shown = {f"val_{key}": value for key, value in trainings.scores(predict(model, val, job.runtime, job.at_once(settings)), val).items()}
+    figures = {"parameters": sum(parameter.numel() for parameter in model.parameters()), "steps": 0, **shown, "best_step": 0}
+    curve: list[dict[str, object]] = [{"model": "teacher", "seed": settings.seed, "step": 0, "epoch": 0.0, **shown}]
+    return trainings.Fitted(curve, figures, packs=False)
+
+
+def _frozen(model: Classifier, split: Split, settings: params.Finetune, job: trainings.Job) -> NDArray[np.float32]:
+    """What the head of an untrained `model` reads of each sample, (samples, width); leaves it in eval mode."""
+    head = model.head
+    model.head = torch.nn.Identity()  # type: ignore[assignment]
+    try:
+        return predict(model.eval(), split, job.runtime, job.at_once(settings))
+    finally:
+        model.head = head
+
+
+def _probe(
+    features: NDArray[np.float32], labels: NDArray[np.int64], rows: NDArray[np.int64], settings: params.Finetune, job: trainings.Job
+) -> probe.Probe:
+    """Fitted on some `rows` of train."""
+    weight, units = row_attributes.weights(ARRAYS, "train", len(labels)), row_attributes.units(ARRAYS, len(labels))
+    inner = subset.folds(labels[rows], units[rows], INNER, settings.seed)
+    own = None if weight is None else weight[rows]
+    balanced = settings.class_weights == "balanced"
+    return distributed.once(lambda: probe.fit(features[rows], labels[rows], len(job.data.labels), balanced, inner, own))
+
+
+def _folds(split: Split, settings: params.Finetune) -> list[subset.Fold]:
+    assert settings.probe is not None, "called for few rows"
+    return subset.folds(np.asarray(split.labels), row_attributes.units(ARRAYS, len(split)), settings.probe.folds, settings.seed)

@@ -1,0 +1,252 @@
+"""What `finetune` and `distill` share: the place where arrays, model, loss and tracking meet."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.markup import escape
+
+from baton import console, params, storage, tracking
+from baton.batches import array_splits, subset
+from baton.batches.sampler import Split, TrainingBatches
+from baton.contracts import predictions
+from baton.evaluate import metrics, temperature
+from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, Figures
+from baton.models import model_folder, packing
+from baton.predict import predict
+from baton.runtime import distributed, memory, sharding
+from baton.runtime.resolve import MEASURED, Runtime
+from baton.tables import row_attributes
+from baton.tasks import losses
+from baton.tracking import Run
+from baton.train import compiling, loop, resume
+
+
+@dataclass(frozen=True)
+class Data:
+    """The arrays of all splits and what they say of themselves."""
+
+    splits: dict[str, Split]
+    labels: list[str]
+    input: dict[str, Any]  # what a model must know of its input
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every training of a stage needs."""
+
+    data: Data
+    runtime: Runtime
+    run: Run
+    checkpoints: resume.StageCheckpoints
+    several: bool = False  # seeds
+
+    def batches(self, settings: params.Training, smallest: int, packs: bool = False) -> TrainingBatches:
+        """This rank's batches of train, for a model that needs `smallest` samples at once; `packs`: without padding."""
+        split, sizes = self.data.splits["train"], (settings.batch_size, settings.accumulation, settings.seed)
+        ranks = self.runtime.rank, self.runtime.processes
+
+        def ids() -> list[str]:
+            read = array_splits.read_ids(ARRAYS, "train")
+            return split.names(read) if isinstance(split, subset.Part) else read
+
+        if self.runtime.compile and self.runtime.fixed_shapes and smallest == 1 and settings.batch_size:
+            from baton.batches import placement  # statistics of batches, with which `smallest` is 2, would see what fills them up
+
+            split = placement.of_one_size(split, -(-settings.batch_size // (settings.accumulation * self.runtime.processes)))
+        return TrainingBatches(split.packed() if packs else split, *sizes, ids, *ranks, smallest, settings.tokens)
+
+    def at_once(self, settings: params.Training) -> int:
+        """Samples that a prediction takes at a time: twice those of a training, since it keeps nothing of them."""
+        if settings.batch_size is not None:
+            return 2 * settings.batch_size
+        assert settings.tokens is not None
+        return max(2 * settings.tokens // int(self.data.input["max_length"]), 1)
+
+
+@contextlib.contextmanager
+def started(stage: tracking.Stage, settings: params.Training, wanted: params.Runtime, source: Path) -> Iterator[Job]:
+    """What is around a stage's trainings: processes, checkpoints of an interrupted attempt, tracking. Success removes checkpoints.
+
+    `settings` are of all seeds; `source` is the folder of the model that is trained, or whose layers are.
+    """
+    with distributed.started(wanted, model_folder.work(source, array_splits.read_meta(ARRAYS)["input"])) as runtime:
+        data = placed(open_data(settings.augmentation), runtime)
+        for choice, reason in runtime.reasons.items():
+            console.say(f"{choice}: {reason}")
+        sections = {stage: settings.model_dump(mode="json", exclude={"seeds"}), "runtime": wanted.model_dump(mode="json")}
+        with resume.opened(stage, sections, runtime, settings.seeds) as checkpoints:
+            seeds = str(list(settings.seeds))
+            earlier = checkpoints.note("run") if checkpoints.note("seeds") == seeds else None
+            with tracking.stage(stage, runtime.reasons, earlier, runtime.is_main) as run:
+                checkpoints.notes |= {"run": run.id, "seeds": seeds}
+                run.dataset("train", Path("data/clean/train.parquet"), "training")
+                run.dataset("val", Path("data/clean/val.parquet"), "validation")
+                yield Job(data, runtime, run, checkpoints, len(settings.seeds) > 1)
+            distributed.barrier()  # a rank that fails before this one is done fails all
+            if runtime.is_main:
+                checkpoints.succeeded(settings.seeds)
+
+
+def open_data(augmentation: params.Augmentation | None) -> Data:
+    """Memory-map data/arrays."""
+    meta = array_splits.read_meta(ARRAYS)
+    return Data(array_splits.open_splits(ARRAYS, augmentation), meta["labels"], meta["input"])
+
+
+def placed(data: Data, runtime: Runtime) -> Data:
+    """Pictures on the runtime's device, where they fit, which is said."""
+    if data.input["kind"] != "images":
+        return data
+    from baton.batches import placement  # torchvision, which text does not need
+
+    splits, reason = placement.placed(data.splits, runtime.device, runtime.data_on_device)
+    if runtime.device.type != "cpu":
+        console.say(f"data_on_device: {reason}")
+    return dataclasses.replace(data, splits=splits)
+
+
+def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> torch.Tensor | None:
+    """Weights per class (classes,) where params ask for them."""
+    if settings.class_weights == "none":
+        return None
+    return losses.balanced_weights(np.asarray(data.splits["train"].labels), len(data.labels)).to(runtime.device)
+
+
+def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
+    """Weights of the rows of train (rows,), of mean 1, where params `preprocess` name a column of weights."""
+    found = row_attributes.weights(ARRAYS, "train", len(data.splits["train"]))
+    return None if found is None else torch.from_numpy(found).to(runtime.device)
+
+
+class Beside(compiling.Beside, packing.Reader, Protocol):
+    """What computes in the loss beside the model and reads its batches: a live teacher."""
+
+
+class Fitted(NamedTuple):
+    """What came of a training."""
+
+    curve: list[dict[str, object]]  # rows of `CURVE`
+    figures: Figures  # of the best validation
+    packs: bool  # whether its documents were packed: those of its predictions are, too
+
+
+def fit(
+    name: str,
+    model: model_folder.Classifier,
+    loss_fn: losses.Loss,
+    settings: params.Training,
+    job: Job,
+    beside: Sequence[Beside] = (),
+) -> Fitted:
+    """Train `model` in place under the name `name`.
+
+    `settings` are of one seed; `beside` is what computes in the loss beside the model.
+    """
+    data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
+    saved = job.checkpoints.training(f"{name}-{seed}")
+    told, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
+    packs, reason = packing.settled(runtime, model, settings.attention_dropout, beside)
+    console.say(f"{said}: packing {str(packs).lower()}: {reason}")
+    batches, validation = job.batches(settings, model.smallest_part, packs), data.splits["val"].packed() if packs else data.splits["val"]
+    settings = long_enough(settings, batches.steps_per_epoch)
+    if runtime.gradient_checkpointing:
+        model.checkpoint_activations()
+
+    steps = settings.epochs * batches.steps_per_epoch
+    choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, beside)
+    if runtime.compile == MEASURED:
+        console.say(escape(f"{said}: compile: {str(choice.compile).lower()}: {choice.reason}"))
+        run.metrics(_prefixed(told, choice.figures()), 0)
+    runtime = dataclasses.replace(runtime, compile=choice.compile)
+
+    def validate() -> Figures:
+        return scores(predict(model, validation, runtime, job.at_once(settings)), validation)
+
+    curve: list[dict[str, object]] = []
+    figures: Figures = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    total = settings.epochs * len(data.splits["train"])
+    memory.reset_peak()
+    points, begun = loop.train(model, batches, loss_fn, validate, settings, runtime, saved, beside), 1000 * time.time()
+    with console.progress(f"train {said}", total, "samples") as advance, contextlib.closing(points):
+        for point in points:
+            shown = _shown(point)
+            curve.append({"model": name, "seed": seed, "step": point.step, "epoch": round(point.epoch, 4)} | shown)
+            figures["steps"] = point.step
+            if isinstance(point, loop.TrainPoint):
+                advance(point.samples, worked=point.time >= begun)
+                shown |= {"samples_per_second": point.samples_per_second}
+            else:
+                mark = " (best so far)" if point.best else ""
+                console.say(f"{said}: epoch {point.epoch:.2f}, " + ", ".join(f"{key} {value:.4f}" for key, value in shown.items()) + mark)
+                if point.best:
+                    figures |= shown | {"best_step": point.step}
+            run.metrics(_prefixed(told, shown), point.step, point.time)
+    if point.time >= begun:  # else it was finished before
+        run.metrics({f"{told}/peak_memory_bytes": memory.peak_memory(), f"{told}/packed": packs}, point.step)
+    return Fitted(curve, figures, packs)
+
+
+def long_enough(settings: params.Training, steps_per_epoch: int) -> params.Training:
+    """The settings with as many epochs as `min_steps` asks for."""
+    epochs = max(settings.epochs, -(-settings.min_steps // steps_per_epoch))
+    if epochs > settings.epochs:
+        console.say(f"{epochs} epochs instead of {settings.epochs}: {steps_per_epoch} steps each, and min_steps is {settings.min_steps}")
+    return settings.model_copy(update={"epochs": epochs})
+
+
+def scores(logits: NDArray[np.float32], split: Split) -> Figures:
+    """What validation reads of the logits (samples, classes): loss, accuracy and macro_f1."""
+    found = metrics.scores(logits, np.asarray(split.labels))
+    return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+
+
+def _shown(point: loop.Point) -> dict[str, float]:
+    """The figures of a point that a curve holds: the same on a rerun."""
+    if isinstance(point, loop.ValidationPoint):
+        return {f"val_{key}": value for key, value in point.scores.items()}
+    return {"loss": point.loss, "learning_rate": point.learning_rate, "gradient_norm": point.gradient_norm}
+
+
+def write(
+    name: str,
+    model: model_folder.Classifier,
+    info: model_folder.ModelInfo,
+    source: Path,
+    job: Job,
+    batch_size: int,
+    best: bool,
+    packs: bool,
+) -> NDArray[np.float32]:
+    """The model, with what else is in `source`, to models/`name`, its logits to data/predictions/`name`; all ranks predict, one writes.
+
+    The temperature of its probabilities is fitted on val. The logits are those before it. On train they are the teacher's alone, which
+    `distill` reads. `packs`: documents are packed, as they were for its validations. Returns those of test, (rows, classes): they are all
+    that is made where the model's seed is not the `best` so far.
+    """
+    data, runtime = job.data, job.runtime
+    unread = () if name == "teacher" else ("train",)
+    wanted = {key: split for key, split in data.splits.items() if key == "test" or (best and key not in unread)}
+    splits = {key: split.packed() if packs else split for key, split in wanted.items()}
+    with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
+        logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
+    state = sharding.gather(model) if best else None  # of all ranks
+    if not (runtime.is_main and best):
+        return logits["test"]
+    fitted = temperature.fit(logits["val"], np.asarray(data.splits["val"].labels))
+    model_folder.save(model, dataclasses.replace(info, temperature=fitted), source, Path("models", name), state)
+    with storage.atomic_folder(PREDICTIONS / name) as folder:
+        for key, values in logits.items():
+            predictions.write_predictions(folder / f"{key}.parquet", array_splits.read_ids(ARRAYS, key), values)
+    return logits["test"]
+
+
+def _prefixed(name: str, values: dict[str, float]) -> dict[str, float]:
+    return {f"{name}/{key}": value for key, value in values.items()}

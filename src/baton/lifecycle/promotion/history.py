@@ -1,0 +1,58 @@
+"""What happened on a test table before: how good its champions were, how good the baselines are, and how often it was looked at.
+
+A table is known by its digest. Champions and looks are tags of the registered model, `gate.champions.DIGEST` and `gate.looks.DIGEST`;
+baselines are the figures of those runs of `evaluate` whose test table has the digest.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from baton.lifecycle.promotion.verdicts import Mark, Marks
+from baton.lifecycle.registry import CLEAN, Registry, number
+from baton.tracking import pipelines
+
+CHAMPIONS, LOOKS = "gate.champions.", "gate.looks."
+DIGITS = 16  # of a digest
+KEPT = ("accuracy", "macro_f1")
+TRANSFORMERS = ("teacher", "student", "control")
+
+
+def marks(registry: Registry, table: str, metric: str, ignored: str) -> Marks:
+    """The best champion so far on the table with this sha256, but for those that were rolled back by hand (tag `ignored`), and baseline."""
+    withdrawn = {number(version) for version in registry.versions() if ignored in version.tags}
+    reached = [Mark(f"version {version}", own[metric]) for version, own in _champions(registry, table).items() if version not in withdrawn]
+    return Marks(max(reached, key=lambda mark: mark.value, default=None), _baseline(registry, table, metric))
+
+
+def note_champion(registry: Registry, table: str, version: str, figures: Mapping[str, Any]) -> None:
+    """Keep what a champion has reached."""
+    champions = _champions(registry, table) | {version: {key: figures[key] for key in KEPT}}
+    registry.client.set_registered_model_tag(registry.name, CHAMPIONS + table[:DIGITS], json.dumps(champions))
+
+
+def look(registry: Registry, table: str) -> int:
+    """Count a verdict on the table; how many there are with it."""
+    count = int(_tag(registry, LOOKS + table[:DIGITS]) or 0) + 1
+    registry.client.set_registered_model_tag(registry.name, LOOKS + table[:DIGITS], str(count))
+    return count
+
+
+def _champions(registry: Registry, table: str) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = json.loads(_tag(registry, CHAMPIONS + table[:DIGITS]) or "{}")
+    return found
+
+
+def _tag(registry: Registry, key: str) -> str | None:
+    found: str | None = registry.client.get_registered_model(registry.name).tags.get(key)
+    return found
+
+
+def _baseline(registry: Registry, table: str, metric: str) -> Mark | None:
+    path = CLEAN / "test.parquet"
+    condition = f"tags.`{pipelines.STAGE}` = 'evaluate' AND tags.`sha256.{path.as_posix()}` = '{table}' AND attributes.status = 'FINISHED'"
+    reached, suffix = [], f"/test_{metric}"
+    for run in registry.store.runs(condition):
+        own = {key.removesuffix(suffix): value for key, value in run.data.metrics.items() if key.endswith(suffix)}
+        reached += [Mark(name, value) for name, value in own.items() if name.partition("/")[0] not in TRANSFORMERS]
+    return max(reached, key=lambda mark: mark.value, default=None)

@@ -1,0 +1,232 @@
+"""Promotion: the gate's judgement on the challenger, on record, and the aliases that follow it."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities.model_registry import ModelVersion
+
+from baton import params
+from baton.errors import ModelError, TrackingError
+from baton.lifecycle import test_table
+from baton.lifecycle.promotion import gate, history, scoring, verdicts
+from baton.lifecycle.promotion.promotion_lock import claim
+from baton.lifecycle.promotion.verdicts import Check, Verdict
+from baton.lifecycle.registry import CHALLENGER, CHAMPION, SHA256, Registry, number
+
+GATE = "gate."  # + key: tags of a version
+MARK = "\n\n## Gate\n\n"
+VERDICT = "verdict.json"
+ROLLED_BACK = "rolled_back"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a promotion came to."""
+
+    version: str  # of the challenger
+    champion: str | None  # before
+    passed: bool
+    moved: bool  # whether the alias was
+    text: str
+    record: Mapping[str, Any]  # the verdict as JSON
+
+    @property
+    def to_move(self) -> bool:
+        """Whether the version is to become the champion."""
+        return self.passed and not self.moved and self.version != self.champion and self.record.get("mode") == "enabled"
+
+
+def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Outcome:
+    """Judge the version with the alias `challenger`; where `enabled` and the gate passes it, make it the champion.
+
+    Raises:
+        ModelError: there is no challenger, or a model cannot be scored.
+        TrackingError: another promotion came first.
+    """
+    version = registry.alias(CHALLENGER) or registry.alias(CHAMPION)
+    if version is None:
+        raise ModelError(f"{registry.name} has no challenger", expected="a version with this alias", hint="run `baton register`")
+    return enact(registry, judge(registry, settings, version, enabled))
+
+
+def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersion, enabled: bool) -> Outcome:
+    """The gate's verdict on a version, on record; no alias is moved.
+
+    Raises:
+        ModelError: a model cannot be scored.
+    """
+    champion = registry.alias(CHAMPION)
+    if champion and number(challenger) == number(champion):
+        return _nothing(registry, champion)
+    table = test_table.read(Path(settings.test))
+    if since := challenger.tags.get(GATE + ROLLED_BACK):
+        back = f"`baton promote --to {number(challenger)}` makes it the champion again"
+        text = f"version {number(challenger)} was the champion and was replaced by hand on {since}; {back}"
+        verdict = Verdict((Check("rolled back", False, text),), {})
+    else:
+        rows = {registry.uri(version): registry.training_rows(version) for version in (challenger, champion) if version}
+        scored = scoring.score(rows, table, registry.client.tracking_uri, settings.latency_samples)
+        marks = history.marks(registry, table.sha256, settings.metric, GATE + ROLLED_BACK)
+        both = scored[registry.uri(challenger)], scored[registry.uri(champion)] if champion else None
+        verdict = gate.decide(table, *both, settings, marks)
+        if champion and verdicts.CHAMPION in verdict.figures:
+            history.note_champion(registry, table.sha256, number(champion), verdict.figures[verdicts.CHAMPION])
+    looks = history.look(registry, table.sha256) if verdict.figures else 0
+    record = _record(registry, settings, table, challenger, champion, verdict, enabled, looks)
+    text = words(record)
+    _note(registry, challenger, record, text)
+    return Outcome(number(challenger), number(champion) if champion else None, verdict.passed, False, text, record)
+
+
+def enact(registry: Registry, outcome: Outcome) -> Outcome:
+    """Move the alias, if the verdict is for it and the promotion is enabled.
+
+    Raises:
+        TrackingError: another promotion came first.
+    """
+    if not outcome.to_move:
+        return outcome
+    _move(registry, registry.version(outcome.version), registry.version(outcome.champion) if outcome.champion else None)
+    table, figures = outcome.record["table"]["sha256"], outcome.record["figures"][verdicts.CHALLENGER]
+    history.note_champion(registry, table, outcome.version, figures)
+    return replace(outcome, moved=True)
+
+
+def roll_back(registry: Registry, wanted: str) -> Outcome:
+    """Make a version the champion without asking the gate."""
+    version, champion = registry.version(wanted), registry.alias(CHAMPION)
+    if champion and number(champion) == number(version):
+        return _nothing(registry, champion)
+    _move(registry, version, champion, by_hand=True)
+    before = f"version {number(champion)}" if champion else "nothing"
+    text = f"Version {number(version)} of {registry.name} is the champion now, by hand; before it was {before}."
+    record = {
+        "name": registry.name,
+        "version": number(version),
+        "champion": number(champion) if champion else None,
+        "by_hand": True,
+        "time": _now(),
+    }
+    _tag(registry, version, {"promoted": _now(), "by_hand": "true"})
+    return Outcome(number(version), number(champion) if champion else None, True, True, text, record)
+
+
+def words(record: Mapping[str, Any]) -> str:
+    """The verdict as Markdown."""
+    against = f"version {record['champion']}" if record["champion"] else "no champion"
+    head = f"Version {record['version']} of {record['name']} against {against}: **{'passed' if record['passed'] else 'refused'}**"
+    lines = [f"- {'met' if check['passed'] else 'NOT met'}, {check['name']}: {check['text']}" for check in record["checks"]]
+    table = record["table"]
+    done = "Scored anew" if record["figures"] else "Not scored"
+    where = f"{table['rows']:,} rows of `{table['path']}` (sha256 `{table['sha256'][:12]}`), {record['time']}"
+    return "\n".join([f"{head} ({record['mode']}).", "", *lines, "", f"{done} on {where}.{_looked(table.get('looks'), record['rules'])}"])
+
+
+def _looked(looks: int | None, rules: Mapping[str, Any]) -> str:
+    """How often this table was looked at, and what follows from it."""
+    if not looks:
+        return ""
+    text = f" It is verdict {looks:,} on this table."
+    if looks <= rules["looks"]:
+        return text
+    chance = 1 - (1 - (1 - rules["bootstrap"]["confidence"]) / 2) ** looks
+    rule = rules["rule"]
+    if rule["kind"] == "non_inferiority":
+        bad = f"worse than the champion by {100 * rule['margin']:.1f} points"
+    else:
+        bad = (
+            f"better than the champion by no more than {100 * rule['minimum']:.1f} points"
+            if rule["minimum"]
+            else "no better than the champion"
+        )
+    warning = f"That is more than promotion.looks ({rules['looks']}): of so many challengers that are {bad}, one passes"
+    return f"{text} {warning} by chance with a probability of up to {100 * chance:.0f}%. Take a new test table."
+
+
+def _record(
+    registry: Registry,
+    settings: params.Promotion,
+    table: test_table.Table,
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
+    verdict: Verdict,
+    enabled: bool,
+    looks: int,
+) -> dict[str, Any]:
+    return {
+        "name": registry.name,
+        "version": number(challenger),
+        "champion": number(champion) if champion else None,
+        "sha256": {number(version): version.tags.get(SHA256, "") for version in (challenger, champion) if version},
+        "passed": verdict.passed,
+        "mode": "enabled" if enabled else "dry-run",
+        "checks": [vars(check) for check in verdict.checks],
+        "figures": dict(verdict.figures),
+        "table": {"path": table.path.as_posix(), "sha256": table.sha256, "rows": len(table.ids), "looks": looks},
+        "rules": settings.model_dump(mode="json"),
+        "time": _now(),
+    }
+
+
+def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None, by_hand: bool = False) -> None:
+    """Give the champion's alias to a version, unless somebody did something since it was judged."""
+    with claim(registry.client, registry.name):
+        current = registry.alias(CHAMPION)
+        if (current and number(current)) != (before and number(before)):
+            got, expected = (f"version {number(item)}" if item else "no champion" for item in (current, before))
+            hint = "run again: the challenger is judged against the new champion"
+            raise TrackingError(f"the champion of {registry.name} changed meanwhile", got=got, expected=expected, hint=hint)
+        _tag(registry, version, {"previous_champion": number(before) if before else "none"})
+        if before and by_hand:  # first: else a retraining would bring it back
+            _tag(registry, before, {ROLLED_BACK: _now()})
+        registry.client.set_registered_model_alias(registry.name, CHAMPION, number(version))
+        complete(registry)
+
+
+def _note(registry: Registry, version: ModelVersion, record: Mapping[str, Any], text: str) -> None:
+    """The verdict on the version: tags, description, and the whole as a file."""
+    tags = {"verdict": "passed" if record["passed"] else "refused", "time": record["time"], "mode": record["mode"]}
+    tags |= {"champion": record["champion"] or "none", "table_sha256": record["table"]["sha256"]}
+    tags["reasons"] = "; ".join(check["text"] for check in record["checks"] if not check["passed"]) or "none"
+    tags["json"] = json.dumps(record)
+    _tag(registry, version, tags)
+    registry.write(version, VERDICT, json.dumps(record, indent=2))
+    about = (version.description or "").partition(MARK)[0]
+    registry.client.update_model_version(registry.name, number(version), f"{about}{MARK}{text}")
+
+
+def _tag(registry: Registry, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    for key, value in tags.items():
+        registry.client.set_model_version_tag(registry.name, number(version), f"{GATE}{key}", value)
+
+
+def complete(registry: Registry) -> None:
+    """What follows from the champion's alias, and a killed promotion may have left undone: its tags, and no challenger's alias."""
+    champion, challenger = registry.alias(CHAMPION), registry.alias(CHALLENGER)
+    if champion is None:
+        return
+    if champion.tags.get(GATE + ROLLED_BACK):
+        registry.client.delete_model_version_tag(registry.name, number(champion), GATE + ROLLED_BACK)
+    if champion.tags.get(f"{GATE}verdict") != "promoted":
+        _tag(registry, champion, {"verdict": "promoted"})
+    if challenger and number(challenger) == number(champion):
+        registry.client.delete_registered_model_alias(registry.name, CHALLENGER)
+
+
+def _nothing(registry: Registry, champion: ModelVersion) -> Outcome:
+    """There is nothing to decide."""
+    complete(registry)
+    text = f"Version {number(champion)} of {registry.name} is the champion already; there is nothing to decide."
+    record = {"name": registry.name, "version": number(champion), "champion": number(champion), "passed": True, "time": _now()}
+    if kept := registry.read(champion, VERDICT):
+        record = json.loads(kept)
+        text = f"{text}\n\nWhat the gate said of it:\n\n{words(record)}"
+    return Outcome(number(champion), number(champion), True, False, text, record)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())

@@ -1,0 +1,53 @@
+"""Whether a champion has to be trained anew: because params, code or the base model changed, or because the data did."""
+
+import json
+from pathlib import Path
+
+from baton import params
+from baton.lifecycle import registry
+from baton.lifecycle.retraining import drift
+from baton.workspace import dvc_graph
+from baton.workspace.dvc_files import LOCK, md5
+from baton.workspace.dvc_graph import Graph
+
+MAKING, BASE = ("preprocess", "tokenize", "finetune", "distill"), "data/base"
+
+
+def decide(own: registry.Registry, settings: params.Retrain) -> str:
+    """Why to train; begins with `not: ` where nothing speaks for it."""
+    champion = own.alias(registry.CHAMPION)
+    if champion is None:
+        return "there is no champion"
+    if settings.drift is None:
+        return "params ask for it every time (retrain.drift: null)"
+    which = f"version {registry.number(champion)}"
+    kept, lock, now = own.read(champion, registry.PROFILE), own.read(champion, LOCK.name), dvc_graph.of_workspace()
+    if kept is None or lock is None or now is None:
+        return f"{which} does not tell what it was trained on"
+    if changed := _changed(Graph(lock, which), now):
+        return f"{changed} changed since {which}"
+    earlier = json.loads(kept)
+    if not drift.current(earlier):
+        return f"the profile of {which} is of an earlier layout, which does not tell how certain it is (`baton register` writes it anew)"
+    found = drift.measure(registry.CLEAN, earlier)
+    rows = f"{found.rows:,} rows are new and {found.gone:,} gone since {which}"
+    if beyond := found.beyond(settings.drift):
+        return f"{rows}, which is beyond the limits of retrain.drift: {', '.join(beyond)}"
+    measured = "number, labels and brightness" if found.kind == "images" else "number, labels, lengths and words"
+    return f"not: {rows}, and by their {measured} they are within the limits of retrain.drift"
+
+
+def _changed(then: Graph, now: Graph) -> str:
+    """What the training depends on beside the source's data, if it is not what it was."""
+    raw = params.flatten(params.read_raw())
+    for stage in MAKING:
+        if stage not in then.stages:
+            return f"the stage {stage}"
+        then_params = {key: value for key, value in then.params(stage).items() if not key.startswith("source.")}
+        sections = {key.partition(".")[0] for key in then_params}
+        now_params = {key: value for key, value in raw.items() if key.partition(".")[0] in sections}
+        moved = [f"param {key}" for key in then_params.keys() | now_params.keys() if then_params.get(key) != now_params.get(key)]
+        moved += [path for path, digest in then.code(stage).items() if md5(Path(path)) != digest]
+        if moved:
+            return min(moved)
+    return "" if then.outs("download").get(BASE) == now.outs("download").get(BASE) else "the base model"

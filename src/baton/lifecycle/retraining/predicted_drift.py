@@ -1,0 +1,61 @@
+"""What the champion makes of rows without labels, beside what it makes of rows that it knows the labels of but was not fitted on.
+
+Label shares of unlabelled rows can be compared by a model's answers (Lipton, Wang and Smola 2018, Detecting and correcting for label shift
+with black box predictors), if both sides stand to the model alike: the other one is val of data/clean, by which it was only chosen.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from baton.errors import ModelError
+from baton.lifecycle import test_table
+from baton.lifecycle.promotion.scoring import PREFIX
+from baton.lifecycle.retraining.drift import Sample
+from baton.tables import two_sample_tests
+from baton.tables.two_sample_tests import Distance
+
+ROWS = 1000  # the most of each side that are predicted: those with the smallest digests
+
+
+def distance(uri: str, val: Path, known: frozenset[str], sample: Sample, places: Sequence[int]) -> Distance | None:
+    """Total variation of the labels that a model predicts of val and of the sample's rows at `places`; None where val is not its own.
+
+    Args:
+        uri: of the model, `models:/NAME/VERSION`.
+        val: the table of data/clean.
+        known: digests of the rows that the model was trained or selected on.
+        sample: new rows.
+        places: of the sample's rows that are asked for.
+
+    Raises:
+        ModelError: it gives no probabilities.
+    """
+    if not places or not val.is_file() or test_table.kind(val) != sample.kind:
+        return None
+    digests = list(test_table.row_digests(val, sample.kind))
+    own = {place for place in sorted(range(len(digests)), key=lambda place: digests[place])[:ROWS] if digests[place] in known}
+    if not own:
+        return None
+    import mlflow
+
+    model = mlflow.pyfunc.load_model(uri)
+    chosen = sorted(places, key=lambda place: sample.keys[place])[:ROWS]
+    inputs = (sample.files[place].read_bytes() if sample.files else sample.keys[place] for place in chosen)
+    rows = enumerate(row for some in test_table.inputs(val, sample.kind) for row in some)
+    earlier = _labels(model, uri, (row for place, row in rows if place in own), sample.kind)
+    return two_sample_tests.labels(earlier, _labels(model, uri, inputs, sample.kind))
+
+
+def _labels(model: Any, uri: str, inputs: Iterator[Any], kind: test_table.Kind) -> Counter[str]:
+    found: Counter[str] = Counter()
+    while some := list(islice(inputs, test_table.PORTION[kind])):
+        frame = model.predict(some)
+        columns = [name for name in frame.columns if name.startswith(PREFIX)]
+        if not columns:
+            expected = f"columns {PREFIX}CLASS"
+            raise ModelError(f"{uri} gives no probabilities", got=", ".join(map(str, frame.columns)), expected=expected)
+        found.update(frame[columns].idxmax(axis=1))
+    return found

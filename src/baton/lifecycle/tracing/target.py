@@ -1,0 +1,183 @@
+"""What `baton trace` was asked for: a run, a model, a registered version or alias, a file or folder of ours, or a commit."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import LoggedModel, Run
+from mlflow.exceptions import MlflowException
+
+from baton.errors import DataError
+from baton.lifecycle.registry import MISSING, SHA256, Registry, number
+from baton.tracking import links, pipelines
+from baton.tracking.store import Store
+from baton.workspace import dvc_graph
+from baton.workspace.commands import run as output_of
+from baton.workspace.dvc_files import LOCK
+from baton.workspace.dvc_graph import Graph
+
+MODEL_ID = "m-[0-9a-f]{32}"
+RUN, MODEL = re.compile(r"(?:runs:/)?([0-9a-f]{32})(?:/.*)?"), re.compile(f"(?:models:/)?({MODEL_ID})")
+VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))")
+
+
+@dataclass
+class Node:
+    """Something in the chain, with what it was made of, or what was made of it."""
+
+    kind: str
+    name: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    children: list["Node"] = field(default_factory=list)
+
+
+@dataclass
+class Found:
+    """What was asked for: its place in a graph, and what MLflow knows of it."""
+
+    node: Node
+    lock: Graph | None
+    outs: list[str]  # its outputs, or all of a commit's
+    breaks: list[str] = field(default_factory=list)
+    used: list[Node] = field(default_factory=list)  # what was made from it, where the lock does not tell
+
+
+def resolve(store: Store, asked: str, here: Path) -> Found:
+    """What it is, and which `dvc.lock` tells how it was made; a file's name begins in `here`.
+
+    Raises:
+        DataError: nothing of that name is known.
+    """
+    if match := VERSION.fullmatch(asked):
+        return _version(store, *match.groups())
+    if match := MODEL.fullmatch(asked):
+        return _model(store, _logged(store, match[1], asked))
+    path = os.path.relpath(here / asked)
+    if Path(path).exists() or _in_workspace(path):
+        return _file(path)
+    if match := RUN.fullmatch(asked):
+        try:
+            return _run(store, store.client.get_run(match[1]))
+        except MlflowException:
+            pass
+    if commit := _commit(asked):
+        lock = dvc_graph.of_commit(commit)
+        return Found(Node("commit", commit), lock, _outs(lock, lock.stages) if lock else [], used=_ran(store, commit))
+    registry = Registry(store, asked)
+    if (version := registry.alias("champion")) or (versions := registry.versions()):
+        return _version(store, asked, number(version or versions[0]), None)
+    expected = "a run id, models:/NAME/VERSION, models:/NAME@ALIAS, a registered model, a file or folder, or a commit"
+    raise DataError(f"nothing is known of {asked}", got=asked, expected=expected, hint="`make ui` shows runs and models")
+
+
+def _in_workspace(path: str) -> bool:
+    lock = dvc_graph.of_workspace()
+    return bool(lock and lock.made(path))
+
+
+def _file(path: str) -> Found:
+    lock = dvc_graph.of_workspace()
+    if lock is None:
+        return Found(Node("file", path), None, [path])
+    if made := lock.made(path):
+        stage, out = made
+        return Found(Node("file", path, {"md5": lock.outs(stage)[out]}), lock, [out], list(dvc_graph.moved(stage)))
+    dep, digest = lock.source(path) or (path, "")
+    return Found(Node("file", path, {"part of": dep, "md5": digest}), lock, [dep])
+
+
+def _version(store: Store, name: str, wanted: str | None, alias: str | None) -> Found:
+    registry = Registry(store, name)
+    version = registry.alias(alias) if alias else registry.version(wanted or "")
+    if version is None:
+        raise DataError(
+            f"{name} has no alias {alias}", got=alias, expected="champion or challenger", hint=f"`baton trace {name}` takes any version"
+        )
+    model = re.search(MODEL_ID, str(version.source))  # a server does not tell `model_id`
+    if model is None:
+        return Found(Node("version", f"{name} {number(version)}"), None, [], ["it was not made by `baton register`"])
+    found = _model(store, _logged(store, model[0], name))
+    aliases = store.client.get_model_version(name, number(version)).aliases
+    kept = registry.read(version, LOCK.name)
+    lock = Graph(kept, f"version {number(version)} of {name}") if kept else found.lock
+    facts = {"aliases": list(aliases), "sha256": version.tags.get(SHA256, "")}
+    return Found(Node("version", f"{name} {number(version)}", facts, [found.node]), lock, found.outs, found.breaks)
+
+
+def _logged(store: Store, model: str, asked: str) -> LoggedModel:
+    try:
+        return store.client.get_logged_model(model)
+    except MlflowException as error:
+        if error.error_code != MISSING:
+            raise
+        raise DataError(f"nothing is known of {asked}", got=f"no model {model} in this store", hint="`make ui` shows models") from None
+
+
+def _model(store: Store, model: LoggedModel) -> Found:
+    found = _run(store, store.client.get_run(str(model.source_run_id)))
+    facts = {"id": model.model_id, "sha256": model.tags.get("sha256", "")}
+    breaks = found.breaks
+    if not store.client.list_logged_model_artifacts(model.model_id):
+        breaks = [*breaks, f"the files of the model {model.model_id} are not in MLflow's artifact store any more"]
+    return Found(Node("model", model.name, facts, [found.node]), found.lock, [model.tags.get("path", "")], breaks)
+
+
+def _run(store: Store, run: Run) -> Found:
+    tags = run.data.tags
+    pipeline = store.client.get_run(tags[pipelines.PARENT]) if pipelines.PARENT in tags else run
+    stage = tags.get(pipelines.STAGE, "")
+    facts = {"id": run.info.run_id, "status": run.info.status, "commit": tags.get("git.commit", ""), "pipeline": pipeline.info.run_id}
+    breaks = []
+    if tags.get("git.dirty") == "true":
+        breaks.append(f"run {run.info.run_id[:8]} ran with changes that were not committed (uncommitted.diff on its pipeline run)")
+    if stage and run.info.status not in {"FINISHED", "RUNNING"}:
+        breaks.append(f"run {run.info.run_id[:8]} ended {run.info.status} and made no output that DVC keeps")
+    digests = {key.removeprefix(links.OUT): value for key, value in tags.items() if key.startswith(links.OUT)}
+    lock = _lock_of(store, pipeline, tags.get("git.commit", ""), stage, digests)
+    outs = list(digests) or (_outs(lock, lock.stages) if lock and not stage else [])
+    return Found(Node("run", run.info.run_name, facts), lock, outs, breaks)
+
+
+def _outs(lock: Graph, stages: Iterable[str]) -> list[str]:
+    return [out for stage in stages for out in lock.outs(stage)]
+
+
+def _lock_of(store: Store, pipeline: Run, commit: str, stage: str, digests: dict[str, str]) -> Graph | None:
+    """The `dvc.lock` that belongs to a run: kept with its pipeline run, else that of its commit or of the working tree, if it fits."""
+    text = store.text(pipeline.info.run_id, LOCK.name)
+    kept = Graph(text, f"run {pipeline.info.run_id[:8]}") if text else None
+    others: tuple[Graph | None, ...] = (
+        () if stage and not digests else (dvc_graph.of_commit(commit) if commit else None, dvc_graph.of_workspace())
+    )
+    for lock in (kept, *others):
+        if lock and (not digests or all(lock.outs(stage).get(path) == digest for path, digest in digests.items())):
+            return lock
+    return None
+
+
+def _ran(store: Store, commit: str) -> list[Node]:
+    """The runs that a commit's code was used for, with their models: its own `dvc.lock` is older."""
+    runs = [run for run in store.runs(f"tags.`git.commit` = '{commit}'") if pipelines.STAGE in run.data.tags]
+    named = ((run, {"id": run.info.run_id, "pipeline": run.data.tags.get(pipelines.PARENT, "")}) for run in reversed(runs))
+    return [Node("run", run.info.run_name, facts, list(models(store, run.info.run_id))) for run, facts in named]
+
+
+def models(store: Store, run: str, path: str = "") -> Iterator[Node]:
+    """Models that a run logged (from one output, if `path` names it), with their versions."""
+    for model in store.models(f"source_run_id = '{run}'"):
+        if model.tags.get("path") == (path or model.tags.get("path")):
+            yield Node("model", model.name, {"id": model.model_id}, list(_versions(store, model)))
+
+
+def _versions(store: Store, model: LoggedModel) -> Iterator[Node]:
+    for version in store.client.search_model_versions(f"run_id = '{model.source_run_id}'"):
+        if str(version.source).endswith(model.model_id):
+            aliases = store.client.get_model_version(version.name, number(version)).aliases
+            yield Node("version", f"{version.name} {number(version)}", {"aliases": list(aliases)})
+
+
+def _commit(name: str) -> str:
+    return output_of("git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", check=False).strip()

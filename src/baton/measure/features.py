@@ -1,0 +1,29 @@
+"""Samples as plain matrices, for what scikit-learn fits on them.
+
+Input: a split of pictures -> their pixels, (samples, values).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from baton.batches.sampler import Split
+
+WHITE = 255
+
+
+def pixels(split: Split, side: int, batch_size: int) -> NDArray[np.float32]:
+    """Pixels from 0 to 1, (samples, height * width * channels), in the split's order.
+
+    Args:
+        split: of pictures, as the model reads them.
+        side: what is longer than this is brought down to it, by averaging; the other side keeps the proportion.
+        batch_size: pictures at a time.
+    """
+    parts = []
+    for rows in np.split(np.arange(len(split)), range(batch_size, len(split), batch_size)):
+        whole = split.batch(rows).inputs[0].float()  # (rows, channels, height, width)
+        factor = max(1.0, max(whole.shape[-2:]) / side)
+        height, width = (max(1, round(length / factor)) for length in whole.shape[-2:])
+        parts.append(functional.adaptive_avg_pool2d(whole, (height, width)).flatten(1).numpy() / WHITE)
+    return np.concatenate(parts)

@@ -1,0 +1,247 @@
+"""What `evaluate` needs models for: baselines on pictures and features, speed, robustness, attributions, the sheet of augmented samples.
+
+Inputs: the models, the base model and the arrays -> figures and matrices that `baton.evaluate` reads. What takes long is kept outside of
+outs, by everything that it depends on.
+"""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baton import console, params, predict, storage
+from baton.batches import array_splits, sampler
+from baton.batches.subset import folds
+from baton.evaluate import baselines, robustness
+from baton.evaluate.baselines import Outputs
+from baton.evaluate.inputs import Rows
+from baton.evaluate.report import image_galleries
+from baton.measure import explain, features, result_cache
+from baton.measure import speed as speeds
+from baton.models import model_folder
+from baton.runtime import resolve
+from baton.tables import row_attributes
+
+ARRAYS, BASE = Path("data/arrays"), Path("data/base")
+MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
+EXPLAINED = ("teacher", "student")
+CODE = (
+    *(
+        "predict.py",
+        "speed.py",
+        "explain.py",
+        "corruptions.py",
+        "features.py",
+        "runtime.py",
+        "kernels.py",
+        "sharding.py",
+        "memory.py",
+        "parallel.py",
+        "launching.py",
+        "alarm.py",
+        "pulse.py",
+        "storage.py",
+    ),
+    *("evaluate/baselines.py", "evaluate/metrics.py", "evaluate/temperature.py", "evaluate/timing.py"),
+)  # of baton, that measurements go through beside its packages data and models
+SHEET_SAMPLES, SHEET_EPOCHS = 8, 7
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured, how and where."""
+
+    settings: params.Evaluate
+    finetune: params.Finetune  # how the base model became the teacher
+    machine: resolve.Runtime
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """What the arrays say of themselves."""
+        return array_splits.read_meta(ARRAYS)
+
+    @cached_property
+    def splits(self) -> dict[str, sampler.Split]:
+        """The arrays; training batches are varied as the teacher's were."""
+        return array_splits.open_splits(ARRAYS, self.finetune.augmentation)
+
+    @cached_property
+    def features(self) -> dict[str, NDArray[np.float32]]:
+        """What the base model makes of each split's samples, pooled as the teacher's head pools it, (samples, width)."""
+        classes, described = len(self.meta["labels"]), self.meta["input"]
+        encoder = model_folder.create(BASE, self.finetune.head, classes, self.finetune, self.machine.attention, described)
+        encoder.head = torch.nn.Identity()
+        encoder.to(self.machine.device).eval()
+        return {split: self.logits(encoder, samples) for split, samples in self.splits.items()}
+
+    def pixels(self, side: int) -> dict[str, NDArray[np.float32]]:
+        """Pixels of each split's pictures, (samples, values); see `features.pixels`."""
+        return {split: features.pixels(samples, side, self.settings.speed.batch_size) for split, samples in self.splits.items()}
+
+    def load(self, name: str) -> Any:
+        """A model, on the device."""
+        return model_folder.load(MODELS[name], self.machine.attention)[0].to(self.machine.device)
+
+    def logits(self, model: torch.nn.Module, split: sampler.Split) -> NDArray[np.float32]:
+        """What a model gives for every sample, (samples, classes)."""
+        return predict.predict(model, split, self.machine, self.settings.speed.batch_size)
+
+    def known(self, *folders: Path, **own: Any) -> dict[str, Any]:
+        """What a measurement with these folders depends on; `own` are its params."""
+        for folder in (ARRAYS, *folders):
+            if folder not in self._digests:
+                self._digests[folder] = storage.sha256_tree(folder)
+        return {"digests": {str(folder): self._digests[folder] for folder in (ARRAYS, *folders)}, "code": self._code} | own
+
+    @cached_property
+    def _digests(self) -> dict[Path, str]:
+        return {}
+
+    @cached_property
+    def _code(self) -> list[str]:
+        """Digests of what measurements go through."""
+        packages = [path for module in (sampler, model_folder) for path in sorted(Path(module.__file__).parent.glob("*.py"))]
+        package = Path(predict.__file__).parent
+        return [storage.sha256(path) for path in (*packages, *(package / name for name in CODE), Path(__file__), Path("requirements.lock"))]
+
+
+def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> dict[str, Outputs]:
+    """Fit a baseline on train; its answers on val and test. What is fitted on pictures is kept, since it takes minutes."""
+    settings = {"baseline": baseline.model_dump()}
+    match baseline:
+        case params.PixelsBaseline():
+            made = result_cache.arrays("baselines", subject.known(**settings), lambda: _fitted(subject, baseline, rows))
+        case params.FeaturesBaseline():
+            settings |= {"head": subject.finetune.head.model_dump(), "runtime": subject.machine.reasons}
+            made = result_cache.arrays("baselines", subject.known(BASE, **settings), lambda: _fitted(subject, baseline, rows))
+        case _:
+            made = _fitted(subject, baseline, rows)
+    chosen = float(made["C"]) if "C" in made else None
+    return {split: Outputs(made[f"{split}.predicted"], made[f"{split}.log_p"], C=chosen) for split in ("val", "test")}
+
+
+def cross_validated(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows], count: int) -> NDArray[np.bool_]:
+    """Which rows of train a baseline has right when each of `count` folds is left out: the folds that chose how the teacher is trained.
+
+    Its C is chosen on val, as the checkpoint of each fold's fine-tuning is.
+    """
+    inputs, labels = _inputs(subject, baseline, rows), rows["train"].labels
+    whole, weights = inputs["train"], row_attributes.weights(ARRAYS, "train", len(labels))
+    hits = np.zeros(len(labels), bool)
+    for fitted, scored in folds(labels, row_attributes.units(ARRAYS, len(labels)), count, subject.finetune.seed):
+        own, others = ([whole[row] for row in part] if isinstance(whole, list) else whole[part] for part in (fitted, scored))
+        fewer = baseline.model_copy(update={"neighbours": min(baseline.neighbours, len(fitted))} if baseline.kind == "features" else {})
+        of_rows = None if weights is None else weights[fitted]
+        model = baselines.fit(fewer, own, labels[fitted], len(subject.meta["labels"]), (inputs["val"], rows["val"].labels), of_rows)
+        hits[scored] = model.outputs(others).predicted == labels[scored]
+    return hits
+
+
+def speed(subject: Subject) -> dict[str, Any]:
+    """Speeds of the models on test, on this machine."""
+    settings, machine = subject.settings.speed, subject.machine
+    if settings.repeats == 0:
+        return {"models": {}}
+
+    def measure() -> dict[str, Any]:
+        console.say(f"speed: at least {settings.repeats} rounds over {settings.samples} test rows, in turns at each batch")
+        measured = speeds.measure(MODELS, subject.splits["test"], settings, machine)
+        return measured | {"runtime": machine.reasons, "speed": settings.model_dump()}
+
+    own = {"speed": settings.model_dump(), "runtime": machine.reasons, "machine": f"{platform.node()} {platform.platform()}"}
+    return result_cache.figures("speed", subject.known(*MODELS.values(), **own), measure)
+
+
+def robust(subject: Subject) -> robustness.Robustness | None:
+    """Accuracy of the models on corrupted test pictures; None where params do not ask for it."""
+    wanted = subject.settings.robustness
+    if wanted is None:
+        return None
+    from baton.batches.image_batches import ImageSplit
+    from baton.measure import corruptions  # torchvision, which text does not need
+
+    test = subject.splits["test"]
+    assert isinstance(test, ImageSplit), "params refuse the robustness of texts"
+    places = corruptions.draw(len(test), wanted.samples)
+    strengths = {kind: list(values[: wanted.severities]) for kind, values in corruptions.STRENGTHS.items()}
+
+    def measure() -> result_cache.Arrays:
+        made: result_cache.Arrays = dict(corruptions.examples(test, places[0], strengths))
+        for name in MODELS:
+            console.say(f"robustness of the {name}: {len(strengths)} kinds, {wanted.severities} severities, {len(places):,} test rows")
+            model = subject.load(name)
+            found = corruptions.hits(lambda split, model=model: subject.logits(model, split), test, places, strengths)
+            made |= {f"{kind}.{name}": hits for kind, hits in found.items()}
+        return made
+
+    known = subject.known(*MODELS.values(), robustness=wanted.model_dump(), runtime=subject.machine.reasons)
+    made = result_cache.arrays("robustness", known, measure)
+    hits = {kind: {name: made[f"{kind}.{name}"] for name in MODELS} for kind in strengths}
+    measured = robustness.Measured(strengths, hits, {kind: made[kind] for kind in strengths})
+    return robustness.Robustness(measured, subject.settings.bootstrap)
+
+
+def galleries(subject: Subject, test: Rows, outputs: Mapping[str, Outputs]) -> dict[str, image_galleries.Gallery]:
+    """The most confident mistakes of teacher and student, explained; none where params do not ask for them."""
+    wanted = subject.settings.gallery
+    return {name: _gallery(subject, wanted, name, test, outputs[name]) for name in EXPLAINED} if wanted else {}
+
+
+def sheet(subject: Subject) -> image_galleries.Sheet | None:
+    """Some train pictures as the teacher's training saw them; None where it did not vary them."""
+    if subject.finetune.augmentation is None:
+        return None
+    from baton.batches.image_batches import ImageSplit
+
+    train = subject.splits["train"]
+    assert isinstance(train, ImageSplit), "params refuse the augmentation of texts"
+    rows = image_galleries.examples(np.asarray(train.labels), SHEET_SAMPLES)
+    names = [subject.meta["labels"][label] for label in train.labels[rows]]
+    return image_galleries.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
+
+
+def _inputs(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> Mapping[str, baselines.Inputs]:
+    """What a baseline reads of each split."""
+    match baseline:
+        case params.PixelsBaseline(side=side):
+            return subject.pixels(side)
+        case params.FeaturesBaseline():
+            return subject.features
+        case _:
+            return {split: own.texts for split, own in rows.items()}
+
+
+def _fitted(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> result_cache.Arrays:
+    (name,), train, inputs = baselines.names([baseline]), rows["train"], _inputs(subject, baseline, rows)
+    console.say(f"fit baseline {name} on {len(train.labels):,} train rows")
+    validation = (inputs["val"], rows["val"].labels)
+    weights = row_attributes.weights(ARRAYS, "train", len(train.labels))
+    fitted = baselines.fit(baseline, inputs["train"], train.labels, len(subject.meta["labels"]), validation, weights)
+    outputs = {split: fitted.outputs(inputs[split]) for split in ("val", "test")}
+    made = {f"{split}.{part}": getattr(own, part) for split, own in outputs.items() for part in ("predicted", "log_p")}
+    return made if fitted.C is None else made | {"C": np.array(fitted.C)}
+
+
+def _gallery(subject: Subject, wanted: params.Gallery, name: str, test: Rows, outputs: Outputs) -> image_galleries.Gallery:
+    places = image_galleries.mistakes(test, outputs)[0][: wanted.errors]
+    if not len(places):
+        return image_galleries.Gallery([], np.empty((0, 1, 1, 1), np.uint8), np.empty((0, 1, 1), np.float32), 0, len(test.labels))
+    inputs = subject.splits["test"].batch(places).inputs[0]  # (shown, channels, height, width)
+    predicted, actual = outputs.predicted[places], test.labels[places]
+
+    def measure() -> result_cache.Arrays:
+        console.say(f"attributions of the {name}'s {len(places)} most confident mistakes")
+        answers = (torch.from_numpy(classes) for classes in (predicted, actual))
+        return {"attributions": explain.attribute(subject.load(name), inputs, *answers, wanted.steps)}
+
+    own = {"rows": [test.ids[row] for row in places], "predicted": predicted.tolist(), "steps": wanted.steps}
+    known = subject.known(MODELS[name], **own, runtime=subject.machine.reasons)
+    attributions = result_cache.arrays("attributions", known, measure)["attributions"]
+    shown = inputs.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return image_galleries.gallery(places, test, outputs, subject.meta["labels"], shown, attributions)

@@ -1,0 +1,88 @@
+"""Models and samples -> how fast each is, and how many times as fast as another.
+
+They take turns at every batch (`evaluate.timing`), so that the ratios hold on a machine that others use too; seconds and samples/s are
+those of this machine at that time.
+"""
+
+import functools
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from baton import params, predict
+from baton.batches.sampler import Batch, Split
+from baton.evaluate import timing
+from baton.models import model_folder
+from baton.runtime.resolve import Runtime
+
+CONFIDENCE = 0.95
+
+
+def measure(folders: Mapping[str, Path], split: Split, speed: params.Speed, runtime: Runtime) -> dict[str, Any]:
+    """Throughput and latency of each model folder, on the same rows from all over the split.
+
+    Returns:
+        `models` -> model -> parameters, bytes, `samples_per_second` (of the batches' median times) and that of each of the `runs`, latency
+        (ms) of single samples; `ratios` -> FIRST_vs_SECOND -> how many times as fast the first is, with its interval; `rounds`, `seconds`;
+        `precise`: whether all intervals are as narrow as asked for.
+    """
+    begun = time.monotonic()
+    models = {name: model_folder.load(folder, runtime.attention)[0].to(runtime.device) for name, folder in folders.items()}
+    rows = timing.spread(len(split), speed.samples)
+    chunks = predict.by_length(split, rows, speed.batch_size)
+    singles = [rows[place : place + 1] for place in timing.spread(len(rows), speed.latency_samples)]
+    with predict.inference(runtime):  # of all models at once, which keeps their converted weights
+        limits = timing.Limits(speed.repeats, speed.precision, speed.max_seconds, CONFIDENCE)
+        taken = timing.alternated(_timers(models, split, chunks, runtime), len(chunks), limits)
+        least = timing.Limits(speed.repeats, 1.0, 0.0, CONFIDENCE)
+        waited = timing.alternated(_timers(models, split, singles, runtime), len(singles), least)
+    ratios = {f"{first}_vs_{second}": _ratio(taken[second], taken[first]) for first, second in itertools.permutations(models, 2)}
+    return {
+        "models": {name: _figures(model, folders[name], len(rows), taken[name], waited[name]) for name, model in models.items()},
+        "ratios": ratios,
+        "rounds": len(next(iter(taken.values()))),
+        "seconds": time.monotonic() - begun,
+        "precise": all(timing.precise((own["throughput"], own["throughput_interval"]), speed.precision) for own in ratios.values()),
+    }
+
+
+def _timers(
+    models: Mapping[str, nn.Module], split: Split, chunks: list[NDArray[np.int64]], runtime: Runtime
+) -> dict[str, Callable[[int], float]]:
+    @functools.lru_cache(maxsize=1)
+    def batch(item: int) -> Batch:
+        return split.batch(chunks[item])  # made once for all models, and outside of what is timed
+
+    def timer(model: nn.Module, item: int) -> float:
+        """Seconds from arrays in memory to logits on the host."""
+        made = batch(item)
+        start = time.perf_counter()
+        predict.forward(model, made, runtime).cpu()
+        return time.perf_counter() - start
+
+    return {name: functools.partial(timer, model) for name, model in models.items()}
+
+
+def _ratio(second: timing.Seconds, first: timing.Seconds) -> dict[str, Any]:
+    value, bounds = timing.ratio(second, first, CONFIDENCE)
+    return {"throughput": value, "throughput_interval": bounds}
+
+
+def _figures(model: nn.Module, folder: Path, rows: int, taken: timing.Seconds, waited: timing.Seconds) -> dict[str, Any]:
+    """`taken` (rounds, batches), `waited` (rounds, single samples)."""
+    milliseconds = 1000 * waited.ravel()
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "bytes": (folder / model_folder.WEIGHTS).stat().st_size,
+        "samples_per_second": rows / float(np.median(taken, axis=0).sum()),
+        "runs": [rows / float(seconds) for seconds in taken.sum(axis=1)],
+        "latency_p50_ms": statistics.median(milliseconds.tolist()),
+        "latency_p95_ms": float(np.percentile(milliseconds, 95)),
+    }

@@ -1,0 +1,1 @@
+"""Attention and dropout of our own."""

@@ -1,0 +1,1 @@
+"""Processes: their start, supervision, signals, locks and end."""

@@ -1,0 +1,1 @@
+"""Device, precision, kernels, memory and processes of one computation."""

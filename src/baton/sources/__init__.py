@@ -1,0 +1,1 @@
+"""Files from outside: data sets and base models, fetched, verified, kept."""

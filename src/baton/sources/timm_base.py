@@ -1,0 +1,123 @@
+"""An architecture of timm's as a base model: params `base` of kind `timm` -> config.json in timm's hub layout, and weights if any.
+
+Timm takes seconds to import: `sources.base_model` calls this for that kind only.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm import models
+
+from baton import params, storage
+from baton.errors import SourceError
+from baton.sources import fetching
+
+# What timm's constructors raise on arguments that they do not take, and its loader on weights that do not fit.
+REFUSALS = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    ZeroDivisionError,
+)
+# Arguments of `timm.create_model` that are no architecture's: where weights come from, what is built, and what other params say.
+RESERVED = {
+    *("cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"),
+    *("exportable", "features_only", "no_jit", "num_classes", "scriptable"),
+}
+ORIGIN = {"architecture", "custom_load", "file", "hf_hub_filename", "hf_hub_id", "source", "state_dict", "url"}
+
+
+def write(base: params.TimmBase, folder: Path) -> None:
+    """Write config.json, and model.safetensors where `base.weights` names one.
+
+    Raises:
+        SourceError: timm has no such architecture, it does not take these arguments, or the weights do not fit it.
+    """
+    name = base.architecture
+    _check_name(name)
+    reserved = sorted(key for key in base.arguments if key in RESERVED or re.search(r"(^|_)drop(_\w+)?_rate$", key))
+    if reserved:
+        hint = "remove it: weights are base.weights, rates of dropout are keys of finetune and distill, classes come from the data"
+        raise SourceError(
+            "base.arguments: no argument of an architecture", got=", ".join(reserved), expected="patch_size, depth, …", hint=hint
+        )
+    arguments: dict[str, Any] = dict(base.arguments)
+    classes = _copy_weights(base.weights, folder, name) if base.weights else 0
+    try:
+        with torch.device("meta"):  # shapes without values: no time, no memory
+            model = timm.create_model(name, num_classes=classes, **arguments)
+    except REFUSALS as error:
+        hint = f"compare them with those of `timm.create_model('{name}')`"
+        raise SourceError(f"base.arguments: {name} does not take them", got=_first_line(error), expected="its own", hint=hint) from None
+    storage.write_json(folder / "config.json", _config(model, classes, arguments))
+    if base.weights:
+        _check_weights(folder, base.weights)
+
+
+def _check_name(name: str) -> None:
+    architecture, tag = models.split_model_name_tag(name)
+    known = models.is_model(architecture)
+    tagged = list(models.get_arch_pretrained_cfgs(architecture)) if known else []
+    if known and (not tag or name in tagged):
+        return
+    close = difflib.get_close_matches(name, tagged or timm.list_models(), n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "`timm.list_models('*vit*')` lists what there is"
+    expected = f"{architecture}, or one of {', '.join(tagged)}" if known else f"one of timm {timm.__version__}"
+    raise SourceError("base.architecture: timm has no such architecture", got=name, expected=expected, hint=hint)
+
+
+def _copy_weights(weights: str, folder: Path, name: str) -> int:
+    """Copy the file; returns how many classes its own classifier has."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(weights)
+    if not path.is_file():
+        raise fetching.missing(path, "base.weights", "a safetensors file")
+    fetching.copy(path, folder / "model.safetensors")
+    classifiers = models.get_pretrained_cfg_value(name, "classifier") or ()
+    first = classifiers if isinstance(classifiers, str) else next(iter(classifiers), "")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            key = f"{first}.weight"
+            return int(file.get_slice(key).get_shape()[0]) if key in file.keys() else 0  # noqa: SIM118  it is no mapping
+    except SafetensorError as error:
+        hint = "weights must be safetensors: pickled ones are never opened; a git-lfs pointer looks like this too (`git lfs pull`)"
+        raise SourceError(f"base.weights: {weights} cannot be read", got=error, expected="whole safetensors", hint=hint) from None
+
+
+def _config(model: Any, classes: int, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Timm's hub layout, with the architecture's default data config; `input_size` is what the arguments make of it."""
+    data = {key: value for key, value in model.pretrained_cfg.items() if key not in ORIGIN} | models.get_model_input_config(model)
+    return {
+        "architecture": model.pretrained_cfg["architecture"],
+        "num_classes": classes,
+        "num_features": model.num_features,
+        "model_args": arguments,
+        "pretrained_cfg": data | {"num_classes": classes},
+    }
+
+
+def _check_weights(folder: Path, weights: str) -> None:
+    """Load them once as the training will, strictly."""
+    try:
+        timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except REFUSALS as error:
+        found = re.search(r'(?:Missing|Unexpected) key\(s\) in state_dict: "[^"]+"|size mismatch for [^\n]+', str(error))
+        got, hint = (
+            found[0] if found else _first_line(error),
+            "mend base.architecture and base.arguments, or take the weights that fit them",
+        )
+        raise SourceError(f"base.weights: {weights} does not fit the architecture", got=got, expected="every weight", hint=hint) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else repr(error)

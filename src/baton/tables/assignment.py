@@ -1,0 +1,175 @@
+"""Rows that passed the checks -> train, val and test, as params `preprocess` says.
+
+What the source has no file for is cut from train, by chance or by time. Near-duplicates and rows of one group never lie in two parts that
+are cut by chance.
+"""
+
+import dataclasses
+
+from baton import params
+from baton.errors import DataError
+from baton.tables import checks, labels, near_duplicates, splits
+from baton.tables.rows import Row
+
+SPLITS = ("train", "val", "test")
+SHOWN_CLASSES = 5
+
+
+def part(
+    rows: list[Row], settings: params.Preprocess, present: set[str], alike: near_duplicates.Near, usable: list[Row]
+) -> tuple[dict[str, list[Row]], dict[str, int], list[str]]:
+    """Cut test (if the source has none), apply the limits, then cut val (if the source has none) from what is left of train.
+
+    Args:
+        rows: of all files.
+        settings: portions, limits, seed.
+        present: splits that have a file.
+        alike: near-duplicates, which stay together.
+        usable: `rows` and those that checks dropped which look at several rows; units are numbered over them, see `checking`.
+
+    Returns:
+        split -> rows in file order; split -> number of rows that a limit took away; notes on what the cuts missed.
+
+    Raises:
+        DataError: a part cannot be cut, or is left without rows or, train, without a label.
+    """
+    left = {row.id: row for row in rows}
+    numbered = [left.get(row.id, row) for row in usable]
+    parts = {split: splits.units([row for row in numbered if row.part == split], alike, left) for split in SPLITS}
+    stay = _staying(rows, settings, present, splits.unit_of(numbered, alike))
+    notes: list[str] = []
+    cuts = 1 - ("val" in present)
+    if "test" not in present:
+        whole, seed, leave = _without(parts["train"], stay), settings.seed, 1 + cuts
+        match settings.test:
+            case params.ByShare(share=share):  # a test row stays one when rows are added
+                parts["test"], rest = splits.cut_for_good(whole, share, seed=seed, purpose="test")
+            case params.ByCount(count=count):
+                parts["test"], rest = splits.cut(whole, count, seed=seed, purpose="test", leave=leave)
+        notes += missed("test", splits.wanted(settings.test, sum(map(len, whole))), whole, parts["test"])
+        parts["train"] = rest + _only(parts["train"], stay)
+    limited = {}
+    for split, limit in (("train", settings.limit.train), ("test", settings.limit.test)):
+        before = sum(map(len, parts[split]))
+        if limit is not None and limit < before:
+            classes = len({unit.label for unit in parts[split]})
+            least = 1 + cuts if split == "train" else int(limit >= classes)
+            parts[split], _ = splits.cut(parts[split], limit, seed=settings.seed, purpose=f"limit.{split}", least=least)
+        limited[split] = before - sum(map(len, parts[split]))
+    if "val" not in present:
+        count = splits.wanted(settings.validation, sum(map(len, parts["train"])))
+        whole = _without(parts["train"], stay)
+        parts["val"], rest = splits.cut(whole, count, seed=settings.seed, purpose="validation", leave=1)
+        notes += missed("val", count, whole, parts["val"])
+        parts["train"] = rest + _only(parts["train"], stay)
+    cut = {split: splits.flat(units) for split, units in parts.items()}
+    _refuse_gaps(rows, cut)
+    return cut, limited, notes
+
+
+def missed(split: str, count: int, whole: list[splits.Unit], drawn: list[splits.Unit]) -> list[str]:
+    """What a cut of `count` rows of `whole` missed by far (a quarter, and more than chance would), and the classes that it has none of."""
+    got, of = sum(map(len, drawn)), sum(map(len, whole))
+    why = f": {some}" if (some := splits.largest(whole)) else ""
+    notes = []
+    if abs(got - count) > max(0.25 * count, 3 * count**0.5):
+        notes.append(f"{split} has {got} of {of} rows, where params ask for {count}{why}")
+    there = {row.label for unit in drawn for row in unit.rows}
+    if absent := sorted({row.label for unit in whole for row in unit.rows} - there, key=labels.order):
+        more = f" and {len(absent) - SHOWN_CLASSES} more" if len(absent) > SHOWN_CLASSES else ""
+        named = ", ".join(map(repr, absent[:SHOWN_CLASSES])) + more
+        notes.append(f"{split} has no row of {named}, so nothing is known of how well these are told apart{why}")
+    return notes
+
+
+def _staying(rows: list[Row], settings: params.Preprocess, present: set[str], units: dict[str, int]) -> set[str]:
+    """Labels of the classes that stay in train as a whole."""
+    if settings.checks.small_class != "train_only":
+        return set()
+    small = checks.small_class(rows, needed(present), units=units)
+    return {row.label for row in rows if row.id in small}
+
+
+def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> tuple[list[Row], set[str]]:
+    """Where params name a time column, give the latest rows of the train file to test, and then to val, if these have no file.
+
+    Rows of one time stay together, in the later part.
+
+    Returns:
+        the rows with their parts; the splits that need no cutting any more.
+
+    Raises:
+        DataError: no earlier row is left for train.
+    """
+    if not isinstance(settings, params.TextPreprocess) or settings.time_column is None:
+        return rows, present
+    left = sorted((row for row in rows if row.part == "train"), key=_time)
+    parts: dict[str, str] = {}
+    for split, portion in (("test", settings.test), ("val", settings.validation)):
+        if split in present or not left:
+            continue
+        if split == "val" and "test" in present:
+            left = _before_test(rows, left)
+        count = splits.wanted(portion, len(left))
+        first = _time(left[-min(count, len(left))])
+        later = [row for row in left if _time(row) >= first]
+        left = left[: len(left) - len(later)]
+        parts |= {row.id: split for row in later}
+        if not left:
+            key = "test" if split == "test" else "validation"
+            got = f"{len(later)} rows of the {count} latest times or later ones, and none before"
+            hint = f"lower preprocess.{key}, or name a column with more different times"
+            raise DataError(f"preprocess.time_column leaves nothing earlier than {split}", got=got, expected="earlier rows", hint=hint)
+    return [dataclasses.replace(row, part=parts.get(row.id, row.part)) for row in rows], set(SPLITS)
+
+
+def missed_by_time(before: list[Row], after: list[Row], settings: params.Preprocess, cut: set[str]) -> list[str]:
+    """Likewise of what `by_time` cut (the splits `cut`) from the rows `before`; rows of one time stay together."""
+    left = [splits.Unit(row.id, row.label, [row]) for row in before if row.part == "train"]
+    part, notes = {row.id: row.part for row in after}, list[str]()
+    for split, portion in (("test", settings.test), ("val", settings.validation)):
+        if split in cut:
+            drawn = [unit for unit in left if part[unit.name] == split]
+            notes += missed(split, splits.wanted(portion, len(left)), left, drawn)
+            left = [unit for unit in left if part[unit.name] != split]
+    return notes
+
+
+def _before_test(rows: list[Row], left: list[Row]) -> list[Row]:
+    """Those of train that are earlier than the file for test; the others may not stay in train either (`time_leakage`)."""
+    start = min(((_time(row), row.id) for row in rows if row.part == "test"), default=None)
+    earlier = left if start is None else [row for row in left if _time(row) < start[0]]
+    if start and not earlier:
+        got, hint = f"the first of test is {start[1]}", "name a later file for test in source, or none: it is then cut by time"
+        raise DataError("no row of train is earlier than the file for test", got=got, expected="earlier rows", hint=hint)
+    return earlier
+
+
+def _time(row: Row) -> float:
+    assert row.extras.time is not None, "a row without is malformed"
+    return row.extras.time
+
+
+def needed(present: set[str]) -> int:
+    """Different texts that a class must have, so that each part that is cut from train gets one and one stays."""
+    return 1 + len({"val", "test"} - present)
+
+
+def _only(units: list[splits.Unit], some: set[str]) -> list[splits.Unit]:
+    return [unit for unit in units if unit.label in some]
+
+
+def _without(units: list[splits.Unit], some: set[str]) -> list[splits.Unit]:
+    return [unit for unit in units if unit.label not in some]
+
+
+def _refuse_gaps(rows: list[Row], parts: dict[str, list[Row]]) -> None:
+    lost = {row.label for row in rows if row.part == "train"} - {row.label for row in parts["train"]}
+    if lost:
+        hint = "rows that are equal, nearly alike or of one group stay together, whatever their labels: set preprocess.checks.conflict or "
+        hint += "small_class to drop, or choose another preprocess.seed"
+        raise DataError("cutting the splits leaves labels without a train row", got=sorted(lost), expected="none", hint=hint)
+    for split, part in parts.items():
+        if not part:
+            hint = "see the file, and what preprocess.checks drops"
+            raise DataError(f"split {split} has no rows left", got="0 rows", expected="at least 1", hint=hint)

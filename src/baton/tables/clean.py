@@ -1,0 +1,224 @@
+"""`data/raw/` -> `data/clean/`: one clean table a split, the labels, and a report of what was found and dropped.
+
+Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into `labels.json`, weight float32 where params name its
+column, and the columns to keep as strings; of images what `image_tables` says), `units.parquet` (see `beside`),
+`labels.json` (names, sorted; numbers by their value), `report.json`. Equal inputs and params give equal bytes.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from baton import params, storage
+from baton.errors import DataError
+from baton.tables import (
+    assignment,
+    checks,
+    dropped_rows,
+    extra_columns,
+    image_rows,
+    labels,
+    near_rows,
+    readers,
+    row_attributes,
+    run_checks,
+    splits,
+)
+from baton.tables.checks import SURROGATE, Finding
+from baton.tables.columns import Columns
+from baton.tables.rows import RawTable, Row
+
+SPLITS = assignment.SPLITS
+ROW_GROUP = 4096  # rows; a reader that goes by row groups needs memory for this many
+
+
+def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any]:
+    """Check, cut and write; return the report.
+
+    Raises:
+        DataError: a file cannot be used; a check whose policy is `fail` found rows (all such checks are named at once); a label is unknown
+            to `label_names`; fewer than two classes are left; a split cannot be cut. Nothing half-written is left.
+        OutputError: `target` cannot be written.
+    """
+    raw_tables = _read(raw, settings)
+    checked = run_checks.check(raw_tables, settings)
+    rows, findings = checked.rows, checked.findings
+    drift = checks.drift(rows)
+    report: dict[str, Any] = {
+        "rows": {"raw": {table.split: table.count for table in raw_tables}},
+        "blank_lines": {table.split: table.blank_lines for table in raw_tables},
+        "labels": _respelled(raw_tables),
+        "notes": _notes(raw_tables, settings) + checked.notes,
+        "checks": {finding.check: _describe(finding, raw_tables) for finding in findings}
+        | {"drift": {"policy": settings.checks.drift, **(drift or {"found": False})}},
+    }
+    try:
+        _raise_failures(rows, findings, drift, raw_tables, settings)
+        parts, limited, missed = assignment.part(rows, settings, checked.present, checked.alike, checked.usable)
+    except DataError as error:
+        raise dropped_rows.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
+    names = sorted({row.label for part in parts.values() for row in part}, key=labels.order)
+    counts = {split: Counter(row.label for row in parts[split]) for split in SPLITS}
+    report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
+    report["limited"] = limited
+    report["notes"] += missed
+    report["near_duplicates"] = {"test_rows": near_rows.near_training(parts, checked.alike)}  # of the clean table, exact duplicates too
+    report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
+    if decoded := {table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)}:
+        report["decoded"] = decoded
+    with storage.atomic_folder(target) as folder:
+        match settings:
+            case params.TextPreprocess():
+                for split in SPLITS:
+                    _write(folder / f"{split}.parquet", parts[split], names, settings)
+            case params.ImagePreprocess():
+                image_rows.write(folder, raw_tables, parts, names, settings)
+        _write_units(folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike))
+        storage.write_json(folder / "labels.json", names)
+        storage.write_json(folder / "report.json", report)
+    storage.state(dropped_rows.REPORT).unlink(missing_ok=True)  # of an earlier run that failed
+    return report
+
+
+# ---- reading and checking ----------------------------------------------------------------------------------------------------
+
+
+def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
+    manifest = raw / "manifest.json"
+    if not manifest.is_file():
+        raise DataError(f"{manifest} is not there", got="no raw data", expected="what `download` writes", hint="run `dvc repro download`")
+    files = storage.read_json(manifest)["files"]
+    paths = {split: raw / files[split]["path"] for split in SPLITS if split in files}
+    for path in paths.values():
+        if not path.is_file():
+            raise DataError(
+                f"{path} is not there", got="only its manifest", expected=f"the file of {manifest}", hint="run `dvc repro download`"
+            )
+    match settings:
+        case params.TextPreprocess():
+            columns = Columns(settings.text_column, settings.label_column, extra=extra_columns.of(settings))
+            read = [readers.read(path, split, settings.format, columns) for split, path in paths.items()]
+            _refuse_several_guesses(read)
+            extra_columns.refuse_mixed_times(read, settings.time_column)
+            return read
+        case params.ImagePreprocess():
+            return [*image_rows.read_all(paths, settings)]
+
+
+def _refuse_several_guesses(raw_tables: list[RawTable]) -> None:
+    """Files of one source come from one program: where their guessed encodings differ, one guess is wrong."""
+    guesses = {table.guessed: table.path for table in raw_tables if table.guessed}
+    if len(guesses) > 1:
+        got, hint = "; ".join(f"{path}: {name}" for name, path in guesses.items()), "set preprocess.format.encoding to what they are"
+        raise DataError("the encodings that were guessed differ", got=got, expected="one for all files", hint=hint)
+
+
+def _raise_failures(
+    rows: list[Row], findings: list[Finding], drift: dict[str, Any] | None, raw_tables: list[RawTable], settings: params.Preprocess
+) -> None:
+    problems = [
+        f"{finding.check}: {len(finding.rows)} rows: {dropped_rows.words(finding.rows)}"
+        for finding in findings
+        if finding.policy == "fail" and finding.rows
+    ]
+    problems += dropped_rows.too_many(findings, raw_tables, settings)
+    if settings.checks.drift == "fail" and drift and drift["found"]:
+        problems.append(f"drift: the labels of test differ from train's: {drift_text(drift)}")
+    train = Counter(row.label for row in rows if row.part == "train")
+    before = {row.label for table in raw_tables if table.split == "train" for row in table.rows}
+    if len(train) < 2 and (not problems or len(before) == 1):  # else it follows from those
+        left = ", ".join(f"{count} rows of {label!r}" for label, count in train.items()) or "no row"
+        problems.append(f"single class: train has {left} after the checks, a classifier needs at least 2 labels")
+    if problems:
+        hint = (
+            "mend the rows or preprocess (format, columns, label_names), or allow it: a policy in preprocess.checks, a share in max_dropped"
+        )
+        small = [finding for finding in findings if finding.check == "small_class" and finding.rows]
+        if small and any("small_class" in line for line in problems):
+            hint += f"; {_small_advice(len(train))}; the small classes: {dropped_rows.classes(small[0], raw_tables)}"
+        problem = f"the data cannot be used: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise DataError(problem, got="".join(f"\n    - {line}" for line in problems), expected="none of these", hint=hint)
+
+
+def _small_advice(left: int) -> str:
+    if left < 2:
+        return "no policy of small_class helps where (nearly) all classes are small: add rows, or name files for val and test in source"
+    return "for small_class there are train_only (all of the class stays in train) and {other: NAME} (such classes become one)"
+
+
+def _notes(raw_tables: list[RawTable], settings: params.Preprocess) -> list[str]:
+    """What a person should know of the files, besides what the checks find."""
+    notes = [note for table in raw_tables for note in table.remarks]
+    for table in raw_tables:
+        if table.unlabelled:
+            notes.append(f"{table.path}: {len(table.unlabelled)} of {table.count} rows have a null for a label: they are left out")
+        if isinstance(settings, params.TextPreprocess) and settings.group_column and (alone := _without_group(table)):
+            notes.append(f"{table.path}: {alone} of {table.count} rows have no {settings.group_column}: each is a group of its own")
+        if lists := labels.listed(row.label for row in table.rows) - set(settings.label_names):
+            first = min(lists)
+            notes.append(f"{table.path}: labels such as {first!r} look like lists; each different one is a class of its own")
+    return notes
+
+
+def _without_group(table: RawTable) -> int:
+    return sum(not row.extras.group for row in table.rows)
+
+
+def _respelled(raw_tables: list[RawTable]) -> list[dict[str, Any]]:
+    """Labels that were mended (white space, invisible characters, Unicode's composed form)."""
+    counts = sum((table.respelled for table in raw_tables), Counter[tuple[str, str]]())
+    return [
+        {"label": SURROGATE.sub("\ufffd", label), "kept_as": SURROGATE.sub("\ufffd", kept), "rows": rows}
+        for (label, kept), rows in sorted(counts.items())
+    ]
+
+
+# ---- writing -----------------------------------------------------------------------------------------------------------------
+
+
+def _describe(finding: Finding, raw_tables: list[RawTable]) -> dict[str, Any]:
+    found, dropped = (Counter(id_.partition(":")[0] for id_ in ids) for ids in (finding.rows, finding.dropped))
+    return {
+        "policy": finding.policy,
+        "found": {table.split: found[table.split] for table in raw_tables},
+        "dropped": {table.split: dropped[table.split] for table in raw_tables},
+        "rows": list(finding.rows),
+        "reasons": finding.rows,
+        "dropped_rows": finding.dropped,
+    }
+
+
+def _write(path: Path, rows: list[Row], labels: list[str], settings: params.TextPreprocess) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    index = {label: number for number, label in enumerate(labels)}
+    columns = {
+        "id": pa.array([row.id for row in rows], pa.string()),
+        "text": pa.array([row.text for row in rows], pa.string()),
+        "label": pa.array([index[row.label] for row in rows], pa.int32()),
+    }
+    if settings.weight_column is not None:
+        columns["weight"] = pa.array([row.extras.weight for row in rows], pa.float32())
+    for place, name in enumerate(settings.keep_columns):
+        columns[name] = pa.array([SURROGATE.sub("\ufffd", row.extras.kept[place]) for row in rows], pa.string())
+    pq.write_table(pa.table(columns), path, row_group_size=ROW_GROUP)
+
+
+def _write_units(path: Path, rows: list[Row], units: dict[str, int]) -> None:
+    """Which rows of train are never parted, so that cross-validation parts none either; those that are alone are left out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sizes = Counter(units[row.id] for row in rows)
+    shared = [(row.id, units[row.id]) for row in rows if sizes[units[row.id]] > 1]
+    columns = {"id": pa.array([id_ for id_, _ in shared], pa.string()), "unit": pa.array([unit for _, unit in shared], pa.int64())}
+    pq.write_table(pa.table(columns), path)
+
+
+def drift_text(drift: dict[str, Any]) -> str:
+    """One line for a person."""
+    return (
+        f"total variation {drift['total_variation']:.3f} (chance makes {drift['by_chance']:.3f}), chi-square {drift['chi_square']:.1f} "
+        f"with {drift['degrees_of_freedom']} degrees of freedom, p = {drift['p_value']:.2g}"
+    )

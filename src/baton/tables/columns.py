@@ -1,0 +1,56 @@
+"""The columns that are read, and the error for one that is not there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from baton.errors import DataError
+from baton.tables.extra_columns import NO_EXTRA_COLUMNS, ExtraColumns
+from baton.tables.rows import Extras, plain
+
+JOINT = "\n\n"  # between a title and a body
+SHOWN, SHOWN_CHARACTERS = 20, 60
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns that are read, and the keys of params that name them. Several texts of a row become one."""
+
+    text: str | tuple[str, ...]
+    label: str
+    section: str = "preprocess"
+    text_key: str = "text_column"
+    extra: ExtraColumns = NO_EXTRA_COLUMNS
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Columns of text."""
+        return (self.text,) if isinstance(self.text, str) else self.text
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys([*self.texts, self.label, *self.extra.names]))
+
+    def row(self, values: Mapping[str, Any]) -> tuple[Any, Any, Extras | str]:
+        """Text, label and extras of a row, as `RawTable.add` takes them, from the values of `names`."""
+        return self._text(values), values[self.label], self.extra.read(values)
+
+    def _text(self, values: Mapping[str, Any]) -> Any:
+        if isinstance(self.text, str):
+            return values[self.text]
+        parts = {name: plain(values[name]) for name in self.text}
+        strange = [values[name] for name, part in parts.items() if part is None]
+        return strange[0] if strange else JOINT.join(part.strip() for part in parts.values() if part and part.strip())
+
+
+def missing(path: Path, name: str, columns: list[str], wanted: Columns, hint: str = "") -> DataError:
+    """The error for a column that is not there, or there more than once; `hint` is better advice than the usual one."""
+    times = columns.count(name)
+    problem = f"{path} has {times} columns named {name!r}" if times else f"{path} has no column {name!r}"
+    key = wanted.extra.names.get(name) or f"{wanted.text_key} and label_column"
+    hint = hint or f"set {key} of {wanted.section} to columns of the file; check its delimiter too"
+    more = f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
+    got = ", ".join(repr(column[:SHOWN_CHARACTERS]) for column in columns[:SHOWN]) + more
+    return DataError(problem, got=got or "no column", expected=f"one column {name!r}", hint=hint)

@@ -1,0 +1,242 @@
+"""Raw tables of images -> rows for the checks, and the images -> `data/clean/`: two passes, neither of which keeps images in memory.
+
+The first pass decodes every image, in threads: what a row has for a text is the digest of its pixels, so exact copies are found whatever
+they are encoded as. The second copies the encoded images of the rows that are left.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from baton import console, params
+from baton.errors import DataError
+from baton.images import decoding, pillow
+from baton.images.bit_depth import BITS_16
+from baton.streams import ahead
+from baton.tables import image_tables, near_images
+from baton.tables.checks import SURROGATE
+from baton.tables.image_tables import CleanImage, RawImage, Writer
+from baton.tables.near_duplicates import Near
+from baton.tables.near_images import Print, fingerprint
+from baton.tables.rows import RawTable, Row, plain
+
+CHECKS = ("unreadable", "enormous", "misnamed", "animated", "transparent")  # of single images, in this order
+CAMERA_BITS = (8, 10, 12, 14, 16)
+
+
+class Sample(NamedTuple):
+    """A row as it is in the table; `problem` is why it has no image."""
+
+    name: str
+    image: bytes
+    label: Any
+    problem: str
+
+
+class Seen(NamedTuple):
+    """What decoding an image told."""
+
+    digest: str
+    format: str
+    notes: tuple[str, ...]
+    found: dict[str, str]  # check -> reason
+    warnings: tuple[str, ...]
+    greatest: int = 0  # see pictures.Picture
+    print: Print | None = None
+
+
+@dataclass
+class ImageTable(RawTable):
+    """The rows of one raw file; their text is the digest of the pixels, empty where there are none."""
+
+    found: dict[str, dict[str, str]] = field(default_factory=lambda: {check: {} for check in CHECKS})  # check -> row id -> reason
+    formats: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    warnings: dict[str, str] = field(default_factory=dict)  # row id -> Pillow's words
+    greatest: int = 0  # of all pictures
+    bits: int = BITS_16  # that they were decoded with
+    prints: dict[str, Print] = field(default_factory=dict)  # digest -> what near-duplicates are found by
+
+    def decoded(self) -> dict[str, Any]:
+        """What was decoded, counted, for the report."""
+        deep = {"significant_bits": self.bits} if self.greatest else {}
+        return {"formats": dict(self.formats), "notes": dict(self.notes), "warnings": self.warnings} | deep
+
+
+def read_all(paths: Mapping[str, Path], settings: params.ImagePreprocess) -> list[ImageTable]:
+    """Decode every image of the raw files, {split: path} with train first.
+
+    Where `significant_bits` is `auto`, it is what the greatest value in train needs. If that is less than 16, train is decoded again.
+
+    Raises:
+        DataError: see `read`.
+    """
+    wanted = settings.significant_bits
+    bits = BITS_16 if wanted == "auto" else wanted
+    tables = []
+    for split, path in paths.items():
+        tables.append(read(path, split, settings, bits))
+        if wanted == "auto" and len(tables) == 1 and tables[0].greatest:
+            bits = next(some for some in CAMERA_BITS if tables[0].greatest < 2**some)
+            if bits < BITS_16:
+                console.say(f"16-bit pictures of {split} use {bits} bits: their greatest value is {tables[0].greatest}")
+                tables = [read(path, split, settings, bits)]
+    return tables
+
+
+def read(path: Path, split: str, settings: params.ImagePreprocess, bits: int = BITS_16) -> ImageTable:
+    """Decode every image of one raw file; `bits` are those of 16 that are used.
+
+    Raises:
+        DataError: the file is no Parquet table, is damaged, has no rows, or lacks a column.
+    """
+    table = ImageTable(split, path, bits=bits)
+    rows = image_tables.count(path)
+    if not rows:
+        raise DataError(f"{path} has no rows", got="0 rows", expected="images and labels", hint="check what `source` names")
+    look = partial(_look_at_all, max_pixels=settings.max_pixels, bits=bits)
+    threads = len(os.sched_getaffinity(0))
+    with ExitStack() as stack:
+        advance = stack.enter_context(console.progress(f"decode {split}", rows, "images"))
+        stack.enter_context(pillow.listening())  # once, instead of again for every image
+        pool = ThreadPoolExecutor(threads)
+        stack.callback(pool.shutdown, cancel_futures=True)  # an interrupt does not wait for what is still in the queue
+        for samples, seen in ahead(pool, look, _batches(path, split, settings), 2 * threads):
+            for sample, one in zip(samples, seen, strict=True):
+                _add(table, sample, one)
+            advance(len(samples))
+    return table
+
+
+def single_checks(tables: Iterable[RawTable]) -> dict[str, Callable[[list[Row]], dict[str, str]]]:
+    """The checks of single images, as those of `checks.ROW_CHECKS`: what they find was found when the tables were read."""
+    ours = [table for table in tables if isinstance(table, ImageTable)]
+    return {check: partial(_found, {id_: reason for table in ours for id_, reason in table.found[check].items()}) for check in CHECKS}
+
+
+def near_duplicates(tables: Iterable[RawTable], rows: list[Row]) -> Near:
+    """Pictures of `rows` that are almost the same, by their digests."""
+    known = {digest: one for table in tables if isinstance(table, ImageTable) for digest, one in table.prints.items()}
+    return near_images.pictures({row.text: known[row.text] for row in rows if row.text in known})
+
+
+def write(
+    folder: Path, tables: Iterable[RawTable], parts: Mapping[str, list[Row]], labels: list[str], settings: params.ImagePreprocess
+) -> None:
+    """Write `folder`/{split}.parquet for each of `parts`, whose rows are in the order of the raw files.
+
+    Args:
+        folder: where to.
+        tables: the raw files.
+        parts: split -> its rows.
+        labels: the names; a label is written as its place among them.
+        settings: name the columns of the raw files.
+    """
+    bits = next((table.bits for table in tables if isinstance(table, ImageTable)), BITS_16)
+    place = {label: number for number, label in enumerate(labels)}
+    target = {row.id: (split, row) for split, rows in parts.items() for row in rows}
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(Writer(folder / f"{split}.parquet", CleanImage, bits)) for split in parts}
+        advance = stack.enter_context(console.progress("write", len(target), "images"))
+        for table in tables:
+            samples = (sample for batch in _batches(table.path, table.split, settings) for sample in batch)
+            for number, sample in enumerate(samples, start=1):
+                split, row = target.get(f"{table.split}:{number}", ("", None))
+                if row:
+                    writers[split].add(CleanImage(row.id, sample.name, sample.image, row.text, place[row.label]))
+                    advance(1)
+
+
+# ---- decoding ----------------------------------------------------------------------------------------------------------------
+
+
+def _look_at_all(samples: list[Sample], max_pixels: int, bits: int) -> tuple[list[Sample], list[Seen]]:
+    return samples, [_look(sample, max_pixels, bits) for sample in samples]
+
+
+def _look(sample: Sample, max_pixels: int, bits: int) -> Seen:
+    if sample.problem:
+        return Seen("", "", (), {}, ())
+    try:
+        picture = decoding.decode(sample.image, max_pixels, bits)
+    except decoding.UndecodableError as error:
+        return Seen("", "", (), {error.check: str(error)}, ())
+    found = {"misnamed": decoding.misnamed(sample.name, picture.format)}
+    if picture.frames > 1:
+        found["animated"] = f"the first of {picture.frames} frames is taken"
+    if picture.transparent:
+        found["transparent"] = f"all its pixels are transparent ({picture.format}): there is nothing to see but white"
+    reasons = {check: reason for check, reason in found.items() if reason}
+    return Seen(
+        decoding.digest(picture.pixels),
+        picture.format,
+        picture.notes,
+        reasons,
+        picture.warnings,
+        picture.greatest,
+        fingerprint(picture.pixels),
+    )
+
+
+def _add(table: ImageTable, sample: Sample, seen: Seen) -> None:
+    label = plain(sample.label)
+    if sample.problem:
+        table.reject(f"{sample.name}: {sample.problem}", sample.label)
+    elif label is not None and SURROGATE.search(label):
+        table.reject(f"{sample.name}: its label is no UTF-8")
+    else:
+        id_ = f"{table.split}:{table.count + 1}"
+        table.add(seen.digest, sample.label)
+        if id_ in table.malformed:
+            return
+        for check, reason in seen.found.items():
+            table.found[check][id_] = f"{sample.name}: {reason}"
+        if seen.format:
+            table.formats[seen.format] += 1
+            table.notes.update(seen.notes)
+            table.greatest = max(table.greatest, seen.greatest)
+        if seen.print:
+            table.prints[seen.digest] = seen.print
+        if seen.warnings:
+            table.warnings[id_] = "; ".join(seen.warnings)
+
+
+def _found(reasons: dict[str, str], rows: list[Row]) -> dict[str, str]:
+    return {row.id: reasons[row.id] for row in rows if row.id in reasons}
+
+
+# ---- reading -----------------------------------------------------------------------------------------------------------------
+
+
+def _batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterator[list[Sample]]:
+    there = image_tables.names(path)
+    for key in ("image_column", "label_column"):
+        if (wanted := getattr(settings, key)) not in there:
+            hint = f"set preprocess.{key} to one of them"
+            raise DataError(f"{path} has no column {wanted!r}", got=", ".join(map(repr, there)), expected=f"a column {wanted!r}", hint=hint)
+    ours = there == list(RawImage._fields)  # else `name` and `problem` may mean anything
+    wanted_columns = dict.fromkeys((settings.image_column, settings.label_column, *(("name", "problem") if ours else ())))
+    number = 0
+    for batch in image_tables.read(path, wanted_columns):
+        images, labels = batch[settings.image_column], batch[settings.label_column]
+        names = batch["name"] if ours else [f"{split}/{number + place}" for place in range(1, len(images) + 1)]
+        problems = batch["problem"] if ours else [None] * len(images)
+        number += len(images)
+        rows = zip(images, labels, names, problems, strict=True)
+        yield [_sample(image, label, plain(name) or "", plain(problem) or "") for image, label, name, problem in rows]
+
+
+def _sample(image: Any, label: Any, name: str, problem: str) -> Sample:
+    if isinstance(image, dict):  # the hub's {bytes, path}
+        path = plain(image.get("path"))
+        name, image = SURROGATE.sub("\ufffd", path) if path else name, image.get("bytes")
+        problem = problem or (f"no bytes, but the path {name}" if image is None and path else "")
+    if not isinstance(image, bytes):
+        return Sample(name, b"", label, problem or ("no image" if image is None else f"{type(image).__name__} instead of an image"))
+    return Sample(name, image, label, problem)

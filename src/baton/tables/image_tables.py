@@ -1,0 +1,145 @@
+"""Parquet tables of encoded images, written and read a few rows at a time, so that memory does not grow with their number.
+
+`download` writes data/raw/{split}.parquet: `name` string (a path, or `train/17`), `image` binary (the file as it was found, or PNG of an
+array), `label` string, and `problem` string (why there is no image). `preprocess` writes data/clean/{split}.parquet: `id` string, `name`
+string, `image` binary (unchanged), `digest` string (see `pictures.digest`), `label` int32. Its metadata say `significant_bits`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton.errors import DataError
+from baton.images import decoding
+from baton.images.bit_depth import BITS_16, BITS_KEY
+from baton.streams import few
+from baton.tables import readers
+
+GROUP_ROWS = 1024
+GROUP_BYTES = 16 * 2**20  # of images; a group is full when it has either, and a reader needs memory for one
+BATCH_ROWS = 32
+BATCH_BYTES = 2**21  # about as many are read and worked on at a time, or one image if that has more
+
+
+class RawImage(NamedTuple):
+    """A row of a raw table; either an image or a problem."""
+
+    name: str
+    image: bytes | None
+    label: str | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of one split, read while they are written."""
+
+    origin: str
+    total: int | None  # where it is known before
+    rows: Iterable[RawImage]
+
+
+class CleanImage(NamedTuple):
+    """A row of a clean table."""
+
+    id: str
+    name: str
+    image: bytes
+    digest: str
+    label: int
+
+
+def numbered(split: str, pairs: Iterable[tuple[NDArray[np.uint8], str]]) -> Iterator[RawImage]:
+    """Rows of arrays: (pixels (height, width, 1 or 3), label)."""
+    return (RawImage(f"{split}/{number}", decoding.encode(pixels), label) for number, (pixels, label) in enumerate(pairs, start=1))
+
+
+class Writer:
+    """A Parquet file that rows are appended to; a context manager."""
+
+    def __init__(self, path: Path, kind: type[RawImage] | type[CleanImage], bits: int = BITS_16) -> None:
+        """`bits` is what `image.significant_bits` finds again."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        types = {"image": pa.binary(), "label": pa.string() if kind is RawImage else pa.int32()}
+        named = {BITS_KEY: str(bits)} if bits != BITS_16 else None
+        self.schema = pa.schema([(name, types.get(name, pa.string())) for name in kind._fields], metadata=named)
+        # An encoded image gains nothing from being compressed again, and its statistics would be the image itself.
+        packing = {name: "none" if name == "image" else "snappy" for name in kind._fields}
+        self.file = pq.ParquetWriter(path, self.schema, compression=packing, use_dictionary=["label"], write_statistics=["label"])
+        self.rows: list[RawImage | CleanImage] = []
+        self.bytes = 0
+
+    def add(self, row: RawImage | CleanImage) -> None:
+        """Append a row."""
+        self.rows.append(row)
+        self.bytes += len(row.image or b"")
+        if self.bytes >= GROUP_BYTES or len(self.rows) >= GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if not self.rows:
+            return
+        arrays = [pa.array(values, field.type) for values, field in zip(zip(*self.rows, strict=True), self.schema, strict=True)]
+        self.file.write_table(pa.table(arrays, schema=self.schema), row_group_size=GROUP_ROWS)
+        self.rows, self.bytes = [], 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self.file.close()
+
+
+def count(path: Path) -> int:
+    """Number of rows.
+
+    Raises:
+        DataError: it is no Parquet file.
+    """
+    return int(_opened(path).metadata.num_rows)
+
+
+def read(path: Path, columns: Iterable[str]) -> Iterator[dict[str, list[Any]]]:
+    """Yield a few rows at a time, as lists of Python values; text comes as bytes, since Parquet does not promise that it is UTF-8.
+
+    Raises:
+        DataError: it is no Parquet file, or is damaged.
+    """
+    import pyarrow as pa
+
+    with _opened(path) as file:
+        try:
+            for batch in file.iter_batches(few(file.metadata, BATCH_ROWS, BATCH_BYTES), use_threads=False, columns=list(columns)):
+                yield {name: readers.values(batch.column(name)) for name in batch.schema.names}
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _unreadable(path, error) from None
+
+
+def names(path: Path) -> list[str]:
+    """Names of the columns."""
+    return list(_opened(path).schema_arrow.names)
+
+
+def _opened(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)  # half the memory, where a row group is large
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    hint = "images in folders, or in a table of paths, are made one by source.kind folder or table; a file of your own must be Parquet"
+    return DataError(f"{path} is no readable Parquet file", got=error, expected="Apache Parquet with a column of images", hint=hint)

@@ -1,0 +1,104 @@
+"""JSON Lines -> rows; a line that cannot be read is named, and a file that is one JSON document is told from one of lines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from baton import params
+from baton.errors import DataError
+from baton.tables import columns, encodings
+from baton.tables.columns import Columns
+from baton.tables.rows import RawTable
+
+EXPECTED = "JSON Lines: one object a line"
+SEVERAL = "several JSON values in one line"
+
+
+def read(table: RawTable, settings: params.JsonLinesFormat, wanted: Columns) -> None:
+    """Read all lines into `table`.
+
+    Raises:
+        DataError: the file is no text, its encoding is not certain, it is one JSON document, has several objects in each line, or no object
+            has one of the keys.
+    """
+    encoding = encodings.find(table.path, settings.encoding, f"{wanted.section}.format.encoding")
+    table.guessed = encoding.name if encoding.guessed else ""
+    if encoding.remark:
+        table.remarks.append(encoding.remark)
+    seen: dict[str, None] = {}  # keys in order of appearance
+    first = True
+    with encodings.text(table.path, encoding) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                table.blank_lines += 1
+                continue
+            if first:
+                _refuse_document(table.path, line, wanted)
+                first = False
+            value = _value(line)
+            if isinstance(value, dict):
+                seen.update(dict.fromkeys(value))
+                _add(table, number, value, wanted)
+            else:
+                table.reject(f"line {number}: {value}")
+    _refuse_others(table, seen, wanted)
+
+
+def _add(table: RawTable, number: int, value: dict[str, Any], wanted: Columns) -> None:
+    """A record without a text is malformed; one without a label is a row that lacks its label."""
+    if any(name in value for name in wanted.texts):
+        table.add(*wanted.row({name: value.get(name) for name in wanted.names} | {wanted.label: value.get(wanted.label, "")}))
+    else:
+        table.reject(f"line {number}: no key {' or '.join(map(repr, wanted.texts))}", value.get(wanted.label))
+
+
+def _value(line: str) -> dict[str, Any] | str:
+    """The object of a line, or what is wrong with it."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return SEVERAL if _several(line) else f"no JSON: {error}"
+    return value if isinstance(value, dict) else f"{type(value).__name__} instead of an object"
+
+
+def _several(line: str) -> bool:
+    """Whether two objects begin the line, one after the other."""
+    decoder = json.JSONDecoder()
+    try:
+        _, end = decoder.raw_decode(line.lstrip())
+        _, _ = decoder.raw_decode(line.lstrip()[end:].lstrip(" \t,"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+# ---- what is no JSON Lines -----------------------------------------------------------------------------------------------------
+
+
+def _refuse_document(path: Path, line: str, wanted: Columns) -> None:
+    """Refuse a file that begins as a list does, or holds its rows as a list in one object."""
+    if line.lstrip().startswith("["):
+        raise _document(path, "one JSON document, a list", "jq -c '.[]'")
+    value = _value(line)
+    if isinstance(value, dict) and not set(wanted.names) & set(value):
+        for name, inner in value.items():
+            if isinstance(inner, list) and inner and isinstance(inner[0], dict) and set(wanted.names) & set(inner[0]):
+                raise _document(path, f"one JSON document, whose rows are a list under {name!r}", f"jq -c '.[{json.dumps(name)}][]'")
+
+
+def _refuse_others(table: RawTable, seen: dict[str, None], wanted: Columns) -> None:
+    reasons = [reason.partition(": ")[2] for reason in table.malformed.values()]
+    if not table.rows and reasons and set(reasons) == {SEVERAL}:
+        raise _document(table.path, "JSON with several objects in one line", "jq -c .")
+    if not seen and len(reasons) > 1 and not table.rows:
+        raise _document(
+            table.path, "no JSON Lines: no line is an object, as if one JSON document were spread over them", "jq -c '.[]'", reasons[0]
+        )
+    for name in wanted.names:
+        if seen and name not in seen:
+            raise columns.missing(table.path, name, list(seen), wanted)
+
+
+def _document(path: Path, what: str, command: str, got: str = "") -> DataError:
+    hint = f"convert it, as with `{command} FILE > NEW.jsonl`"
+    return DataError(f"{path} is {what}", got=got or "no object a line", expected=EXPECTED, hint=hint)

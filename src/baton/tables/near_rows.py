@@ -1,0 +1,53 @@
+"""Rows that are nearly the same as others: the check that names them, and the rows of test that have one in train."""
+
+from collections.abc import Mapping
+
+from baton.tables.checks import key
+from baton.tables.near_duplicates import Near, chains
+from baton.tables.rows import Row
+
+
+def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
+    """Rows of train that are nearly one of val or test, rows of val nearly one of test, and near repeats of an earlier row of one file.
+
+    Args:
+        rows: of all files, each file's in order.
+        alike: pairs of keys, with their similarity.
+    """
+    first: dict[str, dict[str, Row]] = {"train": {}, "val": {}, "test": {}}
+    for row in rows:
+        first[row.part].setdefault(key(row.text), row)
+    linked, chains = _first_linked(rows, alike)
+    found = {}
+    for row in rows:
+        for split in ("test", "val", "train")[: 1 + ("test", "val", "train").index(row.part)]:
+            others = [(other, share) for name, share in alike.get(key(row.text), {}).items() if (other := first[split].get(name))]
+            if twin := next((pair for pair in others if split != row.part or pair[0].number < row.number), None):
+                found[row.id] = f"{twin[1]:.2f} like {twin[0].id}"
+                break
+            if (name := chains.get(key(row.text))) and (other := linked[split].get(name)) and split != row.part:
+                found[row.id] = f"like {other.id}, through others"
+                break
+    return found
+
+
+def _first_linked(rows: list[Row], alike: Near) -> tuple[dict[str, dict[str, Row]], dict[str, str]]:
+    """Of each split the first row of each large group of near-duplicates (see `near.chains`), and the groups."""
+    groups = chains(alike)
+    first: dict[str, dict[str, Row]] = {"train": {}, "val": {}, "test": {}}
+    for row in rows:
+        if name := groups.get(key(row.text)):
+            first[row.part].setdefault(name, row)
+    return first, groups
+
+
+def near_training(parts: Mapping[str, list[Row]], alike: Near) -> list[str]:
+    """Rows of test whose text, or nearly, is in train or val too: what was learned there may be all that they measure."""
+    known = {key(row.text) for split in ("train", "val") for row in parts[split]}
+    groups = chains(alike)
+    linked = {groups[name] for name in known if name in groups}
+    return [
+        row.id
+        for row in parts["test"]
+        if groups.get(key(row.text)) in linked or not known.isdisjoint([key(row.text), *alike.get(key(row.text), ())])
+    ]

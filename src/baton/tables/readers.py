@@ -1,0 +1,96 @@
+"""Raw files -> rows of text and label, byte by byte: what cannot be read is named by row number and reason, and nothing crashes on it."""
+
+from pathlib import Path
+from typing import Any
+
+from baton import params
+from baton.errors import DataError
+from baton.tables import columns, containers, delimited, encodings, json_lines
+from baton.tables.columns import Columns
+from baton.tables.rows import RawTable
+
+
+def read(path: Path, split: str, form: params.Format, wanted: Columns) -> RawTable:
+    """Read one file of text and label, or of paths and labels.
+
+    Raises:
+        DataError: the file is empty, of another format, or lacks a column.
+    """
+    table = RawTable(split, path)
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty", got="0 bytes", expected="rows of text and label", hint="check the file that `source` names")
+    if not isinstance(form, params.ParquetFormat) and encodings.packed(path):
+        table.remarks.append(f"{path} is gzip, and read as what it holds")
+    match form:
+        case params.DelimitedFormat():
+            delimited.read(table, form, wanted)
+        case params.JsonLinesFormat():
+            json_lines.read(table, form, wanted)
+        case params.ParquetFormat():
+            _read_parquet(table, wanted)
+    if not table.count:
+        hint = f"check the file that `source` names, and `skip_lines` and `columns` of {wanted.section}.format"
+        raise DataError(f"{path} has no rows", got="a header at most", expected="rows of text and label", hint=hint)
+    return table
+
+
+# ---- Parquet -----------------------------------------------------------------------------------------------------------------
+
+
+def _read_parquet(table: RawTable, wanted: Columns) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(table.path) as file:
+            for name in wanted.names:
+                if file.schema_arrow.names.count(name) != 1:
+                    raise columns.missing(table.path, name, file.schema_arrow.names, wanted, _inner(file.schema_arrow, name))
+                _refuse_nested(table.path, file.schema_arrow.field(name))
+            for batch in file.iter_batches(columns=list(wanted.names)):
+                for row in zip(*(values(batch.column(name)) for name in wanted.names), strict=True):
+                    table.add(*wanted.row(dict(zip(wanted.names, row, strict=True))))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _no_parquet(table.path, error, wanted) from None
+
+
+def _no_parquet(path: Path, error: Exception, wanted: Columns) -> DataError:
+    """The error for a file that pyarrow cannot read, which may be something that has a name."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    found = containers.what(path, head) if not head.startswith(containers.PARQUET) else None
+    if found:
+        return DataError(f"{path} is {found[0]}, no Parquet", got=containers.start(head), expected="Apache Parquet", hint=found[1])
+    hint = f"write the file again, or set {wanted.section}.format to what it is"
+    return DataError(f"{path} is no readable Parquet file", got=error, expected="Apache Parquet", hint=hint)
+
+
+def _refuse_nested(path: Path, field: Any) -> None:
+    """Refuse a column whose values are no single text, number, date or truth value."""
+    import pyarrow as pa
+
+    kind = field.type
+    if pa.types.is_nested(kind.value_type if pa.types.is_dictionary(kind) else kind):
+        hint = "write one value a row: a list of labels is several rows or one joined name, a part of a struct a column of its own"
+        raise DataError(
+            f"{path}: column {field.name!r} holds no single values", got=str(kind), expected="text, numbers or dates", hint=hint
+        )
+
+
+def _inner(schema: Any, name: str) -> str:
+    """What to do if the name is that of a part of a struct."""
+    outer = name.partition(".")[0]
+    if "." not in name or schema.names.count(outer) != 1:
+        return ""
+    return f"column {outer!r} is {schema.field(outer).type}: write its parts as columns of their own"
+
+
+def values(column: Any) -> list[Any]:
+    """Python values of an Arrow array; text comes as bytes, since Parquet does not promise that it is UTF-8."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_binary())
+    return list(column.to_pylist())

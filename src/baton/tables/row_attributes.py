@@ -1,0 +1,59 @@
+"""What rows have beside their arrays: weights, where params name a column of them, and units, which are never parted.
+
+Inputs: clean tables, and `units.parquet` beside them. Outputs: `{split}.weights.npy` (float32) and `train.units.npy` (int64).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from baton.errors import DataError
+
+WEIGHT = "weight"  # column of a clean table
+UNITS = "units.parquet"  # beside the clean tables: id and unit of the rows of train that are not alone in theirs
+
+
+def write(table: Path, target: Path) -> None:
+    """Write what rows of a clean table have, if they have any, to the folder `target` of its arrays."""
+    if WEIGHT in pq.read_schema(table).names:
+        found = pq.read_table(table, columns=[WEIGHT])[WEIGHT].to_numpy().astype(np.float32)
+        np.save(target / f"{table.stem}.weights.npy", found)
+    shared = table.parent / UNITS
+    if table.stem == "train" and shared.is_file() and len(pairs := pq.read_table(shared)):
+        known = dict(zip(pairs["id"].to_pylist(), pairs["unit"].to_pylist(), strict=True))
+        alone = max(known.values()) + 1
+        ids = pq.read_table(table, columns=["id"])["id"].to_pylist()
+        np.save(target / "train.units.npy", np.array([known.get(id_, alone + place) for place, id_ in enumerate(ids)], np.int64))
+
+
+def weights(folder: Path, split: str, rows: int) -> NDArray[np.float32] | None:
+    """Weights (rows,) of one split, whose mean is 1, so that the learning rate means what it does without; None where there are none.
+
+    Raises:
+        DataError: they are those of another number of rows.
+    """
+    found = _load(folder / f"{split}.weights.npy", rows)
+    return None if found is None else np.asarray(found / found.mean(dtype=np.float64), np.float32)
+
+
+def units(folder: Path, rows: int) -> NDArray[np.int64]:
+    """Number of the unit of each row of train (rows,): rows that are equal, nearly alike or of one group have one, see `tables.splits`.
+
+    Raises:
+        DataError: they are those of another number of rows.
+    """
+    found = _load(folder / "train.units.npy", rows)
+    return np.arange(rows) if found is None else found.astype(np.int64)
+
+
+def _load(path: Path, rows: int) -> NDArray[Any] | None:
+    if not path.is_file():
+        return None
+    found: NDArray[Any] = np.load(path, allow_pickle=False)
+    if len(found) != rows:
+        hint = "run `dvc repro --force tokenize`"
+        raise DataError(f"{path} does not fit the other arrays", got=f"{len(found)} rows", expected=f"{rows}", hint=hint)
+    return found

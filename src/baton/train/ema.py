@@ -1,0 +1,51 @@
+"""An exponential moving average of a model's weights: less noisy than the last ones (Polyak & Juditsky 1992; Tarvainen & Valpola 2017).
+
+Floating-point buffers (a batch normalisation's statistics) are averaged like weights. The decay starts low and rises to its value, so that
+a short training is not held back by its first weights: min(decay, (1 + step) / (10 + step)).
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import nn
+
+from baton.runtime import sharding
+
+
+class Average:
+    """The average of a model that is trained in place."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        """At the model's present weights."""
+        self.decay = decay
+        # The tensors themselves, not copies: whoever trains or loads weights writes into them.
+        self._live = {name: tensor.detach() for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+        self.weights = {name: tensor.clone() for name, tensor in self._live.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """After optimizer step `step` (from 1)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averaged, live = ([sharding.own(tensor) for tensor in tensors.values()] for tensors in (self.weights, self._live))
+        torch._foreach_lerp_(averaged, live, 1 - decay)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """The model has the average inside, and its own weights, to the bit, after it."""
+        own = {name: tensor.clone() for name, tensor in self._live.items()}
+        try:
+            _copy(self.weights, self._live)
+            yield
+        finally:
+            _copy(own, self._live)
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Go on from `weights`."""
+        _copy(weights, self.weights)
+
+
+@torch.no_grad()
+def _copy(source: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in target.items():
+        tensor.copy_(source[name])

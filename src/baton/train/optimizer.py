@@ -1,0 +1,95 @@
+"""AdamW with decoupled weight decay (Loshchilov & Hutter 2019); warm-up with linear or cosine decay, as a function of the step.
+
+Clipping, mixed-precision scaling and the guard against non-finite numbers are one pass: their factor and their verdict go into the fused
+optimizer kernel, so the gradients are read once for their norm and once for the update, and the host never waits for the device.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from baton import params
+from baton.runtime import sharding
+
+# Dynamic loss scale of fp16 (Micikevicius et al. 2018, arXiv:1710.03740, section 3.2); the constants are torch.amp.GradScaler's.
+FIRST_SCALE, GROWTH_STEPS = 2.0**16, 2000
+
+
+def make(model: nn.Module, settings: params.Training) -> torch.optim.AdamW:
+    """The optimizer; biases, normalisation weights (one-dimensional) and what the model itself excepts are not decayed.
+
+    With `layer_decay` below 1 each of the model's `layer_groups()` (names of parameters, from input to head) has a share of the rate.
+    """
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    layers: list[list[str]] = [list(trained)] if settings.layer_decay == 1 else getattr(model, "layer_groups")()  # noqa: B009  of our models
+    excepted: set[str] = getattr(model, "no_weight_decay", set)()
+    groups = []
+    for depth, names in enumerate(reversed(layers)):
+        for decays in (True, False):
+            part = [trained[name] for name in names if name in trained and (trained[name].ndim > 1 and name not in excepted) is decays]
+            if part:
+                weight_decay = settings.weight_decay if decays else 0.0
+                groups.append({"params": part, "weight_decay": weight_decay, "scale": settings.layer_decay**depth})
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def learning_rate(settings: params.Training, step: int, steps: int) -> float:
+    """The rate of optimizer step `step` (from 0) of `steps`."""
+    return settings.learning_rate * factor(step, steps, round(settings.warmup * steps), settings.schedule)
+
+
+def factor(step: int, steps: int, warmup: int, schedule: str) -> float:
+    """Share of the peak learning rate at optimizer step `step` (from 0): up to 1 in `warmup` steps, then down to 0 at `steps`."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, steps - warmup)
+    match schedule:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        case _:
+            return 1 - progress
+
+
+class Update:
+    """One optimizer step after another, on scaled gradients; everything that decides stays on the device."""
+
+    def __init__(self, optimizer: torch.optim.AdamW, clip_norm: float | None, scaled: bool, device: torch.device) -> None:
+        """`scaled`: losses are multiplied by a dynamic `scale` (fp16); otherwise the scale is 1."""
+        self.optimizer = optimizer
+        self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self.clip_norm, self.scaled = clip_norm or math.inf, scaled
+        self.scale = torch.full((), FIRST_SCALE if scaled else 1.0, device=device)
+        self.grown = torch.zeros((), device=device)  # steps since the scale changed
+        self.failed = torch.full((), -1.0, device=device)  # the first step whose numbers were not finite; from then on nothing is updated
+
+    def step(self, step: int, loss: torch.Tensor, rate: float) -> torch.Tensor:
+        """Clip, update, forget the gradients; return the gradient norm (), before clipping.
+
+        Args:
+            step: its number, for `failed`.
+            loss: of the step, (), not scaled.
+            rate: learning rate.
+        """
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        norm = sharding.whole(nn.utils.get_total_norm(gradients)) / self.scale
+        overflow = ~torch.isfinite(norm)
+        bad = ~torch.isfinite(loss) | (overflow & (self.scale <= 1))
+        self.failed = torch.where(bad & (self.failed < 0), float(step), self.failed)
+        clipped = torch.clamp(self.clip_norm / (norm + 1e-6), max=1.0)
+        # The names by which torch's own scaler hands these to a fused optimizer: gradients are divided by the one, skipped by the other.
+        self.optimizer.grad_scale = self.scale / clipped  # type: ignore[attr-defined]
+        self.optimizer.found_inf = (overflow | (self.failed >= 0)).float()  # type: ignore[attr-defined]
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.scaled:
+            self._adapt(overflow)
+        return torch.where(overflow & (self.failed < 0), 0.0, norm)
+
+    def _adapt(self, overflow: torch.Tensor) -> None:
+        self.grown = torch.where(overflow, 0.0, self.grown + 1)
+        full = self.grown >= GROWTH_STEPS
+        self.scale = torch.where(overflow, self.scale / 2, torch.where(full, self.scale * 2, self.scale))
+        self.grown = torch.where(full, 0.0, self.grown)

@@ -1,0 +1,37 @@
+"""Running git and DVC."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+
+from baton.errors import OutputError
+from baton.processes import supervision
+
+
+def dvc(*words: str) -> None:
+    """Run DVC with its own output."""
+    ends_with_us = functools.partial(supervision.die_with_parent, signal.SIGTERM, os.getpid())  # and its stage with it
+    ended = subprocess.run([sys.executable, "-m", "dvc", *words], check=False, preexec_fn=ends_with_us)
+    if ended.returncode:
+        raise OutputError(f"`dvc {' '.join(words)}` failed", got=f"exit code {ended.returncode}", hint="its own message is above")
+
+
+def run(*words: str, check: bool = True) -> str:
+    """A command's output; `dvc` is the one of this environment."""
+    ended = _completed(*words)
+    if check and ended.returncode:
+        got = (ended.stderr or ended.stdout).strip().splitlines()
+        raise OutputError(f"`{' '.join(words[:3])} …` failed", got=got[-1] if got else f"exit code {ended.returncode}")
+    return ended.stdout if ended.returncode == 0 else ""
+
+
+def done(*words: str) -> bool:
+    """Whether a command succeeded."""
+    return _completed(*words).returncode == 0
+
+
+def _completed(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
+    return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,0 +1,140 @@
+"""What one `dvc.lock` says: which stage made what, from which data, params and code. No mlflow.
+
+A `dvc.lock` may be that of the working tree, of a commit, or one that was kept with a run or a version.
+"""
+
+import functools
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from baton import params
+from baton.errors import DataError
+from baton.workspace.commands import run
+from baton.workspace.dvc_files import LOCK
+
+CODE = ("src/", "stages/", "requirements.lock")
+
+
+class Graph:
+    """The stages of a `dvc.lock`."""
+
+    def __init__(self, text: str, where: str) -> None:
+        """`where` says in messages whose file it is.
+
+        Raises:
+            DataError: it is no `dvc.lock`.
+        """
+        self.where = where
+        try:
+            stages = YAML(typ="safe", pure=True).load(text)["stages"]
+            self.stages: Mapping[str, Mapping[str, Any]] = dict(stages or {})
+        except (YAMLError, KeyError, TypeError) as error:
+            got = " ".join(str(error).split())[:200]
+            raise DataError(f"the dvc.lock of {where} cannot be read", got=got, expected="a file that DVC wrote") from None
+
+    def outs(self, stage: str) -> dict[str, str]:
+        """Output path -> digest."""
+        return _digests(self.stages.get(stage, {}), "outs")
+
+    def deps(self, stage: str) -> dict[str, str]:
+        """Data that the stage read -> digest."""
+        return {path: digest for path, digest in _digests(self.stages[stage], "deps").items() if not path.startswith(CODE)}
+
+    def code(self, stage: str) -> dict[str, str]:
+        """Code and locked requirements that it depends on -> digest."""
+        return {path: digest for path, digest in _digests(self.stages[stage], "deps").items() if path.startswith(CODE)}
+
+    def params(self, stage: str) -> dict[str, Any]:
+        """Its params, flattened."""
+        found = self.stages[stage].get("params") or {}
+        return {key: value for section in found.values() for key, value in params.flatten(section).items()}
+
+    def made(self, path: str) -> tuple[str, str] | None:
+        """The stage that made a file or folder (or the folder that it lies in), and that output's path."""
+        wanted = Path(path)
+        for stage in self.stages:
+            for out in self.outs(stage):
+                if wanted == Path(out) or Path(out) in wanted.parents:
+                    return stage, out
+        return None
+
+    def source(self, path: str) -> tuple[str, str] | None:
+        """What no stage made and some read, code too: the dependency that a file is or lies in, and its digest."""
+        wanted = Path(path)
+        for entry in self.stages.values():
+            for dep, digest in _digests(entry, "deps").items():
+                if self.made(dep) is None and (wanted == Path(dep) or Path(dep) in wanted.parents):
+                    return dep, digest
+        return None
+
+    def readers(self, path: str) -> list[str]:
+        """Stages that read it."""
+        return [stage for stage, entry in self.stages.items() if path in _digests(entry, "deps")]
+
+    def broken(self) -> Iterator[str]:
+        """Where a stage read something else than what the stage before it made."""
+        made = {path: digest for stage in self.stages for path, digest in self.outs(stage).items()}
+        for stage in self.stages:
+            for path, digest in self.deps(stage).items():
+                if path in made and made[path] != digest:
+                    yield f"{stage} of {self.where} read {path} as {digest[:8]}, which was made anew since ({made[path][:8]})"
+
+
+def of_workspace() -> Graph | None:
+    """That of the working tree."""
+    return Graph(LOCK.read_text(encoding="utf-8"), "the working tree") if LOCK.is_file() else None
+
+
+def of_commit(commit: str) -> Graph | None:
+    """That of a commit, if git has it."""
+    done = subprocess.run(["git", "show", f"{commit}:./{LOCK}"], capture_output=True, text=True, check=False)
+    return Graph(done.stdout, f"commit {commit[:8]}") if done.returncode == 0 else None
+
+
+def moved(stage: str) -> Iterator[str]:
+    """What of the working tree is no longer as `dvc.lock` says, of a stage and those before it; by `dvc status`."""
+    for name, changes in json.loads(run("dvc", "status", "--json", "--with-deps", stage, check=False) or "{}").items():
+        for change in changes:
+            for kind, items in change.items() if isinstance(change, dict) else ():
+                told = (f"{path} {how}" if isinstance(how, str) else f"{path} ({', '.join(how)})" for path, how in items.items())
+                yield f"since {name} ran, {kind.removeprefix('changed ')} are not what dvc.lock says: {', '.join(told)}"
+
+
+def cached(digest: str) -> bool:
+    """Whether DVC's cache here holds an output, whole."""
+    place = _place(digest)
+    if not digest.endswith(".dir") or not place.is_file():
+        return place.is_file()
+    return all(_place(item["md5"]).is_file() for item in json.loads(place.read_text(encoding="utf-8")))
+
+
+def file_of(digest: str, name: str) -> str | None:
+    """Text of the file `name` in a cached folder."""
+    place = _place(digest)
+    if not place.is_file():
+        return None
+    for item in json.loads(place.read_text(encoding="utf-8")):
+        path = _place(item["md5"])
+        if item["relpath"] == name and path.is_file():
+            return str(path.read_text(encoding="utf-8"))
+    return None
+
+
+def _place(digest: str) -> Path:
+    return _cache() / "files/md5" / digest[:2] / digest[2:]
+
+
+@functools.cache
+def _cache() -> Path:
+    """DVC's cache, which may be shared by several checkouts; the process works in one."""
+    return Path(run("dvc", "cache", "dir", check=False).strip() or ".dvc/cache")
+
+
+def _digests(entry: Mapping[str, Any], part: str) -> dict[str, str]:
+    return {item["path"]: item["md5"] for item in entry.get(part) or () if "md5" in item}

@@ -1,0 +1,74 @@
+"""What is read of a long document: by hand and by its properties."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from baton import params
+from baton.arrays import document_windows
+
+TAIL, HEAD_TAIL = params.TailTruncation(kind="tail"), params.HeadTailTruncation(kind="head_tail", head=0.25)
+RULES: list[params.Truncation] = [
+    document_windows.HEAD,
+    TAIL,
+    HEAD_TAIL,
+    *(params.WindowsTruncation(kind="windows", most=most, overlap=overlap) for most, overlap in ((2, 0), (3, 4), (8, 0), (8, 5))),
+]
+FRAME = document_windows.Frame([101], [102], 10)
+
+
+def windows(most: int, overlap: int = 0) -> params.WindowsTruncation:
+    return params.WindowsTruncation(kind="windows", most=most, overlap=overlap)
+
+
+def own(ids: list[int], rule: params.Truncation) -> list[list[int]]:
+    """Windows without the special tokens that must be around each."""
+    read, _ = FRAME.read(ids, rule)
+    assert all((window[0], window[-1]) == (101, 102) for window in read)
+    return [window[1:-1] for window in read]
+
+
+def test_by_hand() -> None:
+    ids = list(range(24))
+    assert own(ids, document_windows.HEAD) == [ids[:10]]
+    assert own(ids, TAIL) == [ids[14:]]
+    assert own(ids, HEAD_TAIL) == [[0, 1, 16, 17, 18, 19, 20, 21, 22, 23]]  # round(2.5) is 2
+    assert own(ids, windows(8)) == [ids[:8], ids[8:16], ids[16:]]
+    assert own(ids, windows(8, overlap=3)) == [ids[:10], ids[7:17], ids[14:]]
+    assert own(ids, windows(2)) == [ids[:10], ids[14:]]
+    assert own(list(range(30)), windows(2)) == [list(range(10)), list(range(20, 30))]
+    assert own(list(range(40)), windows(3)) == [list(range(10)), list(range(15, 25)), list(range(30, 40))]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_properties(rule: params.Truncation) -> None:
+    for length in range(200):
+        ids = list(range(length))
+        found, (read, left_out) = own(ids, rule), FRAME.read(ids, rule)
+        seen = {token for window in found for token in window}
+        assert left_out == length - len(seen)
+        assert all(window == sorted(set(window)) and len(window) <= FRAME.room for window in found), "in order, and no more than fits"
+        assert sum(map(len, read)) == document_windows.costs(np.array([length]), FRAME.room, FRAME.special, rule)[0]
+        if length <= FRAME.room:
+            assert found == [ids]
+        elif isinstance(rule, params.WindowsTruncation):
+            assert len(found) <= rule.most and found[0][0] == 0 and found[-1][-1] == length - 1, "from the first token to the last"
+            assert max(map(len, found)) - min(map(len, found)) <= 1
+            if length <= rule.most * (FRAME.room - rule.overlap) + rule.overlap:
+                assert left_out == 0 and all(len(set(one) & set(two)) == rule.overlap for one, two in itertools.pairwise(found))
+            else:
+                assert len(found) == rule.most and {len(window) for window in found} == {FRAME.room}
+        else:
+            assert len(found) == 1 and len(found[0]) == FRAME.room
+
+
+def test_another_rule_is_found() -> None:
+    """Negative control: windows one behind the other, of which the last is short, are other windows."""
+
+    def behind(ids: list[int], most: int) -> list[list[int]]:
+        return [ids[start : start + FRAME.room] for start in range(0, len(ids), FRAME.room)][:most]
+
+    differs: list[Any] = [length for length in range(200) if behind(list(range(length)), 8) != own(list(range(length)), windows(8))]
+    assert 11 in differs and 10 not in differs and 20 not in differs

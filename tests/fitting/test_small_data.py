@@ -1,0 +1,178 @@
+"""With few rows cross-validation chooses between fine-tuning and a linear probe, and a training has enough steps."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from baton import params, storage, tracking
+from baton.arrays import text_arrays
+from baton.batches import subset
+from baton.fitting import small_data, trainings
+from baton.models import model_folder
+from baton.predict import predict
+from baton.runtime import resolve
+from baton.tasks import losses
+from baton.train import probe, resume
+from tests import tiny
+
+HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
+SETTINGS = {"epochs": 1, "batch_size": 8, "head": HEAD, "probe": params.Probe(rows=100, folds=3)}
+Train = Callable[..., small_data.Trained]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
+    """48 documents of train in data/arrays."""
+    monkeypatch.chdir(tmp_path)
+    base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
+    Path("data/arrays").mkdir()
+    for split in text_arrays.SPLITS:
+        text_arrays.tokenize(clean / f"{split}.parquet", text_arrays.open_tokenizer(base, 16), Path("data/arrays"), 100, lambda count: None)
+    storage.write_json(Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
+    return trainings.Job(trainings.open_data(None), tiny.machine(), tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
+
+
+@pytest.fixture
+def train(project: trainings.Job) -> Train:
+    return partial(trained, project)
+
+
+def settings(**changes: Any) -> params.Finetune:
+    return params.Finetune.model_validate(tiny.TRAINING | SETTINGS | changes)
+
+
+def new(job: trainings.Job, own: params.Finetune) -> model_folder.Classifier:
+    resolve.seed_everything(own.seed)
+    return model_folder.create(Path("data/base"), HEAD, 3, own, job.runtime.attention, job.data.input)
+
+
+def trained(job: trainings.Job, **changes: Any) -> small_data.Trained:
+    own = settings(**changes)
+    return small_data.train(partial(new, job, own), losses.cross_entropy(0.0, None), own, job)
+
+
+def test_a_training_that_learns_nothing_loses_to_the_probe(train: Train, project: trainings.Job) -> None:
+    made = train(learning_rate=1e-9)
+    model, curve, figures = made.model, made.curve, made.figures
+    assert figures["probe"] == 1.0
+    assert figures["cross_validated_probe"] > 0.9
+    assert figures["cross_validated_finetune"] < 0.6
+    assert [row["step"] for row in curve] == [0] and figures["steps"] == 0
+    train_split, val = project.data.splits["train"], project.data.splits["val"]
+    assert made.left_out is not None
+    assert (made.left_out.argmax(axis=1) == train_split.labels).mean() == figures["cross_validated_probe"]
+    logits = predict(model, val, project.runtime, 8)
+    assert figures["val_accuracy"] == (logits.argmax(axis=1) == val.labels).mean()
+    head, untrained = model.state_dict(), new(project, settings()).state_dict()
+    assert all(torch.equal(head[name], untrained[name]) for name in head if not name.startswith("head."))
+
+
+def test_a_training_that_learns_more_wins(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = probe.Probe(np.zeros((3, 32), np.float32), np.zeros(3, np.float32), 1.0)
+    monkeypatch.setattr(probe, "fit", lambda *arguments: nothing)
+    made = train(learning_rate=3e-3, epochs=6)
+    curve, figures = made.curve, made.figures
+    assert figures["probe"] == 0.0
+    assert figures["cross_validated_finetune"] > 0.9
+    assert figures["steps"] == 36 and len(curve) > 1
+
+
+@pytest.mark.parametrize("changes", [{"probe": None}, {"probe": params.Probe(rows=47, folds=3)}])
+def test_many_rows_are_fine_tuned_and_get_the_bits_of_a_training_without_choice(
+    train: Train, project: trainings.Job, changes: dict[str, Any]
+) -> None:
+    made = train(**changes)
+    model = made.model
+    assert "probe" not in made.figures and made.left_out is None
+    plain = new(project, settings())
+    trainings.fit("plain", plain, losses.cross_entropy(0.0, None), settings(), project)
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_the_choice_leaves_no_trace_in_what_is_trained_after_it(
+    train: Train, project: trainings.Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_data, "METHODS", ("finetune",))
+    model = train().model
+    plain = new(project, settings())
+    trainings.fit("plain", plain, losses.cross_entropy(0.0, None), settings(), project)
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+class Mislabelled(subset.Part):
+    """Documents whose labels say nothing."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.random.default_rng(0).integers(0, 3, len(self))
+
+
+@pytest.mark.parametrize("peeking", [False, True])
+def test_rows_are_scored_by_a_probe_that_did_not_see_them(project: trainings.Job, monkeypatch: pytest.MonkeyPatch, peeking: bool) -> None:
+    """The control is fitted on what it is scored on, and finds order in noise."""
+    split = Mislabelled(project.data.splits["train"], np.arange(48))
+    own = dataclasses.replace(project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split}))
+    noise = np.random.default_rng(1).normal(size=(48, 40)).astype(np.float32)
+    monkeypatch.setattr(small_data, "_frozen", lambda *given: noise)
+    cuts = subset.folds
+    if peeking:
+        monkeypatch.setattr(subset, "folds", lambda *given: [(np.arange(48), scored) for _, scored in cuts(*given)])
+    left_out = small_data._probed(partial(new, own, settings()), settings(), own)
+    accuracy = (left_out.argmax(axis=1) == split.labels).mean()
+    assert accuracy > 0.8 if peeking else accuracy < 0.5
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_rows_of_one_unit_are_never_parted(project: trainings.Job, monkeypatch: pytest.MonkeyPatch, grouped: bool) -> None:
+    """Labels that are by chance, but one to a group that the features give away: the control, whose folds part the groups, finds them."""
+    groups = np.repeat(np.arange(16), 3)
+    by_group = np.random.default_rng(2).integers(0, 3, 16)[groups]
+
+    class Grouped(subset.Part):
+        labels = property(lambda self: by_group)  # type: ignore[assignment]
+
+    split = Grouped(project.data.splits["train"], np.arange(48))
+    own = dataclasses.replace(project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split}))
+    telling = np.random.default_rng(3).normal(size=(16, 40)).astype(np.float32)[groups]
+    monkeypatch.setattr(small_data, "_frozen", lambda *given: telling)
+    if grouped:
+        np.save("data/arrays/train.units.npy", groups)
+    accuracy = (small_data._probed(partial(new, own, settings()), settings(), own).argmax(axis=1) == by_group).mean()
+    assert accuracy < 0.6 if grouped else accuracy > 0.8
+
+
+def test_train_of_one_unit_is_fine_tuned_without_choice(train: Train, project: trainings.Job) -> None:
+    np.save("data/arrays/train.units.npy", np.zeros(48, np.int64))
+    assert "probe" not in train().figures
+
+
+@pytest.mark.parametrize("labels", [[0] * 47 + [2], [0, 1]])
+def test_a_fold_may_hold_one_class_or_none(project: trainings.Job, labels: list[int]) -> None:
+    class Few(subset.Part):
+        labels = property(lambda self: np.array(labels))  # type: ignore[assignment]
+
+    split = Few(project.data.splits["train"], np.arange(len(labels)))
+    own = dataclasses.replace(project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split}))
+    left_out = small_data._probed(partial(new, own, settings()), settings(), own)
+    assert np.isfinite(left_out).all() and left_out.shape == (len(labels), 3)
+
+
+def test_few_rows_get_more_epochs(project: trainings.Job) -> None:
+    own = settings(min_steps=20)
+    figures = trainings.fit("teacher", new(project, own), losses.cross_entropy(0.0, None), own, project).figures
+    assert figures["steps"] == 24  # six steps an epoch
+
+
+def test_a_diverged_fold_names_its_own_rows(project: trainings.Job) -> None:
+    rows = np.array([5, 40, 7])
+    own = trainings.Data(
+        {**project.data.splits, "train": subset.Part(project.data.splits["train"], rows)}, project.data.labels, project.data.input
+    )
+    batches = trainings.Job(own, project.runtime, project.run, project.checkpoints).batches(settings(), 1)
+    assert set(batches.names(0)) == {"train:6", "train:41", "train:8"}

@@ -1,0 +1,64 @@
+"""What is read of a test table, of texts and of images."""
+
+import io
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from baton.errors import DataError
+from baton.lifecycle import test_table
+from tests import tiny
+from tests.lifecycle import pictures
+
+
+def test_a_table_of_texts(tmp_path: Path) -> None:
+    path = tiny.write_clean(tmp_path) / "test.parquet"
+    table = test_table.read(path)
+    assert (table.kind, len(table.ids), table.names) == ("text", 12, sorted(tiny.TEXTS))
+    [texts] = table.inputs()
+    assert texts == pq.read_table(path)["text"].to_pylist()
+    assert table.digests == test_table.digests(texts) and len(set(table.digests)) == 12
+
+
+def test_a_table_of_images_is_read_in_portions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pictures.draw(40)
+    path = pictures.write(tmp_path, {"test": rows}) / "test.parquet"
+    monkeypatch.setitem(test_table.PORTION, "images", 16)
+    table = test_table.read(path)
+    assert (table.kind, table.ids[:2], table.labels[:4].tolist(), table.names) == (
+        "images",
+        ["test:1", "test:2"],
+        [0, 1, 2, 0],
+        pictures.LABELS,
+    )
+    portions = list(table.inputs())
+    assert [len(some) for some in portions] == [16, 16, 8]
+    assert [image for some in portions for image in some] == [image for image, _ in rows]
+
+
+def test_a_copy_of_an_image_in_another_format_is_the_same_row(tmp_path: Path) -> None:
+    rows = pictures.draw(6)
+    copies = []
+    for image, label in rows:
+        target = io.BytesIO()
+        Image.open(io.BytesIO(image)).save(target, "BMP")
+        copies.append((target.getvalue(), label))
+    pictures.write(tmp_path, {"train": rows[:4], "val": rows[4:], "test": [*copies, *pictures.draw(1, seed=1)]})
+    known = set(test_table.training_digests(tmp_path))
+    assert [digest in known for digest in test_table.read(tmp_path / "test.parquet").digests] == [True] * 6 + [False]
+
+
+@pytest.mark.parametrize(("column", "expected"), [("digest", "id, image, digest and label"), ("image", "id, text and label")])
+def test_a_column_that_is_missing_is_named(tmp_path: Path, column: str, expected: str) -> None:
+    path = pictures.write(tmp_path, {"test": pictures.draw(3)}) / "test.parquet"
+    pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    with pytest.raises(DataError, match=f"has no column .*(?s:.*){expected}"):
+        test_table.read(path)
+
+
+def test_an_empty_table_is_refused(tmp_path: Path) -> None:
+    pictures.write(tmp_path, {"test": []})
+    with pytest.raises(DataError, match="has no rows"):
+        test_table.read(tmp_path / "test.parquet")

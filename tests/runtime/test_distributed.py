@@ -1,0 +1,222 @@
+"""Two real processes: they work as a group, and whatever ends one ends the other, with its error."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from baton import params
+from baton.errors import ParamsError
+from baton.runtime import distributed
+
+ROOT = Path(__file__).parent.parent
+LIMIT_SECONDS = 300.0  # a job takes four; the machine may be busy
+WANTED = params.read(ROOT / "params.yaml").runtime.model_copy(update={"device": "cpu", "precision": "fp32", "processes": 2})
+
+JOB = """
+import datetime, os, sys, time
+from pathlib import Path
+
+import torch
+
+from baton import console, parallel, params, process, ranks
+from baton.errors import DataError
+
+def made(rank):
+    asked = []
+    found = parallel.once(lambda: [asked.append(rank), f"made by {rank}"][1])
+    tensors = {"some": {"x": torch.arange(3.0), "n": torch.tensor(7)}, "none": {}}
+    handed = parallel.HandedOut(tensors if rank == 0 else {}, torch.device("cpu"))
+    same = all(torch.equal(handed[part][name], tensor) for part in handed for name, tensor in tensors[part].items())
+    return f"{found}, asked {len(asked)}, handed {len(handed)} {same}"
+
+def main():
+    what, wanted = sys.argv[1], params.Runtime.model_validate_json(Path("wanted.json").read_text())
+    if what == "early" and os.environ.get("RANK") == "1":
+        raise DataError("rank 1 cannot even start")
+    if "unwatched" in sys.argv:
+        ranks.Ranks._watch = lambda self: None
+        process.die_with_parent = lambda number, parent: True
+    if what in ("patient", "hasty"):
+        parallel.MEETING = datetime.timedelta(seconds=5)
+    if what == "hasty":
+        parallel.EXCHANGE = parallel.MEETING
+    with parallel.started(wanted) as machine:
+        console.say(f"said by {machine.rank}")
+        own = torch.tensor([machine.rank + 1.0])
+        found = f"sum {parallel.total(own).item()} of {own.item()}, shared {parallel.share({'from': machine.rank})}, {made(machine.rank)}"
+        parallel.barrier()
+        found = f"[rank {machine.rank} of {machine.processes}, pid {os.getpid()}, threads {torch.get_num_threads()}, {found}]"
+        os.write(1, f"{found}\\n".encode())  # a line at once: the other rank writes too
+        if what in ("fail", "python") and machine.rank == 1:
+            raise DataError("a row of rank 1 is broken")
+        if what == "fail" or what == f"exchange without {1 - machine.rank}":
+            parallel.total(own)  # where the other never comes
+        if what in ("patient", "hasty"):
+            time.sleep(0 if machine.rank else 8)  # rank 0 writes a model
+            parallel.total(own)
+        elif what != "end":
+            try:
+                time.sleep(60)
+            finally:
+                Path(f"closed {machine.rank}").touch()
+
+console.run_stage(main)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "job.py").write_text(JOB)
+    (tmp_path / "wanted.json").write_text(WANTED.model_dump_json())
+    return tmp_path
+
+
+def start(folder: Path, *words: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, *launcher, "job.py", *words]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finished(job: subprocess.Popen[str], code: int) -> str:
+    output, _ = job.communicate(timeout=LIMIT_SECONDS)
+    assert job.returncode == code, output
+    return output
+
+
+def ranks(job: subprocess.Popen[str]) -> dict[int, int]:
+    """Rank -> process id, as soon as both have said so."""
+    assert job.stdout
+    found: dict[int, int] = {}
+    for line in job.stdout:
+        if match := re.search(r"rank (\d) of 2, pid (\d+)", line):
+            found[int(match[1])] = int(match[2])
+        if len(found) == 2:
+            break
+    return found
+
+
+def gone(pid: int, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_two_processes_are_a_group_and_only_rank_0_speaks(folder: Path) -> None:
+    with start(folder, "end") as job:
+        output = finished(job, 0)
+    threads = max(len(os.sched_getaffinity(0)) // 2, 1)
+    for rank in (0, 1):
+        exchanged = rf"sum 3\.0 of {rank + 1}\.0, shared {{'from': 0}}, made by 0, asked {int(rank == 0)}, handed 2 True"
+        line = rf"\[rank {rank} of 2, pid \d+, threads {threads}, {exchanged}\]"
+        assert re.search(line, output), output
+    assert "said by 0" in output and "said by 1" not in output
+
+
+def test_a_rank_that_fails_ends_all_with_its_error(folder: Path) -> None:
+    with start(folder, "fail") as job:
+        output = finished(job, 1)
+    assert "error: a row of rank 1 is broken" in output
+    assert "error: process 1 of this training failed" in output and "exit code 1" in output
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_killing_one_rank_ends_the_other_in_its_exchange(folder: Path, killed: int) -> None:
+    with start(folder, f"exchange without {killed}") as job:
+        found = ranks(job)
+        os.kill(found[killed], signal.SIGKILL)
+        assert gone(found[1 - killed], 5)
+        output = finished(job, 1 if killed else -signal.SIGKILL)
+    assert ("process 1 of this training failed" in output and "signal SIGKILL" in output) == bool(killed)
+
+
+def test_rank_0_alone_obeys_a_signal_and_the_others_end_with_it(folder: Path) -> None:
+    with start(folder, "sleep") as job:
+        found = ranks(job)
+        os.kill(found[1], signal.SIGTERM)
+        os.kill(found[1], signal.SIGINT)
+        assert not gone(found[1], 0.5)
+        os.kill(found[0], signal.SIGTERM)
+        finished(job, 143)
+        assert gone(found[1], 1)
+    assert (folder / "closed 0").exists() and not (folder / "closed 1").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "code"), [("patient", 0), ("hasty", 1)])
+def test_ranks_wait_for_lawful_work_of_rank_0_as_long_as_it_takes(folder: Path, what: str, code: int) -> None:
+    """`hasty` is the negative control: an exchange with the time limit of the first meeting."""
+    with start(folder, what) as job:
+        output = finished(job, code)
+    assert ("is lost" in output or "failed" in output) == bool(code)
+
+
+@pytest.mark.slow
+def test_a_rank_that_fails_ends_python_code_of_rank_0_in_order(folder: Path) -> None:
+    with start(folder, "python") as job:
+        begun = [ranks(job), time.monotonic()][1]
+        output = finished(job, 1)
+    assert "error: a row of rank 1 is broken" in output and "error: process 1 of this training failed" in output
+    assert time.monotonic() - begun < 15 and (folder / "closed 0").exists()
+
+
+@pytest.mark.slow
+def test_a_rank_that_cannot_start_ends_all(folder: Path) -> None:
+    with start(folder, "early") as job:
+        output = finished(job, 1)
+    assert "error: rank 1 cannot even start" in output and "error: process 1 of this training failed" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("watch", ["watched", "unwatched"])
+def test_killing_one_rank_ends_the_other_outside_of_exchanges(folder: Path, killed: int, watch: str) -> None:
+    """`unwatched` is the negative control: without what this module does, the other one goes on."""
+    with start(folder, "sleep", watch) as job:
+        found = ranks(job)
+        os.kill(found[killed], signal.SIGKILL)
+        assert gone(found[1 - killed], 5) == (watch == "watched")
+        if watch == "unwatched":
+            os.kill(found[1 - killed], signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_torchrun_may_start_the_processes(folder: Path) -> None:
+    (folder / "wanted.json").write_text(WANTED.model_copy(update={"processes": 1}).model_dump_json())
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    with start(folder, "end", launcher=launcher) as job:
+        output = finished(job, 0)
+    assert all(f"rank {rank} of 2" in output for rank in (0, 1)) and "said by 1" not in output
+    with start(folder, "fail", launcher=launcher) as job:
+        output = finished(job, 1)
+    assert "error: a row of rank 1 is broken" in output and "the connection to another process of this training is lost" in output
+
+
+def test_params_must_not_contradict_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ParamsError, match=r"runtime.processes[\s\S]*got: +2[\s\S]*WORLD_SIZE 4"), distributed.started(WANTED):
+        pass
+
+
+@pytest.mark.parametrize("processes", [1, "auto"])
+def test_one_process_is_no_group(processes: int | str) -> None:
+    with distributed.started(WANTED.model_copy(update={"processes": processes})) as machine:
+        assert (machine.processes, machine.rank, machine.is_main) == (1, 0, True)
+        assert not torch.distributed.is_initialized()
+        tensor = torch.ones(1)
+        assert distributed.total(tensor) is tensor and distributed.share("own") == "own" and distributed.once(lambda: "own") == "own"
+        distributed.barrier()

@@ -1,0 +1,124 @@
+"""The cache of fetched files: once, whole, shared by processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from baton.errors import OutputError, SourceError
+from baton.sources import fetch_cache
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from baton.data import fetched
+def fetch(scratch):
+    with open(sys.argv[1], "a") as log: log.write("fetched\\n")
+    (scratch / "part").write_bytes(b"half")
+    time.sleep(float(sys.argv[2]))
+    (scratch / "file").write_bytes(b"content")
+    return scratch / "file"
+print(fetched.obtain("thing 1", fetch, advice="none").read_bytes().decode())
+"""
+
+
+def child(log: Path, seconds: float, cache: Path) -> subprocess.Popen[str]:
+    source = Path(__file__).parents[2] / "src"
+    environment = {**os.environ, "PYTHONPATH": str(source), "BATON_FETCHED": str(cache)}
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(log), str(seconds)], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def writes(content: bytes, calls: list[str]) -> Callable[[Path], Path]:
+    def fetch(scratch: Path) -> Path:
+        calls.append("call")
+        (scratch / "file").write_bytes(content)
+        return scratch / "file"
+
+    return fetch
+
+
+def leftovers(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir() if path.name not in {"locks", "index"})
+
+
+def test_a_file_is_fetched_once_and_kept_by_its_digest(cache: Path) -> None:
+    calls: list[str] = []
+    first = fetch_cache.obtain("thing 1", writes(b"content", calls), advice="")
+    assert fetch_cache.obtain("thing 1", writes(b"content", calls), advice="") == first
+    assert first.read_bytes() == b"content"
+    assert len(first.name) == 64
+    assert calls == ["call"]
+
+
+def test_keys_do_not_share_a_fetch(cache: Path) -> None:
+    calls: list[str] = []
+    fetch_cache.obtain("thing 1", writes(b"one", calls), advice="")
+    assert fetch_cache.obtain("thing 1/../x", writes(b"two", calls), advice="").read_bytes() == b"two"
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"conten"), lambda path: path.unlink()])
+def test_a_damaged_or_lost_file_is_fetched_again(cache: Path, damage: Callable[[Path], object]) -> None:
+    calls: list[str] = []
+    damage(fetch_cache.obtain("thing 1", writes(b"content", calls), advice=""))
+    assert fetch_cache.obtain("thing 1", writes(b"content", calls), advice="").read_bytes() == b"content"
+    assert len(calls) == 2
+
+
+def test_a_broken_transfer_is_tried_again(cache: Path) -> None:
+    calls: list[str] = []
+
+    def fetch(scratch: Path) -> Path:
+        assert not list(scratch.iterdir()), "each attempt starts empty"
+        path = writes(b"content", calls)(scratch)
+        if len(calls) < 2:
+            raise fetch_cache.BrokenTransferError("the line went dead")
+        return path
+
+    assert fetch_cache.obtain("thing 1", fetch, advice="").read_bytes() == b"content"
+    assert len(calls) == 2
+
+
+def test_after_the_last_attempt_the_error_says_what_to_do_and_nothing_is_left(cache: Path) -> None:
+    def fetch(scratch: Path) -> Path:
+        (scratch / "file").write_bytes(b"half")
+        raise fetch_cache.BrokenTransferError("the line went dead")
+
+    with pytest.raises(SourceError, match=r"(?s)thing 1 .*2 attempts.*got: +the line went dead.*expected:.*next: +look at the cable"):
+        fetch_cache.obtain("thing 1", fetch, advice="look at the cable")
+    assert leftovers(cache) == []
+    assert not (cache / "index").exists()
+
+
+def test_two_processes_fetch_once(cache: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    running = [child(log, 0.5, cache) for _ in range(2)]
+    outputs = [process.communicate(timeout=30)[0] for process in running]
+    assert all(output.strip().endswith("content") for output in outputs)
+    assert log.read_text() == "fetched\n"
+
+
+def test_what_a_kill_left_is_neither_taken_nor_kept(cache: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = child(log, 60, cache)
+    deadline = time.monotonic() + 30
+    while not list(cache.glob(".*/part")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(leftovers(cache)) == 1, "the half-written file is what this test is about"
+    kept = fetch_cache.obtain("thing 1", writes(b"content", []), advice="")
+    assert kept.read_bytes() == b"content"
+    assert leftovers(cache) == [kept.name]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BATON_FETCHED", str(tmp_path / "file" / "cache"))
+    with pytest.raises(OutputError, match=r"(?s)file/cache cannot be written.*got:.*expected:.*BATON_FETCHED"):
+        fetch_cache.obtain("thing 1", writes(b"content", []), advice="")

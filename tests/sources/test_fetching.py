@@ -1,0 +1,239 @@
+"""Labelled text from each kind of source: the raw folder and its manifest."""
+
+import hashlib
+import io
+import json
+import pickle
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from baton import params, storage
+from baton.errors import OutputError, SourceError
+from baton.sources import fetching
+from tests.local_server import LocalServer, Page
+
+CSV = b"text,label\nhello there,pos\ngo away,neg\n"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def local(**files: str) -> params.LocalSource:
+    return params.LocalSource(kind="local", files=params.Files(**files), licence="CC0")
+
+
+def check(folder: Path, contents: dict[str, bytes]) -> dict[str, Any]:
+    """The folder holds just these files and a manifest that tells the truth about them."""
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    assert {path.name for path in folder.iterdir()} == set(contents) | {"manifest.json"}
+    listed = {entry["path"]: (entry["sha256"], entry["bytes"]) for entry in manifest["files"].values()}
+    assert listed == {name: (hashlib.sha256(content).hexdigest(), len(content)) for name, content in contents.items()}
+    assert {name: (folder / name).read_bytes() for name in contents} == contents
+    return manifest
+
+
+def test_local_files_are_copied_with_their_own_suffixes(workplace: Path) -> None:
+    Path("inbox").mkdir()
+    Path("inbox/mine.csv").write_bytes(CSV)
+    Path("inbox/held out.tsv").write_bytes(b"other")
+    fetching.fetch_source(local(train="inbox/mine.csv", test="inbox/held out.tsv"), Path("data/raw"))
+    manifest = check(Path("data/raw"), {"train.csv": CSV, "test.tsv": b"other"})
+    assert manifest["licence"] == "CC0"
+    assert manifest["source"]["kind"] == "local"
+    assert manifest["files"]["test"]["origin"] == "inbox/held out.tsv"
+
+
+def test_a_missing_local_file_is_named_with_what_is_there(workplace: Path) -> None:
+    Path("inbox").mkdir()
+    Path("inbox/mine.csv").write_bytes(CSV)
+    with pytest.raises(
+        SourceError, match=r"(?s)inbox/train.csv is not there.*got: +inbox/ holds mine.csv.*expected:.*next:.*source.files.train"
+    ):
+        fetching.fetch_source(local(train="inbox/train.csv"), Path("data/raw"))
+    assert list(Path("data").iterdir()) == []
+
+
+def test_a_local_file_that_only_dvc_has_asks_for_a_pull(workplace: Path) -> None:
+    Path("inbox").mkdir()
+    Path("inbox/mine.csv.dvc").write_text("outs: []")
+    with pytest.raises(SourceError, match="dvc pull"):
+        fetching.fetch_source(local(train="inbox/mine.csv"), Path("data/raw"))
+
+
+def wheel(digest: str, member: str = "toy/train.csv") -> params.WheelSource:
+    files = params.Files(train=member)
+    return params.WheelSource(kind="wheel", package="toy", version="1.0", sha256=digest, files=files, licence="CC0")
+
+
+def test_wheel_members_become_splits(build_wheel: Callable[..., str], workplace: Path) -> None:
+    digest = build_wheel({"toy/train.csv": CSV, "toy/readme.csv": b"no"})
+    fetching.fetch_source(wheel(digest), Path("data/raw"))
+    manifest = check(Path("data/raw"), {"train.csv": CSV})
+    assert manifest["files"]["train"]["origin"] == "toy 1.0: toy/train.csv"
+    assert manifest["source"]["sha256"] == digest
+
+
+def test_a_failure_leaves_the_old_folder_as_it_was(build_wheel: Callable[..., str], workplace: Path) -> None:
+    digest = build_wheel({"toy/train.csv": CSV})
+    fetching.fetch_source(wheel(digest), Path("data/raw"))
+    with pytest.raises(SourceError, match=r"no member toy/absent\.csv"):
+        fetching.fetch_source(wheel(digest, "toy/absent.csv"), Path("data/raw"))
+    check(Path("data/raw"), {"train.csv": CSV})
+    assert [path.name for path in Path("data").iterdir()] == ["raw"]
+
+
+def test_hub_files_become_splits(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    server.hub_file("dataset", "owner/things", COMMIT, "plain/train-00000.jsonl", CSV)
+    server.hub_file("dataset", "owner/things", COMMIT, "plain/test-00000.jsonl", b"other")
+    files = params.HubFiles(train=("plain/train-00000.jsonl",), test=("plain/test-00000.jsonl",))
+    source = params.HubSource(kind="hub", repository="owner/things", revision=COMMIT, files=files, licence="CC0")
+    fetching.fetch_source(source, Path("data/raw"))
+    manifest = check(Path("data/raw"), {"train.jsonl": CSV, "test.jsonl": b"other"})
+    assert manifest["files"]["train"]["origin"] == f"hub owner/things@{COMMIT}: plain/train-00000.jsonl"
+
+
+SHARDS = ("data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet")
+
+
+def fetch_shards(server: LocalServer, monkeypatch: pytest.MonkeyPatch, *contents: bytes) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    for name, content in zip(SHARDS, contents, strict=True):
+        server.hub_file("dataset", "owner/things", COMMIT, name, content)
+    source = params.HubSource(kind="hub", repository="owner/things", revision=COMMIT, files=params.HubFiles(train=SHARDS), licence="CC0")
+    fetching.fetch_source(source, Path("data/raw"))
+
+
+def parquet(columns: dict[str, list[Any]], group: int = 2) -> bytes:
+    target = io.BytesIO()
+    pq.write_table(pa.table(columns), target, row_group_size=group)
+    return target.getvalue()
+
+
+def damaged(content: bytes) -> bytes:
+    """With a broken page in the middle, which only reading it shows."""
+    return content[:40] + b"\xff" * 60 + content[100:]
+
+
+def test_parquet_files_of_the_hub_become_one_table(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [{"bytes": bytes([number]), "path": f"{number}.png"} for number in range(8)]
+    first, second = ({"image": images[part], "label": list(range(8))[part]} for part in (slice(5), slice(5, None)))
+    fetch_shards(server, monkeypatch, parquet(first), parquet(second))
+    assert pq.read_table("data/raw/train.parquet").to_pydict() == {"image": images, "label": list(range(8))}
+    origin = storage.read_json(Path("data/raw/manifest.json"))["files"]["train"]["origin"]
+    assert origin == f"hub owner/things@{COMMIT}: {', '.join(SHARDS)}"
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (parquet({"text": ["b"], "label": [1]}), "00001-of-00002.parquet has other columns\n  got:      text string, label int64"),
+        (b"<html>", "00001-of-00002.parquet cannot be read"),
+        (damaged(parquet({"image": [b"a" * 500] * 9, "label": [0] * 9})), "00001-of-00002.parquet cannot be read"),
+    ],
+)
+def test_parquet_files_that_are_no_one_table_are_refused(
+    workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch, second: bytes, message: str
+) -> None:
+    with pytest.raises(SourceError, match=message):
+        fetch_shards(server, monkeypatch, parquet({"image": [b"a"], "label": [0]}), second)
+    assert not Path("data/raw").exists()
+
+
+def test_an_output_that_cannot_be_written_is_named(workplace: Path) -> None:
+    Path("inbox").mkdir()
+    Path("inbox/mine.csv").write_bytes(CSV)
+    Path("data").write_text("a file where a folder should be")
+    with pytest.raises(OutputError, match=r"(?s)data/raw cannot be written.*got:.*expected: +a writable folder.*next:"):
+        fetching.fetch_source(local(train="inbox/mine.csv"), Path("data/raw"))
+    assert {path.name for path in workplace.iterdir()} == {"inbox", "data"}
+
+
+# ---- scikit-learn's fetcher, with an archive of its layout from a local server -------------------------------------------------
+
+POST = "From: someone\nSubject: rockets\n\nIn article <1> she writes:\n> quoted\nThe launch was fine.\n\n-- \nsomeone"
+
+
+@pytest.fixture
+def newsgroups(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """The archive's page: `20news-bydate-{train,test}/GROUP/NUMBER`, as the original has it."""
+    from sklearn.datasets import _twenty_newsgroups
+    from sklearn.datasets._base import RemoteFileMetadata
+
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w:gz") as archive:
+        for split in ("train", "test"):
+            for group in ("sci.space", "talk.politics.misc"):
+                for number in range(3):
+                    content = f"{POST} {split} {group} {number} caf\xe9".encode("latin-1")
+                    info = tarfile.TarInfo(f"20news-bydate-{split}/{group}/{number}")
+                    info.size = len(content)
+                    archive.addfile(info, io.BytesIO(content))
+    page = server.pages["/20news.tar.gz"] = Page(body.getvalue())
+    metadata = RemoteFileMetadata("20news-bydate.tar.gz", f"{server.url}/20news.tar.gz", hashlib.sha256(page.body).hexdigest())
+    monkeypatch.setattr(_twenty_newsgroups, "ARCHIVE", metadata)  # address and digest; all code that runs is scikit-learn's
+    return page
+
+
+def sklearn_source(*remove: Any) -> params.SklearnSource:
+    return params.SklearnSource(kind="sklearn", name="20newsgroups", remove=remove, licence="unknown")
+
+
+def read(split: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in Path(f"data/raw/{split}.jsonl").read_bytes().split(b"\n")[:-1]]
+
+
+def test_newsgroups_become_json_lines_and_are_fetched_once(workplace: Path, newsgroups: Page, server: LocalServer) -> None:
+    fetching.fetch_source(sklearn_source(), Path("data/raw"))
+    for split in ("train", "test"):
+        rows = read(split)
+        assert sorted(row["label"] for row in rows) == ["sci.space"] * 3 + ["talk.politics.misc"] * 3
+        assert {row["text"] for row in rows} == {f"{POST} {split} {row['label']} {n} caf\xe9" for row in rows for n in range(3)}
+    first = Path("data/raw/train.jsonl").read_bytes()
+    server.close()
+    fetching.fetch_source(sklearn_source(), Path("data/raw"))
+    assert Path("data/raw/train.jsonl").read_bytes() == first
+
+
+def test_what_remove_names_is_removed(workplace: Path, newsgroups: Page) -> None:
+    fetching.fetch_source(sklearn_source("headers", "footers", "quotes"), Path("data/raw"))
+    assert {row["text"].strip() for row in read("train")} == {"The launch was fine."}
+
+
+def test_a_broken_newsgroups_archive_is_tried_again(workplace: Path, newsgroups: Page, capsys: pytest.CaptureFixture[str]) -> None:
+    newsgroups.breaks = 2  # the first try, and scikit-learn's own second
+    fetching.fetch_source(sklearn_source(), Path("data/raw"))
+    assert len(read("train")) == 6
+    assert "attempt 1 of 2 failed" in capsys.readouterr().out
+
+
+def test_changed_newsgroups_bytes_are_refused(workplace: Path, newsgroups: Page) -> None:
+    newsgroups.body = newsgroups.body[:-1] + b"x"
+    with pytest.raises(SourceError, match=r"(?s)sklearn 20newsgroups.*2 attempts.*got: .*checksum.*next:"):
+        fetching.fetch_source(sklearn_source(), Path("data/raw"))
+    assert list(Path("data").iterdir()) == []
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("unpickled"),)
+
+
+def test_a_pickle_that_was_put_in_the_cache_is_never_opened(workplace: Path, newsgroups: Page, cache: Path) -> None:
+    import zlib
+
+    fetching.fetch_source(sklearn_source(), Path("data/raw"))
+    evil = zlib.compress(pickle.dumps(Evil()))
+    pickle.loads(pickle.dumps(Evil()))
+    assert Path("unpickled").exists(), "the bait works"
+    Path("unpickled").unlink()
+    for path in cache.iterdir():
+        if path.is_file():
+            path.write_bytes(evil)
+    fetching.fetch_source(sklearn_source(), Path("data/raw"))
+    assert not Path("unpickled").exists()
+    assert len(read("train")) == 6
