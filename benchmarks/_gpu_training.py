@@ -22,7 +22,7 @@ from baton.models import model_folder, packing
 from baton.models.model_folder import Classifier
 from baton.runtime import memory, resolve
 from baton.tasks import losses
-from baton.train import loop
+from baton.train import loader, loop
 from benchmarks import _flops
 from benchmarks._gpu_work import PICTURES, Sizes, Work
 from benchmarks._training import now
@@ -152,17 +152,17 @@ def no_validation() -> dict[str, float]:
 @contextlib.contextmanager
 def watched(watch: Watch, instead: Iterator[Parts] | None = None) -> Iterator[None]:
     """Let the loop's batches go through `watch`; or these `instead`."""
-    real = loop.feed.parts
+    real = loader.parts
 
     def parts(*arguments: Any, **options: Any) -> Watch:
         watch.parts = instead or real(*arguments, **options)
         return watch
 
-    loop.feed.parts = parts  # type: ignore[assignment]
+    loader.parts = parts  # type: ignore[assignment]
     try:
         yield
     finally:
-        loop.feed.parts = real
+        loader.parts = real
 
 
 def repeated(batches: Any, machine: resolve.Runtime) -> Iterator[Parts]:
@@ -219,10 +219,10 @@ def data_path(work: Work) -> dict[str, Any]:
     """
     job, _, batches = setup(work, compile=False)
     machine, course = job.runtime, Course(batches, work.sizes.all_steps)
-    most = loop.feed.with_room(max(machine.threads - 1, 1), loop.feed.nbytes(batches.micro_batches(0)), loop.feed.room())
-    ways = {"a thread": lambda end: loop.feed._threaded(course, 0, end, machine)}
+    most = loader.with_room(max(machine.threads - 1, 1), loader.nbytes(batches.micro_batches(0)), loader.room())
+    ways = {"a thread": lambda end: loader._threaded(course, 0, end, machine)}
     if most:
-        ways[f"{most} processes"] = lambda end: loop.feed._loaded(course, 0, end, machine, most)
+        ways[f"{most} processes"] = lambda end: loader._loaded(course, 0, end, machine, most)
     rates = {way: fed_rate(batches, feeding, machine, work.sizes) for way, feeding in ways.items()}
     found = ", ".join(f"{rate:,.0f} samples/s by {way}" for way, rate in rates.items())
     return {"found": found, "samples_per_second_by": rates}

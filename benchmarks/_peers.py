@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from baton.arrays import text_arrays
-from baton.evaluate import metrics
 from baton.models import model_folder
 from baton.runtime import resolve
+from baton.tasks import metrics
 from benchmarks import _sides
 from benchmarks._training import WARM_UP, Clock, Measured, Rows, Work, chosen, share_of_padding
 

@@ -16,11 +16,10 @@ from baton.batches import array_splits
 from baton.batches.sampler import Batch, TrainingBatches
 from baton.batches.text_batches import TextSplit
 from baton.errors import DataError
-from baton.evaluate import metrics
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
-from baton.tasks import losses
+from baton.tasks import losses, metrics
 from baton.train import compiling, loop
 from benchmarks import _sides
 

@@ -1,9 +1,9 @@
 """Our tokenizing, from Parquet to memory-mapped arrays, against the bare `tokenizers` library on the same documents.
 
 The bare side has all texts in memory before its clock starts, encodes them in chunks with `encode_batch_fast` on all cores and throws the
-results away. Ours is `baton.arrays.text_arrays.tokenize`, the whole of the `tokenize` stage's work: it reads the table, encodes, counts what is cut
-off and writes token ids, offsets, labels and row ids. Both truncate at the recipe's length. The documents are made from the project's
-training texts: the first part of one, the rest of another. Every measurement has a new process, whose peak memory is its own.
+results away. Ours is `baton.arrays.text_arrays.tokenize`, the whole of the `tokenize` stage's work: it reads the table, encodes, counts
+what is cut off and writes token ids, offsets, labels and row ids. Both truncate at the recipe's length. The documents are made from the
+project's training texts: the first part of one, the rest of another. Every measurement has a new process, whose peak memory is its own.
 
     python -m benchmarks.tokenize_speed [--project FOLDER] [--documents N …] [--repeats N]
 """

@@ -12,13 +12,14 @@ from typing import Any
 from baton import console, params, storage, tracking
 from baton.batches import array_splits
 from baton.contracts import predictions
-from baton.evaluate import baselines, inputs, metrics, recommend, repeated, results, seeds, slices, temperature
+from baton.evaluate import baselines, inputs, recommend, repeated, results, seeds, slices
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.report import csv_tables, plots, terminal
 from baton.measure import measurements
 from baton.measure.measurements import MODELS, Subject
 from baton.models import model_folder
 from baton.runtime import resolve
+from baton.tasks import metrics, temperature
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
 FIGURES = (

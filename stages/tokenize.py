@@ -13,9 +13,9 @@ from rich.markup import escape
 
 from baton import console, params, storage
 from baton.arrays import disk_space, image_arrays, length_choice, text_arrays, unknown_tokens
+from baton.contracts import row_attributes
 from baton.images import framing
 from baton.images.bit_depth import BITS_16
-from baton.tables import row_attributes
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
 TABLES = [CLEAN / f"{split}.parquet" for split in text_arrays.SPLITS]

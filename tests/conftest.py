@@ -22,6 +22,8 @@ os.environ |= {
 for name in ("DVC_ROOT", "BATON_REPRO_ID", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
     os.environ.pop(name, None)
 
+from tests.data_fixtures import build_wheel, cache, image_settings, server, settings, wheelhouse, workplace  # noqa: E402, F401  fixtures
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip `gpu` where there is none; torch is imported only if such a test was collected."""

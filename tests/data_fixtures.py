@@ -1,4 +1,4 @@
-"""Fixtures of the data tests: a cache of their own, tiny wheels for the real pip, a web server, settings."""
+"""Fixtures of tests of data: a cache of their own, tiny wheels for the real pip, a web server, settings."""
 
 import hashlib
 import os

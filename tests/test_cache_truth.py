@@ -1,9 +1,13 @@
-"""dvc.yaml tells the truth: a stage's `deps` on code are what it imports, and its `params` are what it loads.
+"""dvc.yaml tells the truth: a stage's `deps` on code are the packages that it imports, and its `params` are what it loads.
 
-The closure is static: every import statement counts, also those inside functions. What is left out, and why, stands in `EXEMPT`.
+The closure is static: every import statement counts, also those inside functions. A module of a package stands for the whole package, whose
+folder DVC digests (`.dvcignore` leaves out `__pycache__`). What is left out, and why, stands in `EXEMPT`.
 """
 
 import ast
+import functools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +20,10 @@ STAGES = ("download", "preprocess", "tokenize", "finetune", "distill", "evaluate
 EXEMPT = {
     "src/baton/errors.py": "messages only",
     "src/baton/console.py": "what is shown on the terminal, never what is written",
-    "src/baton/processes/supervision.py": "which processes belong together and end together",
-    "src/baton/processes/workers.py": "starts and ends the other ranks; what they compute is in parallel.py",
+    "src/baton/processes": "how processes are watched, signalled and ended; what they compute is in runtime",
     "src/baton/params": "types and validation; the values are the stage's `params`",
     "src/baton/tracking": "records results, makes none",
+    "src/baton/workspace": "git and DVC, which record results",
     "src/baton/serve": "records models, makes none",
 }
 
@@ -63,6 +67,11 @@ def closure(root: Path, stage: str) -> set[str]:
     return found
 
 
+def folders(files: set[str]) -> set[str]:
+    """The packages that files are of, `src/baton/NAME`; a module of no package, or a stage, stands for itself."""
+    return {file if file.count("/") < 3 else "/".join(file.split("/")[:3]) for file in files}
+
+
 def loaded_sections(source: str) -> set[str]:
     """The literal arguments of the one `load(...)` call of a stage."""
     calls = [
@@ -77,8 +86,8 @@ def loaded_sections(source: str) -> set[str]:
 
 def code_problem(root: Path, stage: str, entry: dict[str, Any]) -> str:
     """Empty, or what is wrong and the right list to paste."""
-    listed = {str(path) for path in entry["deps"] if str(path).endswith(".py")}
-    expected = closure(root, stage)
+    listed = {str(path) for path in entry["deps"] if str(path).startswith(("src/", "stages/"))}
+    expected = folders(closure(root, stage))
     if listed == expected:
         return ""
     lines = [f"dvc.yaml, stage {stage}: missing {sorted(expected - listed)}, too much {sorted(listed - expected)}; its code deps are:"]
@@ -144,8 +153,9 @@ def made_up(root: Path, stage_source: str) -> None:
         "stages/__init__.py": "",
         "stages/made.py": stage_source,
         "src/baton/__init__.py": '"""x"""',
-        "src/baton/direct.py": "def work():\n    from baton import inner\n    return inner\n",  # an import inside a function
-        "src/baton/inner.py": "import numpy\n",
+        "src/baton/direct.py": "def work():\n    from baton.inner import deep\n    return deep\n",  # an import inside a function
+        "src/baton/inner/__init__.py": '"""x"""',
+        "src/baton/inner/deep.py": "import numpy\n",
         "src/baton/errors.py": "from baton import hidden\n",
         "src/baton/hidden.py": "",
     }
@@ -155,13 +165,30 @@ def made_up(root: Path, stage_source: str) -> None:
 
 
 def test_a_new_import_is_noticed(tmp_path: Path) -> None:
-    entry = {"deps": ["data/raw", "stages/made.py", "src/baton/direct.py", "src/baton/inner.py"]}
+    entry = {"deps": ["data/raw", "stages/made.py", "src/baton/direct.py", "src/baton/inner"]}
     made_up(tmp_path, "from baton import direct, errors\n")
     assert code_problem(tmp_path, "made", entry) == ""
-    entry["deps"].remove("src/baton/inner.py")
-    assert "missing ['src/baton/inner.py']" in code_problem(tmp_path, "made", entry)
+    entry["deps"].remove("src/baton/inner")
+    assert "missing ['src/baton/inner']" in code_problem(tmp_path, "made", entry)
     made_up(tmp_path, "from baton import errors\n")
     assert "too much ['src/baton/direct.py']" in code_problem(tmp_path, "made", entry)
+
+
+@pytest.mark.slow
+def test_dvc_digests_a_package_by_its_sources(tmp_path: Path) -> None:
+    """An edit of any of its modules makes a stage run again; compiled Python, which comes and goes, does not."""
+    run = functools.partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, text=True)
+    (tmp_path / "code/inner/__pycache__").mkdir(parents=True)
+    (tmp_path / "code/inner/deep.py").write_text("1")
+    (tmp_path / ".dvcignore").write_text((ROOT / ".dvcignore").read_text())
+    (tmp_path / "dvc.yaml").write_text("stages: {made: {cmd: cp code/inner/deep.py out, deps: [code], outs: [out]}}")
+    run(["git", "init", "--quiet"])
+    for words in (["init", "--quiet"], ["repro", "--quiet"]):
+        run([sys.executable, "-m", "dvc", *words])
+    (tmp_path / "code/inner/__pycache__/deep.pyc").write_text("2")
+    assert "up to date" in run([sys.executable, "-m", "dvc", "status"]).stdout
+    (tmp_path / "code/inner/deep.py").write_text("3")
+    assert "modified" in run([sys.executable, "-m", "dvc", "status"]).stdout
 
 
 def test_another_section_is_noticed() -> None:

@@ -88,7 +88,7 @@ def test_two_processes_give_the_curve_of_one(project: Project) -> None:
         assert result.returncode == 0, result.stdout + result.stderr
         assert result.stdout.count("recorded in MLflow") == 1, "only the main process tracks"
         curves.append(curve(project))
-        logits.append(predictions(project, "test"))
+        logits.append(predicted(project, "test"))
     one, two = curves
     assert len(one) == len(two) > 10
     for column in ("loss", "val_loss", "gradient_norm"):
@@ -109,7 +109,7 @@ def test_two_processes_choose_between_probe_and_fine_tuning_as_one_does(project:
         processes(project, count)
         result = project.run("sh", "stages/run", "finetune")
         assert result.returncode == 0, result.stdout + result.stderr
-        logits = {name: predictions(project, name) for name in ("test", predictions.LEFT_OUT)}
+        logits = {name: predicted(project, name) for name in ("test", predictions.LEFT_OUT)}
         found.append((storage.read_json(project.folder / "metrics/finetune.json")["teacher"], logits))
     project.edit(lambda raw: raw.update(finetune=before))
     (one, own), (two, others) = found
@@ -118,7 +118,7 @@ def test_two_processes_choose_between_probe_and_fine_tuning_as_one_does(project:
     assert all(np.abs(own[name] - others[name]).max() < 1e-2 for name in own)
 
 
-def predictions(project: Project, name: str) -> NDArray[np.float32]:
+def predicted(project: Project, name: str) -> NDArray[np.float32]:
     """The teacher's logits on a split."""
     return predictions.read_predictions(project.folder / f"data/predictions/teacher/{name}.parquet")[1]
 

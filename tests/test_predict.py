@@ -93,10 +93,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from baton import console, parallel, params
-from baton.data import text
-from baton.data.text_batches import TextSplit
+from baton import console, params
+from baton.arrays import text_arrays
+from baton.batches.text_batches import TextSplit
 from baton.predict import predict
+from baton.runtime import distributed
 
 class Simple(torch.nn.Module):
     def __init__(self):
@@ -108,8 +109,8 @@ class Simple(torch.nn.Module):
         return self.head((self.tokens(input_ids) * attention_mask.unsqueeze(-1)).sum(1))
 
 def main():
-    with parallel.started(params.Runtime.model_validate_json(Path("wanted.json").read_text())) as machine:
-        model, arrays = Simple().eval(), TextSplit(text.open_arrays(Path(), "train"), 0)
+    with distributed.started(params.Runtime.model_validate_json(Path("wanted.json").read_text())) as machine:
+        model, arrays = Simple().eval(), TextSplit(text_arrays.open_arrays(Path(), "train"), 0)
         for size in (7, 40, 1000):
             done = []
             logits = predict(model, arrays, machine, size, done.append)

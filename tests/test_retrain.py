@@ -238,8 +238,10 @@ import os, sys
 from unittest import mock
 from baton import tracking
 tracking.prepare()
-from baton.cli import app
-from baton.lifecycle import checkout, promotion, registry
+from baton.cli.app import app
+from baton.lifecycle import registry
+from baton.lifecycle.promotion import promote as promotion
+from baton.lifecycle.retraining import checkout
 module, name = {"promotion": promotion, "registry": registry, "checkout": checkout}[sys.argv[1]], sys.argv[2]
 sys.argv = ["baton", "retrain", "--mode", "enabled"]
 with mock.patch.object(module, name, lambda *_, **__: os._exit(9)):

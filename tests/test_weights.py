@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from baton import params, tracking
+from baton.contracts import row_attributes
 from baton.errors import DataError
 from baton.fitting import trainings
 from baton.models import model_folder
-from baton.tables import row_attributes
 from baton.tasks import losses
 from baton.train import resume
 from stages import tokenize

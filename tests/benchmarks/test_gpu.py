@@ -182,10 +182,8 @@ def test_the_data_path_is_measured_by_a_thread_and_by_processes(tiny: gpu.Work, 
     """`auto` would go by the time of a step, and there is none: it would always take the most workers."""
     used: list[Any] = []
     for name in ("_threaded", "_loaded"):
-        real = getattr(_gpu_training.loop.feed, name)
-        monkeypatch.setattr(
-            _gpu_training.loop.feed, name, lambda *given, real=real, name=name: used.append((name, given[1:])) or real(*given)
-        )
+        real = getattr(_gpu_training.loader, name)
+        monkeypatch.setattr(_gpu_training.loader, name, lambda *given, real=real, name=name: used.append((name, given[1:])) or real(*given))
     found = _gpu_training.data_path(tiny)
     most = max(len(os.sched_getaffinity(0)) - 1, 1)
     assert [name for name, _ in used] == ["_threaded", "_loaded"] and used[1][1][-1] == most

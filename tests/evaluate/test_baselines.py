@@ -6,8 +6,9 @@ from sklearn.svm import LinearSVC
 
 from baton import params
 from baton.errors import DataError
-from baton.evaluate import baselines, metrics
+from baton.evaluate import baselines
 from baton.evaluate.baselines import Outputs
+from baton.tasks import metrics
 from tests.evaluate.conftest import NAMES, Split
 
 MAJORITY = params.MajorityBaseline(kind="majority")

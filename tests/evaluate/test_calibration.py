@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from baton.evaluate import calibration, metrics
+from baton.evaluate import calibration
 from baton.evaluate.calibration import reliability
+from baton.tasks import metrics
 
 
 def world(rows: int, sharpen: float) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 from baton import params
 from baton.errors import ParamsError
-from baton.evaluate import baselines, metrics
+from baton.evaluate import baselines
+from baton.tasks import metrics
 
 PIXELS = params.PixelsBaseline(kind="pixels", side=8, C=(1.0,))
 TFIDF = params.TfidfBaseline(kind="tfidf", model="svm", min_df=1, max_ngram=1, stop_words=None, C=(1.0,))

@@ -60,8 +60,11 @@ def test_nothing_of_pictures_is_measured_on_texts(subject: measurements.Subject)
 
 
 def test_what_is_kept_depends_on_all_code_that_it_went_through(subject: measurements.Subject, root: Path) -> None:
-    """Whatever the measuring modules import of this project: half precision and threads (runtime, memory, parallel), and figures."""
-    todo, found = ["predict", "speed", "explain", "corruptions", "features", "evaluate.baselines", "evaluate.timing"], set()
+    """Whatever the measuring modules import of this project: half precision and threads (resolve, memory, distributed), and figures."""
+    todo, found = (
+        ["predict", "measure.speed", "measure.explain", "measure.corruptions", "measure.features", "evaluate.baselines", "evaluate.timing"],
+        set(),
+    )
     names = [f"baton.{name}" for name in todo]
     while names:
         file = test_cache_truth.module_file(root, names.pop())
@@ -69,5 +72,5 @@ def test_what_is_kept_depends_on_all_code_that_it_went_through(subject: measurem
         if file and file not in found and file.name != "__init__.py" and not test_cache_truth.exempt(relative):
             found.add(file)
             names += test_cache_truth.imported_names(file.read_text())
-    assert {"metrics.py", "runtime.py", "memory.py", "parallel.py"} <= {file.name for file in found}
+    assert {"metrics.py", "resolve.py", "memory.py", "distributed.py"} <= {file.name for file in found}
     assert [file.name for file in found if storage.sha256(file) not in subject._code] == []

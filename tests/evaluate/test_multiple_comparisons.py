@@ -5,9 +5,10 @@ import pytest
 from scipy.stats import ttest_rel
 
 from baton import params
-from baton.evaluate import metrics, proportions
+from baton.evaluate import proportions
 from baton.evaluate.multiple_comparisons import compared, paired_losses, together
 from baton.evaluate.significance import Bootstrap
+from baton.tasks import metrics
 
 SETTINGS = params.Bootstrap(resamples=50, confidence=0.95, seed=0)
 

@@ -8,10 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from baton.evaluate import calibration, temperature
+from baton.evaluate import calibration
 from baton.evaluate.calibration import Calibration, reliability
 from baton.evaluate.inputs import Curve
 from baton.evaluate.report import csv_tables, plots
+from baton.tasks import temperature
 
 ODD = ["$x_1$ and $", "a very long name of a class that does not fit", "日本語", "", "x\ty"]
 

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from baton.evaluate import metrics, ranking
+from baton.evaluate import ranking
+from baton.tasks import metrics
 
 
 def sample(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from baton import params
-from baton.evaluate.metrics import statistics
 from baton.evaluate.proportions import wilson
 from baton.evaluate.robustness import COLUMNS, Measured, Robustness
 from baton.evaluate.significance import Bootstrap
+from baton.tasks.metrics import statistics
 
 STRENGTHS = {"noise": [0.1, 0.2], "blur": [1.0, 2.0]}
 SETTINGS = params.Bootstrap(resamples=500, confidence=0.95, seed=3)

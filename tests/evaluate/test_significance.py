@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import binom, norm
 
 from baton import params
-from baton.evaluate import metrics, proportions, significance
+from baton.evaluate import proportions, significance
+from baton.tasks import metrics
 
 
 def settings(resamples: int = 1000, seed: int = 0, confidence: float = 0.95) -> params.Bootstrap:

@@ -15,9 +15,10 @@ from sklearn.metrics import roc_auc_score
 from baton import params, storage
 from baton.contracts import predictions
 from baton.errors import DataError
-from baton.evaluate import metrics, seeds
+from baton.evaluate import seeds
 from baton.evaluate.report import plots, terminal
 from baton.measure import speed
+from baton.tasks import metrics
 from stages import evaluate
 from tests import tiny
 from tests.evaluate.conftest import NAMES, TEMPERATURES, Split

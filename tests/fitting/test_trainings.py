@@ -11,10 +11,10 @@ from baton.batches.text_batches import PackedBatch
 from baton.contracts import predictions
 from baton.distill import soft_targets
 from baton.errors import ModelError
-from baton.evaluate import inputs, temperature
+from baton.evaluate import inputs
 from baton.fitting import trainings
 from baton.models import classifier, model_folder, packing
-from baton.tasks import losses
+from baton.tasks import losses, temperature
 from baton.train import resume
 from tests import tiny, tiny_images
 from tests.models.test_packed import make

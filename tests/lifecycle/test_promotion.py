@@ -152,7 +152,7 @@ def test_drift_is_judged_by_a_profile_of_this_layout_also_of_rows_without_labels
     assert "no champion" in baton("drift", "params.yaml", code=1)
     own = registry()
     publish(epochs=10)
-    monkeypatch.setattr(decision, "_changed", lambda then, now: "")
+    monkeypatch.setattr(decision, "_changed", lambda then, now, commit: "")
     with monkeypatch.context() as patched:
         patched.setattr(drift, "profile", lambda clean: {"rows": [], "labels": {"ship": 1.0}})
         promote.roll_back(own, number(register(own, settings())[0]))
@@ -201,7 +201,7 @@ version = own.version(sys.argv[1])
 print("ready", flush=True)
 for _ in sys.stdin:
     try:
-        promotion._move(own, version, None)
+        promote._move(own, version, None)
         print("won", flush=True)
     except TrackingError as error:
         print("lost", flush=True)

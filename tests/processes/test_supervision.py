@@ -14,12 +14,13 @@ import psutil
 import pytest
 
 pytestmark = pytest.mark.alone
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 STAGE = """
 import os, signal, sys, time
 from pathlib import Path
-from baton import console, process
+from baton import console
+from baton.processes import supervision
 
 def main():
     if "deaf" in sys.argv:
@@ -31,8 +32,8 @@ def main():
         Path("saved").write_text("in time")
 
 if "deaf" in sys.argv:
-    process.GRACE_SECONDS = 0.5
-    process.watch.__defaults__ = (0.5,)
+    supervision.GRACE_SECONDS = 0.5
+    supervision.watch.__defaults__ = (0.5,)
 {run}(main)
 """
 

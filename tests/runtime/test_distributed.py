@@ -16,7 +16,7 @@ from baton import params
 from baton.errors import ParamsError
 from baton.runtime import distributed
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 300.0  # a job takes four; the machine may be busy
 WANTED = params.read(ROOT / "params.yaml").runtime.model_copy(update={"device": "cpu", "precision": "fp32", "processes": 2})
 
@@ -26,14 +26,16 @@ from pathlib import Path
 
 import torch
 
-from baton import console, parallel, params, process, ranks
+from baton import console, params
 from baton.errors import DataError
+from baton.processes import supervision, workers
+from baton.runtime import distributed
 
 def made(rank):
     asked = []
-    found = parallel.once(lambda: [asked.append(rank), f"made by {rank}"][1])
+    found = distributed.once(lambda: [asked.append(rank), f"made by {rank}"][1])
     tensors = {"some": {"x": torch.arange(3.0), "n": torch.tensor(7)}, "none": {}}
-    handed = parallel.HandedOut(tensors if rank == 0 else {}, torch.device("cpu"))
+    handed = distributed.HandedOut(tensors if rank == 0 else {}, torch.device("cpu"))
     same = all(torch.equal(handed[part][name], tensor) for part in handed for name, tensor in tensors[part].items())
     return f"{found}, asked {len(asked)}, handed {len(handed)} {same}"
 
@@ -42,26 +44,27 @@ def main():
     if what == "early" and os.environ.get("RANK") == "1":
         raise DataError("rank 1 cannot even start")
     if "unwatched" in sys.argv:
-        ranks.Ranks._watch = lambda self: None
-        process.die_with_parent = lambda number, parent: True
+        workers.Ranks._watch = lambda self: None
+        supervision.die_with_parent = lambda number, parent: True
     if what in ("patient", "hasty"):
-        parallel.MEETING = datetime.timedelta(seconds=5)
+        distributed.MEETING = datetime.timedelta(seconds=5)
     if what == "hasty":
-        parallel.EXCHANGE = parallel.MEETING
-    with parallel.started(wanted) as machine:
+        distributed.EXCHANGE = distributed.MEETING
+    with distributed.started(wanted) as machine:
         console.say(f"said by {machine.rank}")
         own = torch.tensor([machine.rank + 1.0])
-        found = f"sum {parallel.total(own).item()} of {own.item()}, shared {parallel.share({'from': machine.rank})}, {made(machine.rank)}"
-        parallel.barrier()
+        shared = distributed.share({"from": machine.rank})
+        found = f"sum {distributed.total(own).item()} of {own.item()}, shared {shared}, {made(machine.rank)}"
+        distributed.barrier()
         found = f"[rank {machine.rank} of {machine.processes}, pid {os.getpid()}, threads {torch.get_num_threads()}, {found}]"
         os.write(1, f"{found}\\n".encode())  # a line at once: the other rank writes too
         if what in ("fail", "python") and machine.rank == 1:
             raise DataError("a row of rank 1 is broken")
         if what == "fail" or what == f"exchange without {1 - machine.rank}":
-            parallel.total(own)  # where the other never comes
+            distributed.total(own)  # where the other never comes
         if what in ("patient", "hasty"):
             time.sleep(0 if machine.rank else 8)  # rank 0 writes a model
-            parallel.total(own)
+            distributed.total(own)
         elif what != "end":
             try:
                 time.sleep(60)

@@ -19,7 +19,7 @@ from baton.errors import ParamsError, TrainingError
 from baton.runtime import kernels, memory, resolve
 from tests import tiny
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 AUTO = params.read(ROOT / "params.yaml").runtime.model_copy(update={"processes": 1})
 CPU = torch.device("cpu")
 

@@ -39,7 +39,8 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
 def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Probabilities (texts, classes) as evaluation has them: of the project's own model, one text at a time, at its temperature."""
     from baton.arrays import text_arrays
-    from baton.evaluate import inputs, temperature
+    from baton.evaluate import inputs
+    from baton.tasks import temperature
 
     model, info = model_folder.load(folder, "matmul")
     tokenizer = text_arrays.open_tokenizer(folder, info.input["max_length"])

@@ -84,7 +84,8 @@ def probabilities(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def expected(folder: Path, images: list[bytes], work: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Probabilities (images, classes) as evaluation has them: by way of arrays, batches and predictor, at the folder's temperature."""
-    from baton.evaluate import inputs, temperature
+    from baton.evaluate import inputs
+    from baton.tasks import temperature
     from tests.photos import write_table
 
     model, info = model_folder.load(folder, "matmul")

@@ -16,14 +16,14 @@ from baton.sources import fetch_cache
 CHILD = """
 import sys, time
 from pathlib import Path
-from baton.data import fetched
+from baton.sources import fetch_cache
 def fetch(scratch):
     with open(sys.argv[1], "a") as log: log.write("fetched\\n")
     (scratch / "part").write_bytes(b"half")
     time.sleep(float(sys.argv[2]))
     (scratch / "file").write_bytes(b"content")
     return scratch / "file"
-print(fetched.obtain("thing 1", fetch, advice="none").read_bytes().decode())
+print(fetch_cache.obtain("thing 1", fetch, advice="none").read_bytes().decode())
 """
 
 

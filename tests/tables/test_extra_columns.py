@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from baton import params
+from baton.contracts import row_attributes
 from baton.errors import DataError, ParamsError
-from baton.tables import clean, row_attributes
+from baton.tables import clean
 from baton.tables.extra_columns import ExtraColumns
 from baton.tables.rows import Extras
 from tests.tables.test_clean import RAW, TARGET, read, refused

@@ -21,11 +21,10 @@ from safetensors.torch import save_file
 from baton import console, params
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
-from baton.evaluate import metrics
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import distributed, kernels, resolve, sharding
-from baton.tasks import losses
+from baton.tasks import losses, metrics
 from baton.train import checkpoint, loop, sharded_checkpoint, snapshot
 from tests import tiny
 

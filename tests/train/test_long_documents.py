@@ -11,11 +11,10 @@ from baton.arrays import document_windows, text_arrays
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
 from baton.distill import soft_targets, student
-from baton.evaluate import metrics
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
-from baton.tasks import losses
+from baton.tasks import losses, metrics
 from baton.train import loop
 from tests import tiny
 

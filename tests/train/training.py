@@ -25,11 +25,10 @@ from baton import console, params, storage
 from baton.arrays import document_windows, text_arrays
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
-from baton.evaluate import metrics
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
-from baton.tasks import losses
+from baton.tasks import losses, metrics
 from baton.train import checkpoint, checkpoint_folders, loop, snapshot, state
 from tests import tiny, tiny_images
 

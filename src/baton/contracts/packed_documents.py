@@ -1,4 +1,4 @@
-"""Where packed documents lie: what batches of text say of themselves, and encoders read. See `batches.text_batches` and `models.kernels.varlen`."""
+"""Where packed documents lie: what `batches.text_batches` say of themselves, and encoders read (`models.kernels.varlen`)."""
 
 from typing import NamedTuple
 

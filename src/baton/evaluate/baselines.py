@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.errors import DataError, ParamsError
-from baton.evaluate import temperature as temperatures
-from baton.evaluate.metrics import FLOOR, log_probabilities
+from baton.tasks import temperature as temperatures
+from baton.tasks.metrics import FLOOR, log_probabilities
 
 # Of the largest change of a weight in an epoch. On Fashion-MNIST's 60,000 rows 3e-3 takes 87 epochs and gives 84.4%; 1e-2 28 and 84.3%.
 TOLERANCE = 3e-3

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.evaluate.metrics import bin_of
+from baton.tasks.metrics import bin_of
 
 LEAST = 10  # rows of a bin of equal rows, while there are so many
 

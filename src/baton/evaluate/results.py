@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.evaluate import intervals, metrics, ranking
+from baton.evaluate import intervals, ranking
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.calibration import error, reliability
 from baton.evaluate.inputs import Curve, Rows
@@ -20,6 +20,7 @@ from baton.evaluate.multiple_comparisons import compared
 from baton.evaluate.report.image_galleries import Gallery, Sheet
 from baton.evaluate.robustness import Robustness
 from baton.evaluate.significance import Bootstrap, means
+from baton.tasks import metrics
 
 TRANSFORMERS = ("teacher", "student", "control")
 SCALED = ("log_loss", "brier", "ece")

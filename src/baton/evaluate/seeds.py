@@ -15,8 +15,8 @@ import numpy as np
 from baton import storage
 from baton.contracts.predictions import HINT
 from baton.errors import DataError
-from baton.evaluate import metrics
 from baton.evaluate.inputs import Rows, read_logits
+from baton.tasks import metrics
 
 FIGURES = ("accuracy", "macro_f1", "log_loss")
 PAIR = ("student", "control")  # each seed's two have the same batches in the same order

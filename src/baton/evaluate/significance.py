@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.evaluate import intervals, metrics, proportions
-from baton.evaluate.metrics import Statistics, counts, per_class
+from baton.evaluate import intervals, proportions
+from baton.tasks import metrics
+from baton.tasks.metrics import Statistics, counts, per_class
 
 __all__ = ["Bootstrap", "interval", "paired", "per_class"]
 

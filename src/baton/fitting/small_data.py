@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from baton import console, params, tracking
 from baton.batches import subset
 from baton.batches.sampler import Split
+from baton.contracts import row_attributes
 from baton.fitting import trainings
 from baton.fitting.seed_choice import ARRAYS, Figures
 from baton.models.model_folder import Classifier
 from baton.predict import predict
 from baton.runtime import distributed, sharding
-from baton.tables import row_attributes
 from baton.tasks import losses
 from baton.train import probe
 from baton.train.state import merit

@@ -16,17 +16,16 @@ from rich.markup import escape
 from baton import console, params, storage, tracking
 from baton.batches import array_splits, subset
 from baton.batches.sampler import Split, TrainingBatches
-from baton.contracts import predictions
-from baton.evaluate import metrics, temperature
+from baton.contracts import predictions, row_attributes
 from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, Figures
 from baton.models import model_folder, packing
 from baton.predict import predict
 from baton.runtime import distributed, memory, sharding
 from baton.runtime.resolve import MEASURED, Runtime
-from baton.tables import row_attributes
-from baton.tasks import losses
+from baton.tasks import losses, metrics, temperature
 from baton.tracking import Run
 from baton.train import compiling, loop, resume
+from baton.train.state import Point, TrainPoint, ValidationPoint
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def fit(
             shown = _shown(point)
             curve.append({"model": name, "seed": seed, "step": point.step, "epoch": round(point.epoch, 4)} | shown)
             figures["steps"] = point.step
-            if isinstance(point, loop.TrainPoint):
+            if isinstance(point, TrainPoint):
                 advance(point.samples, worked=point.time >= begun)
                 shown |= {"samples_per_second": point.samples_per_second}
             else:
@@ -208,9 +207,9 @@ def scores(logits: NDArray[np.float32], split: Split) -> Figures:
     return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
 
-def _shown(point: loop.Point) -> dict[str, float]:
+def _shown(point: Point) -> dict[str, float]:
     """The figures of a point that a curve holds: the same on a rerun."""
-    if isinstance(point, loop.ValidationPoint):
+    if isinstance(point, ValidationPoint):
         return {f"val_{key}": value for key, value in point.scores.items()}
     return {"loss": point.loss, "learning_rate": point.learning_rate, "gradient_norm": point.gradient_norm}
 

@@ -4,6 +4,7 @@ Inputs: the models, the base model and the arrays -> figures and matrices that `
 outs, by everything that it depends on.
 """
 
+import functools
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import baton
 from baton import console, params, predict, storage
 from baton.batches import array_splits, sampler
 from baton.batches.subset import folds
+from baton.contracts import row_attributes
 from baton.evaluate import baselines, robustness
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.inputs import Rows
@@ -26,30 +29,13 @@ from baton.measure import explain, features, result_cache
 from baton.measure import speed as speeds
 from baton.models import model_folder
 from baton.runtime import resolve
-from baton.tables import row_attributes
 
 ARRAYS, BASE = Path("data/arrays"), Path("data/base")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
 EXPLAINED = ("teacher", "student")
-CODE = (
-    *(
-        "predict.py",
-        "speed.py",
-        "explain.py",
-        "corruptions.py",
-        "features.py",
-        "runtime.py",
-        "kernels.py",
-        "sharding.py",
-        "memory.py",
-        "parallel.py",
-        "launching.py",
-        "alarm.py",
-        "pulse.py",
-        "storage.py",
-    ),
-    *("evaluate/baselines.py", "evaluate/metrics.py", "evaluate/temperature.py", "evaluate/timing.py"),
-)  # of baton, that measurements go through beside its packages data and models
+# Of baton, that measurements go through: packages, and modules of others.
+PACKAGES = ("arrays", "batches", "contracts", "images", "measure", "models", "runtime", "tasks")
+MODULES = ("predict.py", "storage.py", "streams.py", "evaluate/baselines.py", "evaluate/timing.py")
 SHEET_SAMPLES, SHEET_EPOCHS = 8, 7
 
 
@@ -75,7 +61,7 @@ class Subject:
     def features(self) -> dict[str, NDArray[np.float32]]:
         """What the base model makes of each split's samples, pooled as the teacher's head pools it, (samples, width)."""
         classes, described = len(self.meta["labels"]), self.meta["input"]
-        encoder = model_folder.create(BASE, self.finetune.head, classes, self.finetune, self.machine.attention, described)
+        encoder: Any = model_folder.create(BASE, self.finetune.head, classes, self.finetune, self.machine.attention, described)
         encoder.head = torch.nn.Identity()
         encoder.to(self.machine.device).eval()
         return {split: self.logits(encoder, samples) for split, samples in self.splits.items()}
@@ -106,9 +92,9 @@ class Subject:
     @cached_property
     def _code(self) -> list[str]:
         """Digests of what measurements go through."""
-        packages = [path for module in (sampler, model_folder) for path in sorted(Path(module.__file__).parent.glob("*.py"))]
-        package = Path(predict.__file__).parent
-        return [storage.sha256(path) for path in (*packages, *(package / name for name in CODE), Path(__file__), Path("requirements.lock"))]
+        package = Path(baton.__path__[0])
+        modules = [path for name in PACKAGES for path in sorted((package / name).rglob("*.py"))]
+        return [storage.sha256(path) for path in (*modules, *(package / name for name in MODULES), Path("requirements.lock"))]
 
 
 def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> dict[str, Outputs]:
@@ -132,7 +118,8 @@ def cross_validated(subject: Subject, baseline: params.Baseline, rows: Mapping[s
     Its C is chosen on val, as the checkpoint of each fold's fine-tuning is.
     """
     inputs, labels = _inputs(subject, baseline, rows), rows["train"].labels
-    whole, weights = inputs["train"], row_attributes.weights(ARRAYS, "train", len(labels))
+    whole: Any = inputs["train"]
+    weights = row_attributes.weights(ARRAYS, "train", len(labels))
     hits = np.zeros(len(labels), bool)
     for fitted, scored in folds(labels, row_attributes.units(ARRAYS, len(labels)), count, subject.finetune.seed):
         own, others = ([whole[row] for row in part] if isinstance(whole, list) else whole[part] for part in (fitted, scored))
@@ -175,8 +162,7 @@ def robust(subject: Subject) -> robustness.Robustness | None:
         made: result_cache.Arrays = dict(corruptions.examples(test, places[0], strengths))
         for name in MODELS:
             console.say(f"robustness of the {name}: {len(strengths)} kinds, {wanted.severities} severities, {len(places):,} test rows")
-            model = subject.load(name)
-            found = corruptions.hits(lambda split, model=model: subject.logits(model, split), test, places, strengths)
+            found = corruptions.hits(functools.partial(subject.logits, subject.load(name)), test, places, strengths)
             made |= {f"{kind}.{name}": hits for kind, hits in found.items()}
         return made
 
@@ -237,8 +223,8 @@ def _gallery(subject: Subject, wanted: params.Gallery, name: str, test: Rows, ou
 
     def measure() -> result_cache.Arrays:
         console.say(f"attributions of the {name}'s {len(places)} most confident mistakes")
-        answers = (torch.from_numpy(classes) for classes in (predicted, actual))
-        return {"attributions": explain.attribute(subject.load(name), inputs, *answers, wanted.steps)}
+        classes, rivals = torch.from_numpy(predicted), torch.from_numpy(actual)
+        return {"attributions": explain.attribute(subject.load(name), inputs, classes, rivals, wanted.steps)}
 
     own = {"rows": [test.ids[row] for row in places], "predicted": predicted.tolist(), "steps": wanted.steps}
     known = subject.known(MODELS[name], **own, runtime=subject.machine.reasons)

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from baton import console, params, storage
 from baton.errors import SourceError
-from baton.sources import fetching, hub, wheels
+from baton.sources import hub, local_files, wheels
 
 REQUIRED = {"config.json": "its architecture", "model.safetensors": "its weights", "tokenizer.json": "its fast tokenizer"}
 PREFIX, INFO = "backbone.", "baton.json"  # of the weights that are no head's, and what only a model folder of ours has
@@ -44,7 +44,7 @@ def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int, 
             case params.HubBase():
                 _refuse_harmful(base.files)
                 for name in base.files:
-                    fetching.copy(hub.fetch_file("model", base.repository, base.revision, name), wheels.inside(folder, name))
+                    local_files.copy(hub.fetch_file("model", base.repository, base.revision, name), wheels.inside(folder, name))
                 origin = f"hub {base.repository}@{base.revision}"
             case params.LocalBase():
                 _local_base(base, folder)
@@ -62,7 +62,7 @@ def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int, 
                 origin = f"timm: {base.architecture}" + (f", weights {base.weights}" if base.weights else "")
         _check_base(folder, origin, drawn=isinstance(base, params.TimmBase) and base.weights is None)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        files = {name: fetching.entry(folder, name, f"{origin}/{name}") for name in names}
+        files = {name: local_files.entry(folder, name, f"{origin}/{name}") for name in names}
         manifest = {"base": base.model_dump(mode="json"), "origin": origin, "files": files, "licence": base.licence}
         storage.write_json(folder / "manifest.json", manifest)
 
@@ -70,11 +70,11 @@ def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int, 
 def _local_base(base: params.LocalBase, folder: Path) -> None:
     source = Path(base.folder)
     if not source.is_dir():
-        raise fetching.missing(source, "base.folder", "a model folder")
+        raise local_files.missing(source, "base.folder", "a model folder")
     files = sorted(path for path in source.rglob("*") if path.is_file())
     taken = [path for path in files if path.suffix in HARMLESS and path.name != "manifest.json"]
     for path in taken:
-        fetching.copy(path, folder / path.relative_to(source))
+        local_files.copy(path, folder / path.relative_to(source))
     left = [path.relative_to(source).as_posix() for path in files if path not in taken]
     if left:
         console.say(escape(f"{source}: left out, not needed or not safe to load: {', '.join(left)}"))
@@ -92,7 +92,7 @@ def _registered_base(source: Path, base: params.RegisteredBase, folder: Path) ->
         raise SourceError(f"{name} has another sha256", got=got, expected=base.sha256, hint=hint)
     for path in sorted(source.iterdir()):
         if path.suffix in HARMLESS:
-            fetching.copy(path, folder / path.name)
+            local_files.copy(path, folder / path.name)
     _behead(folder, name)
 
 

@@ -6,7 +6,6 @@ trusted: wheels are pinned by sha256, hub files by commit, and no code of theirs
 
 import contextlib
 import json
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -14,11 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from baton import params, storage
-from baton.errors import SourceError, one_line
-from baton.sources import fetch_cache, hub, system_files, wheels
+from baton.errors import SourceError
+from baton.sources import fetch_cache, hub, local_files, wheels
 from baton.streams import few
 
-INBOX = Path("inbox")
 JOINED_ROWS, JOINED_BYTES = 2**14, 2**24  # at a time
 NEWSGROUPS_CACHE = "20news-bydate_py3.pkz"  # the name under which scikit-learn looks for it
 
@@ -42,10 +40,10 @@ def fetch_source(source: params.Source, target: Path) -> None:
             case params.LocalSource():
                 origins = _local_source(source, folder)
             case _:
-                from baton.sources import image_sources
+                from baton.sources import image_sources  # text needs none of it
 
                 origins = image_sources.fetch(source, folder)
-        files = {split: entry(folder, name, origin) for split, (name, origin) in origins.items()}
+        files = {split: local_files.entry(folder, name, origin) for split, (name, origin) in origins.items()}
         manifest = {"source": source.model_dump(mode="json"), "files": files, "licence": source.licence}
         storage.write_json(folder / "manifest.json", manifest)
 
@@ -66,7 +64,7 @@ def _hub_source(source: params.HubSource, folder: Path) -> dict[str, tuple[str, 
         if len(parts) > 1:
             _join(dict(zip(names, parts, strict=True)), folder / raw)
         else:
-            copy(parts[0], folder / raw)
+            local_files.copy(parts[0], folder / raw)
         origins[split] = (raw, f"hub {source.repository}@{source.revision}: {', '.join(names)}")
     return origins
 
@@ -111,9 +109,9 @@ def _local_source(source: params.LocalSource, folder: Path) -> dict[str, tuple[s
     for split, name in source.files.named().items():
         path = Path(name)
         if not path.is_file():
-            raise missing(path, f"source.files.{split}", "a file")
+            raise local_files.missing(path, f"source.files.{split}", "a file")
         raw = _raw_name(split, name)
-        copy(path, folder / raw)
+        local_files.copy(path, folder / raw)
         origins[split] = (raw, name)
     return origins
 
@@ -124,7 +122,7 @@ def _sklearn_source(source: params.SklearnSource, folder: Path) -> dict[str, tup
 
     kept = fetch_cache.obtain("sklearn 20newsgroups", _download_20newsgroups, advice="check the connection, then run again")
     with tempfile.TemporaryDirectory() as home:
-        copy(kept, Path(home) / NEWSGROUPS_CACHE)
+        local_files.copy(kept, Path(home) / NEWSGROUPS_CACHE)
         for split in ("train", "test"):
             options: dict[str, Any] = {"subset": split, "remove": tuple(source.remove), "shuffle": False, "download_if_missing": False}
             bunch = fetch_20newsgroups(data_home=home, **options)
@@ -159,27 +157,3 @@ def _download_20newsgroups(scratch: Path) -> Path:
 
 def _raw_name(split: str, name: str) -> str:
     return split + PurePosixPath(name).suffix
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy the bytes of a file (of a link's target); folders are made."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-
-
-def entry(folder: Path, name: str, origin: str) -> dict[str, object]:
-    """A file's line in a manifest."""
-    path = folder / name
-    return {"path": name, "origin": origin, "sha256": storage.sha256(path), "bytes": path.stat().st_size}
-
-
-def missing(path: Path, key: str, expected: str) -> SourceError:
-    """The error for something that should lie in `inbox/`; `key` is the YAML path that names it."""
-    there = (
-        sorted(one_line(item.name) for item in INBOX.iterdir() if not system_files.kind(item.name, folder=item.is_dir()))
-        if INBOX.is_dir()
-        else []
-    )
-    hint = "`dvc pull` fetches it" if Path(f"{path}.dvc").is_file() else f"put it there or name another in {key} of params.yaml"
-    got = f"inbox/ holds {', '.join(there)}" if there else "inbox/ is empty"
-    return SourceError(f"{path} is not there", got=got, expected=expected, hint=hint)

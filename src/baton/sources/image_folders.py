@@ -16,7 +16,7 @@ from rich.markup import escape
 from baton import console, params
 from baton.errors import SourceError, one_line
 from baton.images import opening
-from baton.sources import fetching, system_files
+from baton.sources import local_files, system_files
 from baton.tables import readers
 from baton.tables.columns import Columns
 from baton.tables.image_tables import Images, RawImage
@@ -36,7 +36,7 @@ def of_folders(source: params.FolderSource) -> dict[str, Images]:
     for split, name in source.folders.named().items():
         root = Path(name)
         if not root.is_dir():
-            raise fetching.missing(root, f"source.folders.{split}", "a folder with one folder of images a class")
+            raise local_files.missing(root, f"source.folders.{split}", "a folder with one folder of images a class")
         files = _listed(root, split)
         found[split] = Images(f"{name}, one folder a class", len(files), _of_files(files, root))
     return found
@@ -54,9 +54,9 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
     found = {}
     for split, name in source.files.named().items():
         if not Path(name).is_file():
-            raise fetching.missing(Path(name), f"source.files.{split}", "a table with a column of paths")
+            raise local_files.missing(Path(name), f"source.files.{split}", "a table with a column of paths")
         if not folder.is_dir():
-            raise fetching.missing(folder, "source.folder", "the folder that the paths start from")
+            raise local_files.missing(folder, "source.folder", "the folder that the paths start from")
         table = readers.read(Path(name), split, source.format, columns)
         for remark in table.remarks:
             console.say(escape(f"note: {remark}"))
@@ -142,7 +142,7 @@ def _entries(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
     try:
         entries = list(folder.iterdir())
     except OSError as error:
-        hint = f"give yourself the right to read it (`chmod u+rx`), or move it out of {fetching.INBOX}/"
+        hint = f"give yourself the right to read it (`chmod u+rx`), or move it out of {local_files.INBOX}/"
         raise SourceError(f"{one_line(str(folder))} cannot be read", got=error.strerror, expected="a folder of images", hint=hint) from None
     for path in entries:
         inside = path.is_dir() and not path.is_symlink()

@@ -9,7 +9,7 @@ import numpy as np
 
 from baton import console, params, storage
 from baton.errors import SourceError
-from baton.sources import fetching, idx, image_folders, torchvision_sets
+from baton.sources import idx, image_folders, local_files, torchvision_sets
 from baton.tables.image_tables import Images, RawImage, Writer, numbered
 
 ImageSource = params.FolderSource | params.TableSource | params.IdxSource | params.DigitsSource | params.TorchvisionSource
@@ -89,7 +89,7 @@ def _either(path: Path) -> Path | None:
 
 def _check_pins(source: params.IdxSource, files: dict[str, Path]) -> None:
     # DVC watches inbox/ and nothing else: only a digest tells that a file outside has changed.
-    outside = [path for path in files.values() if os.path.normpath(path).partition("/")[0] != fetching.INBOX.name]
+    outside = [path for path in files.values() if os.path.normpath(path).partition("/")[0] != local_files.INBOX.name]
     got = {path: storage.sha256(path) for path in outside}
     wrong = {path: digest for path, digest in got.items() if source.sha256.get(path.name) != digest}
     if wrong:

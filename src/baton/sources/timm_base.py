@@ -14,7 +14,7 @@ from timm import models
 
 from baton import params, storage
 from baton.errors import SourceError
-from baton.sources import fetching
+from baton.sources import local_files
 
 # What timm's constructors raise on arguments that they do not take, and its loader on weights that do not fit.
 REFUSALS = (
@@ -81,8 +81,8 @@ def _copy_weights(weights: str, folder: Path, name: str) -> int:
 
     path = Path(weights)
     if not path.is_file():
-        raise fetching.missing(path, "base.weights", "a safetensors file")
-    fetching.copy(path, folder / "model.safetensors")
+        raise local_files.missing(path, "base.weights", "a safetensors file")
+    local_files.copy(path, folder / "model.safetensors")
     classifiers = models.get_pretrained_cfg_value(name, "classifier") or ()
     first = classifiers if isinstance(classifiers, str) else next(iter(classifiers), "")
     try:

@@ -10,20 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
+from baton.contracts import row_attributes
 from baton.errors import DataError
-from baton.tables import (
-    assignment,
-    checks,
-    dropped_rows,
-    extra_columns,
-    image_rows,
-    labels,
-    near_rows,
-    readers,
-    row_attributes,
-    run_checks,
-    splits,
-)
+from baton.tables import assignment, checks, dropped_rows, extra_columns, image_rows, labels, near_rows, readers, run_checks, splits
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.columns import Columns
 from baton.tables.rows import RawTable, Row

@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from baton import console, params
 from baton.errors import TrackingError
-from baton.tracking import SyncReport, environment, journal, writer
+from baton.tracking import environment, journal, writer
+from baton.tracking.run import SyncReport
 from baton.workspace import dvc_files
 
 if TYPE_CHECKING:

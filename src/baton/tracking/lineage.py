@@ -11,7 +11,8 @@ import json
 from mlflow.entities import Run
 
 from baton.processes.locks import locked
-from baton.tracking import SyncReport, journal, links, pipelines, restored_runs
+from baton.tracking import journal, links, pipelines, restored_runs
+from baton.tracking.run import SyncReport
 from baton.tracking.store import Store, clean_key
 from baton.workspace.dvc_files import Lock
 

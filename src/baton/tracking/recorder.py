@@ -14,7 +14,8 @@ import baton
 from baton import console, params, storage
 from baton.errors import BatonError, TrackingError
 from baton.processes import ending
-from baton.tracking import Run, datasets, delivery, environment, journal, writer
+from baton.tracking import datasets, delivery, environment, journal, writer
+from baton.tracking.run import Run
 from baton.tracking.writer import Writer
 from baton.workspace import dvc_files
 

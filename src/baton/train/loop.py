@@ -7,7 +7,7 @@ points from before are yielded again, then the new ones.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ def train(
     runtime: Runtime,
     saved: Checkpoints | None = None,
     beside: Sequence[compiling.Beside] = (),
-) -> Iterator[Point]:
+) -> Generator[Point]:
     """Train in place, yielding points; at the end the model has its best weights, in eval mode.
 
     Close the generator (`contextlib.closing`) so that a training stopped by a signal while the caller works is saved too.

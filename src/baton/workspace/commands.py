@@ -27,6 +27,13 @@ def run(*words: str, check: bool = True) -> str:
     return ended.stdout if ended.returncode == 0 else ""
 
 
+def changed_files(commit: str, path: str) -> list[str]:
+    """Files that `path` is or holds and that are not as a commit has them, new ones too; none where git cannot tell."""
+    differing = run("git", "diff", "--relative", "--name-only", "-z", commit, "--", path, check=False) if commit else ""
+    new = run("git", "ls-files", "--others", "--exclude-standard", "-z", "--", path, check=False)
+    return sorted({*differing.split("\0"), *new.split("\0")} - {""})
+
+
 def done(*words: str) -> bool:
     """Whether a command succeeded."""
     return _completed(*words).returncode == 0

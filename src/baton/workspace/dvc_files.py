@@ -1,6 +1,7 @@
 """What DVC's files say of stages, `dvc.yaml` and `dvc.lock`: the files that a stage writes, and the digests of its outputs. No mlflow."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,11 +27,17 @@ def outputs(kinds: Sequence[str] = ("outs", "metrics", "plots")) -> dict[str, li
 def written(stage: str) -> dict[str, str]:
     """MD5 of the output files (not folders) of a stage, by `dvc.yaml`; nothing without such a file."""
     paths = outputs().get(stage, [])
-    return {path: digest for path in paths if (digest := md5(Path(path)))}
+    return {path: md5(Path(path)) for path in paths if Path(path).is_file()}
 
 
 def md5(path: Path) -> str:
-    """DVC's digest of a file; empty if it is not there."""
+    """DVC's digest of a file, or of a folder without the compiled Python in it; empty if it is not there."""
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+        listed = sorted(
+            ({"md5": md5(file), "relpath": file.relative_to(path).as_posix()} for file in files), key=lambda item: item["relpath"]
+        )
+        return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
 
 

@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from baton import params
 from baton.errors import DataError
-from baton.workspace.commands import run
+from baton.workspace.commands import changed_files, run
 from baton.workspace.dvc_files import LOCK
 
 CODE = ("src/", "stages/", "requirements.lock")
@@ -99,11 +99,20 @@ def of_commit(commit: str) -> Graph | None:
 
 def moved(stage: str) -> Iterator[str]:
     """What of the working tree is no longer as `dvc.lock` says, of a stage and those before it; by `dvc status`."""
+    commit = run("git", "log", "-1", "--format=%H", "--", str(LOCK), check=False).strip()  # whose dvc.lock it is
     for name, changes in json.loads(run("dvc", "status", "--json", "--with-deps", stage, check=False) or "{}").items():
         for change in changes:
             for kind, items in change.items() if isinstance(change, dict) else ():
-                told = (f"{path} {how}" if isinstance(how, str) else f"{path} ({', '.join(how)})" for path, how in items.items())
+                told = (_moved(path, how, commit) for path, how in items.items())
                 yield f"since {name} ran, {kind.removeprefix('changed ')} are not what dvc.lock says: {', '.join(told)}"
+
+
+def _moved(path: str, how: str | list[str], commit: str) -> str:
+    """What became of a dependency or output; of a folder of code the files are named."""
+    if not isinstance(how, str):
+        return f"{path} ({', '.join(how)})"
+    files = changed_files(commit, path) if path.startswith(CODE) and Path(path).is_dir() else []
+    return f"{path} {how}" + (f" ({', '.join(files)})" if files else "")
 
 
 def cached(digest: str) -> bool:

@@ -14,10 +14,11 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 
 from baton import params
-from baton.evaluate import calibration, metrics, significance, timing
+from baton.evaluate import calibration, significance, timing
 from baton.lifecycle.promotion import floors, margins
 from baton.lifecycle.promotion.verdicts import CHALLENGER, CHAMPION, SOME, Check, Marks, Verdict
 from baton.lifecycle.test_table import Table
+from baton.tasks import metrics
 
 ACCIDENT = 1e-3  # probability below which a swap of names is no accident
 

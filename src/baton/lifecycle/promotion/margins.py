@@ -1,7 +1,7 @@
 """Whether a challenger is better than the champion, or not worse by more than a margin, or good enough to be the first one.
 
-What counts is the lower end of an interval (`evaluate.significance`): of a share Wilson's, of a difference on the same rows Tango's, which do
-not collapse where a table shows no mistake, as a bootstrap does; of macro F1 the wider of the bootstrap's and one made of those. A table
+What counts is the lower end of an interval (`evaluate.significance`): of a share Wilson's, of a difference on the same rows Tango's, which
+do not collapse where a table shows no mistake, as a bootstrap does; of macro F1 the wider of the bootstrap's and one made of those. A table
 that is too small to decide is refused, with the number of rows that would do.
 """
 

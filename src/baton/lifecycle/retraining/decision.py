@@ -7,6 +7,7 @@ from baton import params
 from baton.lifecycle import registry
 from baton.lifecycle.retraining import drift
 from baton.workspace import dvc_graph
+from baton.workspace.commands import changed_files
 from baton.workspace.dvc_files import LOCK, md5
 from baton.workspace.dvc_graph import Graph
 
@@ -24,7 +25,7 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
     kept, lock, now = own.read(champion, registry.PROFILE), own.read(champion, LOCK.name), dvc_graph.of_workspace()
     if kept is None or lock is None or now is None:
         return f"{which} does not tell what it was trained on"
-    if changed := _changed(Graph(lock, which), now):
+    if changed := _changed(Graph(lock, which), now, str(champion.tags.get("git.commit", ""))):
         return f"{changed} changed since {which}"
     earlier = json.loads(kept)
     if not drift.current(earlier):
@@ -37,8 +38,8 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
     return f"not: {rows}, and by their {measured} they are within the limits of retrain.drift"
 
 
-def _changed(then: Graph, now: Graph) -> str:
-    """What the training depends on beside the source's data, if it is not what it was."""
+def _changed(then: Graph, now: Graph, commit: str) -> str:
+    """What the training depends on beside the source's data, if it is not what it was at a commit; the file, where git knows it."""
     raw = params.flatten(params.read_raw())
     for stage in MAKING:
         if stage not in then.stages:
@@ -47,7 +48,8 @@ def _changed(then: Graph, now: Graph) -> str:
         sections = {key.partition(".")[0] for key in then_params}
         now_params = {key: value for key, value in raw.items() if key.partition(".")[0] in sections}
         moved = [f"param {key}" for key in then_params.keys() | now_params.keys() if then_params.get(key) != now_params.get(key)]
-        moved += [path for path, digest in then.code(stage).items() if md5(Path(path)) != digest]
+        folders = [path for path, digest in then.code(stage).items() if md5(Path(path)) != digest]
+        moved += [file for folder in folders for file in changed_files(commit, folder) or [folder]]
         if moved:
             return min(moved)
     return "" if then.outs("download").get(BASE) == now.outs("download").get(BASE) else "the base model"

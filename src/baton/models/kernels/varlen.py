@@ -1,8 +1,8 @@
 """Attention over packed documents: one long row of tokens without padding, in which each sequence attends to itself only.
 
-`TextClassifier` hands `Packed` down through transformers' keyword arguments, to where `models.kernels.attention` finds it. With SDPA on CUDA, in 16
-bits and without dropout of probabilities, attention is torch's `varlen_attn` (FlashAttention-2, Dao 2023, arXiv:2307.08691). Elsewhere
-queries, keys and values are padded for the attention alone, and everything else of the encoder is computed without padding.
+`TextClassifier` hands `Packed` down through transformers' keyword arguments, to where `models.kernels.attention` finds it. With SDPA on
+CUDA, in 16 bits and without dropout of probabilities, attention is torch's `varlen_attn` (FlashAttention-2, Dao 2023, arXiv:2307.08691).
+Elsewhere queries, keys and values are padded for the attention alone, and everything else of the encoder is computed without padding.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from baton.errors import DataError
-from baton.evaluate import metrics, temperature
+from baton.tasks import metrics, temperature
 
 Drawn = tuple[NDArray[np.float64], NDArray[np.int64]]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.evaluate.metrics import check, log_probabilities
+from baton.tasks.metrics import check, log_probabilities
 
 BOUND = 4.0  # of |log temperature|: a scale that is off by more than a factor of 55 is no classifier's
 

@@ -14,8 +14,8 @@ from sklearn.metrics import (
 )
 
 from baton.errors import DataError
-from baton.evaluate import metrics
 from baton.evaluate.calibration import reliability
+from baton.tasks import metrics
 
 BARE = {"accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc"}  # what needs no probabilities
 
