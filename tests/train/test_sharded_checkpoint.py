@@ -40,6 +40,17 @@ def test_where_there_is_no_memory_for_a_copy_it_is_asked_for_once(
     assert " ".join(capsys.readouterr().out.split()).count("so the training waits while each checkpoint is written") == 1
 
 
+@pytest.mark.parametrize(("wait", "most"), [(True, 0.3), (False, 1.3)])
+def test_writing_takes_no_more_memory_than_the_copy(saved: sharded_checkpoint.ShardedCheckpoints, wait: bool, most: float) -> None:
+    """Times the size of what is saved. `torch.distributed.checkpoint.save` took 2 more: its own copy, and the file."""
+    parts = {"model": {"weight": torch.ones(1 << 25)}}
+    memory.reset_peak()
+    before = memory.peak_memory()
+    with saved.writing():
+        saved.save("0003", parts, {}, wait=wait)
+    assert memory.peak_memory() - before < most * parts["model"]["weight"].nbytes
+
+
 def test_whatever_the_thread_that_writes_meets_is_an_error_of_ours(
     saved: sharded_checkpoint.ShardedCheckpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
