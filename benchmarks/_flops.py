@@ -43,13 +43,19 @@ class Costs:
         counts = list(lengths)
         tokens, squares = sum(counts), sum(count * count for count in counts)
         attention = 2 * TRAINED * self.layers * self.width * squares
-        return TRAINED * self.token * tokens + attention + (TRAINED * self.sample + READ * self.stem) * len(counts)
+        return (
+            TRAINED * self.token * tokens
+            + attention
+            + (TRAINED * self.sample + READ * self.stem) * len(counts)
+        )
 
 
 def of_text(model: Classifier) -> Costs:
     """Of a transformers encoder."""
     config = model.backbone.config
-    return Costs(_linear(model.backbone), _linear(model.head), 0, config.num_hidden_layers, config.hidden_size)
+    return Costs(
+        _linear(model.backbone), _linear(model.head), 0, config.num_hidden_layers, config.hidden_size
+    )
 
 
 def of_image(model: Classifier) -> Costs:
@@ -57,7 +63,14 @@ def of_image(model: Classifier) -> Costs:
     backbone = model.backbone
     patches, stem = backbone.patch_embed.num_patches, backbone.patch_embed.proj.weight.numel()
     tokens = patches + backbone.num_prefix_tokens
-    return Costs(_linear(backbone), _linear(model.head), stem * patches, len(backbone.blocks), backbone.embed_dim, tokens)
+    return Costs(
+        _linear(backbone),
+        _linear(model.head),
+        stem * patches,
+        len(backbone.blocks),
+        backbone.embed_dim,
+        tokens,
+    )
 
 
 def peak(card: str) -> float | None:

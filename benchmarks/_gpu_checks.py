@@ -25,17 +25,36 @@ from benchmarks import _gpu_course, _gpu_work, _sides
 from benchmarks._gpu_work import ROOT, Work
 from benchmarks._training import now
 
-PACKAGES = ("torch", "triton", "torchvision", "transformers", "timm", "accelerate", "numpy", "pyarrow", "pydantic")
+PACKAGES = (
+    "torch",
+    "triton",
+    "torchvision",
+    "transformers",
+    "timm",
+    "accelerate",
+    "numpy",
+    "pyarrow",
+    "pydantic",
+)
 MARK = "mark.gpu"
-COMPILING_SECONDS = {False: 3.0, True: 0.5}  # into the first forward pass, when the compiler works; tiny: what stands for it
+COMPILING_SECONDS = {
+    False: 3.0,
+    True: 0.5,
+}  # into the first forward pass, when the compiler works; tiny: what stands for it
 STOP_LIMIT = 60.0  # then the training is killed
 
 
 def versions(device: torch.device) -> dict[str, Any]:
     """Card, driver, packages and what a compiler needs; which versions are not those of the lock."""
     installed = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
-    locked = dict(line.split(";")[0].strip().split("==") for line in _lines(ROOT / "requirements.lock") if "==" in line)
-    other = {name: f"{version}, locked {locked[name]}" for name, version in installed.items() if locked.get(name, version) != version}
+    locked = dict(
+        line.split(";")[0].strip().split("==") for line in _lines(ROOT / "requirements.lock") if "==" in line
+    )
+    other = {
+        name: f"{version}, locked {locked[name]}"
+        for name, version in installed.items()
+        if locked.get(name, version) != version
+    }
     found = {
         "python": platform.python_version(),
         "packages": installed,
@@ -54,7 +73,9 @@ def versions(device: torch.device) -> dict[str, Any]:
             "card_memory_gib": round(facts.total_memory / 2**30, 1),
             "cuda": str(torch.version.cuda),
             "cudnn": torch.backends.cudnn.version(),
-            "driver": subprocess.run(smi, capture_output=True, text=True, check=False).stdout.strip() if shutil.which("nvidia-smi") else "",
+            "driver": subprocess.run(smi, capture_output=True, text=True, check=False).stdout.strip()
+            if shutil.which("nvidia-smi")
+            else "",
         }
     return found
 
@@ -66,7 +87,11 @@ def ceiling(device: torch.device, size: int) -> dict[str, Any]:
     target = torch.empty_like(source)
     product = _median(lambda: first @ second)
     copied = _median(lambda: target.copy_(source))
-    return {"size": size, "bf16_operations_per_second": 2 * size**3 / product, "copied_bytes_per_second": 2 * source.nbytes / copied}
+    return {
+        "size": size,
+        "bf16_operations_per_second": 2 * size**3 / product,
+        "copied_bytes_per_second": 2 * source.nbytes / copied,
+    }
 
 
 def tests(folder: Path, limit: float) -> dict[str, Any]:
@@ -74,7 +99,11 @@ def tests(folder: Path, limit: float) -> dict[str, Any]:
 
     Where packages are not those of the lock, their warnings are no errors.
     """
-    files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if MARK in path.read_text(encoding="utf-8")]
+    files = [
+        str(path)
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if MARK in path.read_text(encoding="utf-8")
+    ]
     report = folder / "tests.xml"
     other = versions(torch.device("cpu"))["other_than_locked"]
     options = [
@@ -93,7 +122,15 @@ def tests(folder: Path, limit: float) -> dict[str, Any]:
     options += ["-W", "default", "-o", "minversion=7"] if other else []
     try:
         command = [sys.executable, "-m", "pytest", *options, *files]
-        run = subprocess.run(command, cwd=ROOT, env=_gpu_work.with_root(), capture_output=True, text=True, timeout=limit, check=False)
+        run = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=_gpu_work.with_root(),
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         return {"ok": False, "found": f"not done after {limit:.0f} s", "output": _text(error.stdout)[-6000:]}
     return summary(report) | {"warnings_are_errors": not other, "output": (run.stdout + run.stderr)[-6000:]}
@@ -112,11 +149,17 @@ def summary(report: Path) -> dict[str, Any]:
     for case in suite.iter("testcase"):
         for kind in ("failure", "error"):
             if (problem := case.find(kind)) is not None:
-                failed[f"{case.get('classname')}.{case.get('name')}"] = (problem.get("message") or "").strip().splitlines()[:3]
+                failed[f"{case.get('classname')}.{case.get('name')}"] = (
+                    (problem.get("message") or "").strip().splitlines()[:3]
+                )
     skipped = int(suite.get("skipped", 0))
     passed = int(suite.get("tests", 0)) - skipped - len(failed)
     found = f"{passed} passed, {len(failed)} failed, {skipped} skipped"
-    return {"ok": not failed and (passed > 0 or not torch.cuda.is_available()), "found": found, "failed": failed}
+    return {
+        "ok": not failed and (passed > 0 or not torch.cuda.is_available()),
+        "found": found,
+        "failed": failed,
+    }
 
 
 def resume(work: Work, name: str, compiled: bool) -> dict[str, Any]:
@@ -131,8 +174,15 @@ def resume(work: Work, name: str, compiled: bool) -> dict[str, Any]:
         return {"ok": False, "found": "the process that continues failed", "output": run.stderr[-4000:]}
     continued = _gpu_course.read(folder / "stopped")
     same = continued["weights"] == whole["weights"] and continued["losses"] == whole["losses"]
-    found = f"stopped after step {stopped['step']} of {whole['step']}: " + ("the same bits" if same else "OTHER BITS")
-    return {"ok": same and stopped["weights"] != whole["weights"], "found": found, "whole": whole, "continued": continued}
+    found = f"stopped after step {stopped['step']} of {whole['step']}: " + (
+        "the same bits" if same else "OTHER BITS"
+    )
+    return {
+        "ok": same and stopped["weights"] != whole["weights"],
+        "found": found,
+        "whole": whole,
+        "continued": continued,
+    }
 
 
 def overflow(work: Work) -> dict[str, Any]:
@@ -160,7 +210,11 @@ def stopped_in_compiler(work: Work) -> dict[str, Any]:
             seconds = time.monotonic() - began
         except (subprocess.TimeoutExpired, TimeoutError):
             child.kill()
-            return {"ok": False, "found": f"not gone {STOP_LIMIT:.0f} s after SIGTERM", "output": _tail(folder / "log")}
+            return {
+                "ok": False,
+                "found": f"not gone {STOP_LIMIT:.0f} s after SIGTERM",
+                "output": _tail(folder / "log"),
+            }
     _, left = psutil.wait_procs(family, timeout=5)
     saved = sorted(path.name for path in (folder / "checkpoints").glob("[!.]*"))
     found = f"exit code {code} after {seconds:.1f} s, checkpoints: {', '.join(saved) or 'none'}, processes left: {len(left)}"
@@ -168,7 +222,11 @@ def stopped_in_compiler(work: Work) -> dict[str, Any]:
         one.kill()
     in_time = seconds <= supervision.GRACE_SECONDS
     ok = code == 128 + signal.SIGTERM and in_time and bool(saved) and not left and not computed
-    return {"ok": ok, "found": found + (" (the compiler was done before)" if computed else ""), "output": _tail(folder / "log")}
+    return {
+        "ok": ok,
+        "found": found + (" (the compiler was done before)" if computed else ""),
+        "output": _tail(folder / "log"),
+    }
 
 
 def _wait(done: Callable[[], bool], limit: float) -> None:

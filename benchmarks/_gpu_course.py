@@ -33,7 +33,9 @@ def command(what: str, folder: Path, work: Work, compiled: bool) -> list[str]:
 def varied(work: Work) -> Work:
     """With dropout, whose random bits must come back too."""
     head = work.settings.head.model_copy(update={"dropout": DROPOUT})
-    return _gpu_training.with_steps(work, work.sizes.warm_up, work.sizes.steps, dropout=DROPOUT, attention_dropout=DROPOUT, head=head)
+    return _gpu_training.with_steps(
+        work, work.sizes.warm_up, work.sizes.steps, dropout=DROPOUT, attention_dropout=DROPOUT, head=head
+    )
 
 
 def train(work: Work, folder: Path, compiled: bool, stop: int | None = None) -> dict[str, Any]:
@@ -41,7 +43,15 @@ def train(work: Work, folder: Path, compiled: bool, stop: int | None = None) -> 
     job, model, batches = _gpu_training.setup(varied(work), compile=compiled, deterministic=True)
     course = _gpu_training.Course(batches, work.sizes.all_steps)
     saved = checkpoint.Checkpoints(folder / "checkpoints", 1e9, {})
-    points = loop.train(model, course, losses.cross_entropy(0.1, None), _gpu_training.no_validation, work.settings, job.runtime, saved)
+    points = loop.train(
+        model,
+        course,
+        losses.cross_entropy(0.1, None),
+        _gpu_training.no_validation,
+        work.settings,
+        job.runtime,
+        saved,
+    )
     seen = []
     with contextlib.closing(points):
         for point in points:
@@ -74,7 +84,9 @@ def overflow(work: Work, factor: float = HUGE) -> dict[str, Any]:
     job, model, batches = _gpu_training.setup(work, compile=False, precision="fp16")
     huge = [1.0]
     plain = losses.cross_entropy(0.0, None)
-    trained = loop._Loop(model, batches, lambda model, batch: plain(model, batch) * huge[0], work.settings, job.runtime)
+    trained = loop._Loop(
+        model, batches, lambda model, batch: plain(model, batch) * huge[0], work.settings, job.runtime
+    )
     model.train()
     scales, weights = [], []
     for step in range(9):
@@ -84,9 +96,7 @@ def overflow(work: Work, factor: float = HUGE) -> dict[str, Any]:
         weights.append(digest(model))
     skipped, halved = weights[5] == weights[4], scales[5] == scales[4] / 2
     went_on = weights[8] not in weights[:6] and int(trained.update.failed) < 0
-    found = (
-        f"scale {scales[4]:.0f} -> {scales[5]:.0f}, step {'skipped' if skipped else 'DONE'}, then {'went on' if went_on else 'STOOD STILL'}"
-    )
+    found = f"scale {scales[4]:.0f} -> {scales[5]:.0f}, step {'skipped' if skipped else 'DONE'}, then {'went on' if went_on else 'STOOD STILL'}"
     return {"ok": skipped and halved and went_on, "found": found, "scales": scales}
 
 
@@ -105,7 +115,9 @@ def compile_and_wait(work: Work, folder: Path, compiled: bool) -> None:
 
     course = _gpu_training.Course(batches, work.sizes.all_steps)
     saved = checkpoint.Checkpoints(folder / "checkpoints", 1e9, {})
-    points = loop.train(model, course, loss_fn, _gpu_training.no_validation, work.settings, job.runtime, saved)
+    points = loop.train(
+        model, course, loss_fn, _gpu_training.no_validation, work.settings, job.runtime, saved
+    )
     with contextlib.closing(points):
         for _ in points:
             pass

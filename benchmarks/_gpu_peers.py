@@ -35,7 +35,9 @@ def trainer(work: Work, compiled: bool) -> dict[str, Any]:
     meter = Meter(sizes.warm_up, sizes.all_steps)
 
     class Metered(transformers.Trainer):
-        def training_step(self, model: Any, inputs: dict[str, Any], *others: Any, **named: Any) -> torch.Tensor:
+        def training_step(
+            self, model: Any, inputs: dict[str, Any], *others: Any, **named: Any
+        ) -> torch.Tensor:
             meter.add(inputs["attention_mask"])
             return super().training_step(model, inputs, *others, **named)
 
@@ -52,17 +54,26 @@ def trainer(work: Work, compiled: bool) -> dict[str, Any]:
         memory.reset_peak()
         meter.begin()
         used.train()
-    return meter.figures(costs) | {"peak_memory_bytes": memory.peak_memory(), "batch_size": settings.batch_size}
+    return meter.figures(costs) | {
+        "peak_memory_bytes": memory.peak_memory(),
+        "batch_size": settings.batch_size,
+    }
 
 
 def flags(work: Work, ours: _training.Work, machine: resolve.Runtime, compiled: bool) -> dict[str, Any]:
     """TrainingArguments."""
     workers = 0 if work.sizes.tiny else WORKERS
-    loading = {"dataloader_num_workers": workers, "dataloader_persistent_workers": bool(workers), "dataloader_pin_memory": True}
+    loading = {
+        "dataloader_num_workers": workers,
+        "dataloader_persistent_workers": bool(workers),
+        "dataloader_pin_memory": True,
+    }
     loading |= {"dataloader_prefetch_factor": 4} if workers else {}
     steps = {"max_steps": work.sizes.all_steps, "torch_compile": compiled, "logging_strategy": "no"}
     steps["logging_nan_inf_filter"] = False  # it would read each loss back
-    return _peers.flags(ours, PEER, machine, work.sizes.all_steps * work.settings.batch_size) | loading | steps
+    return (
+        _peers.flags(ours, PEER, machine, work.sizes.all_steps * work.settings.batch_size) | loading | steps
+    )
 
 
 def tokenizer() -> Any:
@@ -70,7 +81,10 @@ def tokenizer() -> Any:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"[PAD]": 0}, "[PAD]")), pad_token="[PAD]")  # noqa: S106
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"[PAD]": 0}, "[PAD]")),
+        pad_token="[PAD]",  # noqa: S106
+    )
 
 
 class Meter:
@@ -135,8 +149,14 @@ def timm_step(work: Work) -> dict[str, Any]:
     classes = len(storage.read_json(work.project / "data/arrays/meta.json")["labels"])
     pool = {"cls": "token", "mean": "avg"}[settings.head.pooling]
     shape = {"num_classes": classes, "global_pool": pool, "drop_path_rate": settings.drop_path}
-    model = timm.create_model(config["architecture"], **config["model_args"], **shape).to(machine.device, memory_format=torch.channels_last)
-    rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "layer_decay": settings.layer_decay}
+    model = timm.create_model(config["architecture"], **config["model_args"], **shape).to(
+        machine.device, memory_format=torch.channels_last
+    )
+    rates = {
+        "lr": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "layer_decay": settings.layer_decay,
+    }
     optimizer = create_optimizer_v2(model, opt="adamw", fused=True, **rates)
     compiled = torch.compile(model.train(), backend="inductor")
     pixels = torch.randn(settings.batch_size, 3, sizes.side, sizes.side, device=machine.device).contiguous(

@@ -46,13 +46,30 @@ class Child:
         self.folder = options.folder / "pieces" / names[0]
         shutil.rmtree(self.folder, ignore_errors=True)  # of an earlier run
         self.folder.mkdir(parents=True)
-        command = [sys.executable, "-m", "benchmarks.gpu", "--piece", *names, "--json", str(self.folder / "result.json")]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.gpu",
+            "--piece",
+            *names,
+            "--json",
+            str(self.folder / "result.json"),
+        ]
         command += ["--folder", str(options.folder)] + (["--tiny"] if options.tiny else [])
         command += ["--project", str(options.project.resolve())] if options.project else []
         # A cold compilation may take minutes, so processes share what they compile: the first of a model tells what it costs.
-        caches = {"TORCHINDUCTOR_CACHE_DIR": str(options.folder / "inductor"), "TRITON_CACHE_DIR": str(options.folder / "triton")}
+        caches = {
+            "TORCHINDUCTOR_CACHE_DIR": str(options.folder / "inductor"),
+            "TRITON_CACHE_DIR": str(options.folder / "triton"),
+        }
         with (self.folder / "log").open("w") as log:
-            own: dict[str, Any] = {"env": with_root() | caches, "stdout": log, "stderr": log, "start_new_session": True, "cwd": ROOT}
+            own: dict[str, Any] = {
+                "env": with_root() | caches,
+                "stdout": log,
+                "stderr": log,
+                "start_new_session": True,
+                "cwd": ROOT,
+            }
             self.process = subprocess.Popen(command, **own)
 
     def result(self, name: str, limit: float) -> dict[str, Any]:
@@ -66,7 +83,12 @@ class Child:
         code = self.process.poll()
         self.end(asking=code is None)
         problem = f"cut off at its limit of {limit:.0f} s" if code is None else f"ended with exit code {code}"
-        return {"ok": False, "found": problem, "cut_off": code is None, "output": (self.folder / "log").read_text(errors="replace")[-4000:]}
+        return {
+            "ok": False,
+            "found": problem,
+            "cut_off": code is None,
+            "output": (self.folder / "log").read_text(errors="replace")[-4000:],
+        }
 
     def end(self, asking: bool = False) -> None:
         """End it with all that it started; `asking`: it says first where it is."""
@@ -79,7 +101,9 @@ class Child:
         self.process.wait()
 
 
-def results(wanted: Sequence[Named], options: Namespace, end: float) -> Iterator[tuple[Named, dict[str, Any], float]]:
+def results(
+    wanted: Sequence[Named], options: Namespace, end: float
+) -> Iterator[tuple[Named, dict[str, Any], float]]:
     """Each piece with what came of it and the seconds that it took, in one process as long as none fails.
 
     Args:

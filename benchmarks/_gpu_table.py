@@ -12,7 +12,11 @@ TARGETS: tuple[tuple[str, Callable[[Results], float | None], float], ...] = (
     ("MiniLM, MFU of real tokens", lambda found: best(found, "minilm", "mfu"), 0.30),
     ("BERT-base, MFU of real tokens", lambda found: best(found, "bert", "mfu"), 0.45),
     ("ViT-B/16, MFU of the step", lambda found: figure(found, "vit-step", "mfu"), 0.45),
-    ("ViT-B/16, whole training to the step alone", lambda found: ratio(found, ("vit-compiled",), ("vit-step",)), 0.80),
+    (
+        "ViT-B/16, whole training to the step alone",
+        lambda found: ratio(found, ("vit-compiled",), ("vit-step",)),
+        0.80,
+    ),
     ("BERT-base, samples/s to Trainer's best", lambda found: to_trainer(found, "bert"), 2.0),
     ("MiniLM, samples/s to Trainer's best", lambda found: to_trainer(found, "minilm"), 2.0),
 )
@@ -24,7 +28,10 @@ def add_shares(results: Results) -> None:
     peak = _flops.peak(str(results.get("versions", {}).get("card", "")))
     measured = results.get("ceiling", {}).get("bf16_operations_per_second")
     for found in results.values():
-        for key, operations in (("mfu", "operations_per_second"), ("padded_mfu", "padded_operations_per_second")):
+        for key, operations in (
+            ("mfu", "operations_per_second"),
+            ("padded_mfu", "padded_operations_per_second"),
+        ):
             if operations not in found:
                 continue
             if peak:
@@ -41,14 +48,17 @@ def figure(results: Results, piece: str, key: str) -> float | None:
 
 def best(results: Results, model: str, key: str, variants: tuple[str, ...] = OURS) -> float | None:
     """The greatest of a model's variants."""
-    values = [value for variant in variants if (value := figure(results, f"{model}-{variant}", key)) is not None]
+    values = [
+        value for variant in variants if (value := figure(results, f"{model}-{variant}", key)) is not None
+    ]
     return max(values, default=None)
 
 
 def ratio(results: Results, ours: tuple[str, ...], theirs: tuple[str, ...]) -> float | None:
     """Samples a second of the best of some pieces to that of others."""
     one, other = (
-        max((value for name in names if (value := figure(results, name, "samples_per_second"))), default=None) for names in (ours, theirs)
+        max((value for name in names if (value := figure(results, name, "samples_per_second"))), default=None)
+        for names in (ours, theirs)
     )
     return one / other if one and other else None
 
@@ -57,7 +67,9 @@ def to_trainer(results: Results, model: str) -> float | None:
     """Our fastest variant to the faster of the Trainer's two; None until both are there."""
     if any(figure(results, f"{model}-{name}", "samples_per_second") is None for name in TRAINER):
         return None
-    return ratio(results, tuple(f"{model}-{name}" for name in OURS), tuple(f"{model}-{name}" for name in TRAINER))
+    return ratio(
+        results, tuple(f"{model}-{name}" for name in OURS), tuple(f"{model}-{name}" for name in TRAINER)
+    )
 
 
 def line(found: dict[str, Any]) -> str:
@@ -65,9 +77,7 @@ def line(found: dict[str, Any]) -> str:
     if "samples_per_second" in found:
         return f"{found['samples_per_second']:,.1f} samples/s"
     if "bf16_operations_per_second" in found:
-        return (
-            f"{found['bf16_operations_per_second'] / 1e12:,.1f} TFLOP/s in bf16, copies {found['copied_bytes_per_second'] / 1e12:.2f} TB/s"
-        )
+        return f"{found['bf16_operations_per_second'] / 1e12:,.1f} TFLOP/s in bf16, copies {found['copied_bytes_per_second'] / 1e12:.2f} TB/s"
     return str(found.get("found", found.get("card", "done")))
 
 
@@ -85,16 +95,27 @@ def show(results: Results) -> None:
     trained = {name: found for name, found in results.items() if "samples_per_second" in found}
     if trained:
         _sides.markdown(
-            [name for name, _ in COLUMNS], [[name, *(form(found) for _, form in COLUMNS[1:])] for name, found in trained.items()]
+            [name for name, _ in COLUMNS],
+            [[name, *(form(found) for _, form in COLUMNS[1:])] for name, found in trained.items()],
         )
-    checked = {name: found for name, found in results.items() if name not in trained and name not in {"versions", "ceiling"}}
+    checked = {
+        name: found
+        for name, found in results.items()
+        if name not in trained and name not in {"versions", "ceiling"}
+    }
     if checked:
-        rows = [[name, mark(found), found.get("found", ""), f"{found.get('seconds', 0.0):.0f}"] for name, found in checked.items()]
+        rows = [
+            [name, mark(found), found.get("found", ""), f"{found.get('seconds', 0.0):.0f}"]
+            for name, found in checked.items()
+        ]
         _sides.markdown(["check", "", "found", "took, s"], rows)
     for name, found in checked.items():
         for failed, why in found.get("failed", {}).items():
             print(f"{name}: {failed}: {' '.join(why)[:300]}")
-    rows = [[what, f"{least:.2f}", "" if (value := get(results)) is None else f"{value:.2f}"] for what, get, least in TARGETS]
+    rows = [
+        [what, f"{least:.2f}", "" if (value := get(results)) is None else f"{value:.2f}"]
+        for what, get, least in TARGETS
+    ]
     if trained:
         _sides.markdown(["wanted", "at least", "found"], rows)
 

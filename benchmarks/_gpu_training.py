@@ -69,7 +69,9 @@ class Watch:
         found = next(self.parts)
         self.asked.append(began)
         self.waited.append(time.perf_counter() - began)
-        self.shapes.append([part.input_ids.shape if hasattr(part, "input_ids") else part.shape for part, _ in found])
+        self.shapes.append(
+            [part.input_ids.shape if hasattr(part, "input_ids") else part.shape for part, _ in found]
+        )
         return found
 
 
@@ -89,7 +91,9 @@ def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]
     computed = model_folder.work(Path("data/base"), meta["input"])
     machine = resolve.resolve(work.runtime.model_copy(update=changes), work=computed)
     resolve.seed_everything(settings.seed)
-    model = model_folder.create(Path("data/base"), settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
+    model = model_folder.create(
+        Path("data/base"), settings.head, len(meta["labels"]), settings, machine.attention, meta["input"]
+    )
     model = model.to(machine.device)
     if work.name in PICTURES:
         from baton.batches import placement  # torchvision, which text does not need
@@ -101,7 +105,13 @@ def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]
     split = splits["train"].packed() if packs else splits["train"]
     ids = functools.partial(array_splits.read_ids, folder, "train")
     batches = TrainingBatches(
-        split, settings.batch_size, settings.accumulation, settings.seed, ids, smallest=model.smallest_part, tokens=settings.tokens
+        split,
+        settings.batch_size,
+        settings.accumulation,
+        settings.seed,
+        ids,
+        smallest=model.smallest_part,
+        tokens=settings.tokens,
     )
     return Job(machine, packs, reason), model, batches
 
@@ -189,7 +199,9 @@ def rates(work: Work, batches: Any, timed: list[tuple[int, float, int]], residen
     }
 
 
-def operations(work: Work, model: Classifier, batches: Any, watch: Watch, seconds: float, resident: bool) -> dict[str, float]:
+def operations(
+    work: Work, model: Classifier, batches: Any, watch: Watch, seconds: float, resident: bool
+) -> dict[str, float]:
     """Operations and tokens a second: of the texts themselves, and with the padding that was computed."""
     timed = range(work.sizes.warm_up, work.sizes.all_steps)
     if work.name in PICTURES:
@@ -219,7 +231,9 @@ def data_path(work: Work) -> dict[str, Any]:
     """
     job, _, batches = setup(work, compile=False)
     machine, course = job.runtime, Course(batches, work.sizes.all_steps)
-    most = loader.with_room(max(machine.threads - 1, 1), loader.nbytes(batches.micro_batches(0)), loader.room())
+    most = loader.with_room(
+        max(machine.threads - 1, 1), loader.nbytes(batches.micro_batches(0)), loader.room()
+    )
     ways = {"a thread": lambda end: loader._threaded(course, 0, end, machine)}
     if most:
         ways[f"{most} processes"] = lambda end: loader._loaded(course, 0, end, machine, most)
@@ -228,7 +242,9 @@ def data_path(work: Work) -> dict[str, Any]:
     return {"found": found, "samples_per_second_by": rates}
 
 
-def fed_rate(batches: Any, feeding: Callable[[int], Iterator[Parts]], machine: resolve.Runtime, sizes: Sizes) -> float:
+def fed_rate(
+    batches: Any, feeding: Callable[[int], Iterator[Parts]], machine: resolve.Runtime, sizes: Sizes
+) -> float:
     """Samples a second of batches that `feeding` makes up to some step; what was prepared during the warm-up is used up in it."""
     began, samples, end = 0.0, 0, float("inf")
     for step, parts in enumerate(feeding(sizes.all_steps)):

@@ -30,11 +30,19 @@ LONGEST, CLASSES, EVALUATED = 128, 8, 64  # EVALUATED: rows of val and of test
 FIRST_WORD = 1000  # of BERT's vocabulary; tokens before it are special or unused
 TEXTS, PICTURES = ("minilm", "bert"), ("vit",)
 BERTS = {
-    "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
+    "minilm": {
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+    },
     "bert": {},  # transformers' defaults are BERT-base
 }
 TINY_BERT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-VIT, TINY_VIT = "vit_base_patch16_224", {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2}
+VIT, TINY_VIT = (
+    "vit_base_patch16_224",
+    {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2},
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,12 @@ class Sizes:
 
 
 # 256 documents of at most 128 tokens are at most 32,768 tokens; MiniLM's 384 of R8 are about as many, padding included.
-FULL = Sizes({"minilm": 384, "bert": 256, "vit": 256}, warm_up=40, steps=200, pictures=4096, side=224, matrix=8192)
-TINY = Sizes({"minilm": 8, "bert": 4, "vit": 4}, warm_up=2, steps=2, pictures=24, side=16, matrix=64, tiny=True)
+FULL = Sizes(
+    {"minilm": 384, "bert": 256, "vit": 256}, warm_up=40, steps=200, pictures=4096, side=224, matrix=8192
+)
+TINY = Sizes(
+    {"minilm": 8, "bert": 4, "vit": 4}, warm_up=2, steps=2, pictures=24, side=16, matrix=64, tiny=True
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,9 @@ class Work:
 
 def with_root() -> dict[str, str]:
     """The environment of a process that imports this project."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    }
 
 
 def prepare(name: str, folder: Path, sizes: Sizes, real: Path | None = None) -> Work:
@@ -91,10 +105,20 @@ def prepare(name: str, folder: Path, sizes: Sizes, real: Path | None = None) -> 
         fcntl.flock(lock, fcntl.LOCK_EX)  # pieces that run side by side need the same
         if not (project / "data/done").exists():
             _make(name, project, sizes, real)
-    recipe = params.read(ROOT / "recipes" / ("cifar10-vit.yaml" if name in PICTURES else "reuters-r8-minilm.yaml"))
+    recipe = params.read(
+        ROOT / "recipes" / ("cifar10-vit.yaml" if name in PICTURES else "reuters-r8-minilm.yaml")
+    )
     # One epoch as long as the measurement: points come after the warm-up and at each such stretch, validation at the end.
-    course = {"epochs": 1, "min_steps": 0, "evaluations_per_epoch": 1, "early_stopping": None, "log_every": sizes.warm_up}
-    settings = recipe.finetune.of(recipe.finetune.seeds[0]).model_copy(update={**course, "batch_size": sizes.batch[name]})
+    course = {
+        "epochs": 1,
+        "min_steps": 0,
+        "evaluations_per_epoch": 1,
+        "early_stopping": None,
+        "log_every": sizes.warm_up,
+    }
+    settings = recipe.finetune.of(recipe.finetune.seeds[0]).model_copy(
+        update={**course, "batch_size": sizes.batch[name]}
+    )
     return Work(name, project, sizes, settings, recipe.runtime)
 
 
@@ -133,10 +157,15 @@ def write_texts(folder: Path, sizes: Sizes, real: Path | None) -> None:
     words = range(5, 200) if sizes.tiny else range(FIRST_WORD, 30522)
     for split, own in {"train": lengths, "val": lengths[:EVALUATED], "test": lengths[:EVALUATED]}.items():
         np.save(folder / f"{split}.offsets.npy", np.concatenate([[0], np.cumsum(own)]).astype(np.int64))
-        np.save(folder / f"{split}.tokens.npy", random.integers(words.start, words.stop, own.sum(), dtype=np.int32))
+        np.save(
+            folder / f"{split}.tokens.npy",
+            random.integers(words.start, words.stop, own.sum(), dtype=np.int32),
+        )
         _write_rows(folder, split, random.integers(0, CLASSES, len(own)))
     read = {"kind": "text", "max_length": LONGEST, "truncation": {"kind": "head"}, "pad": 0}
-    storage.write_json(folder / "meta.json", {"labels": [f"class {index}" for index in range(CLASSES)], "input": read})
+    storage.write_json(
+        folder / "meta.json", {"labels": [f"class {index}" for index in range(CLASSES)], "input": read}
+    )
 
 
 def write_bert(folder: Path, name: str, sizes: Sizes) -> None:
@@ -147,7 +176,11 @@ def write_bert(folder: Path, name: str, sizes: Sizes) -> None:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    config = BertConfig(vocab_size=200, max_position_embeddings=64, **TINY_BERT) if sizes.tiny else BertConfig(**BERTS[name])
+    config = (
+        BertConfig(vocab_size=200, max_position_embeddings=64, **TINY_BERT)
+        if sizes.tiny
+        else BertConfig(**BERTS[name])
+    )
     torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)
 
@@ -157,9 +190,25 @@ def write_bert(folder: Path, name: str, sizes: Sizes) -> None:
 
 def write_vit(folder: Path, sizes: Sizes) -> None:
     """What the base model's config says; without weights they are drawn when the model is made."""
-    known = {"fixed_input_size": True, "first_conv": "patch_embed.proj", "classifier": "head", "input_size": [3, sizes.side, sizes.side]}
-    data = {"interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center", "mean": [0.5] * 3, "std": [0.5] * 3}
-    config = {"architecture": VIT, "num_classes": 0, "model_args": TINY_VIT if sizes.tiny else {}, "pretrained_cfg": known | data}
+    known = {
+        "fixed_input_size": True,
+        "first_conv": "patch_embed.proj",
+        "classifier": "head",
+        "input_size": [3, sizes.side, sizes.side],
+    }
+    data = {
+        "interpolation": "bicubic",
+        "crop_pct": 0.9,
+        "crop_mode": "center",
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+    }
+    config = {
+        "architecture": VIT,
+        "num_classes": 0,
+        "model_args": TINY_VIT if sizes.tiny else {},
+        "pretrained_cfg": known | data,
+    }
     storage.write_json(folder / "config.json", config)
 
 
@@ -170,24 +219,37 @@ def write_pictures(folder: Path, sizes: Sizes) -> None:
     from baton.images import framing
 
     base = storage.read_json(folder / "base/config.json")
-    wanted = params.ImageTokenize(kind="images", size=sizes.side, crop_fraction=None, channels=3, chunk_size=64)
+    wanted = params.ImageTokenize(
+        kind="images", size=sizes.side, crop_fraction=None, channels=3, chunk_size=64
+    )
     described = framing.describe(base, wanted)
     height, width = framing.framing(described).canvas
     photographs, random, arrays = load_sample_images().images, np.random.default_rng(0), folder / "arrays"
     arrays.mkdir()
-    for split, count in {"train": sizes.pictures, "val": min(EVALUATED, sizes.pictures), "test": min(EVALUATED, sizes.pictures)}.items():
+    for split, count in {
+        "train": sizes.pictures,
+        "val": min(EVALUATED, sizes.pictures),
+        "test": min(EVALUATED, sizes.pictures),
+    }.items():
         labels = random.integers(0, CLASSES, count)
-        pixels = np.lib.format.open_memmap(arrays / f"{split}.pixels.npy", "w+", np.uint8, (count * height * width * 3,))
+        pixels = np.lib.format.open_memmap(
+            arrays / f"{split}.pixels.npy", "w+", np.uint8, (count * height * width * 3,)
+        )
         stacked = pixels.reshape(count, height, width, 3)
         for row, label in enumerate(labels):
             whole = photographs[label % len(photographs)]
-            top, left = random.integers(0, whole.shape[0] - height + 1), random.integers(0, whole.shape[1] - width + 1)
+            top, left = (
+                random.integers(0, whole.shape[0] - height + 1),
+                random.integers(0, whole.shape[1] - width + 1),
+            )
             stacked[row] = whole[top : top + height, left : left + width]
         pixels.flush()
         np.save(arrays / f"{split}.shapes.npy", np.full((count, 2), (height, width), dtype=np.int32))
         np.save(arrays / f"{split}.offsets.npy", np.arange(count + 1, dtype=np.int64) * (height * width * 3))
         _write_rows(arrays, split, labels)
-    storage.write_json(arrays / "meta.json", {"labels": [f"class {index}" for index in range(CLASSES)], "input": described})
+    storage.write_json(
+        arrays / "meta.json", {"labels": [f"class {index}" for index in range(CLASSES)], "input": described}
+    )
 
 
 def _write_rows(folder: Path, split: str, labels: NDArray[np.int64]) -> None:

@@ -53,8 +53,12 @@ def trainer(work: Work, peer: Peer) -> Measured:
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = transformers.TrainingArguments(output_dir=folder, **flags(work, peer, machine, len(rows)))
-        tokenizer = transformers.AutoTokenizer.from_pretrained(work.project / "data/base", local_files_only=True)
-        collator = transformers.DataCollatorWithPadding(tokenizer, pad_to_multiple_of=PAD_MULTIPLE if peer.best_flags else None)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            work.project / "data/base", local_files_only=True
+        )
+        collator = transformers.DataCollatorWithPadding(
+            tokenizer, pad_to_multiple_of=PAD_MULTIPLE if peer.best_flags else None
+        )
         documents = [Documents(train.arrays, rows), Documents(val.arrays, np.arange(len(val)))]
         used = transformers.Trainer(model, arguments, collator, *documents, callbacks=[Timed()])
         used.remove_callback(transformers.PrinterCallback)
@@ -84,15 +88,25 @@ def flags(work: Work, peer: Peer, machine: resolve.Runtime, documents: int) -> d
         "lr_scheduler_type": settings.schedule,
         "max_grad_norm": settings.clip_norm or 0.0,
         "seed": settings.seed,
-        "label_smoothing_factor": 0.0 if peer.same_model else settings.label_smoothing,  # ours is in the model's own loss
+        "label_smoothing_factor": 0.0
+        if peer.same_model
+        else settings.label_smoothing,  # ours is in the model's own loss
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
         "use_cpu": machine.device.type == "cpu",
     }
-    best = {"bf16": machine.precision == "bf16", "optim": "adamw_torch_fused", "train_sampling_strategy": "group_by_length"}
+    best = {
+        "bf16": machine.precision == "bf16",
+        "optim": "adamw_torch_fused",
+        "train_sampling_strategy": "group_by_length",
+    }
     # The chosen steps are already in the order of the sampler.
-    return common | (best if peer.best_flags else {}) | ({"train_sampling_strategy": "sequential"} if work.steps else {})
+    return (
+        common
+        | (best if peer.best_flags else {})
+        | ({"train_sampling_strategy": "sequential"} if work.steps else {})
+    )
 
 
 def tutorial(work: Work) -> Measured:
@@ -113,7 +127,10 @@ def tutorial(work: Work) -> Measured:
             clock.go()
         batch = train.batch(order[start : start + settings.batch_size]).to(machine.device)
         missing = width - batch.shape[1]
-        ids, mask = nn.functional.pad(batch.input_ids, (0, missing), value=pad), nn.functional.pad(batch.attention_mask, (0, missing))
+        ids, mask = (
+            nn.functional.pad(batch.input_ids, (0, missing), value=pad),
+            nn.functional.pad(batch.attention_mask, (0, missing)),
+        )
         loss = model(input_ids=ids, attention_mask=mask, labels=batch.labels).loss
         loss.backward()
         optimizer.step()
@@ -129,7 +146,9 @@ def trainers_plan(lengths: Rows, batch_size: int, grouped: bool) -> list[Rows]:
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
     generator = torch.Generator().manual_seed(0)
-    sampler = LengthGroupedSampler(batch_size, lengths=lengths.tolist(), generator=generator) if grouped else None
+    sampler = (
+        LengthGroupedSampler(batch_size, lengths=lengths.tolist(), generator=generator) if grouped else None
+    )
     order = np.array(list(sampler) if sampler else torch.randperm(len(lengths), generator=generator).tolist())
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -159,7 +178,9 @@ class WithLoss(nn.Module):
         super().__init__()
         self.classifier, self.label_smoothing = classifier, label_smoothing
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """(batch, length), (batch, length), (batch,)."""
         logits = self.classifier(input_ids, attention_mask)
         loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
@@ -169,7 +190,9 @@ class WithLoss(nn.Module):
 def same_model(work: Work, attention: str) -> nn.Module:
     """The architecture of `ours` with transformers' attention and torch's dropout: what its users have."""
     settings, meta = work.settings, work.meta()
-    model = model_folder.create(work.project / "data/base", settings.head, len(meta["labels"]), settings, "sdpa", meta["input"])
+    model = model_folder.create(
+        work.project / "data/base", settings.head, len(meta["labels"]), settings, "sdpa", meta["input"]
+    )
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Dropout):

@@ -14,7 +14,16 @@ from ruamel.yaml import YAML
 from baton.errors import ModelError
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("src", "stages", "recipes", "dvc.yaml", "requirements.lock", ".dvc/config", ".dvcignore", "inbox/README.md")
+COPIED = (
+    "src",
+    "stages",
+    "recipes",
+    "dvc.yaml",
+    "requirements.lock",
+    ".dvc/config",
+    ".dvcignore",
+    "inbox/README.md",
+)
 PHOTOGRAPH, QUALITY = (375, 500), 90  # height and width, and how JPEG keeps it: as pictures on the web are
 
 
@@ -39,12 +48,23 @@ def repro(project: Path, raw: dict[str, Any], stage: str) -> None:
         ModelError: it failed.
     """
     YAML(typ="safe", pure=True).dump(raw, project / "params.yaml")
-    environment = {**os.environ, "BATON_PYTHON": sys.executable, "DVC_SITE_CACHE_DIR": str(project / ".baton/dvc")}
+    environment = {
+        **os.environ,
+        "BATON_PYTHON": sys.executable,
+        "DVC_SITE_CACHE_DIR": str(project / ".baton/dvc"),
+    }
     result = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", stage], cwd=project, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "dvc", "repro", stage],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode:
-        raise ModelError(f"`dvc repro {stage}` failed", got="\n".join((result.stdout + result.stderr).splitlines()[-20:]))
+        raise ModelError(
+            f"`dvc repro {stage}` failed", got="\n".join((result.stdout + result.stderr).splitlines()[-20:])
+        )
 
 
 def photographs(project: Path, recipe: dict[str, Any], count: int, size: int) -> Path:
@@ -65,10 +85,20 @@ def photographs(project: Path, recipe: dict[str, Any], count: int, size: int) ->
         folder.mkdir(parents=True)
         for index in range(count // 2):
             left, top = draw.randint(0, whole.width - width), draw.randint(0, whole.height - height)
-            whole.crop((left, top, left + width, top + height)).save(folder / f"{index:05d}.jpg", quality=QUALITY)
+            whole.crop((left, top, left + width, top + height)).save(
+                folder / f"{index:05d}.jpg", quality=QUALITY
+            )
     made = copy.deepcopy(recipe)
-    made["source"] = {"kind": "folder", "folders": {"train": "inbox/images"}, "licence": "BSD-3-Clause (scikit-learn)"}
-    made["preprocess"] |= {"label_names": {}, "validation": {"kind": "share", "share": 0.02}, "test": {"kind": "share", "share": 0.02}}
+    made["source"] = {
+        "kind": "folder",
+        "folders": {"train": "inbox/images"},
+        "licence": "BSD-3-Clause (scikit-learn)",
+    }
+    made["preprocess"] |= {
+        "label_names": {},
+        "validation": {"kind": "share", "share": 0.02},
+        "test": {"kind": "share", "share": 0.02},
+    }
     made["tokenize"] |= {"size": size, "channels": 3}
     repro(project, made, "tokenize")
     return project

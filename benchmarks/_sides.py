@@ -21,17 +21,30 @@ from typing import Any, TypeVar
 from baton import console
 from baton.errors import DataError
 
-LAUNCHER = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # what stages/run sets for speed: memory in huge pages
+LAUNCHER = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"
+}  # what stages/run sets for speed: memory in huge pages
 Measure = Callable[[], Any]
 Result = TypeVar("Result")
 
 
 def parser(description: str | None, repeats: int) -> argparse.ArgumentParser:
     """The options of every comparison."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--project", type=Path, default=Path(), help="folder whose data/ is measured on (default: the working directory)")
-    made.add_argument("--repeats", type=int, default=repeats, help=f"measurements of each side (default {repeats})")
-    made.add_argument("--seed", type=int, default=0, help="of the choice of documents and of first weights (default 0)")
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--project",
+        type=Path,
+        default=Path(),
+        help="folder whose data/ is measured on (default: the working directory)",
+    )
+    made.add_argument(
+        "--repeats", type=int, default=repeats, help=f"measurements of each side (default {repeats})"
+    )
+    made.add_argument(
+        "--seed", type=int, default=0, help="of the choice of documents and of first weights (default 0)"
+    )
     return made
 
 
@@ -45,11 +58,18 @@ def require(project: Path, *names: str) -> None:
     if missing:
         stage = "finetune" if any(name.startswith("models") for name in missing) else "tokenize"
         hint = f"run `dvc repro {stage}` there, or name another folder with --project"
-        raise DataError(f"{project.resolve()} is not prepared", got=f"no {', '.join(missing)}", expected=", ".join(names), hint=hint)
+        raise DataError(
+            f"{project.resolve()} is not prepared",
+            got=f"no {', '.join(missing)}",
+            expected=", ".join(names),
+            hint=hint,
+        )
 
 
 @contextlib.contextmanager
-def processes(sides: Mapping[str, Measure], fresh: bool = False, all_launched: bool = False) -> Iterator[dict[str, Measure]]:
+def processes(
+    sides: Mapping[str, Measure], fresh: bool = False, all_launched: bool = False
+) -> Iterator[dict[str, Measure]]:
     """The same measurements, each in a process of its own: no allocator, thread pool or cache of kernels is shared.
 
     A process waits, without computing, while the others measure. With `fresh` every measurement starts a new one, so that its peak memory
@@ -58,13 +78,17 @@ def processes(sides: Mapping[str, Measure], fresh: bool = False, all_launched: b
     launched = {name: all_launched or name.startswith("ours") for name in sides}
     with contextlib.ExitStack() as stack:
         if fresh:
-            yield {name: functools.partial(_alone, launched[name], measure) for name, measure in sides.items()}
+            yield {
+                name: functools.partial(_alone, launched[name], measure) for name, measure in sides.items()
+            }
             return
         pools = {name: stack.enter_context(_pool(launched[name])) for name in sides}
         yield {name: functools.partial(_ask, pools[name], measure) for name, measure in sides.items()}
 
 
-def take_turns(sides: Mapping[str, Callable[[], Result]], repeats: int, show: Callable[[Result], str]) -> dict[str, list[Result]]:
+def take_turns(
+    sides: Mapping[str, Callable[[], Result]], repeats: int, show: Callable[[Result], str]
+) -> dict[str, list[Result]]:
     """Measure each side `repeats` times; say what came out of each."""
     results: dict[str, list[Result]] = {name: [] for name in sides}
     for repeat in range(repeats):
@@ -82,7 +106,9 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 def spread(values: Sequence[float], form: str = "{:,.1f}") -> str:
     """Median and range."""
-    return f"{form.format(statistics.median(values))} ({form.format(min(values))} to {form.format(max(values))})"
+    return (
+        f"{form.format(statistics.median(values))} ({form.format(min(values))} to {form.format(max(values))})"
+    )
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

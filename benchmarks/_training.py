@@ -35,14 +35,18 @@ class Work:
     project: Path
     settings: params.Finetune
     runtime: params.Runtime
-    steps: int | None  # timed steps, chosen from the first epoch; None: the whole training, and validation at its end
+    steps: (
+        int | None
+    )  # timed steps, chosen from the first epoch; None: the whole training, and validation at its end
 
     def split(self, split: str) -> TextSplit:
         """One split."""
         opened = text_arrays.open_arrays(self.project / "data/arrays", split)
         if opened.documents is not None:
             hint = "run `dvc repro tokenize` with tokenize.truncation {kind: head}"
-            raise DataError("the other sides read one window of a document", got="arrays of several windows", hint=hint)
+            raise DataError(
+                "the other sides read one window of a document", got="arrays of several windows", hint=hint
+            )
         return TextSplit(opened, self.meta()["input"]["pad"])
 
     def meta(self) -> dict[str, Any]:
@@ -70,14 +74,21 @@ def ours(work: Work) -> Measured:
     settings, meta, machine = work.settings, work.meta(), work.machine()
     resolve.seed_everything(settings.seed)
     base, classes = work.project / "data/base", len(meta["labels"])
-    model = model_folder.create(base, settings.head, classes, settings, machine.attention, meta["input"]).to(machine.device)
+    model = model_folder.create(base, settings.head, classes, settings, machine.attention, meta["input"]).to(
+        machine.device
+    )
     train, val = work.split("train"), work.split("val")
     all_batches = TrainingBatches(train, settings.batch_size, settings.accumulation, settings.seed)
     plan = [all_batches.rows(step) for step in range(all_batches.steps_per_epoch)]
     steps = chosen(plan, train.lengths, work.steps)
     batches = Chosen(all_batches, steps) if work.steps else all_batches
-    widths = [-(-int(train.lengths[plan[step]].max()) // text_arrays.WIDTH_MULTIPLE) * text_arrays.WIDTH_MULTIPLE for step in steps]
-    clock = Clock(sum(len(plan[step]) for step in steps[WARM_UP:]) if work.steps else settings.epochs * len(train))
+    widths = [
+        -(-int(train.lengths[plan[step]].max()) // text_arrays.WIDTH_MULTIPLE) * text_arrays.WIDTH_MULTIPLE
+        for step in steps
+    ]
+    clock = Clock(
+        sum(len(plan[step]) for step in steps[WARM_UP:]) if work.steps else settings.epochs * len(train)
+    )
     scores: list[dict[str, float]] = []
 
     def validate() -> dict[str, float]:
@@ -85,16 +96,25 @@ def ours(work: Work) -> Measured:
         if work.steps:
             return {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
         found = metrics.scores(predict(model, val, machine, 2 * settings.batch_size), np.asarray(val.labels))
-        scores.append({"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]})
+        scores.append(
+            {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+        )
         clock.go()
         return scores[-1]
 
     if work.steps:
-        settings = settings.model_copy(update={"epochs": 1, "evaluations_per_epoch": 1, "early_stopping": None, "log_every": WARM_UP})
+        settings = settings.model_copy(
+            update={"epochs": 1, "evaluations_per_epoch": 1, "early_stopping": None, "log_every": WARM_UP}
+        )
     else:
         clock.go()
-    loss_fn, count = losses.cross_entropy(settings.label_smoothing, None), settings.epochs * batches.steps_per_epoch
-    machine = replace(machine, compile=compiling.settled(model, batches, loss_fn, machine, count, settings).compile)
+    loss_fn, count = (
+        losses.cross_entropy(settings.label_smoothing, None),
+        settings.epochs * batches.steps_per_epoch,
+    )
+    machine = replace(
+        machine, compile=compiling.settled(model, batches, loss_fn, machine, count, settings).compile
+    )
     for point in loop.train(model, batches, loss_fn, validate, settings, machine):
         if work.steps and isinstance(point, loop.TrainPoint) and point.step == WARM_UP:
             clock.go()

@@ -62,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = Work(options.parameters, options.rows, options.every, options.saves, options.folder)
     sides = {name: functools.partial(measure, work, name) for name in ("none", "waited for", "meanwhile")}
     with _sides.processes(sides, fresh=True, all_launched=True) as started:
-        found = _sides.take_turns(started, options.repeats, lambda one: f"{one.seconds:.1f} s, blocked {one.blocked:.2f} s a save")
+        found = _sides.take_turns(
+            started, options.repeats, lambda one: f"{one.seconds:.1f} s, blocked {one.blocked:.2f} s a save"
+        )
     console.say(f"{options.parameters:,} parameters, {_sides.machine('torch', 'safetensors')}")
     steps = work.every * work.saves
     columns = (
@@ -79,14 +81,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parameters", type=int, default=100_000_000, help="of the model (default 100 million)")
-    parser.add_argument("--target", type=int, default=1_000_000_000, help="parameters to calculate for (default 1 billion)")
-    parser.add_argument("--rows", type=int, default=256, help="of a batch: how long a step takes (default 256)")
-    parser.add_argument("--every", type=int, default=12, help="steps from one save to the next, in which it must be written (default 12)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--parameters", type=int, default=100_000_000, help="of the model (default 100 million)"
+    )
+    parser.add_argument(
+        "--target", type=int, default=1_000_000_000, help="parameters to calculate for (default 1 billion)"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=256, help="of a batch: how long a step takes (default 256)"
+    )
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=12,
+        help="steps from one save to the next, in which it must be written (default 12)",
+    )
     parser.add_argument("--saves", type=int, default=3, help="timed saves in a training (default 3)")
     parser.add_argument("--repeats", type=int, default=3, help="trainings of each side (default 3)")
-    parser.add_argument("--folder", type=Path, default=Path(), help="on the disk that is written to (default: the working directory)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(),
+        help="on the disk that is written to (default: the working directory)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -94,12 +114,23 @@ def row(name: str, found: Mapping[str, list[Measured]], steps: int, work: Work, 
     """One side's line of the table."""
     own = found[name]
     costs = [cost(one, without) for one, without in zip(own, found["none"], strict=True)]
-    seconds, memory = _sides.spread([one.seconds / steps for one in own], "{:.3f}"), _sides.spread([one.memory / 1e9 for one in own])
+    seconds, memory = (
+        _sides.spread([one.seconds / steps for one in own], "{:.3f}"),
+        _sides.spread([one.memory / 1e9 for one in own]),
+    )
     if name == "none":
         return [name, seconds, "", "", "", memory, ""]
     scaled = share(statistics.median(costs) * target / work.parameters)
     blocked = _sides.spread([one.blocked for one in own], "{:.2f}")
-    return [name, seconds, _sides.spread(costs, "{:.2f}"), blocked, f"{share(statistics.median(costs)):.2%}", memory, f"{scaled:.1%}"]
+    return [
+        name,
+        seconds,
+        _sides.spread(costs, "{:.2f}"),
+        blocked,
+        f"{share(statistics.median(costs)):.2%}",
+        memory,
+        f"{scaled:.1%}",
+    ]
 
 
 def cost(saving: Measured, without: Measured) -> float:

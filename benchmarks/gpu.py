@@ -58,8 +58,20 @@ def pieces() -> list[Piece]:
     """All. What is wanted most comes first, what may be lost when time runs out last: Trainer's compiled runs, one graph for a model."""
     checks = [
         Piece("tests", "", 130, _tests, timed=False),
-        Piece("resume", "compiled", 130, lambda work, _: _checks().resume(_short(work), "compiled", not work.sizes.tiny), timed=False),
-        Piece("resume", "eager", 130, lambda work, _: _checks().resume(_short(work), "eager", compiled=False), timed=False),
+        Piece(
+            "resume",
+            "compiled",
+            130,
+            lambda work, _: _checks().resume(_short(work), "compiled", not work.sizes.tiny),
+            timed=False,
+        ),
+        Piece(
+            "resume",
+            "eager",
+            130,
+            lambda work, _: _checks().resume(_short(work), "eager", compiled=False),
+            timed=False,
+        ),
         Piece("overflow", "", 90, lambda work, _: _checks().overflow(_short(work)), timed=False),
         Piece("sigterm", "", 130, lambda work, _: _checks().stopped_in_compiler(work), timed=False),
     ]
@@ -75,21 +87,46 @@ def pieces() -> list[Piece]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure; print the tables, write the JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="PIECE", help="pieces or groups of pieces (default: all)")
-    parser.add_argument("--tiny", action="store_true", help="tiny sizes, all in this process and not compiled: a rehearsal on any machine")
-    parser.add_argument("--apart", action="store_true", help="with --tiny: in processes of their own, as without it")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="PIECE", help="pieces or groups of pieces (default: all)"
+    )
+    parser.add_argument(
+        "--tiny",
+        action="store_true",
+        help="tiny sizes, all in this process and not compiled: a rehearsal on any machine",
+    )
+    parser.add_argument(
+        "--apart", action="store_true", help="with --tiny: in processes of their own, as without it"
+    )
     parser.add_argument("--json", type=Path, default=RESULTS, help=f"where results go (default {RESULTS})")
     parser.add_argument("--seconds", type=float, default=460.0, help="for all pieces together (default 460)")
-    parser.add_argument("--project", type=Path, help="a project with data/arrays of texts, which are trained on in place of random tokens")
-    parser.add_argument("--folder", type=Path, help="where projects are made (default: a temporary folder, removed at the end)")
+    parser.add_argument(
+        "--project",
+        type=Path,
+        help="a project with data/arrays of texts, which are trained on in place of random tokens",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where projects are made (default: a temporary folder, removed at the end)",
+    )
     parser.add_argument("--list", action="store_true", help="print the names of all pieces")
-    parser.add_argument("--piece", nargs="+", help=argparse.SUPPRESS)  # in this process, whose results lie beside --json
+    parser.add_argument(
+        "--piece", nargs="+", help=argparse.SUPPRESS
+    )  # in this process, whose results lie beside --json
     options = parser.parse_args(arguments)
     if options.list:
         print("\n".join(piece.name for piece in pieces()))
     elif options.piece:
-        signal.signal(signal.SIGUSR1, lambda _, frame: print("at the limit:\n" + "".join(traceback.format_stack(frame)[-15:]), flush=True))
+        signal.signal(
+            signal.SIGUSR1,
+            lambda _, frame: print(
+                "at the limit:\n" + "".join(traceback.format_stack(frame)[-15:]), flush=True
+            ),
+        )
         for name in options.piece:
             write(_gpu_process.result_of(options.json, name), inside(chosen([name])[0], options))
             _gpu_process.forget()
@@ -109,7 +146,10 @@ def chosen(only: Sequence[str] | None) -> list[Piece]:
     known = {piece.name for piece in found} | {piece.group for piece in found}
     if unknown := sorted(set(only or ()) - known):
         raise DataError(
-            "--only names no piece", got=", ".join(unknown), expected="names of --list", hint=f"one of {', '.join(sorted(known))}"
+            "--only names no piece",
+            got=", ".join(unknown),
+            expected="names of --list",
+            hint=f"one of {', '.join(sorted(known))}",
         )
     return [piece for piece in found if only is None or piece.name in only or piece.group in only]
 
@@ -130,15 +170,25 @@ def measure(wanted: Sequence[Piece], options: argparse.Namespace) -> None:
     console.say(f"\n{options.json}")
 
 
-def here(wanted: Sequence[Piece], options: argparse.Namespace, end: float) -> Iterator[tuple[Piece, dict[str, Any], float]]:
+def here(
+    wanted: Sequence[Piece], options: argparse.Namespace, end: float
+) -> Iterator[tuple[Piece, dict[str, Any], float]]:
     """As `_gpu_process.results`, in this process and without limits."""
     for piece in wanted:
         began = time.monotonic()
         left = end - began >= _gpu_process.LEAST_SECONDS
-        yield piece, inside(piece, options) if left else dict(_gpu_process.NOT_BEGUN), time.monotonic() - began
+        yield (
+            piece,
+            inside(piece, options) if left else dict(_gpu_process.NOT_BEGUN),
+            time.monotonic() - began,
+        )
 
 
-def _take(found: Iterable[tuple[Any, dict[str, Any], float]], results: dict[str, dict[str, Any]], options: argparse.Namespace) -> None:
+def _take(
+    found: Iterable[tuple[Any, dict[str, Any], float]],
+    results: dict[str, dict[str, Any]],
+    options: argparse.Namespace,
+) -> None:
     """Write and say what came of pieces as they are done."""
     for piece, figures, seconds in found:
         results[piece.name] = {**figures, "seconds": round(seconds, 1)}
@@ -151,11 +201,17 @@ def inside(piece: Piece, options: argparse.Namespace) -> dict[str, Any]:
     """Run a piece in this process."""
     try:
         sizes = TINY if options.tiny else FULL
-        work = prepare(piece.model, options.folder, sizes, options.project.resolve() if options.project else None)
+        work = prepare(
+            piece.model, options.folder, sizes, options.project.resolve() if options.project else None
+        )
         with contextlib.chdir(work.project), _uncompiled(options.tiny):
             return {"ok": True} | piece.run(work, options.folder)
     except Exception as error:  # noqa: BLE001  of whatever kind: the other pieces go on
-        return {"ok": False, "found": " ".join(f"{type(error).__name__}: {error}".split())[:500], "output": traceback.format_exc()[-4000:]}
+        return {
+            "ok": False,
+            "found": " ".join(f"{type(error).__name__}: {error}".split())[:500],
+            "output": traceback.format_exc()[-4000:],
+        }
 
 
 def write(path: Path, results: dict[str, Any]) -> None:
@@ -184,7 +240,11 @@ def _ceiling(work: Work, _folder: Path) -> dict[str, Any]:
 
 
 def _tests(work: Work, folder: Path) -> dict[str, Any]:
-    return {"ok": True, "found": "left out of a rehearsal"} if work.sizes.tiny else dict(_checks().tests(folder, 115.0))
+    return (
+        {"ok": True, "found": "left out of a rehearsal"}
+        if work.sizes.tiny
+        else dict(_checks().tests(folder, 115.0))
+    )
 
 
 def _short(work: Work) -> Work:

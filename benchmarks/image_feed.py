@@ -94,7 +94,9 @@ def measure(sizes: Sizes, device: str) -> list[dict[str, Any]]:
         found.append({"side": "varied on the device, pictures travel"} | rate(travelling, thread, sizes))
         free = 1 << 40 if machine.device.type == "cpu" else None
         kept, _ = placement.placed({"train": split, "val": split, "test": split}, machine.device, True, free)
-        found.append({"side": "varied on the device, pictures kept there"} | rate(kept["train"], thread, sizes))
+        found.append(
+            {"side": "varied on the device, pictures kept there"} | rate(kept["train"], thread, sizes)
+        )
     return found
 
 
@@ -102,7 +104,9 @@ def written(folder: Path, sizes: Sizes) -> ImageSplit:
     """Arrays of noise, and a split of them."""
     count, side = sizes.pictures, sizes.stored
     values = side * side * 3
-    pixels = np.lib.format.open_memmap(folder / "train.pixels.npy", mode="w+", dtype=np.uint8, shape=(count * values,))
+    pixels = np.lib.format.open_memmap(
+        folder / "train.pixels.npy", mode="w+", dtype=np.uint8, shape=(count * values,)
+    )
     draw = np.random.default_rng(0)
     for row in range(count):
         pixels[row * values : (row + 1) * values] = draw.integers(0, 256, values, dtype=np.uint8)
@@ -121,7 +125,9 @@ def written(folder: Path, sizes: Sizes) -> ImageSplit:
         "crop_mode": "center",
     }
     varied = params.Augmentation.model_validate(AUGMENTATION, strict=False)
-    return ImageSplit(open_arrays(folder, "train"), lambda: [f"train:{row}" for row in range(count)], described, varied, 10)
+    return ImageSplit(
+        open_arrays(folder, "train"), lambda: [f"train:{row}" for row in range(count)], described, varied, 10
+    )
 
 
 def rate(split: Any, machine: resolve.Runtime, sizes: Sizes) -> dict[str, float]:
@@ -134,7 +140,10 @@ def rate(split: Any, machine: resolve.Runtime, sizes: Sizes) -> dict[str, float]
         times.append(now(machine))
     samples = sum(batches.size(step) for step in range(WARM_UP, count))
     timed = times[WARM_UP:]
-    return {"pictures_per_second": samples / (timed[-1] - timed[0]), "slowest_ms": 1000 * float(np.diff(timed).max())}
+    return {
+        "pictures_per_second": samples / (timed[-1] - timed[0]),
+        "slowest_ms": 1000 * float(np.diff(timed).max()),
+    }
 
 
 def now(machine: resolve.Runtime) -> float:

@@ -56,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _sides.parser(__doc__, 3)
     parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
     parser.add_argument(
-        "--photographs", type=int, metavar="SIZE", help="JPEG photographs, read at SIZE pixels, instead of a project's pictures"
+        "--photographs",
+        type=int,
+        metavar="SIZE",
+        help="JPEG photographs, read at SIZE pixels, instead of a project's pictures",
     )
     parser.add_argument("--steps", type=int, default=24, help="timed steps a repeat (default 24)")
     options = parser.parse_args(arguments)
@@ -64,8 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         project, recipe = options.project.resolve(), options.params or options.project / "params.yaml"
         if options.photographs:
             began = time.monotonic()
-            project = _project.photographs(Path(name) / "project", params.read_raw(recipe), PICTURES, options.photographs)
-            console.say(f"{PICTURES:,} photographs were written, checked, decoded and stored once in {time.monotonic() - began:.0f} s")
+            project = _project.photographs(
+                Path(name) / "project", params.read_raw(recipe), PICTURES, options.photographs
+            )
+            console.say(
+                f"{PICTURES:,} photographs were written, checked, decoded and stored once in {time.monotonic() - began:.0f} s"
+            )
         measure(project, recipe, Path(name) / "files", options)
 
 
@@ -76,18 +83,28 @@ def measure(project: Path, recipe: Path, files: Path, options: Any) -> None:
     meta = storage.read_json(project / "data/arrays/meta.json")
     if meta["input"]["kind"] != "images":
         hint = "`baton use digits-vit`, then `dvc repro tokenize`"
-        raise DataError("this benchmark is of images", got=meta["input"]["kind"], expected="data/arrays of images", hint=hint)
+        raise DataError(
+            "this benchmark is of images",
+            got=meta["input"]["kind"],
+            expected="data/arrays of images",
+            hint=hint,
+        )
     write_files(project / "data/clean/train.parquet", files, meta["labels"])
     settings = loaded.finetune.of(options.seed).model_copy(update={"accumulation": 1, "ema": None})
     report(Work(project, files, settings, loaded.runtime, options.steps), options.repeats)
     size, channels = meta["input"]["size"], meta["input"]["channels"]
-    print(f"\n{_sides.machine('torch', 'torchvision', 'timm')}; batches of {settings.batch_size}; {size[0]}x{size[1]}x{channels}")
+    print(
+        f"\n{_sides.machine('torch', 'torchvision', 'timm')}; batches of {settings.batch_size}; {size[0]}x{size[1]}x{channels}"
+    )
 
 
 def report(work: Work, repeats: int) -> None:
     """Measure and print."""
     whole = replace(work, runtime=work.runtime.model_copy(update={"precision": "fp32"}))
-    sides: dict[str, Callable[[], Measured]] = {"ours": functools.partial(ours, work), "ours, fp32": functools.partial(ours, whole)}
+    sides: dict[str, Callable[[], Measured]] = {
+        "ours": functools.partial(ours, work),
+        "ours, fp32": functools.partial(ours, whole),
+    }
     for workers in WORKERS:
         how = "in the process" if not workers else f"{workers} workers"
         sides[f"tutorial, {how}"] = functools.partial(tutorial, work, workers)
@@ -96,11 +113,26 @@ def report(work: Work, repeats: int) -> None:
         results = _sides.take_turns(measures, repeats, lambda run: f"{run.rate:,.1f} samples/s")
     rows = []
     for name, runs in results.items():
-        ratio = "" if name == "ours" else _sides.ratio([run.rate for run in results["ours"]], [run.rate for run in runs])
+        ratio = (
+            ""
+            if name == "ours"
+            else _sides.ratio([run.rate for run in results["ours"]], [run.rate for run in runs])
+        )
         growth = statistics.median(run.grown for run in runs) / 2**20
         held = max(run.peak for run in runs) / 2**20
-        rows.append([name, _sides.spread([run.rate for run in runs]), ratio, f"{held:,.0f}", f"{growth:+,.0f}"])
-    _sides.markdown(["side", "samples/s", "ours is faster by", "peak MiB", "growth after the warm-up, MiB, without mapped files"], rows)
+        rows.append(
+            [name, _sides.spread([run.rate for run in runs]), ratio, f"{held:,.0f}", f"{growth:+,.0f}"]
+        )
+    _sides.markdown(
+        [
+            "side",
+            "samples/s",
+            "ours is faster by",
+            "peak MiB",
+            "growth after the warm-up, MiB, without mapped files",
+        ],
+        rows,
+    )
 
 
 def write_files(table: Path, folder: Path, labels: Sequence[str]) -> None:
@@ -134,8 +166,12 @@ def ours(work: Work) -> Measured:
     settings = work.settings.model_copy(update={"log_every": WARM_UP})
     split = array_splits.open_splits(work.project / "data/arrays", settings.augmentation)["train"]
     model = our_model(work, machine)
-    batches = TrainingBatches(split, settings.batch_size, settings.accumulation, settings.seed, smallest=model.smallest_part)
-    full = [step for step in range(batches.steps_per_epoch) if batches.size(step) == settings.batch_size][: WARM_UP + work.steps]
+    batches = TrainingBatches(
+        split, settings.batch_size, settings.accumulation, settings.seed, smallest=model.smallest_part
+    )
+    full = [step for step in range(batches.steps_per_epoch) if batches.size(step) == settings.batch_size][
+        : WARM_UP + work.steps
+    ]
     chosen = _training.Chosen(batches, full)
     settings = settings.model_copy(update={"epochs": 1, "evaluations_per_epoch": 1, "early_stopping": None})
     clock, early = _training.Clock((len(full) - WARM_UP) * settings.batch_size), 0
@@ -172,8 +208,12 @@ def tutorial(work: Work, workers: int) -> Measured:
         steps.append(transforms.RandomRotation(own.rotation))
     steps += [transforms.ToTensor(), transforms.Normalize(mean, std)]
 
-    found = datasets.ImageFolder(work.files, transforms.Compose(steps), loader=functools.partial(read, "L" if channels == 1 else "RGB"))
-    loader = torch.utils.data.DataLoader(found, work.settings.batch_size, shuffle=True, num_workers=workers, drop_last=True)
+    found = datasets.ImageFolder(
+        work.files, transforms.Compose(steps), loader=functools.partial(read, "L" if channels == 1 else "RGB")
+    )
+    loader = torch.utils.data.DataLoader(
+        found, work.settings.batch_size, shuffle=True, num_workers=workers, drop_last=True
+    )
     return _loop(work, loader, bf16=False)
 
 
@@ -219,15 +259,21 @@ def _loop(work: Work, loader: Any, bf16: bool) -> Measured:
 
     machine = resolve.resolve(work.runtime, work=resolve.Work(fixed_shapes=True))
     model = timm_model(work, machine).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=work.settings.learning_rate, weight_decay=work.settings.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=work.settings.learning_rate, weight_decay=work.settings.weight_decay
+    )
     clock, early, step = _training.Clock(work.steps * work.settings.batch_size), 0, 0
     while True:
         for pixels, labels in loader:
             if step == WARM_UP:
                 early = _sides.own_memory()
                 clock.go()
-            with torch.autocast(machine.device.type, torch.bfloat16, enabled=bf16 and machine.precision == "bf16"):
-                loss = torch.nn.functional.cross_entropy(model(pixels.to(machine.device)), labels.to(machine.device))
+            with torch.autocast(
+                machine.device.type, torch.bfloat16, enabled=bf16 and machine.precision == "bf16"
+            ):
+                loss = torch.nn.functional.cross_entropy(
+                    model(pixels.to(machine.device)), labels.to(machine.device)
+                )
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -246,9 +292,9 @@ def our_model(work: Work, machine: Any) -> Any:
     meta = array_splits.read_meta(work.project / "data/arrays")
     resolve.seed_everything(work.settings.seed)
     base = work.project / "data/base"
-    return model_folder.create(base, work.settings.head, len(meta["labels"]), work.settings, machine.attention, meta["input"]).to(
-        machine.device
-    )
+    return model_folder.create(
+        base, work.settings.head, len(meta["labels"]), work.settings, machine.attention, meta["input"]
+    ).to(machine.device)
 
 
 def timm_model(work: Work, machine: Any) -> Any:
@@ -260,10 +306,20 @@ def timm_model(work: Work, machine: Any) -> Any:
     resolve.seed_everything(work.settings.seed)
     config = storage.read_json(work.project / "data/base/config.json")
     meta = storage.read_json(work.project / "data/arrays/meta.json")
-    pool = {"cls": {"global_pool": "token"}, "mean": {"global_pool": "avg"}, "pooler": {}}[work.settings.head.pooling]
-    size = {"img_size": tuple(meta["input"]["size"])} if config["pretrained_cfg"].get("fixed_input_size") else {}
-    shape = {"num_classes": len(meta["labels"]), "in_chans": meta["input"]["channels"], "drop_path_rate": work.settings.drop_path}
-    made = timm.create_model(config["architecture"], pretrained=False, **config.get("model_args", {}) | pool | size | shape)
+    pool = {"cls": {"global_pool": "token"}, "mean": {"global_pool": "avg"}, "pooler": {}}[
+        work.settings.head.pooling
+    ]
+    size = (
+        {"img_size": tuple(meta["input"]["size"])} if config["pretrained_cfg"].get("fixed_input_size") else {}
+    )
+    shape = {
+        "num_classes": len(meta["labels"]),
+        "in_chans": meta["input"]["channels"],
+        "drop_path_rate": work.settings.drop_path,
+    }
+    made = timm.create_model(
+        config["architecture"], pretrained=False, **config.get("model_args", {}) | pool | size | shape
+    )
     return made.to(machine.device)
 
 

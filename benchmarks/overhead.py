@@ -21,13 +21,17 @@ STAGES = ("download", "preprocess", "tokenize", "finetune", "distill", "evaluate
 
 def main() -> None:
     """Print median seconds per stage, their sum, and a no-op repro."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=3, help="forced runs of every stage (default 3)")
     repeats = parser.parse_args().repeats
     with tempfile.TemporaryDirectory() as folder:
         project = test_pipeline.make_project(Path(folder) / "project")
         first = timed(project, sys.executable, "-m", "dvc", "repro")
-        seconds = {stage: [timed(project, "sh", "stages/run", stage) for _ in range(repeats)] for stage in STAGES}
+        seconds = {
+            stage: [timed(project, "sh", "stages/run", stage) for _ in range(repeats)] for stage in STAGES
+        }
         noop = [timed(project, sys.executable, "-m", "dvc", "repro") for _ in range(repeats)]
     medians = {stage: statistics.median(values) for stage, values in seconds.items()}
     for stage, values in seconds.items():

@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print samples/s of both sides, their ratio, and the share of padding."""
     parser = _sides.parser(__doc__, 5)
     parser.add_argument("--steps", type=int, default=8, help="timed steps a repeat (default 8)")
-    parser.add_argument("--tokens", type=int, help="a budget of tokens a step (default: the recipe's batch_size)")
+    parser.add_argument(
+        "--tokens", type=int, help="a budget of tokens a step (default: the recipe's batch_size)"
+    )
     options = parser.parse_args(arguments)
     _sides.require(options.project, "data/arrays/meta.json", "data/base/config.json")
     loaded = params.load("finetune", "runtime", path=options.project / "params.yaml")
@@ -38,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = work.settings.model_copy(update={"batch_size": None, "tokens": options.tokens})
         work = Work(work.project, settings, work.runtime, work.steps)
     measured = measure(work, options.steps, options.repeats)
-    rates = {side: measured["samples"] / seconds.sum(axis=1) for side, seconds in measured["seconds"].items()}  # (repeats,)
+    rates = {
+        side: measured["samples"] / seconds.sum(axis=1) for side, seconds in measured["seconds"].items()
+    }  # (repeats,)
     for side, found in rates.items():
         print(f"{side}: {np.median(found):.1f} samples/s (from {found.min():.1f} to {found.max():.1f})")
     ratios = rates["packed"] / rates["padded"]
@@ -52,7 +56,14 @@ def measure(work: Work, steps: int, repeats: int) -> dict[str, Any]:
     """Seconds of each side (repeats, steps), samples of a repeat, share of padding, and how far losses differ."""
     settings, meta, machine = work.settings, work.meta(), work.machine()
     resolve.seed_everything(settings.seed)
-    model = model_folder.create(work.project / "data/base", settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
+    model = model_folder.create(
+        work.project / "data/base",
+        settings.head,
+        len(meta["labels"]),
+        settings,
+        machine.attention,
+        meta["input"],
+    )
     model.to(machine.device).train()
     packs, reason = packing.settled(machine, model, settings.attention_dropout)
     split, loss_fn = work.split("train"), losses.cross_entropy(settings.label_smoothing, None)
@@ -74,7 +85,9 @@ def measure(work: Work, steps: int, repeats: int) -> dict[str, Any]:
                 if repeat >= 0:
                     seconds[side][repeat, place] = time.perf_counter() - begun
             difference = max(difference, abs(found["packed"] - found["padded"]))
-    computed = {side: sum(part.input_ids.numel() for step in own for part, _ in step) for side, own in parts.items()}
+    computed = {
+        side: sum(part.input_ids.numel() for step in own for part, _ in step) for side, own in parts.items()
+    }
     return {
         "seconds": seconds,
         "samples": sum(plan.size(step) for step in chosen),
@@ -84,7 +97,12 @@ def measure(work: Work, steps: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def _step(model: model_folder.Classifier, parts: list[tuple[Any, float]], loss_fn: losses.Loss, machine: resolve.Runtime) -> float:
+def _step(
+    model: model_folder.Classifier,
+    parts: list[tuple[Any, float]],
+    loss_fn: losses.Loss,
+    machine: resolve.Runtime,
+) -> float:
     """Forward and backward pass of one step; its loss."""
     model.zero_grad()
     total = torch.zeros((), device=machine.device)

@@ -61,22 +61,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _sides.parser(__doc__, 5)
     parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
     parser.add_argument("--documents", type=int, default=1024, help="of the test split (default 1024)")
-    parser.add_argument("--trial-documents", type=int, default=192, help="of these, for the choice of batch size and dtype (default 192)")
-    parser.add_argument("--huge-pages", action="store_true", help="give the pipeline the launcher's allocator setting too")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=list(BATCH_SIZES), help="tried for the pipeline")
+    parser.add_argument(
+        "--trial-documents",
+        type=int,
+        default=192,
+        help="of these, for the choice of batch size and dtype (default 192)",
+    )
+    parser.add_argument(
+        "--huge-pages", action="store_true", help="give the pipeline the launcher's allocator setting too"
+    )
+    parser.add_argument(
+        "--batch-sizes", type=int, nargs="+", default=list(BATCH_SIZES), help="tried for the pipeline"
+    )
     options = parser.parse_args(arguments)
-    _sides.require(options.project, "data/clean/test.parquet", "data/base/tokenizer.json", "models/teacher/model.safetensors")
-    loaded = params.load("tokenize", "finetune", "runtime", path=options.params or options.project / "params.yaml")
+    _sides.require(
+        options.project,
+        "data/clean/test.parquet",
+        "data/base/tokenizer.json",
+        "models/teacher/model.safetensors",
+    )
+    loaded = params.load(
+        "tokenize", "finetune", "runtime", path=options.params or options.project / "params.yaml"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         read = loaded.tokenize
         if not isinstance(read, params.TextTokenize):
             raise ModelError(
-                "this benchmark is of texts", got=read.kind, expected="tokenize.kind: text", hint="give --params a recipe of text"
+                "this benchmark is of texts",
+                got=read.kind,
+                expected="tokenize.kind: text",
+                hint="give --params a recipe of text",
             )
         job = Job(folder, read.max_length, read.chunk_size, loaded.finetune.batch_size, loaded.runtime)
         prepare(options.project, folder, options.documents, options.seed)
-        dtype, batch_size, trials = best(job, options.trial_documents, options.batch_sizes, options.huge_pages)
+        dtype, batch_size, trials = best(
+            job, options.trial_documents, options.batch_sizes, options.huge_pages
+        )
         sides = {
             "pipeline": functools.partial(pipeline, job, dtype, batch_size),
             "pipeline, sorted": functools.partial(pipeline, job, dtype, batch_size, by_length=True),
@@ -85,10 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with _sides.processes(sides, all_launched=options.huge_pages) as measures:
             results = _sides.take_turns(measures, options.repeats, shown)
     allocator = "" if options.huge_pages else ", the pipeline's are not"
-    print(f"\n{_sides.machine('torch', 'transformers')}; at most {job.max_length} tokens; {len(results['ours'][0].labels):,} documents")
+    print(
+        f"\n{_sides.machine('torch', 'transformers')}; at most {job.max_length} tokens; {len(results['ours'][0].labels):,} documents"
+    )
     print(f"our tensors are in huge pages, as under the stages' launcher{allocator}")
     _sides.markdown(["pipeline, documents/s", *map(str, options.batch_sizes)], trials)
-    report(results, f"{dtype}, batches of {batch_size}", f"batches of {job.batch_size}, similar lengths together")
+    report(
+        results, f"{dtype}, batches of {batch_size}", f"batches of {job.batch_size}, similar lengths together"
+    )
 
 
 def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
@@ -104,7 +129,10 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
     if teacher.backbone.config.model_type != "bert":
         hint = "choose a project whose base model is a BERT"
         raise ModelError(
-            "models/teacher has another head in transformers", got=teacher.backbone.config.model_type, expected="bert", hint=hint
+            "models/teacher has another head in transformers",
+            got=teacher.backbone.config.model_type,
+            expected="bert",
+            hint=hint,
         )
     torch.manual_seed(seed)
     config = teacher.backbone.config
@@ -116,7 +144,12 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
     head = params.LinearHead(kind="linear", pooling="pooler", dropout=0.0)
     same = text_model.TextClassifier(theirs.bert, head, len(info.labels))
     same.head.output.load_state_dict(theirs.classifier.state_dict())
-    model_folder.save(same, model_folder.ModelInfo(info.labels, head, info.input), project / "models/teacher", folder / "ours")
+    model_folder.save(
+        same,
+        model_folder.ModelInfo(info.labels, head, info.input),
+        project / "models/teacher",
+        folder / "ours",
+    )
     for name in model_folder.TOKENIZER_FILES:
         if (project / "models/teacher" / name).is_file():
             (folder / "pipeline" / name).write_bytes((project / "models/teacher" / name).read_bytes())
@@ -124,7 +157,9 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
     pq.write_table(table.take(_sides.sample(len(table), documents, seed)), folder / "test.parquet")
 
 
-def best(job: Job, documents: int, batch_sizes: Sequence[int], huge_pages: bool) -> tuple[str, int, list[list[str]]]:
+def best(
+    job: Job, documents: int, batch_sizes: Sequence[int], huge_pages: bool
+) -> tuple[str, int, list[list[str]]]:
     """The pipeline's fastest dtype and batch size on a part of the documents, and the rates of all."""
     rates: dict[tuple[str, int], float] = {}
     trials = {dtype: functools.partial(trial, job, dtype, documents, tuple(batch_sizes)) for dtype in DTYPES}
@@ -139,11 +174,15 @@ def best(job: Job, documents: int, batch_sizes: Sequence[int], huge_pages: bool)
 
 def trial(job: Job, dtype: str, documents: int, batch_sizes: Sequence[int]) -> dict[int, float]:
     """Documents/s by batch size; the better of two runs each."""
-    runs = {size: [pipeline(job, dtype, size, documents=documents).rate for _ in range(2)] for size in batch_sizes}
+    runs = {
+        size: [pipeline(job, dtype, size, documents=documents).rate for _ in range(2)] for size in batch_sizes
+    }
     return {size: max(rates) for size, rates in runs.items()}
 
 
-def pipeline(job: Job, dtype: str, batch_size: int, documents: int | None = None, by_length: bool = False) -> Measured:
+def pipeline(
+    job: Job, dtype: str, batch_size: int, documents: int | None = None, by_length: bool = False
+) -> Measured:
     """Transformers' own: raw texts in, labels out. `by_length`: the user sorted the texts by their length first, which no argument does."""
     import torch
     import transformers
@@ -154,7 +193,10 @@ def pipeline(job: Job, dtype: str, batch_size: int, documents: int | None = None
     texts: list[str] = pq.read_table(job.folder / "test.parquet")["text"].to_pylist()[:documents]
     texts = sorted(texts, key=len) if by_length else texts
     made: Any = transformers.pipeline(
-        "text-classification", str(job.folder / "pipeline"), dtype=getattr(torch, dtype), device=machine.device
+        "text-classification",
+        str(job.folder / "pipeline"),
+        dtype=getattr(torch, dtype),
+        device=machine.device,
     )
     arguments = {"batch_size": batch_size, "truncation": True, "max_length": job.max_length}
     made(texts[:WARM_UP], **arguments)
@@ -179,7 +221,9 @@ def ours(job: Job) -> Measured:
     with tempfile.TemporaryDirectory(dir=job.folder) as name:
         for warm in (True, False):
             start = time.perf_counter()
-            text_arrays.tokenize(job.folder / "test.parquet", tokenizer, Path(name), job.chunk_size, lambda count: None)
+            text_arrays.tokenize(
+                job.folder / "test.parquet", tokenizer, Path(name), job.chunk_size, lambda count: None
+            )
             tokenizing = time.perf_counter() - start
             arrays = text_arrays.open_arrays(Path(name), "test")
             split = TextSplit(first(arrays, WARM_UP) if warm else arrays, info.input["pad"])
@@ -194,7 +238,9 @@ def ours(job: Job) -> Measured:
 def first(arrays: Any, count: int) -> Any:
     """The first documents of a split."""
     count = min(count, len(arrays))
-    return type(arrays)(arrays.tokens[: arrays.offsets[count]], arrays.offsets[: count + 1], arrays.labels[:count])
+    return type(arrays)(
+        arrays.tokens[: arrays.offsets[count]], arrays.offsets[: count + 1], arrays.labels[:count]
+    )
 
 
 def report(results: dict[str, list[Measured]], theirs: str, how: str) -> None:
@@ -206,7 +252,12 @@ def report(results: dict[str, list[Measured]], theirs: str, how: str) -> None:
     memory = {name: f"{max(run.memory for run in runs) / 2**20:,.0f}" for name, runs in results.items()}
     rows = [
         [f"pipeline ({theirs})", _sides.spread(pipeline_rates), "1", memory["pipeline"]],
-        [f"ours, tokenizing counted ({how})", _sides.spread(counted), _sides.ratio(counted, pipeline_rates), memory["ours"]],
+        [
+            f"ours, tokenizing counted ({how})",
+            _sides.spread(counted),
+            _sides.ratio(counted, pipeline_rates),
+            memory["ours"],
+        ],
         ["ours, from arrays", _sides.spread(alone), _sides.ratio(alone, pipeline_rates), memory["ours"]],
         [
             "for orientation: pipeline, texts sorted by the user",

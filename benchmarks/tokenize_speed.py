@@ -63,8 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with _sides.processes(sides, fresh=True) as measures:
                 results = _sides.take_turns(measures, options.repeats, shown)
             rows.append(row(count, table.stat().st_size, results))
-    print(f"\n{_sides.machine('tokenizers', 'pyarrow')}; at most {settings.max_length} tokens, chunks of {settings.chunk_size} documents")
-    columns = ["documents", "table, MB", "ours, documents/s", "bare, documents/s", "ratio", "ours, peak MiB", "bare, peak MiB"]
+    print(
+        f"\n{_sides.machine('tokenizers', 'pyarrow')}; at most {settings.max_length} tokens, chunks of {settings.chunk_size} documents"
+    )
+    columns = [
+        "documents",
+        "table, MB",
+        "ours, documents/s",
+        "bare, documents/s",
+        "ratio",
+        "ours, peak MiB",
+        "bare, peak MiB",
+    ]
     _sides.markdown(columns, rows)
 
 
@@ -76,13 +86,17 @@ def bare(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
     start, processor = time.perf_counter(), time.process_time()
     for begin in range(0, len(texts), chunk_size):
         tokenizer.encode_batch_fast(texts[begin : begin + chunk_size])
-    return Measured(len(texts) / (time.perf_counter() - start), time.process_time() - processor, _sides.peak_memory())
+    return Measured(
+        len(texts) / (time.perf_counter() - start), time.process_time() - processor, _sides.peak_memory()
+    )
 
 
 def ours(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
     """The stage's code, from the table to the arrays."""
     tokenizer = text_arrays.open_tokenizer(base, max_length)
-    tokenizer.encode_batch_fast(pq.ParquetFile(table).read_row_group(0, ["text"])["text"].to_pylist()[:WARM_UP])
+    tokenizer.encode_batch_fast(
+        pq.ParquetFile(table).read_row_group(0, ["text"])["text"].to_pylist()[:WARM_UP]
+    )
     with tempfile.TemporaryDirectory(dir=table.parent) as folder:
         start, processor = time.perf_counter(), time.process_time()
         report = text_arrays.tokenize(table, tokenizer, Path(folder), chunk_size, lambda count: None)
@@ -98,7 +112,11 @@ def write(target: Path, source: Path, count: int, seed: int) -> None:
     with pq.ParquetWriter(target, SCHEMA) as writer:
         for start in range(0, count, ROW_GROUP):
             numbers = range(start, min(start + ROW_GROUP, count))
-            columns = [f"train:{number + 1}" for number in numbers], [next(documents) for _ in numbers], [0 for _ in numbers]
+            columns = (
+                [f"train:{number + 1}" for number in numbers],
+                [next(documents) for _ in numbers],
+                [0 for _ in numbers],
+            )
             writer.write_table(pa.table(list(map(pa.array, columns)), names=SCHEMA.names).cast(SCHEMA))
 
 
@@ -115,7 +133,13 @@ def row(count: int, size: int, results: dict[str, list[Measured]]) -> list[str]:
     memory = {name: max(run.memory for run in runs) / 2**20 for name, runs in results.items()}
     shown_rates = [_sides.spread(rates[name], "{:,.0f}") for name in ("ours", "bare")]
     shown_memory = [f"{memory[name]:,.0f}" for name in ("ours", "bare")]
-    return [f"{count:,}", f"{size / 1e6:,.0f}", *shown_rates, _sides.ratio(rates["ours"], rates["bare"]), *shown_memory]
+    return [
+        f"{count:,}",
+        f"{size / 1e6:,.0f}",
+        *shown_rates,
+        _sides.ratio(rates["ours"], rates["bare"]),
+        *shown_memory,
+    ]
 
 
 def shown(run: Measured) -> str:

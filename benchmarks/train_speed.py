@@ -36,9 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
     parser.add_argument("--steps", type=int, default=8, help="timed steps a repeat (default 8)")
     parser.add_argument("--only", choices=("a", "b", "c"), help="one of the comparisons")
-    parser.add_argument("--huge-pages", action="store_true", help="give the peers the launcher's allocator setting too")
-    parser.add_argument("--accuracy", action="store_true", help="whole trainings on all of train, the recipe's epochs (half an hour on R8)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="for --accuracy (default: 0 1 2)")
+    parser.add_argument(
+        "--huge-pages", action="store_true", help="give the peers the launcher's allocator setting too"
+    )
+    parser.add_argument(
+        "--accuracy",
+        action="store_true",
+        help="whole trainings on all of train, the recipe's epochs (half an hour on R8)",
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], help="for --accuracy (default: 0 1 2)"
+    )
     options = parser.parse_args(arguments)
     _sides.require(options.project, "data/arrays/meta.json", "data/base/config.json")
     loaded = params.load("finetune", "runtime", path=options.params or options.project / "params.yaml")
@@ -56,7 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def identical(work: Work, repeats: int, huge_pages: bool) -> None:
     """(a)."""
     head = work.settings.head.model_copy(update={"dropout": DROPOUT})
-    work = replace(work, settings=work.settings.model_copy(update={"dropout": DROPOUT, "attention_dropout": DROPOUT, "head": head}))
+    work = replace(
+        work,
+        settings=work.settings.model_copy(
+            update={"dropout": DROPOUT, "attention_dropout": DROPOUT, "head": head}
+        ),
+    )
     sides: Sides = {"ours": functools.partial(_training.ours, work)}
     for attention in ("sdpa", "eager"):
         peer = _peers.Peer(attention, best_flags=True, same_model=True)
@@ -80,7 +93,10 @@ def recommended(work: Work, repeats: int, huge_pages: bool) -> None:
 def tutorials(work: Work, repeats: int, huge_pages: bool) -> None:
     """(c)."""
     few = replace(work, steps=TUTORIAL_STEPS)
-    sides: Sides = {"ours": functools.partial(_training.ours, work), "tutorial": functools.partial(_peers.tutorial, few)}
+    sides: Sides = {
+        "ours": functools.partial(_training.ours, work),
+        "tutorial": functools.partial(_peers.tutorial, few),
+    }
     report("(c) the loop of a tutorial, for orientation", work, repeats, sides, huge_pages)
 
 
@@ -98,7 +114,9 @@ def report(title: str, work: Work, repeats: int, sides: Sides, huge_pages: bool)
         rows.append([name, _sides.spread(rates[name]), ratio, f"{runs[0].padding:.0%}", f"{memory:,.0f}"])
     _sides.markdown(["side", "samples/s", "ours is faster by", "padding", "peak MiB"], rows)
     allocator = {name: "huge pages" if huge_pages or name == "ours" else "default" for name in sides}
-    differences({name: described(name, side) | {"allocator": allocator[name]} for name, side in sides.items()})
+    differences(
+        {name: described(name, side) | {"allocator": allocator[name]} for name, side in sides.items()}
+    )
 
 
 def described(name: str, side: Any) -> dict[str, str]:
@@ -129,11 +147,17 @@ def described(name: str, side: Any) -> dict[str, str]:
         }
     peer: _peers.Peer = side.args[1]
     return {
-        "model": f"{settings.head.pooling} pooling, {settings.head.kind} head" if peer.same_model else "AutoModelForSequenceClassification",
-        "dropout: hidden, attention": f"{settings.dropout}, {settings.attention_dropout} (torch)" if peer.same_model else own,
+        "model": f"{settings.head.pooling} pooling, {settings.head.kind} head"
+        if peer.same_model
+        else "AutoModelForSequenceClassification",
+        "dropout: hidden, attention": f"{settings.dropout}, {settings.attention_dropout} (torch)"
+        if peer.same_model
+        else own,
         "precision": machine.precision if peer.best_flags and machine.precision == "bf16" else "fp32",
         "attention": peer.attention,
-        "order": "pools of 50 batches (at most a quarter of all) sorted by length" if peer.best_flags else "random",
+        "order": "pools of 50 batches (at most a quarter of all) sorted by length"
+        if peer.best_flags
+        else "random",
         "padding": "to the longest" + (f", multiple of {_peers.PAD_MULTIPLE}" if peer.best_flags else ""),
         "optimizer": f"adamw_torch_fused, clipping at {settings.clip_norm}, {settings.schedule}",
     }
@@ -153,11 +177,19 @@ def compare_accuracy(work: Work, seeds: Sequence[int]) -> None:
     found: dict[str, list[Measured]] = {name: [] for name in names}
     for index, seed in enumerate(seeds):
         seeded = replace(work, settings=work.settings.model_copy(update={"seed": seed}))
-        sides = dict(zip(names, (functools.partial(_training.ours, seeded), functools.partial(_peers.trainer, seeded, peer)), strict=True))
+        sides = dict(
+            zip(
+                names,
+                (functools.partial(_training.ours, seeded), functools.partial(_peers.trainer, seeded, peer)),
+                strict=True,
+            )
+        )
         if index % 2:
             sides = dict(reversed(sides.items()))
         with _sides.processes(sides) as measures:
-            shown = _sides.take_turns(measures, 1, lambda run: f"accuracy {run.accuracy:.2%}, {run.rate:.1f} samples/s")
+            shown = _sides.take_turns(
+                measures, 1, lambda run: f"accuracy {run.accuracy:.2%}, {run.rate:.1f} samples/s"
+            )
         for name, runs in shown.items():
             found[name] += runs
     rates = {name: [run.rate for run in runs] for name, runs in found.items()}
@@ -167,7 +199,15 @@ def compare_accuracy(work: Work, seeds: Sequence[int]) -> None:
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         each = ", ".join(f"{value:.2%}" for value in values)
         ratio = "" if name == "ours" else _sides.ratio(rates["ours"], rates[name])
-        rows.append([name, f"{statistics.mean(values):.2%} ± {deviation:.2%}", each, _sides.spread(rates[name]), ratio])
+        rows.append(
+            [
+                name,
+                f"{statistics.mean(values):.2%} ± {deviation:.2%}",
+                each,
+                _sides.spread(rates[name]),
+                ratio,
+            ]
+        )
     print(
         f"\nwhole trainings, {work.settings.epochs} epochs, seeds {', '.join(map(str, seeds))}; accuracy on validation after the last step"
     )

@@ -36,19 +36,39 @@ def main() -> None:
         labels_only = losses.cross_entropy(settings.label_smoothing, weights, of_rows)
         asked = teacher(settings, data, machine)
         beside = [asked] if isinstance(asked, soft_targets.Live) else []
-        taught = soft_targets.distillation(asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows)
+        taught = soft_targets.distillation(
+            asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows
+        )
         trained = seed_choice.Trained("student", settings.metric)
-        for seed, (name, loss_fn) in itertools.product(settings.seeds, (("student", taught), ("control", labels_only))):
+        for seed, (name, loss_fn) in itertools.product(
+            settings.seeds, (("student", taught), ("control", labels_only))
+        ):
             resolve.seed_everything(seed)
             parent, info = model_folder.load(TEACHER, machine.attention)
-            model = sharding.place(student.make(parent, info, settings.student, settings, machine.attention), machine)
+            model = sharding.place(
+                student.make(parent, info, settings.student, settings, machine.attention), machine
+            )
             made = trainings.fit(name, model, loss_fn, settings.of(seed), job, beside)
             best = trained.add(name, seed, made.curve, made.figures)
-            trained.answered(name, seed, trainings.write(name, model, info, TEACHER, job, job.at_once(settings), best, made.packs))
+            trained.answered(
+                name,
+                seed,
+                trainings.write(name, model, info, TEACHER, job, job.at_once(settings), best, made.packs),
+            )
         if machine.is_main:
             trained.write("distill")
-            run.model("student", Path("models/student"), array_splits.examples(data.splits["val"], TEACHER, data.input))
-            run.final({f"{name}/{key}": value for name, values in trained.final().items() for key, value in values.items()})
+            run.model(
+                "student",
+                Path("models/student"),
+                array_splits.examples(data.splits["val"], TEACHER, data.input),
+            )
+            run.final(
+                {
+                    f"{name}/{key}": value
+                    for name, values in trained.final().items()
+                    for key, value in values.items()
+                }
+            )
 
 
 def teacher(settings: params.Distill, data: trainings.Data, machine: resolve.Runtime) -> soft_targets.Teacher:
@@ -72,7 +92,12 @@ def cached_logits(data: trainings.Data) -> torch.Tensor:
             f"{len(ids)} rows, {logits.shape[1]} classes",
             f"the {len(expected)} rows of train in order, {len(data.labels)} classes",
         )
-        raise DataError(f"{path} is the cache of other data", got=got, expected=wanted, hint="run `dvc repro --force finetune`")
+        raise DataError(
+            f"{path} is the cache of other data",
+            got=got,
+            expected=wanted,
+            hint="run `dvc repro --force finetune`",
+        )
     return torch.from_numpy(logits)
 
 

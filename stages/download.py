@@ -17,12 +17,19 @@ BASE = Path("data/base")
 def main() -> None:
     """Fetch both; what was fetched before is taken from the cache."""
     active = params.load("source", "base")
-    base_model.fetch_base(active.base, BASE, tracking.registered_teacher)  # first: a mistake in it shows before all pictures are copied
+    base_model.fetch_base(
+        active.base, BASE, tracking.registered_teacher
+    )  # first: a mistake in it shows before all pictures are copied
     fetching.fetch_source(active.source, RAW)
     for folder in (RAW, BASE):
         manifest = storage.read_json(folder / "manifest.json")
-        rows = [(file["path"], f"{file['bytes']:,}", file["sha256"][:12], file["origin"]) for file in manifest["files"].values()]
-        console.table(escape(f"{folder}, licence: {manifest['licence']}"), ("file", "bytes", "sha256", "origin"), rows)
+        rows = [
+            (file["path"], f"{file['bytes']:,}", file["sha256"][:12], file["origin"])
+            for file in manifest["files"].values()
+        ]
+        console.table(
+            escape(f"{folder}, licence: {manifest['licence']}"), ("file", "bytes", "sha256", "origin"), rows
+        )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,11 @@ def main() -> None:
         trained = seeds.read(TRAINED)
         subject = Subject(settings, loaded.finetune.of(trained["teacher"].chosen), machine)
         evaluation, figures = evaluated(subject, trained)
-        for name, write in (("tables", csv_tables.write_tables), ("plots", csv_tables.write_plots), ("figures", plots.draw)):
+        for name, write in (
+            ("tables", csv_tables.write_tables),
+            ("plots", csv_tables.write_plots),
+            ("figures", plots.draw),
+        ):
             with storage.atomic_folder(REPORTS / name) as folder:
                 write(folder, evaluation)
         storage.write_json(REPORTS / "metrics.json", figures)
@@ -50,9 +54,14 @@ def main() -> None:
         storage.write_json(REPORTS / "timings.json", timings)
         with storage.atomic_folder(REPORTS / "speed") as folder:
             if timings["models"]:
-                plots.speed_accuracy(folder / "speed_accuracy.png", {name: figures[name] | timings["models"][name] for name in MODELS})
+                plots.speed_accuracy(
+                    folder / "speed_accuracy.png",
+                    {name: figures[name] | timings["models"][name] for name in MODELS},
+                )
         track(run, figures, timings)
-    if os.environ.get("BATON_SUMMARY") != "later":  # `make repro` shows it at the very end, also when this stage had nothing to do
+    if (
+        os.environ.get("BATON_SUMMARY") != "later"
+    ):  # `make repro` shows it at the very end, also when this stage had nothing to do
         terminal.show(REPORTS)
 
 
@@ -70,7 +79,9 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[result
     figures = results.build(boot, rows, outputs, more, settings.bootstrap.confidence, choice["model"])
     figures["recommended"] = results.rounded(choice)
     repeats = repeated.read(CLEAN)
-    for name, own in repeated.figures(repeats, rows["test"], outputs["test"], settings.bootstrap.confidence).items():
+    for name, own in repeated.figures(
+        repeats, rows["test"], outputs["test"], settings.bootstrap.confidence
+    ).items():
         figures[name] |= results.rounded(own)
     figures["test"]["near_duplicates"] = len(repeats)
     over_seeds = seeds.test_figures(trained, PREDICTIONS / "seeds", rows["test"], len(names))
@@ -117,7 +128,10 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, O
     """Which model to use: by the rows of train that cross-validation left out, where `finetune` did so, else by validation."""
     path = PREDICTIONS / "teacher" / f"{predictions.LEFT_OUT}.parquet"
     if not path.is_file():
-        return recommend.choose({name: own.predicted == rows["val"].labels for name, own in val.items() if name != "control"}, None)
+        return recommend.choose(
+            {name: own.predicted == rows["val"].labels for name, own in val.items() if name != "control"},
+            None,
+        )
     wanted, few = subject.settings.baselines, subject.finetune.probe
     assert few is not None, "finetune wrote what few rows were left out"
     logits = inputs.read_logits(path, rows["train"], len(subject.meta["labels"]))
@@ -130,7 +144,10 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, O
 def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -> None:
     """Figures to the runs and to the logged models, pictures and tables as artifacts."""
     final: dict[str, float] = {
-        f"{name}/{key}": value for name, own in timings["models"].items() for key, value in own.items() if isinstance(value, float | int)
+        f"{name}/{key}": value
+        for name, own in timings["models"].items()
+        for key, value in own.items()
+        if isinstance(value, float | int)
     }
     for name in (*MODELS, *figures["test"]["baselines"]):
         own = {f"test/{key}": value for key, value in figures[name].items() if key in FIGURES}
@@ -139,14 +156,29 @@ def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -
         else:
             final |= {f"{name}/{key.replace('/', '_')}": value for key, value in own.items()}
     for name, own in figures["seeds"].items():
-        final |= {f"seeds/{name}/{key}": value for key, value in own.items() if key.endswith(("_mean", "_deviation"))}
-    final |= {f"retention/{key}": value for key, value in figures["retention"].items() if isinstance(value, float | int)}
+        final |= {
+            f"seeds/{name}/{key}": value
+            for key, value in own.items()
+            if key.endswith(("_mean", "_deviation"))
+        }
+    final |= {
+        f"retention/{key}": value
+        for key, value in figures["retention"].items()
+        if isinstance(value, float | int)
+    }
     for pair, own in figures["comparison"].items():
-        final |= {f"comparison/{pair}/{key}": value for key, value in own.items() if key.endswith(("_difference", "holm_p"))}
+        final |= {
+            f"comparison/{pair}/{key}": value
+            for key, value in own.items()
+            if key.endswith(("_difference", "holm_p"))
+        }
     for kind, own in figures.get("robustness", {}).items():
         if isinstance(own, dict):
             final |= {f"robustness/{kind}/{name}": own[f"{name}_mean"] for name in MODELS}
-    run.final(final | ({"speed_up": timings["ratios"]["student_vs_teacher"]["throughput"]} if "ratios" in timings else {}))
+    run.final(
+        final
+        | ({"speed_up": timings["ratios"]["student_vs_teacher"]["throughput"]} if "ratios" in timings else {})
+    )
     for path in sorted(REPORTS.glob("*/*.png")):
         run.figure(path)
     for path in sorted(REPORTS.glob("tables/*.csv")):

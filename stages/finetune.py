@@ -26,18 +26,31 @@ def main() -> None:
     with trainings.started("finetune", settings, loaded.runtime, BASE) as job:
         data, machine, run = job.data, job.runtime, job.run
         weights = trainings.class_weights(settings, data, machine)
-        loss_fn = losses.cross_entropy(settings.label_smoothing, weights, trainings.row_weights(data, machine))
-        info, trained = model_folder.ModelInfo(data.labels, settings.head, data.input), seed_choice.Trained("teacher", settings.metric)
+        loss_fn = losses.cross_entropy(
+            settings.label_smoothing, weights, trainings.row_weights(data, machine)
+        )
+        info, trained = (
+            model_folder.ModelInfo(data.labels, settings.head, data.input),
+            seed_choice.Trained("teacher", settings.metric),
+        )
         for seed in settings.seeds:
             own = settings.of(seed)
             made = small_data.train(partial(new, own, job), loss_fn, own, job)
             best = trained.add("teacher", seed, made.curve, made.figures)
             trained.answered(
-                "teacher", seed, trainings.write("teacher", made.model, info, BASE, job, job.at_once(settings), best, made.packs)
+                "teacher",
+                seed,
+                trainings.write(
+                    "teacher", made.model, info, BASE, job, job.at_once(settings), best, made.packs
+                ),
             )
             if machine.is_main and best and made.left_out is not None:
                 ids = array_splits.read_ids(seed_choice.ARRAYS, "train")
-                predictions.write_predictions(seed_choice.PREDICTIONS / "teacher" / f"{predictions.LEFT_OUT}.parquet", ids, made.left_out)
+                predictions.write_predictions(
+                    seed_choice.PREDICTIONS / "teacher" / f"{predictions.LEFT_OUT}.parquet",
+                    ids,
+                    made.left_out,
+                )
         if machine.is_main:
             trained.write("finetune")
             run.model("teacher", TEACHER, array_splits.examples(data.splits["val"], TEACHER, data.input))
@@ -49,7 +62,8 @@ def new(settings: params.Finetune, job: trainings.Job) -> model_folder.Classifie
     resolve.seed_everything(settings.seed)
     data, machine = job.data, job.runtime
     model: model_folder.Classifier = sharding.place(
-        model_folder.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input), machine
+        model_folder.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input),
+        machine,
     )
     return model
 

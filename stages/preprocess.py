@@ -28,28 +28,51 @@ def show(report: dict[str, Any]) -> None:
     files = list(report["rows"]["raw"])
     found = {name: check for name, check in report["checks"].items() if name != "drift"}
     lines = [
-        (name, check["policy"], *(check["found"][file] for file in files), sum(check["dropped"].values()), ", ".join(check["rows"][:3]))
+        (
+            name,
+            check["policy"],
+            *(check["found"][file] for file in files),
+            sum(check["dropped"].values()),
+            ", ".join(check["rows"][:3]),
+        )
         for name, check in found.items()
     ]
-    console.table("What the checks found (rows of the raw files)", ("check", "policy", *files, "dropped", "first rows"), lines)
+    console.table(
+        "What the checks found (rows of the raw files)",
+        ("check", "policy", *files, "dropped", "first rows"),
+        lines,
+    )
     drift = report["checks"]["drift"]
     if "p_value" in drift:
         verdict = "[yellow]drift[/]" if drift["found"] else "no drift"
-        console.say(f"Labels of train and test: {verdict} (policy {drift['policy']}); {clean.drift_text(drift)}")
+        console.say(
+            f"Labels of train and test: {verdict} (policy {drift['policy']}); {clean.drift_text(drift)}"
+        )
     if decoded := report.get("decoded"):
         show_decoded(decoded)
     if report["labels"]:
-        lines = [(repr(mended["label"]), repr(mended["kept_as"]), mended["rows"]) for mended in report["labels"][:MOST_CLASSES]]
+        lines = [
+            (repr(mended["label"]), repr(mended["kept_as"]), mended["rows"])
+            for mended in report["labels"][:MOST_CLASSES]
+        ]
         console.table(
-            "Labels that were mended (white space, invisible characters, Unicode's composed form)", ("label", "kept as", "rows"), lines
+            "Labels that were mended (white space, invisible characters, Unicode's composed form)",
+            ("label", "kept as", "rows"),
+            lines,
         )
     for note in report["notes"]:
         console.say(f"[yellow]note:[/] {escape(note)}")
     rows, classes = report["rows"], report["classes"]
-    lines = [(split, rows["raw"].get(split, "cut from train"), rows["clean"][split]) for split in clean.SPLITS]
+    lines = [
+        (split, rows["raw"].get(split, "cut from train"), rows["clean"][split]) for split in clean.SPLITS
+    ]
     console.table("Rows", ("split", "raw", "clean"), lines)
     if len(classes) <= MOST_CLASSES:
-        console.table("Classes", ("label", *clean.SPLITS), [(label, *counts.values()) for label, counts in classes.items()])
+        console.table(
+            "Classes",
+            ("label", *clean.SPLITS),
+            [(label, *counts.values()) for label, counts in classes.items()],
+        )
 
 
 def show_decoded(decoded: dict[str, Any]) -> None:

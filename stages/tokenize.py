@@ -25,7 +25,9 @@ Report = dict[str, dict[str, Any]]  # of each split
 def main() -> None:
     """Write the arrays of every split and report what became of them."""
     settings, config = params.load("tokenize").tokenize, storage.read_json(BASE / "config.json")
-    title, columns, report = images(settings, config) if isinstance(settings, params.ImageTokenize) else texts(settings, config)
+    title, columns, report = (
+        images(settings, config) if isinstance(settings, params.ImageTokenize) else texts(settings, config)
+    )
     rows = [(split, *(shown(part[name]) for name in columns)) for split, part in report.items()]
     console.table(title, ("split", *columns.values()), rows)
 
@@ -42,7 +44,13 @@ def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str,
         return image_arrays.tokenize(table, described, folder, settings.chunk_size, advance)
 
     report = write(described, "images", tokenize)
-    columns = {"images": "images", "bytes": "bytes", "resized_share": "resized", "height": "source height", "width": "source width"}
+    columns = {
+        "images": "images",
+        "bytes": "bytes",
+        "resized_share": "resized",
+        "height": "source height",
+        "width": "source width",
+    }
     return f"pixels ({' x '.join(map(str, described['size']))})", columns, report
 
 
@@ -54,16 +62,28 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
     tokenizer = text_arrays.open_tokenizer(BASE, chosen.max_length)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
-        found = text_arrays.tokenize(table, tokenizer, folder, settings.chunk_size, advance, chosen.truncation)
+        found = text_arrays.tokenize(
+            table, tokenizer, folder, settings.chunk_size, advance, chosen.truncation
+        )
         unknown_tokens.check(table.stem, found["unknown"], settings.unknown)
         row_attributes.write(table, folder)
         return found
 
-    described = {"kind": "text", "max_length": chosen.max_length, "truncation": chosen.truncation.model_dump()}
+    described = {
+        "kind": "text",
+        "max_length": chosen.max_length,
+        "truncation": chosen.truncation.model_dump(),
+    }
     described |= {"pad": config.get("pad_token_id") or 0}
     report = write(described, "documents", tokenize, {"max_length": chosen.reason} if chosen.reason else {})
     labels = storage.read_json(CLEAN / "labels.json")
-    for warning in filter(None, (unknown_tokens.named(split, part["unknown"], labels, settings.unknown) for split, part in report.items())):
+    for warning in filter(
+        None,
+        (
+            unknown_tokens.named(split, part["unknown"], labels, settings.unknown)
+            for split, part in report.items()
+        ),
+    ):
         console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
     columns = {"documents": "documents", "windows": "windows", "tokens": "tokens read", "lengths": "length"}
     columns |= {"truncated_share": "documents cut", "left_out_share": "tokens left out"}
@@ -71,11 +91,16 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
 
 
 def write(
-    described: dict[str, Any], unit: str, tokenize: Callable[..., dict[str, Any]], reasons: Mapping[str, str] | None = None
+    described: dict[str, Any],
+    unit: str,
+    tokenize: Callable[..., dict[str, Any]],
+    reasons: Mapping[str, str] | None = None,
 ) -> Report:
     """The whole folder at once: arrays by `tokenize(table, folder, advance)`, meta.json, and the report that is returned."""
     total = sum(pq.ParquetFile(table).metadata.num_rows for table in TABLES)
-    meta = {"labels": storage.read_json(CLEAN / "labels.json"), "input": described} | ({"reasons": reasons} if reasons else {})
+    meta = {"labels": storage.read_json(CLEAN / "labels.json"), "input": described} | (
+        {"reasons": reasons} if reasons else {}
+    )
     with storage.atomic_folder(ARRAYS) as folder, console.progress("tokenize", total, unit) as advance:
         report = {table.stem: tokenize(table, folder, advance) for table in TABLES}
         storage.write_json(folder / "meta.json", meta)

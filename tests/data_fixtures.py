@@ -53,7 +53,11 @@ def wheelhouse(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
-    for name, value in {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}.items():
+    for name, value in {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(folder),
+    }.items():
         monkeypatch.setenv(name, value)
     return folder
 
@@ -99,7 +103,9 @@ def settings() -> Callable[..., params.TextPreprocess]:
             "seed": 0,
             "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
         }
-        return params.TextPreprocess.model_validate(values | changes | {"checks": KEEP | (checks or {})}, strict=False)
+        return params.TextPreprocess.model_validate(
+            values | changes | {"checks": KEEP | (checks or {})}, strict=False
+        )
 
     return build
 
@@ -121,6 +127,8 @@ def image_settings() -> Callable[..., params.ImagePreprocess]:
             "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
             "max_pixels": 1_000_000,
         }
-        return params.ImagePreprocess.model_validate(values | changes | {"checks": KEEP_IMAGES | (checks or {})}, strict=False)
+        return params.ImagePreprocess.model_validate(
+            values | changes | {"checks": KEEP_IMAGES | (checks or {})}, strict=False
+        )
 
     return build

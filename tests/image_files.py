@@ -46,11 +46,14 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: 
         (b"IEND", b""),
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)) for kind, content in parts
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in parts
     )
 
 
-def tiff(pixels: NDArray[Any], *, bits: int = 0, photometric: int | None = None, **more: tuple[int, int, bytes]) -> bytes:
+def tiff(
+    pixels: NDArray[Any], *, bits: int = 0, photometric: int | None = None, **more: tuple[int, int, bytes]
+) -> bytes:
     """A TIFF made by hand, of pixels (height, width) or (height, width, bands) whose type says the sample format.
 
     Args:
@@ -62,7 +65,11 @@ def tiff(pixels: NDArray[Any], *, bits: int = 0, photometric: int | None = None,
     height, width, bands = (*pixels.shape, 1)[:3]
     depth = bits or pixels.dtype.itemsize * 8
     kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
-    content = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes() if depth != 12 else twelve(pixels)
+    content = (
+        np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes()
+        if depth != 12
+        else twelve(pixels)
+    )
     shorts = {
         258: [depth] * bands,
         259: [1],
@@ -73,7 +80,9 @@ def tiff(pixels: NDArray[Any], *, bits: int = 0, photometric: int | None = None,
     longs = {256: [width], 257: [height], 273: [8], 278: [height], 279: [len(content)]}
     if bands > 3 or bands == 2:
         shorts[338] = [0] * (bands - (3 if bands > 3 else 1))
-    entries = {tag: (3, len(values), struct.pack(f"<{len(values)}H", *values)) for tag, values in shorts.items()}
+    entries = {
+        tag: (3, len(values), struct.pack(f"<{len(values)}H", *values)) for tag, values in shorts.items()
+    }
     entries |= {tag: (4, 1, struct.pack("<I", *values)) for tag, values in longs.items()}
     entries |= {tag: (kind, len(value) // {2: 1, 3: 2}[kind], value) for tag, kind, value in more.values()}
     content += b"\0" * (len(content) % 2)
@@ -82,7 +91,15 @@ def tiff(pixels: NDArray[Any], *, bits: int = 0, photometric: int | None = None,
         place = struct.pack("<I", start + 2 + 12 * len(entries) + 4 + len(tail))
         tail += value + b"\0" * (len(value) % 2) if len(value) > 4 else b""
         packed += struct.pack("<HHI", tag, kind, count) + (place if len(value) > 4 else value.ljust(4, b"\0"))
-    return b"II*\0" + struct.pack("<I", start) + content + struct.pack("<H", len(entries)) + packed + b"\0" * 4 + tail
+    return (
+        b"II*\0"
+        + struct.pack("<I", start)
+        + content
+        + struct.pack("<H", len(entries))
+        + packed
+        + b"\0" * 4
+        + tail
+    )
 
 
 def twelve(pixels: NDArray[Any]) -> bytes:
@@ -96,7 +113,12 @@ def bmp(pixels: Pixels, alpha: int) -> bytes:
     height, width, _ = pixels.shape
     rows = np.dstack([pixels[::-1, :, ::-1], np.full((height, width), alpha, np.uint8)]).tobytes()
     masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-    header = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(rows), 2835, 2835, 0, 0) + masks + b"BGRs" + bytes(48)
+    header = (
+        struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(rows), 2835, 2835, 0, 0)
+        + masks
+        + b"BGRs"
+        + bytes(48)
+    )
     return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(rows), 0, 0, 14 + len(header)) + header + rows
 
 
@@ -138,7 +160,9 @@ class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
             self.save(value.shape)
             self.write(b"cnumpy\ndtype\n(")
             self.save(value.dtype.str[1:])
-            self.write(b"K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb")  # ... type, ...
+            self.write(
+                b"K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+            )  # ... type, ...
             by_columns = not value.flags.c_contiguous
             self.write(b"\x88" if by_columns else b"\x89")
             self.save(value.tobytes("F" if by_columns else "C"))

@@ -25,14 +25,24 @@ class LocalServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
 
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 
     def hub_file(
-        self, kind: str, repository: str, revision: str, name: str, body: bytes, *, etag: str | None = None, breaks: int = 0
+        self,
+        kind: str,
+        repository: str,
+        revision: str,
+        name: str,
+        body: bytes,
+        *,
+        etag: str | None = None,
+        breaks: int = 0,
     ) -> None:
         """Serve a file as the Hub's resolve address does: its ETag is the git blob id, or the sha256 for safetensors (a large file)."""
         git = hashlib.sha1(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
@@ -47,9 +57,15 @@ class LocalServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.requests.append(f"{self.command} {self.path}")
-                page = outer.pages.get(self.path, Page(b"not here", {"X-Error-Code": "EntryNotFound"}, status=404))
+                page = outer.pages.get(
+                    self.path, Page(b"not here", {"X-Error-Code": "EntryNotFound"}, status=404)
+                )
                 self.send_response(page.status)
-                headers = {"Content-Type": "application/octet-stream", **page.headers, "Content-Length": str(len(page.body))}
+                headers = {
+                    "Content-Type": "application/octet-stream",
+                    **page.headers,
+                    "Content-Length": str(len(page.body)),
+                }
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()

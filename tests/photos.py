@@ -38,10 +38,14 @@ def digits(count: int) -> tuple[list[NDArray[np.uint8]], list[int]]:
     from sklearn.datasets import load_digits
 
     loaded = load_digits()
-    return [(image * 15).astype(np.uint8)[..., None] for image in loaded.images[:count]], loaded.target[:count].tolist()
+    return [(image * 15).astype(np.uint8)[..., None] for image in loaded.images[:count]], loaded.target[
+        :count
+    ].tolist()
 
 
-def write_table(path: Path, images: Sequence[NDArray[np.uint8] | bytes], labels: Sequence[int], row_group_size: int = 16) -> Path:
+def write_table(
+    path: Path, images: Sequence[NDArray[np.uint8] | bytes], labels: Sequence[int], row_group_size: int = 16
+) -> Path:
     """A clean table of pictures (PNG) or of bytes as they are; its stem names the split."""
     contents = [image if isinstance(image, bytes) else decoding.encode(image) for image in images]
     names = [f"{path.stem}:{index + 1}" for index in range(len(images))]

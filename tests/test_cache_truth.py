@@ -77,10 +77,13 @@ def loaded_sections(source: str) -> set[str]:
     calls = [
         node
         for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"load", "params.load"}  # ast.unparse: `params.load`, not json.load
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"load", "params.load"}  # ast.unparse: `params.load`, not json.load
     ]
     assert len(calls) == 1, f"a stage calls load(...) once; found {len(calls)}"
-    assert all(isinstance(argument, ast.Constant) for argument in calls[0].args), "the sections are written as literals"
+    assert all(isinstance(argument, ast.Constant) for argument in calls[0].args), (
+        "the sections are written as literals"
+    )
     return {argument.value for argument in calls[0].args if isinstance(argument, ast.Constant)}
 
 
@@ -90,12 +93,16 @@ def code_problem(root: Path, stage: str, entry: dict[str, Any]) -> str:
     expected = folders(closure(root, stage))
     if listed == expected:
         return ""
-    lines = [f"dvc.yaml, stage {stage}: missing {sorted(expected - listed)}, too much {sorted(listed - expected)}; its code deps are:"]
+    lines = [
+        f"dvc.yaml, stage {stage}: missing {sorted(expected - listed)}, too much {sorted(listed - expected)}; its code deps are:"
+    ]
     return "\n".join(lines + [f"      - {file}" for file in sorted(expected)])
 
 
 def dvc_stages() -> dict[str, Any]:
-    stages: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages: dict[str, Any] = YAML(typ="safe", pure=True).load(
+        (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    )["stages"]
     return stages
 
 
@@ -132,7 +139,11 @@ def test_metrics_live_in_git() -> None:
 
 
 def test_packages_hold_no_code() -> None:
-    packages = [package for package in ROOT.joinpath("src").rglob("__init__.py") if not exempt(package.relative_to(ROOT).as_posix())]
+    packages = [
+        package
+        for package in ROOT.joinpath("src").rglob("__init__.py")
+        if not exempt(package.relative_to(ROOT).as_posix())
+    ]
     assert packages
     for package in packages:
         body = ast.parse(package.read_text(encoding="utf-8")).body
@@ -142,7 +153,9 @@ def test_packages_hold_no_code() -> None:
 
 def test_exemptions_exist() -> None:
     for known in EXEMPT:
-        assert (ROOT / known).exists() or (ROOT / f"{known}.py").exists(), f"{known} is gone: take it off the list"
+        assert (ROOT / known).exists() or (ROOT / f"{known}.py").exists(), (
+            f"{known} is gone: take it off the list"
+        )
 
 
 # ---- negative controls: each check fails when it should ----------------------------------------------------------------------
@@ -181,7 +194,9 @@ def test_dvc_digests_a_package_by_its_sources(tmp_path: Path) -> None:
     (tmp_path / "code/inner/__pycache__").mkdir(parents=True)
     (tmp_path / "code/inner/deep.py").write_text("1")
     (tmp_path / ".dvcignore").write_text((ROOT / ".dvcignore").read_text())
-    (tmp_path / "dvc.yaml").write_text("stages: {made: {cmd: cp code/inner/deep.py out, deps: [code], outs: [out]}}")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {made: {cmd: cp code/inner/deep.py out, deps: [code], outs: [out]}}"
+    )
     run(["git", "init", "--quiet"])
     for words in (["init", "--quiet"], ["repro", "--quiet"]):
         run([sys.executable, "-m", "dvc", *words])

@@ -45,7 +45,9 @@ def test_recipes_lists_every_recipe_with_its_line(project: Path) -> None:
     result = baton("recipes")
     assert result.exit_code == 0
     lines = result.output.splitlines()
-    assert {path.stem for path in (project / "recipes").iterdir()} <= {line.split()[0] for line in lines if line and line[0] != " "}
+    assert {path.stem for path in (project / "recipes").iterdir()} <= {
+        line.split()[0] for line in lines if line and line[0] != " "
+    }
     assert [line.split()[0] for line in lines if "params.yaml as it is" in line] == ["csv"]
     assert "Your own inbox/data.csv" in " ".join(result.output.split())
 
@@ -110,7 +112,9 @@ def test_use_refuses_a_broken_recipe(project: Path) -> None:
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = "from baton.cli.app import app; app()"
-    return subprocess.run([sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,14 +136,19 @@ def test_errors_have_no_traceback(project: Path, arguments: list[str], parts: li
 
 
 def test_sync_tells_what_it_did(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = tracking.SyncReport(2, 1, 3, ("distill",), 1234, 5678, ("figure of run x: too large",), ("journal y: [no answer]",))
+    report = tracking.SyncReport(
+        2, 1, 3, ("distill",), 1234, 5678, ("figure of run x: too large",), ("journal y: [no answer]",)
+    )
     monkeypatch.setattr(tracking, "sync", lambda: report)
     result = baton("sync")
     assert result.exit_code == 0
     text = " ".join(result.output.split())
     assert "1,234 entries of journals were delivered, with 5,678 points" in text
     assert "2 runs got DVC's digests, 1 skipped stages were linked, 3 dead runs were ended" in text
-    assert all(part in text for part in ("figure of run x: too large", "journal y: [no answer]", "made the outputs of distill"))
+    assert all(
+        part in text
+        for part in ("figure of run x: too large", "journal y: [no answer]", "made the outputs of distill")
+    )
 
 
 def test_outside_a_project(tmp_path: Path) -> None:

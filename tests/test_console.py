@@ -10,13 +10,19 @@ from baton.errors import DataError
 
 def test_an_error_of_ours_has_no_traceback_and_ends_with_one(capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> None:
-        raise DataError("rows.csv has no column [text]", got="a, b", expected="text", hint="name it in params")
+        raise DataError(
+            "rows.csv has no column [text]", got="a, b", expected="text", hint="name it in params"
+        )
 
     with pytest.raises(SystemExit) as ended:
         console.run(main)
     assert ended.value.code == 1
     shown = capsys.readouterr().err
-    assert "rows.csv has no column [text]" in shown and "next:     name it in params" in shown and "Traceback" not in shown
+    assert (
+        "rows.csv has no column [text]" in shown
+        and "next:     name it in params" in shown
+        and "Traceback" not in shown
+    )
 
 
 def test_a_warning_takes_any_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +51,9 @@ def test_a_table_shows_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(word in shown for word in ("figures", "model", "teacher", "0.97", "[student]"))
 
 
-def test_silence_leaves_only_errors(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_leaves_only_errors(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(console, "_console", console._console)  # put back afterwards
     console.silence()
     console.say("a word")
@@ -81,7 +89,9 @@ def test_sigterm_ends_with_143_and_a_second_one_does_not_disturb_that() -> None:
     assert ended.value.code == 143 and cleaned
 
 
-def test_what_an_earlier_attempt_did_is_no_part_of_the_rate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_an_earlier_attempt_did_is_no_part_of_the_rate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter([0.0, 0.0, 10.0, 10.0])
     monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     with console.progress("train", 2000, "samples") as advance:

@@ -29,14 +29,20 @@ CSV = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "co
 def project(workplace: Path, root: Path) -> Callable[..., Path]:
     """`project(train=…, test=…, base=…, **params sections)`: a working directory with inbox and params.yaml."""
 
-    def build(train: str = HEADER + ROWS, test: str = HEADER + TEST, base: dict[str, bytes] = BASE, **sections: Any) -> Path:
+    def build(
+        train: str = HEADER + ROWS, test: str = HEADER + TEST, base: dict[str, bytes] = BASE, **sections: Any
+    ) -> Path:
         (workplace / "inbox/model").mkdir(parents=True)
         (workplace / "inbox/train.csv").write_text(train)
         (workplace / "inbox/test.csv").write_text(test)
         for name, content in base.items():
             (workplace / "inbox/model" / name).write_bytes(content)
         raw = params.read_raw(root / "params.yaml")
-        raw["source"] = {"kind": "local", "files": {"train": "inbox/train.csv", "test": "inbox/test.csv"}, "licence": "mine"}
+        raw["source"] = {
+            "kind": "local",
+            "files": {"train": "inbox/train.csv", "test": "inbox/test.csv"},
+            "licence": "mine",
+        }
         raw["base"] = {"kind": "local", "folder": "inbox/model", "licence": "mine"}
         raw["preprocess"]["format"] = CSV
         raw |= sections
@@ -71,15 +77,33 @@ def test_the_launcher_runs_both(project: Callable[..., Path], root: Path) -> Non
         (folder / name).symlink_to(root / name)
     environment = {**os.environ, "DVC_ROOT": str(folder), "BATON_PYTHON": sys.executable}
     for stage in ("download", "preprocess"):
-        done = subprocess.run(["sh", "stages/run", stage], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["sh", "stages/run", stage],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert (done.returncode, done.stderr) == (0, "")
     assert {path.name for path in (folder / "data/base").iterdir()} == {*BASE, "manifest.json"}
     outputs = {"train.parquet", "val.parquet", "test.parquet", "labels.json", "report.json", "units.parquet"}
     assert {path.name for path in (folder / "data/clean").iterdir()} == outputs
-    assert json.loads((folder / "data/clean/report.json").read_text())["rows"]["clean"] == {"train": 36, "val": 4, "test": 2}
+    assert json.loads((folder / "data/clean/report.json").read_text())["rows"]["clean"] == {
+        "train": 36,
+        "val": 4,
+        "test": 2,
+    }
 
     (folder / "inbox/train.csv").unlink()
-    failed = subprocess.run(["sh", "stages/run", "download"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    failed = subprocess.run(
+        ["sh", "stages/run", "download"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: inbox/train.csv is not there")
     assert "Traceback" not in failed.stderr
@@ -95,7 +119,9 @@ def test_the_launcher_runs_both(project: Callable[..., Path], root: Path) -> Non
         ({"test": HEADER + TEST + "z,new\n"}, "label 'new' is not in train"),
     ],
 )
-def test_bad_tables(project: Callable[..., Path], capsys: pytest.CaptureFixture[str], files: dict[str, str], part: str) -> None:
+def test_bad_tables(
+    project: Callable[..., Path], capsys: pytest.CaptureFixture[str], files: dict[str, str], part: str
+) -> None:
     project(**files)
     check_refusal(run(capsys, "download", "preprocess"), part, {"raw", "base"})
 
@@ -106,7 +132,9 @@ def test_a_base_without_a_tokenizer(project: Callable[..., Path], capsys: pytest
 
 
 @pytest.mark.parametrize("stage", ["download", "preprocess"])
-def test_an_output_that_cannot_be_written(project: Callable[..., Path], capsys: pytest.CaptureFixture[str], stage: str) -> None:
+def test_an_output_that_cannot_be_written(
+    project: Callable[..., Path], capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
     project()
     if stage == "preprocess":
         assert run(capsys, "download") == ""
@@ -120,19 +148,38 @@ def test_an_output_that_cannot_be_written(project: Callable[..., Path], capsys: 
 
 
 def wheel_source(sha256: str, member: str = "toy/train.csv") -> dict[str, Any]:
-    return {"kind": "wheel", "package": "toy", "version": "1.0", "sha256": sha256, "files": {"train": member}, "licence": "mine"}
+    return {
+        "kind": "wheel",
+        "package": "toy",
+        "version": "1.0",
+        "sha256": sha256,
+        "files": {"train": member},
+        "licence": "mine",
+    }
 
 
 @pytest.mark.parametrize("defect", ["digest", "truncated", "outside", "member"])
 def test_bad_wheels(
-    project: Callable[..., Path], build_wheel: Callable[..., str], wheelhouse: Path, capsys: pytest.CaptureFixture[str], defect: str
+    project: Callable[..., Path],
+    build_wheel: Callable[..., str],
+    wheelhouse: Path,
+    capsys: pytest.CaptureFixture[str],
+    defect: str,
 ) -> None:
     digest = build_wheel({"toy/train.csv": b"a"} | ({"../evil.csv": b"b"} if defect == "outside" else {}))
     wheel = next(wheelhouse.iterdir())
     if defect == "truncated":
         wheel.write_bytes(wheel.read_bytes()[:-50])
-    source = wheel_source("0" * 64 if defect == "digest" else digest, "toy/absent.csv" if defect == "member" else "toy/train.csv")
+    source = wheel_source(
+        "0" * 64 if defect == "digest" else digest,
+        "toy/absent.csv" if defect == "member" else "toy/train.csv",
+    )
     folder = project(source=source)
-    parts = {"digest": "another sha256", "truncated": "toy==1.0", "outside": "../evil.csv", "member": "no member toy/absent.csv"}
+    parts = {
+        "digest": "another sha256",
+        "truncated": "toy==1.0",
+        "outside": "../evil.csv",
+        "member": "no member toy/absent.csv",
+    }
     check_refusal(run(capsys, "download"), parts[defect], {"base"})
     assert not list(folder.parent.rglob("evil.csv"))

@@ -34,7 +34,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, tokenized: Path) -> Iterat
     made = Project(tmp_path_factory.mktemp("distributed") / "project")
     shutil.copytree(tokenized, made.folder)
     made.edit(exact)
-    assert text_arrays.open_arrays(made.folder / "data/arrays", "train").windows.max() > 1, "the two have unlike numbers of parts in a step"
+    assert text_arrays.open_arrays(made.folder / "data/arrays", "train").windows.max() > 1, (
+        "the two have unlike numbers of parts in a step"
+    )
     yield made
     shutil.rmtree(made.folder)
 
@@ -52,7 +54,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def convolutional(raw: dict[str, Any]) -> None:
     own = {"embed_dims": [8, 16], "depths": [1, 1], "num_heads": [1, 2], "window_sizes": [4, 2]}
     raw["base"] |= {"architecture": "tiny_vit_5m_224", "arguments": own}
-    raw["finetune"] |= {"batch_size": 14, "accumulation": 2, "ema": {"decay": 0.9}, "layer_decay": 0.8, "drop_path": 0.1}
+    raw["finetune"] |= {
+        "batch_size": 14,
+        "accumulation": 2,
+        "ema": {"decay": 0.9},
+        "layer_decay": 0.8,
+        "drop_path": 0.1,
+    }
     raw["finetune"]["head"] |= {"pooling": "mean"}
     raw["runtime"] |= {"precision": "fp32", "threads": 1}
 
@@ -95,12 +103,16 @@ def test_two_processes_give_the_curve_of_one(project: Project) -> None:
         values = [[float(row[column]) for row in rows if row[column]] for rows in (one, two)]
         assert values[1] == pytest.approx(values[0], abs=1e-4), column
     assert np.abs(logits[0] - logits[1]).max() < 1e-2
-    assert curves[0] != curves[1], "the sums are of other order: equal bits would mean that there was one process"
+    assert curves[0] != curves[1], (
+        "the sums are of other order: equal bits would mean that there was one process"
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [1e-9, 3e-3], ids=["probe", "either"])
-def test_two_processes_choose_between_probe_and_fine_tuning_as_one_does(project: Project, rate: float) -> None:
+def test_two_processes_choose_between_probe_and_fine_tuning_as_one_does(
+    project: Project, rate: float
+) -> None:
     """At the first rate fine-tuning learns nothing, and the probe is taken."""
     before = params.read_raw(project.folder / "params.yaml")["finetune"]
     project.edit(lambda raw: raw["finetune"].update(probe={"rows": 1000, "folds": 2}, learning_rate=rate))
@@ -125,16 +137,28 @@ def predicted(project: Project, name: str) -> NDArray[np.float32]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["project", "images"])
-def test_a_split_model_gives_the_curve_and_the_files_of_a_whole_one(kind: str, request: pytest.FixtureRequest) -> None:
+def test_a_split_model_gives_the_curve_and_the_files_of_a_whole_one(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     """Teacher, student and control, with the teacher beside the student; of texts in two processes and in four."""
     from safetensors.torch import load_file
 
     project: Project = request.getfixturevalue(kind)
-    project.edit(lambda raw: raw["distill"].update(epochs=2, min_steps=0, teacher="live", dropout=0.0, attention_dropout=0.0))
+    project.edit(
+        lambda raw: raw["distill"].update(
+            epochs=2, min_steps=0, teacher="live", dropout=0.0, attention_dropout=0.0
+        )
+    )
     found, texts = [], kind == "project"
-    stages, names = (("finetune", "distill"), ("teacher", "student", "control")) if texts else (("finetune",), ("teacher",))
+    stages, names = (
+        (("finetune", "distill"), ("teacher", "student", "control"))
+        if texts
+        else (("finetune",), ("teacher",))
+    )
     for count, sharding in ((2, "none"), (2, "full"), (4, "full"))[: 3 if texts else 2]:
-        project.edit(lambda raw, own=(count, sharding): raw["runtime"].update(processes=own[0], sharding=own[1]))
+        project.edit(
+            lambda raw, own=(count, sharding): raw["runtime"].update(processes=own[0], sharding=own[1])
+        )
         for stage in stages:
             result = project.run("sh", "stages/run", stage)
             assert result.returncode == 0, result.stdout + result.stderr
@@ -149,7 +173,13 @@ def test_a_split_model_gives_the_curve_and_the_files_of_a_whole_one(kind: str, r
             assert {key: (value.shape, value.dtype) for key, value in weights.items()} == {
                 key: (value.shape, value.dtype) for key, value in found[0][1][name].items()
             }
-            assert max(float((value.float() - found[0][1][name][key].float()).abs().max()) for key, value in weights.items()) < 1e-2
+            assert (
+                max(
+                    float((value.float() - found[0][1][name][key].float()).abs().max())
+                    for key, value in weights.items()
+                )
+                < 1e-2
+            )
 
 
 @pytest.mark.slow
@@ -202,7 +232,14 @@ def test_killing_one_ends_both(project: Project, victim: str) -> None:
 def begin(project: Project) -> subprocess.Popen[str]:
     environment = {**os.environ, "BATON_PYTHON": sys.executable, "PYTHONPATH": str(project.folder / "src")}
     command = ["sh", "stages/run", "finetune"]
-    return subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def wait_for_training(project: Project, stage: subprocess.Popen[str]) -> psutil.Process:
@@ -220,6 +257,8 @@ def wait_for_training(project: Project, stage: subprocess.Popen[str]) -> psutil.
 
 
 def is_rank(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):  # a helper of the machine's queries lives for a moment only
+    with contextlib.suppress(
+        psutil.NoSuchProcess
+    ):  # a helper of the machine's queries lives for a moment only
         return "stages.finetune" in process.cmdline()
     return False

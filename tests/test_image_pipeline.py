@@ -28,8 +28,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def make_project(folder: Path) -> Project:
     """A copy of this checkout's code with digits as PNG files, one folder a class, and the shipped recipe made small."""
     for name in ("src", "stages"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("dvc.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "inbox/README.md"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    for name in (
+        "dvc.yaml",
+        "requirements.lock",
+        ".gitignore",
+        ".dvcignore",
+        ".dvc/config",
+        ".dvc/.gitignore",
+        "inbox/README.md",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     write_pictures(folder / "inbox/images")
@@ -38,7 +48,10 @@ def make_project(folder: Path) -> Project:
     made.edit(small)
     for command in ("init", "add ."):
         assert made.run("git", *command.split()).returncode == 0
-    assert made.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-m", "x").returncode == 0
+    assert (
+        made.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-m", "x").returncode
+        == 0
+    )
     return made
 
 
@@ -57,16 +70,33 @@ def write_pictures(folder: Path) -> None:
 
 def small(raw: dict[str, Any]) -> None:
     vit = {"patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2}
-    raw["base"] = {"kind": "timm", "architecture": "vit_tiny_patch16_224", "arguments": vit, "weights": None, "licence": "none"}
+    raw["base"] = {
+        "kind": "timm",
+        "architecture": "vit_tiny_patch16_224",
+        "arguments": vit,
+        "weights": None,
+        "licence": "none",
+    }
     raw["tokenize"] |= {"size": 16, "crop_fraction": 1.0, "channels": 1}
     for section in ("finetune", "distill"):
         raw[section] |= {"epochs": 2, "min_steps": 0, "batch_size": 16, "log_every": 2}
-        raw[section]["augmentation"] |= {"crop": {"kind": "padded", "padding": 2}, "cutmix": 1.0, "erasing": 0.2}
+        raw[section]["augmentation"] |= {
+            "crop": {"kind": "padded", "padding": 2},
+            "cutmix": 1.0,
+            "erasing": 0.2,
+        }
     raw["finetune"]["probe"] = None
     raw["distill"]["student"] = {"kind": "timm", "architecture": "resnet10t", "arguments": {}}
     raw["evaluate"]["baselines"] = [{"kind": "majority"}, {"kind": "pixels", "side": 8, "C": [1.0]}]
     raw["evaluate"]["bootstrap"]["resamples"] = 100
-    raw["evaluate"]["speed"] = {"repeats": 1, "precision": 0.5, "max_seconds": 1.0, "batch_size": 8, "samples": 8, "latency_samples": 2}
+    raw["evaluate"]["speed"] = {
+        "repeats": 1,
+        "precision": 0.5,
+        "max_seconds": 1.0,
+        "batch_size": 8,
+        "samples": 8,
+        "latency_samples": 2,
+    }
     raw["evaluate"] |= {"robustness": {"samples": 16, "severities": 2}, "gallery": {"errors": 2, "steps": 4}}
     raw["runtime"]["threads"] = 1
 
@@ -77,7 +107,11 @@ def test_all_six_stages_run(project: Project) -> None:
     unreadable = report["checks"]["unreadable"]
     assert len(unreadable["rows"]) == 1 and "0/broken.png" in unreadable["reasons"][unreadable["rows"][0]]
     metrics = storage.read_json(project.folder / "reports/metrics.json")
-    assert metrics["test"]["classes"] == len(CLASSES) and "pixels_logistic" in metrics and "robustness" in metrics
+    assert (
+        metrics["test"]["classes"] == len(CLASSES)
+        and "pixels_logistic" in metrics
+        and "robustness" in metrics
+    )
     for name in ("augmentation", "gallery_teacher", "robustness"):
         assert (project.folder / f"reports/figures/{name}.png").stat().st_size > 1000
     assert storage.read_json(project.folder / "models/student/config.json")["architecture"] == "resnet10t"
@@ -109,7 +143,9 @@ def test_the_logged_model_takes_pictures(project: Project, monkeypatch: pytest.M
     tracking.prepare()
     client = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
     experiment = client.get_experiment_by_name(params.read().tracking.experiment)
-    model = next(item for item in client.search_logged_models([experiment.experiment_id]) if item.name == "student")
+    model = next(
+        item for item in client.search_logged_models([experiment.experiment_id]) if item.name == "student"
+    )
     mlflow.set_tracking_uri(f"sqlite:///{project.folder}/mlflow.db")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

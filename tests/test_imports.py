@@ -15,7 +15,14 @@ ROOT = Path(__file__).parent.parent
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     program = "import sys; from importlinter.cli import lint_imports_command as c; c(['--no-cache'])"
     environment = {**os.environ, "PYTHONPATH": f"{folder / 'src'}{os.pathsep}{folder}"}
-    return subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def copied(folder: Path) -> Path:
@@ -50,12 +57,20 @@ def test_a_broken_rule_is_noticed(tmp_path: Path, file: str, line: str, contract
         opened.write(f"\n{line}\n")
     result = lint(folder)
     assert result.returncode == 1, result.stdout + result.stderr
-    broken = [text for text in result.stdout.splitlines() if " BROKEN" in text]  # what imports the file may break a rule with it
+    broken = [
+        text for text in result.stdout.splitlines() if " BROKEN" in text
+    ]  # what imports the file may break a rule with it
     assert any(contract in text for text in broken)
 
 
 def test_every_module_is_in_a_layer() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     layers = " ".join(contracts[0]["layers"]).replace("(", " ").replace(")", " ").split()
-    modules = {f"baton.{path.stem}" for path in (ROOT / "src/baton").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    modules = {
+        f"baton.{path.stem}"
+        for path in (ROOT / "src/baton").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert modules - {"baton.__init__"} <= set(layers)

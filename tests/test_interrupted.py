@@ -31,14 +31,31 @@ def project(tmp_path_factory: pytest.TempPathFactory, tokenized: Path) -> Iterat
 
 def longer(raw: dict[str, Any]) -> None:
     for section in ("finetune", "distill"):
-        raw[section] |= {"epochs": 30, "min_steps": 0, "dropout": 0.1, "evaluations_per_epoch": 1, "log_every": 1}
+        raw[section] |= {
+            "epochs": 30,
+            "min_steps": 0,
+            "dropout": 0.1,
+            "evaluations_per_epoch": 1,
+            "log_every": 1,
+        }
     raw["runtime"] |= {"checkpoint_seconds": 0.001}
 
 
 def start(project: Project, stage: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "BATON_PYTHON": sys.executable, "DVC_SITE_CACHE_DIR": str(project.folder / ".baton/dvc")}
+    environment = {
+        **os.environ,
+        "BATON_PYTHON": sys.executable,
+        "DVC_SITE_CACHE_DIR": str(project.folder / ".baton/dvc"),
+    }
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage]
-    return subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def ours(project: Project) -> list[psutil.Process]:
@@ -57,7 +74,9 @@ def checkpoints(project: Project, training: str) -> list[str]:
     return sorted(path.name for path in project.folder.glob(f".baton/checkpoints/*/*/{training}/[!.]*"))
 
 
-def stop_in_the_middle(project: Project, training: str, stage: str, number: signal.Signals, steps: int) -> int:
+def stop_in_the_middle(
+    project: Project, training: str, stage: str, number: signal.Signals, steps: int
+) -> int:
     """Stop `dvc` when `training` has gone `steps` further; the step of the checkpoint that is there then."""
     lock = (project.folder / "dvc.lock").read_bytes()
     with start(project, stage) as process:

@@ -33,7 +33,15 @@ def problems(path: Path) -> str:
 
 
 def test_the_recipes_are_there() -> None:
-    wanted = {"reuters-r8-minilm", "quick", "20newsgroups-minilm", "20newsgroups-bert", "imdb-bert", "csv", "reuters-r52-minilm"}
+    wanted = {
+        "reuters-r8-minilm",
+        "quick",
+        "20newsgroups-minilm",
+        "20newsgroups-bert",
+        "imdb-bert",
+        "csv",
+        "reuters-r52-minilm",
+    }
     assert wanted <= {path.stem for path in RECIPES}
 
 
@@ -55,7 +63,13 @@ def test_a_recipe_logs_to_its_own_experiment(path: Path) -> None:
 
 
 def of_the_hub(*names: str) -> Callable[[dict[str, Any]], object]:
-    source = {"kind": "hub", "repository": "a/b", "revision": "", "files": {"train": list(names)}, "licence": "MIT"}
+    source = {
+        "kind": "hub",
+        "repository": "a/b",
+        "revision": "",
+        "files": {"train": list(names)},
+        "licence": "MIT",
+    }
     return lambda raw: raw.update(source=source)
 
 
@@ -74,8 +88,16 @@ def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None
     features = {"kind": "features", "model": "linear", "neighbours": 5, "C": [1.0]}
     for recipe, wanted, message in (
         ("digits-vit", tfidf, "evaluate.baselines.1 (tfidf) is for text, preprocess.kind is images"),
-        ("quick", {"kind": "pixels", "side": 8, "C": [1.0]}, "evaluate.baselines.1 (pixels) is for images, preprocess.kind is text"),
-        ("digits-vit", features, "evaluate.baselines.1 (features) needs a base model that was trained before, but base.weights is null"),
+        (
+            "quick",
+            {"kind": "pixels", "side": 8, "C": [1.0]},
+            "evaluate.baselines.1 (pixels) is for images, preprocess.kind is text",
+        ),
+        (
+            "digits-vit",
+            features,
+            "evaluate.baselines.1 (features) needs a base model that was trained before, but base.weights is null",
+        ),
     ):
         raw = params.read_raw(ROOT / "recipes" / f"{recipe}.yaml")
         path = edited(tmp_path, lambda new, raw=raw, wanted=wanted: new.update(of(raw, wanted)))
@@ -84,7 +106,11 @@ def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None
     raw["evaluate"]["baselines"] = [tfidf, features]
     raw["tokenize"] = params.read_raw(ROOT / "recipes/quick.yaml")["tokenize"]
     found = problems(edited(tmp_path, lambda new: new.update(raw)))
-    assert "tokenize.kind is text" in found and "baselines.0 (tfidf)" in found and "baselines.1 (features)" in found
+    assert (
+        "tokenize.kind is text" in found
+        and "baselines.0 (tfidf)" in found
+        and "baselines.1 (features)" in found
+    )
 
 
 def test_values_of_c_rise(tmp_path: Path) -> None:
@@ -154,7 +180,9 @@ def test_numbers_are_yaml_1_2(tmp_path: Path) -> None:
     assert "learning_rate: 1e-4" in text  # YAML 1.1 reads this as a string
     assert params.read(RECIPES[-1]).finetune.learning_rate == 1e-4
     path = tmp_path / "off.yaml"
-    off = re.sub(r"^tracking:.*?\n\n", "tracking: {kind: off}\n\n", text, flags=re.MULTILINE | re.DOTALL)  # in YAML 1.1 it is a boolean
+    off = re.sub(
+        r"^tracking:.*?\n\n", "tracking: {kind: off}\n\n", text, flags=re.MULTILINE | re.DOTALL
+    )  # in YAML 1.1 it is a boolean
     path.write_text(off, encoding="utf-8")
     assert params.read(path).tracking == params.NoTracking(kind="off")
 
@@ -169,7 +197,11 @@ def test_moving_names_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_paths_stay_inside(tmp_path: Path) -> None:
     local = {"kind": "local", "licence": "mine"}
-    for name, complaint in (("inbox/../../x.csv", "without '..'"), ("/etc/passwd", "relative path"), ("data/x.csv", "must lie in inbox/")):
+    for name, complaint in (
+        ("inbox/../../x.csv", "without '..'"),
+        ("/etc/passwd", "relative path"),
+        ("data/x.csv", "must lie in inbox/"),
+    ):
         source = local | {"files": {"train": name}}
         assert complaint in problems(edited(tmp_path, lambda raw, source=source: raw.update(source=source)))
 
@@ -198,27 +230,62 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "complaint"),
     [
-        (lambda raw: raw["finetune"].update(accumulation=5), "finetune: batch_size 32 must be a multiple of accumulation 5"),
-        (lambda raw: raw["finetune"].update(tokens=4096), "finetune: set batch_size (samples of a step) or tokens (the most of a step)"),
+        (
+            lambda raw: raw["finetune"].update(accumulation=5),
+            "finetune: batch_size 32 must be a multiple of accumulation 5",
+        ),
+        (
+            lambda raw: raw["finetune"].update(tokens=4096),
+            "finetune: set batch_size (samples of a step) or tokens (the most of a step)",
+        ),
         (lambda raw: raw["finetune"].pop("batch_size"), "one of the two, not neither"),
-        (lambda raw: raw["distill"]["student"].update(layers=[2, 0]), "distill.student: layers [2, 0] must name"),
+        (
+            lambda raw: raw["distill"]["student"].update(layers=[2, 0]),
+            "distill.student: layers [2, 0] must name",
+        ),
         (lambda raw: raw["distill"]["student"].update(layers=[]), "distill.student: layers [] must name"),
-        (lambda raw: raw["distill"].update(augmentation=AUGMENTATION), "distill: the teacher's cached logits are of images without"),
+        (
+            lambda raw: raw["distill"].update(augmentation=AUGMENTATION),
+            "distill: the teacher's cached logits are of images without",
+        ),
         (lambda raw: raw.update(tokenize=IMAGES), "tokenize.kind is images, but preprocess.kind is text"),
-        (lambda raw: raw["finetune"].update(drop_path=0.1, augmentation=AUGMENTATION), "finetune.augmentation, finetune.drop_path: only"),
-        (lambda raw: raw["evaluate"].update(gallery={"errors": 3, "steps": 8}), "evaluate.gallery: only for images"),
-        (lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"overlap": 65}), "tokenize: truncation.overlap 65 must be at most half"),
-        (lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"most": 1}), "tokenize.truncation.most: input should be greater than"),
-        (lambda raw: raw["tokenize"].update(truncation={"kind": "ends"}), "'head', 'tail', 'head_tail', 'windows'"),
-        (lambda raw: raw["tokenize"].update(max_length="auto"), "1 problem\n  - tokenize.max_length: input should be a valid integer"),
-        (lambda raw: raw["tokenize"].update(max_length=AUTO | {"least": 512}), "tokenize.max_length: least is 512, more than most, 256"),
+        (
+            lambda raw: raw["finetune"].update(drop_path=0.1, augmentation=AUGMENTATION),
+            "finetune.augmentation, finetune.drop_path: only",
+        ),
+        (
+            lambda raw: raw["evaluate"].update(gallery={"errors": 3, "steps": 8}),
+            "evaluate.gallery: only for images",
+        ),
+        (
+            lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"overlap": 65}),
+            "tokenize: truncation.overlap 65 must be at most half",
+        ),
+        (
+            lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"most": 1}),
+            "tokenize.truncation.most: input should be greater than",
+        ),
+        (
+            lambda raw: raw["tokenize"].update(truncation={"kind": "ends"}),
+            "'head', 'tail', 'head_tail', 'windows'",
+        ),
+        (
+            lambda raw: raw["tokenize"].update(max_length="auto"),
+            "1 problem\n  - tokenize.max_length: input should be a valid integer",
+        ),
+        (
+            lambda raw: raw["tokenize"].update(max_length=AUTO | {"least": 512}),
+            "tokenize.max_length: least is 512, more than most, 256",
+        ),
         (
             lambda raw: raw["tokenize"].update(max_length=AUTO | {"whole": 95}),
             "tokenize.max_length.whole: input should be less",
         ),
     ],
 )
-def test_values_that_do_not_fit_together(tmp_path: Path, edit: Callable[[dict[str, Any]], object], complaint: str) -> None:
+def test_values_that_do_not_fit_together(
+    tmp_path: Path, edit: Callable[[dict[str, Any]], object], complaint: str
+) -> None:
     assert complaint in problems(edited(tmp_path, edit))
 
 
@@ -256,7 +323,12 @@ def test_values_are_frozen() -> None:
 
 
 def test_flatten() -> None:
-    assert params.flatten({"a": {"b": [1, {"c": None}], "d": {}}, "e": []}) == {"a.b.0": 1, "a.b.1.c": None, "a.d": {}, "e": []}
+    assert params.flatten({"a": {"b": [1, {"c": None}], "d": {}}, "e": []}) == {
+        "a.b.0": 1,
+        "a.b.1.c": None,
+        "a.d": {},
+        "e": [],
+    }
     flat = params.flatten(params.read_raw(ACTIVE))
     assert flat["finetune.head.kind"] in {"linear", "mlp"}
     assert not any(isinstance(value, dict | list) and value for value in flat.values())
@@ -267,10 +339,16 @@ def test_a_recipe_writes_out_what_has_a_default(path: Path) -> None:
     """Some keys of `preprocess` have defaults, for params from before them; what is shipped shows every knob."""
     raw = params.flatten(params.read_raw(path)["preprocess"])
     read = params.flatten(params.read(path).preprocess.model_dump())
-    assert {key for key in read if not key.startswith("label_names.")} <= {key.removesuffix(".") for key in raw}
+    assert {key for key in read if not key.startswith("label_names.")} <= {
+        key.removesuffix(".") for key in raw
+    }
 
 
 def test_keys_of_label_names_are_text_whatever_yaml_reads(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text((ROOT / "params.yaml").read_text().replace("label_names: {}", "label_names: {2024-01-31: a, 01: b, null: c, 2.5: d}"))
+    path.write_text(
+        (ROOT / "params.yaml")
+        .read_text()
+        .replace("label_names: {}", "label_names: {2024-01-31: a, 01: b, null: c, 2.5: d}")
+    )
     assert params.read(path).preprocess.label_names == {"2024-01-31": "a", "1": "b", "null": "c", "2.5": "d"}

@@ -34,7 +34,10 @@ ROOT = Path(__file__).parent.parent
 STAGES = ["download", "preprocess", "tokenize", "finetune", "distill", "evaluate"]
 PACKAGES = ("asyncio", "email", "logging", "xml")
 BATON = (sys.executable, "-c", "from baton.cli.app import app; app()")
-TIMED = {"reports/timings.json", "reports/speed/speed_accuracy.png"}  # the only outputs that a rerun may change
+TIMED = {
+    "reports/timings.json",
+    "reports/speed/speed_accuracy.png",
+}  # the only outputs that a rerun may change
 OUTPUTS = ("data", "models", "curves", "metrics", "reports")
 
 
@@ -51,7 +54,9 @@ class Project:
             "DVC_SITE_CACHE_DIR": str(self.folder / ".baton/dvc"),
         }
         environment = {**os.environ, **own, "COLUMNS": "200"}
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
 
     def dvc(self, *arguments: str) -> str:
         result = self.run(sys.executable, "-m", "dvc", *arguments)
@@ -70,8 +75,16 @@ class Project:
         YAML(typ="safe", pure=True).dump(raw, path)
 
     def digests(self) -> dict[str, str]:
-        files = [path for name in OUTPUTS for path in (self.folder / name).rglob("*") if path.is_file() and path.name != ".gitignore"]
-        return {path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        files = [
+            path
+            for name in OUTPUTS
+            for path in (self.folder / name).rglob("*")
+            if path.is_file() and path.name != ".gitignore"
+        ]
+        return {
+            path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        }
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +97,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def make_project(folder: Path) -> Project:
     """A copy of this checkout's code with the small table and the tiny base model, committed."""
     for name in ("src", "stages"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("dvc.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "inbox/README.md"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    for name in (
+        "dvc.yaml",
+        "requirements.lock",
+        ".gitignore",
+        ".dvcignore",
+        ".dvc/config",
+        ".dvc/.gitignore",
+        "inbox/README.md",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     write_docstrings(folder / "inbox/data.csv")
@@ -95,7 +118,10 @@ def make_project(folder: Path) -> Project:
     made.edit(small)
     for command in ("init", "add ."):
         assert made.run("git", *command.split()).returncode == 0
-    assert made.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-m", "x").returncode == 0
+    assert (
+        made.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-m", "x").returncode
+        == 0
+    )
     return made
 
 
@@ -103,11 +129,24 @@ def small(raw: dict[str, Any]) -> None:
     raw["base"] = {"kind": "local", "folder": "inbox/base", "licence": "none"}
     raw["tokenize"] |= {"max_length": 32, "truncation": {"kind": "windows", "most": 3, "overlap": 4}}
     for section in ("finetune", "distill"):
-        raw[section] |= {"epochs": 1, "min_steps": 0, "batch_size": 16, "evaluations_per_epoch": 1, "log_every": 2}
+        raw[section] |= {
+            "epochs": 1,
+            "min_steps": 0,
+            "batch_size": 16,
+            "evaluations_per_epoch": 1,
+            "log_every": 2,
+        }
     raw["finetune"]["probe"] = None
     raw["distill"]["student"]["layers"] = [0]
     raw["evaluate"]["bootstrap"]["resamples"] = 100
-    raw["evaluate"]["speed"] = {"repeats": 1, "precision": 0.5, "max_seconds": 1.0, "batch_size": 8, "samples": 8, "latency_samples": 2}
+    raw["evaluate"]["speed"] = {
+        "repeats": 1,
+        "precision": 0.5,
+        "max_seconds": 1.0,
+        "batch_size": 8,
+        "samples": 8,
+        "latency_samples": 2,
+    }
     raw["runtime"]["threads"] = 1
 
 
@@ -118,7 +157,9 @@ def write_docstrings(path: Path) -> None:
         found: dict[str, str] = {}
         for name in sorted(submodules(package)):
             module = importlib.import_module(name)
-            for _, member in inspect.getmembers(module, lambda item: inspect.isclass(item) or inspect.isfunction(item)):
+            for _, member in inspect.getmembers(
+                module, lambda item: inspect.isclass(item) or inspect.isfunction(item)
+            ):
                 if member.__module__ == name and member.__doc__ and not member.__qualname__.startswith("_"):
                     found[f"{name}.{member.__qualname__}"] = inspect.cleandoc(member.__doc__)
         rows += [(text, package) for _, text in sorted(found.items())[:80]]
@@ -134,14 +175,22 @@ def submodules(package: str) -> list[str]:
 
 def test_all_six_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
-    rows = {name: (project.folder / f"data/predictions/{name}/test.parquet").stat().st_size for name in ("teacher", "student", "control")}
+    rows = {
+        name: (project.folder / f"data/predictions/{name}/test.parquet").stat().st_size
+        for name in ("teacher", "student", "control")
+    }
     assert all(rows.values())
     metrics = storage.read_json(project.folder / "reports/metrics.json")
     assert metrics["test"]["classes"] == len(PACKAGES)
     assert {"teacher", "student", "control", "retention", "comparison"} <= set(metrics)
     assert storage.read_json(project.folder / "metrics/finetune.json")["teacher"]["val_accuracy"] > 0
     ignored = project.run("git", "status", "--porcelain", "--untracked-files=all").stdout.split()[1::2]
-    assert sorted(ignored) == ["dvc.lock", "metrics/distill.json", "metrics/finetune.json", "reports/metrics.json"]  # what lives in git
+    assert sorted(ignored) == [
+        "dvc.lock",
+        "metrics/distill.json",
+        "metrics/finetune.json",
+        "reports/metrics.json",
+    ]  # what lives in git
 
 
 def test_mlflow_holds_the_runs(project: Project) -> None:
@@ -165,7 +214,9 @@ def test_mlflow_holds_the_runs(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("quiet_mlflow")
-def test_the_logged_model_answers_raw_texts_as_the_stage_did_their_windows(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_logged_model_answers_raw_texts_as_the_stage_did_their_windows(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow import MlflowClient, pyfunc
 
     from baton.batches import array_splits
@@ -175,20 +226,27 @@ def test_the_logged_model_answers_raw_texts_as_the_stage_did_their_windows(proje
     monkeypatch.chdir(project.folder)
     test = array_splits.open_splits(Path("data/arrays"))["test"]
     assert test.windows.max() == 3
-    client, texts = MlflowClient(f"sqlite:///{project.folder}/mlflow.db"), pq.read_table("data/clean/test.parquet")["text"].to_pylist()
+    client, texts = (
+        MlflowClient(f"sqlite:///{project.folder}/mlflow.db"),
+        pq.read_table("data/clean/test.parquet")["text"].to_pylist(),
+    )
     logged = client.search_logged_models([client.get_experiment_by_name("csv").experiment_id])
     for name in ("teacher", "student"):
         (location,) = [model.artifact_location for model in logged if model.name == name]
         answers = pyfunc.load_model(location.removeprefix("file://")).predict(texts)
         model, info = model_folder.load(Path("models", name), "matmul")
-        own = torch.from_numpy(predict(model, test, tiny.machine(), 16)).double()  # in fp32, as the logged model
+        own = torch.from_numpy(
+            predict(model, test, tiny.machine(), 16)
+        ).double()  # in fp32, as the logged model
         expected = (own / info.temperature).softmax(-1).numpy()
         np.testing.assert_allclose(answers.drop(columns="label").to_numpy(), expected, atol=1e-6)
         assert np.ptp(expected[:, 0]) > 1e-4, "else any answer would do"
 
 
 @pytest.mark.usefixtures("quiet_mlflow")
-def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(project.folder / "models")  # a file is looked for where one is
 
     def traced(*words: str, code: int = 0) -> str:
@@ -203,11 +261,19 @@ def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(project: Project,
     assert distill["name"] == "distill" and distill["facts"]["params"]["distill.student.layers.0"] == 0
     assert "src/baton/distill" in distill["facts"]["code"]
     origins = [file["facts"] for file in nodes(chain["made_of"], "file") if "origin" in file["facts"]]
-    assert {"inbox/data.csv"} <= {fact["origin"] for fact in origins} and all(len(fact["sha256"]) == 64 for fact in origins)
+    assert {"inbox/data.csv"} <= {fact["origin"] for fact in origins} and all(
+        len(fact["sha256"]) == 64 for fact in origins
+    )
     assert {node["name"] for item in chain["made_from_it"] for node in nodes(item, "model")} == {"student"}
     run = distill["facts"]["run"]
     back = json.loads(traced(run, "--json"))
-    assert {node["name"] for node in nodes(back["made_of"], "stage")} >= {"distill", "finetune", "tokenize", "preprocess", "download"}
+    assert {node["name"] for node in nodes(back["made_of"], "stage")} >= {
+        "distill",
+        "finetune",
+        "tokenize",
+        "preprocess",
+        "download",
+    }
     assert back["breaks"] == []
     source = json.loads(traced("../inbox/data.csv", "--json"))
     assert source["breaks"] == [] and {"student", "teacher"} <= {
@@ -243,7 +309,9 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
 
 def test_dvc_shows_metrics_and_plots(project: Project) -> None:
     shown = project.dvc("metrics", "show", "--json")
-    assert all(name in shown for name in ("reports/metrics.json", "metrics/finetune.json", "metrics/distill.json"))
+    assert all(
+        name in shown for name in ("reports/metrics.json", "metrics/finetune.json", "metrics/distill.json")
+    )
     project.dvc("plots", "show", "--out", "plots")
     assert (project.folder / "plots/index.html").stat().st_size > 10_000
     shutil.rmtree(project.folder / "plots")
@@ -264,8 +332,14 @@ def test_a_b_a_is_a_run_cache_hit(project: Project) -> None:
     project.edit(lambda raw: raw["distill"].update(seeds=[1]))
     assert project.repro() == ["distill", "evaluate"]
     other = project.digests()
-    for name in ("models/student/model.safetensors", "data/predictions/student/test.parquet", "curves/distill.csv"):
-        assert other[name] != before[name], "another seed must give other bytes, or the comparisons of this file show nothing"
+    for name in (
+        "models/student/model.safetensors",
+        "data/predictions/student/test.parquet",
+        "curves/distill.csv",
+    ):
+        assert other[name] != before[name], (
+            "another seed must give other bytes, or the comparisons of this file show nothing"
+        )
     project.edit(lambda raw: raw["distill"].update(seeds=[0]))
     assert project.repro() == []
     assert project.digests() == before
@@ -296,7 +370,9 @@ def test_an_edit_of_the_data_is_noticed(project: Project) -> None:
 @pytest.mark.parametrize("stage", ["download", "preprocess", "tokenize"])
 def test_bad_params_stop_a_stage_before_anything_is_written(project: Project, stage: str) -> None:
     before, text = project.digests(), (project.folder / "params.yaml").read_text()
-    project.edit(lambda raw: raw["distill"].update(temprature=raw["distill"].pop("temperature"), epochs="two"))
+    project.edit(
+        lambda raw: raw["distill"].update(temprature=raw["distill"].pop("temperature"), epochs="two")
+    )
     result = project.run("sh", "stages/run", stage)
     (project.folder / "params.yaml").write_text(text)
     assert result.returncode == 1
@@ -328,10 +404,15 @@ def test_an_experiment_in_a_temporary_copy(project: Project) -> None:
         return sum(run.info.run_name.startswith("evaluate") for run in found)
 
     project.repro()  # nothing to do after the tests above; this one can also be run alone
-    for command in (["add", "."], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--allow-empty", "-m", "results"]):
+    for command in (
+        ["add", "."],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--allow-empty", "-m", "results"],
+    ):
         assert project.run("git", *command).returncode == 0
     before, count = project.digests(), evaluations()
-    output = project.dvc("exp", "run", "--temp", "--set-param", "evaluate.calibration_bins=9", "--name", "nine")
+    output = project.dvc(
+        "exp", "run", "--temp", "--set-param", "evaluate.calibration_bins=9", "--name", "nine"
+    )
     assert "Ran experiment(s): nine" in output
     assert evaluations() == count + 1
     assert project.digests() == before

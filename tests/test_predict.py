@@ -24,8 +24,12 @@ HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
 
 def prepare(root: Path) -> tuple[model_folder.Classifier, TextSplit]:
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
-    text_arrays.tokenize(clean / "train.parquet", text_arrays.open_tokenizer(base, 16), root, 100, lambda count: None)
-    settings = params.read(Path("params.yaml")).finetune.model_copy(update={"dropout": 0.1, "attention_dropout": 0.1})
+    text_arrays.tokenize(
+        clean / "train.parquet", text_arrays.open_tokenizer(base, 16), root, 100, lambda count: None
+    )
+    settings = params.read(Path("params.yaml")).finetune.model_copy(
+        update={"dropout": 0.1, "attention_dropout": 0.1}
+    )
     model = model_folder.create(base, HEAD, 3, settings, "matmul", tiny.TEXT_INPUT)
     return model.eval(), TextSplit(text_arrays.open_arrays(root, "train"), 0)
 
@@ -126,7 +130,9 @@ def test_logits_are_the_same_bits_whatever_the_number_of_processes(tmp_path: Pat
     """In batches of 7 for both processes, of 40 (the last round is one's own), and one batch that both compute."""
     _, arrays = prepare(tmp_path)
     (tmp_path / "job.py").write_text(JOB)
-    (tmp_path / "wanted.json").write_text(params.Runtime.model_validate(tiny.SETTINGS | {"processes": 2}).model_dump_json())
+    (tmp_path / "wanted.json").write_text(
+        params.Runtime.model_validate(tiny.SETTINGS | {"processes": 2}).model_dump_json()
+    )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent / "src")}
     subprocess.run([sys.executable, "job.py"], cwd=tmp_path, env=environment, check=True, timeout=60)
     for size in (7, 40, 1000):

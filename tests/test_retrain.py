@@ -55,7 +55,11 @@ class World:
             "max_latency_ratio": None,
         }
         raw["promotion"] |= {"latency_samples": 2, "test": "data/clean/test.parquet"}
-        raw["source"] = {"kind": "local", "files": {"train": "inbox/train.csv", "test": "inbox/test.csv"}, "licence": "none"}
+        raw["source"] = {
+            "kind": "local",
+            "files": {"train": "inbox/train.csv", "test": "inbox/test.csv"},
+            "licence": "none",
+        }
 
     def write(self, name: str, rows: list[list[str]]) -> None:
         with (self.developer.folder / f"inbox/{name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -66,7 +70,13 @@ class World:
             return list(csv.reader(file))[1:]
 
     def git(self, *words: str, folder: Path | None = None) -> str:
-        done = subprocess.run(["git", *WHO, *words], cwd=folder or self.developer.folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *WHO, *words],
+            cwd=folder or self.developer.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -115,9 +125,13 @@ def quick(world: World) -> None:
     world.rest = world.read("train")[320:]
     world.write("train", world.read("train")[:320])
     delimited = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
-    developer.edit(lambda raw: raw["preprocess"].update(format=delimited, limit={"train": None, "test": None}))
+    developer.edit(
+        lambda raw: raw["preprocess"].update(format=delimited, limit={"train": None, "test": None})
+    )
     developer.edit(lambda raw: raw["retrain"].update(drift=None))
-    developer.edit(lambda raw: raw["finetune"].update(learning_rate=1e-5) or raw["distill"].update(learning_rate=1e-5))
+    developer.edit(
+        lambda raw: raw["finetune"].update(learning_rate=1e-5) or raw["distill"].update(learning_rate=1e-5)
+    )
 
 
 def small(world: World) -> None:
@@ -162,7 +176,9 @@ def test_the_story(tmp_path: Path, server: Server) -> None:
     world.git("pull", "--quiet")
     assert "version 1 passed" in world.git("log", "-1", "--format=%s")
 
-    world.write("train", [*world.read("train"), *world.rest])  # new data, and a training that deserves the name
+    world.write(
+        "train", [*world.read("train"), *world.rest]
+    )  # new data, and a training that deserves the name
     world.developer.edit(recipe)
     world.push("new data")
     told = world.job("--mode", "enabled")
@@ -201,8 +217,13 @@ def test_the_story(tmp_path: Path, server: Server) -> None:
     # The tie was trained after it, and its model is not fetched.
     expected = ("dvc.lock of the working tree has changed since", "DVC's cache here lacks")
     assert all(text.startswith(expected) for text in chain["breaks"]), chain["breaks"]
-    for pattern in ("new data", "version 2"):  # the commit that was trained, and the one that the job made of it
-        back = project.run(*BATON, "trace", world.git("log", "--format=%H", "--grep", pattern, "-1"), "--json")
+    for pattern in (
+        "new data",
+        "version 2",
+    ):  # the commit that was trained, and the one that the job made of it
+        back = project.run(
+            *BATON, "trace", world.git("log", "--format=%H", "--grep", pattern, "-1"), "--json"
+        )
         assert '"story 2"' in back.stdout, back.stdout + back.stderr
     rolled = project.run(*BATON, "promote", "--to", "1")
     assert rolled.returncode == 0, rolled.stderr
@@ -213,7 +234,9 @@ def count_runs(world: World) -> int:
     from mlflow import MlflowClient
 
     found = MlflowClient(world.server.uri)
-    return len(found.search_runs([item.experiment_id for item in found.search_experiments()], max_results=1000))
+    return len(
+        found.search_runs([item.experiment_id for item in found.search_experiments()], max_results=1000)
+    )
 
 
 @pytest.mark.usefixtures("quiet_mlflow")
@@ -223,13 +246,17 @@ def test_killed_at_random_it_ends_in_the_same_state(tmp_path: Path, server: Serv
     own = {"BATON_PYTHON": sys.executable, "PYTHONPATH": str(project.folder / "src")}
     command = [*BATON, "retrain", "--mode", "enabled"]
     for _ in range(5):
-        with subprocess.Popen(command, cwd=project.folder, env={**os.environ, **own}, start_new_session=True) as process:
+        with subprocess.Popen(
+            command, cwd=project.folder, env={**os.environ, **own}, start_new_session=True
+        ) as process:
             time.sleep(random_number.uniform(5, 60))
             process.send_signal(random_number.choice([signal.SIGTERM, signal.SIGKILL]))
     result = project.run(*command)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert world.registry() == {"champion": "1", "versions": "1"}
-    assert world.git("log", "--format=%s", "origin/main", "-1", folder=project.folder).startswith("Retrain: version 1")
+    assert world.git("log", "--format=%s", "origin/main", "-1", folder=project.folder).startswith(
+        "Retrain: version 1"
+    )
     assert world.git("rev-list", "--count", "origin/main", folder=project.folder) == "3"
 
 
@@ -247,7 +274,13 @@ sys.argv = ["baton", "retrain", "--mode", "enabled"]
 with mock.patch.object(module, name, lambda *_, **__: os._exit(9)):
     app()
 """
-POINTS = [("registry", "_same_data"), ("promotion", "judge"), ("promotion", "_note"), ("checkout", "commit"), ("promotion", "enact")]
+POINTS = [
+    ("registry", "_same_data"),
+    ("promotion", "judge"),
+    ("promotion", "_note"),
+    ("checkout", "commit"),
+    ("promotion", "enact"),
+]
 POINTS += [("promotion", "_move"), ("promotion", "complete")]
 
 
@@ -273,7 +306,10 @@ def test_each_step_that_leaves_something_can_be_the_last_of_a_job(tmp_path: Path
 @pytest.mark.usefixtures("quiet_mlflow")
 def test_when_it_trains_and_from_what(tmp_path: Path, server: Server) -> None:
     def retrain(raw: dict[str, Any]) -> None:
-        raw["retrain"] = {"drift": {"changed": 0.2, "labels": 1.0, "lengths": 1.0, "unknown": 1.0}, "warm_start": True}
+        raw["retrain"] = {
+            "drift": {"changed": 0.2, "labels": 1.0, "lengths": 1.0, "unknown": 1.0},
+            "warm_start": True,
+        }
         raw["promotion"]["rule"] = {"kind": "non_inferiority", "margin": 0.5}
 
     world = World(tmp_path, server, small)
@@ -283,7 +319,10 @@ def test_when_it_trains_and_from_what(tmp_path: Path, server: Server) -> None:
     world.write("train", [*world.read("train"), *world.rest[:5]])
     world.push("a little more")
     told = world.job("--mode", "enabled")
-    assert "Not trained: 5 rows are new and 0 gone since version 1" in told and world.registry()["versions"] == "1"
+    assert (
+        "Not trained: 5 rows are new and 0 gone since version 1" in told
+        and world.registry()["versions"] == "1"
+    )
 
     world.write("train", [*world.read("train"), *world.rest[5:60]])
     world.push("much more")
@@ -305,7 +344,10 @@ def test_what_is_missing_is_named_at_once(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert all(word in result.stderr for word in ("an MLflow server", "a DVC remote", "a git remote"))
     before = (project.folder / "params.yaml").read_bytes()
-    for override, told in (("finetune.epoch=3", "an override cannot be applied"), ("finetune.epochs=many", "finetune.epochs")):
+    for override, told in (
+        ("finetune.epoch=3", "an override cannot be applied"),
+        ("finetune.epochs=many", "finetune.epochs"),
+    ):
         result = project.run(*BATON, "retrain", "-S", override)
         assert result.returncode == 1 and told in result.stderr, result.stderr
         assert (project.folder / "params.yaml").read_bytes() == before

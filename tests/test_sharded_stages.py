@@ -54,7 +54,9 @@ def test_a_weight_of_a_layer_and_of_what_is_around_it_is_told() -> None:
 def test_one_process_keeps_the_model_whole() -> None:
     model, values = Layers(), torch.ones(2, 4)
     assert sharding.place(model, dataclasses.replace(FULL, processes=1)) is model
-    assert not sharding.is_split(model) and sharding.own(values) is values and sharding.whole(values) is values
+    assert (
+        not sharding.is_split(model) and sharding.own(values) is values and sharding.whole(values) is values
+    )
     with torch.no_grad():
         sharding.fill(model.head.weight, values)
     assert torch.equal(sharding.gather(model)["head.weight"], values)

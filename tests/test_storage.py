@@ -40,7 +40,10 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("write", [storage.atomic_file, storage.atomic_folder], ids=["file", "folder"])
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, write: object) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match=r"cannot be written[\s\S]*got:[\s\S]*expected:[\s\S]*next:"), write(tmp_path / "file" / "target"):  # type: ignore[operator]
+    with (
+        pytest.raises(OutputError, match=r"cannot be written[\s\S]*got:[\s\S]*expected:[\s\S]*next:"),
+        write(tmp_path / "file" / "target"),
+    ):  # type: ignore[operator]
         raise AssertionError("not reached")
 
 

@@ -31,7 +31,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.write_base(Path("data/base"))
     tiny.write_splits(Path("data/clean"), {"train": train, "val": rows, "test": rows}, list(tiny.TEXTS))
     table = pq.read_table("data/clean/train.parquet")
-    pq.write_table(table.append_column("weight", pa.array([9.0, 1.0, 1.0] * len(rows), pa.float32())), "data/clean/train.parquet")
+    pq.write_table(
+        table.append_column("weight", pa.array([9.0, 1.0, 1.0] * len(rows), pa.float32())),
+        "data/clean/train.parquet",
+    )
     raw = params.read_raw(ROOT / "recipes/csv.yaml")
     raw["tokenize"] |= {"max_length": 16}
     Path("params.yaml").write_text(json.dumps(raw))
@@ -41,7 +44,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("weighted", [True, False])
 def test_a_model_believes_the_rows_of_weight(project: None, weighted: bool) -> None:
     """Without the weights (the control) it believes the two rows of three that are wrong."""
-    data, machine, settings = trainings.open_data(None), tiny.machine(), tiny.training(epochs=30, batch_size=12, learning_rate=3e-3)
+    data, machine, settings = (
+        trainings.open_data(None),
+        tiny.machine(),
+        tiny.training(epochs=30, batch_size=12, learning_rate=3e-3),
+    )
     model = model_folder.create(Path("data/base"), HEAD, 3, settings, machine.attention, data.input)
     job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
     of_rows = trainings.row_weights(data, machine) if weighted else None

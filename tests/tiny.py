@@ -13,12 +13,32 @@ from baton import params
 from baton.runtime import resolve
 
 TEXTS = {
-    "grain": ["wheat exports rose sharply", "corn crop and soybean harvest", "the grain board sold wheat", "barley and wheat prices"],
-    "ship": ["the tanker left port", "port workers strike halts vessels", "cargo ship sank near the strait", "vessels wait in port"],
-    "trade": ["the trade deficit widened", "tariffs on imports of goods", "trade talks with japan failed", "imports and exports balance"],
+    "grain": [
+        "wheat exports rose sharply",
+        "corn crop and soybean harvest",
+        "the grain board sold wheat",
+        "barley and wheat prices",
+    ],
+    "ship": [
+        "the tanker left port",
+        "port workers strike halts vessels",
+        "cargo ship sank near the strait",
+        "vessels wait in port",
+    ],
+    "trade": [
+        "the trade deficit widened",
+        "tariffs on imports of goods",
+        "trade talks with japan failed",
+        "imports and exports balance",
+    ],
 }
 
-TEXT_INPUT = {"kind": "text", "max_length": 16, "truncation": {"kind": "head"}, "pad": 0}  # what data/arrays/meta.json says of texts
+TEXT_INPUT = {
+    "kind": "text",
+    "max_length": 16,
+    "truncation": {"kind": "head"},
+    "pad": 0,
+}  # what data/arrays/meta.json says of texts
 
 
 def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
@@ -34,7 +54,9 @@ def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
     tokenizer.train_from_iterator([text for texts in TEXTS.values() for text in texts], trainer)
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.save(str(folder / "tokenizer.json"))
-    names = dict(pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]")
+    names = dict(
+        pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]"
+    )
     (folder / "tokenizer_config.json").write_text(
         json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 64} | names)
     )
@@ -58,7 +80,9 @@ def image_input(size: int = 8, channels: int = 1) -> dict[str, Any]:
     return {"kind": "images", "size": [size, size], "channels": channels} | normal | crop
 
 
-def write_image_base(folder: Path, size: int = 8, channels: int = 1, width: int = 32, depth: int = 2, **arguments: Any) -> Path:
+def write_image_base(
+    folder: Path, size: int = 8, channels: int = 1, width: int = 32, depth: int = 2, **arguments: Any
+) -> Path:
     """Write a random ViT of `depth` blocks, 16 patches and no classifier, in timm's hub layout; `arguments` are its own."""
     vit = {"img_size": size, "patch_size": size // 4, "embed_dim": width, "depth": depth, "num_heads": 2}
     known = {"fixed_input_size": True, "first_conv": "patch_embed.proj", "classifier": "head"}
@@ -72,7 +96,9 @@ def write_convolutional_base(folder: Path, size: int = 8) -> Path:
     return _write_timm(folder, "tiny_vit_5m_224", size, {"in_chans": 1} | own, known)
 
 
-def _write_timm(folder: Path, architecture: str, size: int, arguments: dict[str, Any], known: dict[str, Any]) -> Path:
+def _write_timm(
+    folder: Path, architecture: str, size: int, arguments: dict[str, Any], known: dict[str, Any]
+) -> Path:
     import timm
     from safetensors.torch import save_file
 
@@ -82,8 +108,19 @@ def _write_timm(folder: Path, architecture: str, size: int, arguments: dict[str,
     save_file(model.state_dict(), folder / "model.safetensors")
     channels = arguments["in_chans"]
     shape = {"input_size": [channels, size, size]} | known
-    data = {"interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center", "mean": [0.5] * channels, "std": [0.25] * channels}
-    config = {"architecture": architecture, "num_classes": 0, "model_args": arguments, "pretrained_cfg": shape | data}
+    data = {
+        "interpolation": "bicubic",
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+        "mean": [0.5] * channels,
+        "std": [0.25] * channels,
+    }
+    config = {
+        "architecture": architecture,
+        "num_classes": 0,
+        "model_args": arguments,
+        "pretrained_cfg": shape | data,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -97,7 +134,11 @@ def write_clean(folder: Path, copies: int = 4) -> Path:
     """Write train, val and test tables and labels.json: every text of `TEXTS`, `copies` times in train with a number appended."""
     labels = sorted(TEXTS)
     rows = [(text, labels.index(label)) for label, texts in TEXTS.items() for text in texts]
-    splits = {"train": [(f"{text} {copy}", label) for copy in range(copies) for text, label in rows], "val": rows[::2], "test": rows}
+    splits = {
+        "train": [(f"{text} {copy}", label) for copy in range(copies) for text, label in rows],
+        "val": rows[::2],
+        "test": rows,
+    }
     return write_splits(folder, splits, labels)
 
 

@@ -44,6 +44,10 @@ def write_arrays(folder: Path, counts: dict[str, int]) -> dict[str, Any]:
     described = framing.describe(storage.read_json(folder / "base/config.json"), TOKENIZE)
     (folder / "arrays").mkdir()
     for split in counts:
-        image_arrays.tokenize(clean / f"{split}.parquet", described, folder / "arrays", 16, lambda count: None)
-    storage.write_json(folder / "arrays/meta.json", {"labels": storage.read_json(clean / "labels.json"), "input": described})
+        image_arrays.tokenize(
+            clean / f"{split}.parquet", described, folder / "arrays", 16, lambda count: None
+        )
+    storage.write_json(
+        folder / "arrays/meta.json", {"labels": storage.read_json(clean / "labels.json"), "input": described}
+    )
     return described

@@ -63,7 +63,9 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except BatonError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", highlight=False
+        )
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
@@ -77,7 +79,9 @@ def run_stage(main: Callable[[], None]) -> None:
     try:
         run(main)
     except SystemExit as ending:
-        if ending.code in STOPPED:  # taking torch and mlflow down in good order takes seconds, which whoever asked may not have
+        if (
+            ending.code in STOPPED
+        ):  # taking torch and mlflow down in good order takes seconds, which whoever asked may not have
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             os._exit(int(ending.code))
@@ -106,7 +110,13 @@ class _Rate(Column):
 
 @contextlib.contextmanager
 def _bar(title: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(unit),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=_console) as bar:
         task = bar.add_task(title, total=total)
 

@@ -15,7 +15,11 @@ from baton.runtime.resolve import Runtime
 
 
 def predict(
-    model: nn.Module, split: Split, runtime: Runtime, batch_size: int, advance: Callable[[int], object] = lambda count: None
+    model: nn.Module,
+    split: Split,
+    runtime: Runtime,
+    batch_size: int,
+    advance: Callable[[int], object] = lambda count: None,
 ) -> NDArray[np.float32]:
     """Logits of every sample, (samples, classes), in the split's order.
 
@@ -30,7 +34,9 @@ def predict(
         TrainingError: memory ran out.
     """
     chunks = by_length(split, np.arange(len(split)), batch_size)
-    ranks = runtime.processes if len(chunks) >= runtime.processes else 1  # fewer batches than processes: each does all of them
+    ranks = (
+        runtime.processes if len(chunks) >= runtime.processes else 1
+    )  # fewer batches than processes: each does all of them
     rank = runtime.rank % ranks
     parts: list[torch.Tensor] = []
     split_model = sharding.is_split(model)

@@ -93,13 +93,18 @@ def _explained(target: Path) -> Iterator[None]:
         if error.filename and target.parent.resolve() not in (named.resolve(), *named.resolve().parents):
             raise  # a file that was read, not one of ours
         hint = "free some space or mend the permissions, then run again; nothing half-written was left"
-        raise OutputError(f"{target} cannot be written", got=error.strerror, expected="a writable folder", hint=hint) from error
+        raise OutputError(
+            f"{target} cannot be written", got=error.strerror, expected="a writable folder", hint=hint
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write sorted, indented JSON atomically (byte-equal for equal values)."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n",
+            encoding="utf-8",
+        )
 
 
 def read_json(path: Path) -> Any:

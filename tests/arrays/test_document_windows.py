@@ -14,7 +14,10 @@ RULES: list[params.Truncation] = [
     document_windows.HEAD,
     TAIL,
     HEAD_TAIL,
-    *(params.WindowsTruncation(kind="windows", most=most, overlap=overlap) for most, overlap in ((2, 0), (3, 4), (8, 0), (8, 5))),
+    *(
+        params.WindowsTruncation(kind="windows", most=most, overlap=overlap)
+        for most, overlap in ((2, 0), (3, 4), (8, 0), (8, 5))
+    ),
 ]
 FRAME = document_windows.Frame([101], [102], 10)
 
@@ -49,15 +52,24 @@ def test_properties(rule: params.Truncation) -> None:
         found, (read, left_out) = own(ids, rule), FRAME.read(ids, rule)
         seen = {token for window in found for token in window}
         assert left_out == length - len(seen)
-        assert all(window == sorted(set(window)) and len(window) <= FRAME.room for window in found), "in order, and no more than fits"
-        assert sum(map(len, read)) == document_windows.costs(np.array([length]), FRAME.room, FRAME.special, rule)[0]
+        assert all(window == sorted(set(window)) and len(window) <= FRAME.room for window in found), (
+            "in order, and no more than fits"
+        )
+        assert (
+            sum(map(len, read))
+            == document_windows.costs(np.array([length]), FRAME.room, FRAME.special, rule)[0]
+        )
         if length <= FRAME.room:
             assert found == [ids]
         elif isinstance(rule, params.WindowsTruncation):
-            assert len(found) <= rule.most and found[0][0] == 0 and found[-1][-1] == length - 1, "from the first token to the last"
+            assert len(found) <= rule.most and found[0][0] == 0 and found[-1][-1] == length - 1, (
+                "from the first token to the last"
+            )
             assert max(map(len, found)) - min(map(len, found)) <= 1
             if length <= rule.most * (FRAME.room - rule.overlap) + rule.overlap:
-                assert left_out == 0 and all(len(set(one) & set(two)) == rule.overlap for one, two in itertools.pairwise(found))
+                assert left_out == 0 and all(
+                    len(set(one) & set(two)) == rule.overlap for one, two in itertools.pairwise(found)
+                )
             else:
                 assert len(found) == rule.most and {len(window) for window in found} == {FRAME.room}
         else:
@@ -70,5 +82,9 @@ def test_another_rule_is_found() -> None:
     def behind(ids: list[int], most: int) -> list[list[int]]:
         return [ids[start : start + FRAME.room] for start in range(0, len(ids), FRAME.room)][:most]
 
-    differs: list[Any] = [length for length in range(200) if behind(list(range(length)), 8) != own(list(range(length)), windows(8))]
+    differs: list[Any] = [
+        length
+        for length in range(200)
+        if behind(list(range(length)), 8) != own(list(range(length)), windows(8))
+    ]
     assert 11 in differs and 10 not in differs and 20 not in differs

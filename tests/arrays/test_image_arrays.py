@@ -29,7 +29,9 @@ FILES = ("pixels.npy", "shapes.npy", "offsets.npy", "labels.npy", "ids.parquet")
 GREY = INPUT | {"size": [8, 8], "channels": 1, "mean": [0.5], "std": [0.5]}
 
 
-def tokenize(table: Path, target: Path, described: dict[str, Any] = INPUT, chunk_size: int = 4, workers: int = 2) -> dict[str, Any]:
+def tokenize(
+    table: Path, target: Path, described: dict[str, Any] = INPUT, chunk_size: int = 4, workers: int = 2
+) -> dict[str, Any]:
     target.mkdir(exist_ok=True)
     return image_arrays.tokenize(table, described, target, chunk_size, lambda count: None, workers)
 
@@ -38,7 +40,11 @@ def tokenize(table: Path, target: Path, described: dict[str, Any] = INPUT, chunk
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos of several sizes."""
     photos = [photo(*shape, seed=index) for index, shape in enumerate(SHAPES)]
-    return write_table(tmp_path_factory.mktemp("clean") / "train.parquet", photos, [index % 3 for index in range(len(SHAPES))])
+    return write_table(
+        tmp_path_factory.mktemp("clean") / "train.parquet",
+        photos,
+        [index % 3 for index in range(len(SHAPES))],
+    )
 
 
 def test_small_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
@@ -52,7 +58,15 @@ def test_small_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
     rows = np.array([3, 0, 49])
     assert np.array_equal(arrays.stack(rows), [pictures[row] for row in rows])
     size = {"min": 8, "p5": 8, "p25": 8, "p50": 8, "p75": 8, "p95": 8, "max": 8}
-    assert report == {"images": 50, "bytes": 3200, "resized": 0, "resized_share": 0.0, "recoloured": 0, "height": size, "width": size}
+    assert report == {
+        "images": 50,
+        "bytes": 3200,
+        "resized": 0,
+        "resized_share": 0.0,
+        "recoloured": 0,
+        "height": size,
+        "width": size,
+    }
 
 
 def test_pictures_of_any_size_are_stored_as_framed(table: Path, tmp_path: Path) -> None:
@@ -63,7 +77,12 @@ def test_pictures_of_any_size_are_stored_as_framed(table: Path, tmp_path: Path) 
         assert np.array_equal(arrays.picture(row), framing(INPUT).stored(photo(*shape, seed=row)))
     assert report["bytes"] == len(arrays.pixels) == int(arrays.offsets[-1])
     assert (report["resized"], report["resized_share"]) == (21, 0.6)  # those with both sides above 16
-    assert (report["height"]["min"], report["height"]["p50"], report["height"]["max"], report["width"]["max"]) == (9, 40, 200, 50)
+    assert (
+        report["height"]["min"],
+        report["height"]["p50"],
+        report["height"]["max"],
+        report["width"]["max"],
+    ) == (9, 40, 200, 50)
 
 
 def test_channels_are_converted_and_counted(tmp_path: Path) -> None:
@@ -85,7 +104,9 @@ def test_large_pictures_are_read_few_at_a_time(table: Path) -> None:
 def test_workers_and_chunk_size_change_no_byte(table: Path, tmp_path: Path) -> None:
     reports = []
     for chunk_size, workers in [(4, 1), (4, 4), (1000, 2), (1, 3)]:
-        reports.append(tokenize(table, tmp_path / f"{chunk_size}-{workers}", chunk_size=chunk_size, workers=workers))
+        reports.append(
+            tokenize(table, tmp_path / f"{chunk_size}-{workers}", chunk_size=chunk_size, workers=workers)
+        )
     assert all(report == reports[0] for report in reports)
     for name in FILES[:4]:
         contents = {(folder / f"train.{name}").read_bytes() for folder in tmp_path.iterdir()}
@@ -109,7 +130,10 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
 
 def test_a_picture_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     source = write_table(tmp_path / "train.parquet", [photo(9, 9), b"no picture", photo(9, 9)], [0, 0, 1])
-    with pytest.raises(DataError, match=r"picture train:2 cannot be decoded\n  got:[\s\S]*next: +run `dvc repro --force preprocess`"):
+    with pytest.raises(
+        DataError,
+        match=r"picture train:2 cannot be decoded\n  got:[\s\S]*next: +run `dvc repro --force preprocess`",
+    ):
         tokenize(source, tmp_path)
 
 
@@ -142,10 +166,14 @@ def free(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 def test_what_fits_is_not_looked_at(table: Path, tmp_path: Path) -> None:
-    assert disk_space.check([table], INPUT, tmp_path / "data/arrays") == 2 * len(SHAPES) * (16 * 16 * 3 + disk_space.INDEX_BYTES)
+    assert disk_space.check([table], INPUT, tmp_path / "data/arrays") == 2 * len(SHAPES) * (
+        16 * 16 * 3 + disk_space.INDEX_BYTES
+    )
 
 
-def test_headers_tell_how_much_is_needed(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_tell_how_much_is_needed(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pixels = tokenize(table, tmp_path)["bytes"]
     needed = 2 * (pixels + len(SHAPES) * disk_space.INDEX_BYTES)  # DVC's cache has the second
     free(monkeypatch, needed)  # less than full canvases would take
@@ -167,7 +195,9 @@ def test_headers_tell_how_much_is_needed(table: Path, tmp_path: Path, monkeypatc
     assert "preprocess.limit.train" in message
 
 
-def test_a_cache_of_its_own_needs_no_room_here(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_of_its_own_needs_no_room_here(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     twice = disk_space.check([table], INPUT, tmp_path)
     Path(".dvc").mkdir()
@@ -179,10 +209,14 @@ def test_a_cache_of_its_own_needs_no_room_here(table: Path, tmp_path: Path, monk
 
 def test_a_size_beyond_any_disk_does_no_harm_to_small_pictures(table: Path, tmp_path: Path) -> None:
     described = INPUT | {"size": [10_000_000, 10_000_000]}
-    assert disk_space.check([table], described, tmp_path) == 2 * sum(min(shape) ** 2 * 3 + disk_space.INDEX_BYTES for shape in SHAPES)
+    assert disk_space.check([table], described, tmp_path) == 2 * sum(
+        min(shape) ** 2 * 3 + disk_space.INDEX_BYTES for shape in SHAPES
+    )
 
 
-def test_pictures_on_their_side_are_counted_for_either_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_on_their_side_are_counted_for_either_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -225,7 +259,10 @@ def write_clean_digits(folder: Path) -> None:
 def test_the_stage_writes_pictures(stage: Write, capsys: pytest.CaptureFixture[str]) -> None:
     write_clean_digits(Path("data/clean"))
     Path("data/base").mkdir()
-    storage.write_json(Path("data/base/config.json"), {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": {"crop_pct": 0.9}})
+    storage.write_json(
+        Path("data/base/config.json"),
+        {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": {"crop_pct": 0.9}},
+    )
     stage("digits-vit.yaml", chunk_size=7, size=8)
     folder = Path("data/arrays")
     described = storage.read_json(folder / "meta.json")
@@ -267,7 +304,10 @@ def test_the_stage_hands_on_how_many_bits_pictures_use(stage: Write) -> None:
     storage.write_json(Path("data/base/config.json"), {"architecture": "vit_tiny_patch16_224"})
     stage("digits-vit.yaml", size=8, crop_fraction=1.0)
     assert storage.read_json(Path("data/arrays/meta.json"))["input"]["significant_bits"] == 12
-    assert np.array_equal(image_arrays.open_arrays(Path("data/arrays"), "test").picture(0)[:, :, 0], np.rint(values * (255 / 4095)))
+    assert np.array_equal(
+        image_arrays.open_arrays(Path("data/arrays"), "test").picture(0)[:, :, 0],
+        np.rint(values * (255 / 4095)),
+    )
 
 
 def test_the_stage_leaves_nothing_after_a_refusal(stage: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +329,11 @@ def test_the_stage_writes_texts(stage: Write) -> None:
     assert {path.name for path in Path("data/arrays").iterdir()} == {
         "meta.json",
         "report.json",
-        *(f"{split}.{name}" for split in ("train", "val", "test") for name in ("tokens.npy", "offsets.npy", "labels.npy", "ids.parquet")),
+        *(
+            f"{split}.{name}"
+            for split in ("train", "val", "test")
+            for name in ("tokens.npy", "offsets.npy", "labels.npy", "ids.parquet")
+        ),
     }
 
 

@@ -13,21 +13,30 @@ from baton.errors import DataError
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
-OWN = np.repeat([30, 100, 190, 1000], [50, 30, 15, 5])  # tokens of 100 documents, to which two special ones come
+OWN = np.repeat(
+    [30, 100, 190, 1000], [50, 30, 15, 5]
+)  # tokens of 100 documents, to which two special ones come
 AUTO = {"kind": "auto", "whole": 0.95, "least": 32, "most": 256, "tokens": 10**9}
 WINDOWS = params.WindowsTruncation(kind="windows", most=8, overlap=0)
 
 
 def choose(
-    truncation: params.Truncation = document_windows.HEAD, positions: int | None = 512, documents: int = 100, **changes: Any
+    truncation: params.Truncation = document_windows.HEAD,
+    positions: int | None = 512,
+    documents: int = 100,
+    **changes: Any,
 ) -> length_choice.Choice:
-    return length_choice.choose(OWN, documents, 2, params.AutoLength.model_validate(AUTO | changes), truncation, positions)
+    return length_choice.choose(
+        OWN, documents, 2, params.AutoLength.model_validate(AUTO | changes), truncation, positions
+    )
 
 
 def test_the_smallest_multiple_of_16_that_leaves_the_share_whole() -> None:
     assert [choose(whole=share).max_length for share in (0.5, 0.8, 0.95, 0.96)] == [32, 112, 192, 256]
     assert choose(whole=0.5, least=64).max_length == 64
-    assert "95% of train's documents are whole in 192 tokens; a pass over train is 8,500 tokens" in str(choose().reason)
+    assert "95% of train's documents are whole in 192 tokens; a pass over train is 8,500 tokens" in str(
+        choose().reason
+    )
     assert "256 tokens, the most that is allowed" in str(choose(whole=0.96).reason)
     found = choose(positions=120)
     assert found.max_length == 112 and "the most that is known to the base model" in str(found.reason)
@@ -35,11 +44,17 @@ def test_the_smallest_multiple_of_16_that_leaves_the_share_whole() -> None:
 
 def test_the_limit_on_tokens_takes_windows_first_and_then_length() -> None:
     # of 192 tokens the long documents need six windows: 50 * 32 + 30 * 102 + 15 * 192 + 5 * (1000 + 6 * 2)
-    assert choose(WINDOWS).truncation == WINDOWS and "a pass over train is 12,600 tokens" in str(choose(WINDOWS).reason)
+    assert choose(WINDOWS).truncation == WINDOWS and "a pass over train is 12,600 tokens" in str(
+        choose(WINDOWS).reason
+    )
     fewer = choose(WINDOWS, tokens=10_000)  # a window of the long ones is 5 * 192
-    assert (fewer.max_length, fewer.truncation) == (192, params.WindowsTruncation(kind="windows", most=2, overlap=0))
-    assert "the limit of 10,000 tokens a pass over train allows 2 windows of 192 tokens of a document; it would be 12,600" in str(
-        fewer.reason
+    assert (fewer.max_length, fewer.truncation) == (
+        192,
+        params.WindowsTruncation(kind="windows", most=2, overlap=0),
+    )
+    assert (
+        "the limit of 10,000 tokens a pass over train allows 2 windows of 192 tokens of a document; it would be 12,600"
+        in str(fewer.reason)
     )
     shorter = choose(WINDOWS, tokens=7_000)
     # in one window: 50 * 32 + 30 * 102 + 20 * 112 are 6,900 tokens, with 128 instead of 112 they are 7,220
@@ -48,10 +63,14 @@ def test_the_limit_on_tokens_takes_windows_first_and_then_length() -> None:
     assert choose(documents=1_000_000, tokens=70_000_000).max_length == 112
 
 
-def test_lengths_are_of_rows_that_lie_evenly_over_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lengths_are_of_rows_that_lie_evenly_over_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(length_choice, "SAMPLE", 10)
     base = tiny.write_base(tmp_path / "base")
-    rows = [(" ".join(["wheat"] * (row + 1)), 0) for row in range(95)]  # every tenth is measured: 1, 11, … 91 tokens
+    rows = [
+        (" ".join(["wheat"] * (row + 1)), 0) for row in range(95)
+    ]  # every tenth is measured: 1, 11, … 91 tokens
     tiny.write_splits(tmp_path / "clean", {"train": rows}, ["grain"])
     settings = params.TextTokenize.model_validate(
         {"kind": "text", "max_length": AUTO | {"whole": 0.5}, "truncation": {"kind": "head"}, "chunk_size": 7}
@@ -61,7 +80,9 @@ def test_lengths_are_of_rows_that_lie_evenly_over_the_table(tmp_path: Path, monk
     assert found.max_length == 48  # 41 and 2
     assert "50% of train's documents" in str(found.reason)
     fixed = settings.model_copy(update={"max_length": 24})
-    assert length_choice.resolve(fixed, base, {}, tmp_path / "clean/train.parquet") == length_choice.Choice(24, document_windows.HEAD)
+    assert length_choice.resolve(fixed, base, {}, tmp_path / "clean/train.parquet") == length_choice.Choice(
+        24, document_windows.HEAD
+    )
 
 
 def test_the_stage_says_what_it_chose_and_what_is_left_out(
@@ -73,9 +94,16 @@ def test_the_stage_says_what_it_chose_and_what_is_left_out(
     monkeypatch.setattr(console, "_console", console.Console(width=200))
     tiny.write_base(Path("data/base"))
     long = (" ".join(["wheat"] * 200), 0)  # in 64 positions: four windows of 50, or the 62 of one
-    tiny.write_splits(Path("data/clean"), {"train": [("wheat corn", 1)] * 3 + [long], "val": [long], "test": [long]}, ["grain", "ship"])
+    tiny.write_splits(
+        Path("data/clean"),
+        {"train": [("wheat corn", 1)] * 3 + [long], "val": [long], "test": [long]},
+        ["grain", "ship"],
+    )
     raw = params.read_raw(ROOT / "recipes/csv.yaml")
-    for truncation, windows, left_out in (({"kind": "windows", "most": 4, "overlap": 0}, 7, 0.0), ({"kind": "tail"}, 4, 138 / 206)):
+    for truncation, windows, left_out in (
+        ({"kind": "windows", "most": 4, "overlap": 0}, 7, 0.0),
+        ({"kind": "tail"}, 4, 138 / 206),
+    ):
         raw["tokenize"] |= {"max_length": AUTO, "truncation": truncation}
         Path("params.yaml").write_text(json.dumps(raw))
         tokenize.main()
@@ -87,13 +115,18 @@ def test_the_stage_says_what_it_chose_and_what_is_left_out(
         assert (report["windows"], report["left_out_share"]) == (windows, left_out)
         assert f"{left_out:.1%}" in shown and truncation["kind"] in shown
         arrays = text_arrays.open_arrays(Path("data/arrays"), "train")
-        assert (len(arrays), int(arrays.windows.sum()), int(arrays.lengths.sum())) == (4, windows, report["tokens"])
+        assert (len(arrays), int(arrays.windows.sum()), int(arrays.lengths.sum())) == (
+            4,
+            windows,
+            report["tokens"],
+        )
 
 
 def test_windows_that_overlap_by_more_than_half_of_what_the_model_reads_are_refused() -> None:
     overlapping = params.WindowsTruncation(kind="windows", most=8, overlap=128)
     with pytest.raises(
-        DataError, match=r"(?s)overlap is too large.*128, where 128 tokens are read at once.*at most half of the length, 64"
+        DataError,
+        match=r"(?s)overlap is too large.*128, where 128 tokens are read at once.*at most half of the length, 64",
     ):
         choose(overlapping, positions=128, least=256)
     assert choose(overlapping, least=256).max_length == 256

@@ -19,7 +19,13 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
     (root / "arrays").mkdir()
     for split in text_arrays.SPLITS:
-        text_arrays.tokenize(clean / f"{split}.parquet", text_arrays.open_tokenizer(base, 16), root / "arrays", 5, lambda count: None)
+        text_arrays.tokenize(
+            clean / f"{split}.parquet",
+            text_arrays.open_tokenizer(base, 16),
+            root / "arrays",
+            5,
+            lambda count: None,
+        )
     return root
 
 
@@ -60,13 +66,20 @@ def test_the_tokenizer_truncates_again_afterwards(arrays: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("template", ["[CLS] $A", "$A [SEP]", "$A", "[CLS] [CLS] $A [SEP]"])
-def test_special_tokens_stand_where_the_tokenizer_puts_them(arrays: Path, tmp_path: Path, template: str) -> None:
+def test_special_tokens_stand_where_the_tokenizer_puts_them(
+    arrays: Path, tmp_path: Path, template: str
+) -> None:
     tokenizer = text_arrays.open_tokenizer(arrays / "base", 6)
-    tokenizer.post_processor = processors.TemplateProcessing(template, special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        template, special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
     text_arrays.tokenize(arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None)
     opened = text_arrays.open_arrays(tmp_path, "test")
     for row, document in enumerate(pq.read_table(arrays / "clean" / "test.parquet")["text"].to_pylist()):
-        assert opened.tokens[opened.offsets[row] : opened.offsets[row + 1]].tolist() == tokenizer.encode(document).ids
+        assert (
+            opened.tokens[opened.offsets[row] : opened.offsets[row + 1]].tolist()
+            == tokenizer.encode(document).ids
+        )
 
 
 def test_special_tokens_inside_a_document_are_refused(arrays: Path, tmp_path: Path) -> None:
@@ -78,10 +91,18 @@ def test_special_tokens_inside_a_document_are_refused(arrays: Path, tmp_path: Pa
 
 def test_truncation_is_counted_and_lengths_are_those_before_it(arrays: Path, tmp_path: Path) -> None:
     table = arrays / "clean" / "test.parquet"
-    whole = text_arrays.tokenize(table, text_arrays.open_tokenizer(arrays / "base", 64), tmp_path, 5, lambda count: None)
-    cut = text_arrays.tokenize(table, text_arrays.open_tokenizer(arrays / "base", 6), tmp_path, 5, lambda count: None)
+    whole = text_arrays.tokenize(
+        table, text_arrays.open_tokenizer(arrays / "base", 64), tmp_path, 5, lambda count: None
+    )
+    cut = text_arrays.tokenize(
+        table, text_arrays.open_tokenizer(arrays / "base", 6), tmp_path, 5, lambda count: None
+    )
     assert whole["truncated"] == 0
-    assert 0 < cut["truncated"] == int((text_arrays.open_arrays(tmp_path, "test").lengths == 6).sum()) - _exactly(arrays, 6)
+    assert (
+        0
+        < cut["truncated"]
+        == int((text_arrays.open_arrays(tmp_path, "test").lengths == 6).sum()) - _exactly(arrays, 6)
+    )
     assert cut["lengths"] == whole["lengths"]
 
 
@@ -93,7 +114,9 @@ def _exactly(arrays: Path, length: int) -> int:
 
 def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"has no tokenizer[\s\S]*config\.json[\s\S]*expected: tokenizer\.json"):
+    with pytest.raises(
+        ModelError, match=r"has no tokenizer[\s\S]*config\.json[\s\S]*expected: tokenizer\.json"
+    ):
         text_arrays.open_tokenizer(tmp_path, 16)
 
 
@@ -119,7 +142,11 @@ def test_a_length_that_the_model_cannot_read_is_refused(config: dict[str, object
 
 def test_arrays_that_do_not_fit_together_are_refused(arrays: Path, tmp_path: Path) -> None:
     text_arrays.tokenize(
-        arrays / "clean" / "test.parquet", text_arrays.open_tokenizer(arrays / "base", 16), tmp_path, 5, lambda count: None
+        arrays / "clean" / "test.parquet",
+        text_arrays.open_tokenizer(arrays / "base", 16),
+        tmp_path,
+        5,
+        lambda count: None,
     )
     np.save(tmp_path / "test.labels.npy", np.zeros(3, dtype=np.int64))
     with pytest.raises(DataError, match="do not fit together"):

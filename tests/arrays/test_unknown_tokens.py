@@ -48,7 +48,12 @@ def splits(train: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:
 
 
 def test_shares_are_those_of_hand_counted_texts(run: Run) -> None:
-    train = [(f"{KNOWN} {STRANGE} {KNOWN} {KNOWN}", 0), (" ".join([KNOWN] * 40), 0), (f"{STRANGE} {KNOWN}", 1), (KNOWN, 2)]
+    train = [
+        (f"{KNOWN} {STRANGE} {KNOWN} {KNOWN}", 0),
+        (" ".join([KNOWN] * 40), 0),
+        (f"{STRANGE} {KNOWN}", 1),
+        (KNOWN, 2),
+    ]
     report, _, _ = run(splits(train))
     assert report["train"]["unknown"] == {"tokens": 2, "share": 2 / 47, "classes": [1 / 44, 1 / 2, 0.0]}
     assert report["test"]["unknown"] == {"tokens": 0, "share": 0.0, "classes": [0.0, 0.0]}
@@ -58,7 +63,10 @@ def test_a_share_above_the_limit_is_named_with_what_to_do(run: Run) -> None:
     train = [(" ".join([KNOWN] * 93 + [STRANGE] * 7), 0), (" ".join([KNOWN] * 100), 1)]
     report, shown, _ = run(splits(train))  # 3.5% of train, 7% of a class
     assert report["train"]["unknown"]["share"] == 0.035
-    assert "unknown tokens: train: 3.5% of the tokens are unknown to the base model's tokenizer; grain 7.0%" in shown
+    assert (
+        "unknown tokens: train: 3.5% of the tokens are unknown to the base model's tokenizer; grain 7.0%"
+        in shown
+    )
     assert "take a base model whose tokenizer knows" in shown and "val:" not in shown
     _, shown, _ = run(splits([(" ".join([KNOWN] * 95 + [STRANGE] * 5), 0), (KNOWN, 1)]))  # 5.0%: not above
     assert "unknown tokens" not in shown
@@ -69,7 +77,11 @@ def test_thai_is_all_unknown_to_a_tokenizer_of_english_and_refused(run: Run) -> 
     report, _, error = run(splits(train))
     assert report == {}
     assert "train: the base model's tokenizer does not know these texts" in error
-    assert "got:      100.0% of the tokens are unknown" in error and "at most 50%" in error and "multilingual" in error
+    assert (
+        "got:      100.0% of the tokens are unknown" in error
+        and "at most 50%" in error
+        and "multilingual" in error
+    )
     report, shown, _ = run(splits(train), unknown={"named": 0.05, "refused": 1.0})
     assert report["train"]["unknown"]["share"] == 1.0 and "train: 100.0% of the tokens" in shown
 

@@ -79,7 +79,10 @@ ENHANCEMENTS: dict[str, tuple[Enhance, Callable[[torch.Tensor, float], torch.Ten
     "contrast": (on.contrasted, functional.adjust_contrast),
     "saturation": (on.saturated, functional.adjust_saturation),
     "sharpness": (on.sharpened, functional.adjust_sharpness),
-    "hue": (lambda pixels, factors: on.turned_hue(pixels, factors - 1), lambda pixels, factor: functional.adjust_hue(pixels, factor - 1)),
+    "hue": (
+        lambda pixels, factors: on.turned_hue(pixels, factors - 1),
+        lambda pixels, factor: functional.adjust_hue(pixels, factor - 1),
+    ),
 }
 
 
@@ -94,7 +97,9 @@ def test_each_picture_has_a_strength_of_its_own(name: str, channels: int) -> Non
     pixels, factors = photos(6, channels=channels), torch.tensor([0.5, 0.8, 1.0, 1.2, 1.49, 0.7])
     result = ours(pixels, factors)
     assert (result.dtype, result.shape) == (torch.uint8, pixels.shape)
-    reference = torch.stack([theirs(picture, float(factor)) for picture, factor in zip(pixels, factors, strict=True)])
+    reference = torch.stack(
+        [theirs(picture, float(factor)) for picture, factor in zip(pixels, factors, strict=True)]
+    )
     assert furthest(result, reference) <= 2  # they cut off fractions, and round the mean
     assert torch.equal(result[2], pixels[2])
     unchanged = channels == 1 and name in {"saturation", "hue"}
@@ -121,7 +126,9 @@ def test_pictures_turn_as_torchvision_turns_them(shape: tuple[int, int]) -> None
     pixels, degrees = photos(4, *shape), np.array([-30.0, 0.0, 12.5, 90.0])
     turned = on.warped(pixels, randaugment.rotations(degrees))
     for picture, angle, result in zip(pixels, degrees, turned, strict=True):
-        expected = functional.rotate(picture, float(angle), interpolation=functional.InterpolationMode.BILINEAR)
+        expected = functional.rotate(
+            picture, float(angle), interpolation=functional.InterpolationMode.BILINEAR
+        )
         assert furthest(result, expected) <= 1
     assert torch.equal(turned[1], pixels[1])
     assert not torch.equal(turned[2], pixels[2])
@@ -163,7 +170,10 @@ def test_randaugment_s_operations_are_torchvision_s(index: int, sign: float) -> 
     for strength in (0.3, 1.0):
         result = randaugment.OPERATIONS[index](pixels, signs, strength)
         assert (result.dtype, result.shape) == (torch.uint8, pixels.shape)
-        expected = [torch.stack([theirs(index, picture, way * sign, strength) for picture in pixels]) for way in (1, -1)]
+        expected = [
+            torch.stack([theirs(index, picture, way * sign, strength) for picture in pixels])
+            for way in (1, -1)
+        ]
         # A shear goes left where theirs goes right; the direction is drawn.
         assert min(furthest(result, reference) for reference in expected) <= 2
         assert torch.equal(result, pixels) == (index == 0)
@@ -172,12 +182,16 @@ def test_randaugment_s_operations_are_torchvision_s(index: int, sign: float) -> 
 # ---- independence of the batch -----------------------------------------------------------------------------------------------
 
 
-def depends_on_the_batch(operation: Callable[[torch.Tensor, NDArray[np.float64]], torch.Tensor], pixels: torch.Tensor) -> bool:
+def depends_on_the_batch(
+    operation: Callable[[torch.Tensor, NDArray[np.float64]], torch.Tensor], pixels: torch.Tensor
+) -> bool:
     """Whether a picture's bits change with the other pictures, their number, their order, the memory layout or the number of threads."""
     strengths = np.linspace(0.05, 0.95, len(pixels))
     threads = torch.get_num_threads()
     whole = operation(pixels.clone(), strengths)
-    alone = torch.cat([operation(pixels[row : row + 1].clone(), strengths[row : row + 1]) for row in range(len(pixels))])
+    alone = torch.cat(
+        [operation(pixels[row : row + 1].clone(), strengths[row : row + 1]) for row in range(len(pixels))]
+    )
     order = np.random.default_rng(0).permutation(len(pixels))
     shuffled = operation(pixels[order].contiguous(), strengths[order])
     try:
@@ -185,7 +199,10 @@ def depends_on_the_batch(operation: Callable[[torch.Tensor, NDArray[np.float64]]
         other = operation(pixels.clone(), strengths)
     finally:
         torch.set_num_threads(threads)
-    return not all(torch.equal(result, expected) for result, expected in ((alone, whole), (shuffled, whole[order]), (other, whole)))
+    return not all(
+        torch.equal(result, expected)
+        for result, expected in ((alone, whole), (shuffled, whole[order]), (other, whole))
+    )
 
 
 def operations() -> dict[str, Callable[[torch.Tensor, NDArray[np.float64]], torch.Tensor]]:
@@ -199,7 +216,9 @@ def operations() -> dict[str, Callable[[torch.Tensor, NDArray[np.float64]], torc
             pixels, np.where(strengths < 0.5, -1, 1).astype(np.float32), 0.7
         )
     for interpolation in on.MODES:
-        found[f"enlarge {interpolation}"] = lambda pixels, strengths, name=interpolation: on.resized(pixels.float(), (31, 45), name)
+        found[f"enlarge {interpolation}"] = lambda pixels, strengths, name=interpolation: on.resized(
+            pixels.float(), (31, 45), name
+        )
     return found
 
 
@@ -306,7 +325,9 @@ def test_a_padded_crop_moves_and_black_comes_in() -> None:
     seen = set()
     for picture, result in zip(pictures, moved, strict=True):
         padded = np.pad(picture, ((2, 2), (2, 2), (0, 0)))
-        found = [(y, x) for y in range(5) for x in range(5) if np.array_equal(padded[y : y + 9, x : x + 7], result)]
+        found = [
+            (y, x) for y in range(5) for x in range(5) if np.array_equal(padded[y : y + 9, x : x + 7], result)
+        ]
         assert len(found) == 1
         seen.add(found[0])
     assert len(seen) == 25
@@ -362,7 +383,10 @@ def test_cutmix_shares_labels_by_pixels() -> None:
     drawn = Generators(0, 0, 0).uniform(KEYS, mixing.DRAWS)
     mixed = mixing.mixing(settings(cutmix=1.0), drawn, (32, 20))
     assert mixed.shares is None
-    own, partners = torch.zeros(200, 3, 32, 20, dtype=torch.uint8), torch.ones(200, 3, 32, 20, dtype=torch.uint8)
+    own, partners = (
+        torch.zeros(200, 3, 32, 20, dtype=torch.uint8),
+        torch.ones(200, 3, 32, 20, dtype=torch.uint8),
+    )
     pixels = mixed.pixels(own, partners)
     assert pixels.dtype == torch.uint8
     assert torch.allclose(1 - pixels.float().mean((1, 2, 3)), mixed.labels, atol=1e-6)
@@ -376,7 +400,9 @@ def test_cutmix_shares_labels_by_pixels() -> None:
 
 def test_mixed_pixels_and_labels_are_sums() -> None:
     own, partners = photos(3).float(), photos(6)[3:].float()
-    mixed = mixing.Mixing(torch.tensor([1.0, 0.25, 0.5]), torch.zeros(3, 4, dtype=torch.int64), torch.tensor([1.0, 0.25, 0.5]))
+    mixed = mixing.Mixing(
+        torch.tensor([1.0, 0.25, 0.5]), torch.zeros(3, 4, dtype=torch.int64), torch.tensor([1.0, 0.25, 0.5])
+    )
     result = mixed.pixels(own.to(torch.uint8), partners.to(torch.uint8))
     assert torch.equal(result[0], own[0])
     assert torch.allclose(result[1], 0.25 * own[1] + 0.75 * partners[1])

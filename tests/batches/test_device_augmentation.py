@@ -19,7 +19,17 @@ from baton.batches.augmentation.resampling import resampled
 from baton.batches.image_batch import ImageBatch
 from baton.batches.image_batches import ImageSplit
 from baton.errors import ParamsError
-from tests.batches.test_image_batches import ALIKE, EVERYTHING, INPUTS, PARTS, SEVERAL, augmentation, inputs, make, rows
+from tests.batches.test_image_batches import (
+    ALIKE,
+    EVERYTHING,
+    INPUTS,
+    PARTS,
+    SEVERAL,
+    augmentation,
+    inputs,
+    make,
+    rows,
+)
 
 CPU = torch.device("cpu")
 EXACT: dict[str, dict[str, Any]] = {
@@ -36,29 +46,42 @@ EXACT: dict[str, dict[str, Any]] = {
 
 
 def on_device(split: ImageSplit, kept: bool) -> ImageSplit:
-    return dataclasses.replace(split, device=True, resident=device_images.Resident(split.arrays, CPU) if kept else None)
+    return dataclasses.replace(
+        split, device=True, resident=device_images.Resident(split.arrays, CPU) if kept else None
+    )
 
 
-def both(split: ImageSplit, changes: dict[str, Any], kept: bool, epoch: int = 1) -> tuple[ImageBatch, ImageBatch]:
+def both(
+    split: ImageSplit, changes: dict[str, Any], kept: bool, epoch: int = 1
+) -> tuple[ImageBatch, ImageBatch]:
     """A training batch made on the host, and the like on the device."""
     own = dataclasses.replace(split, augmentation=augmentation(**changes))
     step = rows(*range(20))
-    return own.training_batch(step[3:17], step, 5, epoch), on_device(own, kept).training_batch(step[3:17], step, 5, epoch)
+    return own.training_batch(step[3:17], step, 5, epoch), on_device(own, kept).training_batch(
+        step[3:17], step, 5, epoch
+    )
 
 
 @pytest.fixture(scope="module")
 def alike(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageSplit]:
-    return {kind: make(tmp_path_factory.mktemp("alike"), ALIKE, described) for kind, described in INPUTS.items()}
+    return {
+        kind: make(tmp_path_factory.mktemp("alike"), ALIKE, described) for kind, described in INPUTS.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageSplit]:
-    return {kind: make(tmp_path_factory.mktemp("several"), SEVERAL, described) for kind, described in INPUTS.items()}
+    return {
+        kind: make(tmp_path_factory.mktemp("several"), SEVERAL, described)
+        for kind, described in INPUTS.items()
+    }
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["travelling", "resident"])
 @pytest.mark.parametrize("changes", EXACT)
-def test_pictures_of_one_shape_have_the_host_s_bits(alike: dict[str, ImageSplit], changes: str, kept: bool) -> None:
+def test_pictures_of_one_shape_have_the_host_s_bits(
+    alike: dict[str, ImageSplit], changes: str, kept: bool
+) -> None:
     host, device = both(alike["enlarged"], EXACT[changes], kept)
     assert (device.resident is not None) == kept
     moved = device.to(CPU)
@@ -80,7 +103,9 @@ def test_resized_pictures_are_the_host_s_to_two_levels(
         difference = (inputs(device.to(CPU)).float() - inputs(host).float()).abs()
         assert difference.max() <= 2.01
         assert difference.mean() < 0.05
-        other = both(split, {"crop": crops[crop], "flip": 0.5, "mixup": 0.3, "cutmix": 1.0}, kept, epoch=2)[1].to(CPU)
+        other = both(split, {"crop": crops[crop], "flip": 0.5, "mixup": 0.3, "cutmix": 1.0}, kept, epoch=2)[
+            1
+        ].to(CPU)
         assert (inputs(other).float() - inputs(host).float()).abs().mean() > 5  # another epoch is told apart
 
 
@@ -88,14 +113,22 @@ def test_groups_change_nothing(alike: dict[str, ImageSplit], monkeypatch: pytest
     whole = both(alike["as stored"], EVERYTHING, True)[1].to(CPU)
     monkeypatch.setattr(device_augmentation, "AT_ONCE", 5 * 3 * 21 * 21)
     batch = both(alike["as stored"], EVERYTHING, True)[1]
-    assert [len(part.flips) for part in batch.variations if part.flips is not None] == [5, 5, 5]  # with one partner
+    assert [len(part.flips) for part in batch.variations if part.flips is not None] == [
+        5,
+        5,
+        5,
+    ]  # with one partner
     assert torch.equal(inputs(batch.to(CPU)), inputs(whole))
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize(("source", "target"), [((40, 31), (17, 12)), ((13, 9), (30, 41)), ((20, 20), (20, 20))])
+@pytest.mark.parametrize(
+    ("source", "target"), [((40, 31), (17, 12)), ((13, 9), (30, 41)), ((20, 20), (20, 20))]
+)
 def test_resampling_is_torch_s(interpolation: str, source: tuple[int, int], target: tuple[int, int]) -> None:
-    pixels = torch.randint(0, 256, (3, 3, 50, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(
+        0, 256, (3, 3, 50, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     corners = [(0, 0), (10, 4), (50 - source[0], 50 - source[1])]
     windows = torch.tensor([(*corner, *source) for corner in corners])
     found = resampled(pixels, windows, target, interpolation)
@@ -125,10 +158,18 @@ def test_a_small_batch_is_filled_up(alike: dict[str, ImageSplit], device: bool) 
         plain = dataclasses.replace(alike["enlarged"], augmentation=augmentation(**changes), device=device)
         for split in (plain, dataclasses.replace(plain, augmentation=None)):
             own = split.training_batch(rows(1, 2, 3), rows(1, 2, 3, 4), 0, 0).to(CPU)
-            filled = dataclasses.replace(split, size=8).training_batch(rows(1, 2, 3), rows(1, 2, 3, 4), 0, 0).to(CPU)
+            filled = (
+                dataclasses.replace(split, size=8)
+                .training_batch(rows(1, 2, 3), rows(1, 2, 3, 4), 0, 0)
+                .to(CPU)
+            )
             assert inputs(filled).shape[0] == 8
             assert torch.equal(inputs(filled)[:3], inputs(own))
-            assert (len(filled), filled.labels.shape, filled.rows.tolist()) == (3, own.labels.shape, [1, 2, 3])
+            assert (len(filled), filled.labels.shape, filled.rows.tolist()) == (
+                3,
+                own.labels.shape,
+                [1, 2, 3],
+            )
 
 
 def test_pictures_reach_the_model_in_channels_last(alike: dict[str, ImageSplit]) -> None:
@@ -152,7 +193,9 @@ def test_pictures_are_kept_where_there_is_room() -> None:
     assert "runtime.data_on_device to auto or false" in str(error.value)
 
 
-def test_evaluation_sees_the_same_bits_wherever_pictures_are_kept(alike: dict[str, ImageSplit], several: dict[str, ImageSplit]) -> None:
+def test_evaluation_sees_the_same_bits_wherever_pictures_are_kept(
+    alike: dict[str, ImageSplit], several: dict[str, ImageSplit]
+) -> None:
     for split in (alike["enlarged"], several["enlarged"]):
         kept = on_device(split, True).batch(rows(3, 1))
         assert (kept.resident is None) == (split.arrays.shape is None)
@@ -175,7 +218,9 @@ def test_a_batch_moves_whole_with_what_is_to_be_done(several: dict[str, ImageSpl
     def tensors(part: Any) -> list[torch.Tensor]:
         if isinstance(part, torch.Tensor):
             return [part]
-        values = part if isinstance(part, tuple) else vars(part).values() if dataclasses.is_dataclass(part) else ()
+        values = (
+            part if isinstance(part, tuple) else vars(part).values() if dataclasses.is_dataclass(part) else ()
+        )
         return [tensor for value in values for tensor in tensors(value)]
 
     assert {id(tensor) for tensor in moved} == {id(tensor) for tensor in tensors(batch)}

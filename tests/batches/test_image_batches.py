@@ -51,12 +51,23 @@ def augmentation(**changes: Any) -> params.Augmentation:
     return params.Augmentation.model_validate(OFF | changes, strict=False)
 
 
-def make(folder: Path, shapes: list[tuple[int, int]], described: dict[str, Any], varied: params.Augmentation | None = None) -> ImageSplit:
+def make(
+    folder: Path,
+    shapes: list[tuple[int, int]],
+    described: dict[str, Any],
+    varied: params.Augmentation | None = None,
+) -> ImageSplit:
     """A split of photos, written by `tokenize`, with three classes."""
     photos = [photo(*shape, channels=described["channels"], seed=index) for index, shape in enumerate(shapes)]
     table = write_table(folder / "train.parquet", photos, [index % 3 for index in range(len(shapes))])
     image_arrays.tokenize(table, described, folder, 8, lambda count: None)
-    return ImageSplit(image_arrays.open_arrays(folder, "train"), partial(opening.read_ids, folder, "train"), described, varied, 3)
+    return ImageSplit(
+        image_arrays.open_arrays(folder, "train"),
+        partial(opening.read_ids, folder, "train"),
+        described,
+        varied,
+        3,
+    )
 
 
 def rows(*numbers: int) -> NDArray[np.int64]:
@@ -96,14 +107,25 @@ def test_large_pictures_are_exactly_timm_s(tmp_path: Path, mode: str, fraction: 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize("mode", ["center", "squash"])
-@pytest.mark.parametrize("shapes", [[(20, 20), (20, 20)], [(20, 20), (31, 31)]], ids=["alike", "several shapes"])
-def test_small_pictures_are_enlarged_as_timm_does(tmp_path: Path, interpolation: str, mode: str, shapes: list[tuple[int, int]]) -> None:
-    described = INPUT | {"size": [64, 64], "crop_fraction": 0.875, "crop_mode": mode, "interpolation": interpolation}
+@pytest.mark.parametrize(
+    "shapes", [[(20, 20), (20, 20)], [(20, 20), (31, 31)]], ids=["alike", "several shapes"]
+)
+def test_small_pictures_are_enlarged_as_timm_does(
+    tmp_path: Path, interpolation: str, mode: str, shapes: list[tuple[int, int]]
+) -> None:
+    described = INPUT | {
+        "size": [64, 64],
+        "crop_fraction": 0.875,
+        "crop_mode": mode,
+        "interpolation": interpolation,
+    }
     seen = inputs(make(tmp_path, shapes, described).batch(rows(0, 1)))
     assert seen.shape == (2, 3, 64, 64)
     for index, shape in enumerate(shapes):
         difference = (seen[index].float() - timms(described, photo(*shape, seed=index))).abs()
-        assert difference.mean() <= (0 if interpolation == "nearest" else 0.35)  # Pillow rounds, and cuts off, between its two passes
+        assert difference.mean() <= (
+            0 if interpolation == "nearest" else 0.35
+        )  # Pillow rounds, and cuts off, between its two passes
         assert difference.max() <= 5
         other = timms(described | {"interpolation": "lanczos"}, photo(*shape, seed=index))
         assert (seen[index].float() - other).abs().max() > 4
@@ -121,19 +143,36 @@ def test_the_middle_of_a_small_picture_is_timm_s_to_half_a_pixel(tmp_path: Path)
 def test_labels_rows_and_shapes(tmp_path: Path) -> None:
     split = make(tmp_path, SEVERAL, LARGE)
     batch = split.batch(rows(5, 0, 7))
-    assert (batch.labels.tolist(), batch.rows.tolist(), len(batch), batch.shape) == ([2, 0, 1], [5, 0, 7], 3, (3, 21))
+    assert (batch.labels.tolist(), batch.rows.tolist(), len(batch), batch.shape) == (
+        [2, 0, 1],
+        [5, 0, 7],
+        3,
+        (3, 21),
+    )
     assert (batch.labels.dtype, batch.rows.dtype) == (torch.int64, torch.int64)
     assert (len(split), split.lengths.tolist(), split.labels.tolist()) == (24, [21] * 24, [0, 1, 2] * 8)
-    assert torch.equal(inputs(split.training_batch(rows(5), rows(5, 6), 0, 0)), inputs(split.batch(rows(5))))  # no augmentation
+    assert torch.equal(
+        inputs(split.training_batch(rows(5), rows(5, 6), 0, 0)), inputs(split.batch(rows(5)))
+    )  # no augmentation
 
 
 def test_a_batch_moves_whole(tmp_path: Path) -> None:
-    batch = make(tmp_path, ALIKE, LARGE, augmentation(**EVERYTHING)).training_batch(rows(0, 1), rows(0, 1, 2), 0, 0)
+    batch = make(tmp_path, ALIKE, LARGE, augmentation(**EVERYTHING)).training_batch(
+        rows(0, 1), rows(0, 1, 2), 0, 0
+    )
     assert batch.to(torch.device("cpu")) is batch
     moved = batch.to(torch.device("meta"))
     assert batch.mixing and moved.mixing
     assert batch.partners is not None and moved.partners is not None and moved.mixing.shares is not None
-    tensors = (moved.pixels, moved.labels, moved.rows, moved.partners, moved.mixing.shares, moved.mixing.boxes, moved.mixing.labels)
+    tensors = (
+        moved.pixels,
+        moved.labels,
+        moved.rows,
+        moved.partners,
+        moved.mixing.shares,
+        moved.mixing.boxes,
+        moved.mixing.labels,
+    )
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert inputs(moved).shape == inputs(batch).shape
     assert moved.pixels.stride() == batch.pixels.stride()
@@ -142,7 +181,9 @@ def test_a_batch_moves_whole(tmp_path: Path) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("kind", INPUTS)
 def test_a_gpu_sees_the_same(tmp_path: Path, kind: str) -> None:
-    batch = make(tmp_path, ALIKE, INPUTS[kind], augmentation(**EVERYTHING)).training_batch(rows(0, 1, 2), rows(0, 1, 2, 3), 0, 0)
+    batch = make(tmp_path, ALIKE, INPUTS[kind], augmentation(**EVERYTHING)).training_batch(
+        rows(0, 1, 2), rows(0, 1, 2, 3), 0, 0
+    )
     pinned = batch.pin_memory()
     assert pinned.pixels.is_pinned()
     assert pinned.pixels.stride() == batch.pixels.stride()
@@ -156,7 +197,10 @@ def test_a_gpu_sees_the_same(tmp_path: Path, kind: str) -> None:
 def photos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageSplit]:
     """The same photos for each kind of input."""
     folder = tmp_path_factory.mktemp("photos")
-    return {kind: make(folder / kind.replace(" ", "-"), request.param, described) for kind, described in INPUTS.items()}
+    return {
+        kind: make(folder / kind.replace(" ", "-"), request.param, described)
+        for kind, described in INPUTS.items()
+    }
 
 
 def split_of(photos: dict[str, ImageSplit], kind: str, changes: dict[str, Any]) -> ImageSplit:
@@ -173,13 +217,19 @@ def together(batches: list[ImageBatch]) -> dict[int, tuple[torch.Tensor, torch.T
     }
 
 
-def same(first: dict[int, tuple[torch.Tensor, torch.Tensor]], second: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(a, b) for row in first for a, b in zip(first[row], second[row], strict=True))
+def same(
+    first: dict[int, tuple[torch.Tensor, torch.Tensor]], second: dict[int, tuple[torch.Tensor, torch.Tensor]]
+) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(a, b) for row in first for a, b in zip(first[row], second[row], strict=True)
+    )
 
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("kind", INPUTS)
-def test_parts_and_ranks_see_what_the_whole_batch_sees(photos: dict[str, ImageSplit], kind: str, part: str) -> None:
+def test_parts_and_ranks_see_what_the_whole_batch_sees(
+    photos: dict[str, ImageSplit], kind: str, part: str
+) -> None:
     split = split_of(photos, kind, PARTS[part])
     whole = TrainingBatches(split, 9, 1, 3)
     assert sorted(whole.size(step) for step in range(3)) == [6, 9, 9]
@@ -187,7 +237,10 @@ def test_parts_and_ranks_see_what_the_whole_batch_sees(photos: dict[str, ImageSp
         expected = together([whole.micro_batches(step)[0][0]])
         assert len(expected) == whole.size(step)
         for accumulation, ranks in [(4, 1), (2, 3)]:
-            seen = [TrainingBatches(split, 9, accumulation, 3, rank=rank, ranks=ranks).micro_batches(step) for rank in range(ranks)]
+            seen = [
+                TrainingBatches(split, 9, accumulation, 3, rank=rank, ranks=ranks).micro_batches(step)
+                for rank in range(ranks)
+            ]
             assert same(together([batch for parts in seen for batch, _ in parts]), expected)
     other = TrainingBatches(split, 9, 1, 4).split.training_batch(whole.rows(0), whole.rows(0), 4, 0)
     assert not same(together([other]), together([whole.micro_batches(0)[0][0]]))
@@ -202,7 +255,9 @@ def test_a_rule_that_depends_on_the_part_would_be_found_out(photos: dict[str, Im
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_what_a_sample_gets_depends_on_seed_epoch_and_id_only(photos: dict[str, ImageSplit], part: str) -> None:
+def test_what_a_sample_gets_depends_on_seed_epoch_and_id_only(
+    photos: dict[str, ImageSplit], part: str
+) -> None:
     split, step = split_of(photos, "as stored", PARTS[part]), rows(*range(12))
     first = together([split.training_batch(step, step, 0, 1)])
     fresh = split_of(photos, "as stored", PARTS[part])  # a resumed training
@@ -210,13 +265,22 @@ def test_what_a_sample_gets_depends_on_seed_epoch_and_id_only(photos: dict[str, 
     for other in (split.training_batch(step, step, 0, 2), split.training_batch(step, step, 1, 1)):
         changed = together([other])
         assert sum(torch.equal(changed[row][0], first[row][0]) for row in range(12)) <= 1
-    renamed = ImageSplit(split.arrays, lambda: [f"other:{index}" for index in range(24)], split.described, split.augmentation, 3)
+    renamed = ImageSplit(
+        split.arrays,
+        lambda: [f"other:{index}" for index in range(24)],
+        split.described,
+        split.augmentation,
+        3,
+    )
     assert not same(together([renamed.training_batch(step, step, 0, 1)]), first)
 
 
 def test_unmixed_samples_do_not_depend_on_the_step(photos: dict[str, ImageSplit]) -> None:
     split = split_of(photos, "as stored", PARTS["unmixed"])
-    alone, among = split.training_batch(rows(7), rows(7, 3), 0, 1), split.training_batch(rows(2, 7), rows(2, 7), 0, 1)
+    alone, among = (
+        split.training_batch(rows(7), rows(7, 3), 0, 1),
+        split.training_batch(rows(2, 7), rows(2, 7), 0, 1),
+    )
     assert torch.equal(inputs(alone)[0], inputs(among)[1])
 
 
@@ -226,7 +290,10 @@ def test_workers_change_nothing(photos: dict[str, ImageSplit]) -> None:
 
     batches = TrainingBatches(split_of(photos, "enlarged", {}), 9, 2, 0)
     alone, helped = (
-        [together([batch for batch, _ in parts]) for parts in loader.parts(batches, 0, 4, tiny.machine(loader_workers=workers))]
+        [
+            together([batch for batch, _ in parts])
+            for parts in loader.parts(batches, 0, 4, tiny.machine(loader_workers=workers))
+        ]
         for workers in (0, 2)
     )
     assert len(alone) == 4
@@ -245,13 +312,19 @@ def test_each_picture_is_made_once(photos: dict[str, ImageSplit]) -> None:
     scattered = split.training_batch(rows(4, 2, 0), step, 0, 0)  # the last one's partner is the first
     assert scattered.partners is not None
     assert (len(scattered.pixels), scattered.partners.tolist()) == (5, [3, 4, 0])
-    assert len(split_of(photos, "as stored", PARTS["unmixed"]).training_batch(rows(9, 2), step, 0, 0).pixels) == 2
+    assert (
+        len(split_of(photos, "as stored", PARTS["unmixed"]).training_batch(rows(9, 2), step, 0, 0).pixels)
+        == 2
+    )
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_a_rank_makes_its_own_pictures_and_one_partner(photos: dict[str, ImageSplit], ranks: int) -> None:
     split = split_of(photos, "as stored", PARTS["mixup"])
-    made = [len(TrainingBatches(split, 16, 1, 3, rank=rank, ranks=ranks).micro_batches(0)[0][0].pixels) for rank in range(ranks)]
+    made = [
+        len(TrainingBatches(split, 16, 1, 3, rank=rank, ranks=ranks).micro_batches(0)[0][0].pixels)
+        for rank in range(ranks)
+    ]
     assert made == [16 // ranks + (ranks > 1)] * ranks
 
 
@@ -303,7 +376,9 @@ def test_inputs_have_the_model_s_size_and_range(photos: dict[str, ImageSplit], k
 def test_training_frames_as_evaluation_does(photos: dict[str, ImageSplit]) -> None:
     plain = photos["with a margin"]
     split = ImageSplit(plain.arrays, plain.ids, plain.described, augmentation(), 3)
-    assert torch.equal(inputs(split.training_batch(rows(1, 2), rows(1, 2), 0, 0)), inputs(plain.batch(rows(1, 2))))
+    assert torch.equal(
+        inputs(split.training_batch(rows(1, 2), rows(1, 2), 0, 0)), inputs(plain.batch(rows(1, 2)))
+    )
 
 
 def test_a_padded_crop_is_of_the_stored_picture(tmp_path: Path) -> None:
@@ -312,7 +387,12 @@ def test_a_padded_crop_is_of_the_stored_picture(tmp_path: Path) -> None:
     batch = split.training_batch(rows(0, 1, 2, 3), rows(0, 1, 2, 3), 0, 0)
     assert batch.pixels.shape == (4, 3, 21, 21)
     edge = batch.pixels.amax(1)  # (pictures, height, width)
-    assert ((edge[:, :, 0] == 0).all(1) | (edge[:, :, -1] == 0).all(1) | (edge[:, 0] == 0).all(1) | (edge[:, -1] == 0).all(1)).any()
+    assert (
+        (edge[:, :, 0] == 0).all(1)
+        | (edge[:, :, -1] == 0).all(1)
+        | (edge[:, 0] == 0).all(1)
+        | (edge[:, -1] == 0).all(1)
+    ).any()
     assert torch.equal(inputs(batch), framed(batch.pixels, framing(described)))
 
 
@@ -323,10 +403,14 @@ def test_a_sheet_shows_the_picture_and_its_views(photos: dict[str, ImageSplit]) 
     split = split_of(photos, "enlarged", PARTS["unmixed"])
     sheet = split.sheet(rows(3, 8), 0, [0, 1, 2])
     assert (sheet.shape, sheet.dtype) == ((2, 4, 29, 37, 3), np.uint8)
-    assert np.array_equal(sheet[1, 0], inputs(split.batch(rows(8)))[0].round().byte().permute(1, 2, 0).numpy())
+    assert np.array_equal(
+        sheet[1, 0], inputs(split.batch(rows(8)))[0].round().byte().permute(1, 2, 0).numpy()
+    )
     assert len({view.tobytes() for view in sheet.reshape(8, -1)}) == 8
     assert np.array_equal(split.sheet(rows(8), 0, [2])[0, 1], sheet[1, 3])
-    assert not np.array_equal(split_of(photos, "enlarged", {}).sheet(rows(3, 8), 0, [0])[:, 1], sheet[:, 1])  # mixed
+    assert not np.array_equal(
+        split_of(photos, "enlarged", {}).sheet(rows(3, 8), 0, [0])[:, 1], sheet[:, 1]
+    )  # mixed
 
 
 def test_digits_from_the_folder(tmp_path: Path) -> None:
@@ -335,7 +419,9 @@ def test_digits_from_the_folder(tmp_path: Path) -> None:
     for split in opening.SPLITS:
         table = write_table(tmp_path / "clean" / f"{split}.parquet", pictures, labels)
         image_arrays.tokenize(table, described, tmp_path, 8, lambda count: None)
-    storage.write_json(tmp_path / "meta.json", {"labels": [str(label) for label in range(10)], "input": described})
+    storage.write_json(
+        tmp_path / "meta.json", {"labels": [str(label) for label in range(10)], "input": described}
+    )
     varied = augmentation(crop={"kind": "padded", "padding": 1}, rotation=10.0)
     splits = opening.open_splits(tmp_path, varied)
     batch = splits["val"].batch(rows(4, 0))

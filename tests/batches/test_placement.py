@@ -16,7 +16,16 @@ from baton.batches.subset import Part
 from baton.distill import soft_targets
 from baton.errors import ParamsError
 from baton.tasks import losses
-from tests.batches.test_image_batches import ALIKE, EVERYTHING, LARGE, PARTS, SEVERAL, augmentation, make, rows
+from tests.batches.test_image_batches import (
+    ALIKE,
+    EVERYTHING,
+    LARGE,
+    PARTS,
+    SEVERAL,
+    augmentation,
+    make,
+    rows,
+)
 
 CPU = torch.device("cpu")
 
@@ -36,7 +45,10 @@ class Small(nn.Module):
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageSplit]:
-    made = {name: make(tmp_path_factory.mktemp(name), ALIKE, LARGE, augmentation(**EVERYTHING)) for name in ("train", "val", "test")}
+    made = {
+        name: make(tmp_path_factory.mktemp(name), ALIKE, LARGE, augmentation(**EVERYTHING))
+        for name in ("train", "val", "test")
+    }
     return made | {"several": make(tmp_path_factory.mktemp("several"), SEVERAL, LARGE)}
 
 
@@ -48,7 +60,10 @@ def test_what_fits_is_kept_and_said(splits: dict[str, ImageSplit]) -> None:
         own = [found[name] for name in ("train", "val")]
         assert [split.resident is not None for split in own if isinstance(split, ImageSplit)] == kept
         assert [split.device for split in own if isinstance(split, ImageSplit)] == [True, True]
-        assert [f"{name} {str(yes).lower()}: 0.00 GB" in said for name, yes in zip(("train", "val"), kept, strict=True)] == [True, True]
+        assert [
+            f"{name} {str(yes).lower()}: 0.00 GB" in said
+            for name, yes in zip(("train", "val"), kept, strict=True)
+        ] == [True, True]
         assert found["test"] is names["test"]
     assert placement.placed(names, CPU, "auto")[0] is names  # the CPU's own training stays as it is
     several, said = placement.placed(names | {"val": splits["several"]}, CPU, True, 8 * size)
@@ -58,8 +73,12 @@ def test_what_fits_is_kept_and_said(splits: dict[str, ImageSplit]) -> None:
         placement.placed(names, CPU, True, 2 * size - 1)
 
 
-@pytest.mark.parametrize("changes", [{}, PARTS["unmixed"], PARTS["resized crop"]], ids=["everything", "unmixed", "resized crop"])
-def test_a_filled_batch_has_the_loss_and_gradient_of_its_own_samples(splits: dict[str, ImageSplit], changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{}, PARTS["unmixed"], PARTS["resized crop"]], ids=["everything", "unmixed", "resized crop"]
+)
+def test_a_filled_batch_has_the_loss_and_gradient_of_its_own_samples(
+    splits: dict[str, ImageSplit], changes: dict[str, Any]
+) -> None:
     split = dataclasses.replace(splits["train"], augmentation=augmentation(**EVERYTHING | changes))
     teacher = Small()
     teacher.layer.weight.data.mul_(-1)
@@ -81,7 +100,10 @@ def test_a_filled_batch_has_the_loss_and_gradient_of_its_own_samples(splits: dic
 
 def test_nothing_is_compiled_again(splits: dict[str, ImageSplit]) -> None:
     counts = {}
-    for name, split in {"filled": placement.of_one_size(Part(splits["train"], np.arange(23)), 5), "as they are": splits["train"]}.items():
+    for name, split in {
+        "filled": placement.of_one_size(Part(splits["train"], np.arange(23)), 5),
+        "as they are": splits["train"],
+    }.items():
         torch._dynamo.reset()
         shapes: list[tuple[int, ...]] = []
 
@@ -104,7 +126,9 @@ def test_nothing_is_compiled_again(splits: dict[str, ImageSplit]) -> None:
 
 
 @pytest.mark.gpu
-def test_batches_of_a_gpu_wait_for_nothing_and_come_from_its_memory(splits: dict[str, ImageSplit], tmp_path: Path) -> None:
+def test_batches_of_a_gpu_wait_for_nothing_and_come_from_its_memory(
+    splits: dict[str, ImageSplit], tmp_path: Path
+) -> None:
     cuda = torch.device("cuda")
     names: dict[str, Any] = {name: splits[name] for name in ("train", "val", "test")}
     found, _ = placement.placed(names, cuda, True)
@@ -117,4 +141,6 @@ def test_batches_of_a_gpu_wait_for_nothing_and_come_from_its_memory(splits: dict
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert seen.device.type == "cuda"
-    assert (seen.cpu() - splits["train"].training_batch(rows(0, 1, 2), rows(0, 1, 2, 3), 0, 0).inputs[0]).abs().mean() < 0.2
+    assert (
+        seen.cpu() - splits["train"].training_batch(rows(0, 1, 2), rows(0, 1, 2, 3), 0, 0).inputs[0]
+    ).abs().mean() < 0.2

@@ -38,8 +38,15 @@ def test_a_batch_depends_on_seed_and_step_alone(arrays: TextArrays) -> None:
 
 def test_buckets_compute_little_padding(arrays: TextArrays) -> None:
     batches = make(arrays)
-    padded = sum(batch.input_ids.numel() for step in range(batches.steps_per_epoch) for batch, _ in batches.micro_batches(step))
-    unsorted = sum(TextSplit(arrays, 0).batch(np.arange(start, min(start + 8, 203))).input_ids.numel() for start in range(0, 203, 8))
+    padded = sum(
+        batch.input_ids.numel()
+        for step in range(batches.steps_per_epoch)
+        for batch, _ in batches.micro_batches(step)
+    )
+    unsorted = sum(
+        TextSplit(arrays, 0).batch(np.arange(start, min(start + 8, 203))).input_ids.numel()
+        for start in range(0, 203, 8)
+    )
     assert padded < 1.3 * len(arrays.tokens) < 0.8 * unsorted
 
 
@@ -55,14 +62,20 @@ def test_micro_batches_are_the_batch_in_parts(arrays: TextArrays) -> None:
 def test_ranks_share_a_batch(arrays: TextArrays, ranks: int) -> None:
     whole = make(arrays)  # 203 = 25 * 8 + 3: of five ranks two have nothing to do in the last batch
     for step in range(whole.steps_per_epoch):
-        found = [TrainingBatches(TextSplit(arrays, 0), 8, 2, 0, tuple, rank, ranks).micro_batches(step) for rank in range(ranks)]
+        found = [
+            TrainingBatches(TextSplit(arrays, 0), 8, 2, 0, tuple, rank, ranks).micro_batches(step)
+            for rank in range(ranks)
+        ]
         assert all(found), "every rank takes part in every step"
         rows = [row for parts in found for part, share in parts if share for row in part.rows.tolist()]
         assert sorted(rows) == sorted(whole.rows(step).tolist())
         assert sum(share for parts in found for _, share in parts) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(("samples", "sizes"), [(25, [8, 8, 9]), (24, [8, 8, 8]), (26, [2, 8, 8, 8]), (5, [5]), (401, [8] * 49 + [9])])
+@pytest.mark.parametrize(
+    ("samples", "sizes"),
+    [(25, [8, 8, 9]), (24, [8, 8, 8]), (26, [2, 8, 8, 8]), (5, [5]), (401, [8] * 49 + [9])],
+)
 def test_a_last_batch_too_small_for_the_model_joins_another(samples: int, sizes: list[int]) -> None:
     offsets = np.arange(samples + 1)
     few = TextSplit(TextArrays(offsets[1:].astype(np.int32), offsets, np.zeros(samples, dtype=np.int64)), 0)
@@ -78,7 +91,10 @@ def test_a_last_batch_too_small_for_the_model_joins_another(samples: int, sizes:
 
 @pytest.mark.parametrize(("ranks", "accumulation"), [(2, 2), (3, 1)])
 def test_each_rank_gets_as_many_as_the_model_needs(arrays: TextArrays, ranks: int, accumulation: int) -> None:
-    each = [TrainingBatches(TextSplit(arrays, 0), 8, accumulation, 0, rank=rank, ranks=ranks, smallest=2) for rank in range(ranks)]
+    each = [
+        TrainingBatches(TextSplit(arrays, 0), 8, accumulation, 0, rank=rank, ranks=ranks, smallest=2)
+        for rank in range(ranks)
+    ]
     for step in range(each[0].steps_per_epoch):
         assert min(len(part) for batches in each for part, _ in batches.micro_batches(step)) >= 2
 
@@ -109,7 +125,10 @@ def test_a_batch_pads_and_masks(arrays: TextArrays) -> None:
     batch = TextSplit(arrays, 0).batch(np.array([3, 7]))
     for index, row in enumerate((3, 7)):
         length = int(arrays.lengths[row])
-        assert batch.input_ids[index, :length].tolist() == arrays.tokens[arrays.offsets[row] : arrays.offsets[row + 1]].tolist()
+        assert (
+            batch.input_ids[index, :length].tolist()
+            == arrays.tokens[arrays.offsets[row] : arrays.offsets[row + 1]].tolist()
+        )
         assert batch.input_ids[index, length:].sum() == 0
         assert batch.attention_mask[index].sum() == length
     assert batch.labels.tolist() == [3, 2]

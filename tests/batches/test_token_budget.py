@@ -17,7 +17,9 @@ def documents(count: int, longest: int, seed: int = 0) -> TextSplit:
     return TextSplit(TextArrays(np.ones(offsets[-1], np.int32), offsets, np.zeros(count, np.int64)), 0)
 
 
-def make(split: TextSplit, tokens: int, accumulation: int = 1, rank: int = 0, ranks: int = 1) -> TrainingBatches:
+def make(
+    split: TextSplit, tokens: int, accumulation: int = 1, rank: int = 0, ranks: int = 1
+) -> TrainingBatches:
     return TrainingBatches(split, None, accumulation, 0, tuple, rank, ranks, tokens=tokens)
 
 
@@ -49,7 +51,9 @@ def test_an_epoch_is_every_row_once_in_a_number_of_steps_that_never_changes() ->
     count = batches.steps_per_epoch
     rows = {step: batches.rows(step) for step in range(3 * count)}
     for epoch in range(3):
-        assert sorted(np.concatenate([rows[epoch * count + step] for step in range(count)])) == list(range(2000))
+        assert sorted(np.concatenate([rows[epoch * count + step] for step in range(count)])) == list(
+            range(2000)
+        )
     assert max(split.lengths[own].sum() for own in rows.values()) <= tokens
     for step in np.random.default_rng(1).permutation(3 * count)[:50]:
         assert (jumping.rows(int(step)) == rows[int(step)]).all()
@@ -69,30 +73,45 @@ def test_parts_of_all_ranks_are_the_step(accumulation: int, ranks: int) -> None:
         assert sorted(rows) == sorted(whole.rows(step).tolist())
         assert sum(share for parts in found for _, share in parts) == pytest.approx(1.0)
         for parts in found:
-            assert [share for _, share in parts if share] == [len(part) / whole.size(step) for part, share in parts if share]
+            assert [share for _, share in parts if share] == [
+                len(part) / whole.size(step) for part, share in parts if share
+            ]
 
 
 def test_parts_of_a_step_have_about_as_many_tokens() -> None:
     split = documents(500, 40)
     for step in range(make(split, 1000).steps_per_epoch):
-        sums = [split.lengths[part.rows.numpy()].sum() for part, _ in make(split, 1000, accumulation=4).micro_batches(step)]
+        sums = [
+            split.lengths[part.rows.numpy()].sum()
+            for part, _ in make(split, 1000, accumulation=4).micro_batches(step)
+        ]
         assert len(sums) == 4 and max(sums) - min(sums) <= 2 * 40
 
 
 @pytest.mark.parametrize(("batch_size", "tokens"), [(8, None), (None, 200)])
-def test_packed_batches_are_of_the_same_documents_in_the_same_order(batch_size: int | None, tokens: int | None) -> None:
+def test_packed_batches_are_of_the_same_documents_in_the_same_order(
+    batch_size: int | None, tokens: int | None
+) -> None:
     split = documents(203, 40)
-    padded, packed = (TrainingBatches(own, batch_size, 2, 0, tokens=tokens) for own in (split, split.packed()))
+    padded, packed = (
+        TrainingBatches(own, batch_size, 2, 0, tokens=tokens) for own in (split, split.packed())
+    )
     for step in range(padded.steps_per_epoch):
         pairs = list(zip(padded.micro_batches(step), packed.micro_batches(step), strict=True))
         for (one, share), (other, packed_share) in pairs:
             assert isinstance(other, PackedBatch) and not isinstance(one, PackedBatch)
-            assert one.rows.tolist() == other.rows.tolist() and one.labels.tolist() == other.labels.tolist() and share == packed_share
+            assert (
+                one.rows.tolist() == other.rows.tolist()
+                and one.labels.tolist() == other.labels.tolist()
+                and share == packed_share
+            )
 
 
 def test_a_budget_below_two_documents_is_refused() -> None:
     batches = make(documents(20, 40), 78)
     with pytest.raises(TrainingError, match="too small for the longest document") as caught:
         _ = batches.steps_per_epoch
-    assert "tokens 78, and the longest document has 40" in str(caught.value) and "at least 79" in str(caught.value)
+    assert "tokens 78, and the longest document has 40" in str(caught.value) and "at least 79" in str(
+        caught.value
+    )
     assert make(documents(20, 40), 79).steps_per_epoch > 1

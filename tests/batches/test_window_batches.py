@@ -30,7 +30,9 @@ def test_a_batch_holds_every_window_of_its_documents_and_says_whose_it_is(arrays
         assert own.tolist() == arrays.tokens[start:end].tolist()
     assert owners.sum(0).tolist() == [1] * len(ids)
     assert int(ids[mask == 0].sum()) == 0
-    assert TextSplit(arrays, 0).lengths[rows].tolist() == [int(mask[owners[place]].sum()) for place in range(3)]
+    assert TextSplit(arrays, 0).lengths[rows].tolist() == [
+        int(mask[owners[place]].sum()) for place in range(3)
+    ]
 
 
 def test_documents_of_one_window_are_the_batch_that_they_were_before(arrays: TextArrays) -> None:
@@ -47,11 +49,16 @@ def test_documents_of_one_window_are_the_batch_that_they_were_before(arrays: Tex
 def test_parts_of_a_step_are_all_its_documents_and_hold_no_more_windows_than_short_documents_would(
     arrays: TextArrays, ranks: int, accumulation: int
 ) -> None:
-    each = [TrainingBatches(TextSplit(arrays, 0), 24, accumulation, 0, rank=rank, ranks=ranks) for rank in range(ranks)]
+    each = [
+        TrainingBatches(TextSplit(arrays, 0), 24, accumulation, 0, rank=rank, ranks=ranks)
+        for rank in range(ranks)
+    ]
     most = 24 // (ranks * accumulation)
     for step in range(each[0].steps_per_epoch):
         parts = [part for batches in each for part in batches.micro_batches(step)]
-        assert sorted(row for part, _ in parts for row in part.rows.tolist()) == sorted(each[0].rows(step).tolist())
+        assert sorted(row for part, _ in parts for row in part.rows.tolist()) == sorted(
+            each[0].rows(step).tolist()
+        )
         assert all(part.shape[0] <= most or len(part) == 1 for part, _ in parts)
         assert all(share == pytest.approx(len(part) / each[0].size(step)) for part, share in parts)
         assert sum(share for _, share in parts) == pytest.approx(1.0)
@@ -59,5 +66,13 @@ def test_parts_of_a_step_are_all_its_documents_and_hold_no_more_windows_than_sho
 
 def test_rows_are_parted_by_their_windows() -> None:
     windows = np.array([1, 1, 3, 2, 2, 9, 1])
-    assert [part.tolist() for part in by_windows(np.array([6, 0, 2, 3, 4, 5, 1]), windows, 4)] == [[6, 0], [2], [3, 4], [5], [1]]
-    assert [part.tolist() for part in by_windows(np.array([0, 1, 6]), windows, 2)] == [[0, 1, 6]], "each of one: as they are"
+    assert [part.tolist() for part in by_windows(np.array([6, 0, 2, 3, 4, 5, 1]), windows, 4)] == [
+        [6, 0],
+        [2],
+        [3, 4],
+        [5],
+        [1],
+    ]
+    assert [part.tolist() for part in by_windows(np.array([0, 1, 6]), windows, 2)] == [[0, 1, 6]], (
+        "each of one: as they are"
+    )

@@ -23,15 +23,33 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data/arrays").mkdir()
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
-            clean / f"{split}.parquet", text_arrays.open_tokenizer(base, LENGTH), folder / "data/arrays", 10, lambda count: None
+            clean / f"{split}.parquet",
+            text_arrays.open_tokenizer(base, LENGTH),
+            folder / "data/arrays",
+            10,
+            lambda count: None,
         )
-    storage.write_json(folder / "data/arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
+    storage.write_json(
+        folder / "data/arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
+    )
     raw: dict[str, Any] = params.read_raw(ROOT / "recipes/reuters-r8-minilm.yaml")
     raw["tokenize"] |= {"max_length": LENGTH, "chunk_size": 10}
-    raw["finetune"] |= {"batch_size": 4, "epochs": 1, "min_steps": 0, "probe": None, "evaluations_per_epoch": 1, "log_every": 2}
+    raw["finetune"] |= {
+        "batch_size": 4,
+        "epochs": 1,
+        "min_steps": 0,
+        "probe": None,
+        "evaluations_per_epoch": 1,
+        "log_every": 2,
+    }
     raw["runtime"] |= {"precision": "fp32", "threads": 1}
     YAML(typ="safe", pure=True).dump(raw, folder / "params.yaml")
     settings = params.load("finetune", path=folder / "params.yaml").finetune
     model = model_folder.create(base, settings.head, len(tiny.TEXTS), settings, "matmul", tiny.TEXT_INPUT)
-    model_folder.save(model, model_folder.ModelInfo(sorted(tiny.TEXTS), settings.head, tiny.TEXT_INPUT), base, folder / "models/teacher")
+    model_folder.save(
+        model,
+        model_folder.ModelInfo(sorted(tiny.TEXTS), settings.head, tiny.TEXT_INPUT),
+        base,
+        folder / "models/teacher",
+    )
     return folder

@@ -9,7 +9,9 @@ from benchmarks import checkpoint_cost
 
 def test_two_per_cent_of_two_minutes() -> None:
     """Three saves made 60 s of steps 7.2 s longer: 2.4 s each."""
-    seconds = checkpoint_cost.cost(checkpoint_cost.Measured(67.2, 3, 0.1, 0), checkpoint_cost.Measured(60.0, 0, 0.0, 0))
+    seconds = checkpoint_cost.cost(
+        checkpoint_cost.Measured(67.2, 3, 0.1, 0), checkpoint_cost.Measured(60.0, 0, 0.0, 0)
+    )
     assert seconds == pytest.approx(2.4)
     assert checkpoint_cost.share(seconds) == pytest.approx(0.02)
 
@@ -28,7 +30,10 @@ def test_a_model_has_as_many_parameters_as_asked_for() -> None:
 
 
 def test_the_table_calculates_with_the_size() -> None:
-    none, saving = checkpoint_cost.Measured(60.0, 0, 0.0, 10**9), checkpoint_cost.Measured(61.5, 3, 0.1, 3 * 10**9)
+    none, saving = (
+        checkpoint_cost.Measured(60.0, 0, 0.0, 10**9),
+        checkpoint_cost.Measured(61.5, 3, 0.1, 3 * 10**9),
+    )
     work = checkpoint_cost.Work(100, 4, 20, 3, Path())
     cells = checkpoint_cost.row("meanwhile", {"none": [none], "meanwhile": [saving]}, 60, work, 1000)
     assert cells[4] == "0.42%", "0.5 s of 120 s"

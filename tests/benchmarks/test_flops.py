@@ -49,7 +49,13 @@ def test_of_bert_base_at_128_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("card", "tera"), [("NVIDIA H100 80GB HBM3", 989.5), ("NVIDIA H100 PCIe", 756.5), ("NVIDIA H200", 989.5), ("NVIDIA H100", None)]
+    ("card", "tera"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989.5),
+        ("NVIDIA H100 PCIe", 756.5),
+        ("NVIDIA H200", 989.5),
+        ("NVIDIA H100", None),
+    ],
 )
 def test_peaks(card: str, tera: float | None) -> None:
     assert _flops.peak(card) == (None if tera is None else tera * 1e12)

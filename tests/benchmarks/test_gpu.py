@@ -19,7 +19,18 @@ from baton.runtime import kernels
 from benchmarks import _gpu_checks, _gpu_course, _gpu_process, _gpu_table, _gpu_training, _gpu_work, gpu
 
 # One of each kind; the others are the same code on another model.
-KINDS = ["versions", "ceiling", "tests", "bert-packed", "bert-trainer-compiled", "vit", "minilm-eager", "resume-eager", "overflow", "data"]
+KINDS = [
+    "versions",
+    "ceiling",
+    "tests",
+    "bert-packed",
+    "bert-trainer-compiled",
+    "vit",
+    "minilm-eager",
+    "resume-eager",
+    "overflow",
+    "data",
+]
 
 
 @pytest.fixture
@@ -43,7 +54,11 @@ def test_pieces_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     for name in names:
         if name.partition("-")[0] in {"bert", "vit", "minilm"}:
             assert found[name]["samples_per_second"] > 0 and found[name]["first_step_seconds"] > 0
-            assert found[name]["operations_per_second"] > 0 and found[name]["of_ceiling"] > 0 and "mfu" not in found[name]
+            assert (
+                found[name]["operations_per_second"] > 0
+                and found[name]["of_ceiling"] > 0
+                and "mfu" not in found[name]
+            )
     assert 0 <= found["minilm-eager"]["waiting_share"] < 1 and found["minilm-eager"]["recompiles"] == 0
     printed = capsys.readouterr().out
     assert "first step, s" in printed and "the same bits" in printed and "step skipped" in printed
@@ -53,7 +68,9 @@ def test_pieces_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_all_pieces_in_processes_of_their_own(tmp_path: Path) -> None:
     """As on a GPU: what is not timed side by side, the rest in a few processes."""
     found = run(tmp_path, "--tiny", "--apart")
-    assert {name: result for name, result in found.items() if not result["ok"]} == {} and len(found) == len(gpu.pieces())
+    assert {name: result for name, result in found.items() if not result["ok"]} == {} and len(found) == len(
+        gpu.pieces()
+    )
     apart = {piece.name for piece in gpu.pieces() if piece.fresh or not piece.timed}
     assert {path.name for path in (tmp_path / "work/pieces").iterdir()} == {"versions", *apart}
 
@@ -75,11 +92,20 @@ def test_pieces_share_a_process_until_one_is_cut_off(tmp_path: Path) -> None:
     options = argparse.Namespace(tiny=True, project=None, folder=tmp_path)
     pieces = {"ceiling": {}, "minilm-eager": {"limit": 0.01}, "versions": {}, "overflow": {"fresh": True}}
     wanted = [dataclasses.replace(gpu.chosen([name])[0], **changes) for name, changes in pieces.items()]
-    found = {piece.name: (figures, seconds) for piece, figures, seconds in _gpu_process.results(wanted, options, time.monotonic() + 100)}
+    found = {
+        piece.name: (figures, seconds)
+        for piece, figures, seconds in _gpu_process.results(wanted, options, time.monotonic() + 100)
+    }
     assert [name for name, (figures, _) in found.items() if not figures["ok"]] == ["minilm-eager"]
     cut = found["minilm-eager"][0]
-    assert cut["cut_off"] and "cut off at its limit" in cut["found"] and "at the limit:" in cut["output"], "it says where it was"
-    assert sorted(path.name for path in (tmp_path / "pieces").iterdir()) == ["ceiling", "overflow", "versions"], "three processes in all"
+    assert cut["cut_off"] and "cut off at its limit" in cut["found"] and "at the limit:" in cut["output"], (
+        "it says where it was"
+    )
+    assert sorted(path.name for path in (tmp_path / "pieces").iterdir()) == [
+        "ceiling",
+        "overflow",
+        "versions",
+    ], "three processes in all"
 
 
 def test_a_process_that_dies_says_so(tmp_path: Path) -> None:
@@ -91,7 +117,9 @@ def test_a_process_that_dies_says_so(tmp_path: Path) -> None:
     assert [figures["found"] for _, figures, _ in late] == ["not begun: no time was left"]
 
 
-def test_what_is_not_timed_runs_side_by_side_and_before_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_timed_runs_side_by_side_and_before_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     together, order = threading.Barrier(2, timeout=30), []
 
     def results(wanted: Any, options: Any, end: float) -> Any:
@@ -103,7 +131,11 @@ def test_what_is_not_timed_runs_side_by_side_and_before_the_rest(tmp_path: Path,
 
     monkeypatch.setattr(_gpu_process, "results", results)
     found = run(tmp_path, "--only", "ceiling", "overflow", "tests", "versions")
-    assert sorted(order[:2]) == ["overflow", "tests"] and order[2:] == ["versions", "ceiling"] and len(found) == 4
+    assert (
+        sorted(order[:2]) == ["overflow", "tests"]
+        and order[2:] == ["versions", "ceiling"]
+        and len(found) == 4
+    )
 
 
 def test_a_failed_piece_does_not_lose_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +143,9 @@ def test_a_failed_piece_does_not_lose_the_rest(tmp_path: Path, monkeypatch: pyte
         raise RuntimeError("out of luck")
 
     bad = gpu.Piece("bad", "", 10.0, fail)
-    monkeypatch.setattr(gpu, "pieces", lambda: [bad, gpu.Piece("good", "", 10.0, lambda work, folder: {"found": "fine"})])
+    monkeypatch.setattr(
+        gpu, "pieces", lambda: [bad, gpu.Piece("good", "", 10.0, lambda work, folder: {"found": "fine"})]
+    )
     found = run(tmp_path, "--tiny")
     assert not found["bad"]["ok"] and "out of luck" in found["bad"]["found"] and found["good"]["ok"]
     late = run(tmp_path, "--tiny", "--seconds", "0")
@@ -138,15 +172,27 @@ def test_the_file_of_lengths_is_made_from_arrays(tiny: gpu.Work, tmp_path: Path)
 
 def test_real_arrays_are_taken_where_there_are_some(tiny: gpu.Work, tmp_path: Path) -> None:
     work = gpu.prepare("bert", tmp_path / "again", gpu.TINY, tiny.project)
-    assert np.array_equal(np.load(work.project / "data/arrays/train.tokens.npy"), np.load(tiny.project / "data/arrays/train.tokens.npy"))
+    assert np.array_equal(
+        np.load(work.project / "data/arrays/train.tokens.npy"),
+        np.load(tiny.project / "data/arrays/train.tokens.npy"),
+    )
 
 
 def test_the_table_knows_shares_and_targets(capsys: pytest.CaptureFixture[str]) -> None:
     def rate(samples: float, operations: float = 1e14) -> dict[str, Any]:
-        return {"ok": True, "samples_per_second": samples, "operations_per_second": operations, "padded_operations_per_second": operations}
+        return {
+            "ok": True,
+            "samples_per_second": samples,
+            "operations_per_second": operations,
+            "padded_operations_per_second": operations,
+        }
 
     found: _gpu_table.Results = {
-        "versions": {"ok": True, "card": "NVIDIA H100 80GB HBM3", "other_than_locked": {"torch": "2.11.0, locked 2.14.1"}},
+        "versions": {
+            "ok": True,
+            "card": "NVIDIA H100 80GB HBM3",
+            "other_than_locked": {"torch": "2.11.0, locked 2.14.1"},
+        },
         "ceiling": {"ok": True, "bf16_operations_per_second": 8e14, "copied_bytes_per_second": 3e12},
         "bert-compiled": rate(900.0, 989.5e12 / 2),
         "bert-packed": rate(1200.0),
@@ -154,16 +200,23 @@ def test_the_table_knows_shares_and_targets(capsys: pytest.CaptureFixture[str]) 
         "bert-trainer-compiled": rate(400.0),
     }
     _gpu_table.add_shares(found)
-    assert found["bert-compiled"]["mfu"] == pytest.approx(0.5) and found["bert-packed"]["of_ceiling"] == pytest.approx(1 / 8)
+    assert found["bert-compiled"]["mfu"] == pytest.approx(0.5) and found["bert-packed"][
+        "of_ceiling"
+    ] == pytest.approx(1 / 8)
     assert _gpu_table.to_trainer(found, "bert") == pytest.approx(1200 / 500)
     _gpu_table.show(found)
     printed = capsys.readouterr().out
-    assert "| BERT-base, samples/s to Trainer's best | 2.00 | 2.40 |" in printed and "NOT the locked versions" in printed
+    assert (
+        "| BERT-base, samples/s to Trainer's best | 2.00 | 2.40 |" in printed
+        and "NOT the locked versions" in printed
+    )
 
 
 def test_the_table_names_what_was_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
     cut = {"ok": False, "found": "cut off at its limit of 180 s", "cut_off": True, "seconds": 182.0}
-    _gpu_table.show({"bert-trainer-compiled": cut, "tests": {"ok": True, "found": "39 passed", "seconds": 100.4}})
+    _gpu_table.show(
+        {"bert-trainer-compiled": cut, "tests": {"ok": True, "found": "39 passed", "seconds": 100.4}}
+    )
     printed = capsys.readouterr().out
     assert "| bert-trainer-compiled | CUT OFF | cut off at its limit of 180 s | 182 |" in printed
     assert "| tests | ok | 39 passed | 100 |" in printed
@@ -172,23 +225,40 @@ def test_the_table_names_what_was_cut_off(capsys: pytest.CaptureFixture[str]) ->
 def test_a_report_of_failed_tests_is_read(tmp_path: Path) -> None:
     report = tmp_path / "tests.xml"
     cases = '<testcase classname="a" name="b"><failure message="wrong&#10;more">x</failure></testcase><testcase classname="a" name="c"/>'
-    report.write_text(f'<testsuites><testsuite tests="3" skipped="1" failures="1" errors="0">{cases}</testsuite></testsuites>')
+    report.write_text(
+        f'<testsuites><testsuite tests="3" skipped="1" failures="1" errors="0">{cases}</testsuite></testsuites>'
+    )
     found = _gpu_checks.summary(report)
-    assert not found["ok"] and found["found"] == "1 passed, 1 failed, 1 skipped" and found["failed"] == {"a.b": ["wrong", "more"]}
+    assert (
+        not found["ok"]
+        and found["found"] == "1 passed, 1 failed, 1 skipped"
+        and found["failed"] == {"a.b": ["wrong", "more"]}
+    )
     assert not _gpu_checks.summary(tmp_path / "none.xml")["ok"]
 
 
-def test_the_data_path_is_measured_by_a_thread_and_by_processes(tiny: gpu.Work, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_path_is_measured_by_a_thread_and_by_processes(
+    tiny: gpu.Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`auto` would go by the time of a step, and there is none: it would always take the most workers."""
     used: list[Any] = []
     for name in ("_threaded", "_loaded"):
         real = getattr(_gpu_training.loader, name)
-        monkeypatch.setattr(_gpu_training.loader, name, lambda *given, real=real, name=name: used.append((name, given[1:])) or real(*given))
+        monkeypatch.setattr(
+            _gpu_training.loader,
+            name,
+            lambda *given, real=real, name=name: used.append((name, given[1:])) or real(*given),
+        )
     found = _gpu_training.data_path(tiny)
     most = max(len(os.sched_getaffinity(0)) - 1, 1)
     assert [name for name, _ in used] == ["_threaded", "_loaded"] and used[1][1][-1] == most
-    assert list(found["samples_per_second_by"]) == ["a thread", f"{most} processes"] and min(found["samples_per_second_by"].values()) > 0
-    assert "samples/s by a thread" in found["found"] and "samples_per_second" not in found, "it is no training"
+    assert (
+        list(found["samples_per_second_by"]) == ["a thread", f"{most} processes"]
+        and min(found["samples_per_second_by"].values()) > 0
+    )
+    assert "samples/s by a thread" in found["found"] and "samples_per_second" not in found, (
+        "it is no training"
+    )
 
 
 def test_versions_say_what_a_compiler_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> image_speed.Work:
     folder = tmp_path_factory.mktemp("images")
     tiny.write_image_base(folder / "data/base")
     tiny_images.write_arrays(folder / "data", {"train": 48, "val": 8, "test": 8})
-    image_speed.write_files(folder / "data/clean/train.parquet", folder / "files", [str(label) for label in range(10)])
+    image_speed.write_files(
+        folder / "data/clean/train.parquet", folder / "files", [str(label) for label in range(10)]
+    )
     recipe = params.read(Path("recipes/digits-vit.yaml"))
     settings = recipe.finetune.model_copy(update={"batch_size": 4, "augmentation": AUGMENTATION, "ema": None})
     runtime = recipe.runtime.model_copy(update={"precision": "fp32", "threads": 1})
@@ -36,7 +38,9 @@ def test_files_are_the_pictures_of_the_table(work: image_speed.Work) -> None:
     assert len(list(work.files.rglob("*.png"))) == 48 and len(list(work.files.iterdir())) == 10
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # timm leaves files open
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # timm leaves files open
 def test_every_side_trains(work: image_speed.Work) -> None:
     for run in (image_speed.ours(work), image_speed.tutorial(work, 0), image_speed.timm_loader(work, 0)):
         assert run.rate > 0 and run.peak > 0 and abs(run.grown) < run.peak

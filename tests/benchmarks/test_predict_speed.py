@@ -24,7 +24,10 @@ def test_both_sides_are_the_same_model(job: predict_speed.Job, project: Path, tm
     np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
     assert 0 < ours.tokenizing < ours.seconds
     predict_speed.prepare(project, tmp_path, 10, 1)  # other weights: the comparison can fail
-    assert np.abs(np.array(predict_speed.ours(replace(job, folder=tmp_path)).scores) - theirs.scores).max() > 1e-3
+    assert (
+        np.abs(np.array(predict_speed.ours(replace(job, folder=tmp_path)).scores) - theirs.scores).max()
+        > 1e-3
+    )
 
 
 def test_the_best_of_the_trials_is_chosen(job: predict_speed.Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +42,19 @@ def test_the_best_of_the_trials_is_chosen(job: predict_speed.Job, monkeypatch: p
 @pytest.mark.slow
 def test_it_prints_ratios(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     predict_speed.main(
-        ["--project", str(project), "--documents", "10", "--trial-documents", "4", "--batch-sizes", "1", "2", "--repeats", "1"]
+        [
+            "--project",
+            str(project),
+            "--documents",
+            "10",
+            "--trial-documents",
+            "4",
+            "--batch-sizes",
+            "1",
+            "2",
+            "--repeats",
+            "1",
+        ]
     )
     printed = capsys.readouterr().out
     assert "ours, tokenizing counted" in printed and "the same label on" in printed

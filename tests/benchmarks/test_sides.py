@@ -56,7 +56,9 @@ def test_a_project_that_is_not_prepared_says_what_makes_it(tmp_path: Path) -> No
 
 
 def test_peak_memory_is_that_of_the_process() -> None:
-    with _sides.processes({"small": functools.partial(hold, 1), "large": functools.partial(hold, 300)}, fresh=True) as measures:
+    with _sides.processes(
+        {"small": functools.partial(hold, 1), "large": functools.partial(hold, 300)}, fresh=True
+    ) as measures:
         small, large = measures["small"](), measures["large"]()
     assert 250 < (large - small) / 2**20 < 350
 

@@ -13,7 +13,10 @@ def test_it_prints_a_line_for_each_size(project: Path, capsys: pytest.CaptureFix
     tokenize_speed.main(["--project", str(project), "--documents", "30", "50", "--repeats", "1"])
     printed = capsys.readouterr().out
     assert "at most 16 tokens, chunks of 10 documents" in printed
-    assert [line.split(" | ")[0] for line in printed.splitlines() if line.startswith("| ")][2:] == ["| 30", "| 50"]
+    assert [line.split(" | ")[0] for line in printed.splitlines() if line.startswith("| ")][2:] == [
+        "| 30",
+        "| 50",
+    ]
 
 
 def test_documents_are_made_of_real_ones_and_vary(project: Path, tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ def test_chosen_steps_have_the_epochs_share_of_every_width() -> None:
     assert len(steps) == 20 and all(len(plan[step]) == 32 for step in steps)
     everything = np.mean([lengths[rows].max() for rows in plan])
     assert np.mean([lengths[plan[step]].max() for step in steps]) == pytest.approx(everything, rel=0.05)
-    assert np.mean([lengths[rows].max() for rows in plan[:20]]) != pytest.approx(everything, rel=0.05), "the first steps do not"
+    assert np.mean([lengths[rows].max() for rows in plan[:20]]) != pytest.approx(everything, rel=0.05), (
+        "the first steps do not"
+    )
     assert _training.chosen(plan, lengths, None) == list(range(len(plan)))
 
 
@@ -51,7 +53,11 @@ def test_our_chosen_steps_are_those_of_the_epoch(work: _training.Work) -> None:
 
 def test_every_side_trains(work: _training.Work) -> None:
     runs = [_training.ours(work), _peers.tutorial(work)]
-    for attention, best_flags, same_model in (("sdpa", True, True), ("eager", True, False), ("sdpa", False, False)):
+    for attention, best_flags, same_model in (
+        ("sdpa", True, True),
+        ("eager", True, False),
+        ("sdpa", False, False),
+    ):
         runs.append(_peers.trainer(work, _peers.Peer(attention, best_flags, same_model)))
     for run in runs:
         assert run.rate > 0 and 0 <= run.padding < 1 and run.memory > 0
@@ -69,12 +75,18 @@ def test_the_trainers_copy_of_our_model_is_our_model(work: _training.Work) -> No
     resolve.seed_everything(0)
     theirs = _peers.same_model(replace(work, settings=settings), "sdpa")
     resolve.seed_everything(0)
-    ours = model_folder.create(work.project / "data/base", settings.head, 3, settings, "matmul", tiny.TEXT_INPUT)
+    ours = model_folder.create(
+        work.project / "data/base", settings.head, 3, settings, "matmul", tiny.TEXT_INPUT
+    )
     batch = work.split("train").batch(np.arange(6))
     logits = theirs.eval()(batch.input_ids, batch.attention_mask, batch.labels)["logits"]
-    torch.testing.assert_close(logits, ours.eval()(batch.input_ids, batch.attention_mask), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        logits, ours.eval()(batch.input_ids, batch.attention_mask), atol=1e-5, rtol=1e-5
+    )
     drops = [module for module in theirs.modules() if isinstance(module, nn.Dropout)]
-    assert drops and {type(module) for module in drops} == {nn.Dropout} and 0.1 in {module.p for module in drops}
+    assert (
+        drops and {type(module) for module in drops} == {nn.Dropout} and 0.1 in {module.p for module in drops}
+    )
 
 
 def test_whole_trainings_give_accuracies(work: _training.Work) -> None:
@@ -87,7 +99,14 @@ def test_whole_trainings_give_accuracies(work: _training.Work) -> None:
 def test_it_prints_every_comparison(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_speed.main(["--project", str(project), "--steps", "2", "--repeats", "1"])
     printed = capsys.readouterr().out
-    for part in ("(a)", "(b)", "(c)", "Trainer, defaults", "what differs", "AutoModelForSequenceClassification"):
+    for part in (
+        "(a)",
+        "(b)",
+        "(c)",
+        "Trainer, defaults",
+        "what differs",
+        "AutoModelForSequenceClassification",
+    ):
         assert part in printed
     train_speed.main(["--project", str(project), "--accuracy", "--seeds", "0", "1"])
     assert "by seed" in capsys.readouterr().out

@@ -29,7 +29,12 @@ def teacher(base: Path) -> Any:
     return model_folder.create(base, HEAD, 3, tiny.training(dropout=0.2, drop_path=0.2), "sdpa", SHAPE).eval()
 
 
-def make(teacher: Any, wanted: params.LayersStudent | params.TimmStudent, info: model_folder.ModelInfo = INFO, **rates: float) -> Any:
+def make(
+    teacher: Any,
+    wanted: params.LayersStudent | params.TimmStudent,
+    info: model_folder.ModelInfo = INFO,
+    **rates: float,
+) -> Any:
     torch.manual_seed(2)
     return student.make(teacher, info, wanted, tiny.training(**rates), "sdpa").eval()
 
@@ -67,11 +72,15 @@ def test_a_student_of_a_student_can_be_made(teacher: Any, base: Path, tmp_path: 
     assert torch.equal(smaller.backbone.blocks[0].mlp.fc1.weight, teacher.backbone.blocks[2].mlp.fc1.weight)
 
 
-def test_another_vit_is_drawn_from_the_seed_for_the_teachers_input(teacher: Any, base: Path, tmp_path: Path) -> None:
+def test_another_vit_is_drawn_from_the_seed_for_the_teachers_input(
+    teacher: Any, base: Path, tmp_path: Path
+) -> None:
     wanted = architecture("vit_tiny_patch16_224", patch_size=8, embed_dim=16, depth=1, num_heads=2)
     small, again = make(teacher, wanted), make(teacher, wanted)
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in small.state_dict().items())
-    assert small.pooling == "cls" and small.backbone.global_pool == "token" and len(small.backbone.blocks) == 1
+    assert (
+        small.pooling == "cls" and small.backbone.global_pool == "token" and len(small.backbone.blocks) == 1
+    )
     loaded, info = save_and_load(small, base, tmp_path / "student")
     assert info == INFO and torch.equal(loaded(PIXELS), small(PIXELS))
 
@@ -110,12 +119,16 @@ def test_what_cannot_be_a_student_is_refused(teacher: Any, wanted: Any, message:
         (architecture("resnet18"), {"attention_dropout": 0.1}, "no attention_dropout"),
     ],
 )
-def test_what_an_architecture_does_not_take_is_refused(teacher: Any, wanted: Any, rates: dict[str, float], message: str) -> None:
+def test_what_an_architecture_does_not_take_is_refused(
+    teacher: Any, wanted: Any, rates: dict[str, float], message: str
+) -> None:
     with pytest.raises(ModelError, match=message):
         make(teacher, wanted, **rates)
 
 
-def test_a_convolutional_teacher_has_no_layers_to_choose_from(teacher: Any, base: Path, tmp_path: Path) -> None:
+def test_a_convolutional_teacher_has_no_layers_to_choose_from(
+    teacher: Any, base: Path, tmp_path: Path
+) -> None:
     network, info = save_and_load(make(teacher, architecture("resnet18")), base, tmp_path)
     with pytest.raises(ParamsError, match=r"no list of blocks[\s\S]*resnet18[\s\S]*kind to timm"):
         make(network, layers(0), info)
@@ -123,6 +136,8 @@ def test_a_convolutional_teacher_has_no_layers_to_choose_from(teacher: Any, base
 
 def test_a_teacher_that_reads_text_has_no_student_of_timms(tmp_path: Path) -> None:
     head = HEAD.model_copy(update={"pooling": "mean"})
-    reader = model_folder.create(tiny.write_base(tmp_path), head, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
+    reader = model_folder.create(
+        tiny.write_base(tmp_path), head, 3, tiny.training(), "matmul", tiny.TEXT_INPUT
+    )
     with pytest.raises(ParamsError, match=r"read images[\s\S]*teacher_layers"):
         make(reader, architecture("resnet18"), model_folder.ModelInfo(["a", "b", "c"], head, tiny.TEXT_INPUT))

@@ -37,15 +37,24 @@ def paragraphs() -> dict[str, Split]:
         if len(block.split()) > 12
     ]
     order = np.random.default_rng(0).permutation(len(rows))
-    cuts = {"train": order[: len(order) // 2], "val": order[len(order) // 2 : len(order) * 3 // 4], "test": order[len(order) * 3 // 4 :]}
-    return {split: ([rows[k][0] for k in picked], np.array([rows[k][1] for k in picked])) for split, picked in cuts.items()}
+    cuts = {
+        "train": order[: len(order) // 2],
+        "val": order[len(order) // 2 : len(order) * 3 // 4],
+        "test": order[len(order) * 3 // 4 :],
+    }
+    return {
+        split: ([rows[k][0] for k in picked], np.array([rows[k][1] for k in picked]))
+        for split, picked in cuts.items()
+    }
 
 
 def answers(labels: NDArray[np.int64], classes: int, share: float, seed: int) -> NDArray[np.float32]:
     """Logits (n, classes) of which about `share` are right, the more often the more confident."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(0, 1, (len(labels), classes))
-    logits[np.arange(len(labels)), labels] += np.where(generator.random(len(labels)) < share, generator.gamma(4, 1.5, len(labels)), -1)
+    logits[np.arange(len(labels)), labels] += np.where(
+        generator.random(len(labels)) < share, generator.gamma(4, 1.5, len(labels)), -1
+    )
     return logits.astype(np.float32)
 
 
@@ -56,7 +65,12 @@ def write_clean(root: Path, names: list[str], splits: dict[str, Split]) -> None:
     (folder / "report.json").write_text(json.dumps({"near_duplicates": {"test_rows": ["test:2", "test:5"]}}))
     for split, (texts, labels) in splits.items():
         ids = [f"{split}:{row + 1}" for row in range(len(texts))]
-        columns = {"id": ids, "text": texts, "label": pa.array(labels, pa.int32()), "site": [f"site {row % 2}" for row in range(len(ids))]}
+        columns = {
+            "id": ids,
+            "text": texts,
+            "label": pa.array(labels, pa.int32()),
+            "site": [f"site {row % 2}" for row in range(len(ids))],
+        }
         pq.write_table(pa.table(columns), folder / f"{split}.parquet")
 
 
@@ -69,10 +83,17 @@ def write_models(root: Path, names: list[str], splits: dict[str, Split], shares:
         folder = root / f"models/{model}"
         folder.mkdir(parents=True)
         width = 6 if model == "teacher" else 3
-        tensors = {"backbone.weight": np.zeros((width, 50), np.float32), "head.output.bias": np.zeros(len(names), np.float32)}
+        tensors = {
+            "backbone.weight": np.zeros((width, 50), np.float32),
+            "head.output.bias": np.zeros(len(names), np.float32),
+        }
         (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
         (folder / "baton.json").write_text(json.dumps({"labels": names, "temperature": TEMPERATURES[model]}))
-        save_file(tensors | {"backbone.positions": np.arange(7)}, folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(
+            tensors | {"backbone.positions": np.arange(7)},
+            folder / "model.safetensors",
+            metadata={"format": "pt"},
+        )
 
 
 def write_curves(root: Path) -> None:
@@ -83,10 +104,14 @@ def write_curves(root: Path) -> None:
         for model in models:
             for step in range(10, 410, 10):
                 loss = 2 * np.exp(-step / 90) + generator.gamma(2, 0.04)
-                lines.append(f"{model},0,{step},{step / 200},{loss:.5f},{1e-4 * (1 - step / 410):.3e},{generator.gamma(3, 0.5):.4f},,,")
+                lines.append(
+                    f"{model},0,{step},{step / 200},{loss:.5f},{1e-4 * (1 - step / 410):.3e},{generator.gamma(3, 0.5):.4f},,,"
+                )
                 if step % 100 == 0:
                     score = 1 - np.exp(-step / 90) / 2 - (model == "control") * 0.02
-                    lines.append(f"{model},0,{step},{step / 200},,,,{1.2 - score:.5f},{score:.5f},{score - 0.05:.5f}")
+                    lines.append(
+                        f"{model},0,{step},{step / 200},,,,{1.2 - score:.5f},{score:.5f},{score - 0.05:.5f}"
+                    )
         (root / f"curves/{path}.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -95,11 +120,15 @@ def write_seeds(root: Path) -> None:
     for stage, models in (("finetune", ("teacher",)), ("distill", ("student", "control"))):
         own: dict[str, object] = {model: {"val_accuracy": 0.9} for model in models}
         storage.write_json(
-            root / f"metrics/{stage}.json", {model: {"seed": 0, "val_accuracy": 0.9} for model in models} | {"seeds": {"0": own}}
+            root / f"metrics/{stage}.json",
+            {model: {"seed": 0, "val_accuracy": 0.9} for model in models} | {"seeds": {"0": own}},
         )
         for model in models:
             (root / f"data/predictions/seeds/{model}").mkdir(parents=True)
-            shutil.copy(root / f"data/predictions/{model}/test.parquet", root / f"data/predictions/seeds/{model}/0.parquet")
+            shutil.copy(
+                root / f"data/predictions/{model}/test.parquet",
+                root / f"data/predictions/seeds/{model}/0.parquet",
+            )
 
 
 def write_project(root: Path, names: list[str], splits: dict[str, Split], shares: dict[str, float]) -> None:

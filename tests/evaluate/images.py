@@ -40,11 +40,15 @@ def write_project(root: Path) -> None:
     save_file(pretrained.backbone.state_dict(), root / "data/base/model.safetensors")
     for seed, (name, steps) in enumerate(STEPS.items()):
         model = trained(root / "data/base", splits["train"], steps, seed)
-        model_folder.save(model, model_folder.ModelInfo(labels, HEAD, described), root / "data/base", root / "models" / name)
+        model_folder.save(
+            model, model_folder.ModelInfo(labels, HEAD, described), root / "data/base", root / "models" / name
+        )
         for split, samples in splits.items():
             logits = predict.predict(model, samples, tiny.machine(), 64)
             predictions.write_predictions(
-                root / f"data/predictions/{name}/{split}.parquet", array_splits.read_ids(root / "data/arrays", split), logits
+                root / f"data/predictions/{name}/{split}.parquet",
+                array_splits.read_ids(root / "data/arrays", split),
+                logits,
             )
     write_seeds(root)
 

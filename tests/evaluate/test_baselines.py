@@ -15,9 +15,20 @@ MAJORITY = params.MajorityBaseline(kind="majority")
 
 
 def tfidf(
-    model: str = "svm", min_df: int = 2, max_ngram: int = 1, stop_words: str | None = "english", grid: tuple[float, ...] = (1.0,)
+    model: str = "svm",
+    min_df: int = 2,
+    max_ngram: int = 1,
+    stop_words: str | None = "english",
+    grid: tuple[float, ...] = (1.0,),
 ) -> params.TfidfBaseline:
-    values = {"kind": "tfidf", "model": model, "min_df": min_df, "max_ngram": max_ngram, "stop_words": stop_words, "C": grid}
+    values = {
+        "kind": "tfidf",
+        "model": model,
+        "min_df": min_df,
+        "max_ngram": max_ngram,
+        "stop_words": stop_words,
+        "C": grid,
+    }
     return params.TfidfBaseline.model_validate(values)
 
 
@@ -74,7 +85,12 @@ def test_params_reach_the_vectorizer(splits: dict[str, Split]) -> None:
     texts, labels = splits["train"]
     terms = {
         name: set(baselines.fit(one, texts, labels, len(NAMES)).vectorizer.vocabulary_)
-        for name, one in {"base": tfidf(), "rare": tfidf(min_df=1), "pairs": tfidf(max_ngram=2), "stop": tfidf(stop_words=None)}.items()
+        for name, one in {
+            "base": tfidf(),
+            "rare": tfidf(min_df=1),
+            "pairs": tfidf(max_ngram=2),
+            "stop": tfidf(stop_words=None),
+        }.items()
     }
     assert terms["base"] < terms["rare"]
     assert any(" " in term for term in terms["pairs"])
@@ -88,7 +104,11 @@ def test_an_svms_log_probabilities_are_the_softmax_of_its_decision_values(splits
         fitted = baselines.fit(tfidf(), texts, np.minimum(labels, classes - 1), classes)
         values = fitted.model.decision_function(fitted.vectorizer.transform(splits["test"][0]))
         got = fitted.outputs(splits["test"][0])
-        leads = np.log(1 / (1 + np.exp(-values))) if classes == 2 else values[:, 1] - np.log(np.exp(values).sum(axis=1))
+        leads = (
+            np.log(1 / (1 + np.exp(-values)))
+            if classes == 2
+            else values[:, 1] - np.log(np.exp(values).sum(axis=1))
+        )
         assert got.log_p[:, 1] == pytest.approx(leads)
         once, twice = Outputs(got.predicted, got.log_p, 0.25).scaled, metrics.log_probabilities(got.log_p * 4)
         assert once == pytest.approx(twice)
@@ -118,7 +138,9 @@ def test_validation_chooses_how_much_is_regularised(model: str, splits: dict[str
     expected = max(grid, key=lambda c: scores[c])
     fitted = baselines.fit(tfidf(model, grid=grid), texts, labels, len(NAMES), val)
     assert fitted.C == expected > 0.001
-    assert (fitted.outputs(splits["test"][0]).predicted == alone[expected].outputs(splits["test"][0]).predicted).all()
+    assert (
+        fitted.outputs(splits["test"][0]).predicted == alone[expected].outputs(splits["test"][0]).predicted
+    ).all()
 
 
 def test_other_validation_rows_choose_another() -> None:
@@ -162,7 +184,9 @@ def test_names() -> None:
     ]
 
 
-@pytest.mark.parametrize("baseline", [MAJORITY, tfidf("svm", grid=(1.0,), min_df=1), tfidf("logistic", grid=(1.0,), min_df=1)])
+@pytest.mark.parametrize(
+    "baseline", [MAJORITY, tfidf("svm", grid=(1.0,), min_df=1), tfidf("logistic", grid=(1.0,), min_df=1)]
+)
 def test_a_baseline_believes_the_rows_of_weight(baseline: params.Baseline) -> None:
     texts = ["wheat crop", "ship port", "oil well"] * 3
     labels, weights = np.repeat([0, 1, 1], 3), np.repeat([9.0, 1.0, 1.0], 3).astype(np.float32)

@@ -73,10 +73,18 @@ ROWS = (30, 100, 359, 2189)
 
 def measured(sure: NDArray[np.float64], hits: NDArray[np.bool_], bins: int = 15) -> tuple[float, list[float]]:
     """The error of rows of two classes, the first of which is predicted with the probability `sure`."""
-    return calibration.error((~hits).astype(int), np.zeros(len(hits), int), np.log(np.stack([sure, 1 - sure + 1e-300], axis=1)), bins, 0.95)
+    return calibration.error(
+        (~hits).astype(int),
+        np.zeros(len(hits), int),
+        np.log(np.stack([sure, 1 - sure + 1e-300], axis=1)),
+        bins,
+        0.95,
+    )
 
 
-def simulate(world: str, curve: str, rows: int, repeats: int) -> tuple[float, list[tuple[float, list[float]]], float]:
+def simulate(
+    world: str, curve: str, rows: int, repeats: int
+) -> tuple[float, list[tuple[float, list[float]]], float]:
     """The true error of the bins, what is measured of `repeats` test splits, and the mean ECE."""
     generator = np.random.default_rng(99)
     population = np.sort(SURE[world](generator, 400_000))
@@ -86,7 +94,11 @@ def simulate(world: str, curve: str, rows: int, repeats: int) -> tuple[float, li
         sure = SURE[world](generator, rows)
         hits = generator.random(rows) < RIGHT[curve](sure)
         found.append(measured(sure, hits))
-        eces.append(reliability(1 - hits, np.zeros(rows, int), np.log(np.stack([sure, 1 - sure + 1e-300], axis=1)), 15).ece)
+        eces.append(
+            reliability(
+                1 - hits, np.zeros(rows, int), np.log(np.stack([sure, 1 - sure + 1e-300], axis=1)), 15
+            ).ece
+        )
     return float(np.mean([part.mean() ** 2 for part in parts])) ** 0.5, found, float(np.mean(eces))
 
 
@@ -121,10 +133,14 @@ def test_the_square_is_unbiased(curve: str) -> None:
     sure = np.repeat(values, rows // 2)
     share = RIGHT[curve](values)
     truth = ((share - values) ** 2).mean()
-    drawn = [calibration._gaps(sure, generator.random(rows) < np.repeat(share, rows // 2), 2) for _ in range(2000)]
+    drawn = [
+        calibration._gaps(sure, generator.random(rows) < np.repeat(share, rows // 2), 2) for _ in range(2000)
+    ]
     squares = np.array([(gaps - excess).sum() for gaps, excess, _ in drawn])
     assert squares.mean() == pytest.approx(truth, abs=4 * squares.std() / 2000**0.5)
-    biased = np.array([gaps.sum() for gaps, _, _ in drawn])  # negative control: the plain squares are too large
+    biased = np.array(
+        [gaps.sum() for gaps, _, _ in drawn]
+    )  # negative control: the plain squares are too large
     assert biased.mean() > truth + 4 * biased.std() / 2000**0.5
 
 

@@ -15,7 +15,9 @@ TFIDF = params.TfidfBaseline(kind="tfidf", model="svm", min_df=1, max_ngram=1, s
 
 
 def features(model: str, neighbours: int = 20) -> params.FeaturesBaseline:
-    return params.FeaturesBaseline.model_validate({"kind": "features", "model": model, "neighbours": neighbours, "C": (1.0,)})
+    return params.FeaturesBaseline.model_validate(
+        {"kind": "features", "model": model, "neighbours": neighbours, "C": (1.0,)}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,9 @@ def test_neighbours_vote_by_cosine(digits: tuple[np.ndarray, ...]) -> None:
     train, labels, test, _ = digits
     fitted = baselines.fit(features("knn", 5), train, labels, 10)
     got = fitted.outputs(test[:40])
-    rows, others = (part.astype(np.float64) / np.linalg.norm(part, axis=1, keepdims=True) for part in (test[:40], train))
+    rows, others = (
+        part.astype(np.float64) / np.linalg.norm(part, axis=1, keepdims=True) for part in (test[:40], train)
+    )
     cosine = rows @ others.T
     for row in range(40):
         nearest = np.argsort(-cosine[row])[:5]
@@ -66,7 +70,10 @@ def test_neighbours_vote_by_cosine(digits: tuple[np.ndarray, ...]) -> None:
 def test_a_probe_does_not_mind_the_scale_of_a_feature(digits: tuple[np.ndarray, ...]) -> None:
     train, labels, test, _ = digits
     scale = np.geomspace(1e-3, 1e3, 64).astype(np.float32)
-    plain, scaled = (baselines.fit(features("linear"), train * by, labels, 10).outputs(test * by) for by in (np.float32(1), scale))
+    plain, scaled = (
+        baselines.fit(features("linear"), train * by, labels, 10).outputs(test * by)
+        for by in (np.float32(1), scale)
+    )
     assert (plain.predicted == scaled.predicted).mean() > 0.99
 
 

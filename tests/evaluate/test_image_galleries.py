@@ -16,14 +16,23 @@ def test_mistakes_come_most_confident_first() -> None:
     places, confidence = image_galleries.mistakes(ROWS, OUTPUTS)
     assert places.tolist() == [0, 2, 4, 3]
     assert confidence == pytest.approx([0.9, 0.8, 0.7, 0.55])
-    places, softened = image_galleries.mistakes(ROWS, Outputs(OUTPUTS.predicted, OUTPUTS.log_p, temperature=2.0))
+    places, softened = image_galleries.mistakes(
+        ROWS, Outputs(OUTPUTS.predicted, OUTPUTS.log_p, temperature=2.0)
+    )
     assert places.tolist() == [0, 2, 4, 3]
-    assert softened[0] == pytest.approx(0.75)  # the root of 0.9 among the roots of 0.9 and 0.1, as it is served
+    assert softened[0] == pytest.approx(
+        0.75
+    )  # the root of 0.9 among the roots of 0.9 and 0.1, as it is served
 
 
 def test_a_gallery_says_both_classes_with_their_probabilities() -> None:
     got = image_galleries.gallery(
-        np.array([2, 3]), ROWS, OUTPUTS, ["cat", "dog"], np.zeros((2, 4, 4, 1), np.uint8), np.zeros((2, 4, 4), np.float32)
+        np.array([2, 3]),
+        ROWS,
+        OUTPUTS,
+        ["cat", "dog"],
+        np.zeros((2, 4, 4, 1), np.uint8),
+        np.zeros((2, 4, 4), np.float32),
     )
     first, second = got.mistakes
     assert (first.name, first.actual[0], first.predicted[0]) == ("c.png", "cat", "dog")

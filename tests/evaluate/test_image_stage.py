@@ -23,7 +23,13 @@ from stages import evaluate
 from tests import tiny
 from tests.evaluate.images import COUNTS, HEAD, write_project
 
-AUGMENTATION = {"crop": {"kind": "padded", "padding": 1}, "flip": 0.0, "rotation": 10.0, "colour": None, "randaugment": None}
+AUGMENTATION = {
+    "crop": {"kind": "padded", "padding": 1},
+    "flip": 0.0,
+    "rotation": 10.0,
+    "colour": None,
+    "randaugment": None,
+}
 BASELINES = [
     {"kind": "majority"},
     {"kind": "pixels", "side": 8, "C": [1.0]},
@@ -34,7 +40,14 @@ SETTINGS = {
     "baselines": BASELINES,
     "bootstrap": {"resamples": 200, "confidence": 0.95, "seed": 0},
     "calibration_bins": 15,
-    "speed": {"repeats": 0, "precision": 0.5, "max_seconds": 1.0, "batch_size": 32, "samples": 64, "latency_samples": 10},
+    "speed": {
+        "repeats": 0,
+        "precision": 0.5,
+        "max_seconds": 1.0,
+        "batch_size": 32,
+        "samples": 64,
+        "latency_samples": 10,
+    },
     "robustness": {"samples": 1000, "severities": 2},
     "gallery": {"errors": 5, "steps": 4},
 }
@@ -59,7 +72,11 @@ def run(made: Path, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch)
     recipe["base"] = {"kind": "local", "folder": "inbox/base", "licence": "mine"}  # it has weights
     recipe["runtime"] |= {"device": "cpu", "precision": "fp32", "threads": 1}
     recipe["finetune"]["augmentation"] = AUGMENTATION | {"erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
-    drawing = {"": lambda *_: None, "images": image_plots.draw, "all": plots.draw}  # the figures of all modalities take seconds
+    drawing = {
+        "": lambda *_: None,
+        "images": image_plots.draw,
+        "all": plots.draw,
+    }  # the figures of all modalities take seconds
 
     def evaluated(draw: str = "", **changes: Any) -> dict[str, Any]:
         monkeypatch.setattr(plots, "draw", drawing[draw])
@@ -88,7 +105,9 @@ def test_reports_of_pictures(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     assert set(robust) == {"rows", *corruptions.STRENGTHS}
     assert robust["rows"] == COUNTS["test"]
     for kind in corruptions.STRENGTHS:
-        for model in measurements.MODELS:  # all rows were measured, so the unchanged ones have the model's accuracy
+        for (
+            model
+        ) in measurements.MODELS:  # all rows were measured, so the unchanged ones have the model's accuracy
             assert robust[kind][model][0] == report[model]["accuracy"]
             assert len(robust[kind][model]) == 3
     assert robust["gaussian_noise"]["teacher"][2] < robust["gaussian_noise"]["teacher"][0]
@@ -124,9 +143,14 @@ def test_what_models_are_needed_for_is_measured_once(run: Run, monkeypatch: pyte
     before = run()
     with monkeypatch.context() as patch:
         refuse_to_measure(patch)
-        again = run(bootstrap={"resamples": 300, "confidence": 0.9, "seed": 1}, baselines=BASELINES[1:])  # what is drawn from it may change
+        again = run(
+            bootstrap={"resamples": 300, "confidence": 0.9, "seed": 1}, baselines=BASELINES[1:]
+        )  # what is drawn from it may change
         assert again["robustness"]["brightness"]["teacher"] == before["robustness"]["brightness"]["teacher"]
-        assert again["robustness"]["brightness"]["teacher_interval"] != before["robustness"]["brightness"]["teacher_interval"]
+        assert (
+            again["robustness"]["brightness"]["teacher_interval"]
+            != before["robustness"]["brightness"]["teacher_interval"]
+        )
         for changes in (
             {"robustness": {"samples": 100, "severities": 2}},
             {"gallery": {"errors": 4, "steps": 4}},
@@ -147,7 +171,9 @@ def test_nothing_is_measured_that_is_not_asked_for(run: Run, monkeypatch: pytest
     refuse_to_measure(monkeypatch)
     report = run(draw="images", baselines=[], robustness=None, gallery=None)
     assert "robustness" not in report
-    assert not {"robustness.png", "gallery_teacher.png"} & {path.name for path in Path("reports/figures").iterdir()}
+    assert not {"robustness.png", "gallery_teacher.png"} & {
+        path.name for path in Path("reports/figures").iterdir()
+    }
     assert not Path("reports/tables/robustness.csv").exists()
 
 
@@ -157,22 +183,36 @@ def test_a_model_without_mistakes_has_an_empty_gallery(run: Run) -> None:
     labels = np.load("data/arrays/test.labels.npy")
     predictions.write_predictions(path, ids, np.eye(logits.shape[1], dtype=np.float32)[labels] * 5)
     run(draw="images", baselines=[], robustness=None)
-    with Image.open("reports/figures/gallery_teacher.png") as empty, Image.open("reports/figures/gallery_student.png") as full:
+    with (
+        Image.open("reports/figures/gallery_teacher.png") as empty,
+        Image.open("reports/figures/gallery_student.png") as full,
+    ):
         assert empty.height < 100 < full.height
 
 
 def test_features_are_what_the_base_model_makes_of_a_sample(run: Run) -> None:
     """By hand for one of them: those of the base, not those of the teacher."""
     report = run(baselines=BASELINES[3:], robustness=None, gallery=None)
-    model = model_folder.create(Path("data/base"), HEAD, 10, tiny.training(), "matmul", tiny.image_input()).eval()
+    model = model_folder.create(
+        Path("data/base"), HEAD, 10, tiny.training(), "matmul", tiny.image_input()
+    ).eval()
     splits = array_splits.open_splits(Path("data/arrays"))
-    train, test = (model.features(*splits[name].batch(np.arange(COUNTS[name])).inputs).detach().numpy() for name in ("train", "test"))
+    train, test = (
+        model.features(*splits[name].batch(np.arange(COUNTS[name])).inputs).detach().numpy()
+        for name in ("train", "test")
+    )
     settings = params.FeaturesBaseline.model_validate(BASELINES[3] | {"C": (1.0,)})
     answers = baselines.fit(settings, train, splits["train"].labels, 10).outputs(test)
-    assert report["features_knn"]["accuracy"] == pytest.approx((answers.predicted == splits["test"].labels).mean(), abs=1 / COUNTS["test"])
+    assert report["features_knn"]["accuracy"] == pytest.approx(
+        (answers.predicted == splits["test"].labels).mean(), abs=1 / COUNTS["test"]
+    )
 
 
 def test_baselines_that_pictures_do_not_have_are_refused(run: Run) -> None:
     with pytest.raises(ParamsError, match=r"\(tfidf\) is for text"):
-        run(baselines=[{"kind": "tfidf", "model": "svm", "min_df": 2, "max_ngram": 1, "stop_words": None, "C": [1.0]}])
+        run(
+            baselines=[
+                {"kind": "tfidf", "model": "svm", "min_df": 2, "max_ngram": 1, "stop_words": None, "C": [1.0]}
+            ]
+        )
     assert not Path("reports").exists()

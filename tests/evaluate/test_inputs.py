@@ -33,7 +33,11 @@ def test_swapped_missing_and_foreign_ids_are_refused(project: Path) -> None:
     swapped = [ids[0], ids[2], ids[1], *ids[3:]]
     for wrong, values, message in (
         (swapped, logits, r"row 2 is test:3[\s\S]*row 2 is test:2"),
-        (ids[:-1], logits[:-1], rf"{len(ids) - 1} rows; row {len(ids)} is absent[\s\S]*row {len(ids)} is test:{len(ids)}"),
+        (
+            ids[:-1],
+            logits[:-1],
+            rf"{len(ids) - 1} rows; row {len(ids)} is absent[\s\S]*row {len(ids)} is test:{len(ids)}",
+        ),
         ([f"val:{k}" for k in range(len(ids))], logits, r"row 1 is val:0[\s\S]*row 1 is test:1"),
     ):
         predictions.write_predictions(path, wrong, values)
@@ -53,7 +57,14 @@ def test_other_classes_are_refused(project: Path) -> None:
         ({"id": ["a"], "text": ["x"]}, "other columns"),
         ({"id": ["a"], "text": ["x"], "label": pa.array([7], pa.int32())}, "labels 7 to 7"),
         ({"id": ["a"], "text": ["x"], "label": pa.array([-1], pa.int32())}, "labels -1 to -1"),
-        ({"id": pa.array([], pa.string()), "text": pa.array([], pa.string()), "label": pa.array([], pa.int32())}, "no rows"),
+        (
+            {
+                "id": pa.array([], pa.string()),
+                "text": pa.array([], pa.string()),
+                "label": pa.array([], pa.int32()),
+            },
+            "no rows",
+        ),
     ],
 )
 def test_a_foreign_table_is_refused(project: Path, columns: dict[str, object], message: str) -> None:
@@ -118,6 +129,9 @@ def test_of_images_the_names_are_read_and_the_pictures_are_not(project: Path) ->
 
 
 def test_statistics_of_batch_normalisation_are_no_parameters(tmp_path: Path) -> None:
-    tensors = {"backbone.bn.weight": np.ones(5, np.float32), "backbone.bn.running_mean": np.ones(5, np.float32)}
+    tensors = {
+        "backbone.bn.weight": np.ones(5, np.float32),
+        "backbone.bn.running_mean": np.ones(5, np.float32),
+    }
     save_file(tensors | {"backbone.bn.running_var": np.ones(5, np.float32)}, tmp_path / "model.safetensors")
     assert inputs.model_size(tmp_path)["parameters"] == 5

@@ -13,7 +13,9 @@ def test_the_published_ratio() -> None:
     assert intervals.paired_ratio(59, 6, 16, 161, 0.95) == pytest.approx((0.7476, 0.9876), abs=5e-5)
 
 
-@pytest.mark.parametrize(("both", "first", "second", "rows"), [(50, 9, 2, 70), (0, 3, 1, 20), (200, 30, 34, 900), (7, 1, 8, 30)])
+@pytest.mark.parametrize(
+    ("both", "first", "second", "rows"), [(50, 9, 2, 70), (0, 3, 1, 20), (200, 30, 34, 900), (7, 1, 8, 30)]
+)
 def test_a_ratio_is_1_where_the_difference_is_0(both: int, first: int, second: int, rows: int) -> None:
     """Both invert McNemar's test there: the ratio's interval ends at 1 at the confidence at which that of the difference ends at 0."""
     confidence = 1 - 2 * norm.sf(abs(first - second) / (first + second) ** 0.5)
@@ -34,7 +36,9 @@ def test_f1_covers_what_it_says() -> None:
     """Exactly: given the rows that a class touches, hits are binomial, and F1 grows with them."""
     for touched, share in ((8, 0.9), (40, 0.95), (40, 0.5)):
         hit = np.arange(touched + 1.0)
-        low, high = intervals.f1(hit, np.full(touched + 1, touched + 0.0), hit, 0.95)  # all that touch it were predicted so
+        low, high = intervals.f1(
+            hit, np.full(touched + 1, touched + 0.0), hit, 0.95
+        )  # all that touch it were predicted so
         truth = 2 * share / (1 + share)
         assert 0.9 < binom.pmf(hit, touched, share)[(low <= truth) & (truth <= high)].sum() < 0.99
     assert np.isnan(intervals.f1(np.zeros(1), np.zeros(1), np.zeros(1), 0.95)).all()
@@ -42,7 +46,9 @@ def test_f1_covers_what_it_says() -> None:
 
 def test_a_mean_of_independent_shares() -> None:
     """Half-widths of a weighted mean add as squares."""
-    low, high = intervals.mean(np.array([0.25, 0.75]), np.array([0.5, 0.9]), np.array([0.3, 0.8]), np.array([0.6, 1.0]))
+    low, high = intervals.mean(
+        np.array([0.25, 0.75]), np.array([0.5, 0.9]), np.array([0.3, 0.8]), np.array([0.6, 1.0])
+    )
     assert (low, high) == pytest.approx((0.8 - np.hypot(0.05, 0.075), 0.8 + np.hypot(0.025, 0.075)))
 
 
@@ -52,7 +58,9 @@ def test_difference_of_mean_recall_by_hand() -> None:
     second[[0, 1, 15]] = False
     bounds = [np.array(proportions.paired_interval(*table, 0.95)) for table in ((2, 0, 10), (1, 0, 30))]
     values = [0.2, 1 / 30]
-    half = [np.hypot(*((value - both[k]) / 2 for value, both in zip(values, bounds, strict=True))) for k in (0, 1)]
+    half = [
+        np.hypot(*((value - both[k]) / 2 for value, both in zip(values, bounds, strict=True))) for k in (0, 1)
+    ]
     expected = [np.mean(values) - half[0], np.mean(values) + half[1]]
     assert intervals.mean_difference(labels, first, second, 0.95) == pytest.approx(expected)
 

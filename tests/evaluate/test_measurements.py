@@ -25,24 +25,41 @@ def subject(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> meas
     base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
     Path("data/arrays").mkdir()
     for split in text_arrays.SPLITS:
-        text_arrays.tokenize(clean / f"{split}.parquet", text_arrays.open_tokenizer(base, 16), Path("data/arrays"), 100, lambda count: None)
-    storage.write_json(Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
+        text_arrays.tokenize(
+            clean / f"{split}.parquet",
+            text_arrays.open_tokenizer(base, 16),
+            Path("data/arrays"),
+            100,
+            lambda count: None,
+        )
+    storage.write_json(
+        Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
+    )
     recipe = params.read(root / "params.yaml")
     return measurements.Subject(recipe.evaluate, recipe.finetune, tiny.machine())
 
 
 def test_features_of_texts_are_the_base_models_and_in_order(subject: measurements.Subject) -> None:
-    model = model_folder.create(Path("data/base"), subject.finetune.head, 3, tiny.training(), "matmul", tiny.TEXT_INPUT).eval()
+    model = model_folder.create(
+        Path("data/base"), subject.finetune.head, 3, tiny.training(), "matmul", tiny.TEXT_INPUT
+    ).eval()
     for split, samples in subject.splits.items():
         with torch.no_grad():
-            each = [model.features(*samples.batch(np.array([row])).inputs)[0].numpy() for row in range(len(samples))]
+            each = [
+                model.features(*samples.batch(np.array([row])).inputs)[0].numpy()
+                for row in range(len(samples))
+            ]
         assert subject.features[split] == pytest.approx(np.stack(each), abs=1e-5)
 
 
-def test_a_baseline_on_features_is_kept(subject: measurements.Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_baseline_on_features_is_kept(
+    subject: measurements.Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = {split: inputs.read_rows(Path("data/clean"), split) for split in text_arrays.SPLITS}
     first = measurements.answer(subject, KNN, rows)
-    assert (first["test"].predicted == rows["test"].labels).mean() > 0.9  # train holds each text with a number appended
+    assert (
+        first["test"].predicted == rows["test"].labels
+    ).mean() > 0.9  # train holds each text with a number appended
     monkeypatch.setattr(measurements, "_fitted", lambda *_: pytest.fail("fitted again"))
     again = measurements.answer(subject, KNN, rows)
     for split in ("val", "test"):
@@ -59,17 +76,32 @@ def test_nothing_of_pictures_is_measured_on_texts(subject: measurements.Subject)
     assert measurements.galleries(subject, rows, {}) == {}
 
 
-def test_what_is_kept_depends_on_all_code_that_it_went_through(subject: measurements.Subject, root: Path) -> None:
+def test_what_is_kept_depends_on_all_code_that_it_went_through(
+    subject: measurements.Subject, root: Path
+) -> None:
     """Whatever the measuring modules import of this project: half precision and threads (resolve, memory, distributed), and figures."""
     todo, found = (
-        ["predict", "measure.speed", "measure.explain", "measure.corruptions", "measure.features", "evaluate.baselines", "evaluate.timing"],
+        [
+            "predict",
+            "measure.speed",
+            "measure.explain",
+            "measure.corruptions",
+            "measure.features",
+            "evaluate.baselines",
+            "evaluate.timing",
+        ],
         set(),
     )
     names = [f"baton.{name}" for name in todo]
     while names:
         file = test_cache_truth.module_file(root, names.pop())
         relative = file.relative_to(root).as_posix() if file else ""
-        if file and file not in found and file.name != "__init__.py" and not test_cache_truth.exempt(relative):
+        if (
+            file
+            and file not in found
+            and file.name != "__init__.py"
+            and not test_cache_truth.exempt(relative)
+        ):
             found.add(file)
             names += test_cache_truth.imported_names(file.read_text())
     assert {"metrics.py", "resolve.py", "memory.py", "distributed.py"} <= {file.name for file in found}

@@ -90,14 +90,20 @@ def test_losses_are_a_family_of_those_that_have_them() -> None:
     assert "log_loss_p" not in got["a_vs_bare"]
     for figure in ("log_loss", "brier"):
         own = [one for name, one in got.items() if name != "a_vs_bare"]
-        assert [one[f"{figure}_holm_p"] for one in own] == pytest.approx(proportions.holm([one[f"{figure}_p"] for one in own]))
+        assert [one[f"{figure}_holm_p"] for one in own] == pytest.approx(
+            proportions.holm([one[f"{figure}_p"] for one in own])
+        )
 
 
 def test_losses_are_compared_by_the_paired_t_test() -> None:
     generator = np.random.default_rng(1)
     labels, logits = generator.integers(0, 3, 80), generator.normal(size=(2, 80, 3))
     log_p = {name: metrics.log_probabilities(own) for name, own in zip("ab", logits, strict=True)}
-    boot = Bootstrap({name: metrics.statistics(labels, own.argmax(1), 3, own, 15) for name, own in log_p.items()}, 3, SETTINGS)
+    boot = Bootstrap(
+        {name: metrics.statistics(labels, own.argmax(1), 3, own, 15) for name, own in log_p.items()},
+        3,
+        SETTINGS,
+    )
     got = paired_losses(boot, "a", "b")
     actual = np.eye(3)[labels]
     each = {

@@ -18,8 +18,13 @@ ODD = ["$x_1$ and $", "a very long name of a class that does not fit", "日本�
 
 
 def calibrated(labels: NDArray[np.int64], log_p: NDArray[np.float64], bins: int) -> Calibration:
-    both = [(labels, log_p.argmax(1), probabilities, bins) for probabilities in (log_p, temperature.scale(log_p, 2.0))]
-    return Calibration(2.0, *(reliability(*one) for one in both), *(calibration.error(*one, 0.95) for one in both))
+    both = [
+        (labels, log_p.argmax(1), probabilities, bins)
+        for probabilities in (log_p, temperature.scale(log_p, 2.0))
+    ]
+    return Calibration(
+        2.0, *(reliability(*one) for one in both), *(calibration.error(*one, 0.95) for one in both)
+    )
 
 
 def draw_all(folder: Path, classes: int, names: list[str] | None = None) -> list[Path]:
@@ -28,25 +33,41 @@ def draw_all(folder: Path, classes: int, names: list[str] | None = None) -> list
     labels = generator.integers(0, classes, 300)
     predicted = np.where(generator.random(300) < 0.8, labels, generator.integers(0, classes, 300))
     log_p = np.log(generator.dirichlet(np.ones(classes), 300))
-    plots.confusion(folder / "confusion.png", "student", names, csv_tables.confusion(labels, predicted, classes))
+    plots.confusion(
+        folder / "confusion.png", "student", names, csv_tables.confusion(labels, predicted, classes)
+    )
     one = calibrated(labels, log_p, 15)
     plots.reliability(folder / "reliability.png", {"teacher": one, "tfidf_svm": one})
     f1 = np.where(np.arange(classes) == 1, np.nan, 0.9)
-    plots.per_class_f1(folder / "f1.png", names, {name: (f1, np.stack([f1 - 0.02, f1 + 0.02])) for name in ("teacher", "student")})
+    plots.per_class_f1(
+        folder / "f1.png",
+        names,
+        {name: (f1, np.stack([f1 - 0.02, f1 + 0.02])) for name in ("teacher", "student")},
+    )
     curve = Curve(
         {"epoch": [0.1, 0.2, 0.3], "loss": [3.0, 2.0, 1.0]},
         {"epoch": [0.3], "val_loss": [1.0], "val_accuracy": [0.7], "val_macro_f1": [0.6]},
     )
     plots.learning_curves(
-        folder / "curves.png", {"teacher": curve, "student": Curve(curve.training, {name: [] for name in curve.validation})}
+        folder / "curves.png",
+        {"teacher": curve, "student": Curve(curve.training, {name: [] for name in curve.validation})},
     )
-    speed = {"samples_per_second": 10.0, "accuracy": 0.9, "accuracy_interval": [0.88, 0.92], "parameters": 1000}
-    plots.speed_accuracy(folder / "speed.png", {"teacher": speed, "student": speed | {"samples_per_second": 20.0}})
+    speed = {
+        "samples_per_second": 10.0,
+        "accuracy": 0.9,
+        "accuracy_interval": [0.88, 0.92],
+        "parameters": 1000,
+    }
+    plots.speed_accuracy(
+        folder / "speed.png", {"teacher": speed, "student": speed | {"samples_per_second": 20.0}}
+    )
     return sorted(folder.glob("*.png"))
 
 
 @pytest.mark.parametrize(("classes", "names"), [(2, None), (5, ODD), (70, None)])
-def test_every_figure_is_a_picture_of_a_sensible_size(tmp_path: Path, classes: int, names: list[str] | None) -> None:
+def test_every_figure_is_a_picture_of_a_sensible_size(
+    tmp_path: Path, classes: int, names: list[str] | None
+) -> None:
     paths = draw_all(tmp_path, classes, names)
     assert len(paths) == 5
     for path in paths:
@@ -86,5 +107,7 @@ def test_confusion_counts() -> None:
 
 
 def test_csv_cells(tmp_path: Path) -> None:
-    csv_tables.write_csv(tmp_path / "t.csv", ["a", "b"], [[0.123456789, float("nan")], [2.0, 'say "x", y\nz']])
+    csv_tables.write_csv(
+        tmp_path / "t.csv", ["a", "b"], [[0.123456789, float("nan")], [2.0, 'say "x", y\nz']]
+    )
     assert (tmp_path / "t.csv").read_bytes() == b'a,b\n0.123457,\n2,"say ""x"", y\nz"\n'

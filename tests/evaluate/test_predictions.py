@@ -43,10 +43,16 @@ def test_same_values_same_bytes(tmp_path: Path) -> None:
         (IDS, LOGITS[:, 0], "do not fit the ids"),
         (IDS, LOGITS[:, :1], "do not fit the ids"),
         (["a", "b", "a"], LOGITS, "not unique"),
-        (IDS, np.array([[0, 1], [np.nan, 1], [0, np.inf]], np.float32), r"not finite[^!]*2 rows, first \['test:2', 'test:3'\]"),
+        (
+            IDS,
+            np.array([[0, 1], [np.nan, 1], [0, np.inf]], np.float32),
+            r"not finite[^!]*2 rows, first \['test:2', 'test:3'\]",
+        ),
     ],
 )
-def test_what_cannot_be_a_prediction_is_not_written(tmp_path: Path, ids: list[str], logits: np.ndarray, message: str) -> None:
+def test_what_cannot_be_a_prediction_is_not_written(
+    tmp_path: Path, ids: list[str], logits: np.ndarray, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         write_predictions(tmp_path / "t.parquet", ids, logits)
     assert list(tmp_path.iterdir()) == []
@@ -55,11 +61,25 @@ def test_what_cannot_be_a_prediction_is_not_written(tmp_path: Path, ids: list[st
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (pa.table({"id": IDS, "logits": pa.array([[0.0, 1.0]] * 3, pa.list_(pa.float32()))}), "no prediction table"),
-        (pa.table({"id": [1, 2, 3], "logits": pa.array([[0.0, 1.0]] * 3, pa.list_(pa.float32(), 2))}), "no prediction table"),
+        (
+            pa.table({"id": IDS, "logits": pa.array([[0.0, 1.0]] * 3, pa.list_(pa.float32()))}),
+            "no prediction table",
+        ),
+        (
+            pa.table({"id": [1, 2, 3], "logits": pa.array([[0.0, 1.0]] * 3, pa.list_(pa.float32(), 2))}),
+            "no prediction table",
+        ),
         (pa.table({"id": IDS}), "no prediction table"),
-        (pa.table({"id": ["a", None, "b"], "logits": pa.array([[0.0, 1.0]] * 3, pa.list_(pa.float32(), 2))}), "empty cells"),
-        (pa.table({"id": IDS, "logits": pa.array([[0.0, float("nan")]] * 3, pa.list_(pa.float32(), 2))}), "not finite"),
+        (
+            pa.table(
+                {"id": ["a", None, "b"], "logits": pa.array([[0.0, 1.0]] * 3, pa.list_(pa.float32(), 2))}
+            ),
+            "empty cells",
+        ),
+        (
+            pa.table({"id": IDS, "logits": pa.array([[0.0, float("nan")]] * 3, pa.list_(pa.float32(), 2))}),
+            "not finite",
+        ),
     ],
 )
 def test_a_foreign_table_is_refused(tmp_path: Path, table: pa.Table, message: str) -> None:

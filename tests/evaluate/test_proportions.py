@@ -50,7 +50,9 @@ def test_wilson_covers_what_it_says(rows: int, share: float) -> None:
     assert (0.9 if rows <= 30 else 0.93) <= coverage(low, high, rows, share) <= 0.999
 
 
-@pytest.mark.parametrize(("rows", "share", "expected"), [(359, 0.99, 0.86), (30, 0.95, 0.78), (10, 0.9, 0.65)])
+@pytest.mark.parametrize(
+    ("rows", "share", "expected"), [(359, 0.99, 0.86), (30, 0.95, 0.78), (10, 0.9, 0.65)]
+)
 def test_the_percentile_bootstrap_does_not(rows: int, share: float, expected: float) -> None:
     """The control: the interval that was here, with the coverages that were found by simulation."""
     assert coverage(*percentile_bootstrap(rows, 0.95), rows, share) == pytest.approx(expected, abs=0.02)
@@ -74,20 +76,33 @@ def constrained(first: int, second: int, rows: int, difference: float) -> float:
     """Tango's statistic by another way: the likelihood is maximised numerically, and the variance written as that of a difference."""
     both = rows - first - second
 
-    def negative(q: float) -> float:  # of the probability that only the second is right; that of the first is q + difference
+    def negative(
+        q: float,
+    ) -> float:  # of the probability that only the second is right; that of the first is q + difference
         cells = ((first, q + difference), (second, q), (both, 1 - 2 * q - difference))
         return -sum(count * math.log(max(p, 1e-300)) for count, p in cells if count)
 
-    q = minimize_scalar(negative, bounds=(max(0, -difference), (1 - difference) / 2), method="bounded", options={"xatol": 1e-12}).x
+    q = minimize_scalar(
+        negative,
+        bounds=(max(0, -difference), (1 - difference) / 2),
+        method="bounded",
+        options={"xatol": 1e-12},
+    ).x
     return (first - second - rows * difference) / math.sqrt(rows * (2 * q + difference - difference**2))
 
 
-@pytest.mark.parametrize(("first", "second", "rows"), [(40, 20, 160), (3, 1, 25), (12, 11, 2189), (5, 9, 14), (2, 0, 30)])
+@pytest.mark.parametrize(
+    ("first", "second", "rows"), [(40, 20, 160), (3, 1, 25), (12, 11, 2189), (5, 9, 14), (2, 0, 30)]
+)
 def test_ends_solve_tangos_equation(first: int, second: int, rows: int) -> None:
     for confidence in (0.9, 0.99):
         low, high = proportions._tango(first, second, rows, confidence)
-        assert constrained(first, second, rows, low) == pytest.approx(proportions.normal(confidence), rel=1e-3)
-        assert constrained(first, second, rows, high) == pytest.approx(-proportions.normal(confidence), rel=1e-3)
+        assert constrained(first, second, rows, low) == pytest.approx(
+            proportions.normal(confidence), rel=1e-3
+        )
+        assert constrained(first, second, rows, high) == pytest.approx(
+            -proportions.normal(confidence), rel=1e-3
+        )
 
 
 def test_no_discordant_row_is_no_certainty() -> None:
@@ -100,7 +115,12 @@ def test_no_discordant_row_is_no_certainty() -> None:
 
 
 def tables(most: int) -> list[tuple[int, int, int]]:
-    return [(b, c, n) for n in (1, 2, 5, 13, 40) for b, c in itertools.product(range(most + 1), repeat=2) if 0 < b + c <= n]
+    return [
+        (b, c, n)
+        for n in (1, 2, 5, 13, 40)
+        for b, c in itertools.product(range(most + 1), repeat=2)
+        if 0 < b + c <= n
+    ]
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.9875, 0.999])
@@ -143,7 +163,15 @@ def test_the_paired_interval_covers_what_it_says() -> None:
     counts = [(b, c) for b in range(rows + 1) for c in range(rows + 1 - b) if b + c <= 25]
     bounds = np.array([proportions.paired_interval(b, c, rows, 0.95) for b, c in counts])
     b, c = np.array(counts).T
-    for first, second in [(0.05, 0.05), (0.1, 0.02), (0.02, 0.02), (0.15, 0.05), (0.01, 0.0), (0.1, 0.1), (0.2, 0.1)]:
+    for first, second in [
+        (0.05, 0.05),
+        (0.1, 0.02),
+        (0.02, 0.02),
+        (0.15, 0.05),
+        (0.01, 0.0),
+        (0.1, 0.1),
+        (0.2, 0.1),
+    ]:
         # Only the first, then only the second among the rest: two binomials make the trinomial.
         p = binom.pmf(b, rows, first) * binom.pmf(c, rows - b, second / (1 - first))
         inside = (bounds[:, 0] <= first - second) & (first - second <= bounds[:, 1])
@@ -156,7 +184,11 @@ def test_equivalence_and_its_margin() -> None:
     for first, second, rows in [(12, 11, 2189), (0, 0, 100), (14, 12, 500), (4, 0, 40)]:
         margin = proportions.excluded(first, second, rows, 0.95)
         assert proportions.tost(first, second, rows, margin) == pytest.approx(0.025, abs=1e-6)
-        assert proportions.tost(first, second, rows, 1.1 * margin) < 0.025 < proportions.tost(first, second, rows, 0.9 * margin)
+        assert (
+            proportions.tost(first, second, rows, 1.1 * margin)
+            < 0.025
+            < proportions.tost(first, second, rows, 0.9 * margin)
+        )
         assert margin == max(abs(end) for end in proportions.paired_interval(first, second, rows, 0.95))
     assert proportions.excluded(0, 0, 100, 0.95) == pytest.approx(Z**2 / (100 + Z**2))
 
@@ -188,13 +220,18 @@ def test_midp_is_scipys_at_whole_numbers_and_smooth_between_them() -> None:
                 2 * binom.cdf(fewer, n, 0.5) - binom.pmf(fewer, n, 0.5), abs=1e-13
             )
     for table in ((4, 0), (5, 1), (9, 4)):
-        along = [proportions.mcnemar_midp(*(scale * count for count in table)) for scale in np.linspace(0.3, 6, 200)]
+        along = [
+            proportions.mcnemar_midp(*(scale * count for count in table))
+            for scale in np.linspace(0.3, 6, 200)
+        ]
         assert (np.diff(along) < 0).all(), "more rows like these tell more"
 
 
 def test_rows_needed_go_by_the_decision_itself() -> None:
     """4 against 0 of 100 rows are not told apart (mid-p 0.5**4): Tango's interval alone, which is, would name 97."""
-    assert proportions._tango(4 * 0.97, 0, 97, 0.95)[0] > 0 > proportions._tango(4 * 0.96, 0, 96, 0.95)[0], "the control"
+    assert proportions._tango(4 * 0.97, 0, 97, 0.95)[0] > 0 > proportions._tango(4 * 0.96, 0, 96, 0.95)[0], (
+        "the control"
+    )
     needed = proportions.rows_needed(0.0, 0.95, 4, 0, 100)
     assert needed == math.ceil(100 * math.log(0.05) / math.log(0.5) / 4) == 109
     for first, second, rows in tables(12):
@@ -207,7 +244,11 @@ def test_rows_needed_go_by_the_decision_itself() -> None:
 def test_rows_needed() -> None:
     """Closed form without discordant rows; otherwise the interval of the scaled table, one row fewer does not do."""
     assert proportions.rows_needed(0.005, 0.95) == math.floor(Z**2 * 0.995 / 0.005) + 1 == 765
-    assert proportions.noninferiority_p(0, 0, 764, 0.005) > 0.025 > proportions.noninferiority_p(0, 0, 765, 0.005)
+    assert (
+        proportions.noninferiority_p(0, 0, 764, 0.005)
+        > 0.025
+        > proportions.noninferiority_p(0, 0, 765, 0.005)
+    )
     needed = proportions.rows_needed(0.01, 0.95, 3, 4, 500)
     assert needed is not None
     assert proportions._tango(3 * needed / 500, 4 * needed / 500, needed, 0.95)[0] > -0.01

@@ -25,7 +25,9 @@ def test_as_scikit_learn() -> None:
     labels, log_p = sample(300, 5)
     got = ranking.figures(labels, log_p, 0.95)
     assert got["auroc"] == pytest.approx(roc_auc_score(labels, np.exp(log_p), multi_class="ovr"))
-    assert got["average_precision"] == pytest.approx(average_precision_score(np.eye(5)[labels], log_p, average="macro"))
+    assert got["average_precision"] == pytest.approx(
+        average_precision_score(np.eye(5)[labels], log_p, average="macro")
+    )
     low, high = got["auroc_interval"]  # type: ignore[misc]
     assert low < got["auroc"] < high
 

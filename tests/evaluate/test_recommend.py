@@ -13,8 +13,14 @@ def hits(**right: int) -> dict[str, np.ndarray]:
 
 def test_the_best_on_validation_where_rows_are_many() -> None:
     found = recommend.choose(hits(teacher=90, student=85, tfidf_svm=80, majority=50), None)
-    assert found == {"model": "teacher", "scores": {"teacher": 0.9, "student": 0.85, "tfidf_svm": 0.8, "majority": 0.5}, "rows": 100}
-    assert "validation, 100 rows (90.0%; student 85.0%, tfidf_svm 80.0%, majority 50.0%)" in recommend.said(found)
+    assert found == {
+        "model": "teacher",
+        "scores": {"teacher": 0.9, "student": 0.85, "tfidf_svm": 0.8, "majority": 0.5},
+        "rows": 100,
+    }
+    assert "validation, 100 rows (90.0%; student 85.0%, tfidf_svm 80.0%, majority 50.0%)" in recommend.said(
+        found
+    )
 
 
 @pytest.mark.parametrize(
@@ -22,12 +28,17 @@ def test_the_best_on_validation_where_rows_are_many() -> None:
     [
         ({"teacher": 90, "student": 90, "tfidf_svm": 80}, "student"),
         ({"teacher": 90, "student": 90, "tfidf_svm": 90}, "tfidf_svm"),
-        ({"teacher": 91, "student": 90, "tfidf_svm": 90}, "tfidf_svm"),  # one row: no more than its standard error
+        (
+            {"teacher": 91, "student": 90, "tfidf_svm": 90},
+            "tfidf_svm",
+        ),  # one row: no more than its standard error
         ({"teacher": 92, "student": 90, "tfidf_svm": 90}, "teacher"),
         ({"teacher": 90, "student": 85}, "teacher"),
     ],
 )
-def test_a_transformer_must_be_better_than_the_best_baseline_beyond_a_standard_error(right: dict[str, int], model: str) -> None:
+def test_a_transformer_must_be_better_than_the_best_baseline_beyond_a_standard_error(
+    right: dict[str, int], model: str
+) -> None:
     assert recommend.choose(hits(**right), None)["model"] == model
 
 
@@ -35,7 +46,10 @@ def test_the_error_is_of_pairs() -> None:
     """Two models that agree on nearly all rows are told apart by fewer than two that do not."""
     row = np.arange(100)
     alike = {"teacher": row < 84, "tfidf_svm": row < 80}
-    apart = {"teacher": row < 84, "tfidf_svm": (row >= 20) & (row < 100)}  # 20 rows only the one has right, 16 only the other
+    apart = {
+        "teacher": row < 84,
+        "tfidf_svm": (row >= 20) & (row < 100),
+    }  # 20 rows only the one has right, 16 only the other
     assert recommend.choose(alike, None)["model"] == "teacher"
     assert recommend.choose(apart, None)["model"] == "tfidf_svm"
 
@@ -43,4 +57,7 @@ def test_the_error_is_of_pairs() -> None:
 def test_where_rows_are_few_what_was_left_out_counts() -> None:
     found = recommend.choose(hits(teacher=80, tfidf_svm=83), 3)
     assert found["model"] == "tfidf_svm" and found["folds"] == 3
-    assert "3-fold cross-validation on 100 rows of train, in which the student takes no part (83.0%;" in recommend.said(found)
+    assert (
+        "3-fold cross-validation on 100 rows of train, in which the student takes no part (83.0%;"
+        in recommend.said(found)
+    )

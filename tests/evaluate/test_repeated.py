@@ -26,7 +26,9 @@ def test_the_rows_are_left_out() -> None:
     for name, right in (("memory", 1), ("honest", 3)):
         expected = binomtest(right, 3).proportion_ci(0.9, "wilson")
         assert figures[name]["accuracy_without_near_duplicates"] == right / 3
-        assert figures[name]["accuracy_without_near_duplicates_interval"] == pytest.approx([expected.low, expected.high])
+        assert figures[name]["accuracy_without_near_duplicates_interval"] == pytest.approx(
+            [expected.low, expected.high]
+        )
 
 
 @pytest.mark.parametrize("repeats", [set[str](), set(TEST.ids)])
@@ -37,7 +39,11 @@ def test_no_figure_where_none_or_all_are_left_out(repeats: set[str]) -> None:
 def test_the_report_names_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"(?s)report.json cannot be used.*next: +run `dvc repro preprocess`"):
         repeated.read(tmp_path)
-    for content, rows in (({"near_duplicates": {"test_rows": ["test:3"]}}, {"test:3"}), ({"rows": {}}, None), ([], None)):
+    for content, rows in (
+        ({"near_duplicates": {"test_rows": ["test:3"]}}, {"test:3"}),
+        ({"rows": {}}, None),
+        ([], None),
+    ):
         storage.write_json(tmp_path / "report.json", content)
         if rows is None:
             with pytest.raises(DataError, match="cannot be used"):

@@ -29,9 +29,13 @@ def test_no_ratio_tells_apart_what_the_page_does_not(root: Path) -> None:
     wrong = {"teacher": 5, "student": 10, "control": 10, "svm": 15}
     answers = {name: outputs(split, count) for name, count in wrong.items()}
     recipe = params.read(root / "params.yaml").evaluate
-    settings = recipe.model_copy(update={"bootstrap": params.Bootstrap(resamples=50, confidence=0.95, seed=0)})
+    settings = recipe.model_copy(
+        update={"bootstrap": params.Bootstrap(resamples=50, confidence=0.95, seed=0)}
+    )
     boot = results.bootstrap(split, answers, 2, settings)
-    report = results.build(boot, {"train": split, "val": split, "test": split}, {"val": answers, "test": answers}, {}, 0.95)
+    report = results.build(
+        boot, {"train": split, "val": split, "test": split}, {"val": answers, "test": answers}, {}, 0.95
+    )
     for pair in ("student_vs_teacher", "student_vs_svm"):
         own = report["comparison"][pair]
         assert own["mcnemar_p"] == pytest.approx(0.5**5, rel=1e-4)

@@ -25,7 +25,9 @@ def test_students_own_data() -> None:
     assert found["accuracy_difference"] == pytest.approx(1.58)
     assert found["accuracy_difference_deviation"] == pytest.approx(1.229995, abs=1e-6)
     assert found["accuracy_difference_interval"] == pytest.approx([0.7001142, 2.4598858], abs=1e-6)
-    assert found["accuracy_p"] == pytest.approx(0.002833, abs=1e-6)  # not paired it would be 0.07919 (Welch: 0.07939)
+    assert found["accuracy_p"] == pytest.approx(
+        0.002833, abs=1e-6
+    )  # not paired it would be 0.07919 (Welch: 0.07939)
     assert found["macro_f1_p"] == pytest.approx(found["accuracy_p"])
     assert found["log_loss_difference"] == pytest.approx(-1.58)
 
@@ -56,14 +58,18 @@ def section(student: list[float], control: list[float]) -> dict[str, object]:
     trained = {name: seeds.Seeds(1, tuple(range(1, 1 + len(student)))) for name in ("student", "control")} | {
         "teacher": seeds.Seeds(4, (4,))
     }
-    test = {name: dict(enumerate(of(*values), 1)) for name, values in (("student", student), ("control", control))}
+    test = {
+        name: dict(enumerate(of(*values), 1)) for name, values in (("student", student), ("control", control))
+    }
     return seeds.figures(trained, test | {"teacher": {4: of(0.95)[0]}}, 0.95)
 
 
 def test_mean_and_deviation_of_every_model() -> None:
     found = section([0.8, 0.9, 0.91], [0.7, 0.8, 0.75])
     assert found["student"]["accuracy_mean"] == pytest.approx(0.87)
-    assert found["student"]["accuracy_deviation"] == pytest.approx(math.sqrt((0.07**2 + 0.03**2 + 0.04**2) / 2))
+    assert found["student"]["accuracy_deviation"] == pytest.approx(
+        math.sqrt((0.07**2 + 0.03**2 + 0.04**2) / 2)
+    )
     assert found["student"]["all"] == [1, 2, 3] and found["student"]["accuracy"] == [0.8, 0.9, 0.91]
     assert found["teacher"]["accuracy_mean"] == 0.95 and "accuracy_deviation" not in found["teacher"]
 

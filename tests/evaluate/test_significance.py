@@ -21,7 +21,9 @@ def statistics(labels: np.ndarray, predicted: np.ndarray, classes: int) -> metri
 
 
 def resample(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    return np.concatenate([drawn @ rows for _, drawn in significance.draws(len(rows), resamples, seed, rows.shape[1])])
+    return np.concatenate(
+        [drawn @ rows for _, drawn in significance.draws(len(rows), resamples, seed, rows.shape[1])]
+    )
 
 
 def test_sums_are_those_of_drawn_rows() -> None:
@@ -48,11 +50,21 @@ def test_shares_have_wilsons_interval() -> None:
     labels = np.arange(359) % 2
     predicted = np.where(np.arange(359) < 3, 1 - labels, labels)
     boot = significance.Bootstrap({"m": statistics(labels, predicted, 2)}, 2, settings())
-    assert boot.figures("m")["accuracy_interval"] == pytest.approx(np.ravel(proportions.wilson(356, 359, 0.95)))
+    assert boot.figures("m")["accuracy_interval"] == pytest.approx(
+        np.ravel(proportions.wilson(356, 359, 0.95))
+    )
     assert significance.interval(boot.drawn["m"]["accuracy"], 0.95)[1] == 1  # the control
-    hit, chosen, actual = ((labels == 0) & (predicted == 0)).sum(), (predicted == 0).sum(), (labels == 0).sum()
-    assert boot.per_class("m")["recall"][1][:, 0] == pytest.approx(np.ravel(proportions.wilson(hit, actual, 0.95)))
-    assert boot.per_class("m")["precision"][1][:, 0] == pytest.approx(np.ravel(proportions.wilson(hit, chosen, 0.95)))
+    hit, chosen, actual = (
+        ((labels == 0) & (predicted == 0)).sum(),
+        (predicted == 0).sum(),
+        (labels == 0).sum(),
+    )
+    assert boot.per_class("m")["recall"][1][:, 0] == pytest.approx(
+        np.ravel(proportions.wilson(hit, actual, 0.95))
+    )
+    assert boot.per_class("m")["precision"][1][:, 0] == pytest.approx(
+        np.ravel(proportions.wilson(hit, chosen, 0.95))
+    )
 
 
 def test_no_interval_collapses_where_all_is_right() -> None:
@@ -64,9 +76,15 @@ def test_no_interval_collapses_where_all_is_right() -> None:
         low, high = figures[f"{figure}_interval"]  # type: ignore[misc]
         assert low < 0.85 < high == 1, figure
         if figure != "accuracy":
-            assert significance.interval(boot.drawn["one"][figure], 0.95) == [1, 1]  # the control: what the bootstrap alone says
+            assert significance.interval(boot.drawn["one"][figure], 0.95) == [
+                1,
+                1,
+            ]  # the control: what the bootstrap alone says
     for figure in ("accuracy", "macro_f1"):
-        for value, (low, high) in (boot.difference("one", "other", figure), boot.ratio("one", "other", figure) or (0.0, [0, 0])):
+        for value, (low, high) in (
+            boot.difference("one", "other", figure),
+            boot.ratio("one", "other", figure) or (0.0, [0, 0]),
+        ):
             assert low < value - 0.2
             assert high > value + 0.2
     assert (boot.per_class("one")["f1"][1][0] < 0.7).all()
@@ -76,7 +94,9 @@ def test_no_interval_collapses_where_all_is_right() -> None:
 def test_intervals_cover_the_truth_as_often_as_they_say(rows: int, share: float, least: float) -> None:
     """200 samples from a known world of three classes. At 30 rows and 99% the bootstrap alone covers in a quarter (the control)."""
     generator = np.random.default_rng(3)
-    world = (np.eye(3) * share + (1 - np.eye(3)) * (1 - share) / 2) * np.array([[0.5], [0.3], [0.2]])  # (actual, predicted)
+    world = (np.eye(3) * share + (1 - np.eye(3)) * (1 - share) / 2) * np.array(
+        [[0.5], [0.3], [0.2]]
+    )  # (actual, predicted)
     sums = np.concatenate([world.diagonal(), world.sum(axis=0), world.sum(axis=1)])
     truth, wanted = metrics.figures(sums, 3), ("macro_f1", "weighted_f1", "balanced_accuracy", "mcc")
     inside, alone = np.zeros(4), np.zeros(4)
@@ -85,7 +105,10 @@ def test_intervals_cover_the_truth_as_often_as_they_say(rows: int, share: float,
         boot = significance.Bootstrap({"m": statistics(cells // 3, cells % 3, 3)}, 3, settings(300, trial))
         figures = boot.figures("m")
         for index, name in enumerate(wanted):
-            for count, (low, high) in ((inside, figures[f"{name}_interval"]), (alone, significance.interval(boot.drawn["m"][name], 0.95))):  # type: ignore[misc]
+            for count, (low, high) in (
+                (inside, figures[f"{name}_interval"]),
+                (alone, significance.interval(boot.drawn["m"][name], 0.95)),
+            ):  # type: ignore[misc]
                 count[index] += low <= truth[name] <= high
     assert (inside / 200 >= least).all(), inside
     assert ((alone / 200 < 0.3) == (share == 0.99)).all(), alone
@@ -102,14 +125,23 @@ def two_models() -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def test_differences_are_paired() -> None:
     """Models that err on the same rows differ more certainly than the same accuracies on shuffled rows."""
     labels, predicted = two_models()
-    boot = significance.Bootstrap({name: statistics(labels, value, 3) for name, value in predicted.items()}, 3, settings())
+    boot = significance.Bootstrap(
+        {name: statistics(labels, value, 3) for name, value in predicted.items()}, 3, settings()
+    )
     value, (low, high) = boot.difference("first", "second", "accuracy")
-    assert value == pytest.approx((predicted["first"] == labels).mean() - (predicted["second"] == labels).mean())
+    assert value == pytest.approx(
+        (predicted["first"] == labels).mean() - (predicted["second"] == labels).mean()
+    )
     assert low < value < high
     assert low > 0
     order = np.random.default_rng(5).permutation(900)
-    loose = {"first": statistics(labels, predicted["first"], 3), "second": statistics(labels[order], predicted["second"][order], 3)}
-    _, (loose_low, loose_high) = significance.Bootstrap(loose, 3, settings()).difference("first", "second", "accuracy")
+    loose = {
+        "first": statistics(labels, predicted["first"], 3),
+        "second": statistics(labels[order], predicted["second"][order], 3),
+    }
+    _, (loose_low, loose_high) = significance.Bootstrap(loose, 3, settings()).difference(
+        "first", "second", "accuracy"
+    )
     assert loose_high - loose_low > 1.5 * (high - low)
     for figure, same in (("macro_f1", 0.0), ("accuracy", 0.0)):
         value, (low, high) = boot.difference("first", "first", figure)
@@ -119,7 +151,9 @@ def test_differences_are_paired() -> None:
 
 def test_ratio_with_nothing_has_no_value() -> None:
     labels = np.array([0, 1, 0, 1])
-    boot = significance.Bootstrap({"wrong": statistics(labels, 1 - labels, 2), "right": statistics(labels, labels, 2)}, 2, settings(50))
+    boot = significance.Bootstrap(
+        {"wrong": statistics(labels, 1 - labels, 2), "right": statistics(labels, labels, 2)}, 2, settings(50)
+    )
     assert boot.ratio("right", "wrong", "accuracy") is None
     value, (low, high) = boot.ratio("wrong", "right", "accuracy") or (None, [1, 0])
     assert (value, low) == (0.0, 0.0)
@@ -129,7 +163,10 @@ def test_ratio_with_nothing_has_no_value() -> None:
 def test_same_seed_same_figures() -> None:
     labels, predicted = two_models()
     figures = [
-        significance.Bootstrap({"m": statistics(labels, predicted["first"], 3)}, 3, settings(seed=seed)).figures("m") for seed in (0, 0, 1)
+        significance.Bootstrap(
+            {"m": statistics(labels, predicted["first"], 3)}, 3, settings(seed=seed)
+        ).figures("m")
+        for seed in (0, 0, 1)
     ]
     assert figures[0] == figures[1]
     assert figures[0] != figures[2]
@@ -137,7 +174,9 @@ def test_same_seed_same_figures() -> None:
 
 def test_undefined_per_class_figures_are_nan() -> None:
     labels, predicted = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 1])
-    boot = significance.Bootstrap({"m": statistics(labels, predicted, 4)}, 4, settings(200))  # classes 2 and 3 never occur
+    boot = significance.Bootstrap(
+        {"m": statistics(labels, predicted, 4)}, 4, settings(200)
+    )  # classes 2 and 3 never occur
     got = boot.per_class("m")
     assert got["support"][0].tolist() == [3, 2, 0, 0]
     assert got["precision"][0][:2] == pytest.approx([2 / 3, 1 / 2])
@@ -153,13 +192,19 @@ def test_undefined_per_class_figures_are_nan() -> None:
 
 def test_a_comparison_reads_the_hits() -> None:
     """The numbers of the issue: 34 rows against 19 of 2189, where p = 0.053 stood beside an interval of +0.04 to +1.32."""
-    right = np.array([[True, True]] * 2100 + [[False, False]] * 36 + [[True, False]] * 34 + [[False, True]] * 19)
+    right = np.array(
+        [[True, True]] * 2100 + [[False, False]] * 36 + [[True, False]] * 34 + [[False, True]] * 19
+    )
     labels = np.arange(len(right)) % 2
     models = {name: np.where(right[:, k], labels, 1 - labels) for k, name in enumerate(("first", "second"))}
-    boot = significance.Bootstrap({name: statistics(labels, value, 2) for name, value in models.items()}, 2, settings(200))
+    boot = significance.Bootstrap(
+        {name: statistics(labels, value, 2) for name, value in models.items()}, 2, settings(200)
+    )
     got = significance.paired(boot, {name: boot.hits(name) for name in models}, "first", "second")
     assert got["discordant"] == [34, 19]
-    assert got["accuracy_difference_interval"] == pytest.approx(proportions.paired_interval(34, 19, 2189, 0.95))
+    assert got["accuracy_difference_interval"] == pytest.approx(
+        proportions.paired_interval(34, 19, 2189, 0.95)
+    )
     low, high = got["accuracy_difference_interval"]  # type: ignore[misc]
     assert (got["mcnemar_p"] < 0.05) == (not low <= 0 <= high)  # type: ignore[operator]
     assert got["mcnemar_p"] == pytest.approx(2 * (binom.cdf(19, 53, 0.5) - binom.pmf(19, 53, 0.5) / 2))
@@ -177,7 +222,9 @@ def test_many_rows_and_classes_need_little_memory() -> None:
         for name in "abcdef":
             predicted = np.where(generator.random(50_000) < 0.8, labels, generator.integers(0, 1000, 50_000))
             rows[name] = metrics.statistics(labels, predicted, 1000, log_p, 15)
-        boot = significance.Bootstrap(rows, 1000, settings(60))  # more resamples come in blocks, one after the other
+        boot = significance.Bootstrap(
+            rows, 1000, settings(60)
+        )  # more resamples come in blocks, one after the other
         for name in rows:
             assert len(boot.figures(name)) == 17  # ECE has no interval
             assert np.isfinite(boot.per_class(name)["f1"][0]).all()
@@ -201,7 +248,9 @@ def test_large_problems_take_seconds() -> None:
 def test_top5_has_an_interval_too() -> None:
     generator = np.random.default_rng(0)
     labels, log_p = generator.integers(0, 12, 400), np.log(generator.dirichlet(np.ones(12), 400))
-    figures = significance.Bootstrap({"m": metrics.statistics(labels, log_p.argmax(1), 12, log_p, 15)}, 12, settings()).figures("m")
+    figures = significance.Bootstrap(
+        {"m": metrics.statistics(labels, log_p.argmax(1), 12, log_p, 15)}, 12, settings()
+    ).figures("m")
     low, high = figures["top5_accuracy_interval"]  # type: ignore[misc]
     assert low < figures["top5_accuracy"] < high
     assert high - low == pytest.approx(2 * norm.ppf(0.975) * np.sqrt(5 / 12 * 7 / 12 / 400), rel=0.15)

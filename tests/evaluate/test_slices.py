@@ -21,12 +21,24 @@ OUTPUTS = {
 
 
 def test_slices_are_counted(tmp_path: Path) -> None:
-    table = {"id": TEST.ids, "text": TEST.texts, "label": LABELS, "weight": [1.0] * 5, "site": ["b", "a", "b", "a", "b"], "year": ["1"] * 5}
+    table = {
+        "id": TEST.ids,
+        "text": TEST.texts,
+        "label": LABELS,
+        "weight": [1.0] * 5,
+        "site": ["b", "a", "b", "a", "b"],
+        "year": ["1"] * 5,
+    }
     pq.write_table(pa.table(table), tmp_path / "test.parquet")
     kept = slices.read(tmp_path)
     assert kept == {"site": table["site"], "year": table["year"]}
     rows = slices.table(kept, TEST, OUTPUTS, 0.9)
-    counted = [("site", "b", 3, "good", 3), ("site", "b", 3, "half", 3), ("site", "a", 2, "good", 2), ("site", "a", 2, "half", 0)]
+    counted = [
+        ("site", "b", 3, "good", 3),
+        ("site", "b", 3, "half", 3),
+        ("site", "a", 2, "good", 2),
+        ("site", "a", 2, "half", 0),
+    ]
     counted += [("year", "1", 5, "good", 5), ("year", "1", 5, "half", 3)]
     assert len(rows) == len(counted)
     for row, (*names, right) in zip(rows, counted, strict=True):
@@ -38,4 +50,8 @@ def test_slices_are_counted(tmp_path: Path) -> None:
 def test_rare_values_are_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "MOST_VALUES", 2)
     rows = slices.table({"site": ["a", "a", "b", "c", "b"]}, TEST, {"half": OUTPUTS["half"]}, 0.9)
-    assert [row[1:5] for row in rows] == [["a", 2, "half", 0.5], ["b", 2, "half", 1.0], [slices.REST, 1, "half", 0.0]]
+    assert [row[1:5] for row in rows] == [
+        ["a", 2, "half", 0.5],
+        ["b", 2, "half", 1.0],
+        [slices.REST, 1, "half", 0.0],
+    ]

@@ -37,7 +37,11 @@ def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     (project / "requirements.lock").write_text("")
     (project / "data/arrays").mkdir()
     for split in ("train", "val", "test"):
-        for name, values in (("tokens", np.arange(4, dtype=np.int32)), ("offsets", np.array([0, 4])), ("labels", np.array([0]))):
+        for name, values in (
+            ("tokens", np.arange(4, dtype=np.int32)),
+            ("offsets", np.array([0, 4])),
+            ("labels", np.array([0])),
+        ):
             np.save(project / f"data/arrays/{split}.{name}.npy", values)
     storage.write_json(project / "data/arrays/meta.json", {"labels": NAMES, "input": tiny.TEXT_INPUT})
     measured: list[str] = []
@@ -45,7 +49,14 @@ def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     def measure(folders: dict[str, Path], *_: Any) -> dict[str, Any]:
         measured.extend(folders)
         models = {
-            name: {"parameters": 1, "bytes": 4, "samples_per_second": rate, "runs": [rate], "latency_p50_ms": 5.0, "latency_p95_ms": 7.0}
+            name: {
+                "parameters": 1,
+                "bytes": 4,
+                "samples_per_second": rate,
+                "runs": [rate],
+                "latency_p50_ms": 5.0,
+                "latency_p95_ms": 7.0,
+            }
             for name, rate in SPEEDS.items()
         }
         return {"models": models, "ratios": RATIOS, "rounds": 9, "seconds": 1.0, "precise": True}
@@ -68,7 +79,10 @@ def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 def digests(names: list[str]) -> dict[str, str]:
     paths = {name: Path("reports") / name for name in names}
-    return {name: storage.sha256_tree(path) if path.is_dir() else storage.sha256(path) for name, path in paths.items()}
+    return {
+        name: storage.sha256_tree(path) if path.is_dir() else storage.sha256(path)
+        for name, path in paths.items()
+    }
 
 
 def test_reports_are_complete_and_right(
@@ -93,8 +107,15 @@ def test_reports_are_complete_and_right(
     hits = np.delete(logits.argmax(axis=1) == splits["test"][1], [1, 4])
     assert report["student"]["accuracy_without_near_duplicates"] == pytest.approx(hits.mean(), rel=1e-5)
     best = report["test"]["strongest_baseline"]
-    assert set(report["comparison"]) == {"student_vs_control", "student_vs_teacher", f"student_vs_{best}", f"teacher_vs_{best}"}
-    assert report["retention"]["accuracy"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"], rel=1e-5)
+    assert set(report["comparison"]) == {
+        "student_vs_control",
+        "student_vs_teacher",
+        f"student_vs_{best}",
+        f"teacher_vs_{best}",
+    }
+    assert report["retention"]["accuracy"] == pytest.approx(
+        report["student"]["accuracy"] / report["teacher"]["accuracy"], rel=1e-5
+    )
     majority = (splits["test"][1] == np.bincount(splits["train"][1]).argmax()).mean()
     for name in ("teacher", "student", "control", best):
         skill = (report[name]["accuracy"] - majority) / (1 - majority)
@@ -104,7 +125,10 @@ def test_reports_are_complete_and_right(
     removed = 1 - (1 - report["student"]["accuracy"]) / (1 - report[best]["accuracy"])
     assert report["student"]["errors_removed"] == pytest.approx(removed, abs=1e-4)
     assert report["student"]["auroc"] == pytest.approx(
-        roc_auc_score(splits["test"][1], softmax(logits / TEMPERATURES["student"], axis=1), multi_class="ovr"), rel=1e-5
+        roc_auc_score(
+            splits["test"][1], softmax(logits / TEMPERATURES["student"], axis=1), multi_class="ovr"
+        ),
+        rel=1e-5,
     )
     for pair, own in report["comparison"].items():
         first, second = pair.split("_vs_", 1)
@@ -114,23 +138,43 @@ def test_reports_are_complete_and_right(
             assert low <= 0 <= high
         if pair == "student_vs_teacher" and not told:
             assert all(
-                report["retention"][f"{figure}_interval"][0] <= 1 <= report["retention"][f"{figure}_interval"][1]
+                report["retention"][f"{figure}_interval"][0]
+                <= 1
+                <= report["retention"][f"{figure}_interval"][1]
                 for figure in ("accuracy", "skill")
             )
-    assert report["retention"]["skill"] == pytest.approx(report["student"]["skill"] / report["teacher"]["skill"], rel=1e-4)
+    assert report["retention"]["skill"] == pytest.approx(
+        report["student"]["skill"] / report["teacher"]["skill"], rel=1e-4
+    )
     assert json.loads(Path("reports/timings.json").read_text())["ratios"] == RATIOS
     shown = " ".join(capsys.readouterr().out.split())
     assert "The student keeps" in shown
     assert "of its skill, at" in shown
     change = report["student"]["log_loss_scaled"] - report["control"]["log_loss_scaled"]
-    assert report["comparison"]["student_vs_control"]["log_loss_scaled_difference"] == pytest.approx(change, abs=1e-5)
+    assert report["comparison"]["student_vs_control"]["log_loss_scaled_difference"] == pytest.approx(
+        change, abs=1e-5
+    )
     assert f"errors removed: of {best}'s" in shown
     assert "1.90 times its throughput (1.85 to 1.96)" in shown
-    assert "9 rounds; the control, the same network as the student, is 0.99 to 1.02 times as fast as it." in shown
+    assert (
+        "9 rounds; the control, the same network as the student, is 0.99 to 1.02 times as fast as it."
+        in shown
+    )
     assert f"{100 * report['student']['accuracy']:.1f}%" in shown
     for folder, names in {
-        "figures": ["confusion_control.png", "confusion_student.png", "confusion_teacher.png", "learning_curves.png", "reliability.png"],
-        "plots": ["calibration_student.csv", "confusion_teacher.csv", "per_class_control.csv", "training_student.csv"],
+        "figures": [
+            "confusion_control.png",
+            "confusion_student.png",
+            "confusion_teacher.png",
+            "learning_curves.png",
+            "reliability.png",
+        ],
+        "plots": [
+            "calibration_student.csv",
+            "confusion_teacher.csv",
+            "per_class_control.csv",
+            "training_student.csv",
+        ],
         "speed": ["speed_accuracy.png"],
         "tables": ["errors.csv", "per_class.csv", "slices.csv"],
     }.items():
@@ -156,13 +200,17 @@ def test_every_model_has_its_own_temperature_and_figures_as_trained_and_at_it(
         assert expected["accuracy"] == pytest.approx(report[name]["accuracy"])
     for name in ("tfidf_svm", "tfidf_logistic"):
         assert report[name]["temperature"] not in (0, 1)
-        assert report[name]["log_loss_scaled"] < report[name]["log_loss"]  # both are far from honest as they are
+        assert (
+            report[name]["log_loss_scaled"] < report[name]["log_loss"]
+        )  # both are far from honest as they are
     Path("models/student/baton.json").write_text('{"labels": []}')
     with pytest.raises(DataError, match=r"models/student/baton\.json says no temperature"):
         ready()
 
 
-def test_errors_are_the_wrong_rows_most_confident_first(ready: Callable[..., list[str]], splits: dict[str, Split]) -> None:
+def test_errors_are_the_wrong_rows_most_confident_first(
+    ready: Callable[..., list[str]], splits: dict[str, Split]
+) -> None:
     ready()
     with Path("reports/tables/errors.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["model"] == "control"]
@@ -184,7 +232,9 @@ def test_a_rerun_writes_the_same_bytes(ready: Callable[..., list[str]]) -> None:
     shutil.rmtree("reports")
     ready(draw=True)
     assert digests(UNTIMED) == before
-    ready(calibration_bins=7)  # the control: another setting writes other bytes, where it should (nothing is drawn here)
+    ready(
+        calibration_bins=7
+    )  # the control: another setting writes other bytes, where it should (nothing is drawn here)
     changed = {name for name, digest in digests(UNTIMED).items() if digest != before[name]}
     assert changed == {"metrics.json", "plots", "figures"}
 
@@ -194,14 +244,40 @@ def test_speed_is_measured_once_per_model(ready: Callable[..., list[str]]) -> No
     kept = Path("reports/timings.json").read_bytes()
     assert ready(calibration_bins=7) == []
     assert Path("reports/timings.json").read_bytes() == kept
-    assert ready(speed={"repeats": 3, "precision": 0.5, "max_seconds": 1.0, "batch_size": 32, "samples": 512, "latency_samples": 100}) != []
+    assert (
+        ready(
+            speed={
+                "repeats": 3,
+                "precision": 0.5,
+                "max_seconds": 1.0,
+                "batch_size": 32,
+                "samples": 512,
+                "latency_samples": 100,
+            }
+        )
+        != []
+    )
     assert ready() == []
     Path("models/student/extra.json").write_text("{}")
     assert ready() != []
 
 
-def test_without_speed_nothing_is_timed(ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
-    assert ready(speed={"repeats": 0, "precision": 0.5, "max_seconds": 1.0, "batch_size": 32, "samples": 512, "latency_samples": 100}) == []
+def test_without_speed_nothing_is_timed(
+    ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        ready(
+            speed={
+                "repeats": 0,
+                "precision": 0.5,
+                "max_seconds": 1.0,
+                "batch_size": 32,
+                "samples": 512,
+                "latency_samples": 100,
+            }
+        )
+        == []
+    )
     assert json.loads(Path("reports/timings.json").read_text()) == {"models": {}}
     assert list(Path("reports/speed").iterdir()) == []
     assert "speed was not measured" in " ".join(capsys.readouterr().out.split())
@@ -215,7 +291,9 @@ def test_without_baselines(ready: Callable[..., list[str]], capsys: pytest.Captu
     assert "No baseline was asked for" in capsys.readouterr().out
 
 
-def test_test_rows_choose_nothing(ready: Callable[..., list[str]], splits: dict[str, Split], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_rows_choose_nothing(
+    ready: Callable[..., list[str]], splits: dict[str, Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Other test labels change the figures, but neither the strongest baseline nor what was fitted."""
     ready()
     before = json.loads(Path("reports/metrics.json").read_text())
@@ -249,11 +327,20 @@ def words(report: dict[str, Any], timings: dict[str, Any], capsys: pytest.Captur
     return " ".join(capsys.readouterr().out.split())
 
 
-def test_summary_says_what_the_tests_say(ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_says_what_the_tests_say(
+    ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     ready()
-    report, timings = (json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json"))
+    report, timings = (
+        json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json")
+    )
     own = report["comparison"]["student_vs_control"]
-    own |= {"holm_p": 0.0312, "accuracy_difference": 0.012, "holm_interval": [0.001, 0.022], "excluded": 0.021}
+    own |= {
+        "holm_p": 0.0312,
+        "accuracy_difference": 0.012,
+        "holm_interval": [0.001, 0.022],
+        "excluded": 0.021,
+    }
     said = words(report, timings, capsys)
     assert "This student (seed 0) beats the same student trained without the teacher" in said
     assert "One seed says nothing of the method" in said
@@ -263,10 +350,14 @@ def test_summary_says_what_the_tests_say(ready: Callable[..., list[str]], capsys
     said = words(report, timings, capsys)
     assert "This student (seed 0) is not told apart from the same student trained without the teacher" in said
     assert "p = 0.20; more than 2.1 points either way are excluded" in said
-    assert "adjusted for the 4 tests above by Holm's method; the intervals are Tango's, each at 98.75%" in said
+    assert (
+        "adjusted for the 4 tests above by Holm's method; the intervals are Tango's, each at 98.75%" in said
+    )
     assert said.count(", interval ") == 4
     own |= {"holm_p": 0.04, "holm_interval": [-0.001, 0.022]}
-    assert "interval -0.1 to +2.2, p = 0.040; that they differ is shown, by how much is not)" in words(report, timings, capsys)
+    assert "interval -0.1 to +2.2, p = 0.040; that they differ is shown, by how much is not)" in words(
+        report, timings, capsys
+    )
     own |= {"holm_p": 1e-9, "accuracy_difference": -0.012}
     said = words(report, timings, capsys)
     assert "This student (seed 0) loses to the same student" in said
@@ -285,16 +376,23 @@ def test_summary_does_not_compare_a_chosen_student_with_its_control(
 ) -> None:
     """The best of three on validation against one that was not chosen would win by the choice."""
     ready()
-    report, timings = (json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json"))
+    report, timings = (
+        json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json")
+    )
     trained = {name: seeds.Seeds(1, (0, 1, 2)) for name in ("teacher", "student", "control")}
     test = {
-        name: {seed: {"accuracy": value + seed / 100, "macro_f1": value, "log_loss": value} for seed in range(3)}
+        name: {
+            seed: {"accuracy": value + seed / 100, "macro_f1": value, "log_loss": value} for seed in range(3)
+        }
         for name, value in (("teacher", 0.9), ("student", 0.8), ("control", 0.8))
     }
     report["seeds"] = seeds.figures(trained, test, 0.95)
     report["comparison"]["student_vs_control"] |= {"holm_p": 1e-9, "accuracy_difference": 0.2}
     said = words(report, timings, capsys)
-    assert "chose as the student's best: so these two are not compared" in said and "It cannot be told whether distillation helps" in said
+    assert (
+        "chose as the student's best: so these two are not compared" in said
+        and "It cannot be told whether distillation helps" in said
+    )
     assert "This student" not in said and "beats the same student" not in said
     assert "adjusted for 4 tests, the 3 above and that of this student and its control by Holm's" in said
     assert said.count(", interval ") == 3
@@ -304,13 +402,17 @@ def test_summary_says_when_speeds_are_not_as_precise_as_asked_for(
     ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ready(baselines=[])
-    report, timings = (json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json"))
+    report, timings = (
+        json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json")
+    )
     assert "wider than" not in words(report, timings, capsys)
     said = words(report, timings | {"precise": False}, capsys)
     assert "wider than evaluate.speed.precision asks for, as evaluate.speed.max_seconds were over" in said
 
 
-def test_summary_without_or_with_foreign_files(ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_without_or_with_foreign_files(
+    ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(DataError, match=r"reports/metrics.json cannot be read[\s\S]*make repro"):
         terminal.show(Path("reports"))
     ready()
@@ -325,9 +427,15 @@ def test_summary_shows_the_top_five_where_there_are_many_classes(
     ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ready(baselines=[{"kind": "majority"}])
-    report, timings = (json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json"))
+    report, timings = (
+        json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json")
+    )
     assert "top-5" not in words(report, timings, capsys)
-    for name, value in (("teacher", 0.9871), ("student", 0.9652), ("control", 0.9433)):  # the baseline has no probabilities
+    for name, value in (
+        ("teacher", 0.9871),
+        ("student", 0.9652),
+        ("control", 0.9433),
+    ):  # the baseline has no probabilities
         report[name]["top5_accuracy"] = value
     said = words(report, timings, capsys)
     assert "top-5" in said

@@ -110,7 +110,9 @@ def test_it_goes_on_until_it_is_precise_or_time_is_up() -> None:
     long = timing.alternated(noisy.timers(WORK), ITEMS, LIMITS)
     assert len(long["teacher"]) > 50
     short = timing.alternated(noisy.timers(WORK), ITEMS, Limits(5, 0.02, 9.5, 0.95), ticks(1.0))
-    assert len(short["teacher"]) == 8, "the clock is at 10 when nine rounds are over, the first of which warms up"
+    assert len(short["teacher"]) == 8, (
+        "the clock is at 10 when nine rounds are over, the first of which warms up"
+    )
     least = timing.alternated(noisy.timers(WORK), ITEMS, Limits(5, 0.02, 0.0, 0.95))
     assert len(least["teacher"]) == 5
     one = timing.alternated(noisy.timers(WORK), 1, Limits(1, 0.9, 0.0, 0.95))

@@ -20,8 +20,18 @@ from baton.train import loop
 from stages import distill, finetune
 from tests import tiny
 
-DEPS = {"finetune": ["data/arrays", "data/base"], "distill": ["data/arrays", "models/teacher", "data/predictions/teacher"]}
-SMALL = {"epochs": 1, "min_steps": 1, "batch_size": 16, "evaluations_per_epoch": 1, "log_every": 2, "dropout": 0.1}
+DEPS = {
+    "finetune": ["data/arrays", "data/base"],
+    "distill": ["data/arrays", "models/teacher", "data/predictions/teacher"],
+}
+SMALL = {
+    "epochs": 1,
+    "min_steps": 1,
+    "batch_size": 16,
+    "evaluations_per_epoch": 1,
+    "log_every": 2,
+    "dropout": 0.1,
+}
 STEPS = 3  # of a training
 
 
@@ -53,8 +63,16 @@ def stages(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage
     base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
     Path("data/arrays").mkdir()
     for split in text_arrays.SPLITS:
-        text_arrays.tokenize(clean / f"{split}.parquet", text_arrays.open_tokenizer(base, 16), Path("data/arrays"), 100, lambda count: None)
-    storage.write_json(Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
+        text_arrays.tokenize(
+            clean / f"{split}.parquet",
+            text_arrays.open_tokenizer(base, 16),
+            Path("data/arrays"),
+            100,
+            lambda count: None,
+        )
+    storage.write_json(
+        Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
+    )
     raw = params.read_raw(root / "recipes/csv.yaml") | {"tracking": {"kind": "off"}}
     for section in ("finetune", "distill"):
         raw[section] |= SMALL
@@ -62,7 +80,9 @@ def stages(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage
     raw["distill"]["student"]["layers"] = [0]
     raw["runtime"] |= {"threads": 1, "checkpoint_seconds": 1e-6}
     YAML(typ="safe", pure=True).dump(raw, Path("params.yaml"))
-    YAML(typ="safe", pure=True).dump({"stages": {name: {"deps": deps} for name, deps in DEPS.items()}}, Path("dvc.yaml"))
+    YAML(typ="safe", pure=True).dump(
+        {"stages": {name: {"deps": deps} for name, deps in DEPS.items()}}, Path("dvc.yaml")
+    )
     made, step = Stages(), loop._Loop.step
 
     def counted(self: Any, parts: Any) -> Any:
@@ -76,7 +96,11 @@ def stages(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage
 
 
 def digests(*folders: str) -> dict[str, str]:
-    files = [path for folder in folders or ("models", "data/predictions", "metrics", "curves") for path in Path(folder).rglob("*.*")]
+    files = [
+        path
+        for folder in folders or ("models", "data/predictions", "metrics", "curves")
+        for path in Path(folder).rglob("*.*")
+    ]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
 
@@ -97,7 +121,11 @@ def test_each_seed_is_the_training_that_it_is_alone_and_validation_chooses(stage
         assert storage.sha256(Path(f"data/predictions/seeds/teacher/{seed}.parquet")) == answers
     told = storage.read_json(Path("metrics/finetune.json"))
     best = max(
-        (0, 1, 2), key=lambda seed: (told["seeds"][str(seed)]["teacher"]["val_accuracy"], -told["seeds"][str(seed)]["teacher"]["val_loss"])
+        (0, 1, 2),
+        key=lambda seed: (
+            told["seeds"][str(seed)]["teacher"]["val_accuracy"],
+            -told["seeds"][str(seed)]["teacher"]["val_loss"],
+        ),
     )
     assert told["teacher"] == {"seed": best} | told["seeds"][str(best)]["teacher"]
     assert weights() == alone[best][0]
@@ -115,7 +143,12 @@ def test_labels_of_test_choose_nothing(stages: Stages) -> None:
 
 
 def add(trained: seed_choice.Trained, seed: int, name: str, accuracy: float, loss: float = 1.0) -> bool:
-    return trained.add(name, seed, [], {"val_accuracy": accuracy, "val_loss": loss, "val_macro_f1": accuracy, "parameters": 5})
+    return trained.add(
+        name,
+        seed,
+        [],
+        {"val_accuracy": accuracy, "val_loss": loss, "val_macro_f1": accuracy, "parameters": 5},
+    )
 
 
 def test_the_pair_is_that_of_the_best_student_on_validation() -> None:
@@ -139,12 +172,16 @@ def test_equal_scores_go_to_the_lower_loss_then_to_the_first(metric: str, chosen
     assert trained.chosen == chosen
 
 
-def test_an_added_seed_is_trained_alone_and_the_result_is_that_of_all(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_added_seed_is_trained_alone_and_the_result_is_that_of_all(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert stages.run(0, 1) == 2 * STEPS
     assert "finished before" not in capsys.readouterr().out
     assert stages.run(0, 1, 2) == STEPS
     said = " ".join(capsys.readouterr().out.split())
-    assert "seeds: 0, 1 of 3 finished before with these params, data, code and environment: used again" in said
+    assert (
+        "seeds: 0, 1 of 3 finished before with these params, data, code and environment: used again" in said
+    )
     reused = digests()
     assert stages.run(0, 1, 2) == 3 * STEPS, "the same list again is a forced run: it computes"
     assert digests() == reused
@@ -152,7 +189,9 @@ def test_an_added_seed_is_trained_alone_and_the_result_is_that_of_all(stages: St
     stages.run(2, 0, stage=distill)
     before = digests()
     assert stages.run(2, 0, 1, stage=distill) == 2 * STEPS, "a student and its control"
-    assert {name: before[name] for name in before if "seeds/student" in name or "seeds/control" in name}.items() <= digests().items()
+    assert {
+        name: before[name] for name in before if "seeds/student" in name or "seeds/control" in name
+    }.items() <= digests().items()
 
 
 def test_killed_in_the_second_of_three_seeds(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:

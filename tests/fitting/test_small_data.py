@@ -33,9 +33,22 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
     base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
     Path("data/arrays").mkdir()
     for split in text_arrays.SPLITS:
-        text_arrays.tokenize(clean / f"{split}.parquet", text_arrays.open_tokenizer(base, 16), Path("data/arrays"), 100, lambda count: None)
-    storage.write_json(Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
-    return trainings.Job(trainings.open_data(None), tiny.machine(), tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
+        text_arrays.tokenize(
+            clean / f"{split}.parquet",
+            text_arrays.open_tokenizer(base, 16),
+            Path("data/arrays"),
+            100,
+            lambda count: None,
+        )
+    storage.write_json(
+        Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
+    )
+    return trainings.Job(
+        trainings.open_data(None),
+        tiny.machine(),
+        tracking.Run(),
+        resume.StageCheckpoints(Path("checkpoints"), 1000.0),
+    )
 
 
 @pytest.fixture
@@ -114,22 +127,30 @@ class Mislabelled(subset.Part):
 
 
 @pytest.mark.parametrize("peeking", [False, True])
-def test_rows_are_scored_by_a_probe_that_did_not_see_them(project: trainings.Job, monkeypatch: pytest.MonkeyPatch, peeking: bool) -> None:
+def test_rows_are_scored_by_a_probe_that_did_not_see_them(
+    project: trainings.Job, monkeypatch: pytest.MonkeyPatch, peeking: bool
+) -> None:
     """The control is fitted on what it is scored on, and finds order in noise."""
     split = Mislabelled(project.data.splits["train"], np.arange(48))
-    own = dataclasses.replace(project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split}))
+    own = dataclasses.replace(
+        project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split})
+    )
     noise = np.random.default_rng(1).normal(size=(48, 40)).astype(np.float32)
     monkeypatch.setattr(small_data, "_frozen", lambda *given: noise)
     cuts = subset.folds
     if peeking:
-        monkeypatch.setattr(subset, "folds", lambda *given: [(np.arange(48), scored) for _, scored in cuts(*given)])
+        monkeypatch.setattr(
+            subset, "folds", lambda *given: [(np.arange(48), scored) for _, scored in cuts(*given)]
+        )
     left_out = small_data._probed(partial(new, own, settings()), settings(), own)
     accuracy = (left_out.argmax(axis=1) == split.labels).mean()
     assert accuracy > 0.8 if peeking else accuracy < 0.5
 
 
 @pytest.mark.parametrize("grouped", [True, False])
-def test_rows_of_one_unit_are_never_parted(project: trainings.Job, monkeypatch: pytest.MonkeyPatch, grouped: bool) -> None:
+def test_rows_of_one_unit_are_never_parted(
+    project: trainings.Job, monkeypatch: pytest.MonkeyPatch, grouped: bool
+) -> None:
     """Labels that are by chance, but one to a group that the features give away: the control, whose folds part the groups, finds them."""
     groups = np.repeat(np.arange(16), 3)
     by_group = np.random.default_rng(2).integers(0, 3, 16)[groups]
@@ -138,12 +159,16 @@ def test_rows_of_one_unit_are_never_parted(project: trainings.Job, monkeypatch: 
         labels = property(lambda self: by_group)  # type: ignore[assignment]
 
     split = Grouped(project.data.splits["train"], np.arange(48))
-    own = dataclasses.replace(project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split}))
+    own = dataclasses.replace(
+        project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split})
+    )
     telling = np.random.default_rng(3).normal(size=(16, 40)).astype(np.float32)[groups]
     monkeypatch.setattr(small_data, "_frozen", lambda *given: telling)
     if grouped:
         np.save("data/arrays/train.units.npy", groups)
-    accuracy = (small_data._probed(partial(new, own, settings()), settings(), own).argmax(axis=1) == by_group).mean()
+    accuracy = (
+        small_data._probed(partial(new, own, settings()), settings(), own).argmax(axis=1) == by_group
+    ).mean()
     assert accuracy < 0.6 if grouped else accuracy > 0.8
 
 
@@ -158,21 +183,27 @@ def test_a_fold_may_hold_one_class_or_none(project: trainings.Job, labels: list[
         labels = property(lambda self: np.array(labels))  # type: ignore[assignment]
 
     split = Few(project.data.splits["train"], np.arange(len(labels)))
-    own = dataclasses.replace(project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split}))
+    own = dataclasses.replace(
+        project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split})
+    )
     left_out = small_data._probed(partial(new, own, settings()), settings(), own)
     assert np.isfinite(left_out).all() and left_out.shape == (len(labels), 3)
 
 
 def test_few_rows_get_more_epochs(project: trainings.Job) -> None:
     own = settings(min_steps=20)
-    figures = trainings.fit("teacher", new(project, own), losses.cross_entropy(0.0, None), own, project).figures
+    figures = trainings.fit(
+        "teacher", new(project, own), losses.cross_entropy(0.0, None), own, project
+    ).figures
     assert figures["steps"] == 24  # six steps an epoch
 
 
 def test_a_diverged_fold_names_its_own_rows(project: trainings.Job) -> None:
     rows = np.array([5, 40, 7])
     own = trainings.Data(
-        {**project.data.splits, "train": subset.Part(project.data.splits["train"], rows)}, project.data.labels, project.data.input
+        {**project.data.splits, "train": subset.Part(project.data.splits["train"], rows)},
+        project.data.labels,
+        project.data.input,
     )
     batches = trainings.Job(own, project.runtime, project.run, project.checkpoints).batches(settings(), 1)
     assert set(batches.names(0)) == {"train:6", "train:41", "train:8"}

@@ -27,7 +27,9 @@ def train(rows: int) -> dict[str, object]:
     tiny.write_convolutional_base(Path("data/base"))
     tiny_images.write_arrays(Path("data"), {"train": rows, "val": 6, "test": 6})
     data, settings, machine = trainings.open_data(None), tiny.training(epochs=1, batch_size=8), tiny.machine()
-    model = model_folder.create(Path("data/base"), HEAD, len(data.labels), settings, machine.attention, data.input)
+    model = model_folder.create(
+        Path("data/base"), HEAD, len(data.labels), settings, machine.attention, data.input
+    )
     job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
     return trainings.fit("teacher", model, losses.cross_entropy(0.0, None), settings, job).figures
 
@@ -39,9 +41,20 @@ def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_be
     base = tiny.write_convolutional_base(Path("data/base"))
     tiny_images.write_arrays(Path("data"), {"train": 6, "val": 20, "test": 6})
     data, machine = trainings.open_data(None), tiny.machine()
-    model = model_folder.create(base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input).eval()
+    model = model_folder.create(
+        base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input
+    ).eval()
     job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
-    trainings.write("teacher", model, model_folder.ModelInfo(data.labels, HEAD, data.input), base, job, 4, best=True, packs=False)
+    trainings.write(
+        "teacher",
+        model,
+        model_folder.ModelInfo(data.labels, HEAD, data.input),
+        base,
+        job,
+        4,
+        best=True,
+        packs=False,
+    )
     for split, rows in data.splits.items():
         _, logits = predictions.read_predictions(Path(f"data/predictions/teacher/{split}.parquet"))
         assert (logits == predict.predict(model, rows, machine, 4)).all()
@@ -57,9 +70,17 @@ def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_be
 
 @pytest.mark.parametrize(
     ("name", "best", "read"),
-    [("teacher", True, 32), ("student", True, 26), ("control", True, 26), ("teacher", False, 6), ("student", False, 6)],
+    [
+        ("teacher", True, 32),
+        ("student", True, 26),
+        ("control", True, 26),
+        ("teacher", False, 6),
+        ("student", False, 6),
+    ],
 )
-def test_nobody_predicts_what_nobody_reads(name: str, best: bool, read: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_predicts_what_nobody_reads(
+    name: str, best: bool, read: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of 6 rows of train, 20 of val and 6 of test; `distill` reads the teacher's train, `evaluate` val and test of all."""
     monkeypatch.chdir(tmp_path)
     base = tiny.write_convolutional_base(Path("data/base"))
@@ -71,12 +92,25 @@ def test_nobody_predicts_what_nobody_reads(name: str, best: bool, read: int, tmp
         return predict.predict(model, split, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trainings, "predict", counted)
-    model = model_folder.create(base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input).eval()
+    model = model_folder.create(
+        base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input
+    ).eval()
     job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
-    answers = trainings.write(name, model, model_folder.ModelInfo(data.labels, HEAD, data.input), base, job, 4, best=best, packs=False)
+    answers = trainings.write(
+        name,
+        model,
+        model_folder.ModelInfo(data.labels, HEAD, data.input),
+        base,
+        job,
+        4,
+        best=best,
+        packs=False,
+    )
     assert sum(predicted) == read and len(answers) == 6
     written = {path.stem for path in Path("data/predictions").glob("*/*.parquet")}
-    assert written == (set() if not best else {"train", "val", "test"} if name == "teacher" else {"val", "test"})
+    assert written == (
+        set() if not best else {"train", "val", "test"} if name == "teacher" else {"val", "test"}
+    )
 
 
 def texts(**changes: object) -> tuple[trainings.Job, model_folder.Classifier]:
@@ -84,40 +118,72 @@ def texts(**changes: object) -> tuple[trainings.Job, model_folder.Classifier]:
     base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"), copies=1)
     Path("data/arrays").mkdir()
     for split in text_arrays.SPLITS:
-        text_arrays.tokenize(clean / f"{split}.parquet", text_arrays.open_tokenizer(base, 16), Path("data/arrays"), 100, lambda count: None)
-    storage.write_json(Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT})
-    job = trainings.Job(trainings.open_data(None), tiny.machine(**changes), tracking.Run(), resume.StageCheckpoints(Path("checks"), 1000.0))
+        text_arrays.tokenize(
+            clean / f"{split}.parquet",
+            text_arrays.open_tokenizer(base, 16),
+            Path("data/arrays"),
+            100,
+            lambda count: None,
+        )
+    storage.write_json(
+        Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
+    )
+    job = trainings.Job(
+        trainings.open_data(None),
+        tiny.machine(**changes),
+        tracking.Run(),
+        resume.StageCheckpoints(Path("checks"), 1000.0),
+    )
     return job, model_folder.create(base, HEAD, 3, tiny.training(), job.runtime.attention, job.data.input)
 
 
-def test_packing_is_settled_once_for_a_training_and_its_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packing_is_settled_once_for_a_training_and_its_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     job, model = texts(packing=True)
     asked, seen = [], []
-    monkeypatch.setattr(packing, "decided", lambda wanted, facts: asked.append(facts) or (wanted, "for a test"))
+    monkeypatch.setattr(
+        packing, "decided", lambda wanted, facts: asked.append(facts) or (wanted, "for a test")
+    )
     real = predict.forward
     monkeypatch.setattr(predict, "forward", lambda *given: seen.append(type(given[1])) or real(*given))
     made = trainings.fit("teacher", model, losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job)
     trainings.write(
-        "teacher", model, model_folder.ModelInfo(job.data.labels, HEAD, job.data.input), Path("data/base"), job, 4, True, made.packs
+        "teacher",
+        model,
+        model_folder.ModelInfo(job.data.labels, HEAD, job.data.input),
+        Path("data/base"),
+        job,
+        4,
+        True,
+        made.packs,
     )
     assert len(asked) == 1 and made.packs and set(seen) == {PackedBatch}
 
 
-def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A student of BERT's takes them, its teacher, an MPNet, does not."""
     monkeypatch.chdir(tmp_path)
     job, model = texts(packing=True)
     asked = soft_targets.Live(make("mpnet"))
     taught = soft_targets.distillation(asked, 2.0, 0.5, 0.0, None)
-    with pytest.raises(ModelError, match=r"documents cannot be packed here[\s\S]*the teacher, mpnet is none of bert"):
+    with pytest.raises(
+        ModelError, match=r"documents cannot be packed here[\s\S]*the teacher, mpnet is none of bert"
+    ):
         trainings.fit("student", model, taught, tiny.training(), job, [asked])
     able = soft_targets.Live(make("electra"))
     assert packing.settled(job.runtime, model, 0.0, [able])[0]
-    assert trainings.fit("control", model, losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job, [able]).packs
+    assert trainings.fit(
+        "control", model, losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job, [able]
+    ).packs
 
 
-def test_a_sample_that_is_left_over_joins_the_last_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_that_is_left_over_joins_the_last_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert train(17)["steps"] == 2
 

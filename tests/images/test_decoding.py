@@ -140,7 +140,10 @@ def test_thirty_two_bits_are_scaled() -> None:
     picture = decode(saved(Image.fromarray(share), "TIFF"))
     assert picture.pixels[:, :, 0].tolist() == [[0, 128], [64, 191]]
     assert picture.notes == ("greyscale", "32 bits")
-    assert decode(saved(Image.fromarray(share * 4 - 1), "TIFF")).pixels[:, :, 0].tolist() == [[0, 170], [85, 255]]
+    assert decode(saved(Image.fromarray(share * 4 - 1), "TIFF")).pixels[:, :, 0].tolist() == [
+        [0, 170],
+        [85, 255],
+    ]
     check, reason = refused(saved(Image.fromarray(share * np.float32("nan")), "TIFF"))
     assert (check, reason) == ("unreadable", "broken: pixels are no finite numbers")
 
@@ -172,7 +175,9 @@ def test_exif_orientation(orientation: int) -> None:
         picture = decode(saved(COLOURS, kind, exif=exif(orientation)))
         assert np.array_equal(picture.pixels, shown), kind
         assert ("turned (EXIF)" in picture.notes) == (orientation > 1)
-    compressed = decode(saved(COLOURS, "TIFF", tiffinfo={pillow.ORIENTATION: orientation}, compression="tiff_deflate"))
+    compressed = decode(
+        saved(COLOURS, "TIFF", tiffinfo={pillow.ORIENTATION: orientation}, compression="tiff_deflate")
+    )
     assert np.array_equal(compressed.pixels, shown)
     jpeg = decode(saved(smooth(0), "JPEG", exif=exif(orientation)))
     assert jpeg.pixels.shape == ((64, 48, 3) if orientation > 4 else (48, 64, 3))
@@ -181,11 +186,16 @@ def test_exif_orientation(orientation: int) -> None:
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
 def test_the_first_frame_of_several(kind: str) -> None:
     first, second = smooth(0), 255 - smooth(0)
-    content = saved(first, kind, save_all=True, append_images=[Image.fromarray(second), Image.fromarray(first)])
+    content = saved(
+        first, kind, save_all=True, append_images=[Image.fromarray(second), Image.fromarray(first)]
+    )
     picture = decode(content)
     assert picture.frames == 3
     assert "first frame of several" in picture.notes
-    assert np.abs(picture.pixels.astype(int) - first).mean() < np.abs(picture.pixels.astype(int) - second).mean() / 5
+    assert (
+        np.abs(picture.pixels.astype(int) - first).mean()
+        < np.abs(picture.pixels.astype(int) - second).mean() / 5
+    )
 
 
 def test_a_photograph_with_a_preview_is_no_animation() -> None:
@@ -269,7 +279,10 @@ CORRUPT_EXIF = b"Exif\0\0II*\0\xff\xff\xff\xff"
 
 def test_warnings_of_pillow_are_kept_and_leak_nowhere() -> None:
     content = saved(smooth(0), "JPEG", exif=CORRUPT_EXIF)
-    with pytest.warns(UserWarning, match="Corrupt EXIF"), Image.open(image_files.io.BytesIO(content)) as image:
+    with (
+        pytest.warns(UserWarning, match="Corrupt EXIF"),
+        Image.open(image_files.io.BytesIO(content)) as image,
+    ):
         image.getexif()  # the bait works
     before = list(warnings.filters)
     picture = decode(content)
@@ -288,7 +301,11 @@ def test_threads_hear_their_own_warnings_only() -> None:
 
 
 def test_warnings_of_others_are_still_heard_while_a_thread_decodes() -> None:
-    with warnings.catch_warnings(record=True, action="always") as others, ThreadPoolExecutor(1) as pool, pillow.listening() as heard:
+    with (
+        warnings.catch_warnings(record=True, action="always") as others,
+        ThreadPoolExecutor(1) as pool,
+        pillow.listening() as heard,
+    ):
         done = pool.submit(decode, saved(COLOURS))
         warnings.warn("mine", UserWarning, stacklevel=1)
         done.result()
@@ -318,5 +335,10 @@ def test_wrong_names(name: str, kind: str, reason: str) -> None:
 def test_a_digest_is_of_size_and_colours() -> None:
     assert decoding.digest(GREY) == decoding.digest(np.repeat(GREY, 3, axis=2))
     assert decoding.digest(COLOURS) == decoding.digest(decode(saved(COLOURS, "BMP")).pixels)
-    others = [COLOURS[::-1], COLOURS.reshape(9, 6, 3), COLOURS ^ 1, np.ascontiguousarray(COLOURS.transpose(1, 0, 2))]
+    others = [
+        COLOURS[::-1],
+        COLOURS.reshape(9, 6, 3),
+        COLOURS ^ 1,
+        np.ascontiguousarray(COLOURS.transpose(1, 0, 2)),
+    ]
     assert len({decoding.digest(pixels) for pixels in (COLOURS, *others)}) == 5

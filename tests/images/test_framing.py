@@ -40,7 +40,9 @@ def seen(pixels: NDArray[np.uint8], described: dict[str, Any]) -> NDArray[np.uin
 @pytest.mark.parametrize("mode", ["center", "squash", "border"])
 @pytest.mark.parametrize("size", [[64, 64], [48, 64], [33, 33]])
 @pytest.mark.parametrize("fraction", [1.0, 0.9, 0.875, 0.5])
-def test_pictures_that_are_large_enough_are_those_of_timm(mode: str, size: list[int], fraction: float) -> None:
+def test_pictures_that_are_large_enough_are_those_of_timm(
+    mode: str, size: list[int], fraction: float
+) -> None:
     described = INPUT | {"size": size, "crop_fraction": fraction, "crop_mode": mode}
     for height, width in [(200, 200), (201, 152), (151, 399), (300, 171), (163, 163)]:
         pixels = photo(height, width)
@@ -79,7 +81,8 @@ def test_nothing_is_enlarged(mode: str, source: tuple[int, int], stored: tuple[i
     assert not frame.shrinks(*source)
     height, width = min(source[0], stored[0]), min(source[1], stored[1])
     middle, whole = (
-        array[(array.shape[0] - height) // 2 :][:height, (array.shape[1] - width) // 2 :][:, :width] for array in (result, pixels)
+        array[(array.shape[0] - height) // 2 :][:height, (array.shape[1] - width) // 2 :][:, :width]
+        for array in (result, pixels)
     )
     assert np.array_equal(middle, whole)  # the very pixels of the source
     if mode == "border":
@@ -104,10 +107,18 @@ def test_colours_become_grey_and_grey_three_channels() -> None:
     assert np.array_equal(recoloured(grey, 3), np.concatenate([grey] * 3, axis=2))
     assert recoloured(colours, 3) is colours
     frame = framing(INPUT | {"size": [3, 3], "channels": 1, "mean": [0.5]})
-    assert np.array_equal(frame.stored(colours), frame.stored(recoloured(colours, 1)))  # turned to grey before it is resized
+    assert np.array_equal(
+        frame.stored(colours), frame.stored(recoloured(colours, 1))
+    )  # turned to grey before it is resized
 
 
-SETTINGS: dict[str, Any] = {"kind": "images", "size": None, "crop_fraction": None, "channels": 3, "chunk_size": 4}
+SETTINGS: dict[str, Any] = {
+    "kind": "images",
+    "size": None,
+    "crop_fraction": None,
+    "channels": 3,
+    "chunk_size": 4,
+}
 
 
 def described(config: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -115,7 +126,10 @@ def described(config: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def test_what_is_not_set_is_the_data_config_s() -> None:
-    config = {"architecture": "vit_base_patch16_224", "pretrained_cfg": get_pretrained_cfg("vit_base_patch16_224.augreg_in21k").to_dict()}
+    config = {
+        "architecture": "vit_base_patch16_224",
+        "pretrained_cfg": get_pretrained_cfg("vit_base_patch16_224.augreg_in21k").to_dict(),
+    }
     expected = {
         "kind": "images",
         "size": [224, 224],
@@ -127,14 +141,20 @@ def test_what_is_not_set_is_the_data_config_s() -> None:
         "crop_mode": "center",
     }
     assert described(config) == expected
-    assert described(config, size=32, crop_fraction=1.0) == expected | {"size": [32, 32], "crop_fraction": 1.0}
+    assert described(config, size=32, crop_fraction=1.0) == expected | {
+        "size": [32, 32],
+        "crop_fraction": 1.0,
+    }
     assert described({"architecture": "a", **config["pretrained_cfg"]}) == expected  # an older file
 
 
 def test_a_data_config_that_is_silent_has_timm_s_values() -> None:
     from timm.data import resolve_data_config
 
-    ours, theirs = described({"architecture": "a", "pretrained_cfg": {}}), resolve_data_config({}, pretrained_cfg={"url": ""})
+    ours, theirs = (
+        described({"architecture": "a", "pretrained_cfg": {}}),
+        resolve_data_config({}, pretrained_cfg={"url": ""}),
+    )
     assert (3, *ours["size"]) == theirs["input_size"]
     assert (ours["crop_fraction"], ours["crop_mode"], ours["interpolation"]) == tuple(
         theirs[name] for name in ("crop_pct", "crop_mode", "interpolation")
@@ -146,7 +166,9 @@ def test_means_fit_the_channels() -> None:
     config = {"architecture": "a", "pretrained_cfg": {"mean": [0.1, 0.2, 0.6], "std": [0.2, 0.3, 0.4]}}
     grey = described(config, channels=1)
     assert (grey["mean"], grey["std"]) == (pytest.approx([0.3]), pytest.approx([0.3]))
-    assert described({"architecture": "a", "pretrained_cfg": {"mean": [0.1], "std": [0.2]}})["mean"] == [0.1] * 3
+    assert (
+        described({"architecture": "a", "pretrained_cfg": {"mean": [0.1], "std": [0.2]}})["mean"] == [0.1] * 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,7 +179,10 @@ def test_means_fit_the_channels() -> None:
             {"architecture": "a", "pretrained_cfg": {"interpolation": "cubist"}},
             "a value of interpolation that we do not know\n  got:      cubist",
         ),
-        ({"architecture": "a", "pretrained_cfg": {"crop_mode": "corner"}}, "a value of crop_mode that we do not know"),
+        (
+            {"architecture": "a", "pretrained_cfg": {"crop_mode": "corner"}},
+            "a value of crop_mode that we do not know",
+        ),
     ],
 )
 def test_bases_that_cannot_be_used_are_named(config: dict[str, Any], part: str) -> None:

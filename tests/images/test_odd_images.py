@@ -41,7 +41,10 @@ LONG = {
 def test_a_png_is_read_whatever_the_length_of_its_texts(kind: str, behind: bool) -> None:
     content = with_chunk(kind.encode(), LONG[kind], behind=behind)
     if kind != "iCCP" or not behind:
-        with pytest.raises(ValueError, match=r"too large|Too much memory"), Image.open(decoding.io.BytesIO(content)) as image:
+        with (
+            pytest.raises(ValueError, match=r"too large|Too much memory"),
+            Image.open(decoding.io.BytesIO(content)) as image,
+        ):
             image.load()  # the bait works
     picture = decode(content)
     assert np.array_equal(picture.pixels, COLOURS)
@@ -70,7 +73,10 @@ def test_a_bomb_stays_one_whatever_its_texts() -> None:
     assert refused(huge) == ("enormous", "enormous: 50000 x 50000 pixels, more than 1,000,000")
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:60], lambda content: content[:40] + b"\xff\xff\xff\xff" + content[44:]])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[:60], lambda content: content[:40] + b"\xff\xff\xff\xff" + content[44:]],
+)
 def test_a_damaged_png_with_a_long_text_is_refused(damage: object) -> None:
     assert callable(damage)
     assert refused(damage(with_chunk(b"zTXt", LONG["zTXt"])))[0] == "unreadable"
@@ -106,7 +112,10 @@ def test_a_jpeg_of_twelve_bits_is_whole_too() -> None:
     content = bytearray(saved(smooth(0), "JPEG"))
     place = content.index(b"\xff\xc0")
     content[place + 4] = 12  # the precision in the frame's header
-    assert refused(bytes(content))[1] == "unsupported layout: JPEG: cannot handle 12-bit layers; save it as grey or RGB of 8 bits"
+    assert (
+        refused(bytes(content))[1]
+        == "unsupported layout: JPEG: cannot handle 12-bit layers; save it as grey or RGB of 8 bits"
+    )
 
 
 MEASURED = np.linspace(-40, 60, 54).astype(np.float32).reshape(6, 9)
@@ -125,7 +134,12 @@ def test_what_no_float_measures_is_no_data(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "value", "tag"),
-    [(np.float32, -9999, b"-9999\0"), (np.float32, np.nan, b"nan\0"), (np.int16, -32768, b"-32768\0"), (np.int32, -9999, b"-9999 \0")],
+    [
+        (np.float32, -9999, b"-9999\0"),
+        (np.float32, np.nan, b"nan\0"),
+        (np.int16, -32768, b"-32768\0"),
+        (np.int32, -9999, b"-9999 \0"),
+    ],
 )
 def test_gdal_says_what_is_no_data(kind: type, value: float, tag: bytes) -> None:
     holed = MEASURED.astype(kind)
@@ -136,11 +150,16 @@ def test_gdal_says_what_is_no_data(kind: type, value: float, tag: bytes) -> None
     assert np.array_equal(picture.pixels, whole)
     assert "no data on white" in picture.notes
     if not np.isnan(value):
-        assert "few levels left by extremes" in decode(tiff(holed)).notes, "without the tag it is said that little is left"
+        assert "few levels left by extremes" in decode(tiff(holed)).notes, (
+            "without the tag it is said that little is left"
+        )
 
 
 def test_a_tiff_without_any_value_is_refused() -> None:
-    assert refused(tiff(np.full((6, 9), -3.4e38, np.float32))) == ("unreadable", "broken: all pixels are without data")
+    assert refused(tiff(np.full((6, 9), -3.4e38, np.float32))) == (
+        "unreadable",
+        "broken: all pixels are without data",
+    )
 
 
 def test_white_may_be_zero() -> None:
@@ -233,16 +252,24 @@ def test_half_a_heic_is_refused() -> None:
 def test_sixteen_bits_of_which_a_camera_used_twelve(kind: str) -> None:
     content = saved(Image.fromarray(RAMP), kind, exif=exif(6))
     assert len(np.unique(decode(content).pixels)) == 17
-    assert "16 grey levels or fewer of 16 bits" in decode(saved(Image.fromarray(RAMP - RAMP // 16), kind)).notes
+    assert (
+        "16 grey levels or fewer of 16 bits" in decode(saved(Image.fromarray(RAMP - RAMP // 16), kind)).notes
+    )
     picture = decoding.decode(content, 1000, bits=12)
     assert set(picture.notes) == {"greyscale", "16 bits", "turned (EXIF)"}
     assert np.array_equal(picture.pixels[:, :, 0], np.rot90(np.rint(RAMP * (255 / 4095)), -1))
     assert picture.greatest == decode(content).greatest == 4095
-    assert decoding.decode(saved(Image.fromarray(RAMP * 16), kind), 1000, bits=12).pixels.max() == 255, "what is brighter is white"
+    assert decoding.decode(saved(Image.fromarray(RAMP * 16), kind), 1000, bits=12).pixels.max() == 255, (
+        "what is brighter is white"
+    )
 
 
 def test_formats_that_say_how_many_bits_they_use_are_not_scaled_again() -> None:
-    for content in (b"P5 9 6 4095\n" + RAMP.astype(">u2").tobytes(), saved(Image.fromarray(RAMP * 16), "JPEG2000"), tiff(RAMP, bits=12)):
+    for content in (
+        b"P5 9 6 4095\n" + RAMP.astype(">u2").tobytes(),
+        saved(Image.fromarray(RAMP * 16), "JPEG2000"),
+        tiff(RAMP, bits=12),
+    ):
         picture = decoding.decode(content, 1000, bits=12)
         assert np.array_equal(picture.pixels, decode(content).pixels)
         assert picture.greatest == 0
@@ -252,7 +279,9 @@ def test_colours_of_twelve_bits_keep_their_brightness() -> None:
     colours = np.random.default_rng(0).integers(0, 4096, (6, 9, 3)).astype(">u2")
     content = png(9, 6, 16, 2, b"".join(b"\0" + row.tobytes() for row in colours))
     picture = decoding.decode(content, 1000, bits=12)
-    assert np.abs(picture.pixels.astype(float) - colours * (255 / 4095)).max() <= 17, "the upper 4 of 12 bits are left"
+    assert np.abs(picture.pixels.astype(float) - colours * (255 / 4095)).max() <= 17, (
+        "the upper 4 of 12 bits are left"
+    )
     assert picture.greatest == colours.max() | 255
     assert refused_bits(content, 8) == "broken: colours of 16 bits that use only 8: save them with 8 bits"
 

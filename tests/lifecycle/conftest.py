@@ -33,7 +33,12 @@ def write_clean(folder: Path, copies: int = 3) -> None:
     rows = [(line, labels.index(label)) for label, lines in tiny.TEXTS.items() for line in lines]
     numbers = {"train": range(copies), "val": range(100, 103), "test": range(200, 209)}
     tiny.write_splits(
-        folder, {split: [(f"{line} {n}", label) for n in some for line, label in rows] for split, some in numbers.items()}, labels
+        folder,
+        {
+            split: [(f"{line} {n}", label) for n in some for line, label in rows]
+            for split, some in numbers.items()
+        },
+        labels,
     )
 
 
@@ -52,7 +57,9 @@ def lenient(project: Path) -> Path:
     """A gate that asks for what tiny models can show: `params.yaml`."""
     path = project / "params.yaml"
     path.write_text(
-        path.read_text().replace("first_minimum: 0.5", "first_minimum: 0.6").replace("latency_samples: 100", "latency_samples: 3")
+        path.read_text()
+        .replace("first_minimum: 0.5", "first_minimum: 0.6")
+        .replace("latency_samples: 100", "latency_samples: 3")
     )
     path.write_text(
         path.read_text()
@@ -69,7 +76,13 @@ def publish(lenient: Path) -> Publish:
     base = tiny.write_base(lenient.parent / "base")
 
     def tokenize() -> Split:
-        text_arrays.tokenize(Path("data/clean/train.parquet"), text_arrays.open_tokenizer(base, 16), ARRAYS, 100, lambda count: None)
+        text_arrays.tokenize(
+            Path("data/clean/train.parquet"),
+            text_arrays.open_tokenizer(base, 16),
+            ARRAYS,
+            100,
+            lambda count: None,
+        )
         return TextSplit(text_arrays.open_arrays(ARRAYS, "train"), 0)
 
     return publisher(base, tokenize, tiny.TEXT_INPUT, sorted(tiny.TEXTS), ["wheat exports rose"])
@@ -81,7 +94,11 @@ def publish_images(lenient: Path) -> Publish:
     from baton.arrays import image_arrays
     from baton.batches import image_batches
 
-    splits = {"train": pictures.draw(60), "val": pictures.draw(12, seed=1), "test": pictures.draw(108, seed=2)}
+    splits = {
+        "train": pictures.draw(60),
+        "val": pictures.draw(12, seed=1),
+        "test": pictures.draw(108, seed=2),
+    }
     pictures.write(Path("data/clean"), splits)
     base = tiny.write_image_base(lenient.parent / "base", size=pictures.SIDE, channels=3)
     described = tiny.image_input(pictures.SIDE, 3)
@@ -93,7 +110,9 @@ def publish_images(lenient: Path) -> Publish:
     return publisher(base, tokenize, described, pictures.LABELS, [pictures.base64_of(splits["val"][0][0])])
 
 
-def publisher(base: Path, tokenize: Callable[[], Split], described: dict[str, Any], names: list[str], example: list[str]) -> Publish:
+def publisher(
+    base: Path, tokenize: Callable[[], Split], described: dict[str, Any], names: list[str], example: list[str]
+) -> Publish:
     """See `publish`."""
 
     def train(epochs: int, seed: int = 0, labels: list[str] | None = None, figure: float = 0.9) -> str:
@@ -107,7 +126,12 @@ def publisher(base: Path, tokenize: Callable[[], Split], described: dict[str, An
         if epochs:
             losses_seen = iter(range(100, 0, -1))
             for _ in loop.train(
-                model, batches, losses.cross_entropy(0.0, None), lambda: fixed | {"loss": float(next(losses_seen))}, settings, where
+                model,
+                batches,
+                losses.cross_entropy(0.0, None),
+                lambda: fixed | {"loss": float(next(losses_seen))},
+                settings,
+                where,
             ):
                 pass
         folder = Path("models/student")

@@ -21,7 +21,11 @@ def draw(count: int, seed: int = 0, light: int = 0, side: int = SIDE) -> list[tu
     found = []
     for place in range(count):
         label = place % len(LABELS)
-        stripes = 60 * (np.indices((side, side))[min(label, 1)] // 2 % 2) if label < 2 else np.full((side, side), 30)
+        stripes = (
+            60 * (np.indices((side, side))[min(label, 1)] // 2 % 2)
+            if label < 2
+            else np.full((side, side), 30)
+        )
         pixels = 40 + light + stripes[..., None] + random.integers(0, 60, (side, side, 3))
         found.append((decoding.encode(pixels.clip(0, 255).astype(np.uint8)), label))
     return found
@@ -32,7 +36,9 @@ def base64_of(image: bytes) -> str:
     return base64.b64encode(image).decode()
 
 
-def write(folder: Path, splits: dict[str, Sequence[tuple[bytes, int]]], labels: Sequence[str] = LABELS) -> Path:
+def write(
+    folder: Path, splits: dict[str, Sequence[tuple[bytes, int]]], labels: Sequence[str] = LABELS
+) -> Path:
     """Tables `id, name, image, digest, label`, and labels.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, rows in splits.items():
@@ -41,7 +47,9 @@ def write(folder: Path, splits: dict[str, Sequence[tuple[bytes, int]]], labels: 
             "id": pa.array([f"{split}:{place + 1}" for place in range(len(rows))], pa.string()),
             "name": pa.array([f"{split}/{place + 1}" for place in range(len(rows))], pa.string()),
             "image": pa.array(images, pa.binary()),
-            "digest": pa.array([decoding.digest(decoding.decode(image, 10**6).pixels) for image in images], pa.string()),
+            "digest": pa.array(
+                [decoding.digest(decoding.decode(image, 10**6).pixels) for image in images], pa.string()
+            ),
             "label": pa.array([label for _, label in rows], pa.int32()),
         }
         pq.write_table(pa.table(columns), folder / f"{split}.parquet")

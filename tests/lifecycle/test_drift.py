@@ -21,9 +21,14 @@ def write(folder: Path, some: list[tuple[str, int]]) -> Path:
     return tiny.write_splits(folder, {"train": some[:-2], "val": some[-2:]}, ["ham", "spam"])
 
 
-def rows(count: int, start: int = 0, words: str = "buy cheap watches now", spam: int = 2) -> list[tuple[str, int]]:
+def rows(
+    count: int, start: int = 0, words: str = "buy cheap watches now", spam: int = 2
+) -> list[tuple[str, int]]:
     """Of three to six words more, the last two of them numbers that tell rows apart."""
-    shown = ((place, f"{words} {'and more ' * (place % 3)}{(start + place) // 100} {(start + place) % 100}") for place in range(count))
+    shown = (
+        (place, f"{words} {'and more ' * (place % 3)}{(start + place) // 100} {(start + place) % 100}")
+        for place in range(count)
+    )
     return [(text, int(place % spam == 0)) for place, text in shown]
 
 
@@ -54,7 +59,9 @@ def test_more_of_the_same_is_no_drift(earlier: Earlier, tmp_path: Path) -> None:
         (rows(150, 1000, words="quarterly earnings rose sharply"), "unknown"),
     ],
 )
-def test_each_kind_of_drift_is_named(earlier: Earlier, tmp_path: Path, fresh: list[tuple[str, int]], named: str) -> None:
+def test_each_kind_of_drift_is_named(
+    earlier: Earlier, tmp_path: Path, fresh: list[tuple[str, int]], named: str
+) -> None:
     found = drift.measure(write(tmp_path / "more", rows(200) + fresh), earlier[1])
     assert any(text.startswith(f"{named} ") for text in found.beyond(LIMITS))
 
@@ -65,10 +72,14 @@ def test_a_label_that_was_never_seen_counts(earlier: Earlier, tmp_path: Path) ->
     assert drift.measure(clean, earlier[1]).distances["labels"].value > 0.4
 
 
-def test_many_new_rows_rows_that_are_gone_and_other_labels_count_as_changed(earlier: Earlier, tmp_path: Path) -> None:
+def test_many_new_rows_rows_that_are_gone_and_other_labels_count_as_changed(
+    earlier: Earlier, tmp_path: Path
+) -> None:
     limits = LIMITS.model_copy(update={"changed": 0.1, "labels": 1.0})
     more = drift.measure(write(tmp_path / "more", rows(230)), earlier[1])
-    assert (more.rows, more.gone, more.changed) == (30, 0, 0.15) and more.beyond(limits) == ["changed 0.150 (limit 0.100)"]
+    assert (more.rows, more.gone, more.changed) == (30, 0, 0.15) and more.beyond(limits) == [
+        "changed 0.150 (limit 0.100)"
+    ]
     fewer = drift.measure(write(tmp_path / "fewer", rows(150)), earlier[1])
     assert (fewer.rows, fewer.gone, fewer.changed) == (0, 50, 0.25)
     relabelled = [(text, 1 - label if place < 15 else label) for place, (text, label) in enumerate(rows(200))]
@@ -99,20 +110,36 @@ def write_images(folder: Path, some: list[tuple[bytes, int]]) -> Path:
     return pictures.write(folder, {"train": some[:-2], "val": some[-2:]})
 
 
-def test_drift_of_images_is_told_by_labels_and_brightness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drift_of_images_is_told_by_labels_and_brightness(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(drift, "PICTURES", 100)  # fewer than there are
     first = pictures.draw(120)
     clean = write_images(tmp_path / "clean", first)
     earlier = json.loads(json.dumps(drift.profile(clean)))
-    assert earlier == drift.profile(clean) and len(json.dumps(earlier)) < 10_000, "small, and the same each time"
+    assert earlier == drift.profile(clean) and len(json.dumps(earlier)) < 10_000, (
+        "small, and the same each time"
+    )
     assert drift.measure(clean, earlier) == drift.Drift(0, 0, 0.0, {}, "images")
     same = drift.measure(write_images(tmp_path / "more", first + pictures.draw(60, seed=1)), earlier)
-    assert (same.rows, same.gone, sorted(same.distances), same.beyond(LIMITS)) == (60, 0, ["labels", "lengths"], [])
-    dusk = drift.measure(write_images(tmp_path / "dusk", first + pictures.draw(60, seed=1, light=-30)), earlier)
+    assert (same.rows, same.gone, sorted(same.distances), same.beyond(LIMITS)) == (
+        60,
+        0,
+        ["labels", "lengths"],
+        [],
+    )
+    dusk = drift.measure(
+        write_images(tmp_path / "dusk", first + pictures.draw(60, seed=1, light=-30)), earlier
+    )
     assert [text.split()[:2] for text in dusk.beyond(LIMITS)] == [["lengths", "(brightness)"]]
     odd = [(image, 0) for image, _ in pictures.draw(60, seed=1)]
-    assert [text.split()[0] for text in drift.measure(write_images(tmp_path / "odd", first + odd), earlier).beyond(LIMITS)] == ["labels"]
-    relabelled = [(image, (label + 1) % 3 if place < 12 else label) for place, (image, label) in enumerate(first)]
+    assert [
+        text.split()[0]
+        for text in drift.measure(write_images(tmp_path / "odd", first + odd), earlier).beyond(LIMITS)
+    ] == ["labels"]
+    relabelled = [
+        (image, (label + 1) % 3 if place < 12 else label) for place, (image, label) in enumerate(first)
+    ]
     other = drift.measure(write_images(tmp_path / "other", relabelled), earlier)
     assert (other.rows, other.gone, other.changed) == (12, 12, 0.2)
 
@@ -120,7 +147,9 @@ def test_drift_of_images_is_told_by_labels_and_brightness(tmp_path: Path, monkey
 def test_a_profile_of_texts_and_images_have_nothing_in_common(earlier: Earlier, tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", pictures.draw(30))
     found = drift.measure(images, earlier[1])
-    assert (found.rows, found.gone, found.distances["lengths"].value) == (30, 200, 1.0) and len(found.beyond(LIMITS)) == 3
+    assert (found.rows, found.gone, found.distances["lengths"].value) == (30, 200, 1.0) and len(
+        found.beyond(LIMITS)
+    ) == 3
     back = drift.measure(earlier[0], json.loads(json.dumps(drift.profile(images))))
     assert (back.rows, back.gone, back.distances["lengths"].value) == (200, 30, 1.0)
 
@@ -128,7 +157,13 @@ def test_a_profile_of_texts_and_images_have_nothing_in_common(earlier: Earlier, 
 def test_a_profile_of_the_first_layout_is_refused(earlier: Earlier) -> None:
     """It held shares and quantiles."""
     shares = {"ham": 0.5, "spam": 0.5}
-    old = {"rows": earlier[1]["rows"], "labels": shares, "lengths": [3.0] * 101, "vocabulary": ["buy"], "unknown": 0.1}
+    old = {
+        "rows": earlier[1]["rows"],
+        "labels": shares,
+        "lengths": [3.0] * 101,
+        "vocabulary": ["buy"],
+        "unknown": 0.1,
+    }
     with pytest.raises(DataError, match=r"layout 1(?s:.*)baton register"):
         drift.measure(earlier[0], old)
 
@@ -147,7 +182,9 @@ def test_rows_without_labels_are_compared_by_lengths_and_words(earlier: Earlier)
     assert beyond(rows(150, 1000, words="quarterly earnings rose sharply")) == (150, ["unknown"])
 
 
-def test_a_folder_of_pictures_without_labels_is_compared_by_brightness(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_pictures_without_labels_is_compared_by_brightness(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = params.read(ROOT / "recipes/image-folder.yaml").preprocess
     first = pictures.draw(120)
     earlier = drift.profile(write_images(tmp_path / "clean", first))
@@ -183,7 +220,13 @@ def test_the_brightness_of_an_image_is_its_mean(tmp_path: Path) -> None:
     from baton.images.decoding import encode
     from baton.lifecycle.retraining import brightness
 
-    shades = [np.full((2, 3, 1), 0, np.uint8), np.full((4, 4, 3), 51, np.uint8), np.full((1, 1, 3), 255, np.uint8)]
-    clean = pictures.write(tmp_path, {"train": [(encode(pixels), 0) for pixels in shades[:2]], "val": [(encode(shades[2]), 0)]})
+    shades = [
+        np.full((2, 3, 1), 0, np.uint8),
+        np.full((4, 4, 3), 51, np.uint8),
+        np.full((1, 1, 3), 255, np.uint8),
+    ]
+    clean = pictures.write(
+        tmp_path, {"train": [(encode(pixels), 0) for pixels in shades[:2]], "val": [(encode(shades[2]), 0)]}
+    )
     assert brightness.measure(clean, {0, 1, 2}) == [0.0, 0.2, 1.0]
     assert brightness.measure(clean, {2}) == [1.0]

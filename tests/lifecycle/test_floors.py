@@ -30,7 +30,15 @@ def table(*rows: int) -> Table:
     labels = np.repeat(np.arange(len(rows)), rows)
     texts = [f"text number {row}" for row in range(len(labels))]
     ids = [f"test:{row}" for row in range(len(labels))]
-    return Table(Path("t.parquet"), "0" * 64, "text", ids, digests(texts), labels, list("abcdefghijklmnop"[: len(rows)]))
+    return Table(
+        Path("t.parquet"),
+        "0" * 64,
+        "text",
+        ids,
+        digests(texts),
+        labels,
+        list("abcdefghijklmnop"[: len(rows)]),
+    )
 
 
 def right(some: Table, *counts: int) -> Scored:
@@ -60,7 +68,10 @@ def test_twelve_rows_without_a_mistake_do_not_show_that_nothing_is_lost(metric: 
     found = check(gate.decide(some, model, model, rules(rule=CLOSE, metric=metric)), "non-inferiority")
     assert not found.passed and "12 rows are too few to decide" in found.text
     if metric == "accuracy":
-        assert f"interval {-100 * SQUARE / (12 + SQUARE):.1f} to" in found.text and "about 765 like these would do" in found.text
+        assert (
+            f"interval {-100 * SQUARE / (12 + SQUARE):.1f} to" in found.text
+            and "about 765 like these would do" in found.text
+        )
         for count, passes in ((764, False), (765, True)):
             more = table(count - 300, 300)
             model = right(more, count - 300, 300)
@@ -71,21 +82,32 @@ def test_twelve_rows_without_a_mistake_do_not_show_that_nothing_is_lost(metric: 
 def test_five_rows_without_a_mistake_are_not_a_hundred_percent(metric: str) -> None:
     """Wilson: 5 / (5 + z**2) is 56.6%; at least 90% from 35 rows on."""
     some = table(3, 2)
-    found = check(gate.decide(some, right(some, 3, 2), None, rules(metric=metric, first_minimum=0.9)), "first champion")
+    found = check(
+        gate.decide(some, right(some, 3, 2), None, rules(metric=metric, first_minimum=0.9)), "first champion"
+    )
     assert not found.passed and "5 rows are too few to decide" in found.text
     if metric == "accuracy":
         assert "is 56.6%" in found.text and "about 35 like these would do" in found.text
         for count, passes in ((34, False), (35, True)):
             more = table(count - 10, 10)
-            assert gate.decide(more, right(more, count - 10, 10), None, rules(first_minimum=0.9)).passed is passes
+            assert (
+                gate.decide(more, right(more, count - 10, 10), None, rules(first_minimum=0.9)).passed
+                is passes
+            )
 
 
 def test_a_gain_that_few_rows_cannot_show_tells_how_many_would() -> None:
     """Four rows more of forty are right, and none less: McNemar's mid-p is 2 x 0.5**4 / 2 = 0.0625."""
     some = table(20, 20)
     found = check(gate.decide(some, right(some, 20, 18), right(some, 18, 16), RULES), "gain")
-    assert not found.passed and "mid-p = 0.062" in found.text and "cannot be told from the champion (more than" in found.text
-    assert "40 rows are too few to decide: about 44 like these would do" in found.text  # 0.5**4.4 is below 0.05, 0.5**4.3 is not
+    assert (
+        not found.passed
+        and "mid-p = 0.062" in found.text
+        and "cannot be told from the champion (more than" in found.text
+    )
+    assert (
+        "40 rows are too few to decide: about 44 like these would do" in found.text
+    )  # 0.5**4.4 is below 0.05, 0.5**4.3 is not
     more = table(40, 40)
     assert check(gate.decide(more, right(more, 40, 36), right(more, 36, 32), RULES), "gain").passed
 
@@ -93,7 +115,9 @@ def test_a_gain_that_few_rows_cannot_show_tells_how_many_would() -> None:
 def test_what_is_excluded_lies_beyond_the_interval_beside_it() -> None:
     some = table(300, 300)
     found = check(gate.decide(some, right(some, 296, 290), right(some, 290, 292), RULES), "gain")
-    beyond, low, high = (float(text) for text in re.findall(r"more than (\S+) points.*interval (\S+) to (\S+);", found.text)[0])
+    beyond, low, high = (
+        float(text) for text in re.findall(r"more than (\S+) points.*interval (\S+) to (\S+);", found.text)[0]
+    )
     assert beyond == max(-low, high)
 
 
@@ -114,7 +138,10 @@ def test_a_class_that_is_given_up_for_a_gain_of_all_is_refused() -> None:
 def test_losses_of_classes_are_adjusted_for_their_number() -> None:
     """Six rows of a class lost, none won: one-sided mid-p 0.5**6 / 2 = 0.0078, which among ten such classes is 0.078."""
     alone, many = table(30, 30), table(*[30] * 10)
-    assert not check(gate.decide(alone, right(alone, 24, 30), right(alone, 30, 30), rules(class_floor=FLOOR)), "class losses").passed
+    assert not check(
+        gate.decide(alone, right(alone, 24, 30), right(alone, 30, 30), rules(class_floor=FLOOR)),
+        "class losses",
+    ).passed
     ten = gate.decide(many, right(many, 24, *[30] * 9), right(many, *[30] * 10), rules(class_floor=FLOOR))
     assert check(ten, "class losses").passed
 
@@ -124,7 +151,9 @@ def test_a_small_but_certain_loss_of_a_class_is_let_pass() -> None:
     verdict = gate.decide(some, right(some, 970, 1000), right(some, 1000, 800), rules(class_floor=FLOOR))
     assert verdict.passed
     strict = rules(class_floor=FLOOR.model_copy(update={"loss": 0.02}))
-    assert not check(gate.decide(some, right(some, 970, 1000), right(some, 1000, 800), strict), "class losses").passed
+    assert not check(
+        gate.decide(some, right(some, 970, 1000), right(some, 1000, 800), strict), "class losses"
+    ).passed
 
 
 @pytest.mark.parametrize(("lost", "passes"), [(8, True), (9, True), (10, False), (12, False)])
@@ -134,9 +163,14 @@ def test_a_loss_is_certain_only_if_it_is_certainly_more_than_is_allowed(lost: in
     Without a row won the score test is that of one share: z = (lost - 5) / sqrt(100 * 0.05 * 0.95), which for two classes must reach 1.96.
     """
     some = table(100, 900)
-    found = check(gate.decide(some, right(some, 90 - lost, 900), right(some, 90, 800), rules(class_floor=FLOOR)), "class losses")
+    found = check(
+        gate.decide(some, right(some, 90 - lost, 900), right(some, 90, 800), rules(class_floor=FLOOR)),
+        "class losses",
+    )
     assert found.passed is passes is ((lost - 5) / (100 * 0.05 * 0.95) ** 0.5 < 1.96)
-    assert 2 * proportions.mcnemar_midp(lost, 0, "greater") < 0.05, "the control: that some are lost is certain for all of these"
+    assert 2 * proportions.mcnemar_midp(lost, 0, "greater") < 0.05, (
+        "the control: that some are lost is certain for all of these"
+    )
 
 
 def test_classes_that_are_too_small_are_named() -> None:
@@ -157,7 +191,9 @@ def test_challengers_that_are_each_hardly_worse_do_not_lead_downwards() -> None:
     some, chain = table(5000, 5000), [9800, 9740, 9680]
     models = [right(some, count - 4900, 4900) for count in chain]
     lenient = rules(rule=params.NonInferiority(kind="non_inferiority", margin=0.02))
-    floor = lenient.model_copy(update={"permanent_floor": params.PermanentFloor(below_best=0.01, below_baseline=None)})
+    floor = lenient.model_copy(
+        update={"permanent_floor": params.PermanentFloor(below_best=0.01, below_baseline=None)}
+    )
     best = Marks(champion=Mark("version 1", 0.98))
     assert gate.decide(some, models[1], models[0], floor).passed
     assert gate.decide(some, models[2], models[1], lenient).passed, "the control"
@@ -172,9 +208,16 @@ def test_it_must_be_above_the_best_baseline() -> None:
     ours = rules(permanent_floor=params.PermanentFloor(below_best=None, below_baseline=0.0))
 
     def found(value: float, by: params.Promotion) -> Check:
-        return check(gate.decide(some, right(some, 45, 45), None, by, Marks(baseline=Mark("tfidf_svm", value))), "baseline")
+        return check(
+            gate.decide(some, right(some, 45, 45), None, by, Marks(baseline=Mark("tfidf_svm", value))),
+            "baseline",
+        )
 
-    assert found(0.89, ours).passed and not found(0.9, ours).passed and "tfidf_svm: 90.00%" in found(0.9, ours).text
+    assert (
+        found(0.89, ours).passed
+        and not found(0.9, ours).passed
+        and "tfidf_svm: 90.00%" in found(0.9, ours).text
+    )
     near = rules(permanent_floor=params.PermanentFloor(below_best=None, below_baseline=0.02))
     assert found(0.91, near).passed and not found(0.93, near).passed
     unknown = check(gate.decide(some, right(some, 45, 45), None, ours), "baseline")
@@ -198,7 +241,11 @@ def test_a_non_inferior_macro_f1_must_not_cost_accuracy() -> None:
     """A small class wins 20 rows, large ones lose 60: macro F1 rises, and accuracy falls for certain."""
     some = table(40, 500, 500)
     challenger, champion = right(some, 40, 470, 470), right(some, 20, 500, 500)
-    verdict = gate.decide(some, challenger, champion, rules(rule=CLOSE.model_copy(update={"margin": 0.1}), metric="macro_f1"))
+    verdict = gate.decide(
+        some, challenger, champion, rules(rule=CLOSE.model_copy(update={"margin": 0.1}), metric="macro_f1")
+    )
     found = check(verdict, "non-inferiority")
-    assert verdict.figures["comparison"]["macro_f1_difference_interval"][0] > -0.1, "the control: by the interval alone it would pass"
+    assert verdict.figures["comparison"]["macro_f1_difference_interval"][0] > -0.1, (
+        "the control: by the interval alone it would pass"
+    )
     assert not found.passed and "accuracy must not be lost" in found.text

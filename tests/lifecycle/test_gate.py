@@ -41,7 +41,15 @@ RULES = params.Promotion(
 def table() -> Table:
     labels = np.arange(ROWS) % 3
     texts = [f"text number {row}" for row in range(ROWS)]
-    return Table(Path("t.parquet"), "0" * 64, "text", [f"test:{row}" for row in range(ROWS)], digests(texts), labels, NAMES)
+    return Table(
+        Path("t.parquet"),
+        "0" * 64,
+        "text",
+        [f"test:{row}" for row in range(ROWS)],
+        digests(texts),
+        labels,
+        NAMES,
+    )
 
 
 def scored(table: Table, wrong: int, first: int = 0, **changes: Any) -> Scored:
@@ -72,7 +80,9 @@ def test_a_better_challenger_passes(table: Table) -> None:
     assert verdict.figures["comparison"]["accuracy_difference"] == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("wrong", [60, 61, 58, 90], ids=["the same", "a little worse", "a little better", "worse"])
+@pytest.mark.parametrize(
+    "wrong", [60, 61, 58, 90], ids=["the same", "a little worse", "a little better", "worse"]
+)
 def test_a_tie_and_a_worse_one_are_refused(table: Table, wrong: int) -> None:
     verdict = gate.decide(table, scored(table, wrong), scored(table, 60), RULES)
     assert refused(verdict) == ["gain"]
@@ -134,7 +144,9 @@ def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
     assert "label map" not in refused(gate.decide(uneven, good, scored(uneven, 60), RULES))
     swapped = Scored(["a", "c", "b"], good.probabilities, good.size, good.latency, good.training_rows)
     verdict = gate.decide(uneven, swapped, scored(uneven, 60), RULES)
-    assert "label map" in refused(verdict) and any("read b as c, c as b" in reason for reason in verdict.reasons)
+    assert "label map" in refused(verdict) and any(
+        "read b as c, c as b" in reason for reason in verdict.reasons
+    )
 
 
 def test_a_confused_class_is_bad_but_not_swapped(table: Table) -> None:
@@ -155,7 +167,9 @@ def test_one_that_always_says_the_same_is_bad_but_not_swapped(table: Table) -> N
 def test_another_order_of_columns_with_its_names_is_no_swap(table: Table) -> None:
     good = scored(table, 30)
     order = [2, 0, 1]
-    moved = Scored([NAMES[i] for i in order], good.probabilities[:, order], good.size, good.latency, good.training_rows)
+    moved = Scored(
+        [NAMES[i] for i in order], good.probabilities[:, order], good.size, good.latency, good.training_rows
+    )
     assert gate.decide(table, moved, scored(table, 60), RULES).passed
 
 
@@ -171,17 +185,23 @@ def test_a_champion_that_does_not_know_a_new_class_can_be_beaten(table: Table) -
     assert verdict.passed and "the champion lacks classes" in verdict.checks[1].text
     assert verdict.figures["champion"]["accuracy"] == pytest.approx(2 / 3)
     renamed = Scored(["a", "b", "old"], old.probabilities, 100, MS, frozenset({"x"}))
-    assert refused(gate.decide(table, scored(table, 30), renamed, RULES)) == ["classes"], "it would be made worse than it is"
+    assert refused(gate.decide(table, scored(table, 30), renamed, RULES)) == ["classes"], (
+        "it would be made worse than it is"
+    )
 
 
 def test_a_gain_in_macro_f1_must_not_cost_accuracy(table: Table) -> None:
     """60 rows of a small class are won, 110 of a large one lost: macro F1 rises, and accuracy falls for certain."""
     labels = np.repeat([0, 1, 2], [70, 265, 265])
     uneven = replace(table, labels=labels)
-    rules = RULES.model_copy(update={"metric": "macro_f1", "class_floor": None, "max_calibration_error": None})
+    rules = RULES.model_copy(
+        update={"metric": "macro_f1", "class_floor": None, "max_calibration_error": None}
+    )
     champion, challenger = scored(uneven, 65), scored(uneven, 110, first=80)
     found = gate.decide(uneven, challenger, champion, rules)
-    assert found.figures["comparison"]["macro_f1_difference_interval"][0] > 0, "the control: by the interval alone it would pass"
+    assert found.figures["comparison"]["macro_f1_difference_interval"][0] > 0, (
+        "the control: by the interval alone it would pass"
+    )
     assert refused(found) == ["gain"] and "accuracy must not be lost" in found.reasons[0]
     assert refused(gate.decide(uneven, scored(uneven, 60, first=80), champion, rules)) == []
 
@@ -192,7 +212,9 @@ def test_a_class_that_is_given_up_is_refused(table: Table) -> None:
     probabilities = challenger.probabilities.copy()
     rows = np.flatnonzero(table.labels == 2)[:120]
     probabilities[rows] = probabilities[0]
-    verdict = gate.decide(table, Scored(NAMES, probabilities, 100, MS, frozenset({"x"})), scored(table, 300), RULES)
+    verdict = gate.decide(
+        table, Scored(NAMES, probabilities, 100, MS, frozenset({"x"})), scored(table, 300), RULES
+    )
     assert "class floor" in refused(verdict)
 
 
@@ -203,7 +225,9 @@ def test_one_that_is_too_sure_too_large_or_too_slow_is_refused(table: Table) -> 
     strict = RULES.model_copy(update={"class_floor": None, "max_calibration_error": 0.15})
     challenger = Scored(NAMES, probabilities, 151, 1.51 * MS, frozenset({"x"}))
     assert refused(gate.decide(table, challenger, champion, strict)) == ["size", "latency", "calibration"]
-    none = strict.model_copy(update={"max_calibration_error": None, "max_size_ratio": None, "max_latency_ratio": None})
+    none = strict.model_copy(
+        update={"max_calibration_error": None, "max_size_ratio": None, "max_latency_ratio": None}
+    )
     assert gate.decide(table, challenger, champion, none).passed
 
 
@@ -211,7 +235,9 @@ def test_a_latency_is_judged_by_the_lower_end_of_its_ratio(table: Table) -> None
     """On a machine that others use, pairs of times vary by half; only what is certainly too slow is refused."""
     noise = np.exp(np.random.default_rng(0).normal(0, 0.4, (2, 40)))
     for factor, refusals in ((1.0, []), (1.6, []), (3.0, ["latency"])):
-        verdict = gate.decide(table, scored(table, 30, latency=factor * noise[0]), scored(table, 60, latency=noise[1]), RULES)
+        verdict = gate.decide(
+            table, scored(table, 30, latency=factor * noise[0]), scored(table, 60, latency=noise[1]), RULES
+        )
         assert refused(verdict) == refusals
     check = next(check for check in verdict.checks if check.name == "latency")
     low, high = (float(end) for end in re.findall(r"\((\d\.\d\d) to (\d\.\d\d)\)", check.text)[0])
@@ -235,7 +261,10 @@ def test_the_calibration_error_of_a_small_table_is_not_its_chance(table: Table) 
     low, high = verdict.figures["challenger"]["calibration_error_interval"]
     assert low == 0 and high > 0.08
     found = next(check.text for check in verdict.checks if check.name == "calibration")
-    assert "this cannot be judged on 60 rows (about" in found and "only what is certainly above is refused" in found
+    assert (
+        "this cannot be judged on 60 rows (about" in found
+        and "only what is certainly above is refused" in found
+    )
 
 
 def test_the_end_of_an_interval_decides_on_calibration(table: Table) -> None:
@@ -244,12 +273,24 @@ def test_the_end_of_an_interval_decides_on_calibration(table: Table) -> None:
     predicted = scored(table, 120).probabilities.argmax(axis=1)
     probabilities[np.arange(ROWS), predicted] = 1 - 1e-3
     model = Scored(NAMES, probabilities, 100, MS, frozenset({"x"}))
-    for limit, passes, judged in ((0.1, False, True), (0.19, True, False), (0.21, True, False), (0.3, True, True)):
-        rules = RULES.model_copy(update={"max_calibration_error": limit, "class_floor": None, "first_minimum": 0.5})
+    for limit, passes, judged in (
+        (0.1, False, True),
+        (0.19, True, False),
+        (0.21, True, False),
+        (0.3, True, True),
+    ):
+        rules = RULES.model_copy(
+            update={"max_calibration_error": limit, "class_floor": None, "first_minimum": 0.5}
+        )
         verdict = gate.decide(table, model, None, rules)
         found = next(check for check in verdict.checks if check.name == "calibration")
         assert found.passed is passes and ("cannot be judged on 600 rows" not in found.text) is judged
         if not judged:
-            error, (low, high) = (verdict.figures["challenger"][f"calibration_error{part}"] for part in ("", "_interval"))
+            error, (low, high) = (
+                verdict.figures["challenger"][f"calibration_error{part}"] for part in ("", "_interval")
+            )
             end = low if error > limit else high
-            assert f"about {math.ceil(600 * ((error - end) / (error - limit)) ** 2):,} like these would do" in found.text
+            assert (
+                f"about {math.ceil(600 * ((error - end) / (error - limit)) ** 2):,} like these would do"
+                in found.text
+            )

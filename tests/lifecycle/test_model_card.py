@@ -14,7 +14,9 @@ from baton.lifecycle import model_card
 )
 def test_the_card_names_the_seed_that_validation_chose(model: str, line: str) -> None:
     run: Any = SimpleNamespace(
-        data=SimpleNamespace(params={"finetune.seeds.0": "3", "distill.seeds.0": "1", "distill.seeds.1": "3"}, tags={})
+        data=SimpleNamespace(
+            params={"finetune.seeds.0": "3", "distill.seeds.0": "1", "distill.seeds.1": "3"}, tags={}
+        )
     )
     metric = SimpleNamespace(key=f"{model}/seed", value=3.0)
     logged: Any = SimpleNamespace(metrics=[metric], tags={"sha256": "0"}, model_type="text")

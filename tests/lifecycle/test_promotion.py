@@ -63,12 +63,18 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     assert "registered before" in baton("register")
     assert "NOT met, first champion" in baton("promote", "--mode", "enabled", code=3), "as good as chance"
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("first_minimum: 0.6", "first_minimum: 0.0").replace("recall: 0.3", "recall: 0.0"))
+    path.write_text(
+        path.read_text()
+        .replace("first_minimum: 0.6", "first_minimum: 0.0")
+        .replace("recall: 0.3", "recall: 0.0")
+    )
     publish(epochs=0)
     dry = judge(own, enabled=False)
     assert dry.passed and not dry.moved and aliases(own) == {"challenger": "2"}, dry.text
     assert "version 2 now" in baton("promote", "--mode", "enabled", "--json", "verdict.json")
-    assert json.loads(Path("verdict.json").read_text())["passed"] is True and aliases(own) == {"champion": "2"}
+    assert json.loads(Path("verdict.json").read_text())["passed"] is True and aliases(own) == {
+        "champion": "2"
+    }
     assert "there is nothing to decide" in judge(own).text, "again"
     assert len(own.versions()) == 2, "the same model is registered once"
 
@@ -83,20 +89,33 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     assert "passed" in version.description and "| figure |" in version.description
     assert version.tags["baton.seed"] == "0" and "\n- seed 0\n" in version.description
     kept = json.loads(own.read(version, promote.VERDICT) or "")
-    assert kept["table"]["sha256"] == version.tags["gate.table_sha256"] == json.loads(version.tags["gate.json"])["table"]["sha256"]
+    assert (
+        kept["table"]["sha256"]
+        == version.tags["gate.table_sha256"]
+        == json.loads(version.tags["gate.json"])["table"]["sha256"]
+    )
 
     reached = history.marks(own, kept["table"]["sha256"], "accuracy", "gate.rolled_back")
-    assert reached.champion == Mark("version 3", kept["figures"]["challenger"]["accuracy"]) and reached.baseline is None
-    assert "It is verdict 4 on this table." in version.description, "a refusal, a dry run, and two that passed"
+    assert (
+        reached.champion == Mark("version 3", kept["figures"]["challenger"]["accuracy"])
+        and reached.baseline is None
+    )
+    assert "It is verdict 4 on this table." in version.description, (
+        "a refusal, a dry run, and two that passed"
+    )
     assert "not judged against baselines" in version.description
 
     assert "has no version 7" in baton("promote", "--to", "7", code=1)
     assert "is the champion now, by hand" in baton("promote", "--to", "2") and aliases(own)["champion"] == "2"
     assert mlflow.pyfunc.load_model(champion).metadata.model_uuid != after
     again = judge(own)
-    assert failed(again) == ["rolled back"] and aliases(own) == {"champion": "2", "challenger": "3"}, "a retraining does not undo it"
+    assert failed(again) == ["rolled back"] and aliases(own) == {"champion": "2", "challenger": "3"}, (
+        "a retraining does not undo it"
+    )
     before = history.marks(own, kept["table"]["sha256"], "accuracy", "gate.rolled_back").champion
-    assert before == Mark("version 2", kept["figures"]["champion"]["accuracy"]), "what was rolled back sets no mark"
+    assert before == Mark("version 2", kept["figures"]["champion"]["accuracy"]), (
+        "what was rolled back sets no mark"
+    )
     promote.roll_back(own, "3")
     assert "gate.rolled_back" not in own.version("3").tags and "gate.rolled_back" in own.version("2").tags
 
@@ -108,30 +127,40 @@ def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> N
     promote.roll_back(own, "1")
     with tracking.stage("evaluate", REASONS) as run:
         run.dataset("test", Path("data/clean/test.parquet"), "evaluation")
-        run.final({"majority/test_accuracy": 0.3, "tfidf_svm/test_accuracy": 0.8, "teacher/test_accuracy": 0.99})
+        run.final(
+            {"majority/test_accuracy": 0.3, "tfidf_svm/test_accuracy": 0.8, "teacher/test_accuracy": 0.99}
+        )
     settle()
     publish(epochs=0, seed=3, figure=0.99)
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("looks: 20", "looks: 1"))
     worse = judge(own)
-    assert {"best champion", "baseline", "class losses"} <= set(failed(worse)) and "best baseline, tfidf_svm: 80.00%" in worse.text
-    assert "promotion.looks" not in worse.text, "the first verdict on this table: its champion was made by hand"
+    assert {"best champion", "baseline", "class losses"} <= set(
+        failed(worse)
+    ) and "best baseline, tfidf_svm: 80.00%" in worse.text
+    assert "promotion.looks" not in worse.text, (
+        "the first verdict on this table: its champion was made by hand"
+    )
     assert failed(worse)[0] == "gain" and aliases(own) == {"champion": "1", "challenger": "2"}
     stored = [own.version(wanted).tags["figure.student/val_accuracy"] for wanted in ("1", "2")]
     assert stored == ["0.9", "0.99"], "its stored figure is better than the champion's"
     publish(epochs=10, seed=1)
     tie = judge(own)
     assert "It is verdict 2 on this table. That is more than promotion.looks (1)" in tie.text
-    assert "challengers that are no better than the champion, one passes by chance with a probability of up to 5%" in tie.text, (
-        "1 - 0.975**2"
-    )
+    assert (
+        "challengers that are no better than the champion, one passes by chance with a probability of up to 5%"
+        in tie.text
+    ), "1 - 0.975**2"
     assert failed(tie) == ["gain"] and "cannot be told from the champion" in tie.text
     path.write_text(path.read_text().replace("test: data/clean/test.parquet", "test: data/clean/val.parquet"))
     publish(epochs=10, seed=2, labels=["ship", "grain", "trade"])
     both = judge(own)
     assert {"gain", "label map", "leakage"} <= set(failed(both))
     assert "read grain as ship" in both.text and "were in the challenger's training data: val:1" in both.text
-    assert own.version("4").tags["gate.verdict"] == "refused" and "training data" in own.version("4").tags["gate.reasons"]
+    assert (
+        own.version("4").tags["gate.verdict"] == "refused"
+        and "training data" in own.version("4").tags["gate.reasons"]
+    )
 
 
 def baton(*words: str, code: int = 0) -> str:
@@ -156,20 +185,35 @@ def test_drift_is_judged_by_a_profile_of_this_layout_also_of_rows_without_labels
     with monkeypatch.context() as patched:
         patched.setattr(drift, "profile", lambda clean: {"rows": [], "labels": {"ship": 1.0}})
         promote.roll_back(own, number(register(own, settings())[0]))
-    texts = [f"{number} {line}" for number in (0, 1, 2, 100, 101) for some in tiny.TEXTS.values() for line in some]
+    texts = [
+        f"{number} {line}" for number in (0, 1, 2, 100, 101) for some in tiny.TEXTS.values() for line in some
+    ]
     (project / "same.tsv").write_text("\n".join(["text", *texts]) + "\n")
-    (project / "other.tsv").write_text("\n".join(["text", *(f"results of {place}" for place in range(40))]) + "\n")
+    (project / "other.tsv").write_text(
+        "\n".join(["text", *(f"results of {place}" for place in range(40))]) + "\n"
+    )
     assert "version 1 is of an earlier layout" in decision.decide(own, params.read().retrain)
     assert "got: layout 1" in baton("drift", "same.tsv", code=1)
     register(own, settings())
     assert "not: 0 rows are new" in decision.decide(own, params.read().retrain)
-    assert "60 rows of" in (said := baton("drift", "same.tsv")) and "within the limits" in said and "predicted" not in said
-    assert "predicted labels: distance 0" in (said := baton("drift", "same.tsv", "--predict")) and "within the limits" in said
+    assert (
+        "60 rows of" in (said := baton("drift", "same.tsv"))
+        and "within the limits" in said
+        and "predicted" not in said
+    )
+    assert (
+        "predicted labels: distance 0" in (said := baton("drift", "same.tsv", "--predict"))
+        and "within the limits" in said
+    )
     (project / "grain.tsv").write_text(
-        "\n".join(["text", *(f"{number} {line}" for number in range(3) for line in tiny.TEXTS["grain"])]) + "\n"
+        "\n".join(["text", *(f"{number} {line}" for number in range(3) for line in tiny.TEXTS["grain"])])
+        + "\n"
     )
     assert "retrain.drift: labels" in baton("drift", "grain.tsv", "--predict", code=3)
-    assert "beyond the limits of retrain.drift: lengths" in (said := baton("drift", "other.tsv", code=3)) and "unknown" in said
+    assert (
+        "beyond the limits of retrain.drift: lengths" in (said := baton("drift", "other.tsv", code=3))
+        and "unknown" in said
+    )
     assert "is a folder" in baton("drift", "data", code=1)
     (project / "data/clean/val.parquet").unlink()
     assert "predicted labels: not judged" in baton("drift", "same.tsv", "--predict")
@@ -244,7 +288,10 @@ def test_the_claim_of_a_killed_promotion_is_taken_over_and_no_other(publish: Pub
         ([f"{socket.gethostname()}:{dead.pid}", 1.0, time.time()], True),
     ):
         own.client.create_registered_model(f"{own.name}.promotion.4", {"baton.holder": json.dumps(holder)})
-        with contextlib.nullcontext() if free else pytest.raises(TrackingError, match="one at a time"), claim(own.client, own.name):
+        with (
+            contextlib.nullcontext() if free else pytest.raises(TrackingError, match="one at a time"),
+            claim(own.client, own.name),
+        ):
             assert list(claims(own.client, own.name)) == [5]
         assert list(claims(own.client, own.name)) == ([] if free else [4])
         drop(own.client, own.name, 4)
@@ -278,8 +325,14 @@ def test_a_student_of_images_becomes_the_champion_and_a_worse_one_does_not(publi
     ("rule", "said"),
     [
         ({"kind": "gain", "minimum": 0.0}, "that are no better than the champion, one passes"),
-        ({"kind": "gain", "minimum": 0.01}, "that are better than the champion by no more than 1.0 points, one passes"),
-        ({"kind": "non_inferiority", "margin": 0.005}, "that are worse than the champion by 0.5 points, one passes"),
+        (
+            {"kind": "gain", "minimum": 0.01},
+            "that are better than the champion by no more than 1.0 points, one passes",
+        ),
+        (
+            {"kind": "non_inferiority", "margin": 0.005},
+            "that are worse than the champion by 0.5 points, one passes",
+        ),
     ],
 )
 def test_what_many_looks_let_pass_depends_on_the_rule(rule: dict[str, Any], said: str) -> None:

@@ -33,7 +33,10 @@ def scorer(tmp_path: Path) -> Iterator[scoring._Scorer]:
     """A process that answers a sample's place as its seconds."""
     command = [sys.executable, "-c", ECHO]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-    with (tmp_path / "err").open("w+") as errors, subprocess.Popen(command, stderr=errors, **pipes) as process:  # type: ignore[call-overload]
+    with (
+        (tmp_path / "err").open("w+") as errors,
+        subprocess.Popen(command, stderr=errors, **pipes) as process,
+    ):  # type: ignore[call-overload]
         yield scoring._Scorer("models:/n/1", process, errors)
         process.kill()
 
@@ -42,7 +45,9 @@ def test_answers_are_told_from_what_else_is_printed(scorer: scoring._Scorer) -> 
     assert scorer.answer().strip() == "ready"
     assert scorer.ask("score").strip() == "scored"
     assert [scorer.seconds(item) for item in (3, 1, 2)] == [3.0, 1.0, 2.0]
-    taken = timing.alternated({"a": scorer.seconds, "b": lambda item: 2.0 * item}, 7, timing.Limits(1, 0.05, 0.0, 0.95))
+    taken = timing.alternated(
+        {"a": scorer.seconds, "b": lambda item: 2.0 * item}, 7, timing.Limits(1, 0.05, 0.0, 0.95)
+    )
     assert taken["a"].tolist() == [[0, 1, 2, 3, 4, 5, 6]]
 
 
@@ -54,14 +59,19 @@ def test_one_that_dies_is_named_with_its_last_words(scorer: scoring._Scorer) -> 
         scorer.ask("1")  # one that died unseen; and nothing is left to be written when the process is closed
 
 
-def test_the_process_times_the_samples_that_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_times_the_samples_that_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three of ten rows, from the first to the last; here in this process, with a model that notes what it reads."""
     import mlflow.artifacts
     import mlflow.pyfunc
     import pandas as pd
 
     texts = [f"text {row}" for row in range(10)]
-    pq.write_table(pa.table({"id": texts, "text": texts, "label": pa.array([0] * 10, pa.int32())}), tmp_path / "test.parquet")
+    pq.write_table(
+        pa.table({"id": texts, "text": texts, "label": pa.array([0] * 10, pa.int32())}),
+        tmp_path / "test.parquet",
+    )
     storage.write_json(tmp_path / "labels.json", ["a"])
     read: list[list[str]] = []
 

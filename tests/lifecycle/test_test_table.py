@@ -45,12 +45,18 @@ def test_a_copy_of_an_image_in_another_format_is_the_same_row(tmp_path: Path) ->
         target = io.BytesIO()
         Image.open(io.BytesIO(image)).save(target, "BMP")
         copies.append((target.getvalue(), label))
-    pictures.write(tmp_path, {"train": rows[:4], "val": rows[4:], "test": [*copies, *pictures.draw(1, seed=1)]})
+    pictures.write(
+        tmp_path, {"train": rows[:4], "val": rows[4:], "test": [*copies, *pictures.draw(1, seed=1)]}
+    )
     known = set(test_table.training_digests(tmp_path))
-    assert [digest in known for digest in test_table.read(tmp_path / "test.parquet").digests] == [True] * 6 + [False]
+    assert [digest in known for digest in test_table.read(tmp_path / "test.parquet").digests] == [
+        True
+    ] * 6 + [False]
 
 
-@pytest.mark.parametrize(("column", "expected"), [("digest", "id, image, digest and label"), ("image", "id, text and label")])
+@pytest.mark.parametrize(
+    ("column", "expected"), [("digest", "id, image, digest and label"), ("image", "id, text and label")]
+)
 def test_a_column_that_is_missing_is_named(tmp_path: Path, column: str, expected: str) -> None:
     path = pictures.write(tmp_path, {"test": pictures.draw(3)}) / "test.parquet"
     pq.write_table(pq.read_table(path).drop_columns([column]), path)

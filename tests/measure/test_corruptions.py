@@ -49,7 +49,10 @@ def test_a_picture_depends_on_itself_and_its_place_alone(kind: str) -> None:
     pixels, strength = grey(), corruptions.STRENGTHS[kind][2]
     together = corruptions.corrupt(pixels, kind, strength, PLACES)
     for place in range(6):
-        assert torch.equal(corruptions.corrupt(pixels[place : place + 1], kind, strength, PLACES[place : place + 1])[0], together[place])
+        assert torch.equal(
+            corruptions.corrupt(pixels[place : place + 1], kind, strength, PLACES[place : place + 1])[0],
+            together[place],
+        )
 
 
 def test_noise_has_its_deviation_and_is_drawn_by_place() -> None:
@@ -64,7 +67,9 @@ def test_noise_has_its_deviation_and_is_drawn_by_place() -> None:
 def test_blur_is_gaussian_and_shrinks_with_the_picture() -> None:
     pixels = photo(56)
     got = corruptions.corrupt(pixels, "gaussian_blur", 4.0, PLACES[:2]).numpy()
-    expected = gaussian_filter(pixels.numpy().astype(float), (0, 0, 2, 2), mode="mirror", truncate=3)  # sqrt(56 / 224) = 1/2
+    expected = gaussian_filter(
+        pixels.numpy().astype(float), (0, 0, 2, 2), mode="mirror", truncate=3
+    )  # sqrt(56 / 224) = 1/2
     assert np.abs(got - expected).max() <= 1
 
 
@@ -104,10 +109,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_hits_are_those_of_the_changed_pictures(folder: Path) -> None:
     split = array_splits.open_splits(folder / "arrays")["test"]
-    model = model_folder.create(folder / "base", HEAD, 10, tiny.training(), "matmul", tiny.image_input()).eval()
+    model = model_folder.create(
+        folder / "base", HEAD, 10, tiny.training(), "matmul", tiny.image_input()
+    ).eval()
     places = np.array([3, 4, 9, 20, 29])
     strengths = {kind: values[:2] for kind, values in corruptions.STRENGTHS.items()}
-    found = corruptions.hits(lambda own: predict.predict(model, own, tiny.machine(), 2), split, places, strengths)
+    found = corruptions.hits(
+        lambda own: predict.predict(model, own, tiny.machine(), 2), split, places, strengths
+    )
     with torch.no_grad():
         for kind, levels in strengths.items():
             for row, strength in enumerate((0.0, *levels)):

@@ -51,7 +51,9 @@ def test_they_add_up_to_what_the_picture_changes(model: model_folder.Classifier)
 
 def test_the_other_way_round_is_the_opposite(model: model_folder.Classifier) -> None:
     pixels, own, other = pictures(), torch.arange(6), torch.arange(6) + 3
-    got, opposite = (explain.attribute(model, pixels, *pair, steps=4) for pair in ((own, other), (other, own)))
+    got, opposite = (
+        explain.attribute(model, pixels, *pair, steps=4) for pair in ((own, other), (other, own))
+    )
     assert got == pytest.approx(-opposite, abs=1e-4)
     assert np.abs(got).max() > 0.01
 
@@ -59,13 +61,20 @@ def test_the_other_way_round_is_the_opposite(model: model_folder.Classifier) -> 
 def test_a_picture_is_explained_the_same_among_others(model: model_folder.Classifier) -> None:
     pixels, own, other = pictures(), torch.arange(6), torch.arange(6) + 3
     together = explain.attribute(model, pixels, own, other, steps=16)
-    alone = np.concatenate([explain.attribute(model, pixels[i : i + 1], own[i : i + 1], other[i : i + 1], steps=16) for i in range(6)])
+    alone = np.concatenate(
+        [
+            explain.attribute(model, pixels[i : i + 1], own[i : i + 1], other[i : i + 1], steps=16)
+            for i in range(6)
+        ]
+    )
     assert together == pytest.approx(alone, abs=1e-4)
     again = explain.attribute(model, pixels, own, other, steps=16)
     assert together.tobytes() == again.tobytes()
 
 
-def test_memory_is_bounded_by_steps_at_a_time(model: model_folder.Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_by_steps_at_a_time(
+    model: model_folder.Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """More steps than fit are taken in turns, with the same result."""
     pixels, own, other = pictures(2), torch.arange(2), torch.arange(2) + 3
     sizes: list[int] = []

@@ -22,15 +22,26 @@ NAMES = ("teacher", "student", "control")
 def arrays(tmp_path: Path) -> TextSplit:
     """Three model folders, and the samples."""
     base, clean = tiny.write_base(tmp_path / "base"), tiny.write_clean(tmp_path / "clean")
-    text_arrays.tokenize(clean / "train.parquet", text_arrays.open_tokenizer(base, 16), tmp_path, 100, lambda count: None)
+    text_arrays.tokenize(
+        clean / "train.parquet", text_arrays.open_tokenizer(base, 16), tmp_path, 100, lambda count: None
+    )
     model = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
     for name in NAMES:
-        model_folder.save(model, model_folder.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), base, tmp_path / name)
+        model_folder.save(
+            model, model_folder.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), base, tmp_path / name
+        )
     return TextSplit(text_arrays.open_arrays(tmp_path, "train"), 0)
 
 
 def settings(**changes: object) -> params.Speed:
-    values = {"repeats": 3, "precision": 0.9, "max_seconds": 1e-9, "batch_size": 8, "samples": 20, "latency_samples": 4}
+    values = {
+        "repeats": 3,
+        "precision": 0.9,
+        "max_seconds": 1e-9,
+        "batch_size": 8,
+        "samples": 20,
+        "latency_samples": 4,
+    }
     return params.Speed.model_validate(values | changes)
 
 
@@ -44,10 +55,16 @@ def test_figures_are_of_every_model_pair_and_round(tmp_path: Path, arrays: TextS
         assert 0 < values["latency_p50_ms"] <= values["latency_p95_ms"]
         assert values["bytes"] == (tmp_path / "teacher" / "model.safetensors").stat().st_size
         assert values["parameters"] == measured["models"]["teacher"]["parameters"] > 0
-    assert set(measured["ratios"]) == {f"{first}_vs_{second}" for first in NAMES for second in NAMES if first != second}
+    assert set(measured["ratios"]) == {
+        f"{first}_vs_{second}" for first in NAMES for second in NAMES if first != second
+    }
     there, back = (measured["ratios"][pair] for pair in ("student_vs_teacher", "teacher_vs_student"))
-    assert there["throughput"] == pytest.approx(1 / back["throughput"], rel=0.2)  # of an even number of pairs not quite
-    assert there["throughput_interval"] == pytest.approx([1 / end for end in reversed(back["throughput_interval"])])
+    assert there["throughput"] == pytest.approx(
+        1 / back["throughput"], rel=0.2
+    )  # of an even number of pairs not quite
+    assert there["throughput_interval"] == pytest.approx(
+        [1 / end for end in reversed(back["throughput_interval"])]
+    )
 
 
 def test_models_take_turns_at_the_same_batches_of_rows_from_all_over_the_split(

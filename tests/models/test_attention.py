@@ -25,7 +25,10 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tensors(dtype: torch.dtype = torch.float64, batch: int = 5) -> list[torch.Tensor]:
     random = torch.Generator().manual_seed(0)
-    return [torch.randn(batch, 6, 4, 3, generator=random).to(dtype).transpose(1, 2).requires_grad_() for _ in range(3)]
+    return [
+        torch.randn(batch, 6, 4, 3, generator=random).to(dtype).transpose(1, 2).requires_grad_()
+        for _ in range(3)
+    ]
 
 
 def padding(dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -40,7 +43,9 @@ def gradients(output: torch.Tensor, inputs: list[torch.Tensor]) -> tuple[torch.T
 
 
 @pytest.mark.parametrize(
-    "mask", [None, padding(), padding()[:1], padding()[:, :, :1], padding() > -1], ids=["none", "full", "one", "row", "bool"]
+    "mask",
+    [None, padding(), padding()[:1], padding()[:, :, :1], padding() > -1],
+    ids=["none", "full", "one", "row", "bool"],
 )
 def test_it_equals_eager(mask: torch.Tensor | None) -> None:
     inputs, layer = tensors(), nn.Module()
@@ -65,9 +70,13 @@ def test_its_gradient_is_that_of_its_values(rate: float) -> None:
 def test_dropout_has_the_rate_and_keeps_the_mean() -> None:
     layer, keys = nn.Module(), 50
     query = torch.zeros(200, 2, 20, 4)
-    value = torch.eye(keys).expand(200, 2, keys, keys).contiguous()  # the output is the dropped probabilities themselves
+    value = (
+        torch.eye(keys).expand(200, 2, keys, keys).contiguous()
+    )  # the output is the dropped probabilities themselves
     torch.manual_seed(0)
-    weights, _ = attention.attend(layer.train(), query, torch.zeros(200, 2, keys, 4), value, None, dropout=0.1)
+    weights, _ = attention.attend(
+        layer.train(), query, torch.zeros(200, 2, keys, 4), value, None, dropout=0.1
+    )
     assert abs(float((weights == 0).double().mean()) - 0.1) < 0.003
     assert abs(float(weights.double().mean()) * keys - 1) < 0.003
     documents = (weights == 0).flatten(1).double()
@@ -99,7 +108,10 @@ def test_in_bf16_it_is_as_near_to_fp32_as_eager_is() -> None:
             output, _ = function(layer, *inputs, padding(torch.float32))
         found = (output, *gradients(output, inputs))
         errors.append(
-            [float((one.detach().float() - other.detach()).norm() / other.detach().norm()) for one, other in zip(found, goal, strict=True)]
+            [
+                float((one.detach().float() - other.detach()).norm() / other.detach().norm())
+                for one, other in zip(found, goal, strict=True)
+            ]
         )
     eager, ours = errors
     assert all(mine < 1.5 * theirs + 1e-3 for mine, theirs in zip(ours, eager, strict=True)), errors
@@ -127,10 +139,14 @@ def test_a_model_uses_it_and_says_nothing_of_it_in_its_files(tmp_path: Path) -> 
     base = tiny.write_base(tmp_path / "base")
     ours = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
     assert ours.backbone.config._attn_implementation == attention.NAME
-    model_folder.save(ours, model_folder.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), base, tmp_path / "model")
+    model_folder.save(
+        ours, model_folder.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), base, tmp_path / "model"
+    )
     assert attention.NAME not in (tmp_path / "model" / "config.json").read_text()
     assert (
-        model_folder.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT).backbone.config._attn_implementation
+        model_folder.create(
+            base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT
+        ).backbone.config._attn_implementation
         == attention.NAME_SDPA
     )
 
@@ -145,20 +161,32 @@ def test_sdpa_is_that_of_transformers(tmp_path: Path) -> None:
     )
     ids, mask = torch.randint(5, 100, (5, 6)), torch.ones(5, 6, dtype=torch.int64)
     for _ in range(2):  # without padding, and with it
-        found, expected = (model(input_ids=ids, attention_mask=mask).last_hidden_state for model in (ours.backbone, theirs))
+        found, expected = (
+            model(input_ids=ids, attention_mask=mask).last_hidden_state for model in (ours.backbone, theirs)
+        )
         assert torch.equal(found, expected)
         mask[2, 3:] = 0
 
 
 def test_off_the_cpu_no_mask_is_read_back() -> None:
     """A tensor on torch's "meta" device has no values: reading one would raise."""
-    options = {"batch_size": 2, "q_length": 4, "kv_length": 4, "device": torch.device("meta"), attention.SKIP: True}
+    options = {
+        "batch_size": 2,
+        "q_length": 4,
+        "kv_length": 4,
+        "device": torch.device("meta"),
+        attention.SKIP: True,
+    }
     options["allow_is_causal_skip"] = False
     mask = torch.ones(2, 4, dtype=torch.bool, device="meta")
-    found = attention.boolean_mask(**options, mask_function=masking_utils.bidirectional_mask_function, attention_mask=mask)
+    found = attention.boolean_mask(
+        **options, mask_function=masking_utils.bidirectional_mask_function, attention_mask=mask
+    )
     assert found is not None and found.shape[-1] == 4
     with pytest.raises(RuntimeError, match="meta"):  # negative control
-        masking_utils.sdpa_mask(**options, mask_function=masking_utils.bidirectional_mask_function, attention_mask=mask)
+        masking_utils.sdpa_mask(
+            **options, mask_function=masking_utils.bidirectional_mask_function, attention_mask=mask
+        )
 
 
 def test_a_model_without_dropout_equals_transformers_eager_in_fp32(tmp_path: Path) -> None:
@@ -178,6 +206,12 @@ def test_a_model_without_dropout_equals_transformers_eager_in_fp32(tmp_path: Pat
         model.zero_grad()
         hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
         (hidden * mask.unsqueeze(-1)).square().sum().backward()
-        outputs.append((hidden, model.embeddings.word_embeddings.weight.grad, model.encoder.layer[0].attention.self.query.weight.grad))
+        outputs.append(
+            (
+                hidden,
+                model.embeddings.word_embeddings.weight.grad,
+                model.encoder.layer[0].attention.self.query.weight.grad,
+            )
+        )
     for found, expected in zip(*outputs, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

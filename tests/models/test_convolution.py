@@ -30,14 +30,22 @@ def results(model: nn.Module, maps: torch.Tensor, precise: bool = False) -> list
     """Output and both gradients; memory that is used again holds no number before."""
     inputs = maps.clone().requires_grad_()
     count = sum(parameter.numel() for parameter in model.parameters())
-    left = [torch.full((count,), torch.nan, dtype=dtype) for dtype in (torch.float32, torch.bfloat16) for _ in range(3)]
+    left = [
+        torch.full((count,), torch.nan, dtype=dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+        for _ in range(3)
+    ]
     del left
     model.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
         output = model(inputs)
     output.float().square().sum().backward()
     gradients = [parameter.grad for parameter in model.parameters()]
-    return [output.detach().float(), inputs.grad, *(gradient for gradient in gradients if gradient is not None)]
+    return [
+        output.detach().float(),
+        inputs.grad,
+        *(gradient for gradient in gradients if gradient is not None),
+    ]
 
 
 @pytest.mark.parametrize("sizes", NARROW, ids=str)
@@ -53,7 +61,10 @@ def test_narrow_maps_are_right_and_the_same_each_time(sizes: tuple[int, ...]) ->
 
 
 def test_other_maps_stay_as_they_were() -> None:
-    model, maps = made(64, 128, 3, 2), torch.randn(4, 64, 16, 16).contiguous(memory_format=torch.channels_last)
+    model, maps = (
+        made(64, 128, 3, 2),
+        torch.randn(4, 64, 16, 16).contiguous(memory_format=torch.channels_last),
+    )
     before = results(model, maps)
     convolution.install(model)
     assert all(torch.equal(found, plain) for found, plain in zip(results(model, maps), before, strict=True))

@@ -22,7 +22,9 @@ def test_the_rate_is_what_was_asked_and_the_mean_stays(rate: float) -> None:
     deviation = (rate * (1 - rate) / count) ** 0.5
     assert abs(float((dropped == 0).double().mean()) - rate) < 5 * deviation + 1 / dropout.LEVELS
     assert abs(float(dropped.double().mean()) - 1) < 5 * deviation / (1 - rate)
-    torch.testing.assert_close(dropped[dropped != 0].unique(), torch.tensor([1 / (1 - rate)]), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        dropped[dropped != 0].unique(), torch.tensor([1 / (1 - rate)]), rtol=1e-3, atol=0
+    )
 
 
 def test_neighbours_are_dropped_independently() -> None:

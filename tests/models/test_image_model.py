@@ -31,19 +31,34 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_image_base(tmp_path_factory.mktemp("base"), size=16)
 
 
-def make(base: Path, head: params.Head = MEAN, attention: str = "sdpa", size: int = 16, channels: int = 1, **rates: float) -> Any:
+def make(
+    base: Path,
+    head: params.Head = MEAN,
+    attention: str = "sdpa",
+    size: int = 16,
+    channels: int = 1,
+    **rates: float,
+) -> Any:
     torch.manual_seed(1)
-    return model_folder.create(base, head, 3, tiny.training(**rates), attention, tiny.image_input(size, channels)).eval()
+    return model_folder.create(
+        base, head, 3, tiny.training(**rates), attention, tiny.image_input(size, channels)
+    ).eval()
 
 
 def pixels(size: int = 16, channels: int = 1, count: int = 3) -> torch.Tensor:
-    return torch.randint(0, 256, (count, channels, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (count, channels, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def write_architecture(folder: Path, architecture: str, **arguments: Any) -> Path:
     """A base without weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"architecture": architecture, "model_args": arguments, "pretrained_cfg": {"first_conv": None, "num_classes": 0}}
+    config = {
+        "architecture": architecture,
+        "model_args": arguments,
+        "pretrained_cfg": {"first_conv": None, "num_classes": 0},
+    }
     data = timm.models.get_pretrained_cfg(architecture)
     if data is not None:
         config["pretrained_cfg"] = data.to_dict(remove_source=True) | {"num_classes": 0, "custom_load": False}
@@ -64,7 +79,9 @@ def hub(tmp_path: Path) -> tuple[Path, Any]:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
-def test_a_checkpoint_of_timms_gives_the_features_that_it_gives_in_timm(hub: tuple[Path, Any], pooling: str) -> None:
+def test_a_checkpoint_of_timms_gives_the_features_that_it_gives_in_timm(
+    hub: tuple[Path, Any], pooling: str
+) -> None:
     folder, theirs = hub
     ours, images = make(folder, HEADS[pooling], size=32, channels=3), pixels(32, 3)
     with torch.no_grad():
@@ -76,12 +93,20 @@ def test_a_checkpoint_of_timms_gives_the_features_that_it_gives_in_timm(hub: tup
 
 
 @pytest.mark.parametrize("size", [[16, 16], [16, 24]])
-def test_position_embeddings_and_the_first_convolution_are_adapted_as_timm_does(hub: tuple[Path, Any], size: list[int]) -> None:
+def test_position_embeddings_and_the_first_convolution_are_adapted_as_timm_does(
+    hub: tuple[Path, Any], size: list[int]
+) -> None:
     folder, theirs = hub
-    model = model_folder.create(folder, MEAN, 3, tiny.training(), "sdpa", tiny.image_input(16, 1) | {"size": size})
-    expected = resample_abs_pos_embed(theirs.pos_embed, new_size=[size[0] // 4, size[1] // 4], num_prefix_tokens=1)
+    model = model_folder.create(
+        folder, MEAN, 3, tiny.training(), "sdpa", tiny.image_input(16, 1) | {"size": size}
+    )
+    expected = resample_abs_pos_embed(
+        theirs.pos_embed, new_size=[size[0] // 4, size[1] // 4], num_prefix_tokens=1
+    )
     torch.testing.assert_close(model.backbone.pos_embed, expected)
-    torch.testing.assert_close(model.backbone.patch_embed.proj.weight, adapt_input_conv(1, theirs.patch_embed.proj.weight))
+    torch.testing.assert_close(
+        model.backbone.patch_embed.proj.weight, adapt_input_conv(1, theirs.patch_embed.proj.weight)
+    )
     torch.testing.assert_close(model.backbone.blocks[1].mlp.fc1.weight, theirs.blocks[1].mlp.fc1.weight)
     assert model(torch.zeros(2, 1, *size, dtype=torch.uint8)).shape == (2, 3)
 
@@ -104,7 +129,9 @@ def save_and_load(model: Any, folder: Path, shape: dict[str, Any], head: params.
     return loaded
 
 
-@pytest.mark.parametrize("head", [MEAN, HEADS["cls"], HEADS["pooler"], MLP], ids=["mean", "cls", "pooler", "mlp"])
+@pytest.mark.parametrize(
+    "head", [MEAN, HEADS["cls"], HEADS["pooler"], MLP], ids=["mean", "cls", "pooler", "mlp"]
+)
 def test_a_saved_model_loads_to_the_same_logits(base: Path, tmp_path: Path, head: params.Head) -> None:
     model = make(base, head, dropout=0.1, drop_path=0.1)
     loaded = save_and_load(model, tmp_path / "model", tiny.image_input(16), head)
@@ -117,8 +144,16 @@ def test_the_config_is_one_that_timm_itself_builds_from(base: Path, tmp_path: Pa
     save_and_load(model, tmp_path / "model", tiny.image_input(16))
     theirs = timm.create_model(f"local-dir:{tmp_path / 'model'}")
     weights = load_file(tmp_path / "model" / "model.safetensors")
-    theirs.load_state_dict({name.removeprefix("backbone."): value for name, value in weights.items() if name.startswith("backbone.")})
-    torch.testing.assert_close(theirs.eval()((pixels() / 255 - 0.5) / 0.25), model.features(pixels()), rtol=1e-5, atol=1e-5)
+    theirs.load_state_dict(
+        {
+            name.removeprefix("backbone."): value
+            for name, value in weights.items()
+            if name.startswith("backbone.")
+        }
+    )
+    torch.testing.assert_close(
+        theirs.eval()((pixels() / 255 - 0.5) / 0.25), model.features(pixels()), rtol=1e-5, atol=1e-5
+    )
     data = timm.data.resolve_model_data_config(theirs)
     assert (data["input_size"], data["mean"], data["std"]) == ((1, 16, 16), [0.5], [0.25])
 
@@ -127,9 +162,13 @@ def test_a_seed_fixes_what_is_drawn_and_another_draws_other_weights(tmp_path: Pa
     folder, drawn = write_architecture(tmp_path, "vit_tiny_patch16_224", **VIT), []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        drawn.append(model_folder.create(folder, MEAN, 3, tiny.training(), "sdpa", tiny.image_input(16)).state_dict())
+        drawn.append(
+            model_folder.create(folder, MEAN, 3, tiny.training(), "sdpa", tiny.image_input(16)).state_dict()
+        )
     assert all(torch.equal(drawn[0][name], value) for name, value in drawn[1].items())
-    assert not torch.equal(drawn[0]["backbone.patch_embed.proj.weight"], drawn[2]["backbone.patch_embed.proj.weight"])
+    assert not torch.equal(
+        drawn[0]["backbone.patch_embed.proj.weight"], drawn[2]["backbone.patch_embed.proj.weight"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,12 +182,23 @@ def test_a_seed_fixes_what_is_drawn_and_another_draws_other_weights(tmp_path: Pa
         ("efficientvit_m0", 32),
     ],
 )
-def test_networks_of_every_kind_are_made_trained_and_loaded(tmp_path: Path, architecture: str, size: int) -> None:
-    model = make(write_architecture(tmp_path / "base", architecture), HEADS["pooler"], size=size, drop_path=0.0)
+def test_networks_of_every_kind_are_made_trained_and_loaded(
+    tmp_path: Path, architecture: str, size: int
+) -> None:
+    model = make(
+        write_architecture(tmp_path / "base", architecture), HEADS["pooler"], size=size, drop_path=0.0
+    )
     convolutional = architecture != "test_vit"
     assert model.channels_last == convolutional
-    weights = [parameter for parameter in model.backbone.parameters() if parameter.ndim == 4 and min(parameter.shape[1:]) > 1]
-    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights) or not convolutional
+    weights = [
+        parameter
+        for parameter in model.backbone.parameters()
+        if parameter.ndim == 4 and min(parameter.shape[1:]) > 1
+    ]
+    assert (
+        all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+        or not convolutional
+    )
     model.train()(pixels(size, count=4)).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     model.eval()
@@ -180,7 +230,9 @@ def test_the_layers_of_a_vit_go_from_the_stem_to_the_head(base: Path) -> None:
         assert group and all(re.fullmatch(pattern, name) for name in group), group
 
 
-def test_a_parameter_in_no_group_is_an_error(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_parameter_in_no_group_is_an_error(
+    base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     model = make(base)
     groups = model._backbone_groups()
     for broken, count in (([groups[0], groups[1]], 0), ([*groups, groups[2]], 2)):
@@ -191,7 +243,9 @@ def test_a_parameter_in_no_group_is_an_error(base: Path, monkeypatch: pytest.Mon
         make(write_architecture(tmp_path, "caformer_s18"), size=32).layer_groups()
 
 
-def test_rates_are_those_of_params_and_an_architectures_own_default_is_not(base: Path, tmp_path: Path) -> None:
+def test_rates_are_those_of_params_and_an_architectures_own_default_is_not(
+    base: Path, tmp_path: Path
+) -> None:
     model = make(base, dropout=0.1, attention_dropout=0.2, drop_path=0.3)
     block = model.backbone.blocks[1]
     found = (block.attn.attn_drop.p, block.attn.proj_drop.p, block.mlp.drop1.p, block.drop_path2.drop_prob)
@@ -199,10 +253,17 @@ def test_rates_are_those_of_params_and_an_architectures_own_default_is_not(base:
     assert model.backbone.head_drop.p == 0.0  # our head has one of its own
     drops = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
     assert drops and all(type(module) is dropout.Dropout for module in drops)
-    swin = write_architecture(tmp_path / "swin", "swin_tiny_patch4_window7_224", depths=[1, 1], num_heads=[1, 2], embed_dim=16)
-    assert any(isinstance(module, DropPath) for module in timm_backbone.construct({"model_name": f"local-dir:{swin}"}).modules())
+    swin = write_architecture(
+        tmp_path / "swin", "swin_tiny_patch4_window7_224", depths=[1, 1], num_heads=[1, 2], embed_dim=16
+    )
+    assert any(
+        isinstance(module, DropPath)
+        for module in timm_backbone.construct({"model_name": f"local-dir:{swin}"}).modules()
+    )
     assert not any(isinstance(module, DropPath) for module in make(swin, size=28, drop_path=0.0).modules())
-    assert make(write_architecture(tmp_path / "cnn", "resnet18"), dropout=0.4, size=32).backbone.drop_rate == 0.4
+    assert (
+        make(write_architecture(tmp_path / "cnn", "resnet18"), dropout=0.4, size=32).backbone.drop_rate == 0.4
+    )
 
 
 def test_the_two_attentions_agree(base: Path) -> None:
@@ -246,7 +307,9 @@ def spoil(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (lambda weights: weights.clear() or weights.update(a=torch.zeros(1)), "missing cls_token"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_not_drawn_at_random(tmp_path: Path, change: Any, message: str) -> None:
+def test_weights_that_do_not_fit_are_refused_not_drawn_at_random(
+    tmp_path: Path, change: Any, message: str
+) -> None:
     folder = tiny.write_image_base(tmp_path, size=16)
     spoil(folder, change)
     with pytest.raises(ModelError, match=rf"model\.safetensors does not fit config\.json[\s\S]*{message}"):
@@ -266,9 +329,17 @@ def test_a_first_layer_that_timm_cannot_adapt_is_refused_not_drawn_at_random(tmp
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (VIT, {"size": 18}, r"leave out pixels[\s\S]*\[18, 18\] pixels in patches of \[4, 4\][\s\S]*tokenize\.size"),
+        (
+            VIT,
+            {"size": 18},
+            r"leave out pixels[\s\S]*\[18, 18\] pixels in patches of \[4, 4\][\s\S]*tokenize\.size",
+        ),
         (VIT | {"deep": 2}, {}, r"timm cannot make[\s\S]*deep"),
-        (VIT | {"checkpoint_path": "evil.pt"}, {}, r"model_args must describe the architecture[\s\S]*checkpoint_path"),
+        (
+            VIT | {"checkpoint_path": "evil.pt"},
+            {},
+            r"model_args must describe the architecture[\s\S]*checkpoint_path",
+        ),
         (
             VIT | {"class_token": False, "global_pool": "avg"},
             {"head": HEADS["cls"]},
@@ -276,7 +347,9 @@ def test_a_first_layer_that_timm_cannot_adapt_is_refused_not_drawn_at_random(tmp
         ),
     ],
 )
-def test_what_a_vit_does_not_take_is_refused(tmp_path: Path, arguments: dict[str, Any], options: dict[str, Any], message: str) -> None:
+def test_what_a_vit_does_not_take_is_refused(
+    tmp_path: Path, arguments: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ModelError, match=message):
         make(write_architecture(tmp_path, "vit_tiny_patch16_224", **arguments), **options)
 
@@ -314,7 +387,9 @@ def test_a_model_folder_that_was_tampered_with_is_refused(base: Path, tmp_path: 
 def test_a_step_of_the_real_vit_base_at_224_pixels_runs(tmp_path: Path) -> None:
     """The architecture of `cifar10-vit`, with random weights: forward, backward, AdamW."""
     folder = write_architecture(tmp_path, "vit_base_patch16_224")
-    model = model_folder.create(folder, HEADS["cls"], 10, tiny.training(drop_path=0.1), "sdpa", tiny.image_input(224, 3))
+    model = model_folder.create(
+        folder, HEADS["cls"], 10, tiny.training(drop_path=0.1), "sdpa", tiny.image_input(224, 3)
+    )
     assert sum(parameter.numel() for parameter in model.parameters()) == 85_806_346
     assert len(model.layer_groups()) == 14  # stem, 12 blocks, head
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)

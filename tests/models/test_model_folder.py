@@ -29,7 +29,11 @@ def make(base: Path, head: params.Head = LINEAR, attention: str = "matmul") -> m
     return model_folder.create(base, head, 3, settings, attention, tiny.TEXT_INPUT).eval()
 
 
-@pytest.mark.parametrize("head", [LINEAR, MLP, LINEAR.model_copy(update={"pooling": "pooler"})], ids=["linear-mean", "mlp-cls", "pooler"])
+@pytest.mark.parametrize(
+    "head",
+    [LINEAR, MLP, LINEAR.model_copy(update={"pooling": "pooler"})],
+    ids=["linear-mean", "mlp-cls", "pooler"],
+)
 def test_a_saved_model_loads_to_the_same_logits(base: Path, tmp_path: Path, head: params.Head) -> None:
     model = make(base, head)
     info = model_folder.ModelInfo(["a", "b", "c"], head, tiny.TEXT_INPUT, temperature=1.25)
@@ -76,7 +80,9 @@ def test_a_student_is_its_teacher_without_the_other_layers(base: Path) -> None:
     skipped.backbone.encoder.layer = nn.ModuleList([skipped.backbone.encoder.layer[1]])
     assert torch.equal(small(IDS, MASK), skipped(IDS, MASK))
     assert len(teacher.backbone.encoder.layer) == 2  # the teacher is untouched
-    rates = {name: module.p for name, module in small.backbone.named_modules() if isinstance(module, nn.Dropout)}
+    rates = {
+        name: module.p for name, module in small.backbone.named_modules() if isinstance(module, nn.Dropout)
+    }
     assert rates["encoder.layer.0.attention.self.dropout"] == 0.4
     assert rates["encoder.layer.0.output.dropout"] == rates["embeddings.dropout"] == 0.3
 
@@ -100,7 +106,10 @@ def test_students_of_other_families_save_and_load(tmp_path: Path, family: str) -
         "intermediate_size": 64,
         "pad_token_id": 0,
     }
-    names = {"distilbert": {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64}, "electra": {"embedding_size": 32}}
+    names = {
+        "distilbert": {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64},
+        "electra": {"embedding_size": 32},
+    }
     config = AutoConfig.for_model(family, **sizes, **names.get(family, {}), max_position_embeddings=64)
     torch.manual_seed(0)
     AutoModel.from_config(config).save_pretrained(tmp_path / "base")
@@ -114,7 +123,11 @@ def test_students_of_other_families_save_and_load(tmp_path: Path, family: str) -
     assert torch.equal(loaded(IDS, MASK), small(IDS, MASK))
     assert not torch.equal(small(IDS, MASK), teacher(IDS, MASK))
     if family == "distilbert":
-        rates = {name: module.p for name, module in small.backbone.named_modules() if isinstance(module, nn.Dropout)}
+        rates = {
+            name: module.p
+            for name, module in small.backbone.named_modules()
+            if isinstance(module, nn.Dropout)
+        }
         assert rates["transformer.layer.0.attention.dropout"] == 0.4
         assert rates["transformer.layer.0.ffn.dropout"] == 0.3
 
@@ -122,7 +135,13 @@ def test_students_of_other_families_save_and_load(tmp_path: Path, family: str) -
 @pytest.mark.parametrize("pooling", ["mean", "pooler"])
 def test_the_layers_of_an_encoder_go_from_the_embeddings_to_the_head(base: Path, pooling: str) -> None:
     groups = make(base, LINEAR.model_copy(update={"pooling": pooling})).layer_groups()
-    starts = ["backbone.embeddings.", "backbone.encoder.layer.0.", "backbone.encoder.layer.1.", "backbone.pooler.", "head."]
+    starts = [
+        "backbone.embeddings.",
+        "backbone.encoder.layer.0.",
+        "backbone.encoder.layer.1.",
+        "backbone.pooler.",
+        "head.",
+    ]
     starts = [start for start in starts if pooling == "pooler" or "pooler" not in start]
     assert len(groups) == len(starts)
     for group, start in zip(groups, starts, strict=True):
@@ -132,7 +151,13 @@ def test_the_layers_of_an_encoder_go_from_the_embeddings_to_the_head(base: Path,
 def test_an_encoder_whose_layers_share_their_weights_has_one(tmp_path: Path) -> None:
     from transformers import AlbertConfig, AlbertModel
 
-    sizes = {"vocab_size": 50, "embedding_size": 16, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+    sizes = {
+        "vocab_size": 50,
+        "embedding_size": 16,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
     AlbertModel(AlbertConfig(**sizes, num_hidden_layers=3)).save_pretrained(tmp_path)
     groups = make(tmp_path).layer_groups()
     assert [len(groups), "embedding" in groups[0][0], "albert_layer" in groups[1][0]] == [3, True, True]
@@ -158,7 +183,9 @@ def test_text_has_no_stochastic_depth(base: Path) -> None:
 
 def test_a_folder_of_an_earlier_version_is_named(base: Path, tmp_path: Path) -> None:
     model_folder.save(make(base), INFO, base, tmp_path / "model")
-    (tmp_path / "model" / "baton.json").write_text('{"labels": ["a"], "head": {}, "max_length": 16, "pad": 0}')
+    (tmp_path / "model" / "baton.json").write_text(
+        '{"labels": ["a"], "head": {}, "max_length": 16, "pad": 0}'
+    )
     with pytest.raises(ModelError, match=r"has another layout[\s\S]*max_length"):
         model_folder.load(tmp_path / "model", "matmul")
 
@@ -169,7 +196,9 @@ def test_a_layer_that_is_not_there_is_refused(base: Path) -> None:
 
 
 def test_a_base_whose_weights_do_not_fit_is_refused_not_drawn_at_random(base: Path, tmp_path: Path) -> None:
-    model_folder.save(make(base), INFO, base, tmp_path / "model")  # keys `backbone.*`: no encoder's own checkpoint
+    model_folder.save(
+        make(base), INFO, base, tmp_path / "model"
+    )  # keys `backbone.*`: no encoder's own checkpoint
     with pytest.raises(ModelError, match=r"does not fit config\.json[\s\S]*missing"):
         make(tmp_path / "model")
 
@@ -183,6 +212,11 @@ def test_an_incomplete_folder_is_refused(base: Path, tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_fit_are_refused(base: Path, tmp_path: Path) -> None:
-    model_folder.save(make(base), model_folder.ModelInfo(["a", "b", "c", "d"], LINEAR, tiny.TEXT_INPUT), base, tmp_path / "model")
+    model_folder.save(
+        make(base),
+        model_folder.ModelInfo(["a", "b", "c", "d"], LINEAR, tiny.TEXT_INPUT),
+        base,
+        tmp_path / "model",
+    )
     with pytest.raises(ModelError, match="does not fit"):
         model_folder.load(tmp_path / "model", "matmul")

@@ -15,13 +15,31 @@ from baton.models import text_model
 from baton.models.kernels import attention, varlen
 from tests import tiny
 
-WINDOWS = [[9, 5], [7], [16, 12, 3], [1], [16]]  # tokens of the windows of five documents; 69 in all, no multiple of 8
-SIZES = dict(vocab_size=100, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, max_position_embeddings=64)
-OTHER_NAMES = {"distilbert": dict(dim=32, n_layers=3, n_heads=4, hidden_dim=64), "modernbert": dict(local_attention=4)}
+WINDOWS = [
+    [9, 5],
+    [7],
+    [16, 12, 3],
+    [1],
+    [16],
+]  # tokens of the windows of five documents; 69 in all, no multiple of 8
+SIZES = dict(
+    vocab_size=100,
+    hidden_size=32,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=64,
+    max_position_embeddings=64,
+)
+OTHER_NAMES = {
+    "distilbert": dict(dim=32, n_layers=3, n_heads=4, hidden_dim=64),
+    "modernbert": dict(local_attention=4),
+}
 RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
 
 
-def make(family: str, pooling: str = "mean", kind: str = "matmul", **changes: Any) -> text_model.TextClassifier:
+def make(
+    family: str, pooling: str = "mean", kind: str = "matmul", **changes: Any
+) -> text_model.TextClassifier:
     from transformers import AutoConfig
 
     config = AutoConfig.for_model(family, pad_token_id=1, **SIZES | OTHER_NAMES.get(family, {}) | changes)
@@ -29,7 +47,9 @@ def make(family: str, pooling: str = "mean", kind: str = "matmul", **changes: An
         if hasattr(config, name) and name not in changes:
             setattr(config, name, 0.0)
     torch.manual_seed(0)
-    model = text_model.assemble(config, params.LinearHead(kind="linear", pooling=pooling, dropout=0.0), 3, kind)
+    model = text_model.assemble(
+        config, params.LinearHead(kind="linear", pooling=pooling, dropout=0.0), 3, kind
+    )
     with torch.no_grad():  # transformers draws weights so small that attention hardly matters
         for name, parameter in model.backbone.named_parameters():
             if parameter.ndim == 2 and "embedding" not in name:
@@ -43,16 +63,25 @@ def split(windows: list[list[int]] = WINDOWS) -> TextSplit:
     tokens = random.integers(5, 100, sum(lengths)).astype(np.int32)
     documents = np.concatenate([[0], np.cumsum([len(own) for own in windows])])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return TextSplit(TextArrays(tokens, offsets, np.arange(len(windows)) % 3, documents if len(lengths) > len(windows) else None), 1)
+    return TextSplit(
+        TextArrays(
+            tokens, offsets, np.arange(len(windows)) % 3, documents if len(lengths) > len(windows) else None
+        ),
+        1,
+    )
 
 
-def answers(model: text_model.TextClassifier, documents: TextSplit, rows: list[int]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def answers(
+    model: text_model.TextClassifier, documents: TextSplit, rows: list[int]
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss of each document, (batch,), and gradients."""
     batch = documents.batch(np.array(rows))
     model.zero_grad()
     losses = functional.cross_entropy(model(*batch.inputs), batch.labels, reduction="none")
     losses.mean().backward()
-    return losses.detach(), {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    return losses.detach(), {
+        name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
 
 
 @pytest.mark.parametrize("kind", ["matmul", "sdpa"])
@@ -62,11 +91,16 @@ def test_each_family_gives_each_document_the_loss_that_it_has_padded(family: str
     assert model.unpackable() is None
     for documents in (split(), split([[5], [16], [9], [1]])):
         rows = [2, 0, 3, 1]
-        (expected, gradients), (found, packed) = answers(model, documents, rows), answers(model, documents.packed(), rows)
+        (expected, gradients), (found, packed) = (
+            answers(model, documents, rows),
+            answers(model, documents.packed(), rows),
+        )
         torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
         assert packed.keys() == gradients.keys()
         for name, gradient in gradients.items():
-            torch.testing.assert_close(packed[name], gradient, atol=2e-5, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(
+                packed[name], gradient, atol=2e-5, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
+            )
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
@@ -77,9 +111,16 @@ def test_a_document_is_what_it_is_alone(pooling: str) -> None:
     arrays = documents.arrays
     for row in range(5):
         places = range(arrays.documents[row], arrays.documents[row + 1])
-        windows = [torch.from_numpy(arrays.tokens[arrays.offsets[i] : arrays.offsets[i + 1]].astype(np.int64)) for i in places]
+        windows = [
+            torch.from_numpy(arrays.tokens[arrays.offsets[i] : arrays.offsets[i + 1]].astype(np.int64))
+            for i in places
+        ]
         states = [model.backbone(input_ids=window[None]).last_hidden_state[0] for window in windows]
-        expected = torch.cat(states).mean(0) if pooling == "mean" else torch.stack([state[0] for state in states]).mean(0)
+        expected = (
+            torch.cat(states).mean(0)
+            if pooling == "mean"
+            else torch.stack([state[0] for state in states]).mean(0)
+        )
         torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-4)
 
 
@@ -88,7 +129,9 @@ def test_positions_that_do_not_begin_anew_are_found() -> None:
     model, batch = make("bert"), split().packed().batch(np.arange(5))
     assert isinstance(batch, PackedBatch)
     ids, mask, owners, packing = batch.inputs
-    wrong = model.features(ids, mask, owners, packing._replace(positions=torch.arange(len(packing.positions)) % 64))
+    wrong = model.features(
+        ids, mask, owners, packing._replace(positions=torch.arange(len(packing.positions)) % 64)
+    )
     assert not torch.allclose(wrong, model.features(*batch.inputs), atol=1e-2)
 
 
@@ -98,8 +141,18 @@ def test_a_packed_batch_is_one_row_that_ends_in_a_multiple() -> None:
     assert batch.packing.bounds.tolist() == [0, 7, 16, 21, 22, 24]  # 7; 9 and 5; 1; two that fill the row
     assert batch.packing.positions.tolist() == [*range(7), *range(9), *range(5), 0, 0, 1]
     assert batch.packing.documents.tolist() == [0, 1, 3, 4]
-    assert (batch.packing.longest, batch.shape, len(batch), batch.rows.tolist()) == (16, (1, 24), 3, [1, 0, 3])
-    assert batch.inputs[1:] == (None, None, batch.packing) and batch.packing._fields == ("positions", "bounds", "documents", "longest")
+    assert (batch.packing.longest, batch.shape, len(batch), batch.rows.tolist()) == (
+        16,
+        (1, 24),
+        3,
+        [1, 0, 3],
+    )
+    assert batch.inputs[1:] == (None, None, batch.packing) and batch.packing._fields == (
+        "positions",
+        "bounds",
+        "documents",
+        "longest",
+    )
     assert batch.input_ids[0, 22:].tolist() == [1, 1] and batch.input_ids[0, :22].min() >= 5
     assert split([[8], [8]]).packed().batch(np.array([0, 1])).packing.bounds.tolist() == [0, 8, 16]  # type: ignore[union-attr]
 
@@ -123,8 +176,14 @@ def test_a_mask_is_not_looked_for_where_none_was_given() -> None:
     """Off the CPU a mask of all packed tokens would be (tokens, tokens)."""
     from transformers import masking_utils
 
-    options = dict(batch_size=1, q_length=4, kv_length=4, device=torch.device("meta"), allow_is_causal_skip=False)
-    options |= {attention.SKIP: True, "mask_function": masking_utils.bidirectional_mask_function, "attention_mask": None}
+    options = dict(
+        batch_size=1, q_length=4, kv_length=4, device=torch.device("meta"), allow_is_causal_skip=False
+    )
+    options |= {
+        attention.SKIP: True,
+        "mask_function": masking_utils.bidirectional_mask_function,
+        "attention_mask": None,
+    }
     assert attention.boolean_mask(**options) is None
 
 
@@ -147,7 +206,12 @@ def test_shapes_that_change_are_compiled_once(tmp_path: Path) -> None:
         return graph
 
     model.compile(dynamic=True, backend=backend)
-    cases = [[[5], [16], [9]], [[30], [7], [41], [6], [11]], [[3], [4]], [[50], [50], [50], [9], [9], [9], [2]]]
+    cases = [
+        [[5], [16], [9]],
+        [[30], [7], [41], [6], [11]],
+        [[3], [4]],
+        [[50], [50], [50], [9], [9], [9], [2]],
+    ]
     found = [model(*split(lengths).packed().batch(np.arange(len(lengths))).inputs) for lengths in cases]
     plain = make("bert")
     for lengths, logits in zip(cases, found, strict=True):

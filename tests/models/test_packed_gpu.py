@@ -25,7 +25,9 @@ def _global_settings_stay() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-def step(model: Any, documents: Any, rows: list[int], dtype: torch.dtype = torch.bfloat16, quiet: bool = True) -> torch.Tensor:
+def step(
+    model: Any, documents: Any, rows: list[int], dtype: torch.dtype = torch.bfloat16, quiet: bool = True
+) -> torch.Tensor:
     """Losses (batch,) on the device, after a backward pass; `quiet`: where the host waits for the device, it is an error."""
     batch = documents.batch(np.array(rows)).pin_memory()
     torch.cuda.synchronize()
@@ -49,9 +51,12 @@ def test_losses_are_those_of_padded_documents(family: str, dtype: torch.dtype) -
     rows = [3, 0, 2, 1, 4]
     with torch.no_grad():
         exact = functional.cross_entropy(
-            model(*documents.batch(np.array(rows)).to(CUDA).inputs), torch.tensor([0, 0, 2, 1, 1], device=CUDA)
+            model(*documents.batch(np.array(rows)).to(CUDA).inputs),
+            torch.tensor([0, 0, 2, 1, 1], device=CUDA),
         )
-    torch.testing.assert_close(step(model, documents.packed(), rows, dtype).mean(), exact, atol=3e-2, rtol=2e-2)
+    torch.testing.assert_close(
+        step(model, documents.packed(), rows, dtype).mean(), exact, atol=3e-2, rtol=2e-2
+    )
     gradients = [torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])]
     model.zero_grad()
     step(model, documents, rows, dtype)

@@ -19,23 +19,42 @@ H100 = Facts(capability=(9, 0), precision="bf16", attention="sdpa", unpackable=N
         (True, {}, True, "set in params"),
         ("auto", {"capability": None}, False, "the CPU has no attention of varying lengths"),
         (True, {"capability": None}, True, "padded for the attention alone: the CPU"),
-        ("auto", {"capability": (7, 5), "precision": "fp16"}, False, "needs compute capability 8.0, and this GPU has 7.5"),
+        (
+            "auto",
+            {"capability": (7, 5), "precision": "fp16"},
+            False,
+            "needs compute capability 8.0, and this GPU has 7.5",
+        ),
         ("auto", {"precision": "fp16"}, True, "no padding"),
         ("auto", {"precision": "tf32"}, False, "computes in 16 bits, precision is tf32"),
-        (True, {"precision": "fp32"}, True, "padded for the attention alone: FlashAttention-2 computes in 16 bits"),
+        (
+            True,
+            {"precision": "fp32"},
+            True,
+            "padded for the attention alone: FlashAttention-2 computes in 16 bits",
+        ),
         ("auto", {"attention": "matmul"}, False, "attention is matmul"),
         ("auto", {"attention_dropout": 0.1}, False, "no dropout of probabilities"),
-        (True, {"attention_dropout": 0.1}, True, "padded for the attention alone: attention of varying lengths has no dropout"),
+        (
+            True,
+            {"attention_dropout": 0.1},
+            True,
+            "padded for the attention alone: attention of varying lengths has no dropout",
+        ),
         ("auto", {"unpackable": "mpnet is none of bert"}, False, "mpnet is none of bert"),
     ],
 )
-def test_the_choice_is_a_function_of_facts(wanted: Any, changes: dict[str, Any], packs: bool, reason: str) -> None:
+def test_the_choice_is_a_function_of_facts(
+    wanted: Any, changes: dict[str, Any], packs: bool, reason: str
+) -> None:
     found, why = decided(wanted, replace(H100, **changes))
     assert found is packs
     assert reason in why
 
 
-@pytest.mark.parametrize("changes", [{"unpackable": "mpnet is none of bert"}, {"capability": (7, 0), "precision": "fp16"}])
+@pytest.mark.parametrize(
+    "changes", [{"unpackable": "mpnet is none of bert"}, {"capability": (7, 0), "precision": "fp16"}]
+)
 def test_what_cannot_be_is_refused_where_params_ask_for_it(changes: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match=r"runtime\.packing") as caught:
         decided(True, replace(H100, **changes))

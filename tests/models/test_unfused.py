@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel, BertConfig, DebertaConfig, DebertaV2Config, LongformerConfig, MPNetConfig, PreTrainedConfig
+from transformers import (
+    AutoModel,
+    BertConfig,
+    DebertaConfig,
+    DebertaV2Config,
+    LongformerConfig,
+    MPNetConfig,
+    PreTrainedConfig,
+)
 
 from baton import params
 from baton.distill import student
@@ -14,8 +22,19 @@ from baton.runtime import kernels, resolve
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
-SIZE = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-RELATIVE = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "max_position_embeddings": 32, "pad_token_id": 0}
+SIZE = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
+RELATIVE = {
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "max_position_embeddings": 32,
+    "pad_token_id": 0,
+}
 CONFIGS: dict[str, PreTrainedConfig] = {
     "DebertaModel": DebertaConfig(**SIZE, **RELATIVE),
     "DebertaV2Model": DebertaV2Config(**SIZE, **RELATIVE),

@@ -15,7 +15,9 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 def locked(name: str) -> dict[str, str]:
     """Package -> version, for the lines that hold on this platform."""
-    lines = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
     requirements = [Requirement(line) for line in lines]
     return {
         canonicalize_name(item.name): str(item.specifier).removeprefix("==")
@@ -27,7 +29,9 @@ def locked(name: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", LOCKS)
 def test_a_lock_holds_exact_versions_only(name: str) -> None:
     for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
-        assert line.startswith("#") or re.fullmatch(r'[\w.-]+==[\w.!+-]+(; sys_platform == "linux")?', line), line
+        assert line.startswith("#") or re.fullmatch(
+            r'[\w.-]+==[\w.!+-]+(; sys_platform == "linux")?', line
+        ), line
 
 
 def test_the_locks_do_not_overlap() -> None:
@@ -53,7 +57,9 @@ def test_the_runtime_lock_is_complete() -> None:
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 wanted = canonicalize_name(requirement.name)
                 assert wanted in versions, f"{name} requires {line}"
-                assert requirement.specifier.contains(versions[wanted], prereleases=True), f"{name} requires {line}"
+                assert requirement.specifier.contains(versions[wanted], prereleases=True), (
+                    f"{name} requires {line}"
+                )
 
 
 @pytest.mark.parametrize("name", LOCKS)

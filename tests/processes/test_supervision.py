@@ -42,13 +42,22 @@ DVC = "import subprocess, sys; subprocess.run(['sh', '-c', sys.argv[2]])\n"
 
 
 @contextlib.contextmanager
-def running(folder: Path, command: str, program: str = "dvc", run: str = "console.run_stage", **more: str) -> Iterator[tuple[int, int]]:
+def running(
+    folder: Path, command: str, program: str = "dvc", run: str = "console.run_stage", **more: str
+) -> Iterator[tuple[int, int]]:
     """A stage below a process named `program`; yields the ids of both. `STAGE` in `command` is the stage's own command."""
     (folder / "stage.py").write_text(STAGE.format(run=run))
     (folder / program).write_text(DVC)
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"} | more
-    words = [sys.executable, str(folder / program), "repro", command.replace("STAGE", f"{sys.executable} stage.py")]
-    with subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as starter:
+    words = [
+        sys.executable,
+        str(folder / program),
+        "repro",
+        command.replace("STAGE", f"{sys.executable} stage.py"),
+    ]
+    with subprocess.Popen(
+        words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as starter:
         assert starter.stdout
         lines = list(itertools.islice(starter.stdout, 1))
         assert lines and lines[0].startswith("READY"), lines
@@ -75,7 +84,9 @@ def gone(pid: int, seconds: float) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("command", ["exec STAGE", "STAGE; true"], ids=["directly", "below a shell"])
-def test_a_stage_ends_in_order_when_its_dvc_is_killed(tmp_path: Path, command: str, number: signal.Signals) -> None:
+def test_a_stage_ends_in_order_when_its_dvc_is_killed(
+    tmp_path: Path, command: str, number: signal.Signals
+) -> None:
     with running(tmp_path, command) as (dvc, stage):
         assert (psutil.Process(stage).ppid() == dvc) == (command == "exec STAGE")
         os.kill(dvc, number)
@@ -117,11 +128,20 @@ def test_a_dvc_that_died_while_the_stage_started_is_noticed(tmp_path: Path) -> N
     former = subprocess.Popen(["true"])
     former.wait()
     (tmp_path / "stage.py").write_text(STAGE.format(run="console.run_stage"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "BATON_ANCESTORS": f"{os.getpid()} {former.pid}"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "src"),
+        "BATON_ANCESTORS": f"{os.getpid()} {former.pid}",
+    }
     command = [sys.executable, "stage.py"]
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=10, check=False)
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=10, check=False
+    )
     assert ended.returncode in {-signal.SIGTERM, 128 + signal.SIGTERM} and "the stage ends" in ended.stderr
-    with running(tmp_path, "exec STAGE", program="scheduler", BATON_ANCESTORS=f"{os.getpid()}") as (_, stage):  # negative control
+    with running(tmp_path, "exec STAGE", program="scheduler", BATON_ANCESTORS=f"{os.getpid()}") as (
+        _,
+        stage,
+    ):  # negative control
         assert not gone(stage, 1)
 
 
@@ -130,5 +150,10 @@ def test_the_launcher_tells_the_stage_who_is_above_it(tmp_path: Path) -> None:
     (tmp_path / "stages/shown.py").write_text("import os; print(os.environ['BATON_ANCESTORS'])")
     command = ["sh", str(ROOT / "stages/run"), "shown"]
     environment = {**os.environ, "BATON_PYTHON": sys.executable, "DVC_ROOT": str(tmp_path)}
-    shown = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
-    assert [int(pid) for pid in shown.split()] == [os.getpid(), *(process.pid for process in psutil.Process().parents())]
+    shown = subprocess.run(
+        command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert [int(pid) for pid in shown.split()] == [
+        os.getpid(),
+        *(process.pid for process in psutil.Process().parents()),
+    ]

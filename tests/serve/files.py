@@ -79,7 +79,11 @@ def kinds() -> dict[str, bytes]:
     }
     for orientation in range(1, 10):  # 9 is none
         exif[0x0112] = orientation
-        for kind, options in (("JPEG", {"exif": exif}), ("PNG", {"exif": exif}), ("TIFF", {"tiffinfo": {0x0112: orientation}})):
+        for kind, options in (
+            ("JPEG", {"exif": exif}),
+            ("PNG", {"exif": exif}),
+            ("TIFF", {"tiffinfo": {0x0112: orientation}}),
+        ):
             found[f"{kind.lower()} turned {orientation}"] = encoded(rgb, kind, **options)
     return found
 
@@ -146,7 +150,10 @@ def deep_png(kind: int, channels: int, transparent: bool = False) -> bytes:
     lines = b"".join(b"\0" + line.tobytes() for line in values)
     clear = [(b"tRNS", values[2, 3].tobytes())] if transparent else []
     chunks = [(b"IHDR", header), *clear, (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
-    parts = (struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks)
+    parts = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 

@@ -30,9 +30,17 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
     base = tiny.write_base(folder.parent / f"{folder.name}-base")
     torch.manual_seed(seed)
     model = model_folder.create(base, kind, len(labels), tiny.training(), "matmul", tiny.TEXT_INPUT)
-    for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):  # so that labels differ from text to text
+    for parameter in (
+        *model.backbone.embeddings.parameters(),
+        *model.head.parameters(),
+    ):  # so that labels differ from text to text
         torch.nn.init.normal_(parameter, std=1.0)
-    model_folder.save(model, model_folder.ModelInfo(list(labels), kind, tiny.TEXT_INPUT, temperature=1 + seed / 2), base, folder)
+    model_folder.save(
+        model,
+        model_folder.ModelInfo(list(labels), kind, tiny.TEXT_INPUT, temperature=1 + seed / 2),
+        base,
+        folder,
+    )
     return folder
 
 
@@ -113,7 +121,14 @@ def test_two_loaded_models_keep_their_own_heads(logged: tuple[Path, str, Path, s
 
 
 @pytest.mark.parametrize(
-    "form", [list, np.array, pd.Series, lambda texts: pd.Series(texts, name="text"), lambda texts: pd.DataFrame({"text": texts})]
+    "form",
+    [
+        list,
+        np.array,
+        pd.Series,
+        lambda texts: pd.Series(texts, name="text"),
+        lambda texts: pd.DataFrame({"text": texts}),
+    ],
 )
 def test_every_form_of_input_gives_the_same_answer(model: Any, form: Any) -> None:
     texts = TEXTS[:5]
@@ -140,7 +155,9 @@ def test_what_is_no_column_of_texts_is_refused(model: Any) -> None:
         model.unwrap_python_model().predict(["wheat", None])
 
 
-def test_another_temperature_is_another_sureness_and_the_same_label(logged: tuple[Path, str, Path, str], tmp_path: Path) -> None:
+def test_another_temperature_is_another_sureness_and_the_same_label(
+    logged: tuple[Path, str, Path, str], tmp_path: Path
+) -> None:
     """Negative control of the comparisons with `expected`: a folder that says another temperature gives other probabilities."""
     from types import SimpleNamespace
 
@@ -150,7 +167,9 @@ def test_another_temperature_is_another_sureness_and_the_same_label(logged: tupl
     for place, value in enumerate((1.5, 3.0)):
         folder = tmp_path / str(place)
         shutil.copytree(logged[0], folder)
-        storage.write_json(folder / "baton.json", storage.read_json(folder / "baton.json") | {"temperature": value})
+        storage.write_json(
+            folder / "baton.json", storage.read_json(folder / "baton.json") | {"temperature": value}
+        )
         model = TextClassifier()
         model.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
         answers.append(model.predict(TEXTS))
@@ -165,7 +184,10 @@ def test_the_models_page_says_its_temperature(logged: tuple[Path, str, Path, str
         client = type("Client", (), {"tracking_uri": "sqlite://"})
 
     said = logged_models.describe(Store(), "m-1", storage.read_json(logged[0] / "baton.json"))  # type: ignore[arg-type]
-    assert "`probability_CLASS`, double, one for each class: softmax(logits / T), T = 1.5, fitted on validation" in said
+    assert (
+        "`probability_CLASS`, double, one for each class: softmax(logits / T), T = 1.5, fitted on validation"
+        in said
+    )
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])
@@ -186,17 +208,29 @@ def test_the_logged_model_is_complete_and_says_what_it_needs(logged: tuple[Path,
     folder = Path(logged[1])
     about = mlflow.models.get_model_info(str(folder))
     assert about.signature.inputs.to_dict() == [{"type": "string", "required": True}]
-    assert [column["name"] for column in about.signature.outputs.to_dict()] == ["label", *(f"probability_{label}" for label in LABELS)]
+    assert [column["name"] for column in about.signature.outputs.to_dict()] == [
+        "label",
+        *(f"probability_{label}" for label in LABELS),
+    ]
     assert [param.name for param in about.signature.params.params] == ["batch_size"]
     lines = (folder / "requirements.txt").read_text().split()
-    assert [line.partition("==")[0] for line in lines] == ["mlflow", "torch", "transformers", "safetensors", "pandas", "numpy"]
+    assert [line.partition("==")[0] for line in lines] == [
+        "mlflow",
+        "torch",
+        "transformers",
+        "safetensors",
+        "pandas",
+        "numpy",
+    ]
     assert set(lines) <= set((ROOT / "requirements.lock").read_text().split())
     assert json.loads((folder / "input_example.json").read_text())
     assert not list(folder.rglob("*.pkl"))
     assert storage.sha256_tree(folder / "artifacts" / "one") == storage.sha256_tree(logged[0])
 
 
-def test_the_logged_model_needs_no_baton(logged: tuple[Path, str, Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_logged_model_needs_no_baton(
+    logged: tuple[Path, str, Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "baton", None)  # any import of it fails
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     assert load(logged[1]).predict(["wheat exports rose"])["label"][0] in LABELS

@@ -58,9 +58,17 @@ def photo(height: int, width: int, seed: int = 0) -> bytes:
 PHOTOS = [photo(40, 60), photo(90, 31, 1), photo(18, 18, 2), photo(200, 300, 3)]
 
 
-def write_model(folder: Path, shape: dict[str, Any] = SHAPE, head: params.Head = MEAN, base: Path | None = None, seed: int = 1) -> Path:
+def write_model(
+    folder: Path,
+    shape: dict[str, Any] = SHAPE,
+    head: params.Head = MEAN,
+    base: Path | None = None,
+    seed: int = 1,
+) -> Path:
     """A model folder of random weights whose answers differ from picture to picture."""
-    base = base or tiny.write_image_base(folder.parent / f"{folder.name}-base", size=shape["size"][0], channels=shape["channels"])
+    base = base or tiny.write_image_base(
+        folder.parent / f"{folder.name}-base", size=shape["size"][0], channels=shape["channels"]
+    )
     torch.manual_seed(seed)
     model = model_folder.create(base, head, len(LABELS), tiny.training(), "matmul", shape)
     for parameter in model.head.parameters():
@@ -91,7 +99,9 @@ def expected(folder: Path, images: list[bytes], work: Path) -> np.ndarray[Any, n
     model, info = model_folder.load(folder, "matmul")
     table = write_table(work / "test.parquet", images, [0] * len(images))
     image_arrays.tokenize(table, info.input, work, 3, lambda count: None)
-    split = image_batches.ImageSplit(image_arrays.open_arrays(work, "test"), tuple, info.input, None, len(LABELS))
+    split = image_batches.ImageSplit(
+        image_arrays.open_arrays(work, "test"), tuple, info.input, None, len(LABELS)
+    )
     logits = predict(model, split, tiny.machine(), 2)
     return np.exp(temperature.scale(logits, inputs.read_temperature(folder)))
 
@@ -104,7 +114,9 @@ def test_every_kind_of_picture_is_decoded_to_the_pipelines_pixels(kind: str) -> 
     from baton.serve import pyfunc_image
 
     content = files.kinds()[kind]
-    np.testing.assert_array_equal(pyfunc_image._decoded(content, content, 0), decoding.decode(content, 1000).pixels, strict=True)
+    np.testing.assert_array_equal(
+        pyfunc_image._decoded(content, content, 0), decoding.decode(content, 1000).pixels, strict=True
+    )
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
@@ -113,18 +125,28 @@ def test_pictures_that_use_fewer_bits_than_they_store_are_scaled_as_the_pipeline
 
     for kind, content in files.kinds().items():
         wanted = decoding.decode(content, 1000, bits).pixels
-        np.testing.assert_array_equal(pyfunc_image._decoded(content, content, 0, bits=bits), wanted, strict=True, err_msg=kind)
+        np.testing.assert_array_equal(
+            pyfunc_image._decoded(content, content, 0, bits=bits), wanted, strict=True, err_msg=kind
+        )
 
 
 def test_a_model_knows_how_many_bits_its_pictures_use(tmp_path: Path) -> None:
     deep = np.random.default_rng(0).integers(0, 4096, (40, 60), dtype=np.uint16)
-    dim, bright = files.encoded(Image.fromarray(deep)), files.encoded(Image.fromarray(np.rint(deep * (255 / 4095)).astype(np.uint8)))
+    dim, bright = (
+        files.encoded(Image.fromarray(deep)),
+        files.encoded(Image.fromarray(np.rint(deep * (255 / 4095)).astype(np.uint8))),
+    )
     answers = [
-        opened(write_model(tmp_path / f"model{bits}", SHAPE | {"significant_bits": bits})).predict([dim, bright]) for bits in (12, 16)
+        opened(write_model(tmp_path / f"model{bits}", SHAPE | {"significant_bits": bits})).predict(
+            [dim, bright]
+        )
+        for bits in (12, 16)
     ]
     same, other = (probabilities(answer) for answer in answers)
     np.testing.assert_allclose(same[0], same[1], atol=1e-6)
-    assert np.abs(other[0] - other[1]).max() > 1e-3, "the picture looks black to a model that takes it for 16 bits"
+    assert np.abs(other[0] - other[1]).max() > 1e-3, (
+        "the picture looks black to a model that takes it for 16 bits"
+    )
 
 
 @pytest.mark.parametrize("kind", [*files.broken(), "enormous"])
@@ -143,26 +165,53 @@ def test_what_the_pipeline_refuses_is_refused_by_its_row(kind: str) -> None:
 def test_a_picture_of_any_size_is_framed_as_the_pipeline_does_it(mode: str, channels: int) -> None:
     from baton.serve import pyfunc_image
 
-    sizes = [(16, 16, 3), (8, 8, 1), (40, 60, 3), (60, 33, 1), (9, 50, 3), (1, 1, 3), (17, 18, 3), (3, 200, 1), (18, 18, 3), (200, 2, 3)]
+    sizes = [
+        (16, 16, 3),
+        (8, 8, 1),
+        (40, 60, 3),
+        (60, 33, 1),
+        (9, 50, 3),
+        (1, 1, 3),
+        (17, 18, 3),
+        (3, 200, 1),
+        (18, 18, 3),
+        (200, 2, 3),
+    ]
     draw = np.random.default_rng(0)
     shown = [draw.integers(0, 256, size, dtype=np.uint8) for size in sizes]
-    for size, fraction, interpolation in itertools.product([[16, 16], [12, 20], [17, 17]], [1.0, 0.9, 0.875], framing.INTERPOLATIONS):
-        own = {"size": size, "channels": channels, "mean": [0.3] * channels, "std": [0.2] * channels, "crop_mode": mode}
+    for size, fraction, interpolation in itertools.product(
+        [[16, 16], [12, 20], [17, 17]], [1.0, 0.9, 0.875], framing.INTERPOLATIONS
+    ):
+        own = {
+            "size": size,
+            "channels": channels,
+            "mean": [0.3] * channels,
+            "std": [0.2] * channels,
+            "crop_mode": mode,
+        }
         described = SHAPE | own | {"crop_fraction": fraction, "interpolation": interpolation}
         frame, mine = framing.framing(described), pyfunc_image.Frame(described)
         for pixels in shown:
             stored = torch.from_numpy(frame.stored(pixels).copy()).permute(2, 0, 1)
             wanted = image_batch.framed(stored[None], frame)[0].float()
-            torch.testing.assert_close(mine.framed(pixels), wanted, rtol=0, atol=1e-4, msg=f"{described} {pixels.shape}")
+            torch.testing.assert_close(
+                mine.framed(pixels), wanted, rtol=0, atol=1e-4, msg=f"{described} {pixels.shape}"
+            )
 
 
 @pytest.mark.parametrize(
     "images",
-    [PHOTOS, [photo(7, 9, seed) for seed in range(4)], [files.kinds()["jpeg grey"], files.kinds()["png alpha"]]],
+    [
+        PHOTOS,
+        [photo(7, 9, seed) for seed in range(4)],
+        [files.kinds()["jpeg grey"], files.kinds()["png alpha"]],
+    ],
     ids=["large ones", "small ones", "other modes"],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_served_models_answers_are_the_pipelines(tmp_path: Path, images: list[bytes], channels: int) -> None:
+def test_the_served_models_answers_are_the_pipelines(
+    tmp_path: Path, images: list[bytes], channels: int
+) -> None:
     shape = SHAPE | {"channels": channels, "mean": [0.4] * channels, "std": [0.2] * channels}
     folder = write_model(tmp_path / "model", shape)
     wanted = expected(folder, images, tmp_path / "arrays")
@@ -175,7 +224,10 @@ def test_the_served_models_answers_are_the_pipelines(tmp_path: Path, images: lis
 def test_among_pictures_of_several_shapes_the_pipeline_rounds_what_it_enlarges(tmp_path: Path) -> None:
     """It brings each of them to the canvas by itself then, in whole grey levels; the served model does not know of the others."""
     folder, images = write_model(tmp_path / "model"), [photo(7, 9), photo(11, 8, 1), photo(40, 60, 2)]
-    ours, theirs = probabilities(opened(folder).predict(images)), expected(folder, images, tmp_path / "arrays")
+    ours, theirs = (
+        probabilities(opened(folder).predict(images)),
+        expected(folder, images, tmp_path / "arrays"),
+    )
     np.testing.assert_allclose(ours, theirs, atol=2e-3)
     np.testing.assert_allclose(ours[2], theirs[2], atol=1e-5)
 
@@ -191,16 +243,25 @@ def test_among_pictures_of_several_shapes_the_pipeline_rounds_what_it_enlarges(t
 )
 def test_every_head_is_the_projects_own(tmp_path: Path, head: params.Head) -> None:
     folder = write_model(tmp_path / "model", head=head)
-    np.testing.assert_allclose(probabilities(opened(folder).predict(PHOTOS)), expected(folder, PHOTOS, tmp_path / "arrays"), atol=1e-5)
+    np.testing.assert_allclose(
+        probabilities(opened(folder).predict(PHOTOS)),
+        expected(folder, PHOTOS, tmp_path / "arrays"),
+        atol=1e-5,
+    )
 
 
 def test_a_convolutional_model(tmp_path: Path) -> None:
     base = tmp_path / "base"
-    storage.write_json(base / "config.json", {"architecture": "test_resnet", "model_args": {}, "pretrained_cfg": {"num_classes": 0}})
+    storage.write_json(
+        base / "config.json",
+        {"architecture": "test_resnet", "model_args": {}, "pretrained_cfg": {"num_classes": 0}},
+    )
     shape = SHAPE | {"size": [32, 32]}
     folder = write_model(tmp_path / "model", shape, base=base)
     large = [photo(40, 60), photo(90, 50, 1)]
-    np.testing.assert_allclose(probabilities(opened(folder).predict(large)), expected(folder, large, tmp_path / "arrays"), atol=1e-5)
+    np.testing.assert_allclose(
+        probabilities(opened(folder).predict(large)), expected(folder, large, tmp_path / "arrays"), atol=1e-5
+    )
 
 
 # ---- by way of MLflow ----------------------------------------------------------------------------------------------------------
@@ -257,7 +318,9 @@ def paths(tmp_path: Path) -> list[Path]:
 
 FORMS: dict[str, Callable[[list[Path]], Any]] = {
     "base64": lambda paths: [text(path.read_bytes()) for path in paths],
-    "base64 for URLs": lambda paths: [base64.urlsafe_b64encode(path.read_bytes()).decode().rstrip("=") for path in paths],
+    "base64 for URLs": lambda paths: [
+        base64.urlsafe_b64encode(path.read_bytes()).decode().rstrip("=") for path in paths
+    ],
     "base64 in lines": lambda paths: [base64.encodebytes(path.read_bytes()).decode() for path in paths],
     "data URIs": lambda paths: [f"data:image/png;base64,{text(path.read_bytes())}" for path in paths],
     "paths": list,
@@ -332,10 +395,25 @@ def test_the_logged_model_is_complete_and_says_what_it_needs(logged: Path) -> No
 
     about = mlflow.models.get_model_info(str(logged))
     assert about.signature.inputs.to_dict() == [{"type": "any", "required": True}]
-    assert [column["name"] for column in about.signature.outputs.to_dict()] == ["label", *(f"probability_{label}" for label in LABELS)]
+    assert [column["name"] for column in about.signature.outputs.to_dict()] == [
+        "label",
+        *(f"probability_{label}" for label in LABELS),
+    ]
     lines = (logged / "requirements.txt").read_text().split()
-    needed = ["mlflow", "torch", "torchvision", "timm", "pillow", "pillow_heif", "safetensors", "pandas", "numpy"]
-    assert [line.partition("==")[0] for line in lines] == needed and set(lines) <= set((ROOT / "requirements.lock").read_text().split())
+    needed = [
+        "mlflow",
+        "torch",
+        "torchvision",
+        "timm",
+        "pillow",
+        "pillow_heif",
+        "safetensors",
+        "pandas",
+        "numpy",
+    ]
+    assert [line.partition("==")[0] for line in lines] == needed and set(lines) <= set(
+        (ROOT / "requirements.lock").read_text().split()
+    )
     assert json.loads((logged / "input_example.json").read_text()) == [text(photo(8, 8))]
     assert not list(logged.rglob("*.pkl"))
 
@@ -352,8 +430,13 @@ def test_the_logged_model_needs_no_baton(logged: Path, monkeypatch: pytest.Monke
 REQUESTS: dict[str, Any] = {
     "inputs": {"inputs": [text(content) for content in PHOTOS]},
     "instances": {"instances": [{"image": text(content)} for content in PHOTOS]},
-    "dataframe_split": {"dataframe_split": {"columns": ["image"], "data": [[text(content)] for content in PHOTOS]}},
-    "dataframe_records": {"dataframe_records": [{"image": text(content)} for content in PHOTOS], "params": {"batch_size": 3}},
+    "dataframe_split": {
+        "dataframe_split": {"columns": ["image"], "data": [[text(content)] for content in PHOTOS]}
+    },
+    "dataframe_records": {
+        "dataframe_records": [{"image": text(content)} for content in PHOTOS],
+        "params": {"batch_size": 3},
+    },
 }
 
 
@@ -362,16 +445,25 @@ def test_the_scoring_server_reads_base64(model: Any, kind: str) -> None:
     """The part of it that makes an answer of a request, without the network."""
     from mlflow.pyfunc import scoring_server
 
-    answer = scoring_server.invocations(json.dumps(REQUESTS[kind]), "application/json", model, model.metadata.get_input_schema())
-    pd.testing.assert_frame_equal(pd.DataFrame(json.loads(answer.response)["predictions"]), model.predict(PHOTOS))
+    answer = scoring_server.invocations(
+        json.dumps(REQUESTS[kind]), "application/json", model, model.metadata.get_input_schema()
+    )
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(json.loads(answer.response)["predictions"]), model.predict(PHOTOS)
+    )
 
 
-def test_a_server_reads_its_own_files_only_where_it_may(tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_reads_its_own_files_only_where_it_may(
+    tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = write_model(tmp_path / "model")
     monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
     closed, open_ = opened(folder), opened(folder, {"serve_paths": True})
     assert len(closed.predict([text(PHOTOS[0])])) == 1 == len(open_.predict([str(paths[0])]))
-    for value in (str(paths[0]), str(tmp_path / "absent.png")):  # which of its files there are is not told either
+    for value in (
+        str(paths[0]),
+        str(tmp_path / "absent.png"),
+    ):  # which of its files there are is not told either
         with pytest.raises(ValueError, match="row 0 is no image in base64"):
             closed.predict([value])
     with pytest.raises(TypeError, match="row 0 is no image"):
@@ -382,9 +474,13 @@ def test_how_many_pixels_a_picture_may_have_can_be_set(logged: Path) -> None:
     import mlflow.pyfunc
 
     large, before = photo(250, 250), Image.MAX_IMAGE_PIXELS
-    with pytest.raises(ValueError, match=r"row 0 is an enormous image[\s\S]*at most 60,000 pixels[\s\S]*model_config"):
+    with pytest.raises(
+        ValueError, match=r"row 0 is an enormous image[\s\S]*at most 60,000 pixels[\s\S]*model_config"
+    ):
         mlflow.pyfunc.load_model(str(logged)).predict([large])
-    assert len(mlflow.pyfunc.load_model(str(logged), model_config={"max_pixels": 62_500}).predict([large])) == 1
+    assert (
+        len(mlflow.pyfunc.load_model(str(logged), model_config={"max_pixels": 62_500}).predict([large])) == 1
+    )
     assert before == Image.MAX_IMAGE_PIXELS
     with pytest.raises(ValueError, match="max_pixels '2e8'"):
         mlflow.pyfunc.load_model(str(logged), model_config={"max_pixels": "2e8"})
@@ -393,7 +489,9 @@ def test_how_many_pixels_a_picture_may_have_can_be_set(logged: Path) -> None:
 def test_pillow_opens_what_the_limit_allows(tmp_path: Path) -> None:
     folder, before = write_model(tmp_path / "model"), Image.MAX_IMAGE_PIXELS
     try:
-        with pytest.raises(ValueError, match="row 0 is a broken image"):  # it is decoded, and lacks what its header promises
+        with pytest.raises(
+            ValueError, match="row 0 is a broken image"
+        ):  # it is decoded, and lacks what its header promises
             opened(folder, {"max_pixels": 2**29}).predict([files.enormous()])
     finally:
         Image.MAX_IMAGE_PIXELS = before
@@ -402,7 +500,9 @@ def test_pillow_opens_what_the_limit_allows(tmp_path: Path) -> None:
 def ask(port: int, request: Any) -> tuple[int, Any]:
     """Status and answer of a scoring server."""
     sent = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations", json.dumps(request).encode(), {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{port}/invocations",
+        json.dumps(request).encode(),
+        {"Content-Type": "application/json"},
     )
     try:
         with urllib.request.urlopen(sent, timeout=60) as answer:
@@ -418,8 +518,22 @@ def test_mlflow_models_serve(logged: Path, model: Any, paths: list[Path], may: b
         port = free.getsockname()[1]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     environment |= {"SERVING_MODEL_CONFIG": json.dumps({"serve_paths": True})} if may else {}
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(logged), "-p", str(port), "--env-manager", "local"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as server:
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        str(logged),
+        "-p",
+        str(port),
+        "--env-manager",
+        "local",
+    ]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as server:
         try:
             deadline = time.monotonic() + 120
             while server.poll() is None and time.monotonic() < deadline:
@@ -432,6 +546,8 @@ def test_mlflow_models_serve(logged: Path, model: Any, paths: list[Path], may: b
             assert status == 200
             pd.testing.assert_frame_equal(pd.DataFrame(answer["predictions"]), model.predict(PHOTOS))
             status, answer = ask(port, {"inputs": [str(path) for path in paths]})
-            assert (status, "row 0 is no image in base64" in str(answer)) == ((200, False) if may else (400, True))
+            assert (status, "row 0 is no image in base64" in str(answer)) == (
+                (200, False) if may else (400, True)
+            )
         finally:
             os.killpg(server.pid, 15)

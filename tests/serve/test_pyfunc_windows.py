@@ -26,7 +26,11 @@ RULES_OF_MODELS: list[dict[str, Any]] = [
     {"kind": "windows", "most": 100, "overlap": 0},
 ]
 WORDS = [word for texts in tiny.TEXTS.values() for one in texts for word in one.split()]
-TEXTS = ["", "wheat", *(" ".join(np.random.default_rng(size).choice(WORDS, size)) for size in (5, 14, 15, 20, 28, 40, 80))]
+TEXTS = [
+    "",
+    "wheat",
+    *(" ".join(np.random.default_rng(size).choice(WORDS, size)) for size in (5, 14, 15, 20, 28, 40, 80)),
+]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -63,9 +67,17 @@ def expected(folder: Path, rule: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.
     """Probabilities (texts, classes) by the definition: each window alone through the encoder, then the mean over all tokens or windows."""
     model, info = model_folder.load(folder, "matmul")
     how = params.TextTokenize.model_validate(
-        {"kind": "text", "max_length": 16, "truncation": rule, "unknown": {"named": 1.0, "refused": 1.0}, "chunk_size": 1}
+        {
+            "kind": "text",
+            "max_length": 16,
+            "truncation": rule,
+            "unknown": {"named": 1.0, "refused": 1.0},
+            "chunk_size": 1,
+        }
     ).truncation
-    with document_windows.untruncated(tokenizer := text_arrays.open_tokenizer(folder, info.input["max_length"])) as frame:
+    with document_windows.untruncated(
+        tokenizer := text_arrays.open_tokenizer(folder, info.input["max_length"])
+    ) as frame:
         read = [frame.read(tokenizer.encode(one, add_special_tokens=False).ids, how)[0] for one in TEXTS]
     rows = []
     with torch.no_grad():
@@ -104,7 +116,10 @@ def test_probabilities_are_those_of_the_definition(tmp_path: Path, rule: dict[st
     [
         (document_windows.HEAD.model_dump(), "Reads at most 16 tokens."),
         ({"kind": "tail"}, "Reads at most 16 tokens, of a longer text the last ones."),
-        ({"kind": "head_tail", "head": 0.25}, "Reads at most 16 tokens, of a longer text the first 25% of them and the last ones."),
+        (
+            {"kind": "head_tail", "head": 0.25},
+            "Reads at most 16 tokens, of a longer text the first 25% of them and the last ones.",
+        ),
         (WINDOWS, "Reads at most 3 windows of 16 tokens."),
     ],
 )

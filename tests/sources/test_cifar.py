@@ -39,12 +39,16 @@ def test_pixels_and_labels() -> None:
 
 
 def test_an_array_by_columns() -> None:
-    pixels, _ = cifar.images(batch(data=np.asfortranarray(image_files.planes(PIXELS))), "data_batch_1", "labels")
+    pixels, _ = cifar.images(
+        batch(data=np.asfortranarray(image_files.planes(PIXELS))), "data_batch_1", "labels"
+    )
     assert np.array_equal(pixels, PIXELS)
 
 
 def test_class_names() -> None:
-    content = image_files.python2_pickle({"num_cases_per_batch": 10000, "label_names": ["airplane", "automobile"], "num_vis": 3072})
+    content = image_files.python2_pickle(
+        {"num_cases_per_batch": 10000, "label_names": ["airplane", "automobile"], "num_vis": 3072}
+    )
     assert cifar.class_names(content, "batches.meta", "label_names") == ["airplane", "automobile"]
 
 
@@ -69,10 +73,14 @@ MALICIOUS = [
 
 @pytest.mark.parametrize("bait", MALICIOUS)
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_malicious_pickle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bait: Any, protocol: int) -> None:
+def test_a_malicious_pickle_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bait: Any, protocol: int
+) -> None:
     monkeypatch.chdir(tmp_path)
     content = pickle.dumps({b"data": bait, b"labels": [1]}, protocol)
-    with pytest.raises(SourceError, match=r"(?s)data_batch_1 is no CIFAR batch.*got:.*(it asks for|not callable).*next:"):
+    with pytest.raises(
+        SourceError, match=r"(?s)data_batch_1 is no CIFAR batch.*got:.*(it asks for|not callable).*next:"
+    ):
         cifar.load(content, "data_batch_1")
     assert not Path("ran").exists()
 

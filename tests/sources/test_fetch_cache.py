@@ -30,7 +30,12 @@ print(fetch_cache.obtain("thing 1", fetch, advice="none").read_bytes().decode())
 def child(log: Path, seconds: float, cache: Path) -> subprocess.Popen[str]:
     source = Path(__file__).parents[2] / "src"
     environment = {**os.environ, "PYTHONPATH": str(source), "BATON_FETCHED": str(cache)}
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(log), str(seconds)], env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(log), str(seconds)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def writes(content: bytes, calls: list[str]) -> Callable[[Path], Path]:
@@ -89,7 +94,10 @@ def test_after_the_last_attempt_the_error_says_what_to_do_and_nothing_is_left(ca
         (scratch / "file").write_bytes(b"half")
         raise fetch_cache.BrokenTransferError("the line went dead")
 
-    with pytest.raises(SourceError, match=r"(?s)thing 1 .*2 attempts.*got: +the line went dead.*expected:.*next: +look at the cable"):
+    with pytest.raises(
+        SourceError,
+        match=r"(?s)thing 1 .*2 attempts.*got: +the line went dead.*expected:.*next: +look at the cable",
+    ):
         fetch_cache.obtain("thing 1", fetch, advice="look at the cable")
     assert leftovers(cache) == []
     assert not (cache / "index").exists()
@@ -120,5 +128,7 @@ def test_what_a_kill_left_is_neither_taken_nor_kept(cache: Path, tmp_path: Path)
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BATON_FETCHED", str(tmp_path / "file" / "cache"))
-    with pytest.raises(OutputError, match=r"(?s)file/cache cannot be written.*got:.*expected:.*BATON_FETCHED"):
+    with pytest.raises(
+        OutputError, match=r"(?s)file/cache cannot be written.*got:.*expected:.*BATON_FETCHED"
+    ):
         fetch_cache.obtain("thing 1", writes(b"content", []), advice="")

@@ -31,7 +31,9 @@ def check(folder: Path, contents: dict[str, bytes]) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     assert {path.name for path in folder.iterdir()} == set(contents) | {"manifest.json"}
     listed = {entry["path"]: (entry["sha256"], entry["bytes"]) for entry in manifest["files"].values()}
-    assert listed == {name: (hashlib.sha256(content).hexdigest(), len(content)) for name, content in contents.items()}
+    assert listed == {
+        name: (hashlib.sha256(content).hexdigest(), len(content)) for name, content in contents.items()
+    }
     assert {name: (folder / name).read_bytes() for name in contents} == contents
     return manifest
 
@@ -51,7 +53,8 @@ def test_a_missing_local_file_is_named_with_what_is_there(workplace: Path) -> No
     Path("inbox").mkdir()
     Path("inbox/mine.csv").write_bytes(CSV)
     with pytest.raises(
-        SourceError, match=r"(?s)inbox/train.csv is not there.*got: +inbox/ holds mine.csv.*expected:.*next:.*source.files.train"
+        SourceError,
+        match=r"(?s)inbox/train.csv is not there.*got: +inbox/ holds mine.csv.*expected:.*next:.*source.files.train",
     ):
         fetching.fetch_source(local(train="inbox/train.csv"), Path("data/raw"))
     assert list(Path("data").iterdir()) == []
@@ -66,7 +69,9 @@ def test_a_local_file_that_only_dvc_has_asks_for_a_pull(workplace: Path) -> None
 
 def wheel(digest: str, member: str = "toy/train.csv") -> params.WheelSource:
     files = params.Files(train=member)
-    return params.WheelSource(kind="wheel", package="toy", version="1.0", sha256=digest, files=files, licence="CC0")
+    return params.WheelSource(
+        kind="wheel", package="toy", version="1.0", sha256=digest, files=files, licence="CC0"
+    )
 
 
 def test_wheel_members_become_splits(build_wheel: Callable[..., str], workplace: Path) -> None:
@@ -86,12 +91,16 @@ def test_a_failure_leaves_the_old_folder_as_it_was(build_wheel: Callable[..., st
     assert [path.name for path in Path("data").iterdir()] == ["raw"]
 
 
-def test_hub_files_become_splits(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_files_become_splits(
+    workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     server.hub_file("dataset", "owner/things", COMMIT, "plain/train-00000.jsonl", CSV)
     server.hub_file("dataset", "owner/things", COMMIT, "plain/test-00000.jsonl", b"other")
     files = params.HubFiles(train=("plain/train-00000.jsonl",), test=("plain/test-00000.jsonl",))
-    source = params.HubSource(kind="hub", repository="owner/things", revision=COMMIT, files=files, licence="CC0")
+    source = params.HubSource(
+        kind="hub", repository="owner/things", revision=COMMIT, files=files, licence="CC0"
+    )
     fetching.fetch_source(source, Path("data/raw"))
     manifest = check(Path("data/raw"), {"train.jsonl": CSV, "test.jsonl": b"other"})
     assert manifest["files"]["train"]["origin"] == f"hub owner/things@{COMMIT}: plain/train-00000.jsonl"
@@ -104,7 +113,13 @@ def fetch_shards(server: LocalServer, monkeypatch: pytest.MonkeyPatch, *contents
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     for name, content in zip(SHARDS, contents, strict=True):
         server.hub_file("dataset", "owner/things", COMMIT, name, content)
-    source = params.HubSource(kind="hub", repository="owner/things", revision=COMMIT, files=params.HubFiles(train=SHARDS), licence="CC0")
+    source = params.HubSource(
+        kind="hub",
+        repository="owner/things",
+        revision=COMMIT,
+        files=params.HubFiles(train=SHARDS),
+        licence="CC0",
+    )
     fetching.fetch_source(source, Path("data/raw"))
 
 
@@ -119,9 +134,13 @@ def damaged(content: bytes) -> bytes:
     return content[:40] + b"\xff" * 60 + content[100:]
 
 
-def test_parquet_files_of_the_hub_become_one_table(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_files_of_the_hub_become_one_table(
+    workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = [{"bytes": bytes([number]), "path": f"{number}.png"} for number in range(8)]
-    first, second = ({"image": images[part], "label": list(range(8))[part]} for part in (slice(5), slice(5, None)))
+    first, second = (
+        {"image": images[part], "label": list(range(8))[part]} for part in (slice(5), slice(5, None))
+    )
     fetch_shards(server, monkeypatch, parquet(first), parquet(second))
     assert pq.read_table("data/raw/train.parquet").to_pydict() == {"image": images, "label": list(range(8))}
     origin = storage.read_json(Path("data/raw/manifest.json"))["files"]["train"]["origin"]
@@ -131,9 +150,15 @@ def test_parquet_files_of_the_hub_become_one_table(workplace: Path, server: Loca
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (parquet({"text": ["b"], "label": [1]}), "00001-of-00002.parquet has other columns\n  got:      text string, label int64"),
+        (
+            parquet({"text": ["b"], "label": [1]}),
+            "00001-of-00002.parquet has other columns\n  got:      text string, label int64",
+        ),
         (b"<html>", "00001-of-00002.parquet cannot be read"),
-        (damaged(parquet({"image": [b"a" * 500] * 9, "label": [0] * 9})), "00001-of-00002.parquet cannot be read"),
+        (
+            damaged(parquet({"image": [b"a" * 500] * 9, "label": [0] * 9})),
+            "00001-of-00002.parquet cannot be read",
+        ),
     ],
 )
 def test_parquet_files_that_are_no_one_table_are_refused(
@@ -148,7 +173,9 @@ def test_an_output_that_cannot_be_written_is_named(workplace: Path) -> None:
     Path("inbox").mkdir()
     Path("inbox/mine.csv").write_bytes(CSV)
     Path("data").write_text("a file where a folder should be")
-    with pytest.raises(OutputError, match=r"(?s)data/raw cannot be written.*got:.*expected: +a writable folder.*next:"):
+    with pytest.raises(
+        OutputError, match=r"(?s)data/raw cannot be written.*got:.*expected: +a writable folder.*next:"
+    ):
         fetching.fetch_source(local(train="inbox/mine.csv"), Path("data/raw"))
     assert {path.name for path in workplace.iterdir()} == {"inbox", "data"}
 
@@ -174,8 +201,12 @@ def newsgroups(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Page:
                     info.size = len(content)
                     archive.addfile(info, io.BytesIO(content))
     page = server.pages["/20news.tar.gz"] = Page(body.getvalue())
-    metadata = RemoteFileMetadata("20news-bydate.tar.gz", f"{server.url}/20news.tar.gz", hashlib.sha256(page.body).hexdigest())
-    monkeypatch.setattr(_twenty_newsgroups, "ARCHIVE", metadata)  # address and digest; all code that runs is scikit-learn's
+    metadata = RemoteFileMetadata(
+        "20news-bydate.tar.gz", f"{server.url}/20news.tar.gz", hashlib.sha256(page.body).hexdigest()
+    )
+    monkeypatch.setattr(
+        _twenty_newsgroups, "ARCHIVE", metadata
+    )  # address and digest; all code that runs is scikit-learn's
     return page
 
 
@@ -187,12 +218,16 @@ def read(split: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in Path(f"data/raw/{split}.jsonl").read_bytes().split(b"\n")[:-1]]
 
 
-def test_newsgroups_become_json_lines_and_are_fetched_once(workplace: Path, newsgroups: Page, server: LocalServer) -> None:
+def test_newsgroups_become_json_lines_and_are_fetched_once(
+    workplace: Path, newsgroups: Page, server: LocalServer
+) -> None:
     fetching.fetch_source(sklearn_source(), Path("data/raw"))
     for split in ("train", "test"):
         rows = read(split)
         assert sorted(row["label"] for row in rows) == ["sci.space"] * 3 + ["talk.politics.misc"] * 3
-        assert {row["text"] for row in rows} == {f"{POST} {split} {row['label']} {n} caf\xe9" for row in rows for n in range(3)}
+        assert {row["text"] for row in rows} == {
+            f"{POST} {split} {row['label']} {n} caf\xe9" for row in rows for n in range(3)
+        }
     first = Path("data/raw/train.jsonl").read_bytes()
     server.close()
     fetching.fetch_source(sklearn_source(), Path("data/raw"))
@@ -204,7 +239,9 @@ def test_what_remove_names_is_removed(workplace: Path, newsgroups: Page) -> None
     assert {row["text"].strip() for row in read("train")} == {"The launch was fine."}
 
 
-def test_a_broken_newsgroups_archive_is_tried_again(workplace: Path, newsgroups: Page, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_newsgroups_archive_is_tried_again(
+    workplace: Path, newsgroups: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
     newsgroups.breaks = 2  # the first try, and scikit-learn's own second
     fetching.fetch_source(sklearn_source(), Path("data/raw"))
     assert len(read("train")) == 6
@@ -223,7 +260,9 @@ class Evil:
         return Path.touch, (Path("unpickled"),)
 
 
-def test_a_pickle_that_was_put_in_the_cache_is_never_opened(workplace: Path, newsgroups: Page, cache: Path) -> None:
+def test_a_pickle_that_was_put_in_the_cache_is_never_opened(
+    workplace: Path, newsgroups: Page, cache: Path
+) -> None:
     import zlib
 
     fetching.fetch_source(sklearn_source(), Path("data/raw"))

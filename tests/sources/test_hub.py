@@ -35,7 +35,8 @@ def test_a_file_is_fetched_once(endpoint: LocalServer, kind: Literal["dataset", 
 
 def test_an_empty_revision_is_refused_with_the_way_to_get_one(endpoint: LocalServer) -> None:
     with pytest.raises(
-        SourceError, match=r"(?s)no revision.*got: +an empty.*expected:.*next: +open https://\S+/datasets/owner/things/commits"
+        SourceError,
+        match=r"(?s)no revision.*got: +an empty.*expected:.*next: +open https://\S+/datasets/owner/things/commits",
     ):
         hub.fetch_file("dataset", "owner/things", "", "train.csv")
     assert endpoint.requests == []
@@ -47,16 +48,22 @@ def test_a_connection_that_breaks_is_tried_again(endpoint: LocalServer) -> None:
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_bytes_that_are_not_those_of_the_hub_s_digest_are_refused(endpoint: LocalServer, cache: Path, name: str) -> None:
+def test_bytes_that_are_not_those_of_the_hub_s_digest_are_refused(
+    endpoint: LocalServer, cache: Path, name: str
+) -> None:
     digest = "a" * (64 if name.endswith("safetensors") else 40)
     endpoint.hub_file("model", "owner/things", COMMIT, name, BODY, etag=digest)
-    with pytest.raises(SourceError, match=rf"(?s)owner/things@{COMMIT} {name}.*2 attempts.*the hub says {digest}"):
+    with pytest.raises(
+        SourceError, match=rf"(?s)owner/things@{COMMIT} {name}.*2 attempts.*the hub says {digest}"
+    ):
         hub.fetch_file("model", "owner/things", COMMIT, name)
     assert kept(cache) == []
 
 
 def test_a_missing_file_is_named_at_once(endpoint: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SourceError, match=r"(?s)has no file train.csv.*got:.*expected: +train.csv.*next: +check `files`"):
+    with pytest.raises(
+        SourceError, match=r"(?s)has no file train.csv.*got:.*expected: +train.csv.*next: +check `files`"
+    ):
         hub.fetch_file("dataset", "owner/things", COMMIT, "train.csv")
     assert "attempt" not in capsys.readouterr().out
 
@@ -71,7 +78,9 @@ def test_a_missing_file_is_named_at_once(endpoint: LocalServer, capsys: pytest.C
 )
 def test_the_hub_s_refusals_have_their_own_advice(endpoint: LocalServer, code: str, message: str) -> None:
     status = 403 if code == "GatedRepo" else 404
-    endpoint.pages[f"/owner/things/resolve/{COMMIT}/config.json"] = Page(b"no", {"X-Error-Code": code}, status=status)
+    endpoint.pages[f"/owner/things/resolve/{COMMIT}/config.json"] = Page(
+        b"no", {"X-Error-Code": code}, status=status
+    )
     with pytest.raises(SourceError, match=rf"(?s)hub model owner/things.*{message}"):
         hub.fetch_file("model", "owner/things", COMMIT, "config.json")
 

@@ -20,7 +20,9 @@ def write(folder: Path, pixels: bytes, labels: bytes) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_pixels_and_labels(tmp_path: Path, packed: bool) -> None:
-    count, pairs = idx.pairs(*write(tmp_path, image_files.idx(PIXELS, packed=packed), image_files.idx(LABELS, packed=not packed)))
+    count, pairs = idx.pairs(
+        *write(tmp_path, image_files.idx(PIXELS, packed=packed), image_files.idx(LABELS, packed=not packed))
+    )
     rows = list(pairs)
     assert count == len(rows) == 2500
     assert np.array_equal(np.stack([pixels for pixels, _ in rows])[..., 0], PIXELS)

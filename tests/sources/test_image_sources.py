@@ -36,7 +36,9 @@ def fetch(source: params.Source) -> dict[str, Any]:
     """Fill data/raw, check the manifest, and give it."""
     fetching.fetch_source(source, RAW)
     manifest: dict[str, Any] = json.loads((RAW / "manifest.json").read_text())
-    assert {path.name for path in RAW.iterdir()} == {entry["path"] for entry in manifest["files"].values()} | {"manifest.json"}
+    assert {path.name for path in RAW.iterdir()} == {
+        entry["path"] for entry in manifest["files"].values()
+    } | {"manifest.json"}
     for entry in manifest["files"].values():
         content = (RAW / entry["path"]).read_bytes()
         assert (entry["sha256"], entry["bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
@@ -93,7 +95,9 @@ def test_a_tree_a_split_and_a_rerun_gives_the_same_bytes(workplace: Path) -> Non
     assert fetch(source) == first
 
 
-def test_files_that_cannot_be_taken_are_rows_with_a_problem(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_taken_are_rows_with_a_problem(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(image_folders, "MOST_BYTES", 100)
     put("inbox/pets/cat/a.png", b"small")
     put("inbox/pets/cat/b.png", bytes(101))
@@ -144,8 +148,18 @@ LITTER = {  # the path of what is no sample -> how it is named
 }
 
 
-def test_what_systems_leave_behind_is_no_sample_and_no_class(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fine = ["cat/a.png", "cat/@eaDir.png", "cat/my Thumbs.db.png", "dog/deep/a.png", "lost/found.png", "stray.png", "picture"]
+def test_what_systems_leave_behind_is_no_sample_and_no_class(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fine = [
+        "cat/a.png",
+        "cat/@eaDir.png",
+        "cat/my Thumbs.db.png",
+        "dog/deep/a.png",
+        "lost/found.png",
+        "stray.png",
+        "picture",
+    ]
     for name in [*LITTER, *fine]:
         put(f"inbox/pets/{name}", saved(noise(0)) if name == "picture" else name.encode())
     fetch(of_folders(train="inbox/pets"))
@@ -167,7 +181,9 @@ def test_only_litter_is_no_class(workplace: Path) -> None:
 CONTROLS = "b\x1b[31mad\r\n\u202e"
 
 
-def test_names_with_control_characters_are_spelt_out(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_with_control_characters_are_spelt_out(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     put(f"inbox/pets/{CONTROLS}/{CONTROLS}.png", b"x")
     Path(f"inbox/pets/empty{CONTROLS}").mkdir()
     fetch(of_folders(train="inbox/pets"))
@@ -192,7 +208,9 @@ def test_a_folder_that_may_not_be_read(workplace: Path, monkeypatch: pytest.Monk
         return inside(folder)
 
     monkeypatch.setattr(Path, "iterdir", iterdir)  # root may read all
-    assert "Permission denied" in refused(of_folders(train="inbox/pets"), "inbox/pets/dog/closed cannot be read")
+    assert "Permission denied" in refused(
+        of_folders(train="inbox/pets"), "inbox/pets/dog/closed cannot be read"
+    )
 
 
 def test_an_empty_class_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,7 +228,9 @@ def test_folders_that_are_no_classes(workplace: Path) -> None:
     assert "train: inbox/split/train" in refused(of_folders(train="inbox/split"), "holds splits, not classes")
     put("inbox/split/annotations/a.xml", b"x")
     assert "annotations:" not in refused(of_folders(train="inbox/split"), "holds splits, not classes")
-    assert "source.folders.test" in refused(of_folders(train="inbox/split/train", test="inbox/none"), "inbox/none is not there")
+    assert "source.folders.test" in refused(
+        of_folders(train="inbox/split/train", test="inbox/none"), "inbox/none is not there"
+    )
 
 
 # ---- tables of paths ---------------------------------------------------------------------------------------------------------
@@ -274,9 +294,11 @@ def test_tables_of_other_formats(workplace: Path, kind: str) -> None:
     import pyarrow as pa
 
     put("inbox/pictures/a.png", b"one")
-    values = [{"file": "a.png", "class": 7}, {"file": None, "class": 8}, {"file": "a.png", "class": "\ud83d"}][
-        : 3 if kind == "jsonl" else 2
-    ]
+    values = [
+        {"file": "a.png", "class": 7},
+        {"file": None, "class": 8},
+        {"file": "a.png", "class": "\ud83d"},
+    ][: 3 if kind == "jsonl" else 2]
     path = put(f"inbox/table.{kind}", "\n".join(map(json.dumps, values)).encode())
     if kind == "parquet":
         pq.write_table(pa.Table.from_pylist(values), path)
@@ -292,7 +314,9 @@ def test_tables_that_cannot_be_used(workplace: Path) -> None:
     assert "source.folder" in refused(of_tables(train="inbox/table.csv"), "inbox/pictures is not there")
     Path("inbox/pictures").mkdir()
     put("inbox/table.csv", b"path,class\na.png,cat\n")
-    assert "set path_column and label_column of source" in refused(of_tables(train="inbox/table.csv"), "has no column 'file'")
+    assert "set path_column and label_column of source" in refused(
+        of_tables(train="inbox/table.csv"), "has no column 'file'"
+    )
 
 
 # ---- IDX files ---------------------------------------------------------------------------------------------------------------
@@ -314,7 +338,9 @@ def test_idx_files_of_the_inbox_need_no_digest(workplace: Path) -> None:
     manifest = fetch(of_idx("inbox/none", "inbox/mnist", "/usr/share/none"))
     found = rows("train")
     assert [(row["name"], row["label"]) for row in found[:2]] == [("train/1", "0"), ("train/2", "1")]
-    assert np.array_equal(np.stack([decoding.decode(row["image"], 99).pixels[..., 0] for row in found]), PIXELS)
+    assert np.array_equal(
+        np.stack([decoding.decode(row["image"], 99).pixels[..., 0] for row in found]), PIXELS
+    )
     assert manifest["files"]["train"]["origin"] == "inbox/mnist/train-images.gz, train-labels.gz"
 
 
@@ -327,8 +353,12 @@ def test_idx_files_outside_are_pinned(workplace: Path, tmp_path: Path) -> None:
     fetch(of_idx("inbox/mnist", str(outside), digests=DIGESTS))
 
 
-@pytest.mark.parametrize("digests", [{}, {"train-images.gz": "", "train-labels.gz": ""}, DIGESTS | {"train-images.gz": "0" * 64}])
-def test_idx_files_outside_without_their_digest_are_refused(workplace: Path, tmp_path: Path, digests: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "digests", [{}, {"train-images.gz": "", "train-labels.gz": ""}, DIGESTS | {"train-images.gz": "0" * 64}]
+)
+def test_idx_files_outside_without_their_digest_are_refused(
+    workplace: Path, tmp_path: Path, digests: dict[str, str]
+) -> None:
     for name, content in CONTENTS.items():
         put(tmp_path / "mnist" / name, content)
     where = str(tmp_path / "mnist") if digests else "../mnist"
@@ -384,5 +414,7 @@ def test_row_groups_and_batches_stay_small(tmp_path: Path, monkeypatch: pytest.M
     assert image_tables.count(tmp_path / "x.parquet") == 50
     monkeypatch.setattr(image_tables, "BATCH_BYTES", 700)
     batches = list(image_tables.read(tmp_path / "x.parquet", ["image", "name"]))
-    assert [name for batch in batches for name in batch["name"]] == [str(number).encode() for number in range(50)]
+    assert [name for batch in batches for name in batch["name"]] == [
+        str(number).encode() for number in range(50)
+    ]
     assert max(len(batch["image"]) for batch in batches) == 5, "100 bytes each, and some for the table"

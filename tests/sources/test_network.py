@@ -13,7 +13,11 @@ pytestmark = pytest.mark.network
 
 def test_the_active_recipe_s_source(root: Path, workplace: Path) -> None:
     fetching.fetch_source(params.read(root / "params.yaml").source, Path("data/raw"))
-    assert sorted(path.name for path in Path("data/raw").iterdir()) == ["manifest.json", "test.tab", "train.tab"]
+    assert sorted(path.name for path in Path("data/raw").iterdir()) == [
+        "manifest.json",
+        "test.tab",
+        "train.tab",
+    ]
 
 
 def test_a_file_of_the_hub_at_a_known_revision(cache: Path) -> None:
@@ -21,5 +25,7 @@ def test_a_file_of_the_hub_at_a_known_revision(cache: Path) -> None:
         socket.getaddrinfo("huggingface.co", 443)
     except OSError as error:
         pytest.skip(f"the hub cannot be reached: {error}")
-    path = hub.fetch_file("model", "google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594", "config.json")
+    path = hub.fetch_file(
+        "model", "google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594", "config.json"
+    )
     assert b'"hidden_size": 768' in path.read_bytes()

@@ -24,8 +24,12 @@ HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 TOKENIZE = params.ImageTokenize(kind="images", size=16, crop_fraction=None, channels=1, chunk_size=10)
 
 
-def architecture(name: str = "vit_tiny_patch16_224", weights: str | None = None, **arguments: Any) -> params.TimmBase:
-    return params.TimmBase(kind="timm", architecture=name, arguments=arguments, weights=weights, licence="none")
+def architecture(
+    name: str = "vit_tiny_patch16_224", weights: str | None = None, **arguments: Any
+) -> params.TimmBase:
+    return params.TimmBase(
+        kind="timm", architecture=name, arguments=arguments, weights=weights, licence="none"
+    )
 
 
 def fetch(wanted: params.Base) -> dict[str, Any]:
@@ -61,9 +65,15 @@ def write_weights(classes: int, **arguments: Any) -> Any:
 def test_an_architecture_without_weights(workplace: Path) -> None:
     config = fetch(architecture(**VIT))
     assert sorted(path.name for path in TARGET.iterdir()) == ["config.json", "manifest.json"]
-    assert (config["architecture"], config["model_args"], config["num_classes"]) == ("vit_tiny_patch16_224", VIT, 0)
+    assert (config["architecture"], config["model_args"], config["num_classes"]) == (
+        "vit_tiny_patch16_224",
+        VIT,
+        0,
+    )
     data = config["pretrained_cfg"]
-    assert data["input_size"] == [3, 224, 224] and data["crop_pct"] == 0.9 and data["interpolation"] == "bicubic"
+    assert (
+        data["input_size"] == [3, 224, 224] and data["crop_pct"] == 0.9 and data["interpolation"] == "bicubic"
+    )
     assert not {"url", "hf_hub_id", "file", "source"} & set(data)
     assert json.loads((TARGET / "manifest.json").read_text())["origin"] == "timm: vit_tiny_patch16_224"
     model = create()
@@ -72,7 +82,11 @@ def test_an_architecture_without_weights(workplace: Path) -> None:
 
 def test_a_tag_chooses_the_data_config(workplace: Path) -> None:
     plain, tagged = (fetch(architecture(name))["pretrained_cfg"] for name in ("resnet18", "resnet18.tv_in1k"))
-    assert tagged["tag"] == "tv_in1k" and plain["interpolation"] == "bicubic" and tagged["interpolation"] == "bilinear"
+    assert (
+        tagged["tag"] == "tv_in1k"
+        and plain["interpolation"] == "bicubic"
+        and tagged["interpolation"] == "bilinear"
+    )
     assert fetch(architecture("resnet18", in_chans=1))["pretrained_cfg"]["input_size"] == [1, 224, 224]
 
 
@@ -83,7 +97,9 @@ def test_weights_of_the_users_own_with_or_without_a_classifier(workplace: Path, 
     assert config["num_classes"] == classes and config["pretrained_cfg"]["input_size"] == [3, 32, 32]
     ours = create()
     assert torch.equal(ours.backbone.blocks[0].mlp.fc1.weight, theirs.blocks[0].mlp.fc1.weight)
-    assert torch.equal(ours.backbone.patch_embed.proj.weight, theirs.patch_embed.proj.weight.sum(1, keepdim=True))
+    assert torch.equal(
+        ours.backbone.patch_embed.proj.weight, theirs.patch_embed.proj.weight.sum(1, keepdim=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +110,10 @@ def test_weights_of_the_users_own_with_or_without_a_classifier(workplace: Path, 
         (architecture("hf-hub:timm/resnet18"), "timm has no such architecture"),
         (architecture(deep=3), r"base\.arguments: vit_tiny_patch16_224 does not take them"),
         (architecture(embed_dim=31), r"base\.arguments: vit_tiny_patch16_224 does not take them"),
-        (architecture(checkpoint_path="weights.pt", attn_drop_rate=0.1, num_classes=3), "attn_drop_rate, checkpoint_path, num_classes"),
+        (
+            architecture(checkpoint_path="weights.pt", attn_drop_rate=0.1, num_classes=3),
+            "attn_drop_rate, checkpoint_path, num_classes",
+        ),
         (architecture(weights="inbox/other.safetensors"), r"base\.weights"),
     ],
 )
@@ -108,7 +127,9 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_trained(workplac
     message = refused(architecture(weights="inbox/weights.safetensors", img_size=32, **VIT | {"depth": 3}))
     assert "inbox/weights.safetensors does not fit" in message and "blocks.2.norm1.weight" in message
     Path("inbox/weights.safetensors").write_bytes(b"\x80\x04pickle")
-    assert "pickled ones are never opened" in refused(architecture(weights="inbox/weights.safetensors", img_size=32, **VIT))
+    assert "pickled ones are never opened" in refused(
+        architecture(weights="inbox/weights.safetensors", img_size=32, **VIT)
+    )
 
 
 @pytest.mark.parametrize("kind", ["images", "text"])
@@ -122,7 +143,9 @@ def test_a_teacher_copied_into_the_inbox_is_a_base(workplace: Path, kind: str) -
     with torch.no_grad():
         for parameter in teacher.parameters():
             parameter.add_(0.1)
-    model_folder.save(teacher, model_folder.ModelInfo(["a", "b", "c"], HEAD, shape), source, Path("models/teacher"))
+    model_folder.save(
+        teacher, model_folder.ModelInfo(["a", "b", "c"], HEAD, shape), source, Path("models/teacher")
+    )
     shutil.copytree("models/teacher", "inbox/x")
     base_model.fetch_base(params.LocalBase(kind="local", folder="inbox/x", licence="mine"), TARGET)
     again = model_folder.create(TARGET, HEAD, 7, tiny.training(), "matmul", shape)

@@ -47,7 +47,11 @@ def publish(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatc
                 monkeypatch.setattr(datasets.Flowers102, "_download_url_prefix", f"{server.url}/")
                 monkeypatch.setattr(datasets.Flowers102, "_file_dict", known_files)
             case "oxford_pets":
-                monkeypatch.setattr(datasets.OxfordIIITPet, "_RESOURCES", [(f"{server.url}/{file}", md5[file]) for file in files])
+                monkeypatch.setattr(
+                    datasets.OxfordIIITPet,
+                    "_RESOURCES",
+                    [(f"{server.url}/{file}", md5[file]) for file in files],
+                )
             case _:
                 known = {"food101": datasets.Food101, "dtd": datasets.DTD}[name]
                 monkeypatch.setattr(known, "_URL", f"{server.url}/{first}")
@@ -95,7 +99,11 @@ def cifar10(**changes: bytes) -> dict[str, bytes]:
         "test_batch": batch(slice(5, 7)),
         "readme.html": b"hello",
     }
-    return {"cifar-10-python.tar.gz": archive({f"cifar-10-batches-py/{name}": content for name, content in (members | changes).items()})}
+    return {
+        "cifar-10-python.tar.gz": archive(
+            {f"cifar-10-batches-py/{name}": content for name, content in (members | changes).items()}
+        )
+    }
 
 
 def test_cifar10(publish: Publish, server: LocalServer) -> None:
@@ -114,9 +122,15 @@ def test_cifar10(publish: Publish, server: LocalServer) -> None:
 
 def test_cifar100_has_fine_labels(publish: Publish) -> None:
     members = {
-        "train": image_files.python2_pickle({"fine_labels": [1, 0], "coarse_labels": [0, 0], "data": image_files.planes(CIFAR[:2])}),
-        "test": image_files.python2_pickle({"fine_labels": [1], "coarse_labels": [0], "data": image_files.planes(CIFAR[2:3])}),
-        "meta": image_files.python2_pickle({"fine_label_names": ["apple", "bear"], "coarse_label_names": ["thing"]}),
+        "train": image_files.python2_pickle(
+            {"fine_labels": [1, 0], "coarse_labels": [0, 0], "data": image_files.planes(CIFAR[:2])}
+        ),
+        "test": image_files.python2_pickle(
+            {"fine_labels": [1], "coarse_labels": [0], "data": image_files.planes(CIFAR[2:3])}
+        ),
+        "meta": image_files.python2_pickle(
+            {"fine_label_names": ["apple", "bear"], "coarse_label_names": ["thing"]}
+        ),
     }
     content = archive({f"cifar-100-python/{name}": body for name, body in members.items()})
     fetching.fetch_source(publish("cifar100", {"cifar-100-python.tar.gz": content}), RAW)
@@ -141,7 +155,11 @@ class Evil:
 def test_a_malicious_batch_is_refused(publish: Publish) -> None:
     import pickle
 
-    refused(publish("cifar10", cifar10(data_batch_2=pickle.dumps({b"data": Evil()}, 2))), "data_batch_2 is no CIFAR batch", "it asks for")
+    refused(
+        publish("cifar10", cifar10(data_batch_2=pickle.dumps({b"data": Evil()}, 2))),
+        "data_batch_2 is no CIFAR batch",
+        "it asks for",
+    )
     assert not Path("ran").exists()
 
 
@@ -152,19 +170,31 @@ def test_a_label_without_a_name_is_a_row_with_a_problem(publish: Publish) -> Non
 
 
 def test_an_archive_without_a_batch(publish: Publish) -> None:
-    content = archive({"cifar-10-batches-py/batches.meta": image_files.python2_pickle({"label_names": CLASSES})})
-    refused(publish("cifar10", {"cifar-10-python.tar.gz": content}), "has no file cifar-10-batches-py/data_batch_1")
+    content = archive(
+        {"cifar-10-batches-py/batches.meta": image_files.python2_pickle({"label_names": CLASSES})}
+    )
+    refused(
+        publish("cifar10", {"cifar-10-python.tar.gz": content}),
+        "has no file cifar-10-batches-py/data_batch_1",
+    )
 
 
 def test_an_archive_that_reaches_outside(publish: Publish) -> None:
-    refused(publish("cifar10", {"cifar-10-python.tar.gz": archive({"../../evil": b"x"})}), "cannot be unpacked", "evil")
+    refused(
+        publish("cifar10", {"cifar-10-python.tar.gz": archive({"../../evil": b"x"})}),
+        "cannot be unpacked",
+        "evil",
+    )
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w:gz") as tar:
         link = tarfile.TarInfo("cifar-10-batches-py")
         link.type, link.linkname = tarfile.SYMTYPE, "/tmp"
         tar.addfile(link)
     refused(publish("cifar10", {"cifar-10-python.tar.gz": target.getvalue()}), "cannot be unpacked")
-    refused(publish("cifar10", {"cifar-10-python.tar.gz": cifar10()["cifar-10-python.tar.gz"][:-3000]}), "cannot be unpacked")
+    refused(
+        publish("cifar10", {"cifar-10-python.tar.gz": cifar10()["cifar-10-python.tar.gz"][:-3000]}),
+        "cannot be unpacked",
+    )
 
 
 # ---- pins and transfers ------------------------------------------------------------------------------------------------------
@@ -175,9 +205,16 @@ def pinned(source: params.TorchvisionSource, **digests: str) -> params.Torchvisi
 
 
 @pytest.mark.parametrize("digests", [{}, {"cifar-10-python.tar.gz": ""}])
-def test_an_empty_digest_is_refused_with_the_way_to_it(publish: Publish, server: LocalServer, digests: dict[str, str]) -> None:
+def test_an_empty_digest_is_refused_with_the_way_to_it(
+    publish: Publish, server: LocalServer, digests: dict[str, str]
+) -> None:
     source = publish("cifar10", cifar10())
-    message = refused(pinned(source, **digests), "torchvision cifar10 is not pinned", "source.sha256", "sha256sum cifar-10-python.tar.gz")
+    message = refused(
+        pinned(source, **digests),
+        "torchvision cifar10 is not pinned",
+        "source.sha256",
+        "sha256sum cifar-10-python.tar.gz",
+    )
     assert image_files.md5(cifar10()["cifar-10-python.tar.gz"]) in message
     assert server.requests == []
 
@@ -194,7 +231,9 @@ def test_another_digest_is_refused(publish: Publish, server: LocalServer) -> Non
     refused(source, "has another sha256", "not torchvision's either")
 
 
-def test_a_broken_transfer_is_tried_again(publish: Publish, server: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_transfer_is_tried_again(
+    publish: Publish, server: LocalServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = publish("cifar10", cifar10())
     server.pages["/cifar-10-python.tar.gz"].breaks = 1
     fetching.fetch_source(source, RAW)
@@ -248,7 +287,11 @@ def test_flowers102(publish: Publish) -> None:
     names = datasets.Flowers102.classes
     assert labels("train") == [names[0], names[101]]
     check_files(
-        "val", {"image_00001.jpg": (photos["jpg/image_00001.jpg"], names[0]), "image_00004.jpg": (photos["jpg/image_00004.jpg"], names[2])}
+        "val",
+        {
+            "image_00001.jpg": (photos["jpg/image_00001.jpg"], names[0]),
+            "image_00004.jpg": (photos["jpg/image_00004.jpg"], names[2]),
+        },
     )
     assert labels("test") == [names[1], names[2]]
     assert len(set(names)) == 102, "names are labels: each must be a class of its own"
@@ -260,7 +303,9 @@ def test_oxford_pets(publish: Publish) -> None:
         "annotations/trainval.txt": b"Abyssinian_1 1 1 1\ngreat_pyrenees_2 2 2 1\n",
         "annotations/test.txt": b"Abyssinian_9 1 1 1\ngreat_pyrenees_2 2 2 1\n",
     }
-    fetching.fetch_source(publish("oxford_pets", {"images.tar.gz": archive(photos), "annotations.tar.gz": archive(lists)}), RAW)
+    fetching.fetch_source(
+        publish("oxford_pets", {"images.tar.gz": archive(photos), "annotations.tar.gz": archive(lists)}), RAW
+    )
     check_files(
         "train",
         {
@@ -274,9 +319,16 @@ def test_oxford_pets(publish: Publish) -> None:
 
 
 def test_food101(publish: Publish) -> None:
-    photos = jpegs("food-101/images/apple_pie/1.jpg", "food-101/images/waffles/2.jpg", "food-101/images/waffles/3.jpg")
-    lists = {"train": {"apple_pie": ["apple_pie/1"], "waffles": ["waffles/2"]}, "test": {"apple_pie": [], "waffles": ["waffles/3"]}}
-    files = photos | {f"food-101/meta/{split}.json": json.dumps(names).encode() for split, names in lists.items()}
+    photos = jpegs(
+        "food-101/images/apple_pie/1.jpg", "food-101/images/waffles/2.jpg", "food-101/images/waffles/3.jpg"
+    )
+    lists = {
+        "train": {"apple_pie": ["apple_pie/1"], "waffles": ["waffles/2"]},
+        "test": {"apple_pie": [], "waffles": ["waffles/3"]},
+    }
+    files = photos | {
+        f"food-101/meta/{split}.json": json.dumps(names).encode() for split, names in lists.items()
+    }
     fetching.fetch_source(publish("food101", {"food-101.tar.gz": archive(files)}), RAW)
     assert labels("train") == ["apple_pie", "waffles"]
     check_files("test", {"3.jpg": (photos["food-101/images/waffles/3.jpg"], "waffles")})
@@ -284,10 +336,20 @@ def test_food101(publish: Publish) -> None:
 
 def test_dtd(publish: Publish) -> None:
     photos = jpegs("dtd/images/banded/b1.jpg", "dtd/images/zigzagged/z1.jpg", "dtd/images/banded/b2.jpg")
-    lists = {"train": "banded/b1.jpg\nzigzagged/z1.jpg\n", "val": "banded/b2.jpg\n", "test": "zigzagged/z1.jpg\n"}
+    lists = {
+        "train": "banded/b1.jpg\nzigzagged/z1.jpg\n",
+        "val": "banded/b2.jpg\n",
+        "test": "zigzagged/z1.jpg\n",
+    }
     files = photos | {f"dtd/labels/{split}1.txt": text.encode() for split, text in lists.items()}
     fetching.fetch_source(publish("dtd", {"dtd-r1.0.1.tar.gz": archive(files)}), RAW)
-    assert [labels(split) for split in ("train", "val", "test")] == [["banded", "zigzagged"], ["banded"], ["zigzagged"]]
+    assert [labels(split) for split in ("train", "val", "test")] == [
+        ["banded", "zigzagged"],
+        ["banded"],
+        ["zigzagged"],
+    ]
     refused_later = publish("dtd", {"dtd-r1.0.1.tar.gz": archive({"dtd/images/x": b""})})
-    with pytest.raises(SourceError, match=r"(?s)torchvision cannot find dtd.*got:.*expected: its split train.*next:"):
+    with pytest.raises(
+        SourceError, match=r"(?s)torchvision cannot find dtd.*got:.*expected: its split train.*next:"
+    ):
         fetching.fetch_source(refused_later, RAW)

@@ -14,7 +14,9 @@ from tests.local_server import LocalServer, Page
 MEMBERS = {"toy/data/train.csv": b"text,label\n", "toy/other.csv": b"never read"}
 
 
-def test_a_wheel_is_fetched_verified_and_fetched_once(build_wheel: Callable[..., str], wheelhouse: Path, tmp_path: Path) -> None:
+def test_a_wheel_is_fetched_verified_and_fetched_once(
+    build_wheel: Callable[..., str], wheelhouse: Path, tmp_path: Path
+) -> None:
     digest = build_wheel(MEMBERS)
     wheel = wheels.fetch_wheel("toy", "1.0", digest)
     assert wheel.name == digest
@@ -24,9 +26,13 @@ def test_a_wheel_is_fetched_verified_and_fetched_once(build_wheel: Callable[...,
     assert not (tmp_path / "other.csv").exists()
 
 
-def test_another_sha256_is_refused_before_the_wheel_is_kept(build_wheel: Callable[..., str], cache: Path) -> None:
+def test_another_sha256_is_refused_before_the_wheel_is_kept(
+    build_wheel: Callable[..., str], cache: Path
+) -> None:
     digest = build_wheel(MEMBERS)
-    with pytest.raises(SourceError, match=rf"(?s)another sha256.*got: +{digest}.*expected: +{'0' * 64}.*next:"):
+    with pytest.raises(
+        SourceError, match=rf"(?s)another sha256.*got: +{digest}.*expected: +{'0' * 64}.*next:"
+    ):
         wheels.fetch_wheel("toy", "1.0", "0" * 64)
     assert [path.name for path in cache.iterdir()] == ["locks"]
 
@@ -40,8 +46,12 @@ def test_a_truncated_wheel_is_refused(build_wheel: Callable[..., str], wheelhous
     assert [path.name for path in cache.iterdir()] == ["locks"]
 
 
-def test_a_package_that_is_not_there_is_not_tried_again(wheelhouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SourceError, match=r"(?s)pip cannot download toy==1.0.*got: +ERROR: No matching.*expected:.*next:"):
+def test_a_package_that_is_not_there_is_not_tried_again(
+    wheelhouse: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(
+        SourceError, match=r"(?s)pip cannot download toy==1.0.*got: +ERROR: No matching.*expected:.*next:"
+    ):
         wheels.fetch_wheel("toy", "1.0", "0" * 64)
     assert "attempt" not in capsys.readouterr().out
 
@@ -52,7 +62,9 @@ def test_a_source_distribution_is_never_run(wheelhouse: Path) -> None:
     ran = wheelhouse / "ran"
     package = wheelhouse / "toy-1.0"
     package.mkdir()
-    (package / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n')
+    (package / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
     (package / "backend.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
     (package / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
     with tarfile.open(wheelhouse / "toy-1.0.tar.gz", "w:gz") as file:
@@ -63,11 +75,17 @@ def test_a_source_distribution_is_never_run(wheelhouse: Path) -> None:
 
 
 @pytest.fixture
-def index(build_wheel: Callable[..., str], wheelhouse: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Page:
+def index(
+    build_wheel: Callable[..., str], wheelhouse: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> Page:
     """A package index with a wheel of 200 kB; its page."""
-    build_wheel({"toy/noise": b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(6400))})
+    build_wheel(
+        {"toy/noise": b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(6400))}
+    )
     wheel = next(wheelhouse.iterdir())
-    server.pages["/simple/toy/"] = Page(f'<a href="/files/{wheel.name}">{wheel.name}</a>'.encode(), {"Content-Type": "text/html"})
+    server.pages["/simple/toy/"] = Page(
+        f'<a href="/files/{wheel.name}">{wheel.name}</a>'.encode(), {"Content-Type": "text/html"}
+    )
     server.pages[f"/files/{wheel.name}"] = Page(wheel.read_bytes())
     for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
         monkeypatch.delenv(name)
@@ -103,7 +121,9 @@ def members_error(wheelhouse: Path, member: str, target: Path, name: str = "out"
     return message
 
 
-def test_a_missing_member_is_named_with_those_alike(build_wheel: Callable[..., str], wheelhouse: Path, tmp_path: Path) -> None:
+def test_a_missing_member_is_named_with_those_alike(
+    build_wheel: Callable[..., str], wheelhouse: Path, tmp_path: Path
+) -> None:
     build_wheel(MEMBERS)
     message = members_error(wheelhouse, "toy/train.csv", tmp_path)
     assert "no member toy/train.csv" in message
@@ -122,7 +142,9 @@ def test_an_archive_with_a_member_outside_is_refused_whole(
     assert not list(tmp_path.rglob("evil"))
 
 
-def test_a_path_outside_the_target_is_refused(build_wheel: Callable[..., str], wheelhouse: Path, tmp_path: Path) -> None:
+def test_a_path_outside_the_target_is_refused(
+    build_wheel: Callable[..., str], wheelhouse: Path, tmp_path: Path
+) -> None:
     build_wheel(MEMBERS)
     assert "outside its folder" in members_error(wheelhouse, "toy/data/train.csv", tmp_path, "../evil")
     assert not (tmp_path.parent / "evil").exists()
@@ -135,7 +157,9 @@ def test_a_link_is_refused(build_wheel: Callable[..., str], wheelhouse: Path, tm
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed"])
-def test_a_damaged_archive_whose_digest_was_pinned_is_named(wheelhouse: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_archive_whose_digest_was_pinned_is_named(
+    wheelhouse: Path, tmp_path: Path, damage: str
+) -> None:
     path = wheelhouse / "toy.whl"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("member", b"content" * 100)

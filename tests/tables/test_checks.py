@@ -28,7 +28,12 @@ def test_clean_rows_are_not_found(name: str) -> None:
 
 def test_invalid_utf8_in_text_and_label() -> None:
     found = checks.invalid_utf8(
-        rows(("train", "caf\udce9", "a"), ("train", "caf\u00e9", "\udcff"), ("test", "\ud83d", "a"), ("test", "\U0001f600", "a"))
+        rows(
+            ("train", "caf\udce9", "a"),
+            ("train", "caf\u00e9", "\udcff"),
+            ("test", "\ud83d", "a"),
+            ("test", "\U0001f600", "a"),
+        )
     )
     assert found == {
         "train:1": "byte 0xe9 at character 4 of the text",
@@ -46,13 +51,20 @@ def test_empty_and_unlabelled() -> None:
     items = rows(("train", "", "a"), ("train", " \t\u00a0\n", "a"), ("train", "x", ""), ("train", "x", " "))
     assert checks.empty(items) == {"train:1": "no text", "train:2": "white space"}
     unseen = ("\u200b", "\ufeff \u2060", "\u00ad\u200e", "\u2800", "x\u200b", "\u200b\u0e01")
-    assert checks.empty(rows(*(("train", text, "a") for text in unseen))) == {f"train:{n}": "invisible characters" for n in range(1, 5)}
+    assert checks.empty(rows(*(("train", text, "a") for text in unseen))) == {
+        f"train:{n}": "invisible characters" for n in range(1, 5)
+    }
     assert list(checks.missing_label(items)) == ["train:3", "train:4"]
 
 
 def test_duplicates_are_exact_within_a_split_and_a_label() -> None:
     items = rows(
-        ("train", "x", "a"), ("train", "X", "a"), ("train", "x", "a"), ("train", "x", "b"), ("test", "x", "a"), ("train", "x", "a")
+        ("train", "x", "a"),
+        ("train", "X", "a"),
+        ("train", "x", "a"),
+        ("train", "x", "b"),
+        ("test", "x", "a"),
+        ("train", "x", "a"),
     )
     assert checks.duplicate(items) == {"train:3": "the same as train:1", "train:5": "the same as train:1"}
 
@@ -78,21 +90,38 @@ def test_leakage_names_the_row_of_train_or_val_whatever_its_label_and_spelling()
 
 
 def test_conflicts_name_all_rows_of_the_text() -> None:
-    found = checks.conflict(rows(("train", "x", "a"), ("train", " X", "b"), ("train", "y", "a"), ("test", "x", "a")))
+    found = checks.conflict(
+        rows(("train", "x", "a"), ("train", " X", "b"), ("train", "y", "a"), ("test", "x", "a"))
+    )
     assert list(found) == ["train:1", "train:2", "test:1"]
     assert found["train:2"] == "'b', but ['a', 'b'] in all: see train:1, test:1"
 
 
 def test_small_classes_are_counted_in_texts_of_train() -> None:
-    items = rows(("train", "x", "a"), ("train", "X ", "a"), ("train", "y", "b"), ("train", "z", "b"), ("test", "w", "a"))
+    items = rows(
+        ("train", "x", "a"),
+        ("train", "X ", "a"),
+        ("train", "y", "b"),
+        ("train", "z", "b"),
+        ("test", "w", "a"),
+    )
     assert list(checks.small_class(items, 2)) == ["train:1", "train:2", "test:1"]
-    assert checks.small_class(items, 2)["test:1"] == "class 'a' has 1 different text in train, cutting needs 2"
+    assert (
+        checks.small_class(items, 2)["test:1"] == "class 'a' has 1 different text in train, cutting needs 2"
+    )
     assert checks.small_class(items, 1) == {}
 
 
 def test_near_duplicates_are_named_in_the_earlier_split_or_the_later_row() -> None:
     alike = {"a": {"b": 0.8, "c": 0.9}, "b": {"a": 0.8}, "c": {"a": 0.9}}
-    items = rows(("train", "A", "x"), ("train", "b", "x"), ("train", "d", "x"), ("val", "a", "x"), ("val", "c", "y"), ("test", "c", "x"))
+    items = rows(
+        ("train", "A", "x"),
+        ("train", "b", "x"),
+        ("train", "d", "x"),
+        ("val", "a", "x"),
+        ("val", "c", "y"),
+        ("test", "c", "x"),
+    )
     assert near_rows.near_duplicate(items, alike) == {
         "train:1": "0.90 like test:1",
         "train:2": "0.80 like val:1",
@@ -118,7 +147,10 @@ def test_unknown_labels_need_names() -> None:
 @pytest.mark.parametrize(("label", "key"), [("True", "true"), ("01", "1"), ("1.50", "1.5")])
 def test_keys_as_yaml_reads_them_are_told_apart(label: str, key: str) -> None:
     found = checks.unknown_label(rows(("train", "x", label)), {key: "A"})
-    assert f"whose key {key!r} is what YAML reads without quotes: write {label!r}: … in quotes" in found["train:1"]
+    assert (
+        f"whose key {key!r} is what YAML reads without quotes: write {label!r}: … in quotes"
+        in found["train:1"]
+    )
     assert "quotes" not in checks.unknown_label(rows(("train", "x", "other")), {key: "A"})["train:1"]
 
 
@@ -139,7 +171,12 @@ def test_measured_numbers_are_no_classes() -> None:
 
 @pytest.mark.parametrize(
     ("train", "test", "drifted"),
-    [((50, 50), (50, 50), False), ((900, 100), (500, 500), True), ((9, 1), (5, 5), False), ((50_000, 50_000), (51_500, 48_500), False)],
+    [
+        ((50, 50), (50, 50), False),
+        ((900, 100), (500, 500), True),
+        ((9, 1), (5, 5), False),
+        ((50_000, 50_000), (51_500, 48_500), False),
+    ],
 )
 def test_drift_is_certain_and_large(train: tuple[int, int], test: tuple[int, int], drifted: bool) -> None:
     items = [
@@ -165,7 +202,10 @@ def test_many_rare_labels_are_no_drift() -> None:
     def draw(split: str, count: int) -> list[Row]:
         return [Row(split, 1, "", str(label)) for label in random.choice(100, count, p=shares / shares.sum())]
 
-    assert sum(bool((checks.drift(draw("train", 1000) + draw("test", 30)) or {})["found"]) for _ in range(150)) <= 3
+    assert (
+        sum(bool((checks.drift(draw("train", 1000) + draw("test", 30)) or {})["found"]) for _ in range(150))
+        <= 3
+    )
 
 
 def test_drift_needs_a_test_file() -> None:
@@ -184,7 +224,9 @@ def test_drift_needs_a_test_file() -> None:
     ],
 )
 def test_policies(check: str, policy: str, dropped: list[str]) -> None:
-    items = rows(("train", "", "a"), ("train", "x", "a"), ("val", "", "a"), ("test", "", "a"), ("test", "y", "a"))
+    items = rows(
+        ("train", "", "a"), ("train", "x", "a"), ("val", "", "a"), ("test", "", "a"), ("test", "y", "a")
+    )
     found = {"train:1": "reason", "val:1": "reason", "test:1": "reason"}
     kept, finding = checks.apply(check, policy, found, items)
     assert finding.dropped == dropped

@@ -21,10 +21,14 @@ def write_raw(**files: bytes | list[tuple[str, str]]) -> None:
     RAW.mkdir(parents=True, exist_ok=True)
     for split, content in files.items():
         body = (
-            content if isinstance(content, bytes) else b"text,label\n" + b"".join(f'"{text}",{label}\n'.encode() for text, label in content)
+            content
+            if isinstance(content, bytes)
+            else b"text,label\n" + b"".join(f'"{text}",{label}\n'.encode() for text, label in content)
         )
         (RAW / f"{split}.csv").write_bytes(body)
-    (RAW / "manifest.json").write_text(json.dumps({"files": {split: {"path": f"{split}.csv"} for split in files}}))
+    (RAW / "manifest.json").write_text(
+        json.dumps({"files": {split: {"path": f"{split}.csv"} for split in files}})
+    )
 
 
 def texts(name: str, **counts: int) -> list[tuple[str, str]]:
@@ -53,7 +57,10 @@ def test_validation_is_cut_from_train_and_test_stays_as_it_is(workplace: Path, s
     write_raw(train=texts("train", pos=30, neg=20), test=texts("test", neg=5, pos=5))
     report = clean.clean(RAW, TARGET, settings())
     assert report["rows"] == {"raw": {"train": 50, "test": 10}, "clean": {"train": 40, "val": 10, "test": 10}}
-    assert report["classes"] == {"neg": {"train": 16, "val": 4, "test": 5}, "pos": {"train": 24, "val": 6, "test": 5}}
+    assert report["classes"] == {
+        "neg": {"train": 16, "val": 4, "test": 5},
+        "pos": {"train": 24, "val": 6, "test": 5},
+    }
     assert json.loads((TARGET / "labels.json").read_text()) == ["neg", "pos"]
     assert ids("test") == [f"test:{number}" for number in range(1, 11)]
     assert sorted(ids("train") + ids("val")) == sorted(f"train:{number}" for number in range(1, 51))
@@ -80,12 +87,17 @@ def test_one_file_is_cut_into_three(workplace: Path, settings: Settings) -> None
 
 def test_a_cut_test_leaves_enough_to_cut_validation(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("all", a=3, b=40))
-    report = clean.clean(RAW, TARGET, settings(test={"kind": "count", "count": 39}, validation={"kind": "count", "count": 2}))
+    report = clean.clean(
+        RAW, TARGET, settings(test={"kind": "count", "count": 39}, validation={"kind": "count", "count": 2})
+    )
     assert report["classes"]["a"] == {"train": 1, "val": 1, "test": 1}
 
 
 def test_a_rerun_gives_the_same_bytes(workplace: Path, settings: Settings) -> None:
-    write_raw(train=[*texts("train", pos=30, neg=20), ("train pos 1", "neg"), ("train pos 1", "pos")], test=texts("test", neg=5, pos=9))
+    write_raw(
+        train=[*texts("train", pos=30, neg=20), ("train pos 1", "neg"), ("train pos 1", "pos")],
+        test=texts("test", neg=5, pos=9),
+    )
     wanted = settings({"duplicate": "drop"}, limit={"train": 40, "test": 8})
     clean.clean(RAW, TARGET, wanted)
     first = {path.name: path.read_bytes() for path in TARGET.iterdir()}
@@ -97,7 +109,9 @@ def test_a_rerun_gives_the_same_bytes(workplace: Path, settings: Settings) -> No
 
 DIRTY = [
     b"text,label",
-    *(f"{label} {number},{label}".encode() for label in ("neg", "pos") for number in range(10)),  # rows 1 to 20
+    *(
+        f"{label} {number},{label}".encode() for label in ("neg", "pos") for number in range(10)
+    ),  # rows 1 to 20
     b"only one field",  # 21
     b"caf\xe9,pos",  # 22
     b"no label,",  # 23
@@ -122,16 +136,22 @@ FOUND = {
 }
 
 
-def test_drop_names_and_drops_each_defect_and_keeps_test_rows_that_can_be_scored(workplace: Path, settings: Settings) -> None:
+def test_drop_names_and_drops_each_defect_and_keeps_test_rows_that_can_be_scored(
+    workplace: Path, settings: Settings
+) -> None:
     write_raw(train=b"\n".join(DIRTY), test=TEST)
     report = clean.clean(RAW, TARGET, settings(dict.fromkeys(FOUND, "drop")))
     checks = report["checks"]
     assert {name: checks[name]["rows"] for name in FOUND} == FOUND
     assert checks["duplicate"]["dropped"] == {"train": 1, "test": 0}
-    assert sorted(ids("train") + ids("val"), key=lambda id_: int(id_[6:])) == [f"train:{n}" for n in range(1, 21) if n != 12]
+    assert sorted(ids("train") + ids("val"), key=lambda id_: int(id_[6:])) == [
+        f"train:{n}" for n in range(1, 21) if n != 12
+    ]
     assert ids("test") == ["test:1", "test:2", "test:3", "test:6"]
     gone = [id_ for name in FOUND for id_ in checks[name]["dropped_rows"]]
-    assert len(gone) + sum(report["rows"]["clean"].values()) == sum(report["rows"]["raw"].values()), "every row is accounted for"
+    assert len(gone) + sum(report["rows"]["clean"].values()) == sum(report["rows"]["raw"].values()), (
+        "every row is accounted for"
+    )
     assert report == json.loads((TARGET / "report.json").read_text())
 
 
@@ -163,13 +183,18 @@ def test_kept_duplicates_do_not_straddle_train_and_validation(workplace: Path, s
 
 def test_a_label_in_test_only(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("train", pos=10, neg=10), test=texts("test", neg=2, new=1))
-    assert "unseen_label: 1 rows: test:3 (label 'new' is not in train)" in refused(settings({"unseen_label": "fail"}))
+    assert "unseen_label: 1 rows: test:3 (label 'new' is not in train)" in refused(
+        settings({"unseen_label": "fail"})
+    )
     clean.clean(RAW, TARGET, settings({"unseen_label": "drop"}))
     assert ids("test") == ["test:1", "test:2"]
     assert clean.clean(RAW, TARGET, settings())["classes"]["new"] == {"train": 0, "val": 0, "test": 1}
 
 
-LONG_TAIL = {"train": texts("train", pos=10, neg=10, rare=1, odd=1), "test": texts("test", neg=2, rare=2, odd=1)}
+LONG_TAIL = {
+    "train": texts("train", pos=10, neg=10, rare=1, odd=1),
+    "test": texts("test", neg=2, rare=2, odd=1),
+}
 
 
 def test_a_small_class_is_one_problem(workplace: Path, settings: Settings) -> None:
@@ -201,7 +226,11 @@ def test_policies_for_small_classes(
     others: dict[str, tuple[int, ...]],
 ) -> None:
     write_raw(**LONG_TAIL)
-    report = clean.clean(RAW, TARGET, settings({"small_class": policy, "unseen_label": "fail"}, validation={"kind": "count", "count": 4}))
+    report = clean.clean(
+        RAW,
+        TARGET,
+        settings({"small_class": policy, "unseen_label": "fail"}, validation={"kind": "count", "count": 4}),
+    )
     found = {label: tuple(counts.values()) for label, counts in report["classes"].items()}
     for label, counts in {"rare": rare, "odd": odd, **others}.items():
         assert found.get(label) == counts
@@ -212,14 +241,21 @@ def test_policies_for_small_classes(
 
 def test_small_classes_stay_in_train_where_test_is_cut_too(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("all", a=30, b=30, two=2))
-    assert clean.clean(RAW, TARGET, settings({"small_class": "train_only"}))["classes"]["two"] == {"train": 2, "val": 0, "test": 0}
+    assert clean.clean(RAW, TARGET, settings({"small_class": "train_only"}))["classes"]["two"] == {
+        "train": 2,
+        "val": 0,
+        "test": 0,
+    }
 
 
 def test_classes_that_are_small_even_together_are_refused(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("train", pos=10, neg=10, rare=1), test=texts("test", neg=2, rare=1))
     message = refused(settings({"small_class": {"other": "rest"}, "unseen_label": "fail"}))
     assert "1 problem\n" in message
-    assert "small_class_merged: 2 rows: train:21, test:3 (class 'rest' has 1 different text in train, cutting needs 2)" in message
+    assert (
+        "small_class_merged: 2 rows: train:21, test:3 (class 'rest' has 1 different text in train, cutting needs 2)"
+        in message
+    )
 
 
 WORDS = [f"word{letter}" for letter in "abcdefghijklmnop"]
@@ -231,8 +267,22 @@ def nearly(name: str, change: str | None = None) -> str:
 
 
 def test_near_duplicates_are_named_and_told_to_evaluate(workplace: Path, settings: Settings) -> None:
-    train = [*texts("train", pos=10, neg=10), (nearly("a"), "pos"), (nearly("a", "wordp!"), "pos"), (nearly("b"), "neg"), ("same", "pos")]
-    write_raw(train=train, test=[*texts("test", pos=3, neg=3), (nearly("b", "last"), "neg"), ("Same", "pos"), (nearly("c"), "neg")])
+    train = [
+        *texts("train", pos=10, neg=10),
+        (nearly("a"), "pos"),
+        (nearly("a", "wordp!"), "pos"),
+        (nearly("b"), "neg"),
+        ("same", "pos"),
+    ]
+    write_raw(
+        train=train,
+        test=[
+            *texts("test", pos=3, neg=3),
+            (nearly("b", "last"), "neg"),
+            ("Same", "pos"),
+            (nearly("c"), "neg"),
+        ],
+    )
     assert "near_duplicate: 4 rows: train:21" in refused(settings({"near_duplicate": "fail"}))
     report = clean.clean(RAW, TARGET, settings())
     assert set(report["checks"]["near_duplicate"]["rows"]) == {"train:21", "train:22", "train:23", "test:9"}
@@ -244,14 +294,30 @@ def test_near_duplicates_are_named_and_told_to_evaluate(workplace: Path, setting
 
 
 def test_near_duplicates_never_lie_in_two_parts_that_are_cut(workplace: Path, settings: Settings) -> None:
-    train = [row for number in range(40) for row in [(f"{number} {number} {nearly('x')[2:]}", "pos"), (f"other {number}", "neg")]]
-    own = [(" ".join(f"{word}{number}" for word in WORDS) + end, "pos") for number in range(30) for end in (".", "!", " more")]
+    train = [
+        row
+        for number in range(40)
+        for row in [(f"{number} {number} {nearly('x')[2:]}", "pos"), (f"other {number}", "neg")]
+    ]
+    own = [
+        (" ".join(f"{word}{number}" for word in WORDS) + end, "pos")
+        for number in range(30)
+        for end in (".", "!", " more")
+    ]
     write_raw(train=train + own)
     for seed in range(5):
         clean.clean(RAW, TARGET, settings(seed=seed))
-        places = {split: {row["text"].rstrip(".!").removesuffix(" more") for row in read(split)} for split in clean.SPLITS}
-        assert all(places[one].isdisjoint(places[other]) for one, other in (("train", "val"), ("train", "test"), ("val", "test")))
-        clones = [split for split in clean.SPLITS if any(text.endswith("wordo wordp") for text in places[split])]
+        places = {
+            split: {row["text"].rstrip(".!").removesuffix(" more") for row in read(split)}
+            for split in clean.SPLITS
+        }
+        assert all(
+            places[one].isdisjoint(places[other])
+            for one, other in (("train", "val"), ("train", "test"), ("val", "test"))
+        )
+        clones = [
+            split for split in clean.SPLITS if any(text.endswith("wordo wordp") for text in places[split])
+        ]
         assert len(clones) == 1, "all of a chain of forty"
 
 
@@ -270,13 +336,17 @@ def test_rows_that_all_fall_are_refused(workplace: Path, settings: Settings) -> 
 
 def test_drift_fails_where_it_is_asked_to(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("train", pos=90, neg=10), test=texts("test", pos=10, neg=90))
-    assert "drift: the labels of test differ from train's: total variation 0.800" in refused(settings({"drift": "fail"}))
+    assert "drift: the labels of test differ from train's: total variation 0.800" in refused(
+        settings({"drift": "fail"})
+    )
     assert clean.clean(RAW, TARGET, settings())["checks"]["drift"]["found"] is True
 
 
 def test_label_names(workplace: Path, settings: Settings) -> None:
     write_raw(train=[("a", "0"), ("b", "0"), ("c", "1"), ("d", "1")], test=[("e", "1")])
-    clean.clean(RAW, TARGET, settings(label_names={"1": "bad", "0": "good"}, validation={"kind": "count", "count": 2}))
+    clean.clean(
+        RAW, TARGET, settings(label_names={"1": "bad", "0": "good"}, validation={"kind": "count", "count": 2})
+    )
     assert json.loads((TARGET / "labels.json").read_text()) == ["bad", "good"]
     assert [row["label"] for row in read("test")] == [0]
 

@@ -27,11 +27,16 @@ def refused(settings: params.TextPreprocess) -> str:
 
 def rows(good: int, unlabelled: int = 0, empty: int = 0) -> list[tuple[str, str]]:
     half = good // 2
-    return [*texts("t", pos=half, neg=good - half), *((f"no label {n}", "") for n in range(unlabelled)), *[("", "pos")] * empty]
+    return [
+        *texts("t", pos=half, neg=good - half),
+        *((f"no label {n}", "") for n in range(unlabelled)),
+        *[("", "pos")] * empty,
+    ]
 
 
 @pytest.mark.parametrize(
-    ("good", "bad", "stops"), [(49, 1, False), (48, 2, True), (198, 2, False), (197, 3, True), (990, 10, False), (989, 11, True)]
+    ("good", "bad", "stops"),
+    [(49, 1, False), (48, 2, True), (198, 2, False), (197, 3, True), (990, 10, False), (989, 11, True)],
 )
 def test_more_than_one_row_in_a_hundred_stops_whatever_the_policy_says(
     workplace: Path, settings: Settings, good: int, bad: int, stops: bool
@@ -57,7 +62,9 @@ def test_a_class_that_loses_more_than_its_share_stops(workplace: Path, settings:
     assert "'rare' 3 of 43" in message
     assert "train loses" not in message
     write_raw(train=[*many, *texts("t", rare=40), *[("", "rare")] * 2])
-    assert clean.clean(RAW, TARGET, settings({"empty": "drop"}, max_dropped=LIMITS))["checks"]["empty"]["dropped"] == {"train": 2}
+    assert clean.clean(RAW, TARGET, settings({"empty": "drop"}, max_dropped=LIMITS))["checks"]["empty"][
+        "dropped"
+    ] == {"train": 2}
 
 
 def test_rows_whose_text_stays_in_another_row_do_not_count(workplace: Path, settings: Settings) -> None:
@@ -75,16 +82,18 @@ def test_each_file_is_judged_alone(workplace: Path, settings: Settings) -> None:
 
 def test_whole_classes_count_as_rows_only(workplace: Path, settings: Settings) -> None:
     write_raw(train=[*rows(1000), *texts("rare", a=1, b=1)])
-    assert clean.clean(RAW, TARGET, settings({"small_class": "drop"}, max_dropped=LIMITS))["checks"]["small_class"]["dropped"] == {
-        "train": 2
-    }
+    assert clean.clean(RAW, TARGET, settings({"small_class": "drop"}, max_dropped=LIMITS))["checks"][
+        "small_class"
+    ]["dropped"] == {"train": 2}
     write_raw(train=texts("t", **{f"intent_{n}": 1 for n in range(30)}, pos=20, neg=20))
     message = refused(settings({"small_class": "drop"}, max_dropped=LIMITS))
     assert "dropped: train loses 30 of 70 rows (42.9%)" in message
     assert "class 'intent_0' has 1 different text in train" in message
 
 
-def test_what_was_dropped_is_shown_when_something_else_fails_then(workplace: Path, settings: Settings) -> None:
+def test_what_was_dropped_is_shown_when_something_else_fails_then(
+    workplace: Path, settings: Settings
+) -> None:
     write_raw(train=b"text,label\na\nb\nc,pos\n", test=texts("test", pos=2))
     message = refused(settings())
     assert "single class: train has 1 rows of 'pos'" in message
@@ -130,7 +139,9 @@ def test_labels_that_read_alike_stop(workplace: Path, settings: Settings) -> Non
     assert "label 'Spam' (4 rows) reads like 'spam' (10 rows)" in message
     assert "label 'nan' (3 rows) reads like a missing value" in message
     same = {"spam": "spam", "Spam": "spam", "ham": "ham", "nan": "not known"}
-    assert set(clean.clean(RAW, TARGET, settings({"similar_labels": "fail"}, label_names=same))["classes"]) == {"spam", "ham", "not known"}
+    assert set(
+        clean.clean(RAW, TARGET, settings({"similar_labels": "fail"}, label_names=same))["classes"]
+    ) == {"spam", "ham", "not known"}
 
 
 def test_numbers_are_classes_in_their_own_order(workplace: Path, settings: Settings) -> None:

@@ -22,8 +22,14 @@ GERMAN = [
     ("Der Käse war überreif", "Beschwerde"),
     ("„Lieferung“ kam für 20 € nicht", "Lob"),
 ] * 8
-CZECH = [("Příliš žluťoučký kůň úpěl ďábelské ódy", "dobrý"), ("Nechť již hříšné saxofony rozezvučí síň", "zlý")] * 12
-RUSSIAN = [("Товар не пришёл вовремя, очень плохо", "плохо"), ("Очень хороший товар, рекомендую", "хорошо")] * 12
+CZECH = [
+    ("Příliš žluťoučký kůň úpěl ďábelské ódy", "dobrý"),
+    ("Nechť již hříšné saxofony rozezvučí síň", "zlý"),
+] * 12
+RUSSIAN = [
+    ("Товар не пришёл вовремя, очень плохо", "плохо"),
+    ("Очень хороший товар, рекомендую", "хорошо"),
+] * 12
 JAPANESE = [("日本語のテキストを読み込みます", "良い"), ("箱が壊れていた", "悪い")] * 12
 
 
@@ -43,16 +49,24 @@ def csv(table: list[tuple[str, str]]) -> str:
     ],
 )
 @pytest.mark.parametrize("wanted", ["auto", "named"])
-def test_what_is_certain_is_read(tmp_path: Path, settings: Settings, table: list[tuple[str, str]], encoding: str, wanted: str) -> None:
+def test_what_is_certain_is_read(
+    tmp_path: Path, settings: Settings, table: list[tuple[str, str]], encoding: str, wanted: str
+) -> None:
     content = csv(table).encode(encoding)
     found = read(tmp_path, content, settings(format=form(encoding=encoding if wanted == "named" else "auto")))
     assert [(row.text, row.label) for row in found.rows] == table
     assert found.guessed == ("" if wanted == "named" or encoding.startswith("utf") else encoding)
-    assert [f"read as {encoding}, a guess" in remark for remark in found.remarks] == [True] * bool(found.guessed)
+    assert [f"read as {encoding}, a guess" in remark for remark in found.remarks] == [True] * bool(
+        found.guessed
+    )
 
 
-@pytest.mark.parametrize(("table", "encoding"), [(JAPANESE, "shift_jis"), (JAPANESE, "euc_jp"), (CZECH, "mac_latin2")])
-def test_nothing_is_read_wrong(tmp_path: Path, settings: Settings, table: list[tuple[str, str]], encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("table", "encoding"), [(JAPANESE, "shift_jis"), (JAPANESE, "euc_jp"), (CZECH, "mac_latin2")]
+)
+def test_nothing_is_read_wrong(
+    tmp_path: Path, settings: Settings, table: list[tuple[str, str]], encoding: str
+) -> None:
     """Where the guess is not certain, what the text would be under each encoding is shown and a person decides."""
     content = csv(table).encode(encoding)
     message = refused(tmp_path, content, settings())
@@ -88,12 +102,16 @@ def test_a_file_named_utf8_that_is_not_says_what_it_is_likely(tmp_path: Path, se
 
 
 def test_json_lines_in_windows_1252(tmp_path: Path, settings: Settings) -> None:
-    content = "".join(f'{{"text": "{text}", "label": "{label}"}}\n' for text, label in GERMAN).encode("windows-1252")
+    content = "".join(f'{{"text": "{text}", "label": "{label}"}}\n' for text, label in GERMAN).encode(
+        "windows-1252"
+    )
     assert [(row.text, row.label) for row in read(tmp_path, content, settings(format=JSONL)).rows] == GERMAN
 
 
 def test_a_file_that_is_not_what_params_say(tmp_path: Path, settings: Settings) -> None:
-    assert "is no utf-16" in refused(tmp_path, b"text,label\na,b\n!", settings(format=form(encoding="utf-16")))
+    assert "is no utf-16" in refused(
+        tmp_path, b"text,label\na,b\n!", settings(format=form(encoding="utf-16"))
+    )
 
 
 @pytest.mark.parametrize("name", ["auto ", "latin-99", "base64", "windows1252x"])
@@ -102,7 +120,10 @@ def test_encodings_that_python_does_not_know_are_refused(settings: Settings, nam
         settings(format=form(encoding=name))
 
 
-@pytest.mark.parametrize("changes", [{"delimiter": '"'}, {"escape": ","}, {"delimiter": "\n"}, {"delimiter": ";;"}, {"escape": '"'}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"delimiter": '"'}, {"escape": ","}, {"delimiter": "\n"}, {"delimiter": ";;"}, {"escape": '"'}],
+)
 def test_dialects_that_cannot_be_read_are_refused(settings: Settings, changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         settings(format=form(**changes))
@@ -121,7 +142,9 @@ def zipped(*names: str) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name in names:
-            archive.writestr(name, "application/vnd.oasis.opendocument.spreadsheet" if name == "mimetype" else "x" * 100)
+            archive.writestr(
+                name, "application/vnd.oasis.opendocument.spreadsheet" if name == "mimetype" else "x" * 100
+            )
     return file.getvalue()
 
 
@@ -142,7 +165,9 @@ def zipped(*names: str) -> bytes:
     ],
 )
 @pytest.mark.parametrize("kind", ["delimited", "jsonl"])
-def test_what_is_no_text_is_named(tmp_path: Path, settings: Settings, content: bytes, what: str, kind: str) -> None:
+def test_what_is_no_text_is_named(
+    tmp_path: Path, settings: Settings, content: bytes, what: str, kind: str
+) -> None:
     message = refused(tmp_path, content, settings(format=form() if kind == "delimited" else JSONL))
     assert what in message.partition("\n")[0]
     assert len(message) < 600

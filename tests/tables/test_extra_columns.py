@@ -47,7 +47,8 @@ def write(rows: list[dict[str, Any]], kind: str = "delimited", **others: list[di
 def table(count: int, **columns: Callable[[int], Any]) -> list[dict[str, Any]]:
     """Rows with a title, a body and a label, of two classes in turn, and `columns` by row number."""
     return [
-        {"title": f"title {row}", "body": f"body of {row}", "label": "ab"[row % 2]} | {name: make(row) for name, make in columns.items()}
+        {"title": f"title {row}", "body": f"body of {row}", "label": "ab"[row % 2]}
+        | {name: make(row) for name, make in columns.items()}
         for row in range(count)
     ]
 
@@ -64,7 +65,9 @@ def test_units_of_train_go_along(workplace: Path, settings: Settings) -> None:
     TARGET.parent.joinpath("arrays").mkdir()
     row_attributes.write(TARGET / "train.parquet", TARGET.parent / "arrays")
     units = row_attributes.units(TARGET.parent / "arrays", len(numbers))
-    named = [rows[number]["author"] or ("alike" if number in (50, 52) else f"alone {number}") for number in numbers]
+    named = [
+        rows[number]["author"] or ("alike" if number in (50, 52) else f"alone {number}") for number in numbers
+    ]
     assert len(set(zip(units, named, strict=True))) == len(set(units)) == len(set(named))
     assert any(named.count(name) > 1 for name in named)
 
@@ -82,20 +85,41 @@ def test_every_format_carries_the_columns(workplace: Path, settings: Settings, k
     rows[3]["body"] = ""
     write(rows, kind)
     form = CSV if kind == "delimited" else {"kind": kind}
-    columns = {"text_column": ["title", "body"], "weight_column": "weight", "keep_columns": ["site", "number"], "time_column": "day"}
+    columns = {
+        "text_column": ["title", "body"],
+        "weight_column": "weight",
+        "keep_columns": ["site", "number"],
+        "time_column": "day",
+    }
     report = clean.clean(RAW, TARGET, settings(format=form, **columns))
     assert report["rows"]["clean"] == {"train": 26, "val": 6, "test": 8}
     found = {int(row["id"].removeprefix("train:")) - 1: row for split in clean.SPLITS for row in read(split)}
     assert len(found) == 40
     for number, row in found.items():
         assert row["text"] == (f"title {number}\n\nbody of {number}" if number != 3 else "title 3")
-        assert (row["weight"], row["site"], row["number"]) == (0.5 + number, f"site {number % 3}", str(number))
-    assert list(pq.read_schema(TARGET / "val.parquet").names) == ["id", "text", "label", "weight", "site", "number"]
+        assert (row["weight"], row["site"], row["number"]) == (
+            0.5 + number,
+            f"site {number % 3}",
+            str(number),
+        )
+    assert list(pq.read_schema(TARGET / "val.parquet").names) == [
+        "id",
+        "text",
+        "label",
+        "weight",
+        "site",
+        "number",
+    ]
 
 
 def test_a_column_that_is_not_there_is_named_with_its_key(workplace: Path, settings: Settings) -> None:
     write(table(20))
-    for key, value in (("group_column", "x"), ("time_column", "x"), ("weight_column", "x"), ("keep_columns", ["title", "x"])):
+    for key, value in (
+        ("group_column", "x"),
+        ("time_column", "x"),
+        ("weight_column", "x"),
+        ("keep_columns", ["title", "x"]),
+    ):
         message = refused(settings(text_column="body", **{key: value}))
         assert "has no column 'x'" in message and f"set {key} of preprocess" in message
 
@@ -115,7 +139,13 @@ def test_values_that_cannot_be_read_make_a_row_malformed(workplace: Path, settin
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("1970-01-02", 86400.0), ("1970-01-01T01:00:00+01:00", 0.0), ("12.5", 12.5), (7, 7.0), (datetime(1970, 1, 1, 0, 1), 60.0)],  # noqa: DTZ001
+    [
+        ("1970-01-02", 86400.0),
+        ("1970-01-01T01:00:00+01:00", 0.0),
+        ("12.5", 12.5),
+        (7, 7.0),
+        (datetime(1970, 1, 1, 0, 1), 60.0),  # noqa: DTZ001
+    ],
 )
 def test_times(value: Any, seconds: float) -> None:
     dated = value not in ("12.5", 7)
@@ -129,11 +159,16 @@ def test_splits_are_cut_by_time(workplace: Path, settings: Settings) -> None:
         days = [random_.randrange(60) for _ in range(200)]
         write(table(200, day=lambda row, days=days: f"2024-{1 + days[row] // 28:02}-{1 + days[row] % 28:02}"))
         report = clean.clean(RAW, TARGET, settings(text_column="body", time_column="day"))
-        times = {split: [days[int(row["id"].removeprefix("train:")) - 1] for row in read(split)] for split in clean.SPLITS}
+        times = {
+            split: [days[int(row["id"].removeprefix("train:")) - 1] for row in read(split)]
+            for split in clean.SPLITS
+        }
         assert max(times["train"]) < min(times["val"]) <= max(times["val"]) < min(times["test"])
         assert 40 <= report["rows"]["clean"]["test"] < 50, "a fifth, and those of the same day"
     write(table(30, day=lambda row: 5))
-    assert "preprocess.time_column leaves nothing earlier than test" in refused_of_time(settings(text_column="body", time_column="day"))
+    assert "preprocess.time_column leaves nothing earlier than test" in refused_of_time(
+        settings(text_column="body", time_column="day")
+    )
 
 
 def refused_of_time(wanted: params.TextPreprocess) -> str:
@@ -159,9 +194,19 @@ def test_a_test_file_that_is_not_later_is_leakage(workplace: Path, settings: Set
     report = clean.clean(
         RAW,
         TARGET,
-        settings({"time_leakage": "drop"}, text_column="body", time_column="day", max_dropped={"rows": 1.0, "rows_of_class": 1.0}),
+        settings(
+            {"time_leakage": "drop"},
+            text_column="body",
+            time_column="day",
+            max_dropped={"rows": 1.0, "rows_of_class": 1.0},
+        ),
     )
-    assert report["checks"]["time_leakage"]["dropped_rows"] == ["train:37", "train:38", "train:39", "train:40"]
+    assert report["checks"]["time_leakage"]["dropped_rows"] == [
+        "train:37",
+        "train:38",
+        "train:39",
+        "train:40",
+    ]
     assert report["checks"]["time_leakage"]["reasons"]["train:37"] == "not earlier than test:1"
 
 
@@ -171,7 +216,9 @@ def test_a_group_never_lies_in_two_splits_and_stays_where_it_is(workplace: Path,
     kept: dict[str, str] = {}
     for count in (100, 200, 300):
         write(rows[:count])
-        clean.clean(RAW, TARGET, settings(text_column="body", group_column="patient", keep_columns=["patient"]))
+        clean.clean(
+            RAW, TARGET, settings(text_column="body", group_column="patient", keep_columns=["patient"])
+        )
         places: dict[str, set[str]] = {}
         for split in clean.SPLITS:
             for row in read(split):
@@ -189,7 +236,11 @@ def test_a_group_in_train_and_in_the_test_file_is_leakage(workplace: Path, setti
         table(40, author=lambda row: f"a{row // 4}"),
         test=[row | {"body": f"x {row['body']}"} for row in table(4, author=lambda row: f"a{8 + row}")],
     )
-    wanted = {"text_column": "body", "group_column": "author", "max_dropped": {"rows": 1.0, "rows_of_class": 1.0}}
+    wanted = {
+        "text_column": "body",
+        "group_column": "author",
+        "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
+    }
     assert "leakage: 8 rows" in refused(settings({"group_leakage": "fail"}, **wanted))
     report = clean.clean(RAW, TARGET, settings({"group_leakage": "drop"}, **wanted))
     assert report["checks"]["group_leakage"]["dropped_rows"] == [f"train:{row}" for row in range(33, 41)]
@@ -199,14 +250,24 @@ def test_a_group_in_train_and_in_the_test_file_is_leakage(workplace: Path, setti
 @pytest.mark.parametrize(
     ("recipe", "changes", "message"),
     [
-        ("csv", {"group_column": "a", "time_column": "b"}, "group_column and time_column cannot both be kept"),
-        ("csv", {"keep_columns": ["site", "label"]}, "keep_columns: label is a column of the clean tables already"),
+        (
+            "csv",
+            {"group_column": "a", "time_column": "b"},
+            "group_column and time_column cannot both be kept",
+        ),
+        (
+            "csv",
+            {"keep_columns": ["site", "label"]},
+            "keep_columns: label is a column of the clean tables already",
+        ),
         ("csv", {"keep_columns": ["site", "site"]}, "keep_columns names a column twice"),
         ("csv", {"text_column": []}, "preprocess.text_column"),
         ("image-folder", {"group_column": "patient"}, "group_column: only tables of text have other columns"),
     ],
 )
-def test_params_that_cannot_be_kept(root: Path, tmp_path: Path, recipe: str, changes: dict[str, Any], message: str) -> None:
+def test_params_that_cannot_be_kept(
+    root: Path, tmp_path: Path, recipe: str, changes: dict[str, Any], message: str
+) -> None:
     raw = params.read_raw(root / f"recipes/{recipe}.yaml")
     raw["preprocess"] |= changes
     path = tmp_path / "params.yaml"

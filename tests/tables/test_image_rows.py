@@ -34,13 +34,18 @@ def write_raw(**files: list[tuple[Any, ...]]) -> None:
         with image_tables.Writer(RAW / f"{split}.parquet", image_tables.RawImage) as writer:
             for row in rows:
                 writer.add(image_tables.RawImage(*row))
-    (RAW / "manifest.json").write_text(json.dumps({"files": {split: {"path": f"{split}.parquet"} for split in files}}))
+    (RAW / "manifest.json").write_text(
+        json.dumps({"files": {split: {"path": f"{split}.parquet"} for split in files}})
+    )
 
 
 def many(name: str, seed: int, **counts: int) -> list[tuple[str, bytes, str]]:
     """PNGs, no two alike."""
     pairs = [(label, number) for label, count in counts.items() for number in range(count)]
-    return [(f"{name}/{label}/{number}.png", saved(noise(seed + place)), label) for place, (label, number) in enumerate(pairs)]
+    return [
+        (f"{name}/{label}/{number}.png", saved(noise(seed + place)), label)
+        for place, (label, number) in enumerate(pairs)
+    ]
 
 
 def read(split: str) -> list[dict[str, Any]]:
@@ -75,13 +80,20 @@ FINE = {  # name -> content, what the report says of it
     "alpha.png": (saved(ALPHA), {"alpha on white"}),
     "cmyk.jpg": (saved(Image.fromarray(smooth(4)).convert("CMYK"), "JPEG"), {"CMYK"}),
     "deep.png": (saved(Image.fromarray(smooth(5)[..., 0].astype(np.uint16) * 200)), {"greyscale", "16 bits"}),
-    "float.tif": (saved(Image.fromarray(smooth(6)[..., 0].astype(np.float32)), "TIFF"), {"greyscale", "32 bits"}),
+    "float.tif": (
+        saved(Image.fromarray(smooth(6)[..., 0].astype(np.float32)), "TIFF"),
+        {"greyscale", "32 bits"},
+    ),
     "turned.jpg": (saved(smooth(7), "JPEG", exif=TURNED), {"turned (EXIF)"}),
 }
 DOUBTFUL = {  # name -> content, check, reason
     "misnamed.png": (saved(smooth(8), "JPEG"), "misnamed", "JPEG, but named .png"),
     "animated.gif": (saved(smooth(9), "GIF", **TWO_FRAMES), "animated", "the first of 2 frames is taken"),
-    "clear.png": (saved(np.dstack([smooth(13), np.zeros((48, 64), np.uint8)])), "transparent", "all its pixels are transparent (PNG)"),
+    "clear.png": (
+        saved(np.dstack([smooth(13), np.zeros((48, 64), np.uint8)])),
+        "transparent",
+        "all its pixels are transparent (PNG)",
+    ),
 }
 BAD = {
     "empty.png": (b"", "unreadable", "empty: 0 bytes"),
@@ -114,7 +126,9 @@ def names() -> dict[str, str]:
     return {Path(name).name: f"train:{number}" for number, name in enumerate(found, start=1)}
 
 
-DROP = dict.fromkeys(params.ImageChecks.model_fields, "drop") | dict.fromkeys(("drift", *checks.STAYING), "keep")
+DROP = dict.fromkeys(params.ImageChecks.model_fields, "drop") | dict.fromkeys(
+    ("drift", *checks.STAYING), "keep"
+)
 
 
 def test_one_of_each_is_named_with_its_reason(album: Path, image_settings: Settings) -> None:
@@ -172,7 +186,9 @@ def test_fail_names_them_all_and_stops(album: Path, image_settings: Settings) ->
     assert "enormous: 1 rows" in refused(image_settings({"enormous": "fail"}))
 
 
-def test_the_stage_shows_what_was_decoded(album: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_stage_shows_what_was_decoded(
+    album: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from baton import console
     from stages import preprocess
 
@@ -195,7 +211,9 @@ def test_the_stage_shows_what_was_decoded(album: Path, root: Path, capsys: pytes
     put("params.yaml", json.dumps(raw).encode())
     console.run(preprocess.main)
     shown = capsys.readouterr().out
-    assert all(part in shown for part in ("What was decoded", "turned (EXIF)", "GIF", "unreadable", "enormous"))
+    assert all(
+        part in shown for part in ("What was decoded", "turned (EXIF)", "GIF", "unreadable", "enormous")
+    )
 
 
 # ---- what is written -----------------------------------------------------------------------------------------------------------
@@ -236,7 +254,9 @@ def test_a_rerun_gives_the_same_bytes_however_many_threads(
     assert (TARGET / "train.parquet").read_bytes() != first["train.parquet"], "the seed matters"
 
 
-def test_copies_are_found_by_their_pixels_across_formats_and_splits(workplace: Path, image_settings: Settings) -> None:
+def test_copies_are_found_by_their_pixels_across_formats_and_splits(
+    workplace: Path, image_settings: Settings
+) -> None:
     grey, colours = noise(900, channels=1), noise(901)
     train = [
         *many("train", 0, cat=10, dog=10),
@@ -247,12 +267,19 @@ def test_copies_are_found_by_their_pixels_across_formats_and_splits(workplace: P
         ("e.png", saved(colours[::-1]), "cat"),  # 25: upside down is another picture
     ]
     write_raw(train=train, test=[*many("test", 500, cat=1, dog=1), ("x.bmp", saved(colours, "BMP"), "cat")])
-    report = clean.clean(RAW, TARGET, image_settings({"duplicate": "drop", "leakage": "drop", "conflict": "drop"}))
+    report = clean.clean(
+        RAW, TARGET, image_settings({"duplicate": "drop", "leakage": "drop", "conflict": "drop"})
+    )
     checks = report["checks"]
     assert checks["leakage"]["reasons"] == {"train:21": "the same picture as test:3"}
     assert checks["duplicate"]["reasons"] == {"train:23": "the same as train:22"}
     assert list(checks["conflict"]["reasons"]) == ["train:3", "train:24"]
-    assert ids("train", "val") == {f"train:{number}" for number in range(1, 26)} - {"train:3", "train:21", "train:23", "train:24"}
+    assert ids("train", "val") == {f"train:{number}" for number in range(1, 26)} - {
+        "train:3",
+        "train:21",
+        "train:23",
+        "train:24",
+    }
     assert ids("test") == {"test:1", "test:2", "test:3"}
 
 
@@ -262,9 +289,17 @@ def again(content: bytes, quality: int = 80, wider: int = 0) -> bytes:
         return saved(image.resize((image.width + wider, image.height)), "JPEG", quality=quality)
 
 
-def test_pictures_that_were_saved_again_are_found_and_stay_together(workplace: Path, image_settings: Settings) -> None:
-    kept = [(f"{number}.png", saved(pixels), "cat" if number % 2 else "dog") for number, pixels in enumerate(cuts(40, 1))]
-    copies = [(f"{number}.jpg", again(kept[number][1], wider=number % 3 - 1), kept[number][2]) for number in range(20)]
+def test_pictures_that_were_saved_again_are_found_and_stay_together(
+    workplace: Path, image_settings: Settings
+) -> None:
+    kept = [
+        (f"{number}.png", saved(pixels), "cat" if number % 2 else "dog")
+        for number, pixels in enumerate(cuts(40, 1))
+    ]
+    copies = [
+        (f"{number}.jpg", again(kept[number][1], wider=number % 3 - 1), kept[number][2])
+        for number in range(20)
+    ]
     leaks = [(f"leak{number}.jpg", again(kept[number][1], 90), kept[number][2]) for number in range(30, 34)]
     write_raw(train=[*kept, *copies], test=[*leaks, *many("test", 500, cat=2, dog=2)])
     report = clean.clean(RAW, TARGET, image_settings())
@@ -289,7 +324,12 @@ def test_kept_copies_do_not_straddle_train_and_validation(workplace: Path, image
 
 def test_from_test_only_what_cannot_be_scored_is_dropped(workplace: Path, image_settings: Settings) -> None:
     animated = saved(smooth(0), "GIF", **TWO_FRAMES)
-    odd = [("a.gif", animated, "cat"), ("b.png", saved(noise(1), "BMP"), "cat"), ("c.png", b"", "dog"), ("d.png", saved(noise(2)), None)]
+    odd = [
+        ("a.gif", animated, "cat"),
+        ("b.png", saved(noise(1), "BMP"), "cat"),
+        ("c.png", b"", "dog"),
+        ("d.png", saved(noise(2)), None),
+    ]
     write_raw(train=[*many("train", 0, cat=10, dog=10), *odd], test=[*odd, *many("test", 500, cat=1)])
     report = clean.clean(RAW, TARGET, image_settings(DROP | {"leakage": "keep", "conflict": "keep"}))
     assert ids("test") == {"test:1", "test:2", "test:5"}
@@ -298,12 +338,17 @@ def test_from_test_only_what_cannot_be_scored_is_dropped(workplace: Path, image_
 
 
 def test_transparent_pictures_are_no_copies_of_each_other(workplace: Path, image_settings: Settings) -> None:
-    clear = [(f"{number}.png", saved(np.dstack([noise(number), np.zeros((6, 9), np.uint8)])), "cat") for number in range(5)]
+    clear = [
+        (f"{number}.png", saved(np.dstack([noise(number), np.zeros((6, 9), np.uint8)])), "cat")
+        for number in range(5)
+    ]
     write_raw(train=[*many("train", 0, cat=10, dog=10), *clear], test=many("test", 500, cat=1))
     checks = clean.clean(RAW, TARGET, image_settings(DROP))["checks"]
     assert checks["transparent"]["dropped_rows"] == [f"train:{number}" for number in range(21, 26)]
     assert not checks["duplicate"]["rows"]
-    assert params.ImageChecks.model_fields["transparent"].default == "drop", "recipes from before it drop them too"
+    assert params.ImageChecks.model_fields["transparent"].default == "drop", (
+        "recipes from before it drop them too"
+    )
 
 
 def camera(seed: int, most: int) -> bytes:
@@ -316,8 +361,13 @@ def camera(seed: int, most: int) -> bytes:
 def test_how_many_of_16_bits_are_used_is_found_over_all_pictures(
     workplace: Path, image_settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    values = [100 + number for number in range(20)]  # dark pictures: each for itself would be said to use 8 bits
-    dark = [(f"{number}.png", camera(number, most), "cat" if number % 2 else "dog") for number, most in enumerate(values)]
+    values = [
+        100 + number for number in range(20)
+    ]  # dark pictures: each for itself would be said to use 8 bits
+    dark = [
+        (f"{number}.png", camera(number, most), "cat" if number % 2 else "dog")
+        for number, most in enumerate(values)
+    ]
     test = [("a.png", camera(90, 4095), "cat"), ("b.png", camera(91, 200), "dog")]
     write_raw(train=[*dark, ("bright.png", camera(50, 4001), "cat")], test=test)
     report = clean.clean(RAW, TARGET, image_settings())
@@ -328,15 +378,26 @@ def test_how_many_of_16_bits_are_used_is_found_over_all_pictures(
         for row in read(split):
             shown = decoding.decode(row["image"], 100, 12).pixels
             assert row["digest"] == decoding.digest(shown)
-            assert shown.max() == round(decoding.decode(row["image"], 100).greatest * 255 / 4095), "a dark picture stays dark"
+            assert shown.max() == round(decoding.decode(row["image"], 100).greatest * 255 / 4095), (
+                "a dark picture stays dark"
+            )
     assert not report["checks"]["duplicate"]["rows"]
 
 
-@pytest.mark.parametrize(("most", "bits"), [(255, 8), (256, 10), (1023, 10), (4095, 12), (4096, 14), (16384, 16), (65535, 16)])
+@pytest.mark.parametrize(
+    ("most", "bits"), [(255, 8), (256, 10), (1023, 10), (4095, 12), (4096, 14), (16384, 16), (65535, 16)]
+)
 def test_the_bits_of_a_camera(workplace: Path, image_settings: Settings, most: int, bits: int) -> None:
     write_raw(train=[("a.png", camera(0, most), "cat"), ("b.png", saved(noise(0)), "dog")])
-    assert [table.bits for table in image_rows.read_all({"train": RAW / "train.parquet"}, image_settings())] == [bits]
-    assert [table.bits for table in image_rows.read_all({"train": RAW / "train.parquet"}, image_settings(significant_bits=11))] == [11]
+    assert [
+        table.bits for table in image_rows.read_all({"train": RAW / "train.parquet"}, image_settings())
+    ] == [bits]
+    assert [
+        table.bits
+        for table in image_rows.read_all(
+            {"train": RAW / "train.parquet"}, image_settings(significant_bits=11)
+        )
+    ] == [11]
 
 
 def test_pictures_of_8_bits_have_nothing_to_be_found(workplace: Path, image_settings: Settings) -> None:
@@ -348,10 +409,15 @@ def test_pictures_of_8_bits_have_nothing_to_be_found(workplace: Path, image_sett
 
 def test_label_names_and_small_classes(workplace: Path, image_settings: Settings) -> None:
     copies = [("x.png", saved(noise(700)), "2")] * 3
-    write_raw(train=[*many("train", 0, **{"0": 6, "1": 6}), *copies], test=many("test", 500, **{"0": 2, "1": 2}))
+    write_raw(
+        train=[*many("train", 0, **{"0": 6, "1": 6}), *copies], test=many("test", 500, **{"0": 2, "1": 2})
+    )
     named = {"0": "T-shirt", "1": "Trouser", "2": "Rare"}
     message = refused(image_settings({"small_class": "fail"}, label_names=named))
-    assert "small_class: 3 rows: train:13, train:14, train:15 (class 'Rare' has 1 different picture in train, cutting needs 2)" in message
+    assert (
+        "small_class: 3 rows: train:13, train:14, train:15 (class 'Rare' has 1 different picture in train, cutting needs 2)"
+        in message
+    )
     clean.clean(RAW, TARGET, image_settings({"small_class": "drop"}, label_names=named))
     assert json.loads((TARGET / "labels.json").read_text()) == ["T-shirt", "Trouser"]
     assert "unknown_label: 3 rows" in refused(image_settings(label_names={"0": "T-shirt", "1": "Trouser"}))
@@ -372,7 +438,9 @@ def test_only_a_few_batches_are_in_memory() -> None:
             yield [image_rows.Sample(str(taken), b"", None, "")]
 
     with ThreadPoolExecutor(2) as pool:
-        for number, (samples, seen) in enumerate(ahead(pool, lambda given: (given, [given[0].name]), batches(), 4), start=1):
+        for number, (samples, seen) in enumerate(
+            ahead(pool, lambda given: (given, [given[0].name]), batches(), 4), start=1
+        ):
             assert (samples[0].name, seen) == (str(number), [str(number)]), "in order"
             assert taken - number < 4
     assert number == 30
@@ -395,7 +463,12 @@ def test_tables_of_the_hub(workplace: Path, image_settings: Settings) -> None:
     stored += [{"bytes": None, "path": "elsewhere.png"}, None, {"bytes": contents[0], "path": None}]
     write_table({"img": stored, "fine_label": [*[0, 1] * 10, 0, 1, 0], "problem": ["not ours"] * 23})
     write_table({"img": [saved(noise(50)), saved(noise(51))], "fine_label": [0, 1]}, "test")
-    settings = image_settings({"misnamed": "keep"}, image_column="img", label_column="fine_label", label_names={"0": "cat", "1": "dog"})
+    settings = image_settings(
+        {"misnamed": "keep"},
+        image_column="img",
+        label_column="fine_label",
+        label_names={"0": "cat", "1": "dog"},
+    )
     report = clean.clean(RAW, TARGET, settings)
     assert report["checks"]["malformed"]["reasons"] == {
         "train:21": "elsewhere.png: no bytes, but the path elsewhere.png",
@@ -408,7 +481,12 @@ def test_tables_of_the_hub(workplace: Path, image_settings: Settings) -> None:
 
 
 def test_labels_that_are_none(workplace: Path, image_settings: Settings) -> None:
-    write_table({"image": [saved(noise(number)) for number in range(4)], "label": pa.array([b"a", b"\xff", b"b", None])})
+    write_table(
+        {
+            "image": [saved(noise(number)) for number in range(4)],
+            "label": pa.array([b"a", b"\xff", b"b", None]),
+        }
+    )
     write_table({"image": [saved(noise(9))], "label": ["a"]}, "test")
     tables = [image_rows.read(RAW / "train.parquet", "train", image_settings())]
     assert tables[0].malformed == {"train:2": "train/2: its label is no UTF-8"}
@@ -437,27 +515,43 @@ def test_files_that_cannot_be_used(workplace: Path, image_settings: Settings) ->
 
 def test_a_table_of_paths_in_strings_is_no_table_of_images(workplace: Path, image_settings: Settings) -> None:
     write_table({"image": ["inbox/a.png"] * 4, "label": ["a", "b"] * 2})
-    assert "unreadable: 4 rows: train:1 (train/1: not an image" in refused(image_settings({"unreadable": "fail"}))
+    assert "unreadable: 4 rows: train:1 (train/1: not an image" in refused(
+        image_settings({"unreadable": "fail"})
+    )
 
 
-def test_labels_of_pictures_are_mended_and_compared_like_those_of_texts(workplace: Path, image_settings: Settings) -> None:
+def test_labels_of_pictures_are_mended_and_compared_like_those_of_texts(
+    workplace: Path, image_settings: Settings
+) -> None:
     names = ["cat"] * 8 + ["cat "] * 2 + ["Cat"] * 5 + ["dog"] * 8
     write_table({"image": [saved(noise(number)) for number in range(len(names))], "label": names})
     message = refused(image_settings({"similar_labels": "fail"}))
-    assert "similar_labels: 5 rows: train:11, train:12, train:13 and 2 more (label 'Cat' (5 rows) reads like 'cat' (10 rows))" in message
+    assert (
+        "similar_labels: 5 rows: train:11, train:12, train:13 and 2 more (label 'Cat' (5 rows) reads like 'cat' (10 rows))"
+        in message
+    )
 
 
-def test_what_classes_lose_counts_pictures_that_are_not_there_and_empty_labels(workplace: Path, image_settings: Settings) -> None:
+def test_what_classes_lose_counts_pictures_that_are_not_there_and_empty_labels(
+    workplace: Path, image_settings: Settings
+) -> None:
     limits = {"rows": 0.1, "rows_of_class": 0.05}
     good = many("train", 0, cat=20, dog=20)
     gone = [(f"rare/{number}.png", None, "rare", "no such file") for number in range(2)]
     write_raw(train=[*good, *gone])
     with pytest.raises(DataError, match="'rare' 2 of 2"):
         clean.clean(RAW, TARGET, image_settings(max_dropped=limits))
-    for label, stops in (("", True), (None, False)):  # an empty label may stand in the wrong column; a null was never given
-        write_raw(train=[*good, *((f"x/{number}.png", saved(noise(100 + number)), label) for number in range(10))])
+    for label, stops in (
+        ("", True),
+        (None, False),
+    ):  # an empty label may stand in the wrong column; a null was never given
+        write_raw(
+            train=[*good, *((f"x/{number}.png", saved(noise(100 + number)), label) for number in range(10))]
+        )
         if stops:
             with pytest.raises(DataError, match="train loses 10 of 50 rows"):
                 clean.clean(RAW, TARGET, image_settings(max_dropped=limits))
         else:
-            assert clean.clean(RAW, TARGET, image_settings(max_dropped=limits))["rows"]["raw"] == {"train": 50}
+            assert clean.clean(RAW, TARGET, image_settings(max_dropped=limits))["rows"]["raw"] == {
+                "train": 50
+            }

@@ -49,15 +49,26 @@ def test_rows_that_are_not_earlier_than_test_are_losses(workplace: Path, setting
     assert ids("val") == [f"train:{row}" for row in range(57, 71)]
     assert report["checks"]["time_leakage"]["dropped_rows"] == [f"train:{row}" for row in range(71, 101)]
     write(table(100, day=lambda row: 80 + row), test=others(table(40, day=lambda row: 70 + row)))
-    assert "no row of train is earlier than the file for test" in refused(settings({"time_leakage": "drop"}, **wanted))
+    assert "no row of train is earlier than the file for test" in refused(
+        settings({"time_leakage": "drop"}, **wanted)
+    )
 
 
 def test_splits_by_time_are_cut_of_rows_that_are_used(workplace: Path, settings: Settings) -> None:
     rows = table(200, day=lambda row: row)
-    later = [{"title": "x", "body": f"not labelled {row}", "label": None, "day": 200 + row} for row in range(40)]
-    later += [row | {"day": 300} for row in rows[:10]] + [{"title": "x", "body": "", "label": "a", "day": 400}]
+    later = [
+        {"title": "x", "body": f"not labelled {row}", "label": None, "day": 200 + row} for row in range(40)
+    ]
+    later += [row | {"day": 300} for row in rows[:10]] + [
+        {"title": "x", "body": "", "label": "a", "day": 400}
+    ]
     write([*rows, *later], "jsonl")
-    wanted = settings({"duplicate": "drop", "empty": "drop"}, format={"kind": "jsonl"}, text_column="body", time_column="day")
+    wanted = settings(
+        {"duplicate": "drop", "empty": "drop"},
+        format={"kind": "jsonl"},
+        text_column="body",
+        time_column="day",
+    )
     assert clean.clean(RAW, TARGET, wanted)["rows"]["clean"] == {"train": 128, "val": 32, "test": 40}
     assert ids("test") == [f"train:{row}" for row in range(161, 201)]
 
@@ -81,9 +92,19 @@ def test_a_class_whose_rows_cannot_be_read_is_a_loss(workplace: Path, settings: 
 
 
 def test_a_group_of_undecodable_bytes(workplace: Path, settings: Settings) -> None:
-    lines = [f"text {row},{'ab'[row % 2]},".encode() + (b"caf\xe9" if row in (3, 40) else str(row).encode()) for row in range(60)]
+    lines = [
+        f"text {row},{'ab'[row % 2]},".encode() + (b"caf\xe9" if row in (3, 40) else str(row).encode())
+        for row in range(60)
+    ]
     write_raw(train=b"\n".join([b"text,label,site", *lines]))
-    encoded = {"kind": "delimited", "encoding": "utf-8", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+    encoded = {
+        "kind": "delimited",
+        "encoding": "utf-8",
+        "delimiter": ",",
+        "quote": '"',
+        "skip_lines": 0,
+        "columns": None,
+    }
     clean.clean(RAW, TARGET, settings(format=encoded, group_column="site"))
     assert sum({"train:4", "train:41"} <= set(ids(split)) for split in clean.SPLITS) == 1
 
@@ -98,7 +119,10 @@ def test_a_row_that_is_dropped_moves_no_other(workplace: Path, settings: Setting
     if check == "leakage":
         write_raw(train=rows, val=[*texts("val", a=5, b=5), rows[2]])
     else:
-        write_raw(train=[*rows, (rows[2][0], "b") if check == "conflict" else (rows[2][0] + ".", "a")], val=texts("val", a=5, b=5))
+        write_raw(
+            train=[*rows, (rows[2][0], "b") if check == "conflict" else (rows[2][0] + ".", "a")],
+            val=texts("val", a=5, b=5),
+        )
     report = clean.clean(RAW, TARGET, wanted)
     assert sum(report["checks"][check]["dropped"].values()) >= 1
     after = set(ids("test"))

@@ -27,17 +27,29 @@ def test_a_share_that_a_large_unit_spoils_is_said(workplace: Path, settings: Set
     report = clean.clean(RAW, TARGET, settings())
     tested = report["rows"]["clean"]["test"]
     assert tested < 20 or tested > 400
-    note = next(note for note in report["notes"] if note.startswith(f"test has {tested} of 500 rows, where params ask for 100"))
+    note = next(
+        note
+        for note in report["notes"]
+        if note.startswith(f"test has {tested} of 500 rows, where params ask for 100")
+    )
     assert "has 450 rows: train:1, train:2, train:3, …" in note
     write_raw(train=texts("other", a=250, b=250))
     assert clean.clean(RAW, TARGET, settings())["notes"] == []
 
 
 def test_a_class_that_is_one_unit_is_small(workplace: Path, settings: Settings) -> None:
-    write([row | {"label": "abcd"[number % 4], "site": "abcd"[number % 4]} for number, row in enumerate(table(200))])
+    write(
+        [
+            row | {"label": "abcd"[number % 4], "site": "abcd"[number % 4]}
+            for number, row in enumerate(table(200))
+        ]
+    )
     wanted = {"text_column": "body", "group_column": "site"}
     message = refused(settings({"small_class": "fail"}, **wanted))
-    assert "class 'a' has 50 different texts in train (1 where near-duplicates and groups stay together), cutting needs 3" in message
+    assert (
+        "class 'a' has 50 different texts in train (1 where near-duplicates and groups stay together), cutting needs 3"
+        in message
+    )
     message = refused(settings(**wanted))
     assert "never parted" in message or "stay together" in message
 
@@ -48,7 +60,9 @@ def test_a_class_that_a_cut_has_none_of_is_said(workplace: Path, settings: Setti
     write(rows)
     report = clean.clean(RAW, TARGET, settings(text_column="body", group_column="site"))
     absent = [split for split in ("val", "test") if not report["classes"]["c"][split]]
-    assert absent and all(any(f"{split} has no row of 'c'" in note for note in report["notes"]) for split in absent)
+    assert absent and all(
+        any(f"{split} has no row of 'c'" in note for note in report["notes"]) for split in absent
+    )
 
 
 def test_what_a_cut_by_time_missed_is_said(workplace: Path, settings: Settings) -> None:
@@ -73,10 +87,15 @@ def test_numbers_beside_dates_are_refused(workplace: Path, settings: Settings) -
     message = refused(settings(text_column="body", time_column="day"))
     assert "column 'day' mixes dates and numbers" in message and "a number in train:8" in message
     write(table(60, day=lambda row: 1960 + row))
-    assert clean.clean(RAW, TARGET, settings(text_column="body", time_column="day"))["rows"]["clean"]["test"] == 12
+    assert (
+        clean.clean(RAW, TARGET, settings(text_column="body", time_column="day"))["rows"]["clean"]["test"]
+        == 12
+    )
 
 
 def test_small_classes_that_join_a_class_of_that_name_are_said(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("t", a=50, b=50, rare=1, odd=1))
     notes = clean.clean(RAW, TARGET, settings({"small_class": {"other": "a"}}))["notes"]
-    assert notes == ["preprocess.checks.small_class: 'a' is a class of 50 rows already; 2 rows of small classes come to it"]
+    assert notes == [
+        "preprocess.checks.small_class: 'a' is a class of 50 rows already; 2 rows of small classes come to it"
+    ]

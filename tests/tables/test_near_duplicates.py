@@ -32,7 +32,9 @@ def varied(seed: int) -> list[str]:
             copy = text.split(" ")
             for _ in range(random_.randint(0, 1 + len(copy) // 10)):
                 place = random_.randrange(len(copy))
-                copy[place : place + 1] = random_.choice([[], [random_.choice(words)], [copy[place], random_.choice(words)]])
+                copy[place : place + 1] = random_.choice(
+                    [[], [random_.choice(words)], [copy[place], random_.choice(words)]]
+                )
             texts.append(" ".join(copy))
     return [text for text in texts if text.count(" ") > 1]
 
@@ -40,12 +42,22 @@ def varied(seed: int) -> list[str]:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_pairs_are_those_that_comparing_all_pairs_finds(seed: int) -> None:
     texts = sorted(set(varied(seed)))
-    expected = {pair: value for pair in combinations(texts, 2) if (value := jaccard(*pair)) >= near_duplicates.SIMILARITY}
+    expected = {
+        pair: value
+        for pair in combinations(texts, 2)
+        if (value := jaccard(*pair)) >= near_duplicates.SIMILARITY
+    }
     assert len(expected) > 30
     found = near_duplicates.texts(texts)
-    assert {(one, other): value for one, others in found.items() for other, value in others.items() if one < other} == expected
-    assert all(found[other][one] == value for one, others in found.items() for other, value in others.items()), "both ways"
-    assert near_duplicates.texts([*texts[::-1], texts[0]]) == found, "of small groups all pairs, whatever the order"
+    assert {
+        (one, other): value for one, others in found.items() for other, value in others.items() if one < other
+    } == expected
+    assert all(
+        found[other][one] == value for one, others in found.items() for other, value in others.items()
+    ), "both ways"
+    assert near_duplicates.texts([*texts[::-1], texts[0]]) == found, (
+        "of small groups all pairs, whatever the order"
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +66,10 @@ def test_the_pairs_are_those_that_comparing_all_pairs_finds(seed: int) -> None:
         ("The parcel came late, the box was broken.", "the parcel came late; the box was broken", True),
         ("the box was broken", "the box was open", False),
         ("very good", "very bad", False),
-        ("of twenty words one is another and this is the whole difference between these two texts that follow each other here",) * 2
+        (
+            "of twenty words one is another and this is the whole difference between these two texts that follow each other here",
+        )
+        * 2
         + (False,),  # the same is no pair
         (
             "of twenty words one is another and this is the whole difference between these two texts that follow each other here",
@@ -76,7 +91,9 @@ def test_groups_are_connected_components() -> None:
     for count, number in ((1, 0), (10, 4), (200, 90), (200, 250)):
         pairs = [(random_.randrange(count), random_.randrange(count)) for _ in range(number)]
         rows, columns = np.array(pairs, dtype=int).reshape(-1, 2).T
-        _, expected = connected_components(coo_array((np.ones(number), (rows, columns)), shape=(count, count)), directed=False)
+        _, expected = connected_components(
+            coo_array((np.ones(number), (rows, columns)), shape=(count, count)), directed=False
+        )
         first = {component: place for place, component in reversed(list(enumerate(expected.tolist())))}
         assert near_duplicates.groups(count, pairs) == [first[component] for component in expected.tolist()]
 
@@ -111,11 +128,16 @@ def test_a_text_that_comes_later_changes_no_pair_of_those_before_it() -> None:
     before = near_duplicates.texts(texts[:300])
     after = near_duplicates.texts(texts)
     known = set(texts[:300])
-    assert {name: {other: share for other, share in after[name].items() if other in known} for name in before} == before
+    assert {
+        name: {other: share for other, share in after[name].items() if other in known} for name in before
+    } == before
 
 
 def test_what_a_test_row_is_like_through_others_is_named() -> None:
-    rows = [Row("test" if number == 399 else "train", number + 1, text, "a") for number, text in enumerate(filled(400))]
+    rows = [
+        Row("test" if number == 399 else "train", number + 1, text, "a")
+        for number, text in enumerate(filled(400))
+    ]
     found = near_duplicates.texts(checks.key(row.text) for row in rows)
     assert len(near_rows.near_duplicate(rows, found)) == 399
     assert all("test:400" in reason for reason in near_rows.near_duplicate(rows, found).values())

@@ -26,11 +26,17 @@ def cuts(count: int, seed: int = 0) -> list[Pixels]:
 
 
 def resized(pixels: Pixels, wider: int, higher: int) -> Pixels:
-    return np.asarray(Image.fromarray(pixels).resize((pixels.shape[1] + wider, pixels.shape[0] + higher), Image.Resampling.BICUBIC))
+    return np.asarray(
+        Image.fromarray(pixels).resize(
+            (pixels.shape[1] + wider, pixels.shape[0] + higher), Image.Resampling.BICUBIC
+        )
+    )
 
 
 def alike(*shown: Pixels) -> dict[str, dict[str, float]]:
-    return near_images.pictures({str(place): near_images.fingerprint(pixels) for place, pixels in enumerate(shown)})
+    return near_images.pictures(
+        {str(place): near_images.fingerprint(pixels) for place, pixels in enumerate(shown)}
+    )
 
 
 CHANGES = {
@@ -49,10 +55,16 @@ CHANGES = {
 def test_changed_photographs_are_found_and_no_others(change: str) -> None:
     photos = cuts(60)
     found = alike(*photos, *(CHANGES[change](pixels) for pixels in photos))
-    pairs = {(min(one, int(other)), max(one, int(other))) for one in range(120) for other in found.get(str(one), ())}
+    pairs = {
+        (min(one, int(other)), max(one, int(other)))
+        for one in range(120)
+        for other in found.get(str(one), ())
+    }
     assert {(one, one + 60) for one in range(60)} >= pairs, "no two different ones"
     assert len(pairs) >= 58, "of 60; a hash may tip over"
-    assert all(likeness >= 1 - near_images.DIFFERENCE for twins in found.values() for likeness in twins.values())
+    assert all(
+        likeness >= 1 - near_images.DIFFERENCE for twins in found.values() for likeness in twins.values()
+    )
 
 
 def test_no_two_handwritten_digits_are_one() -> None:
@@ -60,7 +72,10 @@ def test_no_two_handwritten_digits_are_one() -> None:
     prints = {str(place): near_images.fingerprint(pixels) for place, pixels in enumerate(digits)}
     assert len({pixels.tobytes() for pixels in digits}) == 1797
     hashes = np.array([one.hash for one in prints.values()], np.uint64)
-    alone = sum(int((np.bitwise_count(hashes[place] ^ hashes[:place]) <= near_images.DISTANCE).sum()) for place in range(len(hashes)))
+    alone = sum(
+        int((np.bitwise_count(hashes[place] ^ hashes[:place]) <= near_images.DISTANCE).sum())
+        for place in range(len(hashes))
+    )
     assert alone > 400, "pairs that the hash alone would take for one"
     assert near_images.pictures(prints) == {}
 
@@ -74,7 +89,10 @@ def test_flat_pictures_are_not_one() -> None:
 
 def test_the_same_drawing_in_other_colours_is_another_picture() -> None:
     grey = smooth(0)[:, :, :1]
-    red, blue = (np.concatenate([grey if channel == own else grey // 3 for channel in range(3)], axis=2) for own in (0, 2))
+    red, blue = (
+        np.concatenate([grey if channel == own else grey // 3 for channel in range(3)], axis=2)
+        for own in (0, 2)
+    )
     assert alike(red, blue) == {}
     assert set(alike(red, decode(saved(red, "JPEG", quality=90)).pixels)) == {"0", "1"}
     assert set(alike(grey, np.repeat(grey ^ 1, 3, axis=2))) == {"0", "1"}, "grey in one channel or three"
@@ -85,15 +103,24 @@ def test_no_candidate_is_missed() -> None:
     hashes = draw.integers(0, 2**64, 300, dtype=np.uint64)
     for place in range(100, 300):  # some bits of another one flipped
         flips = draw.choice(64, draw.integers(0, 10), replace=False)
-        hashes[place] = hashes[place - 100] ^ np.bitwise_or.reduce(np.uint64(1) << flips.astype(np.uint64), initial=np.uint64(0))
+        hashes[place] = hashes[place - 100] ^ np.bitwise_or.reduce(
+            np.uint64(1) << flips.astype(np.uint64), initial=np.uint64(0)
+        )
     found = near_images._candidates(hashes, np.arange(300), np.zeros(300, int))
     pairs = {(int(a), int(b)) for one, other in found for a, b in zip(one, other, strict=True)}
-    assert pairs == {(a, b) for a, b in itertools.combinations(range(300), 2) if int(hashes[a] ^ hashes[b]).bit_count() <= 6}
+    assert pairs == {
+        (a, b)
+        for a, b in itertools.combinations(range(300), 2)
+        if int(hashes[a] ^ hashes[b]).bit_count() <= 6
+    }
     assert len(pairs) > 100
 
 
 def test_the_order_changes_nothing_and_none_is_fine() -> None:
-    prints = {name: near_images.fingerprint(pixels) for name, pixels in zip("abc", (smooth(0), smooth(0) ^ 1, noise(1)), strict=True)}
+    prints = {
+        name: near_images.fingerprint(pixels)
+        for name, pixels in zip("abc", (smooth(0), smooth(0) ^ 1, noise(1)), strict=True)
+    }
     found = near_images.pictures(prints)
     assert set(found) == {"a", "b"} and found["a"]["b"] == found["b"]["a"]
     assert found == near_images.pictures(dict(reversed(prints.items())))

@@ -47,23 +47,35 @@ def test_csv_with_quotes_newlines_and_a_byte_order_mark(tmp_path: Path, settings
 
 def test_orange_tab_files(tmp_path: Path, settings: Settings) -> None:
     content = b'Category\tText\nd\tstring\nclass\t\nearn\t"profit rose\nacq\tit bought\n'
-    assert rows(read(tmp_path, content, settings(format=TSV))) == [("train:1", '"profit rose', "earn"), ("train:2", "it bought", "acq")]
+    assert rows(read(tmp_path, content, settings(format=TSV))) == [
+        ("train:1", '"profit rose', "earn"),
+        ("train:2", "it bought", "acq"),
+    ]
 
 
 def test_rows_with_another_number_of_fields_are_named(tmp_path: Path, settings: Settings) -> None:
     table = read(tmp_path, b"text,label\nfine,a\nno label here\nmuch,too,many\nalso fine,b\n", settings())
     assert rows(table) == [("train:1", "fine", "a"), ("train:4", "also fine", "b")]
-    assert table.malformed == {"train:2": "line 3: 1 fields instead of 2", "train:3": "line 4: 3 fields instead of 2"}
+    assert table.malformed == {
+        "train:2": "line 3: 1 fields instead of 2",
+        "train:3": "line 4: 3 fields instead of 2",
+    }
 
 
 def test_an_unclosed_quote_costs_its_own_line_only(tmp_path: Path, settings: Settings) -> None:
     table = read(tmp_path, b'text,label\nfine,a\n"never closed,a\nfine again,b\n"quoted",b\n', settings())
-    assert rows(table) == [("train:1", "fine", "a"), ("train:3", "fine again", "b"), ("train:4", "quoted", "b")]
+    assert rows(table) == [
+        ("train:1", "fine", "a"),
+        ("train:3", "fine again", "b"),
+        ("train:4", "quoted", "b"),
+    ]
     assert list(table.malformed) == ["train:2"]
     assert table.malformed["train:2"].startswith("line 3:")
 
 
-def test_an_unclosed_quote_up_to_the_end_of_the_file_costs_its_own_line_only(tmp_path: Path, settings: Settings) -> None:
+def test_an_unclosed_quote_up_to_the_end_of_the_file_costs_its_own_line_only(
+    tmp_path: Path, settings: Settings
+) -> None:
     table = read(tmp_path, b'text,label\nfine,a\n"never closed,a\nfine again,b\nlast,b', settings())
     assert rows(table) == [("train:1", "fine", "a"), ("train:3", "fine again", "b"), ("train:4", "last", "b")]
     assert table.malformed == {"train:2": "line 3: a quote is opened and never closed"}
@@ -92,7 +104,9 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path, set
 
 
 def test_a_long_header_is_not_shown_whole(tmp_path: Path, settings: Settings) -> None:
-    message = refused(tmp_path, ",".join(f"column {n} {'x' * 500}" for n in range(5000)).encode() + b"\n1\n", settings())
+    message = refused(
+        tmp_path, ",".join(f"column {n} {'x' * 500}" for n in range(5000)).encode() + b"\n1\n", settings()
+    )
     assert "and 4980 more" in message
     assert len(message) < 3000
 
@@ -104,7 +118,9 @@ def form(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_another_delimiter_is_named_or_found(tmp_path: Path, settings: Settings, delimiter: str) -> None:
     content = f'id{delimiter}text{delimiter}label\n1{delimiter}"a, b; c"{delimiter}x\n'.encode()
-    assert f"the delimiter is {delimiter!r}: set preprocess.format.delimiter to it, or to auto" in refused(tmp_path, content, settings())
+    assert f"the delimiter is {delimiter!r}: set preprocess.format.delimiter to it, or to auto" in refused(
+        tmp_path, content, settings()
+    )
     table = read(tmp_path, content, settings(format=form(delimiter="auto")))
     assert rows(table) == [("train:1", "a, b; c", "x")]
     assert f"is read with the delimiter {delimiter!r}" in table.remarks[0]
@@ -112,7 +128,11 @@ def test_another_delimiter_is_named_or_found(tmp_path: Path, settings: Settings,
 
 def test_without_a_header_the_delimiter_is_that_of_most_lines(tmp_path: Path, settings: Settings) -> None:
     wanted = settings(format=form(delimiter="auto", columns=["text", "label"]))
-    assert [row.text for row in read(tmp_path, b"a, b;x\nc;y\nd, e;z\n", wanted).rows] == ["a, b", "c", "d, e"]
+    assert [row.text for row in read(tmp_path, b"a, b;x\nc;y\nd, e;z\n", wanted).rows] == [
+        "a, b",
+        "c",
+        "d, e",
+    ]
 
 
 def test_the_sep_line_of_a_spreadsheet(tmp_path: Path, settings: Settings) -> None:
@@ -121,7 +141,9 @@ def test_the_sep_line_of_a_spreadsheet(tmp_path: Path, settings: Settings) -> No
     assert "begins with a spreadsheet's `sep=` line" in message
     assert "skip_lines: 1" in message
     assert rows(read(tmp_path, content, settings(format=form(delimiter="auto")))) == [("train:1", "a", "x")]
-    assert rows(read(tmp_path, content, settings(format=form(delimiter=";", skip_lines=1)))) == [("train:1", "a", "x")]
+    assert rows(read(tmp_path, content, settings(format=form(delimiter=";", skip_lines=1)))) == [
+        ("train:1", "a", "x")
+    ]
 
 
 ESCAPED = rb"""text,label
@@ -139,10 +161,15 @@ def test_quotes_after_a_backslash(tmp_path: Path, settings: Settings) -> None:
     table = read(tmp_path, ESCAPED, settings())
     assert rows(table) == [("train:1", "one", "a"), ("train:4", ",5 mm ring", "b"), ("train:5", "last", "a")]
     assert table.count == 5, "no row vanishes inside its neighbour"
-    assert all(reason.endswith('it holds \\": set escape: "\\\\" of the format') for reason in table.malformed.values())
+    assert all(
+        reason.endswith('it holds \\": set escape: "\\\\" of the format')
+        for reason in table.malformed.values()
+    )
 
 
-def test_a_record_of_several_lines_with_a_wrong_number_of_fields_is_one_row(tmp_path: Path, settings: Settings) -> None:
+def test_a_record_of_several_lines_with_a_wrong_number_of_fields_is_one_row(
+    tmp_path: Path, settings: Settings
+) -> None:
     table = read(tmp_path, b'text,label\n"two\nlines",too,many\nfine,a\n', settings())
     assert rows(table) == [("train:2", "fine", "a")]
     assert table.malformed == {"train:1": "line 2: 3 fields instead of 2"}
@@ -150,7 +177,11 @@ def test_a_record_of_several_lines_with_a_wrong_number_of_fields_is_one_row(tmp_
 
 def test_a_quote_that_swallows_rows_gives_them_back(tmp_path: Path, settings: Settings) -> None:
     swallowed = "".join(f"row {n},a\n" for n in range(50))
-    table = read(tmp_path, f'text,label\n"opened ""never closed,a\n{swallowed}"quoted, and more",b\n'.encode(), settings())
+    table = read(
+        tmp_path,
+        f'text,label\n"opened ""never closed,a\n{swallowed}"quoted, and more",b\n'.encode(),
+        settings(),
+    )
     assert [row.text for row in table.rows] == [*(f"row {n}" for n in range(50)), "quoted, and more"]
     assert list(table.malformed) == ["train:1"]
 
@@ -171,11 +202,14 @@ JSONL = {"kind": "jsonl"}
 
 
 def test_json_lines(tmp_path: Path, settings: Settings) -> None:
-    content = (
-        b'{"text": "a\\u2028b\\nc", "label": 1, "more": []}\n\n{"text": 5, "label": true}\n{"label": null, "text": "x"}\n{"text": "y"}\n'
-    )
+    content = b'{"text": "a\\u2028b\\nc", "label": 1, "more": []}\n\n{"text": 5, "label": true}\n{"label": null, "text": "x"}\n{"text": "y"}\n'
     table = read(tmp_path, content, settings(format=JSONL))
-    assert rows(table) == [("train:1", "a\u2028b\nc", "1"), ("train:2", "5", "true"), ("train:3", "x", ""), ("train:4", "y", "")]
+    assert rows(table) == [
+        ("train:1", "a\u2028b\nc", "1"),
+        ("train:2", "5", "true"),
+        ("train:3", "x", ""),
+        ("train:4", "y", ""),
+    ]
     assert table.blank_lines == 1
 
 
@@ -197,7 +231,12 @@ def test_json_that_cannot_be_read_is_named(tmp_path: Path, settings: Settings) -
 
 
 def test_records_without_a_text_key_are_no_empty_texts(tmp_path: Path, settings: Settings) -> None:
-    lines = [b'{"text": "a", "label": "x"}', b'{"body": "b", "label": "x"}', b'{"text": "c"}', b'{"text": "d", "label": null}']
+    lines = [
+        b'{"text": "a", "label": "x"}',
+        b'{"body": "b", "label": "x"}',
+        b'{"text": "c"}',
+        b'{"text": "d", "label": null}',
+    ]
     table = read(tmp_path, b"\n".join(lines), settings(format=JSONL))
     assert table.malformed == {"train:2": "line 2: no key 'text'"}
     assert [row.label for row in table.rows] == ["x", "", ""]
@@ -218,13 +257,23 @@ OBJECTS = [{"text": f"t {n}", "label": "ab"[n % 2]} for n in range(6)]
         (json.dumps(OBJECTS), "one JSON document, a list", "jq -c '.[]'"),
         (json.dumps(OBJECTS, indent=2), "one JSON document, a list", "jq -c '.[]'"),
         ("[\n" + ",\n".join(map(json.dumps, OBJECTS)) + "\n]\n", "one JSON document, a list", "jq -c '.[]'"),
-        (json.dumps({"data": OBJECTS}), "one JSON document, whose rows are a list under 'data'", "jq -c '.[\"data\"][]'"),
+        (
+            json.dumps({"data": OBJECTS}),
+            "one JSON document, whose rows are a list under 'data'",
+            "jq -c '.[\"data\"][]'",
+        ),
         (json.dumps({"data": OBJECTS}, indent=2), "as if one JSON document were spread over them", "jq"),
-        ("".join(f"{json.dumps(one)} {json.dumps(one)}\n" for one in OBJECTS), "several objects in one line", "jq -c ."),
+        (
+            "".join(f"{json.dumps(one)} {json.dumps(one)}\n" for one in OBJECTS),
+            "several objects in one line",
+            "jq -c .",
+        ),
         ("".join(map(json.dumps, OBJECTS)), "several objects in one line", "jq -c ."),
     ],
 )
-def test_json_that_is_no_json_lines(tmp_path: Path, settings: Settings, content: str, what: str, command: str) -> None:
+def test_json_that_is_no_json_lines(
+    tmp_path: Path, settings: Settings, content: str, what: str, command: str
+) -> None:
     message = refused(tmp_path, content.encode(), settings(format=JSONL))
     assert what in message
     assert command in message
@@ -265,14 +314,21 @@ PARQUET = {"kind": "parquet"}
         (pa.array([Decimal(1), Decimal(20), None], pa.decimal128(10, 2)), ["1", "20", ""]),
         (pa.array([Decimal("1.50"), Decimal(-2), None], pa.decimal256(40, 2)), ["1.50", "-2", ""]),
         (pa.array([date(2024, 1, 2), date(1999, 12, 31), None]), ["2024-01-02", "1999-12-31", ""]),
-        (pa.array([datetime(2024, 1, 2, 3, 4, tzinfo=UTC), None, None]), ["2024-01-02 03:04:00+00:00", "", ""]),
+        (
+            pa.array([datetime(2024, 1, 2, 3, 4, tzinfo=UTC), None, None]),
+            ["2024-01-02 03:04:00+00:00", "", ""],
+        ),
         (pa.array([0.0, 1.5, None], pa.float16()), ["0", "1.5", ""]),
     ],
 )
 def test_parquet(tmp_path: Path, settings: Settings, labels: pa.Array, expected: list[str]) -> None:
     content = parquet(tmp_path, {"text": ["x", None, "z"], "label": labels, "other": [1, 2, 3]})
     table = read(tmp_path, content, settings(format=PARQUET))
-    assert rows(table) == [("train:1", "x", expected[0]), ("train:2", "", expected[1]), ("train:3", "z", expected[2])]
+    assert rows(table) == [
+        ("train:1", "x", expected[0]),
+        ("train:2", "", expected[1]),
+        ("train:3", "z", expected[2]),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -283,8 +339,12 @@ def test_parquet(tmp_path: Path, settings: Settings, labels: pa.Array, expected:
         (pa.array([[("k", 1)], []], pa.map_(pa.string(), pa.int8())), "map<"),
     ],
 )
-def test_parquet_columns_of_lists_name_their_type(tmp_path: Path, settings: Settings, labels: pa.Array, kind: str) -> None:
-    message = refused(tmp_path, parquet(tmp_path, {"text": ["x", "y"], "label": labels}), settings(format=PARQUET))
+def test_parquet_columns_of_lists_name_their_type(
+    tmp_path: Path, settings: Settings, labels: pa.Array, kind: str
+) -> None:
+    message = refused(
+        tmp_path, parquet(tmp_path, {"text": ["x", "y"], "label": labels}), settings(format=PARQUET)
+    )
     assert "column 'label' holds no single values" in message
     assert kind in message
 
@@ -301,4 +361,6 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path, settings: Settings
     assert "no readable Parquet" in refused(tmp_path, b"text,label\na,b\n", settings(format=PARQUET))
     whole = parquet(tmp_path, {"text": ["x"] * 100, "label": ["a"] * 100})
     assert "no readable Parquet" in refused(tmp_path, whole[:-20], settings(format=PARQUET))
-    assert "no column 'label'" in refused(tmp_path, parquet(tmp_path, {"text": ["x"], "Label": ["a"]}), settings(format=PARQUET))
+    assert "no column 'label'" in refused(
+        tmp_path, parquet(tmp_path, {"text": ["x"], "Label": ["a"]}), settings(format=PARQUET)
+    )

@@ -24,7 +24,13 @@ from tests.test_data_stages import BASE, CSV, run
 
 Staged = Callable[..., str]
 FAILED = Path(".baton/preprocess-report.json")
-DROP = {"malformed": "drop", "invalid_utf8": "drop", "empty": "drop", "missing_label": "drop", "small_class": "fail"}
+DROP = {
+    "malformed": "drop",
+    "invalid_utf8": "drop",
+    "empty": "drop",
+    "missing_label": "drop",
+    "small_class": "fail",
+}
 
 
 @pytest.fixture
@@ -34,12 +40,20 @@ def staged(workplace: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> S
     A file whose name begins with `test` or `val` is that of the split; another one is train's.
     """
 
-    def build(files: dict[str, bytes], form: dict[str, Any] = CSV, checks: dict[str, Any] | None = None, **changes: Any) -> str:
+    def build(
+        files: dict[str, bytes],
+        form: dict[str, Any] = CSV,
+        checks: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> str:
         (workplace / "inbox/model").mkdir(parents=True, exist_ok=True)
         for name, content in (files | {f"model/{name}": content for name, content in BASE.items()}).items():
             (workplace / "inbox" / name).write_bytes(content)
         raw = params.read_raw(root / "params.yaml")
-        splits = {next((one for one in ("val", "test") if name.startswith(one)), "train"): f"inbox/{name}" for name in files}
+        splits = {
+            next((one for one in ("val", "test") if name.startswith(one)), "train"): f"inbox/{name}"
+            for name in files
+        }
         raw["source"] = {"kind": "local", "files": splits, "licence": "mine"}
         raw["base"] = {"kind": "local", "folder": "inbox/model", "licence": "mine"}
         raw["preprocess"] |= {"format": form, **changes}
@@ -67,7 +81,9 @@ GERMAN = [
     for n in range(12)
     for text, label in (("Schöne Größe, für mich", "gut"), ("Der Käse war überreif", "schlecht"))
 ]
-GERMAN = [(f"Schöne Größe für mich {n}", "gut") for n in range(12)] + [(f"Der Käse war überreif {n}", "schlecht") for n in range(12)]
+GERMAN = [(f"Schöne Größe für mich {n}", "gut") for n in range(12)] + [
+    (f"Der Käse war überreif {n}", "schlecht") for n in range(12)
+]
 GERMAN += some("egal")
 
 
@@ -117,13 +133,24 @@ def test_what_is_called_csv(staged: Staged, content: bytes, what: str) -> None:
 
 
 def test_quotes_after_a_backslash(staged: Staged) -> None:
-    odd = ['"pipe of 5\\" and a half",bolt', '"size 5\\"",bolt', '",5 mm ring of steel",washer', '"she said \\"tight\\", twice",washer']
-    content = "\n".join(["text,label", *(f'"{text}",{label}' for text, label in some("bolt", "washer")), *odd]).encode()
+    odd = [
+        '"pipe of 5\\" and a half",bolt',
+        '"size 5\\"",bolt',
+        '",5 mm ring of steel",washer',
+        '"she said \\"tight\\", twice",washer',
+    ]
+    content = "\n".join(
+        ["text,label", *(f'"{text}",{label}' for text, label in some("bolt", "washer")), *odd]
+    ).encode()
     message = staged({"data.csv": content})
     assert "train loses 3 of 28 rows" in message, "28 rows were written; the ring is read right"
     assert 'set escape: "\\\\" of the format' in message
     assert staged({"data.csv": content}, form=CSV | {"escape": "\\"}) == ""
-    texts = {row["text"] for name in ("train", "val", "test") for row in pq.read_table(f"data/clean/{name}.parquet").to_pylist()}
+    texts = {
+        row["text"]
+        for name in ("train", "val", "test")
+        for row in pq.read_table(f"data/clean/{name}.parquet").to_pylist()
+    }
     assert {'pipe of 5" and a half', 'size 5"', ",5 mm ring of steel", 'she said "tight", twice'} <= texts
 
 
@@ -135,8 +162,14 @@ def test_json_that_is_no_json_lines(staged: Staged, shape: str) -> None:
         "list": (json.dumps(objects, indent=1), "is one JSON document, a list"),
         "lines of a list": ("[" + ",\n".join(lines) + "]", "is one JSON document, a list"),
         "wrapped": (json.dumps({"data": objects}), "whose rows are a list under 'data'"),
-        "two a line": ("\n".join(map(" ".join, zip(lines[::2], lines[1::2], strict=True))), "several objects in one line"),
-        "no key": ("\n".join([*lines, *(line.replace('"text"', '"body"') for line in lines[:8])]), "8 rows: train:25"),
+        "two a line": (
+            "\n".join(map(" ".join, zip(lines[::2], lines[1::2], strict=True))),
+            "several objects in one line",
+        ),
+        "no key": (
+            "\n".join([*lines, *(line.replace('"text"', '"body"') for line in lines[:8])]),
+            "8 rows: train:25",
+        ),
     }[shape]
     message = staged({"data.jsonl": content.encode()}, form={"kind": "jsonl", "encoding": "auto"})
     assert what in message
@@ -144,11 +177,25 @@ def test_json_that_is_no_json_lines(staged: Staged, shape: str) -> None:
 
 
 def test_spellings_of_labels(staged: Staged) -> None:
-    spellings = ["spam", "spam ", " spam", "spam\u00a0", "\ufeffspam", "ham", "ham\u200b", "NFC caf\u00e9", "NFC cafe\u0301"]
+    spellings = [
+        "spam",
+        "spam ",
+        " spam",
+        "spam\u00a0",
+        "\ufeffspam",
+        "ham",
+        "ham\u200b",
+        "NFC caf\u00e9",
+        "NFC cafe\u0301",
+    ]
     content = csv(*some(*spellings)).encode()
     assert staged({"data.csv": content}, checks={"duplicate": "keep"}) == ""
     assert report()["classes"].keys() == {"spam", "ham", "NFC caf\u00e9"}
-    assert {mended["label"] for mended in report()["labels"]} == {*spellings[1:5], "ham\u200b", "NFC cafe\u0301"}
+    assert {mended["label"] for mended in report()["labels"]} == {
+        *spellings[1:5],
+        "ham\u200b",
+        "NFC cafe\u0301",
+    }
 
     message = staged({"data.csv": csv(*some("spam", "Spam", "1", "1.0", "n/a")).encode()})
     assert re.search(r"label 'spam' \(12 rows\) reads like 'Spam' \(12 rows\)", message)
@@ -158,13 +205,20 @@ def test_spellings_of_labels(staged: Staged) -> None:
 
 def test_composed_and_decomposed_texts_and_labels(staged: Staged) -> None:
     train = [(f"déjà vu à Zürich {n}", ("café", "naïve")[n % 2]) for n in range(30)]
-    test = csv(*((unicodedata.normalize("NFD", text), unicodedata.normalize("NFD", label)) for text, label in train[:9]))
+    test = csv(
+        *(
+            (unicodedata.normalize("NFD", text), unicodedata.normalize("NFD", label))
+            for text, label in train[:9]
+        )
+    )
     assert staged({"data.csv": csv(*train).encode(), "test.csv": test.encode()}) == ""
     assert report()["classes"].keys() == {"café", "naïve"}
     assert report()["checks"]["leakage"]["rows"] == [f"train:{n}" for n in range(1, 10)]
 
 
-@pytest.mark.parametrize(("labels", "keys"), [(("True", "False"), ("true", "false")), (("01", "02"), ("1", "2"))])
+@pytest.mark.parametrize(
+    ("labels", "keys"), [(("True", "False"), ("true", "false")), (("01", "02"), ("1", "2"))]
+)
 def test_keys_as_yaml_reads_them(staged: Staged, labels: tuple[str, str], keys: tuple[str, str]) -> None:
     content = csv(*some(*labels)).encode()
     message = staged({"data.csv": content}, label_names=dict(zip(keys, "AB", strict=True)))
@@ -177,7 +231,10 @@ def test_keys_as_yaml_reads_them(staged: Staged, labels: tuple[str, str], keys: 
 def test_lists_of_labels(staged: Staged) -> None:
     lines = [json.dumps({"text": f"t {n}", "label": ["news", "sport"][: n % 3]}) for n in range(30)]
     message = staged({"data.jsonl": "\n".join(lines).encode()}, form={"kind": "jsonl", "encoding": "auto"})
-    assert "malformed: 30 rows: train:1, train:2, train:3 and 27 more (label is a list; one label a row is needed)" in message
+    assert (
+        "malformed: 30 rows: train:1, train:2, train:3 and 27 more (label is a list; one label a row is needed)"
+        in message
+    )
     content = csv(*((text, f"\"['{label}', 'x']\"") for text, label in some("a", "b"))).encode()
     assert staged({"data.csv": content}) == ""
     assert "labels such as \"['a', 'x']\" look like lists" in report()["notes"][0]
@@ -187,7 +244,10 @@ def test_lists_of_labels(staged: Staged) -> None:
     ("labels", "classes"),
     [
         (pa.array([Decimal(n % 3) for n in range(36)], pa.decimal128(10, 0)), {"0", "1", "2"}),
-        (pa.array([n % 3 + 19_700 for n in range(36)], pa.date32()), {"2023-12-09", "2023-12-10", "2023-12-11"}),
+        (
+            pa.array([n % 3 + 19_700 for n in range(36)], pa.date32()),
+            {"2023-12-09", "2023-12-10", "2023-12-11"},
+        ),
         (pa.array([["yes", "no", None][n % 3] for n in range(36)]).dictionary_encode(), {"yes", "no"}),
         (pa.array([[True, False, None][n % 3] for n in range(36)]), {"true", "false"}),
     ],
@@ -196,14 +256,21 @@ def test_types_of_parquet(staged: Staged, labels: pa.Array, classes: set[str]) -
     pq.write_table(pa.table({"text": [f"text {n}" for n in range(36)], "label": labels}), "made.parquet")
     assert staged({"data.parquet": Path("made.parquet").read_bytes()}, form={"kind": "parquet"}) == ""
     assert report()["classes"].keys() == classes
-    assert bool(report()["notes"]) is (None in labels.to_pylist()), "a table that was labelled in part says so"
+    assert bool(report()["notes"]) is (None in labels.to_pylist()), (
+        "a table that was labelled in part says so"
+    )
 
 
 @pytest.mark.parametrize(("column", "kind"), [("label", "list<"), ("data.text", "struct<")])
 def test_nested_types_of_parquet_are_named(staged: Staged, column: str, kind: str) -> None:
-    pq.write_table(pa.table({"text": ["x", "y"], "label": [["a"], ["b"]], "data": [{"text": "x"}, {"text": "y"}]}), "made.parquet")
+    pq.write_table(
+        pa.table({"text": ["x", "y"], "label": [["a"], ["b"]], "data": [{"text": "x"}, {"text": "y"}]}),
+        "made.parquet",
+    )
     changes = {"text_column": column} if "." in column else {}
-    assert kind in staged({"data.parquet": Path("made.parquet").read_bytes()}, form={"kind": "parquet"}, **changes)
+    assert kind in staged(
+        {"data.parquet": Path("made.parquet").read_bytes()}, form={"kind": "parquet"}, **changes
+    )
 
 
 @pytest.mark.parametrize("policy", ["fail", "drop", "keep"])
@@ -217,8 +284,13 @@ def test_a_text_a_class(staged: Staged, policy: str) -> None:
         assert "small_class: 30 rows" in message
         assert "no policy of small_class helps where (nearly) all classes are small" in message
         assert all(f"'intent {n:02}' 1" in message for n in range(30))
-    others = {name: csv(*some(*(f"intent {n:02}" for n in range(30)), count=1)).replace("words", name).encode() for name in ("val", "test")}
-    assert staged({"data.csv": content} | {f"{name}.csv": other for name, other in others.items()}) == "", "the advice can be followed"
+    others = {
+        name: csv(*some(*(f"intent {n:02}" for n in range(30)), count=1)).replace("words", name).encode()
+        for name in ("val", "test")
+    }
+    assert staged({"data.csv": content} | {f"{name}.csv": other for name, other in others.items()}) == "", (
+        "the advice can be followed"
+    )
 
 
 def test_measured_numbers_look_like_regression(staged: Staged) -> None:

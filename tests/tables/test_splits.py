@@ -14,7 +14,12 @@ from baton.tables.rows import Row
 
 def table(counts: dict[str, int], repeat: int = 1) -> list[Row]:
     """`counts[label]` texts of each label, each `repeat` times, shuffled."""
-    texts = [(f"{label} text {number}", label) for label, count in counts.items() for number in range(count) for _ in range(repeat)]
+    texts = [
+        (f"{label} text {number}", label)
+        for label, count in counts.items()
+        for number in range(count)
+        for _ in range(repeat)
+    ]
     random.Random(0).shuffle(texts)
     return [Row("train", number, text, label) for number, (text, label) in enumerate(texts, start=1)]
 
@@ -28,7 +33,9 @@ def cut(rows: list[Row], count: int, **settings: Any) -> tuple[list[Row], list[R
     return splits.flat(drawn), splits.flat(left)
 
 
-def cut_for_good(rows: list[Row], share: float, seed: int = 0, alike: near_duplicates.Near | None = None) -> tuple[list[Row], list[Row]]:
+def cut_for_good(
+    rows: list[Row], share: float, seed: int = 0, alike: near_duplicates.Near | None = None
+) -> tuple[list[Row], list[Row]]:
     drawn, left = splits.cut_for_good(splits.units(rows, alike), share, seed=seed, purpose="test")
     return splits.flat(drawn), splits.flat(left)
 
@@ -119,7 +126,9 @@ def test_a_growing_table_moves_no_row_and_stays_stratified(share: float, order: 
         before: set[str] = set()
         for number in range(240):
             if rows and random_.random() < 0.1:  # the same text again
-                rows.append(Row("train", number + 1, random_.choice(rows).text.upper(), random_.choice("abcd")))
+                rows.append(
+                    Row("train", number + 1, random_.choice(rows).text.upper(), random_.choice("abcd"))
+                )
             else:
                 rows.append(Row("train", number + 1, f"text {number}", LATE[order](random_, number)))
             if random_.random() > 0.3:  # several come at once
@@ -172,7 +181,11 @@ def test_rows_that_come_later_move_none_from_one_part_to_the_other() -> None:
     few = rows[:1000]
 
     def drawn(rows: list[Row], stable: bool) -> set[str]:
-        part = cut_for_good(rows, 0.2)[0] if stable else cut(rows, round(0.2 * len(rows)), seed=0, purpose="test", leave=2)[0]
+        part = (
+            cut_for_good(rows, 0.2)[0]
+            if stable
+            else cut(rows, round(0.2 * len(rows)), seed=0, purpose="test", leave=2)[0]
+        )
         return {row.text for row in part}
 
     before = {row.text for row in few}
@@ -188,7 +201,11 @@ def test_rows_that_come_later_move_none_from_one_part_to_the_other() -> None:
 def test_near_texts_stay_together_and_a_row_between_two_units_takes_none_out_of_test() -> None:
     rows = table({"a": 60, "b": 60})
     keys = [checks.key(row.text) for row in rows]
-    alike: near_duplicates.Near = {keys[-1]: {keys[3]: 0.9, keys[40]: 0.8}, keys[3]: {keys[-1]: 0.9}, keys[40]: {keys[-1]: 0.8}}
+    alike: near_duplicates.Near = {
+        keys[-1]: {keys[3]: 0.9, keys[40]: 0.8},
+        keys[3]: {keys[-1]: 0.9},
+        keys[40]: {keys[-1]: 0.8},
+    }
     for seed in range(20):
         before = {row.id for row in cut_for_good(rows[:-1], 0.2, seed, alike)[0]}
         after = {row.id for row in cut_for_good(rows, 0.2, seed, alike)[0]}
@@ -196,4 +213,6 @@ def test_near_texts_stay_together_and_a_row_between_two_units_takes_none_out_of_
         assert joined <= after or joined.isdisjoint(after)
         assert before <= after and after - before <= joined
         drawn, left = splits.cut(splits.units(rows, alike), 30, seed=seed, purpose="validation", leave=1)
-        assert joined <= {row.id for row in splits.flat(drawn)} or joined <= {row.id for row in splits.flat(left)}
+        assert joined <= {row.id for row in splits.flat(drawn)} or joined <= {
+            row.id for row in splits.flat(left)
+        }

@@ -45,7 +45,11 @@ def source(classes: int, uneven: bool, longer: float = 0.0, unknown: float = 0.1
     those = (1 - tilt) * those + tilt * np.eye(classes)[-1]
 
     def draw(random: np.random.Generator, rows: int) -> tuple[dict[str, int], Counter[float], Counter[float]]:
-        labels = {f"class {place}": int(count) for place, count in enumerate(random.multinomial(rows, those)) if count}
+        labels = {
+            f"class {place}": int(count)
+            for place, count in enumerate(random.multinomial(rows, those))
+            if count
+        }
         words = np.maximum(1, random.lognormal(np.log(50) + longer, 0.6, rows)).astype(int)
         return (
             labels,
@@ -56,7 +60,9 @@ def source(classes: int, uneven: bool, longer: float = 0.0, unknown: float = 0.1
     return draw
 
 
-def drifted(random: np.random.Generator, sizes: tuple[int, int], first: Draw, second: Draw, limits: params.DriftLimits) -> list[str]:
+def drifted(
+    random: np.random.Generator, sizes: tuple[int, int], first: Draw, second: Draw, limits: params.DriftLimits
+) -> list[str]:
     labels, lengths, unknown = zip(first(random, sizes[0]), second(random, sizes[1]), strict=True)
     found = {
         "labels": two_sample_tests.labels(*labels),
@@ -66,7 +72,9 @@ def drifted(random: np.random.Generator, sizes: tuple[int, int], first: Draw, se
     return Drift(sizes[1], 0, 0.0, found).beyond(limits)
 
 
-def rate(sizes: tuple[int, int], first: Draw, second: Draw, limits: params.DriftLimits, repeats: int) -> float:
+def rate(
+    sizes: tuple[int, int], first: Draw, second: Draw, limits: params.DriftLimits, repeats: int
+) -> float:
     random = np.random.default_rng(sizes)
     return sum(bool(drifted(random, sizes, first, second, limits)) for _ in range(repeats)) / repeats
 
@@ -82,19 +90,29 @@ def test_label_distances_of_two_classes_are_as_the_hypergeometric_distribution_h
 
 def test_many_rows_have_the_p_of_pearsons_test() -> None:
     counts = np.array([[300, 200, 100, 50], [170, 130, 40, 25]])
-    found = two_sample_tests.labels(*({name: int(n) for name, n in zip("abcd", row, strict=True)} for row in counts))
+    found = two_sample_tests.labels(
+        *({name: int(n) for name, n in zip("abcd", row, strict=True)} for row in counts)
+    )
     assert found.p == pytest.approx(stats.chi2_contingency(counts, correction=False).pvalue, abs=0.03)
 
 
 def test_few_values_have_the_exact_p_of_kolmogorov_and_smirnov() -> None:
     first, second = np.random.default_rng(0).normal(0, 1, 40), np.random.default_rng(1).normal(0.4, 1, 25)
-    found, expected = two_sample_tests.distributions(counted(first), counted(second)), stats.ks_2samp(first, second, method="exact")
-    assert found.value == pytest.approx(expected.statistic) and found.p == pytest.approx(expected.pvalue, abs=0.03)
+    found, expected = (
+        two_sample_tests.distributions(counted(first), counted(second)),
+        stats.ks_2samp(first, second, method="exact"),
+    )
+    assert found.value == pytest.approx(expected.statistic) and found.p == pytest.approx(
+        expected.pvalue, abs=0.03
+    )
 
 
 def test_many_values_are_compared_at_quantiles_which_loses_little() -> None:
     first, second = np.random.default_rng(0).normal(0, 1, 3000), np.random.default_rng(1).normal(0.3, 1, 2000)
-    found, expected = two_sample_tests.distributions(counted(first), counted(second)), stats.ks_2samp(first, second)
+    found, expected = (
+        two_sample_tests.distributions(counted(first), counted(second)),
+        stats.ks_2samp(first, second),
+    )
     assert expected.statistic - 0.01 < found.value <= expected.statistic + 1e-12
 
 
@@ -102,16 +120,30 @@ def test_means_have_the_p_of_a_permutation_test() -> None:
     first, second = [0.0] * 12 + [0.1] * 6 + [0.5] * 2, [0.0] * 4 + [0.1] * 3 + [0.5] * 3
     found = two_sample_tests.means(Counter(first), Counter(second))
     other = stats.permutation_test(
-        (second, first), lambda a, b: np.mean(a) - np.mean(b), alternative="greater", n_resamples=9_999, rng=np.random.default_rng(0)
+        (second, first),
+        lambda a, b: np.mean(a) - np.mean(b),
+        alternative="greater",
+        n_resamples=9_999,
+        rng=np.random.default_rng(0),
     )
     assert found.value == pytest.approx(0.18 - 0.08) and found.p == pytest.approx(other.pvalue, abs=0.02)
-    assert two_sample_tests.means(Counter(second), Counter(first)).value == 0.0, "fewer unknown words are no drift"
+    assert two_sample_tests.means(Counter(second), Counter(first)).value == 0.0, (
+        "fewer unknown words are no drift"
+    )
 
 
 def test_the_same_source_is_seldom_called_drifted() -> None:
     """The first three are those for which taking the reference for the truth gave false alarms of 78%, 47% and 100%."""
-    cells = [((60, 600), 8, True), ((500, 500), 20, False), ((1000, 1000), 100, True), ((30, 30), 2, False), ((5000, 30), 100, False)]
-    rates = [rate(sizes, same := source(classes, uneven), same, NO_LIMITS, 40) for sizes, classes, uneven in cells]
+    cells = [
+        ((60, 600), 8, True),
+        ((500, 500), 20, False),
+        ((1000, 1000), 100, True),
+        ((30, 30), 2, False),
+        ((5000, 30), 100, False),
+    ]
+    rates = [
+        rate(sizes, same := source(classes, uneven), same, NO_LIMITS, 40) for sizes, classes, uneven in cells
+    ]
     assert np.mean(rates) <= ALLOWED and max(rates) <= stats.binom.ppf(0.999, 40, ALLOWED) / 40
 
 
@@ -120,7 +152,11 @@ def test_the_same_source_is_seldom_called_drifted() -> None:
 @pytest.mark.parametrize("classes", [2, 8, 20, 100])
 def test_the_same_source_is_seldom_called_drifted_on_a_grid(classes: int, uneven: bool) -> None:
     same, sizes = source(classes, uneven), (30, 100, 500, 1000, 5000)
-    rates = {(first, second): rate((first, second), same, same, NO_LIMITS, 60) for first in sizes for second in sizes}
+    rates = {
+        (first, second): rate((first, second), same, same, NO_LIMITS, 60)
+        for first in sizes
+        for second in sizes
+    }
     assert np.mean(list(rates.values())) <= ALLOWED
     assert max(rates.values()) <= stats.binom.ppf(0.9999, 60, ALLOWED) / 60, rates
 
@@ -130,7 +166,9 @@ def test_the_same_source_is_seldom_called_drifted_on_a_grid(classes: int, uneven
     [({"tilt": 0.3}, "labels"), ({"longer": 0.6}, "lengths"), ({"unknown": 0.25}, "unknown")],
 )
 @pytest.mark.parametrize("sizes", [(200, 200), (60, 600), (5000, 100)])
-def test_another_source_is_nearly_always_found(changes: dict[str, float], named: str, sizes: tuple[int, int]) -> None:
+def test_another_source_is_nearly_always_found(
+    changes: dict[str, float], named: str, sizes: tuple[int, int]
+) -> None:
     """By the recipe's limits: three in ten rows turn to the rarest class, texts are 1.8 times as long, 25% and not 10% of words unknown."""
     random, first, second = np.random.default_rng(1), source(8, True), source(8, True, **changes)
     found = [drifted(random, sizes, first, second, recipe()) for _ in range(12)]

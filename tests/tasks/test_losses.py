@@ -23,7 +23,9 @@ def logits(seed: int, count: int = 6) -> torch.Tensor:
 
 def test_distillation_is_the_formula_of_the_paper() -> None:
     student, teacher, batch = logits(0), logits(1), Rows([0, 1, 2, 3, 0, 1])
-    loss = soft_targets.distillation(soft_targets.cached(teacher), 2.0, 0.3, 0.0, None)(lambda ids, mask: student, batch)
+    loss = soft_targets.distillation(soft_targets.cached(teacher), 2.0, 0.3, 0.0, None)(
+        lambda ids, mask: student, batch
+    )
     p, q = torch.softmax(teacher / 2, -1), torch.softmax(student / 2, -1)
     divergence = (p * (p / q).log()).sum(-1).mean()
     expected = 0.3 * functional.cross_entropy(student, batch.labels) + 0.7 * 4 * divergence
@@ -47,18 +49,25 @@ def test_soft_gradients_keep_their_size_when_the_temperature_changes() -> None:
 def test_rows_choose_the_cached_logits() -> None:
     cache, batch = logits(1, 10), Rows([0, 1])
     batch.rows = torch.tensor([7, 3])
-    loss = soft_targets.distillation(soft_targets.cached(cache), 1.0, 0.0, 0.0, None)(lambda ids, mask: cache[[7, 3]], batch)
+    loss = soft_targets.distillation(soft_targets.cached(cache), 1.0, 0.0, 0.0, None)(
+        lambda ids, mask: cache[[7, 3]], batch
+    )
     assert loss.abs() < 1e-6
 
 
 def test_a_live_teacher_sees_what_the_student_sees_and_is_not_trained() -> None:
     torch.manual_seed(0)
-    teacher, student = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Dropout(0.5)), torch.nn.Linear(5, 4)
+    teacher, student = (
+        torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Dropout(0.5)),
+        torch.nn.Linear(5, 4),
+    )
     batch = Rows([0, 1, 2])
     batch.inputs = (torch.randn(3, 5),)
     soft_targets.distillation(soft_targets.Live(teacher), 2.0, 0.0, 0.0, None)(student, batch).backward()
     assert student.weight.grad is not None and teacher[0].weight.grad is None
-    same = soft_targets.distillation(soft_targets.Live(teacher), 2.0, 0.0, 0.0, None)(teacher[0], batch)  # without its dropout
+    same = soft_targets.distillation(soft_targets.Live(teacher), 2.0, 0.0, 0.0, None)(
+        teacher[0], batch
+    )  # without its dropout
     assert float(same) == pytest.approx(0, abs=1e-6)
 
 
@@ -77,11 +86,16 @@ def test_shares_of_classes_are_labels_too() -> None:
 def test_micro_batches_weighted_by_size_add_up(weights: torch.Tensor | None) -> None:
     values, batch = logits(0, 7), Rows([0, 1, 2, 3, 0, 1, 3])
     whole = losses.supervised(values, batch.labels, 0.1, weights)
-    first, second = (losses.supervised(values[part], batch.labels[part], 0.1, weights) for part in (slice(0, 4), slice(4, 7)))
+    first, second = (
+        losses.supervised(values[part], batch.labels[part], 0.1, weights)
+        for part in (slice(0, 4), slice(4, 7))
+    )
     torch.testing.assert_close(whole, (4 * first + 3 * second) / 7)
 
 
-@pytest.mark.parametrize("classes", [None, torch.tensor([0.5, 1.0, 2.0, 3.0])], ids=["plain", "class weights"])
+@pytest.mark.parametrize(
+    "classes", [None, torch.tensor([0.5, 1.0, 2.0, 3.0])], ids=["plain", "class weights"]
+)
 def test_a_row_of_weight_two_counts_as_two_rows(classes: torch.Tensor | None) -> None:
     labels, repeated, of_rows = [0, 1, 3], [0, 0, 1, 3, 3, 3], torch.tensor([2.0, 1.0, 3.0])
     values, taught = logits(0, 3), logits(1, 3)
@@ -94,7 +108,9 @@ def test_a_row_of_weight_two_counts_as_two_rows(classes: torch.Tensor | None) ->
             lambda *_: values[places], Rows(repeated)
         )
         asked = soft_targets.cached(taught)
-        weighted = soft_targets.distillation(asked, 2.0, 0.3, smoothing, classes, of_rows)(lambda *_: values, Rows(labels))
+        weighted = soft_targets.distillation(asked, 2.0, 0.3, smoothing, classes, of_rows)(
+            lambda *_: values, Rows(labels)
+        )
         torch.testing.assert_close(3 * weighted, 6 * ones)
 
 

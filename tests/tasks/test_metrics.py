@@ -28,18 +28,26 @@ def sample(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return logits, labels
 
 
-@pytest.mark.parametrize(("rows", "classes"), [(500, 8), (7, 20), (300, 2)])  # 7 rows of 20 classes: most classes do not occur
+@pytest.mark.parametrize(
+    ("rows", "classes"), [(500, 8), (7, 20), (300, 2)]
+)  # 7 rows of 20 classes: most classes do not occur
 def test_as_scikit_learn(rows: int, classes: int) -> None:
     logits, labels = sample(rows, classes)
     got = metrics.scores(logits, labels)
     predicted, p = logits.argmax(1), np.exp(metrics.log_probabilities(logits))
     assert got["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
-    assert got["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro", labels=np.unique(labels)))
-    assert got["balanced_accuracy"] == pytest.approx(recall_score(labels, predicted, average="macro", labels=np.unique(labels)))
+    assert got["macro_f1"] == pytest.approx(
+        f1_score(labels, predicted, average="macro", labels=np.unique(labels))
+    )
+    assert got["balanced_accuracy"] == pytest.approx(
+        recall_score(labels, predicted, average="macro", labels=np.unique(labels))
+    )
     assert got["mcc"] == pytest.approx(matthews_corrcoef(labels, predicted))
     assert got["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"))
     assert got["log_loss"] == pytest.approx(log_loss(labels, p, labels=range(classes)))
-    assert got["brier"] == pytest.approx(brier_score_loss(labels, p, labels=list(range(classes)), scale_by_half=False))
+    assert got["brier"] == pytest.approx(
+        brier_score_loss(labels, p, labels=list(range(classes)), scale_by_half=False)
+    )
 
 
 def test_the_classes_of_macro_f1_are_those_with_rows() -> None:
@@ -47,10 +55,17 @@ def test_the_classes_of_macro_f1_are_those_with_rows() -> None:
     labels = np.arange(100) % 2
     other, absent = labels.copy(), labels.copy()
     other[0], absent[0] = 1, 2
-    figures = [metrics.figures(metrics.statistics(labels, one, 3, None, 15).sum(axis=0), 3) for one in (other, absent)]
-    assert [float(own["macro_f1"]) for own in figures] == pytest.approx([(98 / 99 + 100 / 101) / 2, (98 / 99 + 1) / 2])
+    figures = [
+        metrics.figures(metrics.statistics(labels, one, 3, None, 15).sum(axis=0), 3)
+        for one in (other, absent)
+    ]
+    assert [float(own["macro_f1"]) for own in figures] == pytest.approx(
+        [(98 / 99 + 100 / 101) / 2, (98 / 99 + 1) / 2]
+    )
     assert f1_score(labels, absent, average="macro") == pytest.approx(0.663, abs=5e-4)  # the control
-    assert [float(own["balanced_accuracy"]) for own in figures] == pytest.approx([balanced_accuracy_score(labels, other)] * 2)
+    assert [float(own["balanced_accuracy"]) for own in figures] == pytest.approx(
+        [balanced_accuracy_score(labels, other)] * 2
+    )
 
 
 def test_a_resample_keeps_the_classes() -> None:
@@ -64,7 +79,9 @@ def test_a_resample_keeps_the_classes() -> None:
     got = metrics.figures(drawn, 4, whole)
     # First: class 0 has 4 hits, 4 chosen, 6 actual; class 1 none, 2 chosen, no row. Second: class 1 is right, the others are not there.
     assert got["macro_f1"] == pytest.approx([(8 / 10 + 0 + f1[2]) / 3, (f1[0] + 1 + f1[2]) / 3, np.mean(f1)])
-    assert got["balanced_accuracy"] == pytest.approx([(4 / 6 + 1 + 1) / 3, (2 / 3 + 1 + 1) / 3, (2 / 3 + 1 + 1) / 3])
+    assert got["balanced_accuracy"] == pytest.approx(
+        [(4 / 6 + 1 + 1) / 3, (2 / 3 + 1 + 1) / 3, (2 / 3 + 1 + 1) / 3]
+    )
 
 
 def test_correlation_without_two_classes_is_0() -> None:
@@ -77,7 +94,9 @@ def test_by_hand() -> None:
     labels = np.array([0, 1, 1, 0])  # the second row is wrong, with confidence 0.6
     got = metrics.scores(logits, labels, bins=5)
     assert got["accuracy"] == 0.75
-    assert got["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)  # class 0: 2 hits of 3 chosen, 2 actual; class 1: 1 of 1, 2 actual
+    assert got["macro_f1"] == pytest.approx(
+        (4 / 5 + 2 / 3) / 2
+    )  # class 0: 2 hits of 3 chosen, 2 actual; class 1: 1 of 1, 2 actual
     assert got["log_loss"] == pytest.approx(-np.log([0.8, 0.4, 0.9, 0.7]).mean())
     assert got["brier"] == pytest.approx(2 * np.array([0.2**2, 0.6**2, 0.1**2, 0.3**2]).mean())
     # bins (0.4, 0.6], (0.6, 0.8], (0.8, 1]: gaps 0.6 - 0, 1 - 0.75, 1 - 0.9 with 1, 2 and 1 rows
@@ -128,11 +147,15 @@ def test_top5_is_scikit_learns_and_only_with_many_classes() -> None:
     generator = np.random.default_rng(1)
     logits, labels = generator.normal(size=(300, 12)), generator.integers(0, 12, 300)
     got = metrics.scores(logits, labels)
-    assert got["top5_accuracy"] == pytest.approx(top_k_accuracy_score(labels, logits, k=5, labels=np.arange(12)))
+    assert got["top5_accuracy"] == pytest.approx(
+        top_k_accuracy_score(labels, logits, k=5, labels=np.arange(12))
+    )
     assert got["accuracy"] < got["top5_accuracy"] < 1
     assert "top5_accuracy" not in metrics.scores(logits[:, :10], np.minimum(labels, 9))
     ours = {name for name in got if name != "top5_accuracy"}
-    assert got["ece"] == pytest.approx(reliability(labels, logits.argmax(1), metrics.log_probabilities(logits), metrics.BINS).ece)
+    assert got["ece"] == pytest.approx(
+        reliability(labels, logits.argmax(1), metrics.log_probabilities(logits), metrics.BINS).ece
+    )
     assert ours == set(metrics.scores(logits[:, :10], np.minimum(labels, 9)))
 
 

@@ -66,7 +66,11 @@ def test_a_scale_is_undone_and_log_probabilities_do_as_well() -> None:
 @pytest.mark.parametrize("rows", [1, 10, 1000])
 def test_rows_that_are_all_right_do_not_claim_certainty(rows: int) -> None:
     """With logits (8, 0) and one more row, half right: the claimed share is (rows + 1/2) / (rows + 1). Without it T would be 0."""
-    claimed = np.exp(temperature.scale(np.array([[8.0, 0.0]]), temperature.fit(np.tile([8.0, 0.0], (rows, 1)), np.zeros(rows, np.int64))))
+    claimed = np.exp(
+        temperature.scale(
+            np.array([[8.0, 0.0]]), temperature.fit(np.tile([8.0, 0.0], (rows, 1)), np.zeros(rows, np.int64))
+        )
+    )
     assert claimed[0, 0] == pytest.approx((rows + 0.5) / (rows + 1), rel=1e-5)
 
 

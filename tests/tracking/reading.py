@@ -51,14 +51,22 @@ def client(uri: str | None = None) -> Any:
 def runs(folder: Path | None = None, uri: str | None = None) -> list[Any]:
     """All runs of the store, the oldest first."""
     found = client(uri or f"sqlite:///{(folder or Path.cwd()) / 'mlflow.db'}")
-    return list(found.search_runs([item.experiment_id for item in found.search_experiments()], order_by=["attributes.start_time ASC"]))
+    return list(
+        found.search_runs(
+            [item.experiment_id for item in found.search_experiments()],
+            order_by=["attributes.start_time ASC"],
+        )
+    )
 
 
 def tree(folder: Path | None = None, uri: str | None = None) -> dict[str, tuple[Any, list[Any]]]:
     """Pipeline run id -> the run and its children."""
     everything = runs(folder, uri)
     parents = {run.info.run_id: run for run in everything if run.data.tags["baton.kind"] == "pipeline"}
-    return {key: (run, [item for item in everything if item.data.tags.get("mlflow.parentRunId") == key]) for key, run in parents.items()}
+    return {
+        key: (run, [item for item in everything if item.data.tags.get("mlflow.parentRunId") == key])
+        for key, run in parents.items()
+    }
 
 
 def names(children: list[Any]) -> list[str]:

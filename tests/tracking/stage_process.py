@@ -22,7 +22,11 @@ def main() -> None:
             case "fail":
                 raise DataError("a row is broken", got="x", expected="y", hint="mend it")
     if what == "off":
-        loaded = [module for module in sys.modules if module.partition(".")[0] in ("mlflow", "sqlalchemy", "alembic")]
+        loaded = [
+            module
+            for module in sys.modules
+            if module.partition(".")[0] in ("mlflow", "sqlalchemy", "alembic")
+        ]
         sys.stdout.write(f"{type(run).__name__} {loaded} {sorted(str(path) for path in Path().iterdir())}\n")
 
 

@@ -20,7 +20,17 @@ from tests.tracking.reading import REASONS, client, history, journals, runs, set
 from tests.tracking.test_processes import start
 
 WRITES = (
-    *("create_run", "log_batch", "log_inputs", "log_outputs", "log_artifact", "log_text", "set_terminated", "update_run", "delete_tag"),
+    *(
+        "create_run",
+        "log_batch",
+        "log_inputs",
+        "log_outputs",
+        "log_artifact",
+        "log_text",
+        "set_terminated",
+        "update_run",
+        "delete_tag",
+    ),
     *("create_logged_model", "set_logged_model_tags", "log_model_artifacts", "finalize_logged_model"),
 )
 
@@ -76,7 +86,10 @@ def doubles() -> dict[str, int]:
         "datasets": sum(len(run.inputs.dataset_inputs) for run in first),
         "loss": sum(len(history(run.info.run_id, "teacher/loss")) for run in first),
         "system": len(
-            {len(history(first[0].info.run_id, f"system/{key}")) for key in ("cpu_utilization_percentage", "disk_usage_percentage")}
+            {
+                len(history(first[0].info.run_id, f"system/{key}"))
+                for key in ("cpu_utilization_percentage", "disk_usage_percentage")
+            }
         ),
         "figures of the model": sum(len(model.metrics or ()) for model in models),
     }
@@ -144,7 +157,10 @@ def test_a_store_whose_every_answer_is_lost_once_holds_everything_once(
     assert {run.info.status for run in runs()} == {"FINISHED"}
 
 
-@pytest.mark.parametrize(("broken", "doubled"), [("", set()), ("runs", {"finetune", "evaluate"}), ("models", {"models", "outputs"})])
+@pytest.mark.parametrize(
+    ("broken", "doubled"),
+    [("", set()), ("runs", {"finetune", "evaluate"}), ("models", {"models", "outputs"})],
+)
 def test_a_crash_before_each_step_of_the_cursor_makes_no_doubles(
     project: Path, waiting: None, broken: str, doubled: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,9 +180,15 @@ def test_a_crash_before_each_step_of_the_cursor_makes_no_doubles(
     monkeypatch.setattr(journal.Journal, "save", crashing)
     known, found = Store.runs, Store.models
     if broken == "runs":
-        monkeypatch.setattr(Store, "runs", lambda self, text="", limit=200: [] if pipelines.JOURNAL in text else known(self, text, limit))
+        monkeypatch.setattr(
+            Store,
+            "runs",
+            lambda self, text="", limit=200: [] if pipelines.JOURNAL in text else known(self, text, limit),
+        )
     if broken == "models":
-        monkeypatch.setattr(Store, "models", lambda self, text: [] if "source_run_id" in text else found(self, text))
+        monkeypatch.setattr(
+            Store, "models", lambda self, text: [] if "source_run_id" in text else found(self, text)
+        )
     assert deliver_until_done(project) > 10
     counts = doubles()
     assert {key for key, count in ONCE.items() if counts[key] > count} == doubled
@@ -191,7 +213,14 @@ def test_the_next_stage_delivers_what_an_earlier_one_left(
     first, second = sorted(children, key=lambda item: item.info.start_time)
     assert (first.info.run_name, second.info.run_name) == ("finetune", "distill")
     # All times are those of the stage, not those of the delivery.
-    assert before - 1 <= pipeline.info.start_time <= first.info.start_time <= first.info.end_time <= after <= second.info.start_time
+    assert (
+        before - 1
+        <= pipeline.info.start_time
+        <= first.info.start_time
+        <= first.info.end_time
+        <= after
+        <= second.info.start_time
+    )
     [point] = client().get_metric_history(first.info.run_id, "loss")
     assert before <= point.timestamp <= after
     assert pipeline.data.metrics["finetune/val_accuracy"] == 0.5
@@ -212,7 +241,11 @@ def test_a_killed_stage_is_delivered_and_ended_by_sync(project: Path) -> None:
     assert report.entries > 0
     assert report.ended == 2
     [(pipeline, [child])] = tree().values()
-    assert (pipeline.info.status, child.info.status, child.data.tags["baton.error"]) == ("KILLED", "KILLED", journal.GONE)
+    assert (pipeline.info.status, child.info.status, child.data.tags["baton.error"]) == (
+        "KILLED",
+        "KILLED",
+        journal.GONE,
+    )
     assert child.info.end_time <= killed
     assert history(child.info.run_id, "finetune/loss") == [(1, 0.5)]
     assert len(journals()) == 1  # it may be resumed
@@ -231,7 +264,9 @@ def killed(resume: str | None = None, last: int = 3) -> str:
 
 
 @pytest.mark.parametrize("before", ["delivered", "never delivered", "removed"])
-def test_a_resumed_stage_goes_on_in_its_run(project: Path, before: str, store_down: Callable[[bool], None]) -> None:
+def test_a_resumed_stage_goes_on_in_its_run(
+    project: Path, before: str, store_down: Callable[[bool], None]
+) -> None:
     store_down(before == "never delivered")
     first = killed()
     settle()
@@ -246,7 +281,9 @@ def test_a_resumed_stage_goes_on_in_its_run(project: Path, before: str, store_do
     [(pipeline, [child])] = tree().values()
     assert (pipeline.info.status, child.info.status) == ("FINISHED", "FINISHED")
     points = client().get_metric_history(child.info.run_id, "loss")
-    assert sorted((point.step, point.timestamp) for point in points) == [(step, 1_700_000_000_000 + step) for step in range(1, 6)]
+    assert sorted((point.step, point.timestamp) for point in points) == [
+        (step, 1_700_000_000_000 + step) for step in range(1, 6)
+    ]
     assert not {"baton.error", "mlflow.note.content"} & child.data.tags.keys()
     assert child.info.end_time > child.info.start_time
     assert journals() == []
@@ -279,7 +316,9 @@ def test_a_resumed_stage_joins_the_repro_that_runs_it(project: Path, monkeypatch
     monkeypatch.setenv("BATON_REPRO_ID", "first")
     identifier = killed()
     monkeypatch.setenv("BATON_REPRO_ID", "second")
-    with tracking.stage("finetune", REASONS, identifier) as run:  # nothing of this repro is there: the earlier pipeline run is opened again
+    with tracking.stage(
+        "finetune", REASONS, identifier
+    ) as run:  # nothing of this repro is there: the earlier pipeline run is opened again
         run.final({"finetune/accuracy": 0.5})
     [(pipeline, [_])] = tree().values()
     assert (pipeline.info.status, pipeline.data.tags["baton.repro"]) == ("FINISHED", "second")
@@ -295,11 +334,16 @@ def test_a_resumed_stage_joins_the_repro_that_runs_it(project: Path, monkeypatch
         pass
     with tracking.stage("finetune", REASONS, identifier):
         pass
-    own = {pipeline.data.tags["baton.repro"]: sorted(run.info.run_name for run in children) for pipeline, children in tree().values()}
+    own = {
+        pipeline.data.tags["baton.repro"]: sorted(run.info.run_name for run in children)
+        for pipeline, children in tree().values()
+    }
     assert own == {"second": ["evaluate", "finetune"], "third": [], "fourth": ["distill", "finetune"]}
 
 
-def test_a_run_that_goes_on_under_other_params_gets_a_pipeline_run_that_says_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_goes_on_under_other_params_gets_a_pipeline_run_that_says_so(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BATON_REPRO_ID", "first")
     identifier = killed()
     monkeypatch.setenv("BATON_REPRO_ID", "second")
@@ -309,7 +353,10 @@ def test_a_run_that_goes_on_under_other_params_gets_a_pipeline_run_that_says_so(
         pass
     (_, none), (pipeline, [child]) = tree().values()
     assert not none
-    assert (pipeline.data.params["evaluate.calibration_bins"], child.data.params["evaluate.calibration_bins"]) == ("7", "15")
+    assert (
+        pipeline.data.params["evaluate.calibration_bins"],
+        child.data.params["evaluate.calibration_bins"],
+    ) == ("7", "15")
 
 
 def test_another_store_gets_a_run_of_its_own(project: Path) -> None:
@@ -319,7 +366,9 @@ def test_another_store_gets_a_run_of_its_own(project: Path) -> None:
     with tracking.stage("finetune", REASONS, identifier) as run:
         assert run.id != identifier
         run.metrics({"loss": 1.0}, 1)
-    assert [history(run.info.run_id, "loss") for run in runs() if run.data.tags["baton.kind"] == "stage"][-1] == [(1, 1.0)]
+    assert [history(run.info.run_id, "loss") for run in runs() if run.data.tags["baton.kind"] == "stage"][
+        -1
+    ] == [(1, 1.0)]
 
 
 def test_what_the_store_never_takes_is_said_and_holds_up_nothing(
@@ -389,10 +438,15 @@ def test_an_interrupted_wait_loses_nothing(project: Path, monkeypatch: pytest.Mo
         settle()
     tracking.sync()
     children = [run for run in runs() if run.info.run_name == "finetune"]
-    assert [(run.info.status, history(run.info.run_id, "loss")) for run in children] == [("FINISHED", [(1, 1.0)]), ("FAILED", [(1, 1.0)])]
+    assert [(run.info.status, history(run.info.run_id, "loss")) for run in children] == [
+        ("FINISHED", [(1, 1.0)]),
+        ("FAILED", [(1, 1.0)]),
+    ]
 
 
-def test_journals_of_stages_that_did_not_finish_are_kept_a_while(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_journals_of_stages_that_did_not_finish_are_kept_a_while(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     killed()
     assert len(journals()) == 1
     delivery.deliver_left()
@@ -414,14 +468,22 @@ def test_mlflow_is_imported_by_the_thread_and_tracking_costs_little(project: Pat
         "run._deliverer._thread.join()\n"
         "print(sorted({'mlflow', 'pandas', 'sqlalchemy'} & set(sys.modules)), run.seconds)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=project, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=project, capture_output=True, text=True, check=True
+    )
     modules, _, seconds = done.stdout.splitlines()[-1].rpartition(" ")
     assert modules == "[]"
     assert float(seconds) < 1
 
 
-def test_the_seconds_of_a_stage_in_tracking_are_on_its_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder.datasets, "describe", lambda path: (time.sleep(0.2), {"columns": [], "rows": 0, "uri": ""})[1])
+def test_the_seconds_of_a_stage_in_tracking_are_on_its_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        recorder.datasets,
+        "describe",
+        lambda path: (time.sleep(0.2), {"columns": [], "rows": 0, "uri": ""})[1],
+    )
     (project / "x.parquet").write_bytes(b"x")
     with tracking.stage("finetune", REASONS) as run:
         time.sleep(0.3)  # the stage's own

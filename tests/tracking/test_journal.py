@@ -116,7 +116,9 @@ def test_what_entries_refer_to_is_kept_as_it_was(own: Writer, tmp_path: Path, si
     assert [(kept / name).read_bytes() for name in ("a", "sub/b")] == [b"a" * size, b"sub/b" * size]
 
 
-def test_a_large_file_is_linked_and_copied_where_that_fails(own: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_linked_and_copied_where_that_fails(
+    own: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     large = tmp_path / "large"
     large.write_bytes(b"x" * (2 << 20))
     (tmp_path / "link").symlink_to(large)  # as DVC's outputs may be

@@ -18,7 +18,11 @@ OUTS = {
     "distill": ["models/student", "metrics/distill.json"],
     "evaluate": ["reports/metrics.json"],
 }
-DEPS = {"finetune": ["data/arrays"], "distill": ["models/teacher"], "evaluate": ["models/student", "models/teacher"]}
+DEPS = {
+    "finetune": ["data/arrays"],
+    "distill": ["models/teacher"],
+    "evaluate": ["models/student", "models/teacher"],
+}
 
 
 def fake_stage(name: str, version: str) -> None:
@@ -40,7 +44,10 @@ def digest(path: str, versions: dict[str, str]) -> str:
 
 def dvc_writes(versions: dict[str, str]) -> None:
     """`dvc.yaml`, and `dvc.lock` as DVC leaves it when these stages are settled; their files are written if DVC restores them."""
-    graph = {name: {"cmd": name, "outs": outs[:-1], "metrics": [{outs[-1]: {"cache": False}}]} for name, outs in OUTS.items()}
+    graph = {
+        name: {"cmd": name, "outs": outs[:-1], "metrics": [{outs[-1]: {"cache": False}}]}
+        for name, outs in OUTS.items()
+    }
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": graph}))
     lock = {}
     for name, version in versions.items():
@@ -50,7 +57,8 @@ def dvc_writes(versions: dict[str, str]) -> None:
                 Path(path).write_text(f"{name} {version}")
         parts = {"outs": OUTS[name], "deps": DEPS[name]}
         lock[name] = {"cmd": name} | {
-            part: [{"path": path, "hash": "md5", "md5": digest(path, versions)} for path in paths] for part, paths in parts.items()
+            part: [{"path": path, "hash": "md5", "md5": digest(path, versions)} for path in paths]
+            for part, paths in parts.items()
         }
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
 
@@ -79,14 +87,23 @@ def test_sync_puts_the_digests_of_dvc_on_the_runs_once(repro: Callable[..., None
     repro("r1", FIRST, {})
     [(pipeline, children)] = tree().values()
     by_name = {run.info.run_name: run for run in children}
-    assert by_name["finetune"].data.tags["dvc.out.models/teacher"] == digest("models/teacher", FIRST)  # `distill` synced when it started
+    assert by_name["finetune"].data.tags["dvc.out.models/teacher"] == digest(
+        "models/teacher", FIRST
+    )  # `distill` synced when it started
     assert "dvc.out.reports/metrics.json" not in by_name["evaluate"].data.tags
     report = tracking.sync()
-    assert (report.digests, report.links, report.unknown) == (1, 0, ())  # each stage linked itself when it started
+    assert (report.digests, report.links, report.unknown) == (
+        1,
+        0,
+        (),
+    )  # each stage linked itself when it started
     [(pipeline, children)] = tree().values()
     for run in children:
         assert pipeline.data.tags[f"baton.{run.info.run_name}.run_id"] == run.info.run_id
-        assert f"/runs/{run.info.run_id}?workflowType=machine_learning) | ran |" in pipeline.data.tags["mlflow.note.content"]
+        assert (
+            f"/runs/{run.info.run_id}?workflowType=machine_learning) | ran |"
+            in pipeline.data.tags["mlflow.note.content"]
+        )
     assert tracking.sync() == tracking.SyncReport()
 
 
@@ -107,10 +124,14 @@ def test_a_skipped_stage_is_linked_to_the_run_behind_it(repro: Callable[..., Non
     }  # with the figures of what it stands on
 
 
-def test_a_restored_stage_is_linked_to_the_run_that_made_it_not_to_the_last(repro: Callable[..., None]) -> None:
+def test_a_restored_stage_is_linked_to_the_run_that_made_it_not_to_the_last(
+    repro: Callable[..., None],
+) -> None:
     repro("r1", FIRST, {})
     repro("r2", {"finetune": "B", "distill": "B", "evaluate": "B"}, FIRST)
-    repro("r3", {"evaluate": "other metrics"}, {"finetune": "one", "distill": "one", "evaluate": "B"})  # back to A, with other metrics
+    repro(
+        "r3", {"evaluate": "other metrics"}, {"finetune": "one", "distill": "one", "evaluate": "B"}
+    )  # back to A, with other metrics
     tracking.sync()
     (_, first), _, (pipeline, _) = tree().values()
     by_name = {run.info.run_name: run.info.run_id for run in first}
@@ -132,7 +153,11 @@ def test_a_stage_restored_after_the_last_that_ran_is_linked_by_sync(repro: Calla
     (_, first), (pipeline, [child]) = tree().values()
     by_name = {run.info.run_name: run.info.run_id for run in first}
     linked = {name: pipeline.data.tags[f"baton.{name}.run_id"] for name in OUTS}
-    assert linked == {"finetune": child.info.run_id, "distill": by_name["distill"], "evaluate": by_name["evaluate"]}
+    assert linked == {
+        "finetune": child.info.run_id,
+        "distill": by_name["distill"],
+        "evaluate": by_name["evaluate"],
+    }
 
 
 def test_a_run_whose_entry_was_never_written_gets_no_digests_of_another(repro: Callable[..., None]) -> None:
@@ -198,7 +223,10 @@ def test_a_later_repro_points_no_earlier_one_to_its_own_runs(repro: Callable[...
     tracking.sync()
 
     def links() -> list[dict[str, str]]:
-        return [{key: value for key, value in run.data.tags.items() if key.endswith(".run_id")} for run, _ in tree().values()][:2]
+        return [
+            {key: value for key, value in run.data.tags.items() if key.endswith(".run_id")}
+            for run, _ in tree().values()
+        ][:2]
 
     before = links()
     repro("r3", {"finetune": "C", "distill": "C"}, {"evaluate": "second"})
@@ -227,19 +255,30 @@ def test_a_pipeline_run_keeps_its_lock(repro: Callable[..., None]) -> None:
 def state() -> dict[str, object]:
     """Pipelines, the runs in them and behind them, by names instead of ids."""
     name = {run.info.run_id: (run.data.tags["baton.repro"], run.info.run_name) for run, _ in tree().values()}
-    name |= {run.info.run_id: (name[key][0], run.info.run_name) for key, (_, own) in tree().items() for run in own}
+    name |= {
+        run.info.run_id: (name[key][0], run.info.run_name) for key, (_, own) in tree().items() for run in own
+    }
 
     def about(run: Any) -> dict[str, object]:
-        tags = {key: value for key, value in run.data.tags.items() if key.startswith(("dvc.out.", "baton.written", "git."))}
+        tags = {
+            key: value
+            for key, value in run.data.tags.items()
+            if key.startswith(("dvc.out.", "baton.written", "git."))
+        }
         links = {key: name[value] for key, value in run.data.tags.items() if key.endswith(".run_id")}
         figures = {key: value for key, value in run.data.metrics.items() if not key.startswith("system/")}
         return {"status": run.info.status, "links": links, "tags": tags, "figures": figures}
 
-    found = {name[key][0]: (about(run), {child.info.run_name: about(child) for child in own}) for key, (run, own) in tree().items()}
+    found = {
+        name[key][0]: (about(run), {child.info.run_name: about(child) for child in own})
+        for key, (run, own) in tree().items()
+    }
     return dict(sorted(found.items()))
 
 
-def test_what_is_delivered_at_last_is_what_would_have_been_delivered_in_time(repro: Callable[..., None], project: Path) -> None:
+def test_what_is_delivered_at_last_is_what_would_have_been_delivered_in_time(
+    repro: Callable[..., None], project: Path
+) -> None:
     """Also across stages that DVC restored: each journal knows `dvc.lock` as it was."""
     database, good = project / "mlflow.db", (project / "mlflow.db").read_bytes()
 

@@ -18,9 +18,21 @@ STAGE = Path(__file__).parent / "stage_process.py"
 
 
 def start(folder: Path, *words: str, program: Path = STAGE, **environment: str) -> subprocess.Popen[str]:
-    variables = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "DVC_ROOT": str(folder), "PYTHONWARNINGS": "ignore"}
+    variables = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+        "DVC_ROOT": str(folder),
+        "PYTHONWARNINGS": "ignore",
+    }
     command = [sys.executable, str(program), *words]
-    return subprocess.Popen(command, cwd=folder, env=variables | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=variables | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def finished(process: subprocess.Popen[str], code: int = 0) -> str:
@@ -29,9 +41,13 @@ def finished(process: subprocess.Popen[str], code: int = 0) -> str:
     return output
 
 
-def test_stages_that_start_together_share_the_run_of_their_repro_id_and_sigterm_kills_it(project: Path) -> None:
+def test_stages_that_start_together_share_the_run_of_their_repro_id_and_sigterm_kills_it(
+    project: Path,
+) -> None:
     (project / "mlflow.db").unlink()  # the tables too are made by whoever comes first
-    first, second = (start(project, *words, BATON_REPRO_ID="ci-1") for words in (["finetune"], ["distill", "wait"]))
+    first, second = (
+        start(project, *words, BATON_REPRO_ID="ci-1") for words in (["finetune"], ["distill", "wait"])
+    )
     finished(first)
     assert second.stdout is not None
     assert any(line == "READY\n" for line in second.stdout)
@@ -39,14 +55,19 @@ def test_stages_that_start_together_share_the_run_of_their_repro_id_and_sigterm_
     finished(second, 143)
     tracking.sync()  # a stage that was told to stop does not wait for the store
     [(pipeline, children)] = tree().values()
-    assert {run.info.run_name: run.info.status for run in children} == {"finetune": "FINISHED", "distill": "KILLED"}
+    assert {run.info.run_name: run.info.status for run in children} == {
+        "finetune": "FINISHED",
+        "distill": "KILLED",
+    }
     assert (pipeline.info.status, pipeline.data.tags["baton.repro"]) == ("KILLED", "ci-1")
     assert pipeline.info.run_name.startswith("ci-1 ")
     assert {"finetune/val_accuracy", "distill/val_accuracy"} <= pipeline.data.metrics.keys()
     assert all(run.data.metrics[f"{run.info.run_name}/loss"] == 0.5 for run in children)
 
 
-def test_stages_find_each_other_by_their_dvc_ancestor_and_sync_ends_them_when_it_is_gone(project: Path, tmp_path: Path) -> None:
+def test_stages_find_each_other_by_their_dvc_ancestor_and_sync_ends_them_when_it_is_gone(
+    project: Path, tmp_path: Path
+) -> None:
     program = tmp_path / "dvc"
     program.write_text(
         "import subprocess, sys\n"
@@ -58,7 +79,9 @@ def test_stages_find_each_other_by_their_dvc_ancestor_and_sync_ends_them_when_it
     assert sum(line == "READY\n" for line in itertools.islice(process.stdout, 4)) == 2
     assert tracking.sync().ended == 0  # all of it is alive
     deadline = time.monotonic() + 60
-    while not tree() or len(next(iter(tree().values()))[1]) < 2:  # the stages tell the store in the background
+    while (
+        not tree() or len(next(iter(tree().values()))[1]) < 2
+    ):  # the stages tell the store in the background
         assert time.monotonic() < deadline
         time.sleep(0.2)
     [(pipeline, children)] = tree().values()

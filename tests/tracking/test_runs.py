@@ -31,21 +31,37 @@ def test_a_stage_leaves_a_pipeline_run_and_a_child_run(project: Path) -> None:
         run.final({"teacher/val_accuracy": 0.9})
 
     [(pipeline, [child])] = tree().values()
-    assert (pipeline.info.status, child.info.status, child.info.run_name) == ("FINISHED", "FINISHED", "finetune")
+    assert (pipeline.info.status, child.info.status, child.info.run_name) == (
+        "FINISHED",
+        "FINISHED",
+        "finetune",
+    )
     flat = params.flatten(params.read_raw())
     for item in (pipeline, child):
-        assert {key: value for key, value in item.data.params.items() if not key.startswith("resolved.")}.keys() == flat.keys()
+        assert {
+            key: value for key, value in item.data.params.items() if not key.startswith("resolved.")
+        }.keys() == flat.keys()
         assert item.data.params["finetune.learning_rate"] == "0.0001"
         assert item.data.params["tracking.uri"] == "null"
         assert re.fullmatch("[0-9a-f]{40}", item.data.tags["git.commit"])
         assert item.data.tags["git.branch"] == "main"
         assert item.data.tags["git.dirty"] == "true"
-        assert {"version.python", "version.torch", "version.transformers", "platform", "cpu"} <= item.data.tags.keys()
+        assert {
+            "version.python",
+            "version.torch",
+            "version.transformers",
+            "platform",
+            "cpu",
+        } <= item.data.tags.keys()
         assert item.data.tags["requirements.sha256"] == storage.sha256(project / "requirements.lock")
         assert item.data.metrics["teacher/val_accuracy"] == 0.9
-        assert [file.path for file in client().list_artifacts(item.info.run_id, "figures")] == ["figures/picture.png"]
+        assert [file.path for file in client().list_artifacts(item.info.run_id, "figures")] == [
+            "figures/picture.png"
+        ]
     assert child.data.params["resolved.device"] == "cpu: no CUDA device"
-    assert [(point.step, point.value) for point in client().get_metric_history(child.info.run_id, "teacher/loss")] == [
+    assert [
+        (point.step, point.value) for point in client().get_metric_history(child.info.run_id, "teacher/loss")
+    ] == [
         (1, 1),
         (2, 1 / 2),
         (3, 1 / 3),
@@ -53,14 +69,20 @@ def test_a_stage_leaves_a_pipeline_run_and_a_child_run(project: Path) -> None:
     assert "system/cpu_utilization_percentage" in child.data.metrics
     [data] = child.inputs.dataset_inputs
     digest = storage.sha256(project / "data/clean/train.parquet")
-    assert (data.dataset.name, data.dataset.digest, json.loads(data.dataset.profile)["num_rows"]) == ("train", digest[:36], 48)
+    assert (data.dataset.name, data.dataset.digest, json.loads(data.dataset.profile)["num_rows"]) == (
+        "train",
+        digest[:36],
+        48,
+    )
     assert [(tag.key, tag.value) for tag in data.tags] == [("mlflow.data.context", "training")]
     assert child.data.tags["sha256.data/clean/train.parquet"] == digest
     changed = (project / "mlartifacts" / pipeline.info.run_id / "artifacts" / "uncommitted.diff").read_text()
     assert "+# edited" in changed
 
 
-def test_the_store_does_not_depend_on_the_working_directory(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_does_not_depend_on_the_working_directory(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = tmp_path / "copy"
     elsewhere.mkdir()
     shutil.copy(project / "params.yaml", elsewhere)
@@ -100,10 +122,18 @@ def test_names_that_mlflow_refuses_are_mended() -> None:
     from baton.tracking import store
 
     items = store.param_items({"a.ü.x": None, "a.ö.x": True, "long": "x" * 9000, "list": [], "rate": 1e-4})
-    assert items == [("a._.x", "null"), ("a._.x_", "true"), ("long", "x" * 6000), ("list", "[]"), ("rate", "0.0001")]
+    assert items == [
+        ("a._.x", "null"),
+        ("a._.x_", "true"),
+        ("long", "x" * 6000),
+        ("list", "[]"),
+        ("rate", "0.0001"),
+    ]
 
 
-def test_a_store_that_cannot_be_opened_stops_nothing_and_loses_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_that_cannot_be_opened_stops_nothing_and_loses_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = (project / "mlflow.db").read_bytes()
     (project / "mlflow.db").write_bytes(b"no database" * 1000)
     with tracking.stage("finetune", REASONS) as run:
@@ -124,7 +154,9 @@ def test_a_store_that_cannot_be_opened_stops_nothing_and_loses_nothing(project: 
     assert history(child.info.run_id, "loss") == [(1, 0.5), (1, 1.0)]
 
 
-def test_a_store_that_dies_stops_nothing_and_is_reported_once(project: Path, capsys: pytest.CaptureFixture[str], teacher: Path) -> None:
+def test_a_store_that_dies_stops_nothing_and_is_reported_once(
+    project: Path, capsys: pytest.CaptureFixture[str], teacher: Path
+) -> None:
     good = (project / "mlflow.db").read_bytes()
     with tracking.stage("finetune", REASONS) as run:
         (project / "mlflow.db").write_bytes(b"no database" * 1000)
@@ -182,4 +214,7 @@ def test_what_the_stages_write_themselves_is_no_uncommitted_change(project: Path
     assert environment.surroundings()["git"]["git.dirty"] == "false"
     (project / "params.yaml").write_text((project / "params.yaml").read_text() + "# edited\n")
     assert environment.surroundings()["git"]["git.dirty"] == "true"
-    assert "+# edited" in environment.surroundings()["diff"] and "finetune.json" not in environment.surroundings()["diff"]
+    assert (
+        "+# edited" in environment.surroundings()["diff"]
+        and "finetune.json" not in environment.surroundings()["diff"]
+    )

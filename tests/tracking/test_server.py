@@ -34,11 +34,33 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}", "--artifacts-destination", str(self.folder / "files")]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--workers",
+            "1",
+        ]
+        command += [
+            "--backend-store-uri",
+            f"sqlite:///{self.folder / 'server.db'}",
+            "--artifacts-destination",
+            str(self.folder / "files"),
+        ]
+        environment = {
+            **os.environ,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "PYTHONWARNINGS": "ignore",
+        }
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, env=environment, cwd=self.folder, start_new_session=True, **quiet)  # type: ignore[call-overload]
+        self.process = subprocess.Popen(
+            command, env=environment, cwd=self.folder, start_new_session=True, **quiet
+        )  # type: ignore[call-overload]
         deadline = time.monotonic() + 60
         while not self.answers():
             assert time.monotonic() < deadline, "the server does not come up"
@@ -70,7 +92,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator
 
 
 @pytest.fixture
-def server(shared: Server, project: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(
+    shared: Server, project: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Server:
     """The server, as the store of the project; its experiment is this test's own. A request that gets no answer ends after a second."""
     params = (project / "params.yaml").read_text().replace("uri: null", f"uri: {shared.uri}")
     (project / "params.yaml").write_text(params.replace("experiment: ", f"experiment: {request.node.name}-"))
@@ -105,7 +129,9 @@ def check(server: Server, times: tuple[int, int], reports: list[tracking.SyncRep
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(server.uri)
-    [(pipeline, [child])] = [item for item in tree(uri=server.uri).values() if times[0] - 1 <= item[0].info.start_time <= times[1]]
+    [(pipeline, [child])] = [
+        item for item in tree(uri=server.uri).values() if times[0] - 1 <= item[0].info.start_time <= times[1]
+    ]
     run = child.info.run_id
     assert history(run, "teacher/loss", server.uri) == [(step, 1 / step) for step in STEPS]
     assert history(run, "teacher/rate", server.uri) == [(step, float(step)) for step in STEPS]
@@ -129,7 +155,9 @@ def sync(server: Server) -> list[tracking.SyncReport]:
     return [tracking.sync(), tracking.sync()]
 
 
-def test_a_server_that_is_not_there(server: Server, teacher: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_is_not_there(
+    server: Server, teacher: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     times = train(server, teacher, {})
     output = capsys.readouterr().out
     assert output.count("the MLflow store failed") == 1
@@ -185,11 +213,15 @@ def test_a_socket_that_never_answers(server: Server, teacher: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [0.0, 4.0])
-def test_a_stage_that_is_told_to_stop_is_gone_at_once_though_the_server_hangs(project: Path, after: float) -> None:
+def test_a_stage_that_is_told_to_stop_is_gone_at_once_though_the_server_hangs(
+    project: Path, after: float
+) -> None:
     """While the thread still imports mlflow, and while it waits for an answer."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         params = (project / "params.yaml").read_text()
-        (project / "params.yaml").write_text(params.replace("uri: null", f"uri: http://127.0.0.1:{silent.getsockname()[1]}"))
+        (project / "params.yaml").write_text(
+            params.replace("uri: null", f"uri: http://127.0.0.1:{silent.getsockname()[1]}")
+        )
         process = start(project, "finetune", "wait")
         assert process.stdout is not None
         assert any(line == "READY\n" for line in process.stdout)
@@ -200,7 +232,9 @@ def test_a_stage_that_is_told_to_stop_is_gone_at_once_though_the_server_hangs(pr
         assert (process.returncode, time.monotonic() - told < 2) == (143, True), output
         assert "entries wait in the journal" in output
     (project / "params.yaml").write_text(params)
-    assert [entry["status"] for entry, _ in journal.left()[0].entries() if entry["kind"] == "close"] == ["KILLED"]
+    assert [entry["status"] for entry, _ in journal.left()[0].entries() if entry["kind"] == "close"] == [
+        "KILLED"
+    ]
 
 
 @pytest.mark.slow

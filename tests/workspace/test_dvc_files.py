@@ -58,7 +58,10 @@ def test_the_file_that_changed_is_named(checkout: Path) -> None:
     Path("src/code/new.py").write_text("8")
     assert commands.changed_files("HEAD", "src/code") == ["src/code/deep/deeper/ä.py", "src/code/new.py"]
     (told,) = dvc_graph.moved("made")
-    assert told == "since made ran, deps are not what dvc.lock says: src/code modified (src/code/deep/deeper/ä.py, src/code/new.py)"
+    assert (
+        told
+        == "since made ran, deps are not what dvc.lock says: src/code modified (src/code/deep/deeper/ä.py, src/code/new.py)"
+    )
     git("add", ".")
     git("commit", "--quiet", "--message", "edited")  # the lock is older: they are still what changed since
     assert "ä.py, src/code/new.py" in next(dvc_graph.moved("made"))

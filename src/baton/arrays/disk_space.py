@@ -34,7 +34,9 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
         OutputError: there is less room than that.
     """
     frame = framing(described)
-    free = shutil.disk_usage(next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())).free
+    free = shutil.disk_usage(
+        next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())
+    ).free
     count: int = sum(pq.ParquetFile(table).metadata.num_rows for table in tables)
     copies = _copies()
     needed = copies * count * (_bytes(frame, *frame.canvas) + INDEX_BYTES)
@@ -45,9 +47,15 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
         got, expected = f"{free:,} bytes free", f"{needed:,} bytes: {count:,} images{where}"
         lower = [f"lower tokenize.size (now {' x '.join(map(str, described['size']))})"]
         lower += ["set tokenize.channels to 1"] if described["channels"] > 1 else []
-        lower += [f"raise tokenize.crop_fraction (now {described['crop_fraction']})"] if described["crop_fraction"] < 1 else []
+        lower += (
+            [f"raise tokenize.crop_fraction (now {described['crop_fraction']})"]
+            if described["crop_fraction"] < 1
+            else []
+        )
         hint = f"free some space (`dvc config cache.dir` moves DVC's copy), or {', '.join(lower)} or set preprocess.limit.train"
-        raise OutputError(f"the disk of {target} has no room for the pixels", got=got, expected=expected, hint=hint)
+        raise OutputError(
+            f"the disk of {target} has no room for the pixels", got=got, expected=expected, hint=hint
+        )
     return needed
 
 
@@ -61,7 +69,9 @@ def _copies() -> int:
 def _from_headers(table: Path, frame: Framing) -> int:
     """Bytes of the pixels, from the pictures' headers alone."""
     total = 0
-    with pillow.listening():  # else Pillow warns of large pictures; how large they may be, preprocess has decided
+    with (
+        pillow.listening()
+    ):  # else Pillow warns of large pictures; how large they may be, preprocess has decided
         for batch in pq.ParquetFile(table).iter_batches(batch_size=CHUNK, columns=["image"]):
             total += sum(_stored_bytes(content.as_py(), frame) for content in batch["image"])
     return total

@@ -60,7 +60,9 @@ def costs(lengths: NDArray[np.int64], room: int, special: int, how: params.Trunc
     if not isinstance(how, params.WindowsTruncation):
         return np.minimum(lengths, room) + special
     counts = np.clip(-(-(lengths - how.overlap) // (room - how.overlap)), 1, how.most)  # (documents,)
-    found: NDArray[np.int64] = np.minimum(lengths + how.overlap * (counts - 1), room * counts) + special * counts
+    found: NDArray[np.int64] = (
+        np.minimum(lengths + how.overlap * (counts - 1), room * counts) + special * counts
+    )
     return found
 
 
@@ -102,7 +104,10 @@ def untruncated(tokenizer: Tokenizer) -> Iterator[Frame]:
     own = [index for index, added in enumerate(probe.special_tokens_mask) if not added] or [0]
     frame = Frame(probe.ids[: own[0]], probe.ids[own[-1] + 1 :], truncation["max_length"] - special)
     if frame.special != special:
-        problem, hint = "the tokenizer adds special tokens inside a document", "use a base model whose tokenizer adds them around it only"
+        problem, hint = (
+            "the tokenizer adds special tokens inside a document",
+            "use a base model whose tokenizer adds them around it only",
+        )
         raise ModelError(problem, got=probe.tokens, expected="the text in one piece", hint=hint)
     tokenizer.no_truncation()
     try:

@@ -91,13 +91,23 @@ def open_arrays(folder: Path, split: str) -> ImageArrays:
     paths = {name: folder / f"{split}.{name}.npy" for name in ("pixels", "shapes", "offsets", "labels")}
     for path in paths.values():
         if not path.is_file():
-            raise DataError(f"{path} is missing", expected="an array written by `tokenize`", hint="run `dvc repro tokenize`")
-    arrays = ImageArrays(**{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items()})
+            raise DataError(
+                f"{path} is missing",
+                expected="an array written by `tokenize`",
+                hint="run `dvc repro tokenize`",
+            )
+    arrays = ImageArrays(
+        **{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items()}
+    )
     counts = {"shapes": len(arrays.shapes), "offsets": len(arrays.offsets) - 1, "labels": len(arrays)}
     whole = len(set(counts.values())) == 1 and len(arrays) > 0 and arrays.offsets[-1] == len(arrays.pixels)
-    if not whole or not np.array_equal(np.diff(arrays.offsets), arrays.shapes.prod(axis=1, dtype=np.int64) * arrays.channels):
+    if not whole or not np.array_equal(
+        np.diff(arrays.offsets), arrays.shapes.prod(axis=1, dtype=np.int64) * arrays.channels
+    ):
         got = f"{len(arrays.pixels)} values, {', '.join(f'{name} of {count} pictures' for name, count in counts.items())}"
-        raise DataError(f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`")
+        raise DataError(
+            f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`"
+        )
     return arrays
 
 
@@ -107,7 +117,12 @@ def significant_bits(table: Path) -> int:
 
 
 def tokenize(
-    table: Path, described: dict[str, Any], target: Path, chunk_size: int, advance: Callable[[int], object], workers: int | None = None
+    table: Path,
+    described: dict[str, Any],
+    target: Path,
+    chunk_size: int,
+    advance: Callable[[int], object],
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Write the arrays of one split into `target`; return its figures.
 
@@ -129,7 +144,11 @@ def tokenize(
     file, frame = pq.ParquetFile(table), framing(described)
     bits = described.get("significant_bits", BITS_16)
     count, split = file.metadata.num_rows, table.stem
-    arrays = {"shapes": (np.int32, (count, 2)), "offsets": (np.int64, (count + 1,)), "labels": (np.int64, (count,))}
+    arrays = {
+        "shapes": (np.int32, (count, 2)),
+        "offsets": (np.int64, (count + 1,)),
+        "labels": (np.int64, (count,)),
+    }
     opened = {
         name: np.lib.format.open_memmap(target / f"{split}.{name}.npy", mode="w+", dtype=dtype, shape=shape)
         for name, (dtype, shape) in arrays.items()
@@ -139,7 +158,12 @@ def tokenize(
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
     with names, (target / f"{split}.pixels.npy").open("wb") as out:
         _write_header(out, 0)
-        for batch, chunk in _prepared(file, partial(_prepare, frame=frame, bits=bits), chunk_size, workers or len(os.sched_getaffinity(0))):
+        for batch, chunk in _prepared(
+            file,
+            partial(_prepare, frame=frame, bits=bits),
+            chunk_size,
+            workers or len(os.sched_getaffinity(0)),
+        ):
             names.write_batch(batch.select(["id"]))
             end = row + len(chunk)
             opened["labels"][row:end] = np.from_dlpack(batch["label"])  # to_numpy() would import pandas
@@ -150,7 +174,9 @@ def tokenize(
             row = end
             advance(len(chunk))
         out.seek(0)
-        _write_header(out, int(opened["offsets"][-1]))  # NumPy pads the header, so the true length fits in the same bytes
+        _write_header(
+            out, int(opened["offsets"][-1])
+        )  # NumPy pads the header, so the true length fits in the same bytes
     for array in opened.values():
         array.flush()
     return _figures(sources, int(opened["offsets"][-1]), frame)
@@ -160,12 +186,17 @@ _Prepared = list[tuple[NDArray[np.uint8], tuple[int, ...]]]
 
 
 def _prepared(
-    file: pq.ParquetFile, prepare: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, _Prepared]], chunk_size: int, workers: int
+    file: pq.ParquetFile,
+    prepare: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, _Prepared]],
+    chunk_size: int,
+    workers: int,
 ) -> Iterator[tuple[pa.RecordBatch, _Prepared]]:
     """Each batch with its pictures and their sources' shapes, in order; the next ones are prepared meanwhile."""
     # Pillow lets go of Python's lock where it decodes and resizes; it is listened to here, so that not each picture begins and ends it.
     with pillow.listening(), ThreadPoolExecutor(workers) as threads:
-        batches = file.iter_batches(batch_size=few(file.metadata, chunk_size, CHUNK_BYTES), columns=list(COLUMNS))
+        batches = file.iter_batches(
+            batch_size=few(file.metadata, chunk_size, CHUNK_BYTES), columns=list(COLUMNS)
+        )
         yield from ahead(threads, prepare, batches, workers + 1)
 
 
@@ -176,16 +207,25 @@ def _prepare(batch: pa.RecordBatch, frame: Framing, bits: int) -> tuple[pa.Recor
             picture = decoding.decode(content.as_py(), ANY_SIZE, bits)
         except DataError as error:
             hint = "run `dvc repro --force preprocess`, which checks that every picture can be decoded"
-            raise DataError(f"picture {name.as_py()} cannot be decoded", got=error, expected="a picture", hint=hint) from error
+            raise DataError(
+                f"picture {name.as_py()} cannot be decoded", got=error, expected="a picture", hint=hint
+            ) from error
         chunk.append((frame.stored(picture.pixels), picture.pixels.shape))
     return batch.select(["id", "label"]), chunk
 
 
 def _figures(sources: NDArray[np.int32], size: int, frame: Framing) -> dict[str, Any]:
     shapes, counts = np.unique(sources[:, :2], axis=0, return_counts=True)
-    resized = sum(int(many) for (height, width), many in zip(shapes, counts, strict=True) if frame.shrinks(int(height), int(width)))
+    resized = sum(
+        int(many)
+        for (height, width), many in zip(shapes, counts, strict=True)
+        if frame.shrinks(int(height), int(width))
+    )
     sides = {
-        name: {quantile: int(np.percentile(sources[:, axis], share, method="nearest")) for quantile, share in QUANTILES.items()}
+        name: {
+            quantile: int(np.percentile(sources[:, axis], share, method="nearest"))
+            for quantile, share in QUANTILES.items()
+        }
         for axis, name in enumerate(("height", "width"))
     }
     recoloured = int((sources[:, 2] != frame.channels).sum())
@@ -199,5 +239,9 @@ def _figures(sources: NDArray[np.int32], size: int, frame: Framing) -> dict[str,
 
 
 def _write_header(file: Any, length: int) -> None:
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": (length,)}
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)),
+        "fortran_order": False,
+        "shape": (length,),
+    }
     np.lib.format.write_array_header_1_0(file, header)

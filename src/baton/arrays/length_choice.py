@@ -46,11 +46,18 @@ def resolve(settings: params.TextTokenize, base: Path, config: dict[str, Any], t
         for texts in _sample(file):
             own += map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=False))
     documents = np.array(own, dtype=np.int64), file.metadata.num_rows
-    return choose(*documents, frame.special, settings.max_length, settings.truncation, text_arrays.positions(config))
+    return choose(
+        *documents, frame.special, settings.max_length, settings.truncation, text_arrays.positions(config)
+    )
 
 
 def choose(
-    own: NDArray[np.int64], documents: int, special: int, wanted: params.AutoLength, truncation: params.Truncation, positions: int | None
+    own: NDArray[np.int64],
+    documents: int,
+    special: int,
+    wanted: params.AutoLength,
+    truncation: params.Truncation,
+    positions: int | None,
 ) -> Choice:
     """The smallest length that leaves `wanted.whole` of the documents whole, then as many windows and tokens as the limit allows.
 
@@ -69,7 +76,8 @@ def choose(
     lengths = [int(length) for length in range(min(wanted.least, most), most + 1, STEP)]
     shares = [float((own + special <= length).mean()) for length in lengths]
     length, share = next(
-        ((length, share) for length, share in zip(lengths, shares, strict=True) if share >= wanted.whole), (most, shares[-1])
+        ((length, share) for length, share in zip(lengths, shares, strict=True) if share >= wanted.whole),
+        (most, shares[-1]),
     )
 
     def cost() -> float:

@@ -67,13 +67,29 @@ def open_arrays(folder: Path, split: str) -> TextArrays:
     paths = {name: folder / f"{split}.{name}.npy" for name in ("tokens", "offsets", "labels", "documents")}
     for name, path in paths.items():
         if name != "documents" and not path.is_file():
-            raise DataError(f"{path} is missing", expected="an array written by `tokenize`", hint="run `dvc repro tokenize`")
-    arrays = TextArrays(**{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items() if path.is_file()})
+            raise DataError(
+                f"{path} is missing",
+                expected="an array written by `tokenize`",
+                hint="run `dvc repro tokenize`",
+            )
+    arrays = TextArrays(
+        **{
+            name: np.load(path, mmap_mode="r", allow_pickle=False)
+            for name, path in paths.items()
+            if path.is_file()
+        }
+    )
     windows = len(arrays) if arrays.documents is None else int(arrays.documents[-1])
     documents = len(arrays) if arrays.documents is None else len(arrays.documents) - 1
-    if len(arrays.offsets) != windows + 1 or arrays.offsets[-1] != len(arrays.tokens) or documents != len(arrays):
+    if (
+        len(arrays.offsets) != windows + 1
+        or arrays.offsets[-1] != len(arrays.tokens)
+        or documents != len(arrays)
+    ):
         got = f"{len(arrays.tokens)} tokens, {len(arrays.offsets)} offsets, {documents} documents, {len(arrays)} labels"
-        raise DataError(f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`")
+        raise DataError(
+            f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`"
+        )
     return arrays
 
 
@@ -92,11 +108,18 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
     path = folder / "tokenizer.json"
     hint = "the base model must ship the fast tokenizer's tokenizer.json"
     if not path.is_file():
-        raise ModelError(f"{folder} has no tokenizer", got=sorted(item.name for item in folder.glob("*")), expected=path.name, hint=hint)
+        raise ModelError(
+            f"{folder} has no tokenizer",
+            got=sorted(item.name for item in folder.glob("*")),
+            expected=path.name,
+            hint=hint,
+        )
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001  the Rust library raises plain Exception
-        raise ModelError(f"{path} is no tokenizer", got=error, expected="a file of the tokenizers library", hint=hint) from None
+        raise ModelError(
+            f"{path} is no tokenizer", got=error, expected="a file of the tokenizers library", hint=hint
+        ) from None
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
     return tokenizer
@@ -118,7 +141,10 @@ def check_length(config: dict[str, Any], max_length: int) -> None:
     """
     most = positions(config)
     if most is not None and max_length > most:
-        problem, hint = "tokenize.max_length is more than the base model can read", f"set tokenize.max_length to at most {most}"
+        problem, hint = (
+            "tokenize.max_length is more than the base model can read",
+            f"set tokenize.max_length to at most {most}",
+        )
         raise ModelError(problem, got=max_length, expected=f"at most {most}", hint=hint)
 
 
@@ -147,15 +173,22 @@ def tokenize(
     """
     file = pq.ParquetFile(table)
     count, split = file.metadata.num_rows, table.stem
-    labels = np.lib.format.open_memmap(target / f"{split}.labels.npy", mode="w+", dtype=np.int64, shape=(count,))
+    labels = np.lib.format.open_memmap(
+        target / f"{split}.labels.npy", mode="w+", dtype=np.int64, shape=(count,)
+    )
     own, strange, left_out, windows = (np.zeros(count, dtype=np.int32) for _ in range(4))  # of each document
     foreign = unknown_tokens.token(tokenizer)
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
-    tokens, offsets = Growing(target / f"{split}.tokens.npy", np.int32), Growing(target / f"{split}.offsets.npy", np.int64)
+    tokens, offsets = (
+        Growing(target / f"{split}.tokens.npy", np.int32),
+        Growing(target / f"{split}.offsets.npy", np.int64),
+    )
     row = total = 0
     with document_windows.untruncated(tokenizer) as frame, names, tokens, offsets:
         offsets.append(np.zeros(1, np.int64))
-        for batch, encodings in _encoded(tokenizer, file.iter_batches(batch_size=chunk_size, columns=["id", "text", "label"])):
+        for batch, encodings in _encoded(
+            tokenizer, file.iter_batches(batch_size=chunk_size, columns=["id", "text", "label"])
+        ):
             names.write_batch(batch.select(["id"]))
             end = row + len(encodings)
             labels[row:end] = np.from_dlpack(
@@ -169,7 +202,9 @@ def tokenize(
             windows[row:end] = [len(item) for item in read]
             ends = total + np.cumsum([len(window) for item in read for window in item], dtype=np.int64)
             offsets.append(ends)
-            tokens.append(np.fromiter(chain.from_iterable(chain.from_iterable(read)), np.int32, int(ends[-1]) - total))
+            tokens.append(
+                np.fromiter(chain.from_iterable(chain.from_iterable(read)), np.int32, int(ends[-1]) - total)
+            )
             row, total = end, int(ends[-1])
             advance(len(encodings))
     labels.flush()
@@ -189,7 +224,9 @@ def tokenize(
     }
 
 
-def _encoded(tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, list[Encoding]]]:
+def _encoded(
+    tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]
+) -> Iterator[tuple[pa.RecordBatch, list[Encoding]]]:
     """Each batch with its encodings (no special tokens), in order. The next ones are encoded meanwhile: Rust lets go of Python's lock."""
 
     def encode(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Encoding]]:

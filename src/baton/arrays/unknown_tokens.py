@@ -21,8 +21,14 @@ SHOWN = 3  # classes that are named
 def token(tokenizer: Tokenizer) -> int | None:
     """Id of the unknown token; None where the tokenizer can write every text (byte-level ones)."""
     if hasattr(tokenizer.model, "unk_token"):
-        return tokenizer.token_to_id(tokenizer.model.unk_token) if tokenizer.model.unk_token is not None else None
-    number: int | None = json.loads(tokenizer.to_str())["model"].get("unk_id")  # of a unigram model, which does not show it
+        return (
+            tokenizer.token_to_id(tokenizer.model.unk_token)
+            if tokenizer.model.unk_token is not None
+            else None
+        )
+    number: int | None = json.loads(tokenizer.to_str())["model"].get(
+        "unk_id"
+    )  # of a unigram model, which does not show it
     return number
 
 
@@ -38,7 +44,11 @@ def figures(unknown: NDArray[np.int32], own: NDArray[np.int32], labels: NDArray[
         `tokens` (unknown ones), `share` and `classes` (shares, in the order of the labels).
     """
     shares = np.bincount(labels, unknown) / np.maximum(np.bincount(labels, own), 1)  # (classes,)
-    return {"tokens": int(unknown.sum()), "share": float(unknown.sum() / max(1, own.sum())), "classes": [float(share) for share in shares]}
+    return {
+        "tokens": int(unknown.sum()),
+        "share": float(unknown.sum() / max(1, own.sum())),
+        "classes": [float(share) for share in shares],
+    }
 
 
 def named(split: str, found: dict[str, Any], labels: Sequence[str], limits: params.Unknown) -> str | None:
@@ -61,5 +71,8 @@ def check(split: str, found: dict[str, Any], limits: params.Unknown) -> None:
     """
     if found["share"] > limits.refused:
         problem = f"{split}: the base model's tokenizer does not know these texts"
-        got, expected = f"{found['share']:.1%} of the tokens are unknown", f"at most {limits.refused:.0%} (tokenize.unknown.refused)"
+        got, expected = (
+            f"{found['share']:.1%} of the tokens are unknown",
+            f"at most {limits.refused:.0%} (tokenize.unknown.refused)",
+        )
         raise DataError(problem, got=got, expected=expected, hint=HINT)

@@ -29,7 +29,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path} is missing", expected="what `tokenize` writes", hint=hint)
     meta: dict[str, Any] = storage.read_json(path)
     if "input" not in meta or (meta["input"]["kind"] == "text" and "truncation" not in meta["input"]):
-        raise DataError(f"{path} has another layout", got=", ".join(meta), expected="labels and input", hint=hint)
+        raise DataError(
+            f"{path} has another layout", got=", ".join(meta), expected="labels and input", hint=hint
+        )
     return meta
 
 
@@ -41,13 +43,19 @@ def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -
     """
     meta = read_meta(folder)
     if meta["input"]["kind"] == "text":
-        return {split: TextSplit(text_arrays.open_arrays(folder, split), meta["input"]["pad"]) for split in SPLITS}
+        return {
+            split: TextSplit(text_arrays.open_arrays(folder, split), meta["input"]["pad"]) for split in SPLITS
+        }
     from baton.arrays import image_arrays
     from baton.batches import image_batches  # torchvision, which text does not need
 
     return {
         split: image_batches.ImageSplit(
-            image_arrays.open_arrays(folder, split), partial(read_ids, folder, split), meta["input"], augmentation, len(meta["labels"])
+            image_arrays.open_arrays(folder, split),
+            partial(read_ids, folder, split),
+            meta["input"],
+            augmentation,
+            len(meta["labels"]),
         )
         for split in SPLITS
     }
@@ -70,9 +78,15 @@ def examples(split: Split, model: Path, described: dict[str, Any], count: int = 
     if isinstance(split, TextSplit):
         tokenizer, own = text_arrays.open_tokenizer(model, described["max_length"]), split.arrays
         first = range(len(own)) if own.documents is None else own.documents  # window of each
-        return [tokenizer.decode(own.tokens[own.offsets[i] : own.offsets[i + 1]].tolist()) for i in first[: min(count, len(own))]]
+        return [
+            tokenizer.decode(own.tokens[own.offsets[i] : own.offsets[i + 1]].tolist())
+            for i in first[: min(count, len(own))]
+        ]
     from baton.batches import image_batches
     from baton.images import decoding
 
     assert isinstance(split, image_batches.ImageSplit)
-    return [base64.b64encode(decoding.encode(split.arrays.picture(row))).decode() for row in range(min(count, len(split)))]
+    return [
+        base64.b64encode(decoding.encode(split.arrays.picture(row))).decode()
+        for row in range(min(count, len(split)))
+    ]

@@ -27,7 +27,9 @@ class Resident:
     def __init__(self, arrays: ImageArrays, device: torch.device) -> None:
         """Pictures of several shapes are filled up with black to the largest."""
         height, width = arrays.largest
-        self.pixels = torch.empty((len(arrays), height, width, arrays.channels), dtype=torch.uint8, device=device)
+        self.pixels = torch.empty(
+            (len(arrays), height, width, arrays.channels), dtype=torch.uint8, device=device
+        )
         count = max(1, CHUNK_BYTES // (height * width * arrays.channels))
         for start in range(0, len(arrays), count):
             rows = np.arange(start, min(start + count, len(arrays)))
@@ -65,7 +67,12 @@ def fits(wanted: bool | Literal["auto"], device: str, needed: int, free: int) ->
     there = f"{needed / 1e9:,.2f} GB of pictures, {free / 1e9:,.2f} GB free"
     if wanted is True and needed > free:
         hint = "set runtime.data_on_device to auto or false"
-        raise ParamsError("runtime.data_on_device: the pictures do not fit on the device", got=there, expected="room for all", hint=hint)
+        raise ParamsError(
+            "runtime.data_on_device: the pictures do not fit on the device",
+            got=there,
+            expected="room for all",
+            hint=hint,
+        )
     if wanted != "auto":
         return wanted, f"set in params; {there}"
     return needed <= SHARE * free, f"{there}; up to {SHARE:.0%} are used"

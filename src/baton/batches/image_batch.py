@@ -65,12 +65,18 @@ class ImageBatch:
 
     def to(self, device: torch.device) -> "ImageBatch":
         """See `Batch`. Pictures that are there already are taken, and those that are still to be varied are."""
-        moved: ImageBatch = self if device.type == "cpu" else _mapped(self, lambda tensor: tensor.to(device, non_blocking=True))
+        moved: ImageBatch = (
+            self
+            if device.type == "cpu"
+            else _mapped(self, lambda tensor: tensor.to(device, non_blocking=True))
+        )
         if moved.resident is None and not moved.variations:
             return moved
         pixels = moved.resident.pictures(moved.pixels) if moved.resident else moved.pixels
         if moved.variations:
-            pixels = device_augmentation.apply(pixels, moved.variations).contiguous(memory_format=torch.channels_last)
+            pixels = device_augmentation.apply(pixels, moved.variations).contiguous(
+                memory_format=torch.channels_last
+            )
         return dataclasses.replace(moved, pixels=pixels, resident=None, variations=())
 
 
@@ -89,7 +95,10 @@ def _mapped(part: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     if isinstance(part, tuple):
         return tuple(_mapped(one, change) for one in part)
     if isinstance(part, CARRIERS):
-        return dataclasses.replace(part, **{field.name: _mapped(getattr(part, field.name), change) for field in dataclasses.fields(part)})
+        return dataclasses.replace(
+            part,
+            **{field.name: _mapped(getattr(part, field.name), change) for field in dataclasses.fields(part)},
+        )
     return part
 
 

@@ -79,12 +79,16 @@ class ImageSplit:
     def batch(self, rows: NDArray[np.int64]) -> ImageBatch:
         """The pictures at `rows` (batch,) as evaluation sees them."""
         places = torch.from_numpy(rows.astype(np.int64))
-        if self.resident and self.arrays.shape:  # of several shapes each is resized on the host, to the bits that a served model sees
+        if (
+            self.resident and self.arrays.shape
+        ):  # of several shapes each is resized on the host, to the bits that a served model sees
             return ImageBatch(places, self._labels(rows), places, self._framing, resident=self.resident)
         return ImageBatch(_tensor(self._canvases(rows)), self._labels(rows), places, self._framing)
 
     @_one_thread()
-    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> ImageBatch:
+    def training_batch(
+        self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int
+    ) -> ImageBatch:
         """The pictures at `rows` (batch,) as training sees them in `epoch`.
 
         A sample is mixed with the next of `step_rows`, the last with the first; a partner outside of `rows` is varied as it is there.
@@ -118,7 +122,9 @@ class ImageSplit:
             (rows, 1 + epochs, height, width, channels).
         """
         views = [self.batch(rows), *(self.training_batch(rows, rows, seed, epoch) for epoch in epochs)]
-        shown = torch.stack([view.inputs[0].round().to(torch.uint8) for view in views], dim=1)  # (rows, views, channels, height, width)
+        shown = torch.stack(
+            [view.inputs[0].round().to(torch.uint8) for view in views], dim=1
+        )  # (rows, views, channels, height, width)
         return shown.permute(0, 1, 3, 4, 2).numpy()
 
     @cached_property
@@ -138,21 +144,35 @@ class ImageSplit:
         """Pictures as they are varied; or as they are stored (their rows where they are resident), and what is to be done to them."""
         if not self.device:
             return pipeline.vary(self._cropped(rows, settings, drawn), settings, drawn), ()
-        pixels = torch.from_numpy(rows.astype(np.int64)) if self.resident else _tensor(self.arrays.filled(rows))
+        pixels = (
+            torch.from_numpy(rows.astype(np.int64)) if self.resident else _tensor(self.arrays.filled(rows))
+        )
         resized = isinstance(settings.crop, params.ResizedCrop)
         size = self._framing.size if resized else self.arrays.shape or self._framing.canvas
         moved = settings.crop is not None or self.arrays.shape is None
         windows = device_augmentation.windows(settings, drawn, self.arrays.shapes[rows]) if moved else None
-        return pixels, device_augmentation.variations(settings, drawn, windows, size, self._framing.interpolation, self._framing.channels)
+        return pixels, device_augmentation.variations(
+            settings, drawn, windows, size, self._framing.interpolation, self._framing.channels
+        )
 
-    def _cropped(self, rows: NDArray[np.int64], settings: params.Augmentation, drawn: pipeline.Draws) -> torch.Tensor:
+    def _cropped(
+        self, rows: NDArray[np.int64], settings: params.Augmentation, drawn: pipeline.Draws
+    ) -> torch.Tensor:
         """Pictures after the first operation, of one shape; (rows, channels, height, width)."""
         match settings.crop:
             case params.ResizedCrop() as crop:
-                parts = (pipeline.random_part(self.arrays.picture(row), crop, own) for row, own in zip(rows, drawn.crop, strict=True))
+                parts = (
+                    pipeline.random_part(self.arrays.picture(row), crop, own)
+                    for row, own in zip(rows, drawn.crop, strict=True)
+                )
                 return _tensor(np.stack([self._resized(part, self._framing.size) for part in parts]))
             case params.PaddedCrop(padding=padding):
-                return _tensor(self._canvases(rows, lambda pictures, places: pipeline.padded_crop(pictures, padding, drawn.crop[places])))
+                return _tensor(
+                    self._canvases(
+                        rows,
+                        lambda pictures, places: pipeline.padded_crop(pictures, padding, drawn.crop[places]),
+                    )
+                )
             case None:
                 return _tensor(self._canvases(rows))
 
@@ -177,7 +197,9 @@ class ImageSplit:
 _Change = Callable[[NDArray[np.uint8], slice], NDArray[np.uint8]]  # pictures, and their places in the batch
 
 
-def _with_partners(rows: NDArray[np.int64], step_rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _with_partners(
+    rows: NDArray[np.int64], step_rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows and, after them, those of partners outside; and the place there of each row's partner, (rows,)."""
     following = dict(zip(step_rows.tolist(), np.roll(step_rows, -1).tolist(), strict=True))
     places = {row: place for place, row in enumerate(rows.tolist())}

@@ -82,7 +82,9 @@ class Split(Protocol):
         """The samples at `rows` (batch,), as they are."""
         ...
 
-    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> Batch:
+    def training_batch(
+        self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int
+    ) -> Batch:
         """The samples at `rows` as training sees them in this epoch; `step_rows` are all rows of the optimizer step."""
         ...
 
@@ -115,10 +117,17 @@ class TrainingBatches:
         if self.batch_size < self.smallest * parts:
             expected = f"a batch_size of at least {self.smallest * parts}: {self.smallest} samples for each part of each process"
             hint = "raise batch_size, or lower accumulation or runtime.processes"
-            raise TrainingError("parts of a step are too small for batch normalisation", got=how, expected=expected, hint=hint)
+            raise TrainingError(
+                "parts of a step are too small for batch normalisation", got=how, expected=expected, hint=hint
+            )
         if len(self.split) < self._least:
             hint = "add rows, or lower runtime.processes"
-            raise TrainingError("train is too small for batch normalisation", got=how, expected=f"{self._least} rows or more", hint=hint)
+            raise TrainingError(
+                "train is too small for batch normalisation",
+                got=how,
+                expected=f"{self._least} rows or more",
+                hint=hint,
+            )
 
     @property
     def _least(self) -> int:
@@ -142,10 +151,15 @@ class TrainingBatches:
     def rows(self, step: int) -> NDArray[np.int64]:
         """Rows of the batch of global step `step` (counted from 0), (batch,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        plan = self._plans.get(epoch)  # held here: a thread that prepares batches may be an epoch ahead, and drop it meanwhile
+        plan = self._plans.get(
+            epoch
+        )  # held here: a thread that prepares batches may be an epoch ahead, and drop it meanwhile
         if plan is None:
             plan = self._plans[epoch] = _plan(
-                self.split.lengths, self.batch_size, self.steps_per_epoch, np.random.default_rng((self.seed, epoch))
+                self.split.lengths,
+                self.batch_size,
+                self.steps_per_epoch,
+                np.random.default_rng((self.seed, epoch)),
             )
             for earlier in sorted(self._plans)[:-2]:  # two epochs' plans are worth their memory
                 self._plans.pop(earlier, None)
@@ -181,7 +195,11 @@ class TrainingBatches:
             parts = [own[places] for places in token_budget.cut(self.split.lengths[own], count)]
         else:
             most = -(-self.batch_size // (self.accumulation * self.ranks))
-            parts = [few for part in np.array_split(own, count) for few in by_windows(part, self.split.windows, most)]
+            parts = [
+                few
+                for part in np.array_split(own, count)
+                for few in by_windows(part, self.split.windows, most)
+            ]
         return [(self._batch(part, rows, step), len(part) / len(rows)) for part in parts]
 
     def _own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -213,7 +231,9 @@ def by_windows(rows: NDArray[np.int64], windows: NDArray[np.int64], most: int) -
     return np.split(rows, cuts)
 
 
-def _plan(lengths: NDArray[np.int64], batch_size: int | None, count: int, random: np.random.Generator) -> list[NDArray[np.int64]]:
+def _plan(
+    lengths: NDArray[np.int64], batch_size: int | None, count: int, random: np.random.Generator
+) -> list[NDArray[np.int64]]:
     """Rows of each of the `count` batches of one epoch, in order; the last that was cut takes what is left."""
     order = random.permutation(len(lengths))
     if batch_size is None:

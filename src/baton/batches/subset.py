@@ -48,7 +48,9 @@ class Part:
         """See `Split`."""
         return self.whole.batch(self.chosen[rows])
 
-    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> Batch:
+    def training_batch(
+        self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int
+    ) -> Batch:
         """See `Split`."""
         return self.whole.training_batch(self.chosen[rows], self.chosen[step_rows], seed, epoch)
 
@@ -71,8 +73,12 @@ def folds(labels: NDArray[np.int64], units: NDArray[np.int64], count: int, seed:
     for label in np.unique(labels[firsts]):
         own = draw.permutation(np.flatnonzero(labels[firsts] == label))
         of_class = np.zeros(count, np.int64)
-        for one in own[np.argsort(-sizes[own], kind="stable")]:  # the largest first, each to the fold that has least of its class
+        for one in own[
+            np.argsort(-sizes[own], kind="stable")
+        ]:  # the largest first, each to the fold that has least of its class
             place[one] = np.lexsort((rows, of_class))[0]
             of_class[place[one]] += sizes[one]
             rows[place[one]] += sizes[one]
-    return [(np.flatnonzero(place[unit] != fold), np.flatnonzero(place[unit] == fold)) for fold in range(count)]
+    return [
+        (np.flatnonzero(place[unit] != fold), np.flatnonzero(place[unit] == fold)) for fold in range(count)
+    ]

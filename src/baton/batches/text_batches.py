@@ -20,7 +20,9 @@ class TextBatch:
     attention_mask: torch.Tensor  # (windows, length) int64, 1 for tokens
     labels: torch.Tensor  # (batch,) int64
     rows: torch.Tensor  # (batch,) int64
-    owners: torch.Tensor | None = None  # (batch, windows) bool, whose window each is; None: every document has one
+    owners: torch.Tensor | None = (
+        None  # (batch, windows) bool, whose window each is; None: every document has one
+    )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -82,11 +84,15 @@ class PackedBatch:
 
     def to(self, device: torch.device) -> "PackedBatch":
         """See `Batch`."""
-        return self if device.type == "cpu" else self._made_of(lambda part: part.to(device, non_blocking=True))
+        return (
+            self if device.type == "cpu" else self._made_of(lambda part: part.to(device, non_blocking=True))
+        )
 
     def _made_of(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "PackedBatch":
         packing = self.packing
-        places = Packing(change(packing.positions), change(packing.bounds), change(packing.documents), packing.longest)
+        places = Packing(
+            change(packing.positions), change(packing.bounds), change(packing.documents), packing.longest
+        )
         return PackedBatch(change(self.input_ids), places, change(self.labels), change(self.rows))
 
 
@@ -129,7 +135,10 @@ class TextSplit:
         places, _ = self._windows(rows)
         lengths = arrays.offsets[places + 1] - arrays.offsets[places]
         documents = np.concatenate([[0], np.cumsum(self.windows[rows])])
-        longest, rest = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE, -int(lengths.sum()) % WIDTH_MULTIPLE
+        longest, rest = (
+            -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE,
+            -int(lengths.sum()) % WIDTH_MULTIPLE,
+        )
         lengths = np.append(lengths, rest) if rest else lengths
         bounds = np.concatenate([[0], np.cumsum(lengths)])
         ids = np.full(bounds[-1], self.pad, dtype=np.int64)
@@ -166,6 +175,12 @@ class TextSplit:
         owner = np.repeat(np.arange(len(rows)), self.windows[rows])  # (windows,)
         return places, [owner == np.arange(len(rows))[:, None]]
 
-    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> TextBatch | PackedBatch:  # noqa: ARG002
+    def training_batch(
+        self,
+        rows: NDArray[np.int64],
+        step_rows: NDArray[np.int64],  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+        epoch: int,  # noqa: ARG002
+    ) -> TextBatch | PackedBatch:
         """Documents are not varied."""
         return self.batch(rows)

@@ -22,9 +22,14 @@ def steps(lengths: NDArray[np.int64], budget: int) -> int:
     """
     total, longest = int(lengths.sum()), int(lengths.max())
     if budget < 2 * longest - 1:
-        got, expected = f"tokens {budget}, and the longest document has {longest}", f"tokens of at least {2 * longest - 1}"
+        got, expected = (
+            f"tokens {budget}, and the longest document has {longest}",
+            f"tokens of at least {2 * longest - 1}",
+        )
         hint = "raise tokens, or lower tokenize.max_length (or truncation.most)"
-        raise TrainingError("a step is too small for the longest document", got=got, expected=expected, hint=hint)
+        raise TrainingError(
+            "a step is too small for the longest document", got=got, expected=expected, hint=hint
+        )
     return -(-total // (budget - longest + 1))
 
 

@@ -36,7 +36,12 @@ class _Group(TyperGroup):
         console.run(lambda: super(_Group, self).invoke(ctx))
 
 
-app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, help="What is not a stage; the stages are run by `dvc repro`.")
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    help="What is not a stage; the stages are run by `dvc repro`.",
+)
 
 
 @app.callback()
@@ -46,7 +51,9 @@ def _enter_project(context: typer.Context) -> None:
     root = next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), None)
     if root is None:
         expected = "a folder with dvc.yaml, or one below it"
-        raise ParamsError("this is not inside a Baton project", got=here, expected=expected, hint="cd to the project")
+        raise ParamsError(
+            "this is not inside a Baton project", got=here, expected=expected, hint="cd to the project"
+        )
     os.chdir(root)
 
 
@@ -63,14 +70,22 @@ def recipes() -> None:
 @app.command()
 def use(
     name: Annotated[str, typer.Argument(help="A recipe's name, as `baton recipes` lists it.")],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite params.yaml even if it holds edits that are not committed.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Overwrite params.yaml even if it holds edits that are not committed."),
+    ] = False,
 ) -> None:
     """Make a recipe the active params.yaml."""
     source = _recipe(name)
     description = params.read(source).description
     if not force and _edited():
         hint = "commit it (`git commit params.yaml`), keep it (`cp params.yaml recipes/my.yaml`), or give --force to lose the edits"
-        raise OutputError(f"{params.PATH} was not overwritten", got="edits that are not committed", expected="a committed file", hint=hint)
+        raise OutputError(
+            f"{params.PATH} was not overwritten",
+            got="edits that are not committed",
+            expected="a committed file",
+            hint=hint,
+        )
     with storage.atomic_file(params.PATH) as temporary:
         temporary.write_bytes(source.read_bytes())
     console.say(f"params.yaml is now {name}: {escape(description)}\nnext: `make repro` (or `dvc repro`)")
@@ -100,8 +115,12 @@ def sync() -> None:
     done = tracking.sync()
     console.say(f"sync: {done.entries:,} entries of journals were delivered, with {done.points:,} points")
     if done.cached:
-        console.say("sync: the last repro came whole from DVC's run-cache; it is recorded, and points to the runs that made its outputs")
-    console.say(f"sync: {done.digests} runs got DVC's digests, {done.links} skipped stages were linked, {done.ended} dead runs were ended")
+        console.say(
+            "sync: the last repro came whole from DVC's run-cache; it is recorded, and points to the runs that made its outputs"
+        )
+    console.say(
+        f"sync: {done.digests} runs got DVC's digests, {done.links} skipped stages were linked, {done.ended} dead runs were ended"
+    )
     for text in done.refused:
         console.warn("sync", f"MLflow does not take: {text}")
     for text in done.waiting:
@@ -115,7 +134,12 @@ def sync() -> None:
 @app.command()
 def trace(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="A run id, models:/NAME/3, models:/NAME@champion, a file or folder of ours, or a commit.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="A run id, models:/NAME/3, models:/NAME@champion, a file or folder of ours, or a commit."
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of trees.")] = False,
 ) -> None:
     """Show where something came from and what came of it, and where the chain is broken."""
@@ -142,8 +166,13 @@ class Mode(StrEnum):
 @app.command()
 def promote(
     context: typer.Context,
-    mode: Annotated[Mode, typer.Option(help="enabled: a challenger that passes becomes the champion.")] = Mode.DRY_RUN,
-    to: Annotated[str | None, typer.Option("--to", help="Make this version the champion without asking the gate (roll back).")] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="enabled: a challenger that passes becomes the champion.")
+    ] = Mode.DRY_RUN,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Make this version the champion without asking the gate (roll back)."),
+    ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the verdict to this file.")] = None,
 ) -> None:
     """Score challenger and champion anew on the frozen test table and decide; exit code 3 if the challenger is refused."""
@@ -156,8 +185,16 @@ def promote(
 @app.command()
 def drift(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A table of texts (read as preprocess.format says, or Parquet), or a folder of pictures.")],
-    predict: Annotated[bool, typer.Option("--predict", help="Compare the labels that the champion predicts, too (of 1000 rows).")] = False,
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A table of texts (read as preprocess.format says, or Parquet), or a folder of pictures."
+        ),
+    ],
+    predict: Annotated[
+        bool,
+        typer.Option("--predict", help="Compare the labels that the champion predicts, too (of 1000 rows)."),
+    ] = False,
 ) -> None:
     """Compare new rows without labels with what the champion was trained on: lengths and words, or brightness.
 
@@ -172,10 +209,17 @@ def drift(
 
 @app.command()
 def retrain(
-    mode: Annotated[Mode, typer.Option(help="enabled: a challenger that passes becomes the champion.")] = Mode.DRY_RUN,
-    override: Annotated[list[str] | None, typer.Option("--set-param", "-S", help="finetune.epochs=3; may be given several times.")] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="enabled: a challenger that passes becomes the champion.")
+    ] = Mode.DRY_RUN,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set-param", "-S", help="finetune.epochs=3; may be given several times."),
+    ] = None,
     push: Annotated[bool, typer.Option(help="Commit dvc.lock and figures, and push.")] = True,
-    base: Annotated[str | None, typer.Option(help="The commit that the report compares with; by default the remote's.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="The commit that the report compares with; by default the remote's.")
+    ] = None,
 ) -> None:
     """Pull, decide, train, register, judge, report (retrain.md), push: what a CI job runs. Exit code 3 if the challenger is refused."""
     from baton.cli import lifecycle_commands
@@ -193,7 +237,9 @@ def _recipe(name: str) -> Path:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean `baton use {close[0]}`?" if close else "`baton recipes` lists them"
-        raise ParamsError(f"there is no recipe {name}", got=name, expected=f"one of {', '.join(known)}", hint=hint)
+        raise ParamsError(
+            f"there is no recipe {name}", got=name, expected=f"one of {', '.join(known)}", hint=hint
+        )
     return known[name]
 
 

@@ -30,7 +30,9 @@ def register() -> None:
 
         version, new = registry.register(registry.Registry(store, settings.name), settings)
     aliases = ", ".join(version.aliases) or "no alias"
-    console.say(f"{'registered' if new else 'registered before'}: {settings.name} version {registry.number(version)} ({aliases})")
+    console.say(
+        f"{'registered' if new else 'registered before'}: {settings.name} version {registry.number(version)} ({aliases})"
+    )
 
 
 def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
@@ -94,7 +96,9 @@ def _store() -> "Iterator[Store]":
     active = params.read()
     if isinstance(active.tracking, params.NoTracking):
         hint = "set tracking to {kind: mlflow, …}"
-        raise ParamsError("tracking is off: there is no registry", got="tracking.kind: off", expected="mlflow", hint=hint)
+        raise ParamsError(
+            "tracking is off: there is no registry", got="tracking.kind: off", expected="mlflow", hint=hint
+        )
     tracking.sync()
     from baton.tracking.store import open_store, usable
 
@@ -114,12 +118,20 @@ def _grow(parent: Tree, node: "Node") -> None:
     facts, lists = [], []
     for key, value in node.facts.items():
         if isinstance(value, dict):
-            shown = (f"{name} {str(item)[:SHORT]}" if key != "params" else f"{name}: {item}" for name, item in value.items())
+            shown = (
+                f"{name} {str(item)[:SHORT]}" if key != "params" else f"{name}: {item}"
+                for name, item in value.items()
+            )
             lists += [f"{key}: {', '.join(shown)}"] if value else []
         elif value:
             text = ", ".join(value) if isinstance(value, list) else str(value)
-            facts.append(f"{key} {text[:SHORT] if key in {'md5', 'sha256', 'commit', 'run', 'pipeline'} else text}")
-    branch = parent.add(f"{node.kind} [bold]{escape(node.name)}[/]" + (f" [dim]({escape('; '.join(facts))})[/]" if facts else ""))
+            facts.append(
+                f"{key} {text[:SHORT] if key in {'md5', 'sha256', 'commit', 'run', 'pipeline'} else text}"
+            )
+    branch = parent.add(
+        f"{node.kind} [bold]{escape(node.name)}[/]"
+        + (f" [dim]({escape('; '.join(facts))})[/]" if facts else "")
+    )
     for line in lists:
         branch.add(f"[dim]{escape(line)}[/]")
     for child in node.children:

@@ -31,7 +31,12 @@ def write_predictions(path: Path, ids: Sequence[str], logits: NDArray[np.float32
 
     _check(path, ids, logits)
     flat = pa.array(np.ascontiguousarray(logits, dtype=np.float32).reshape(-1))  # (n * classes)
-    table = pa.table({"id": pa.array(list(ids), pa.string()), "logits": pa.FixedSizeListArray.from_arrays(flat, logits.shape[1])})
+    table = pa.table(
+        {
+            "id": pa.array(list(ids), pa.string()),
+            "logits": pa.FixedSizeListArray.from_arrays(flat, logits.shape[1]),
+        }
+    )
     with storage.atomic_file(path) as temporary:
         pq.write_table(table, temporary)
 
@@ -51,7 +56,9 @@ def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} cannot be read", got=str(error).splitlines()[0], expected=expected, hint=HINT) from None
+        raise DataError(
+            f"{path} cannot be read", got=str(error).splitlines()[0], expected=expected, hint=HINT
+        ) from None
     kinds: dict[str, Any] = {field.name: field.type for field in table.schema}
     logits_type = kinds.get("logits")
     if (
@@ -65,9 +72,16 @@ def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
     ids: list[str] = table["id"].to_pylist()
     column = table["logits"].combine_chunks()
     if column.null_count or table["id"].null_count:
-        raise DataError(f"{path} has empty cells", got=f"{column.null_count + table['id'].null_count} of them", expected="none", hint=HINT)
+        raise DataError(
+            f"{path} has empty cells",
+            got=f"{column.null_count + table['id'].null_count} of them",
+            expected="none",
+            hint=HINT,
+        )
     # (n * classes) -> (n, classes); a copy, so that the caller may write to it
-    logits = np.array(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32).reshape(len(ids), logits_type.list_size)
+    logits = np.array(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32).reshape(
+        len(ids), logits_type.list_size
+    )
     _check(path, ids, logits)
     return ids, logits
 
@@ -75,16 +89,27 @@ def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
 def _check(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
     if logits.ndim != 2 or logits.shape[0] != len(ids) or logits.shape[1] < 2:
         hint = "give one row of logits per id, one logit per class"
-        raise DataError(f"{path}: logits do not fit the ids", got=logits.shape, expected=f"({len(ids)}, classes >= 2)", hint=hint)
+        raise DataError(
+            f"{path}: logits do not fit the ids",
+            got=logits.shape,
+            expected=f"({len(ids)}, classes >= 2)",
+            hint=hint,
+        )
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:
         raise DataError(
-            f"{path}: ids are not unique", got=f"{len(repeated)} repeated, first {repeated[:3]}", expected="each once", hint=HINT
+            f"{path}: ids are not unique",
+            got=f"{len(repeated)} repeated, first {repeated[:3]}",
+            expected="each once",
+            hint=HINT,
         )
     finite = np.isfinite(logits).all(axis=1)  # (n)
     if not finite.all():
         bad = [ids[row] for row in np.flatnonzero(~finite)[:3]]
         hint = "the training diverged: lower its learning_rate or set clip_norm, then run again"
         raise DataError(
-            f"{path}: logits are not finite", got=f"{int((~finite).sum())} rows, first {bad}", expected="finite numbers", hint=hint
+            f"{path}: logits are not finite",
+            got=f"{int((~finite).sum())} rows, first {bad}",
+            expected="finite numbers",
+            hint=hint,
         )

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from baton.errors import DataError
 
 WEIGHT = "weight"  # column of a clean table
-UNITS = "units.parquet"  # beside the clean tables: id and unit of the rows of train that are not alone in theirs
+UNITS = (
+    "units.parquet"  # beside the clean tables: id and unit of the rows of train that are not alone in theirs
+)
 
 
 def write(table: Path, target: Path) -> None:
@@ -26,7 +28,10 @@ def write(table: Path, target: Path) -> None:
         known = dict(zip(pairs["id"].to_pylist(), pairs["unit"].to_pylist(), strict=True))
         alone = max(known.values()) + 1
         ids = pq.read_table(table, columns=["id"])["id"].to_pylist()
-        np.save(target / "train.units.npy", np.array([known.get(id_, alone + place) for place, id_ in enumerate(ids)], np.int64))
+        np.save(
+            target / "train.units.npy",
+            np.array([known.get(id_, alone + place) for place, id_ in enumerate(ids)], np.int64),
+        )
 
 
 def weights(folder: Path, split: str, rows: int) -> NDArray[np.float32] | None:
@@ -55,5 +60,7 @@ def _load(path: Path, rows: int) -> NDArray[Any] | None:
     found: NDArray[Any] = np.load(path, allow_pickle=False)
     if len(found) != rows:
         hint = "run `dvc repro --force tokenize`"
-        raise DataError(f"{path} does not fit the other arrays", got=f"{len(found)} rows", expected=f"{rows}", hint=hint)
+        raise DataError(
+            f"{path} does not fit the other arrays", got=f"{len(found)} rows", expected=f"{rows}", hint=hint
+        )
     return found

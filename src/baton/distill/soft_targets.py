@@ -76,7 +76,9 @@ def distillation(
     return loss
 
 
-def divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float, of_rows: torch.Tensor | None = None) -> torch.Tensor:
+def divergence(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float, of_rows: torch.Tensor | None = None
+) -> torch.Tensor:
     """KL(teacher || student) at temperature T, mean over the batch, which `of_rows` (batch,) may weight; both (batch, classes)."""
     student_log = functional.log_softmax(student.float() / temperature, dim=-1)
     teacher_log = functional.log_softmax(teacher.float() / temperature, dim=-1)

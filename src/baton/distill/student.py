@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def make(
-    teacher: Classifier, info: ModelInfo, student: params.LayersStudent | params.TimmStudent, settings: params.Training, attention: str
+    teacher: Classifier,
+    info: ModelInfo,
+    student: params.LayersStudent | params.TimmStudent,
+    settings: params.Training,
+    attention: str,
 ) -> Classifier:
     """A student for the teacher's input and classes, with dropout rates of its own; the teacher stays as it is.
 
@@ -37,10 +41,18 @@ def make(
             return _new(info, student, settings, attention)
         case _:
             hint = "set distill.student.kind to teacher_layers"
-            raise ParamsError("distill.student: timm's architectures read images", got=student.architecture, hint=hint)
+            raise ParamsError(
+                "distill.student: timm's architectures read images", got=student.architecture, hint=hint
+            )
 
 
-def _layers(teacher: "TextClassifier", info: ModelInfo, layers: tuple[int, ...], settings: params.Training, attention: str) -> Classifier:
+def _layers(
+    teacher: "TextClassifier",
+    info: ModelInfo,
+    layers: tuple[int, ...],
+    settings: params.Training,
+    attention: str,
+) -> Classifier:
     """The teacher with only `layers` of its encoder, counted from 0."""
     from baton.models import text_model
 
@@ -64,7 +76,13 @@ def _layers(teacher: "TextClassifier", info: ModelInfo, layers: tuple[int, ...],
     return student
 
 
-def _blocks(teacher: "ImageClassifier", info: ModelInfo, layers: tuple[int, ...], settings: params.Training, attention: str) -> Classifier:
+def _blocks(
+    teacher: "ImageClassifier",
+    info: ModelInfo,
+    layers: tuple[int, ...],
+    settings: params.Training,
+    attention: str,
+) -> Classifier:
     """The teacher with only `layers` of its transformer's blocks, counted from 0."""
     from timm import models
 
@@ -74,12 +92,22 @@ def _blocks(teacher: "ImageClassifier", info: ModelInfo, layers: tuple[int, ...]
     count = len(getattr(teacher.backbone, "blocks", ()))
     if not count or "depth" not in timm_trial.accepted(type(teacher.backbone)):
         hint = "set distill.student.kind to timm, with an architecture of its own"
-        raise ParamsError("distill.student: this teacher has no list of blocks", got=teacher.architecture, expected="a ViT", hint=hint)
+        raise ParamsError(
+            "distill.student: this teacher has no list of blocks",
+            got=teacher.architecture,
+            expected="a ViT",
+            hint=hint,
+        )
     _check_layers(layers, count)
-    arguments: dict[str, Any] = {"model_name": teacher.architecture, "pretrained_cfg": dict(teacher.backbone.pretrained_cfg)}
+    arguments: dict[str, Any] = {
+        "model_name": teacher.architecture,
+        "pretrained_cfg": dict(teacher.backbone.pretrained_cfg),
+    }
     arguments |= models.get_model_args(teacher.backbone) | {"depth": len(layers)}
     arguments |= timm_trial.try_out(arguments, "pooler", settings, info.input)
-    student = image_model.ImageClassifier(backbones.construct(arguments), info.head, len(info.labels), attention, info.input)
+    student = image_model.ImageClassifier(
+        backbones.construct(arguments), info.head, len(info.labels), attention, info.input
+    )
     places = {str(layer): str(place) for place, layer in enumerate(layers)}
     weights = {}
     for name, tensor in teacher.state_dict().items():
@@ -92,11 +120,15 @@ def _blocks(teacher: "ImageClassifier", info: ModelInfo, layers: tuple[int, ...]
         student.load_state_dict(weights)
     except RuntimeError as error:
         hint = "set distill.student.kind to timm"
-        raise ModelError(f"layers of {teacher.architecture} make no smaller one", got=misfit(error), hint=hint) from None
+        raise ModelError(
+            f"layers of {teacher.architecture} make no smaller one", got=misfit(error), hint=hint
+        ) from None
     return student
 
 
-def _new(info: ModelInfo, student: params.TimmStudent, settings: params.Training, attention: str) -> Classifier:
+def _new(
+    info: ModelInfo, student: params.TimmStudent, settings: params.Training, attention: str
+) -> Classifier:
     """An architecture from scratch, for the teacher's input and classes."""
     from baton.models import image_model, timm_trial
     from baton.models import timm_backbone as backbones
@@ -107,14 +139,18 @@ def _new(info: ModelInfo, student: params.TimmStudent, settings: params.Training
         raise ParamsError(problem, got=name, hint=backbones.close_matches(name))
     if own := backbones.set_elsewhere(student.arguments):
         hint = "remove it: input and classes are the teacher's, and rates of dropout are keys of distill"
-        raise ParamsError("distill.student.arguments: not for an architecture's arguments", got=", ".join(own), hint=hint)
+        raise ParamsError(
+            "distill.student.arguments: not for an architecture's arguments", got=", ".join(own), hint=hint
+        )
     arguments = backbones.arguments(name, info.input, **student.arguments)
     pooling = info.head.pooling
     try:
         arguments |= timm_trial.try_out(arguments, pooling, settings, info.input)
     except backbones.PoolingError:
         pooling = "pooler"
-        console.say(f"student: {name} cannot pool by {info.head.pooling} as its teacher does, and pools in its own way")
+        console.say(
+            f"student: {name} cannot pool by {info.head.pooling} as its teacher does, and pools in its own way"
+        )
         arguments |= timm_trial.try_out(arguments, pooling, settings, info.input)
     head = info.head.model_copy(update={"pooling": pooling})
     return image_model.finish(backbones.construct(arguments), head, len(info.labels), attention, info.input)
@@ -123,4 +159,9 @@ def _new(info: ModelInfo, student: params.TimmStudent, settings: params.Training
 def _check_layers(layers: tuple[int, ...], count: int) -> None:
     if max(layers) >= count:
         hint, expected = f"choose from 0 to {count - 1}", f"less than {count}"
-        raise ParamsError("distill.student.layers: the teacher has no such layer", got=max(layers), expected=expected, hint=hint)
+        raise ParamsError(
+            "distill.student.layers: the teacher has no such layer",
+            got=max(layers),
+            expected=expected,
+            hint=hint,
+        )

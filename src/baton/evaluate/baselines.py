@@ -73,7 +73,9 @@ class Fitted:
         if hasattr(self.model, "predict_proba"):
             return np.asarray(np.log(np.maximum(self.model.predict_proba(features), np.exp(FLOOR))))
         values = self.model.decision_function(features)  # of two classes one column, the second's lead
-        return log_probabilities(values if values.ndim == 2 else np.stack([np.zeros_like(values), values], axis=1))
+        return log_probabilities(
+            values if values.ndim == 2 else np.stack([np.zeros_like(values), values], axis=1)
+        )
 
 
 def fit(
@@ -105,7 +107,10 @@ def fit(
             from sklearn.dummy import DummyClassifier
 
             # "prior" labels everything with the majority class and gives the classes' shares in train as probabilities.
-            model, vectorizer = DummyClassifier(strategy="prior"), FunctionTransformer(lambda rows: np.zeros((len(rows), 1)))
+            model, vectorizer = (
+                DummyClassifier(strategy="prior"),
+                FunctionTransformer(lambda rows: np.zeros((len(rows), 1))),
+            )
             return Fitted(vectorizer, model.fit(vectorizer.transform(inputs), labels, weights), classes)
         case params.TfidfBaseline():
             vectorizer, features = _vectorize(baseline, inputs)
@@ -143,18 +148,29 @@ def _vectorize(baseline: params.TfidfBaseline, texts: Inputs) -> tuple[Any, Any]
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(
-        sublinear_tf=True, min_df=baseline.min_df, ngram_range=(1, baseline.max_ngram), stop_words=baseline.stop_words
+        sublinear_tf=True,
+        min_df=baseline.min_df,
+        ngram_range=(1, baseline.max_ngram),
+        stop_words=baseline.stop_words,
     )
     try:
         return vectorizer, vectorizer.fit_transform(texts)
     except ValueError as error:
         hint = "lower min_df or set stop_words to null in evaluate.baselines, or remove the tfidf baselines"
         expected = f"terms that occur in at least {baseline.min_df} documents"
-        raise DataError(f"TF-IDF finds no term in the {len(texts)} train texts", got=str(error), expected=expected, hint=hint) from None
+        raise DataError(
+            f"TF-IDF finds no term in the {len(texts)} train texts",
+            got=str(error),
+            expected=expected,
+            hint=hint,
+        ) from None
 
 
 def _regularised(
-    make: Callable[[float], Any], grid: Sequence[float], train: tuple[Any, ...], held: tuple[Any, NDArray[Any]] | None
+    make: Callable[[float], Any],
+    grid: Sequence[float],
+    train: tuple[Any, ...],
+    held: tuple[Any, NDArray[Any]] | None,
 ) -> tuple[Any, float]:
     """The model of `train` (features, labels, weights) that is best on the held-out rows (of equals the most regularised), and its C.
 
@@ -165,7 +181,9 @@ def _regularised(
     best, accuracy, worse = None, -1.0, 0
     for c in grid:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # one that stops early is a candidate too: its held-out accuracy is known
+            warnings.simplefilter(
+                "ignore", ConvergenceWarning
+            )  # one that stops early is a candidate too: its held-out accuracy is known
             model = make(c).fit(*train)
         if len(grid) == 1:
             return model, c

@@ -35,7 +35,9 @@ class Reliability:
         return float((gaps * self.count[filled]).sum() / self.count.sum())
 
 
-def reliability(labels: NDArray[Any], predicted: NDArray[Any], log_p: NDArray[np.float64], bins: int) -> Reliability:
+def reliability(
+    labels: NDArray[Any], predicted: NDArray[Any], log_p: NDArray[np.float64], bins: int
+) -> Reliability:
     """Bin the rows by the probability of their predicted class; bins are ((m - 1) / bins, m / bins]."""
     confidence = np.exp(log_p[np.arange(len(labels)), predicted])
     place = bin_of(confidence, bins)
@@ -108,11 +110,17 @@ def _gaps(sure: NDArray[np.float64], hits: NDArray[np.bool_], bins: int) -> tupl
     _, inverse, count = np.unique(sure, return_inverse=True, return_counts=True)
     place = ((np.cumsum(count) - count) * int(np.clip(rows // LEAST, 1, bins)) // rows)[inverse]
     columns = (np.ones(rows), hits - sure, (hits - sure) ** 2, sure * (1 - sure), hits)
-    sums = np.array([np.bincount(place, weights=column) for column in columns], dtype=np.float64)  # (columns, bins)
+    sums = np.array(
+        [np.bincount(place, weights=column) for column in columns], dtype=np.float64
+    )  # (columns, bins)
     size, gap, squares, honest, hit = sums[:, sums[0] > 1]  # of one row nothing can be told
     right = (hit + 1) / (size + 2)
     chance = (squares - gap**2 / size) / (size - 1)
-    return gap**2 / size / rows, chance / rows, np.max([chance, honest / size, right * (1 - right)], axis=0) / rows
+    return (
+        gap**2 / size / rows,
+        chance / rows,
+        np.max([chance, honest / size, right * (1 - right)], axis=0) / rows,
+    )
 
 
 def _noncentrality(seen: float, freedom: float, share: float) -> float:

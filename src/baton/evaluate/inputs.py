@@ -42,11 +42,15 @@ def read_rows(clean: Path, split: str) -> Rows:
     path, classes = clean / f"{split}.parquet", len(read_names(clean))
     expected, hint = "columns id, label, and text or name", "run `dvc repro preprocess`"
     if not path.is_file():
-        raise DataError(f"{path} is missing", got="no such file", expected=f"a table of {expected}", hint=hint)
+        raise DataError(
+            f"{path} is missing", got="no such file", expected=f"a table of {expected}", hint=hint
+        )
     schema = pq.read_schema(path)
     shown = "text" if "text" in schema.names else "name"
     if not {"id", shown, "label"} <= set(schema.names):
-        raise DataError(f"{path} has other columns", got=", ".join(schema.names), expected=expected, hint=hint)
+        raise DataError(
+            f"{path} has other columns", got=", ".join(schema.names), expected=expected, hint=hint
+        )
     table = pq.read_table(path, columns=["id", shown, "label"])
     labels = table["label"].to_numpy().astype(np.int64)
     if not len(labels) or labels.min() < 0 or labels.max() >= classes:
@@ -71,7 +75,12 @@ def read_names(clean: Path) -> list[str]:
         names: list[str] = storage.read_json(path)
     except (OSError, ValueError) as error:
         got = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{path} cannot be read", got=got, expected="a list of class names", hint="run `dvc repro preprocess`") from None
+        raise DataError(
+            f"{path} cannot be read",
+            got=got,
+            expected="a list of class names",
+            hint="run `dvc repro preprocess`",
+        ) from None
     return names
 
 
@@ -83,11 +92,17 @@ def read_logits(path: Path, rows: Rows, classes: int) -> NDArray[np.float32]:
     """
     ids, logits = read_predictions(path)
     if ids != rows.ids:
-        place = next((k for k, (a, b) in enumerate(zip(ids, rows.ids, strict=False)) if a != b), min(len(ids), len(rows.ids)))
-        got, expected = (
-            f"{len(part)} rows; row {place + 1} is {part[place] if place < len(part) else 'absent'}" for part in (ids, rows.ids)
+        place = next(
+            (k for k, (a, b) in enumerate(zip(ids, rows.ids, strict=False)) if a != b),
+            min(len(ids), len(rows.ids)),
         )
-        raise DataError(f"{path} belongs to other rows than data/clean", got=got, expected=expected, hint=HINT)
+        got, expected = (
+            f"{len(part)} rows; row {place + 1} is {part[place] if place < len(part) else 'absent'}"
+            for part in (ids, rows.ids)
+        )
+        raise DataError(
+            f"{path} belongs to other rows than data/clean", got=got, expected=expected, hint=HINT
+        )
     if logits.shape[1] != classes:
         got, expected = f"{logits.shape[1]} classes", f"{classes}, as in labels.json"
         raise DataError(f"{path} belongs to other classes", got=got, expected=expected, hint=HINT)
@@ -106,13 +121,20 @@ def model_size(folder: Path) -> dict[str, int]:
             header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     except (OSError, ValueError) as error:
         got = getattr(error, "strerror", None) or "no safetensors header"
-        raise DataError(f"{path} cannot be read", got=got, expected="a safetensors file", hint="run `dvc repro`") from None
+        raise DataError(
+            f"{path} cannot be read", got=got, expected="a safetensors file", hint="run `dvc repro`"
+        ) from None
     tensors = [
         value
         for key, value in header.items()
-        if key != "__metadata__" and "F" in value["dtype"] and not key.endswith(RUNNING)  # statistics are not learned
+        if key != "__metadata__"
+        and "F" in value["dtype"]
+        and not key.endswith(RUNNING)  # statistics are not learned
     ]
-    return {"parameters": sum(int(np.prod(value["shape"])) for value in tensors), "bytes": path.stat().st_size}
+    return {
+        "parameters": sum(int(np.prod(value["shape"])) for value in tensors),
+        "bytes": path.stat().st_size,
+    }
 
 
 def read_temperature(folder: Path) -> float:
@@ -126,7 +148,12 @@ def read_temperature(folder: Path) -> float:
         return float(storage.read_json(path)["temperature"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         got = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} says no temperature", got=got, expected="a number under `temperature`", hint="run `dvc repro`") from None
+        raise DataError(
+            f"{path} says no temperature",
+            got=got,
+            expected="a number under `temperature`",
+            hint="run `dvc repro`",
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -159,7 +186,9 @@ def read_curves(paths: list[Path], chosen: Mapping[str, int]) -> dict[str, Curve
                 curves[name] = Curve(_columns(own, training, "loss"), _columns(own, validation, "val_loss"))
         except (KeyError, ValueError, TypeError) as error:
             expected = f"columns model, seed, {', '.join(dict.fromkeys(training + validation))}"
-            raise DataError(f"{path} is no learning curve", got=repr(error), expected=expected, hint=HINT) from None
+            raise DataError(
+                f"{path} is no learning curve", got=repr(error), expected=expected, hint=HINT
+            ) from None
     return curves
 
 

@@ -36,10 +36,14 @@ def mean(weights: Floats, values: Floats, low: Floats, high: Floats) -> tuple[fl
     return value - below, value + above
 
 
-def mean_difference(labels: NDArray[np.integer], first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float) -> list[float]:
+def mean_difference(
+    labels: NDArray[np.integer], first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float
+) -> list[float]:
     """[low, high] of the difference in mean recall over the classes of `labels`, from hits (all (n)): `mean` of Tango's intervals."""
     rows = np.bincount(labels)
-    only_first, only_second = (np.bincount(labels[own], minlength=len(rows)) for own in (first & ~second, second & ~first))
+    only_first, only_second = (
+        np.bincount(labels[own], minlength=len(rows)) for own in (first & ~second, second & ~first)
+    )
     tables = [(int(b), int(c), int(n)) for b, c, n in zip(only_first, only_second, rows, strict=True) if n]
     kinds = {table: paired_interval(*table, confidence) for table in set(tables)}
     values = np.array([(b - c) / n for b, c, n in tables])
@@ -47,7 +51,9 @@ def mean_difference(labels: NDArray[np.integer], first: NDArray[np.bool_], secon
     return list(mean(np.full(len(tables), 1 / len(tables)), values, low, high))
 
 
-def paired_ratio(both: int, only_first: int, only_second: int, rows: int, confidence: float) -> tuple[float, float]:
+def paired_ratio(
+    both: int, only_first: int, only_second: int, rows: int, confidence: float
+) -> tuple[float, float]:
     """Low and high (or infinity) of the ratio of two paired shares, first over second; `both` rows count for both, the others for one.
 
     The ratios that the score test does not reject. It is McNemar's at 1, as Tango's interval of the difference is at 0; and like
@@ -65,17 +71,31 @@ def paired_ratio(both: int, only_first: int, only_second: int, rows: int, confid
         nuisance = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
         variance = a * nuisance + (both + only_first + only_second) * (theta - 1)
         distance = first - second * theta
-        return distance / math.sqrt(variance) if variance > 1e-12 else math.copysign(math.inf, distance) if distance else 0.0
+        return (
+            distance / math.sqrt(variance)
+            if variance > 1e-12
+            else math.copysign(math.inf, distance)
+            if distance
+            else 0.0
+        )
 
     low = float(brentq(lambda theta: min(statistic(theta), 1e6) - quantile, 0, ratio)) if first else 0.0
     far = max(2 * ratio, 1.0)
     while statistic(far) > -quantile and far < 1e9:
         far *= 2
-    high = float(brentq(lambda theta: max(statistic(theta), -1e6) + quantile, ratio, far)) if far < 1e9 else math.inf
-    return (low, high) if paired_p(only_first, only_second) < 1 - confidence else (min(low, 1.0), max(high, 1.0))
+    high = (
+        float(brentq(lambda theta: max(statistic(theta), -1e6) + quantile, ratio, far))
+        if far < 1e9
+        else math.inf
+    )
+    return (
+        (low, high) if paired_p(only_first, only_second) < 1 - confidence else (min(low, 1.0), max(high, 1.0))
+    )
 
 
-def errors_removed(first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float) -> tuple[float, list[float]] | None:
+def errors_removed(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float
+) -> tuple[float, list[float]] | None:
     """Which share of the second's mistakes the first does not make (net), from hits (n), with [low, high]; None if it makes none.
 
     1 - errors of the first / errors of the second: 1 is perfect, 0 no better, negative worse. Against a majority baseline this is the
@@ -83,7 +103,9 @@ def errors_removed(first: NDArray[np.bool_], second: NDArray[np.bool_], confiden
     """
     if second.all():
         return None
-    both, only_first, only_second = (int(rows.sum()) for rows in (~first & ~second, ~first & second, first & ~second))  # that are wrong
+    both, only_first, only_second = (
+        int(rows.sum()) for rows in (~first & ~second, ~first & second, first & ~second)
+    )  # that are wrong
     low, high = paired_ratio(both, only_first, only_second, len(first), confidence)
     return 1 - (both + only_first) / (both + only_second), [1 - high, 1 - low]
 

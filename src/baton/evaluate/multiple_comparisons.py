@@ -22,15 +22,20 @@ def compared(bootstrap: Bootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str
     """
     hits = {name: bootstrap.hits(name) for pair in pairs for name in pair}
     result = {
-        f"{first}_vs_{second}": significance.paired(bootstrap, hits, first, second) | paired_losses(bootstrap, first, second)
+        f"{first}_vs_{second}": significance.paired(bootstrap, hits, first, second)
+        | paired_losses(bootstrap, first, second)
         for first, second in pairs
     }
-    counts = [(*significance.discordant(hits[first], hits[second]), len(hits[first])) for first, second in pairs]
+    counts = [
+        (*significance.discordant(hits[first], hits[second]), len(hits[first])) for first, second in pairs
+    ]
     for name, joint in zip(result, together(counts, bootstrap.confidence), strict=True):
         result[name] |= joint
     for figure in LOSSES:
         tested: list[dict[str, Any]] = [one for one in result.values() if f"{figure}_p" in one]
-        for own, p_value in zip(tested, proportions.holm([one[f"{figure}_p"] for one in tested]), strict=True):
+        for own, p_value in zip(
+            tested, proportions.holm([one[f"{figure}_p"] for one in tested]), strict=True
+        ):
             own[f"{figure}_holm_p"] = p_value
     return result
 
@@ -68,7 +73,11 @@ def paired_losses(bootstrap: Bootstrap, first: str, second: str) -> dict[str, fl
     own, other = bootstrap.losses(first), bootstrap.losses(second)
     for figure in own.keys() & other.keys() if len(bootstrap.hits(first)) > 1 else ():
         change = own[figure] - other[figure]
-        mean, error, freedom = float(change.mean()), float(change.std(ddof=1)) / len(change) ** 0.5, len(change) - 1
+        mean, error, freedom = (
+            float(change.mean()),
+            float(change.std(ddof=1)) / len(change) ** 0.5,
+            len(change) - 1,
+        )
         result[f"{figure}_difference"] = mean
         if np.ptp(change) > SAME:
             half = float(t.isf((1 - bootstrap.confidence) / 2, freedom)) * error

@@ -33,7 +33,9 @@ def wilson(successes: ArrayLike, rows: ArrayLike, confidence: float) -> tuple[Fl
         half = np.sqrt(square) / (total + square) * np.sqrt(total * share * (1 - share) + square / 4)
     low, high = np.maximum(centre - half, 0), np.minimum(centre + half, 1)
     # None and all: these ends are exact, whatever rounding makes of them.
-    return np.where(share == 0, 0.0, np.where(total > 0, low, np.nan)), np.where(share == 1, 1.0, np.where(total > 0, high, np.nan))
+    return np.where(share == 0, 0.0, np.where(total > 0, low, np.nan)), np.where(
+        share == 1, 1.0, np.where(total > 0, high, np.nan)
+    )
 
 
 def normal(confidence: float) -> float:
@@ -41,7 +43,9 @@ def normal(confidence: float) -> float:
     return float(norm.isf((1 - confidence) / 2))
 
 
-def paired_interval(only_first: float, only_second: float, rows: float, confidence: float) -> tuple[float, float]:
+def paired_interval(
+    only_first: float, only_second: float, rows: float, confidence: float
+) -> tuple[float, float]:
     """Interval [low, high] of the difference of two paired shares, first minus second.
 
     Tango's score interval: the differences that his test does not reject. Without a discordant row it is +-z**2 / (rows + z**2). It holds
@@ -90,7 +94,10 @@ def noninferiority_p(only_first: float, only_second: float, rows: float, margin:
 
 def tost(only_first: float, only_second: float, rows: float, margin: float) -> float:
     """The p of "they differ by `margin` or more", the larger of two one-sided tests: small where equivalent (Schuirmann 1987)."""
-    return max(noninferiority_p(only_first, only_second, rows, margin), noninferiority_p(only_second, only_first, rows, margin))
+    return max(
+        noninferiority_p(only_first, only_second, rows, margin),
+        noninferiority_p(only_second, only_first, rows, margin),
+    )
 
 
 def excluded(only_first: float, only_second: float, rows: float, confidence: float) -> float:
@@ -111,7 +118,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def rows_needed(margin: float, confidence: float, only_first: float = 0, only_second: float = 0, rows: float = 1) -> int | None:
+def rows_needed(
+    margin: float, confidence: float, only_first: float = 0, only_second: float = 0, rows: float = 1
+) -> int | None:
     """How many rows put `paired_interval` above -`margin`, if discordant rows stay as frequent as they are in `rows`.
 
     More than `rows` wherever these are too few. Without discordant rows this is the first whole number above z**2 * (1 - margin) / margin.
@@ -130,7 +139,11 @@ def rows_needed(margin: float, confidence: float, only_first: float = 0, only_se
 
 def rows_needed_alone(minimum: float, confidence: float, share: float = 1.0) -> int | None:
     """How many rows put Wilson's lower end at `minimum` or above for a classifier that is right on `share` of them; None where none do."""
-    return _first(lambda count: bool(wilson(share * count, count, confidence)[0] >= minimum)) if share > minimum else None
+    return (
+        _first(lambda count: bool(wilson(share * count, count, confidence)[0] >= minimum))
+        if share > minimum
+        else None
+    )
 
 
 def tango(only_first: float, only_second: float, rows: float, difference: float) -> float:
@@ -159,7 +172,9 @@ def _upper(only_first: float, only_second: float, rows: float, quantile: float) 
     measured = (only_first - only_second) / rows
     if measured >= 1 - EDGE:
         return 1.0
-    return float(brentq(lambda d: tango(only_first, only_second, rows, d) + quantile, measured, 1 - EDGE, xtol=1e-13))
+    return float(
+        brentq(lambda d: tango(only_first, only_second, rows, d) + quantile, measured, 1 - EDGE, xtol=1e-13)
+    )
 
 
 def _at_most(tails: float, heads: float) -> float:

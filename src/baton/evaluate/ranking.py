@@ -33,14 +33,20 @@ def figures(labels: NDArray[Any], log_p: Floats, confidence: float) -> dict[str,
     for k in classes:
         own, positive = labels == k, int(rows[k])
         negative = len(labels) - positive
-        area = float((rankdata(log_p[:, k])[own].sum() - positive * (positive + 1) / 2) / (positive * negative))
+        area = float(
+            (rankdata(log_p[:, k])[own].sum() - positive * (positive + 1) / 2) / (positive * negative)
+        )
         areas.append(area)
         ends.append(area_interval(area, positive, negative, confidence))
         precisions.append(float(average_precision_score(own, log_p[:, k])))
     low, high = np.array(ends).T
     value, weights = float(np.mean(areas)), np.full(len(areas), 1 / len(areas))
     bounds = intervals.mean(weights, np.array(areas), low, high)
-    return {"auroc": value, "auroc_interval": [max(0.0, bounds[0]), min(1.0, bounds[1])], "average_precision": float(np.mean(precisions))}
+    return {
+        "auroc": value,
+        "auroc_interval": [max(0.0, bounds[0]), min(1.0, bounds[1])],
+        "average_precision": float(np.mean(precisions)),
+    }
 
 
 def area_interval(area: float, positive: int, negative: int, confidence: float) -> tuple[float, float]:
@@ -52,7 +58,12 @@ def area_interval(area: float, positive: int, negative: int, confidence: float) 
     quantile, half = normal(confidence), (positive + negative) / 2 - 1
 
     def off(theta: float) -> float:
-        spread = theta * (1 - theta) * (1 + half * ((1 - theta) / (2 - theta) + theta / (1 + theta))) / (positive * negative)
+        spread = (
+            theta
+            * (1 - theta)
+            * (1 + half * ((1 - theta) / (2 - theta) + theta / (1 + theta)))
+            / (positive * negative)
+        )
         return abs(area - theta) - quantile * float(np.sqrt(spread))
 
     near = 1e-9  # at the measured area itself there is a root where it is 0 or 1

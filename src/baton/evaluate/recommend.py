@@ -35,7 +35,9 @@ def choose(hits: Mapping[str, Hits], folds: int | None) -> dict[str, Any]:
     if baselines:
         best = max(baselines, key=lambda name: scores[name])
         model = model if _better(hits[model], hits[best]) else best
-    return {"model": model, "scores": scores, "rows": len(hits[TEACHER])} | ({"folds": folds} if folds else {})
+    return {"model": model, "scores": scores, "rows": len(hits[TEACHER])} | (
+        {"folds": folds} if folds else {}
+    )
 
 
 def _better(first: Hits, second: Hits) -> bool:
@@ -47,7 +49,11 @@ def _better(first: Hits, second: Hits) -> bool:
 def said(section: Mapping[str, Any]) -> str:
     """In a sentence."""
     model, scores = section["model"], section["scores"]
-    others = ", ".join(f"{name} {100 * value:.1f}%" for name, value in sorted(scores.items(), key=lambda item: -item[1]) if name != model)
+    others = ", ".join(
+        f"{name} {100 * value:.1f}%"
+        for name, value in sorted(scores.items(), key=lambda item: -item[1])
+        if name != model
+    )
     how = f"validation, {section['rows']:,} rows"
     if "folds" in section:
         how = f"{section['folds']}-fold cross-validation on {section['rows']:,} rows of train, in which the student takes no part"

@@ -32,7 +32,9 @@ def read(clean: Path) -> set[str]:
         raise DataError(f"{path} cannot be used", got=got, expected=expected, hint=hint) from None
 
 
-def figures(repeats: set[str], test: Rows, outputs: Mapping[str, Outputs], confidence: float) -> dict[str, dict[str, Any]]:
+def figures(
+    repeats: set[str], test: Rows, outputs: Mapping[str, Outputs], confidence: float
+) -> dict[str, dict[str, Any]]:
     """`accuracy_without_near_duplicates` and its (Wilson's) interval of each model; nothing where no row, or every row, is one.
 
     Args:

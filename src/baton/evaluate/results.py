@@ -40,7 +40,9 @@ class Evaluation:
     curves: dict[str, Curve]
     best: str | None  # the strongest baseline
     bins: int
-    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)  # columns carried along, values of the test rows
+    kept: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # columns carried along, values of the test rows
     robustness: Robustness | None = None  # this and the following: of images, where they are asked for
     galleries: Mapping[str, Gallery] = field(default_factory=dict)  # model -> its mistakes
     sheet: Sheet | None = None
@@ -54,14 +56,21 @@ class Evaluation:
 def bootstrap(test: Rows, outputs: dict[str, Outputs], classes: int, settings: params.Evaluate) -> Bootstrap:
     """Resample the test rows once for all models in `outputs`, their probabilities at their temperature."""
     bins = settings.calibration_bins
-    statistics = {name: metrics.statistics(test.labels, one.predicted, classes, one.scaled, bins) for name, one in outputs.items()}
+    statistics = {
+        name: metrics.statistics(test.labels, one.predicted, classes, one.scaled, bins)
+        for name, one in outputs.items()
+    }
     return Bootstrap(statistics, classes, settings.bootstrap)
 
 
-def calibrations(test: Rows, outputs: dict[str, Outputs], settings: params.Evaluate) -> dict[str, dict[str, Any]]:
+def calibrations(
+    test: Rows, outputs: dict[str, Outputs], settings: params.Evaluate
+) -> dict[str, dict[str, Any]]:
     """Model -> temperature, log loss, Brier score and ECE as trained, and the calibration error as trained and at the temperature."""
     bins, resampling = settings.calibration_bins, settings.bootstrap
-    losses = np.hstack([metrics.losses(test.labels, one.log_p) for one in outputs.values()])  # (rows, 2 * models)
+    losses = np.hstack(
+        [metrics.losses(test.labels, one.log_p) for one in outputs.values()]
+    )  # (rows, 2 * models)
     raw = (([float(end) for end in column]) for column in np.vstack(means(losses, resampling)).T)
     result: dict[str, dict[str, Any]] = {}
     for name, one in outputs.items():
@@ -127,10 +136,14 @@ def build(
         if best and name in TRANSFORMERS:
             result[name] |= _removed("errors_removed", hits[name], hits[best], confidence)
     for name in baselines:
-        result[name]["val_accuracy"] = accuracy(splits["val"], outputs["val"][name])  # what the strongest is chosen by
+        result[name]["val_accuracy"] = accuracy(
+            splits["val"], outputs["val"][name]
+        )  # what the strongest is chosen by
         chosen = outputs["test"][name].C
         result[name] |= {} if chosen is None else {"C": chosen}
-    pairs = [("student", "control"), ("student", "teacher")] + ([("teacher", best), ("student", best)] if best else [])
+    pairs = [("student", "control"), ("student", "teacher")] + (
+        [("teacher", best), ("student", best)] if best else []
+    )
     if best and recommended and recommended != best and (recommended, best) not in pairs:
         pairs.append((recommended, best))
     result["comparison"] = {pair: renamed(own) for pair, own in compared(boot, pairs).items()}
@@ -162,7 +175,9 @@ def _agree(result: dict[str, Any], best: str | None, confidence: float) -> None:
             figures[f"{figure}_interval"] = [min(value, low), max(value, high)]
 
 
-def _removed(name: str, hits: NDArray[np.bool_], others: NDArray[np.bool_], confidence: float) -> dict[str, Any]:
+def _removed(
+    name: str, hits: NDArray[np.bool_], others: NDArray[np.bool_], confidence: float
+) -> dict[str, Any]:
     """The share of the others' mistakes that are not made; nothing where there are none."""
     found = intervals.errors_removed(hits, others, confidence)
     return {name: found[0], f"{name}_interval": found[1]} if found else {}
@@ -173,7 +188,10 @@ def _skill_kept(result: Mapping[str, Any], majority: NDArray[np.bool_]) -> dict[
 
     What the teacher gains over the majority class is taken as known, so the interval is that of the difference in accuracy.
     """
-    gained, own = result["teacher"]["accuracy"] - float(majority.mean()), result["comparison"]["student_vs_teacher"]
+    gained, own = (
+        result["teacher"]["accuracy"] - float(majority.mean()),
+        result["comparison"]["student_vs_teacher"],
+    )
     if gained <= 0:
         return {}
     bounds = [1 + bound / gained for bound in own["accuracy_difference_interval"]]

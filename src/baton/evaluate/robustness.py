@@ -22,7 +22,9 @@ class Measured:
 
     strengths: dict[str, list[float]]  # kind -> of severities 1, 2, …
     hits: dict[str, dict[str, NDArray[np.bool_]]]  # kind -> model -> (1 + severities, rows)
-    examples: dict[str, NDArray[np.uint8]]  # kind -> one picture at every severity, (1 + severities, height, width, channels)
+    examples: dict[
+        str, NDArray[np.uint8]
+    ]  # kind -> one picture at every severity, (1 + severities, height, width, channels)
 
 
 class Robustness:
@@ -38,7 +40,9 @@ class Robustness:
         """By severity, from the unchanged picture on: accuracy, and its interval [low, high] (Wilson's)."""
         right = self.measured.hits[kind][model].sum(axis=1)
         low, high = wilson(right, self.rows, self._confidence)
-        return [float(value) for value in right / self.rows], [[float(a), float(b)] for a, b in zip(low, high, strict=True)]
+        return [float(value) for value in right / self.rows], [
+            [float(a), float(b)] for a, b in zip(low, high, strict=True)
+        ]
 
     def mean(self, kind: str, model: str) -> tuple[float, list[float]]:
         """Accuracy over all severities, without the unchanged picture, with Wilson's interval for the rows that it is worth.

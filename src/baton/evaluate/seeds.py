@@ -41,22 +41,35 @@ def read(paths: Sequence[Path]) -> dict[str, Seeds]:
         try:
             content = storage.read_json(path)
             trained = tuple(int(seed) for seed in content["seeds"])
-            found |= {name: Seeds(own["seed"], tuple(sorted(trained))) for name, own in content.items() if name != "seeds"}
+            found |= {
+                name: Seeds(own["seed"], tuple(sorted(trained)))
+                for name, own in content.items()
+                if name != "seeds"
+            }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             expected = "validation figures of every seed, and the seed that is used"
             raise DataError(f"{path} cannot be read", got=repr(error), expected=expected, hint=HINT) from None
     return found
 
 
-def test_figures(seeds: Mapping[str, Seeds], predictions: Path, test: Rows, classes: int) -> dict[str, dict[int, dict[str, float]]]:
+def test_figures(
+    seeds: Mapping[str, Seeds], predictions: Path, test: Rows, classes: int
+) -> dict[str, dict[int, dict[str, float]]]:
     """Model -> seed -> its figures on test, from predictions/MODEL/SEED.parquet."""
     return {
-        name: {seed: metrics.scores(read_logits(predictions / name / f"{seed}.parquet", test, classes), test.labels) for seed in own.all}
+        name: {
+            seed: metrics.scores(
+                read_logits(predictions / name / f"{seed}.parquet", test, classes), test.labels
+            )
+            for seed in own.all
+        }
         for name, own in seeds.items()
     }
 
 
-def figures(seeds: Mapping[str, Seeds], test: Mapping[str, Mapping[int, Mapping[str, float]]], confidence: float) -> dict[str, Any]:
+def figures(
+    seeds: Mapping[str, Seeds], test: Mapping[str, Mapping[int, Mapping[str, float]]], confidence: float
+) -> dict[str, Any]:
     """The section `seeds`.
 
     Args:
@@ -86,7 +99,9 @@ def spread(figure: str, values: Sequence[float]) -> dict[str, Any]:
     return result | ({f"{figure}_deviation": float(np.std(values, ddof=1))} if len(values) > 1 else {})
 
 
-def paired(first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]], confidence: float) -> dict[str, Any]:
+def paired(
+    first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]], confidence: float
+) -> dict[str, Any]:
     """`first` minus `second`, paired by seed: `_difference` (mean), `_difference_deviation`, `_difference_interval`, `_p`.
 
     Student's paired t-test (1908) and its interval. Where all seeds differ by the same amount, which a small table's accuracy can, nothing
@@ -96,13 +111,18 @@ def paired(first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, f
 
     result: dict[str, Any] = {"seeds": len(first)}
     for figure in FIGURES:
-        differences = np.array([one[figure] - other[figure] for one, other in zip(first, second, strict=True)])
+        differences = np.array(
+            [one[figure] - other[figure] for one, other in zip(first, second, strict=True)]
+        )
         result[f"{figure}_difference"] = float(differences.mean())
         result[f"{figure}_difference_deviation"] = float(differences.std(ddof=1))
         if np.ptp(differences) > 1e-9:  # shares of rows are at least 1 / rows apart; less is rounding
             tested = ttest_1samp(differences, 0.0)
             low, high = tested.confidence_interval(confidence)
-            result |= {f"{figure}_difference_interval": [float(low), float(high)], f"{figure}_p": float(tested.pvalue)}
+            result |= {
+                f"{figure}_difference_interval": [float(low), float(high)],
+                f"{figure}_p": float(tested.pvalue),
+            }
     return result
 
 
@@ -133,5 +153,9 @@ def _verdict(own: Mapping[str, Any], confidence: float) -> str:
     evidence = f"{shown}, {100 * confidence:.0f}% interval {100 * low:+.2f} to {100 * high:+.2f}, t-test paired by seed {p}"
     if p_value >= 1 - confidence:
         return f"[bold]It cannot be told whether distillation helps[/] {over} ({evidence})."
-    verdict = "[bold green]Distillation helps[/]" if own["accuracy_difference"] > 0 else "[bold red]Distillation hurts[/]"
+    verdict = (
+        "[bold green]Distillation helps[/]"
+        if own["accuracy_difference"] > 0
+        else "[bold red]Distillation hurts[/]"
+    )
     return f"{verdict} on these test rows, {over} ({evidence})."

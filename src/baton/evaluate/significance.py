@@ -40,8 +40,13 @@ def draws(rows: int, resamples: int, seed: int, width: int = 1) -> Iterator[tupl
     block = max(1, DRAWS_AT_ONCE // max(rows, width))
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
-        drawn = generator.integers(0, rows, size=(size, rows)) + rows * np.arange(size)[:, None]  # each resample counts in its own range
-        yield slice(start, start + size), np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
+        drawn = (
+            generator.integers(0, rows, size=(size, rows)) + rows * np.arange(size)[:, None]
+        )  # each resample counts in its own range
+        yield (
+            slice(start, start + size),
+            np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64),
+        )
 
 
 def interval(values: Floats, confidence: float) -> list[float]:
@@ -61,10 +66,19 @@ class Bootstrap:
         self.classes, self.confidence, self.statistics = classes, settings.confidence, statistics
         self.sums = {name: np.asarray(value.sum(axis=0)) for name, value in statistics.items()}
         self.points = {name: metrics.figures(sums, classes) for name, sums in self.sums.items()}
-        self.drawn = {name: {figure: np.empty(settings.resamples) for figure in own} for name, own in self.points.items()}
-        rows, width = next(iter(statistics.values())).shape[0], max(value.shape[1] for value in statistics.values())
+        self.drawn = {
+            name: {figure: np.empty(settings.resamples) for figure in own}
+            for name, own in self.points.items()
+        }
+        rows, width = (
+            next(iter(statistics.values())).shape[0],
+            max(value.shape[1] for value in statistics.values()),
+        )
         for place, counted in draws(rows, settings.resamples, settings.seed, width):
-            for name, own in statistics.items():  # one model at a time: sums of many classes are large, figures are not
+            for (
+                name,
+                own,
+            ) in statistics.items():  # one model at a time: sums of many classes are large, figures are not
                 for figure, values in metrics.figures(counted @ own, classes, self.sums[name]).items():
                     self.drawn[name][figure][place] = values
 
@@ -92,7 +106,9 @@ class Bootstrap:
                 return intervals.widest(drawn, intervals.mean(weights, 2 * hit / (chosen + actual), *ends))
             case "balanced_accuracy":
                 ends = proportions.wilson(hit, actual, self.confidence)
-                return intervals.widest(drawn, intervals.mean(np.full(len(actual), 1 / len(actual)), hit / actual, *ends))
+                return intervals.widest(
+                    drawn, intervals.mean(np.full(len(actual), 1 / len(actual)), hit / actual, *ends)
+                )
             case "mcc":
                 return intervals.widest(drawn, self._matthews(name))
         return drawn
@@ -106,7 +122,9 @@ class Bootstrap:
         if variance <= 0:
             return value, value
         low, high = proportions.wilson(hit.sum(), rows, self.confidence)
-        return max(-1.0, value - (accuracy - float(low)) / variance**0.5), min(1.0, value + (float(high) - accuracy) / variance**0.5)
+        return max(-1.0, value - (accuracy - float(low)) / variance**0.5), min(
+            1.0, value + (float(high) - accuracy) / variance**0.5
+        )
 
     def difference(self, first: str, second: str, figure: str) -> tuple[float, list[float]]:
         """`first` minus `second` in `figure`, with its paired interval.
@@ -116,11 +134,17 @@ class Bootstrap:
         value = float(self.points[first][figure] - self.points[second][figure])
         if figure == "accuracy":
             only_first, only_second = discordant(self.hits(first), self.hits(second))
-            return value, list(proportions.paired_interval(only_first, only_second, len(self.hits(first)), self.confidence))
+            return value, list(
+                proportions.paired_interval(only_first, only_second, len(self.hits(first)), self.confidence)
+            )
         drawn = interval(self.drawn[first][figure] - self.drawn[second][figure], self.confidence)
         if figure in ("macro_f1", "balanced_accuracy"):
-            low, high = intervals.mean_difference(self.labels(first), self.hits(first), self.hits(second), self.confidence)
-            shift = value - float(self.points[first]["balanced_accuracy"] - self.points[second]["balanced_accuracy"])
+            low, high = intervals.mean_difference(
+                self.labels(first), self.hits(first), self.hits(second), self.confidence
+            )
+            shift = value - float(
+                self.points[first]["balanced_accuracy"] - self.points[second]["balanced_accuracy"]
+            )
             return value, intervals.widest(drawn, (max(-1.0, low + shift), min(1.0, high + shift)))
         return value, drawn
 
@@ -136,12 +160,21 @@ class Bootstrap:
         if figure == "accuracy":
             one, other = self.hits(first), self.hits(second)
             only_first, only_second = discordant(one, other)
-            bounds = list(intervals.paired_ratio(int((one & other).sum()), only_first, only_second, len(one), self.confidence))
+            bounds = list(
+                intervals.paired_ratio(
+                    int((one & other).sum()), only_first, only_second, len(one), self.confidence
+                )
+            )
             return (value, bounds) if np.isfinite(bounds).all() else None
-        with np.errstate(divide="ignore", invalid="ignore"):  # a resample in which `second` is 0 counts as infinite, or as undefined
+        with np.errstate(
+            divide="ignore", invalid="ignore"
+        ):  # a resample in which `second` is 0 counts as infinite, or as undefined
             drawn = interval(self.drawn[first][figure] / self.drawn[second][figure], self.confidence)
         difference, (low, high) = self.difference(first, second, figure)
-        closed = (max(0.0, value + (low - difference) / denominator), value + (high - difference) / denominator)
+        closed = (
+            max(0.0, value + (low - difference) / denominator),
+            value + (high - difference) / denominator,
+        )
         return (value, intervals.widest(drawn, closed)) if np.isfinite(drawn).all() else None
 
     def per_class(self, name: str) -> dict[str, tuple[Floats, Floats]]:
@@ -153,7 +186,9 @@ class Bootstrap:
             "f1": intervals.f1(hit, chosen, actual, self.confidence),
         }
         values = per_class(self.sums[name], self.classes)
-        return {"support": (actual, np.empty((2, 0)))} | {figure: (values[figure], np.stack(ends[figure])) for figure in ends}
+        return {"support": (actual, np.empty((2, 0)))} | {
+            figure: (values[figure], np.stack(ends[figure])) for figure in ends
+        }
 
     def hits(self, name: str) -> Hits:
         """Which rows the model has right, (n)."""
@@ -176,7 +211,9 @@ class Bootstrap:
 
 def means(values: Floats, settings: params.Bootstrap) -> tuple[Floats, Floats]:
     """Means of `values` (rows, k) over rows, (k), and the ends of their bootstrap intervals, (2, k)."""
-    drawn = np.concatenate([counted @ values for _, counted in draws(len(values), settings.resamples, settings.seed)]) / len(values)
+    drawn = np.concatenate(
+        [counted @ values for _, counted in draws(len(values), settings.resamples, settings.seed)]
+    ) / len(values)
     tail = 50 * (1 - settings.confidence)
     return values.mean(axis=0), np.percentile(drawn, [tail, 100 - tail], axis=0)
 
@@ -186,7 +223,9 @@ def discordant(first: Hits, second: Hits) -> tuple[int, int]:
     return int((first & ~second).sum()), int((second & ~first).sum())
 
 
-def paired(bootstrap: Bootstrap, hits: dict[str, Hits], first: str, second: str) -> dict[str, float | list[float]]:
+def paired(
+    bootstrap: Bootstrap, hits: dict[str, Hits], first: str, second: str
+) -> dict[str, float | list[float]]:
     """`first` against `second`: differences in accuracy and macro F1 with intervals, and McNemar's mid-p test.
 
     `discordant` holds the rows that only the first has right and those that only the second has right. The interval of the difference in
@@ -194,6 +233,8 @@ def paired(bootstrap: Bootstrap, hits: dict[str, Hits], first: str, second: str)
     """
     result: dict[str, float | list[float]] = {}
     for figure in ("accuracy", "macro_f1"):
-        result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = bootstrap.difference(first, second, figure)
+        result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = bootstrap.difference(
+            first, second, figure
+        )
     pair = discordant(hits[first], hits[second])
     return result | {"discordant": [*pair], "mcnemar_p": proportions.paired_p(*pair)}

@@ -29,7 +29,9 @@ def read(clean: Path) -> dict[str, list[str]]:
     return {name: table[name].to_pylist() for name in names}
 
 
-def table(kept: Mapping[str, Sequence[str]], test: Rows, outputs: Mapping[str, Outputs], confidence: float) -> list[list[object]]:
+def table(
+    kept: Mapping[str, Sequence[str]], test: Rows, outputs: Mapping[str, Outputs], confidence: float
+) -> list[list[object]]:
     """Rows of COLUMNS: each column's values by their frequency, for each every model, with Wilson's interval.
 
     Args:
@@ -41,7 +43,9 @@ def table(kept: Mapping[str, Sequence[str]], test: Rows, outputs: Mapping[str, O
     rows: list[list[object]] = []
     for column, values in kept.items():
         counts = Counter(values)
-        frequent = [value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]]
+        frequent = [
+            value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
+        ]
         named = set(frequent)
         shown = np.array([value if value in named else REST for value in values], dtype=object)
         for value in frequent + [REST] * (len(counts) > MOST_VALUES):

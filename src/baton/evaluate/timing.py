@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Seconds = NDArray[np.float64]
-FEWEST = 6  # pairs that a 95% interval of their median needs: of five, all lie on one side of it in 1 of 16 cases
+FEWEST = (
+    6  # pairs that a 95% interval of their median needs: of five, all lie on one side of it in 1 of 16 cases
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,10 @@ class Limits:
 
 
 def alternated(
-    timers: Mapping[str, Callable[[int], float]], items: int, limits: Limits, clock: Callable[[], float] = time.monotonic
+    timers: Mapping[str, Callable[[int], float]],
+    items: int,
+    limits: Limits,
+    clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Seconds]:
     """Time every item with everyone, round after round; the first round warms up and is left out.
 
@@ -63,7 +68,10 @@ def _enough(taken: list[list[list[float]]], items: int, limits: Limits, elapsed:
     if elapsed >= limits.seconds:
         return True
     columns = np.array(taken[1:]).reshape(rounds * items, -1).T  # (names, pairs)
-    return all(precise(ratio(first, second, limits.confidence), limits.precision) for first, second in itertools.combinations(columns, 2))
+    return all(
+        precise(ratio(first, second, limits.confidence), limits.precision)
+        for first, second in itertools.combinations(columns, 2)
+    )
 
 
 def precise(found: tuple[float, tuple[float, float]], precision: float) -> bool:
@@ -81,7 +89,9 @@ def ratio(first: Seconds, second: Seconds, confidence: float) -> tuple[float, tu
     from scipy.stats import binom
 
     ratios = np.sort((first / second).ravel())
-    rank = int(binom.ppf((1 - confidence) / 2, len(ratios), 0.5))  # P(fewer than rank below the median) <= (1 - confidence) / 2
+    rank = int(
+        binom.ppf((1 - confidence) / 2, len(ratios), 0.5)
+    )  # P(fewer than rank below the median) <= (1 - confidence) / 2
     bounds = (float(ratios[rank - 1]), float(ratios[-rank])) if rank else (0.0, float("inf"))
     return float(np.median(ratios)), bounds
 

@@ -13,7 +13,18 @@ from baton.contracts import predictions
 from baton.train.state import merit
 
 ARRAYS, PREDICTIONS = Path("data/arrays"), Path("data/predictions")
-CURVE = ("model", "seed", "step", "epoch", "loss", "learning_rate", "gradient_norm", "val_loss", "val_accuracy", "val_macro_f1")
+CURVE = (
+    "model",
+    "seed",
+    "step",
+    "epoch",
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "val_loss",
+    "val_accuracy",
+    "val_macro_f1",
+)
 
 Figures = dict[str, float]
 
@@ -25,8 +36,12 @@ class Trained:
     leader: str  # the model whose validation figures decide between seeds
     metric: str
     curve: list[dict[str, object]] = field(default_factory=list)  # rows of CURVE
-    figures: dict[int, dict[str, Figures]] = field(default_factory=dict)  # seed -> model -> its validation figures
-    test: dict[str, dict[int, NDArray[np.float32]]] = field(default_factory=dict)  # model -> seed -> its logits on test (rows, classes)
+    figures: dict[int, dict[str, Figures]] = field(
+        default_factory=dict
+    )  # seed -> model -> its validation figures
+    test: dict[str, dict[int, NDArray[np.float32]]] = field(
+        default_factory=dict
+    )  # model -> seed -> its logits on test (rows, classes)
     chosen: int | None = None
 
     def add(self, name: str, seed: int, curve: list[dict[str, object]], figures: Figures) -> bool:
@@ -49,7 +64,10 @@ class Trained:
     def write(self, stage: str) -> None:
         """curves/`stage`.csv, metrics/`stage`.json and data/predictions/seeds/MODEL/SEED.parquet."""
         write_curve(Path(f"curves/{stage}.csv"), self.curve)
-        storage.write_json(Path(f"metrics/{stage}.json"), self.final() | {"seeds": {str(seed): own for seed, own in self.figures.items()}})
+        storage.write_json(
+            Path(f"metrics/{stage}.json"),
+            self.final() | {"seeds": {str(seed): own for seed, own in self.figures.items()}},
+        )
         ids = array_splits.read_ids(ARRAYS, "test")
         for name, answers in self.test.items():
             with storage.atomic_folder(PREDICTIONS / "seeds" / name) as folder:
@@ -58,7 +76,10 @@ class Trained:
 
     def _merit(self, seed: int) -> tuple[float, ...]:
         own = self.figures[seed][self.leader]
-        return merit({key.removeprefix("val_"): value for key, value in own.items() if key.startswith("val_")}, self.metric)
+        return merit(
+            {key.removeprefix("val_"): value for key, value in own.items() if key.startswith("val_")},
+            self.metric,
+        )
 
 
 def write_curve(path: Path, rows: list[dict[str, object]]) -> None:

@@ -26,7 +26,9 @@ from baton.train.state import merit
 METHODS = ("probe", "finetune")  # of equal ones the first: it is cheaper, and varies less
 INNER = 3  # folds that choose the probe's regularisation
 
-Make = Callable[[], Classifier]  # a new classifier on the base model, with the same first weights at each call
+Make = Callable[
+    [], Classifier
+]  # a new classifier on the base model, with the same first weights at each call
 Logits = NDArray[np.float32]
 
 
@@ -38,7 +40,9 @@ class Trained:
     curve: list[dict[str, object]]
     figures: Figures
     packs: bool
-    left_out: Logits | None = None  # the chosen method's logits of train (rows, classes), each by a model that did not see the row
+    left_out: Logits | None = (
+        None  # the chosen method's logits of train (rows, classes), each by a model that did not see the row
+    )
 
 
 def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trainings.Job) -> Trained:
@@ -47,7 +51,11 @@ def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trai
     Its figures then hold `cross_validated_METHOD`, the accuracy of both on rows left out, and `probe`, 1 where that was taken.
     """
     split = job.data.splits["train"]
-    if settings.probe is None or len(split) > settings.probe.rows or len(np.unique(row_attributes.units(ARRAYS, len(split)))) == 1:
+    if (
+        settings.probe is None
+        or len(split) > settings.probe.rows
+        or len(np.unique(row_attributes.units(ARRAYS, len(split)))) == 1
+    ):
         model = make()
         return Trained(model, *trainings.fit("teacher", model, loss_fn, settings, job))
     console.say(
@@ -55,11 +63,19 @@ def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trai
     )
     logits = {"probe": _probed(make, settings, job), "finetune": _finetuned(make, loss_fn, settings, job)}
     found = {name: trainings.scores(own, split) for name, own in logits.items()}
-    best = distributed.share(max(METHODS, key=lambda name: merit(found[name], settings.metric)))  # all ranks go one way
+    best = distributed.share(
+        max(METHODS, key=lambda name: merit(found[name], settings.metric))
+    )  # all ranks go one way
     shown = ", ".join(f"{name} {100 * own['accuracy']:.1f}%" for name, own in found.items())
-    console.say(f"cross-validated accuracy: {shown}; the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}")
+    console.say(
+        f"cross-validated accuracy: {shown}; the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}"
+    )
     model = make()
-    made = _fit(model, settings, job) if best == "probe" else trainings.fit("teacher", model, loss_fn, settings, job)
+    made = (
+        _fit(model, settings, job)
+        if best == "probe"
+        else trainings.fit("teacher", model, loss_fn, settings, job)
+    )
     figures = (
         made.figures
         | {f"cross_validated_{name}": figures["accuracy"] for name, figures in found.items()}
@@ -86,27 +102,47 @@ def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job:
     for number, (fitted, scored) in enumerate(_folds(split, settings), 1):
         own = dataclasses.replace(job.data, splits=job.data.splits | {"train": subset.Part(split, fitted)})
         model = make()
-        made = trainings.fit(f"fold_{number}", model, loss_fn, settings, dataclasses.replace(job, data=own, run=tracking.Run()))
+        made = trainings.fit(
+            f"fold_{number}", model, loss_fn, settings, dataclasses.replace(job, data=own, run=tracking.Run())
+        )
         rest = subset.Part(split, scored)
-        logits[scored] = predict(model, rest.packed() if made.packs else rest, job.runtime, job.at_once(settings))
+        logits[scored] = predict(
+            model, rest.packed() if made.packs else rest, job.runtime, job.at_once(settings)
+        )
     return logits
 
 
 def _fit(model: Classifier, settings: params.Finetune, job: trainings.Job) -> trainings.Fitted:
     """Give `model` the head of a probe on all of train; its curve is one validation."""
     split, val = job.data.splits["train"], job.data.splits["val"]
-    made = _probe(_frozen(model, split, settings, job), np.asarray(split.labels), np.arange(len(split)), settings, job)
+    made = _probe(
+        _frozen(model, split, settings, job), np.asarray(split.labels), np.arange(len(split)), settings, job
+    )
     output = model.head.output
     with torch.no_grad():
         sharding.fill(output.weight, torch.from_numpy(made.weight))
         sharding.fill(output.bias, torch.from_numpy(made.bias))
-    shown = {f"val_{key}": value for key, value in trainings.scores(predict(model, val, job.runtime, job.at_once(settings)), val).items()}
-    figures = {"parameters": sum(parameter.numel() for parameter in model.parameters()), "steps": 0, **shown, "best_step": 0}
-    curve: list[dict[str, object]] = [{"model": "teacher", "seed": settings.seed, "step": 0, "epoch": 0.0, **shown}]
+    shown = {
+        f"val_{key}": value
+        for key, value in trainings.scores(
+            predict(model, val, job.runtime, job.at_once(settings)), val
+        ).items()
+    }
+    figures = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "steps": 0,
+        **shown,
+        "best_step": 0,
+    }
+    curve: list[dict[str, object]] = [
+        {"model": "teacher", "seed": settings.seed, "step": 0, "epoch": 0.0, **shown}
+    ]
     return trainings.Fitted(curve, figures, packs=False)
 
 
-def _frozen(model: Classifier, split: Split, settings: params.Finetune, job: trainings.Job) -> NDArray[np.float32]:
+def _frozen(
+    model: Classifier, split: Split, settings: params.Finetune, job: trainings.Job
+) -> NDArray[np.float32]:
     """What the head of an untrained `model` reads of each sample, (samples, width); leaves it in eval mode."""
     head = model.head
     model.head = torch.nn.Identity()  # type: ignore[assignment]
@@ -117,16 +153,30 @@ def _frozen(model: Classifier, split: Split, settings: params.Finetune, job: tra
 
 
 def _probe(
-    features: NDArray[np.float32], labels: NDArray[np.int64], rows: NDArray[np.int64], settings: params.Finetune, job: trainings.Job
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    settings: params.Finetune,
+    job: trainings.Job,
 ) -> probe.Probe:
     """Fitted on some `rows` of train."""
-    weight, units = row_attributes.weights(ARRAYS, "train", len(labels)), row_attributes.units(ARRAYS, len(labels))
+    weight, units = (
+        row_attributes.weights(ARRAYS, "train", len(labels)),
+        row_attributes.units(ARRAYS, len(labels)),
+    )
     inner = subset.folds(labels[rows], units[rows], INNER, settings.seed)
     own = None if weight is None else weight[rows]
     balanced = settings.class_weights == "balanced"
-    return distributed.once(lambda: probe.fit(features[rows], labels[rows], len(job.data.labels), balanced, inner, own))
+    return distributed.once(
+        lambda: probe.fit(features[rows], labels[rows], len(job.data.labels), balanced, inner, own)
+    )
 
 
 def _folds(split: Split, settings: params.Finetune) -> list[subset.Fold]:
     assert settings.probe is not None, "called for few rows"
-    return subset.folds(np.asarray(split.labels), row_attributes.units(ARRAYS, len(split)), settings.probe.folds, settings.seed)
+    return subset.folds(
+        np.asarray(split.labels),
+        row_attributes.units(ARRAYS, len(split)),
+        settings.probe.folds,
+        settings.seed,
+    )

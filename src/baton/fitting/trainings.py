@@ -57,10 +57,16 @@ class Job:
             return split.names(read) if isinstance(split, subset.Part) else read
 
         if self.runtime.compile and self.runtime.fixed_shapes and smallest == 1 and settings.batch_size:
-            from baton.batches import placement  # statistics of batches, with which `smallest` is 2, would see what fills them up
+            from baton.batches import (
+                placement,
+            )  # statistics of batches, with which `smallest` is 2, would see what fills them up
 
-            split = placement.of_one_size(split, -(-settings.batch_size // (settings.accumulation * self.runtime.processes)))
-        return TrainingBatches(split.packed() if packs else split, *sizes, ids, *ranks, smallest, settings.tokens)
+            split = placement.of_one_size(
+                split, -(-settings.batch_size // (settings.accumulation * self.runtime.processes))
+            )
+        return TrainingBatches(
+            split.packed() if packs else split, *sizes, ids, *ranks, smallest, settings.tokens
+        )
 
     def at_once(self, settings: params.Training) -> int:
         """Samples that a prediction takes at a time: twice those of a training, since it keeps nothing of them."""
@@ -71,16 +77,23 @@ class Job:
 
 
 @contextlib.contextmanager
-def started(stage: tracking.Stage, settings: params.Training, wanted: params.Runtime, source: Path) -> Iterator[Job]:
+def started(
+    stage: tracking.Stage, settings: params.Training, wanted: params.Runtime, source: Path
+) -> Iterator[Job]:
     """What is around a stage's trainings: processes, checkpoints of an interrupted attempt, tracking. Success removes checkpoints.
 
     `settings` are of all seeds; `source` is the folder of the model that is trained, or whose layers are.
     """
-    with distributed.started(wanted, model_folder.work(source, array_splits.read_meta(ARRAYS)["input"])) as runtime:
+    with distributed.started(
+        wanted, model_folder.work(source, array_splits.read_meta(ARRAYS)["input"])
+    ) as runtime:
         data = placed(open_data(settings.augmentation), runtime)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
-        sections = {stage: settings.model_dump(mode="json", exclude={"seeds"}), "runtime": wanted.model_dump(mode="json")}
+        sections = {
+            stage: settings.model_dump(mode="json", exclude={"seeds"}),
+            "runtime": wanted.model_dump(mode="json"),
+        }
         with resume.opened(stage, sections, runtime, settings.seeds) as checkpoints:
             seeds = str(list(settings.seeds))
             earlier = checkpoints.note("run") if checkpoints.note("seeds") == seeds else None
@@ -116,7 +129,9 @@ def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> to
     """Weights per class (classes,) where params ask for them."""
     if settings.class_weights == "none":
         return None
-    return losses.balanced_weights(np.asarray(data.splits["train"].labels), len(data.labels)).to(runtime.device)
+    return losses.balanced_weights(np.asarray(data.splits["train"].labels), len(data.labels)).to(
+        runtime.device
+    )
 
 
 def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
@@ -154,7 +169,10 @@ def fit(
     told, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
     packs, reason = packing.settled(runtime, model, settings.attention_dropout, beside)
     console.say(f"{said}: packing {str(packs).lower()}: {reason}")
-    batches, validation = job.batches(settings, model.smallest_part, packs), data.splits["val"].packed() if packs else data.splits["val"]
+    batches, validation = (
+        job.batches(settings, model.smallest_part, packs),
+        data.splits["val"].packed() if packs else data.splits["val"],
+    )
     settings = long_enough(settings, batches.steps_per_epoch)
     if runtime.gradient_checkpointing:
         model.checkpoint_activations()
@@ -173,18 +191,27 @@ def fit(
     figures: Figures = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     total = settings.epochs * len(data.splits["train"])
     memory.reset_peak()
-    points, begun = loop.train(model, batches, loss_fn, validate, settings, runtime, saved, beside), 1000 * time.time()
+    points, begun = (
+        loop.train(model, batches, loss_fn, validate, settings, runtime, saved, beside),
+        1000 * time.time(),
+    )
     with console.progress(f"train {said}", total, "samples") as advance, contextlib.closing(points):
         for point in points:
             shown = _shown(point)
-            curve.append({"model": name, "seed": seed, "step": point.step, "epoch": round(point.epoch, 4)} | shown)
+            curve.append(
+                {"model": name, "seed": seed, "step": point.step, "epoch": round(point.epoch, 4)} | shown
+            )
             figures["steps"] = point.step
             if isinstance(point, TrainPoint):
                 advance(point.samples, worked=point.time >= begun)
                 shown |= {"samples_per_second": point.samples_per_second}
             else:
                 mark = " (best so far)" if point.best else ""
-                console.say(f"{said}: epoch {point.epoch:.2f}, " + ", ".join(f"{key} {value:.4f}" for key, value in shown.items()) + mark)
+                console.say(
+                    f"{said}: epoch {point.epoch:.2f}, "
+                    + ", ".join(f"{key} {value:.4f}" for key, value in shown.items())
+                    + mark
+                )
                 if point.best:
                     figures |= shown | {"best_step": point.step}
             run.metrics(_prefixed(told, shown), point.step, point.time)
@@ -197,7 +224,9 @@ def long_enough(settings: params.Training, steps_per_epoch: int) -> params.Train
     """The settings with as many epochs as `min_steps` asks for."""
     epochs = max(settings.epochs, -(-settings.min_steps // steps_per_epoch))
     if epochs > settings.epochs:
-        console.say(f"{epochs} epochs instead of {settings.epochs}: {steps_per_epoch} steps each, and min_steps is {settings.min_steps}")
+        console.say(
+            f"{epochs} epochs instead of {settings.epochs}: {steps_per_epoch} steps each, and min_steps is {settings.min_steps}"
+        )
     return settings.model_copy(update={"epochs": epochs})
 
 
@@ -232,7 +261,9 @@ def write(
     """
     data, runtime = job.data, job.runtime
     unread = () if name == "teacher" else ("train",)
-    wanted = {key: split for key, split in data.splits.items() if key == "test" or (best and key not in unread)}
+    wanted = {
+        key: split for key, split in data.splits.items() if key == "test" or (best and key not in unread)
+    }
     splits = {key: split.packed() if packs else split for key, split in wanted.items()}
     with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
         logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
@@ -240,10 +271,14 @@ def write(
     if not (runtime.is_main and best):
         return logits["test"]
     fitted = temperature.fit(logits["val"], np.asarray(data.splits["val"].labels))
-    model_folder.save(model, dataclasses.replace(info, temperature=fitted), source, Path("models", name), state)
+    model_folder.save(
+        model, dataclasses.replace(info, temperature=fitted), source, Path("models", name), state
+    )
     with storage.atomic_folder(PREDICTIONS / name) as folder:
         for key, values in logits.items():
-            predictions.write_predictions(folder / f"{key}.parquet", array_splits.read_ids(ARRAYS, key), values)
+            predictions.write_predictions(
+                folder / f"{key}.parquet", array_splits.read_ids(ARRAYS, key), values
+            )
     return logits["test"]
 
 

@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 
 WHITE = 255
 TRANSPARENT = "transparent all over"  # a note
-BITS_16, BITS_KEY = 16, b"significant_bits"  # and under which key a clean table's metadata say how many of them are used
+BITS_16, BITS_KEY = (
+    16,
+    b"significant_bits",
+)  # and under which key a clean table's metadata say how many of them are used
 HUGE = 1e38  # of 32-bit floats, which end at 3.4e38: what measures nothing
 WHITE_IS_ZERO, NO_DATA = (262, 0), 42113  # TIFF: a tag and its value; GDAL's tag
 FEW = 16  # grey levels
 
-UNTOLD = {"PNG", "TIFF"}  # formats that may store fewer bits in 16 without saying so; readers of the others scale them up
+UNTOLD = {
+    "PNG",
+    "TIFF",
+}  # formats that may store fewer bits in 16 without saying so; readers of the others scale them up
 
 Values = NDArray[np.float64]  # (height, width)
 
@@ -48,21 +54,30 @@ def grey(image: Any, stored: Stored, notes: list[str]) -> tuple[NDArray[np.uint8
     """
     values, inverted = _values(image, stored.layout), _tag(image, WHITE_IS_ZERO[0]) == WHITE_IS_ZERO[1]
     missing = _no_data(image, values)
-    sixteen = image.mode != "F" and (image.mode != "I" or stored.format == "PPM")  # whatever a PPM's range is, Pillow makes it 16 bits
+    sixteen = image.mode != "F" and (
+        image.mode != "I" or stored.format == "PPM"
+    )  # whatever a PPM's range is, Pillow makes it 16 bits
     greatest = 0
     if sixteen:
         twelve, untold = stored.layout == "I;12", stored.format in UNTOLD and stored.layout != "I;12"
         notes += ["12 bits"] if twelve else [] if "16 bits" in notes else ["16 bits"]
         greatest = int(values[~missing].max()) if untold and not missing.all() else 0
         black, white = 0.0, 2.0 ** (12 if twelve else stored.bits if untold else BITS_16) - 1
-        notes += [f"{FEW} grey levels or fewer of 16 bits"] if untold and 0 < greatest * WHITE <= (FEW - 1) * white else []
+        notes += (
+            [f"{FEW} grey levels or fewer of 16 bits"]
+            if untold and 0 < greatest * WHITE <= (FEW - 1) * white
+            else []
+        )
     else:
         notes.append("32 bits")
         black, white = _range(image.mode, values, missing)
     scaled = _scaled(values, *((white, black) if inverted else (black, white)))
     if missing.any():
         clear = isinstance(image.info.get("transparency"), int)
-        notes += ["alpha on white" if clear else "no data on white", *([TRANSPARENT] if clear and missing.all() else [])]
+        notes += [
+            "alpha on white" if clear else "no data on white",
+            *([TRANSPARENT] if clear and missing.all() else []),
+        ]
         scaled[missing] = WHITE
     if not sixteen and _flattened(values[~missing], scaled[~missing]):
         notes.append("few levels left by extremes")
@@ -88,7 +103,11 @@ def _no_data(image: Any, values: Values) -> NDArray[np.bool_]:
             named = float(str(tag).strip("\0 "))
         except ValueError:
             return missing
-        missing |= np.isnan(values) if math.isnan(named) else values == np.float64(np.float32(named) if image.mode == "F" else named)
+        missing |= (
+            np.isnan(values)
+            if math.isnan(named)
+            else values == np.float64(np.float32(named) if image.mode == "F" else named)
+        )
     return missing
 
 

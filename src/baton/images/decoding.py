@@ -37,7 +37,9 @@ class Picture:
     notes: tuple[str, ...]  # `greyscale`, `palette`, `alpha on white`, …
     frames: int  # of which this is the first
     warnings: tuple[str, ...]  # Pillow's own words
-    greatest: int = 0  # value of a PNG or TIFF that stores 16 bits, of which the file does not say how many are used
+    greatest: int = (
+        0  # value of a PNG or TIFF that stores 16 bits, of which the file does not say how many are used
+    )
 
     @property
     def transparent(self) -> bool:
@@ -69,7 +71,9 @@ def decode(content: bytes, max_pixels: int, bits: int = bit_depth.BITS_16) -> Pi
             with opening.image(content, notes) as image:
                 width, height = image.size
                 if width * height > max_pixels:
-                    raise UndecodableError("enormous", f"enormous: {width} x {height} pixels, more than {max_pixels:,}")
+                    raise UndecodableError(
+                        "enormous", f"enormous: {width} x {height} pixels, more than {max_pixels:,}"
+                    )
                 if image.format == "PNG" and PNG_END not in content:
                     raise UndecodableError("unreadable", "truncated: the end of the PNG is missing")
                 name, frames = str(image.format), pillow.frames(image, notes)
@@ -80,7 +84,9 @@ def decode(content: bytes, max_pixels: int, bits: int = bit_depth.BITS_16) -> Pi
             raise UndecodableError("unreadable", opening.unidentified(content)) from None
         except Exception as error:  # noqa: BLE001  Pillow's readers raise whatever a malformed file leads them to
             text = " ".join(str(error).split()) or type(error).__name__
-            raise UndecodableError("unreadable", f"{'truncated' if 'truncated' in text.lower() else 'broken'}: {text}") from None
+            raise UndecodableError(
+                "unreadable", f"{'truncated' if 'truncated' in text.lower() else 'broken'}: {text}"
+            ) from None
     return Picture(pixels, name, tuple(notes), frames, tuple(dict.fromkeys(heard)), greatest)
 
 

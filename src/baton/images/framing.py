@@ -73,7 +73,9 @@ class Framing:
             aspect; a smaller picture's middle by whole pixels. `squash`: each side is resized by itself. `border`: the longer side is
             resized, and the rest filled with the mean colour.
         """
-        converted = recoloured(pixels, self.channels) if pixels.shape[2] > self.channels else pixels  # before resizing, as is usual
+        converted = (
+            recoloured(pixels, self.channels) if pixels.shape[2] > self.channels else pixels
+        )  # before resizing, as is usual
         height, width = pixels.shape[:2]
         shape = self._resized(height, width)
         if shape != (height, width):
@@ -83,7 +85,9 @@ class Framing:
         if target == shape:
             return np.ascontiguousarray(converted)
         placed = np.full((*target, self.channels), self.border, dtype=np.uint8)
-        (rows, from_rows), (columns, from_columns) = (self._place(shape[axis], target[axis], axis) for axis in (0, 1))
+        (rows, from_rows), (columns, from_columns) = (
+            self._place(shape[axis], target[axis], axis) for axis in (0, 1)
+        )
         placed[rows, columns] = converted[from_rows, from_columns]
         return placed
 
@@ -101,7 +105,11 @@ class Framing:
             return height, width
         if self.mode == "center" and self.canvas[0] == self.canvas[1]:
             side, shorter = self.canvas[0], min(height, width)
-            return (side, int(side * width / shorter)) if height <= width else (int(side * height / shorter), side)
+            return (
+                (side, int(side * width / shorter))
+                if height <= width
+                else (int(side * height / shorter), side)
+            )
         return max(round(height / ratio), 1), max(round(width / ratio), 1)
 
     def _place(self, length: int, target: int, axis: int) -> tuple[slice, slice]:
@@ -111,7 +119,9 @@ class Framing:
         """
         full = target == self.canvas[axis]
         size, margin = (self.size[axis], self.margin[axis]) if full else (target, 0)
-        offset = (size - length) // 2 if length < size else -_centred(length, size)  # of the picture, in the model's input
+        offset = (
+            (size - length) // 2 if length < size else -_centred(length, size)
+        )  # of the picture, in the model's input
         offset = min(max(offset + margin, min(0, target - length)), max(0, target - length))
         kept = min(length, target)
         return slice(max(offset, 0), max(offset, 0) + kept), slice(max(-offset, 0), max(-offset, 0) + kept)
@@ -128,11 +138,18 @@ def describe(config: dict[str, Any], settings: params.ImageTokenize) -> dict[str
         ModelError: it is no image base, or its data config is beyond what we know.
     """
     if "architecture" not in config:
-        got, hint = config.get("model_type", "neither architecture nor model_type"), "set base to a timm model, or tokenize.kind to text"
-        raise ModelError("the base model's config.json is none of timm's", got=got, expected="architecture", hint=hint)
+        got, hint = (
+            config.get("model_type", "neither architecture nor model_type"),
+            "set base to a timm model, or tokenize.kind to text",
+        )
+        raise ModelError(
+            "the base model's config.json is none of timm's", got=got, expected="architecture", hint=hint
+        )
     given = config.get("pretrained_cfg", config)  # older files have the two in one
     data = {name: default if given.get(name) is None else given[name] for name, default in DEFAULTS.items()}
-    data["interpolation"] = "bilinear" if data["interpolation"] == "random" else data["interpolation"]  # as timm evaluates
+    data["interpolation"] = (
+        "bilinear" if data["interpolation"] == "random" else data["interpolation"]
+    )  # as timm evaluates
     for name, known in (("interpolation", INTERPOLATIONS), ("crop_mode", CROP_MODES)):
         if data[name] not in known:
             problem, hint = (

@@ -33,9 +33,17 @@ BEGINNINGS = (  # offset, bytes, format: what tells a damaged picture from what 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 MOST_TEXT = 2**19  # bytes of them all, unpacked; Pillow takes 2**20 of one
-SAMPLES = {1: "unsigned integers", 2: "signed integers", 3: "floating point", 5: "complex integers", 6: "complex numbers"}
+SAMPLES = {
+    1: "unsigned integers",
+    2: "signed integers",
+    3: "floating point",
+    5: "complex integers",
+    6: "complex numbers",
+}
 WIDTH, BITS, COMPRESSION, BANDS, SAMPLE_FORMAT = 256, 258, 259, 277, 339  # tags of a TIFF
-REFUSED = re.compile("unsupported|cannot handle", re.IGNORECASE)  # how Pillow speaks of a whole file that it does not read
+REFUSED = re.compile(
+    "unsupported|cannot handle", re.IGNORECASE
+)  # how Pillow speaks of a whole file that it does not read
 SHOWN_BYTES = 12
 BEGINNING_BYTES = 16
 
@@ -70,12 +78,16 @@ def unidentified(content: bytes) -> str:
         if layout or REFUSED.search(reason):
             return f"unsupported layout: {layout or f'{name}: {reason}'}; save it as grey or RGB of 8 bits"
         return f"broken or truncated: begins as {name}, but its header cannot be read{f' ({reason})' if reason else ''}"
-    return f"not an image of a format that is read ({', '.join(FORMATS)}): begins with {content[:SHOWN_BYTES]!r}"
+    return (
+        f"not an image of a format that is read ({', '.join(FORMATS)}): begins with {content[:SHOWN_BYTES]!r}"
+    )
 
 
 def begins_as(content: bytes) -> str:
     """The format that a file's first bytes are of; empty if none."""
-    return next((name for offset, beginning, name in BEGINNINGS if content[offset:].startswith(beginning)), "")
+    return next(
+        (name for offset, beginning, name in BEGINNINGS if content[offset:].startswith(beginning)), ""
+    )
 
 
 def named_as_picture(name: str) -> bool:
@@ -135,7 +147,10 @@ def _unpacked_size(kind: bytes, chunk: bytes, room: int) -> int:
     """Bytes of a text as Pillow unpacks it, or more than `room`."""
     _, _, rest = chunk.partition(b"\0")  # the keyword
     if kind == b"iTXt":
-        packed, rest = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # behind language and translated keyword
+        packed, rest = (
+            rest[:1] == b"\1",
+            rest[2:].partition(b"\0")[2].partition(b"\0")[2],
+        )  # behind language and translated keyword
     else:
         packed, rest = kind != b"tEXt", rest[1:]
     if not packed or len(chunk) > room:

@@ -63,18 +63,26 @@ def _shallow(image: Any, kind: str, grey: bool, notes: list[str]) -> NDArray[np.
         image = _on_white(image, kind, notes)
     if not grey:
         return np.asarray(image.convert("RGB"))
-    plane = np.asarray(image if image.mode == "L" else image.convert("L") if image.mode == "1" else image.getchannel(0))
+    plane = np.asarray(
+        image if image.mode == "L" else image.convert("L") if image.mode == "1" else image.getchannel(0)
+    )
     return plane[:, :, np.newaxis]
 
 
 def _stored(image: Any, notes: list[str]) -> str:
     """Pillow's name of the layout in the file, such as `RGB;16B`, which it forgets when the pixels are loaded."""
     arguments = image.tile[0].args if image.tile else ""
-    stored = arguments if isinstance(arguments, str) else next((part for part in arguments or () if isinstance(part, str)), "")
+    stored = (
+        arguments
+        if isinstance(arguments, str)
+        else next((part for part in arguments or () if isinstance(part, str)), "")
+    )
     if ";16" in stored:
         notes.append("16 bits")
         transparency = image.info.get("transparency")
-        if isinstance(transparency, tuple):  # colours keep the upper half of their bits, but their transparent one keeps all
+        if isinstance(
+            transparency, tuple
+        ):  # colours keep the upper half of their bits, but their transparent one keeps all
             image.info["transparency"] = tuple(value >> 8 for value in transparency)
     return stored
 
@@ -170,7 +178,10 @@ def _begin(undo: contextlib.ExitStack) -> None:
 
     undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     Image.MAX_IMAGE_PIXELS = None
-    logger, handler = logging.getLogger("PIL"), logging.NullHandler()  # what it logs is also in what it raises
+    logger, handler = (
+        logging.getLogger("PIL"),
+        logging.NullHandler(),
+    )  # what it logs is also in what it raises
     logger.addHandler(handler)
     undo.callback(logger.removeHandler, handler)
     undo.enter_context(warnings.catch_warnings())
@@ -178,7 +189,12 @@ def _begin(undo: contextlib.ExitStack) -> None:
     warnings.filterwarnings("always", module=r"PIL\.")
 
     def hear(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
         messages = getattr(_heard, "messages", None)
         if messages is not None and Path(filename).parent == package:

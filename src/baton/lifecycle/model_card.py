@@ -23,18 +23,25 @@ LARGE = 1000  # a figure that is shown without digits behind the point
 def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
     """Markdown; figures are those that `evaluate` put on the logged model."""
     known = {metric.key.removeprefix(f"{settings.model}/"): metric.value for metric in model.metrics or ()}
-    rows = [f"| {key} | {known[key]:{',.0f' if known[key] >= LARGE else '.4g'}} |" for key in FIGURES if key in known]
+    rows = [
+        f"| {key} | {known[key]:{',.0f' if known[key] >= LARGE else '.4g'}} |"
+        for key in FIGURES
+        if key in known
+    ]
     tags = run.data.tags
     origin = [
         f"- {settings.model} of `{run.data.params.get('tracking.experiment', '')}`: {run.data.params.get('description', '')}",
         f"- licence of the data: {run.data.params.get('source.licence', 'not named')}",
         f"- licence of the base model: {run.data.params.get('base.licence', 'not named')}",
         *_seed(known, settings.model, run),
-        f"- commit `{tags.get('git.commit', 'unknown')[:12]}`" + (" with uncommitted changes" if tags.get("git.dirty") == "true" else ""),
+        f"- commit `{tags.get('git.commit', 'unknown')[:12]}`"
+        + (" with uncommitted changes" if tags.get("git.dirty") == "true" else ""),
         f"- model folder sha256 `{model.tags['sha256']}`",
     ]
     example = "picture.png" if model.model_type == MODEL_TYPES["images"] else "raw text"
-    use = f'```python\nmlflow.pyfunc.load_model("models:/{settings.name}@champion").predict(["{example}"])\n```'
+    use = (
+        f'```python\nmlflow.pyfunc.load_model("models:/{settings.name}@champion").predict(["{example}"])\n```'
+    )
     return "\n".join([*origin, "", "| figure | |", "|---|---|", *rows, "", use])
 
 
@@ -44,4 +51,6 @@ def _seed(known: dict[str, float], model: str, run: Run) -> list[str]:
         return []
     stage = "finetune" if model == "teacher" else "distill"
     count = sum(key.startswith(f"{stage}.seeds") for key in run.data.params)
-    return [f"- seed {known['seed']:.0f}" + (f", the best on validation of {count} seeds" if count > 1 else "")]
+    return [
+        f"- seed {known['seed']:.0f}" + (f", the best on validation of {count} seeds" if count > 1 else "")
+    ]

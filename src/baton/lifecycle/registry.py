@@ -25,7 +25,11 @@ from baton.workspace.dvc_files import LOCK
 CHALLENGER, CHAMPION = "challenger", "champion"
 CLEAN = Path("data/clean")
 SEED, SHA256, ROWS, PROFILE = "baton.seed", "baton.sha256", "training_rows.json", "profile.json"
-SHOWN = ("test_accuracy", "test_macro_f1", "val_accuracy")  # figures that the list of versions shows; the card has more
+SHOWN = (
+    "test_accuracy",
+    "test_macro_f1",
+    "val_accuracy",
+)  # figures that the list of versions shows; the card has more
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -61,7 +65,9 @@ class Registry:
         found = {number(version): version for version in self.versions()}
         if wanted not in found:
             known = ", ".join(sorted(found, key=int)) or "no versions"
-            raise ModelError(f"{self.name} has no version {wanted}", got=wanted, expected=known, hint="choose one of these")
+            raise ModelError(
+                f"{self.name} has no version {wanted}", got=wanted, expected=known, hint="choose one of these"
+            )
         return found[wanted]
 
     def versions(self) -> list[ModelVersion]:
@@ -99,7 +105,9 @@ def number(version: ModelVersion) -> str:
     return str(version.version)
 
 
-def register(registry: Registry, settings: params.Promotion, challenger: bool = True) -> tuple[ModelVersion, bool]:
+def register(
+    registry: Registry, settings: params.Promotion, challenger: bool = True
+) -> tuple[ModelVersion, bool]:
     """Make a version of the model in models/; the version, and whether it is new.
 
     The same model is registered once, however often this is called. It gets the alias `challenger`, unless it is the champion, or is not
@@ -112,7 +120,9 @@ def register(registry: Registry, settings: params.Promotion, challenger: bool = 
     """
     folder = Path("models", settings.model)
     if not folder.is_dir():
-        raise ModelError(f"{folder} is missing", expected="a trained model", hint="run `make repro`, or `dvc checkout`")
+        raise ModelError(
+            f"{folder} is missing", expected="a trained model", hint="run `make repro`, or `dvc checkout`"
+        )
     digest = storage.sha256_tree(folder)
     model = _logged(registry.store, folder, digest)
     found = next((version for version in registry.versions() if version.tags.get(SHA256) == digest), None)
@@ -129,7 +139,12 @@ def _logged(store: Store, folder: Path, digest: str) -> LoggedModel:
     found = [model for model in store.models(f"tags.sha256 = '{digest}'") if model.status == "READY"]
     if not found:
         hint = "run `baton sync`; if it was trained with tracking off or with another store, `dvc repro --force` trains it again"
-        raise TrackingError(f"{folder} is not in the MLflow store", got=f"no model with sha256 {digest[:12]}…", expected="one", hint=hint)
+        raise TrackingError(
+            f"{folder} is not in the MLflow store",
+            got=f"no model with sha256 {digest[:12]}…",
+            expected="one",
+            hint=hint,
+        )
     return found[0]
 
 
@@ -144,13 +159,19 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
     for name, text in (files | {"card.md": about}).items():
         client.log_text(run.info.run_id, text, f"{_folder(digest)}/{name}")
     with contextlib.suppress(MlflowException):  # it is there
-        client.create_registered_model(registry.name, description=f"Made by `baton register`; {settings.model}s of this project.")
+        client.create_registered_model(
+            registry.name, description=f"Made by `baton register`; {settings.model}s of this project."
+        )
     tags = {SHA256: digest, "baton.model": settings.model, "git.commit": run.data.tags.get("git.commit", "")}
     tags |= _teacher(registry.store)
     shown = {f"{settings.model}/{key}" for key in SHOWN}
-    trained = next((metric.value for metric in model.metrics or () if metric.key == f"{settings.model}/seed"), None)
+    trained = next(
+        (metric.value for metric in model.metrics or () if metric.key == f"{settings.model}/seed"), None
+    )
     tags |= {} if trained is None else {SEED: f"{trained:.0f}"}
-    tags |= {f"figure.{metric.key}": f"{metric.value:.6g}" for metric in model.metrics or () if metric.key in shown}
+    tags |= {
+        f"figure.{metric.key}": f"{metric.value:.6g}" for metric in model.metrics or () if metric.key in shown
+    }
     return client.create_model_version(
         registry.name,
         f"models:/{model.model_id}",
@@ -176,7 +197,9 @@ def _training_rows(registry: Registry) -> list[str]:
         earlier = Registry(registry.store, base.name)
         if (known := earlier.training_rows(earlier.version(str(base.version)))) is None:
             hint = "register that version anew, or choose another base"
-            raise DataError(f"version {base.version} of {base.name} does not tell what it was trained on", hint=hint)
+            raise DataError(
+                f"version {base.version} of {base.name} does not tell what it was trained on", hint=hint
+            )
         rows |= known
     return sorted(rows)
 
@@ -199,7 +222,9 @@ def _same_data(store: Store, model: LoggedModel) -> None:
         got = storage.sha256(path) if path.is_file() else "no file"
         if expected and got != expected:
             hint = "run `dvc checkout` or `make repro`, so that data and model belong together"
-            raise DataError(f"{path} is not what the model was trained on", got=got, expected=expected, hint=hint)
+            raise DataError(
+                f"{path} is not what the model was trained on", got=got, expected=expected, hint=hint
+            )
 
 
 def _folder(digest: str) -> str:

@@ -62,8 +62,21 @@ def read(path: Path) -> Table:
     labels = table.column("label").to_numpy().astype(np.int64)
     ids = table.column("id").to_pylist()
     if not ids:
-        raise DataError(f"{path} has no rows", got="0 rows", expected="at least one a class", hint="take a table that preprocess wrote")
-    return Table(path, storage.sha256(path), which, ids, list(row_digests(path, which)), labels, storage.read_json(names))
+        raise DataError(
+            f"{path} has no rows",
+            got="0 rows",
+            expected="at least one a class",
+            hint="take a table that preprocess wrote",
+        )
+    return Table(
+        path,
+        storage.sha256(path),
+        which,
+        ids,
+        list(row_digests(path, which)),
+        labels,
+        storage.read_json(names),
+    )
 
 
 def kind(path: Path) -> Kind:

@@ -23,9 +23,27 @@ from baton.batches.image_batches import ImageSplit
 SEED = 0  # of the noise, and of which pictures are drawn
 WHITE, BLURRED_SIDE = 255, 224
 STRENGTHS = {  # of severities 1 to 5
-    "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # deviation, as a share of the range from black to white
-    "gaussian_blur": (1.0, 2.0, 3.0, 4.0, 6.0),  # deviation, in pixels where the shorter side has `BLURRED_SIDE`
-    "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),  # added to the brightest channel, as a share of the range; hue and saturation stay
+    "gaussian_noise": (
+        0.08,
+        0.12,
+        0.18,
+        0.26,
+        0.38,
+    ),  # deviation, as a share of the range from black to white
+    "gaussian_blur": (
+        1.0,
+        2.0,
+        3.0,
+        4.0,
+        6.0,
+    ),  # deviation, in pixels where the shorter side has `BLURRED_SIDE`
+    "brightness": (
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+    ),  # added to the brightest channel, as a share of the range; hue and saturation stay
 }
 
 
@@ -62,7 +80,13 @@ class Corrupted:
         changed = corrupt(whole.pixels, self.kind, self.strength, self.places[rows])
         return dataclasses.replace(whole, pixels=changed, rows=torch.from_numpy(rows.astype(np.int64)))
 
-    def training_batch(self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int) -> ImageBatch:  # noqa: ARG002
+    def training_batch(
+        self,
+        rows: NDArray[np.int64],
+        step_rows: NDArray[np.int64],  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+        epoch: int,  # noqa: ARG002
+    ) -> ImageBatch:
         """Nothing is trained on these."""
         return self.batch(rows)
 
@@ -92,14 +116,21 @@ def hits(
         return np.asarray(predict(Corrupted(split, places, kind, strength)).argmax(axis=1) == labels)
 
     unchanged = right("", 0.0)
-    return {kind: np.stack([unchanged, *(right(kind, strength) for strength in own)]) for kind, own in strengths.items()}
+    return {
+        kind: np.stack([unchanged, *(right(kind, strength) for strength in own)])
+        for kind, own in strengths.items()
+    }
 
 
-def examples(split: ImageSplit, place: int, strengths: Mapping[str, Sequence[float]]) -> dict[str, NDArray[np.uint8]]:
+def examples(
+    split: ImageSplit, place: int, strengths: Mapping[str, Sequence[float]]
+) -> dict[str, NDArray[np.uint8]]:
     """One picture, as it is stored: kind -> (1 + severities, height, width, channels), the unchanged one first."""
     first, places = np.zeros(1, np.int64), np.array([place])
     shown = {
-        kind: torch.cat([Corrupted(split, places, kind, strength).batch(first).pixels for strength in (0.0, *own)])
+        kind: torch.cat(
+            [Corrupted(split, places, kind, strength).batch(first).pixels for strength in (0.0, *own)]
+        )
         for kind, own in strengths.items()
     }
     return {kind: pictures.permute(0, 2, 3, 1).numpy() for kind, pictures in shown.items()}
@@ -121,7 +152,10 @@ def corrupt(pixels: torch.Tensor, kind: str, strength: float, places: NDArray[np
         return pixels
     match kind:
         case "gaussian_noise":
-            noise = [np.random.default_rng((SEED, place)).standard_normal(pixels.shape[1:], np.float32) for place in places.tolist()]
+            noise = [
+                np.random.default_rng((SEED, place)).standard_normal(pixels.shape[1:], np.float32)
+                for place in places.tolist()
+            ]
             changed = pixels + torch.from_numpy(np.stack(noise)) * (strength * WHITE)
         case "gaussian_blur":
             changed = _blurred(pixels.float(), strength * math.sqrt(min(pixels.shape[-2:]) / BLURRED_SIDE))

@@ -14,7 +14,9 @@ from torch import nn
 AT_ONCE = 16  # steps of one picture that are in memory together: 2 GB of activations for ViT-B at 224 pixels
 
 
-def attribute(model: nn.Module, pixels: torch.Tensor, classes: torch.Tensor, rivals: torch.Tensor, steps: int) -> NDArray[np.float32]:
+def attribute(
+    model: nn.Module, pixels: torch.Tensor, classes: torch.Tensor, rivals: torch.Tensor, steps: int
+) -> NDArray[np.float32]:
     """Attributions (pictures, height, width), summed over channels: above 0 for what speaks for `classes`, below 0 for `rivals`.
 
     Args:
@@ -38,6 +40,8 @@ def attribute(model: nn.Module, pixels: torch.Tensor, classes: torch.Tensor, riv
         real = pixels[row : row + 1].to(device).float()
         plain = real.mean(dim=(2, 3), keepdim=True).expand_as(real)
         both = tuple(part[row : row + 1].to(device) for part in (classes, rivals))
-        found = gradients.attribute(real, plain, additional_forward_args=both, n_steps=steps, internal_batch_size=AT_ONCE)
+        found = gradients.attribute(
+            real, plain, additional_forward_args=both, n_steps=steps, internal_batch_size=AT_ONCE
+        )
         parts.append(found.sum(1).float().cpu().numpy())  # (1, height, width)
     return np.concatenate(parts)

@@ -61,14 +61,19 @@ class Subject:
     def features(self) -> dict[str, NDArray[np.float32]]:
         """What the base model makes of each split's samples, pooled as the teacher's head pools it, (samples, width)."""
         classes, described = len(self.meta["labels"]), self.meta["input"]
-        encoder: Any = model_folder.create(BASE, self.finetune.head, classes, self.finetune, self.machine.attention, described)
+        encoder: Any = model_folder.create(
+            BASE, self.finetune.head, classes, self.finetune, self.machine.attention, described
+        )
         encoder.head = torch.nn.Identity()
         encoder.to(self.machine.device).eval()
         return {split: self.logits(encoder, samples) for split, samples in self.splits.items()}
 
     def pixels(self, side: int) -> dict[str, NDArray[np.float32]]:
         """Pixels of each split's pictures, (samples, values); see `features.pixels`."""
-        return {split: features.pixels(samples, side, self.settings.speed.batch_size) for split, samples in self.splits.items()}
+        return {
+            split: features.pixels(samples, side, self.settings.speed.batch_size)
+            for split, samples in self.splits.items()
+        }
 
     def load(self, name: str) -> Any:
         """A model, on the device."""
@@ -83,7 +88,10 @@ class Subject:
         for folder in (ARRAYS, *folders):
             if folder not in self._digests:
                 self._digests[folder] = storage.sha256_tree(folder)
-        return {"digests": {str(folder): self._digests[folder] for folder in (ARRAYS, *folders)}, "code": self._code} | own
+        return {
+            "digests": {str(folder): self._digests[folder] for folder in (ARRAYS, *folders)},
+            "code": self._code,
+        } | own
 
     @cached_property
     def _digests(self) -> dict[Path, str]:
@@ -94,7 +102,10 @@ class Subject:
         """Digests of what measurements go through."""
         package = Path(baton.__path__[0])
         modules = [path for name in PACKAGES for path in sorted((package / name).rglob("*.py"))]
-        return [storage.sha256(path) for path in (*modules, *(package / name for name in MODULES), Path("requirements.lock"))]
+        return [
+            storage.sha256(path)
+            for path in (*modules, *(package / name for name in MODULES), Path("requirements.lock"))
+        ]
 
 
 def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> dict[str, Outputs]:
@@ -102,17 +113,26 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
     settings = {"baseline": baseline.model_dump()}
     match baseline:
         case params.PixelsBaseline():
-            made = result_cache.arrays("baselines", subject.known(**settings), lambda: _fitted(subject, baseline, rows))
+            made = result_cache.arrays(
+                "baselines", subject.known(**settings), lambda: _fitted(subject, baseline, rows)
+            )
         case params.FeaturesBaseline():
             settings |= {"head": subject.finetune.head.model_dump(), "runtime": subject.machine.reasons}
-            made = result_cache.arrays("baselines", subject.known(BASE, **settings), lambda: _fitted(subject, baseline, rows))
+            made = result_cache.arrays(
+                "baselines", subject.known(BASE, **settings), lambda: _fitted(subject, baseline, rows)
+            )
         case _:
             made = _fitted(subject, baseline, rows)
     chosen = float(made["C"]) if "C" in made else None
-    return {split: Outputs(made[f"{split}.predicted"], made[f"{split}.log_p"], C=chosen) for split in ("val", "test")}
+    return {
+        split: Outputs(made[f"{split}.predicted"], made[f"{split}.log_p"], C=chosen)
+        for split in ("val", "test")
+    }
 
 
-def cross_validated(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows], count: int) -> NDArray[np.bool_]:
+def cross_validated(
+    subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows], count: int
+) -> NDArray[np.bool_]:
     """Which rows of train a baseline has right when each of `count` folds is left out: the folds that chose how the teacher is trained.
 
     Its C is chosen on val, as the checkpoint of each fold's fine-tuning is.
@@ -121,11 +141,27 @@ def cross_validated(subject: Subject, baseline: params.Baseline, rows: Mapping[s
     whole: Any = inputs["train"]
     weights = row_attributes.weights(ARRAYS, "train", len(labels))
     hits = np.zeros(len(labels), bool)
-    for fitted, scored in folds(labels, row_attributes.units(ARRAYS, len(labels)), count, subject.finetune.seed):
-        own, others = ([whole[row] for row in part] if isinstance(whole, list) else whole[part] for part in (fitted, scored))
-        fewer = baseline.model_copy(update={"neighbours": min(baseline.neighbours, len(fitted))} if baseline.kind == "features" else {})
+    for fitted, scored in folds(
+        labels, row_attributes.units(ARRAYS, len(labels)), count, subject.finetune.seed
+    ):
+        own, others = (
+            [whole[row] for row in part] if isinstance(whole, list) else whole[part]
+            for part in (fitted, scored)
+        )
+        fewer = baseline.model_copy(
+            update={"neighbours": min(baseline.neighbours, len(fitted))}
+            if baseline.kind == "features"
+            else {}
+        )
         of_rows = None if weights is None else weights[fitted]
-        model = baselines.fit(fewer, own, labels[fitted], len(subject.meta["labels"]), (inputs["val"], rows["val"].labels), of_rows)
+        model = baselines.fit(
+            fewer,
+            own,
+            labels[fitted],
+            len(subject.meta["labels"]),
+            (inputs["val"], rows["val"].labels),
+            of_rows,
+        )
         hits[scored] = model.outputs(others).predicted == labels[scored]
     return hits
 
@@ -137,11 +173,17 @@ def speed(subject: Subject) -> dict[str, Any]:
         return {"models": {}}
 
     def measure() -> dict[str, Any]:
-        console.say(f"speed: at least {settings.repeats} rounds over {settings.samples} test rows, in turns at each batch")
+        console.say(
+            f"speed: at least {settings.repeats} rounds over {settings.samples} test rows, in turns at each batch"
+        )
         measured = speeds.measure(MODELS, subject.splits["test"], settings, machine)
         return measured | {"runtime": machine.reasons, "speed": settings.model_dump()}
 
-    own = {"speed": settings.model_dump(), "runtime": machine.reasons, "machine": f"{platform.node()} {platform.platform()}"}
+    own = {
+        "speed": settings.model_dump(),
+        "runtime": machine.reasons,
+        "machine": f"{platform.node()} {platform.platform()}",
+    }
     return result_cache.figures("speed", subject.known(*MODELS.values(), **own), measure)
 
 
@@ -161,8 +203,12 @@ def robust(subject: Subject) -> robustness.Robustness | None:
     def measure() -> result_cache.Arrays:
         made: result_cache.Arrays = dict(corruptions.examples(test, places[0], strengths))
         for name in MODELS:
-            console.say(f"robustness of the {name}: {len(strengths)} kinds, {wanted.severities} severities, {len(places):,} test rows")
-            found = corruptions.hits(functools.partial(subject.logits, subject.load(name)), test, places, strengths)
+            console.say(
+                f"robustness of the {name}: {len(strengths)} kinds, {wanted.severities} severities, {len(places):,} test rows"
+            )
+            found = corruptions.hits(
+                functools.partial(subject.logits, subject.load(name)), test, places, strengths
+            )
             made |= {f"{kind}.{name}": hits for kind, hits in found.items()}
         return made
 
@@ -173,10 +219,14 @@ def robust(subject: Subject) -> robustness.Robustness | None:
     return robustness.Robustness(measured, subject.settings.bootstrap)
 
 
-def galleries(subject: Subject, test: Rows, outputs: Mapping[str, Outputs]) -> dict[str, image_galleries.Gallery]:
+def galleries(
+    subject: Subject, test: Rows, outputs: Mapping[str, Outputs]
+) -> dict[str, image_galleries.Gallery]:
     """The most confident mistakes of teacher and student, explained; none where params do not ask for them."""
     wanted = subject.settings.gallery
-    return {name: _gallery(subject, wanted, name, test, outputs[name]) for name in EXPLAINED} if wanted else {}
+    return (
+        {name: _gallery(subject, wanted, name, test, outputs[name]) for name in EXPLAINED} if wanted else {}
+    )
 
 
 def sheet(subject: Subject) -> image_galleries.Sheet | None:
@@ -192,7 +242,9 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
     return image_galleries.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
 
 
-def _inputs(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> Mapping[str, baselines.Inputs]:
+def _inputs(
+    subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
+) -> Mapping[str, baselines.Inputs]:
     """What a baseline reads of each split."""
     match baseline:
         case params.PixelsBaseline(side=side):
@@ -208,16 +260,26 @@ def _fitted(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows
     console.say(f"fit baseline {name} on {len(train.labels):,} train rows")
     validation = (inputs["val"], rows["val"].labels)
     weights = row_attributes.weights(ARRAYS, "train", len(train.labels))
-    fitted = baselines.fit(baseline, inputs["train"], train.labels, len(subject.meta["labels"]), validation, weights)
+    fitted = baselines.fit(
+        baseline, inputs["train"], train.labels, len(subject.meta["labels"]), validation, weights
+    )
     outputs = {split: fitted.outputs(inputs[split]) for split in ("val", "test")}
-    made = {f"{split}.{part}": getattr(own, part) for split, own in outputs.items() for part in ("predicted", "log_p")}
+    made = {
+        f"{split}.{part}": getattr(own, part)
+        for split, own in outputs.items()
+        for part in ("predicted", "log_p")
+    }
     return made if fitted.C is None else made | {"C": np.array(fitted.C)}
 
 
-def _gallery(subject: Subject, wanted: params.Gallery, name: str, test: Rows, outputs: Outputs) -> image_galleries.Gallery:
+def _gallery(
+    subject: Subject, wanted: params.Gallery, name: str, test: Rows, outputs: Outputs
+) -> image_galleries.Gallery:
     places = image_galleries.mistakes(test, outputs)[0][: wanted.errors]
     if not len(places):
-        return image_galleries.Gallery([], np.empty((0, 1, 1, 1), np.uint8), np.empty((0, 1, 1), np.float32), 0, len(test.labels))
+        return image_galleries.Gallery(
+            [], np.empty((0, 1, 1, 1), np.uint8), np.empty((0, 1, 1), np.float32), 0, len(test.labels)
+        )
     inputs = subject.splits["test"].batch(places).inputs[0]  # (shown, channels, height, width)
     predicted, actual = outputs.predicted[places], test.labels[places]
 

@@ -19,7 +19,10 @@ Arrays = dict[str, NDArray[Any]]
 
 def place(kind: str, known: Mapping[str, Any], ending: str) -> Path:
     """Where a result that depends on `known` (of JSON) is kept."""
-    return storage.state(kind) / f"{hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()}{ending}"
+    return (
+        storage.state(kind)
+        / f"{hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()}{ending}"
+    )
 
 
 def arrays(kind: str, known: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:

@@ -25,7 +25,9 @@ from baton.runtime.resolve import Runtime
 CONFIDENCE = 0.95
 
 
-def measure(folders: Mapping[str, Path], split: Split, speed: params.Speed, runtime: Runtime) -> dict[str, Any]:
+def measure(
+    folders: Mapping[str, Path], split: Split, speed: params.Speed, runtime: Runtime
+) -> dict[str, Any]:
     """Throughput and latency of each model folder, on the same rows from all over the split.
 
     Returns:
@@ -34,7 +36,10 @@ def measure(folders: Mapping[str, Path], split: Split, speed: params.Speed, runt
         `precise`: whether all intervals are as narrow as asked for.
     """
     begun = time.monotonic()
-    models = {name: model_folder.load(folder, runtime.attention)[0].to(runtime.device) for name, folder in folders.items()}
+    models = {
+        name: model_folder.load(folder, runtime.attention)[0].to(runtime.device)
+        for name, folder in folders.items()
+    }
     rows = timing.spread(len(split), speed.samples)
     chunks = predict.by_length(split, rows, speed.batch_size)
     singles = [rows[place : place + 1] for place in timing.spread(len(rows), speed.latency_samples)]
@@ -43,13 +48,22 @@ def measure(folders: Mapping[str, Path], split: Split, speed: params.Speed, runt
         taken = timing.alternated(_timers(models, split, chunks, runtime), len(chunks), limits)
         least = timing.Limits(speed.repeats, 1.0, 0.0, CONFIDENCE)
         waited = timing.alternated(_timers(models, split, singles, runtime), len(singles), least)
-    ratios = {f"{first}_vs_{second}": _ratio(taken[second], taken[first]) for first, second in itertools.permutations(models, 2)}
+    ratios = {
+        f"{first}_vs_{second}": _ratio(taken[second], taken[first])
+        for first, second in itertools.permutations(models, 2)
+    }
     return {
-        "models": {name: _figures(model, folders[name], len(rows), taken[name], waited[name]) for name, model in models.items()},
+        "models": {
+            name: _figures(model, folders[name], len(rows), taken[name], waited[name])
+            for name, model in models.items()
+        },
         "ratios": ratios,
         "rounds": len(next(iter(taken.values()))),
         "seconds": time.monotonic() - begun,
-        "precise": all(timing.precise((own["throughput"], own["throughput_interval"]), speed.precision) for own in ratios.values()),
+        "precise": all(
+            timing.precise((own["throughput"], own["throughput_interval"]), speed.precision)
+            for own in ratios.values()
+        ),
     }
 
 
@@ -75,7 +89,9 @@ def _ratio(second: timing.Seconds, first: timing.Seconds) -> dict[str, Any]:
     return {"throughput": value, "throughput_interval": bounds}
 
 
-def _figures(model: nn.Module, folder: Path, rows: int, taken: timing.Seconds, waited: timing.Seconds) -> dict[str, Any]:
+def _figures(
+    model: nn.Module, folder: Path, rows: int, taken: timing.Seconds, waited: timing.Seconds
+) -> dict[str, Any]:
     """`taken` (rounds, batches), `waited` (rounds, single samples)."""
     milliseconds = 1000 * waited.ravel()
     return {

@@ -108,15 +108,24 @@ class Classifier(nn.Module, abc.ABC):
         groups.append([name for name in expected if not name.startswith("backbone.")])
         named = [name for group in groups for name in group]
         if sorted(named) != sorted(expected):
-            wrong = sorted(name for name in {*named, *expected} if (named.count(name), expected.count(name)) != (1, 1))
+            wrong = sorted(
+                name for name in {*named, *expected} if (named.count(name), expected.count(name)) != (1, 1)
+            )
             problem, hint = "the layers of this architecture cannot be told apart", "set layer_decay to 1.0"
-            raise ModelError(problem, got=f"{wrong[0]}, in {named.count(wrong[0])} groups", expected="each in one", hint=hint)
+            raise ModelError(
+                problem,
+                got=f"{wrong[0]}, in {named.count(wrong[0])} groups",
+                expected="each in one",
+                hint=hint,
+            )
         return [group for group in groups if group]
 
 
 def misfit(error: Exception) -> str:
     """The first weight that torch's `load_state_dict` complains of, in its own words."""
-    found = re.search(r'(Missing|Unexpected) key\(s\) in state_dict: "([^"]+)"|size mismatch for [^\n]+', str(error))
+    found = re.search(
+        r'(Missing|Unexpected) key\(s\) in state_dict: "([^"]+)"|size mismatch for [^\n]+', str(error)
+    )
     if not found:
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"{found[1].lower()} {found[2]}" if found[1] else found[0].strip()

@@ -17,7 +17,15 @@ from baton.models.kernels import dropout as dropouts
 
 # Of a checkpoint's data config: where it came from, and what is not true of the model that became of it.
 ORIGIN = {"architecture", "file", "hf_hub_filename", "hf_hub_id", "source", "state_dict", "url"}
-STALE = {"custom_load", "label_descriptions", "label_names", "label_offset", "test_crop_pct", "test_input_size", "test_pool_size"}
+STALE = {
+    "custom_load",
+    "label_descriptions",
+    "label_names",
+    "label_offset",
+    "test_crop_pct",
+    "test_input_size",
+    "test_pool_size",
+}
 
 
 class ImageClassifier(Classifier):
@@ -26,7 +34,9 @@ class ImageClassifier(Classifier):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, backbone: Any, head: params.Head, classes: int, attention: str, shape: dict[str, Any]) -> None:
+    def __init__(
+        self, backbone: Any, head: params.Head, classes: int, attention: str, shape: dict[str, Any]
+    ) -> None:
         """`backbone` has no classifier and pools as `head` says; `shape` is meta.json's `input`."""
         super().__init__(backbone, head, backbone.head_hidden_size, classes)
         self.shape = shape
@@ -65,10 +75,21 @@ class ImageClassifier(Classifier):
     def config(self) -> dict[str, Any]:
         """In timm's hub layout, with all arguments and with the data config that the model was trained with."""
         shape = self.shape
-        data = {"input_size": [shape["channels"], *shape["size"]], "mean": shape["mean"], "std": shape["std"], "num_classes": 0}
-        crop = {"interpolation": shape["interpolation"], "crop_pct": shape["crop_fraction"], "crop_mode": shape["crop_mode"]}
+        data = {
+            "input_size": [shape["channels"], *shape["size"]],
+            "mean": shape["mean"],
+            "std": shape["std"],
+            "num_classes": 0,
+        }
+        crop = {
+            "interpolation": shape["interpolation"],
+            "crop_pct": shape["crop_fraction"],
+            "crop_mode": shape["crop_mode"],
+        }
         current = models.get_model_input_config(self.backbone)
-        kept = {key: value for key, value in self.backbone.pretrained_cfg.items() if key not in ORIGIN | STALE}
+        kept = {
+            key: value for key, value in self.backbone.pretrained_cfg.items() if key not in ORIGIN | STALE
+        }
         return {
             "architecture": self.architecture,
             "num_classes": 0,
@@ -88,7 +109,9 @@ class ImageClassifier(Classifier):
             self.backbone.set_grad_checkpointing(True)
         except (AssertionError, AttributeError):
             hint = "set runtime.gradient_checkpointing to false"
-            raise ModelError("this architecture cannot recompute its activations", got=self.architecture, hint=hint) from None
+            raise ModelError(
+                "this architecture cannot recompute its activations", got=self.architecture, hint=hint
+            ) from None
 
     def shards(self) -> list[nn.Module]:
         """The transformer's blocks; of other architectures their stages."""
@@ -97,14 +120,22 @@ class ImageClassifier(Classifier):
     def _backbone_groups(self) -> list[list[str]]:
         """Timm's own, on which its layer-wise rates are built: stem, blocks (the last one with its norm), what comes after."""
         if not hasattr(self.backbone, "group_matcher"):
-            problem, hint = "timm does not say what the layers of this architecture are", "set layer_decay to 1.0"
+            problem, hint = (
+                "timm does not say what the layers of this architecture are",
+                "set layer_decay to 1.0",
+            )
             raise ModelError(problem, got=self.architecture, hint=hint)
         groups = models.group_parameters(self.backbone, self.backbone.group_matcher())
         return [groups[index] for index in sorted(groups)]
 
 
 def create(
-    base: Path, head: params.Head, classes: int, settings: params.Training, attention: str, shape: dict[str, Any]
+    base: Path,
+    head: params.Head,
+    classes: int,
+    settings: params.Training,
+    attention: str,
+    shape: dict[str, Any],
 ) -> ImageClassifier:
     """A new classifier on a base model; its first convolution and its position embeddings are adapted to `shape` once, here.
 
@@ -116,11 +147,17 @@ def create(
     backbones.read_config(base)
     arguments = backbones.arguments(f"local-dir:{base}", shape)
     arguments |= timm_trial.try_out(arguments, head.pooling, settings, shape)
-    backbone = backbones.pretrained(base, arguments) if (base / WEIGHTS).is_file() else backbones.construct(arguments)
+    backbone = (
+        backbones.pretrained(base, arguments)
+        if (base / WEIGHTS).is_file()
+        else backbones.construct(arguments)
+    )
     return finish(backbone, head, classes, attention, shape)
 
 
-def finish(backbone: Any, head: params.Head, classes: int, attention: str, shape: dict[str, Any]) -> ImageClassifier:
+def finish(
+    backbone: Any, head: params.Head, classes: int, attention: str, shape: dict[str, Any]
+) -> ImageClassifier:
     """The classifier on a timm model, whose own classifier goes.
 
     Raises:
@@ -128,21 +165,31 @@ def finish(backbone: Any, head: params.Head, classes: int, attention: str, shape
     """
     backbones.pool(backbone, head.pooling)
     model = ImageClassifier(backbone, head, classes, attention, shape)
-    with torch.device("meta"):  # before the training, not after it: does what `config` writes build the same model?
+    with torch.device(
+        "meta"
+    ):  # before the training, not after it: does what `config` writes build the same model?
         again = backbones.construct({"model_name": model.architecture} | model.config()["model_args"])
-    theirs, ours = ({name: tensor.shape for name, tensor in one.state_dict().items()} for one in (again, backbone))
+    theirs, ours = (
+        {name: tensor.shape for name, tensor in one.state_dict().items()} for one in (again, backbone)
+    )
     if theirs != ours:
         different = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
         hint = "set finetune.head.pooling to pooler, or choose another architecture"
-        raise ModelError(f"{model.architecture} is another model when it is built again", got=different[0], hint=hint)
+        raise ModelError(
+            f"{model.architecture} is another model when it is built again", got=different[0], hint=hint
+        )
     return model
 
 
-def reassemble(folder: Path, head: params.Head, classes: int, attention: str, shape: dict[str, Any]) -> ImageClassifier:
+def reassemble(
+    folder: Path, head: params.Head, classes: int, attention: str, shape: dict[str, Any]
+) -> ImageClassifier:
     """The classifier whose config lies in a model folder of ours; its weights are still to be loaded.
 
     Raises:
         ModelError: timm does not know it.
     """
     backbones.read_config(folder)
-    return ImageClassifier(backbones.construct({"model_name": f"local-dir:{folder}"}), head, classes, attention, shape)
+    return ImageClassifier(
+        backbones.construct({"model_name": f"local-dir:{folder}"}), head, classes, attention, shape
+    )

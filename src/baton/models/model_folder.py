@@ -22,7 +22,14 @@ from baton.runtime.resolve import Work
 __all__ = ["CONFIG", "INFO", "WEIGHTS", "Classifier", "Head", "ModelInfo", "create", "load", "save", "work"]
 
 # Files that belong to the tokenizer, copied along so that a model folder is complete.
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+)
 
 
 def work(folder: Path, input: dict[str, Any]) -> Work:  # noqa: A002  its name in baton.json
@@ -68,18 +75,31 @@ def create(
     return image_model.create(base, head, classes, settings, attention, input)
 
 
-def save(model: Classifier, info: ModelInfo, source: Path, target: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
+def save(
+    model: Classifier,
+    info: ModelInfo,
+    source: Path,
+    target: Path,
+    state: Mapping[str, torch.Tensor] | None = None,
+) -> None:
     """Write a complete model folder, atomically; `source` is the folder whose tokenizer files are copied along.
 
     `state` is the model's state dict where the model itself does not hold all of it.
     """
     with storage.atomic_folder(target) as folder:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in (state or model.state_dict()).items()}
+        weights = {
+            name: tensor.detach().cpu().contiguous() for name, tensor in (state or model.state_dict()).items()
+        }
         save_file(weights, folder / WEIGHTS)
         storage.write_json(folder / CONFIG, model.config())
         # A student of another architecture may pool in another way than its teacher, whose head `info` has.
         head = info.head.model_dump() | {"pooling": model.pooling}
-        described = {"labels": info.labels, "head": head, "input": info.input, "temperature": info.temperature}
+        described = {
+            "labels": info.labels,
+            "head": head,
+            "input": info.input,
+            "temperature": info.temperature,
+        }
         storage.write_json(folder / INFO, described)
         for name in TOKENIZER_FILES:
             if (source / name).is_file():
@@ -106,7 +126,9 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
         hint = f"run `dvc repro --force` for the stage that writes {folder}"
-        raise ModelError(f"{folder / WEIGHTS} does not fit {CONFIG} and {INFO}", got=misfit(error), hint=hint) from None
+        raise ModelError(
+            f"{folder / WEIGHTS} does not fit {CONFIG} and {INFO}", got=misfit(error), hint=hint
+        ) from None
     return model.eval(), info
 
 
@@ -114,8 +136,15 @@ def _info(folder: Path) -> ModelInfo:
     raw = storage.read_json(folder / INFO)
     if "input" not in raw:
         hint = f"run `dvc repro --force` for the stage that writes {folder}"
-        raise ModelError(f"{folder / INFO} has another layout", got=", ".join(sorted(raw)), expected="labels, head and input", hint=hint)
-    return ModelInfo(raw["labels"], params.head(raw["head"]), raw["input"], raw.get("temperature", 1.0))  # earlier versions had none
+        raise ModelError(
+            f"{folder / INFO} has another layout",
+            got=", ".join(sorted(raw)),
+            expected="labels, head and input",
+            hint=hint,
+        )
+    return ModelInfo(
+        raw["labels"], params.head(raw["head"]), raw["input"], raw.get("temperature", 1.0)
+    )  # earlier versions had none
 
 
 def _assemble(folder: Path, info: ModelInfo, attention: str) -> Classifier:

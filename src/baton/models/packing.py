@@ -34,7 +34,9 @@ class Reader(Protocol):
         ...
 
 
-def settled(runtime: Runtime, model: Reader, attention_dropout: float = 0.0, beside: Sequence[Reader] = ()) -> tuple[bool, str]:
+def settled(
+    runtime: Runtime, model: Reader, attention_dropout: float = 0.0, beside: Sequence[Reader] = ()
+) -> tuple[bool, str]:
     """Whether this model gets packed documents, and the reason.
 
     Args:
@@ -59,7 +61,12 @@ def decided(wanted: bool | Literal["auto"], facts: Facts) -> tuple[bool, str]:
     unable = facts.unpackable or _too_old(facts)
     if wanted is True and unable:
         hint = "set runtime.packing to auto or false"
-        raise ModelError("runtime.packing: documents cannot be packed here", got=unable, expected="a model and device that can", hint=hint)
+        raise ModelError(
+            "runtime.packing: documents cannot be packed here",
+            got=unable,
+            expected="a model and device that can",
+            hint=hint,
+        )
     padded = _padded_for(facts)
     if wanted is True:
         return True, "set in params" + (f"; padded for the attention alone: {padded}" if padded else "")
@@ -77,7 +84,9 @@ def _too_old(facts: Facts) -> str:
 def _padded_for(facts: Facts) -> str:
     """Why attention could not do without padding."""
     if facts.capability is None:
-        return "the CPU has no attention of varying lengths, and batches of similar lengths hold little padding"
+        return (
+            "the CPU has no attention of varying lengths, and batches of similar lengths hold little padding"
+        )
     if facts.precision not in HALF:
         return f"FlashAttention-2 computes in 16 bits, precision is {facts.precision}"
     if facts.attention != "sdpa":

@@ -38,7 +38,10 @@ class TextClassifier(Classifier):
             backbone.pooler = None
         if head.pooling == "pooler" and getattr(backbone, "pooler", None) is None:
             raise ModelError(
-                "finetune.head.pooling: this encoder has no pooler", got="pooler", expected="cls or mean", hint="choose one of them"
+                "finetune.head.pooling: this encoder has no pooler",
+                got="pooler",
+                expected="cls or mean",
+                hint="choose one of them",
             )
         super().__init__(backbone, head, backbone.config.hidden_size, classes)
         attentions.install(backbone)
@@ -71,9 +74,14 @@ class TextClassifier(Classifier):
             case _:
                 assert attention_mask is not None
                 mask = attention_mask.unsqueeze(-1).to(output.last_hidden_state.dtype)  # (windows, length, 1)
-                pooled, counts = (output.last_hidden_state * mask).sum(1), mask.sum(1)  # (windows, width), (windows, 1)
+                pooled, counts = (
+                    (output.last_hidden_state * mask).sum(1),
+                    mask.sum(1),
+                )  # (windows, width), (windows, 1)
         if owners is not None:
-            counts = owners.sum(1, keepdim=True) if counts is None else _together(counts, owners)  # (batch, 1)
+            counts = (
+                owners.sum(1, keepdim=True) if counts is None else _together(counts, owners)
+            )  # (batch, 1)
             pooled = _together(pooled, owners)  # (batch, width)
         return pooled if counts is None else pooled / counts
 
@@ -86,10 +94,15 @@ class TextClassifier(Classifier):
         mask = dict.fromkeys(kinds) if kinds else None
         packed = varlen.Packed(packing.bounds, packing.longest)
         positions = (packing.positions + first).unsqueeze(0)  # (1, tokens)
-        output = self.backbone(input_ids=input_ids, attention_mask=mask, position_ids=positions, **{varlen.NAME: packed})
+        output = self.backbone(
+            input_ids=input_ids, attention_mask=mask, position_ids=positions, **{varlen.NAME: packed}
+        )
         states = output.last_hidden_state[0]  # (tokens, width)
         if self.pooling == "cls":
-            groups, states = packing.documents, states.index_select(0, packing.bounds[:-1])  # (windows, width)
+            groups, states = (
+                packing.documents,
+                states.index_select(0, packing.bounds[:-1]),
+            )  # (windows, width)
         else:
             groups = packing.bounds.index_select(0, packing.documents)
         return varlen.sums(states, groups) / groups.diff().unsqueeze(1)
@@ -125,7 +138,9 @@ class TextClassifier(Classifier):
             self.backbone.activation_checkpointing_enable({"use_reentrant": False})
         except ValueError as error:
             hint = "set runtime.gradient_checkpointing to false"
-            raise ModelError("this encoder cannot recompute its activations", got=str(error), hint=hint) from None
+            raise ModelError(
+                "this encoder cannot recompute its activations", got=str(error), hint=hint
+            ) from None
 
     def shards(self) -> list[nn.Module]:
         """The encoder's list of layers."""
@@ -135,7 +150,11 @@ class TextClassifier(Classifier):
     def _backbone_groups(self) -> list[list[str]]:
         """Embeddings; each layer; what comes after the last one."""
         stack = layer_stack(self.backbone)
-        tables = {f"{name}.weight" for name, module in self.backbone.named_modules() if isinstance(module, nn.Embedding)}
+        tables = {
+            f"{name}.weight"
+            for name, module in self.backbone.named_modules()
+            if isinstance(module, nn.Embedding)
+        }
         bottom: list[str] = []
         layers: dict[int, list[str]] = {}
         top: list[str] = []
@@ -159,7 +178,9 @@ def _together(values: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
     return torch.where(owners.unsqueeze(-1), values, 0).sum(1)  # (batch, windows, width) -> (batch, width)
 
 
-def create(base: Path, head: params.Head, classes: int, settings: params.Training, attention: str) -> TextClassifier:
+def create(
+    base: Path, head: params.Head, classes: int, settings: params.Training, attention: str
+) -> TextClassifier:
     """A new classifier on a base model's encoder; the head is drawn from torch's global seed.
 
     Raises:
@@ -182,21 +203,34 @@ def create(base: Path, head: params.Head, classes: int, settings: params.Trainin
         )
     except (OSError, ValueError) as error:
         hint = "it must be a transformers encoder with safetensors weights; if it has no fused attention, set runtime.attention to matmul"
-        raise ModelError(f"{base} cannot be loaded", got=str(error).splitlines()[0], expected="an encoder", hint=hint) from None
+        raise ModelError(
+            f"{base} cannot be loaded", got=str(error).splitlines()[0], expected="an encoder", hint=hint
+        ) from None
     # Transformers draws weights that the file lacks at random and only warns.
-    missing = sorted(name for name in loading["missing_keys"] if head.pooling == "pooler" or not name.startswith("pooler."))
+    missing = sorted(
+        name for name in loading["missing_keys"] if head.pooling == "pooler" or not name.startswith("pooler.")
+    )
     if missing:
         got, hint = (
             f"{len(missing)} missing, first {missing[0]}",
             "use the encoder's own checkpoint (a model folder of ours is no base model)",
         )
-        raise ModelError(f"{base / WEIGHTS} does not fit {CONFIG}", got=got, expected="every weight of the encoder", hint=hint)
+        raise ModelError(
+            f"{base / WEIGHTS} does not fit {CONFIG}",
+            got=got,
+            expected="every weight of the encoder",
+            hint=hint,
+        )
     return TextClassifier(backbone, head, classes)
 
 
 def assemble(config: Any, head: params.Head, classes: int, attention: str) -> TextClassifier:
     """A classifier with the encoder that `config` describes; its weights are still to be loaded."""
-    return TextClassifier(AutoModel.from_config(config, attn_implementation=ATTENTION[attention], dtype=torch.float32), head, classes)
+    return TextClassifier(
+        AutoModel.from_config(config, attn_implementation=ATTENTION[attention], dtype=torch.float32),
+        head,
+        classes,
+    )
 
 
 def reassemble(folder: Path, head: params.Head, classes: int, attention: str) -> TextClassifier:
@@ -230,7 +264,12 @@ def set_dropout(config: Any, settings: params.Training) -> None:
     """
     if settings.drop_path:
         hint = "set drop_path to 0.0"
-        raise ModelError("encoders of text have no stochastic depth", got=f"drop_path {settings.drop_path}", expected=0.0, hint=hint)
+        raise ModelError(
+            "encoders of text have no stochastic depth",
+            got=f"drop_path {settings.drop_path}",
+            expected=0.0,
+            hint=hint,
+        )
     _set_rate(config, DROPOUT_NAMES, settings.dropout)
     _set_rate(config, ATTENTION_DROPOUT_NAMES, settings.attention_dropout)
 
@@ -238,19 +277,29 @@ def set_dropout(config: Any, settings: params.Training) -> None:
 def layer_stack(backbone: Any) -> str | None:
     """Name of the encoder's list of layers: the first ModuleList as long as the config says."""
     count = backbone.config.num_hidden_layers
-    found: list[str] = [name for name, module in backbone.named_modules() if isinstance(module, nn.ModuleList) and len(module) == count]
+    found: list[str] = [
+        name
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == count
+    ]
     return found[0] if found else None
 
 
 def _config(folder: Path) -> PreTrainedConfig:
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, StrictDataclassError) as error:
         hint = "the base model must be one that transformers knows without remote code"
-        raise ModelError(f"{folder / CONFIG} is no known encoder", got=str(error).splitlines()[0], hint=hint) from None
+        raise ModelError(
+            f"{folder / CONFIG} is no known encoder", got=str(error).splitlines()[0], hint=hint
+        ) from None
     if config.model_type == "timm_wrapper":  # transformers would load it
         hint = "set base to a transformers encoder, or the kinds of preprocess and tokenize to images"
-        raise ModelError(f"{folder / CONFIG} is no known encoder", got="an architecture of timm's, for images", hint=hint)
+        raise ModelError(
+            f"{folder / CONFIG} is no known encoder", got="an architecture of timm's, for images", hint=hint
+        )
     return config
 
 
@@ -260,4 +309,6 @@ def _set_rate(config: Any, names: tuple[str, ...], rate: float) -> None:
         setattr(config, name, rate)
     if not known and rate:
         got, expected = f"{rate} for {config.model_type}", f"one of {', '.join(names)} in its config"
-        raise ModelError("this encoder has no such dropout", got=got, expected=expected, hint="set the rate to 0.0")
+        raise ModelError(
+            "this encoder has no such dropout", got=got, expected=expected, hint="set the rate to 0.0"
+        )

@@ -65,7 +65,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is no config in timm's layout", got=got, expected=expected, hint=hint)
     if foreign := FOREIGN & set(arguments):
         hint = "remove it: weights come from the folder itself"
-        raise ModelError(f"{path}: model_args must describe the architecture", got=", ".join(sorted(foreign)), hint=hint)
+        raise ModelError(
+            f"{path}: model_args must describe the architecture", got=", ".join(sorted(foreign)), hint=hint
+        )
     if not models.is_model(config["architecture"]):
         problem = f"{path}: timm knows no such architecture"
         raise ModelError(problem, got=config["architecture"], hint=close_matches(config["architecture"]))
@@ -79,7 +81,11 @@ def known(architecture: str) -> bool:
 
 def set_elsewhere(arguments: Mapping[str, Any]) -> list[str]:
     """Those of an architecture's arguments that are not the user's to give: other params set them, or they say where weights come from."""
-    return sorted(name for name in arguments if name in FOREIGN | ELSEWHERE or re.search(r"(^|_)drop(_\w+)?_rate$", name))
+    return sorted(
+        name
+        for name in arguments
+        if name in FOREIGN | ELSEWHERE or re.search(r"(^|_)drop(_\w+)?_rate$", name)
+    )
 
 
 def close_matches(architecture: str) -> str:
@@ -100,10 +106,14 @@ def arguments(name: str, shape: Mapping[str, Any], **own: Any) -> dict[str, Any]
         ModelError: the config's data config is none of timm's.
     """
     try:
-        found: dict[str, Any] = models.resolve_model_input_args(name, {"input_size": (shape["channels"], *shape["size"])}, **own)
+        found: dict[str, Any] = models.resolve_model_input_args(
+            name, {"input_size": (shape["channels"], *shape["size"])}, **own
+        )
     except REFUSALS as error:
         hint = "compare it with that of a model on timm's hub"
-        raise ModelError(f"{name.removeprefix('local-dir:')}: timm cannot read its config", got=reason(error), hint=hint) from None
+        raise ModelError(
+            f"{name.removeprefix('local-dir:')}: timm cannot read its config", got=reason(error), hint=hint
+        ) from None
     return found
 
 
@@ -117,7 +127,10 @@ def construct(arguments: Mapping[str, Any]) -> Any:
         return timm.create_model(**arguments)
     except REFUSALS as error:
         hidden = {"model_name", "pretrained_model_args", *FOREIGN}
-        got = ", ".join(f"{key} {value}" for key, value in sorted(arguments.items()) if key not in hidden) + f": {reason(error)}"
+        got = (
+            ", ".join(f"{key} {value}" for key, value in sorted(arguments.items()) if key not in hidden)
+            + f": {reason(error)}"
+        )
         hint = "mend the architecture's arguments, or the size and channels of its input in tokenize"
         raise ModelError(f"timm cannot make {arguments['model_name']} so", got=got, hint=hint) from None
 
@@ -133,9 +146,13 @@ def pretrained(base: Path, arguments: Mapping[str, Any]) -> Any:
         with _left_as_drawn() as missing:  # with the classifier that the file has, timm loads strictly
             backbone = timm.create_model(**arguments, pretrained=True)
     except REFUSALS as error:
-        raise ModelError(f"{path} does not fit {CONFIG}", got=misfit(error), expected="every weight", hint=hint) from None
+        raise ModelError(
+            f"{path} does not fit {CONFIG}", got=misfit(error), expected="every weight", hint=hint
+        ) from None
     if missing:
-        raise ModelError(f"{path} does not fit {CONFIG}", got=f"missing {missing[0]}", expected="every weight", hint=hint)
+        raise ModelError(
+            f"{path} does not fit {CONFIG}", got=f"missing {missing[0]}", expected="every weight", hint=hint
+        )
     return backbone
 
 
@@ -148,8 +165,13 @@ def pool(backbone: Any, pooling: str) -> None:
     try:
         backbone.reset_classifier(0, *([POOLING[pooling]] if POOLING[pooling] else []))
     except REFUSALS as error:
-        name, hint = backbone.pretrained_cfg["architecture"], "choose another, or pooler for the architecture's own"
-        raise PoolingError(f"finetune.head.pooling: {name} cannot pool so", got=f"{pooling}: {reason(error)}", hint=hint) from None
+        name, hint = (
+            backbone.pretrained_cfg["architecture"],
+            "choose another, or pooler for the architecture's own",
+        )
+        raise PoolingError(
+            f"finetune.head.pooling: {name} cannot pool so", got=f"{pooling}: {reason(error)}", hint=hint
+        ) from None
 
 
 def reason(error: Exception) -> str:

@@ -14,7 +14,9 @@ from baton.errors import ModelError
 from baton.models.timm_backbone import REFUSALS, construct, pool, reason
 
 
-def try_out(arguments: Mapping[str, Any], pooling: str, settings: params.Training, shape: Mapping[str, Any]) -> dict[str, float]:
+def try_out(
+    arguments: Mapping[str, Any], pooling: str, settings: params.Training, shape: Mapping[str, Any]
+) -> dict[str, float]:
     """Build the model and let it see pixels of the input's shape.
 
     Returns:
@@ -30,14 +32,26 @@ def try_out(arguments: Mapping[str, Any], pooling: str, settings: params.Trainin
         embedding = getattr(model, "patch_embed", None)
         patch = getattr(embedding, "patch_size", None) or 1
         patch = (patch, patch) if isinstance(patch, int) else tuple(patch)
-        if not getattr(embedding, "dynamic_img_pad", False) and any(side % step for side, step in zip(size, patch, strict=True)):
-            got, hint = f"{size} pixels in patches of {list(patch)}", "change tokenize.size, or the architecture's patch_size"
-            raise ModelError(f"{name} would leave out pixels at the border", got=got, expected="a multiple of the patch", hint=hint)
+        if not getattr(embedding, "dynamic_img_pad", False) and any(
+            side % step for side, step in zip(size, patch, strict=True)
+        ):
+            got, hint = (
+                f"{size} pixels in patches of {list(patch)}",
+                "change tokenize.size, or the architecture's patch_size",
+            )
+            raise ModelError(
+                f"{name} would leave out pixels at the border",
+                got=got,
+                expected="a multiple of the patch",
+                hint=hint,
+            )
         try:
             model(torch.empty(2, shape["channels"], *size))
         except REFUSALS as error:
             hint = "change tokenize.size, or the architecture's arguments"
-            raise ModelError(f"{name} does not take images of {size} pixels", got=reason(error), hint=hint) from None
+            raise ModelError(
+                f"{name} does not take images of {size} pixels", got=reason(error), hint=hint
+            ) from None
     return _rates(type(model), name, settings)
 
 

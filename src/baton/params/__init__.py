@@ -18,7 +18,15 @@ from baton.params.evaluate import (
     TfidfBaseline,
 )
 from baton.params.fields import Section
-from baton.params.lifecycle import ClassFloor, DriftLimits, Gain, NonInferiority, PermanentFloor, Promotion, Retrain
+from baton.params.lifecycle import (
+    ClassFloor,
+    DriftLimits,
+    Gain,
+    NonInferiority,
+    PermanentFloor,
+    Promotion,
+    Retrain,
+)
 from baton.params.preprocess import (
     ByCount,
     ByShare,

@@ -50,7 +50,9 @@ class FeaturesBaseline(Section):
     C: Grid
 
 
-Baseline = Annotated[MajorityBaseline | TfidfBaseline | PixelsBaseline | FeaturesBaseline, Field(discriminator="kind")]
+Baseline = Annotated[
+    MajorityBaseline | TfidfBaseline | PixelsBaseline | FeaturesBaseline, Field(discriminator="kind")
+]
 
 
 class Bootstrap(Section):

@@ -17,7 +17,9 @@ def relative(value: str) -> str:
 def in_inbox(value: str) -> str:
     """Refuse a path outside of inbox/."""
     if Path(relative(value)).parts[0] != "inbox":
-        raise ValueError("must lie in inbox/, the folder that DVC watches, so that an edit of the data reruns the pipeline")
+        raise ValueError(
+            "must lie in inbox/, the folder that DVC watches, so that an edit of the data reruns the pipeline"
+        )
     return value
 
 
@@ -34,7 +36,9 @@ def _digest_or_unknown(value: str) -> str:
 def _revision(value: str) -> str:
     # An empty revision is a recipe that says "not known yet": it validates, and `download` refuses to run it and says how to obtain one.
     if value and not re.fullmatch(r"[0-9a-f]{40}", value):
-        raise ValueError("must be a commit of 40 hexadecimal digits; a branch, tag or `latest` moves and cannot be reproduced")
+        raise ValueError(
+            "must be a commit of 40 hexadecimal digits; a branch, tag or `latest` moves and cannot be reproduced"
+        )
     return value
 
 

@@ -12,7 +12,9 @@ def _encoding(value: str) -> str:
         try:
             "".encode(value).decode(value)
         except LookupError:
-            raise ValueError("must be `auto` or an encoding that Python knows, such as utf-8, windows-1252, utf-16, shift_jis") from None
+            raise ValueError(
+                "must be `auto` or an encoding that Python knows, such as utf-8, windows-1252, utf-16, shift_jis"
+            ) from None
     return value
 
 
@@ -189,9 +191,13 @@ class TextPreprocess(Cutting):
 
     kind: Literal["text"]
     format: Format
-    text_column: str | Annotated[tuple[str, ...], Field(min_length=1)]  # several become one text, with an empty line between them
+    text_column: (
+        str | Annotated[tuple[str, ...], Field(min_length=1)]
+    )  # several become one text, with an empty line between them
     keep_columns: tuple[str, ...] = ()  # carried to the clean tables, for figures by slice
-    group_column: str | None = None  # rows of one group (a patient, an author, a thread) never lie in two splits
+    group_column: str | None = (
+        None  # rows of one group (a patient, an author, a thread) never lie in two splits
+    )
     time_column: str | None = None  # splits are cut by it: train is earlier than val, val than test
     weight_column: str | None = None  # of a row in training
     checks: Checks
@@ -199,9 +205,13 @@ class TextPreprocess(Cutting):
     @model_validator(mode="after")
     def _columns(self) -> Self:
         if self.group_column is not None and self.time_column is not None:
-            raise ValueError("group_column and time_column cannot both be kept: rows of one group lie at different times; set one to null")
+            raise ValueError(
+                "group_column and time_column cannot both be kept: rows of one group lie at different times; set one to null"
+            )
         if taken := sorted(TAKEN & set(self.keep_columns)):
-            raise ValueError(f"keep_columns: {', '.join(taken)} is a column of the clean tables already; rename it in the file")
+            raise ValueError(
+                f"keep_columns: {', '.join(taken)} is a column of the clean tables already; rename it in the file"
+            )
         if len(set(self.keep_columns)) < len(self.keep_columns):
             raise ValueError("keep_columns names a column twice")
         return self
@@ -225,7 +235,9 @@ class ImagePreprocess(Cutting):
     @classmethod
     def _no_columns(cls, values: Any) -> Any:
         if isinstance(values, dict) and (named := [key for key in OF_TABLES if key in values]):
-            raise ValueError(f"{', '.join(named)}: only tables of text have other columns; give files for the splits instead")
+            raise ValueError(
+                f"{', '.join(named)}: only tables of text have other columns; give files for the splits instead"
+            )
         return values
 
 

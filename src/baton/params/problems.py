@@ -20,7 +20,11 @@ def problem(error: Any, raw: Any) -> str:
             message = error["msg"].removeprefix("Value error, ")
             if not path:  # of the file as a whole
                 return str(message)
-            shown = error["input"] if not isinstance(error["input"], dict) else error["input"].get("kind", "a mapping")
+            shown = (
+                error["input"]
+                if not isinstance(error["input"], dict)
+                else error["input"].get("kind", "a mapping")
+            )
             return f"{path}: {message[:1].lower()}{message[1:]}; got {shown!r}"
 
 
@@ -44,7 +48,10 @@ def _yaml_path(location: tuple[Any, ...], raw: Any) -> tuple[str, Any]:
 
 def _siblings(mapping: Any) -> list[str]:
     """Keys that the section around an unknown key knows, found by the keys it shares with each section."""
-    best = max(_subclasses(Section), key=lambda cls: len(set(cls.model_fields) & set(mapping)) - 0.01 * len(cls.model_fields))
+    best = max(
+        _subclasses(Section),
+        key=lambda cls: len(set(cls.model_fields) & set(mapping)) - 0.01 * len(cls.model_fields),
+    )
     return list(best.model_fields)
 
 

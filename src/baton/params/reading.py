@@ -63,16 +63,30 @@ class Params(Section):
         """Baselines are fitted last, and refused first."""
         own = {TfidfBaseline: "text", PixelsBaseline: "images"}
         for number, baseline in enumerate(self.evaluate.baselines):
-            name, modality = f"evaluate.baselines.{number} ({baseline.kind})", own.get(type(baseline), self.preprocess.kind)
+            name, modality = (
+                f"evaluate.baselines.{number} ({baseline.kind})",
+                own.get(type(baseline), self.preprocess.kind),
+            )
             if modality != self.preprocess.kind:
                 yield f"{name} is for {modality}, preprocess.kind is {self.preprocess.kind}: remove it"
-            if isinstance(baseline, FeaturesBaseline) and isinstance(self.base, TimmBase) and self.base.weights is None:
+            if (
+                isinstance(baseline, FeaturesBaseline)
+                and isinstance(self.base, TimmBase)
+                and self.base.weights is None
+            ):
                 yield f"{name} needs a base model that was trained before, but base.weights is null: remove it"
 
     def _of_images(self) -> dict[str, Any]:
         sections = {"finetune": self.finetune, "distill": self.distill}
-        found = {f"{name}.{key}": getattr(part, key) for name, part in sections.items() for key in ("augmentation", "drop_path")}
-        return found | {"evaluate.robustness": self.evaluate.robustness, "evaluate.gallery": self.evaluate.gallery}
+        found = {
+            f"{name}.{key}": getattr(part, key)
+            for name, part in sections.items()
+            for key in ("augmentation", "drop_path")
+        }
+        return found | {
+            "evaluate.robustness": self.evaluate.robustness,
+            "evaluate.gallery": self.evaluate.gallery,
+        }
 
 
 def load(*sections: str, path: Path = PATH) -> Params:
@@ -96,7 +110,8 @@ def read(path: Path = PATH) -> Params:
     except ValidationError as error:
         problems = sorted(problem(item, raw) for item in error.errors())
         raise ParamsError(
-            f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}\n" + "\n".join(f"  - {line}" for line in problems),
+            f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}\n"
+            + "\n".join(f"  - {line}" for line in problems),
             hint=f"edit {path}; `baton recipes` lists complete files to compare with",
         ) from None
 
@@ -106,7 +121,9 @@ def _text_keys(value: Any) -> Any:
     match value:
         case dict():
             known = (str, int, float, type(None))
-            return {key if isinstance(key, known) else str(key): _text_keys(inner) for key, inner in value.items()}
+            return {
+                key if isinstance(key, known) else str(key): _text_keys(inner) for key, inner in value.items()
+            }
         case list():
             return [_text_keys(inner) for inner in value]
         case _:
@@ -128,14 +145,21 @@ def read_raw(path: Path = PATH) -> dict[str, Any]:
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as error:
         hint = "run from the project's root, or `baton use NAME`"
-        raise ParamsError(f"{path} cannot be read", got=error.strerror, expected="a params file", hint=hint) from None
+        raise ParamsError(
+            f"{path} cannot be read", got=error.strerror, expected="a params file", hint=hint
+        ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         place = " ".join(str(error).split())
-        raise ParamsError(f"{path} is no YAML", got=place, expected="YAML 1.2", hint="mend the line it names") from None
+        raise ParamsError(
+            f"{path} is no YAML", got=place, expected="YAML 1.2", hint="mend the line it names"
+        ) from None
     if not isinstance(raw, dict):
         expected = f"sections {', '.join(Params.model_fields)}"
         raise ParamsError(
-            f"{path} holds no mapping", got=type(raw).__name__, expected=expected, hint="`baton use NAME` writes a complete file"
+            f"{path} holds no mapping",
+            got=type(raw).__name__,
+            expected=expected,
+            hint="`baton use NAME` writes a complete file",
         )
     return raw
 

@@ -4,7 +4,17 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from baton.params.fields import Argument, Count, Digest, InboxPath, RelativePath, Revision, Section, Sha256, in_inbox
+from baton.params.fields import (
+    Argument,
+    Count,
+    Digest,
+    InboxPath,
+    RelativePath,
+    Revision,
+    Section,
+    Sha256,
+    in_inbox,
+)
 from baton.params.preprocess import Format
 
 # ---- source: where the labelled text or images come from ---------------------------------------------------------------------
@@ -132,13 +142,31 @@ class TorchvisionSource(Section):
     """A torchvision data set; `sha256` pins each file that is downloaded. An empty digest is refused, with advice how to get it."""
 
     kind: Literal["torchvision"]
-    name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "flowers102", "oxford_pets", "food101", "dtd"]
+    name: Literal[
+        "cifar10",
+        "cifar100",
+        "mnist",
+        "fashion_mnist",
+        "kmnist",
+        "flowers102",
+        "oxford_pets",
+        "food101",
+        "dtd",
+    ]
     sha256: dict[str, Digest]
     licence: str
 
 
 Source = Annotated[
-    WheelSource | SklearnSource | HubSource | LocalSource | FolderSource | TableSource | IdxSource | DigitsSource | TorchvisionSource,
+    WheelSource
+    | SklearnSource
+    | HubSource
+    | LocalSource
+    | FolderSource
+    | TableSource
+    | IdxSource
+    | DigitsSource
+    | TorchvisionSource,
     Field(discriminator="kind"),
 ]
 

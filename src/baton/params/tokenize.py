@@ -41,7 +41,9 @@ class WindowsTruncation(Section):
     overlap: Annotated[int, Field(ge=0)]
 
 
-Truncation = Annotated[HeadTruncation | TailTruncation | HeadTailTruncation | WindowsTruncation, Field(discriminator="kind")]
+Truncation = Annotated[
+    HeadTruncation | TailTruncation | HeadTailTruncation | WindowsTruncation, Field(discriminator="kind")
+]
 
 
 class AutoLength(Section):
@@ -67,7 +69,9 @@ def _is_auto(value: object) -> str:
     return "auto" if isinstance(value, dict | AutoLength) else "number"
 
 
-Length = Annotated[Annotated[int, Field(ge=8), Tag("number")] | Annotated[AutoLength, Tag("auto")], Discriminator(_is_auto)]
+Length = Annotated[
+    Annotated[int, Field(ge=8), Tag("number")] | Annotated[AutoLength, Tag("auto")], Discriminator(_is_auto)
+]
 
 
 class TextTokenize(Section):
@@ -83,7 +87,9 @@ class TextTokenize(Section):
     def _room(self) -> Self:
         least = self.max_length.least if isinstance(self.max_length, AutoLength) else self.max_length
         if isinstance(self.truncation, WindowsTruncation) and self.truncation.overlap > least // 2:
-            raise ValueError(f"truncation.overlap {self.truncation.overlap} must be at most half of max_length, {least // 2}")
+            raise ValueError(
+                f"truncation.overlap {self.truncation.overlap} must be at most half of max_length, {least // 2}"
+            )
         return self
 
 

@@ -97,10 +97,16 @@ class Training(Section):
     @model_validator(mode="after")
     def _sized(self) -> "Training":
         if (self.batch_size is None) == (self.tokens is None):
-            got = "neither" if self.tokens is None else f"batch_size {self.batch_size} and tokens {self.tokens}"
-            raise ValueError(f"set batch_size (samples of a step) or tokens (the most of a step), one of the two, not {got}")
+            got = (
+                "neither" if self.tokens is None else f"batch_size {self.batch_size} and tokens {self.tokens}"
+            )
+            raise ValueError(
+                f"set batch_size (samples of a step) or tokens (the most of a step), one of the two, not {got}"
+            )
         if self.batch_size and self.batch_size % self.accumulation:
-            raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulation {self.accumulation}")
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of accumulation {self.accumulation}"
+            )
         return self
 
 
@@ -120,7 +126,9 @@ class Finetune(Training):
     @model_validator(mode="after")
     def _probed(self) -> "Finetune":
         if self.probe and self.head.kind != "linear":
-            raise ValueError(f"a linear probe makes a linear head: set probe to null, or head.kind to linear (it is {self.head.kind})")
+            raise ValueError(
+                f"a linear probe makes a linear head: set probe to null, or head.kind to linear (it is {self.head.kind})"
+            )
         return self
 
 
@@ -133,7 +141,9 @@ class LayersStudent(Section):
     @model_validator(mode="after")
     def _ordered(self) -> "LayersStudent":
         if not self.layers or list(self.layers) != sorted(set(self.layers)):
-            raise ValueError(f"layers {list(self.layers)} must name at least one teacher layer, each once, in rising order")
+            raise ValueError(
+                f"layers {list(self.layers)} must name at least one teacher layer, each once, in rising order"
+            )
         return self
 
 
@@ -160,5 +170,7 @@ class Distill(Training):
     @model_validator(mode="after")
     def _same_view(self) -> "Distill":
         if self.teacher == "cached" and self.augmentation is not None:
-            raise ValueError("the teacher's cached logits are of images without augmentation: set teacher to live, or augmentation to null")
+            raise ValueError(
+                "the teacher's cached logits are of images without augmentation: set teacher to live, or augmentation to null"
+            )
         return self

@@ -38,7 +38,9 @@ class Alarm:
         except RuntimeError as error:
             if not (connection := lost(error)):
                 raise
-            with contextlib.suppress(SystemExit):  # torchrun asks all to stop where one fails; the reason is that failure all the same
+            with contextlib.suppress(
+                SystemExit
+            ):  # torchrun asks all to stop where one fails; the reason is that failure all the same
                 self.failed.wait(EXIT_SECONDS)  # that an exchange failed is only the consequence
             raise (self.failure or connection) from error
         finally:

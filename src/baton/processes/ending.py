@@ -32,7 +32,9 @@ def sigterm_raises() -> Iterator[None]:
 
 def status(error: BaseException) -> str:
     """MLflow's word for a run that this ended."""
-    if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code in (TERMINATED, 128 + signal.SIGINT)):
+    if isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, SystemExit) and error.code in (TERMINATED, 128 + signal.SIGINT)
+    ):
         return "KILLED"
     return "FINISHED" if isinstance(error, SystemExit) and not error.code else "FAILED"
 

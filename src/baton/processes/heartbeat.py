@@ -83,4 +83,6 @@ def _judged(seen: dict[str, tuple[bytes, float]], now: float) -> TrainingError |
 def _problem(rank: str | None, got: str) -> TrainingError:
     who = f"process {rank} of this training" if rank else "the launcher of this training"
     hint = "see its own error, here or on its machine; SIGKILL without one often means that the machine ran out of memory"
-    return TrainingError(f"{who} failed" if rank else f"{who} is gone", got=got, expected="a sign of life", hint=hint)
+    return TrainingError(
+        f"{who} failed" if rank else f"{who} is gone", got=got, expected="a sign of life", hint=hint
+    )

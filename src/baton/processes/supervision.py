@@ -103,7 +103,9 @@ def watch(grace: float = GRACE_SECONDS) -> None:
         watched = None  # it ended while we started, and somebody else has become our parent
     elif not watched:
         return  # nobody is above us: the first process of a container
-    by_kernel = watched is not None and watched.pid == os.getppid() and die_with_parent(signal.SIGTERM, watched.pid)
+    by_kernel = (
+        watched is not None and watched.pid == os.getppid() and die_with_parent(signal.SIGTERM, watched.pid)
+    )
     threading.Thread(target=_follow, args=(watched, by_kernel, grace), name="watch", daemon=True).start()
 
 

@@ -47,7 +47,9 @@ class Ranks:
             if self.alarm.failure:
                 raise self.alarm.failure
             if time.monotonic() > until:
-                raise TrainingError("the processes of this training do not start", got=f"nothing after {START_SECONDS:.0f} s")
+                raise TrainingError(
+                    "the processes of this training do not start", got=f"nothing after {START_SECONDS:.0f} s"
+                )
             time.sleep(POLL_SECONDS)
 
     def part(self) -> None:
@@ -76,7 +78,9 @@ class Ranks:
 def _failure(rank: int, code: int) -> TrainingError:
     got = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
     hint = "see its own error above; SIGKILL without one often means that the machine ran out of memory"
-    return TrainingError(f"process {rank} of this training failed", got=got, expected="exit code 0", hint=hint)
+    return TrainingError(
+        f"process {rank} of this training failed", got=got, expected="exit code 0", hint=hint
+    )
 
 
 def command() -> list[str]:

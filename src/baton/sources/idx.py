@@ -34,7 +34,10 @@ def pairs(images: Path, labels: Path) -> tuple[int, Iterator[tuple[NDArray[np.ui
     if count != other:
         hint = "name the two files of one split in source.images and source.labels"
         raise SourceError(
-            f"{images} and {labels} do not belong together", got=f"{count} images, {other} labels", expected="as many", hint=hint
+            f"{images} and {labels} do not belong together",
+            got=f"{count} images, {other} labels",
+            expected="as many",
+            hint=hint,
         )
     return count, (
         (pixels[:, :, np.newaxis], str(label))
@@ -63,10 +66,17 @@ def blocks(path: Path, dimensions: int) -> Iterator[NDArray[np.uint8]]:
                 content = file.read(here * each)
                 if len(content) != here * each:
                     got = f"{start * each + len(content):,} bytes"
-                    raise _wrong(path, "is truncated", got, f"{count * each:,} bytes after the header, as it says")
+                    raise _wrong(
+                        path, "is truncated", got, f"{count * each:,} bytes after the header, as it says"
+                    )
                 yield np.frombuffer(content, np.uint8).reshape(here, *rest)
             if file.read(1):
-                raise _wrong(path, "is longer than its header says", "more bytes", f"{count * each:,} bytes after the header")
+                raise _wrong(
+                    path,
+                    "is longer than its header says",
+                    "more bytes",
+                    f"{count * each:,} bytes after the header",
+                )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(path, error) from None
 
@@ -80,7 +90,12 @@ def _opened(path: Path) -> IO[bytes]:
 def _header(file: IO[bytes], path: Path, dimensions: int) -> tuple[int, ...]:
     start = file.read(4)
     if start != bytes([0, 0, UNSIGNED_BYTES, dimensions]):
-        raise _wrong(path, "is no such IDX file", f"begins with {start!r}", f"0, 0, 8 (unsigned bytes), {dimensions} (dimensions)")
+        raise _wrong(
+            path,
+            "is no such IDX file",
+            f"begins with {start!r}",
+            f"0, 0, 8 (unsigned bytes), {dimensions} (dimensions)",
+        )
     sizes = file.read(4 * dimensions)
     if len(sizes) != 4 * dimensions:
         raise _wrong(path, "is truncated", f"{4 + len(sizes)} bytes", "a whole header")
@@ -91,7 +106,12 @@ def _header(file: IO[bytes], path: Path, dimensions: int) -> tuple[int, ...]:
 
 
 def _wrong(path: Path, problem: str, got: str, expected: str) -> SourceError:
-    return SourceError(f"{path} {problem}", got=got, expected=expected, hint="fetch the file again, or name another in source")
+    return SourceError(
+        f"{path} {problem}",
+        got=got,
+        expected=expected,
+        hint="fetch the file again, or name another in source",
+    )
 
 
 def _damaged(path: Path, error: Exception) -> SourceError:

@@ -36,7 +36,9 @@ def of_folders(source: params.FolderSource) -> dict[str, Images]:
     for split, name in source.folders.named().items():
         root = Path(name)
         if not root.is_dir():
-            raise local_files.missing(root, f"source.folders.{split}", "a folder with one folder of images a class")
+            raise local_files.missing(
+                root, f"source.folders.{split}", "a folder with one folder of images a class"
+            )
         files = _listed(root, split)
         found[split] = Images(f"{name}, one folder a class", len(files), _of_files(files, root))
     return found
@@ -72,14 +74,26 @@ def read_file(path: Path, name: str, label: str | None) -> RawImage:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return RawImage(name, None, label, "a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+            return RawImage(
+                name,
+                None,
+                label,
+                "a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file",
+            )
         if status.st_size > MOST_BYTES:
             return RawImage(name, None, label, f"{status.st_size:,} bytes, more than {MOST_BYTES:,}")
         return RawImage(name, path.read_bytes(), label)
     except FileNotFoundError:
-        return RawImage(name, None, label, "a link to nothing" if path.is_symlink() else f"no such file: {path.parent}/{Path(name).name}")
+        return RawImage(
+            name,
+            None,
+            label,
+            "a link to nothing" if path.is_symlink() else f"no such file: {path.parent}/{Path(name).name}",
+        )
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        return RawImage(name, None, label, f"cannot be read: {error.strerror if isinstance(error, OSError) else error}")
+        return RawImage(
+            name, None, label, f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+        )
 
 
 # ---- class folders -----------------------------------------------------------------------------------------------------------
@@ -93,13 +107,23 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
     if not classes:
         got = f"{len(shown)} files and no folder" if shown else "nothing"
         hint = "make a folder for each class and put its images there, or use a table of paths (source.kind: table)"
-        raise SourceError(f"{root} has no class folders", got=got, expected="one folder of images a class", hint=hint)
+        raise SourceError(
+            f"{root} has no class folders", got=got, expected="one folder of images a class", hint=hint
+        )
     names = {path.name.lower() for path in classes}
-    if names <= SPLIT_NAMES or len(names & SPLIT_NAMES) > 1:  # one among others may be a class: CIFAR-100 has "train"
-        pairs = ", ".join(f"{name}: {root}/{name}" for name in sorted(path.name for path in classes if path.name.lower() in SPLIT_NAMES))
+    if (
+        names <= SPLIT_NAMES or len(names & SPLIT_NAMES) > 1
+    ):  # one among others may be a class: CIFAR-100 has "train"
+        pairs = ", ".join(
+            f"{name}: {root}/{name}"
+            for name in sorted(path.name for path in classes if path.name.lower() in SPLIT_NAMES)
+        )
         hint = f"name each split's own tree in params.yaml: `folders: {{{pairs}}}`, with the keys train, val, test"
         raise SourceError(
-            f"{root} holds splits, not classes", got=", ".join(map(one_line, sorted(names))), expected="class folders", hint=hint
+            f"{root} holds splits, not classes",
+            got=", ".join(map(one_line, sorted(names))),
+            expected="class folders",
+            hint=hint,
         )
     loose = [path for path in shown if not path.is_dir() and path.suffix != ".dvc"]
     files: list[tuple[Path, str | None]] = [(path, None) for path in loose if _may_be_picture(path)]
@@ -143,7 +167,12 @@ def _entries(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
         entries = list(folder.iterdir())
     except OSError as error:
         hint = f"give yourself the right to read it (`chmod u+rx`), or move it out of {local_files.INBOX}/"
-        raise SourceError(f"{one_line(str(folder))} cannot be read", got=error.strerror, expected="a folder of images", hint=hint) from None
+        raise SourceError(
+            f"{one_line(str(folder))} cannot be read",
+            got=error.strerror,
+            expected="a folder of images",
+            hint=hint,
+        ) from None
     for path in entries:
         inside = path.is_dir() and not path.is_symlink()
         if kind := system_files.kind(path.name, folder=inside):

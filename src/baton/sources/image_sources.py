@@ -12,7 +12,13 @@ from baton.errors import SourceError
 from baton.sources import idx, image_folders, local_files, torchvision_sets
 from baton.tables.image_tables import Images, RawImage, Writer, numbered
 
-ImageSource = params.FolderSource | params.TableSource | params.IdxSource | params.DigitsSource | params.TorchvisionSource
+ImageSource = (
+    params.FolderSource
+    | params.TableSource
+    | params.IdxSource
+    | params.DigitsSource
+    | params.TorchvisionSource
+)
 WHITEST_DIGIT = 16  # scikit-learn's digits count the set pixels of 4x4 blocks
 
 
@@ -44,7 +50,10 @@ def fetch(source: ImageSource, folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def _write(path: Path, split: str, images: Images) -> None:
-    with console.progress(f"images of {split}", images.total, "images") as advance, Writer(path, RawImage) as writer:
+    with (
+        console.progress(f"images of {split}", images.total, "images") as advance,
+        Writer(path, RawImage) as writer,
+    ):
         for row in images.rows:
             writer.add(row)
             advance(1)
@@ -69,17 +78,28 @@ def _locate(source: params.IdxSource) -> dict[str, Path]:
     images, labels = source.images.named(), source.labels.named()
     if images.keys() != labels.keys():
         hint = "name both files of each split"
-        raise SourceError("source.images and source.labels differ", got=sorted(labels), expected=sorted(images), hint=hint)
+        raise SourceError(
+            "source.images and source.labels differ", got=sorted(labels), expected=sorted(images), hint=hint
+        )
     names = [*images.values(), *labels.values()]
     lacking = []
     for folder in map(Path, source.folders):
         there = {name: path for name in names if (path := _either(folder / name)) is not None}
         if len(there) == len(names):
             return there
-        lacking.append(f"{folder}: " + (f"no {', '.join(name for name in names if name not in there)}" if folder.is_dir() else "no folder"))
+        lacking.append(
+            f"{folder}: "
+            + (
+                f"no {', '.join(name for name in names if name not in there)}"
+                if folder.is_dir()
+                else "no folder"
+            )
+        )
     hint = f"put them into {source.folders[0]}, or name the folder that has them in source.folders"
     got = "".join(f"\n    {line}" for line in lacking)
-    raise SourceError("the IDX files are nowhere", got=got, expected=f"one folder with {', '.join(names)}", hint=hint)
+    raise SourceError(
+        "the IDX files are nowhere", got=got, expected=f"one folder with {', '.join(names)}", hint=hint
+    )
 
 
 def _either(path: Path) -> Path | None:
@@ -89,12 +109,16 @@ def _either(path: Path) -> Path | None:
 
 def _check_pins(source: params.IdxSource, files: dict[str, Path]) -> None:
     # DVC watches inbox/ and nothing else: only a digest tells that a file outside has changed.
-    outside = [path for path in files.values() if os.path.normpath(path).partition("/")[0] != local_files.INBOX.name]
+    outside = [
+        path for path in files.values() if os.path.normpath(path).partition("/")[0] != local_files.INBOX.name
+    ]
     got = {path: storage.sha256(path) for path in outside}
     wrong = {path: digest for path, digest in got.items() if source.sha256.get(path.name) != digest}
     if wrong:
         lines = "".join(f"\n    {path.name}: {digest}" for path, digest in wrong.items())
-        expected = "".join(f"\n    {path.name}: {source.sha256.get(path.name) or 'no digest'}" for path in wrong)
+        expected = "".join(
+            f"\n    {path.name}: {source.sha256.get(path.name) or 'no digest'}" for path in wrong
+        )
         hint = "if these are the files you mean, copy the digests into source.sha256; or copy the files into inbox/, where they need none"
         where = f"files of {next(iter(wrong)).parent} are not the pinned ones"
         raise SourceError(where, got=lines, expected=expected, hint=hint)

@@ -24,7 +24,12 @@ def check(folder: Path = Path("inbox")) -> int:
     if not folder.is_dir():
         got = "a link to nothing" if folder.is_symlink() else "a file" if folder.exists() else "nothing"
         hint = f"`mkdir {folder}`, also where no recipe of yours reads from it: the stage `download` depends on it"
-        raise SourceError(f"{folder}/ is no folder", got=got, expected="a folder with your own files, or an empty one", hint=hint)
+        raise SourceError(
+            f"{folder}/ is no folder",
+            got=got,
+            expected="a folder with your own files, or an empty one",
+            hint=hint,
+        )
     count, problems = 0, []
     for where, folders, files in os.walk(
         folder, onerror=lambda error: problems.append((str(error.filename), "a folder that may not be read"))
@@ -39,7 +44,10 @@ def check(folder: Path = Path("inbox")) -> int:
         more = f"\n    … and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         hint = f"remove, rename or mend them; DVC hashes all of {folder}/ before the first stage"
         raise SourceError(
-            f"{folder}/ holds what DVC cannot read", got="".join(shown) + more, expected="files, folders and links to them", hint=hint
+            f"{folder}/ holds what DVC cannot read",
+            got="".join(shown) + more,
+            expected="files, folders and links to them",
+            hint=hint,
         )
     return count
 
@@ -55,7 +63,11 @@ def _reason(path: Path) -> str:
     except OSError as error:
         if error.errno == errno.ELOOP:
             return "a link that leads in a circle"
-        return f"a link to nothing ({one_line(str(path.readlink()))})" if path.is_symlink() else f"cannot be read: {error.strerror}"
+        return (
+            f"a link to nothing ({one_line(str(path.readlink()))})"
+            if path.is_symlink()
+            else f"cannot be read: {error.strerror}"
+        )
     if stat.S_ISDIR(mode):
         return ""  # one that may not be read is found by going into it
     if not stat.S_ISREG(mode):

@@ -25,10 +25,18 @@ def entry(folder: Path, name: str, origin: str) -> dict[str, object]:
 def missing(path: Path, key: str, expected: str) -> SourceError:
     """The error for something that should lie in `inbox/`; `key` is the YAML path that names it."""
     there = (
-        sorted(one_line(item.name) for item in INBOX.iterdir() if not system_files.kind(item.name, folder=item.is_dir()))
+        sorted(
+            one_line(item.name)
+            for item in INBOX.iterdir()
+            if not system_files.kind(item.name, folder=item.is_dir())
+        )
         if INBOX.is_dir()
         else []
     )
-    hint = "`dvc pull` fetches it" if Path(f"{path}.dvc").is_file() else f"put it there or name another in {key} of params.yaml"
+    hint = (
+        "`dvc pull` fetches it"
+        if Path(f"{path}.dvc").is_file()
+        else f"put it there or name another in {key} of params.yaml"
+    )
     got = f"inbox/ holds {', '.join(there)}" if there else "inbox/ is empty"
     return SourceError(f"{path} is not there", got=got, expected=expected, hint=hint)

@@ -33,7 +33,16 @@ RESERVED = {
     *("cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"),
     *("exportable", "features_only", "no_jit", "num_classes", "scriptable"),
 }
-ORIGIN = {"architecture", "custom_load", "file", "hf_hub_filename", "hf_hub_id", "source", "state_dict", "url"}
+ORIGIN = {
+    "architecture",
+    "custom_load",
+    "file",
+    "hf_hub_filename",
+    "hf_hub_id",
+    "source",
+    "state_dict",
+    "url",
+}
 
 
 def write(base: params.TimmBase, folder: Path) -> None:
@@ -44,11 +53,16 @@ def write(base: params.TimmBase, folder: Path) -> None:
     """
     name = base.architecture
     _check_name(name)
-    reserved = sorted(key for key in base.arguments if key in RESERVED or re.search(r"(^|_)drop(_\w+)?_rate$", key))
+    reserved = sorted(
+        key for key in base.arguments if key in RESERVED or re.search(r"(^|_)drop(_\w+)?_rate$", key)
+    )
     if reserved:
         hint = "remove it: weights are base.weights, rates of dropout are keys of finetune and distill, classes come from the data"
         raise SourceError(
-            "base.arguments: no argument of an architecture", got=", ".join(reserved), expected="patch_size, depth, …", hint=hint
+            "base.arguments: no argument of an architecture",
+            got=", ".join(reserved),
+            expected="patch_size, depth, …",
+            hint=hint,
         )
     arguments: dict[str, Any] = dict(base.arguments)
     classes = _copy_weights(base.weights, folder, name) if base.weights else 0
@@ -57,7 +71,12 @@ def write(base: params.TimmBase, folder: Path) -> None:
             model = timm.create_model(name, num_classes=classes, **arguments)
     except REFUSALS as error:
         hint = f"compare them with those of `timm.create_model('{name}')`"
-        raise SourceError(f"base.arguments: {name} does not take them", got=_first_line(error), expected="its own", hint=hint) from None
+        raise SourceError(
+            f"base.arguments: {name} does not take them",
+            got=_first_line(error),
+            expected="its own",
+            hint=hint,
+        ) from None
     storage.write_json(folder / "config.json", _config(model, classes, arguments))
     if base.weights:
         _check_weights(folder, base.weights)
@@ -70,9 +89,15 @@ def _check_name(name: str) -> None:
     if known and (not tag or name in tagged):
         return
     close = difflib.get_close_matches(name, tagged or timm.list_models(), n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else "`timm.list_models('*vit*')` lists what there is"
-    expected = f"{architecture}, or one of {', '.join(tagged)}" if known else f"one of timm {timm.__version__}"
-    raise SourceError("base.architecture: timm has no such architecture", got=name, expected=expected, hint=hint)
+    hint = (
+        f"did you mean {' or '.join(close)}?" if close else "`timm.list_models('*vit*')` lists what there is"
+    )
+    expected = (
+        f"{architecture}, or one of {', '.join(tagged)}" if known else f"one of timm {timm.__version__}"
+    )
+    raise SourceError(
+        "base.architecture: timm has no such architecture", got=name, expected=expected, hint=hint
+    )
 
 
 def _copy_weights(weights: str, folder: Path, name: str) -> int:
@@ -91,12 +116,16 @@ def _copy_weights(weights: str, folder: Path, name: str) -> int:
             return int(file.get_slice(key).get_shape()[0]) if key in file.keys() else 0  # noqa: SIM118  it is no mapping
     except SafetensorError as error:
         hint = "weights must be safetensors: pickled ones are never opened; a git-lfs pointer looks like this too (`git lfs pull`)"
-        raise SourceError(f"base.weights: {weights} cannot be read", got=error, expected="whole safetensors", hint=hint) from None
+        raise SourceError(
+            f"base.weights: {weights} cannot be read", got=error, expected="whole safetensors", hint=hint
+        ) from None
 
 
 def _config(model: Any, classes: int, arguments: dict[str, Any]) -> dict[str, Any]:
     """Timm's hub layout, with the architecture's default data config; `input_size` is what the arguments make of it."""
-    data = {key: value for key, value in model.pretrained_cfg.items() if key not in ORIGIN} | models.get_model_input_config(model)
+    data = {
+        key: value for key, value in model.pretrained_cfg.items() if key not in ORIGIN
+    } | models.get_model_input_config(model)
     return {
         "architecture": model.pretrained_cfg["architecture"],
         "num_classes": classes,
@@ -111,12 +140,19 @@ def _check_weights(folder: Path, weights: str) -> None:
     try:
         timm.create_model(f"local-dir:{folder}", pretrained=True)
     except REFUSALS as error:
-        found = re.search(r'(?:Missing|Unexpected) key\(s\) in state_dict: "[^"]+"|size mismatch for [^\n]+', str(error))
+        found = re.search(
+            r'(?:Missing|Unexpected) key\(s\) in state_dict: "[^"]+"|size mismatch for [^\n]+', str(error)
+        )
         got, hint = (
             found[0] if found else _first_line(error),
             "mend base.architecture and base.arguments, or take the weights that fit them",
         )
-        raise SourceError(f"base.weights: {weights} does not fit the architecture", got=got, expected="every weight", hint=hint) from None
+        raise SourceError(
+            f"base.weights: {weights} does not fit the architecture",
+            got=got,
+            expected="every weight",
+            hint=hint,
+        ) from None
 
 
 def _first_line(error: Exception) -> str:

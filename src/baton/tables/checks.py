@@ -18,9 +18,22 @@ from baton.tables.rows import RawTable, Row
 SURROGATE = re.compile("[\ud800-\udfff]")
 # These make a row useless for scoring, so `drop` takes them out of the test file too. The other checks drop from train and val only.
 UNREADABLE = {"malformed", "invalid_utf8", "unreadable", "enormous", "empty"}
-UNUSABLE = UNREADABLE | {"missing_label", "unknown_label", "unseen_label", "small_class", "small_class_merged"}
-STAYING = {"similar_labels", "continuous_labels"}  # what these find is never dropped: later checks would speak of what is missing then
-LATER = {"train": ("test", "val"), "val": ("test",), "test": ()}  # splits that rows of a split must know nothing of
+UNUSABLE = UNREADABLE | {
+    "missing_label",
+    "unknown_label",
+    "unseen_label",
+    "small_class",
+    "small_class_merged",
+}
+STAYING = {
+    "similar_labels",
+    "continuous_labels",
+}  # what these find is never dropped: later checks would speak of what is missing then
+LATER = {
+    "train": ("test", "val"),
+    "val": ("test",),
+    "test": (),
+}  # splits that rows of a split must know nothing of
 # Label drift is called so when it is both certain and large. On thousands of rows a test alone calls trifles certain, and of few rows in
 # many classes chance alone makes the variation large: the limit is above that.
 DRIFT_P_VALUE = 0.01
@@ -81,7 +94,9 @@ def unknown_label(rows: list[Row], names: dict[str, str]) -> dict[str, str]:
     for label in {row.label for row in rows} - set(names):
         reasons[label] = f"label {label!r} is not in preprocess.label_names"
         if (name := keys.get(labels.alike(label))) is not None:
-            reasons[label] += f", whose key {name!r} is what YAML reads without quotes: write {label!r}: … in quotes"
+            reasons[label] += (
+                f", whose key {name!r} is what YAML reads without quotes: write {label!r}: … in quotes"
+            )
     return _of_labels(rows, reasons)
 
 
@@ -116,7 +131,11 @@ def mojibake(rows: list[Row]) -> dict[str, str]:
 def conflict(rows: list[Row]) -> dict[str, str]:
     """The same text under two labels, in one file or across them."""
     groups = _groups(rows, lambda row: key(row.text))
-    several = {name: labels for name, group in groups.items() if len(labels := sorted({row.label for row in group})) > 1}
+    several = {
+        name: labels
+        for name, group in groups.items()
+        if len(labels := sorted({row.label for row in group})) > 1
+    }
     found = {}
     for row in rows:
         if (name := key(row.text)) in several:
@@ -134,7 +153,9 @@ def duplicate(rows: list[Row]) -> dict[str, str]:
 
 def leakage(rows: list[Row], noun: str = "text") -> dict[str, str]:
     """Rows of train whose text (`noun` is what it is called) is also in val or test, and rows of val whose text is also in test."""
-    return {id_: f"the same {noun} as {twin}" for id_, twin in _shared(rows, lambda row: key(row.text)).items()}
+    return {
+        id_: f"the same {noun} as {twin}" for id_, twin in _shared(rows, lambda row: key(row.text)).items()
+    }
 
 
 def group_leakage(rows: list[Row]) -> dict[str, str]:
@@ -147,18 +168,28 @@ def group_leakage(rows: list[Row]) -> dict[str, str]:
 def time_leakage(rows: list[Row]) -> dict[str, str]:
     """Rows of train that are not earlier than all of val and test, and rows of val that are not earlier than all of test."""
     times = [(row, row.extras.time) for row in rows if row.extras.time is not None]
-    starts = {split: min(((time, row.id) for row, time in times if row.part == split), default=None) for split in ("val", "test")}
+    starts = {
+        split: min(((time, row.id) for row, time in times if row.part == split), default=None)
+        for split in ("val", "test")
+    }
     found = {}
     for row, time in times:
-        if start := next((start for split in LATER[row.part] if (start := starts[split]) and time >= start[0]), None):
+        if start := next(
+            (start for split in LATER[row.part] if (start := starts[split]) and time >= start[0]), None
+        ):
             found[row.id] = f"not earlier than {start[1]}"
     return found
 
 
 def _shared(rows: list[Row], name: Callable[[Row], str]) -> dict[str, str]:
     """Row -> the first row of a later split that has the same `name`."""
-    first = {split: {name(row): row.id for row in reversed(rows) if row.part == split} for split in ("val", "test")}
-    twins = {row.id: next((twin for split in LATER[row.part] if (twin := first[split].get(name(row)))), None) for row in rows}
+    first = {
+        split: {name(row): row.id for row in reversed(rows) if row.part == split} for split in ("val", "test")
+    }
+    twins = {
+        row.id: next((twin for split in LATER[row.part] if (twin := first[split].get(name(row)))), None)
+        for row in rows
+    }
     return {id_: twin for id_, twin in twins.items() if twin}
 
 
@@ -186,7 +217,9 @@ ROW_CHECKS_OF_IMAGES: dict[str, Callable[[list[Row]], dict[str, str]]] = {
 }
 
 
-def small_class(rows: list[Row], least: int, noun: str = "text", units: Mapping[str, int] | None = None) -> dict[str, str]:
+def small_class(
+    rows: list[Row], least: int, noun: str = "text", units: Mapping[str, int] | None = None
+) -> dict[str, str]:
     """Rows of all files whose class has some, but fewer than `least` different texts in train: one a split to cut, and one to stay.
 
     `units` numbers what is never parted (row id -> unit): of texts that are nearly alike or of one group only one counts.
@@ -203,7 +236,9 @@ def small_class(rows: list[Row], least: int, noun: str = "text", units: Mapping[
         count, parted = len(different), len(apart[label]) if units else len(different)
         if parted < least:
             together = f" ({parted} where near-duplicates and groups stay together)" if parted < count else ""
-            reasons[label] = f"class {label!r} has {count} different {noun}{'s' * (count > 1)} in train{together}, cutting needs {least}"
+            reasons[label] = (
+                f"class {label!r} has {count} different {noun}{'s' * (count > 1)} in train{together}, cutting needs {least}"
+            )
     return _of_labels(rows, reasons)
 
 
@@ -232,9 +267,9 @@ def drift(rows: list[Row]) -> dict[str, float | int | bool] | None:
     chi_square = 0.0
     for label in labels:
         share = (train[label] + test[label]) / (all_train + all_test)
-        chi_square += (train[label] - share * all_train) ** 2 / (share * all_train) + (test[label] - share * all_test) ** 2 / (
-            share * all_test
-        )
+        chi_square += (train[label] - share * all_train) ** 2 / (share * all_train) + (
+            test[label] - share * all_test
+        ) ** 2 / (share * all_test)
     distance = two_sample_tests.labels(train, test)
     return {
         "chi_square": chi_square,
@@ -267,7 +302,9 @@ def _undecodable(row: Row) -> str:
     for where, value in (("text", row.text), ("label", row.label)):
         for match in SURROGATE.finditer(value):
             code = ord(match[0])
-            what = f"byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"lone surrogate U+{code:04X}"
+            what = (
+                f"byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"lone surrogate U+{code:04X}"
+            )
             return f"{what} at character {match.start() + 1} of the {where}"
     return ""
 

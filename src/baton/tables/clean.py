@@ -12,7 +12,18 @@ from typing import Any
 from baton import params, storage
 from baton.contracts import row_attributes
 from baton.errors import DataError
-from baton.tables import assignment, checks, dropped_rows, extra_columns, image_rows, labels, near_rows, readers, run_checks, splits
+from baton.tables import (
+    assignment,
+    checks,
+    dropped_rows,
+    extra_columns,
+    image_rows,
+    labels,
+    near_rows,
+    readers,
+    run_checks,
+    splits,
+)
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.columns import Columns
 from baton.tables.rows import RawTable, Row
@@ -43,7 +54,9 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
     }
     try:
         _raise_failures(rows, findings, drift, raw_tables, settings)
-        parts, limited, missed = assignment.part(rows, settings, checked.present, checked.alike, checked.usable)
+        parts, limited, missed = assignment.part(
+            rows, settings, checked.present, checked.alike, checked.usable
+        )
     except DataError as error:
         raise dropped_rows.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
     names = sorted({row.label for part in parts.values() for row in part}, key=labels.order)
@@ -51,9 +64,13 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
     report["limited"] = limited
     report["notes"] += missed
-    report["near_duplicates"] = {"test_rows": near_rows.near_training(parts, checked.alike)}  # of the clean table, exact duplicates too
+    report["near_duplicates"] = {
+        "test_rows": near_rows.near_training(parts, checked.alike)
+    }  # of the clean table, exact duplicates too
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
-    if decoded := {table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)}:
+    if decoded := {
+        table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)
+    }:
         report["decoded"] = decoded
     with storage.atomic_folder(target) as folder:
         match settings:
@@ -62,7 +79,9 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
                     _write(folder / f"{split}.parquet", parts[split], names, settings)
             case params.ImagePreprocess():
                 image_rows.write(folder, raw_tables, parts, names, settings)
-        _write_units(folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike))
+        _write_units(
+            folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
+        )
         storage.write_json(folder / "labels.json", names)
         storage.write_json(folder / "report.json", report)
     storage.state(dropped_rows.REPORT).unlink(missing_ok=True)  # of an earlier run that failed
@@ -75,13 +94,21 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
 def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
     manifest = raw / "manifest.json"
     if not manifest.is_file():
-        raise DataError(f"{manifest} is not there", got="no raw data", expected="what `download` writes", hint="run `dvc repro download`")
+        raise DataError(
+            f"{manifest} is not there",
+            got="no raw data",
+            expected="what `download` writes",
+            hint="run `dvc repro download`",
+        )
     files = storage.read_json(manifest)["files"]
     paths = {split: raw / files[split]["path"] for split in SPLITS if split in files}
     for path in paths.values():
         if not path.is_file():
             raise DataError(
-                f"{path} is not there", got="only its manifest", expected=f"the file of {manifest}", hint="run `dvc repro download`"
+                f"{path} is not there",
+                got="only its manifest",
+                expected=f"the file of {manifest}",
+                hint="run `dvc repro download`",
             )
     match settings:
         case params.TextPreprocess():
@@ -98,12 +125,21 @@ def _refuse_several_guesses(raw_tables: list[RawTable]) -> None:
     """Files of one source come from one program: where their guessed encodings differ, one guess is wrong."""
     guesses = {table.guessed: table.path for table in raw_tables if table.guessed}
     if len(guesses) > 1:
-        got, hint = "; ".join(f"{path}: {name}" for name, path in guesses.items()), "set preprocess.format.encoding to what they are"
-        raise DataError("the encodings that were guessed differ", got=got, expected="one for all files", hint=hint)
+        got, hint = (
+            "; ".join(f"{path}: {name}" for name, path in guesses.items()),
+            "set preprocess.format.encoding to what they are",
+        )
+        raise DataError(
+            "the encodings that were guessed differ", got=got, expected="one for all files", hint=hint
+        )
 
 
 def _raise_failures(
-    rows: list[Row], findings: list[Finding], drift: dict[str, Any] | None, raw_tables: list[RawTable], settings: params.Preprocess
+    rows: list[Row],
+    findings: list[Finding],
+    drift: dict[str, Any] | None,
+    raw_tables: list[RawTable],
+    settings: params.Preprocess,
 ) -> None:
     problems = [
         f"{finding.check}: {len(finding.rows)} rows: {dropped_rows.words(finding.rows)}"
@@ -117,16 +153,18 @@ def _raise_failures(
     before = {row.label for table in raw_tables if table.split == "train" for row in table.rows}
     if len(train) < 2 and (not problems or len(before) == 1):  # else it follows from those
         left = ", ".join(f"{count} rows of {label!r}" for label, count in train.items()) or "no row"
-        problems.append(f"single class: train has {left} after the checks, a classifier needs at least 2 labels")
-    if problems:
-        hint = (
-            "mend the rows or preprocess (format, columns, label_names), or allow it: a policy in preprocess.checks, a share in max_dropped"
+        problems.append(
+            f"single class: train has {left} after the checks, a classifier needs at least 2 labels"
         )
+    if problems:
+        hint = "mend the rows or preprocess (format, columns, label_names), or allow it: a policy in preprocess.checks, a share in max_dropped"
         small = [finding for finding in findings if finding.check == "small_class" and finding.rows]
         if small and any("small_class" in line for line in problems):
             hint += f"; {_small_advice(len(train))}; the small classes: {dropped_rows.classes(small[0], raw_tables)}"
         problem = f"the data cannot be used: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise DataError(problem, got="".join(f"\n    - {line}" for line in problems), expected="none of these", hint=hint)
+        raise DataError(
+            problem, got="".join(f"\n    - {line}" for line in problems), expected="none of these", hint=hint
+        )
 
 
 def _small_advice(left: int) -> str:
@@ -140,12 +178,22 @@ def _notes(raw_tables: list[RawTable], settings: params.Preprocess) -> list[str]
     notes = [note for table in raw_tables for note in table.remarks]
     for table in raw_tables:
         if table.unlabelled:
-            notes.append(f"{table.path}: {len(table.unlabelled)} of {table.count} rows have a null for a label: they are left out")
-        if isinstance(settings, params.TextPreprocess) and settings.group_column and (alone := _without_group(table)):
-            notes.append(f"{table.path}: {alone} of {table.count} rows have no {settings.group_column}: each is a group of its own")
+            notes.append(
+                f"{table.path}: {len(table.unlabelled)} of {table.count} rows have a null for a label: they are left out"
+            )
+        if (
+            isinstance(settings, params.TextPreprocess)
+            and settings.group_column
+            and (alone := _without_group(table))
+        ):
+            notes.append(
+                f"{table.path}: {alone} of {table.count} rows have no {settings.group_column}: each is a group of its own"
+            )
         if lists := labels.listed(row.label for row in table.rows) - set(settings.label_names):
             first = min(lists)
-            notes.append(f"{table.path}: labels such as {first!r} look like lists; each different one is a class of its own")
+            notes.append(
+                f"{table.path}: labels such as {first!r} look like lists; each different one is a class of its own"
+            )
     return notes
 
 
@@ -166,7 +214,9 @@ def _respelled(raw_tables: list[RawTable]) -> list[dict[str, Any]]:
 
 
 def _describe(finding: Finding, raw_tables: list[RawTable]) -> dict[str, Any]:
-    found, dropped = (Counter(id_.partition(":")[0] for id_ in ids) for ids in (finding.rows, finding.dropped))
+    found, dropped = (
+        Counter(id_.partition(":")[0] for id_ in ids) for ids in (finding.rows, finding.dropped)
+    )
     return {
         "policy": finding.policy,
         "found": {table.split: found[table.split] for table in raw_tables},
@@ -190,7 +240,9 @@ def _write(path: Path, rows: list[Row], labels: list[str], settings: params.Text
     if settings.weight_column is not None:
         columns["weight"] = pa.array([row.extras.weight for row in rows], pa.float32())
     for place, name in enumerate(settings.keep_columns):
-        columns[name] = pa.array([SURROGATE.sub("\ufffd", row.extras.kept[place]) for row in rows], pa.string())
+        columns[name] = pa.array(
+            [SURROGATE.sub("\ufffd", row.extras.kept[place]) for row in rows], pa.string()
+        )
     pq.write_table(pa.table(columns), path, row_group_size=ROW_GROUP)
 
 
@@ -201,7 +253,10 @@ def _write_units(path: Path, rows: list[Row], units: dict[str, int]) -> None:
 
     sizes = Counter(units[row.id] for row in rows)
     shared = [(row.id, units[row.id]) for row in rows if sizes[units[row.id]] > 1]
-    columns = {"id": pa.array([id_ for id_, _ in shared], pa.string()), "unit": pa.array([unit for _, unit in shared], pa.int64())}
+    columns = {
+        "id": pa.array([id_ for id_, _ in shared], pa.string()),
+        "unit": pa.array([unit for _, unit in shared], pa.int64()),
+    }
     pq.write_table(pa.table(columns), path)
 
 

@@ -42,7 +42,11 @@ class Columns:
             return values[self.text]
         parts = {name: plain(values[name]) for name in self.text}
         strange = [values[name] for name, part in parts.items() if part is None]
-        return strange[0] if strange else JOINT.join(part.strip() for part in parts.values() if part and part.strip())
+        return (
+            strange[0]
+            if strange
+            else JOINT.join(part.strip() for part in parts.values() if part and part.strip())
+        )
 
 
 def missing(path: Path, name: str, columns: list[str], wanted: Columns, hint: str = "") -> DataError:

@@ -25,11 +25,17 @@ KINDS: dict[bytes, tuple[str, str]] = {
     b"{\\rtf": ("a rich text document", "save it as plain text"),
     b"\x80\x04\x95": ("a Python pickle, which is not opened", "write its table as CSV or Parquet"),
     b"\x89HDF": ("HDF5", "write its table as CSV or Parquet"),
-    b"version https://git-lfs.github.com/spec": ("a Git LFS pointer, not the file itself", "run `git lfs pull`, or download the file"),
+    b"version https://git-lfs.github.com/spec": (
+        "a Git LFS pointer, not the file itself",
+        "run `git lfs pull`, or download the file",
+    ),
 }
 ZIPS = {
     b"xl/": ("a zip that holds an Excel workbook (.xlsx)", SPREADSHEET),
-    b"mimetypeapplication/vnd.oasis.opendocument": ("a zip that holds an OpenDocument file (.ods)", SPREADSHEET),
+    b"mimetypeapplication/vnd.oasis.opendocument": (
+        "a zip that holds an OpenDocument file (.ods)",
+        SPREADSHEET,
+    ),
     b"word/": ("a zip that holds a Word document (.docx)", "save its table as CSV"),
 }
 HTML = re.compile(rb"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
@@ -45,7 +51,10 @@ def what(path: Path, head: bytes) -> tuple[str, str] | None:
     if head[257:262] == b"ustar":
         return "a tar archive", UNPACK
     if HTML.match(head.removeprefix(b"\xef\xbb\xbf")):
-        return "a web page or XML", "download the table itself: such a page is often what a site answers instead"
+        return (
+            "a web page or XML",
+            "download the table itself: such a page is often what a site answers instead",
+        )
     return None
 
 

@@ -73,13 +73,17 @@ def read(table: RawTable, settings: params.DelimitedFormat, wanted: Columns) -> 
         names = list(settings.columns) if settings.columns is not None else _header(records, table.path)
         for name in wanted.names:
             if names.count(name) != 1:
-                raise columns.missing(table.path, name, names, wanted, _other_delimiter(start, settings, wanted))
+                raise columns.missing(
+                    table.path, name, names, wanted, _other_delimiter(start, settings, wanted)
+                )
         _read(table, records, names, settings, wanted)
     if settings.delimiter == AUTO and delimiter != DELIMITERS[0]:
         table.remarks.append(f"{table.path} is read with the delimiter {delimiter!r}")
 
 
-def _read(table: RawTable, records: Records, names: list[str], settings: params.DelimitedFormat, wanted: Columns) -> None:
+def _read(
+    table: RawTable, records: Records, names: list[str], settings: params.DelimitedFormat, wanted: Columns
+) -> None:
     places = {name: names.index(name) for name in wanted.names}
     for line, cells, source in records:
         if isinstance(cells, str):
@@ -87,7 +91,9 @@ def _read(table: RawTable, records: Records, names: list[str], settings: params.
         elif not cells:
             table.blank_lines += 1
         elif len(cells) != len(names):
-            table.reject(f"line {line}: {len(cells)} fields instead of {len(names)}{_escaped(source, settings)}")
+            table.reject(
+                f"line {line}: {len(cells)} fields instead of {len(names)}{_escaped(source, settings)}"
+            )
         else:
             table.add(*wanted.row({name: cells[place] for name, place in places.items()}))
 
@@ -142,14 +148,20 @@ def _rows(lines: Iterable[str], dialect: dict[str, Any], width: int) -> bool:
 
 
 def _dialect(settings: params.DelimitedFormat, delimiter: str) -> dict[str, Any]:
-    quoting: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if settings.quote is None else {"quotechar": settings.quote, "doublequote": True}
+    quoting: dict[str, Any] = (
+        {"quoting": csv.QUOTE_NONE}
+        if settings.quote is None
+        else {"quotechar": settings.quote, "doublequote": True}
+    )
     return {"delimiter": delimiter, "escapechar": settings.escape, **quoting}
 
 
 # ---- dialects that a file does not say -----------------------------------------------------------------------------------------
 
 
-def _foreign(path: Path, first: list[str], settings: params.DelimitedFormat, wanted: Columns) -> tuple[int, list[str]]:
+def _foreign(
+    path: Path, first: list[str], settings: params.DelimitedFormat, wanted: Columns
+) -> tuple[int, list[str]]:
     """Lines to skip, and the first ones after them; a spreadsheet's `sep=` line is skipped where the delimiter is looked for anyway."""
     skipped, start = settings.skip_lines, first[settings.skip_lines :]
     if not start or not (match := SEP.fullmatch(start[0].rstrip("\r\n"))):
@@ -157,13 +169,21 @@ def _foreign(path: Path, first: list[str], settings: params.DelimitedFormat, wan
     if settings.delimiter == AUTO:
         return skipped + 1, start[1:]
     hint = f"set {wanted.section}.format.skip_lines: {skipped + 1} and delimiter: {match[1]!r}, or delimiter: auto, which understands it"
-    raise DataError(f"{path} begins with a spreadsheet's `sep=` line", got=f"sep={match[1]}", expected="column names", hint=hint)
+    raise DataError(
+        f"{path} begins with a spreadsheet's `sep=` line",
+        got=f"sep={match[1]}",
+        expected="column names",
+        hint=hint,
+    )
 
 
 def _delimiter(start: list[str], settings: params.DelimitedFormat, wanted: Columns) -> str:
     """The first delimiter under which the header names the columns; without a header, under which most lines have as many fields."""
     if settings.columns is None:
-        return next((one for one in DELIMITERS if set(wanted.names) <= set(_cells(start, settings, one))), DELIMITERS[0])
+        return next(
+            (one for one in DELIMITERS if set(wanted.names) <= set(_cells(start, settings, one))),
+            DELIMITERS[0],
+        )
     width = len(settings.columns)
     fits = {one: sum(len(cells) == width for cells in _all_cells(start, settings, one)) for one in DELIMITERS}
     return max(DELIMITERS, key=lambda one: fits[one])
@@ -182,13 +202,21 @@ def _all_cells(start: list[str], settings: params.DelimitedFormat, delimiter: st
 def _other_delimiter(start: list[str], settings: params.DelimitedFormat, wanted: Columns) -> str:
     """What to do if the header has the columns under another delimiter than params name."""
     found = _delimiter(start, settings, wanted)
-    if settings.columns is not None or found == settings.delimiter or not set(wanted.names) <= set(_cells(start, settings, found)):
+    if (
+        settings.columns is not None
+        or found == settings.delimiter
+        or not set(wanted.names) <= set(_cells(start, settings, found))
+    ):
         return ""
     return f"the delimiter is {found!r}: set {wanted.section}.format.delimiter to it, or to auto"
 
 
 def _escaped(lines: list[str], settings: params.DelimitedFormat) -> str:
     """What may help where a line holds quotes after a backslash."""
-    if settings.escape is None and settings.quote is not None and any(f"\\{settings.quote}" in line for line in lines):
+    if (
+        settings.escape is None
+        and settings.quote is not None
+        and any(f"\\{settings.quote}" in line for line in lines)
+    ):
         return f'; it holds \\{settings.quote}: set escape: "\\\\" of the format'
     return ""

@@ -21,7 +21,10 @@ from baton.tables.checks import SURROGATE, Finding
 from baton.tables.rows import RawTable
 
 STAY_ELSEWHERE = {"duplicate", "leakage", "near_duplicate"}  # the same text stays in another row
-WHOLE_CLASSES = {"small_class", "unseen_label"}  # all or nothing of a class, so that a share of it says nothing
+WHOLE_CLASSES = {
+    "small_class",
+    "unseen_label",
+}  # all or nothing of a class, so that a share of it says nothing
 SHOWN_KINDS, SHOWN_ROWS, SHOWN_CLASSES, SHOWN_SMALL = 5, 3, 5, 60
 REPORT = "preprocess-report.json"  # of a run that failed, in .baton
 _PLACE = re.compile(r"^line \d+: | at character \d+")
@@ -40,7 +43,13 @@ def words(reasons: Mapping[str, str]) -> str:
 
 def classes(finding: Finding, tables: Iterable[RawTable]) -> str:
     """The labels of its rows, as the files have them, each with the number of its rows in train; the rarest first."""
-    counts = Counter(row.label for table in tables if table.split == "train" for row in table.rows if row.id in finding.rows)
+    counts = Counter(
+        row.label
+        for table in tables
+        if table.split == "train"
+        for row in table.rows
+        if row.id in finding.rows
+    )
     rarest = sorted(counts, key=lambda label: (counts[label], labels.order(label)))
     more = f" and {len(rarest) - SHOWN_SMALL} more" if len(rarest) > SHOWN_SMALL else ""
     return ", ".join(f"{label!r} {counts[label]}" for label in rarest[:SHOWN_SMALL]) + more
@@ -48,19 +57,30 @@ def classes(finding: Finding, tables: Iterable[RawTable]) -> str:
 
 def some(ids: list[str]) -> str:
     """The first ids, and how many more there are."""
-    return ", ".join(ids[:SHOWN_ROWS]) + (f" and {len(ids) - SHOWN_ROWS} more" if len(ids) > SHOWN_ROWS else "")
+    return ", ".join(ids[:SHOWN_ROWS]) + (
+        f" and {len(ids) - SHOWN_ROWS} more" if len(ids) > SHOWN_ROWS else ""
+    )
 
 
-def too_many(findings: Iterable[Finding], tables: Iterable[RawTable], settings: params.Preprocess) -> list[str]:
+def too_many(
+    findings: Iterable[Finding], tables: Iterable[RawTable], settings: params.Preprocess
+) -> list[str]:
     """A line for each file that loses too many rows, and for each of its classes that does."""
-    counted = [finding for finding in findings if finding.policy == "drop" and finding.dropped and finding.check not in STAY_ELSEWHERE]
+    counted = [
+        finding
+        for finding in findings
+        if finding.policy == "drop" and finding.dropped and finding.check not in STAY_ELSEWHERE
+    ]
     return [line for table in tables if counted for line in _of_table(counted, table, settings)]
 
 
 def _of_table(findings: list[Finding], table: RawTable, settings: params.Preprocess) -> list[str]:
     allowed, prefix = settings.max_dropped, f"{table.split}:"
     dropped = {
-        finding.check: [id_ for id_ in finding.dropped if id_.startswith(prefix) and id_ not in table.unlabelled] for finding in findings
+        finding.check: [
+            id_ for id_ in finding.dropped if id_.startswith(prefix) and id_ not in table.unlabelled
+        ]
+        for finding in findings
     }
     reasons = {finding.check: finding.rows for finding in findings}
     lines = []
@@ -71,7 +91,9 @@ def _of_table(findings: list[Finding], table: RawTable, settings: params.Preproc
             if ids
         )
         limit = f"more than preprocess.max_dropped.rows allows ({allowed.rows:.0%})"
-        lines.append(f"dropped: {table.split} loses {lost} of {table.count} rows ({lost / table.count:.1%}), {limit}:{why}")
+        lines.append(
+            f"dropped: {table.split} loses {lost} of {table.count} rows ({lost / table.count:.1%}), {limit}:{why}"
+        )
     of_rows = {id_ for check, ids in dropped.items() if check not in WHOLE_CLASSES for id_ in ids}
     known = [*((row.id, row.label) for row in table.rows), *table.rejected.items()]
     sizes = Counter(label for _, label in known)
@@ -79,10 +101,13 @@ def _of_table(findings: list[Finding], table: RawTable, settings: params.Preproc
     hit = [
         label
         for label, count in gone.most_common()
-        if _exceeds(count, sizes[label], allowed.rows_of_class) or (count == sizes[label] and allowed.rows_of_class < 1)
+        if _exceeds(count, sizes[label], allowed.rows_of_class)
+        or (count == sizes[label] and allowed.rows_of_class < 1)
     ]
     if hit:
-        shown = ", ".join(f"{SURROGATE.sub('�', label)!r} {gone[label]} of {sizes[label]}" for label in hit[:SHOWN_CLASSES])
+        shown = ", ".join(
+            f"{SURROGATE.sub('�', label)!r} {gone[label]} of {sizes[label]}" for label in hit[:SHOWN_CLASSES]
+        )
         more = f" and {len(hit) - SHOWN_CLASSES} more" if len(hit) > SHOWN_CLASSES else ""
         checks = ", ".join(check for check, ids in dropped.items() if ids and check not in WHOLE_CLASSES)
         limit = f"more than preprocess.max_dropped.rows_of_class allows ({allowed.rows_of_class:.0%})"
@@ -94,7 +119,9 @@ def _exceeds(lost: int, count: int, share: float) -> bool:
     return lost > max(1, share * count)
 
 
-def explained(error: DataError, findings: Iterable[Finding], tables: Iterable[RawTable], report: object) -> DataError:
+def explained(
+    error: DataError, findings: Iterable[Finding], tables: Iterable[RawTable], report: object
+) -> DataError:
     """The error with what was dropped before it, and the place of the whole report, which is written outside of `data/`.
 
     DVC removes the outputs of a stage that failed, and a half-filled `data/clean` must not be taken for a whole one.
@@ -103,7 +130,9 @@ def explained(error: DataError, findings: Iterable[Finding], tables: Iterable[Ra
     lines = [
         f"  dropped:  {finding.check}: {len(finding.dropped)} rows: {words({id_: finding.rows[id_] for id_ in finding.dropped})}"
         for finding in findings
-        if finding.policy == "drop" and finding.dropped and f"{finding.check}: {len(finding.dropped)} rows" not in text
+        if finding.policy == "drop"
+        and finding.dropped
+        and f"{finding.check}: {len(finding.dropped)} rows" not in text
     ]
     lines += [f"  note:     {note}" for table in tables for note in table.remarks]
     path = storage.state(REPORT)

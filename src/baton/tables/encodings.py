@@ -18,12 +18,31 @@ from baton.tables import containers
 
 AUTO = "auto"
 GZIP = b"\x1f\x8b"
-MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # the longer ones first
+MARKS = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}  # the longer ones first
 # In the order in which a name is chosen where several give the same text.
-LIKELY = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "mac_roman"]
+LIKELY = [
+    "cp1252",
+    "cp1250",
+    "cp1251",
+    "cp1253",
+    "cp1254",
+    "cp1255",
+    "cp1256",
+    "cp1257",
+    "koi8_r",
+    "mac_roman",
+]
 LIKELY += ["cp932", "euc_jp", "gb18030", "big5", "cp949"]
 SAMPLE = 2**16  # bytes of lines that are not ASCII
-MARGIN, LEAST_COHERENCE = 0.03, 0.3  # of charset-normalizer's measures: how far a rival must be, how much of a language must be seen
+MARGIN, LEAST_COHERENCE = (
+    0.03,
+    0.3,
+)  # of charset-normalizer's measures: how far a rival must be, how much of a language must be seen
 FEW = 0.01  # lines that are no UTF-8 in a file that otherwise is: rows for the check `invalid_utf8`, not another encoding
 
 
@@ -54,7 +73,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             yield file  # type: ignore[misc]  # GzipFile has what a BinaryIO has
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         hint = f"fetch or write it again; `gzip -t {path}` tests it"
-        raise DataError(f"{path} is damaged gzip", got=error, expected="a whole gzip file", hint=hint) from None
+        raise DataError(
+            f"{path} is damaged gzip", got=error, expected="a whole gzip file", hint=hint
+        ) from None
 
 
 @contextmanager
@@ -69,7 +90,9 @@ def text(path: Path, encoding: Encoding) -> Iterator[TextIO]:
             yield io.TextIOWrapper(file, encoding=encoding.name, errors="surrogateescape", newline="")
         except UnicodeError as error:
             hint = "set `encoding` of the format to what the file is, or auto"
-            raise DataError(f"{path} is no {encoding.name}", got=error, expected=encoding.name, hint=hint) from None
+            raise DataError(
+                f"{path} is no {encoding.name}", got=error, expected=encoding.name, hint=hint
+            ) from None
 
 
 def find(path: Path, wanted: str, key: str) -> Encoding:
@@ -91,10 +114,14 @@ def find(path: Path, wanted: str, key: str) -> Encoding:
         form = wanted.lower().replace("_", "-")
         if wide and not form.startswith(("utf-16", "utf-32")):
             hint = f"set {key}: {wide} (or auto), or save it as UTF-8 (`iconv -f {wide} -t utf-8 FILE > NEW`)"
-            raise DataError(f"{path} is {wide.upper()}", got=containers.start(head), expected=wanted, hint=hint)
+            raise DataError(
+                f"{path} is {wide.upper()}", got=containers.start(head), expected=wanted, hint=hint
+            )
         if form in ("utf-8", "utf8", "utf-8-sig"):
             return Encoding("utf-8-sig", _other_encoding(path, key))
-        return Encoding(wide or wanted)  # Python's utf-16 needs the mark, and utf-16-le keeps it as a character
+        return Encoding(
+            wide or wanted
+        )  # Python's utf-16 needs the mark, and utf-16-le keeps it as a character
     if wide:
         return Encoding(wide, f"{path} is {wide.upper()}, and read so")
     return _found(path, key)
@@ -145,7 +172,9 @@ def _look(path: Path) -> _Bytes:
 
 def _found(path: Path, key: str) -> Encoding:
     seen = _look(path)
-    if not seen.invalid or 10 * seen.valid >= seen.invalid:  # a few broken rows in UTF-8 are for the check `invalid_utf8`
+    if (
+        not seen.invalid or 10 * seen.valid >= seen.invalid
+    ):  # a few broken rows in UTF-8 are for the check `invalid_utf8`
         return Encoding("utf-8-sig")
     candidates = _candidates(seen.sample)
     if candidates and _certain(candidates):
@@ -155,21 +184,30 @@ def _found(path: Path, key: str) -> Encoding:
     if seen.invalid == 1 or seen.invalid < FEW * seen.lines:
         return Encoding("utf-8-sig", _advice(path, seen, candidates, key))
     hint = f"set {key} to what it is, or convert it: `iconv -f {_first(candidates)} -t utf-8 FILE > NEW`"
-    got = f"{seen.invalid} of {seen.lines} lines hold other bytes; " + (_shown(candidates) or "no encoding that is known here fits")
-    raise DataError(f"{path} is no UTF-8, and its encoding is not certain", got=got, expected="UTF-8, or a named encoding", hint=hint)
+    got = f"{seen.invalid} of {seen.lines} lines hold other bytes; " + (
+        _shown(candidates) or "no encoding that is known here fits"
+    )
+    raise DataError(
+        f"{path} is no UTF-8, and its encoding is not certain",
+        got=got,
+        expected="UTF-8, or a named encoding",
+        hint=hint,
+    )
 
 
 def _other_encoding(path: Path, key: str) -> str:
     seen = _look(path)
-    return _advice(path, seen, _candidates(seen.sample), key) if seen.invalid and 10 * seen.valid < seen.invalid else ""
+    return (
+        _advice(path, seen, _candidates(seen.sample), key)
+        if seen.invalid and 10 * seen.valid < seen.invalid
+        else ""
+    )
 
 
 def _advice(path: Path, seen: _Bytes, candidates: "list[_Candidate]", key: str) -> str:
     first = _first(candidates)
     likely = f"; likely {_shown(candidates)}" if candidates else ""
-    return (
-        f"{path} is no UTF-8 in {seen.invalid} of {seen.lines} lines{likely}: set {key}: {first}, or `iconv -f {first} -t utf-8 FILE > NEW`"
-    )
+    return f"{path} is no UTF-8 in {seen.invalid} of {seen.lines} lines{likely}: set {key}: {first}, or `iconv -f {first} -t utf-8 FILE > NEW`"
 
 
 @dataclass(frozen=True)
@@ -187,9 +225,13 @@ def _candidates(sample: bytes) -> list[_Candidate]:
 
     found: dict[str, _Candidate] = {}
     for match in from_bytes(sample, cp_isolation=LIKELY, enable_fallback=False):
-        for codec in sorted({match.encoding, *(other.encoding for other in match.submatch)} & set(LIKELY), key=LIKELY.index):
+        for codec in sorted(
+            {match.encoding, *(other.encoding for other in match.submatch)} & set(LIKELY), key=LIKELY.index
+        ):
             decoded = sample.decode(codec, errors="replace")
-            found.setdefault(decoded, _Candidate(_name(codec), codec, match.chaos, match.coherence, _piece(decoded)))
+            found.setdefault(
+                decoded, _Candidate(_name(codec), codec, match.chaos, match.coherence, _piece(decoded))
+            )
     return sorted(found.values(), key=lambda one: (one.chaos, -one.coherence, LIKELY.index(one.codec)))
 
 

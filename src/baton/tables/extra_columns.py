@@ -24,7 +24,9 @@ class ExtraColumns:
     def names(self) -> dict[str, str]:
         """Column -> the key of params that asks for it."""
         single = {"group_column": self.group, "time_column": self.time, "weight_column": self.weight}
-        return dict.fromkeys(self.kept, "keep_columns") | {name: key for key, name in single.items() if name is not None}
+        return dict.fromkeys(self.kept, "keep_columns") | {
+            name: key for key, name in single.items() if name is not None
+        }
 
     def read(self, values: Mapping[str, Any]) -> Extras | str:
         """The extras of a row, or why they cannot be read."""
@@ -35,7 +37,9 @@ class ExtraColumns:
         if self.group is not None:
             if (known := plain(values[self.group])) is None:
                 return f"{self.group} is a {type(values[self.group]).__name__}; text or a number is needed"
-            group = known.strip().encode("utf-8", "backslashreplace").decode()  # bytes that are no UTF-8 tell groups apart
+            group = (
+                known.strip().encode("utf-8", "backslashreplace").decode()
+            )  # bytes that are no UTF-8 tell groups apart
         if self.time is not None:
             if (moment := _moment(values[self.time])) is None:
                 return f"{self.time} {_shown(values[self.time])} is no number and no date or time of ISO 8601"
@@ -54,7 +58,9 @@ NO_EXTRA_COLUMNS = ExtraColumns()
 
 def of(settings: params.TextPreprocess) -> ExtraColumns:
     """The columns that params ask for."""
-    return ExtraColumns(settings.group_column, settings.time_column, settings.weight_column, settings.keep_columns)
+    return ExtraColumns(
+        settings.group_column, settings.time_column, settings.weight_column, settings.keep_columns
+    )
 
 
 def refuse_mixed_times(tables: Iterable[RawTable], column: str | None) -> None:
@@ -70,8 +76,16 @@ def refuse_mixed_times(tables: Iterable[RawTable], column: str | None) -> None:
         for row in table.rows:
             first.setdefault(row.extras.dated, f"{row.id} of {table.path}")
     if len(first) > 1:
-        got, hint = f"a date in {first[True]}, a number in {first[False]}", "write all as dates (a year as 2024-01-01), or all as numbers"
-        raise DataError(f"column {column!r} mixes dates and numbers", got=got, expected="one of them in all files", hint=hint)
+        got, hint = (
+            f"a date in {first[True]}, a number in {first[False]}",
+            "write all as dates (a year as 2024-01-01), or all as numbers",
+        )
+        raise DataError(
+            f"column {column!r} mixes dates and numbers",
+            got=got,
+            expected="one of them in all files",
+            hint=hint,
+        )
 
 
 def _number(value: Any) -> float | None:

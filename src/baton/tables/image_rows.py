@@ -55,7 +55,9 @@ class Seen(NamedTuple):
 class ImageTable(RawTable):
     """The rows of one raw file; their text is the digest of the pixels, empty where there are none."""
 
-    found: dict[str, dict[str, str]] = field(default_factory=lambda: {check: {} for check in CHECKS})  # check -> row id -> reason
+    found: dict[str, dict[str, str]] = field(
+        default_factory=lambda: {check: {} for check in CHECKS}
+    )  # check -> row id -> reason
     formats: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     warnings: dict[str, str] = field(default_factory=dict)  # row id -> Pillow's words
@@ -85,7 +87,9 @@ def read_all(paths: Mapping[str, Path], settings: params.ImagePreprocess) -> lis
         if wanted == "auto" and len(tables) == 1 and tables[0].greatest:
             bits = next(some for some in CAMERA_BITS if tables[0].greatest < 2**some)
             if bits < BITS_16:
-                console.say(f"16-bit pictures of {split} use {bits} bits: their greatest value is {tables[0].greatest}")
+                console.say(
+                    f"16-bit pictures of {split} use {bits} bits: their greatest value is {tables[0].greatest}"
+                )
                 tables = [read(path, split, settings, bits)]
     return tables
 
@@ -99,14 +103,21 @@ def read(path: Path, split: str, settings: params.ImagePreprocess, bits: int = B
     table = ImageTable(split, path, bits=bits)
     rows = image_tables.count(path)
     if not rows:
-        raise DataError(f"{path} has no rows", got="0 rows", expected="images and labels", hint="check what `source` names")
+        raise DataError(
+            f"{path} has no rows",
+            got="0 rows",
+            expected="images and labels",
+            hint="check what `source` names",
+        )
     look = partial(_look_at_all, max_pixels=settings.max_pixels, bits=bits)
     threads = len(os.sched_getaffinity(0))
     with ExitStack() as stack:
         advance = stack.enter_context(console.progress(f"decode {split}", rows, "images"))
         stack.enter_context(pillow.listening())  # once, instead of again for every image
         pool = ThreadPoolExecutor(threads)
-        stack.callback(pool.shutdown, cancel_futures=True)  # an interrupt does not wait for what is still in the queue
+        stack.callback(
+            pool.shutdown, cancel_futures=True
+        )  # an interrupt does not wait for what is still in the queue
         for samples, seen in ahead(pool, look, _batches(path, split, settings), 2 * threads):
             for sample, one in zip(samples, seen, strict=True):
                 _add(table, sample, one)
@@ -117,17 +128,29 @@ def read(path: Path, split: str, settings: params.ImagePreprocess, bits: int = B
 def single_checks(tables: Iterable[RawTable]) -> dict[str, Callable[[list[Row]], dict[str, str]]]:
     """The checks of single images, as those of `checks.ROW_CHECKS`: what they find was found when the tables were read."""
     ours = [table for table in tables if isinstance(table, ImageTable)]
-    return {check: partial(_found, {id_: reason for table in ours for id_, reason in table.found[check].items()}) for check in CHECKS}
+    return {
+        check: partial(_found, {id_: reason for table in ours for id_, reason in table.found[check].items()})
+        for check in CHECKS
+    }
 
 
 def near_duplicates(tables: Iterable[RawTable], rows: list[Row]) -> Near:
     """Pictures of `rows` that are almost the same, by their digests."""
-    known = {digest: one for table in tables if isinstance(table, ImageTable) for digest, one in table.prints.items()}
+    known = {
+        digest: one
+        for table in tables
+        if isinstance(table, ImageTable)
+        for digest, one in table.prints.items()
+    }
     return near_images.pictures({row.text: known[row.text] for row in rows if row.text in known})
 
 
 def write(
-    folder: Path, tables: Iterable[RawTable], parts: Mapping[str, list[Row]], labels: list[str], settings: params.ImagePreprocess
+    folder: Path,
+    tables: Iterable[RawTable],
+    parts: Mapping[str, list[Row]],
+    labels: list[str],
+    settings: params.ImagePreprocess,
 ) -> None:
     """Write `folder`/{split}.parquet for each of `parts`, whose rows are in the order of the raw files.
 
@@ -142,14 +165,19 @@ def write(
     place = {label: number for number, label in enumerate(labels)}
     target = {row.id: (split, row) for split, rows in parts.items() for row in rows}
     with ExitStack() as stack:
-        writers = {split: stack.enter_context(Writer(folder / f"{split}.parquet", CleanImage, bits)) for split in parts}
+        writers = {
+            split: stack.enter_context(Writer(folder / f"{split}.parquet", CleanImage, bits))
+            for split in parts
+        }
         advance = stack.enter_context(console.progress("write", len(target), "images"))
         for table in tables:
             samples = (sample for batch in _batches(table.path, table.split, settings) for sample in batch)
             for number, sample in enumerate(samples, start=1):
                 split, row = target.get(f"{table.split}:{number}", ("", None))
                 if row:
-                    writers[split].add(CleanImage(row.id, sample.name, sample.image, row.text, place[row.label]))
+                    writers[split].add(
+                        CleanImage(row.id, sample.name, sample.image, row.text, place[row.label])
+                    )
                     advance(1)
 
 
@@ -171,7 +199,9 @@ def _look(sample: Sample, max_pixels: int, bits: int) -> Seen:
     if picture.frames > 1:
         found["animated"] = f"the first of {picture.frames} frames is taken"
     if picture.transparent:
-        found["transparent"] = f"all its pixels are transparent ({picture.format}): there is nothing to see but white"
+        found["transparent"] = (
+            f"all its pixels are transparent ({picture.format}): there is nothing to see but white"
+        )
     reasons = {check: reason for check, reason in found.items() if reason}
     return Seen(
         decoding.digest(picture.pixels),
@@ -219,17 +249,29 @@ def _batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterat
     for key in ("image_column", "label_column"):
         if (wanted := getattr(settings, key)) not in there:
             hint = f"set preprocess.{key} to one of them"
-            raise DataError(f"{path} has no column {wanted!r}", got=", ".join(map(repr, there)), expected=f"a column {wanted!r}", hint=hint)
+            raise DataError(
+                f"{path} has no column {wanted!r}",
+                got=", ".join(map(repr, there)),
+                expected=f"a column {wanted!r}",
+                hint=hint,
+            )
     ours = there == list(RawImage._fields)  # else `name` and `problem` may mean anything
-    wanted_columns = dict.fromkeys((settings.image_column, settings.label_column, *(("name", "problem") if ours else ())))
+    wanted_columns = dict.fromkeys(
+        (settings.image_column, settings.label_column, *(("name", "problem") if ours else ()))
+    )
     number = 0
     for batch in image_tables.read(path, wanted_columns):
         images, labels = batch[settings.image_column], batch[settings.label_column]
-        names = batch["name"] if ours else [f"{split}/{number + place}" for place in range(1, len(images) + 1)]
+        names = (
+            batch["name"] if ours else [f"{split}/{number + place}" for place in range(1, len(images) + 1)]
+        )
         problems = batch["problem"] if ours else [None] * len(images)
         number += len(images)
         rows = zip(images, labels, names, problems, strict=True)
-        yield [_sample(image, label, plain(name) or "", plain(problem) or "") for image, label, name, problem in rows]
+        yield [
+            _sample(image, label, plain(name) or "", plain(problem) or "")
+            for image, label, name, problem in rows
+        ]
 
 
 def _sample(image: Any, label: Any, name: str, problem: str) -> Sample:
@@ -238,5 +280,10 @@ def _sample(image: Any, label: Any, name: str, problem: str) -> Sample:
         name, image = SURROGATE.sub("\ufffd", path) if path else name, image.get("bytes")
         problem = problem or (f"no bytes, but the path {name}" if image is None and path else "")
     if not isinstance(image, bytes):
-        return Sample(name, b"", label, problem or ("no image" if image is None else f"{type(image).__name__} instead of an image"))
+        return Sample(
+            name,
+            b"",
+            label,
+            problem or ("no image" if image is None else f"{type(image).__name__} instead of an image"),
+        )
     return Sample(name, image, label, problem)

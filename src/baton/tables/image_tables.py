@@ -55,7 +55,10 @@ class CleanImage(NamedTuple):
 
 def numbered(split: str, pairs: Iterable[tuple[NDArray[np.uint8], str]]) -> Iterator[RawImage]:
     """Rows of arrays: (pixels (height, width, 1 or 3), label)."""
-    return (RawImage(f"{split}/{number}", decoding.encode(pixels), label) for number, (pixels, label) in enumerate(pairs, start=1))
+    return (
+        RawImage(f"{split}/{number}", decoding.encode(pixels), label)
+        for number, (pixels, label) in enumerate(pairs, start=1)
+    )
 
 
 class Writer:
@@ -68,10 +71,14 @@ class Writer:
 
         types = {"image": pa.binary(), "label": pa.string() if kind is RawImage else pa.int32()}
         named = {BITS_KEY: str(bits)} if bits != BITS_16 else None
-        self.schema = pa.schema([(name, types.get(name, pa.string())) for name in kind._fields], metadata=named)
+        self.schema = pa.schema(
+            [(name, types.get(name, pa.string())) for name in kind._fields], metadata=named
+        )
         # An encoded image gains nothing from being compressed again, and its statistics would be the image itself.
         packing = {name: "none" if name == "image" else "snappy" for name in kind._fields}
-        self.file = pq.ParquetWriter(path, self.schema, compression=packing, use_dictionary=["label"], write_statistics=["label"])
+        self.file = pq.ParquetWriter(
+            path, self.schema, compression=packing, use_dictionary=["label"], write_statistics=["label"]
+        )
         self.rows: list[RawImage | CleanImage] = []
         self.bytes = 0
 
@@ -87,7 +94,10 @@ class Writer:
 
         if not self.rows:
             return
-        arrays = [pa.array(values, field.type) for values, field in zip(zip(*self.rows, strict=True), self.schema, strict=True)]
+        arrays = [
+            pa.array(values, field.type)
+            for values, field in zip(zip(*self.rows, strict=True), self.schema, strict=True)
+        ]
         self.file.write_table(pa.table(arrays, schema=self.schema), row_group_size=GROUP_ROWS)
         self.rows, self.bytes = [], 0
 
@@ -119,7 +129,9 @@ def read(path: Path, columns: Iterable[str]) -> Iterator[dict[str, list[Any]]]:
 
     with _opened(path) as file:
         try:
-            for batch in file.iter_batches(few(file.metadata, BATCH_ROWS, BATCH_BYTES), use_threads=False, columns=list(columns)):
+            for batch in file.iter_batches(
+                few(file.metadata, BATCH_ROWS, BATCH_BYTES), use_threads=False, columns=list(columns)
+            ):
                 yield {name: readers.values(batch.column(name)) for name in batch.schema.names}
         except (pa.ArrowInvalid, OSError) as error:
             raise _unreadable(path, error) from None
@@ -135,11 +147,18 @@ def _opened(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)  # half the memory, where a row group is large
+        return pq.ParquetFile(
+            path, buffer_size=2**20, pre_buffer=False
+        )  # half the memory, where a row group is large
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(path, error) from None
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     hint = "images in folders, or in a table of paths, are made one by source.kind folder or table; a file of your own must be Parquet"
-    return DataError(f"{path} is no readable Parquet file", got=error, expected="Apache Parquet with a column of images", hint=hint)
+    return DataError(
+        f"{path} is no readable Parquet file",
+        got=error,
+        expected="Apache Parquet with a column of images",
+        hint=hint,
+    )

@@ -47,7 +47,11 @@ def read(table: RawTable, settings: params.JsonLinesFormat, wanted: Columns) -> 
 def _add(table: RawTable, number: int, value: dict[str, Any], wanted: Columns) -> None:
     """A record without a text is malformed; one without a label is a row that lacks its label."""
     if any(name in value for name in wanted.texts):
-        table.add(*wanted.row({name: value.get(name) for name in wanted.names} | {wanted.label: value.get(wanted.label, "")}))
+        table.add(
+            *wanted.row(
+                {name: value.get(name) for name in wanted.names} | {wanted.label: value.get(wanted.label, "")}
+            )
+        )
     else:
         table.reject(f"line {number}: no key {' or '.join(map(repr, wanted.texts))}", value.get(wanted.label))
 
@@ -82,8 +86,17 @@ def _refuse_document(path: Path, line: str, wanted: Columns) -> None:
     value = _value(line)
     if isinstance(value, dict) and not set(wanted.names) & set(value):
         for name, inner in value.items():
-            if isinstance(inner, list) and inner and isinstance(inner[0], dict) and set(wanted.names) & set(inner[0]):
-                raise _document(path, f"one JSON document, whose rows are a list under {name!r}", f"jq -c '.[{json.dumps(name)}][]'")
+            if (
+                isinstance(inner, list)
+                and inner
+                and isinstance(inner[0], dict)
+                and set(wanted.names) & set(inner[0])
+            ):
+                raise _document(
+                    path,
+                    f"one JSON document, whose rows are a list under {name!r}",
+                    f"jq -c '.[{json.dumps(name)}][]'",
+                )
 
 
 def _refuse_others(table: RawTable, seen: dict[str, None], wanted: Columns) -> None:
@@ -92,7 +105,10 @@ def _refuse_others(table: RawTable, seen: dict[str, None], wanted: Columns) -> N
         raise _document(table.path, "JSON with several objects in one line", "jq -c .")
     if not seen and len(reasons) > 1 and not table.rows:
         raise _document(
-            table.path, "no JSON Lines: no line is an object, as if one JSON document were spread over them", "jq -c '.[]'", reasons[0]
+            table.path,
+            "no JSON Lines: no line is an object, as if one JSON document were spread over them",
+            "jq -c '.[]'",
+            reasons[0],
         )
     for name in wanted.names:
         if seen and name not in seen:

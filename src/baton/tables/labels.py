@@ -9,8 +9,23 @@ from functools import lru_cache
 
 # Characters that nobody sees (Unicode's default ignorable code points but for tags and emoji's variation selectors, which change what is
 # seen), and control characters.
-_UNSEEN_RANGES = [(0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5)]
-_UNSEEN_RANGES += [(0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFEFF, 0xFEFF)]
+_UNSEEN_RANGES = [
+    (0x00, 0x20),
+    (0x7F, 0xA0),
+    (0xAD, 0xAD),
+    (0x34F, 0x34F),
+    (0x61C, 0x61C),
+    (0x115F, 0x1160),
+    (0x17B4, 0x17B5),
+]
+_UNSEEN_RANGES += [
+    (0x180B, 0x180F),
+    (0x200B, 0x200F),
+    (0x202A, 0x202E),
+    (0x2060, 0x206F),
+    (0x3164, 0x3164),
+    (0xFEFF, 0xFEFF),
+]
 _UNSEEN_RANGES += [(0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8)]
 _SPACES = "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u2800\u3000"
 UNSEEN = _SPACES + "".join(chr(code) for first, last in _UNSEEN_RANGES for code in range(first, last + 1))
@@ -66,17 +81,25 @@ def similar(labels: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, group in groups.items():
         if name in _NULLS:
-            found |= {label: f"label {label!r} ({counts[label]} rows) reads like a missing value" for label in group}
+            found |= {
+                label: f"label {label!r} ({counts[label]} rows) reads like a missing value" for label in group
+            }
         else:
             first = f"{group[0]!r} ({counts[group[0]]} rows)"
-            found |= {label: f"label {label!r} ({counts[label]} rows) reads like {first}" for label in group[1:]}
+            found |= {
+                label: f"label {label!r} ({counts[label]} rows) reads like {first}" for label in group[1:]
+            }
     return found
 
 
 def continuous(labels: Iterable[str]) -> set[str]:
     """Decimal labels, if there are so many different ones that they look measured: what is wanted may be regression."""
     different = set(labels)
-    decimals = {label for label in different if (value := number(label)) is not None and value != value.to_integral_value()}
+    decimals = {
+        label
+        for label in different
+        if (value := number(label)) is not None and value != value.to_integral_value()
+    }
     return decimals if len(decimals) >= LEAST_CONTINUOUS and 2 * len(decimals) > len(different) else set()
 
 

@@ -25,7 +25,9 @@ PERMUTATIONS, BANDS, SEED = 128, 32, 0
 CHUNK = 4096  # texts hashed at a time
 MEMBERS = 8  # that a text is compared with, of those that share a band; all pairs are given of so many that are alike
 # Where a script puts no spaces between words (Thai, Lao, Khmer, Chinese, Japanese), each character counts as one.
-WORD = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]|\w+?(?=[\u0e00-\u0eff\u3040-\u9fff])|\w+")
+WORD = re.compile(
+    r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]|\w+?(?=[\u0e00-\u0eff\u3040-\u9fff])|\w+"
+)
 
 
 def texts(keys: Iterable[str], similarity: float = SIMILARITY) -> Near:
@@ -102,7 +104,9 @@ def shingles(text: str) -> frozenset[str]:
     words = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
     if len(words) < SHINGLE_WORDS:
         return frozenset([" ".join(words) or text])
-    return frozenset(" ".join(words[place : place + SHINGLE_WORDS]) for place in range(len(words) - SHINGLE_WORDS + 1))
+    return frozenset(
+        " ".join(words[place : place + SHINGLE_WORDS]) for place in range(len(words) - SHINGLE_WORDS + 1)
+    )
 
 
 def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
@@ -144,7 +148,9 @@ def chains(near: Near) -> dict[str, str]:
     """Of groups in which not all pairs are given (see `texts`): text -> the first of its group."""
     names = list(near)
     place = {name: number for number, name in enumerate(names)}
-    roots = groups(len(names), ((place[name], place[other]) for name, others in near.items() for other in others))
+    roots = groups(
+        len(names), ((place[name], place[other]) for name, others in near.items() for other in others)
+    )
     sizes = Counter(roots)
     return {name: names[root] for name, root in zip(names, roots, strict=True) if sizes[root] > MEMBERS}
 

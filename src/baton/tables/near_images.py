@@ -23,7 +23,9 @@ BANDS = DISTANCE + 1  # so hashes that differ in no more bits have one band in c
 DIFFERENCE = 0.1
 FLAT = 2.0  # grey levels of standard deviation: what has less is told apart by its exact pixels only
 ROWS, PLACES, PAIRS = 1024, 64, 4096  # compared at a time: hashes with hashes, small copies
-ENOUGH = 8  # earlier pictures that one is alike: all pairs are given of so many, and of more enough to join them
+ENOUGH = (
+    8  # earlier pictures that one is alike: all pairs are given of so many, and of more enough to join them
+)
 
 
 class Print(NamedTuple):
@@ -40,7 +42,9 @@ def fingerprint(pixels: NDArray[np.uint8]) -> Print:
 
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     bits = np.packbits(imagehash.phash(image).hash)
-    small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX if min(image.size) >= 2 * SIDE else Image.Resampling.BILINEAR)
+    small = image.convert("RGB").resize(
+        (SIDE, SIDE), Image.Resampling.BOX if min(image.size) >= 2 * SIDE else Image.Resampling.BILINEAR
+    )
     return Print(int.from_bytes(bits.tobytes()), small.tobytes())
 
 
@@ -57,7 +61,9 @@ def pictures(prints: Mapping[str, Print]) -> Near:
         key -> near key -> likeness, 1 less the difference of the small copies.
     """
     names = list(prints)
-    small = np.frombuffer(b"".join(prints[name].small for name in names), np.uint8).reshape(len(names), SIDE * SIDE * 3)
+    small = np.frombuffer(b"".join(prints[name].small for name in names), np.uint8).reshape(
+        len(names), SIDE * SIDE * 3
+    )
     contrast = np.array([row.std() for row in small])
     hashes = np.array([prints[name].hash for name in names], dtype=np.uint64)
     earlier = np.zeros(len(names), np.int64)  # how many earlier ones each is like
@@ -94,7 +100,9 @@ def _candidates(
                 lates = lates[earlier[lates] < ENOUGH]
                 for begin in range(0, len(lates), ROWS):
                     rows = lates[begin : begin + ROWS]
-                    near = np.bitwise_count(hashes[firsts, None] ^ hashes[None, rows]) <= DISTANCE  # (firsts, rows)
+                    near = (
+                        np.bitwise_count(hashes[firsts, None] ^ hashes[None, rows]) <= DISTANCE
+                    )  # (firsts, rows)
                     one, other = np.nonzero(near & (firsts[:, None] < rows[None]))
                     for first in range(0, len(one), PAIRS):
                         yield firsts[one[first : first + PAIRS]], rows[other[first : first + PAIRS]]

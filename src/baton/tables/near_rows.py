@@ -21,11 +21,21 @@ def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
     found = {}
     for row in rows:
         for split in ("test", "val", "train")[: 1 + ("test", "val", "train").index(row.part)]:
-            others = [(other, share) for name, share in alike.get(key(row.text), {}).items() if (other := first[split].get(name))]
-            if twin := next((pair for pair in others if split != row.part or pair[0].number < row.number), None):
+            others = [
+                (other, share)
+                for name, share in alike.get(key(row.text), {}).items()
+                if (other := first[split].get(name))
+            ]
+            if twin := next(
+                (pair for pair in others if split != row.part or pair[0].number < row.number), None
+            ):
                 found[row.id] = f"{twin[1]:.2f} like {twin[0].id}"
                 break
-            if (name := chains.get(key(row.text))) and (other := linked[split].get(name)) and split != row.part:
+            if (
+                (name := chains.get(key(row.text)))
+                and (other := linked[split].get(name))
+                and split != row.part
+            ):
                 found[row.id] = f"like {other.id}, through others"
                 break
     return found
@@ -49,5 +59,6 @@ def near_training(parts: Mapping[str, list[Row]], alike: Near) -> list[str]:
     return [
         row.id
         for row in parts["test"]
-        if groups.get(key(row.text)) in linked or not known.isdisjoint([key(row.text), *alike.get(key(row.text), ())])
+        if groups.get(key(row.text)) in linked
+        or not known.isdisjoint([key(row.text), *alike.get(key(row.text), ())])
     ]

@@ -18,7 +18,12 @@ def read(path: Path, split: str, form: params.Format, wanted: Columns) -> RawTab
     """
     table = RawTable(split, path)
     if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty", got="0 bytes", expected="rows of text and label", hint="check the file that `source` names")
+        raise DataError(
+            f"{path} is empty",
+            got="0 bytes",
+            expected="rows of text and label",
+            hint="check the file that `source` names",
+        )
     if not isinstance(form, params.ParquetFormat) and encodings.packed(path):
         table.remarks.append(f"{path} is gzip, and read as what it holds")
     match form:
@@ -29,8 +34,12 @@ def read(path: Path, split: str, form: params.Format, wanted: Columns) -> RawTab
         case params.ParquetFormat():
             _read_parquet(table, wanted)
     if not table.count:
-        hint = f"check the file that `source` names, and `skip_lines` and `columns` of {wanted.section}.format"
-        raise DataError(f"{path} has no rows", got="a header at most", expected="rows of text and label", hint=hint)
+        hint = (
+            f"check the file that `source` names, and `skip_lines` and `columns` of {wanted.section}.format"
+        )
+        raise DataError(
+            f"{path} has no rows", got="a header at most", expected="rows of text and label", hint=hint
+        )
     return table
 
 
@@ -45,7 +54,9 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
         with pq.ParquetFile(table.path) as file:
             for name in wanted.names:
                 if file.schema_arrow.names.count(name) != 1:
-                    raise columns.missing(table.path, name, file.schema_arrow.names, wanted, _inner(file.schema_arrow, name))
+                    raise columns.missing(
+                        table.path, name, file.schema_arrow.names, wanted, _inner(file.schema_arrow, name)
+                    )
                 _refuse_nested(table.path, file.schema_arrow.field(name))
             for batch in file.iter_batches(columns=list(wanted.names)):
                 for row in zip(*(values(batch.column(name)) for name in wanted.names), strict=True):
@@ -60,7 +71,12 @@ def _no_parquet(path: Path, error: Exception, wanted: Columns) -> DataError:
         head = file.read(512)
     found = containers.what(path, head) if not head.startswith(containers.PARQUET) else None
     if found:
-        return DataError(f"{path} is {found[0]}, no Parquet", got=containers.start(head), expected="Apache Parquet", hint=found[1])
+        return DataError(
+            f"{path} is {found[0]}, no Parquet",
+            got=containers.start(head),
+            expected="Apache Parquet",
+            hint=found[1],
+        )
     hint = f"write the file again, or set {wanted.section}.format to what it is"
     return DataError(f"{path} is no readable Parquet file", got=error, expected="Apache Parquet", hint=hint)
 
@@ -73,7 +89,10 @@ def _refuse_nested(path: Path, field: Any) -> None:
     if pa.types.is_nested(kind.value_type if pa.types.is_dictionary(kind) else kind):
         hint = "write one value a row: a list of labels is several rows or one joined name, a part of a struct a column of its own"
         raise DataError(
-            f"{path}: column {field.name!r} holds no single values", got=str(kind), expected="text, numbers or dates", hint=hint
+            f"{path}: column {field.name!r} holds no single values",
+            got=str(kind),
+            expected="text, numbers or dates",
+            hint=hint,
         )
 
 
@@ -91,6 +110,10 @@ def values(column: Any) -> list[Any]:
 
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+    if (
+        pa.types.is_string(column.type)
+        or pa.types.is_large_string(column.type)
+        or pa.types.is_string_view(column.type)
+    ):
         column = column.cast(pa.large_binary())
     return list(column.to_pylist())

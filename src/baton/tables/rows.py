@@ -60,12 +60,18 @@ class RawTable:
     path: Path
     rows: list[Row] = field(default_factory=list)
     malformed: dict[str, str] = field(default_factory=dict)
-    rejected: dict[str, str] = field(default_factory=dict)  # id -> label, of those of `malformed` that have one
+    rejected: dict[str, str] = field(
+        default_factory=dict
+    )  # id -> label, of those of `malformed` that have one
     blank_lines: int = 0
     remarks: list[str] = field(default_factory=list)  # what a person should know of the file
     guessed: str = ""  # the encoding, where it is a guess
-    unlabelled: set[str] = field(default_factory=set)  # ids of rows whose label is a null, as tables have it that were labelled in part
-    respelled: Counter[tuple[str, str]] = field(default_factory=Counter)  # (label of the file, as it is kept) -> rows
+    unlabelled: set[str] = field(
+        default_factory=set
+    )  # ids of rows whose label is a null, as tables have it that were labelled in part
+    respelled: Counter[tuple[str, str]] = field(
+        default_factory=Counter
+    )  # (label of the file, as it is kept) -> rows
 
     @property
     def count(self) -> int:
@@ -75,7 +81,9 @@ class RawTable:
     def add(self, text: Any, label: Any, extras: Extras | str = NO_EXTRAS) -> None:
         """Append a row; a value that is no text, number or truth value makes it malformed, and so does what `extras` says is wrong."""
         values = {"text": (text, plain(text)), "label": (label, plain(label))}
-        wrong = [f"{name} is a {type(value).__name__}" for name, (value, read) in values.items() if read is None]
+        wrong = [
+            f"{name} is a {type(value).__name__}" for name, (value, read) in values.items() if read is None
+        ]
         if wrong:
             needed = "one label a row" if wrong[-1].startswith("label") else "text or a number"
             self.reject(f"{' and '.join(wrong)}; {needed} is needed", label)

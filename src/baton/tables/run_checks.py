@@ -5,7 +5,16 @@ from collections.abc import Callable
 
 from baton import params
 from baton.errors import DataError
-from baton.tables import assignment, checks, dropped_rows, image_rows, labels, near_duplicates, near_rows, splits
+from baton.tables import (
+    assignment,
+    checks,
+    dropped_rows,
+    image_rows,
+    labels,
+    near_duplicates,
+    near_rows,
+    splits,
+)
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.rows import RawTable, Row
 
@@ -53,15 +62,25 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess) -> Checked:
         _run(state, name, one, policies[name], settings)
         if name == "duplicate":
             _cut_by_time(state, raw_tables, settings)
-    state.apply("near_duplicate", policies["near_duplicate"], near_rows.near_duplicate(state.rows, state.alike))
+    state.apply(
+        "near_duplicate", policies["near_duplicate"], near_rows.near_duplicate(state.rows, state.alike)
+    )
     _small_classes(state, settings, noun)
     state.apply("unseen_label", policies["unseen_label"], checks.unseen_label(state.rows))
     return state
 
 
-def _run(state: Checked, name: str, one: Callable[[list[Row]], dict[str, str]], policy: str, settings: params.Preprocess) -> None:
+def _run(
+    state: Checked,
+    name: str,
+    one: Callable[[list[Row]], dict[str, str]],
+    policy: str,
+    settings: params.Preprocess,
+) -> None:
     state.apply(name, policy, one(state.rows))
-    if name == "invalid_utf8":  # where they are kept, each undecodable byte shows as the replacement character
+    if (
+        name == "invalid_utf8"
+    ):  # where they are kept, each undecodable byte shows as the replacement character
         state.rows = [_replaced(row) for row in state.rows]
     if name == "missing_label" and settings.label_names:
         named = {labels.normal(label): labels.normal(name) for label, name in settings.label_names.items()}
@@ -86,14 +105,17 @@ def _small_classes(state: Checked, settings: params.Preprocess, noun: str) -> No
     if isinstance(settings.checks.small_class, params.OtherClass):
         merged, name = {row.label for row in state.rows if row.id in small}, settings.checks.small_class.other
         if own := sum(row.label == name and row.id not in small for row in state.rows):
-            note = (
-                f"preprocess.checks.small_class: {name!r} is a class of {own} rows already; {len(small)} rows of small classes come to it"
-            )
+            note = f"preprocess.checks.small_class: {name!r} is a class of {own} rows already; {len(small)} rows of small classes come to it"
             state.notes.append(note)
         state.rows, state.usable = (
-            [dataclasses.replace(row, label=name) if row.label in merged else row for row in rows] for rows in (state.rows, state.usable)
+            [dataclasses.replace(row, label=name) if row.label in merged else row for row in rows]
+            for rows in (state.rows, state.usable)
         )
-        if still := {id_: reason for id_, reason in checks.small_class(state.rows, least, noun, units).items() if id_ in small}:
+        if still := {
+            id_: reason
+            for id_, reason in checks.small_class(state.rows, least, noun, units).items()
+            if id_ in small
+        }:
             state.apply("small_class_merged", "fail", still)
 
 
@@ -106,4 +128,6 @@ def _alike(rows: list[Row], raw_tables: list[RawTable], settings: params.Preproc
 
 
 def _replaced(row: Row) -> Row:
-    return dataclasses.replace(row, text=SURROGATE.sub("\ufffd", row.text), label=SURROGATE.sub("\ufffd", row.label))
+    return dataclasses.replace(
+        row, text=SURROGATE.sub("\ufffd", row.text), label=SURROGATE.sub("\ufffd", row.label)
+    )

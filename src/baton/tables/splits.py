@@ -28,13 +28,17 @@ class Unit:
     name: str
     label: str
     rows: list[Row] = field(default_factory=list)
-    firsts: list[tuple[str, int, str]] = field(default_factory=list)  # rows like none before them: label, number among such, name
+    firsts: list[tuple[str, int, str]] = field(
+        default_factory=list
+    )  # rows like none before them: label, number among such, name
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
-def units(rows: list[Row], alike: near_duplicates.Near | None = None, left: Container[str] | None = None) -> list[Unit]:
+def units(
+    rows: list[Row], alike: near_duplicates.Near | None = None, left: Container[str] | None = None
+) -> list[Unit]:
     """Join rows that have the same text (see `checks.key`), near ones, or the same group.
 
     Args:
@@ -66,13 +70,17 @@ def units(rows: list[Row], alike: near_duplicates.Near | None = None, left: Cont
 def _linked(rows: list[Row], alike: near_duplicates.Near) -> tuple[list[str], list[tuple[int, int]]]:
     """A name of each row, and pairs of places that stay together."""
     keys = [key(row.text) for row in rows]
-    names = [f"\0{row.extras.group}" if row.extras.group else own for row, own in zip(rows, keys, strict=True)]
+    names = [
+        f"\0{row.extras.group}" if row.extras.group else own for row, own in zip(rows, keys, strict=True)
+    ]
     return names, [*near_duplicates.links(keys, alike), *near_duplicates.links(names, {})]
 
 
 def unit_of(rows: list[Row], alike: near_duplicates.Near) -> dict[str, int]:
     """Row id -> number of its unit."""
-    return dict(zip((row.id for row in rows), near_duplicates.groups(len(rows), _linked(rows, alike)[1]), strict=True))
+    return dict(
+        zip((row.id for row in rows), near_duplicates.groups(len(rows), _linked(rows, alike)[1]), strict=True)
+    )
 
 
 def largest(whole: list[Unit]) -> str:
@@ -82,9 +90,7 @@ def largest(whole: list[Unit]) -> str:
         return ""
     shown = ", ".join(row.id for row in unit.rows[:3]) + (", …" if len(unit) > 3 else "")
     group = next((f" (a group is {row.extras.group!r})" for row in unit.rows if row.extras.group), "")
-    return (
-        f"the largest unit of rows that are never parted, being equal, nearly alike or of one group, has {len(unit)} rows: {shown}{group}"
-    )
+    return f"the largest unit of rows that are never parted, being equal, nearly alike or of one group, has {len(unit)} rows: {shown}{group}"
 
 
 def flat(parts: list[Unit]) -> list[Row]:
@@ -101,7 +107,9 @@ def wanted(portion: params.ByShare | params.ByCount, rows: int) -> int:
             return portion.count
 
 
-def cut(whole: list[Unit], count: int, *, seed: int, purpose: str, least: int = 1, leave: int = 0) -> tuple[list[Unit], list[Unit]]:
+def cut(
+    whole: list[Unit], count: int, *, seed: int, purpose: str, least: int = 1, leave: int = 0
+) -> tuple[list[Unit], list[Unit]]:
     """Draw `count` rows, from each class in proportion to its size.
 
     Args:
@@ -134,12 +142,21 @@ def cut(whole: list[Unit], count: int, *, seed: int, purpose: str, least: int = 
             hint = f"each of the {len(sizes)} classes has too few different texts or pictures for every split: add rows to them, or name "
             hint += "a file for the split in source"
             hint += f"; {some}" if (some := largest(whole)) else ""
-        raise DataError(f"preprocess.{purpose} leaves too little", got=got, expected=f"at most {sum(most.values())} rows", hint=hint)
+        raise DataError(
+            f"preprocess.{purpose} leaves too little",
+            got=got,
+            expected=f"at most {sum(most.values())} rows",
+            hint=hint,
+        )
     quotas = _allot(sizes, floor, most, count)
-    return _parted(whole, {unit.name for label, some in offered.items() for unit in _fill(some, quotas[label])})
+    return _parted(
+        whole, {unit.name for label, some in offered.items() for unit in _fill(some, quotas[label])}
+    )
 
 
-def cut_for_good(whole: list[Unit], share: float, *, seed: int, purpose: str) -> tuple[list[Unit], list[Unit]]:
+def cut_for_good(
+    whole: list[Unit], share: float, *, seed: int, purpose: str
+) -> tuple[list[Unit], list[Unit]]:
     """Draw `share` of each class so that rows appended to the file move none from one part to the other.
 
     No rule can be exact in number for every class and hold every row in its part whatever rows come to it: such a rule decides on each row
@@ -164,7 +181,11 @@ def cut_for_good(whole: list[Unit], share: float, *, seed: int, purpose: str) ->
     places = {label: _places(share, f"{seed}\0{purpose}\0{label}") for label in labels}
 
     def falls(label: str, number: int, name: str) -> bool:
-        return number in places[label] if number < IN_BLOCKS else _order(f"{seed}\0{purpose}\0{name}") < share * 2.0**64
+        return (
+            number in places[label]
+            if number < IN_BLOCKS
+            else _order(f"{seed}\0{purpose}\0{name}") < share * 2.0**64
+        )
 
     return _parted(whole, {unit.name for unit in whole if any(falls(*first) for first in unit.firsts)})
 
@@ -194,7 +215,9 @@ def _order(name: str) -> int:
 def _classes(whole: list[Unit], seed: int, purpose: str) -> dict[str, list[Unit]]:
     """Units of each label in the order of drawing; labels sorted."""
     classes: dict[str, list[Unit]] = {label: [] for label in sorted({unit.label for unit in whole})}
-    for unit in sorted(whole, key=lambda unit: hashlib.sha256(f"{seed}\0{purpose}\0{unit.name}".encode()).digest()):
+    for unit in sorted(
+        whole, key=lambda unit: hashlib.sha256(f"{seed}\0{purpose}\0{unit.name}".encode()).digest()
+    ):
         classes[unit.label].append(unit)
     return classes
 

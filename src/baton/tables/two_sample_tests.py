@@ -44,7 +44,9 @@ def labels(earlier: Mapping[str, int], new: Mapping[str, int]) -> Distance:
 
     def distances(drawn: Counts) -> Floats:  # (draws, names) -> (draws, 2)
         variation = np.abs(drawn / theirs - (together - drawn) / ours).sum(axis=1) / 2
-        chi_square = ((drawn - expected) ** 2 / together).sum(axis=1)  # Pearson's, but for a factor that margins fix
+        chi_square = ((drawn - expected) ** 2 / together).sum(
+            axis=1
+        )  # Pearson's, but for a factor that margins fix
         return np.stack([variation, chi_square], axis=1)
 
     drawn, found = _drawn(counts, distances), distances(counts[1:])[0]
@@ -56,13 +58,17 @@ def distributions(earlier: Mapping[float, int], new: Mapping[float, int]) -> Dis
     values = sorted(earlier.keys() | new.keys())
     counts = _table([earlier.get(value, 0) for value in values], [new.get(value, 0) for value in values])
     below = np.cumsum(counts.sum(axis=0))
-    parts = (below - 1) * CUTS // below[-1]  # of each value; they depend on all rows together, so a draw has the same
+    parts = (
+        (below - 1) * CUTS // below[-1]
+    )  # of each value; they depend on all rows together, so a draw has the same
     edges = np.flatnonzero(np.diff(parts, prepend=-1))
     counts = np.add.reduceat(counts, edges, axis=1)
     together, (ours, theirs) = counts.sum(axis=0), counts.sum(axis=1)
 
     def distances(drawn: Counts) -> Floats:
-        found: Floats = np.abs(np.cumsum(drawn, axis=1) / theirs - np.cumsum(together - drawn, axis=1) / ours).max(axis=1)
+        found: Floats = np.abs(
+            np.cumsum(drawn, axis=1) / theirs - np.cumsum(together - drawn, axis=1) / ours
+        ).max(axis=1)
         return found
 
     return _distance(_drawn(counts, distances), distances(counts[1:])[0])
@@ -90,7 +96,9 @@ def _drawn(counts: Counts, distances: Callable[[Counts], Floats]) -> Floats:
     generator, together = np.random.default_rng(0), counts.sum(axis=0)
     block = max(1, AT_ONCE // counts.shape[1])
     sizes = [min(block, DRAWS - start) for start in range(0, DRAWS, block)]
-    draws = (generator.multivariate_hypergeometric(together, int(counts[1].sum()), size=size) for size in sizes)
+    draws = (
+        generator.multivariate_hypergeometric(together, int(counts[1].sum()), size=size) for size in sizes
+    )
     return np.concatenate([distances(drawn) for drawn in draws])
 
 

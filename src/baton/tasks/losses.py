@@ -38,11 +38,15 @@ def balanced_weights(labels: NDArray[np.int64], classes: int) -> torch.Tensor:
     return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def cross_entropy(label_smoothing: float, weights: torch.Tensor | None, of_rows: torch.Tensor | None = None) -> Loss:
+def cross_entropy(
+    label_smoothing: float, weights: torch.Tensor | None, of_rows: torch.Tensor | None = None
+) -> Loss:
     """Cross-entropy with label smoothing, class weights (classes,) and weights of rows (rows of train,)."""
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
-        return supervised(own(model(*batch.inputs), batch), batch.labels, label_smoothing, weights, chosen(of_rows, batch))
+        return supervised(
+            own(model(*batch.inputs), batch), batch.labels, label_smoothing, weights, chosen(of_rows, batch)
+        )
 
     return loss
 
@@ -58,13 +62,21 @@ def chosen(of_rows: torch.Tensor | None, batch: Batch) -> torch.Tensor | None:
 
 
 def supervised(
-    logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float, weights: torch.Tensor | None, of_rows: torch.Tensor | None = None
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    label_smoothing: float,
+    weights: torch.Tensor | None,
+    of_rows: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean over samples, in fp32: logits (batch, classes), labels (batch,) or shares of classes (batch, classes), `of_rows` (batch,)."""
     # `sum / samples`, not torch's weighted mean: its divisor depends on the batch, and micro-batches would not add up.
     if of_rows is None:
-        total = functional.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=label_smoothing, reduction="sum")
+        total = functional.cross_entropy(
+            logits.float(), labels, weight=weights, label_smoothing=label_smoothing, reduction="sum"
+        )
     else:
-        each = functional.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=label_smoothing, reduction="none")
+        each = functional.cross_entropy(
+            logits.float(), labels, weight=weights, label_smoothing=label_smoothing, reduction="none"
+        )
         total = (each * of_rows).sum()
     return total / len(labels)

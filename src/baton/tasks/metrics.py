@@ -15,10 +15,27 @@ from numpy.typing import ArrayLike, NDArray
 from baton.errors import DataError
 
 BINS = 15  # as in Guo et al. 2017; evaluation takes its number from params
-FIGURES = ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc", "log_loss", "brier", "ece", "top5_accuracy")
-MORE_FIGURES = ("skill", "errors_removed", "auroc", "average_precision")  # of evaluation, which are no function of sums
+FIGURES = (
+    "accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "balanced_accuracy",
+    "mcc",
+    "log_loss",
+    "brier",
+    "ece",
+    "top5_accuracy",
+)
+MORE_FIGURES = (
+    "skill",
+    "errors_removed",
+    "auroc",
+    "average_precision",
+)  # of evaluation, which are no function of sums
 TOP, FEW = 5, 10  # with so few classes, being among the five best says little
-FLOOR = float(np.log(np.finfo(np.float64).eps))  # as scikit-learn's log_loss: one certain mistake must not make the mean infinite
+FLOOR = float(
+    np.log(np.finfo(np.float64).eps)
+)  # as scikit-learn's log_loss: one certain mistake must not make the mean infinite
 
 AT_ONCE = 2_000_000  # probabilities in a block: 16 MB
 
@@ -49,13 +66,25 @@ def check(logits: NDArray[Any], labels: NDArray[Any]) -> None:
     hint = "the predictions and the labels must come from the same rows and the same labels.json"
     if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels) or len(labels) == 0:
         got = f"logits {logits.shape}, labels {labels.shape}"
-        raise DataError("predictions do not fit the labels", got=got, expected="(n, classes) and (n), n > 0", hint=hint)
+        raise DataError(
+            "predictions do not fit the labels", got=got, expected="(n, classes) and (n), n > 0", hint=hint
+        )
     if not np.isfinite(logits).all():
         got = f"{int((~np.isfinite(logits)).sum())} values that are NaN or infinite"
-        raise DataError("logits are not finite", got=got, expected="finite numbers", hint="the training diverged: lower its learning_rate")
+        raise DataError(
+            "logits are not finite",
+            got=got,
+            expected="finite numbers",
+            hint="the training diverged: lower its learning_rate",
+        )
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         got = f"labels {labels.min()} to {labels.max()}"
-        raise DataError("a label is no class of the predictions", got=got, expected=f"0 to {logits.shape[1] - 1}", hint=hint)
+        raise DataError(
+            "a label is no class of the predictions",
+            got=got,
+            expected=f"0 to {logits.shape[1] - 1}",
+            hint=hint,
+        )
 
 
 def log_probabilities(logits: NDArray[Any]) -> Floats:
@@ -64,7 +93,9 @@ def log_probabilities(logits: NDArray[Any]) -> Floats:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
-def statistics(labels: Integers, predicted: Integers, classes: int, log_p: Floats | None, bins: int) -> Statistics:
+def statistics(
+    labels: Integers, predicted: Integers, classes: int, log_p: Floats | None, bins: int
+) -> Statistics:
     """Per-row statistics (n, 3 * classes, and with `log_p` + 2 + bins, and + 1 with more than `FEW` classes) whose sums `figures` reads.
 
     Columns: hit, predicted and actual as one-hot classes; log loss; Brier score; confidence minus hit in the column of the row's bin;
@@ -80,14 +111,21 @@ def statistics(labels: Integers, predicted: Integers, classes: int, log_p: Float
     if log_p is not None:
         loss, brier, confidence, top = _of_probabilities(labels, predicted, log_p)
         place = bin_of(confidence, bins)
-        columns += [np.full(len(labels), 3 * classes), np.full(len(labels), 3 * classes + 1), 3 * classes + 2 + place]
+        columns += [
+            np.full(len(labels), 3 * classes),
+            np.full(len(labels), 3 * classes + 1),
+            3 * classes + 2 + place,
+        ]
         values += [loss, brier, confidence - hit]
         if classes > FEW:
             columns.append(np.full(len(labels), 3 * classes + 2 + bins))
             values.append(top)
     width = 3 * classes + (0 if log_p is None else 2 + bins + (classes > FEW))
     ends = len(columns) * np.arange(len(labels) + 1)
-    return csr_array((np.stack(values, axis=1).ravel(), np.stack(columns, axis=1).ravel().astype(np.int32), ends), (len(labels), width))
+    return csr_array(
+        (np.stack(values, axis=1).ravel(), np.stack(columns, axis=1).ravel().astype(np.int32), ends),
+        (len(labels), width),
+    )
 
 
 def losses(labels: Integers, log_p: Floats) -> Floats:
@@ -95,7 +133,9 @@ def losses(labels: Integers, log_p: Floats) -> Floats:
     return np.stack(_of_probabilities(labels, labels, log_p)[:2], axis=1)
 
 
-def _of_probabilities(labels: Integers, predicted: Integers, log_p: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def _of_probabilities(
+    labels: Integers, predicted: Integers, log_p: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
     """Log loss, Brier score, confidence, and whether the label is among the `TOP`, each (n); in blocks of rows, to need little memory."""
     parts = []
     step = max(1, AT_ONCE // log_p.shape[1])
@@ -104,7 +144,9 @@ def _of_probabilities(labels: Integers, predicted: Integers, log_p: Floats) -> t
         rows = np.arange(len(label))
         own, p = block[rows, label], np.exp(block)
         brier = (p**2).sum(axis=1) - p[rows, label] ** 2 + (1 - p[rows, label]) ** 2
-        above = (block > own[:, None]) | ((block == own[:, None]) & (np.arange(block.shape[1]) < label[:, None]))  # (rows, classes)
+        above = (block > own[:, None]) | (
+            (block == own[:, None]) & (np.arange(block.shape[1]) < label[:, None])
+        )  # (rows, classes)
         parts.append(np.stack([-np.maximum(own, FLOOR), brier, p[rows, chosen], above.sum(axis=1) < TOP]))
     loss, brier, confidence, top = np.concatenate(parts, axis=1)
     return loss, brier, confidence, top
@@ -141,7 +183,10 @@ def figures(sums: Floats, classes: int, whole: Floats | None = None) -> dict[str
     number = has_rows.sum(axis=-1)
     known = per_class(sums, classes)
     if whole is not None:
-        known = {name: np.where(np.isnan(value), per_class(whole, classes)[name], value) for name, value in known.items()}
+        known = {
+            name: np.where(np.isnan(value), per_class(whole, classes)[name], value)
+            for name, value in known.items()
+        }
     f1, recall = (np.where(has_rows, known[name], 0) for name in ("f1", "recall"))
     result = {
         "accuracy": hit.sum(axis=-1) / rows,
@@ -153,7 +198,11 @@ def figures(sums: Floats, classes: int, whole: Floats | None = None) -> dict[str
     if sums.shape[-1] > 3 * classes:
         result["log_loss"] = sums[..., 3 * classes] / rows
         result["brier"] = sums[..., 3 * classes + 1] / rows
-        gaps, top = (sums[..., 3 * classes + 2 : -1], sums[..., -1]) if classes > FEW else (sums[..., 3 * classes + 2 :], None)
+        gaps, top = (
+            (sums[..., 3 * classes + 2 : -1], sums[..., -1])
+            if classes > FEW
+            else (sums[..., 3 * classes + 2 :], None)
+        )
         result["ece"] = np.abs(gaps).sum(axis=-1) / rows
         if top is not None:
             result["top5_accuracy"] = top / rows
@@ -179,4 +228,6 @@ def per_class(sums: Floats, classes: int) -> dict[str, Floats]:
 def _matthews(right: Floats, chosen: Floats, actual: Floats) -> Floats:
     rows = actual.sum(axis=-1)
     square = (rows**2 - (chosen**2).sum(axis=-1)) * (rows**2 - (actual**2).sum(axis=-1))
-    return np.asarray((right * rows - (chosen * actual).sum(axis=-1)) / np.sqrt(np.where(square > 0, square, np.inf)))
+    return np.asarray(
+        (right * rows - (chosen * actual).sum(axis=-1)) / np.sqrt(np.where(square > 0, square, np.inf))
+    )

@@ -24,7 +24,9 @@ __all__ = ["Run", "Stage", "SyncReport", "prepare", "registered_teacher", "stage
 
 
 @contextlib.contextmanager
-def stage(name: Stage, reasons: Mapping[str, str], resume: str | None = None, record: bool = True) -> Iterator[Run]:
+def stage(
+    name: Stage, reasons: Mapping[str, str], resume: str | None = None, record: bool = True
+) -> Iterator[Run]:
     """Track a stage; its run ends FINISHED, FAILED (an exception) or KILLED (Ctrl-C, SIGTERM).
 
     SIGTERM becomes `SystemExit(143)` inside. The stage's outputs must be written before the context is left, for they identify the run.
@@ -73,7 +75,9 @@ def registered_teacher(name: str, version: int, target: Path) -> Path:
     """
     active = params.read().tracking
     if isinstance(active, params.NoTracking):
-        raise TrackingError("base.kind: registered needs the MLflow store", got="tracking.kind: off", expected="mlflow")
+        raise TrackingError(
+            "base.kind: registered needs the MLflow store", got="tracking.kind: off", expected="mlflow"
+        )
     prepare()
     from baton.tracking import registered_models
 

@@ -28,7 +28,9 @@ def describe(path: Path) -> dict[str, Any]:
 
     footer = pq.ParquetFile(path)
     columns = [
-        {"name": field.name, "type": TYPES[str(field.type)], "required": True} for field in footer.schema_arrow if str(field.type) in TYPES
+        {"name": field.name, "type": TYPES[str(field.type)], "required": True}
+        for field in footer.schema_arrow
+        if str(field.type) in TYPES
     ]
     return {"columns": columns, "rows": footer.metadata.num_rows, "uri": str(path.resolve())}
 
@@ -48,6 +50,8 @@ def log(store: "Store", run: str, entry: Mapping[str, Any], digest: str) -> str:
     inputs = store.client.get_run(run).inputs
     known = {(item.dataset.name, item.dataset.digest) for item in inputs.dataset_inputs} if inputs else set()
     if (data.name, data.digest) not in known:
-        store.client.log_inputs(run, [DatasetInput(data, [InputTag("mlflow.data.context", entry["context"])])])
+        store.client.log_inputs(
+            run, [DatasetInput(data, [InputTag("mlflow.data.context", entry["context"])])]
+        )
     store.log(run, tags={f"sha256.{entry['path']}": digest})
     return data.digest

@@ -62,7 +62,9 @@ class Deliverer:
             self._thread.join(seconds)
         finally:
             if waiting := self._writer.journal.waiting():
-                console.warn("tracking", f"{waiting:,} entries wait in the journal; `baton sync` delivers them")
+                console.warn(
+                    "tracking", f"{waiting:,} entries wait in the journal; `baton sync` delivers them"
+                )
             if not self._thread.is_alive():
                 self._writer.close()
 
@@ -72,7 +74,10 @@ class Deliverer:
                 self._writer.append("environment", **environment.surroundings())
             self._rounds()
         except Exception as error:  # noqa: BLE001  nobody else would hear of it
-            console.warn("tracking", f"nothing is sent to the MLflow store; the journal keeps everything ({_reason(error)})")
+            console.warn(
+                "tracking",
+                f"nothing is sent to the MLflow store; the journal keeps everything ({_reason(error)})",
+            )
         finally:
             self._locks.close()
             if self._closing.is_set():
@@ -91,7 +96,9 @@ class Deliverer:
                 self._samples += 1
             if closing or time.monotonic() >= due:
                 done = False
-                with self._reported("the MLflow store failed; the stage goes on, its journal keeps everything"):
+                with self._reported(
+                    "the MLflow store failed; the stage goes on, its journal keeps everything"
+                ):
                     self._deliver()
                     done = True
                 pause = 0.0 if done else min(max(2 * pause, PAUSES[0]), PAUSES[1])
@@ -162,10 +169,16 @@ def _deliver_one(one: journal.Journal, wanted: Callable[[str | None], bool], don
         try:
             carrier.deliver()
         except Exception as caught:  # noqa: BLE001  whatever a store, a network or a disk can raise
-            error = done.down[carrier.address] = caught  # and for its journals after this one, which may build on it
+            error = done.down[carrier.address] = (
+                caught  # and for its journals after this one, which may build on it
+            )
     if error:
         done.waiting.append(f"{one.folder}: {_reason(error)}")
-    done.entries, done.points, done.ended = done.entries + carrier.entries, done.points + carrier.points, done.ended + carrier.ended
+    done.entries, done.points, done.ended = (
+        done.entries + carrier.entries,
+        done.points + carrier.points,
+        done.ended + carrier.ended,
+    )
     done.refused += carrier.refused
 
 
@@ -176,8 +189,16 @@ def sync(settings: params.MlflowTracking) -> SyncReport:
 
     done = deliver_left()
     if settings.uri in done.down:
-        got, hint = _reason(done.down[settings.uri]), "is the server up? Nothing is lost: run `baton sync` again then"
-        raise TrackingError(f"{len(done.waiting)} journals wait for the MLflow store", got=got, expected="a store that answers", hint=hint)
+        got, hint = (
+            _reason(done.down[settings.uri]),
+            "is the server up? Nothing is lost: run `baton sync` again then",
+        )
+        raise TrackingError(
+            f"{len(done.waiting)} journals wait for the MLflow store",
+            got=got,
+            expected="a store that answers",
+            hint=hint,
+        )
     store = open_store(settings)
     with usable(store.client.tracking_uri):
         report = lineage.sync(store, dvc_files.read_lock(), text=dvc_files.read_text())

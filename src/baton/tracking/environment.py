@@ -20,7 +20,17 @@ PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
 # What a logged model needs, by the kind of its input; timm imports torchvision.
 MODEL_PACKAGES = {
     "text": ("mlflow", "torch", "transformers", "safetensors", "pandas", "numpy"),
-    "images": ("mlflow", "torch", "torchvision", "timm", "pillow", "pillow-heif", "safetensors", "pandas", "numpy"),
+    "images": (
+        "mlflow",
+        "torch",
+        "torchvision",
+        "timm",
+        "pillow",
+        "pillow-heif",
+        "safetensors",
+        "pandas",
+        "numpy",
+    ),
 }
 MODEL_TYPES = {"text": "text classifier", "images": "image classifier"}  # as MLflow shows them
 GIT_SECONDS = 10.0
@@ -39,14 +49,22 @@ def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> di
         "tags": tags(),
         "user": _user(),
         "process": [own.name, own.started],
-        "owner": {"process": [owner.process.name, owner.process.started], "repro_id": owner.repro_id, "command": owner.command},
+        "owner": {
+            "process": [owner.process.name, owner.process.started],
+            "repro_id": owner.repro_id,
+            "command": owner.command,
+        },
     }
 
 
 def surroundings() -> dict[str, Any]:
     """What takes longer: the state of git, the difference from its commit, and of `dvc.lock`."""
     git = _git()
-    return {"git": git, "diff": _uncommitted() if git.get("git.dirty") == "true" else "", "lock": dvc_files.read_lock()}
+    return {
+        "git": git,
+        "diff": _uncommitted() if git.get("git.dirty") == "true" else "",
+        "lock": dvc_files.read_lock(),
+    }
 
 
 def tags() -> dict[str, str]:
@@ -68,7 +86,10 @@ def source(command: str, user: str) -> dict[str, str]:
 
 def git_tags(git: Mapping[str, str]) -> dict[str, str]:
     """`git.*` and MLflow's own names of the same."""
-    named = {"mlflow.source.git.commit": git.get("git.commit", ""), "mlflow.source.git.branch": git.get("git.branch", "")}
+    named = {
+        "mlflow.source.git.commit": git.get("git.commit", ""),
+        "mlflow.source.git.branch": git.get("git.branch", ""),
+    }
     return {key: value for key, value in {**git, **named}.items() if value}
 
 
@@ -87,7 +108,10 @@ def read_requirements(lock: Path, kind: str) -> list[str]:
     if missing := [name for name in MODEL_PACKAGES[kind] if name not in pins]:
         hint = "run `make lock`, or add their exact versions"
         raise TrackingError(
-            f"{lock} does not pin what a model needs", got=f"no {', '.join(missing)}", expected="NAME==VERSION lines", hint=hint
+            f"{lock} does not pin what a model needs",
+            got=f"no {', '.join(missing)}",
+            expected="NAME==VERSION lines",
+            hint=hint,
         )
     return [pins[name] for name in MODEL_PACKAGES[kind]]
 
@@ -98,7 +122,9 @@ def _git() -> dict[str, str]:
     if status is None:
         return {}
     lines = status.splitlines()
-    head = dict(line.removeprefix("# branch.").split(" ", 1) for line in lines if line.startswith("# branch."))
+    head = dict(
+        line.removeprefix("# branch.").split(" ", 1) for line in lines if line.startswith("# branch.")
+    )
     commit, branch = (head.get(key, "") for key in ("oid", "head"))
     return {
         "git.commit": "" if commit == "(initial)" else commit,
@@ -137,7 +163,9 @@ def _uncommitted() -> str:
 def _run(*words: str) -> str | None:
     """Git's answer, or None without git, outside a checkout, or where it has no answer."""
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, errors="replace", timeout=GIT_SECONDS, check=True)
+        done = subprocess.run(
+            ["git", *words], capture_output=True, text=True, errors="replace", timeout=GIT_SECONDS, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.rstrip("\n")

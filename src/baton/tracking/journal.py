@@ -118,4 +118,6 @@ class Journal:
 def left() -> list[Journal]:
     """All journals, the oldest first."""
     folder = storage.state("journal")
-    return [Journal(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir()] if folder.is_dir() else []
+    return (
+        [Journal(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir()] if folder.is_dir() else []
+    )

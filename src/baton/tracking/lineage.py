@@ -27,7 +27,9 @@ def begin_stage(store: Store, stage: str, pipeline: str, lock: Lock) -> None:
     """
     sync(store, lock, current=pipeline)
     restored_runs.remember(pipeline=pipeline)
-    links.put(store, store.client.get_run(pipeline), pipelines.STAGES[: pipelines.STAGES.index(stage) + 1], lock)
+    links.put(
+        store, store.client.get_run(pipeline), pipelines.STAGES[: pipelines.STAGES.index(stage) + 1], lock
+    )
 
 
 def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncReport:
@@ -47,10 +49,19 @@ def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncRep
         digests = sum(_put_digests(store, run, lock) for run in stages)
         if digests:
             runs = store.runs(limit=RECENT)
-        ours = [run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current]
+        ours = [
+            run
+            for run in runs
+            if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current
+        ]
         linked, cached, unknown, settled = 0, 0, tuple[str, ...](), _consistent(lock)
-        mine = next((run for run in ours if run.info.status == "FINISHED" and _made(_own(run, runs), lock, settled)), None)
-        if text and (restored := restored_runs.record(store, mine, next(iter(ours), None), lock, text, settled)):
+        mine = next(
+            (run for run in ours if run.info.status == "FINISHED" and _made(_own(run, runs), lock, settled)),
+            None,
+        )
+        if text and (
+            restored := restored_runs.record(store, mine, next(iter(ours), None), lock, text, settled)
+        ):
             mine, cached = restored, 1
         if mine:
             linked, unknown = links.put(store, mine, settled, lock)
@@ -72,7 +83,11 @@ def _put_digests(store: Store, run: Run, lock: Lock) -> int:
     tags = run.data.tags
     outs = lock.get(tags.get(pipelines.STAGE, ""), {}).get("outs", {})
     wrote = json.loads(tags.get(WRITTEN, "{}"))
-    if run.info.status != "FINISHED" or not wrote or any(outs.get(path) != digest for path, digest in wrote.items()):
+    if (
+        run.info.status != "FINISHED"
+        or not wrote
+        or any(outs.get(path) != digest for path, digest in wrote.items())
+    ):
         return 0
     wanted = {f"{links.OUT}{path}": digest for path, digest in outs.items()}
     if all(tags.get(clean_key(key)) == digest for key, digest in wanted.items()):
@@ -88,7 +103,12 @@ def _made(own: dict[str, Run], lock: Lock, consistent: list[str]) -> bool:
     """Whether a pipeline run's own stages made what `dvc.lock` says of them, and the file is of one state up to them."""
     for stage, run in own.items():
         outs = lock.get(stage, {}).get("outs", {})
-        if stage not in consistent or run.info.status != "FINISHED" or not outs or not links.has_digests(run, outs):
+        if (
+            stage not in consistent
+            or run.info.status != "FINISHED"
+            or not outs
+            or not links.has_digests(run, outs)
+        ):
             return False
     return bool(own)
 
@@ -96,7 +116,11 @@ def _made(own: dict[str, Run], lock: Lock, consistent: list[str]) -> bool:
 def _consistent(lock: Lock) -> list[str]:
     """Stages that read what the stages before them made; one that did not makes everything after it old."""
     made = {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
-    consistent = {stage for stage, entry in lock.items() if all(made.get(path, digest) == digest for path, digest in entry["deps"].items())}
+    consistent = {
+        stage
+        for stage, entry in lock.items()
+        if all(made.get(path, digest) == digest for path, digest in entry["deps"].items())
+    }
     return list(itertools.takewhile(consistent.__contains__, pipelines.STAGES))
 
 
@@ -108,7 +132,10 @@ def _end_dead(store: Store, runs: list[Run]) -> int:
     undelivered = {item.id for item in journal.left() if item.waiting()}
     running = [run for run in runs if run.info.status == "RUNNING" and pipelines.process_of(run).ended()]
     stages = [
-        run for run in running if run.data.tags.get(pipelines.KIND) == "stage" and run.data.tags.get(pipelines.JOURNAL) not in undelivered
+        run
+        for run in running
+        if run.data.tags.get(pipelines.KIND) == "stage"
+        and run.data.tags.get(pipelines.JOURNAL) not in undelivered
     ]
     for run in stages:
         store.log(run.info.run_id, tags={pipelines.ERROR: journal.GONE})

@@ -21,7 +21,11 @@ def put(store: Store, pipeline: Run, stages: Iterable[str], lock: Lock) -> tuple
     for stage in stages:
         mine = next((run for run in own if run.data.tags.get(pipelines.STAGE) == stage), None)
         behind[stage] = mine or maker(store, stage, lock)
-    new = {stage: run for stage, run in behind.items() if run and pipeline.data.tags.get(link(stage)) != run.info.run_id}
+    new = {
+        stage: run
+        for stage, run in behind.items()
+        if run and pipeline.data.tags.get(link(stage)) != run.info.run_id
+    }
     if new:
         _link_all(store, pipeline, {run.info.run_id for run in own}, new)
     return len(new), tuple(stage for stage, run in behind.items() if run is None and stage in lock)
@@ -72,5 +76,7 @@ def maker(store: Store, stage: str, lock: Lock) -> Run | None:
     if not outs:
         return None
     path, digest = min(outs.items())
-    found = store.runs(f"tags.`{pipelines.STAGE}` = '{stage}' AND tags.`{clean_key(OUT + path)}` = '{digest}'")
+    found = store.runs(
+        f"tags.`{pipelines.STAGE}` = '{stage}' AND tags.`{clean_key(OUT + path)}` = '{digest}'"
+    )
     return next((run for run in found if has_digests(run, outs)), None)

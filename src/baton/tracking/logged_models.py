@@ -40,12 +40,19 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
     if model.status == "READY":
         return str(model.model_id)
     kind = _input(entry["info"])["kind"]
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:  # not in /tmp, where a kill would leave it
+    with tempfile.TemporaryDirectory(
+        dir=folder.parent
+    ) as temporary:  # not in /tmp, where a kill would leave it
         code, target = Path(temporary) / "pyfunc.py", Path(temporary) / "model"
         code.write_text(entry["code"], encoding="utf-8")
         mlflow.pyfunc.save_model(
             path=target,
-            mlflow_model=Model(artifact_path=model.artifact_location, run_id=run, model_uuid=model.model_id, model_id=model.model_id),
+            mlflow_model=Model(
+                artifact_path=model.artifact_location,
+                run_id=run,
+                model_uuid=model.model_id,
+                model_id=model.model_id,
+            ),
             python_model=str(code),
             artifacts={"model": str(folder.resolve())},
             signature=signature(entry["info"]["labels"], kind),
@@ -61,15 +68,30 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
 def _open(store: Store, run: str, entry: Mapping[str, Any], digest: str) -> LoggedModel:
     """The logged model of this run, name and content: the one that is there, or a new one; named as an output of the run."""
     owner = store.client.get_run(run)
-    same = (item for item in store.models(f"source_run_id = '{run}'") if (item.name, item.tags.get("sha256")) == (entry["name"], digest))
+    same = (
+        item
+        for item in store.models(f"source_run_id = '{run}'")
+        if (item.name, item.tags.get("sha256")) == (entry["name"], digest)
+    )
     model = next(same, None)
     if model is None:
-        tags = {key: value for key, value in owner.data.tags.items() if key.startswith(("mlflow.source.", "mlflow.user"))}
+        tags = {
+            key: value
+            for key, value in owner.data.tags.items()
+            if key.startswith(("mlflow.source.", "mlflow.user"))
+        }
         tags |= {"sha256": digest, "path": entry["path"]}
-        kind, values = environment.MODEL_TYPES[_input(entry["info"])["kind"]], dict(param_items(owner.data.params))
-        model = store.client.create_logged_model(store.experiment, entry["name"], run, tags, values, model_type=kind)
+        kind, values = (
+            environment.MODEL_TYPES[_input(entry["info"])["kind"]],
+            dict(param_items(owner.data.params)),
+        )
+        model = store.client.create_logged_model(
+            store.experiment, entry["name"], run, tags, values, model_type=kind
+        )
     if not owner.outputs or model.model_id not in {item.model_id for item in owner.outputs.model_outputs}:
-        store.client.set_logged_model_tags(model.model_id, {pipelines.NOTE: describe(store, model.model_id, entry["info"])})
+        store.client.set_logged_model_tags(
+            model.model_id, {pipelines.NOTE: describe(store, model.model_id, entry["info"])}
+        )
         store.client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
     return model
 
@@ -108,7 +130,9 @@ def signature(labels: Sequence[str], kind: str) -> ModelSignature:
         *(ColSpec(DataType.double, f"probability_{label}") for label in labels),
     ]
     params = ParamSchema([ParamSpec("batch_size", DataType.long, BATCH_SIZE)])
-    return ModelSignature(Schema([ColSpec(DataType.string if kind == "text" else AnyType())]), Schema(outputs), params)
+    return ModelSignature(
+        Schema([ColSpec(DataType.string if kind == "text" else AnyType())]), Schema(outputs), params
+    )
 
 
 def _input(info: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -39,9 +39,16 @@ def open_stage(store: Store, opening: Mapping[str, Any], journal: str) -> tuple[
         clear_error(store, found[0])
         store.log(run, tags=marks)
     else:
-        about = environment.source(f"stages/{name}.py", opening["user"]) | {KIND: "stage", STAGE: name, JOURNAL: journal}
+        about = environment.source(f"stages/{name}.py", opening["user"]) | {
+            KIND: "stage",
+            STAGE: name,
+            JOURNAL: journal,
+        }
         run = store.create_run(name, opening["tags"] | about | marks, opening["time"])
-    store.complete(run, {**opening["values"], **{f"resolved.{key}": reason for key, reason in opening["reasons"].items()}})
+    store.complete(
+        run,
+        {**opening["values"], **{f"resolved.{key}": reason for key, reason in opening["reasons"].items()}},
+    )
     return run, pipeline
 
 
@@ -52,7 +59,9 @@ def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlie
     """
     owner = opening["owner"]
     process, started = owner["process"]
-    marks = {PROCESS: process, STARTED: repr(started)} | ({REPRO: _plain(owner["repro_id"])} if owner["repro_id"] else {})
+    marks = {PROCESS: process, STARTED: repr(started)} | (
+        {REPRO: _plain(owner["repro_id"])} if owner["repro_id"] else {}
+    )
     with locked("pipeline"):
         found = _find(store, owner) or _again(store, earlier, opening["values"])
         if found is not None:
@@ -64,11 +73,17 @@ def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlie
             about |= {KIND: "pipeline", JOURNAL: journal, NOTE: opening["store"]["description"]}
             # Short, for the list of runs shows some twenty characters.
             by_hand = Process(process, started).same(Process(*opening["process"]))
-            name = opening["tags"].get("dvc.experiment") or owner["repro_id"] or ("by hand" if by_hand else "repro")
+            name = (
+                opening["tags"].get("dvc.experiment")
+                or owner["repro_id"]
+                or ("by hand" if by_hand else "repro")
+            )
             moment = time.strftime("%m-%d %H:%M", time.localtime(opening["time"] / 1000))
             before = opening["time"] - 1  # by a millisecond, so that by time it comes before its first stage
             run = store.create_run(f"{name} {moment}", opening["tags"] | about | marks, before)
-    if found is None or found.data.tags.get(JOURNAL) == journal:  # ours to complete, also when we were interrupted here
+    if (
+        found is None or found.data.tags.get(JOURNAL) == journal
+    ):  # ours to complete, also when we were interrupted here
         store.complete(run, opening["values"])
         store.client.log_text(run, opening["params"], params.PATH.name)
     return run
@@ -116,7 +131,9 @@ def process_of(run: Run) -> Process:
 
 def _find(store: Store, owner: Mapping[str, Any]) -> Run | None:
     if owner["repro_id"]:
-        found = store.runs(f"tags.`{KIND}` = 'pipeline' AND tags.`{REPRO}` = '{_plain(owner['repro_id'])}'", limit=1)
+        found = store.runs(
+            f"tags.`{KIND}` = 'pipeline' AND tags.`{REPRO}` = '{_plain(owner['repro_id'])}'", limit=1
+        )
         return found[0] if found else None
     process = Process(*owner["process"])
     found = store.runs(f"tags.`{KIND}` = 'pipeline' AND tags.`{PROCESS}` = '{process.name}'", limit=10)
@@ -126,7 +143,11 @@ def _find(store: Store, owner: Mapping[str, Any]) -> Run | None:
 def _again(store: Store, earlier: str, values: Mapping[str, Any]) -> Run | None:
     """The earlier pipeline run, if it is there and has the same params: MLflow never changes these."""
     found = store.client.get_run(earlier) if earlier else None
-    if found is None or found.info.lifecycle_stage != "active" or found.data.params != dict(param_items(values)):
+    if (
+        found is None
+        or found.info.lifecycle_stage != "active"
+        or found.data.params != dict(param_items(values))
+    ):
         return None
     return found
 

@@ -28,7 +28,9 @@ SERVE = Path(baton.__file__).parent / "serve"
 CODE = {"text": SERVE / "pyfunc.py", "images": SERVE / "pyfunc_image.py"}
 
 
-def counted(method: "Callable[Concatenate[JournalRun, P], None]") -> "Callable[Concatenate[JournalRun, P], None]":
+def counted(
+    method: "Callable[Concatenate[JournalRun, P], None]",
+) -> "Callable[Concatenate[JournalRun, P], None]":
     """Count the seconds of a call; its failure must not stop the stage, and is said once for each kind of call."""
 
     def call(self: "JournalRun", /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -46,7 +48,14 @@ def counted(method: "Callable[Concatenate[JournalRun, P], None]") -> "Callable[C
 class JournalRun(Run):
     """A stage's run, as a journal."""
 
-    def __init__(self, name: str, own: Writer, store: str | None, seconds: float, serving: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        own: Writer,
+        store: str | None,
+        seconds: float,
+        serving: Mapping[str, Any] | None = None,
+    ) -> None:
         """`store` is the store's address; `seconds` were spent already; `serving` are settings of logged models, see `serve`."""
         self.id, self.seconds, self._serving = own.journal.id, seconds, serving
         self._name, self._writer = name, own
@@ -77,8 +86,12 @@ class JournalRun(Run):
         """See `Run`."""
         about = datasets.describe(path)
         file = self._writer.keep(path, copy=False)
-        digest = "" if file else storage.sha256(path)  # a large file of another disk: read once now, or copied and read
-        self._append("dataset", name=name, path=path.as_posix(), context=context, file=file, digest=digest, **about)
+        digest = (
+            "" if file else storage.sha256(path)
+        )  # a large file of another disk: read once now, or copied and read
+        self._append(
+            "dataset", name=name, path=path.as_posix(), context=context, file=file, digest=digest, **about
+        )
 
     @counted
     def figure(self, path: Path) -> None:
@@ -95,8 +108,17 @@ class JournalRun(Run):
         """See `Run`."""
         info = storage.read_json(path / "baton.json")
         kind = info["input"]["kind"]
-        requirements, code = environment.read_requirements(environment.LOCK, kind), CODE[kind].read_text(encoding="utf-8")
-        about = {"info": info, "requirements": requirements, "code": code, "config": self._serving, "example": list(example)}
+        requirements, code = (
+            environment.read_requirements(environment.LOCK, kind),
+            CODE[kind].read_text(encoding="utf-8"),
+        )
+        about = {
+            "info": info,
+            "requirements": requirements,
+            "code": code,
+            "config": self._serving,
+            "example": list(example),
+        }
         self._append("model", name=name, path=path.as_posix(), file=self._writer.keep(path), **about)
 
     @counted
@@ -132,7 +154,13 @@ class JournalRun(Run):
         about: dict[str, Any] = {} if error is None else {"error": ending.described(error)}
         if status == "FINISHED":
             about = {"written": dvc_files.written(self._name), "finals": sorted(self._finals)}
-        self._append("close", time=journal.now(), status=status, seconds=self.seconds + clock.perf_counter() - start, **about)
+        self._append(
+            "close",
+            time=journal.now(),
+            status=status,
+            seconds=self.seconds + clock.perf_counter() - start,
+            **about,
+        )
 
     def _final(self, values: Mapping[str, float]) -> None:
         new = {key: float(value) for key, value in values.items() if self._finals.get(key) != value}
@@ -150,7 +178,9 @@ class JournalRun(Run):
 
 
 @contextlib.contextmanager
-def tracked(name: str, reasons: Mapping[str, str], active: params.Params, resume: str | None, since: float) -> Iterator[Run]:
+def tracked(
+    name: str, reasons: Mapping[str, str], active: params.Params, resume: str | None, since: float
+) -> Iterator[Run]:
     """Open a stage's run, or go on with the run `resume`, and close it with its status. Time counts from `since` (`perf_counter`)."""
     with ending.sigterm_raises():
         run = _begin(name, reasons, active, resume, since)
@@ -164,7 +194,9 @@ def tracked(name: str, reasons: Mapping[str, str], active: params.Params, resume
             run.close("FINISHED")
 
 
-def _begin(name: str, reasons: Mapping[str, str], active: params.Params, resume: str | None, since: float) -> JournalRun | None:
+def _begin(
+    name: str, reasons: Mapping[str, str], active: params.Params, resume: str | None, since: float
+) -> JournalRun | None:
     try:
         about = environment.opening(name, reasons, active)
         if resume and not _goes_on(journal.Journal(storage.state("journal") / resume), about):
@@ -172,7 +204,9 @@ def _begin(name: str, reasons: Mapping[str, str], active: params.Params, resume:
         opened = _open(resume)
         opened.append("open", time=journal.now(), **about)
         prepared = active.preprocess
-        serving = {"serve_paths": False, "max_pixels": prepared.max_pixels} if prepared.kind == "images" else None
+        serving = (
+            {"serve_paths": False, "max_pixels": prepared.max_pixels} if prepared.kind == "images" else None
+        )
         return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since, serving)
     except (OSError, BatonError) as error:  # a disk that is full or read-only must not stop a training
         console.warn("tracking", f"this stage is not recorded: {error}")
@@ -181,7 +215,9 @@ def _begin(name: str, reasons: Mapping[str, str], active: params.Params, resume:
 
 def _open(resume: str | None) -> Writer:
     if resume:
-        with contextlib.suppress(TrackingError):  # a process that outlived its stage holds it: all points are said again, to a new one
+        with contextlib.suppress(
+            TrackingError
+        ):  # a process that outlived its stage holds it: all points are said again, to a new one
             return writer.write(resume)
     return writer.write(writer.new_id())
 

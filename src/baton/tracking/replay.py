@@ -41,9 +41,13 @@ class Carrier:
             Exception: whatever a store, a network or a disk can raise. The entry waits.
         """
         while batch := list(islice(self.journal.entries(self.cursor.offset), BATCH)):
-            for kind, group in groupby(batch, key=lambda item: "points" if item[0]["kind"] in POINTS else item[0]["kind"]):
+            for kind, group in groupby(
+                batch, key=lambda item: "points" if item[0]["kind"] in POINTS else item[0]["kind"]
+            ):
                 some = list(group)
-                if kind != "points" or not self._carry([entry for entry, _ in some], some[-1][1], alone=False):
+                if kind != "points" or not self._carry(
+                    [entry for entry, _ in some], some[-1][1], alone=False
+                ):
                     for entry, end in some:
                         self._carry([entry], end)
 
@@ -56,7 +60,9 @@ class Carrier:
                 raise
             if not alone:
                 return False
-            self.refused.append(f"{entries[0]['kind']} of run {self.journal.id}: {' '.join(str(error).split())[:300]}")
+            self.refused.append(
+                f"{entries[0]['kind']} of run {self.journal.id}: {' '.join(str(error).split())[:300]}"
+            )
         self.cursor.offset = end
         self.journal.save(self.cursor)
         self.entries += len(entries)
@@ -79,7 +85,11 @@ class Carrier:
         kind = entries[0]["kind"]
         if kind in POINTS:
             run = self._run
-            self._send(Point(run, key, value, entry["step"], entry["time"]) for entry in entries for key, value in entry["values"].items())
+            self._send(
+                Point(run, key, value, entry["step"], entry["time"])
+                for entry in entries
+                for key, value in entry["values"].items()
+            )
         elif kind in actions:
             actions[kind](entries[0])
         else:
@@ -88,7 +98,9 @@ class Carrier:
     @property
     def address(self) -> str | None:
         """Of the store that the journal is for, as params say it."""
-        first = self.cursor.store or next((entry["store"] for entry, _ in self.journal.entries() if entry["kind"] == "open"), {})
+        first = self.cursor.store or next(
+            (entry["store"] for entry, _ in self.journal.entries() if entry["kind"] == "open"), {}
+        )
         return first.get("uri")
 
     def _answers(self) -> bool:
@@ -119,7 +131,9 @@ class Carrier:
         earlier = cursor.pipeline
         cursor.run, cursor.pipeline = pipelines.open_stage(self.store, entry, self.journal.id)
         if earlier and cursor.pipeline != earlier:  # another repro goes on with it
-            self._send(Point(cursor.pipeline, key, value, 0, time) for key, (value, time) in cursor.finals.items())
+            self._send(
+                Point(cursor.pipeline, key, value, 0, time) for key, (value, time) in cursor.finals.items()
+            )
 
     def _environment(self, entry: Entry) -> None:
         """Git's state goes to the run that has none yet, and to the pipeline run if this stage created it."""
@@ -141,7 +155,9 @@ class Carrier:
     def _file(self, entry: Entry) -> None:
         figure = entry["kind"] == "figure"
         for run in (self._run, self.cursor.pipeline) if figure else (self._run,):
-            self.store.client.log_artifact(run, str(self._kept(entry)), "figures" if figure else entry["folder"] or None)
+            self.store.client.log_artifact(
+                run, str(self._kept(entry)), "figures" if figure else entry["folder"] or None
+            )
 
     def _model(self, entry: Entry) -> None:
         self.cursor.models[entry["name"]] = logged_models.log(self.store, self._run, entry, self._kept(entry))
@@ -166,7 +182,10 @@ class Carrier:
     def _belongs(self, figure: str) -> tuple[str | None, tuple[str, str] | None]:
         """Model and dataset of `teacher/val_accuracy`: the model `teacher`, if it is known, and the dataset `val`."""
         model, _, key = figure.partition("/")
-        data = next(((name, digest) for name, digest in self.cursor.datasets.items() if key.startswith(f"{name}_")), None)
+        data = next(
+            ((name, digest) for name, digest in self.cursor.datasets.items() if key.startswith(f"{name}_")),
+            None,
+        )
         return self.cursor.models.get(model), data
 
     def _close(self, entry: Entry) -> None:
@@ -174,7 +193,10 @@ class Carrier:
         run, tags = self._run, {} if entry["seconds"] is None else {SECONDS: f"{entry['seconds']:.3f}"}
         if entry["status"] == "FINISHED":
             pipelines.clear_error(self.store, self.store.client.get_run(run))
-            tags |= {lineage.WRITTEN: json.dumps(entry["written"]), pipelines.FINAL: json.dumps(entry["finals"])}
+            tags |= {
+                lineage.WRITTEN: json.dumps(entry["written"]),
+                pipelines.FINAL: json.dumps(entry["finals"]),
+            }
         elif "error" in entry:
             tags |= {pipelines.ERROR: entry["error"], pipelines.NOTE: f"```\n{entry['error']}\n```"}
         self.store.log(run, tags=tags)

@@ -22,7 +22,9 @@ CACHED, KEPT = "baton.cached", "dvc.lock.sha256"
 SYNCED = "synced.json"  # in .baton
 
 
-def record(store: Store, mine: Run | None, newest: Run | None, lock: Lock, text: str, consistent: Sequence[str]) -> Run | None:
+def record(
+    store: Store, mine: Run | None, newest: Run | None, lock: Lock, text: str, consistent: Sequence[str]
+) -> Run | None:
     """Create the pipeline run of a repro that ran nothing; None if there was none, or it is recorded.
 
     That is: all stages in `dvc.lock` fit together and to `params.yaml`, each was made by a run of this store, and the file was written by a
@@ -30,18 +32,28 @@ def record(store: Store, mine: Run | None, newest: Run | None, lock: Lock, text:
     """
     if len(consistent) < len(pipelines.STAGES) or not dvc_files.agrees(text) or not _written_anew(text):
         return None
-    if mine and mine.info.run_id == _remembered().get("pipeline", "" if mine.data.tags.get(KEPT) == _digest(text) else mine.info.run_id):
+    if mine and mine.info.run_id == _remembered().get(
+        "pipeline", "" if mine.data.tags.get(KEPT) == _digest(text) else mine.info.run_id
+    ):
         return None  # its stages ran here, or, where nothing is remembered, nobody has told of this lock yet
     makers = {stage: links.maker(store, stage, lock) for stage in consistent}
     behind = {stage: run.info.run_id for stage, run in makers.items() if run}
-    stands = newest is not None and all(newest.data.tags.get(links.link(stage)) == run for stage, run in behind.items())
+    stands = newest is not None and all(
+        newest.data.tags.get(links.link(stage)) == run for stage, run in behind.items()
+    )
     if len(behind) < len(makers) or stands:
         return None
     active, own, moment = params.read(), this(), now()
-    about = environment.source("dvc repro", "") | environment.git_tags(environment.surroundings()["git"]) | environment.tags()
+    about = (
+        environment.source("dvc repro", "")
+        | environment.git_tags(environment.surroundings()["git"])
+        | environment.tags()
+    )
     about |= {pipelines.KIND: "pipeline", CACHED: "true", pipelines.NOTE: active.description}
     about |= {pipelines.PROCESS: own.name, pipelines.STARTED: repr(own.started)}
-    run = store.create_run(f"from cache {time.strftime('%m-%d %H:%M', time.localtime(moment / 1000))}", about, moment)
+    run = store.create_run(
+        f"from cache {time.strftime('%m-%d %H:%M', time.localtime(moment / 1000))}", about, moment
+    )
     store.complete(run, params.flatten(params.read_raw()))
     store.client.log_text(run, params.PATH.read_text(encoding="utf-8"), params.PATH.name)
     store.client.set_terminated(run, "FINISHED")
@@ -59,7 +71,11 @@ def remember(lock: str = "", pipeline: str = "") -> None:
     """Note in the project what the last sync saw (the text of `dvc.lock`, the commit), or the pipeline run whose stages run here."""
     path = storage.state(SYNCED)
     path.parent.mkdir(parents=True, exist_ok=True)
-    news = {"lock": _digest(lock), "head": environment.head(), "pipeline": ""} if lock else {"pipeline": pipeline}
+    news = (
+        {"lock": _digest(lock), "head": environment.head(), "pipeline": ""}
+        if lock
+        else {"pipeline": pipeline}
+    )
     storage.write_json(path, _remembered() | news)
 
 

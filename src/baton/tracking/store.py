@@ -61,7 +61,9 @@ class Store:
             for some in _batches(map(_metric, own), METRICS_PER_REQUEST):
                 self.client.log_batch(run, metrics=some)
 
-    def log(self, run: str, values: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None) -> None:
+    def log(
+        self, run: str, values: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
         """Params and tags of a run."""
         for pairs in _batches(param_items(values or {}), PARAMS_PER_REQUEST):
             self.client.log_batch(run, params=[Param(key, value) for key, value in pairs])
@@ -75,12 +77,18 @@ class Store:
 
     def runs(self, condition: str = "", limit: int = 200) -> list[Run]:
         """Runs of all our experiments, the newest first."""
-        return list(self.client.search_runs(self.experiments(), condition, max_results=limit, order_by=["attributes.start_time DESC"]))
+        return list(
+            self.client.search_runs(
+                self.experiments(), condition, max_results=limit, order_by=["attributes.start_time DESC"]
+            )
+        )
 
     def models(self, condition: str) -> list[LoggedModel]:
         """Logged models of all our experiments, the newest first."""
         order = [{"field_name": "creation_timestamp", "ascending": False}]
-        return list(self.client.search_logged_models(self.experiments(), condition, max_results=50, order_by=order))
+        return list(
+            self.client.search_logged_models(self.experiments(), condition, max_results=50, order_by=order)
+        )
 
     def text(self, run: str, path: str) -> str | None:
         """A small file of a run; None if it is not there (which a store that fails does not say)."""
@@ -124,7 +132,9 @@ def usable(uri: str) -> Iterator[None]:
         outdated = "out-of-date database schema" in str(error)
         hint = "is the server up, is the disk full? `tracking: {kind: off}` records nothing"
         hint = f"copy the file, then run `mlflow db upgrade {uri}`" if outdated else hint
-        raise TrackingError("the MLflow store cannot be used", got=" ".join(str(error).split())[:300], expected=uri, hint=hint) from error
+        raise TrackingError(
+            "the MLflow store cannot be used", got=" ".join(str(error).split())[:300], expected=uri, hint=hint
+        ) from error
 
 
 def tracking_uri(uri: str | None) -> str:
@@ -142,7 +152,9 @@ def param_items(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         name = clean_key(key)
         while name in items:
             name += "_"
-        items[name] = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:PARAM_LENGTH]
+        items[name] = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[
+            :PARAM_LENGTH
+        ]
     return list(items.items())
 
 
@@ -159,7 +171,15 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def _metric(point: Point) -> Metric:
     name, digest = point.dataset or (None, None)
-    return Metric(clean_key(point.key), point.value, point.time, point.step, model_id=point.model, dataset_name=name, dataset_digest=digest)
+    return Metric(
+        clean_key(point.key),
+        point.value,
+        point.time,
+        point.step,
+        model_id=point.model,
+        dataset_name=name,
+        dataset_digest=digest,
+    )
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:

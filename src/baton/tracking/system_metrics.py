@@ -15,7 +15,12 @@ class Sampler:
     """MLflow's monitors, without the thread and the requests of its `SystemMetricsMonitor`."""
 
     def __init__(self) -> None:
-        self._monitors: list[BaseMetricsMonitor] = [CPUMonitor(), DiskMonitor(), NetworkMonitor(), *_graphics()]
+        self._monitors: list[BaseMetricsMonitor] = [
+            CPUMonitor(),
+            DiskMonitor(),
+            NetworkMonitor(),
+            *_graphics(),
+        ]
         psutil.cpu_percent()  # counted from the call before
 
     def sample(self) -> dict[str, float]:

@@ -88,7 +88,12 @@ def write(name: str) -> Writer:
         if handle is not None:
             return Writer(journal, handle)
         if time.monotonic() > deadline:
-            raise TrackingError(f"the journal {name} is being written", got="another process", expected="none", hint="end that stage first")
+            raise TrackingError(
+                f"the journal {name} is being written",
+                got="another process",
+                expected="none",
+                hint="end that stage first",
+            )
         time.sleep(0.02)
 
 
@@ -123,7 +128,11 @@ def clear(journal: Journal, keep: float) -> None:
 def _grabbed(journal: Journal) -> Iterator[Writer | None]:
     """The journal's writer for a moment; None if it is gone or its stage is running."""
     deadline = time.monotonic() + LOOK_SECONDS
-    while (handle := locks.take(journal.folder / ENTRIES)) is None and journal.folder.is_dir() and time.monotonic() < deadline:
+    while (
+        (handle := locks.take(journal.folder / ENTRIES)) is None
+        and journal.folder.is_dir()
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     if handle is None:
         yield None

@@ -12,10 +12,16 @@ from baton.processes import supervision
 
 def dvc(*words: str) -> None:
     """Run DVC with its own output."""
-    ends_with_us = functools.partial(supervision.die_with_parent, signal.SIGTERM, os.getpid())  # and its stage with it
+    ends_with_us = functools.partial(
+        supervision.die_with_parent, signal.SIGTERM, os.getpid()
+    )  # and its stage with it
     ended = subprocess.run([sys.executable, "-m", "dvc", *words], check=False, preexec_fn=ends_with_us)
     if ended.returncode:
-        raise OutputError(f"`dvc {' '.join(words)}` failed", got=f"exit code {ended.returncode}", hint="its own message is above")
+        raise OutputError(
+            f"`dvc {' '.join(words)}` failed",
+            got=f"exit code {ended.returncode}",
+            hint="its own message is above",
+        )
 
 
 def run(*words: str, check: bool = True) -> str:
@@ -23,13 +29,19 @@ def run(*words: str, check: bool = True) -> str:
     ended = _completed(*words)
     if check and ended.returncode:
         got = (ended.stderr or ended.stdout).strip().splitlines()
-        raise OutputError(f"`{' '.join(words[:3])} …` failed", got=got[-1] if got else f"exit code {ended.returncode}")
+        raise OutputError(
+            f"`{' '.join(words[:3])} …` failed", got=got[-1] if got else f"exit code {ended.returncode}"
+        )
     return ended.stdout if ended.returncode == 0 else ""
 
 
 def changed_files(commit: str, path: str) -> list[str]:
     """Files that `path` is or holds and that are not as a commit has them, new ones too; none where git cannot tell."""
-    differing = run("git", "diff", "--relative", "--name-only", "-z", commit, "--", path, check=False) if commit else ""
+    differing = (
+        run("git", "diff", "--relative", "--name-only", "-z", commit, "--", path, check=False)
+        if commit
+        else ""
+    )
     new = run("git", "ls-files", "--others", "--exclude-standard", "-z", "--", path, check=False)
     return sorted({*differing.split("\0"), *new.split("\0")} - {""})
 

@@ -20,7 +20,9 @@ def outputs(kinds: Sequence[str] = ("outs", "metrics", "plots")) -> dict[str, li
     found: dict[str, list[str]] = {}
     for stage, section in stages.items():
         entries = [entry for key in kinds for entry in (section or {}).get(key) or ()]
-        found[stage] = sorted(str(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries)
+        found[stage] = sorted(
+            str(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries
+        )
     return found
 
 
@@ -35,9 +37,13 @@ def md5(path: Path) -> str:
     if path.is_dir():
         files = [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
         listed = sorted(
-            ({"md5": md5(file), "relpath": file.relative_to(path).as_posix()} for file in files), key=lambda item: item["relpath"]
+            ({"md5": md5(file), "relpath": file.relative_to(path).as_posix()} for file in files),
+            key=lambda item: item["relpath"],
         )
-        return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+        return (
+            hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+            + ".dir"
+        )
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
 
 
@@ -60,6 +66,9 @@ def read_lock() -> Lock:
     """Digests of each stage's outputs and dependencies; nothing without a `dvc.lock`."""
     stages = (params.read_raw(LOCK).get("stages") or {}) if LOCK.is_file() else {}
     return {
-        name: {part: {item["path"]: item["md5"] for item in entry.get(part) or () if "md5" in item} for part in ("outs", "deps")}
+        name: {
+            part: {item["path"]: item["md5"] for item in entry.get(part) or () if "md5" in item}
+            for part in ("outs", "deps")
+        }
         for name, entry in stages.items()
     }

@@ -36,7 +36,9 @@ class Graph:
             self.stages: Mapping[str, Mapping[str, Any]] = dict(stages or {})
         except (YAMLError, KeyError, TypeError) as error:
             got = " ".join(str(error).split())[:200]
-            raise DataError(f"the dvc.lock of {where} cannot be read", got=got, expected="a file that DVC wrote") from None
+            raise DataError(
+                f"the dvc.lock of {where} cannot be read", got=got, expected="a file that DVC wrote"
+            ) from None
 
     def outs(self, stage: str) -> dict[str, str]:
         """Output path -> digest."""
@@ -44,11 +46,19 @@ class Graph:
 
     def deps(self, stage: str) -> dict[str, str]:
         """Data that the stage read -> digest."""
-        return {path: digest for path, digest in _digests(self.stages[stage], "deps").items() if not path.startswith(CODE)}
+        return {
+            path: digest
+            for path, digest in _digests(self.stages[stage], "deps").items()
+            if not path.startswith(CODE)
+        }
 
     def code(self, stage: str) -> dict[str, str]:
         """Code and locked requirements that it depends on -> digest."""
-        return {path: digest for path, digest in _digests(self.stages[stage], "deps").items() if path.startswith(CODE)}
+        return {
+            path: digest
+            for path, digest in _digests(self.stages[stage], "deps").items()
+            if path.startswith(CODE)
+        }
 
     def params(self, stage: str) -> dict[str, Any]:
         """Its params, flattened."""
@@ -99,8 +109,12 @@ def of_commit(commit: str) -> Graph | None:
 
 def moved(stage: str) -> Iterator[str]:
     """What of the working tree is no longer as `dvc.lock` says, of a stage and those before it; by `dvc status`."""
-    commit = run("git", "log", "-1", "--format=%H", "--", str(LOCK), check=False).strip()  # whose dvc.lock it is
-    for name, changes in json.loads(run("dvc", "status", "--json", "--with-deps", stage, check=False) or "{}").items():
+    commit = run(
+        "git", "log", "-1", "--format=%H", "--", str(LOCK), check=False
+    ).strip()  # whose dvc.lock it is
+    for name, changes in json.loads(
+        run("dvc", "status", "--json", "--with-deps", stage, check=False) or "{}"
+    ).items():
         for change in changes:
             for kind, items in change.items() if isinstance(change, dict) else ():
                 told = (_moved(path, how, commit) for path, how in items.items())

@@ -31,7 +31,9 @@ class Turn:
     order: torch.Tensor  # (pictures,) int64
     back: torch.Tensor  # (pictures,) int64, the inverse
     numbers: torch.Tensor  # (pictures, NUMBERS) float32, in that order
-    operations: tuple[tuple[int, int, tuple[int, ...]], ...]  # place in OPERATIONS, pictures, shape of a picture's numbers
+    operations: tuple[
+        tuple[int, int, tuple[int, ...]], ...
+    ]  # place in OPERATIONS, pictures, shape of a picture's numbers
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,12 @@ class Variation:
 
 
 def variations(
-    settings: params.Augmentation, drawn: pipeline.Draws, windows: NDArray[np.int64] | None, size: Size, interpolation: str, channels: int
+    settings: params.Augmentation,
+    drawn: pipeline.Draws,
+    windows: NDArray[np.int64] | None,
+    size: Size,
+    interpolation: str,
+    channels: int,
 ) -> tuple[Variation, ...]:
     """What `settings` make of pictures, for so many at a time as `apply` may hold at once.
 
@@ -91,7 +98,14 @@ def variations(
     count = per_group(size, channels)
     groups = [slice(start, start + count) for start in range(0, len(drawn.flip), count)]
     return tuple(
-        _variation(settings, drawn.of(group), None if windows is None else windows[group], size, interpolation, channels)
+        _variation(
+            settings,
+            drawn.of(group),
+            None if windows is None else windows[group],
+            size,
+            interpolation,
+            channels,
+        )
         for group in groups
     )
 
@@ -109,7 +123,9 @@ def apply(pixels: torch.Tensor, parts: tuple[Variation, ...]) -> torch.Tensor:
     return torch.cat([part.apply(group) for part, group in zip(parts, groups, strict=True)])
 
 
-def windows(settings: params.Augmentation, drawn: pipeline.Draws, shapes: NDArray[np.int32]) -> NDArray[np.int64]:
+def windows(
+    settings: params.Augmentation, drawn: pipeline.Draws, shapes: NDArray[np.int32]
+) -> NDArray[np.int64]:
     """Top, left, height and width of the crop of pictures of `shapes` (pictures, 2), (pictures, 4); without a crop all of a picture."""
     match settings.crop:
         case params.ResizedCrop(scale=scale, ratio=ratio):
@@ -126,7 +142,12 @@ def windows(settings: params.Augmentation, drawn: pipeline.Draws, shapes: NDArra
 
 
 def _variation(
-    settings: params.Augmentation, drawn: pipeline.Draws, windows: NDArray[np.int64] | None, size: Size, interpolation: str, channels: int
+    settings: params.Augmentation,
+    drawn: pipeline.Draws,
+    windows: NDArray[np.int64] | None,
+    size: Size,
+    interpolation: str,
+    channels: int,
 ) -> Variation:
     flips = drawn.flip < settings.flip
     turns = range(settings.randaugment.operations) if settings.randaugment else ()
@@ -161,8 +182,16 @@ def _turn(settings: params.Augmentation, drawn: pipeline.Draws, turn: int, size:
 
 def _turned(pixels: torch.Tensor, turn: Turn, settings: params.Augmentation) -> torch.Tensor:
     assert settings.randaugment
-    strength, counts = settings.randaugment.magnitude / randaugment.STRONGEST, [count for _, count, _ in turn.operations]
-    groups = zip(turn.operations, torch.split(pixels.index_select(0, turn.order), counts), torch.split(turn.numbers, counts), strict=True)
+    strength, counts = (
+        settings.randaugment.magnitude / randaugment.STRONGEST,
+        [count for _, count, _ in turn.operations],
+    )
+    groups = zip(
+        turn.operations,
+        torch.split(pixels.index_select(0, turn.order), counts),
+        torch.split(turn.numbers, counts),
+        strict=True,
+    )
     done = []
     for (index, count, shape), group, numbers in groups:
         own = numbers[:, : int(np.prod(shape))].reshape(count, *shape)  # (pictures, …)
@@ -170,7 +199,9 @@ def _turned(pixels: torch.Tensor, turn: Turn, settings: params.Augmentation) -> 
     return torch.cat(done).index_select(0, turn.back)
 
 
-def _erasing(settings: params.Augmentation, drawn: pipeline.Draws, shape: tuple[int, int, int]) -> Erasing | None:
+def _erasing(
+    settings: params.Augmentation, drawn: pipeline.Draws, shape: tuple[int, int, int]
+) -> Erasing | None:
     rows = np.flatnonzero(drawn.erasing < settings.erasing)
     if not len(rows):
         return None
@@ -186,9 +217,13 @@ def _erased(pixels: torch.Tensor, erasing: Erasing) -> torch.Tensor:
     chosen = pixels.index_select(0, erasing.rows)  # (erased, channels, height, width)
     channels, height, width = chosen.shape[1:]
     top, left, rows, columns = erasing.boxes.reshape(-1, 4, 1, 1, 1).unbind(1)  # each (erased, 1, 1, 1)
-    channel, y, x = (torch.arange(length, dtype=torch.int32, device=pixels.device) for length in (channels, height, width))
+    channel, y, x = (
+        torch.arange(length, dtype=torch.int32, device=pixels.device) for length in (channels, height, width)
+    )
     channel, y, x = channel[:, None, None], y[:, None] - top, x - left
     inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
-    places = erasing.starts.reshape(-1, 1, 1, 1) + (channel * rows + y) * columns + x  # (erased, channels, height, width)
+    places = (
+        erasing.starts.reshape(-1, 1, 1, 1) + (channel * rows + y) * columns + x
+    )  # (erased, channels, height, width)
     noise = erasing.noise.index_select(0, torch.where(inside, places, 0).flatten()).view(chosen.shape)
     return pixels.index_copy(0, erasing.rows, torch.where(inside, noise, chosen))

@@ -19,7 +19,9 @@ DRAWS = 4  # of a sample: which of the two, how much, and where
 class Mixing:
     """What each sample gets of its partner."""
 
-    shares: torch.Tensor | None  # (samples,) float32: what stays of its pixels (mixup); None where mixup is off
+    shares: (
+        torch.Tensor | None
+    )  # (samples,) float32: what stays of its pixels (mixup); None where mixup is off
     boxes: torch.Tensor  # (samples, 4) int64: top, left, bottom and right of what is its partner's (CutMix)
     labels: torch.Tensor  # (samples,) float32: what stays of its label
 
@@ -53,7 +55,9 @@ def mixing(settings: params.Augmentation, drawn: NDArray[np.float64], size: tupl
     coin, share, down, right = drawn.T
     cut = coin < 0.5 if settings.mixup and settings.cutmix else np.full(len(drawn), settings.cutmix > 0)
     alpha = np.where(cut, settings.cutmix, settings.mixup)
-    kept = np.asarray(betaincinv(alpha, alpha, share), dtype=np.float64)  # a number of the Beta distribution, by its inverse
+    kept = np.asarray(
+        betaincinv(alpha, alpha, share), dtype=np.float64
+    )  # a number of the Beta distribution, by its inverse
     boxes = np.where(cut[:, None], _boxes(kept, (down, right), size), 0)
     covered = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (size[0] * size[1])
     labels = np.where(cut, 1 - covered, kept)
@@ -61,7 +65,9 @@ def mixing(settings: params.Augmentation, drawn: NDArray[np.float64], size: tupl
     return Mixing(shares, torch.from_numpy(boxes), torch.from_numpy(labels.astype(np.float32)))
 
 
-def _boxes(kept: NDArray[np.float64], places: tuple[NDArray[np.float64], ...], size: tuple[int, int]) -> NDArray[np.int64]:
+def _boxes(
+    kept: NDArray[np.float64], places: tuple[NDArray[np.float64], ...], size: tuple[int, int]
+) -> NDArray[np.int64]:
     """Rectangles of 1 - `kept` of the area, in the picture's aspect, about a random place and cut off at the edges, (samples, 4)."""
     edges = []
     for place, length in zip(places, size, strict=True):

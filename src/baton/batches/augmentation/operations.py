@@ -28,7 +28,9 @@ def resized(pixels: torch.Tensor, size: tuple[int, int], interpolation: str) -> 
     if mode == "nearest-exact":
         return functional.interpolate(pixels, size=size, mode=mode)
     result = functional.interpolate(pixels, size=size, mode=mode, antialias=True)
-    return result.clamp_(0, WHITE) if result.is_floating_point() else result  # whole numbers stay within by themselves
+    return (
+        result.clamp_(0, WHITE) if result.is_floating_point() else result
+    )  # whole numbers stay within by themselves
 
 
 def warped(pixels: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
@@ -43,7 +45,9 @@ def warped(pixels: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     y = (torch.arange(height, device=pixels.device) - (height - 1) / 2)[:, None]  # (height, 1)
     rows = []
     for axis, length in enumerate((width, height)):
-        along, across, shift = (matrices[:, axis, column, None, None] for column in range(3))  # (pictures, 1, 1)
+        along, across, shift = (
+            matrices[:, axis, column, None, None] for column in range(3)
+        )  # (pictures, 1, 1)
         rows.append((along * x + across * y + shift) * (2 / length))
     moved = functional.grid_sample(pixels.float(), torch.stack(rows, dim=-1), align_corners=False)
     return _whole(moved)
@@ -105,7 +109,9 @@ def turned_hue(pixels: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     chroma = most - least
     divisor = chroma.clamp(min=1)
     sector = torch.where(most == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
-    sector = torch.where(most == red, (green - blue) / divisor, sector)  # 0 to 6: from red over green and blue back to red
+    sector = torch.where(
+        most == red, (green - blue) / divisor, sector
+    )  # 0 to 6: from red over green and blue back to red
     sector = sector + turns.reshape(-1, 1, 1) * 6
     channels = []
     for offset in (5, 3, 1):
@@ -124,4 +130,6 @@ def stretched(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _whole(pixels: torch.Tensor) -> torch.Tensor:
-    return pixels.clamp_(0, WHITE).add_(0.5).to(torch.uint8)  # torch's `round_` would start threads for some thousand numbers
+    return (
+        pixels.clamp_(0, WHITE).add_(0.5).to(torch.uint8)
+    )  # torch's `round_` would start threads for some thousand numbers

@@ -43,7 +43,9 @@ class Draws:
 
     def of(self, rows: slice) -> "Draws":
         """Those of some of the samples."""
-        parts: dict[str, Any] = {name: part[rows] for name, part in vars(self).items() if isinstance(part, np.ndarray)}
+        parts: dict[str, Any] = {
+            name: part[rows] for name, part in vars(self).items() if isinstance(part, np.ndarray)
+        }
         return dataclasses.replace(self, **parts)
 
 
@@ -52,7 +54,9 @@ def draw(keys: NDArray[np.uint64], seed: int, epoch: int, settings: params.Augme
     widths = [RECTANGLE, 1, 1, 4, 1, RECTANGLE, mixing.DRAWS]
     widths.append(randaugment.draws(settings.randaugment) if settings.randaugment else 0)
     drawn = Generators(seed, epoch, VARYING).uniform(keys, sum(widths))
-    crop, flip, rotation, colour, erasing, erased, mixed, chosen = np.split(drawn, np.cumsum(widths)[:-1], axis=1)
+    crop, flip, rotation, colour, erasing, erased, mixed, chosen = np.split(
+        drawn, np.cumsum(widths)[:-1], axis=1
+    )
     noise = Generators(seed, epoch, NOISE)
     return Draws(crop, flip[:, 0], rotation[:, 0], colour, erasing[:, 0], erased, mixed, chosen, keys, noise)
 
@@ -80,9 +84,13 @@ def _inside(move: int) -> slice:
     return slice(move, None) if move > 0 else slice(None, move or None)
 
 
-def random_part(picture: NDArray[np.uint8], settings: params.ResizedCrop, drawn: NDArray[np.float64]) -> NDArray[np.uint8]:
+def random_part(
+    picture: NDArray[np.uint8], settings: params.ResizedCrop, drawn: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     """The part of one picture (height, width, channels) that its `Draws.crop` (RECTANGLE,) choose, in the picture's resolution."""
-    top, left, rows, columns = rectangle(picture.shape[0], picture.shape[1], settings.scale, settings.ratio, drawn)
+    top, left, rows, columns = rectangle(
+        picture.shape[0], picture.shape[1], settings.scale, settings.ratio, drawn
+    )
     return picture[top : top + rows, left : left + columns]
 
 
@@ -126,7 +134,11 @@ def signed(drawn: NDArray[np.float64]) -> torch.Tensor:
 
 def jittered(pixels: torch.Tensor, settings: params.ColourJitter, signed: torch.Tensor) -> torch.Tensor:
     """Brightness, contrast, saturation and hue, in this order; `signed` is (pictures, 4), on the pixels' device."""
-    steps = ((on.brightened, settings.brightness), (on.contrasted, settings.contrast), (on.saturated, settings.saturation))
+    steps = (
+        (on.brightened, settings.brightness),
+        (on.contrasted, settings.contrast),
+        (on.saturated, settings.saturation),
+    )
     for column, (step, strength) in enumerate(steps):
         if strength:
             pixels = step(pixels, (1 + signed[:, column] * strength).clamp(min=0))
@@ -145,7 +157,9 @@ def erased(
     """Top, left, height and width of the rectangle in a picture of `shape` (channels, height, width), and what comes there."""
     channels, height, width = shape
     top, left, rows, columns = rectangle(height, width, ERASED_AREA, ERASED_RATIO, drawn)
-    return (top, left, rows, columns), noise.integers(0, on.WHITE, (channels, rows, columns), dtype=np.uint8, endpoint=True)
+    return (top, left, rows, columns), noise.integers(
+        0, on.WHITE, (channels, rows, columns), dtype=np.uint8, endpoint=True
+    )
 
 
 def rectangle(

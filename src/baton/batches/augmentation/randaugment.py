@@ -28,7 +28,9 @@ Size = tuple[int, int]  # height and width
 class Operation:
     """What is done to pixels, and the numbers of each picture that it takes: those are made on the host, wherever the pixels are."""
 
-    pixels: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]  # pixels, numbers, strength from 0 to 1
+    pixels: Callable[
+        [torch.Tensor, torch.Tensor, float], torch.Tensor
+    ]  # pixels, numbers, strength from 0 to 1
     numbers: Callable[[Signed, float, Size], torch.Tensor] | None = (
         None  # signs, strength, size: (pictures, …) float32; None: it takes none
     )
@@ -98,7 +100,10 @@ def _warped(numbers: Callable[[Signed, float, Size], torch.Tensor]) -> Operation
 
 
 def _enhanced(step: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Operation:
-    return Operation(lambda pixels, factors, strength: step(pixels, factors), lambda signs, strength, size: _factors(signs, strength))
+    return Operation(
+        lambda pixels, factors, strength: step(pixels, factors),
+        lambda signs, strength, size: _factors(signs, strength),
+    )
 
 
 OPERATIONS: tuple[Operation, ...] = (

@@ -12,7 +12,9 @@ CUBIC = -0.5  # Keys 1981, as Pillow has it
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
 
 
-def resampled(pixels: torch.Tensor, windows: torch.Tensor, size: tuple[int, int], interpolation: str, reach: int = 0) -> torch.Tensor:
+def resampled(
+    pixels: torch.Tensor, windows: torch.Tensor, size: tuple[int, int], interpolation: str, reach: int = 0
+) -> torch.Tensor:
     """Cut a window out of each picture and resize it, with antialiasing.
 
     Args:
@@ -24,14 +26,18 @@ def resampled(pixels: torch.Tensor, windows: torch.Tensor, size: tuple[int, int]
     """
     count, channels, height, width = pixels.shape
     top, left, rows, columns = windows.unbind(1)
-    across = weights(left, columns, width, size[1], interpolation, reach)  # (pictures, width of the result, width)
+    across = weights(
+        left, columns, width, size[1], interpolation, reach
+    )  # (pictures, width of the result, width)
     down = weights(top, rows, height, size[0], interpolation, reach)
     lines = pixels.contiguous().float().view(count, channels * height, width)
     narrow = _rounded(torch.bmm(lines, across.transpose(1, 2))).view(count, channels, height, size[1])
     return _rounded(torch.matmul(down[:, None], narrow)).to(torch.uint8)
 
 
-def weights(starts: torch.Tensor, lengths: torch.Tensor, source: int, target: int, interpolation: str, reach: int = 0) -> torch.Tensor:
+def weights(
+    starts: torch.Tensor, lengths: torch.Tensor, source: int, target: int, interpolation: str, reach: int = 0
+) -> torch.Tensor:
     """How much of each of `source` pixels is in each of `target`, along one side.
 
     Args:
@@ -45,7 +51,9 @@ def weights(starts: torch.Tensor, lengths: torch.Tensor, source: int, target: in
     Returns:
         (pictures, target, source) float32; a row's sum is 1, but for what lies outside of the picture.
     """
-    place = torch.arange(-reach, source + reach, device=starts.device) - starts[:, None, None]  # (pictures, 1, source), in the window
+    place = (
+        torch.arange(-reach, source + reach, device=starts.device) - starts[:, None, None]
+    )  # (pictures, 1, source), in the window
     length = lengths[:, None, None]
     scale = length.float() / target
     middle = (torch.arange(target, device=starts.device)[:, None] + 0.5) * scale  # (pictures, target, 1)
@@ -54,7 +62,10 @@ def weights(starts: torch.Tensor, lengths: torch.Tensor, source: int, target: in
         return (place == middle.floor().clamp(max=length - 1)).float()[..., reach : reach + source]
     wide = scale.clamp(min=1)
     support = SUPPORT[mode] * wide
-    first, end = (middle - support + 0.5).floor().clamp(min=0), torch.minimum((middle + support + 0.5).floor(), length)
+    first, end = (
+        (middle - support + 0.5).floor().clamp(min=0),
+        torch.minimum((middle + support + 0.5).floor(), length),
+    )
     value = _filter(((place + 0.5 - middle) / wide).abs(), mode) * ((place >= first) & (place < end))
     return (value / value.sum(-1, keepdim=True))[..., reach : reach + source]
 

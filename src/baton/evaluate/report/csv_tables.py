@@ -37,7 +37,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object
 
 def confusion(labels: NDArray[Any], predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Counts (actual class, predicted class)."""
-    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+    return (
+        np.bincount(labels * classes + predicted, minlength=classes**2)
+        .reshape(classes, classes)
+        .astype(np.int64)
+    )
 
 
 def per_class(model: str, names: Sequence[str], bootstrap: Bootstrap) -> list[list[object]]:
@@ -57,7 +61,14 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: Outputs) -> li
     """Rows of ERRORS and the text: every wrong answer, the most confident first at its temperature."""
     order, confidence = mistakes(rows, outputs)
     return [
-        [model, rows.ids[row], names[rows.labels[row]], names[outputs.predicted[row]], float(sure), _excerpt(rows.texts[row])]
+        [
+            model,
+            rows.ids[row],
+            names[rows.labels[row]],
+            names[outputs.predicted[row]],
+            float(sure),
+            _excerpt(rows.texts[row]),
+        ]
         for row, sure in zip(order, confidence, strict=True)
     ]
 
@@ -65,8 +76,16 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: Outputs) -> li
 def write_tables(folder: Path, evaluation: Evaluation) -> None:
     """per_class.csv of every model, errors.csv of the transformers; slices.csv and robustness.csv where there is something to show."""
     names, outputs, columns = evaluation.names, evaluation.outputs, [*ERRORS, evaluation.test.shown]
-    write_csv(folder / "per_class.csv", PER_CLASS, [row for name in outputs for row in per_class(name, names, evaluation.bootstrap)])
-    write_csv(folder / "errors.csv", columns, [row for name in TRANSFORMERS for row in errors(name, names, evaluation.test, outputs[name])])
+    write_csv(
+        folder / "per_class.csv",
+        PER_CLASS,
+        [row for name in outputs for row in per_class(name, names, evaluation.bootstrap)],
+    )
+    write_csv(
+        folder / "errors.csv",
+        columns,
+        [row for name in TRANSFORMERS for row in errors(name, names, evaluation.test, outputs[name])],
+    )
     if evaluation.kept:
         rows = slices.table(evaluation.kept, evaluation.test, outputs, evaluation.bootstrap.confidence)
         write_csv(folder / "slices.csv", slices.COLUMNS, rows)
@@ -79,7 +98,10 @@ def write_plots(folder: Path, evaluation: Evaluation) -> None:
     names, test = evaluation.names, evaluation.test
     for model in TRANSFORMERS:
         output = evaluation.outputs[model]
-        pairs = ([names[actual], names[chosen]] for actual, chosen in zip(test.labels, output.predicted, strict=True))
+        pairs = (
+            [names[actual], names[chosen]]
+            for actual, chosen in zip(test.labels, output.predicted, strict=True)
+        )
         write_csv(folder / f"confusion_{model}.csv", ["actual", "predicted"], pairs)
         write_csv(folder / f"per_class_{model}.csv", PER_CLASS, per_class(model, names, evaluation.bootstrap))
     for model, both in calibrations(evaluation).items():

@@ -28,7 +28,9 @@ class Gallery:
 
     mistakes: list[Mistake]  # (shown)
     pixels: NDArray[np.uint8]  # (shown, height, width, channels)
-    attributions: NDArray[np.float32]  # (shown, height, width): above 0 speaks for the predicted class, below 0 for the actual one
+    attributions: NDArray[
+        np.float32
+    ]  # (shown, height, width): above 0 speaks for the predicted class, below 0 for the actual one
     count: int  # of all its mistakes
     rows: int  # of test
 
@@ -61,9 +63,13 @@ def gallery(
     p = np.exp(outputs.scaled[places])  # (shown, classes)
     answers = [
         Mistake(rows.texts[row], (names[actual], float(p[k, actual])), (names[chosen], float(p[k, chosen])))
-        for k, (row, actual, chosen) in enumerate(zip(places, rows.labels[places], outputs.predicted[places], strict=True))
+        for k, (row, actual, chosen) in enumerate(
+            zip(places, rows.labels[places], outputs.predicted[places], strict=True)
+        )
     ]
-    return Gallery(answers, pixels, attributions, int((outputs.predicted != rows.labels).sum()), len(rows.labels))
+    return Gallery(
+        answers, pixels, attributions, int((outputs.predicted != rows.labels).sum()), len(rows.labels)
+    )
 
 
 def examples(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:

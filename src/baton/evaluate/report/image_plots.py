@@ -17,7 +17,11 @@ from baton.evaluate.report.image_galleries import Gallery, Sheet
 from baton.evaluate.results import Evaluation
 from baton.evaluate.robustness import Robustness
 
-PAIRS, SIDE, GAP = 4, 1.4, 0.06  # of the gallery: mistakes side by side; a picture and what is between two, in inches
+PAIRS, SIDE, GAP = (
+    4,
+    1.4,
+    0.06,
+)  # of the gallery: mistakes side by side; a picture and what is between two, in inches
 ABOVE, BELOW, MARGIN = 0.36, 0.3, 0.12  # what is written around a mistake, and around everything
 SMOOTHING = 1 / 64  # of a picture's side: single pixels' noise in the attributions of large pictures
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -68,24 +72,46 @@ def gallery(path: Path, model: str, shown: Gallery) -> None:
     rows, columns = -(-count // PAIRS), min(count, PAIRS)
     cell = 2 * SIDE + 3 * GAP, ABOVE + SIDE + BELOW
     head = 0.62 if count else 0.45
-    with canvas(path, max(columns * cell[0], 6.2) + 2 * MARGIN, head + rows * cell[1] + MARGIN, arranged=False) as figure:
+    with canvas(
+        path, max(columns * cell[0], 6.2) + 2 * MARGIN, head + rows * cell[1] + MARGIN, arranged=False
+    ) as figure:
         _text(figure, MARGIN, 0.08, _headline(model, shown), 11)
         if count:
-            _text(figure, MARGIN, 0.32, "On the right of each: red speaks for the predicted class, blue for the actual one.", 9)
+            _text(
+                figure,
+                MARGIN,
+                0.32,
+                "On the right of each: red speaks for the predicted class, blue for the actual one.",
+                9,
+            )
         for place, mistake in enumerate(shown.mistakes):
             left, top = MARGIN + place % columns * cell[0], head + place // columns * cell[1]
-            _text(figure, left, top, _said("predicted", mistake.predicted) + "\n" + _said("actual", mistake.actual), 8.5)
+            _text(
+                figure,
+                left,
+                top,
+                _said("predicted", mistake.predicted) + "\n" + _said("actual", mistake.actual),
+                8.5,
+            )
             _text(figure, left, top + ABOVE + SIDE + 0.03, _end(mistake.name, 52), 6.5, "#666666")
             _picture(_axes(figure, left, top + ABOVE, SIDE), shown.pixels[place])
-            _attributed(_axes(figure, left + SIDE + GAP, top + ABOVE, SIDE), shown.pixels[place], shown.attributions[place])
+            _attributed(
+                _axes(figure, left + SIDE + GAP, top + ABOVE, SIDE),
+                shown.pixels[place],
+                shown.attributions[place],
+            )
 
 
 def sheet(path: Path, shown: Sheet) -> None:
     """A row for each sample: as evaluation sees it, and as training sees it in one epoch after another."""
     samples, views = shown.pixels.shape[:2]
     side, named, head = 0.95, 1.5, 0.65
-    with canvas(path, named + views * (side + GAP) + MARGIN, head + samples * (side + GAP) + MARGIN, arranged=False) as figure:
-        _text(figure, MARGIN, 0.08, "Training samples as they are, and as the teacher's training sees them", 11)
+    with canvas(
+        path, named + views * (side + GAP) + MARGIN, head + samples * (side + GAP) + MARGIN, arranged=False
+    ) as figure:
+        _text(
+            figure, MARGIN, 0.08, "Training samples as they are, and as the teacher's training sees them", 11
+        )
         for view in range(views):
             left = named + view * (side + GAP)
             _text(figure, left, head - 0.19, "as it is" if view == 0 else f"epoch {view}", 8.5)
@@ -112,10 +138,14 @@ def _said(kind: str, answer: tuple[str, float]) -> str:
 
 
 def _end(name: str, longest: int) -> str:
-    return name if len(name) <= longest else f"…{name[1 - longest :]}"  # a path's end tells more than its beginning
+    return (
+        name if len(name) <= longest else f"…{name[1 - longest :]}"
+    )  # a path's end tells more than its beginning
 
 
-def _text(figure: Figure, left: float, top: float, text: str, size: float, ink: str = "black", align: str = "left") -> None:
+def _text(
+    figure: Figure, left: float, top: float, text: str, size: float, ink: str = "black", align: str = "left"
+) -> None:
     """Text whose upper left (or right) corner is `left` and `top` inches from the figure's."""
     width, height = figure.get_size_inches()
     figure.text(left / width, 1 - top / height, text, ha=align, va="top", fontsize=size, color=ink)

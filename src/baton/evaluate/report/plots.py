@@ -17,7 +17,11 @@ from baton.evaluate.report import csv_tables, image_plots
 from baton.evaluate.report.canvas import canvas, colour, legend, short
 from baton.evaluate.results import Evaluation
 
-MOST_COUNTS, MOST_NAMES, MOST_CLASSES = 30, 60, 40  # classes up to which cells are numbered, axes named, and F1 drawn
+MOST_COUNTS, MOST_NAMES, MOST_CLASSES = (
+    30,
+    60,
+    40,
+)  # classes up to which cells are numbered, axes named, and F1 drawn
 
 
 def draw(folder: Path, evaluation: Evaluation) -> None:
@@ -46,9 +50,22 @@ def confusion(path: Path, title: str, names: Sequence[str], counts: NDArray[np.i
         if classes <= MOST_COUNTS:
             for row, column in zip(*np.nonzero(counts), strict=True):
                 dark = share[row, column] > (0.75 if row == column else 0.15)
-                axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color="white" if dark else "black")
+                axes.text(
+                    column,
+                    row,
+                    str(counts[row, column]),
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if dark else "black",
+                )
         if classes <= MOST_NAMES:
-            axes.set_xticks(range(classes), short(names), rotation=90 if classes > 10 else 45, ha="center" if classes > 10 else "right")
+            axes.set_xticks(
+                range(classes),
+                short(names),
+                rotation=90 if classes > 10 else 45,
+                ha="center" if classes > 10 else "right",
+            )
             if classes <= 10:
                 for label in axes.get_xticklabels():
                     label.set_rotation_mode("anchor")
@@ -72,12 +89,40 @@ def reliability(path: Path, models: dict[str, Calibration]) -> None:
             width, centre = np.diff(scaled.edges), (scaled.edges[:-1] + scaled.edges[1:]) / 2
             filled = scaled.count > 0
             upper.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle="--")
-            upper.bar(centre[filled], scaled.accuracy[filled], width[filled], color=own, alpha=0.35, edgecolor="white")
-            upper.plot(scaled.confidence[filled], scaled.accuracy[filled], "o", markersize=4, color=own, clip_on=False)
-            upper.plot(raw.confidence, raw.accuracy, "o", markersize=6, color=own, fillstyle="none", markeredgewidth=0.8, clip_on=False)
-            errors = (f"{value:.3f} ({low:.3f} to {high:.3f})" for value, (low, high) in (model.scaled_error, model.raw_error))
+            upper.bar(
+                centre[filled],
+                scaled.accuracy[filled],
+                width[filled],
+                color=own,
+                alpha=0.35,
+                edgecolor="white",
+            )
+            upper.plot(
+                scaled.confidence[filled],
+                scaled.accuracy[filled],
+                "o",
+                markersize=4,
+                color=own,
+                clip_on=False,
+            )
+            upper.plot(
+                raw.confidence,
+                raw.accuracy,
+                "o",
+                markersize=6,
+                color=own,
+                fillstyle="none",
+                markeredgewidth=0.8,
+                clip_on=False,
+            )
+            errors = (
+                f"{value:.3f} ({low:.3f} to {high:.3f})"
+                for value, (low, high) in (model.scaled_error, model.raw_error)
+            )
             after, before = errors
-            upper.set_title(f"{name}\nerror {after} at T = {model.temperature:.2f}\nas trained {before}", fontsize=9)
+            upper.set_title(
+                f"{name}\nerror {after} at T = {model.temperature:.2f}\nas trained {before}", fontsize=9
+            )
             upper.set(xlim=(0, 1), ylim=(0, 1))
             lower.bar(centre, scaled.count / scaled.count.sum(), width, color=own, edgecolor="white")
             lower.stairs(raw.count / raw.count.sum(), raw.edges, color="black", linewidth=0.8)
@@ -89,7 +134,9 @@ def reliability(path: Path, models: dict[str, Calibration]) -> None:
         grid[1, 0].set_ylabel("rows")
 
 
-def per_class_f1(path: Path, names: Sequence[str], models: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:
+def per_class_f1(
+    path: Path, names: Sequence[str], models: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+) -> None:
     """F1 of each class as a bar with its interval, the hardest classes (by the first model) on top.
 
     `models` maps a name to values (classes) and bounds (2, classes); NaN is not drawn.
@@ -109,7 +156,10 @@ def per_class_f1(path: Path, names: Sequence[str], models: dict[str, tuple[NDArr
             axes.hlines(y[known], low, high, color="black", linewidth=0.9)
         axes.set_yticks(place, short([names[k] for k in order]))
         axes.set_ylim(len(order) - 0.4, -0.6)
-        axes.set(xlim=(start, 1), xlabel="F1 on test, with interval" + (f" (axis starts at {start:.1f})" if start else ""))
+        axes.set(
+            xlim=(start, 1),
+            xlabel="F1 on test, with interval" + (f" (axis starts at {start:.1f})" if start else ""),
+        )
         if len(order) < len(names):
             axes.set_title(f"the {len(order)} hardest of {len(names)} classes", loc="left", fontsize=10)
         axes.grid(axis="x")
@@ -126,15 +176,25 @@ def learning_curves(path: Path, curves: dict[str, Curve]) -> None:
             epochs, loss = np.array(curve.training["epoch"]), np.array(curve.training["loss"])
             left.plot(epochs, loss, color=own, linewidth=0.6, alpha=0.35)
             left.plot(epochs, _running_mean(loss), color=own, label=name)
-            middle.plot(curve.validation["epoch"], curve.validation["val_loss"], "o-", color=own, markersize=4)
-            right.plot(curve.validation["epoch"], curve.validation["val_accuracy"], "o-", color=own, markersize=4)
-            right.plot(curve.validation["epoch"], curve.validation["val_macro_f1"], "s--", color=own, markersize=4)
+            middle.plot(
+                curve.validation["epoch"], curve.validation["val_loss"], "o-", color=own, markersize=4
+            )
+            right.plot(
+                curve.validation["epoch"], curve.validation["val_accuracy"], "o-", color=own, markersize=4
+            )
+            right.plot(
+                curve.validation["epoch"], curve.validation["val_macro_f1"], "s--", color=own, markersize=4
+            )
         left.set_title("training loss (student: with the teacher's part)", loc="left", fontsize=10)
         middle.set_title("validation log loss", loc="left", fontsize=10)
         right.set_title("validation accuracy (solid), macro F1 (dashed)", loc="left", fontsize=10)
         left.set_ylim(bottom=0)
         middle.set_ylim(bottom=0)
-        last = max(epoch for curve in curves.values() for epoch in curve.training["epoch"] + curve.validation["epoch"])
+        last = max(
+            epoch
+            for curve in curves.values()
+            for epoch in curve.training["epoch"] + curve.validation["epoch"]
+        )
         for axes in (left, middle, right):
             axes.set(xlabel="epoch", xlim=(0, 1.03 * last))
             axes.xaxis.set_major_locator(MaxNLocator(6))
@@ -150,9 +210,17 @@ def speed_accuracy(path: Path, models: dict[str, dict[str, Any]]) -> None:
         for index, (name, model) in enumerate(models.items()):
             speed, accuracy, own = model["samples_per_second"], model["accuracy"], colour(name)
             axes.vlines(speed, *model["accuracy_interval"], color=own, linewidth=1.5)
-            axes.scatter(speed, accuracy, s=400 * model["parameters"] / largest, color=own, alpha=0.8, linewidths=0)
+            axes.scatter(
+                speed, accuracy, s=400 * model["parameters"] / largest, color=own, alpha=0.8, linewidths=0
+            )
             label = f"{name}, {model['parameters'] / 1e6:.1f} M"
-            axes.annotate(label, (speed, accuracy), xytext=(12, 6 if index % 2 == 0 else -14), textcoords="offset points", color=own)
+            axes.annotate(
+                label,
+                (speed, accuracy),
+                xytext=(12, 6 if index % 2 == 0 else -14),
+                textcoords="offset points",
+                color=own,
+            )
         axes.set_xlim(0, 1.35 * max(model["samples_per_second"] for model in models.values()))
         axes.set(xlabel="samples per second", ylabel="test accuracy, with interval")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
@@ -163,5 +231,8 @@ def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over a window of a twentieth of the points, centred, shorter at the ends."""
     half = max(1, len(values) // 40)
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    ends, starts = np.minimum(np.arange(len(values)) + half + 1, len(values)), np.maximum(np.arange(len(values)) - half, 0)
+    ends, starts = (
+        np.minimum(np.arange(len(values)) + half + 1, len(values)),
+        np.maximum(np.arange(len(values)) - half, 0),
+    )
     return np.asarray((sums[ends] - sums[starts]) / (ends - starts))

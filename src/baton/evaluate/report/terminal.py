@@ -25,7 +25,18 @@ COLUMNS = [
     "p95 ms",
 ]
 TRANSFORMERS = ("teacher", "student", "control")
-BEYOND = ["model", "skill", "interval", "errors removed", "interval", "balanced accuracy", "MCC", "AUROC", "AP", "C"]
+BEYOND = [
+    "model",
+    "skill",
+    "interval",
+    "errors removed",
+    "interval",
+    "balanced accuracy",
+    "MCC",
+    "AUROC",
+    "AP",
+    "C",
+]
 VERDICTS = {1: "[bold green]beats[/]", 0: "is [bold]not told apart[/] from", -1: "[bold red]loses to[/]"}
 TOP = COLUMNS.index("top-5")  # shown only where it was measured: with many classes
 
@@ -59,10 +70,15 @@ def show(reports: Path) -> None:
     except (KeyError, TypeError) as error:
         got = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
-            f"{reports} has another layout", got=got, expected="files written by `evaluate`", hint="run `dvc repro evaluate`"
+            f"{reports} has another layout",
+            got=got,
+            expected="files written by `evaluate`",
+            hint="run `dvc repro evaluate`",
         ) from None
     console.table(
-        f"test split: {test['rows']:,} rows, {test['classes']} classes; {_percent(test['confidence'], 0)} intervals", columns, rows
+        f"test split: {test['rows']:,} rows, {test['classes']} classes; {_percent(test['confidence'], 0)} intervals",
+        columns,
+        rows,
     )
     console.table(_beyond_title(test), BEYOND, beyond)
     for sentence in filter(None, sentences):
@@ -74,7 +90,9 @@ def show(reports: Path) -> None:
     )
     if speed := _speed(timings):
         console.say(speed)
-    console.say(f"next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, {reports}/ for figures and tables")
+    console.say(
+        f"next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, {reports}/ for figures and tables"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -86,7 +104,9 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{path} is no JSON", got=str(error), expected=expected, hint=hint) from None
     if not isinstance(content, dict):
-        raise DataError(f"{path} has another layout", got=type(content).__name__, expected=expected, hint=hint)
+        raise DataError(
+            f"{path} has another layout", got=type(content).__name__, expected=expected, hint=hint
+        )
     return content
 
 
@@ -118,9 +138,21 @@ def _beyond(name: str, figures: dict[str, Any]) -> list[str]:
     shown = [name]
     for figure in ("skill", "errors_removed"):
         low, high = figures.get(f"{figure}_interval", (0, 0))
-        shown += [_percent(figures[figure]), f"{_percent(low)} to {_percent(high)}"] if figure in figures else ["–", "–"]
-    numbers = (f"{figures[figure]:.3f}" if figure in figures else "–" for figure in ("mcc", "auroc", "average_precision"))
-    return [*shown, _percent(figures["balanced_accuracy"]), *numbers, f"{figures['C']:g}" if "C" in figures else "–"]
+        shown += (
+            [_percent(figures[figure]), f"{_percent(low)} to {_percent(high)}"]
+            if figure in figures
+            else ["–", "–"]
+        )
+    numbers = (
+        f"{figures[figure]:.3f}" if figure in figures else "–"
+        for figure in ("mcc", "auroc", "average_precision")
+    )
+    return [
+        *shown,
+        _percent(figures["balanced_accuracy"]),
+        *numbers,
+        f"{figures['C']:g}" if "C" in figures else "–",
+    ]
 
 
 def _retention(metrics: dict[str, Any], timings: dict[str, Any]) -> str:
@@ -146,7 +178,11 @@ def _speed(timings: dict[str, Any]) -> str:
     if "ratios" not in timings:
         return ""
     low, high = timings["ratios"]["control_vs_student"]["throughput_interval"]
-    narrow = "" if timings["precise"] else ", wider than evaluate.speed.precision asks for, as evaluate.speed.max_seconds were over"
+    narrow = (
+        ""
+        if timings["precise"]
+        else ", wider than evaluate.speed.precision asks for, as evaluate.speed.max_seconds were over"
+    )
     taken = f"Models took turns at each batch, {timings['rounds']} rounds"
     return f"[dim]{taken}; the control, the same network as the student, is {low:.2f} to {high:.2f} times as fast as it{narrow}.[/]"
 
@@ -166,7 +202,10 @@ def _baseline(comparison: dict[str, Any], test: dict[str, Any]) -> str:
     name = test["strongest_baseline"]
     if name is None:
         return "No baseline was asked for (evaluate.baselines is empty), so the transformer stands alone."
-    parts = [f"the {model} {_against(comparison[f'{model}_vs_{name}'], test, name)}" for model in ("teacher", "student")]
+    parts = [
+        f"the {model} {_against(comparison[f'{model}_vs_{name}'], test, name)}"
+        for model in ("teacher", "student")
+    ]
     return f"Against the baseline that is best on validation: {'; '.join(parts)}."
 
 
@@ -179,7 +218,10 @@ def _robustness(figures: dict[str, Any]) -> str:
     parts = []
     for kind, own in figures.items():
         if kind != "rows":
-            changes = (f"{name} {_percent(own[name][0])} to {_percent(own[f'{name}_mean'])}" for name in ("teacher", "student"))
+            changes = (
+                f"{name} {_percent(own[name][0])} to {_percent(own[f'{name}_mean'])}"
+                for name in ("teacher", "student")
+            )
             parts.append(f"{kind.replace('_', ' ')}, {', '.join(changes)}")
     return f"Accuracy on {figures['rows']:,} test rows, unchanged to corrupted (mean over severities): {'; '.join(parts)}."
 
@@ -194,7 +236,9 @@ def _verdict(figures: dict[str, Any], test: dict[str, Any]) -> int:
 def _evidence(figures: dict[str, Any], test: dict[str, Any]) -> str:
     low, high = figures["holm_interval"]
     p_value = figures["holm_p"]
-    shown = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
+    shown = (
+        "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
+    )
     points = f"{100 * figures['accuracy_difference']:+.1f} points"
     more = ""
     if _verdict(figures, test) == 0:

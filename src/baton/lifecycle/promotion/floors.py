@@ -21,7 +21,9 @@ def of_classes(hits: Hits, table: Table, rules: params.Promotion) -> Iterable[Ch
         return
     yield _lowest(hits[CHALLENGER], table, rules.class_floor)
     if CHAMPION in hits:
-        yield _losses(hits[CHALLENGER], hits[CHAMPION], table, rules.class_floor, 1 - rules.bootstrap.confidence)
+        yield _losses(
+            hits[CHALLENGER], hits[CHAMPION], table, rules.class_floor, 1 - rules.bootstrap.confidence
+        )
 
 
 def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion) -> Iterable[Check]:
@@ -38,14 +40,24 @@ def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion)
         reached = [*([marks.champion] if marks.champion else []), *now]
         if reached:
             best = max(reached, key=lambda mark: mark.value)
-            wanted = f"at most {100 * floor.below_best:.1f} points below the best champion so far on this table"
+            wanted = (
+                f"at most {100 * floor.below_best:.1f} points below the best champion so far on this table"
+            )
             text = f"{measured}, and must be {wanted}, {best.name}: {100 * best.value:.2f}%"
             yield Check("best champion", bool(value >= rounded(best.value - floor.below_best)), text)
     if floor.below_baseline is not None:
         if marks.baseline is None:
-            yield Check("baseline", True, "not judged against baselines: no `evaluate` of this store measured any on this very table")
+            yield Check(
+                "baseline",
+                True,
+                "not judged against baselines: no `evaluate` of this store measured any on this very table",
+            )
             return
-        least = "above" if not floor.below_baseline else f"more than {100 * floor.below_baseline:.1f} points below is not"
+        least = (
+            "above"
+            if not floor.below_baseline
+            else f"more than {100 * floor.below_baseline:.1f} points below is not"
+        )
         text = f"{measured}, and must be {least} the best baseline, {marks.baseline.name}: {100 * marks.baseline.value:.2f}%"
         if floor.below_baseline:
             text = f"{measured}; the best baseline, {marks.baseline.name}, has {100 * marks.baseline.value:.2f}%, of which at most "
@@ -60,35 +72,62 @@ def _lowest(hits: NDArray[np.bool_], table: Table, floor: params.ClassFloor) -> 
         for place, (name, count) in enumerate(zip(table.names, rows, strict=True))
         if count >= floor.rows
     ]
-    small = [f"{name} ({count:,} rows)" for name, count in zip(table.names, rows, strict=True) if count < floor.rows]
+    small = [
+        f"{name} ({count:,} rows)"
+        for name, count in zip(table.names, rows, strict=True)
+        if count < floor.rows
+    ]
     left = f"; not judged: {some(small)}" if small else ""
     wanted = f"no class with {floor.rows} test rows may be below {100 * floor.recall:.1f}%"
     if not judged:
         hint = "take a larger test table, or lower promotion.class_floor.rows, or set class_floor to null"
-        return Check("class floor", False, f"no class has {floor.rows} test rows, so none can be judged ({hint}){left}")
+        return Check(
+            "class floor", False, f"no class has {floor.rows} test rows, so none can be judged ({hint}){left}"
+        )
     recall, name, count = min(judged)
     text = f"recall is lowest of {name}, {100 * recall:.1f}% of {count:,} rows; {wanted}{left}"
     return Check("class floor", bool(recall >= floor.recall), text)
 
 
-def _losses(new: NDArray[np.bool_], old: NDArray[np.bool_], table: Table, floor: params.ClassFloor, level: float) -> Check:
+def _losses(
+    new: NDArray[np.bool_], old: NDArray[np.bool_], table: Table, floor: params.ClassFloor, level: float
+) -> Check:
     """No class may certainly lose more than `floor.loss` against the champion; adjusted for the number of classes (Holm 1979).
 
     A class is judged if losing all of its rows that the champion has right would be certain.
     """
     classes = len(table.names)
     rows, right, only_new, only_old = (
-        np.bincount(table.labels[own], minlength=classes) for own in (np.full(len(new), True), old, new & ~old, old & ~new)
+        np.bincount(table.labels[own], minlength=classes)
+        for own in (np.full(len(new), True), old, new & ~old, old & ~new)
     )
-    judged = [place for place in range(classes) if classes * _lost(int(right[place]), 0, int(rows[place]), floor.loss) < level]
-    small = [f"{table.names[place]} ({rows[place]:,} rows, {right[place]:,} right)" for place in range(classes) if place not in judged]
+    judged = [
+        place
+        for place in range(classes)
+        if classes * _lost(int(right[place]), 0, int(rows[place]), floor.loss) < level
+    ]
+    small = [
+        f"{table.names[place]} ({rows[place]:,} rows, {right[place]:,} right)"
+        for place in range(classes)
+        if place not in judged
+    ]
     left = f"; not judged, as even losing all of it could be chance: {some(small)}" if small else ""
-    p_values = proportions.holm([_lost(int(only_old[place]), int(only_new[place]), int(rows[place]), floor.loss) for place in judged])
+    p_values = proportions.holm(
+        [_lost(int(only_old[place]), int(only_new[place]), int(rows[place]), floor.loss) for place in judged]
+    )
     worse = []
     for place, p in zip(judged, p_values, strict=True):
         if p < level:
-            then, now = right[place] / rows[place], (right[place] - only_old[place] + only_new[place]) / rows[place]
-            worse.append((p, f"{table.names[place]} from {100 * then:.1f}% to {100 * now:.1f}% of {rows[place]:,} rows (p = {p:.2g})"))
+            then, now = (
+                right[place] / rows[place],
+                (right[place] - only_old[place] + only_new[place]) / rows[place],
+            )
+            worse.append(
+                (
+                    p,
+                    f"{table.names[place]} from {100 * then:.1f}% to {100 * now:.1f}% of {rows[place]:,} rows (p = {p:.2g})",
+                )
+            )
     allowed = f"none may certainly lose more than {100 * floor.loss:.1f} points"
     if worse:
         return Check(
@@ -108,4 +147,7 @@ def _lost(only_old: int, only_new: int, rows: int, loss: float) -> float:
 
     The latter where rows are so few that the score test, which is an approximation, is certain too soon.
     """
-    return max(proportions.noninferiority_p(only_old, only_new, rows, -loss), proportions.mcnemar_midp(only_old, only_new, "greater"))
+    return max(
+        proportions.noninferiority_p(only_old, only_new, rows, -loss),
+        proportions.mcnemar_midp(only_old, only_new, "greater"),
+    )

@@ -30,11 +30,19 @@ class Scored:
     classes: list[str]  # in the order of the columns
     probabilities: NDArray[np.float64]  # (rows, classes)
     size: int  # bytes of the model folder
-    latency: NDArray[np.float64]  # ms of single samples: the same ones in the same order for every model, taken in turns
+    latency: NDArray[
+        np.float64
+    ]  # ms of single samples: the same ones in the same order for every model, taken in turns
     training_rows: frozenset[str] | None  # digests; None if nobody knows
 
 
-def decide(table: Table, challenger: Scored, champion: Scored | None, rules: params.Promotion, marks: Marks | None = None) -> Verdict:
+def decide(
+    table: Table,
+    challenger: Scored,
+    champion: Scored | None,
+    rules: params.Promotion,
+    marks: Marks | None = None,
+) -> Verdict:
     """Judge a challenger, also by the `marks` that were reached on the table before; without a champion by `first_minimum` too."""
     both = {CHALLENGER: challenger} | ({CHAMPION: champion} if champion else {})
     known = [_classes(name, scored, table) for name, scored in both.items()]
@@ -45,12 +53,16 @@ def decide(table: Table, challenger: Scored, champion: Scored | None, rules: par
     hits = {name: value.argmax(axis=1) == table.labels for name, value in log_p.items()}
     bootstrap = _bootstrap(log_p, table, rules)
     figures: dict[str, Any] = {
-        name: bootstrap.figures(name) | _calibration(log_p[name], table, rules) | _costs(both[name]) for name in both
+        name: bootstrap.figures(name) | _calibration(log_p[name], table, rules) | _costs(both[name])
+        for name in both
     }
     checks.append(_label_map(log_p[CHALLENGER], table))
     if champion:
         figures["comparison"] = significance.paired(bootstrap, hits, CHALLENGER, CHAMPION)
-        checks += [margins.better(figures["comparison"], len(table.ids), rules), *_ratios(challenger, champion, rules)]
+        checks += [
+            margins.better(figures["comparison"], len(table.ids), rules),
+            *_ratios(challenger, champion, rules),
+        ]
     else:
         checks.append(margins.first(figures[CHALLENGER], len(table.ids), rules))
     checks += [*floors.of_classes(hits, table, rules), *floors.permanent(figures, marks or Marks(), rules)]
@@ -60,23 +72,44 @@ def decide(table: Table, challenger: Scored, champion: Scored | None, rules: par
 
 def _classes(name: str, scored: Scored, table: Table) -> Check:
     """A champion may lack classes that are new: it is wrong there. Other names for its classes would make it worse than it is."""
-    missing, more = sorted(set(table.names) - set(scored.classes)), sorted(set(scored.classes) - set(table.names))
-    got = ", ".join([*(f"no {label}" for label in missing[:SOME]), *(f"{label} besides" for label in more[:SOME])])
+    missing, more = (
+        sorted(set(table.names) - set(scored.classes)),
+        sorted(set(scored.classes) - set(table.names)),
+    )
+    got = ", ".join(
+        [*(f"no {label}" for label in missing[:SOME]), *(f"{label} besides" for label in more[:SOME])]
+    )
     if not missing and not more:
         return Check("classes", True, f"the {name} knows the table's {len(table.names)} classes")
     if name == CHAMPION and not more:
-        return Check("classes", True, f"the champion lacks classes of {table.path} ({got}) and cannot be right on them")
+        return Check(
+            "classes", True, f"the champion lacks classes of {table.path} ({got}) and cannot be right on them"
+        )
     return Check("classes", False, f"the {name} does not have the classes of {table.path}: {got}")
 
 
 def _leakage(name: str, scored: Scored, table: Table) -> Check:
     if scored.training_rows is None:
-        return Check("leakage", False, f"nobody knows what the {name} was trained on, so the test rows may be among it; register it anew")
-    known = [row for row, digest in zip(table.ids, table.digests, strict=True) if digest in scored.training_rows]
+        return Check(
+            "leakage",
+            False,
+            f"nobody knows what the {name} was trained on, so the test rows may be among it; register it anew",
+        )
+    known = [
+        row for row, digest in zip(table.ids, table.digests, strict=True) if digest in scored.training_rows
+    ]
     if not known:
-        return Check("leakage", True, f"no test row was in the {name}'s training data ({len(scored.training_rows):,} rows)")
+        return Check(
+            "leakage",
+            True,
+            f"no test row was in the {name}'s training data ({len(scored.training_rows):,} rows)",
+        )
     some = ", ".join(known[:SOME])
-    return Check("leakage", False, f"{len(known):,} of {len(table.ids):,} test rows were in the {name}'s training data: {some}")
+    return Check(
+        "leakage",
+        False,
+        f"{len(known):,} of {len(table.ids):,} test rows were in the {name}'s training data: {some}",
+    )
 
 
 def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
@@ -88,9 +121,14 @@ def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
     return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
 
 
-def _bootstrap(log_p: Mapping[str, NDArray[np.float64]], table: Table, rules: params.Promotion) -> significance.Bootstrap:
+def _bootstrap(
+    log_p: Mapping[str, NDArray[np.float64]], table: Table, rules: params.Promotion
+) -> significance.Bootstrap:
     classes = len(table.names)
-    rows = {name: metrics.statistics(table.labels, value.argmax(axis=1), classes, value, metrics.BINS) for name, value in log_p.items()}
+    rows = {
+        name: metrics.statistics(table.labels, value.argmax(axis=1), classes, value, metrics.BINS)
+        for name, value in log_p.items()
+    }
     return significance.Bootstrap(rows, classes, rules.bootstrap)
 
 
@@ -130,12 +168,16 @@ def _swapped(counts: NDArray[np.int64], circle: list[int]) -> bool:
     renamed = [int(counts[i, j]) for i, j in zip(circle, [*circle[1:], circle[0]], strict=True)]
     kept = [int(counts[i, i]) for i in circle]
     more = all(new > old for new, old in zip(renamed, kept, strict=True))
-    return more and bool(binomtest(sum(renamed), sum(renamed) + sum(kept), 0.5, alternative="greater").pvalue < ACCIDENT)
+    return more and bool(
+        binomtest(sum(renamed), sum(renamed) + sum(kept), 0.5, alternative="greater").pvalue < ACCIDENT
+    )
 
 
 def _calibration(log_p: NDArray[np.float64], table: Table, rules: params.Promotion) -> dict[str, Any]:
     """The calibration error of the probabilities as they are served, which ECE's bias does not make larger on small tables."""
-    error, bounds = calibration.error(table.labels, log_p.argmax(axis=1), log_p, metrics.BINS, rules.bootstrap.confidence)
+    error, bounds = calibration.error(
+        table.labels, log_p.argmax(axis=1), log_p, metrics.BINS, rules.bootstrap.confidence
+    )
     return {"calibration_error": error, "calibration_error_interval": bounds}
 
 
@@ -166,7 +208,11 @@ def _ratios(challenger: Scored, champion: Scored, rules: params.Promotion) -> It
         ratio, (low, high) = timing.ratio(challenger.latency, champion.latency, rules.bootstrap.confidence)
         found = f"a sample takes {np.median(challenger.latency):.1f} ms, {ratio:.2f} times the champion's ({low:.2f} to {high:.2f})"
         # A noisy machine makes the interval wide and no model slow: only what is certainly too slow is refused.
-        yield Check("latency", low <= rules.max_latency_ratio, f"{found}; the lower end may be {rules.max_latency_ratio:.2f}")
+        yield Check(
+            "latency",
+            low <= rules.max_latency_ratio,
+            f"{found}; the lower end may be {rules.max_latency_ratio:.2f}",
+        )
 
 
 def _costs(scored: Scored) -> dict[str, float]:

@@ -21,7 +21,11 @@ TRANSFORMERS = ("teacher", "student", "control")
 def marks(registry: Registry, table: str, metric: str, ignored: str) -> Marks:
     """The best champion so far on the table with this sha256, but for those that were rolled back by hand (tag `ignored`), and baseline."""
     withdrawn = {number(version) for version in registry.versions() if ignored in version.tags}
-    reached = [Mark(f"version {version}", own[metric]) for version, own in _champions(registry, table).items() if version not in withdrawn]
+    reached = [
+        Mark(f"version {version}", own[metric])
+        for version, own in _champions(registry, table).items()
+        if version not in withdrawn
+    ]
     return Marks(max(reached, key=lambda mark: mark.value, default=None), _baseline(registry, table, metric))
 
 
@@ -53,6 +57,10 @@ def _baseline(registry: Registry, table: str, metric: str) -> Mark | None:
     condition = f"tags.`{pipelines.STAGE}` = 'evaluate' AND tags.`sha256.{path.as_posix()}` = '{table}' AND attributes.status = 'FINISHED'"
     reached, suffix = [], f"/test_{metric}"
     for run in registry.store.runs(condition):
-        own = {key.removesuffix(suffix): value for key, value in run.data.metrics.items() if key.endswith(suffix)}
-        reached += [Mark(name, value) for name, value in own.items() if name.partition("/")[0] not in TRANSFORMERS]
+        own = {
+            key.removesuffix(suffix): value for key, value in run.data.metrics.items() if key.endswith(suffix)
+        }
+        reached += [
+            Mark(name, value) for name, value in own.items() if name.partition("/")[0] not in TRANSFORMERS
+        ]
     return max(reached, key=lambda mark: mark.value, default=None)

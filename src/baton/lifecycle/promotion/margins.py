@@ -16,7 +16,10 @@ from baton.lifecycle.promotion.verdicts import Check
 
 def better(found: Mapping[str, Any], rows: int, rules: params.Promotion) -> Check:
     """The rule between challenger and champion, from `compare.paired` on a table of `rows`."""
-    difference, (low, high) = found[f"{rules.metric}_difference"], found[f"{rules.metric}_difference_interval"]
+    difference, (low, high) = (
+        found[f"{rules.metric}_difference"],
+        found[f"{rules.metric}_difference_interval"],
+    )
     p, (only_new, only_old) = found["mcnemar_p"], found["discordant"]
     bounds = f"{100 * rules.bootstrap.confidence:.0f}% interval {100 * low:+.1f} to {100 * high:+.1f}"
     pairs = f"only the challenger is right on {only_new} rows, only the champion on {only_old}, McNemar's mid-p = {p:.2g}"
@@ -64,7 +67,9 @@ def _untold(only_new: int, only_old: int, rows: int, rules: params.Promotion) ->
     return f"it cannot be told from the champion (more than {beyond:.1f} points of accuracy either way are excluded)"
 
 
-def _rows_needed(rules: params.Promotion, interval: tuple[float, float, float], counts: tuple[int, int, int]) -> int | None:
+def _rows_needed(
+    rules: params.Promotion, interval: tuple[float, float, float], counts: tuple[int, int, int]
+) -> int | None:
     (difference, low, least), (only_new, only_old, rows) = interval, counts
     if rules.metric != "accuracy":
         return by_root(rows, difference, low, least)

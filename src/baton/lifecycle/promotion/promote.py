@@ -37,7 +37,12 @@ class Outcome:
     @property
     def to_move(self) -> bool:
         """Whether the version is to become the champion."""
-        return self.passed and not self.moved and self.version != self.champion and self.record.get("mode") == "enabled"
+        return (
+            self.passed
+            and not self.moved
+            and self.version != self.champion
+            and self.record.get("mode") == "enabled"
+        )
 
 
 def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Outcome:
@@ -49,7 +54,11 @@ def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Ou
     """
     version = registry.alias(CHALLENGER) or registry.alias(CHAMPION)
     if version is None:
-        raise ModelError(f"{registry.name} has no challenger", expected="a version with this alias", hint="run `baton register`")
+        raise ModelError(
+            f"{registry.name} has no challenger",
+            expected="a version with this alias",
+            hint="run `baton register`",
+        )
     return enact(registry, judge(registry, settings, version, enabled))
 
 
@@ -68,18 +77,26 @@ def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersi
         text = f"version {number(challenger)} was the champion and was replaced by hand on {since}; {back}"
         verdict = Verdict((Check("rolled back", False, text),), {})
     else:
-        rows = {registry.uri(version): registry.training_rows(version) for version in (challenger, champion) if version}
+        rows = {
+            registry.uri(version): registry.training_rows(version)
+            for version in (challenger, champion)
+            if version
+        }
         scored = scoring.score(rows, table, registry.client.tracking_uri, settings.latency_samples)
         marks = history.marks(registry, table.sha256, settings.metric, GATE + ROLLED_BACK)
         both = scored[registry.uri(challenger)], scored[registry.uri(champion)] if champion else None
         verdict = gate.decide(table, *both, settings, marks)
         if champion and verdicts.CHAMPION in verdict.figures:
-            history.note_champion(registry, table.sha256, number(champion), verdict.figures[verdicts.CHAMPION])
+            history.note_champion(
+                registry, table.sha256, number(champion), verdict.figures[verdicts.CHAMPION]
+            )
     looks = history.look(registry, table.sha256) if verdict.figures else 0
     record = _record(registry, settings, table, challenger, champion, verdict, enabled, looks)
     text = words(record)
     _note(registry, challenger, record, text)
-    return Outcome(number(challenger), number(champion) if champion else None, verdict.passed, False, text, record)
+    return Outcome(
+        number(challenger), number(champion) if champion else None, verdict.passed, False, text, record
+    )
 
 
 def enact(registry: Registry, outcome: Outcome) -> Outcome:
@@ -90,7 +107,11 @@ def enact(registry: Registry, outcome: Outcome) -> Outcome:
     """
     if not outcome.to_move:
         return outcome
-    _move(registry, registry.version(outcome.version), registry.version(outcome.champion) if outcome.champion else None)
+    _move(
+        registry,
+        registry.version(outcome.version),
+        registry.version(outcome.champion) if outcome.champion else None,
+    )
     table, figures = outcome.record["table"]["sha256"], outcome.record["figures"][verdicts.CHALLENGER]
     history.note_champion(registry, table, outcome.version, figures)
     return replace(outcome, moved=True)
@@ -103,7 +124,9 @@ def roll_back(registry: Registry, wanted: str) -> Outcome:
         return _nothing(registry, champion)
     _move(registry, version, champion, by_hand=True)
     before = f"version {number(champion)}" if champion else "nothing"
-    text = f"Version {number(version)} of {registry.name} is the champion now, by hand; before it was {before}."
+    text = (
+        f"Version {number(version)} of {registry.name} is the champion now, by hand; before it was {before}."
+    )
     record = {
         "name": registry.name,
         "version": number(version),
@@ -119,11 +142,22 @@ def words(record: Mapping[str, Any]) -> str:
     """The verdict as Markdown."""
     against = f"version {record['champion']}" if record["champion"] else "no champion"
     head = f"Version {record['version']} of {record['name']} against {against}: **{'passed' if record['passed'] else 'refused'}**"
-    lines = [f"- {'met' if check['passed'] else 'NOT met'}, {check['name']}: {check['text']}" for check in record["checks"]]
+    lines = [
+        f"- {'met' if check['passed'] else 'NOT met'}, {check['name']}: {check['text']}"
+        for check in record["checks"]
+    ]
     table = record["table"]
     done = "Scored anew" if record["figures"] else "Not scored"
     where = f"{table['rows']:,} rows of `{table['path']}` (sha256 `{table['sha256'][:12]}`), {record['time']}"
-    return "\n".join([f"{head} ({record['mode']}).", "", *lines, "", f"{done} on {where}.{_looked(table.get('looks'), record['rules'])}"])
+    return "\n".join(
+        [
+            f"{head} ({record['mode']}).",
+            "",
+            *lines,
+            "",
+            f"{done} on {where}.{_looked(table.get('looks'), record['rules'])}",
+        ]
+    )
 
 
 def _looked(looks: int | None, rules: Mapping[str, Any]) -> str:
@@ -144,7 +178,9 @@ def _looked(looks: int | None, rules: Mapping[str, Any]) -> str:
             else "no better than the champion"
         )
     warning = f"That is more than promotion.looks ({rules['looks']}): of so many challengers that are {bad}, one passes"
-    return f"{text} {warning} by chance with a probability of up to {100 * chance:.0f}%. Take a new test table."
+    return (
+        f"{text} {warning} by chance with a probability of up to {100 * chance:.0f}%. Take a new test table."
+    )
 
 
 def _record(
@@ -161,25 +197,38 @@ def _record(
         "name": registry.name,
         "version": number(challenger),
         "champion": number(champion) if champion else None,
-        "sha256": {number(version): version.tags.get(SHA256, "") for version in (challenger, champion) if version},
+        "sha256": {
+            number(version): version.tags.get(SHA256, "") for version in (challenger, champion) if version
+        },
         "passed": verdict.passed,
         "mode": "enabled" if enabled else "dry-run",
         "checks": [vars(check) for check in verdict.checks],
         "figures": dict(verdict.figures),
-        "table": {"path": table.path.as_posix(), "sha256": table.sha256, "rows": len(table.ids), "looks": looks},
+        "table": {
+            "path": table.path.as_posix(),
+            "sha256": table.sha256,
+            "rows": len(table.ids),
+            "looks": looks,
+        },
         "rules": settings.model_dump(mode="json"),
         "time": _now(),
     }
 
 
-def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None, by_hand: bool = False) -> None:
+def _move(
+    registry: Registry, version: ModelVersion, before: ModelVersion | None, by_hand: bool = False
+) -> None:
     """Give the champion's alias to a version, unless somebody did something since it was judged."""
     with claim(registry.client, registry.name):
         current = registry.alias(CHAMPION)
         if (current and number(current)) != (before and number(before)):
-            got, expected = (f"version {number(item)}" if item else "no champion" for item in (current, before))
+            got, expected = (
+                f"version {number(item)}" if item else "no champion" for item in (current, before)
+            )
             hint = "run again: the challenger is judged against the new champion"
-            raise TrackingError(f"the champion of {registry.name} changed meanwhile", got=got, expected=expected, hint=hint)
+            raise TrackingError(
+                f"the champion of {registry.name} changed meanwhile", got=got, expected=expected, hint=hint
+            )
         _tag(registry, version, {"previous_champion": number(before) if before else "none"})
         if before and by_hand:  # first: else a retraining would bring it back
             _tag(registry, before, {ROLLED_BACK: _now()})
@@ -189,7 +238,11 @@ def _move(registry: Registry, version: ModelVersion, before: ModelVersion | None
 
 def _note(registry: Registry, version: ModelVersion, record: Mapping[str, Any], text: str) -> None:
     """The verdict on the version: tags, description, and the whole as a file."""
-    tags = {"verdict": "passed" if record["passed"] else "refused", "time": record["time"], "mode": record["mode"]}
+    tags = {
+        "verdict": "passed" if record["passed"] else "refused",
+        "time": record["time"],
+        "mode": record["mode"],
+    }
     tags |= {"champion": record["champion"] or "none", "table_sha256": record["table"]["sha256"]}
     tags["reasons"] = "; ".join(check["text"] for check in record["checks"] if not check["passed"]) or "none"
     tags["json"] = json.dumps(record)
@@ -220,8 +273,16 @@ def complete(registry: Registry) -> None:
 def _nothing(registry: Registry, champion: ModelVersion) -> Outcome:
     """There is nothing to decide."""
     complete(registry)
-    text = f"Version {number(champion)} of {registry.name} is the champion already; there is nothing to decide."
-    record = {"name": registry.name, "version": number(champion), "champion": number(champion), "passed": True, "time": _now()}
+    text = (
+        f"Version {number(champion)} of {registry.name} is the champion already; there is nothing to decide."
+    )
+    record = {
+        "name": registry.name,
+        "version": number(champion),
+        "champion": number(champion),
+        "passed": True,
+        "time": _now(),
+    }
     if kept := registry.read(champion, VERDICT):
         record = json.loads(kept)
         text = f"{text}\n\nWhat the gate said of it:\n\n{words(record)}"

@@ -31,7 +31,9 @@ def claim(client: MlflowClient, name: str) -> Iterator[None]:
     mine = max(before, default=-1) + 1
     try:
         tags = {HOLDER: json.dumps([this().name, this().started, time.time()])}
-        client.create_registered_model(_place(name, mine), tags, "A promotion is moving aliases; it removes this when it is done.")
+        client.create_registered_model(
+            _place(name, mine), tags, "A promotion is moving aliases; it removes this when it is done."
+        )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -49,7 +51,10 @@ def claim(client: MlflowClient, name: str) -> Iterator[None]:
 def claims(client: MlflowClient, name: str) -> dict[int, str]:
     """Number -> who holds it."""
     prefix = _place(name, "")
-    found = {model.name.removeprefix(prefix): model.tags for model in client.search_registered_models(f"name LIKE '{prefix}%'")}
+    found = {
+        model.name.removeprefix(prefix): model.tags
+        for model in client.search_registered_models(f"name LIKE '{prefix}%'")
+    }
     return {int(place): tags.get(HOLDER, "") for place, tags in found.items() if place.isdigit()}
 
 
@@ -65,9 +70,15 @@ def _place(name: str, place: int | str) -> str:
 
 def _held(name: str, holder: str) -> TrackingError:
     process, _, since = json.loads(holder or '["one that is done by now", 0, 0]')
-    got = f"process {process}, since {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(since))}" if since else process
+    got = (
+        f"process {process}, since {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(since))}"
+        if since
+        else process
+    )
     hint = f"wait for it and run again; if it was killed on another machine, its claim ends after {STALE_SECONDS / 60:.0f} minutes"
-    return TrackingError(f"another promotion of {name} is moving aliases", got=got, expected="one at a time", hint=hint)
+    return TrackingError(
+        f"another promotion of {name} is moving aliases", got=got, expected="one at a time", hint=hint
+    )
 
 
 def _stale(holder: str) -> bool:

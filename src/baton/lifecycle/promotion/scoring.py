@@ -30,10 +30,14 @@ from baton.lifecycle.promotion.gate import Scored
 
 PREFIX = "probability_"
 MARK = "baton: "  # a library may print too
-LIMITS = timing.Limits(rounds=1, precision=0.05, seconds=30.0, confidence=0.95)  # of timing; the first round warms up
+LIMITS = timing.Limits(
+    rounds=1, precision=0.05, seconds=30.0, confidence=0.95
+)  # of timing; the first round warms up
 
 
-def score(models: Mapping[str, frozenset[str] | None], table: test_table.Table, store: str, latency_samples: int) -> dict[str, Scored]:
+def score(
+    models: Mapping[str, frozenset[str] | None], table: test_table.Table, store: str, latency_samples: int
+) -> dict[str, Scored]:
     """Score each model in a new process.
 
     Args:
@@ -49,10 +53,22 @@ def score(models: Mapping[str, frozenset[str] | None], table: test_table.Table, 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         started: dict[str, _Scorer] = {}
         for place, uri in enumerate(models):
-            command = [sys.executable, "-m", "baton.lifecycle.promotion.scoring", uri, str(table.path), str(folder / f"{place}.npz")]
+            command = [
+                sys.executable,
+                "-m",
+                "baton.lifecycle.promotion.scoring",
+                uri,
+                str(table.path),
+                str(folder / f"{place}.npz"),
+            ]
             errors = stack.enter_context((folder / f"{place}.err").open("w+"))
             process = subprocess.Popen(
-                [*command, str(latency_samples), store], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1
+                [*command, str(latency_samples), store],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                bufsize=1,
             )
             started[uri] = _Scorer(uri, stack.enter_context(process), errors)
             stack.callback(process.kill)  # before it is waited for
@@ -62,7 +78,10 @@ def score(models: Mapping[str, frozenset[str] | None], table: test_table.Table, 
             scorer.ask("score")
         timers = {uri: scorer.seconds for uri, scorer in started.items()}
         taken = timing.alternated(timers, len(timing.spread(len(table.ids), latency_samples)), LIMITS)
-        return {uri: _read(folder / f"{place}.npz", 1000 * taken[uri].ravel(), rows) for place, (uri, rows) in enumerate(models.items())}
+        return {
+            uri: _read(folder / f"{place}.npz", 1000 * taken[uri].ravel(), rows)
+            for place, (uri, rows) in enumerate(models.items())
+        }
 
 
 @dataclass(frozen=True)
@@ -97,7 +116,9 @@ class _Scorer:
         self.errors.seek(0)
         lines = self.errors.read().strip().splitlines()
         got = lines[-1] if lines else f"exit code {self.process.returncode}"
-        raise ModelError(f"{self.uri} cannot be scored", got=got, hint="see whether mlflow.pyfunc.load_model can load it")
+        raise ModelError(
+            f"{self.uri} cannot be scored", got=got, hint="see whether mlflow.pyfunc.load_model can load it"
+        )
 
     def seconds(self, item: int) -> float:
         """How long the model takes for a sample."""
@@ -106,7 +127,13 @@ class _Scorer:
 
 def _read(path: Path, latencies: NDArray[np.float64], training_rows: frozenset[str] | None) -> Scored:
     with np.load(path, allow_pickle=False) as found:
-        return Scored([str(name) for name in found["classes"]], found["probabilities"], int(found["size"]), latencies, training_rows)
+        return Scored(
+            [str(name) for name in found["classes"]],
+            found["probabilities"],
+            int(found["size"]),
+            latencies,
+            training_rows,
+        )
 
 
 def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
@@ -152,9 +179,15 @@ def _probabilities(model: Any, table: test_table.Table, uri: str) -> tuple[list[
     """Classes, and what the model makes of each row, (rows, classes)."""
     frames = [model.predict(some) for some in table.inputs()]
     columns = [name for name in frames[0].columns if name.startswith(PREFIX)]
-    found: NDArray[np.float64] = np.concatenate([frame[columns].to_numpy(dtype=np.float64) for frame in frames])
+    found: NDArray[np.float64] = np.concatenate(
+        [frame[columns].to_numpy(dtype=np.float64) for frame in frames]
+    )
     if not columns or not np.isfinite(found).all():
-        raise ModelError(f"{uri} gives no probabilities", got=", ".join(map(str, frames[0].columns)), expected=f"columns {PREFIX}CLASS")
+        raise ModelError(
+            f"{uri} gives no probabilities",
+            got=", ".join(map(str, frames[0].columns)),
+            expected=f"columns {PREFIX}CLASS",
+        )
     return [name.removeprefix(PREFIX) for name in columns], found
 
 

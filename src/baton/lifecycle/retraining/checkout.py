@@ -27,7 +27,9 @@ def override(overrides: Sequence[str]) -> None:
         apply_overrides(params.PATH, list(overrides))
     except DvcException as error:
         got, hint = " ".join(overrides), "give a key of params.yaml and its value: -S finetune.epochs=3"
-        raise ParamsError(f"an override cannot be applied: {error.__cause__ or error}", got=got, hint=hint) from None
+        raise ParamsError(
+            f"an override cannot be applied: {error.__cause__ or error}", got=got, hint=hint
+        ) from None
 
 
 def start_from_champion(own: registry.Registry) -> None:
@@ -38,9 +40,17 @@ def start_from_champion(own: registry.Registry) -> None:
         return
     if (digest := champion.tags.get(TEACHER_SHA256)) is None:
         hint = "register a version together with its teacher, or set retrain.warm_start: false"
-        raise ParamsError(f"version {registry.number(champion)} of {own.name} names no teacher to start from", hint=hint)
+        raise ParamsError(
+            f"version {registry.number(champion)} of {own.name} names no teacher to start from", hint=hint
+        )
     licence = params.read().base.licence
-    started = {"kind": "registered", "name": own.name, "version": int(registry.number(champion)), "sha256": digest, "licence": licence}
+    started = {
+        "kind": "registered",
+        "name": own.name,
+        "version": int(registry.number(champion)),
+        "sha256": digest,
+        "licence": licence,
+    }
     yaml = YAML()
     yaml.width = WIDTH
     raw = yaml.load(params.PATH)
@@ -56,7 +66,9 @@ def commit(outcome: promote.Outcome) -> bool:
         whether it did.
     """
     if run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.to_move:
-        console.say("nothing is committed: params were changed for this job, and its model does not become the champion")
+        console.say(
+            "nothing is committed: params were changed for this job, and its model does not become the champion"
+        )
         return False
     kept = [name for name in KEPT if Path(name).exists()]
     run("git", "add", "--", *kept)
@@ -67,6 +79,8 @@ def commit(outcome: promote.Outcome) -> bool:
         if not done("git", *AUTHOR, "pull", "--quiet", "--rebase", "--autostash"):
             run("git", "rebase", "--abort", check=False)
             hint = "the model is registered and its data pushed; merge by hand, or run again on the new state"
-            raise OutputError("the commit of dvc.lock and figures conflicts with what was pushed meanwhile", hint=hint)
+            raise OutputError(
+                "the commit of dvc.lock and figures conflicts with what was pushed meanwhile", hint=hint
+            )
         run("git", "push", "--quiet")
     return True

@@ -22,7 +22,11 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
     if settings.drift is None:
         return "params ask for it every time (retrain.drift: null)"
     which = f"version {registry.number(champion)}"
-    kept, lock, now = own.read(champion, registry.PROFILE), own.read(champion, LOCK.name), dvc_graph.of_workspace()
+    kept, lock, now = (
+        own.read(champion, registry.PROFILE),
+        own.read(champion, LOCK.name),
+        dvc_graph.of_workspace(),
+    )
     if kept is None or lock is None or now is None:
         return f"{which} does not tell what it was trained on"
     if changed := _changed(Graph(lock, which), now, str(champion.tags.get("git.commit", ""))):
@@ -34,7 +38,9 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
     rows = f"{found.rows:,} rows are new and {found.gone:,} gone since {which}"
     if beyond := found.beyond(settings.drift):
         return f"{rows}, which is beyond the limits of retrain.drift: {', '.join(beyond)}"
-    measured = "number, labels and brightness" if found.kind == "images" else "number, labels, lengths and words"
+    measured = (
+        "number, labels and brightness" if found.kind == "images" else "number, labels, lengths and words"
+    )
     return f"not: {rows}, and by their {measured} they are within the limits of retrain.drift"
 
 
@@ -44,10 +50,16 @@ def _changed(then: Graph, now: Graph, commit: str) -> str:
     for stage in MAKING:
         if stage not in then.stages:
             return f"the stage {stage}"
-        then_params = {key: value for key, value in then.params(stage).items() if not key.startswith("source.")}
+        then_params = {
+            key: value for key, value in then.params(stage).items() if not key.startswith("source.")
+        }
         sections = {key.partition(".")[0] for key in then_params}
         now_params = {key: value for key, value in raw.items() if key.partition(".")[0] in sections}
-        moved = [f"param {key}" for key in then_params.keys() | now_params.keys() if then_params.get(key) != now_params.get(key)]
+        moved = [
+            f"param {key}"
+            for key in then_params.keys() | now_params.keys()
+            if then_params.get(key) != now_params.get(key)
+        ]
         folders = [path for path, digest in then.code(stage).items() if md5(Path(path)) != digest]
         moved += [file for folder in folders for file in changed_files(commit, folder) or [folder]]
         if moved:

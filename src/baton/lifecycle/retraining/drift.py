@@ -53,13 +53,25 @@ class Drift:
     def beyond(self, limits: params.DriftLimits) -> list[str]:
         """Which limits are passed, in words; distances only where that is no accident, which few rows cannot tell."""
         allowed = limits.model_dump()
-        found = [f"changed {self.changed:.3f} (limit {limits.changed:.3f})"] if self.changed > limits.changed else []
-        certain = dict(zip(self.distances, proportions.holm([distance.p for distance in self.distances.values()]), strict=True))
+        found = (
+            [f"changed {self.changed:.3f} (limit {limits.changed:.3f})"]
+            if self.changed > limits.changed
+            else []
+        )
+        certain = dict(
+            zip(
+                self.distances,
+                proportions.holm([distance.p for distance in self.distances.values()]),
+                strict=True,
+            )
+        )
         names = {"lengths": "lengths (brightness)"} if self.kind == "images" else {}
         for key, distance in self.distances.items():
             if distance.excess > allowed[key] and certain[key] <= ACCIDENT:
                 by_chance = f"of which chance makes {distance.chance:.3f}"
-                found.append(f"{names.get(key, key)} {distance.value:.3f}, {by_chance} (limit {allowed[key]:.3f} more)")
+                found.append(
+                    f"{names.get(key, key)} {distance.value:.3f}, {by_chance} (limit {allowed[key]:.3f} more)"
+                )
         return found
 
 
@@ -84,7 +96,11 @@ def profile(clean: Path) -> dict[str, Any]:
         "layout": LAYOUT,
         "rows": _labelled(rows),
         "labels": dict(sorted(Counter(rows.labels).items())),
-        **({BITS: bits} if rows.kind == "images" and (bits := significant_bits(clean / "train.parquet")) != BITS_16 else {}),
+        **(
+            {BITS: bits}
+            if rows.kind == "images" and (bits := significant_bits(clean / "train.parquet")) != BITS_16
+            else {}
+        ),
         "lengths": {"values": [value for value, _ in lengths], "counts": [count for _, count in lengths]},
         **(_vocabulary(rows.keys) if rows.kind == "text" else {"vocabulary": None, "unknown": None}),
     }
@@ -108,14 +124,18 @@ def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
 def unseen(sample: Sample, known: Iterable[str]) -> list[int]:
     """Places of a sample's rows that were not trained on (the digests of those are `known`); a row that is there twice counts once."""
     seen, fresh = set(known), []
-    for place, digest in enumerate(test_table.digests(sample.keys) if sample.kind == "text" else map(test_table.shortened, sample.keys)):
+    for place, digest in enumerate(
+        test_table.digests(sample.keys) if sample.kind == "text" else map(test_table.shortened, sample.keys)
+    ):
         if digest not in seen:
             seen.add(digest)
             fresh.append(place)
     return fresh
 
 
-def measure_unlabelled(sample: Sample, places: Sequence[int], earlier: Mapping[str, Any], predicted: Distance | None = None) -> Drift:
+def measure_unlabelled(
+    sample: Sample, places: Sequence[int], earlier: Mapping[str, Any], predicted: Distance | None = None
+) -> Drift:
     """Compare a sample's rows at `places` with a profile; instead of labels, their distance as a model predicts them, if it is given.
 
     Raises:
@@ -134,7 +154,9 @@ def _current(earlier: Mapping[str, Any]) -> Mapping[str, Any]:
     if not current(earlier):
         got, expected = f"layout {earlier.get('layout', 1)}", f"layout {LAYOUT}, which keeps counts"
         hint = "run `baton register` where that version's data and model are checked out: it writes the profile anew"
-        raise DataError("the profile of the training data cannot be compared with", got=got, expected=expected, hint=hint)
+        raise DataError(
+            "the profile of the training data cannot be compared with", got=got, expected=expected, hint=hint
+        )
     return earlier
 
 
@@ -143,12 +165,16 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
     if not places:
         return found
     if rows.labels is not None:
-        found["labels"] = two_sample_tests.labels(earlier["labels"], Counter(rows.labels[place] for place in places))
+        found["labels"] = two_sample_tests.labels(
+            earlier["labels"], Counter(rows.labels[place] for place in places)
+        )
     lengths = dict(zip(earlier["lengths"]["values"], earlier["lengths"]["counts"], strict=True))
     found["lengths"] = two_sample_tests.distributions(lengths, _lengths(rows, places))
     if rows.kind == "text" and earlier["unknown"] is not None:
         new = _unknown((rows.keys[place] for place in places), earlier["vocabulary"])
-        found["unknown"] = two_sample_tests.means({place / 100: count for place, count in enumerate(earlier["unknown"])}, new)
+        found["unknown"] = two_sample_tests.means(
+            {place / 100: count for place, count in enumerate(earlier["unknown"])}, new
+        )
     return found
 
 
@@ -157,9 +183,14 @@ def _rows(clean: Path) -> Sample:
     names = storage.read_json(clean / "labels.json")
     kind = test_table.kind(clean / "train.parquet")
     column = test_table.KEYS[kind]
-    found = [pq.read_table(clean / f"{split}.parquet", columns=[column, "label"]) for split in test_table.TRAINED_ON]
+    found = [
+        pq.read_table(clean / f"{split}.parquet", columns=[column, "label"])
+        for split in test_table.TRAINED_ON
+    ]
     keys = [key for table in found for key in table[column].to_pylist()]
-    return Sample(kind, keys, [names[label] for table in found for label in table["label"].to_pylist()], clean)
+    return Sample(
+        kind, keys, [names[label] for table in found for label in table["label"].to_pylist()], clean
+    )
 
 
 def _labelled(rows: Sample) -> list[str]:
@@ -187,7 +218,9 @@ def _vocabulary(texts: Sequence[str]) -> dict[str, Any]:
     digests = test_table.digests(texts)
     order = sorted(range(len(texts)), key=lambda place: digests[place])
     left_out = set(order[: max(1, len(texts) // HELD_OUT)])
-    counts = Counter(word for place, text in enumerate(texts) if place not in left_out for word in set(_words(text)))
+    counts = Counter(
+        word for place, text in enumerate(texts) if place not in left_out for word in set(_words(text))
+    )
     vocabulary = [word for word, _ in counts.most_common(WORDS)]
     unknown = _unknown((texts[place] for place in order[: len(left_out)]), vocabulary)
     return {"vocabulary": vocabulary, "unknown": [unknown[place / 100] for place in range(101)]}
@@ -201,4 +234,6 @@ def _unknown(texts: Iterable[str], vocabulary: Iterable[str]) -> Counter[float]:
     """Share of a text's words that the vocabulary lacks, in hundredths -> texts."""
     known = set(vocabulary)
     words = (_words(text) for text in texts)
-    return Counter(round(100 * sum(word not in known for word in some) / max(1, len(some))) / 100 for some in words)
+    return Counter(
+        round(100 * sum(word not in known for word in some) / max(1, len(some))) / 100 for some in words
+    )

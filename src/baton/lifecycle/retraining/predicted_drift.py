@@ -20,7 +20,9 @@ from baton.tables.two_sample_tests import Distance
 ROWS = 1000  # the most of each side that are predicted: those with the smallest digests
 
 
-def distance(uri: str, val: Path, known: frozenset[str], sample: Sample, places: Sequence[int]) -> Distance | None:
+def distance(
+    uri: str, val: Path, known: frozenset[str], sample: Sample, places: Sequence[int]
+) -> Distance | None:
     """Total variation of the labels that a model predicts of val and of the sample's rows at `places`; None where val is not its own.
 
     Args:
@@ -36,7 +38,11 @@ def distance(uri: str, val: Path, known: frozenset[str], sample: Sample, places:
     if not places or not val.is_file() or test_table.kind(val) != sample.kind:
         return None
     digests = list(test_table.row_digests(val, sample.kind))
-    own = {place for place in sorted(range(len(digests)), key=lambda place: digests[place])[:ROWS] if digests[place] in known}
+    own = {
+        place
+        for place in sorted(range(len(digests)), key=lambda place: digests[place])[:ROWS]
+        if digests[place] in known
+    }
     if not own:
         return None
     import mlflow
@@ -56,6 +62,8 @@ def _labels(model: Any, uri: str, inputs: Iterator[Any], kind: test_table.Kind) 
         columns = [name for name in frame.columns if name.startswith(PREFIX)]
         if not columns:
             expected = f"columns {PREFIX}CLASS"
-            raise ModelError(f"{uri} gives no probabilities", got=", ".join(map(str, frame.columns)), expected=expected)
+            raise ModelError(
+                f"{uri} gives no probabilities", got=", ".join(map(str, frame.columns)), expected=expected
+            )
         found.update(frame[columns].idxmax(axis=1))
     return found

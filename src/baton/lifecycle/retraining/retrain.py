@@ -107,30 +107,54 @@ def _begin(options: Options, before: bytes) -> None:
 def require(push: bool) -> None:
     """Say at once all that is missing."""
     active, missing = params.read(), []
-    if isinstance(active.tracking, params.NoTracking) or not (active.tracking.uri or "").startswith(("http://", "https://")):
-        missing.append("an MLflow server (`tracking.uri: http://HOST:PORT`): a store in this folder goes with the job's machine")
+    if isinstance(active.tracking, params.NoTracking) or not (active.tracking.uri or "").startswith(
+        ("http://", "https://")
+    ):
+        missing.append(
+            "an MLflow server (`tracking.uri: http://HOST:PORT`): a store in this folder goes with the job's machine"
+        )
     if not run("dvc", "config", "core.remote", check=False).strip():
-        missing.append("a DVC remote (`dvc remote add --default NAME PATH_OR_URL`), where data, models and the run-cache are kept")
+        missing.append(
+            "a DVC remote (`dvc remote add --default NAME PATH_OR_URL`), where data, models and the run-cache are kept"
+        )
     if run("git", "rev-parse", "--verify", "HEAD", check=False).strip() == "":
         missing.append("a git repository with a commit")
     elif push and not run("git", "remote", check=False).strip():
         missing.append("a git remote to push to (or give --no-push)")
     if push and (
-        edited := run("git", "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){name}" for name in checkout.KEPT))
+        edited := run(
+            "git",
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--",
+            ".",
+            *(f":(exclude){name}" for name in checkout.KEPT),
+        )
     ):
-        missing.append(f"a clean checkout: {edited.split()[1]} is not committed (commit or stash it, or give --no-push)")
+        missing.append(
+            f"a clean checkout: {edited.split()[1]} is not committed (commit or stash it, or give --no-push)"
+        )
     if missing:
         raise ParamsError(
-            "retraining needs more than is here\n" + "\n".join(f"  - {item}" for item in missing), hint="set these up, see the README"
+            "retraining needs more than is here\n" + "\n".join(f"  - {item}" for item in missing),
+            hint="set these up, see the README",
         )
 
 
 def _report(base: str, why: str, outcome: promote.Outcome, server: str) -> str:
     """Markdown: verdict, then what changed against the base commit."""
     version, name = outcome.version, params.read().promotion.name
-    parts = ["# Retraining", f"Trained because {why}. Compared with commit `{base[:8]}`.", f"## Verdict on version {version}", outcome.text]
+    parts = [
+        "# Retraining",
+        f"Trained because {why}. Compared with commit `{base[:8]}`.",
+        f"## Verdict on version {version}",
+        outcome.text,
+    ]
     if outcome.to_move:
-        parts.append(f"It becomes the champion; `baton promote --to {outcome.champion or version}` goes back.")
+        parts.append(
+            f"It becomes the champion; `baton promote --to {outcome.champion or version}` goes back."
+        )
     for title, words in (("Params", ("params", "diff")), ("Figures", ("metrics", "diff"))):
         parts += [f"## {title}", _difference(*words, base)]
     plots = run("dvc", "plots", "diff", base, "--out", str(PLOTS), check=False)
@@ -149,7 +173,10 @@ def _difference(*words: str) -> str:
 def _reproduced() -> str:
     """The commit with the last reproduced state, `dvc.lock`, that is on the remote: what a killed job committed is not."""
     tip = run("git", "rev-parse", "--verify", "--quiet", "@{upstream}", check=False).strip() or "HEAD"
-    return run("git", "log", "-1", "--format=%H", tip, "--", LOCK.name).strip() or run("git", "rev-parse", tip).strip()
+    return (
+        run("git", "log", "-1", "--format=%H", tip, "--", LOCK.name).strip()
+        or run("git", "rev-parse", tip).strip()
+    )
 
 
 def _reproduce(stages: Sequence[str], wanted: Sequence[str]) -> None:

@@ -46,19 +46,37 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
     """
     limits = settings.retrain.drift
     if limits is None:
-        raise ParamsError("there are no limits", got="retrain.drift: null", expected="limits of distances", hint="see recipes/")
+        raise ParamsError(
+            "there are no limits",
+            got="retrain.drift: null",
+            expected="limits of distances",
+            hint="see recipes/",
+        )
     champion = own.alias(registry.CHAMPION)
-    known, kept = (own.training_rows(champion), own.read(champion, registry.PROFILE)) if champion else (None, None)
+    known, kept = (
+        (own.training_rows(champion), own.read(champion, registry.PROFILE)) if champion else (None, None)
+    )
     if champion is None or known is None or kept is None:
         got = f"version {registry.number(champion)} without its profile" if champion else "no champion"
         hint = "run `baton register` and `baton promote --mode enabled`"
-        raise ModelError("there is nothing to compare with", got=got, expected=f"a champion of {own.name} with its profile", hint=hint)
+        raise ModelError(
+            "there is nothing to compare with",
+            got=got,
+            expected=f"a champion of {own.name} with its profile",
+            hint=hint,
+        )
     profile = json.loads(kept)
     sample = read(path, settings.preprocess, profile.get(drift.BITS, BITS_16))
     places, uri = drift.unseen(sample, known), own.uri(champion)
-    by_model = predicted_drift.distance(uri, registry.CLEAN / "val.parquet", known, sample, places) if predict else None
+    by_model = (
+        predicted_drift.distance(uri, registry.CLEAN / "val.parquet", known, sample, places)
+        if predict
+        else None
+    )
     found = drift.measure_unlabelled(sample, places, profile, by_model)
-    lines = [f"{found.rows:,} rows of {path} are not among those that version {registry.number(champion)} of {own.name} was trained on"]
+    lines = [
+        f"{found.rows:,} rows of {path} are not among those that version {registry.number(champion)} of {own.name} was trained on"
+    ]
     names = {
         "labels": "predicted labels",
         "lengths": "brightness" if found.kind == "images" else "words of a text",
@@ -73,7 +91,11 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
             f"- predicted labels: not judged, as {registry.CLEAN}/val.parquet is not that version's own (`dvc checkout` its commit)"
         )
     beyond = found.beyond(limits)
-    verdict = f"beyond the limits of retrain.drift: {'; '.join(beyond)}" if beyond else "within the limits of retrain.drift"
+    verdict = (
+        f"beyond the limits of retrain.drift: {'; '.join(beyond)}"
+        if beyond
+        else "within the limits of retrain.drift"
+    )
     return Judged(bool(beyond), "\n".join([*lines, verdict]))
 
 
@@ -84,7 +106,9 @@ def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample
         DataError: it is not there, of another kind than params.preprocess says, or holds nothing that can be read.
     """
     if not path.exists():
-        raise DataError(f"{path} is not there", got="no such file or folder", expected="new rows", hint="check the path")
+        raise DataError(
+            f"{path} is not there", got="no such file or folder", expected="new rows", hint="check the path"
+        )
     match settings:
         case params.TextPreprocess():
             return _texts(path, settings)
@@ -95,7 +119,12 @@ def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample
 def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
     if path.is_dir():
         hint = "give one file; join several first"
-        raise DataError(f"{path} is a folder", got="a folder", expected="a table of texts, as params.preprocess.kind is text", hint=hint)
+        raise DataError(
+            f"{path} is a folder",
+            got="a folder",
+            expected="a table of texts, as params.preprocess.kind is text",
+            hint=hint,
+        )
     form = params.ParquetFormat(kind="parquet") if path.suffix == ".parquet" else settings.format
     columns = Columns(settings.text_column, "")
     # A text stands for the label too, which is not asked for.
@@ -103,14 +132,24 @@ def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
     texts = [checks.SURROGATE.sub("\ufffd", row.text) for row in table.rows if row.text.strip()]
     _tell(path, [f"row {id_.partition(':')[2]} ({reason})" for id_, reason in table.malformed.items()])
     if not texts:
-        raise DataError(f"{path} has no text", got=f"{table.count} rows", expected="rows of text", hint="check preprocess.text_column")
+        raise DataError(
+            f"{path} has no text",
+            got=f"{table.count} rows",
+            expected="rows of text",
+            hint="check preprocess.text_column",
+        )
     return Sample("text", texts, None)
 
 
 def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
     if not path.is_dir():
         hint = "put the pictures into one folder; folders in it are gone through too"
-        raise DataError(f"{path} is a file", got="a file", expected="a folder, as params.preprocess.kind is images", hint=hint)
+        raise DataError(
+            f"{path} is a file",
+            got="a file",
+            expected="a folder, as params.preprocess.kind is images",
+            hint=hint,
+        )
     digests, brightness, files, problems = [], [], [], []
     for file in sorted(image_folders.files_of(path), key=os.fsencode):
         found = image_folders.read_file(file, file.relative_to(path).as_posix(), None)
@@ -127,7 +166,12 @@ def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
         brightness.append(float(pixels.mean()) / 255)
     _tell(path, problems)
     if not digests:
-        raise DataError(f"{path} holds no picture", got=f"{len(problems)} files", expected="pictures", hint="check the path")
+        raise DataError(
+            f"{path} holds no picture",
+            got=f"{len(problems)} files",
+            expected="pictures",
+            hint="check the path",
+        )
     return Sample("images", digests, None, brightness=brightness, files=files)
 
 

@@ -65,12 +65,16 @@ def resolve(store: Store, asked: str, here: Path) -> Found:
             pass
     if commit := _commit(asked):
         lock = dvc_graph.of_commit(commit)
-        return Found(Node("commit", commit), lock, _outs(lock, lock.stages) if lock else [], used=_ran(store, commit))
+        return Found(
+            Node("commit", commit), lock, _outs(lock, lock.stages) if lock else [], used=_ran(store, commit)
+        )
     registry = Registry(store, asked)
     if (version := registry.alias("champion")) or (versions := registry.versions()):
         return _version(store, asked, number(version or versions[0]), None)
     expected = "a run id, models:/NAME/VERSION, models:/NAME@ALIAS, a registered model, a file or folder, or a commit"
-    raise DataError(f"nothing is known of {asked}", got=asked, expected=expected, hint="`make ui` shows runs and models")
+    raise DataError(
+        f"nothing is known of {asked}", got=asked, expected=expected, hint="`make ui` shows runs and models"
+    )
 
 
 def _in_workspace(path: str) -> bool:
@@ -84,7 +88,9 @@ def _file(path: str) -> Found:
         return Found(Node("file", path), None, [path])
     if made := lock.made(path):
         stage, out = made
-        return Found(Node("file", path, {"md5": lock.outs(stage)[out]}), lock, [out], list(dvc_graph.moved(stage)))
+        return Found(
+            Node("file", path, {"md5": lock.outs(stage)[out]}), lock, [out], list(dvc_graph.moved(stage))
+        )
     dep, digest = lock.source(path) or (path, "")
     return Found(Node("file", path, {"part of": dep, "md5": digest}), lock, [dep])
 
@@ -94,17 +100,24 @@ def _version(store: Store, name: str, wanted: str | None, alias: str | None) -> 
     version = registry.alias(alias) if alias else registry.version(wanted or "")
     if version is None:
         raise DataError(
-            f"{name} has no alias {alias}", got=alias, expected="champion or challenger", hint=f"`baton trace {name}` takes any version"
+            f"{name} has no alias {alias}",
+            got=alias,
+            expected="champion or challenger",
+            hint=f"`baton trace {name}` takes any version",
         )
     model = re.search(MODEL_ID, str(version.source))  # a server does not tell `model_id`
     if model is None:
-        return Found(Node("version", f"{name} {number(version)}"), None, [], ["it was not made by `baton register`"])
+        return Found(
+            Node("version", f"{name} {number(version)}"), None, [], ["it was not made by `baton register`"]
+        )
     found = _model(store, _logged(store, model[0], name))
     aliases = store.client.get_model_version(name, number(version)).aliases
     kept = registry.read(version, LOCK.name)
     lock = Graph(kept, f"version {number(version)} of {name}") if kept else found.lock
     facts = {"aliases": list(aliases), "sha256": version.tags.get(SHA256, "")}
-    return Found(Node("version", f"{name} {number(version)}", facts, [found.node]), lock, found.outs, found.breaks)
+    return Found(
+        Node("version", f"{name} {number(version)}", facts, [found.node]), lock, found.outs, found.breaks
+    )
 
 
 def _logged(store: Store, model: str, asked: str) -> LoggedModel:
@@ -113,7 +126,11 @@ def _logged(store: Store, model: str, asked: str) -> LoggedModel:
     except MlflowException as error:
         if error.error_code != MISSING:
             raise
-        raise DataError(f"nothing is known of {asked}", got=f"no model {model} in this store", hint="`make ui` shows models") from None
+        raise DataError(
+            f"nothing is known of {asked}",
+            got=f"no model {model} in this store",
+            hint="`make ui` shows models",
+        ) from None
 
 
 def _model(store: Store, model: LoggedModel) -> Found:
@@ -121,18 +138,30 @@ def _model(store: Store, model: LoggedModel) -> Found:
     facts = {"id": model.model_id, "sha256": model.tags.get("sha256", "")}
     breaks = found.breaks
     if not store.client.list_logged_model_artifacts(model.model_id):
-        breaks = [*breaks, f"the files of the model {model.model_id} are not in MLflow's artifact store any more"]
-    return Found(Node("model", model.name, facts, [found.node]), found.lock, [model.tags.get("path", "")], breaks)
+        breaks = [
+            *breaks,
+            f"the files of the model {model.model_id} are not in MLflow's artifact store any more",
+        ]
+    return Found(
+        Node("model", model.name, facts, [found.node]), found.lock, [model.tags.get("path", "")], breaks
+    )
 
 
 def _run(store: Store, run: Run) -> Found:
     tags = run.data.tags
     pipeline = store.client.get_run(tags[pipelines.PARENT]) if pipelines.PARENT in tags else run
     stage = tags.get(pipelines.STAGE, "")
-    facts = {"id": run.info.run_id, "status": run.info.status, "commit": tags.get("git.commit", ""), "pipeline": pipeline.info.run_id}
+    facts = {
+        "id": run.info.run_id,
+        "status": run.info.status,
+        "commit": tags.get("git.commit", ""),
+        "pipeline": pipeline.info.run_id,
+    }
     breaks = []
     if tags.get("git.dirty") == "true":
-        breaks.append(f"run {run.info.run_id[:8]} ran with changes that were not committed (uncommitted.diff on its pipeline run)")
+        breaks.append(
+            f"run {run.info.run_id[:8]} ran with changes that were not committed (uncommitted.diff on its pipeline run)"
+        )
     if stage and run.info.status not in {"FINISHED", "RUNNING"}:
         breaks.append(f"run {run.info.run_id[:8]} ended {run.info.status} and made no output that DVC keeps")
     digests = {key.removeprefix(links.OUT): value for key, value in tags.items() if key.startswith(links.OUT)}
@@ -150,10 +179,14 @@ def _lock_of(store: Store, pipeline: Run, commit: str, stage: str, digests: dict
     text = store.text(pipeline.info.run_id, LOCK.name)
     kept = Graph(text, f"run {pipeline.info.run_id[:8]}") if text else None
     others: tuple[Graph | None, ...] = (
-        () if stage and not digests else (dvc_graph.of_commit(commit) if commit else None, dvc_graph.of_workspace())
+        ()
+        if stage and not digests
+        else (dvc_graph.of_commit(commit) if commit else None, dvc_graph.of_workspace())
     )
     for lock in (kept, *others):
-        if lock and (not digests or all(lock.outs(stage).get(path) == digest for path, digest in digests.items())):
+        if lock and (
+            not digests or all(lock.outs(stage).get(path) == digest for path, digest in digests.items())
+        ):
             return lock
     return None
 
@@ -161,8 +194,13 @@ def _lock_of(store: Store, pipeline: Run, commit: str, stage: str, digests: dict
 def _ran(store: Store, commit: str) -> list[Node]:
     """The runs that a commit's code was used for, with their models: its own `dvc.lock` is older."""
     runs = [run for run in store.runs(f"tags.`git.commit` = '{commit}'") if pipelines.STAGE in run.data.tags]
-    named = ((run, {"id": run.info.run_id, "pipeline": run.data.tags.get(pipelines.PARENT, "")}) for run in reversed(runs))
-    return [Node("run", run.info.run_name, facts, list(models(store, run.info.run_id))) for run, facts in named]
+    named = (
+        (run, {"id": run.info.run_id, "pipeline": run.data.tags.get(pipelines.PARENT, "")})
+        for run in reversed(runs)
+    )
+    return [
+        Node("run", run.info.run_name, facts, list(models(store, run.info.run_id))) for run, facts in named
+    ]
 
 
 def models(store: Store, run: str, path: str = "") -> Iterator[Node]:

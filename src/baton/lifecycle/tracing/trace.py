@@ -44,7 +44,10 @@ def trace(store: Store, asked: str, here: Path) -> Trace:
     breaks = list(found.breaks)
     if found.lock is None:
         return Trace(
-            asked, found.node, found.used, [*breaks, "no dvc.lock is known that belongs to it: data, params and code cannot be told"]
+            asked,
+            found.node,
+            found.used,
+            [*breaks, "no dvc.lock is known that belongs to it: data, params and code cannot be told"],
         )
     seen: set[str] = set()
     for out in reversed(found.outs):  # the last stage comes first: it stands on the others
@@ -69,7 +72,9 @@ def _upstream(store: Store, lock: Graph, stage: str, seen: set[str], breaks: lis
         if run:
             facts["run"] = run.info.run_id
         else:
-            breaks.append(f"no run of this store made the outputs of {stage} of {lock.where}: produced elsewhere, or with tracking off")
+            breaks.append(
+                f"no run of this store made the outputs of {stage} of {lock.where}: produced elsewhere, or with tracking off"
+            )
     node = Node("stage", stage, facts)
     for path, digest in lock.deps(stage).items():
         data = Node("data", path, {"md5": digest})
@@ -84,7 +89,9 @@ def _origins(path: str, digest: str, breaks: list[str]) -> Iterator[Node]:
     """Where the bytes of data/raw and data/base came from."""
     text = dvc_graph.file_of(digest, "manifest.json")
     if text is None:
-        breaks.append(f"the manifest of {path} ({digest[:8]}) is not in DVC's cache here: `dvc fetch` brings it if a remote has it")
+        breaks.append(
+            f"the manifest of {path} ({digest[:8]}) is not in DVC's cache here: `dvc fetch` brings it if a remote has it"
+        )
         return
     manifest = json.loads(text)
     files = manifest["files"]
@@ -92,14 +99,17 @@ def _origins(path: str, digest: str, breaks: list[str]) -> Iterator[Node]:
         yield Node(
             "file",
             item.get("path", ""),
-            {key: item[key] for key in ("origin", "sha256") if key in item} | {"licence": manifest.get("licence", "")},
+            {key: item[key] for key in ("origin", "sha256") if key in item}
+            | {"licence": manifest.get("licence", "")},
         )
 
 
 def _downstream(store: Store, lock: Graph, out: str, seen: set[str]) -> Iterator[Node]:
     """Models logged from an output, their versions, and the stages that read it."""
     stage, path = lock.made(out) or ("", out)
-    run = links.maker(store, stage, {stage: {"outs": lock.outs(stage)}}) if stage in pipelines.STAGES else None
+    run = (
+        links.maker(store, stage, {stage: {"outs": lock.outs(stage)}}) if stage in pipelines.STAGES else None
+    )
     yield from models(store, run.info.run_id, path) if run else ()
     for reader in lock.readers(path):
         if reader not in seen:
@@ -113,11 +123,19 @@ def _changed(lock: Graph, outs: list[str]) -> Iterator[str]:
     now = dvc_graph.of_workspace()
     made = {out: lock.outs(stage)[out] for stage, out in filter(None, map(lock.made, outs))}
     current = {out: digest for stage in now.stages for out, digest in now.outs(stage).items()} if now else {}
-    other = [f"{out} ({digest[:8]}, now {current.get(out, 'unknown')[:8]})" for out, digest in made.items() if current.get(out) != digest]
+    other = [
+        f"{out} ({digest[:8]}, now {current.get(out, 'unknown')[:8]})"
+        for out, digest in made.items()
+        if current.get(out) != digest
+    ]
     if other:
         yield f"dvc.lock of the working tree has changed since: {', '.join(other)}"
     in_git = {path for paths in dvc_files.outputs(["metrics"]).values() for path in paths}
-    if lost := [f"{out} ({digest[:8]})" for out, digest in made.items() if out not in in_git and not dvc_graph.cached(digest)]:
+    if lost := [
+        f"{out} ({digest[:8]})"
+        for out, digest in made.items()
+        if out not in in_git and not dvc_graph.cached(digest)
+    ]:
         yield f"DVC's cache here lacks {', '.join(lost)}: `dvc pull` brings what a remote has of the working tree's dvc.lock"
 
 

@@ -72,7 +72,9 @@ def attend_sdpa(
         if varlen.usable(query, dropout):
             return varlen.fused(qkv, scaling, packed, window)
         return varlen.padded(sdpa_attention_forward, module, qkv, dropout, scaling, packed, window)
-    return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options)
+    return sdpa_attention_forward(
+        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+    )
 
 
 def attend(
@@ -134,7 +136,12 @@ def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def _plain(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, rate: float, scaling: float
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    rate: float,
+    scaling: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The same in torch's own operations: on other devices, compiled, or where the probabilities are asked for."""
     groups = query.shape[1] // key.shape[1]  # several query heads may share a key head
@@ -151,12 +158,23 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, rate: float, scaling: float
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        rate: float,
+        scaling: float,
     ) -> torch.Tensor:
         batch, heads, queries, _ = query.shape
         with torch.autocast("cpu", enabled=False):
-            q = torch.mul(query, scaling, out=query.new_empty(query.shape)).flatten(0, 1)  # (batch * heads, queries, width)
-            k, v = key.contiguous().flatten(0, 1), value.contiguous().flatten(0, 1)  # (batch * heads, keys, width)
+            q = torch.mul(query, scaling, out=query.new_empty(query.shape)).flatten(
+                0, 1
+            )  # (batch * heads, queries, width)
+            k, v = (
+                key.contiguous().flatten(0, 1),
+                value.contiguous().flatten(0, 1),
+            )  # (batch * heads, keys, width)
             signed = q.new_empty(batch * heads, queries, k.shape[1])
             output = q.new_empty(batch * heads, queries, v.shape[2])
             masks = dropouts.Masks() if rate else None
@@ -181,7 +199,9 @@ class _Attention(torch.autograd.Function):
         q, k, v, signed = ctx.saved_tensors
         batch, heads = len(q) // ctx.heads, ctx.heads
         shape = (batch, heads, q.shape[1], v.shape[2])
-        g = torch.mul(gradient.transpose(1, 2), ctx.scale, out=gradient.new_empty(shape)).flatten(0, 1)  # (batch * heads, queries, width)
+        g = torch.mul(gradient.transpose(1, 2), ctx.scale, out=gradient.new_empty(shape)).flatten(
+            0, 1
+        )  # (batch * heads, queries, width)
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         for _, rows in _chunks(batch, heads, signed):
             weights = signed[rows]
@@ -202,5 +222,6 @@ def _chunks(batch: int, heads: int, scores: torch.Tensor) -> list[tuple[slice, s
     document = heads * scores[0].numel() * scores.element_size()
     size = max(1, CHUNK_BYTES // max(1, document))
     return [
-        (slice(start, min(start + size, batch)), slice(start * heads, min(start + size, batch) * heads)) for start in range(0, batch, size)
+        (slice(start, min(start + size, batch)), slice(start * heads, min(start + size, batch) * heads))
+        for start in range(0, batch, size)
     ]

@@ -14,7 +14,12 @@ from torch import nn
 
 LEVELS = 2**15  # of a random number
 # Integers as wide as each float: a mask of ones and zeros, laid over a float's bits, keeps it or makes it 0.
-BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
+BITS = {
+    torch.bfloat16: torch.int16,
+    torch.float16: torch.int16,
+    torch.float32: torch.int32,
+    torch.float64: torch.int64,
+}
 
 
 class Dropout(nn.Dropout):
@@ -76,7 +81,9 @@ def masked(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def mark(values: torch.Tensor, mask: torch.Tensor) -> None:
     """Note the mask in the signs of non-negative `values`, in place: a dropped one becomes negative (0 becomes -0)."""
     bits = BITS[values.dtype]
-    values.view(bits).bitwise_or_(mask.bitwise_not().to(bits).bitwise_left_shift_(8 * bits.itemsize - 1).view(values.shape))
+    values.view(bits).bitwise_or_(
+        mask.bitwise_not().to(bits).bitwise_left_shift_(8 * bits.itemsize - 1).view(values.shape)
+    )
 
 
 def marked(values: torch.Tensor) -> torch.Tensor:

@@ -55,18 +55,31 @@ def padded(
     mask = (places < packed.bounds.diff().unsqueeze(1))[:, None, None, :]  # (sequences, 1, 1, keys)
     if sliding_window is not None:
         mask = mask & ((places[:, None] - places).abs() < sliding_window)  # (sequences, 1, queries, keys)
-        mask = mask | (places[:, None] == places)  # what is behind a sequence sees itself: a softmax over nothing would be NaN
-    output, _ = inner(module, *parts, mask, dropout=rate, scaling=scaling)  # (sequences, longest, heads, width)
+        mask = mask | (
+            places[:, None] == places
+        )  # what is behind a sequence sees itself: a softmax over nothing would be NaN
+    output, _ = inner(
+        module, *parts, mask, dropout=rate, scaling=scaling
+    )  # (sequences, longest, heads, width)
     return output.flatten(0, 1).index_select(0, slots).unsqueeze(0), None
 
 
 def usable(query: torch.Tensor, rate: float) -> bool:
     """Whether `fused` serves these queries (…, width): it has no dropout, and no kernels for 32 bits."""
-    return query.is_cuda and query.dtype in HALF and rate == 0 and query.shape[-1] % 8 == 0 and query.shape[-1] <= WIDEST
+    return (
+        query.is_cuda
+        and query.dtype in HALF
+        and rate == 0
+        and query.shape[-1] % 8 == 0
+        and query.shape[-1] <= WIDEST
+    )
 
 
 def fused(
-    qkv: tuple[torch.Tensor, torch.Tensor, torch.Tensor], scaling: float | None, packed: Packed, sliding_window: int | None
+    qkv: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    scaling: float | None,
+    packed: Packed,
+    sliding_window: int | None,
 ) -> tuple[torch.Tensor, None]:
     """Each sequence by itself, without padding; arguments and result as of `padded`."""
     from torch.nn.attention.varlen import varlen_attn  # it imports torch's compiler, which takes a second
