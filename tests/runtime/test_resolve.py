@@ -261,16 +261,6 @@ def test_graphs_are_deterministic_in_autograd_s_own_thread(strict: bool) -> None
     tiny.machine()
 
 
-@pytest.mark.parametrize(("size", "compiles", "splits"), [(2, True, False), (2, "auto", False), (2, False, True), (1, True, True)])
-def test_compiled_graphs_of_several_processes_are_whole(card: pytest.MonkeyPatch, size: int, compiles: bool | str, splits: bool) -> None:
-    import torch._dynamo
-
-    with torch._dynamo.config.patch(optimize_ddp=True):
-        place = resolve.Place(size=size, local_size=size)
-        resolve.resolve(AUTO.model_copy(update={"compile": compiles}), place)
-        assert torch._dynamo.config.optimize_ddp is splits
-
-
 @pytest.mark.gpu
 def test_cuda_is_found_and_uses_its_kernels() -> None:
     resolved = auto()

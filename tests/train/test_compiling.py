@@ -2,14 +2,22 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch._dynamo.exc import BackendCompilerFailed, Unsupported
+from torch._higher_order_ops.wrap import tag_activation_checkpoint
+from torch._inductor.exc import CppCompileError, InductorError
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoModel, BertConfig, ModernBertConfig
 
 from baton import params, storage
@@ -22,14 +30,18 @@ from baton.errors import TrainingError
 from baton.models import model_folder
 from baton.models.kernels import attention
 from baton.models.text_model import TextClassifier
-from baton.runtime import kernels, resolve
+from baton.runtime import kernels, resolve, sharding
 from baton.tasks import losses
-from baton.train import compiling, loop
+from baton.train import compiling, loop, saving
 from baton.train.compiled import Compiled
 from baton.train.compiling import Costs, decided
 from tests import tiny
 from tests.train import training
 
+# Torch's compiler looks at gradients, and hides its own warning.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(
     update={"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "dropout": 0.0, "attention_dropout": 0.0, "log_every": 1, "head": HEAD}
@@ -153,25 +165,57 @@ def test_the_model_stays_as_it_is(clock: dict[str, Any]) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize(
-    "error",
-    [RuntimeError("no kernel for this\nmore"), OSError("no kernel for this"), TrainingError("no kernel for this")],
-    ids=lambda error: type(error).__name__,
-)
-def test_auto_does_without_a_compiler_that_fails(error: Exception, clock: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of whatever kind: torch's, the C compiler's, a lack of memory; and remembers it."""
+def wrapped(error: Exception) -> Exception:
+    """As inductor raises what went wrong within it."""
+    return InductorError(error, None)
+
+
+GCC = ["gcc", "main.c"]
+LASTING = [
+    wrapped(RuntimeError("no kernel for this\nmore")),
+    BackendCompilerFailed(str, ValueError("no kernel"), None),
+    Unsupported("no kernel"),
+    CppCompileError(GCC, "error: unknown type name"),
+    subprocess.CalledProcessError(1, GCC),
+]
+PASSING = [
+    TrainingError("training ran out of memory"),  # see `explained_memory`
+    OSError(28, "No space left on device"),
+    wrapped(OSError(28, "No space left on device")),
+    wrapped(torch.OutOfMemoryError("CUDA out of memory")),
+    CppCompileError(GCC, "fatal error: error writing to /tmp/cc1.s: No space left on device"),
+    subprocess.CalledProcessError(-9, GCC),  # killed, for its memory
+    RuntimeError("CUDA error: unspecified launch failure"),
+]
+
+
+@pytest.mark.parametrize("error", LASTING + PASSING, ids=repr)
+def test_auto_does_without_a_compiler_that_fails(
+    error: Exception, clock: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And remembers the compiler's own failures, in a file that it names; another time there may be memory, or room on the disk."""
 
     def fails(self: Any, *inputs: Any) -> Any:
         raise error
 
+    lasting = error in LASTING
     with monkeypatch.context() as patch:
         patch.setattr(compiling.Compiled, "forward", fails)
         first = settled()
-    assert (first.compile, first.reason) == (False, "this model cannot be compiled (no kernel for this)")
+    (kept,) = storage.state("compile").iterdir()
+    shown = str(error).splitlines()[0]
+    if lasting:
+        assert first.reason == f"this model cannot be compiled ({shown}); to try it again, delete {kept}"
+    else:
+        assert first.reason == f"this model was not compiled ({shown})"
+    assert first.compile is False
     assert first.figures() == pytest.approx({"compiled": 0, "compile_eager_seconds": 0.1})
     clock["timed"].clear()
-    assert settled() == first
-    assert clock["timed"] == []
+    again = settled()
+    assert set(clock["timed"]) == (set() if lasting else {"compiled"})
+    assert (again == first) if lasting else again.compile
+    kept.unlink()
+    assert settled().compile
 
 
 class Deeper(nn.Sequential):
@@ -217,12 +261,24 @@ class Counter:
     """A backend that runs graphs as they are, and counts them."""
 
     def __init__(self) -> None:
-        self.graphs = 0
+        self.graphs = self.runs = self.recomputing = 0
+        self.numbers: list[Any] = []  # of a layer that are inputs of graphs, such as a rate
         self.at: list[int] = []  # how many there were before each step
 
-    def __call__(self, graph: torch.fx.GraphModule, _inputs: list[torch.Tensor]) -> Callable[..., Any]:
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
         self.graphs += 1
-        return graph.forward
+        self.recomputing += any(node.target is tag_activation_checkpoint for node in graph.graph.nodes)
+        named = zip(graph.graph.find_nodes(op="placeholder"), inputs, strict=True)
+        single = [
+            node.target for node, value in named if not isinstance(value, torch.Tensor) or value.ndim == 0
+        ]
+        self.numbers += [name for name in single if name.startswith("L_self")]
+
+        def run(*arguments: Any) -> Any:
+            self.runs += 1
+            return graph.forward(*arguments)
+
+        return run
 
 
 @pytest.fixture
@@ -241,11 +297,15 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
     return made
 
 
-def run(root: Path, batch_size: int, compiled: bool = True, teacher: soft_targets.Live | None = None) -> list[loop.Point]:
+def run(
+    root: Path, batch_size: int, compiled: bool = True, teacher: soft_targets.Live | None = None, **own: Any
+) -> list[loop.Point]:
     """A training of two epochs."""
     meta = array_splits.read_meta(root / "arrays")
     images = meta["input"]["kind"] == "images"
-    machine = dataclasses.replace(tiny.machine(attention="sdpa"), compile=compiled, fixed_shapes=images)
+    machine = dataclasses.replace(
+        tiny.machine(attention="sdpa"), compile=compiled, fixed_shapes=images, **own
+    )
     settings = SETTINGS.model_copy(update={"batch_size": batch_size})
     resolve.seed_everything(0)
     model = model_folder.create(root / "base", HEAD, len(meta["labels"]), settings, "sdpa", meta["input"])
@@ -337,6 +397,112 @@ def test_layers_of_a_kind_share_what_was_compiled(family: str, packs: bool, coun
     assert graphs[0] <= kinds + 1  # the hidden states of the first layer may be no view, as the others' are
 
 
+@pytest.mark.parametrize("packs", [False, True])
+@pytest.mark.parametrize("split", [False, True])
+def test_only_the_sizes_of_a_batch_vary(split: bool, packs: bool, counter: Counter) -> None:
+    """By default rates and epsilons are inputs of a graph too, and of a layer that FSDP marks as split the numbers of its heads."""
+    encoder = AutoModel.from_config(BertConfig(**SIZES), attn_implementation="sdpa")
+    model = TextClassifier(encoder, HEAD, 3).train()
+    for module in model.modules() if split else ():
+        module._is_fsdp_managed_module = module._fsdp_use_orig_params = True  # type: ignore[assignment]
+    compiled = Compiled(model, fixed_shapes=False)
+    for count, length in ((8, 16), (5, 40)):
+        compiled(*inputs_of([length] * count, SIZES["vocab_size"], packs))
+    assert counter.graphs == 1
+    assert counter.numbers == []
+
+
+class Block(nn.Module):
+    """A layer with a rate of its own, as the blocks of a ViT have with `drop_path`."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        return inputs * self.rate
+
+
+class Blocks(nn.Module):
+    """Twelve of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(index / 12) for index in range(1, 13))
+
+    def shards(self) -> list[nn.Module]:
+        """See `Classifier`."""
+        return list(self.blocks)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        for block in self.blocks:
+            inputs = block(inputs)
+        return inputs
+
+
+def test_layers_that_differ_are_all_compiled(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a split model, for each shape; and so are those of the next seed. Torch itself would stop at 8, and at 256 of all models."""
+    monkeypatch.setattr(sharding, "is_split", lambda model: True)
+    seeds = [Compiled(Blocks(), fixed_shapes=True) for _ in range(2)]
+    with torch._dynamo.config.patch(accumulated_recompile_limit=30):
+        for seed, compiled in enumerate(seeds):
+            for rows in (8, 5):
+                compiled(torch.ones(rows, seed + 3))
+    assert counter.graphs == 2 * 2 * 12
+
+
+def test_graphs_of_several_processes_are_whole(counter: Counter, group: None) -> None:
+    """By default they are split at DDP's buckets."""
+    model = nn.Sequential(*(nn.Linear(512, 512) for _ in range(3)))
+    for forward, graphs in ((Compiled(model, fixed_shapes=True), 1), (torch.compile(model), 4)):
+        torch._dynamo.reset()
+        DistributedDataParallel(forward, bucket_cap_mb=1)(torch.ones(4, 512)).sum().backward()
+        assert counter.graphs == graphs
+    assert torch._dynamo.config.optimize_ddp is True, "nothing is left behind"
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[None]:
+    """Of one process."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("packs", [False, True])
+@pytest.mark.parametrize("family", ENCODERS)
+def test_layers_that_are_computed_again_in_the_backward_pass_compile_nothing_more(
+    family: str, packs: bool, counter: Counter
+) -> None:
+    """Gradients are those of eager mode, computed again or not; that they are is a part of each layer's graph, which runs once a step."""
+    config, _ = ENCODERS[family]
+    model = TextClassifier(AutoModel.from_config(config, attn_implementation="sdpa"), HEAD, 3).train()
+    batches = [
+        inputs_of([length] * (count - 1) + [length - 3], config.vocab_size, packs)
+        for count, length in ((8, 16), (5, 40))
+    ]
+
+    def gradients(forward: nn.Module) -> list[torch.Tensor]:
+        model.zero_grad()
+        for inputs in batches:
+            logits = forward(*inputs)
+            functional.cross_entropy(logits, torch.arange(len(logits)) % 3).backward()
+        return [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+
+    expected = gradients(model)
+    model.checkpoint_activations()
+    torch.testing.assert_close(gradients(model), expected, atol=1e-5, rtol=1e-4)
+    compiled = Compiled(model, fixed_shapes=False)
+    found, first = gradients(compiled), counter.graphs
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert counter.runs == 2 * config.num_hidden_layers
+    assert counter.recomputing == counter.graphs
+    gradients(compiled)
+    assert counter.graphs == first
+
+
 def inputs_of(lengths: list[int], vocabulary: int, packs: bool) -> tuple[Any, ...]:
     """Documents of random tokens."""
     tokens = [np.random.default_rng(length).integers(5, vocabulary, length) for length in lengths]
@@ -362,9 +528,89 @@ def test_a_live_teacher_is_compiled_beside_its_student(texts: Path, counter: Cou
     both = [point.loss for point in run(texts, 8, True, teacher) if isinstance(point, loop.TrainPoint)]
     assert counter.graphs == 2
     assert both == pytest.approx(plain, abs=1e-5)
-    compiling.use([teacher], dataclasses.replace(tiny.machine(), compile=False))
-    assert teacher.forward is own
-    assert all("forward" not in vars(layer) for layer in own.shards())
+    assert restored(teacher)
+
+
+def restored(teacher: soft_targets.Live) -> bool:
+    """Whether nothing of it is compiled any more."""
+    return teacher.forward is teacher.model and all(
+        "forward" not in vars(layer) for layer in sharding.units(teacher.model)
+    )
+
+
+class Uneven(TrainingBatches):
+    """Of each step the last document is a part of its own."""
+
+    def micro_batches(self, step: int) -> list[tuple[Any, float]]:
+        """See `TrainingBatches`."""
+        rows = self.rows(step)
+        return [(self._batch(part, rows, step), len(part) / len(rows)) for part in (rows[:-1], rows[-1:])]
+
+
+def test_the_pass_that_looks_for_unused_weights_decides_nothing(
+    texts: Path, counter: Counter, group: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the last part, a single row, for which a teacher was compiled, and for nothing else. Of several processes only; here one."""
+    monkeypatch.setattr(sys.modules[__name__], "TrainingBatches", Uneven)
+    meta = array_splits.read_meta(texts / "arrays")
+    teacher = soft_targets.Live(
+        model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
+    )
+    run(texts, 8, True, teacher, processes=2)
+    assert counter.graphs == 2
+    assert counter.runs == 2 * (1 + 12)  # the first pass and 12 steps of student and teacher
+
+
+def test_a_training_that_begins_with_a_single_row_is_compiled(counter: Counter) -> None:
+    """One whose rank has no more documents in its first step. Larger batches ran eager then."""
+    compiled = Compiled(
+        TextClassifier(AutoModel.from_config(BertConfig(**SIZES)), HEAD, 3).train(), fixed_shapes=False
+    )
+    for count in (1, 4, 3, 1, 5):
+        compiled(*inputs_of([8] * count, SIZES["vocab_size"], False))
+    assert counter.graphs == 2
+    assert counter.runs == 5 * SIZES["num_hidden_layers"]
+
+
+@pytest.mark.parametrize("way", ["construction", "load", "closed"])
+def test_whatever_ends_a_training_nothing_stays_compiled(
+    way: str, texts: Path, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta = array_splits.read_meta(texts / "arrays")
+    student, own = (
+        model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
+        for _ in range(2)
+    )
+    teacher = soft_targets.Live(own)
+    machine = dataclasses.replace(tiny.machine(), compile=True)
+
+    def fails(*_: Any) -> Any:
+        raise RuntimeError(way)
+
+    def found(saves: saving.Saving) -> None:
+        saves.state.points.append(loop.TrainPoint(1, 0.1, 1.0, 1e-3, 1.0, 8, 1.0, 0))
+
+    if way == "construction":
+        monkeypatch.setattr(loop, "_validation_steps", fails)
+    monkeypatch.setattr(saving.Saving, "load", found if way == "closed" else fails)
+    points = loop.train(
+        student,
+        batches_of(texts, 8),
+        losses.cross_entropy(0.0, None),
+        dict,
+        SETTINGS,
+        machine,
+        beside=[teacher],
+    )
+    if way == "closed":
+        next(points)
+        assert not restored(teacher)
+        points.close()
+    else:
+        with pytest.raises(RuntimeError, match=way):
+            next(points)
+    assert restored(teacher)
+    assert all("forward" not in vars(layer) for layer in student.shards())
 
 
 def test_validation_and_prediction_compile_nothing(texts: Path, counter: Counter) -> None:

@@ -25,7 +25,12 @@ from tests import tiny
 from tests.train import training
 
 # What torch's compiler notes about its own choices is no error of ours.
-pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:::torch._inductor"), pytest.mark.filterwarnings("ignore:::torch._dynamo")]
+NOTED = [
+    "ignore:::torch._inductor",
+    "ignore:::torch._dynamo",
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
+]
+pytestmark = [pytest.mark.gpu, *map(pytest.mark.filterwarnings, NOTED)]
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 CHANGES = {
     "epochs": 4,

@@ -100,6 +100,9 @@ def test_a_checkpoint_is_of_its_moment_although_the_training_goes_on(root: Path,
             assert all(sharding.own(value).is_cuda for value in found.parts["model"].values())
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)  # torch's compiler looks, and hides its own
 @pytest.mark.parametrize("compiled", [False, True])
 def test_steps_never_wait_for_the_device(root: Path, group: None, compiled: bool) -> None:
     losses_of(root, True, quiet_from=6, precision="bf16", compile=compiled)

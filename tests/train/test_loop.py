@@ -274,6 +274,9 @@ def test_every_precision_learns(fit: Run, precision: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)  # torch's compiler looks, and hides its own
 def test_a_compiled_model_learns_the_same(fit: Run) -> None:
     eager, compiled = (
         [point.loss for point in fit(epochs=1, compile=compiled)[1] if isinstance(point, loop.TrainPoint)] for compiled in (False, True)

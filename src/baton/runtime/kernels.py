@@ -107,17 +107,6 @@ def _determine(strict: bool) -> None:
     config.force_non_lazy_backward_lowering = strict
 
 
-def whole_graphs() -> None:
-    """Let DDP leave a compiled model's graphs whole, as one process does: what `auto` measures is then what is trained.
-
-    Dynamo would split each at DDP's buckets of 25 MB, which needs static shapes. Whole, a graph's gradients are exchanged when its backward
-    pass is done: those of a model that is compiled layer by layer still while the layers below are computed.
-    """
-    import torch._dynamo
-
-    torch._dynamo.config.optimize_ddp = False
-
-
 def _fix_workspace(strict: bool) -> None:
     """Let cuBLAS be deterministic, whether that is asked for or not: torch looks once a process, at the first matrix product.
 

@@ -92,8 +92,6 @@ def resolve(wanted: params.Runtime, place: Place | None = None, work: Work | Non
     deterministic, deterministic_reason = _deterministic(wanted.deterministic, device)
     torch.set_num_threads(threads)
     kernels.apply(device, precision, deterministic, work.fixed_shapes)
-    if compiles and place.size > 1:
-        kernels.whole_graphs()
     return Runtime(
         device=device,
         precision=precision,

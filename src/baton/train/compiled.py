@@ -11,6 +11,20 @@ from torch import nn
 
 from baton.runtime import sharding
 
+# Of torch's compiler, while a pass is computed; what it compiles later, in the backward pass, was traced before.
+SETTINGS: dict[str, bool | int] = {
+    # Layers share their code, and so do the models of all seeds, teachers and students: 8 kinds and shapes are soon reached.
+    "recompile_limit": 10_000,
+    "accumulated_recompile_limit": 10_000,
+    # Rates and epsilons are the same in all layers of a text's encoder: no inputs of a graph, which take nearly twice as long to compile.
+    "specialize_float": True,
+    # Of a split layer the numbers of heads and the like would be inputs too, since nothing would be checked that might change.
+    "skip_fsdp_guards": False,
+    # DDP's gradients would split a graph at its buckets of 25 MB, which needs static shapes. Whole, as in one process, which is what `auto`
+    # measures, they are exchanged when its backward pass is done: by layer still while the layers below are computed.
+    "optimize_ddp": False,
+}
+
 
 class Compiled(nn.Module):
     """A model whose training passes are compiled, until it is `restored`."""
@@ -31,16 +45,18 @@ class Compiled(nn.Module):
         for layer in layers:
             layer.forward = _Forward(layer.forward, fixed_shapes, lambda: self.eager or (learns and not torch.is_grad_enabled()))
         self.whole = None if layers else _Forward(self.model, fixed_shapes, lambda: self.eager)
+        self.settings = torch._dynamo.config.patch(SETTINGS)
 
     def forward(self, *inputs: Any) -> torch.Tensor:
         """As of the model.
 
-        Where shapes vary a single row among batches of several would be compiled anew: it is not compiled.
+        Where shapes vary a single row among batches of several would be compiled anew: it is not compiled, unless it was the first.
         """
         rows = len(inputs[0])
         self.first = self.first or rows
-        self.eager = self.by_layer and (rows == 1) != (self.first == 1)
-        output: torch.Tensor = (self.whole or self.model)(*inputs)
+        self.eager = self.by_layer and rows == 1 != self.first
+        with self.settings:
+            output: torch.Tensor = (self.whole or self.model)(*inputs)
         return output
 
 

@@ -2,7 +2,7 @@
 
 Input: the model, its batches and its loss, before the training. Output: `Settled`, the choice with its reason and the seconds behind it.
 These are kept in `.baton/compile`, one file for all that a step depends on, and never changed: a training that is resumed, the seeds after
-the first and the control beside its student all go the same way.
+the first and the control beside its student all go the same way. Only a failure that may pass (a full disk, a lack of memory) is forgotten.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from baton.runtime.memory import explained_memory
 from baton.runtime.resolve import MEASURED, Runtime, seed_step
 from baton.tasks.losses import Loss
 from baton.train.compiled import Compiled, restored
+from baton.train.compiler_errors import is_compilers
 from baton.train.loader import Batches
 
 FEWEST_STEPS = 200
@@ -46,13 +47,15 @@ class Beside(Protocol):
 class Costs:
     """Seconds: a part of a step in eager mode and compiled, and the first compiled pass, of each shape where shapes are fixed.
 
-    The last two are None where nothing was compiled, since it could not pay, or where it failed, which `failure` tells.
+    The last two are None where nothing was compiled, since it could not pay, or where it failed, which `failure` tells; `passing`: it may
+    go another time, and is not kept.
     """
 
     eager: float
     compiled: float | None = None
     first: float | None = None
     failure: str | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,11 @@ def settled(
     if costs is None or (costs.first is None and not costs.failure and costs.eager * steps * _parts(batches) >= SHORTEST):
         costs = _measured(model, batches, loss_fn, runtime, steps, beside, costs)
         if runtime.is_main:
-            storage.write_json(kept, dataclasses.asdict(costs))
-    return decided(costs, steps, _parts(batches))
+            storage.write_json(kept, dataclasses.asdict(Costs(costs.eager) if costs.passing else costs))
+    choice = decided(costs, steps, _parts(batches))
+    if costs.failure and not costs.passing:
+        return dataclasses.replace(choice, reason=f"{choice.reason}; to try it again, delete {kept}")
+    return choice
 
 
 def decided(costs: Costs, steps: int, parts: int = 1) -> Settled:
@@ -134,6 +140,14 @@ def use(beside: Sequence[Beside], runtime: Runtime) -> None:
         one.forward = Compiled(one.model, runtime.fixed_shapes) if runtime.compile is True else restored(one.model)
 
 
+def restore(model: nn.Module, beside: Sequence[Beside]) -> None:
+    """Nothing of them is compiled any more."""
+    for each in (model, *(one.model for one in beside)):
+        restored(each)
+    for one in beside:
+        one.forward = one.model
+
+
 def _measured(
     model: nn.Module,
     batches: Batches,
@@ -160,19 +174,24 @@ def _measured(
         if known.eager * steps * _parts(batches) < SHORTEST:
             return known
         use(beside, dataclasses.replace(runtime, compile=True))
-        forward, failure = Compiled(model, runtime.fixed_shapes), ""
+        forward, failure, lasts = Compiled(model, runtime.fixed_shapes), "", False
         try:
             opening = seconds(forward, first)
             seconds(forward, later)
             known = Costs(known.eager, seconds(forward, later) / len(later), opening)
         except Exception as error:  # noqa: BLE001  the compiler's, Triton's, that of the C compiler or a lack of memory: it goes without
-            failure = f"this model cannot be compiled ({(str(error).strip() or repr(error)).splitlines()[0]})"
+            lasts = is_compilers(error)
+            failure = f"this model {'cannot be' if lasts else 'was not'} compiled ({(str(error).strip() or repr(error)).splitlines()[0]})"
         finally:
             restored(model)
             use(beside, runtime)
-    (failed,) = distributed.most(int(bool(failure)))
+    failed, lasting = distributed.most(int(bool(failure)), int(lasts))
     if failed:  # on one rank: it would fail there in the training
-        known = Costs(known.eager, failure=failure or "this model cannot be compiled in another process")
+        known = Costs(
+            known.eager,
+            failure=failure or "this model was not compiled in another process",
+            passing=not lasting,
+        )
     return distributed.share(known)
 
 

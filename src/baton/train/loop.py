@@ -23,7 +23,7 @@ from baton.runtime.resolve import Runtime, seed_step, takes_statistics
 from baton.tasks.losses import Loss
 from baton.train import compiling, loader, optimizer, saving
 from baton.train.checkpoint import Checkpoints
-from baton.train.compiled import Compiled, restored
+from baton.train.compiled import Compiled
 from baton.train.loader import Batches
 from baton.train.state import Point, State, TrainPoint, ValidationPoint
 
@@ -56,22 +56,26 @@ def train(
         TrainingError: the loss or gradient norm is not finite, or memory ran out.
         OutputError: a checkpoint cannot be written.
     """
-    compiling.use(beside, runtime)
-    loop = _Loop(model, batches, loss_fn, settings, runtime)
-    state = loop.state
-    saves = saving.saving(state, saved, runtime)
-    found = saves.load()
-    if found:
-        state.restore(found)
-        done = f"finished before, in {state.step:,} steps" if state.finished else f"resumed after step {state.step:,} of {loop.steps:,}"
-        console.say(done)
-    yield from list(state.points)
     try:
+        loop = _Loop(model, batches, loss_fn, settings, runtime)
+        compiling.use(beside, runtime)  # its first batch, which decides what is compiled, is that of `warm_up`
+        state = loop.state
+        saves = saving.saving(state, saved, runtime)
+        found = saves.load()
+        if found:
+            state.restore(found)
+            done = (
+                f"finished before, in {state.step:,} steps"
+                if state.finished
+                else f"resumed after step {state.step:,} of {loop.steps:,}"
+            )
+            console.say(done)
+        yield from list(state.points)
         if not state.finished:
             with saves.writing():
                 yield from loop.rest(validate, saves)
     finally:
-        restored(model)
+        compiling.restore(model, beside)
     state.best.restore(model)
     model.eval()
 
@@ -252,7 +256,7 @@ def _forward(model: nn.Module, runtime: Runtime, unused: bool) -> nn.Module:
     return DistributedDataParallel(
         own,
         device_ids=devices,
-        broadcast_buffers=takes_statistics(model),
+        forward_sync_buffers=takes_statistics(model),
         gradient_as_bucket_view=True,
         find_unused_parameters=unused,
     )
