@@ -25,7 +25,7 @@ from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import distributed, kernels, resolve, sharding
 from baton.tasks import losses, metrics
-from baton.train import checkpoint, loop, sharded_checkpoint, snapshot
+from baton.train import checkpoint, loop, sharded_checkpoint, shards, snapshot
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
@@ -107,7 +107,7 @@ def write_early(how: str) -> None:
     `full`: the disk is, once, for process 1. `faulty`: its device is, as is told when the copy is waited for. `gone`: it is killed then.
     """
     kind, asked, go = sharded_checkpoint.ShardedCheckpoints, iter(range(1_000_000)), threading.Event()
-    save, write, settle, put = kind.save, kind._write, kind._settle, sharded_checkpoint._put
+    save, write, settle, put = kind.save, kind._write, kind._settle, shards.put
 
     def late(self: Any, *arguments: Any) -> None:
         assert threading.current_thread() is threading.main_thread() or go.wait(60)
@@ -131,6 +131,6 @@ def write_early(how: str) -> None:
     else:
         kind._write, kind._settle = late, hurried  # type: ignore[method-assign]
     if how in {"full", "faulty", "gone"}:
-        sharded_checkpoint._put = fail
+        shards.put = fail
     if how == "uncopied":
         snapshot.Snapshot.take = lambda self, parts: (parts, lambda: None)  # type: ignore[method-assign]

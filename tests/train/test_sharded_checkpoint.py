@@ -8,7 +8,7 @@ from torch import nn
 
 from baton.errors import OutputError
 from baton.runtime import memory
-from baton.train import checkpoint, sharded_checkpoint
+from baton.train import checkpoint, sharded_checkpoint, shards
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_whatever_the_thread_that_writes_meets_is_an_error_of_ours(
     def fail(*_: object) -> None:
         raise RuntimeError("CUDA error: unspecified launch failure\nmore")
 
-    monkeypatch.setattr(sharded_checkpoint, "_put", fail)
+    monkeypatch.setattr(shards, "put", fail)
     told = r"0003 cannot be written\n.*got: +RuntimeError: CUDA error: unspecified launch failure\n.*next: +run again"
     with pytest.raises(OutputError, match=told), saved.writing():
         saved.save("0003", {"model": saved.model.state_dict()}, {"step": 3}, wait=False)

@@ -32,13 +32,13 @@ from baton.errors import OutputError
 from baton.processes import signals
 from baton.processes.alarm import lost
 from baton.runtime import distributed, sharding
-from baton.train import checkpoint_folders
+from baton.train import checkpoint_folders, shards
 from baton.train.checkpoint import Checkpoint, Checkpoints
 from baton.train.checkpoint_folders import HIDDEN, MANIFEST, STATE
+from baton.train.shards import PROCESSES
 from baton.train.snapshot import Parts, Snapshot, size
-from baton.train.tensors import encoded
 
-PROCESSES, PARTS = "processes", "parts"  # of its state: how many wrote it, and names of parts, which may be empty
+PARTS = "parts"  # of its state: their names; they may be empty
 T = TypeVar("T")
 Group = dist.ProcessGroup | None  # None: that of the training
 
@@ -137,7 +137,7 @@ class ShardedCheckpoints:
         try:
             if not self._alone(target, lambda: self._begin(target), group):
                 return
-            written = _on_all(lambda: _put(temporary, flat, ready), target, size({"": flat}), group)
+            written = _on_all(lambda: shards.put(temporary, flat, ready), target, size({"": flat}), group)
             entries = {name: entry for each in written for name, entry in each.items()}
             self._alone(target, lambda: self._end(target, temporary, entries, state), group)
         except Exception:
@@ -185,7 +185,7 @@ class ShardedCheckpoints:
 
     def _read(self, folder: Path) -> Checkpoint | None:
         """One checkpoint, or None if it is broken; it is removed then."""
-        told = _gathered(_verify(folder))
+        told = _gathered(shards.verify(folder))
         if wrong := next(filter(None, told), None):
             if self.main:
                 console.warn("checkpoint", f"{folder} is broken ({wrong}); the one before it is used, if there is one")
@@ -193,7 +193,7 @@ class ShardedCheckpoints:
             distributed.barrier()
             return None
         reader, like = HuggingFaceStorageReader(str(folder)), self.model.state_dict()
-        flat = {key: _empty(key, found, like) for key, found in reader.read_metadata().state_dict_metadata.items()}
+        flat = {key: shards.empty(key, found, like) for key, found in reader.read_metadata().state_dict_metadata.items()}
         with _quiet():
             load_parts(flat, storage_reader=reader)
         state = json.loads((folder / STATE).read_bytes())
@@ -204,51 +204,6 @@ class ShardedCheckpoints:
         if state[PROCESSES] != (now := len(told)):
             console.say(f"checkpoint: written by {state[PROCESSES]} processes, read by {now}: results agree to rounding, not to the bit")
         return Checkpoint(parts, state)
-
-
-def _put(temporary: Path, flat: Mapping[str, torch.Tensor], ready: Callable[[], None]) -> dict[str, object]:
-    """This process's part, flushed to the disk; its entry of the manifest.
-
-    Not by `torch.distributed.checkpoint.save`, which copies the part twice and then holds Python's lock while it builds the file.
-    """
-    ready()
-    rank = dist.get_rank() if dist.is_initialized() else 0
-    tensors: dict[str, torch.Tensor] = {}
-    places: dict[str, dict[str, list[int]]] = {}
-    for key, tensor in flat.items():
-        offset, part = sharding.offset(tensor), sharding.own(tensor)
-        # What is not split is written by the main process: statistics of batch normalisation are each process's own, and its count.
-        if rank == 0 or (offset is not None and part.numel()):
-            tensors[key], places[key] = part, {"saved_offsets": offset or [0] * part.ndim}
-    name = f"shard-{rank + 1:05d}.safetensors"
-    # As HuggingFaceStorageWriter has it, for its reader.
-    metadata = {"DCP_SHARDING_INFO": json.dumps(places), "DCP_VERSION": "1.0", "format": "pt"}
-    return {name: checkpoint_folders.put(temporary / name, encoded(tensors, metadata))}
-
-
-def _verify(folder: Path) -> str | None:
-    """What is wrong with this process's share of the files; None: nothing."""
-    rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    try:
-        expected = json.loads((folder / MANIFEST).read_bytes())
-        for name in sorted(expected)[rank::size]:
-            if (found := checkpoint_folders.entry(folder / name)) != expected[name]:
-                return f"{name} has {found['bytes']:,} bytes, of another sha256 or number than when it was written"
-        json.loads((folder / STATE).read_bytes())[PROCESSES]
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        return str(error)
-    except OSError as error:
-        hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"
-        raise OutputError(f"the checkpoint {folder} cannot be read", got=error.strerror, hint=hint) from error
-    return None
-
-
-def _empty(key: str, found: Any, like: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Room for a saved tensor: split as the weight of its name, or whole."""
-    weight, dtype = like.get(key.partition("/")[2]), found.properties.dtype
-    if weight is not None and weight.shape == found.size:
-        return torch.empty_like(weight, dtype=dtype, requires_grad=False)
-    return torch.empty(found.size, dtype=dtype)
 
 
 def _on_all(work: Callable[[], T], target: Path, wanted: int, group: Group) -> list[T]:
