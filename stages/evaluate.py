@@ -1,7 +1,8 @@
 """Measure teacher, student, control and baselines on the test split.
 
-Reads data/clean, data/predictions, data/arrays, data/base, models, curves and metrics; writes reports/: metrics.json, tables/, plots/ and
-figures/ (the same bytes on a rerun), timings.json and speed/ (which are not). Run by DVC as `sh stages/run evaluate`.
+Reads data/clean, data/predictions, data/arrays, data/base, models, curves and metrics; writes reports/:
+metrics.json, tables/, plots/ and figures/ (identical bytes on a rerun), timings.json and speed/ (which vary).
+Run by DVC as `sh stages/run evaluate`.
 """
 
 import os
@@ -22,18 +23,18 @@ from baton.runtime import resolve
 from baton.tasks import metrics, temperature
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
-FIGURES = (
+FIGURES = (  # shown in MLflow
     *metrics.FIGURES,
     *metrics.MORE_FIGURES,
     *(f"{figure}_scaled" for figure in results.SCALED),
     *results.CALIBRATION,
-)  # that MLflow shows
+)
 CURVES = [Path("curves/finetune.csv"), Path("curves/distill.csv")]
 TRAINED = [Path("metrics/finetune.json"), Path("metrics/distill.json")]
 
 
 def main() -> None:
-    """Figures first, then speed, then what is drawn from both."""
+    """Write the figures first, then the speeds, then the plot that needs both."""
     loaded = params.load("evaluate", "finetune", "runtime")
     work = model_folder.work(MODELS["teacher"], array_splits.read_meta(measurements.ARRAYS)["input"])
     settings, machine = loaded.evaluate, resolve.resolve(loaded.runtime, work=work)
@@ -59,14 +60,13 @@ def main() -> None:
                     {name: figures[name] | timings["models"][name] for name in MODELS},
                 )
         track(run, figures, timings)
-    if (
-        os.environ.get("BATON_SUMMARY") != "later"
-    ):  # `make repro` shows it at the very end, also when this stage had nothing to do
+    # `make repro` shows the summary at the very end, even when this stage had nothing to do.
+    if os.environ.get("BATON_SUMMARY") != "later":
         terminal.show(REPORTS)
 
 
 def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[results.Evaluation, dict[str, Any]]:
-    """Everything that is shown, and the content of metrics.json."""
+    """Return everything that is shown, and the content of metrics.json."""
     settings, names = subject.settings, inputs.read_names(CLEAN)
     rows = {split: inputs.read_rows(CLEAN, split) for split in array_splits.SPLITS}
     curves = inputs.read_curves(CURVES, {name: own.chosen for name, own in trained.items()})
@@ -105,9 +105,11 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[result
 
 
 def answers(subject: Subject, rows: dict[str, inputs.Rows], classes: int) -> dict[str, dict[str, Outputs]]:
-    """Split (val, test) -> model -> its answers: the transformers' from their predictions, the baselines' fitted on train here.
+    """Return split (val, test) -> model -> its answers.
 
-    Each has one temperature, fitted on val: the transformers' lie in their folders, with which they are served.
+    The transformers' answers are read from their predictions; the baselines are fitted on train here. Each
+    model has one temperature, fitted on val; that of a transformer lies in its folder, and it is served with
+    it.
     """
     outputs: dict[str, dict[str, Outputs]] = {"val": {}, "test": {}}
     for split, into in outputs.items():
@@ -125,7 +127,10 @@ def answers(subject: Subject, rows: dict[str, inputs.Rows], classes: int) -> dic
 
 
 def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, Outputs]) -> dict[str, Any]:
-    """Which model to use: by the rows of train that cross-validation left out, where `finetune` did so, else by validation."""
+    """Return which model to use.
+
+    It is chosen by the rows of train left out in cross-validation, if `finetune` ran one, else by validation.
+    """
     path = PREDICTIONS / "teacher" / f"{predictions.LEFT_OUT}.parquet"
     if not path.is_file():
         return recommend.choose(
@@ -133,7 +138,7 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, O
             None,
         )
     wanted, few = subject.settings.baselines, subject.finetune.probe
-    assert few is not None, "finetune wrote what few rows were left out"
+    assert few is not None, "finetune writes left-out predictions only if its params set a probe"
     logits = inputs.read_logits(path, rows["train"], len(subject.meta["labels"]))
     hits = {"teacher": logits.argmax(axis=1) == rows["train"].labels}
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
@@ -142,7 +147,7 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, O
 
 
 def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -> None:
-    """Figures to the runs and to the logged models, pictures and tables as artifacts."""
+    """Log figures to the runs and to the logged models, and plots and tables as artifacts."""
     final: dict[str, float] = {
         f"{name}/{key}": value
         for name, own in timings["models"].items()

@@ -1,4 +1,4 @@
-"""Corrupted pictures: stronger with severity, the same each time, each by itself; and a model's hits on them."""
+"""Corrupted images: stronger with severity, reproducible, independent of each other; and a model's hits."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def grey() -> torch.Tensor:
 
 
 def photo(size: int = 24) -> torch.Tensor:
-    """Colours (2, 3, size, size), smooth as photographs are."""
+    """Return colour images (2, 3, size, size), as smooth as photographs."""
     y, x = torch.meshgrid(torch.linspace(0, 3, size), torch.linspace(0, 3, size), indexing="ij")
     waves = [torch.sin(x * (k + 1)) * torch.cos(y * (3 - k)) for k in range(3)]
     return ((torch.stack([torch.stack(waves), torch.stack(waves[::-1])]) + 1) * 110).round().to(torch.uint8)
@@ -67,9 +67,8 @@ def test_noise_has_its_deviation_and_is_drawn_by_place() -> None:
 def test_blur_is_gaussian_and_shrinks_with_the_picture() -> None:
     pixels = photo(56)
     got = corruptions.corrupt(pixels, "gaussian_blur", 4.0, PLACES[:2]).numpy()
-    expected = gaussian_filter(
-        pixels.numpy().astype(float), (0, 0, 2, 2), mode="mirror", truncate=3
-    )  # sqrt(56 / 224) = 1/2
+    # The deviation is 4 * sqrt(56 / 224) = 2.
+    expected = gaussian_filter(pixels.numpy().astype(float), (0, 0, 2, 2), mode="mirror", truncate=3)
     assert np.abs(got - expected).max() <= 1
 
 

@@ -1,4 +1,4 @@
-"""Attributions: exact where they are known, complete on a real model, and about the two classes that were asked for."""
+"""Attributions: exact in known cases, complete on a real model, and about the two requested classes."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> model_folder.Classifier:
     base = tiny.write_image_base(tmp_path_factory.mktemp("base"))
     torch.manual_seed(0)
     made = model_folder.create(base, HEAD, 10, tiny.training(), "matmul", tiny.image_input()).eval()
-    with torch.no_grad():  # larger logits: a random model's are almost linear
+    with torch.no_grad():  # larger logits, since those of a random model are almost linear
         made.head.output.weight.mul_(20)
     return made
 
@@ -75,7 +75,7 @@ def test_a_picture_is_explained_the_same_among_others(model: model_folder.Classi
 def test_memory_is_bounded_by_steps_at_a_time(
     model: model_folder.Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More steps than fit are taken in turns, with the same result."""
+    """More steps than fit into memory are computed in blocks, with the same result."""
     pixels, own, other = pictures(2), torch.arange(2), torch.arange(2) + 3
     sizes: list[int] = []
     counted = model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))

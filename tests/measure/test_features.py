@@ -1,4 +1,4 @@
-"""Pixels as a matrix: in the split's order, from 0 to 1, brought down by averaging."""
+"""Pixels as a matrix: in the split's order, from 0 to 1, reduced by averaging."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is measured of models, on tiny ones; no test looks at how long something took."""
+"""Speed measurements of tiny models; no test depends on how long anything takes."""
 
 from pathlib import Path
 
@@ -59,9 +59,8 @@ def test_figures_are_of_every_model_pair_and_round(tmp_path: Path, arrays: TextS
         f"{first}_vs_{second}" for first in NAMES for second in NAMES if first != second
     }
     there, back = (measured["ratios"][pair] for pair in ("student_vs_teacher", "teacher_vs_student"))
-    assert there["throughput"] == pytest.approx(
-        1 / back["throughput"], rel=0.2
-    )  # of an even number of pairs not quite
+    # With an even number of pairs, the medians are not exact reciprocals.
+    assert there["throughput"] == pytest.approx(1 / back["throughput"], rel=0.2)
     assert there["throughput_interval"] == pytest.approx(
         [1 / end for end in reversed(back["throughput_interval"])]
     )
@@ -87,8 +86,8 @@ def test_models_take_turns_at_the_same_batches_of_rows_from_all_over_the_split(
     speed.measure({name: tmp_path / name for name in NAMES}, arrays, settings(), tiny.machine())
     for start in range(0, len(seen), 3):
         turn = seen[start : start + 3]
-        assert len({model for model, _ in turn}) == 3, "all three, one after the other"
-        assert len({shape for _, shape in turn}) == 1, "at the same batch"
+        assert len({model for model, _ in turn}) == 3, "all three take turns"
+        assert len({shape for _, shape in turn}) == 1, "on the same batch"
     throughput = made[: 4 * 3]  # four rounds of three batches
     rows = {row for chunk in throughput for row in chunk}
     assert len(made) == len(seen) / 3, "a batch is made once for all models"

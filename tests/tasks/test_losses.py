@@ -65,9 +65,8 @@ def test_a_live_teacher_sees_what_the_student_sees_and_is_not_trained() -> None:
     batch.inputs = (torch.randn(3, 5),)
     soft_targets.distillation(soft_targets.Live(teacher), 2.0, 0.0, 0.0, None)(student, batch).backward()
     assert student.weight.grad is not None and teacher[0].weight.grad is None
-    same = soft_targets.distillation(soft_targets.Live(teacher), 2.0, 0.0, 0.0, None)(
-        teacher[0], batch
-    )  # without its dropout
+    # The student is the teacher without its dropout.
+    same = soft_targets.distillation(soft_targets.Live(teacher), 2.0, 0.0, 0.0, None)(teacher[0], batch)
     assert float(same) == pytest.approx(0, abs=1e-6)
 
 

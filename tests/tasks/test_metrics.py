@@ -1,4 +1,4 @@
-"""Figures against scikit-learn and against values computed by hand."""
+"""Metrics against scikit-learn and against values computed by hand."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from baton.errors import DataError
 from baton.evaluate.calibration import reliability
 from baton.tasks import metrics
 
-BARE = {"accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc"}  # what needs no probabilities
+BARE = {"accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "mcc"}  # need no probabilities
 
 
 def sample(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -28,9 +28,8 @@ def sample(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return logits, labels
 
 
-@pytest.mark.parametrize(
-    ("rows", "classes"), [(500, 8), (7, 20), (300, 2)]
-)  # 7 rows of 20 classes: most classes do not occur
+# With 7 rows and 20 classes, most classes do not occur.
+@pytest.mark.parametrize(("rows", "classes"), [(500, 8), (7, 20), (300, 2)])
 def test_as_scikit_learn(rows: int, classes: int) -> None:
     logits, labels = sample(rows, classes)
     got = metrics.scores(logits, labels)
@@ -51,7 +50,10 @@ def test_as_scikit_learn(rows: int, classes: int) -> None:
 
 
 def test_the_classes_of_macro_f1_are_those_with_rows() -> None:
-    """100 rows, one mistake each: predicted as the other class, or as a class that has no row. It was 0.990 against 0.663."""
+    """100 rows with one mistake, predicted as the other class or as a class without rows.
+
+    Averaging over the predicted classes too gave 0.990 against 0.663.
+    """
     labels = np.arange(100) % 2
     other, absent = labels.copy(), labels.copy()
     other[0], absent[0] = 1, 2
@@ -69,7 +71,7 @@ def test_the_classes_of_macro_f1_are_those_with_rows() -> None:
 
 
 def test_a_resample_keeps_the_classes() -> None:
-    """A class that a resample holds no row of, neither as label nor as prediction, counts with its F1 over all rows."""
+    """A class that a resample neither draws nor predicts counts with its F1 over all rows."""
     labels, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 1, 2])
     rows = metrics.statistics(labels, predicted, 4, None, 15)
     whole = rows.sum(axis=0)
@@ -77,7 +79,8 @@ def test_a_resample_keeps_the_classes() -> None:
     assert metrics.figures(whole, 4)["macro_f1"] == pytest.approx(np.mean(f1))
     drawn = np.array([[2, 2, 2, 0, 0, 0], [0, 0, 0, 3, 3, 0], [1, 1, 1, 1, 1, 1]]) @ rows
     got = metrics.figures(drawn, 4, whole)
-    # First: class 0 has 4 hits, 4 chosen, 6 actual; class 1 none, 2 chosen, no row. Second: class 1 is right, the others are not there.
+    # First: class 0 has 4 hits, 4 predicted, 6 actual; class 1 has no hit, 2 predicted, no row.
+    # Second: class 1 is right, the others are absent.
     assert got["macro_f1"] == pytest.approx([(8 / 10 + 0 + f1[2]) / 3, (f1[0] + 1 + f1[2]) / 3, np.mean(f1)])
     assert got["balanced_accuracy"] == pytest.approx(
         [(4 / 6 + 1 + 1) / 3, (2 / 3 + 1 + 1) / 3, (2 / 3 + 1 + 1) / 3]
@@ -96,7 +99,7 @@ def test_by_hand() -> None:
     assert got["accuracy"] == 0.75
     assert got["macro_f1"] == pytest.approx(
         (4 / 5 + 2 / 3) / 2
-    )  # class 0: 2 hits of 3 chosen, 2 actual; class 1: 1 of 1, 2 actual
+    )  # class 0: 2 hits of 3 predicted, 2 actual; class 1: 1 of 1, 2 actual
     assert got["log_loss"] == pytest.approx(-np.log([0.8, 0.4, 0.9, 0.7]).mean())
     assert got["brier"] == pytest.approx(2 * np.array([0.2**2, 0.6**2, 0.1**2, 0.3**2]).mean())
     # bins (0.4, 0.6], (0.6, 0.8], (0.8, 1]: gaps 0.6 - 0, 1 - 0.75, 1 - 0.9 with 1, 2 and 1 rows
@@ -113,7 +116,7 @@ def test_huge_logits_stay_finite() -> None:
 
 
 def test_figures_of_sums_equal_figures_of_the_repeated_rows() -> None:
-    """What the bootstrap rests on: a row counted twice is a row that stands there twice."""
+    """The basis of the bootstrap: counting a row twice equals repeating it."""
     logits, labels = sample(60, 4)
     counts = np.random.default_rng(1).integers(0, 3, 60)
     log_p = metrics.log_probabilities(logits)
@@ -132,10 +135,10 @@ def test_without_probabilities_there_is_no_figure_of_them() -> None:
     ("logits", "labels", "message"),
     [
         ([[0.0, np.nan]], [0], "not finite"),
-        ([[0.0, 1.0]], [2], "no class"),
-        ([[0.0, 1.0]], [-1], "no class"),
-        ([[0.0, 1.0]], [0, 1], "do not fit"),
-        (np.zeros((0, 2)), np.zeros(0, int), "do not fit"),
+        ([[0.0, 1.0]], [2], "not a class"),
+        ([[0.0, 1.0]], [-1], "not a class"),
+        ([[0.0, 1.0]], [0, 1], "do not match"),
+        (np.zeros((0, 2)), np.zeros(0, int), "do not match"),
     ],
 )
 def test_what_has_no_figures_is_refused(logits: object, labels: object, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Temperatures whose value is known: from a closed form, from how the labels were drawn, and from scikit-learn."""
+"""Temperatures known from a closed form, from how labels were drawn, and from scikit-learn."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ Drawn = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
 def drawn(rows: int, true: float, classes: int = 4, seed: int = 0) -> Drawn:
-    """Logits, and labels drawn from their softmax at the temperature `true`."""
+    """Return logits, and labels drawn from their softmax at the temperature `true`."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(0, 4, (rows, classes))
     p = np.exp(metrics.log_probabilities(logits / true))
@@ -20,7 +20,10 @@ def drawn(rows: int, true: float, classes: int = 4, seed: int = 0) -> Drawn:
 
 @pytest.mark.parametrize(("gap", "right"), [(4.0, 0.9), (0.3, 0.8), (2.0, 0.6)])
 def test_of_one_gap_it_is_the_closed_form(gap: float, right: float) -> None:
-    """Every row has the logits (gap, 0), and a share is right: 1 / (1 + exp(-gap / T)) is the share where T = gap / log-odds."""
+    """Every row has the logits (gap, 0), and a given share of rows is correct.
+
+    1 / (1 + exp(-gap / T)) equals that share for T = gap / log-odds.
+    """
     rows = 100_000
     logits, labels = np.tile([gap, 0.0], (rows, 1)), (np.arange(rows) >= right * rows).astype(np.int64)
     assert temperature.fit(logits, labels) == pytest.approx(gap / np.log(right / (1 - right)), rel=1e-3)
@@ -33,12 +36,16 @@ def test_it_finds_what_the_labels_were_drawn_at(true: float) -> None:
 
 
 def test_it_is_scikit_learns() -> None:
-    """Independent: `CalibratedClassifierCV(method="temperature")`, of a classifier whose decision values are the logits."""
+    """Compare with an independent implementation.
+
+    It is `CalibratedClassifierCV(method="temperature")`, for a classifier whose decision values are the
+    logits.
+    """
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.calibration import CalibratedClassifierCV
 
     class Given(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-        """Says what it is given."""
+        """A classifier that returns its input as decision values."""
 
         def fit(self, logits: NDArray[np.float64], labels: NDArray[np.int64]) -> "Given":
             self.classes_ = np.unique(labels)
@@ -65,7 +72,10 @@ def test_a_scale_is_undone_and_log_probabilities_do_as_well() -> None:
 
 @pytest.mark.parametrize("rows", [1, 10, 1000])
 def test_rows_that_are_all_right_do_not_claim_certainty(rows: int) -> None:
-    """With logits (8, 0) and one more row, half right: the claimed share is (rows + 1/2) / (rows + 1). Without it T would be 0."""
+    """With logits (8, 0) and one extra, half-correct row, the claim is (rows + 1/2) / (rows + 1).
+
+    Without that row T would be 0.
+    """
     claimed = np.exp(
         temperature.scale(
             np.array([[8.0, 0.0]]), temperature.fit(np.tile([8.0, 0.0], (rows, 1)), np.zeros(rows, np.int64))
@@ -92,7 +102,7 @@ def test_the_order_of_classes_stays_and_probabilities_sum_to_one() -> None:
 def test_it_is_deterministic_and_refuses_what_has_none() -> None:
     logits, labels = drawn(300, 2.0)
     assert temperature.fit(logits, labels) == temperature.fit(logits.copy(), labels.copy())
-    with pytest.raises(DataError, match="do not fit the labels"):
+    with pytest.raises(DataError, match="do not match the labels"):
         temperature.fit(logits[:0], labels[:0])
     with pytest.raises(DataError, match="not finite"):
         temperature.fit(np.where(logits > 3, np.inf, logits), labels)

@@ -1,1 +1,1 @@
-"""What is measured with models: speed, features, attributions, robustness."""
+"""Measurements that need models: speed, features, attributions, robustness."""

@@ -1,11 +1,12 @@
-"""Pictures under noise, blur and brightness, as cameras and light make them: what a model that is honest about its accuracy meets.
+"""Images under noise, blur and brightness changes, as caused by cameras and lighting.
 
-Input: a split of pictures, which of them, a kind and a strength. Output: `Corrupted`, a `Split` of the changed pictures. A picture is
-changed as it is stored, before it is brought to the model's input size, and depends on nothing but itself and its place in the split: all
-models see the same pixels, and a rerun does too.
+Input: a split of images, a selection of them, a kind and a strength. Output: `Corrupted`, a `Split` of the
+changed images. An image is changed in its stored form, before it is resized to the model's input size, and
+depends only on itself and its position in the split: all models, and all reruns, see the same pixels.
 
-Kinds and strengths are those of Hendrycks & Dietterich 2019 (ImageNet-C). Their blur is in pixels of 224 x 224 pictures; here it shrinks
-with the root of the picture's shorter side, which at 32 pixels gives about the blur that they chose for those (CIFAR-10-C).
+Kinds and strengths are those of Hendrycks & Dietterich 2019 (ImageNet-C). Their blur is in pixels of 224 x
+224 images; here it shrinks with the square root of the image's shorter side, which at 32 pixels gives about
+the blur that they chose for that size (CIFAR-10-C).
 """
 
 import dataclasses
@@ -20,36 +21,21 @@ from numpy.typing import NDArray
 from baton.batches.image_batch import ImageBatch
 from baton.batches.image_batches import ImageSplit
 
-SEED = 0  # of the noise, and of which pictures are drawn
+SEED = 0  # of the noise, and of the selection of images
 WHITE, BLURRED_SIDE = 255, 224
-STRENGTHS = {  # of severities 1 to 5
-    "gaussian_noise": (
-        0.08,
-        0.12,
-        0.18,
-        0.26,
-        0.38,
-    ),  # deviation, as a share of the range from black to white
-    "gaussian_blur": (
-        1.0,
-        2.0,
-        3.0,
-        4.0,
-        6.0,
-    ),  # deviation, in pixels where the shorter side has `BLURRED_SIDE`
-    "brightness": (
-        0.1,
-        0.2,
-        0.3,
-        0.4,
-        0.5,
-    ),  # added to the brightest channel, as a share of the range; hue and saturation stay
+STRENGTHS = {  # for severities 1 to 5
+    # Standard deviation, as a share of the range from black to white.
+    "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),
+    # Standard deviation in pixels, for a shorter side of `BLURRED_SIDE`.
+    "gaussian_blur": (1.0, 2.0, 3.0, 4.0, 6.0),
+    # Added to the brightest channel, as a share of the range; hue and saturation stay.
+    "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),
 }
 
 
 @dataclass(frozen=True)
 class Corrupted:
-    """The pictures at `places` (n,) of a split, changed; strength 0 leaves them as they are."""
+    """The images at `places` (n,) of a split, changed; strength 0 leaves them unchanged."""
 
     split: ImageSplit
     places: NDArray[np.int64]
@@ -61,21 +47,21 @@ class Corrupted:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(n,)."""
+        """Classes, (n,)."""
         return self.split.labels[self.places]
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(n,)."""
+        """Lengths, (n,)."""
         return self.split.lengths[self.places]
 
     @property
     def windows(self) -> NDArray[np.int64]:
-        """(n,)."""
+        """Windows, (n,)."""
         return self.split.windows[self.places]
 
     def batch(self, rows: NDArray[np.int64]) -> ImageBatch:
-        """The changed pictures at `rows` (batch,) of these."""
+        """Return the changed images at `rows` (batch,)."""
         whole = self.split.batch(self.places[rows])
         changed = corrupt(whole.pixels, self.kind, self.strength, self.places[rows])
         return dataclasses.replace(whole, pixels=changed, rows=torch.from_numpy(rows.astype(np.int64)))
@@ -87,12 +73,12 @@ class Corrupted:
         seed: int,  # noqa: ARG002
         epoch: int,  # noqa: ARG002
     ) -> ImageBatch:
-        """Nothing is trained on these."""
+        """Return the same as `batch`: corrupted images are never trained on."""
         return self.batch(rows)
 
 
 def draw(rows: int, samples: int) -> NDArray[np.int64]:
-    """Which rows are measured: the same `samples` of `rows` each time, in their order."""
+    """Return the rows to measure: always the same `samples` of `rows`, in order."""
     return np.sort(np.random.default_rng(SEED).choice(rows, min(samples, rows), replace=False))
 
 
@@ -102,13 +88,13 @@ def hits(
     places: NDArray[np.int64],
     strengths: Mapping[str, Sequence[float]],
 ) -> dict[str, NDArray[np.bool_]]:
-    """Where a model is right: kind -> (1 + severities, n), the unchanged pictures first.
+    """Return which predictions are correct: kind -> (1 + severities, n), starting with the unchanged images.
 
     Args:
         predict: a split -> the model's logits (n, classes).
-        split: the pictures.
-        places: which of them, (n,).
-        strengths: kind -> of each severity.
+        split: the images.
+        places: the selected images, (n,).
+        strengths: kind -> strength of each severity.
     """
     labels = split.labels[places]
 
@@ -125,7 +111,11 @@ def hits(
 def examples(
     split: ImageSplit, place: int, strengths: Mapping[str, Sequence[float]]
 ) -> dict[str, NDArray[np.uint8]]:
-    """One picture, as it is stored: kind -> (1 + severities, height, width, channels), the unchanged one first."""
+    """Return one image in its stored form under every corruption.
+
+    Returns:
+        kind -> (1 + severities, height, width, channels), starting with the unchanged image.
+    """
     first, places = np.zeros(1, np.int64), np.array([place])
     shown = {
         kind: torch.cat(
@@ -137,16 +127,16 @@ def examples(
 
 
 def corrupt(pixels: torch.Tensor, kind: str, strength: float, places: NDArray[np.int64]) -> torch.Tensor:
-    """Change pictures.
+    """Corrupt images.
 
     Args:
-        pixels: (pictures, channels, height, width) uint8.
-        kind: of `STRENGTHS`.
-        strength: as there.
-        places: (pictures,), of which each picture's noise is drawn.
+        pixels: (images, channels, height, width) uint8.
+        kind: a key of `STRENGTHS`.
+        strength: in the unit of `STRENGTHS`.
+        places: (images,), the seeds of each image's noise.
 
     Returns:
-        The same shape and type.
+        Images of the same shape and type.
     """
     if strength == 0:
         return pixels
@@ -169,12 +159,14 @@ def corrupt(pixels: torch.Tensor, kind: str, strength: float, places: NDArray[np
 def _blurred(pixels: torch.Tensor, deviation: float) -> torch.Tensor:
     from torchvision.transforms.v2 import functional
 
-    radius = min(math.ceil(3 * deviation), min(pixels.shape[-2:]) - 1)  # what reflection at the border allows
+    radius = min(
+        math.ceil(3 * deviation), min(pixels.shape[-2:]) - 1
+    )  # the most that reflection at the border allows
     return functional.gaussian_blur(pixels, [2 * radius + 1] * 2, [deviation] * 2) if radius else pixels
 
 
 def _brighter(pixels: torch.Tensor, amount: float) -> torch.Tensor:
-    """Raise the value of HSV: all channels by one factor, black to grey."""
-    value = pixels.amax(1, keepdim=True)  # (pictures, 1, height, width)
+    """Raise the value of HSV: scale all channels by one factor, and turn black into grey."""
+    value = pixels.amax(1, keepdim=True)  # (images, 1, height, width)
     raised = (value + amount).clamp(max=WHITE)
     return torch.where(value > 0, pixels * (raised / value.clamp(min=1)), raised)

@@ -1,9 +1,10 @@
-"""What in a picture speaks for one class rather than another: integrated gradients (Sundararajan et al. 2017), by captum.
+"""Integrated gradients (Sundararajan et al. 2017), by captum: which pixels favour one class over another.
 
-Inputs: an image model, pictures, and two classes for each -> a number for each pixel. They are gradients of the difference of the two
-logits, added up on the straight way from a plain picture to the real one; their sum is what the difference gains on that way. The plain
-picture has the real one's mean colour everywhere. The usual choice, black, would make black pixels count for nothing, which is half of what
-there is to see in a digit (Sturmfels et al. 2020).
+Inputs: an image model, images, and two classes for each -> a number per pixel. Gradients of the difference of
+the two logits are integrated along the straight line from a plain baseline image to the real one; they sum to
+the change of that difference along the line. The baseline has the real image's mean colour everywhere. With
+the usual choice, black, black pixels would count for nothing, although they are half of what there is to see
+in a digit (Sturmfels et al. 2020).
 """
 
 import numpy as np
@@ -11,20 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-AT_ONCE = 16  # steps of one picture that are in memory together: 2 GB of activations for ViT-B at 224 pixels
+AT_ONCE = 16  # steps of one image in memory at a time: 2 GB of activations for ViT-B at 224 pixels
 
 
 def attribute(
     model: nn.Module, pixels: torch.Tensor, classes: torch.Tensor, rivals: torch.Tensor, steps: int
 ) -> NDArray[np.float32]:
-    """Attributions (pictures, height, width), summed over channels: above 0 for what speaks for `classes`, below 0 for `rivals`.
+    """Return attributions (images, height, width), summed over channels.
+
+    Values above 0 favour `classes`, values below 0 favour `rivals`.
 
     Args:
-        model: in eval mode, on the device where it is to be computed.
-        pixels: (pictures, channels, height, width), uint8 or float in 0..255, at the model's input size.
-        classes: (pictures,) int64.
-        rivals: (pictures,) int64.
-        steps: on the way; the more, the closer are the sums.
+        model: in eval mode, on the device to compute on.
+        pixels: (images, channels, height, width), uint8 or float in 0..255, at the model's input size.
+        classes: (images,) int64.
+        rivals: (images,) int64.
+        steps: of the integration; more steps make the sums more exact.
     """
     from captum.attr import IntegratedGradients
 

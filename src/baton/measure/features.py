@@ -1,6 +1,6 @@
-"""Samples as plain matrices, for what scikit-learn fits on them.
+"""Samples as plain matrices, for scikit-learn models.
 
-Input: a split of pictures -> their pixels, (samples, values).
+Input: a split of images -> their pixels, (samples, values).
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ WHITE = 255
 
 
 def pixels(split: Split, side: int, batch_size: int) -> NDArray[np.float32]:
-    """Pixels from 0 to 1, (samples, height * width * channels), in the split's order.
+    """Return pixels from 0 to 1, (samples, height * width * channels), in the split's order.
 
     Args:
-        split: of pictures, as the model reads them.
-        side: what is longer than this is brought down to it, by averaging; the other side keeps the proportion.
-        batch_size: pictures at a time.
+        split: of images, as the model reads them.
+        side: a longer side is reduced to this length by averaging; the aspect ratio is kept.
+        batch_size: images per batch.
     """
     parts = []
     for rows in np.split(np.arange(len(split)), range(batch_size, len(split), batch_size)):

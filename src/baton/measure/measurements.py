@@ -1,7 +1,10 @@
-"""What `evaluate` needs models for: baselines on pictures and features, speed, robustness, attributions, the sheet of augmented samples.
+"""The parts of `evaluate` that need models.
 
-Inputs: the models, the base model and the arrays -> figures and matrices that `baton.evaluate` reads. What takes long is kept outside of
-outs, by everything that it depends on.
+These are baselines on images and features, speed, robustness, attributions and the sheet of augmented
+samples.
+
+Inputs: the models, the base model and the arrays -> figures and matrices that `baton.evaluate` reads. Slow
+results are cached outside the stage's outputs, keyed by everything that they depend on.
 """
 
 import functools
@@ -33,7 +36,7 @@ from baton.runtime import resolve
 ARRAYS, BASE = Path("data/arrays"), Path("data/base")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
 EXPLAINED = ("teacher", "student")
-# Of baton, that measurements go through: packages, and modules of others.
+# The code that measurements run: packages of baton, and single modules of other packages.
 PACKAGES = ("arrays", "batches", "contracts", "images", "measure", "models", "runtime", "tasks")
 MODULES = ("predict.py", "storage.py", "streams.py", "evaluate/baselines.py", "evaluate/timing.py")
 SHEET_SAMPLES, SHEET_EPOCHS = 8, 7
@@ -49,17 +52,17 @@ class Subject:
 
     @cached_property
     def meta(self) -> dict[str, Any]:
-        """What the arrays say of themselves."""
+        """The metadata of the arrays."""
         return array_splits.read_meta(ARRAYS)
 
     @cached_property
     def splits(self) -> dict[str, sampler.Split]:
-        """The arrays; training batches are varied as the teacher's were."""
+        """The arrays; training batches are augmented as the teacher's were."""
         return array_splits.open_splits(ARRAYS, self.finetune.augmentation)
 
     @cached_property
     def features(self) -> dict[str, NDArray[np.float32]]:
-        """What the base model makes of each split's samples, pooled as the teacher's head pools it, (samples, width)."""
+        """The base model's features of each split, (samples, width), pooled as in the teacher's head."""
         classes, described = len(self.meta["labels"]), self.meta["input"]
         encoder: Any = model_folder.create(
             BASE, self.finetune.head, classes, self.finetune, self.machine.attention, described
@@ -69,22 +72,22 @@ class Subject:
         return {split: self.logits(encoder, samples) for split, samples in self.splits.items()}
 
     def pixels(self, side: int) -> dict[str, NDArray[np.float32]]:
-        """Pixels of each split's pictures, (samples, values); see `features.pixels`."""
+        """Return the pixels of each split's images, (samples, values); see `features.pixels`."""
         return {
             split: features.pixels(samples, side, self.settings.speed.batch_size)
             for split, samples in self.splits.items()
         }
 
     def load(self, name: str) -> Any:
-        """A model, on the device."""
+        """Load a model onto the device."""
         return model_folder.load(MODELS[name], self.machine.attention)[0].to(self.machine.device)
 
     def logits(self, model: torch.nn.Module, split: sampler.Split) -> NDArray[np.float32]:
-        """What a model gives for every sample, (samples, classes)."""
+        """Return a model's logits for every sample, (samples, classes)."""
         return predict.predict(model, split, self.machine, self.settings.speed.batch_size)
 
     def known(self, *folders: Path, **own: Any) -> dict[str, Any]:
-        """What a measurement with these folders depends on; `own` are its params."""
+        """Return what a measurement with these folders depends on; `own` are its params."""
         for folder in (ARRAYS, *folders):
             if folder not in self._digests:
                 self._digests[folder] = storage.sha256_tree(folder)
@@ -99,7 +102,7 @@ class Subject:
 
     @cached_property
     def _code(self) -> list[str]:
-        """Digests of what measurements go through."""
+        """Digests of the code that measurements run."""
         package = Path(baton.__path__[0])
         modules = [path for name in PACKAGES for path in sorted((package / name).rglob("*.py"))]
         return [
@@ -109,7 +112,10 @@ class Subject:
 
 
 def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> dict[str, Outputs]:
-    """Fit a baseline on train; its answers on val and test. What is fitted on pictures is kept, since it takes minutes."""
+    """Fit a baseline on train and return its answers on val and test.
+
+    Baselines fitted on images take minutes, so their results are cached.
+    """
     settings = {"baseline": baseline.model_dump()}
     match baseline:
         case params.PixelsBaseline():
@@ -133,9 +139,10 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
 def cross_validated(
     subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows], count: int
 ) -> NDArray[np.bool_]:
-    """Which rows of train a baseline has right when each of `count` folds is left out: the folds that chose how the teacher is trained.
+    """Return which rows of train a baseline gets right when each of `count` folds is left out.
 
-    Its C is chosen on val, as the checkpoint of each fold's fine-tuning is.
+    The folds are those by which the teacher's training was chosen. C is chosen on val, as is the checkpoint
+    of each fold's fine-tuning.
     """
     inputs, labels = _inputs(subject, baseline, rows), rows["train"].labels
     whole: Any = inputs["train"]
@@ -167,14 +174,15 @@ def cross_validated(
 
 
 def speed(subject: Subject) -> dict[str, Any]:
-    """Speeds of the models on test, on this machine."""
+    """Measure the speeds of the models on test, on this machine."""
     settings, machine = subject.settings.speed, subject.machine
     if settings.repeats == 0:
         return {"models": {}}
 
     def measure() -> dict[str, Any]:
         console.say(
-            f"speed: at least {settings.repeats} rounds over {settings.samples} test rows, in turns at each batch"
+            f"speed: at least {settings.repeats} rounds over {settings.samples} test rows, "
+            "models taking turns at each batch"
         )
         measured = speeds.measure(MODELS, subject.splits["test"], settings, machine)
         return measured | {"runtime": machine.reasons, "speed": settings.model_dump()}
@@ -188,15 +196,15 @@ def speed(subject: Subject) -> dict[str, Any]:
 
 
 def robust(subject: Subject) -> robustness.Robustness | None:
-    """Accuracy of the models on corrupted test pictures; None where params do not ask for it."""
+    """Measure the accuracy of the models on corrupted test images; None unless params ask for it."""
     wanted = subject.settings.robustness
     if wanted is None:
         return None
     from baton.batches.image_batches import ImageSplit
-    from baton.measure import corruptions  # torchvision, which text does not need
+    from baton.measure import corruptions  # needs torchvision, which text does not
 
     test = subject.splits["test"]
-    assert isinstance(test, ImageSplit), "params refuse the robustness of texts"
+    assert isinstance(test, ImageSplit), "params refuse robustness for text"
     places = corruptions.draw(len(test), wanted.samples)
     strengths = {kind: list(values[: wanted.severities]) for kind, values in corruptions.STRENGTHS.items()}
 
@@ -204,7 +212,8 @@ def robust(subject: Subject) -> robustness.Robustness | None:
         made: result_cache.Arrays = dict(corruptions.examples(test, places[0], strengths))
         for name in MODELS:
             console.say(
-                f"robustness of the {name}: {len(strengths)} kinds, {wanted.severities} severities, {len(places):,} test rows"
+                f"robustness of the {name}: {len(strengths)} kinds, {wanted.severities} severities, "
+                f"{len(places):,} test rows"
             )
             found = corruptions.hits(
                 functools.partial(subject.logits, subject.load(name)), test, places, strengths
@@ -222,7 +231,10 @@ def robust(subject: Subject) -> robustness.Robustness | None:
 def galleries(
     subject: Subject, test: Rows, outputs: Mapping[str, Outputs]
 ) -> dict[str, image_galleries.Gallery]:
-    """The most confident mistakes of teacher and student, explained; none where params do not ask for them."""
+    """Return the most confident mistakes of teacher and student, explained.
+
+    Empty unless params ask for them.
+    """
     wanted = subject.settings.gallery
     return (
         {name: _gallery(subject, wanted, name, test, outputs[name]) for name in EXPLAINED} if wanted else {}
@@ -230,13 +242,13 @@ def galleries(
 
 
 def sheet(subject: Subject) -> image_galleries.Sheet | None:
-    """Some train pictures as the teacher's training saw them; None where it did not vary them."""
+    """Return some train images as the teacher's training saw them; None without augmentation."""
     if subject.finetune.augmentation is None:
         return None
     from baton.batches.image_batches import ImageSplit
 
     train = subject.splits["train"]
-    assert isinstance(train, ImageSplit), "params refuse the augmentation of texts"
+    assert isinstance(train, ImageSplit), "params refuse augmentation for text"
     rows = image_galleries.examples(np.asarray(train.labels), SHEET_SAMPLES)
     names = [subject.meta["labels"][label] for label in train.labels[rows]]
     return image_galleries.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
@@ -245,7 +257,7 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
 def _inputs(
     subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
 ) -> Mapping[str, baselines.Inputs]:
-    """What a baseline reads of each split."""
+    """Return what a baseline reads of each split."""
     match baseline:
         case params.PixelsBaseline(side=side):
             return subject.pixels(side)
@@ -257,7 +269,7 @@ def _inputs(
 
 def _fitted(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> result_cache.Arrays:
     (name,), train, inputs = baselines.names([baseline]), rows["train"], _inputs(subject, baseline, rows)
-    console.say(f"fit baseline {name} on {len(train.labels):,} train rows")
+    console.say(f"fitting baseline {name} on {len(train.labels):,} train rows")
     validation = (inputs["val"], rows["val"].labels)
     weights = row_attributes.weights(ARRAYS, "train", len(train.labels))
     fitted = baselines.fit(
@@ -284,7 +296,7 @@ def _gallery(
     predicted, actual = outputs.predicted[places], test.labels[places]
 
     def measure() -> result_cache.Arrays:
-        console.say(f"attributions of the {name}'s {len(places)} most confident mistakes")
+        console.say(f"computing attributions of the {name}'s {len(places)} most confident mistakes")
         classes, rivals = torch.from_numpy(predicted), torch.from_numpy(actual)
         return {"attributions": explain.attribute(subject.load(name), inputs, classes, rivals, wanted.steps)}
 

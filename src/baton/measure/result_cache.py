@@ -1,6 +1,10 @@
-"""What took long to measure, kept by what it depends on, outside the stages' outputs: DVC removes those, and a plot edit takes seconds.
+"""A cache of slow measurements, keyed by everything that they depend on.
 
-Inputs: a kind, and everything the result depends on -> the result, from `.baton/KIND/` of the project or measured now.
+It lies outside the stages' outputs, which DVC removes before a run, so a rerun after an edit to a plot takes
+seconds.
+
+Inputs: a kind, and everything the result depends on -> the result, from the project's `.baton/KIND/` or
+measured now.
 """
 
 import hashlib
@@ -18,7 +22,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def place(kind: str, known: Mapping[str, Any], ending: str) -> Path:
-    """Where a result that depends on `known` (of JSON) is kept."""
+    """Return the path of a result that depends on `known` (JSON values)."""
     return (
         storage.state(kind)
         / f"{hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()}{ending}"
@@ -26,7 +30,7 @@ def place(kind: str, known: Mapping[str, Any], ending: str) -> Path:
 
 
 def arrays(kind: str, known: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    """Named arrays: those that were kept, or what `make` returns."""
+    """Return named arrays from the cache, or else from `make`."""
     path = place(kind, known, ".npz")
     if not path.is_file():
         made = make()
@@ -37,7 +41,7 @@ def arrays(kind: str, known: Mapping[str, Any], make: Callable[[], Arrays]) -> A
 
 
 def figures(kind: str, known: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Figures: those that were kept, or what `make` returns."""
+    """Return figures from the cache, or else from `make`."""
     path = place(kind, known, ".json")
     if not path.is_file():
         storage.write_json(path, make())

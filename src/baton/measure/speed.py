@@ -1,7 +1,7 @@
-"""Models and samples -> how fast each is, and how many times as fast as another.
+"""Models and samples -> the speed of each model, and the ratio of any two.
 
-They take turns at every batch (`evaluate.timing`), so that the ratios hold on a machine that others use too; seconds and samples/s are
-those of this machine at that time.
+Models take turns at every batch (`evaluate.timing`), so that ratios hold on a shared machine too; seconds and
+samples/s describe this machine at this time.
 """
 
 import functools
@@ -28,12 +28,13 @@ CONFIDENCE = 0.95
 def measure(
     folders: Mapping[str, Path], split: Split, speed: params.Speed, runtime: Runtime
 ) -> dict[str, Any]:
-    """Throughput and latency of each model folder, on the same rows from all over the split.
+    """Measure throughput and latency of each model folder, on the same rows spread over the split.
 
     Returns:
-        `models` -> model -> parameters, bytes, `samples_per_second` (of the batches' median times) and that of each of the `runs`, latency
-        (ms) of single samples; `ratios` -> FIRST_vs_SECOND -> how many times as fast the first is, with its interval; `rounds`, `seconds`;
-        `precise`: whether all intervals are as narrow as asked for.
+        `models` -> model -> parameters, bytes, `samples_per_second` (from the batches' median times) and that
+            of each of the `runs`, latency (ms) of single samples; `ratios` -> FIRST_vs_SECOND -> how many
+            times as fast the first is, with its interval; `rounds`, `seconds`; `precise`: whether all
+            intervals are as narrow as requested.
     """
     begun = time.monotonic()
     models = {
@@ -43,7 +44,7 @@ def measure(
     rows = timing.spread(len(split), speed.samples)
     chunks = predict.by_length(split, rows, speed.batch_size)
     singles = [rows[place : place + 1] for place in timing.spread(len(rows), speed.latency_samples)]
-    with predict.inference(runtime):  # of all models at once, which keeps their converted weights
+    with predict.inference(runtime):  # for all models at once, to keep their converted weights
         limits = timing.Limits(speed.repeats, speed.precision, speed.max_seconds, CONFIDENCE)
         taken = timing.alternated(_timers(models, split, chunks, runtime), len(chunks), limits)
         least = timing.Limits(speed.repeats, 1.0, 0.0, CONFIDENCE)
@@ -72,10 +73,10 @@ def _timers(
 ) -> dict[str, Callable[[int], float]]:
     @functools.lru_cache(maxsize=1)
     def batch(item: int) -> Batch:
-        return split.batch(chunks[item])  # made once for all models, and outside of what is timed
+        return split.batch(chunks[item])  # made once for all models, outside the timed section
 
     def timer(model: nn.Module, item: int) -> float:
-        """Seconds from arrays in memory to logits on the host."""
+        """Return the seconds from arrays in memory to logits on the host."""
         made = batch(item)
         start = time.perf_counter()
         predict.forward(model, made, runtime).cpu()
@@ -92,7 +93,7 @@ def _ratio(second: timing.Seconds, first: timing.Seconds) -> dict[str, Any]:
 def _figures(
     model: nn.Module, folder: Path, rows: int, taken: timing.Seconds, waited: timing.Seconds
 ) -> dict[str, Any]:
-    """`taken` (rounds, batches), `waited` (rounds, single samples)."""
+    """Summarise `taken` (rounds, batches) and `waited` (rounds, single samples)."""
     milliseconds = 1000 * waited.ravel()
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -1,1 +1,1 @@
-"""What a task is made of: losses, figures, calibration."""
+"""Losses, metrics and calibration."""

@@ -1,4 +1,8 @@
-"""Losses as functions `(model, batch) -> loss`: the mean over the batch's samples, so micro-batches add up when weighted by their size."""
+"""Losses as functions `(model, batch) -> loss`.
+
+A loss is the mean over the batch's samples, so losses of micro-batches, weighted by their size, add up to the
+loss of the whole batch.
+"""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -10,7 +14,7 @@ from torch.nn import functional
 
 
 class Batch(Protocol):
-    """What a loss needs of a batch; read-only, so that a frozen dataclass fits."""
+    """What a loss needs from a batch; read-only, so that a frozen dataclass fits."""
 
     @property
     def inputs(self) -> tuple[Any, ...]:
@@ -19,12 +23,12 @@ class Batch(Protocol):
 
     @property
     def labels(self) -> torch.Tensor:
-        """(batch,), or shares of classes (batch, classes)."""
+        """Classes (batch,), or class probabilities (batch, classes)."""
         ...
 
     @property
     def rows(self) -> torch.Tensor:
-        """(batch,), positions in the split."""
+        """Positions in the split, (batch,)."""
         ...
 
 
@@ -33,7 +37,7 @@ Loss = Callable[[Model, Batch], torch.Tensor]
 
 
 def balanced_weights(labels: NDArray[np.int64], classes: int) -> torch.Tensor:
-    """Weight per class, inverse to its frequency; their mean over the samples is 1, (classes,)."""
+    """Return one weight per class, (classes,), inverse to its frequency; their mean over the samples is 1."""
     counts = np.bincount(labels, minlength=classes)
     return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
 
@@ -41,7 +45,7 @@ def balanced_weights(labels: NDArray[np.int64], classes: int) -> torch.Tensor:
 def cross_entropy(
     label_smoothing: float, weights: torch.Tensor | None, of_rows: torch.Tensor | None = None
 ) -> Loss:
-    """Cross-entropy with label smoothing, class weights (classes,) and weights of rows (rows of train,)."""
+    """Return cross-entropy with label smoothing, weights of classes (classes,) and of rows (train rows,)."""
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
         return supervised(
@@ -52,12 +56,15 @@ def cross_entropy(
 
 
 def own(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Those of the batch's samples, (batch, classes): behind them may be others, with which inputs were filled up to one shape."""
+    """Return the logits of the batch's own samples, (batch, classes).
+
+    Logits of padding samples, which fill the inputs up to a fixed shape, come after them and are dropped.
+    """
     return logits if len(logits) == len(batch.labels) else logits[: len(batch.labels)]
 
 
 def chosen(of_rows: torch.Tensor | None, batch: Batch) -> torch.Tensor | None:
-    """The weights of the batch's rows, (batch,)."""
+    """Return the weights of the batch's rows, (batch,)."""
     return None if of_rows is None else of_rows[batch.rows]
 
 
@@ -68,8 +75,13 @@ def supervised(
     weights: torch.Tensor | None,
     of_rows: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Mean over samples, in fp32: logits (batch, classes), labels (batch,) or shares of classes (batch, classes), `of_rows` (batch,)."""
-    # `sum / samples`, not torch's weighted mean: its divisor depends on the batch, and micro-batches would not add up.
+    """Return the mean loss over samples, computed in fp32.
+
+    Logits are (batch, classes); labels are classes (batch,) or class probabilities (batch, classes);
+    `of_rows` is (batch,).
+    """
+    # Divide the sum by samples: the divisor of torch's weighted mean depends on the batch, so losses of
+    # micro-batches would not add up.
     if of_rows is None:
         total = functional.cross_entropy(
             logits.float(), labels, weight=weights, label_smoothing=label_smoothing, reduction="sum"

@@ -1,10 +1,11 @@
-"""Figures of a classifier from its outputs on labelled rows.
+"""Metrics of a classifier from its outputs on labelled rows.
 
-Every figure is a function of sums of per-row statistics. So the point estimate (sums over all rows) and each bootstrap resample (the same
-sums with row counts as weights) are computed by one and the same code, and resampling is a matrix product.
+Every metric is a function of sums of per-row statistics. The point estimate (sums over all rows) and each
+bootstrap resample (the same sums with row counts as weights) therefore share one code path, and resampling is
+a matrix product.
 
-Inputs: log-probabilities or logits (n, classes) and labels (n) -> accuracy, macro_f1, weighted_f1, log_loss, brier, ece, and with many
-classes top5_accuracy.
+Inputs: log-probabilities or logits (n, classes) and labels (n) -> accuracy, macro_f1, weighted_f1,
+balanced_accuracy, mcc, log_loss, brier, ece, and with many classes top5_accuracy.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from baton.errors import DataError
 
-BINS = 15  # as in Guo et al. 2017; evaluation takes its number from params
+BINS = 15  # as in Guo et al. 2017; evaluation takes the number of bins from params
 FIGURES = (
     "accuracy",
     "macro_f1",
@@ -26,29 +27,24 @@ FIGURES = (
     "ece",
     "top5_accuracy",
 )
-MORE_FIGURES = (
-    "skill",
-    "errors_removed",
-    "auroc",
-    "average_precision",
-)  # of evaluation, which are no function of sums
-TOP, FEW = 5, 10  # with so few classes, being among the five best says little
-FLOOR = float(
-    np.log(np.finfo(np.float64).eps)
-)  # as scikit-learn's log_loss: one certain mistake must not make the mean infinite
+# Computed by evaluation; not functions of sums.
+MORE_FIGURES = ("skill", "errors_removed", "auroc", "average_precision")
+TOP, FEW = 5, 10  # with few classes, being among the top five says little
+# As in scikit-learn's log_loss: a single mistake at full confidence must not make the mean infinite.
+FLOOR = float(np.log(np.finfo(np.float64).eps))
 
 AT_ONCE = 2_000_000  # probabilities in a block: 16 MB
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer[Any]]
-Statistics = Any  # a sparse matrix (scipy.sparse.csr_array), which has no types of its own
+Statistics = Any  # a sparse matrix (scipy.sparse.csr_array), which is untyped
 
 
 def scores(logits: ArrayLike, labels: ArrayLike, bins: int = BINS) -> dict[str, float]:
     """Return the `figures` of `logits` (n, classes) for `labels` (n).
 
     Raises:
-        DataError: a logit is not finite, the shapes do not fit, or a label is no class.
+        DataError: a logit is not finite, the shapes do not match, or a label is not a class.
     """
     raw, true = np.asarray(logits), np.asarray(labels)
     check(raw, true)
@@ -58,16 +54,17 @@ def scores(logits: ArrayLike, labels: ArrayLike, bins: int = BINS) -> dict[str, 
 
 
 def check(logits: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Refuse what no figure can be computed from.
+    """Refuse predictions and labels from which no metric can be computed.
 
     Raises:
-        DataError: there are no rows, the shapes do not fit, a logit is not finite, or a label is no class.
+        DataError: there are no rows, the shapes do not match, a logit is not finite, or a label is not a
+            class.
     """
-    hint = "the predictions and the labels must come from the same rows and the same labels.json"
+    hint = "predictions and labels must come from the same rows and the same labels.json"
     if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels) or len(labels) == 0:
         got = f"logits {logits.shape}, labels {labels.shape}"
         raise DataError(
-            "predictions do not fit the labels", got=got, expected="(n, classes) and (n), n > 0", hint=hint
+            "predictions do not match the labels", got=got, expected="(n, classes) and (n), n > 0", hint=hint
         )
     if not np.isfinite(logits).all():
         got = f"{int((~np.isfinite(logits)).sum())} values that are NaN or infinite"
@@ -75,12 +72,12 @@ def check(logits: NDArray[Any], labels: NDArray[Any]) -> None:
             "logits are not finite",
             got=got,
             expected="finite numbers",
-            hint="the training diverged: lower its learning_rate",
+            hint="training diverged: lower learning_rate",
         )
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         got = f"labels {labels.min()} to {labels.max()}"
         raise DataError(
-            "a label is no class of the predictions",
+            "a label is not a class of the predictions",
             got=got,
             expected=f"0 to {logits.shape[1] - 1}",
             hint=hint,
@@ -88,7 +85,7 @@ def check(logits: NDArray[Any], labels: NDArray[Any]) -> None:
 
 
 def log_probabilities(logits: NDArray[Any]) -> Floats:
-    """Log-softmax of `logits` (n, classes) in double precision."""
+    """Return the log-softmax of `logits` (n, classes) in double precision."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
@@ -96,12 +93,15 @@ def log_probabilities(logits: NDArray[Any]) -> Floats:
 def statistics(
     labels: Integers, predicted: Integers, classes: int, log_p: Floats | None, bins: int
 ) -> Statistics:
-    """Per-row statistics (n, 3 * classes, and with `log_p` + 2 + bins, and + 1 with more than `FEW` classes) whose sums `figures` reads.
+    """Return the per-row statistics whose sums `figures` reads.
 
-    Columns: hit, predicted and actual as one-hot classes; log loss; Brier score; confidence minus hit in the column of the row's bin;
-    whether the label is among the `TOP` most probable classes (of equals the first). A row has at most seven numbers that are not 0, and
-    only these are kept.
-    `log_p` (n, classes) is None for a classifier without probabilities. Confidence is the probability of the predicted class.
+    The shape is (n, 3 * classes), plus 2 + bins columns with `log_p`, plus 1 with more than `FEW` classes.
+    Columns: hit, predicted and actual as one-hot classes; log loss; Brier score; confidence minus hit in the
+    column of the row's bin; whether the label is among the `TOP` most probable classes (the first of equals
+    wins). A row has at most seven non-zero numbers, and only these are stored.
+
+    `log_p` (n, classes) is None for a classifier without probabilities. Confidence is the probability of the
+    predicted class.
     """
     from scipy.sparse import csr_array
 
@@ -129,14 +129,17 @@ def statistics(
 
 
 def losses(labels: Integers, log_p: Floats) -> Floats:
-    """Log loss and Brier score of each row, (n, 2)."""
+    """Return the log loss and Brier score of each row, (n, 2)."""
     return np.stack(_of_probabilities(labels, labels, log_p)[:2], axis=1)
 
 
 def _of_probabilities(
     labels: Integers, predicted: Integers, log_p: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Log loss, Brier score, confidence, and whether the label is among the `TOP`, each (n); in blocks of rows, to need little memory."""
+    """Return log loss, Brier score, confidence, and whether the label is among the `TOP`, each (n).
+
+    Works in blocks of rows to limit memory.
+    """
     parts = []
     step = max(1, AT_ONCE // log_p.shape[1])
     for start in range(0, len(labels), step):
@@ -153,29 +156,32 @@ def _of_probabilities(
 
 
 def bin_of(confidence: Floats, bins: int) -> NDArray[np.intp]:
-    """Index of the equal-width bin ((m - 1) / bins, m / bins] that holds each confidence (Guo et al. 2017)."""
+    """Return the equal-width bin ((m - 1) / bins, m / bins] of each confidence (Guo et al. 2017)."""
     return np.clip(np.ceil(confidence * bins).astype(np.intp) - 1, 0, bins - 1)
 
 
 def figures(sums: Floats, classes: int, whole: Floats | None = None) -> dict[str, Floats]:
-    """Figures from sums (..., columns of `statistics`); each value has the leading shape of `sums`.
+    """Return the metrics for sums (..., columns of `statistics`); each value has the leading shape of `sums`.
 
     - accuracy: share of rows whose predicted class is the label.
-    - macro_f1, weighted_f1: mean of the classes' F1, plain and weighted by the classes' rows. Classes are those with a row in the test
-      split: which of the others a model predicts does not change what the mean is taken over.
-    - balanced_accuracy: mean of these classes' recall.
-    - mcc: Matthews correlation coefficient (for several classes: Gorodkin 2004, Comparing two K-category assignments by a K-category
-      correlation coefficient); 0 where all rows have one class, or are given one.
+    - macro_f1, weighted_f1: mean of the per-class F1, unweighted and weighted by the rows per class. Only
+      classes with a row in the test split count: which of the others a model predicts does not change the set
+      of classes averaged over.
+    - balanced_accuracy: mean recall of these classes.
+    - mcc: Matthews correlation coefficient (for several classes: Gorodkin 2004, Comparing two K-category
+      assignments by a K-category correlation coefficient); 0 if all rows have, or are assigned, one class.
     - log_loss: mean negative log-probability of the label, in nats.
-    - brier: mean over rows of the sum over classes of (probability - [class is label])**2, from 0 to 2, not halved for two classes
-      (Brier 1950, Verification of forecasts expressed in terms of probability).
-    - ece: expected calibration error with equal-width bins: sum over bins of share of rows times |accuracy - mean confidence|
-      (Guo et al. 2017, On calibration of modern neural networks).
-    - top5_accuracy: share of rows whose label is among the five most probable classes; only with more than ten classes.
+    - brier: mean over rows of the sum over classes of (probability - [class is label])**2, from 0 to 2, not
+      halved for two classes (Brier 1950, Verification of forecasts expressed in terms of probability).
+    - ece: expected calibration error with equal-width bins: sum over bins of share of rows times |accuracy -
+      mean confidence| (Guo et al. 2017, On calibration of modern neural networks).
+    - top5_accuracy: share of rows whose label is among the five most probable classes; only with more than
+      ten classes.
 
-    log_loss, brier, ece and top5_accuracy are absent where the statistics were made without probabilities.
-    `whole` (columns) are the sums over all rows where `sums` are those of resamples: they say which classes have rows, and what counts for
-    such a class in a resample that tells nothing of it.
+    log_loss, brier, ece and top5_accuracy are absent if the statistics were made without probabilities.
+
+    If `sums` are those of resamples, `whole` (columns) are the sums over all rows: they define which classes
+    have rows, and supply the value of a class about which a resample holds no information.
     """
     hit, chosen, actual = counts(sums, classes)
     rows = actual.sum(axis=-1)
@@ -210,15 +216,16 @@ def figures(sums: Floats, classes: int, whole: Floats | None = None) -> dict[str
 
 
 def counts(sums: Floats, classes: int) -> tuple[Floats, Floats, Floats]:
-    """Rows of each class that are right, predicted so, and labelled so, each (..., classes)."""
+    """Return the rows of each class that are correct, predicted and labelled so, each (..., classes)."""
     hit, chosen, actual = (sums[..., k * classes : (k + 1) * classes] for k in range(3))
     return hit, chosen, actual
 
 
 def per_class(sums: Floats, classes: int) -> dict[str, Floats]:
-    """precision, recall and f1 (..., classes) from `sums` (..., columns).
+    """Return precision, recall and f1 (..., classes) from `sums` (..., columns).
 
-    NaN where the denominator is 0: precision of a class that was never predicted, recall of a class without rows, f1 of both.
+    NaN if the denominator is 0: precision of a class that was never predicted, recall of a class without
+    rows, f1 of a class with neither.
     """
     hit, chosen, actual = counts(sums, classes)
     with np.errstate(invalid="ignore"):

@@ -1,7 +1,10 @@
-"""One number that makes a classifier's probabilities honest: softmax(logits / temperature).
+"""Temperature scaling: one number that calibrates a classifier's probabilities.
 
-Inputs: logits, or log-probabilities, of validation rows and their labels -> a temperature. It leaves the order of classes alone, so labels,
-accuracy and F1 do not depend on it; log loss, Brier score and calibration do (Guo et al. 2017, On calibration of modern neural networks).
+They become softmax(logits / temperature).
+
+Inputs: logits or log-probabilities of validation rows and their labels -> a temperature. It preserves the
+order of classes, so labels, accuracy and F1 do not depend on it; log loss, Brier score and calibration do
+(Guo et al. 2017, On calibration of modern neural networks).
 """
 
 from typing import Any
@@ -11,19 +14,22 @@ from numpy.typing import NDArray
 
 from baton.tasks.metrics import check, log_probabilities
 
-BOUND = 4.0  # of |log temperature|: a scale that is off by more than a factor of 55 is no classifier's
+BOUND = 4.0  # of |log temperature|: no real classifier's scale is off by more than a factor of 55
 
 
 def fit(logits: NDArray[Any], labels: NDArray[Any]) -> float:
-    """The temperature of validation `logits` (n, classes) with `labels` (n), to 6 digits, the same whatever order a processor sums in.
+    """Return the temperature for validation `logits` (n, classes) with `labels` (n), rounded to 6 digits.
 
-    It minimises the rows' summed negative log-likelihood, with one row more whose label is any class alike (as Platt 1999 smooths his
-    targets). Without that row, rows that are all right would want T = 0 and claim certainty, and a handful of rows any temperature at all;
-    with it n rows that are all right, each by as much, claim (n + 1/2) / (n + 1) of two classes. Of hundreds of rows with some mistakes it
-    moves T by a percent or two.
+    Rounding makes the result independent of the order in which a processor sums. The temperature minimises
+    the summed negative log-likelihood of the rows plus one extra row whose label is every class with equal
+    weight (as Platt 1999 smooths his targets). Without that row, a split predicted without a mistake would
+    lead to T = 0 and claim certainty, and a handful of rows could lead to any temperature at all; with it, n
+    rows that are all correct by the same margin claim (n + 1/2) / (n + 1) for two classes. With hundreds of
+    rows and some mistakes, it moves T by a percent or two.
 
     Raises:
-        DataError: there are no rows, the shapes do not fit, a logit is not finite, or a label is no class.
+        DataError: there are no rows, the shapes do not match, a logit is not finite, or a label is not a
+            class.
     """
     from scipy.optimize import minimize_scalar
 
@@ -39,5 +45,5 @@ def fit(logits: NDArray[Any], labels: NDArray[Any]) -> float:
 
 
 def scale(logits: NDArray[Any], temperature: float) -> NDArray[np.float64]:
-    """Log-probabilities (n, classes) of logits or log-probabilities (n, classes) at a temperature."""
+    """Return log-probabilities (n, classes) at a temperature, from logits or log-probabilities."""
     return log_probabilities(logits.astype(np.float64) / temperature)
