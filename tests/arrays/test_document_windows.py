@@ -1,4 +1,4 @@
-"""What is read of a long document: by hand and by its properties."""
+"""The parts read of a long document: examples by hand, and properties."""
 
 import itertools
 from typing import Any
@@ -27,7 +27,7 @@ def windows(most: int, overlap: int = 0) -> params.WindowsTruncation:
 
 
 def own(ids: list[int], rule: params.Truncation) -> list[list[int]]:
-    """Windows without the special tokens that must be around each."""
+    """Return the windows without the special tokens that must surround each."""
     read, _ = FRAME.read(ids, rule)
     assert all((window[0], window[-1]) == (101, 102) for window in read)
     return [window[1:-1] for window in read]
@@ -53,7 +53,7 @@ def test_properties(rule: params.Truncation) -> None:
         seen = {token for window in found for token in window}
         assert left_out == length - len(seen)
         assert all(window == sorted(set(window)) and len(window) <= FRAME.room for window in found), (
-            "in order, and no more than fits"
+            "in order, and no longer than the room"
         )
         assert (
             sum(map(len, read))
@@ -77,7 +77,7 @@ def test_properties(rule: params.Truncation) -> None:
 
 
 def test_another_rule_is_found() -> None:
-    """Negative control: windows one behind the other, of which the last is short, are other windows."""
+    """Negative control: consecutive windows, the last of which is short, are different windows."""
 
     def behind(ids: list[int], most: int) -> list[list[int]]:
         return [ids[start : start + FRAME.room] for start in range(0, len(ids), FRAME.room)][:most]

@@ -1,4 +1,4 @@
-"""Pictures to memory-mapped pixels, and the stage that writes them."""
+"""Images to memory-mapped pixels, and the stage that writes them."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def tokenize(
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos of several sizes."""
+    """Write photos of several sizes."""
     photos = [photo(*shape, seed=index) for index, shape in enumerate(SHAPES)]
     return write_table(
         tmp_path_factory.mktemp("clean") / "train.parquet",
@@ -129,10 +129,10 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
 
 
 def test_a_picture_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
-    source = write_table(tmp_path / "train.parquet", [photo(9, 9), b"no picture", photo(9, 9)], [0, 0, 1])
+    source = write_table(tmp_path / "train.parquet", [photo(9, 9), b"not an image", photo(9, 9)], [0, 0, 1])
     with pytest.raises(
         DataError,
-        match=r"picture train:2 cannot be decoded\n  got:[\s\S]*next: +run `dvc repro --force preprocess`",
+        match=r"image train:2 cannot be decoded\n  got:[\s\S]*next: +run `dvc repro --force preprocess`",
     ):
         tokenize(source, tmp_path)
 
@@ -142,7 +142,7 @@ def test_arrays_that_do_not_fit_are_refused(table: Path, tmp_path: Path, name: s
     tokenize(table, tmp_path)
     path = tmp_path / f"train.{name}"
     np.save(path, np.load(path)[:-1])
-    with pytest.raises(DataError, match=r"train\.\*\.npy do not fit together"):
+    with pytest.raises(DataError, match=r"train\.\*\.npy do not match"):
         image_arrays.open_arrays(tmp_path, "train")
     path.unlink()
     with pytest.raises(DataError, match=rf"train\.{name} is missing"):
@@ -152,13 +152,13 @@ def test_arrays_that_do_not_fit_are_refused(table: Path, tmp_path: Path, name: s
 def test_pictures_of_swapped_shapes_are_refused(table: Path, tmp_path: Path) -> None:
     tokenize(table, tmp_path)
     shapes = np.load(tmp_path / "train.shapes.npy")
-    shapes[[0, 2]] = shapes[[2, 0]]  # the sum is right
+    shapes[[0, 2]] = shapes[[2, 0]]  # their sum stays the same
     np.save(tmp_path / "train.shapes.npy", shapes)
-    with pytest.raises(DataError, match="do not fit together"):
+    with pytest.raises(DataError, match="do not match"):
         image_arrays.open_arrays(tmp_path, "train")
 
 
-# ---- room on the disk --------------------------------------------------------------------------------------------------------
+# ---- room on the disk ----
 
 
 def free(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -175,11 +175,11 @@ def test_headers_tell_how_much_is_needed(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = tokenize(table, tmp_path)["bytes"]
-    needed = 2 * (pixels + len(SHAPES) * disk_space.INDEX_BYTES)  # DVC's cache has the second
+    needed = 2 * (pixels + len(SHAPES) * disk_space.INDEX_BYTES)  # the second copy is in DVC's cache
     free(monkeypatch, needed)  # less than full canvases would take
     assert disk_space.check([table], INPUT, tmp_path) == needed
     indices = sum((tmp_path / f"train.{name}").stat().st_size for name in FILES[1:])
-    assert indices < needed / 2 - pixels + 4096  # headers of files
+    assert indices < needed / 2 - pixels + 4096  # file headers
     free(monkeypatch, needed - 1)
     with pytest.raises(OutputError) as raised:
         disk_space.check([table], INPUT | {"crop_fraction": 0.99}, tmp_path)
@@ -229,14 +229,14 @@ def test_pictures_on_their_side_are_counted_for_either_way(
     assert image_arrays.open_arrays(tmp_path, "train").shape == (45, 20)
 
 
-# ---- the stage ---------------------------------------------------------------------------------------------------------------
+# ---- the stage ----
 
 Write = Callable[..., None]
 
 
 @pytest.fixture
 def stage(workplace: Path, root: Path) -> Write:
-    """`stage(recipe, **changes of tokenize)` writes params.yaml and runs the stage."""
+    """Return `stage(recipe, **changes to tokenize)`, which writes params.yaml and runs the stage."""
 
     def run(recipe: str, **changes: Any) -> None:
         from stages import tokenize as module
@@ -338,6 +338,7 @@ def test_the_stage_writes_texts(stage: Write) -> None:
 
 
 def test_the_stage_starts_without_torch(root: Path) -> None:
-    script = "import sys, stages.tokenize; sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'torchvision', 'transformers')))"
+    heavy = ("torch", "timm", "torchvision", "transformers")
+    script = f"import sys, stages.tokenize; sys.exit(any(name in sys.modules for name in {heavy}))"
     done = subprocess.run([sys.executable, "-c", script], cwd=root, env={"PYTHONPATH": "src"}, check=False)
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""The length that is read, chosen from the data under a limit on the cost."""
+"""The length to read, chosen from the data under a limit on the cost."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,8 @@ from baton.errors import DataError
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
-OWN = np.repeat(
-    [30, 100, 190, 1000], [50, 30, 15, 5]
-)  # tokens of 100 documents, to which two special ones come
+# Tokens of 100 documents, without the two special ones.
+OWN = np.repeat([30, 100, 190, 1000], [50, 30, 15, 5])
 AUTO = {"kind": "auto", "whole": 0.95, "least": 32, "most": 256, "tokens": 10**9}
 WINDOWS = params.WindowsTruncation(kind="windows", most=8, overlap=0)
 
@@ -43,23 +42,21 @@ def test_the_smallest_multiple_of_16_that_leaves_the_share_whole() -> None:
 
 
 def test_the_limit_on_tokens_takes_windows_first_and_then_length() -> None:
-    # of 192 tokens the long documents need six windows: 50 * 32 + 30 * 102 + 15 * 192 + 5 * (1000 + 6 * 2)
+    # With 192 tokens the long documents need six windows: 50 * 32 + 30 * 102 + 15 * 192 + 5 * (1000 + 6 * 2).
     assert choose(WINDOWS).truncation == WINDOWS and "a pass over train is 12,600 tokens" in str(
         choose(WINDOWS).reason
     )
-    fewer = choose(WINDOWS, tokens=10_000)  # a window of the long ones is 5 * 192
+    fewer = choose(WINDOWS, tokens=10_000)  # one window of each long document: 5 * 192
     assert (fewer.max_length, fewer.truncation) == (
         192,
         params.WindowsTruncation(kind="windows", most=2, overlap=0),
     )
-    assert (
-        "the limit of 10,000 tokens a pass over train allows 2 windows of 192 tokens of a document; it would be 12,600"
-        in str(fewer.reason)
-    )
+    limit = "the limit of 10,000 tokens a pass over train allows 2 windows of 192 tokens of a document"
+    assert f"{limit}; it would be 12,600" in str(fewer.reason)
     shorter = choose(WINDOWS, tokens=7_000)
-    # in one window: 50 * 32 + 30 * 102 + 20 * 112 are 6,900 tokens, with 128 instead of 112 they are 7,220
+    # In one window: 50 * 32 + 30 * 102 + 20 * 112 = 6,900 tokens; with 128 instead of 112 it is 7,220.
     assert (shorter.max_length, shorter.truncation) == (112, document_windows.HEAD)
-    assert choose(WINDOWS, tokens=1, least=64).max_length == 64, "this much is read at whatever cost"
+    assert choose(WINDOWS, tokens=1, least=64).max_length == 64, "`least` is read at any cost"
     assert choose(documents=1_000_000, tokens=70_000_000).max_length == 112
 
 
@@ -68,16 +65,15 @@ def test_lengths_are_of_rows_that_lie_evenly_over_the_table(
 ) -> None:
     monkeypatch.setattr(length_choice, "SAMPLE", 10)
     base = tiny.write_base(tmp_path / "base")
-    rows = [
-        (" ".join(["wheat"] * (row + 1)), 0) for row in range(95)
-    ]  # every tenth is measured: 1, 11, … 91 tokens
+    # Every tenth row is measured: 1, 11, … 91 tokens.
+    rows = [(" ".join(["wheat"] * (row + 1)), 0) for row in range(95)]
     tiny.write_splits(tmp_path / "clean", {"train": rows}, ["grain"])
     settings = params.TextTokenize.model_validate(
         {"kind": "text", "max_length": AUTO | {"whole": 0.5}, "truncation": {"kind": "head"}, "chunk_size": 7}
         | {"unknown": {"named": 0.05, "refused": 0.5}}
     )
     found = length_choice.resolve(settings, base, {}, tmp_path / "clean/train.parquet")
-    assert found.max_length == 48  # 41 and 2
+    assert found.max_length == 48  # 41 + 2, rounded up
     assert "50% of train's documents" in str(found.reason)
     fixed = settings.model_copy(update={"max_length": 24})
     assert length_choice.resolve(fixed, base, {}, tmp_path / "clean/train.parquet") == length_choice.Choice(
@@ -93,7 +89,7 @@ def test_the_stage_says_what_it_chose_and_what_is_left_out(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "_console", console.Console(width=200))
     tiny.write_base(Path("data/base"))
-    long = (" ".join(["wheat"] * 200), 0)  # in 64 positions: four windows of 50, or the 62 of one
+    long = (" ".join(["wheat"] * 200), 0)  # with 64 positions: four windows of 50, or one of 62
     tiny.write_splits(
         Path("data/clean"),
         {"train": [("wheat corn", 1)] * 3 + [long], "val": [long], "test": [long]},
@@ -126,7 +122,7 @@ def test_windows_that_overlap_by_more_than_half_of_what_the_model_reads_are_refu
     overlapping = params.WindowsTruncation(kind="windows", most=8, overlap=128)
     with pytest.raises(
         DataError,
-        match=r"(?s)overlap is too large.*128, where 128 tokens are read at once.*at most half of the length, 64",
+        match=r"(?s)overlap is too large.*128, but 128 tokens are read.*at most half of the length, 64",
     ):
         choose(overlapping, positions=128, least=256)
     assert choose(overlapping, least=256).max_length == 256

@@ -1,4 +1,4 @@
-"""Tokenizing to memory-mapped arrays."""
+"""Texts to memory-mapped token ids."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_the_tokenizer_truncates_again_afterwards(arrays: Path, tmp_path: Path) 
     tokenizer = text_arrays.open_tokenizer(arrays / "base", 6)
     text_arrays.tokenize(arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None)
     assert len(tokenizer.encode(" ".join(["wheat"] * 50)).ids) == 6
-    with pytest.raises(TypeError):  # after an error too: a row without text
+    with pytest.raises(TypeError):  # also after an error: a row without text
         broken = pa.table({"id": ["1"], "text": pa.array([None], pa.string()), "label": [0]})
         pq.write_table(broken, tmp_path / "broken.parquet")
         text_arrays.tokenize(tmp_path / "broken.parquet", tokenizer, tmp_path, 5, lambda count: None)
@@ -122,7 +122,7 @@ def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
 
 def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(ModelError, match=r"tokenizer\.json is no tokenizer"):
+    with pytest.raises(ModelError, match=r"tokenizer\.json is not a tokenizer"):
         text_arrays.open_tokenizer(tmp_path, 16)
 
 
@@ -149,5 +149,5 @@ def test_arrays_that_do_not_fit_together_are_refused(arrays: Path, tmp_path: Pat
         lambda count: None,
     )
     np.save(tmp_path / "test.labels.npy", np.zeros(3, dtype=np.int64))
-    with pytest.raises(DataError, match="do not fit together"):
+    with pytest.raises(DataError, match="do not match"):
         text_arrays.open_arrays(tmp_path, "test")

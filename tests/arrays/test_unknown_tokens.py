@@ -1,4 +1,4 @@
-"""Texts that the base model's tokenizer does not know are named, and refused where they are most of a split."""
+"""Texts unknown to the base model's tokenizer are reported, and refused if they are most of a split."""
 
 import json
 from collections.abc import Callable
@@ -14,14 +14,20 @@ from tests import tiny
 
 ROOT = Path(__file__).parents[2]
 THAI = ["ราคาข้าวสาลีในตลาดโลกปรับตัวสูงขึ้น", "เรือบรรทุกน้ำมันออกจากท่าเรือแล้ว", "การเจรจาการค้ากับญี่ปุ่นล้มเหลว"]
-KNOWN, STRANGE = "wheat", "東"  # one token each: a word of the tiny tokenizer, and one that it lacks
+KNOWN, STRANGE = (
+    "wheat",
+    "東",
+)  # one token each: a word in the tiny tokenizer's vocabulary, and one outside it
 
 Run = Callable[..., tuple[dict[str, Any], str, str]]
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run(splits, **tokenize params)`: the stage as its file runs it; its report ({} if it stopped), stdout and stderr."""
+    """Return `run(splits, **tokenize params)`, which runs the stage as its file does.
+
+    It returns the stage's report ({} if the stage failed), stdout and stderr.
+    """
     from stages import tokenize
 
     def stage(splits: dict[str, list[tuple[str, int]]], **changes: Any) -> tuple[dict[str, Any], str, str]:
@@ -67,7 +73,7 @@ def test_a_share_above_the_limit_is_named_with_what_to_do(run: Run) -> None:
         "unknown tokens: train: 3.5% of the tokens are unknown to the base model's tokenizer; grain 7.0%"
         in shown
     )
-    assert "take a base model whose tokenizer knows" in shown and "val:" not in shown
+    assert "use a base model whose tokenizer covers" in shown and "val:" not in shown
     _, shown, _ = run(splits([(" ".join([KNOWN] * 95 + [STRANGE] * 5), 0), (KNOWN, 1)]))  # 5.0%: not above
     assert "unknown tokens" not in shown
 

@@ -1,1 +1,1 @@
-"""Clean tables to memory-mapped arrays: token ids and pixels."""
+"""Clean tables -> memory-mapped arrays of token ids or pixels."""

@@ -1,6 +1,7 @@
-"""Whether a disk has room for the pixels that `tokenize` is about to write, before it writes any.
+"""A check, before `tokenize` writes any pixels, that the disk has room for them.
 
-Input: the clean tables and the model's input. Output: the bytes needed at most, or a refusal that names what to lower.
+Input: the clean tables and the model's input. Output: an upper bound on the bytes needed, or an error that
+names the settings to lower.
 """
 
 import configparser
@@ -15,23 +16,24 @@ from baton.errors import OutputError
 from baton.images import opening, pillow
 from baton.images.framing import Framing, framing
 
-INDEX_BYTES = 64  # of an image in shapes, offsets, labels and ids
+INDEX_BYTES = 64  # per image in shapes, offsets, labels and ids
 DVC = (Path(".dvc/config"), Path(".dvc/config.local"))
-CHUNK = 64  # pictures whose bytes are in memory while headers are read
+CHUNK = 64  # images held in memory while their headers are read
 
 
 def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> int:
-    """The bytes that the arrays of these tables, with DVC's copy of them, take at most.
+    """Return the most bytes that the arrays of these tables, including DVC's copy, can take.
 
-    It is what full canvases would take if that fits; only if it does not, the size of each picture is read from its header.
+    If full canvases fit, the result is their size; only if they do not is the size of each image read from
+    its header.
 
     Args:
-        tables: `{split}.parquet`, all that will be written.
+        tables: every `{split}.parquet` whose arrays will be written.
         described: the model's input, from `framing.describe`.
-        target: the folder they will be written to; it need not exist.
+        target: the folder the arrays will be written to; it need not exist.
 
     Raises:
-        OutputError: there is less room than that.
+        OutputError: If the disk has less free space than that.
     """
     frame = framing(described)
     free = shutil.disk_usage(
@@ -52,7 +54,10 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
             if described["crop_fraction"] < 1
             else []
         )
-        hint = f"free some space (`dvc config cache.dir` moves DVC's copy), or {', '.join(lower)} or set preprocess.limit.train"
+        hint = (
+            "free some space (`dvc config cache.dir` moves DVC's copy), "
+            f"or {', '.join(lower)} or set preprocess.limit.train"
+        )
         raise OutputError(
             f"the disk of {target} has no room for the pixels", got=got, expected=expected, hint=hint
         )
@@ -60,18 +65,20 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
 
 
 def _copies() -> int:
-    """How often an output lies on the disk: DVC copies it to its cache, unless its config says where that is, or how it links."""
+    """Return how many copies of an output the disk holds.
+
+    DVC copies an output to its cache, unless its config sets the cache's folder or its link type.
+    """
     config = configparser.ConfigParser(interpolation=None, strict=False)
     config.read(DVC)
     return 1 if any(config.has_option("cache", key) for key in ("dir", "type")) else 2
 
 
 def _from_headers(table: Path, frame: Framing) -> int:
-    """Bytes of the pixels, from the pictures' headers alone."""
+    """Return the bytes of the pixels, from the images' headers alone."""
     total = 0
-    with (
-        pillow.listening()
-    ):  # else Pillow warns of large pictures; how large they may be, preprocess has decided
+    # Otherwise Pillow warns about large images, whose size preprocess has already checked.
+    with pillow.listening():
         for batch in pq.ParquetFile(table).iter_batches(batch_size=CHUNK, columns=["image"]):
             total += sum(_stored_bytes(content.as_py(), frame) for content in batch["image"])
     return total
@@ -79,7 +86,7 @@ def _from_headers(table: Path, frame: Framing) -> int:
 
 def _stored_bytes(content: bytes, frame: Framing) -> int:
     width, height = opening.size(content)
-    return max(_bytes(frame, height, width), _bytes(frame, width, height))  # EXIF may turn it
+    return max(_bytes(frame, height, width), _bytes(frame, width, height))  # EXIF may rotate it
 
 
 def _bytes(frame: Framing, height: int, width: int) -> int:

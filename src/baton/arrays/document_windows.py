@@ -1,7 +1,7 @@
-"""What of a document a model reads: its parts, and the special tokens around them.
+"""The parts of a document that a model reads, and the special tokens around them.
 
-A document of more tokens than there is room for is cut (`head`, `tail`, `head_tail`: Sun et al. 2019, "How to Fine-Tune BERT for Text
-Classification?", section 5.3.1) or read in several windows. `serve/pyfunc.py` cuts in the same way.
+A document that is too long is cut (`head`, `tail`, `head_tail`: Sun et al. 2019, "How to Fine-Tune BERT for
+Text Classification?", section 5.3.1) or read in several windows. `serve/pyfunc.py` cuts in the same way.
 """
 
 import contextlib
@@ -18,14 +18,15 @@ from baton import params
 from baton.errors import ModelError
 
 HEAD = params.HeadTruncation(kind="head")
-Parts = list[tuple[int, int]]  # (start, end) of stretches of a document, one behind the other
+Parts = list[tuple[int, int]]  # (start, end) of consecutive stretches of a document
 
 
 def windows(length: int, room: int, how: params.Truncation) -> list[Parts]:
-    """What is read of a document of `length` tokens where `room` tokens can be read at once: the parts of each of its windows.
+    """Return the parts of each window of a document of `length` tokens, if `room` tokens can be read at once.
 
-    Windows are all (about) alike in length, share `overlap` tokens with the next and cover the document from its first token to its last.
-    Where it has more tokens than `most` windows can hold, they are full and lie evenly over it.
+    Windows have (nearly) equal lengths, share `overlap` tokens with the next one and cover the document from
+    its first token to its last. If it has more tokens than `most` windows can hold, the windows are full and
+    evenly spaced.
     """
     if length <= room:
         return [[(0, length)]]
@@ -47,7 +48,7 @@ def windows(length: int, room: int, how: params.Truncation) -> list[Parts]:
 
 
 def covered(found: list[Parts]) -> int:
-    """Tokens of the document that are read at least once."""
+    """Return how many of the document's tokens are read at least once."""
     end = count = 0
     for start, stop in (part for parts in found for part in parts):
         count += max(0, stop - max(start, end))
@@ -56,7 +57,7 @@ def covered(found: list[Parts]) -> int:
 
 
 def costs(lengths: NDArray[np.int64], room: int, special: int, how: params.Truncation) -> NDArray[np.int64]:
-    """Tokens that are computed for documents of `lengths` own tokens, special ones included, (documents,)."""
+    """Return the tokens computed for documents of `lengths` tokens, including special ones, (documents,)."""
     if not isinstance(how, params.WindowsTruncation):
         return np.minimum(lengths, room) + special
     counts = np.clip(-(-(lengths - how.overlap) // (room - how.overlap)), 1, how.most)  # (documents,)
@@ -68,7 +69,7 @@ def costs(lengths: NDArray[np.int64], room: int, special: int, how: params.Trunc
 
 @dataclass(frozen=True)
 class Frame:
-    """What the model reads around a document's own tokens, and how many of these (`room`) it reads at once."""
+    """The special tokens around a document's own tokens, of which the model reads `room` at once."""
 
     before: list[int]
     after: list[int]
@@ -76,11 +77,14 @@ class Frame:
 
     @property
     def special(self) -> int:
-        """Tokens around a window."""
+        """The number of special tokens around a window."""
         return len(self.before) + len(self.after)
 
     def read(self, ids: list[int], how: params.Truncation) -> tuple[list[list[int]], int]:
-        """A document's own tokens -> those of each of its windows, special ones around them, and how many own ones were left out."""
+        """Return the windows of a document and how many of its tokens they leave out.
+
+        `ids` are the document's own tokens; each window includes its special tokens.
+        """
         if len(ids) <= self.room:
             return [[*self.before, *ids, *self.after]], 0
         found = windows(len(ids), self.room, how)
@@ -91,12 +95,13 @@ class Frame:
 
 @contextlib.contextmanager
 def untruncated(tokenizer: Tokenizer) -> Iterator[Frame]:
-    """Let the tokenizer return whole documents without special tokens, and yield what it would have added and how much it would have kept.
+    """Let the tokenizer return whole documents without special tokens; yield the special tokens and the room.
 
-    Cutting here is cheaper: the library copies what it cuts off, and the length before truncation would have to be counted from the copies.
+    Truncating here is cheaper: the library copies the tokens it cuts off, and the length before truncation
+    would have to be counted from those copies.
 
     Raises:
-        ModelError: it adds special tokens inside a document.
+        ModelError: If the tokenizer adds special tokens inside a document.
     """
     truncation = tokenizer.truncation
     assert truncation is not None, "open_tokenizer sets it"
@@ -106,7 +111,7 @@ def untruncated(tokenizer: Tokenizer) -> Iterator[Frame]:
     if frame.special != special:
         problem, hint = (
             "the tokenizer adds special tokens inside a document",
-            "use a base model whose tokenizer adds them around it only",
+            "use a base model whose tokenizer only adds them at its ends",
         )
         raise ModelError(problem, got=probe.tokens, expected="the text in one piece", hint=hint)
     tokenizer.no_truncation()

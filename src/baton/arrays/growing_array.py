@@ -1,4 +1,4 @@
-"""A NumPy array on disk whose length is known only at its end."""
+"""A NumPy array on disk whose length is not known until the last value is written."""
 
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +12,11 @@ class Growing:
     """Appends to a one-dimensional .npy file; leaving the `with` block writes its length."""
 
     def __init__(self, path: Path, dtype: DTypeLike) -> None:
-        """`path` is written anew in the `with` block."""
+        """Entering the `with` block overwrites `path`."""
         self._path, self._dtype, self._length = path, np.dtype(dtype), 0
 
     def append(self, values: NDArray[Any]) -> None:
-        """Values of the array's type."""
+        """Append values of the array's type."""
         assert values.dtype == self._dtype
         values.tofile(self._file)
         self._length += len(values)

@@ -1,9 +1,10 @@
 """Clean images -> memory-mapped pixels.
 
-Input: `{split}.parquet` (columns `id`, `image`, `label`) and a base model folder with timm's `config.json`. Output, per split:
-`{split}.pixels.npy` (uint8, all pictures one after the other, each height x width x channels), `{split}.shapes.npy` (int32, (images, 2)),
-`{split}.offsets.npy` (int64, images + 1), `{split}.labels.npy` (int64) and `{split}.ids.parquet`. Pictures are read, brought down to the
-canvas (see `framing`) on all cores and written in chunks, so memory does not grow with their number; nothing is enlarged.
+Input: `{split}.parquet` (columns `id`, `image`, `label`) and a base model folder with timm's `config.json`.
+Output, per split: `{split}.pixels.npy` (uint8, all images concatenated, each height x width x channels),
+`{split}.shapes.npy` (int32, (images, 2)), `{split}.offsets.npy` (int64, images + 1), `{split}.labels.npy`
+(int64) and `{split}.ids.parquet`. Images are read, shrunk to the canvas (see `framing`) on all cores and
+written in chunks, so memory does not grow with their number; nothing is enlarged.
 """
 
 import os
@@ -27,14 +28,17 @@ from baton.images.framing import Framing, framing
 from baton.streams import ahead, few
 
 COLUMNS = ("id", "image", "label")
-ANY_SIZE = sys.maxsize  # preprocess has looked at it
-CHUNK_BYTES = 2**24  # of encoded pictures, about as many are read and worked on at a time
+ANY_SIZE = sys.maxsize  # preprocess has already checked the size
+CHUNK_BYTES = 2**24  # encoded images read and processed at a time, roughly
 QUANTILES = {"min": 0, "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "max": 100}
 
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """One split, memory-mapped: picture i is `pixels[offsets[i]:offsets[i + 1]]`, of shape `shapes[i]` and the split's channels."""
+    """One split, memory-mapped.
+
+    Image i is `pixels[offsets[i]:offsets[i + 1]]`, with shape `shapes[i]` and the split's channels.
+    """
 
     pixels: NDArray[np.uint8]  # (all values,)
     shapes: NDArray[np.int32]  # (images, 2): height, width
@@ -46,33 +50,39 @@ class ImageArrays:
 
     @cached_property
     def channels(self) -> int:
-        """1 or 3."""
+        """The number of channels, 1 or 3."""
         return int(self.offsets[1] // (int(self.shapes[0, 0]) * int(self.shapes[0, 1])))
 
     @cached_property
     def shape(self) -> tuple[int, int] | None:
-        """Height and width of all pictures; None where they differ."""
+        """The height and width of all images, or None if they differ."""
         first = self.shapes[0]
         return (int(first[0]), int(first[1])) if bool((self.shapes == first).all()) else None
 
     @cached_property
     def largest(self) -> tuple[int, int]:
-        """Height and width into which every picture fits."""
+        """The smallest height and width into which every image fits."""
         height, width = self.shapes.max(axis=0).tolist()
         return height, width
 
     def picture(self, row: int) -> NDArray[np.uint8]:
-        """One picture, (height, width, channels)."""
+        """Return one image, (height, width, channels)."""
         height, width = self.shapes[row]
         return self.pixels[self.offsets[row] : self.offsets[row + 1]].reshape(height, width, self.channels)
 
     def stack(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """A copy of the pictures at `rows`, (rows, height, width, channels), of a split whose pictures have one shape."""
-        assert self.shape, "pictures of several shapes do not stack"
+        """Return a copy of the images at `rows`, (rows, height, width, channels).
+
+        All images of the split must have the same shape.
+        """
+        assert self.shape, "images of different shapes cannot be stacked"
         return np.asarray(self.pixels).reshape(-1, *self.shape, self.channels)[rows]
 
     def filled(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """A copy of the pictures at `rows`, each at the top left of `largest` and black beside it, (rows, height, width, channels)."""
+        """Return a copy of the images at `rows`, (rows, height, width, channels).
+
+        Each is at the top left of a canvas of size `largest`, which is black elsewhere.
+        """
         if self.shape:
             return self.stack(rows)
         stacked = np.zeros((len(rows), *self.largest, self.channels), np.uint8)
@@ -86,7 +96,7 @@ def open_arrays(folder: Path, split: str) -> ImageArrays:
     """Memory-map one split.
 
     Raises:
-        DataError: a file is missing or the four do not fit together.
+        DataError: If a file is missing or the four do not match.
     """
     paths = {name: folder / f"{split}.{name}.npy" for name in ("pixels", "shapes", "offsets", "labels")}
     for path in paths.values():
@@ -104,15 +114,20 @@ def open_arrays(folder: Path, split: str) -> ImageArrays:
     if not whole or not np.array_equal(
         np.diff(arrays.offsets), arrays.shapes.prod(axis=1, dtype=np.int64) * arrays.channels
     ):
-        got = f"{len(arrays.pixels)} values, {', '.join(f'{name} of {count} pictures' for name, count in counts.items())}"
+        found = ", ".join(f"{name} of {count} images" for name, count in counts.items())
         raise DataError(
-            f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`"
+            f"{folder}/{split}.*.npy do not match",
+            got=f"{len(arrays.pixels)} values, {found}",
+            hint="run `dvc repro --force tokenize`",
         )
     return arrays
 
 
 def significant_bits(table: Path) -> int:
-    """How many of 16 bits the pictures of a clean table use, where their files do not say: 16, unless `preprocess` found fewer."""
+    """Return how many of 16 bits the images of a clean table use if their files do not say.
+
+    The result is 16, unless `preprocess` found fewer.
+    """
     return int((pq.read_schema(table).metadata or {}).get(BITS_KEY, BITS_16))
 
 
@@ -124,22 +139,23 @@ def tokenize(
     advance: Callable[[int], object],
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Write the arrays of one split into `target`; return its figures.
+    """Write the arrays of one split into `target` and return its statistics.
 
     Args:
         table: `{split}.parquet`; its stem names the split.
-        described: the model's input, from `framing.describe`, with `significant_bits` where pictures of 16 bits use fewer.
+        described: the model's input, from `framing.describe`, with `significant_bits` if 16-bit images use
+            fewer.
         target: an existing folder.
-        chunk_size: pictures that one thread takes at a time; `workers` + 1 such chunks are in memory.
-        advance: called with the number of pictures done.
-        workers: threads; one a processor by default. They change no byte.
+        chunk_size: images that one thread takes at a time; `workers` + 1 such chunks are in memory.
+        advance: called with the number of images done.
+        workers: the number of threads, by default one per processor. The output does not depend on it.
 
     Returns:
-        `images`, `bytes`, `resized` (brought down) and `resized_share`, `recoloured` (grey to colour or the reverse), `height` and `width`
-        (of the sources, in pixels: quantiles).
+        `images`, `bytes`, `resized` (images shrunk) and `resized_share`, `recoloured` (grey to colour or the
+        reverse), `height` and `width` (quantiles of the sources', in pixels).
 
     Raises:
-        DataError: a picture cannot be decoded, which `preprocess` should have found.
+        DataError: If an image cannot be decoded, which `preprocess` should have found.
     """
     file, frame = pq.ParquetFile(table), framing(described)
     bits = described.get("significant_bits", BITS_16)
@@ -174,9 +190,8 @@ def tokenize(
             row = end
             advance(len(chunk))
         out.seek(0)
-        _write_header(
-            out, int(opened["offsets"][-1])
-        )  # NumPy pads the header, so the true length fits in the same bytes
+        # NumPy pads the header, so the true length fits in the same bytes.
+        _write_header(out, int(opened["offsets"][-1]))
     for array in opened.values():
         array.flush()
     return _figures(sources, int(opened["offsets"][-1]), frame)
@@ -191,8 +206,8 @@ def _prepared(
     chunk_size: int,
     workers: int,
 ) -> Iterator[tuple[pa.RecordBatch, _Prepared]]:
-    """Each batch with its pictures and their sources' shapes, in order; the next ones are prepared meanwhile."""
-    # Pillow lets go of Python's lock where it decodes and resizes; it is listened to here, so that not each picture begins and ends it.
+    """Yield each batch with its images and their original shapes, in order, while preparing the next ones."""
+    # Pillow releases the GIL while it decodes and resizes. Its warnings are caught here, once for all images.
     with pillow.listening(), ThreadPoolExecutor(workers) as threads:
         batches = file.iter_batches(
             batch_size=few(file.metadata, chunk_size, CHUNK_BYTES), columns=list(COLUMNS)
@@ -206,9 +221,9 @@ def _prepare(batch: pa.RecordBatch, frame: Framing, bits: int) -> tuple[pa.Recor
         try:
             picture = decoding.decode(content.as_py(), ANY_SIZE, bits)
         except DataError as error:
-            hint = "run `dvc repro --force preprocess`, which checks that every picture can be decoded"
+            hint = "run `dvc repro --force preprocess`, which checks that every image can be decoded"
             raise DataError(
-                f"picture {name.as_py()} cannot be decoded", got=error, expected="a picture", hint=hint
+                f"image {name.as_py()} cannot be decoded", got=error, expected="an image", hint=hint
             ) from error
         chunk.append((frame.stored(picture.pixels), picture.pixels.shape))
     return batch.select(["id", "label"]), chunk

@@ -1,6 +1,7 @@
-"""How many tokens of a document are read at once, chosen from the data under a limit on what a training costs.
+"""The number of tokens to read at once, chosen from the data under a limit on the cost of training.
 
-Input: params, the base model and train's documents -> `max_length`, the number of windows, and the reason for both.
+Input: params, the base model and the documents of train. Output: `max_length`, the number of windows, and the
+reason for both.
 """
 
 from collections.abc import Iterator
@@ -16,26 +17,26 @@ from baton import params
 from baton.arrays import document_windows, text_arrays
 from baton.errors import DataError
 
-STEP = 16  # lengths that are tried are multiples of this
-SAMPLE = 10_000  # documents that are measured, at most: a share of them is then known to within a percent
+STEP = 16  # the lengths tried are multiples of this
+SAMPLE = 10_000  # the most documents measured, which gives any share to within one percent
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is read of a document, and why."""
+    """How much of a document is read, and why."""
 
     max_length: int
     truncation: params.Truncation
-    reason: str | None = None  # None: as params say
+    reason: str | None = None  # None: set in params
 
 
 def resolve(settings: params.TextTokenize, base: Path, config: dict[str, Any], train: Path) -> Choice:
-    """What params say, or what is chosen for the documents of the table `train`.
+    """Return the choice that params make, or one for the documents of the table `train`.
 
     `base` is the folder of the base model, `config` its config.json.
 
     Raises:
-        ModelError: the base model has no positions for that length, or no tokenizer.
+        ModelError: If the base model has too few positions for that length, or no tokenizer.
     """
     if not isinstance(settings.max_length, params.AutoLength):
         text_arrays.check_length(config, settings.max_length)
@@ -59,18 +60,20 @@ def choose(
     truncation: params.Truncation,
     positions: int | None,
 ) -> Choice:
-    """The smallest length that leaves `wanted.whole` of the documents whole, then as many windows and tokens as the limit allows.
+    """Choose the smallest length that leaves a share of `wanted.whole` of the documents whole.
+
+    If a pass over train then exceeds the limit, first the number of windows and then the length is reduced.
 
     Args:
-        own: tokens of a sample of train's documents, without special ones, (sample,).
-        documents: in train.
-        special: tokens around each window.
-        wanted: bounds of the length, and the most tokens of a pass over train; `least` tokens are read at whatever cost.
-        truncation: what is done with longer documents; windows become fewer where the limit asks for it.
-        positions: the most that the model can read at once; None: any number.
+        own: the number of tokens, without special ones, of a sample of train's documents, (sample,).
+        documents: the number of documents in train.
+        special: the number of special tokens around each window.
+        wanted: bounds on the length and on the tokens of a pass over train; `least` tokens are always read.
+        truncation: how longer documents are read; the limit may reduce the number of windows.
+        positions: the most tokens the model can read at once; None: any number.
 
     Raises:
-        DataError: windows overlap by more than half of that length.
+        DataError: If windows overlap by more than half of the length.
     """
     most = min(wanted.most, positions or wanted.most) // STEP * STEP
     lengths = [int(length) for length in range(min(wanted.least, most), most + 1, STEP)]
@@ -92,21 +95,27 @@ def choose(
     if isinstance(truncation, params.WindowsTruncation) and truncation.overlap > length // 2:
         expected, hint = (
             f"at most half of the length, {length // 2}",
-            "lower overlap; max_length.least may be more than the base model reads",
+            "lower overlap; max_length.least may exceed the positions of the base model",
         )
-        got = f"{truncation.overlap}, where {length} tokens are read at once (the base model has {positions} positions)"
+        got = (
+            f"{truncation.overlap}, but {length} tokens are read at once "
+            f"(the base model has {positions} positions)"
+        )
         raise DataError("tokenize.truncation.overlap is too large", got=got, expected=expected, hint=hint)
     reason = f"{share:.0%} of train's documents are whole in {length} tokens"
     if asked > limit:
         windows = f"{truncation.most} windows of " if isinstance(truncation, params.WindowsTruncation) else ""
-        reason = f"the limit of {limit:,} tokens a pass over train allows {windows}{length} tokens of a document; it would be {asked:,.0f}"
+        reason = (
+            f"the limit of {limit:,} tokens a pass over train allows "
+            f"{windows}{length} tokens of a document; it would be {asked:,.0f}"
+        )
     elif share < wanted.whole:
         reason += ", the most that is " + ("allowed" if most == wanted.most else "known to the base model")
     return Choice(length, truncation, f"{reason}; a pass over train is {cost():,.0f} tokens")
 
 
 def _sample(file: pq.ParquetFile) -> Iterator[list[str]]:
-    """Texts that lie evenly over a table, at most `SAMPLE` of them, chunk by chunk."""
+    """Yield at most `SAMPLE` texts, evenly spaced over a table, chunk by chunk."""
     every, start = -(-file.metadata.num_rows // SAMPLE), 0
     for batch in file.iter_batches(batch_size=SAMPLE, columns=["text"]):
         yield batch["text"].to_pylist()[-start % every :: every]

@@ -1,10 +1,11 @@
 """Clean text -> memory-mapped token ids.
 
-Input: `{split}.parquet` (columns `id`, `text`, `label`) and a base model folder with `tokenizer.json`. Output, per split:
-`{split}.tokens.npy` (int32, all windows one after the other), `{split}.offsets.npy` (int64, windows + 1), `{split}.labels.npy` (int64) and
-`{split}.ids.parquet`; where documents are read in windows, `{split}.documents.npy` (int64, documents + 1) too, else each is one window.
-Documents are read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number; chunks are tokenized while
-those before are written and the next is read.
+Input: `{split}.parquet` (columns `id`, `text`, `label`) and a base model folder with `tokenizer.json`.
+Output, per split: `{split}.tokens.npy` (int32, all windows concatenated), `{split}.offsets.npy` (int64,
+windows + 1), `{split}.labels.npy` (int64) and `{split}.ids.parquet`; if documents are read in windows, also
+`{split}.documents.npy` (int64, documents + 1), otherwise each document is one window. Documents are read,
+tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number; a chunk is
+tokenized while the previous ones are written and the next one is read.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,17 +28,23 @@ from baton.errors import DataError, ModelError
 from baton.streams import ahead
 
 SPLITS = ("train", "val", "test")
-# Batches are padded to multiples of this: few shapes keep the kernels' caches and the allocator's free lists small (measured in LOG.md).
+# Batches are padded to multiples of this: with few different shapes the kernels' caches and the allocator's
+# free lists stay small (measured in LOG.md).
 WIDTH_MULTIPLE = 8
-# Chunks that are encoded at the same time: while one waits for Python's lock, another keeps the processors busy.
+# Chunks encoded at the same time: while one waits for the GIL, another keeps the processors busy.
 IN_FLIGHT = 2
-# Families that count positions from the padding token's id + 1, so that many of `max_position_embeddings` cannot be used.
+# Families that count positions from the padding token's id + 1, which makes that many of
+# `max_position_embeddings` unusable.
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 
 
 @dataclass(frozen=True)
 class TextArrays:
-    """One split, memory-mapped: window i is `tokens[offsets[i]:offsets[i + 1]]`, document i the windows `documents[i]:documents[i + 1]`."""
+    """One split, memory-mapped.
+
+    Window i is `tokens[offsets[i]:offsets[i + 1]]`; document i has the windows `documents[i]:documents[i +
+    1]`.
+    """
 
     tokens: NDArray[np.int32]  # (all tokens,)
     offsets: NDArray[np.int64]  # (windows + 1,)
@@ -49,12 +56,12 @@ class TextArrays:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens that are read of each document, (documents,)."""
+        """The number of tokens read of each document, (documents,)."""
         return np.diff(self.offsets if self.documents is None else self.offsets[self.documents])
 
     @property
     def windows(self) -> NDArray[np.int64]:
-        """Windows of each document, (documents,)."""
+        """The number of windows of each document, (documents,)."""
         return np.ones(len(self), np.int64) if self.documents is None else np.diff(self.documents)
 
 
@@ -62,7 +69,7 @@ def open_arrays(folder: Path, split: str) -> TextArrays:
     """Memory-map one split.
 
     Raises:
-        DataError: a file is missing or they do not fit together.
+        DataError: If a file is missing or the files do not match.
     """
     paths = {name: folder / f"{split}.{name}.npy" for name in ("tokens", "offsets", "labels", "documents")}
     for name, path in paths.items():
@@ -86,24 +93,29 @@ def open_arrays(folder: Path, split: str) -> TextArrays:
         or arrays.offsets[-1] != len(arrays.tokens)
         or documents != len(arrays)
     ):
-        got = f"{len(arrays.tokens)} tokens, {len(arrays.offsets)} offsets, {documents} documents, {len(arrays)} labels"
+        got = (
+            f"{len(arrays.tokens)} tokens, {len(arrays.offsets)} offsets, "
+            f"{documents} documents, {len(arrays)} labels"
+        )
         raise DataError(
-            f"{folder}/{split}.*.npy do not fit together", got=got, hint="run `dvc repro --force tokenize`"
+            f"{folder}/{split}.*.npy do not match", got=got, hint="run `dvc repro --force tokenize`"
         )
     return arrays
 
 
 def read_ids(folder: Path, split: str) -> list[str]:
-    """Row ids of one split, in the arrays' order."""
+    """Return the row ids of one split, in the arrays' order."""
     ids: list[str] = pq.read_table(folder / f"{split}.ids.parquet")["id"].to_pylist()
     return ids
 
 
 def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
-    """The model's fast tokenizer, truncating at `max_length` tokens (special ones included), without padding.
+    """Return the model's fast tokenizer, which truncates to `max_length` tokens, including special ones.
+
+    It adds no padding.
 
     Raises:
-        ModelError: there is no readable `tokenizer.json`.
+        ModelError: If `tokenizer.json` is missing or unreadable.
     """
     path = folder / "tokenizer.json"
     hint = "the base model must ship the fast tokenizer's tokenizer.json"
@@ -118,7 +130,7 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001  the Rust library raises plain Exception
         raise ModelError(
-            f"{path} is no tokenizer", got=error, expected="a file of the tokenizers library", hint=hint
+            f"{path} is not a tokenizer", got=error, expected="a file of the tokenizers library", hint=hint
         ) from None
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
@@ -126,7 +138,10 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
 
 
 def positions(config: dict[str, Any]) -> int | None:
-    """The most tokens that the base model (`config`: its config.json) can read at once, padding included; None: any number."""
+    """Return the most tokens that the base model can read at once, including padding; None: any number.
+
+    `config` is the base model's config.json.
+    """
     if "max_position_embeddings" not in config:  # relative positions
         return None
     offset = (config.get("pad_token_id") or 0) + 1 if config.get("model_type") in OFFSET_POSITIONS else 0
@@ -134,10 +149,12 @@ def positions(config: dict[str, Any]) -> int | None:
 
 
 def check_length(config: dict[str, Any], max_length: int) -> None:
-    """Refuse a `max_length` that the base model (`config`: its config.json) has no positions for.
+    """Refuse a `max_length` for which the base model has too few positions.
+
+    `config` is the base model's config.json.
 
     Raises:
-        ModelError: a batch of that length, padded, exceeds the positions that the model has.
+        ModelError: If a batch of that length, once padded, exceeds the model's positions.
     """
     most = positions(config)
     if most is not None and max_length > most:
@@ -156,7 +173,7 @@ def tokenize(
     advance: Callable[[int], object],
     truncation: params.Truncation = document_windows.HEAD,
 ) -> dict[str, Any]:
-    """Write the arrays of one split into `target`; return the length figures.
+    """Write the arrays of one split into `target` and return its statistics.
 
     Args:
         table: `{split}.parquet`; its stem names the split.
@@ -164,19 +181,19 @@ def tokenize(
         target: an existing folder.
         chunk_size: documents encoded at a time; four chunks are in memory (being read, encoded, written).
         advance: called with the number of documents done.
-        truncation: what is read of a document with more tokens than the tokenizer's `max_length`.
+        truncation: how documents with more tokens than the tokenizer's `max_length` are read.
 
     Returns:
-        `documents`, `windows`, `tokens` (that a model reads), `truncated` (documents of which tokens are left out), `truncated_share`,
-        `left_out_share` (of all documents' own tokens), `lengths` (tokens before truncation: quantiles and maximum) and `unknown` (see
-        `unknown.figures`).
+        `documents`, `windows`, `tokens` (read by a model), `truncated` (documents with tokens left out),
+        `truncated_share`, `left_out_share` (of all documents' own tokens), `lengths` (tokens before
+        truncation: quantiles and maximum) and `unknown` (see `unknown_tokens.figures`).
     """
     file = pq.ParquetFile(table)
     count, split = file.metadata.num_rows, table.stem
     labels = np.lib.format.open_memmap(
         target / f"{split}.labels.npy", mode="w+", dtype=np.int64, shape=(count,)
     )
-    own, strange, left_out, windows = (np.zeros(count, dtype=np.int32) for _ in range(4))  # of each document
+    own, strange, left_out, windows = (np.zeros(count, dtype=np.int32) for _ in range(4))  # per document
     foreign = unknown_tokens.token(tokenizer)
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
     tokens, offsets = (
@@ -191,9 +208,8 @@ def tokenize(
         ):
             names.write_batch(batch.select(["id"]))
             end = row + len(encodings)
-            labels[row:end] = np.from_dlpack(
-                batch["label"]
-            )  # to_numpy() would import pandas, which takes longer than thousands of documents
+            # to_numpy() would import pandas, which takes longer than tokenizing thousands of documents.
+            labels[row:end] = np.from_dlpack(batch["label"])
             ids = [item.ids for item in encodings]
             own[row:end] = [len(item) for item in ids]
             if foreign is not None:
@@ -227,7 +243,10 @@ def tokenize(
 def _encoded(
     tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[tuple[pa.RecordBatch, list[Encoding]]]:
-    """Each batch with its encodings (no special tokens), in order. The next ones are encoded meanwhile: Rust lets go of Python's lock."""
+    """Yield each batch with its encodings (without special tokens), in order.
+
+    The next ones are encoded in the meantime: Rust releases the GIL.
+    """
 
     def encode(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Encoding]]:
         return batch, tokenizer.encode_batch_fast(batch["text"].to_pylist(), add_special_tokens=False)

@@ -1,6 +1,7 @@
-"""How much of the texts the base model's tokenizer does not know: words that became its unknown token, of which the model sees nothing.
+"""The share of the texts that the base model's tokenizer maps to its unknown token, hiding it from the model.
 
-Input: what `text.tokenize` counted in each document -> figures of a split and of each class, what to say of them, or a refusal.
+Input: the counts of `text_arrays.tokenize` for each document. Output: figures of a split and of each class,
+and a warning or an error about them.
 """
 
 import json
@@ -14,34 +15,36 @@ from tokenizers import Tokenizer
 from baton import params
 from baton.errors import DataError
 
-HINT = "take a base model whose tokenizer knows the texts' language and signs (`base`; for most languages a multilingual one)"
-SHOWN = 3  # classes that are named
+HINT = (
+    "use a base model whose tokenizer covers the language and script of the texts "
+    "(`base`; for most languages a multilingual one)"
+)
+SHOWN = 3  # the most classes named in a warning
 
 
 def token(tokenizer: Tokenizer) -> int | None:
-    """Id of the unknown token; None where the tokenizer can write every text (byte-level ones)."""
+    """Return the id of the unknown token, or None if the tokenizer can encode any text (byte-level ones)."""
     if hasattr(tokenizer.model, "unk_token"):
         return (
             tokenizer.token_to_id(tokenizer.model.unk_token)
             if tokenizer.model.unk_token is not None
             else None
         )
-    number: int | None = json.loads(tokenizer.to_str())["model"].get(
-        "unk_id"
-    )  # of a unigram model, which does not show it
+    # A unigram model does not expose its id.
+    number: int | None = json.loads(tokenizer.to_str())["model"].get("unk_id")
     return number
 
 
 def figures(unknown: NDArray[np.int32], own: NDArray[np.int32], labels: NDArray[np.int64]) -> dict[str, Any]:
-    """Share of unknown tokens of a split and of each class.
+    """Return the share of unknown tokens in a split and in each class.
 
     Args:
-        unknown: unknown tokens of each document, (documents,).
-        own: tokens without special ones, before truncation, (documents,).
+        unknown: the number of unknown tokens of each document, (documents,).
+        own: the number of tokens before truncation, without special ones, (documents,).
         labels: (documents,).
 
     Returns:
-        `tokens` (unknown ones), `share` and `classes` (shares, in the order of the labels).
+        `tokens` (the number of unknown ones), `share` and `classes` (shares, in the order of the labels).
     """
     shares = np.bincount(labels, unknown) / np.maximum(np.bincount(labels, own), 1)  # (classes,)
     return {
@@ -52,7 +55,7 @@ def figures(unknown: NDArray[np.int32], own: NDArray[np.int32], labels: NDArray[
 
 
 def named(split: str, found: dict[str, Any], labels: Sequence[str], limits: params.Unknown) -> str | None:
-    """What to tell of a split: that it, or a class of it, has more unknown tokens than `limits.named`; else None."""
+    """Return a warning if the unknown tokens of a split or a class exceed `limits.named`, else None."""
     shares = zip(found["classes"], labels, strict=False)  # a split may lack the last classes
     over = sorted(((share, label) for share, label in shares if share > limits.named), reverse=True)
     if found["share"] <= limits.named and not over:
@@ -60,14 +63,14 @@ def named(split: str, found: dict[str, Any], labels: Sequence[str], limits: para
     more = f" and {len(over) - SHOWN} more" if len(over) > SHOWN else ""
     classes = "; " + ", ".join(f"{label} {share:.1%}" for share, label in over[:SHOWN]) + more if over else ""
     of = f"{found['share']:.1%} of the tokens are unknown to the base model's tokenizer{classes}"
-    return f"{split}: {of}. The model sees nothing of them: {HINT}"
+    return f"{split}: {of}. The model does not see them: {HINT}"
 
 
 def check(split: str, found: dict[str, Any], limits: params.Unknown) -> None:
     """Refuse a split that the model could not read.
 
     Raises:
-        DataError: more of its tokens are unknown than `limits.refused`.
+        DataError: If the share of unknown tokens exceeds `limits.refused`.
     """
     if found["share"] > limits.refused:
         problem = f"{split}: the base model's tokenizer does not know these texts"
