@@ -1,4 +1,4 @@
-"""Fetch the labelled text or images and the base model, verified.
+"""Fetch and verify the labelled text or images and the base model.
 
 params `source`, `base`; `inbox/` -> `data/raw/`, `data/base/`. Run by DVC: `sh stages/run download`.
 """
@@ -15,11 +15,10 @@ BASE = Path("data/base")
 
 
 def main() -> None:
-    """Fetch both; what was fetched before is taken from the cache."""
+    """Fetch both; files fetched before come from the cache."""
     active = params.load("source", "base")
-    base_model.fetch_base(
-        active.base, BASE, tracking.registered_teacher
-    )  # first: a mistake in it shows before all pictures are copied
+    # The base model comes first, so that a mistake in it shows before all images are copied.
+    base_model.fetch_base(active.base, BASE, tracking.registered_teacher)
     fetching.fetch_source(active.source, RAW)
     for folder in (RAW, BASE):
         manifest = storage.read_json(folder / "manifest.json")

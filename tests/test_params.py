@@ -1,4 +1,4 @@
-"""params.yaml and the recipes: what is shipped is valid; what is wrong is told at once, with its YAML path."""
+"""params.yaml and the recipes: shipped files are valid; all problems are reported with their YAML paths."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ ACTIVE = ROOT / "params.yaml"
 
 
 def edited(tmp_path: Path, *edits: Callable[[dict[str, Any]], object]) -> Path:
-    """The active recipe with edits, as a file."""
+    """Write a recipe with edits to a file."""
     raw = params.read_raw(RECIPES[-1])
     for edit in edits:
         edit(raw)
@@ -96,7 +96,7 @@ def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None
         (
             "digits-vit",
             features,
-            "evaluate.baselines.1 (features) needs a base model that was trained before, but base.weights is null",
+            "evaluate.baselines.1 (features) needs a pretrained base model, but base.weights is null",
         ),
     ):
         raw = params.read_raw(ROOT / "recipes" / f"{recipe}.yaml")
@@ -180,9 +180,8 @@ def test_numbers_are_yaml_1_2(tmp_path: Path) -> None:
     assert "learning_rate: 1e-4" in text  # YAML 1.1 reads this as a string
     assert params.read(RECIPES[-1]).finetune.learning_rate == 1e-4
     path = tmp_path / "off.yaml"
-    off = re.sub(
-        r"^tracking:.*?\n\n", "tracking: {kind: off}\n\n", text, flags=re.MULTILINE | re.DOTALL
-    )  # in YAML 1.1 it is a boolean
+    # In YAML 1.1, `off` is a boolean.
+    off = re.sub(r"^tracking:.*?\n\n", "tracking: {kind: off}\n\n", text, flags=re.MULTILINE | re.DOTALL)
     path.write_text(off, encoding="utf-8")
     assert params.read(path).tracking == params.NoTracking(kind="off")
 
@@ -200,7 +199,7 @@ def test_paths_stay_inside(tmp_path: Path) -> None:
     for name, complaint in (
         ("inbox/../../x.csv", "without '..'"),
         ("/etc/passwd", "relative path"),
-        ("data/x.csv", "must lie in inbox/"),
+        ("data/x.csv", "must be in inbox/"),
     ):
         source = local | {"files": {"train": name}}
         assert complaint in problems(edited(tmp_path, lambda raw, source=source: raw.update(source=source)))
@@ -236,9 +235,9 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["finetune"].update(tokens=4096),
-            "finetune: set batch_size (samples of a step) or tokens (the most of a step)",
+            "finetune: set either batch_size (samples per step) or tokens (the most per step)",
         ),
-        (lambda raw: raw["finetune"].pop("batch_size"), "one of the two, not neither"),
+        (lambda raw: raw["finetune"].pop("batch_size"), "(the most per step), not neither"),
         (
             lambda raw: raw["distill"]["student"].update(layers=[2, 0]),
             "distill.student: layers [2, 0] must name",
@@ -259,7 +258,7 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"overlap": 65}),
-            "tokenize: truncation.overlap 65 must be at most half",
+            "tokenize: truncation.overlap 65 must be at most half of max_length (64)",
         ),
         (
             lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"most": 1}),
@@ -275,7 +274,7 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["tokenize"].update(max_length=AUTO | {"least": 512}),
-            "tokenize.max_length: least is 512, more than most, 256",
+            "tokenize.max_length: least (512) must not be more than most (256)",
         ),
         (
             lambda raw: raw["tokenize"].update(max_length=AUTO | {"whole": 95}),
@@ -292,11 +291,11 @@ def test_values_that_do_not_fit_together(
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"a: [1\nb: 2", "is no YAML"),
-        (b"a: 1\na: 2", "is no YAML"),
-        (b"\xff\xfe", "is no YAML"),
-        (b"- 1\n- 2\n", "holds no mapping"),
-        (b"", "holds no mapping"),
+        (b"a: [1\nb: 2", "is not valid YAML"),
+        (b"a: 1\na: 2", "is not valid YAML"),
+        (b"\xff\xfe", "is not valid YAML"),
+        (b"- 1\n- 2\n", "is not a mapping"),
+        (b"", "is not a mapping"),
         (None, "cannot be read"),
     ],
 )
@@ -336,7 +335,7 @@ def test_flatten() -> None:
 
 @pytest.mark.parametrize("path", [ROOT / "params.yaml", *RECIPES], ids=lambda path: path.stem)
 def test_a_recipe_writes_out_what_has_a_default(path: Path) -> None:
-    """Some keys of `preprocess` have defaults, for params from before them; what is shipped shows every knob."""
+    """Some keys of `preprocess` have defaults, so that older params load; shipped files set every key."""
     raw = params.flatten(params.read_raw(path)["preprocess"])
     read = params.flatten(params.read(path).preprocess.model_dump())
     assert {key for key in read if not key.startswith("label_names.")} <= {

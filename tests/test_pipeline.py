@@ -289,8 +289,8 @@ def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(
         manifest.unlink()
         shown = " ".join(traced("student").split())
         assert "distill (" in shown and "params" in shown
-        assert "broken: since distill ran, deps are not what dvc.lock says: params.yaml (distill)" in shown
-        assert "broken: since download ran, outs are not what dvc.lock says: data/raw modified" in shown
+        assert "broken: since distill ran, deps no longer match dvc.lock: params.yaml (distill)" in shown
+        assert "broken: since download ran, outs no longer match dvc.lock: data/raw modified" in shown
     finally:
         (project.folder / "params.yaml").write_text(params_before)
         manifest.write_bytes(kept)

@@ -63,5 +63,5 @@ def test_their_mean_is_one_and_other_splits_have_none(project: None) -> None:
     assert read.mean() == pytest.approx(1)
     assert np.unique(read).tolist() == pytest.approx([1 / (11 / 3), 9 / (11 / 3)])
     assert row_attributes.weights(trainings.ARRAYS, "val", 12) is None
-    with pytest.raises(DataError, match=r"(?s)does not fit the other arrays.*got: +36 rows.*next:"):
+    with pytest.raises(DataError, match=r"(?s)does not match the other arrays.*got: +36 rows.*next:"):
         row_attributes.weights(trainings.ARRAYS, "train", 35)

@@ -39,9 +39,9 @@ def test_same_values_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "logits", "message"),
     [
-        (IDS[:2], LOGITS, "do not fit the ids"),
-        (IDS, LOGITS[:, 0], "do not fit the ids"),
-        (IDS, LOGITS[:, :1], "do not fit the ids"),
+        (IDS[:2], LOGITS, "do not match the ids"),
+        (IDS, LOGITS[:, 0], "do not match the ids"),
+        (IDS, LOGITS[:, :1], "do not match the ids"),
         (["a", "b", "a"], LOGITS, "not unique"),
         (
             IDS,
@@ -63,13 +63,13 @@ def test_what_cannot_be_a_prediction_is_not_written(
     [
         (
             pa.table({"id": IDS, "logits": pa.array([[0.0, 1.0]] * 3, pa.list_(pa.float32()))}),
-            "no prediction table",
+            "not a prediction table",
         ),
         (
             pa.table({"id": [1, 2, 3], "logits": pa.array([[0.0, 1.0]] * 3, pa.list_(pa.float32(), 2))}),
-            "no prediction table",
+            "not a prediction table",
         ),
-        (pa.table({"id": IDS}), "no prediction table"),
+        (pa.table({"id": IDS}), "not a prediction table"),
         (
             pa.table(
                 {"id": ["a", None, "b"], "logits": pa.array([[0.0, 1.0]] * 3, pa.list_(pa.float32(), 2))}

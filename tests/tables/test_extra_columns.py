@@ -253,12 +253,12 @@ def test_a_group_in_train_and_in_the_test_file_is_leakage(workplace: Path, setti
         (
             "csv",
             {"group_column": "a", "time_column": "b"},
-            "group_column and time_column cannot both be kept",
+            "group_column and time_column cannot both be respected",
         ),
         (
             "csv",
             {"keep_columns": ["site", "label"]},
-            "keep_columns: label is a column of the clean tables already",
+            "keep_columns: label is already a column of the clean tables",
         ),
         ("csv", {"keep_columns": ["site", "site"]}, "keep_columns names a column twice"),
         ("csv", {"text_column": []}, "preprocess.text_column"),

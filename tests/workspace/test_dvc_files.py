@@ -1,4 +1,4 @@
-"""Digests as DVC takes them, and the files behind a folder that changed."""
+"""DVC's digests, and the files behind a changed folder."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def git(*words: str) -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of one stage, which depends on a folder of code; run and committed."""
+    """A project with one stage that depends on a folder of code; run and committed."""
     monkeypatch.chdir(tmp_path)
     Path("src/code/deep/deeper").mkdir(parents=True)
     for name, text in {
@@ -58,12 +58,12 @@ def test_the_file_that_changed_is_named(checkout: Path) -> None:
     Path("src/code/new.py").write_text("8")
     assert commands.changed_files("HEAD", "src/code") == ["src/code/deep/deeper/ä.py", "src/code/new.py"]
     (told,) = dvc_graph.moved("made")
-    assert (
-        told
-        == "since made ran, deps are not what dvc.lock says: src/code modified (src/code/deep/deeper/ä.py, src/code/new.py)"
+    assert told == (
+        "since made ran, deps no longer match dvc.lock: "
+        "src/code modified (src/code/deep/deeper/ä.py, src/code/new.py)"
     )
     git("add", ".")
-    git("commit", "--quiet", "--message", "edited")  # the lock is older: they are still what changed since
+    git("commit", "--quiet", "--message", "edited")  # the lock is older: they still changed since
     assert "ä.py, src/code/new.py" in next(dvc_graph.moved("made"))
     assert commands.changed_files("", "src/code") == []
     assert commands.changed_files("0" * 40, "src/code") == []

@@ -1,1 +1,1 @@
-"""What packages agree on."""
+"""Formats that several packages share."""

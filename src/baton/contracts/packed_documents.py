@@ -1,4 +1,7 @@
-"""Where packed documents lie: what `batches.text_batches` say of themselves, and encoders read (`models.kernels.varlen`)."""
+"""The layout of packed documents.
+
+`batches.text_batches` writes it; encoders read it (`models.kernels.varlen`).
+"""
 
 from typing import NamedTuple
 
@@ -6,11 +9,10 @@ import torch
 
 
 class Packing(NamedTuple):
-    """Documents, each of one window or of several, one after the other in one row of tokens."""
+    """Documents of one or more windows each, concatenated in one row of tokens."""
 
-    positions: torch.Tensor  # (tokens,) int64, place of each token in its window
-    bounds: torch.Tensor  # (windows + 1,) int32, where windows begin in the row, and where it ends
-    documents: (
-        torch.Tensor
-    )  # (batch + 1,) int64, the first window of each, and the end; what fills the row up is no document
-    longest: int  # tokens of the longest window, or more
+    positions: torch.Tensor  # (tokens,) int64, position of each token in its window
+    bounds: torch.Tensor  # (windows + 1,) int32, start of each window in the row, and the end of the row
+    # (batch + 1,) int64, the first window of each document, and the end; padding belongs to no document
+    documents: torch.Tensor
+    longest: int  # at least the number of tokens of the longest window

@@ -1,7 +1,7 @@
-"""Prediction tables: what a predictor writes and evaluation, the teacher cache and probes read.
+"""Prediction tables: written by predictors, read by evaluation, the teacher cache and probes.
 
-One parquet file per model and split: `id` (string, unique) and `logits` (fixed-size list of float32, one per class in the order of
-`labels.json`), in the row order of data/clean. The same values give the same bytes.
+One Parquet file per model and split: `id` (string, unique) and `logits` (fixed-size list of float32, one
+per class in the order of `labels.json`), in the row order of data/clean. Equal values give equal bytes.
 """
 
 from collections import Counter
@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from baton import storage
 from baton.errors import DataError
 
-LEFT_OUT = "left_out"  # the teacher's predictions of the rows of train that cross-validation left out, where rows are few
-HINT = "run `dvc repro` again: the stage that writes this file will be redone"
+LEFT_OUT = (
+    "left_out"  # the teacher's predictions for train rows held out in cross-validation, if rows are few
+)
+HINT = "run `dvc repro` again: it repeats the stage that writes this file"
 
 
 def write_predictions(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
-    """Write `logits` (n, classes) of the rows `ids` (n) atomically.
+    """Write `logits` (n, classes) for the rows `ids` (n) atomically.
 
     Raises:
-        DataError: the shapes do not fit, an id occurs twice, or a logit is not finite.
+        DataError: the shapes do not match, an id occurs twice, or a logit is not finite.
         OutputError: the folder cannot be written.
     """
     import pyarrow as pa
@@ -42,10 +44,11 @@ def write_predictions(path: Path, ids: Sequence[str], logits: NDArray[np.float32
 
 
 def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """Read the ids (n) and the logits (n, classes) of a prediction table.
+    """Read the ids (n) and logits (n, classes) of a prediction table.
 
     Raises:
-        DataError: the file is missing or is no prediction table, an id occurs twice, or a logit is not finite.
+        DataError: the file is missing or not a prediction table, an id occurs twice, or a logit is not
+            finite.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -68,17 +71,17 @@ def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
         or logits_type.value_type != pa.float32()
     ):
         shown = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
-        raise DataError(f"{path} is no prediction table", got=shown, expected=expected, hint=HINT)
+        raise DataError(f"{path} is not a prediction table", got=shown, expected=expected, hint=HINT)
     ids: list[str] = table["id"].to_pylist()
     column = table["logits"].combine_chunks()
     if column.null_count or table["id"].null_count:
         raise DataError(
             f"{path} has empty cells",
-            got=f"{column.null_count + table['id'].null_count} of them",
+            got=f"{column.null_count + table['id'].null_count} empty cells",
             expected="none",
             hint=HINT,
         )
-    # (n * classes) -> (n, classes); a copy, so that the caller may write to it
+    # (n * classes) -> (n, classes); a copy, so that the caller can write to it
     logits = np.array(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32).reshape(
         len(ids), logits_type.list_size
     )
@@ -88,9 +91,9 @@ def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
 
 def _check(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
     if logits.ndim != 2 or logits.shape[0] != len(ids) or logits.shape[1] < 2:
-        hint = "give one row of logits per id, one logit per class"
+        hint = "pass one row of logits per id and one logit per class"
         raise DataError(
-            f"{path}: logits do not fit the ids",
+            f"{path}: logits do not match the ids",
             got=logits.shape,
             expected=f"({len(ids)}, classes >= 2)",
             hint=hint,
@@ -100,13 +103,13 @@ def _check(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
         raise DataError(
             f"{path}: ids are not unique",
             got=f"{len(repeated)} repeated, first {repeated[:3]}",
-            expected="each once",
+            expected="each id once",
             hint=HINT,
         )
     finite = np.isfinite(logits).all(axis=1)  # (n)
     if not finite.all():
         bad = [ids[row] for row in np.flatnonzero(~finite)[:3]]
-        hint = "the training diverged: lower its learning_rate or set clip_norm, then run again"
+        hint = "training diverged: lower learning_rate or set clip_norm, then run again"
         raise DataError(
             f"{path}: logits are not finite",
             got=f"{int((~finite).sum())} rows, first {bad}",

@@ -1,6 +1,7 @@
-"""What rows have beside their arrays: weights, where params name a column of them, and units, which are never parted.
+"""Attributes of rows: weights (if params name a column of them) and units, which are never split.
 
-Inputs: clean tables, and `units.parquet` beside them. Outputs: `{split}.weights.npy` (float32) and `train.units.npy` (int64).
+Inputs: clean tables and the `units.parquet` next to them.
+Outputs: `{split}.weights.npy` (float32) and `train.units.npy` (int64).
 """
 
 from pathlib import Path
@@ -13,13 +14,11 @@ from numpy.typing import NDArray
 from baton.errors import DataError
 
 WEIGHT = "weight"  # column of a clean table
-UNITS = (
-    "units.parquet"  # beside the clean tables: id and unit of the rows of train that are not alone in theirs
-)
+UNITS = "units.parquet"  # next to the clean tables: id and unit of each train row that shares its unit
 
 
 def write(table: Path, target: Path) -> None:
-    """Write what rows of a clean table have, if they have any, to the folder `target` of its arrays."""
+    """Write the attributes of a clean table's rows, if any, to the folder `target` that holds its arrays."""
     if WEIGHT in pq.read_schema(table).names:
         found = pq.read_table(table, columns=[WEIGHT])[WEIGHT].to_numpy().astype(np.float32)
         np.save(target / f"{table.stem}.weights.npy", found)
@@ -35,20 +34,24 @@ def write(table: Path, target: Path) -> None:
 
 
 def weights(folder: Path, split: str, rows: int) -> NDArray[np.float32] | None:
-    """Weights (rows,) of one split, whose mean is 1, so that the learning rate means what it does without; None where there are none.
+    """Return the weights (rows,) of one split, or None if it has none.
+
+    Their mean is 1, so that the learning rate keeps its meaning.
 
     Raises:
-        DataError: they are those of another number of rows.
+        DataError: the file holds a different number of rows.
     """
     found = _load(folder / f"{split}.weights.npy", rows)
     return None if found is None else np.asarray(found / found.mean(dtype=np.float64), np.float32)
 
 
 def units(folder: Path, rows: int) -> NDArray[np.int64]:
-    """Number of the unit of each row of train (rows,): rows that are equal, nearly alike or of one group have one, see `tables.splits`.
+    """Return the unit number of each train row (rows,).
+
+    Equal rows, near duplicates and rows of one group share a unit; see `tables.splits`.
 
     Raises:
-        DataError: they are those of another number of rows.
+        DataError: the file holds a different number of rows.
     """
     found = _load(folder / "train.units.npy", rows)
     return np.arange(rows) if found is None else found.astype(np.int64)
@@ -61,6 +64,6 @@ def _load(path: Path, rows: int) -> NDArray[Any] | None:
     if len(found) != rows:
         hint = "run `dvc repro --force tokenize`"
         raise DataError(
-            f"{path} does not fit the other arrays", got=f"{len(found)} rows", expected=f"{rows}", hint=hint
+            f"{path} does not match the other arrays", got=f"{len(found)} rows", expected=f"{rows}", hint=hint
         )
     return found

@@ -1,7 +1,8 @@
 """`params.yaml`, typed and strict: the only source of values.
 
-Input: a YAML 1.2 file. Output: frozen pydantic models. Unknown keys are refused and every problem of a file is reported at once with its
-YAML path. Variants are unions tagged by `kind`. A stage calls `load` once, with the names of its sections.
+Input: a YAML 1.2 file. Output: frozen pydantic models. Unknown keys are refused, and all problems of a file
+are reported together, each with its YAML path. Variants are unions tagged by `kind`. A stage calls `load`
+once, with the names of its sections.
 """
 
 from baton.params.augmentation import Augmentation, ColourJitter, PaddedCrop, RandAugment, ResizedCrop

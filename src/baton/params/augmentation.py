@@ -1,4 +1,4 @@
-"""`augmentation` of a training: how images are varied; what a sample gets is a function of (seed, epoch, sample id)."""
+"""`augmentation`: how training images are varied, as a function of (seed, epoch, sample id)."""
 
 from typing import Annotated, Literal
 
@@ -11,16 +11,18 @@ Strength = Annotated[float, Field(ge=0)]
 
 
 class PaddedCrop(Section):
-    """Pad each side by `padding` pixels of the stored picture, with black, and crop its own size at a random place."""
+    """Pad each side of the stored image by `padding` black pixels, then crop its original size at random."""
 
     kind: Literal["padded"]
     padding: Count
 
 
 class ResizedCrop(Section):
-    """A random part of the picture, of `scale` of its area and `ratio` of width to height, resized (Szegedy et al. 2015).
+    """A random crop, resized (Szegedy et al. 2015).
 
-    Of the stored picture: where the data config's crop_mode is `center`, `tokenize` has cut it to the input's aspect already.
+    `scale` is its share of the image's area, `ratio` its width over its height. It is cut from the stored
+    image, which `tokenize` has already cropped to the input's aspect ratio if the data config's crop_mode is
+    `center`.
     """
 
     kind: Literal["resized"]
@@ -29,7 +31,7 @@ class ResizedCrop(Section):
 
 
 class ColourJitter(Section):
-    """Random brightness, contrast, saturation (factors from 1 - x to 1 + x) and hue (turned by up to x of a full circle)."""
+    """Random brightness, contrast, saturation (factors in 1 ± x) and hue (turned by up to x of a circle)."""
 
     brightness: Strength
     contrast: Strength
@@ -38,24 +40,24 @@ class ColourJitter(Section):
 
 
 class RandAugment(Section):
-    """`operations` of a fixed list, drawn for each sample, at `magnitude` of 0 to 30 (Cubuk et al. 2020)."""
+    """`operations` per sample, drawn from a fixed list, at a `magnitude` of 0 to 30 (Cubuk et al. 2020)."""
 
     operations: Count
     magnitude: Annotated[int, Field(ge=0, le=30)]
 
 
 class Augmentation(Section):
-    """How images are varied, in this order.
+    """The augmentations of images, applied in this order.
 
-    `mixup` (Zhang et al. 2018) and `cutmix` (Yun et al. 2019) are the alpha of their Beta distribution, 0 for off; with both on, each
-    sample gets one of them by a fair coin.
+    `mixup` (Zhang et al. 2018) and `cutmix` (Yun et al. 2019) are the alpha of their Beta distributions, 0
+    for off; with both on, a fair coin picks one of them for each sample.
     """
 
     crop: Annotated[PaddedCrop | ResizedCrop, Field(discriminator="kind")] | None
     flip: Probability  # left to right
-    rotation: Annotated[float, Field(ge=0, le=180)]  # degrees to either side
+    rotation: Annotated[float, Field(ge=0, le=180)]  # degrees in either direction
     colour: ColourJitter | None
     randaugment: RandAugment | None
-    erasing: Probability  # of a random rectangle (Zhong et al. 2020)
+    erasing: Probability  # of erasing a random rectangle (Zhong et al. 2020)
     mixup: Strength
     cutmix: Strength

@@ -1,4 +1,4 @@
-"""`evaluate`: what is measured on the test split."""
+"""`evaluate`: the measurements on the test split."""
 
 from typing import Annotated, Literal
 
@@ -8,14 +8,16 @@ from baton.params.fields import Count, Section, Seed, Share
 
 
 class MajorityBaseline(Section):
-    """Always the most frequent label of train."""
+    """Always predict the most frequent label in train."""
 
     kind: Literal["majority"]
 
 
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
     if list(values) != sorted(set(values)):
-        raise ValueError("must rise: each C is tried in turn until two in a row are no better on validation")
+        raise ValueError(
+            "must increase: each C is tried in turn until two in a row are no better on validation"
+        )
     return values
 
 
@@ -23,7 +25,7 @@ Grid = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1),
 
 
 class TfidfBaseline(Section):
-    """TF-IDF (sublinear) into a linear model, fitted on train; of the values of C (inverse regularisation) validation chooses one."""
+    """A linear model on sublinear TF-IDF, fitted on train; validation chooses C (inverse regularisation)."""
 
     kind: Literal["tfidf"]
     model: Literal["svm", "logistic"]
@@ -34,7 +36,7 @@ class TfidfBaseline(Section):
 
 
 class PixelsBaseline(Section):
-    """Pixels, scaled down to at most `side` x `side`, into logistic regression, of whose values of C validation chooses one."""
+    """Logistic regression on pixels scaled down to at most `side` x `side`; validation chooses C."""
 
     kind: Literal["pixels"]
     side: Count
@@ -42,7 +44,10 @@ class PixelsBaseline(Section):
 
 
 class FeaturesBaseline(Section):
-    """Frozen features of the base model: a linear probe (with one value of `C`), or the `neighbours` nearest ones (by cosine)."""
+    """A classifier on the base model's frozen features.
+
+    It is a linear probe (with one value of `C`) or the `neighbours` nearest neighbours (by cosine).
+    """
 
     kind: Literal["features"]
     model: Literal["linear", "knn"]
@@ -56,7 +61,7 @@ Baseline = Annotated[
 
 
 class Bootstrap(Section):
-    """Percentile bootstrap over test rows."""
+    """A percentile bootstrap over test rows."""
 
     resamples: Count
     confidence: Share
@@ -64,9 +69,11 @@ class Bootstrap(Section):
 
 
 class Speed(Section):
-    """Models in turns at each batch of `samples` test rows; `latency_samples` of them one by one. `repeats: 0` measures nothing.
+    """The measurement of speed: models take turns at each batch of `samples` test rows.
 
-    After `repeats` rounds it goes on until the intervals of the models' ratios are within `precision` to both sides, or `max_seconds` over.
+    `latency_samples` of the rows also run one by one. `repeats: 0` measures nothing. After `repeats` rounds
+    the measurement continues until the intervals of the models' ratios are within ± `precision` or
+    `max_seconds` have passed.
     """
 
     repeats: Annotated[int, Field(ge=0)]
@@ -78,21 +85,24 @@ class Speed(Section):
 
 
 class Robustness(Section):
-    """Accuracy of teacher, student and control under noise, blur and changed brightness, at `severities` levels, on `samples` test rows."""
+    """Accuracy of teacher, student and control under noise, blur and changed brightness.
+
+    It is measured at `severities` levels on `samples` test rows.
+    """
 
     samples: Count
     severities: Annotated[int, Field(ge=1, le=5)]
 
 
 class Gallery(Section):
-    """The `errors` most confident mistakes on test, with what the model looked at (`steps` of integrated gradients)."""
+    """The `errors` most confident test errors, with attributions (`steps` of integrated gradients)."""
 
     errors: Count
     steps: Count
 
 
 class Evaluate(Section):
-    """What is measured on the test split."""
+    """The measurements on the test split."""
 
     baselines: tuple[Baseline, ...]
     bootstrap: Bootstrap

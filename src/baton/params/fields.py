@@ -1,4 +1,4 @@
-"""What the sections are made of: their base class, and the types of their values."""
+"""The base class of the sections and the types of their values."""
 
 import re
 from pathlib import Path
@@ -15,29 +15,30 @@ def relative(value: str) -> str:
 
 
 def in_inbox(value: str) -> str:
-    """Refuse a path outside of inbox/."""
+    """Refuse a path outside inbox/."""
     if Path(relative(value)).parts[0] != "inbox":
         raise ValueError(
-            "must lie in inbox/, the folder that DVC watches, so that an edit of the data reruns the pipeline"
+            "must be in inbox/, the folder that DVC watches, so that an edit to the data reruns the pipeline"
         )
     return value
 
 
 def _digest(value: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise ValueError("must be a sha256: 64 hexadecimal digits in lower case (`sha256sum FILE` prints it)")
+        raise ValueError("must be a sha256: 64 lowercase hexadecimal digits (`sha256sum FILE` prints it)")
     return value
 
 
 def _digest_or_unknown(value: str) -> str:
-    return value and _digest(value)  # an empty one says "not known yet", as for a revision
+    return value and _digest(value)  # empty means "not known yet", as for a revision
 
 
 def _revision(value: str) -> str:
-    # An empty revision is a recipe that says "not known yet": it validates, and `download` refuses to run it and says how to obtain one.
+    # An empty revision means "not known yet": the recipe validates, but `download` refuses to run it and
+    # says how to obtain one.
     if value and not re.fullmatch(r"[0-9a-f]{40}", value):
         raise ValueError(
-            "must be a commit of 40 hexadecimal digits; a branch, tag or `latest` moves and cannot be reproduced"
+            "must be a commit of 40 hexadecimal digits; a branch, a tag or `latest` is not reproducible"
         )
     return value
 
@@ -56,6 +57,6 @@ Split = Literal["train", "val", "test"]
 
 
 class Section(BaseModel):
-    """A mapping of `params.yaml`: frozen, strict about types, no unknown keys, no defaults hidden in code."""
+    """A mapping in `params.yaml`: frozen, strict about types, without unknown keys or hidden defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

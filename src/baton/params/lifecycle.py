@@ -1,4 +1,4 @@
-"""`promotion`: which models are put beside each other, and what a challenger must show before it becomes the champion."""
+"""`promotion` and `retrain`: when a challenger becomes the champion, and when a new one is trained."""
 
 from typing import Annotated, Literal
 
@@ -9,14 +9,20 @@ from baton.params.fields import Count, RelativePath, Section
 
 
 class Gain(Section):
-    """The challenger must be better: the interval of the difference lies above `minimum`, and McNemar's mid-p test agrees."""
+    """The challenger must be better.
+
+    The interval of the difference lies above `minimum`, and McNemar's mid-p test agrees.
+    """
 
     kind: Literal["gain"]
     minimum: Annotated[float, Field(ge=0, lt=1)]
 
 
 class NonInferiority(Section):
-    """The challenger must not be worse by more than `margin`: the interval of the difference lies above -`margin`."""
+    """The challenger must not be worse by more than `margin`.
+
+    The interval of the difference lies above -`margin`.
+    """
 
     kind: Literal["non_inferiority"]
     margin: Annotated[float, Field(gt=0, lt=1)]
@@ -24,12 +30,15 @@ class NonInferiority(Section):
 
 def _name(value: str) -> str:
     if not value or any(character in value for character in "/:@.'\"`"):
-        raise ValueError("must be a name without any of / : @ . and quotes, as MLflow's registry wants it")
+        raise ValueError("must be a name without / : @ . or quotes, as MLflow's registry requires")
     return value
 
 
 class ClassFloor(Section):
-    """The lowest recall that any class with at least `rows` test rows may have, and the most that any may certainly lose."""
+    """Limits on the recall of every class with at least `rows` test rows.
+
+    `recall` is the lowest allowed, `loss` the most that a class may certainly lose.
+    """
 
     recall: Annotated[float, Field(ge=0, le=1)]
     rows: Count
@@ -37,24 +46,24 @@ class ClassFloor(Section):
 
 
 class PermanentFloor(Section):
-    """How far below what was reached on the same test table before the metric may lie; null: not asked."""
+    """How far the metric may lie below the best earlier results on the same test table; null: no limit."""
 
-    below_best: Annotated[float, Field(ge=0, lt=1)] | None  # the best champion so far
-    below_baseline: Annotated[float, Field(ge=0, lt=1)] | None  # the best baseline; 0: it must be above
+    below_best: Annotated[float, Field(ge=0, lt=1)] | None  # below the best champion so far
+    below_baseline: Annotated[float, Field(ge=0, lt=1)] | None  # below the best baseline; 0: must be above it
 
 
 class Promotion(Section):
-    """The gate between a challenger and the champion's place."""
+    """The gate that a challenger must pass to become the champion."""
 
     name: Annotated[str, AfterValidator(_name)]  # of the registered model
     model: Literal["student", "teacher"]
-    test: RelativePath  # the frozen test table; labels.json lies beside it
+    test: RelativePath  # the frozen test table; labels.json is in the same folder
     metric: Literal["accuracy", "macro_f1"]
     rule: Annotated[Gain | NonInferiority, Field(discriminator="kind")]
     first_minimum: Annotated[float, Field(ge=0, le=1)]
     class_floor: ClassFloor | None
     permanent_floor: PermanentFloor | None
-    looks: Count  # verdicts on one test table, after which each further one comes with a warning
+    looks: Count  # verdicts on one test table, after which every further one comes with a warning
     max_calibration_error: Annotated[float, Field(gt=0, le=1)] | None
     max_size_ratio: Annotated[float, Field(gt=0)] | None
     max_latency_ratio: Annotated[float, Field(gt=0)] | None
@@ -63,9 +72,10 @@ class Promotion(Section):
 
 
 class DriftLimits(Section):
-    """How far incoming rows may be from the champion's training data before it is trained anew; each value is a share or distance.
+    """How far incoming rows may be from the champion's training data before a new model is trained.
 
-    Of images `lengths` is the distance of their brightness, and `unknown` is always 0.
+    Each value is a share or a distance. For images, `lengths` is the distance in brightness, and `unknown` is
+    always 0.
     """
 
     changed: Annotated[float, Field(ge=0)]
@@ -75,7 +85,7 @@ class DriftLimits(Section):
 
 
 class Retrain(Section):
-    """What `baton retrain` decides by."""
+    """The criteria by which `baton retrain` decides."""
 
-    drift: DriftLimits | None  # null: every time
-    warm_start: bool  # from the champion's teacher, which is written into `base` as version and digest
+    drift: DriftLimits | None  # null: always retrain
+    warm_start: bool  # start from the champion's teacher; its version and digest are written into `base`

@@ -1,4 +1,4 @@
-"""`preprocess`: from raw files to one clean table a split."""
+"""`preprocess`: from raw files to one clean table per split."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -13,7 +13,7 @@ def _encoding(value: str) -> str:
             "".encode(value).decode(value)
         except LookupError:
             raise ValueError(
-                "must be `auto` or an encoding that Python knows, such as utf-8, windows-1252, utf-16, shift_jis"
+                "must be `auto` or an encoding that Python knows, such as utf-8, windows-1252 or shift_jis"
             ) from None
     return value
 
@@ -29,11 +29,13 @@ Character = Annotated[str, Field(min_length=1, max_length=1)]
 
 
 class DelimitedFormat(Section):
-    """CSV or TSV. `columns` names the columns where the file itself does not; `skip_lines` jumps over foreign header lines.
+    """CSV or TSV.
 
-    `delimiter: auto` takes the one under which the header has the columns. `encoding: auto` is UTF-8 (UTF-16 where the file says so), or a
-    guess where that is certain. `escape` is the character before a quote that is text, where quotes are not doubled. Encoding and escape
-    have a default, so that params from before them load; every recipe writes them out.
+    `columns` names the columns if the file itself does not; `skip_lines` skips foreign header lines.
+    `delimiter: auto` picks the one with which the header yields the columns. `encoding: auto` is UTF-8 (or
+    UTF-16 if the file declares it), or a guess if it is certain. `escape` is the character before a literal
+    quote, if quotes are not doubled. `encoding` and `escape` have defaults so that older params still load;
+    every recipe sets them.
     """
 
     kind: Literal["delimited"]
@@ -59,7 +61,7 @@ class ParquetFormat(Section):
 
 
 class JsonLinesFormat(Section):
-    """One JSON object a line. `encoding` is as in the delimited format, with the same default."""
+    """One JSON object per line. `encoding` is as in the delimited format, with the same default."""
 
     kind: Literal["jsonl"]
     encoding: Encoding = "auto"
@@ -86,7 +88,7 @@ Portion = Annotated[ByShare | ByCount, Field(discriminator="kind")]
 
 
 class OtherClass(Section):
-    """Small classes become one, of this name."""
+    """Merge small classes into one with this name."""
 
     other: Annotated[str, Field(min_length=1)]
 
@@ -95,20 +97,24 @@ class OtherClass(Section):
 
 
 class RowChecks(Section):
-    """What happens to rows with a defect.
+    """The policies for rows with a defect.
 
-    `drop` removes them from train and validation, and from test only where a row cannot be scored at all (malformed, invalid_utf8,
-    empty, unreadable, enormous, missing_label, unseen_label), each listed by id in `report.json`; `keep` only reports; `fail` stops the
-    stage. A row that cannot be read or has no label cannot be kept. `similar_labels` are spellings that read alike (`spam` and `Spam`, 1
-    and 01) or like a missing value (`nan`), `continuous_labels` numbers that look like a regression's; no row is dropped for them. These
-    two, and `near_duplicate`, have a default, so that params from before them load; every recipe writes them out.
+    `drop` removes them from train and validation, and from test only if a row cannot be scored at all
+    (malformed, invalid_utf8, empty, unreadable, enormous, missing_label, unseen_label); `report.json` lists
+    each by id. `keep` only reports them; `fail` stops the stage. A row that cannot be read or has no label
+    cannot be kept. `similar_labels` are spellings that look alike (`spam` and `Spam`, 1 and 01) or like a
+    missing value (`nan`); `continuous_labels` are numbers that look like regression targets; neither drops
+    rows. These two and `near_duplicate` have defaults so that older params still load; every recipe sets
+    them.
 
-    `near_duplicate` finds rows that are nearly the same as an earlier one of their file, or as one of a later split. Whatever its policy,
-    near duplicates are never parted where splits are cut, and `report.json` lists the rows of test that have one in train or val.
+    `near_duplicate` finds rows that are nearly identical to an earlier row of their file or to a row of a
+    later split. Under any policy, near duplicates stay together when splits are cut, and `report.json` lists
+    the test rows that have one in train or val.
 
-    `small_class` finds classes with too few different texts (or pictures) for every split that is cut to get one. `drop` removes the class
-    from all files, `train_only` leaves all of it in train (nothing of it is cut; rows of the files for validation and test stay), and
-    `{other: NAME}` merges such classes into one.
+    `small_class` finds classes with too few distinct texts (or images) to put one into every split that is
+    cut. `drop` removes the class from all files, `train_only` leaves it in train (none of it is moved to
+    other splits; rows of the validation and test files stay), and `{other: NAME}` merges such classes into
+    one.
     """
 
     malformed: Literal["drop", "fail"]
@@ -125,10 +131,11 @@ class RowChecks(Section):
 
 
 class Checks(RowChecks):
-    """Of texts.
+    """The checks of texts.
 
-    `group_leakage` finds rows of train whose group is in val or test too, `time_leakage` those that are not earlier (where params
-    name such a column). They are lost, so `max_dropped` counts them. A default for params from before them; every recipe writes them out.
+    `group_leakage` finds train rows whose group is also in val or test; `time_leakage` finds those that are
+    not earlier than val and test (if params name such a column). Dropping them loses data, so `max_dropped`
+    counts them. Both have defaults so that older params still load; every recipe sets them.
     """
 
     invalid_utf8: Policy
@@ -139,11 +146,12 @@ class Checks(RowChecks):
 
 
 class ImageChecks(RowChecks):
-    """Of images.
+    """The checks of images.
 
-    `unreadable` is what cannot be decoded whole, `enormous` what has more than `max_pixels`: neither can be kept. `misnamed` is a picture
-    of another format than its name says, `animated` one of several frames, of which the first is taken, `transparent` one whose pixels are
-    all transparent (`drop` where a recipe from before this check does not name it).
+    `unreadable` finds images that cannot be decoded completely, `enormous` those with more than `max_pixels`;
+    neither can be kept. `misnamed` finds images in a different format than their name says, `animated` those
+    with several frames (the first is used), and `transparent` those whose pixels are all transparent (`drop`
+    if an older recipe does not set it).
     """
 
     unreadable: Literal["drop", "fail"]
@@ -154,16 +162,20 @@ class ImageChecks(RowChecks):
 
 
 class Limit(Section):
-    """At most this many rows (stratified, seeded), after cleaning; null for all. `train` counts what validation is then cut from."""
+    """The largest number of rows (stratified, seeded) after cleaning; null for all.
+
+    `train` counts the rows from which validation is then cut.
+    """
 
     train: Count | None
     test: Count | None
 
 
 class MaxDropped(Section):
-    """The largest share of a raw file's rows, and of the rows of one of its classes, that checks may drop before the stage stops.
+    """The largest shares of the rows of a raw file and of each of its classes that checks may drop.
 
-    Rows that repeat others do not count, and one row never stops it. See `baton.tables.dropped_rows`.
+    Above them the stage stops. Repeated rows do not count, and a single row never stops the stage. See
+    `baton.tables.dropped_rows`.
     """
 
     rows: Annotated[float, Field(ge=0, le=1)] = 0.01
@@ -171,7 +183,7 @@ class MaxDropped(Section):
 
 
 class Cutting(Section):
-    """Raw files -> one clean table a split: what both modalities say of it."""
+    """The keys that text and images share: raw files -> one clean table per split."""
 
     label_column: str
     label_names: dict[str, str]
@@ -179,7 +191,7 @@ class Cutting(Section):
     test: Portion
     limit: Limit
     seed: Seed
-    max_dropped: MaxDropped = MaxDropped()  # a default for params from before it; every recipe writes it out
+    max_dropped: MaxDropped = MaxDropped()  # a default so that older params still load; every recipe sets it
 
 
 TAKEN = {"id", "text", "label", "weight"}  # columns of the clean tables
@@ -191,26 +203,25 @@ class TextPreprocess(Cutting):
 
     kind: Literal["text"]
     format: Format
-    text_column: (
-        str | Annotated[tuple[str, ...], Field(min_length=1)]
-    )  # several become one text, with an empty line between them
-    keep_columns: tuple[str, ...] = ()  # carried to the clean tables, for figures by slice
-    group_column: str | None = (
-        None  # rows of one group (a patient, an author, a thread) never lie in two splits
-    )
-    time_column: str | None = None  # splits are cut by it: train is earlier than val, val than test
-    weight_column: str | None = None  # of a row in training
+    # Several columns are joined into one text, with an empty line between them.
+    text_column: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    keep_columns: tuple[str, ...] = ()  # copied to the clean tables, for figures by slice
+    # Rows of one group (a patient, an author, a thread) are never in two splits.
+    group_column: str | None = None
+    time_column: str | None = None  # splits are cut by time: train is earlier than val, val than test
+    weight_column: str | None = None  # weight of a row in training
     checks: Checks
 
     @model_validator(mode="after")
     def _columns(self) -> Self:
         if self.group_column is not None and self.time_column is not None:
             raise ValueError(
-                "group_column and time_column cannot both be kept: rows of one group lie at different times; set one to null"
+                "group_column and time_column cannot both be respected: rows of one group have different "
+                "times; set one to null"
             )
         if taken := sorted(TAKEN & set(self.keep_columns)):
             raise ValueError(
-                f"keep_columns: {', '.join(taken)} is a column of the clean tables already; rename it in the file"
+                f"keep_columns: {', '.join(taken)} is already a column of the clean tables; rename it"
             )
         if len(set(self.keep_columns)) < len(self.keep_columns):
             raise ValueError("keep_columns names a column twice")
@@ -220,9 +231,9 @@ class TextPreprocess(Cutting):
 class ImagePreprocess(Cutting):
     """Raw Parquet tables of encoded images (bytes, or the hub's `{bytes, path}`).
 
-    `max_pixels` is the most that is decoded. `significant_bits` says how many of the 16 bits that PNG and TIFF store the pictures use:
-    `auto`, also where a recipe from before this key does not name it, finds the camera's 8, 10, 12, 14 or 16 by the greatest value in the
-    train file.
+    Images with more than `max_pixels` are not decoded. `significant_bits` is the number of bits used out of
+    the 16 that PNG and TIFF store; `auto`, also the default for older recipes, derives the camera's 8, 10,
+    12, 14 or 16 bits from the greatest value in the train file.
     """
 
     kind: Literal["images"]
@@ -236,7 +247,7 @@ class ImagePreprocess(Cutting):
     def _no_columns(cls, values: Any) -> Any:
         if isinstance(values, dict) and (named := [key for key in OF_TABLES if key in values]):
             raise ValueError(
-                f"{', '.join(named)}: only tables of text have other columns; give files for the splits instead"
+                f"{', '.join(named)}: only tables of text have other columns; give one file per split instead"
             )
         return values
 

@@ -1,4 +1,4 @@
-"""Every problem of a params file as one line: YAML path, what is expected, what was got."""
+"""Format each problem in a params file as one line: YAML path, what is expected, what was got."""
 
 import difflib
 from typing import Any
@@ -7,7 +7,7 @@ from baton.params.fields import Section
 
 
 def problem(error: Any, raw: Any) -> str:
-    """The line for one error of pydantic's; `raw` is the file's content."""
+    """Return the line for one of pydantic's errors; `raw` is the file's content."""
     path, node = _yaml_path(error["loc"], raw)
     match error["type"]:
         case "extra_forbidden":
@@ -18,7 +18,7 @@ def problem(error: Any, raw: Any) -> str:
             return f"{path}: missing"
         case _:
             message = error["msg"].removeprefix("Value error, ")
-            if not path:  # of the file as a whole
+            if not path:  # the problem concerns the file as a whole
                 return str(message)
             shown = (
                 error["input"]
@@ -29,7 +29,7 @@ def problem(error: Any, raw: Any) -> str:
 
 
 def _yaml_path(location: tuple[Any, ...], raw: Any) -> tuple[str, Any]:
-    """Pydantic's location without the union tags that it inserts, and the mapping that holds the key."""
+    """Return pydantic's location without the union tags it inserts, and the mapping that holds the key."""
     steps: list[str] = []
     node, parent = raw, raw
     for step in location:
@@ -47,7 +47,7 @@ def _yaml_path(location: tuple[Any, ...], raw: Any) -> tuple[str, Any]:
 
 
 def _siblings(mapping: Any) -> list[str]:
-    """Keys that the section around an unknown key knows, found by the keys it shares with each section."""
+    """Return the keys of the section around an unknown key: the one that shares the most keys with it."""
     best = max(
         _subclasses(Section),
         key=lambda cls: len(set(cls.model_fields) & set(mapping)) - 0.01 * len(cls.model_fields),

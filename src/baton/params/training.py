@@ -1,4 +1,4 @@
-"""`finetune` and `distill`: heads, and what every training needs."""
+"""`finetune` and `distill`: heads, students, and the keys that every training run needs."""
 
 from typing import Annotated, Literal, Self
 
@@ -35,29 +35,34 @@ class EarlyStopping(Section):
 
 
 class Ema(Section):
-    """An exponential moving average of the weights: validated, and kept, in place of the last ones (Polyak & Juditsky 1992)."""
+    """An exponential moving average of the weights (Polyak & Juditsky 1992).
+
+    It is validated and kept in place of the last weights.
+    """
 
     decay: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Training(Section):
-    """What every training needs.
+    """The keys that every training run needs.
 
-    `batch_size` counts the samples of one optimizer step; of texts a step may hold as many as fit `tokens` instead, without padding
-    (exactly one of the two is set). `accumulation` splits a step into micro-batches (of at least two samples for each process where the
-    model has batch normalisation).
+    `batch_size` is the number of samples in one optimizer step; for text, a step can instead hold as many as
+    fit into `tokens`, without padding (exactly one of the two is set). `accumulation` splits a step into
+    micro-batches (of at least two samples per process if the model has batch normalisation).
 
-    `layer_decay` multiplies the learning rate from each layer to the one below it, the head having 1 (ULMFiT, Howard & Ruder 2018;
-    BEiT, Bao et al. 2022). `drop_path` is the rate of stochastic depth at the last layer (Huang et al. 2016). `metric`, on validation,
-    picks the checkpoint; of equal scores the one with the lower loss. Each of `seeds` is a training of its own; validation also picks the
-    one whose model is used. `min_steps` raises `epochs` where rows are so few that they would make fewer steps: a pretrained encoder wants
-    some hundred of them, whatever the number of rows (Mosbach et al. 2021, On the stability of fine-tuning BERT).
+    `layer_decay` multiplies the learning rate from each layer to the one below it, starting from 1 at the
+    head (ULMFiT, Howard & Ruder 2018; BEiT, Bao et al. 2022). `drop_path` is the rate of stochastic depth at
+    the last layer (Huang et al. 2016). `metric`, on validation, picks the checkpoint; ties go to the lower
+    loss. Each of `seeds` is a separate training run; validation also picks the run whose model is used.
+    `min_steps` raises `epochs` if there are so few rows that they would give fewer steps: a pretrained
+    encoder needs a few hundred, however many rows there are (Mosbach et al. 2021, On the stability of
+    fine-tuning BERT).
     """
 
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     epochs: Count
     min_steps: Annotated[int, Field(ge=0)]
-    batch_size: Count | None = None  # this, or the next
+    batch_size: Count | None = None  # either this or `tokens`
     tokens: Count | None = None
     accumulation: Count
     learning_rate: Annotated[float, Field(gt=0)]
@@ -80,12 +85,12 @@ class Training(Section):
 
     @property
     def seed(self) -> int:
-        """Of one training, as `of` gives its params."""
+        """The seed of a single training run, whose params `of` returns."""
         (seed,) = self.seeds
         return seed
 
     def of(self, seed: int) -> Self:
-        """The params of the training with this seed."""
+        """Return the params of the training run with this seed."""
         return self.model_copy(update={"seeds": (seed,)})
 
     @model_validator(mode="after")
@@ -101,7 +106,7 @@ class Training(Section):
                 "neither" if self.tokens is None else f"batch_size {self.batch_size} and tokens {self.tokens}"
             )
             raise ValueError(
-                f"set batch_size (samples of a step) or tokens (the most of a step), one of the two, not {got}"
+                f"set either batch_size (samples per step) or tokens (the most per step), not {got}"
             )
         if self.batch_size and self.batch_size % self.accumulation:
             raise ValueError(
@@ -111,7 +116,10 @@ class Training(Section):
 
 
 class Probe(Section):
-    """With at most `rows` rows of train, `folds`-fold cross-validation on them chooses between fine-tuning and a linear probe."""
+    """With at most `rows` train rows, choose between fine-tuning and a linear probe.
+
+    The choice is made by `folds`-fold cross-validation on train.
+    """
 
     rows: Count
     folds: Annotated[int, Field(ge=2)]
@@ -127,13 +135,14 @@ class Finetune(Training):
     def _probed(self) -> "Finetune":
         if self.probe and self.head.kind != "linear":
             raise ValueError(
-                f"a linear probe makes a linear head: set probe to null, or head.kind to linear (it is {self.head.kind})"
+                "a linear probe makes a linear head: set probe to null or head.kind to linear "
+                f"(it is {self.head.kind})"
             )
         return self
 
 
 class LayersStudent(Section):
-    """Layers of the teacher, with its embeddings and head (as DistilBERT, Sanh et al. 2019)."""
+    """Some of the teacher's layers, with its embeddings and head (as in DistilBERT, Sanh et al. 2019)."""
 
     kind: Literal["teacher_layers"]
     layers: tuple[Annotated[int, Field(ge=0)], ...]
@@ -142,13 +151,13 @@ class LayersStudent(Section):
     def _ordered(self) -> "LayersStudent":
         if not self.layers or list(self.layers) != sorted(set(self.layers)):
             raise ValueError(
-                f"layers {list(self.layers)} must name at least one teacher layer, each once, in rising order"
+                f"layers {list(self.layers)} must name one or more teacher layers, each once, in ascending order"
             )
         return self
 
 
 class TimmStudent(Section):
-    """An architecture of timm's with `arguments` of its own, from scratch: a smaller ViT, or a convolutional network."""
+    """A timm architecture with its `arguments`, from scratch: a smaller ViT, or a convolutional network."""
 
     kind: Literal["timm"]
     architecture: str
@@ -158,8 +167,8 @@ class TimmStudent(Section):
 class Distill(Training):
     """The student: its loss is `alpha * CE + (1 - alpha) * T**2 * KL(teacher || student at temperature T)`.
 
-    `teacher: cached` takes the teacher's logits of train as they were written; `live` lets it see the very view that the student sees
-    ("patient and consistent", Beyer et al. 2022), which augmentation needs.
+    `teacher: cached` uses the teacher's stored logits for train; with `live` the teacher sees the same view
+    as the student ("patient and consistent", Beyer et al. 2022), which augmentation requires.
     """
 
     student: Annotated[LayersStudent | TimmStudent, Field(discriminator="kind")]
@@ -171,6 +180,7 @@ class Distill(Training):
     def _same_view(self) -> "Distill":
         if self.teacher == "cached" and self.augmentation is not None:
             raise ValueError(
-                "the teacher's cached logits are of images without augmentation: set teacher to live, or augmentation to null"
+                "the teacher's cached logits are of images without augmentation: set teacher to live, "
+                "or augmentation to null"
             )
         return self

@@ -1,1 +1,1 @@
-"""Git, DVC and its files."""
+"""Access to Git, DVC and DVC's files."""

@@ -1,4 +1,4 @@
-"""Running git and DVC."""
+"""Run Git and DVC."""
 
 import functools
 import os
@@ -11,21 +11,20 @@ from baton.processes import supervision
 
 
 def dvc(*words: str) -> None:
-    """Run DVC with its own output."""
-    ends_with_us = functools.partial(
-        supervision.die_with_parent, signal.SIGTERM, os.getpid()
-    )  # and its stage with it
+    """Run DVC and let it print to the console."""
+    # If this process dies, DVC ends, and its stage with it.
+    ends_with_us = functools.partial(supervision.die_with_parent, signal.SIGTERM, os.getpid())
     ended = subprocess.run([sys.executable, "-m", "dvc", *words], check=False, preexec_fn=ends_with_us)
     if ended.returncode:
         raise OutputError(
             f"`dvc {' '.join(words)}` failed",
             got=f"exit code {ended.returncode}",
-            hint="its own message is above",
+            hint="see DVC's message above",
         )
 
 
 def run(*words: str, check: bool = True) -> str:
-    """A command's output; `dvc` is the one of this environment."""
+    """Return a command's output; `dvc` is the one installed in this environment."""
     ended = _completed(*words)
     if check and ended.returncode:
         got = (ended.stderr or ended.stdout).strip().splitlines()
@@ -36,7 +35,10 @@ def run(*words: str, check: bool = True) -> str:
 
 
 def changed_files(commit: str, path: str) -> list[str]:
-    """Files that `path` is or holds and that are not as a commit has them, new ones too; none where git cannot tell."""
+    """Return the files at or below `path` that differ from a commit or are new.
+
+    The list is empty if Git cannot compare them.
+    """
     differing = (
         run("git", "diff", "--relative", "--name-only", "-z", commit, "--", path, check=False)
         if commit
@@ -47,7 +49,7 @@ def changed_files(commit: str, path: str) -> list[str]:
 
 
 def done(*words: str) -> bool:
-    """Whether a command succeeded."""
+    """Run a command and return whether it succeeded."""
     return _completed(*words).returncode == 0
 
 

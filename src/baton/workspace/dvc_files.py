@@ -1,4 +1,4 @@
-"""What DVC's files say of stages, `dvc.yaml` and `dvc.lock`: the files that a stage writes, and the digests of its outputs. No mlflow."""
+"""Read `dvc.yaml` and `dvc.lock`: the files that each stage writes, and their digests. Needs no mlflow."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ Lock = Mapping[str, Mapping[str, dict[str, str]]]  # stage -> "outs" and "deps" 
 
 
 def outputs(kinds: Sequence[str] = ("outs", "metrics", "plots")) -> dict[str, list[str]]:
-    """Stage -> paths of its outputs of these kinds, by `dvc.yaml`; nothing without such a file."""
+    """Map each stage to the paths of its outputs of these kinds in `dvc.yaml`; empty without the file."""
     stages = (params.read_raw(GRAPH).get("stages") or {}) if GRAPH.is_file() else {}
     found: dict[str, list[str]] = {}
     for stage, section in stages.items():
@@ -27,13 +27,13 @@ def outputs(kinds: Sequence[str] = ("outs", "metrics", "plots")) -> dict[str, li
 
 
 def written(stage: str) -> dict[str, str]:
-    """MD5 of the output files (not folders) of a stage, by `dvc.yaml`; nothing without such a file."""
+    """Map a stage's output files (not folders) in `dvc.yaml` to their MD5; empty without `dvc.yaml`."""
     paths = outputs().get(stage, [])
     return {path: md5(Path(path)) for path in paths if Path(path).is_file()}
 
 
 def md5(path: Path) -> str:
-    """DVC's digest of a file, or of a folder without the compiled Python in it; empty if it is not there."""
+    """Return DVC's digest of a file, or of a folder without compiled Python; empty if the path is missing."""
     if path.is_dir():
         files = [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
         listed = sorted(
@@ -48,12 +48,12 @@ def md5(path: Path) -> str:
 
 
 def read_text() -> str:
-    """The text of `dvc.lock`; empty without one."""
+    """Return the text of `dvc.lock`; empty without the file."""
     return LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
 
 
 def agrees(text: str) -> bool:
-    """Whether the params that the text of a `dvc.lock` records are those of `params.yaml` now."""
+    """Return whether the params recorded in a `dvc.lock` text equal those in `params.yaml` now."""
     current = params.read_raw()
     for entry in (YAML(typ="safe", pure=True).load(text).get("stages") or {}).values():
         recorded = (entry.get("params") or {}).get(params.PATH.name) or {}
@@ -63,7 +63,7 @@ def agrees(text: str) -> bool:
 
 
 def read_lock() -> Lock:
-    """Digests of each stage's outputs and dependencies; nothing without a `dvc.lock`."""
+    """Return the digests of each stage's outputs and dependencies; empty without a `dvc.lock`."""
     stages = (params.read_raw(LOCK).get("stages") or {}) if LOCK.is_file() else {}
     return {
         name: {

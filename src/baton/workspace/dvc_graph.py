@@ -1,6 +1,6 @@
-"""What one `dvc.lock` says: which stage made what, from which data, params and code. No mlflow.
+"""Read one `dvc.lock`: which stage made which output from which data, params and code. Needs no mlflow.
 
-A `dvc.lock` may be that of the working tree, of a commit, or one that was kept with a run or a version.
+A `dvc.lock` can come from the working tree, from a commit, or from a run or version that it was stored with.
 """
 
 import functools
@@ -25,10 +25,10 @@ class Graph:
     """The stages of a `dvc.lock`."""
 
     def __init__(self, text: str, where: str) -> None:
-        """`where` says in messages whose file it is.
+        """Parse the text; `where` says in messages which file it is.
 
         Raises:
-            DataError: it is no `dvc.lock`.
+            DataError: the text is not a `dvc.lock`.
         """
         self.where = where
         try:
@@ -37,15 +37,15 @@ class Graph:
         except (YAMLError, KeyError, TypeError) as error:
             got = " ".join(str(error).split())[:200]
             raise DataError(
-                f"the dvc.lock of {where} cannot be read", got=got, expected="a file that DVC wrote"
+                f"the dvc.lock of {where} cannot be read", got=got, expected="a file written by DVC"
             ) from None
 
     def outs(self, stage: str) -> dict[str, str]:
-        """Output path -> digest."""
+        """Map the stage's output paths to digests."""
         return _digests(self.stages.get(stage, {}), "outs")
 
     def deps(self, stage: str) -> dict[str, str]:
-        """Data that the stage read -> digest."""
+        """Map the data that the stage read to digests."""
         return {
             path: digest
             for path, digest in _digests(self.stages[stage], "deps").items()
@@ -53,7 +53,7 @@ class Graph:
         }
 
     def code(self, stage: str) -> dict[str, str]:
-        """Code and locked requirements that it depends on -> digest."""
+        """Map the code and locked requirements that the stage depends on to digests."""
         return {
             path: digest
             for path, digest in _digests(self.stages[stage], "deps").items()
@@ -61,12 +61,12 @@ class Graph:
         }
 
     def params(self, stage: str) -> dict[str, Any]:
-        """Its params, flattened."""
+        """Return the stage's params, flattened."""
         found = self.stages[stage].get("params") or {}
         return {key: value for section in found.values() for key, value in params.flatten(section).items()}
 
     def made(self, path: str) -> tuple[str, str] | None:
-        """The stage that made a file or folder (or the folder that it lies in), and that output's path."""
+        """Return the stage that made a file or folder (or its parent folder), and that output's path."""
         wanted = Path(path)
         for stage in self.stages:
             for out in self.outs(stage):
@@ -75,7 +75,10 @@ class Graph:
         return None
 
     def source(self, path: str) -> tuple[str, str] | None:
-        """What no stage made and some read, code too: the dependency that a file is or lies in, and its digest."""
+        """Return the dependency, not made by any stage, that a file is or lies in, and its digest.
+
+        Code counts too.
+        """
         wanted = Path(path)
         for entry in self.stages.values():
             for dep, digest in _digests(entry, "deps").items():
@@ -84,45 +87,50 @@ class Graph:
         return None
 
     def readers(self, path: str) -> list[str]:
-        """Stages that read it."""
+        """Return the stages that read a path."""
         return [stage for stage, entry in self.stages.items() if path in _digests(entry, "deps")]
 
     def broken(self) -> Iterator[str]:
-        """Where a stage read something else than what the stage before it made."""
+        """Yield a message for each file that differs from the version a later stage read."""
         made = {path: digest for stage in self.stages for path, digest in self.outs(stage).items()}
         for stage in self.stages:
             for path, digest in self.deps(stage).items():
                 if path in made and made[path] != digest:
-                    yield f"{stage} of {self.where} read {path} as {digest[:8]}, which was made anew since ({made[path][:8]})"
+                    yield (
+                        f"{stage} of {self.where} read {path} as {digest[:8]}, "
+                        f"which has been rebuilt since ({made[path][:8]})"
+                    )
 
 
 def of_workspace() -> Graph | None:
-    """That of the working tree."""
+    """Return the graph of the working tree, if it has a `dvc.lock`."""
     return Graph(LOCK.read_text(encoding="utf-8"), "the working tree") if LOCK.is_file() else None
 
 
 def of_commit(commit: str) -> Graph | None:
-    """That of a commit, if git has it."""
+    """Return the graph of a commit, if Git has it."""
     done = subprocess.run(["git", "show", f"{commit}:./{LOCK}"], capture_output=True, text=True, check=False)
     return Graph(done.stdout, f"commit {commit[:8]}") if done.returncode == 0 else None
 
 
 def moved(stage: str) -> Iterator[str]:
-    """What of the working tree is no longer as `dvc.lock` says, of a stage and those before it; by `dvc status`."""
-    commit = run(
-        "git", "log", "-1", "--format=%H", "--", str(LOCK), check=False
-    ).strip()  # whose dvc.lock it is
+    """Yield a message for each change since `dvc.lock` was written, to a stage or those before it.
+
+    The changes are those that `dvc status` reports.
+    """
+    # The commit that dvc.lock belongs to.
+    commit = run("git", "log", "-1", "--format=%H", "--", str(LOCK), check=False).strip()
     for name, changes in json.loads(
         run("dvc", "status", "--json", "--with-deps", stage, check=False) or "{}"
     ).items():
         for change in changes:
             for kind, items in change.items() if isinstance(change, dict) else ():
-                told = (_moved(path, how, commit) for path, how in items.items())
-                yield f"since {name} ran, {kind.removeprefix('changed ')} are not what dvc.lock says: {', '.join(told)}"
+                told = ", ".join(_moved(path, how, commit) for path, how in items.items())
+                yield f"since {name} ran, {kind.removeprefix('changed ')} no longer match dvc.lock: {told}"
 
 
 def _moved(path: str, how: str | list[str], commit: str) -> str:
-    """What became of a dependency or output; of a folder of code the files are named."""
+    """Describe the change to a dependency or output; for a folder of code, name the files."""
     if not isinstance(how, str):
         return f"{path} ({', '.join(how)})"
     files = changed_files(commit, path) if path.startswith(CODE) and Path(path).is_dir() else []
@@ -130,7 +138,7 @@ def _moved(path: str, how: str | list[str], commit: str) -> str:
 
 
 def cached(digest: str) -> bool:
-    """Whether DVC's cache here holds an output, whole."""
+    """Return whether the local DVC cache holds an output completely."""
     place = _place(digest)
     if not digest.endswith(".dir") or not place.is_file():
         return place.is_file()
@@ -138,7 +146,7 @@ def cached(digest: str) -> bool:
 
 
 def file_of(digest: str, name: str) -> str | None:
-    """Text of the file `name` in a cached folder."""
+    """Return the text of the file `name` in a cached folder."""
     place = _place(digest)
     if not place.is_file():
         return None
@@ -155,7 +163,7 @@ def _place(digest: str) -> Path:
 
 @functools.cache
 def _cache() -> Path:
-    """DVC's cache, which may be shared by several checkouts; the process works in one."""
+    """Return DVC's cache folder, which several checkouts may share; a process works in one checkout."""
     return Path(run("dvc", "cache", "dir", check=False).strip() or ".dvc/cache")
 
 
