@@ -1,4 +1,4 @@
-"""Console output where there is no terminal."""
+"""Console output without a terminal."""
 
 import signal
 
@@ -26,15 +26,18 @@ def test_an_error_of_ours_has_no_traceback_and_ends_with_one(capsys: pytest.Capt
 
 
 def test_a_warning_takes_any_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """Gloo's errors begin with the path of its source, which is no end of a colour."""
-    text = "[/__w/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:539] Connection closed by peer [127.0.0.1]:39542"
+    """Gloo's errors begin with its source path in brackets, which is not rich markup."""
+    text = (
+        "[/__w/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:539] "
+        "Connection closed by peer [127.0.0.1]:39542"
+    )
     console.warn("checkpoint", RuntimeError(text))
     assert " ".join(capsys.readouterr().out.split()) == f"checkpoint: {text}"
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    with pytest.raises(ValueError, match="no number"):
-        console.run(lambda: int("no number"))
+    with pytest.raises(ValueError, match="not a number"):
+        console.run(lambda: int("not a number"))
 
 
 def test_progress_without_a_terminal_is_a_plain_line_with_rate(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +57,7 @@ def test_a_table_shows_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
 def test_silence_leaves_only_errors(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console, "_console", console._console)  # put back afterwards
+    monkeypatch.setattr(console, "_console", console._console)  # restored afterwards
     console.silence()
     console.say("a word")
     console.table("figures", ["model"], [["teacher"]])

@@ -222,7 +222,7 @@ def test_killing_one_ends_both(project: Project, victim: str) -> None:
         output, _ = stage.communicate()
         assert stage.returncode != 0
         if victim == "other":
-            assert "process 1 of this training failed" in output
+            assert "process 1 of this training run failed" in output
     finally:
         stage.kill()
         stage.wait()

@@ -1,4 +1,4 @@
-"""The one predictor."""
+"""The predictor."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def test_logits_keep_the_order_of_the_arrays_and_do_not_depend_on_the_batch(tmp_
 
 
 def test_weights_are_converted_once_for_all_batches(tmp_path: Path) -> None:
-    """Each batch would convert them again under inference mode, or under an autocast of its own."""
+    """Each batch would convert them again in inference mode, or in a separate autocast."""
     model, arrays = prepare(tmp_path)
     weights = {parameter.data_ptr() for parameter in model.parameters()}
     converted = 0
@@ -68,7 +68,7 @@ def test_weights_are_converted_once_for_all_batches(tmp_path: Path) -> None:
 
 
 class Greedy(nn.Module):
-    """Wants more memory than any machine has."""
+    """A model that requests more memory than any machine has."""
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         return torch.empty(2**50)
@@ -120,14 +120,15 @@ def main():
             logits = predict(model, arrays, machine, size, done.append)
             assert machine.rank or sum(done) == len(arrays)
             np.save(f"{size} by {machine.rank}.npy", logits)
-            np.save(f"{size} alone.npy", predict(model, arrays, dataclasses.replace(machine, processes=1, rank=0), size))
+            alone = dataclasses.replace(machine, processes=1, rank=0)
+            np.save(f"{size} alone.npy", predict(model, arrays, alone, size))
 
 console.run(main)
 """
 
 
 def test_logits_are_the_same_bits_whatever_the_number_of_processes(tmp_path: Path) -> None:
-    """In batches of 7 for both processes, of 40 (the last round is one's own), and one batch that both compute."""
+    """Batches of 7 for both processes, of 40 (one process has the last round), and one that both compute."""
     _, arrays = prepare(tmp_path)
     (tmp_path / "job.py").write_text(JOB)
     (tmp_path / "wanted.json").write_text(

@@ -1,6 +1,7 @@
-"""What a person sees while a stage runs: text, tables, progress; and errors without a traceback.
+"""Console output of a stage: text, tables and progress; errors are printed without a traceback.
 
-On a terminal progress is a bar with rate and time left; elsewhere (CI, a log file) a plain line every ten seconds.
+On a terminal, progress is a bar with rate and time left; elsewhere (CI, a log file) it is a plain line every
+ten seconds.
 """
 
 import contextlib
@@ -28,12 +29,12 @@ _console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 
 def say(text: RenderableType) -> None:
-    """Print one message; rich markup is understood."""
+    """Print one message; rich markup is interpreted."""
     _console.print(visible(text) if isinstance(text, str) else text, highlight=False)
 
 
 def warn(subject: str, text: object) -> None:
-    """Print that something went wrong which stops nothing; `text` is printed as it is, such as an error's words in brackets."""
+    """Print a warning about a failure that does not stop the stage; `text` is printed without markup."""
     say(f"[yellow]{subject}:[/] {escape(str(text))}")
 
 
@@ -49,15 +50,19 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 @contextlib.contextmanager
 def progress(title: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
-    """Yield `advance(amount, worked=True)`; `total` is in `unit` (None if unknown). What was done in an earlier attempt is not `worked`."""
+    """Yield `advance(amount, worked=True)`; `total` is in `unit` (None if unknown).
+
+    Pass `worked=False` for an amount that an earlier attempt completed.
+    """
     with _bar(title, total, unit) if _console.is_terminal else _lines(title, total, unit) as advance:
         yield advance
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; a BatonError is printed without its traceback and the process exits 1; SIGTERM exits 143 and Ctrl-C 130.
+    """Call `main`; print a BatonError without traceback and exit 1; SIGTERM exits 143 and Ctrl-C 130.
 
-    SIGTERM becomes SystemExit, so that what is half-written is removed on the way out; a second one does not interrupt that.
+    SIGTERM becomes SystemExit, so that half-written files are removed on the way out; a second one does not
+    interrupt that.
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -72,16 +77,15 @@ def run(main: Callable[[], None]) -> None:
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """`run`, for a stage: it ends with the `dvc` that started it, and at once when it was asked to stop and has cleaned up."""
+    """Like `run`, but end with the `dvc` that started the stage, and exit at once after stop and cleanup."""
     from baton.processes import supervision
 
     supervision.watch()
     try:
         run(main)
     except SystemExit as ending:
-        if (
-            ending.code in STOPPED
-        ):  # taking torch and mlflow down in good order takes seconds, which whoever asked may not have
+        # An orderly shutdown of torch and mlflow takes seconds, which the caller may not grant.
+        if ending.code in STOPPED:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             os._exit(int(ending.code))
@@ -89,8 +93,8 @@ def run_stage(main: Callable[[], None]) -> None:
 
 
 def silence() -> None:
-    """Print nothing from here on but errors: for a process whose siblings say the same."""
-    global _console  # noqa: PLW0603  the console is the process's own
+    """Print only errors from here on: for a process whose siblings print the same messages."""
+    global _console  # noqa: PLW0603  one console per process
     _console = Console(quiet=True)
 
 
@@ -123,7 +127,7 @@ def _bar(title: str, total: float | None, unit: str) -> Iterator[Callable[..., N
         def advance(amount: float, worked: bool = True) -> None:
             if worked:
                 bar.advance(task, amount)
-            else:  # a new beginning for rate and time left
+            else:  # restart the rate and the time left
                 bar.reset(task, completed=int(bar.tasks[0].completed + amount), total=total)
 
         yield advance

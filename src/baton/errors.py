@@ -1,36 +1,37 @@
-"""The exception tree. Every message says what was got, what was expected and what to do next.
+"""The exception tree. Every message says what was found, what was expected and what to do next.
 
     BatonError
-    ├── ParamsError      params.yaml or a recipe is not what it should be
-    ├── SourceError      bytes that come from outside are missing, broken or not the pinned ones
+    ├── ParamsError      params.yaml or a recipe is invalid
+    ├── SourceError      external bytes are missing, broken or not the pinned ones
     ├── DataError        the content of a table, split or prediction file is unusable
     ├── ModelError       a model folder is incomplete or does not fit the data
-    ├── TrainingError    a training cannot go on
+    ├── TrainingError    training cannot continue
     ├── TrackingError    an MLflow store cannot be used
-    └── OutputError      something of ours cannot be written
+    └── OutputError      an output cannot be written
 
-The command line and the stages print these without a traceback and exit 1; any other exception is a bug and keeps its traceback.
+The command line and the stages print these without a traceback and exit 1; any other exception is a bug and
+keeps its traceback.
 """
 
 import re
 
-MOST = 6_000  # characters of a part of a message; what comes from outside may be of any length
-# Control characters, marks that turn the direction of writing, and lone surrogates, which stand for bytes that are no UTF-8.
+MOST = 6_000  # characters in one part of a message; external text may be of any length
+# Control characters, marks that change the writing direction, and lone surrogates (bytes that are not UTF-8).
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    r"""Text as a terminal may show it: what would move the cursor, change colours or cannot be printed is spelt out (`\r`)."""
+    r"""Return text that is safe on a terminal: control and unprintable characters are escaped (`\r`)."""
     return UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def one_line(name: str) -> str:
-    """A name of a file or a label as it is shown: `visible`, and without line breaks."""
+    """Return a file name or label for display: `visible`, and without line breaks."""
     return visible(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
 class BatonError(Exception):
-    """Base of every error that a user can act on."""
+    """The base of every error that a user can act on."""
 
     def __init__(self, problem: str, *, got: object = None, expected: object = None, hint: str = "") -> None:
         """Build the message from its four parts; empty parts are left out.
@@ -38,7 +39,7 @@ class BatonError(Exception):
         Args:
             problem: what is wrong, naming the file, row or key.
             got: what was found.
-            expected: what should have been there.
+            expected: what should have been found.
             hint: what to do next.
         """
         lines = [_bounded(problem)]
@@ -53,15 +54,15 @@ class BatonError(Exception):
 
 def _bounded(part: object) -> str:
     text = str(part)
-    return text if len(text) <= MOST else f"{text[:MOST]} … ({len(text) - MOST:,} characters more)"
+    return text if len(text) <= MOST else f"{text[:MOST]} … ({len(text) - MOST:,} more characters)"
 
 
 class ParamsError(BatonError):
-    """`params.yaml` or a recipe is not what it should be."""
+    """`params.yaml` or a recipe is invalid."""
 
 
 class SourceError(BatonError):
-    """Bytes from outside are missing, broken or not the pinned ones."""
+    """External bytes are missing, broken or not the pinned ones."""
 
 
 class DataError(BatonError):
@@ -73,7 +74,7 @@ class ModelError(BatonError):
 
 
 class TrainingError(BatonError):
-    """A training cannot go on."""
+    """Training cannot continue."""
 
 
 class TrackingError(BatonError):
@@ -81,4 +82,4 @@ class TrackingError(BatonError):
 
 
 class OutputError(BatonError):
-    """Something of ours cannot be written."""
+    """An output cannot be written."""

@@ -1,4 +1,4 @@
-"""Model and samples -> logits; the one predictor behind the teacher cache, evaluation and speed figures (which `speed` takes)."""
+"""Model and samples -> logits: the one predictor for the teacher cache, evaluation and `speed`'s figures."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -21,51 +21,54 @@ def predict(
     batch_size: int,
     advance: Callable[[int], object] = lambda count: None,
 ) -> NDArray[np.float32]:
-    """Logits of every sample, (samples, classes), in the split's order.
+    """Return the logits of every sample, (samples, classes), in the split's order.
 
     Args:
         model: in eval mode, on the runtime's device.
         split: its samples.
-        runtime: device, precision, ranks: each computes its share of the batches, and all get all logits.
-        batch_size: samples at a time; similar lengths share a batch.
-        advance: called with the number of samples done, on all ranks together.
+        runtime: device, precision and ranks: each rank computes its share of the batches, and all get all
+            logits.
+        batch_size: samples at a time; samples of similar length share a batch.
+        advance: called with the number of samples done on all ranks together.
 
     Raises:
-        TrainingError: memory ran out.
+        TrainingError: out of memory.
     """
     chunks = by_length(split, np.arange(len(split)), batch_size)
-    ranks = (
-        runtime.processes if len(chunks) >= runtime.processes else 1
-    )  # fewer batches than processes: each does all of them
+    # With fewer batches than processes, each process computes all of them.
+    ranks = runtime.processes if len(chunks) >= runtime.processes else 1
     rank = runtime.rank % ranks
     parts: list[torch.Tensor] = []
     split_model = sharding.is_split(model)
     with inference(runtime):
         for start in range(0, len(chunks), ranks):
-            turn = chunks[start : start + ranks]  # a batch for each
+            turn = chunks[start : start + ranks]  # one batch per rank
             if rank < len(turn):
                 parts.append(forward(model, split.batch(turn[rank]), runtime))
-            elif split_model:  # a pass of the others needs this process's part of the weights
+            elif split_model:  # the other ranks' pass needs this process's part of the weights
                 forward(model, split.batch(turn[0]), runtime)
             advance(sum(map(len, turn)))
     sharding.rest(model)
     logits = torch.cat(parts).cpu()
     ordered = torch.zeros(len(split), logits.shape[1])
     ordered[torch.from_numpy(np.concatenate(chunks[rank::ranks]))] = logits
-    if ranks > 1:  # as integers: the bits of one process plus the zeros of the others are these bits
+    if ranks > 1:  # summed as integers: one process's bits plus zeros from the others are exact
         ordered = distributed.total(ordered.view(torch.int32)).view(torch.float32)
     return ordered.numpy()
 
 
 @contextlib.contextmanager
 def inference(runtime: Runtime) -> Iterator[None]:
-    """Around all batches: autocast converts the weights once for all of them (in inference mode it would, for each batch again)."""
+    """Wrap all batches: autocast converts the weights once for all of them.
+
+    In inference mode it would convert them again for each batch.
+    """
     with torch.no_grad(), runtime.autocast():
         yield
 
 
 def forward(model: nn.Module, batch: Batch, runtime: Runtime) -> torch.Tensor:
-    """Logits, (batch, classes), on the device."""
+    """Return logits, (batch, classes), on the device."""
     moved = batch if runtime.device.type == "cpu" else batch.pin_memory().to(runtime.device)
     with explained_memory("prediction", batch.shape):
         logits: torch.Tensor = model(*moved.inputs)
@@ -73,7 +76,10 @@ def forward(model: nn.Module, batch: Batch, runtime: Runtime) -> torch.Tensor:
 
 
 def by_length(split: Split, rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Chunks of rows: longest first (an allocation that is too large fails at once), similar lengths together; at most `size` windows."""
+    """Return chunks of rows, longest first and similar lengths together, of at most `size` windows.
+
+    Longest first, so that an allocation that is too large fails at once.
+    """
     order = rows[np.argsort(-split.lengths[rows], kind="stable")]
     chunks = (order[start : start + size] for start in range(0, len(order), size))
     return [few for chunk in chunks for few in by_windows(chunk, split.windows, size)]

@@ -1,7 +1,7 @@
 """Atomic writes, digests and the project's folders.
 
-Data paths are relative to the working directory (a checkout, or the copy that `dvc exp run --temp` makes). State that outlives a run (the
-MLflow store, fetched files) belongs to the project that owns `$DVC_ROOT`.
+Data paths are relative to the working directory (a checkout, or the copy that `dvc exp run --temp` makes).
+State that outlives a run (the MLflow store, fetched files) belongs to the project that owns `$DVC_ROOT`.
 """
 
 import contextlib
@@ -18,23 +18,23 @@ from baton.errors import OutputError
 
 
 def project() -> Path:
-    """Root of the project that owns the state: `$DVC_ROOT`, which DVC sets for its stages, or the working directory."""
+    """Return the project that owns the state: `$DVC_ROOT` (set by DVC), or the working directory."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 def state(name: str) -> Path:
-    """Folder `name` of the project's own state (`.baton/`, ignored by git)."""
+    """Return folder `name` of the project's state (`.baton/`, ignored by git)."""
     return project() / ".baton" / name
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file, read in blocks."""
+    """Return the hex digest of a file, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_tree(folder: Path) -> str:
-    """Hex digest of a folder: of its sorted relative paths and their contents."""
+    """Return the hex digest of a folder: of its sorted relative paths and their contents."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256(path)}\n".encode())
@@ -43,10 +43,10 @@ def sha256_tree(folder: Path) -> str:
 
 @contextlib.contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; on success it becomes `target`, on any failure nothing is left.
+    """Yield a temporary path next to `target`; it becomes `target` on success, and a failure removes it.
 
     Raises:
-        OutputError: the folder cannot be written or the disk is full.
+        OutputError: the folder is not writable or the disk is full.
     """
     with _explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -64,10 +64,10 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `target`; on success it replaces `target`, on any failure nothing is left.
+    """Yield a temporary folder next to `target`; it replaces `target` on success, and a failure removes it.
 
     Raises:
-        OutputError: the parent cannot be written or the disk is full.
+        OutputError: the parent is not writable or the disk is full.
     """
     with _explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,14 +85,14 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _explained(target: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write under `target`'s folder into an OutputError."""
+    """Turn the operating system's refusal to write in `target`'s folder into an OutputError."""
     try:
         yield
     except OSError as error:
         named = Path(str(error.filename)) if error.filename else target.parent
         if error.filename and target.parent.resolve() not in (named.resolve(), *named.resolve().parents):
-            raise  # a file that was read, not one of ours
-        hint = "free some space or mend the permissions, then run again; nothing half-written was left"
+            raise  # a file being read, not an output
+        hint = "free some space or fix the permissions, then run again; no half-written file was left"
         raise OutputError(
             f"{target} cannot be written", got=error.strerror, expected="a writable folder", hint=hint
         ) from error

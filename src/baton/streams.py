@@ -1,4 +1,4 @@
-"""Work on batches ahead of whoever takes the results: by threads, in order, and never with more of them in memory than is said."""
+"""Process batches ahead of their consumer: in threads, in order, with a bounded number in memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,9 +10,10 @@ R = TypeVar("R")
 
 
 def ahead(pool: Executor, work: Callable[[T], R], batches: Iterable[T], most: int) -> Iterator[R]:
-    """Yield the result of each batch, in order, with at most `most` of them on their way (`Executor.map` would take all batches at once).
+    """Yield the result of each batch, in order, with at most `most` in flight.
 
-    A batch is let go of when it was worked on; what of it is still wanted then belongs into the result.
+    `Executor.map` would take all batches at once. A batch is released after its work; anything still needed
+    from it belongs in the result.
     """
     waiting: deque[Future[R]] = deque()
     for batch in batches:
@@ -24,7 +25,10 @@ def ahead(pool: Executor, work: Callable[[T], R], batches: Iterable[T], most: in
 
 
 def few(metadata: Any, most: int, size: int) -> int:
-    """Rows of a Parquet table, by its metadata, that make a batch of about `size` bytes: `most` at most, one at least."""
+    """Return how many rows of a Parquet table make a batch of about `size` bytes, from one to `most`.
+
+    `metadata` is the table's.
+    """
     held: int = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     rows: int = metadata.num_rows
     return max(1, min(most, size * rows // max(held, 1)))

@@ -1,4 +1,4 @@
-"""The locks are exact and complete, agree with the ranges of pyproject.toml, and are what is installed here."""
+"""The locks are exact and complete, agree with the ranges of pyproject.toml, and match the installation."""
 
 import re
 import tomllib
@@ -14,7 +14,7 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
 def locked(name: str) -> dict[str, str]:
-    """Package -> version, for the lines that hold on this platform."""
+    """Map each package to its version, for the lines that apply on this platform."""
     lines = [
         line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("#")
     ]
@@ -49,7 +49,10 @@ def test_the_locks_fit_the_ranges() -> None:
 
 
 def test_the_runtime_lock_is_complete() -> None:
-    """Everything that a locked package requires on this platform is locked too: `pip install --no-deps` needs that."""
+    """Everything that a locked package requires on this platform is locked too.
+
+    `pip install --no-deps` depends on it.
+    """
     versions = locked(LOCKS[0])
     for name in versions:
         for line in metadata.requires(name) or []:

@@ -1,4 +1,4 @@
-"""A stage ends with the `dvc` that started it, however that ends: real processes, killed for real."""
+"""A stage ends with the `dvc` that started it, for any reason: real processes, really killed."""
 
 import contextlib
 import itertools
@@ -25,8 +25,8 @@ from baton.processes import supervision
 def main():
     if "deaf" in sys.argv:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print("READY", os.getpid(), flush=True)
     try:
+        print("READY", os.getpid(), flush=True)
         time.sleep(60)
     finally:
         Path("saved").write_text("in time")
@@ -37,7 +37,7 @@ if "deaf" in sys.argv:
 {run}(main)
 """
 
-# A process named `dvc` as DVC is one: it starts the stage through a shell and leaves it running when it is killed.
+# A process named `dvc` that acts like DVC: it starts the stage in a shell and leaves it running when killed.
 DVC = "import subprocess, sys; subprocess.run(['sh', '-c', sys.argv[2]])\n"
 
 
@@ -45,7 +45,10 @@ DVC = "import subprocess, sys; subprocess.run(['sh', '-c', sys.argv[2]])\n"
 def running(
     folder: Path, command: str, program: str = "dvc", run: str = "console.run_stage", **more: str
 ) -> Iterator[tuple[int, int]]:
-    """A stage below a process named `program`; yields the ids of both. `STAGE` in `command` is the stage's own command."""
+    """Run a stage below a process named `program`; yield the ids of both.
+
+    `STAGE` in `command` is the stage's own command.
+    """
     (folder / "stage.py").write_text(STAGE.format(run=run))
     (folder / program).write_text(DVC)
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"} | more
@@ -76,7 +79,7 @@ def gone(pid: int, seconds: float) -> bool:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 return True
-        except psutil.NoSuchProcess:  # asking whether it exists first would leave it time to end in between
+        except psutil.NoSuchProcess:  # checking first whether it exists would be a race
             return True
         time.sleep(0.05)
     return False
@@ -95,7 +98,7 @@ def test_a_stage_ends_in_order_when_its_dvc_is_killed(
 
 
 def test_the_command_line_does_not_end_with_what_started_it(tmp_path: Path) -> None:
-    """And the negative control of the test above: without `watch` the process stays."""
+    """Negative control of the test above too: without `watch` the process survives."""
     with running(tmp_path, "STAGE; true", run="console.run") as (dvc, stage):
         os.kill(dvc, signal.SIGKILL)
         assert not gone(stage, 1.5)
@@ -124,7 +127,7 @@ def test_nohup_is_honoured_but_not_for_a_dvc(tmp_path: Path, program: str, stays
 
 
 def test_a_dvc_that_died_while_the_stage_started_is_noticed(tmp_path: Path) -> None:
-    """The launcher writes down who was above it; here one of them is not any more."""
+    """The launcher records the ancestors; here one of them is gone."""
     former = subprocess.Popen(["true"])
     former.wait()
     (tmp_path / "stage.py").write_text(STAGE.format(run="console.run_stage"))
@@ -138,11 +141,8 @@ def test_a_dvc_that_died_while_the_stage_started_is_noticed(tmp_path: Path) -> N
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=10, check=False
     )
     assert ended.returncode in {-signal.SIGTERM, 128 + signal.SIGTERM} and "the stage ends" in ended.stderr
-    with running(tmp_path, "exec STAGE", program="scheduler", BATON_ANCESTORS=f"{os.getpid()}") as (
-        _,
-        stage,
-    ):  # negative control
-        assert not gone(stage, 1)
+    with running(tmp_path, "exec STAGE", program="scheduler", BATON_ANCESTORS=f"{os.getpid()}") as pids:
+        assert not gone(pids[1], 1)  # negative control
 
 
 def test_the_launcher_tells_the_stage_who_is_above_it(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_rank_that_fails_ends_all_with_its_error(folder: Path) -> None:
     with start(folder, "fail") as job:
         output = finished(job, 1)
     assert "error: a row of rank 1 is broken" in output
-    assert "error: process 1 of this training failed" in output and "exit code 1" in output
+    assert "error: process 1 of this training run failed" in output and "exit code 1" in output
 
 
 @pytest.mark.parametrize("killed", [0, 1])
@@ -143,7 +143,7 @@ def test_killing_one_rank_ends_the_other_in_its_exchange(folder: Path, killed: i
         os.kill(found[killed], signal.SIGKILL)
         assert gone(found[1 - killed], 5)
         output = finished(job, 1 if killed else -signal.SIGKILL)
-    assert ("process 1 of this training failed" in output and "signal SIGKILL" in output) == bool(killed)
+    assert ("process 1 of this training run failed" in output and "signal SIGKILL" in output) == bool(killed)
 
 
 def test_rank_0_alone_obeys_a_signal_and_the_others_end_with_it(folder: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_rank_that_fails_ends_python_code_of_rank_0_in_order(folder: Path) -> 
     with start(folder, "python") as job:
         begun = [ranks(job), time.monotonic()][1]
         output = finished(job, 1)
-    assert "error: a row of rank 1 is broken" in output and "error: process 1 of this training failed" in output
+    assert "error: a row of rank 1 is broken" in output and "error: process 1 of this training run failed" in output
     assert time.monotonic() - begun < 15 and (folder / "closed 0").exists()
 
 
@@ -180,7 +180,7 @@ def test_a_rank_that_fails_ends_python_code_of_rank_0_in_order(folder: Path) -> 
 def test_a_rank_that_cannot_start_ends_all(folder: Path) -> None:
     with start(folder, "early") as job:
         output = finished(job, 1)
-    assert "error: rank 1 cannot even start" in output and "error: process 1 of this training failed" in output
+    assert "error: rank 1 cannot even start" in output and "error: process 1 of this training run failed" in output
 
 
 @pytest.mark.slow
@@ -205,7 +205,7 @@ def test_torchrun_may_start_the_processes(folder: Path) -> None:
     assert all(f"rank {rank} of 2" in output for rank in (0, 1)) and "said by 1" not in output
     with start(folder, "fail", launcher=launcher) as job:
         output = finished(job, 1)
-    assert "error: a row of rank 1 is broken" in output and "the connection to another process of this training is lost" in output
+    assert "error: a row of rank 1 is broken" in output and "the connection to another process of this training run is lost" in output
 
 
 def test_params_must_not_contradict_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,9 +227,9 @@ def test_a_process_s_own_command() -> None:
     [
         (b"7", 0.0, None),
         (b"7", 1000.0 - heartbeat.SILENT_SECONDS, None),
-        (b"7", 999.0 - heartbeat.SILENT_SECONDS, "process 1 of this training failed"),
+        (b"7", 999.0 - heartbeat.SILENT_SECONDS, "process 1 of this training run failed"),
         (b"done", 0.0, None),
-        (b"failed", 1000.0, "process 1 of this training failed"),
+        (b"failed", 1000.0, "process 1 of this training run failed"),
     ],
 )
 def test_who_is_silent_or_failed_is_named(sign: bytes, since: float, problem: str | None) -> None:
@@ -252,5 +252,5 @@ def test_a_process_that_gives_no_sign_any_more_is_noticed(monkeypatch: pytest.Mo
     silent = Alarm()
     own = heartbeat.Pulse(store, 0, 2, silent)
     heartbeat.Pulse(store, 1, 2, Alarm())  # a first sign, and no more
-    with pytest.raises(TrainingError, match=r"process 1 of this training failed[\s\S]*no sign of life"), silent.armed(), own.beating():
+    with pytest.raises(TrainingError, match=r"process 1 of this training run failed[\s\S]*no heartbeat"), silent.armed(), own.beating():
         time.sleep(10.0)

@@ -59,6 +59,17 @@ def test_a_stage_leaves_a_pipeline_run_and_a_child_run(project: Path) -> None:
             "figures/picture.png"
         ]
     assert child.data.params["resolved.device"] == "cpu: no CUDA device"
+    # Stored runs are found by these tags, so a renamed module must not rename them.
+    shared = {"baton.kind", "baton.process", "baton.started", "baton.journal"}
+    assert {tag for tag in pipeline.data.tags if tag.startswith("baton.")} == shared | {
+        "baton.finetune.run_id"
+    }
+    assert {tag for tag in child.data.tags if tag.startswith("baton.")} == shared | {
+        "baton.stage",
+        "baton.final",
+        "baton.tracking_seconds",
+        "baton.written",
+    }
     assert [
         (point.step, point.value) for point in client().get_metric_history(child.info.run_id, "teacher/loss")
     ] == [

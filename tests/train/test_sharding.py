@@ -181,7 +181,7 @@ def test_one_that_could_not_be_written_by_a_process_is_told_and_does_not_cost_th
 
 def test_a_process_that_is_lost_while_one_is_written_is_what_the_training_tells_of(folder: Path) -> None:
     said = " ".join(run(folder, "lost", 2, (1, -signal.SIGKILL), checkpoints="early-gone", stop=12, early="gone").split())
-    assert "error: the connection to another process of this training is lost" in said, said
+    assert "error: the connection to another process of this training run is lost" in said, said
     assert "Markup" not in said and "Traceback" not in said
     assert not list((folder / "early-gone").iterdir())
 

@@ -1,7 +1,7 @@
-"""An error from another thread that ends the main thread, wherever that is.
+"""An alarm: an error in another thread ends the main thread, wherever it is.
 
-An exchange with a process that is gone fails by itself, Python code is interrupted (SIGUSR1), and what hangs below Python is left with
-`os._exit`.
+An exchange with a process that is gone fails by itself, Python code is interrupted (SIGUSR1), and a call that
+hangs below Python is ended with `os._exit`.
 """
 
 import contextlib
@@ -18,30 +18,29 @@ from baton.errors import TrainingError
 
 NOTICE_SECONDS = 1.0  # from the end of a process to the failure of an exchange with it
 EXIT_SECONDS = 5.0  # from the failure of an exchange to the news of the process that caused it
-LEAVE_SECONDS = 20.0  # in which a process closes its runs then
+LEAVE_SECONDS = 20.0  # after the alarm, for a process to close its runs
 
 
 class Alarm:
-    """Rung by a thread that watches others; `failure` is of the first that failed."""
+    """An alarm for a thread that watches other processes; `failure` is that of the first that failed."""
 
     def __init__(self) -> None:
-        """Silent."""
+        """Start silent."""
         self.failure: TrainingError | None = None
         self.failed, self.leaving = threading.Event(), threading.Event()
 
     @contextlib.contextmanager
     def armed(self) -> Iterator[None]:
-        """Around the main thread's work, which ends with TrainingError where the alarm is rung or an exchange fails."""
+        """Wrap the main thread's work; a rung alarm or a failed exchange ends it with TrainingError."""
         before = signal.signal(signal.SIGUSR1, self._raise)
         try:
             yield
         except RuntimeError as error:
             if not (connection := lost(error)):
                 raise
-            with contextlib.suppress(
-                SystemExit
-            ):  # torchrun asks all to stop where one fails; the reason is that failure all the same
-                self.failed.wait(EXIT_SECONDS)  # that an exchange failed is only the consequence
+            # torchrun stops all processes when one fails; the reason to report is still that failure.
+            with contextlib.suppress(SystemExit):
+                self.failed.wait(EXIT_SECONDS)  # the failed exchange is only its consequence
             raise (self.failure or connection) from error
         finally:
             self.leaving.set()
@@ -59,14 +58,17 @@ class Alarm:
             os._exit(1)
 
     def _raise(self, _number: int, _frame: FrameType | None) -> None:
-        if self.failure and sys.exception() is None:  # else it is on its way out already
+        if self.failure and sys.exception() is None:  # otherwise it is already on its way out
             raise self.failure
 
 
 def lost(error: RuntimeError) -> TrainingError | None:
-    """What it means that an exchange between processes fails: the other side is gone. None: the error is another one."""
+    """Return the error for a failed exchange between processes, or None if `error` is a different one.
+
+    A failed exchange means that the peer is gone.
+    """
     if "gloo/transport" not in str(error) and not isinstance(error, dist.DistError):
         return None
     got = str(error).splitlines()[0].partition(" This is typically caused")[0]
-    hint = "see its own error, here or on its machine"
-    return TrainingError("the connection to another process of this training is lost", got=got, hint=hint)
+    hint = "see the error of that process, here or on its machine"
+    return TrainingError("the connection to another process of this training run is lost", got=got, hint=hint)

@@ -8,13 +8,16 @@ from types import FrameType
 
 from baton.errors import BatonError
 
-TERMINATED = 143  # 128 + SIGTERM, what a shell reports
+TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 ERROR_LENGTH = 2000
 
 
 @contextlib.contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """SIGTERM raises SystemExit(143), so that runs are closed; ignored while that happens, and as before afterwards."""
+    """Make SIGTERM raise SystemExit(143), so that runs are closed; restore the previous handler afterwards.
+
+    Further SIGTERMs are ignored meanwhile.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -31,7 +34,7 @@ def sigterm_raises() -> Iterator[None]:
 
 
 def status(error: BaseException) -> str:
-    """MLflow's word for a run that this ended."""
+    """Return MLflow's status of a run that ended with this error."""
     if isinstance(error, KeyboardInterrupt) or (
         isinstance(error, SystemExit) and error.code in (TERMINATED, 128 + signal.SIGINT)
     ):
@@ -40,6 +43,6 @@ def status(error: BaseException) -> str:
 
 
 def described(error: BaseException) -> str:
-    """The error as a run tells it."""
+    """Return the error's text for a run."""
     text = str(error) if isinstance(error, BatonError) else f"{type(error).__name__}: {error}"
     return text[:ERROR_LENGTH]

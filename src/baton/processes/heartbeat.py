@@ -1,8 +1,9 @@
-"""Signs of life of processes that a launcher started, on whatever machine: one that is gone ends the others.
+"""Heartbeats of processes that a launcher started, on any machine: when one is gone, the others end.
 
-Each writes a number into their common store every few seconds, and reads those of the others. Exchanges may then wait as long as lawful
-work of one process takes (writing a model, fitting a probe), which a time limit could not tell from a process that is gone. A process whose
-machine lost its power is noticed after `SILENT_SECONDS`, or, where it held the store, when TCP gives up (about 16 minutes).
+Each process writes a number into the common store every few seconds and reads the others'. Exchanges may
+therefore wait for as long as legitimate work of one process takes (writing a model, fitting a probe), which a
+timeout could not distinguish from a process that is gone. A process whose machine lost power is noticed after
+`SILENT_SECONDS` or, if it held the store, when TCP gives up (about 16 minutes).
 """
 
 import contextlib
@@ -16,23 +17,23 @@ from baton.errors import TrainingError
 from baton.processes.alarm import Alarm
 
 BEAT_SECONDS = 2.0
-SILENT_SECONDS = 120.0  # a process may be swapped out, or hold Python's lock for long
+SILENT_SECONDS = 120.0  # a process may be swapped out, or hold the GIL for long
 DONE, FAILED = "done", "failed"
 
 
 class Pulse:
-    """This process's signs of life, and its watch over the others'."""
+    """This process's heartbeat, and its watch over the others'."""
 
     def __init__(self, store: Store, rank: int, size: int, alarm: Alarm) -> None:
-        """The first sign; `store` is common to all `size` of them."""
-        self.store = PrefixStore("pulse", store.clone())  # whose connection is no other thread's
+        """Send the first beat; `store` is shared by all `size` processes."""
+        self.store = PrefixStore("pulse", store.clone())  # a connection not shared with another thread
         self.rank, self.keys, self.alarm = rank, [str(each) for each in range(size)], alarm
         self.ending = threading.Event()
         self.store.set(self.keys[rank], "0")
 
     @contextlib.contextmanager
     def beating(self) -> Iterator[None]:
-        """Around the work, once all have given their first sign. An error is told to the others."""
+        """Wrap the work, once all have sent their first beat; report an error to the others."""
         thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
         thread.start()
         end = FAILED
@@ -42,11 +43,11 @@ class Pulse:
         finally:
             self.ending.set()
             thread.join(BEAT_SECONDS)
-            with contextlib.suppress(RuntimeError):  # who held the store is gone
+            with contextlib.suppress(RuntimeError):  # the process that held the store is gone
                 self.store.set(self.keys[self.rank], end)
 
     def _beat(self) -> None:
-        seen: dict[str, tuple[bytes, float]] = {}  # rank -> its last sign, and when it came
+        seen: dict[str, tuple[bytes, float]] = {}  # rank -> its last beat, and when it arrived
         count = 0
         while not self.ending.wait(BEAT_SECONDS):
             count += 1
@@ -57,7 +58,7 @@ class Pulse:
                 return
 
     def _told(self, seen: dict[str, tuple[bytes, float]], count: int) -> TrainingError | None:
-        """Give sign number `count`, and note those of the others; what is wrong."""
+        """Send beat number `count` and note the others'; return the problem, if any."""
         try:
             self.store.set(self.keys[self.rank], str(count))
             signs = self.store.multi_get(self.keys)
@@ -71,18 +72,21 @@ class Pulse:
 
 
 def _judged(seen: dict[str, tuple[bytes, float]], now: float) -> TrainingError | None:
-    """The first process that failed or is silent."""
+    """Return the problem of the first process that failed or is silent."""
     for rank, (sign, since) in seen.items():
         if sign == FAILED.encode():
             return _problem(rank, "an error")
         if sign != DONE.encode() and now - since > SILENT_SECONDS:
-            return _problem(rank, f"no sign of life for {now - since:.0f} s")
+            return _problem(rank, f"no heartbeat for {now - since:.0f} s")
     return None
 
 
 def _problem(rank: str | None, got: str) -> TrainingError:
-    who = f"process {rank} of this training" if rank else "the launcher of this training"
-    hint = "see its own error, here or on its machine; SIGKILL without one often means that the machine ran out of memory"
+    who = f"process {rank} of this training run" if rank else "the launcher of this training run"
+    hint = (
+        "see the error of that process, here or on its machine; SIGKILL without an error often means that "
+        "the machine ran out of memory"
+    )
     return TrainingError(
-        f"{who} failed" if rank else f"{who} is gone", got=got, expected="a sign of life", hint=hint
+        f"{who} failed" if rank else f"{who} is gone", got=got, expected="a heartbeat", hint=hint
     )

@@ -1,4 +1,4 @@
-"""Locks between processes, on files (flock): a lock goes with the process that held it, however that ended."""
+"""Locks between processes, on files (flock): a lock ends with the process that holds it."""
 
 import contextlib
 import fcntl
@@ -17,11 +17,11 @@ _held: set[int] = set()
 
 
 def take(path: Path, wait: bool = False) -> int | None:
-    """Lock a file, which is made if it is missing in its folder; its descriptor (opened to read and append), or None.
+    """Lock a file, creating it if its folder exists; return its descriptor (read and append), or None.
 
     Args:
-        path: the file. None too if its folder is not there, or was removed while we waited.
-        wait: until whoever holds it lets go.
+        path: the file. None is also returned if its folder is missing, or was removed while waiting.
+        wait: block until the lock is released.
     """
     _watch_forks()
     try:
@@ -40,7 +40,7 @@ def take(path: Path, wait: bool = False) -> int | None:
 
 
 def give(handle: int) -> None:
-    """Unlock what `take` locked."""
+    """Release a lock that `take` acquired."""
     _held.discard(handle)
     os.close(handle)
 
@@ -50,14 +50,14 @@ def locked(name: str) -> Iterator[None]:
     """Exclude this project's other processes.
 
     Raises:
-        TrackingError: another one holds the lock for more than a minute.
+        TrackingError: another process holds the lock for more than a minute.
     """
     path = storage.state("runs") / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + LOCK_SECONDS
     while (handle := take(path)) is None:
         if time.monotonic() > deadline:
-            hint = "another stage hangs; end it"
+            hint = "another stage hangs; stop it"
             raise TrackingError(f"{path} stays locked", got=f"{LOCK_SECONDS:.0f} s of waiting", hint=hint)
         time.sleep(0.05)
     try:
@@ -72,7 +72,10 @@ def _watch_forks() -> None:
 
 
 def _forget() -> None:
-    """A forked child (a worker of a data loader) shares its parent's locks and would keep them when the parent dies."""
+    """Close the locks that a forked child (a data-loader worker) shares.
+
+    It would keep them when its parent dies.
+    """
     for handle in _held:
         os.close(handle)
     _held.clear()

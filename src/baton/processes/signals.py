@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT wait for the end of a step, so that a training stops only where it can be saved."""
+"""Delay SIGTERM and SIGINT until the end of a step, so that training stops only where it can be saved."""
 
 import contextlib
 import signal
@@ -9,7 +9,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Hold both signals back while the block runs; one that came is delivered at its end, to the handler that was there before."""
+    """Hold both signals back while the block runs; deliver the first to the previous handler at its end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,8 +1,8 @@
-"""Which processes belong together, and that they end together: the stages of one `dvc repro`, found by their common ancestor.
+"""Which processes belong and end together: the stages of one `dvc repro`, found by a common ancestor.
 
-Each stage is a process of its own. DVC tells it nothing about the repro it belongs to, but the `dvc` process is its ancestor, and a
-process id with its start time names a process of this machine once and for all. DVC leaves its command running when it is killed itself,
-so a stage watches it (`watch`).
+Each stage is a separate process. DVC passes it no information about its repro, but the `dvc` process is its
+ancestor, and a process id with its start time identifies a process of this machine for good. DVC leaves its
+command running when it is killed itself, so a stage watches it (`watch`).
 """
 
 import contextlib
@@ -18,29 +18,29 @@ from pathlib import Path
 
 import psutil
 
-# Start times are computed from the clock, which NTP may move between two stages; no process id comes round again this fast.
+# Start times depend on the clock, which NTP may move between stages; process ids are not reused this fast.
 CLOCK_SECONDS = 5.0
-# A training saves a checkpoint at the end of its step and closes its runs when it gets SIGTERM; whoever is not done by then is ended.
+# On SIGTERM, training saves a checkpoint at the end of its step and closes its runs; after that it is killed.
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.25
 ANCESTORS = "BATON_ANCESTORS"  # of the stage when it started, nearest first: `stages/run` sets it
-OWNER = "BATON_OWNER"  # of the stage that started a launcher: its processes may be anywhere
+OWNER = "BATON_OWNER"  # of the stage that started a launcher: its processes may run anywhere
 PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process of some machine: `name` is `host:pid`, `started` in seconds since 1970."""
+    """A process on some machine: `name` is `host:pid`, `started` in seconds since 1970."""
 
     name: str
     started: float
 
     def same(self, other: "Process") -> bool:
-        """Whether both name one process."""
+        """Return whether both are the same process."""
         return self.name == other.name and abs(self.started - other.started) < CLOCK_SECONDS
 
     def ended(self) -> bool:
-        """True only if it is certain: the process was of this machine and is gone."""
+        """Return True only if it is certain that the process ran on this machine and is gone."""
         host, _, pid = self.name.rpartition(":")
         if host != socket.gethostname():
             return False
@@ -55,23 +55,26 @@ class Process:
 
 @dataclass(frozen=True)
 class Owner:
-    """What a stage's pipeline run is found by."""
+    """The facts by which a stage's pipeline run is found."""
 
-    repro_id: str | None  # BATON_REPRO_ID, set where CI runs stages of one repro in several jobs
-    process: Process  # the `dvc` above us, or this stage itself if it was started by hand
-    command: str  # `dvc repro --force`, or what stands for it
+    repro_id: str | None  # BATON_REPRO_ID, set if CI runs the stages of one repro in several jobs
+    process: Process  # the `dvc` ancestor, or this stage itself if it was started by hand
+    command: str  # `dvc repro --force`, or a substitute
 
 
 BY_HAND = "by hand"
 
 
 def this() -> Process:
-    """This process."""
+    """Return this process."""
     return _described(psutil.Process())
 
 
 def owner() -> Owner:
-    """The repro that this stage belongs to: `BATON_REPRO_ID` if it is set, else the nearest `dvc` ancestor, else the stage itself."""
+    """Return the repro that this stage belongs to.
+
+    That is `BATON_REPRO_ID` if it is set, else the nearest `dvc` ancestor, else the stage itself.
+    """
     repro_id = os.environ.get("BATON_REPRO_ID") or None
     if OWNER in os.environ:
         name, started, command = json.loads(os.environ[OWNER])
@@ -83,15 +86,16 @@ def owner() -> Owner:
 
 
 def handed_on() -> dict[str, str]:
-    """What the environment of a launcher's processes needs, so that their `owner` is this stage's."""
+    """Return the environment variables that give a launcher's processes the same `owner` as this stage."""
     own = owner()
     return {OWNER: json.dumps([own.process.name, own.process.started, own.command])}
 
 
 def watch(grace: float = GRACE_SECONDS) -> None:
-    """End this process when the `dvc` that started it ends, however that ends; without a `dvc`, when its parent ends (unless `nohup`).
+    """End this process when the `dvc` that started it ends for any reason.
 
-    It gets SIGTERM, once; if it is still there `grace` seconds later, it exits with 143 at once.
+    Without a `dvc`, end it with its parent (unless under `nohup`). It gets SIGTERM, once; if it is still
+    there `grace` seconds later, it exits with 143 at once.
     """
     ancestors = _ancestors()
     dvc, _ = _dvc(ancestors)
@@ -100,9 +104,9 @@ def watch(grace: float = GRACE_SECONDS) -> None:
     recorded = {int(pid) for pid in os.environ.get(ANCESTORS, "").split()}
     watched = dvc or (ancestors[0] if ancestors else None)
     if not dvc and not recorded <= {ancestor.pid for ancestor in ancestors}:
-        watched = None  # it ended while we started, and somebody else has become our parent
+        watched = None  # it ended while this stage started, and another process has become the parent
     elif not watched:
-        return  # nobody is above us: the first process of a container
+        return  # no parent: the first process of a container
     by_kernel = (
         watched is not None and watched.pid == os.getppid() and die_with_parent(signal.SIGTERM, watched.pid)
     )
@@ -110,7 +114,10 @@ def watch(grace: float = GRACE_SECONDS) -> None:
 
 
 def die_with_parent(number: signal.Signals, parent: int) -> bool:
-    """Let the kernel send this signal when the thread of `parent` that started this process ends; False if `parent` is gone already."""
+    """Ask the kernel to send this signal when the thread of `parent` that started this process ends.
+
+    Return False if `parent` is already gone.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number))
     return os.getppid() == parent
 
@@ -118,9 +125,9 @@ def die_with_parent(number: signal.Signals, parent: int) -> bool:
 def _follow(watched: psutil.Process | None, by_kernel: bool, grace: float) -> None:
     while watched and _alive(watched):
         time.sleep(POLL_SECONDS)
-    with contextlib.suppress(OSError):  # whoever reads it may be gone too
+    with contextlib.suppress(OSError):  # the reader may be gone too
         os.write(2, b"error: the process that started this stage is gone, so the stage ends\n")
-    if not by_kernel:  # once only: a second one would disturb what the first one set going
+    if not by_kernel:  # only once: a second signal would disturb the shutdown that the first one started
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
     time.sleep(grace)
     os._exit(128 + signal.SIGTERM)
@@ -134,7 +141,7 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def _ancestors() -> list[psutil.Process]:
-    """The processes above this one, nearest first, as far as they can be seen."""
+    """Return the visible processes above this one, nearest first."""
     found = [psutil.Process()]
     with contextlib.suppress(psutil.Error):
         while parent := found[-1].parent():
@@ -147,18 +154,21 @@ def _described(process: psutil.Process) -> Process:
 
 
 def _dvc(ancestors: list[psutil.Process]) -> tuple[psutil.Process | None, list[str]]:
-    """The nearest of them that is a `dvc`, and its arguments."""
+    """Return the nearest ancestor that is a `dvc`, and its arguments."""
     for ancestor in ancestors:
         try:
             if arguments := _dvc_arguments(ancestor.cmdline()):
                 return ancestor, arguments
-        except psutil.Error:  # another user's process, or gone meanwhile
+        except psutil.Error:  # another user's process, or gone by now
             continue
     return None, []
 
 
 def _dvc_arguments(words: list[str]) -> list[str]:
-    """`[repro, …]` of `dvc repro …`, `python …/bin/dvc repro …`, `python -m dvc repro …`; nothing of `make -C dvc`, `sh -c "dvc repro"`."""
+    """Return `[repro, …]` for `dvc repro …`, `python …/bin/dvc repro …` and `python -m dvc repro …`.
+
+    Return nothing for `make -C dvc` or `sh -c "dvc repro"`.
+    """
     names = [Path(word).name for word in words]
     if names[:1] == ["dvc"]:
         return words[1:]

@@ -17,7 +17,7 @@ KIND, STAGE, REPRO, PROCESS, STARTED, FINAL = (
     "baton.kind",
     "baton.stage",
     "baton.repro",
-    "baton.processes.supervision",
+    "baton.process",
     "baton.started",
     "baton.final",
 )
