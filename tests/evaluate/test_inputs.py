@@ -54,7 +54,7 @@ def test_other_classes_are_refused(project: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"id": ["a"], "text": ["x"]}, "other columns"),
+        ({"id": ["a"], "text": ["x"]}, "unexpected columns"),
         ({"id": ["a"], "text": ["x"], "label": pa.array([7], pa.int32())}, "labels 7 to 7"),
         ({"id": ["a"], "text": ["x"], "label": pa.array([-1], pa.int32())}, "labels -1 to -1"),
         (
@@ -104,13 +104,13 @@ def test_curves_are_split_by_model_and_kind(project: Path) -> None:
     assert len(curves["control"].training["loss"]) == 40
     assert np.isfinite(curves["student"].validation["val_macro_f1"]).all()
     Path("curves/finetune.csv").write_text("model,seed,step,epoch,loss\nteacher,0,1,0.1,high\n")
-    with pytest.raises(DataError, match="no learning curve"):
+    with pytest.raises(DataError, match="not a learning curve"):
         inputs.read_curves([Path("curves/finetune.csv")], CHOSEN)
 
 
 def test_labels_json_of_another_run_is_noticed(project: Path) -> None:
     Path("data/clean/labels.json").write_text(json.dumps(NAMES[:2]))
-    with pytest.raises(DataError, match=r"does not fit data/clean/labels\.json"):
+    with pytest.raises(DataError, match=r"does not match data/clean/labels\.json"):
         inputs.read_rows(Path("data/clean"), "test")
 
 

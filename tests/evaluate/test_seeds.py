@@ -79,8 +79,8 @@ def test_mean_and_deviation_of_every_model() -> None:
     [
         ([0.90, 0.91, 0.92], [0.80, 0.80, 0.83], "Distillation helps"),
         ([0.80, 0.80, 0.83], [0.90, 0.91, 0.92], "Distillation hurts"),
-        ([0.90, 0.91, 0.92], [0.80, 0.93, 0.92], "It cannot be told whether distillation helps over 3 seeds"),
-        ([0.91, 0.92, 0.93], [0.90, 0.91, 0.92], "It cannot be told whether distillation helps over 3 seeds"),
+        ([0.90, 0.91, 0.92], [0.80, 0.93, 0.92], "It is not clear whether distillation helps over 3 seeds"),
+        ([0.91, 0.92, 0.93], [0.90, 0.91, 0.92], "It is not clear whether distillation helps over 3 seeds"),
     ],
 )
 def test_the_method_is_judged_over_seeds(student: list[float], control: list[float], verdict: str) -> None:

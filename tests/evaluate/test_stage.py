@@ -204,7 +204,7 @@ def test_every_model_has_its_own_temperature_and_figures_as_trained_and_at_it(
             report[name]["log_loss_scaled"] < report[name]["log_loss"]
         )  # both are far from honest as they are
     Path("models/student/baton.json").write_text('{"labels": []}')
-    with pytest.raises(DataError, match=r"models/student/baton\.json says no temperature"):
+    with pytest.raises(DataError, match=r"models/student/baton\.json has no temperature"):
         ready()
 
 
@@ -288,7 +288,7 @@ def test_without_baselines(ready: Callable[..., list[str]], capsys: pytest.Captu
     report = json.loads(Path("reports/metrics.json").read_text())
     assert report["test"]["strongest_baseline"] is None
     assert set(report["comparison"]) == {"student_vs_control", "student_vs_teacher"}
-    assert "No baseline was asked for" in capsys.readouterr().out
+    assert "There is no baseline to compare with" in capsys.readouterr().out
 
 
 def test_test_rows_choose_nothing(
@@ -314,7 +314,7 @@ def test_bad_predictions_stop_the_stage_before_it_writes(ready: Callable[..., li
     path = Path("data/predictions/student/test.parquet")
     ids, logits = predictions.read_predictions(path)
     predictions.write_predictions(path, ids[::-1], logits)
-    with pytest.raises(DataError, match="belongs to other rows"):
+    with pytest.raises(DataError, match="does not match the rows"):
         ready()
     assert not Path("reports").exists()
 
@@ -343,19 +343,22 @@ def test_summary_says_what_the_tests_say(
     }
     said = words(report, timings, capsys)
     assert "This student (seed 0) beats the same student trained without the teacher" in said
-    assert "One seed says nothing of the method" in said
+    assert "One seed says nothing about the method" in said
     assert "Distillation helps" not in said
     assert "(+1.2 points of accuracy, interval +0.1 to +2.2, p = 0.031)" in said
     own |= {"holm_p": 0.2}
     said = words(report, timings, capsys)
-    assert "This student (seed 0) is not told apart from the same student trained without the teacher" in said
+    assert (
+        "This student (seed 0) does not differ significantly from the same student trained without the teacher"
+        in said
+    )
     assert "p = 0.20; more than 2.1 points either way are excluded" in said
     assert (
         "adjusted for the 4 tests above by Holm's method; the intervals are Tango's, each at 98.75%" in said
     )
     assert said.count(", interval ") == 4
     own |= {"holm_p": 0.04, "holm_interval": [-0.001, 0.022]}
-    assert "interval -0.1 to +2.2, p = 0.040; that they differ is shown, by how much is not)" in words(
+    assert "interval -0.1 to +2.2, p = 0.040; they differ, but it is not clear by how much)" in words(
         report, timings, capsys
     )
     own |= {"holm_p": 1e-9, "accuracy_difference": -0.012}
@@ -367,7 +370,7 @@ def test_summary_says_what_the_tests_say(
     report["comparison"][f"teacher_vs_{best}"] |= {"holm_p": 0.9}
     report["comparison"][f"student_vs_{best}"] |= {"holm_p": 0.0001, "accuracy_difference": -0.1}
     said = words(report, timings, capsys)
-    assert f"the teacher is not told apart from {best}" in said
+    assert f"the teacher does not differ significantly from {best}" in said
     assert f"the student loses to {best}" in said
 
 
@@ -390,8 +393,8 @@ def test_summary_does_not_compare_a_chosen_student_with_its_control(
     report["comparison"]["student_vs_control"] |= {"holm_p": 1e-9, "accuracy_difference": 0.2}
     said = words(report, timings, capsys)
     assert (
-        "chose as the student's best: so these two are not compared" in said
-        and "It cannot be told whether distillation helps" in said
+        "chose as the student's best, so these two are not compared" in said
+        and "It is not clear whether distillation helps" in said
     )
     assert "This student" not in said and "beats the same student" not in said
     assert "adjusted for 4 tests, the 3 above and that of this student and its control by Holm's" in said
@@ -407,7 +410,9 @@ def test_summary_says_when_speeds_are_not_as_precise_as_asked_for(
     )
     assert "wider than" not in words(report, timings, capsys)
     said = words(report, timings | {"precise": False}, capsys)
-    assert "wider than evaluate.speed.precision asks for, as evaluate.speed.max_seconds were over" in said
+    assert (
+        "wider than evaluate.speed.precision asks for, because evaluate.speed.max_seconds had passed" in said
+    )
 
 
 def test_summary_without_or_with_foreign_files(
@@ -417,9 +422,9 @@ def test_summary_without_or_with_foreign_files(
         terminal.show(Path("reports"))
     ready()
     Path("reports/timings.json").write_text("{")
-    with pytest.raises(DataError, match="no JSON"):
+    with pytest.raises(DataError, match="not valid JSON"):
         terminal.show(Path("reports"))
-    with pytest.raises(DataError, match="another layout"):
+    with pytest.raises(DataError, match="unexpected layout"):
         words({"teacher": {}}, {"models": {}}, capsys)
 
 

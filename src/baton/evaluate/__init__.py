@@ -1,1 +1,1 @@
-"""Figures, tests, plots and reports from tables; no torch."""
+"""Metrics, tests, plots and reports from tables; without torch."""

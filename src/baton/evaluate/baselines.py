@@ -1,17 +1,22 @@
-"""What a transformer has to beat, fitted on train: the majority class, and simple models of texts, pixels or frozen features.
+"""Baselines that a transformer has to beat, fitted on train.
 
-Inputs: texts, or matrices of rows, and labels of train and validation -> a fitted baseline that labels others, with log-probabilities.
+They are the majority class, and simple models of text, pixels or frozen features.
+
+Inputs: texts, or matrices of rows, and labels of train and validation -> a fitted baseline that labels other
+rows, with log-probabilities.
 
 - majority: the most frequent class of train.
 - tfidf: TF-IDF with a linear SVM or logistic regression.
-- pixels: logistic regression on the values of small pictures.
-- features: logistic regression (a linear probe) or nearest neighbours on what the base model makes of a sample before any training.
+- pixels: logistic regression on the pixel values of small images.
+- features: logistic regression (a linear probe) or nearest neighbours on the base model's features before any
+  training.
 
-How much a linear model is regularised, validation chooses, as it chooses a transformer's epoch: a baseline at a default of C = 1 would
-flatter what is compared with it.
+Validation chooses how strongly a linear model is regularised, as it chooses a transformer's epoch: a baseline
+at the default C = 1 would flatter the models compared with it.
 
-A linear SVM's decision values are taken for logits. They mean little as such, but every model's temperature is fitted on validation,
-transformers and baselines alike (`temperature`), and what is shown first are the figures at that temperature.
+A linear SVM's decision values are treated as logits. They mean little as such, but the temperature of every
+model, transformer or baseline, is fitted on validation (`temperature`), and reports lead with the figures at
+that temperature.
 """
 
 import warnings
@@ -28,9 +33,10 @@ from baton.errors import DataError, ParamsError
 from baton.tasks import temperature as temperatures
 from baton.tasks.metrics import FLOOR, log_probabilities
 
-# Of the largest change of a weight in an epoch. On Fashion-MNIST's 60,000 rows 3e-3 takes 87 epochs and gives 84.4%; 1e-2 28 and 84.3%.
+# Of the largest change of a weight in an epoch. On Fashion-MNIST's 60,000 rows, 3e-3 takes 87 epochs and
+# reaches 84.4%; 1e-2 takes 28 epochs and reaches 84.3%.
 TOLERANCE = 3e-3
-PATIENCE = 2  # values of C that may be no better
+PATIENCE = 2  # values of C without improvement
 VOTE_TEMPERATURE = 0.07  # of neighbours' votes, as in Wu et al. 2018
 
 Inputs = Sequence[str] | NDArray[np.float32]  # texts, or a matrix (rows, width)
@@ -38,7 +44,7 @@ Inputs = Sequence[str] | NDArray[np.float32]  # texts, or a matrix (rows, width)
 
 @dataclass(frozen=True)
 class Outputs:
-    """A classifier's answers for n rows: classes (n), and log-probabilities (n, classes) as it was trained."""
+    """A classifier's answers for n rows: classes (n), and log-probabilities (n, classes) as trained."""
 
     predicted: NDArray[np.int64]
     log_p: NDArray[np.float64]
@@ -47,7 +53,7 @@ class Outputs:
 
     @property
     def scaled(self) -> NDArray[np.float64]:
-        """Log-probabilities (n, classes) at the temperature: those that are served."""
+        """Log-probabilities (n, classes) at the temperature, as served."""
         return temperatures.scale(self.log_p, self.temperature)
 
 
@@ -55,7 +61,7 @@ class Outputs:
 class Fitted:
     """A baseline fitted on train."""
 
-    vectorizer: Any  # inputs -> what the model takes
+    vectorizer: Any  # inputs -> features of the model
     model: Any
     classes: int
     C: float | None = None  # chosen on validation
@@ -69,10 +75,10 @@ class Fitted:
         return Outputs(predicted, log_p, C=self.C)
 
     def _log_p(self, features: Any) -> NDArray[np.float64]:
-        """Log-probabilities (n, classes of train)."""
+        """Return log-probabilities (n, classes of train)."""
         if hasattr(self.model, "predict_proba"):
             return np.asarray(np.log(np.maximum(self.model.predict_proba(features), np.exp(FLOOR))))
-        values = self.model.decision_function(features)  # of two classes one column, the second's lead
+        values = self.model.decision_function(features)  # two classes have one column, the second's lead
         return log_probabilities(
             values if values.ndim == 2 else np.stack([np.zeros_like(values), values], axis=1)
         )
@@ -89,16 +95,18 @@ def fit(
     """Fit one baseline on train.
 
     Args:
-        baseline: which.
+        baseline: which one.
         inputs: texts (n) for `tfidf`, a matrix (n, width) for `pixels` and `features`.
         labels: (n).
-        classes: of labels that there are.
-        validation: inputs and labels alike; chooses among several values of C, and is not read where there is one or none.
-        weights: of the rows (n), as the transformers have them; neighbours know none. None: all alike.
+        classes: number of classes.
+        validation: inputs and labels of the same form; chooses among several values of C, and is otherwise
+            unused.
+        weights: of the rows (n), as the transformers use them; nearest neighbours ignore them. None: all
+            equal.
 
     Raises:
         DataError: no term of the train texts is left to count.
-        ParamsError: there are fewer train rows than neighbours to ask.
+        ParamsError: `neighbours` exceeds the number of train rows.
     """
     from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
@@ -106,7 +114,7 @@ def fit(
         case params.MajorityBaseline():
             from sklearn.dummy import DummyClassifier
 
-            # "prior" labels everything with the majority class and gives the classes' shares in train as probabilities.
+            # "prior" predicts the majority class; probabilities are the classes' shares in train.
             model, vectorizer = (
                 DummyClassifier(strategy="prior"),
                 FunctionTransformer(lambda rows: np.zeros((len(rows), 1))),
@@ -129,7 +137,11 @@ def fit(
 
 
 def names(baselines: Sequence[params.Baseline]) -> list[str]:
-    """`majority`, `tfidf_svm`, `tfidf_logistic`, `pixels_logistic`, `features_linear`, `features_knn`; a second one of a kind gets `_2`."""
+    """Return the baselines' names.
+
+    These are `majority`, `tfidf_svm`, `tfidf_logistic`, `pixels_logistic`, `features_linear` and
+    `features_knn`; the second one of a kind gets `_2`.
+    """
     result: list[str] = []
     for baseline in baselines:
         match baseline:
@@ -172,22 +184,22 @@ def _regularised(
     train: tuple[Any, ...],
     held: tuple[Any, NDArray[Any]] | None,
 ) -> tuple[Any, float]:
-    """The model of `train` (features, labels, weights) that is best on the held-out rows (of equals the most regularised), and its C.
+    """Return the model that is best on the held-out rows, and its C; ties go to the most regularised model.
 
-    C rises until `PATIENCE` values in a row are no better: the last ones take longest. One value needs no choice.
+    `train` holds features, labels and weights. C rises until `PATIENCE` values in a row bring no improvement,
+    since the largest values take longest. A single value needs no choice.
     """
     from sklearn.exceptions import ConvergenceWarning
 
     best, accuracy, worse = None, -1.0, 0
     for c in grid:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ConvergenceWarning
-            )  # one that stops early is a candidate too: its held-out accuracy is known
+            # A model that stops early is a candidate too: its held-out accuracy is known.
+            warnings.simplefilter("ignore", ConvergenceWarning)
             model = make(c).fit(*train)
         if len(grid) == 1:
             return model, c
-        assert held is not None, "several values of C need rows to choose by"
+        assert held is not None, "choosing among several values of C needs held-out rows"
         found = float(model.score(*held))
         if found > accuracy:
             best, accuracy, worse = (model, c), found, 0
@@ -200,22 +212,26 @@ def _regularised(
 
 
 def _logistic(tolerance: float, c: float) -> Any:
-    """Unfitted logistic regression."""
+    """Return an unfitted logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    # "sag" needs a fraction of the default solver's time on many rows and classes; features of one scale, as here, are what it asks for.
+    # With many rows and classes, "sag" takes a fraction of the default solver's time; it needs features of
+    # similar scale, as they are here.
     return LogisticRegression(C=c, solver="sag", tol=tolerance, max_iter=1000, random_state=0)
 
 
 def _svm(c: float) -> Any:
-    """An unfitted linear SVM."""
+    """Return an unfitted linear SVM."""
     from sklearn.svm import LinearSVC
 
     return LinearSVC(C=c, max_iter=10_000, random_state=0)
 
 
 def _neighbours(count: int, rows: int) -> Any:
-    """Unfitted nearest neighbours by cosine, for rows of length 1; a neighbour's vote is exp(cosine / `VOTE_TEMPERATURE`)."""
+    """Return an unfitted nearest-neighbours model by cosine, for rows of length 1.
+
+    A neighbour's vote is exp(cosine / `VOTE_TEMPERATURE`).
+    """
     from sklearn.neighbors import KNeighborsClassifier
 
     if count > rows:
@@ -225,5 +241,8 @@ def _neighbours(count: int, rows: int) -> Any:
 
 
 def _votes(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Votes, up to a factor, of neighbours at these Euclidean distances: for rows of length 1 the cosine is 1 - distance**2 / 2."""
+    """Return the votes, up to a factor, of neighbours at these Euclidean distances.
+
+    For rows of length 1 the cosine is 1 - distance**2 / 2.
+    """
     return np.asarray(np.exp(-(distances**2) / 2 / VOTE_TEMPERATURE))

@@ -1,10 +1,10 @@
-"""Reliability: how often a classifier is right when it claims to be p sure, and how far it is off.
+"""Reliability: how often a classifier is right when it claims to be p sure, and its calibration error.
 
-Inputs: labels (n), predicted classes (n) and log-probabilities (n, classes) -> one row per equal-width bin of confidence, for a picture;
-the calibration error with its interval.
+Inputs: labels (n), predicted classes (n) and log-probabilities (n, classes) -> one row per equal-width bin of
+confidence, for a plot; the calibration error with its interval.
 
-The usual expected calibration error (`Reliability.ece`) is a mean of absolute gaps, each of which chance makes larger: a perfect model of
-359 rows is told to be off by about 0.02. `error` has no such bias.
+The usual expected calibration error (`Reliability.ece`) is a mean of absolute gaps, each of which chance
+makes larger: a perfect model appears to be off by about 0.02 on 359 rows. `error` has no such bias.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from baton.tasks.metrics import bin_of
 
-LEAST = 10  # rows of a bin of equal rows, while there are so many
+LEAST = 10  # rows in a bin of equal rows, if there are that many
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Per bin of confidence, all (bins): `count` rows, their mean `confidence` and their `accuracy` (NaN in an empty bin)."""
+    """Statistics per bin of confidence, all (bins).
+
+    They are `count` rows, their mean `confidence` and their `accuracy` (NaN in an empty bin).
+    """
 
     edges: NDArray[np.float64]  # (bins + 1)
     count: NDArray[np.int64]
@@ -29,7 +32,10 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """The expected calibration error: mean |accuracy - confidence| over bins, weighted by rows (Guo et al. 2017)."""
+        """The expected calibration error (Guo et al. 2017).
+
+        It is the mean |accuracy - confidence| over bins, weighted by rows.
+        """
         filled = self.count > 0
         gaps = np.abs(self.accuracy - self.confidence)[filled]
         return float((gaps * self.count[filled]).sum() / self.count.sum())
@@ -53,7 +59,10 @@ def reliability(
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is shown of a model: reliability and calibration error (with its interval) as trained, and at its temperature."""
+    """What is shown of a model's calibration, as trained and at its temperature.
+
+    Both have a reliability and a calibration error with its interval.
+    """
 
     temperature: float
     raw: Reliability
@@ -65,31 +74,34 @@ class Calibration:
 def error(
     labels: NDArray[Any], predicted: NDArray[Any], log_p: NDArray[np.float64], bins: int, confidence: float
 ) -> tuple[float, list[float]]:
-    """The calibration error of the predicted class, as a difference of probabilities, and its interval [low, high].
+    """Return the calibration error of the predicted class, and its interval [low, high].
 
-    It is the root of the mean squared gap between accuracy and confidence over bins that hold equally many rows (rows of one confidence
-    stay together), debiased: of each bin's squared gap, what chance alone makes of it is taken off. So the square is right in the mean,
-    and the figure is 0 where it falls below 0. It is never below the mean absolute gap of the same bins, at which ECE aims.
+    The error is a difference of probabilities: the root of the mean squared gap between accuracy and
+    confidence over bins of equally many rows (rows of equal confidence stay together), debiased by
+    subtracting from each squared gap its expected value under chance alone. The square is therefore unbiased,
+    and the error is 0 where it falls below 0. The quantity estimated is never below the mean absolute gap of
+    the same bins, which ECE estimates.
 
-    Bröcker 2012, Estimating reliability and resolution of probability forecasts through decomposition of the empirical score; Kumar, Liang
-    & Ma 2019, Verified uncertainty calibration; in the form of Sun et al. 2024, A confidence interval for the l2 expected calibration
-    error.
+    Bröcker 2012, Estimating reliability and resolution of probability forecasts through decomposition of the
+    empirical score; Kumar, Liang & Ma 2019, Verified uncertainty calibration; in the form of Sun et al. 2024,
+    A confidence interval for the l2 expected calibration error.
 
-    The gaps' squares, each divided by its variance, sum up to a chi-square variable, whose noncentrality the error is; with unequal
-    variances its scale and degrees of freedom are matched to mean and variance (Satterthwaite 1946). The interval holds the values that a
-    two-sided test does not refuse, as is usual for the RMSEA (Browne & Cudeck 1993); where the lower end is 0, nothing speaks
-    against a perfect calibration. It is given for the error of these bins, which gaps of both signs within a bin make smaller.
+    The squared gaps, each divided by its variance, sum to a chi-square variable whose noncentrality is the
+    error; with unequal variances, its scale and degrees of freedom are matched to mean and variance
+    (Satterthwaite 1946). The interval holds the values that a two-sided test does not reject, as is usual for
+    the RMSEA (Browne & Cudeck 1993); a lower end of 0 means no evidence against perfect calibration. It
+    applies to the error of these bins, which gaps of opposite sign within a bin reduce.
 
     Args:
         labels: (n).
         predicted: classes, (n).
         log_p: log-probabilities, (n, classes).
-        bins: at most so many, and at least `LEAST` rows in each.
+        bins: maximum number of bins; each holds at least `LEAST` rows.
         confidence: of the interval.
     """
     sure = np.exp(log_p[np.arange(len(labels)), predicted])
     gaps, excess, variances = _gaps(sure, labels == predicted, bins)
-    if not len(gaps):  # one row of each confidence: nothing can be told
+    if not len(gaps):  # one row per confidence: there is no information
         return 0.0, [0.0, 1.0]
     weight = variances**2
     size, freedom = weight.sum() / variances.sum(), variances.sum() ** 2 / weight.sum()
@@ -101,19 +113,21 @@ def error(
 
 
 def _gaps(sure: NDArray[np.float64], hits: NDArray[np.bool_], bins: int) -> tuple[NDArray[np.float64], ...]:
-    """Of each bin of equal rows, as shares of all rows: squared gap; what chance makes of it on average; and a cautious value of that.
+    """Return three values for each bin of equal rows, as shares of all rows.
 
-    Chance is the variance of (hit - confidence) in the bin, without bias. A few rows that are all right have none of their own: the
-    cautious value is at least the variance of hits if the confidences are right, and if one hit and one miss more had been seen.
+    They are the squared gap, its expected value under chance alone, and a cautious value of that.
+
+    Chance is the unbiased variance of (hit - confidence) in the bin. A few rows that are all correct have no
+    variance: the cautious value is at least the variance of hits if the confidences are right, and the
+    variance if one more hit and one more miss had been seen.
     """
     rows = len(sure)
     _, inverse, count = np.unique(sure, return_inverse=True, return_counts=True)
     place = ((np.cumsum(count) - count) * int(np.clip(rows // LEAST, 1, bins)) // rows)[inverse]
     columns = (np.ones(rows), hits - sure, (hits - sure) ** 2, sure * (1 - sure), hits)
-    sums = np.array(
-        [np.bincount(place, weights=column) for column in columns], dtype=np.float64
-    )  # (columns, bins)
-    size, gap, squares, honest, hit = sums[:, sums[0] > 1]  # of one row nothing can be told
+    # One row per column, one column per bin.
+    sums = np.array([np.bincount(place, weights=column) for column in columns], dtype=np.float64)
+    size, gap, squares, honest, hit = sums[:, sums[0] > 1]  # a single row has no variance
     right = (hit + 1) / (size + 2)
     chance = (squares - gap**2 / size) / (size - 1)
     return (
@@ -124,7 +138,10 @@ def _gaps(sure: NDArray[np.float64], hits: NDArray[np.bool_], bins: int) -> tupl
 
 
 def _noncentrality(seen: float, freedom: float, share: float) -> float:
-    """The noncentrality of the chi-square variable that is at most `seen` in this share of cases; 0 if that is less often so with none."""
+    """Return the noncentrality of the chi-square variable that is at most `seen` in this share of cases.
+
+    It is 0 if even a central variable is at most `seen` less often than that.
+    """
     from scipy.optimize import brentq
     from scipy.stats import chi2, ncx2
 

@@ -1,7 +1,7 @@
-"""Reading what evaluation needs, and refusing what does not belong together.
+"""Read the inputs of evaluation, and refuse files that do not belong together.
 
-Inputs: data/clean (tables, labels.json) and data/predictions -> texts, labels and logits of the same rows in the same order. Images stay
-where they are.
+Inputs: data/clean (tables, labels.json) and data/predictions -> texts, labels and logits of the same rows in
+the same order. Images are not read.
 """
 
 import csv
@@ -18,7 +18,7 @@ from baton import storage
 from baton.contracts.predictions import HINT, read_predictions
 from baton.errors import DataError
 
-RUNNING = ("running_mean", "running_var")  # of batch normalisation
+RUNNING = ("running_mean", "running_var")  # statistics of batch normalisation
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Rows:
     """One split, in the row order of data/clean."""
 
     ids: list[str]  # (n)
-    texts: list[str]  # (n), what tells a person which row it is: the text itself, or the image's name
+    texts: list[str]  # (n), what identifies a row to a reader: the text, or the name of the image
     labels: NDArray[np.int64]  # (n)
-    shown: str = "text"  # the column that `texts` are: text or name
+    shown: str = "text"  # the column of `texts`: text or name
 
 
 def read_rows(clean: Path, split: str) -> Rows:
     """Read a split of data/clean.
 
     Raises:
-        DataError: the table is missing, has other columns, has no rows, or a label is not in labels.json.
+        DataError: the table is missing, lacks a column, has no rows, or a label is not in labels.json.
     """
     import pyarrow.parquet as pq
 
@@ -49,14 +49,14 @@ def read_rows(clean: Path, split: str) -> Rows:
     shown = "text" if "text" in schema.names else "name"
     if not {"id", shown, "label"} <= set(schema.names):
         raise DataError(
-            f"{path} has other columns", got=", ".join(schema.names), expected=expected, hint=hint
+            f"{path} has unexpected columns", got=", ".join(schema.names), expected=expected, hint=hint
         )
     table = pq.read_table(path, columns=["id", shown, "label"])
     labels = table["label"].to_numpy().astype(np.int64)
     if not len(labels) or labels.min() < 0 or labels.max() >= classes:
         got = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no rows"
         raise DataError(
-            f"{path} does not fit {clean / 'labels.json'}",
+            f"{path} does not match {clean / 'labels.json'}",
             got=got,
             expected=f"rows with labels 0 to {classes - 1}",
             hint="run `dvc repro -f`",
@@ -68,7 +68,7 @@ def read_names(clean: Path) -> list[str]:
     """Read the class names.
 
     Raises:
-        DataError: labels.json is missing or is no JSON.
+        DataError: labels.json is missing or is not valid JSON.
     """
     path = clean / "labels.json"
     try:
@@ -85,10 +85,11 @@ def read_names(clean: Path) -> list[str]:
 
 
 def read_logits(path: Path, rows: Rows, classes: int) -> NDArray[np.float32]:
-    """Logits (n, classes) of exactly these rows in this order.
+    """Read logits (n, classes) of exactly these rows in this order.
 
     Raises:
-        DataError: the file is missing or broken, belongs to other rows or to other classes, or holds values that are not finite.
+        DataError: the file is missing or broken, belongs to other rows or classes, or holds non-finite
+            values.
     """
     ids, logits = read_predictions(path)
     if ids != rows.ids:
@@ -101,19 +102,21 @@ def read_logits(path: Path, rows: Rows, classes: int) -> NDArray[np.float32]:
             for part in (ids, rows.ids)
         )
         raise DataError(
-            f"{path} belongs to other rows than data/clean", got=got, expected=expected, hint=HINT
+            f"{path} does not match the rows of data/clean", got=got, expected=expected, hint=HINT
         )
     if logits.shape[1] != classes:
         got, expected = f"{logits.shape[1]} classes", f"{classes}, as in labels.json"
-        raise DataError(f"{path} belongs to other classes", got=got, expected=expected, hint=HINT)
+        raise DataError(f"{path} has the wrong number of classes", got=got, expected=expected, hint=HINT)
     return logits
 
 
 def model_size(folder: Path) -> dict[str, int]:
-    """`parameters` (elements of the floating-point tensors) and `bytes` (of model.safetensors) of a saved model; no weight is loaded.
+    """Return `parameters` and `bytes` of a saved model, without loading its weights.
+
+    `parameters` counts the elements of floating-point tensors; `bytes` is the size of model.safetensors.
 
     Raises:
-        DataError: model.safetensors is missing or is not of that format.
+        DataError: model.safetensors is missing or is not a safetensors file.
     """
     path = folder / "model.safetensors"
     try:
@@ -138,10 +141,12 @@ def model_size(folder: Path) -> dict[str, int]:
 
 
 def read_temperature(folder: Path) -> float:
-    """The temperature that a saved model's probabilities are served at: the one source that evaluation has, too.
+    """Return the temperature at which a saved model's probabilities are served.
+
+    Evaluation has no other source for it.
 
     Raises:
-        DataError: baton.json is missing, or says none.
+        DataError: baton.json is missing, or has no temperature.
     """
     path = folder / "baton.json"
     try:
@@ -149,7 +154,7 @@ def read_temperature(folder: Path) -> float:
     except (OSError, ValueError, KeyError, TypeError) as error:
         got = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise DataError(
-            f"{path} says no temperature",
+            f"{path} has no temperature",
             got=got,
             expected="a number under `temperature`",
             hint="run `dvc repro`",
@@ -158,17 +163,20 @@ def read_temperature(folder: Path) -> float:
 
 @dataclass(frozen=True)
 class Curve:
-    """One model's training: columns of the training rows and of the evaluation rows of a curves file, in step order."""
+    """One model's learning curve: columns of the training and the evaluation rows of a curves file.
+
+    Rows are in step order.
+    """
 
     training: dict[str, list[float]]  # step, epoch, loss, learning_rate, gradient_norm
     validation: dict[str, list[float]]  # step, epoch, val_loss, val_accuracy, val_macro_f1
 
 
 def read_curves(paths: list[Path], chosen: Mapping[str, int]) -> dict[str, Curve]:
-    """Model name -> its curve, that of the `chosen` seed, from files that `finetune` and `distill` wrote.
+    """Return model name -> its curve for the `chosen` seed, from files written by `finetune` and `distill`.
 
     Raises:
-        DataError: a file is missing, lacks a column or holds something that is no number.
+        DataError: a file is missing, lacks a column or holds a value that is not a number.
     """
     training, validation = (
         ["step", "epoch", "loss", "learning_rate", "gradient_norm"],
@@ -187,7 +195,7 @@ def read_curves(paths: list[Path], chosen: Mapping[str, int]) -> dict[str, Curve
         except (KeyError, ValueError, TypeError) as error:
             expected = f"columns model, seed, {', '.join(dict.fromkeys(training + validation))}"
             raise DataError(
-                f"{path} is no learning curve", got=repr(error), expected=expected, hint=HINT
+                f"{path} is not a learning curve", got=repr(error), expected=expected, hint=HINT
             ) from None
     return curves
 

@@ -1,6 +1,7 @@
-"""Closed-form intervals of figures that are made of several shares: F1, means over classes, ratios.
+"""Closed-form intervals of figures made from several shares: F1, means over classes, ratios.
 
-They do not collapse where a table shows no mistake, as the bootstrap does: it can only draw what the table holds.
+They do not collapse when a table shows no mistake. The bootstrap does, since it can only draw what the table
+holds.
 
 Inputs: counts of rows -> low and high.
 """
@@ -17,17 +18,21 @@ Floats = NDArray[np.float64]
 
 
 def f1(hit: Floats, chosen: Floats, actual: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Low and high of each class's F1 from its rows that are right, predicted so, and labelled so, in their shape; NaN for none.
+    """Return low and high of each class's F1, in the shape of the counts; NaN for a class without rows.
 
-    F1 is 2s / (1 + s), where s is the share of hits among the rows that are labelled or predicted so. Given their number, hits are
-    binomial, and Wilson's interval of s becomes one of F1 (Lam, Gopal and Qian 2023, Confidence intervals for the F1 score).
+    `hit`, `chosen` and `actual` count the rows of a class that are correct, predicted as it and labelled as
+    it. F1 is 2s / (1 + s), where s is the share of hits among the rows labelled or predicted as the class.
+    Given their number, hits are binomial, so Wilson's interval of s becomes one of F1 (Lam, Gopal and Qian
+    2023, Confidence intervals for the F1 score).
     """
     low, high = wilson(hit, chosen + actual - hit, confidence)
     return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
 def mean(weights: Floats, values: Floats, low: Floats, high: Floats) -> tuple[float, float]:
-    """Low and high of the sum of `weights` times `values`, which have the intervals `low` to `high`, all (k), as if independent.
+    """Return low and high of the sum of `weights` times `values`, all (k).
+
+    `values` have the intervals `low` to `high`, and are treated as independent.
 
     Zou and Donner 2008, Construction of confidence limits about effect measures: a general approach (MOVER).
     """
@@ -39,7 +44,10 @@ def mean(weights: Floats, values: Floats, low: Floats, high: Floats) -> tuple[fl
 def mean_difference(
     labels: NDArray[np.integer], first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float
 ) -> list[float]:
-    """[low, high] of the difference in mean recall over the classes of `labels`, from hits (all (n)): `mean` of Tango's intervals."""
+    """Return [low, high] of the difference in mean recall over the classes of `labels`.
+
+    `first` and `second` are hits, (n); the interval is the `mean` of Tango's intervals.
+    """
     rows = np.bincount(labels)
     only_first, only_second = (
         np.bincount(labels[own], minlength=len(rows)) for own in (first & ~second, second & ~first)
@@ -54,13 +62,17 @@ def mean_difference(
 def paired_ratio(
     both: int, only_first: int, only_second: int, rows: int, confidence: float
 ) -> tuple[float, float]:
-    """Low and high (or infinity) of the ratio of two paired shares, first over second; `both` rows count for both, the others for one.
+    """Return low and high (possibly infinity) of the ratio of two paired shares, first over second.
 
-    The ratios that the score test does not reject. It is McNemar's at 1, as Tango's interval of the difference is at 0; and like
-    `paired_interval` it is extended to 1 where `paired_p` does not tell the two apart.
+    `both` rows count for both, the others for one. The interval holds the ratios that the score test does not
+    reject. At 1 that test is McNemar's, as Tango's interval of the difference is at 0; and like
+    `paired_interval`, the interval is extended to 1 if `paired_p` does not distinguish the two.
 
-    Tang, Tang and Chan 2003, Confidence interval construction for proportion ratio in paired studies based on hybrid method.
-    Raises ZeroDivisionError where no row counts for the second.
+    Tang, Tang and Chan 2003, Confidence interval construction for proportion ratio in paired studies based on
+    hybrid method.
+
+    Raises:
+        ZeroDivisionError: no row counts for the second.
     """
     first, second, quantile = both + only_first, both + only_second, normal(confidence)
     ratio = first / second
@@ -96,20 +108,22 @@ def paired_ratio(
 def errors_removed(
     first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float
 ) -> tuple[float, list[float]] | None:
-    """Which share of the second's mistakes the first does not make (net), from hits (n), with [low, high]; None if it makes none.
+    """Return the net share of the second's mistakes that the first avoids, with [low, high].
 
-    1 - errors of the first / errors of the second: 1 is perfect, 0 no better, negative worse. Against a majority baseline this is the
-    accuracy's skill, (accuracy - majority) / (1 - majority).
+    Computed from hits (n); None if the second makes no mistake. The share is 1 - errors of the first / errors
+    of the second: 1 is perfect, 0 no better, negative worse. Against a majority baseline it is the accuracy's
+    skill, (accuracy - majority) / (1 - majority).
     """
     if second.all():
         return None
+    # Counts of wrong rows.
     both, only_first, only_second = (
         int(rows.sum()) for rows in (~first & ~second, ~first & second, first & ~second)
-    )  # that are wrong
+    )
     low, high = paired_ratio(both, only_first, only_second, len(first), confidence)
     return 1 - (both + only_first) / (both + only_second), [1 - high, 1 - low]
 
 
 def widest(*intervals: list[float] | tuple[float, float]) -> list[float]:
-    """The smallest interval that holds all of them."""
+    """Return the smallest interval that contains all of them."""
     return [float(min(low for low, _ in intervals)), float(max(high for _, high in intervals))]

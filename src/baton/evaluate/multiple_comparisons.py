@@ -1,6 +1,7 @@
-"""All comparisons of one report, so that p-values and intervals are right for all of them together.
+"""All comparisons of one report, with p-values and intervals that are valid for all of them jointly.
 
-Inputs: a bootstrap of the test rows and pairs of its models -> differences with intervals, p-values adjusted by Holm, and what is excluded.
+Inputs: a bootstrap of the test rows and pairs of its models -> differences with intervals, p-values adjusted
+by Holm's method, and excluded differences.
 """
 
 from collections.abc import Sequence
@@ -12,13 +13,14 @@ from baton.evaluate import proportions, significance
 from baton.evaluate.significance import Bootstrap
 
 LOSSES = ("log_loss", "brier")
-SAME = 1e-9  # losses that differ by less differ by rounding
+SAME = 1e-9  # smaller differences between losses are rounding errors
 
 
 def compared(bootstrap: Bootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
-    """`first_vs_second` -> `compare.paired` and `paired_losses` of the two, and what holds for all pairs together.
+    """Return `first_vs_second` -> `significance.paired`, `paired_losses` and the pair's part of `together`.
 
-    The pairs' tests of one figure are a family: accuracy's `holm_p`, and `log_loss_holm_p` and `brier_holm_p`; see `together` for the rest.
+    The pairs' tests of one figure form a family: accuracy has `holm_p`, the losses have `log_loss_holm_p` and
+    `brier_holm_p`.
     """
     hits = {name: bootstrap.hits(name) for pair in pairs for name in pair}
     result = {
@@ -41,12 +43,15 @@ def compared(bootstrap: Bootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str
 
 
 def together(pairs: Sequence[tuple[int, int, int]], confidence: float) -> list[dict[str, Any]]:
-    """What holds for all pairs at once, of (rows that only the first has right, only the second, all rows) each.
+    """Return what holds for all pairs jointly.
 
-    `holm_p` is adjusted by Holm's method. `holm_interval`, of the difference in accuracy, stands beside it at the level of Bonferroni,
-    `holm_confidence` = 1 - (1 - confidence) / pairs, so that all intervals hold together: at the levels of Holm's steps they would not,
-    since those fall with each rejection. It holds 0 wherever Holm does not reject. Where he does it may still reach 0, as no two-sided
-    interval that tells more than a sign goes with his test. `excluded`: differences beyond this, either way, lie outside of the interval.
+    A pair is given as (rows that only the first has right, only the second, all rows). `holm_p` is adjusted
+    by Holm's method. `holm_interval`, of the difference in accuracy, has the level of Bonferroni,
+    `holm_confidence` = 1 - (1 - confidence) / pairs, so that all intervals hold jointly: at the levels of
+    Holm's steps they would not, since those fall with each rejection. It contains 0 whenever Holm's method
+    does not reject. When it rejects, the interval may still reach 0, since no two-sided interval that gives
+    more than a sign matches the test. `excluded`: larger differences, in either direction, lie outside the
+    interval.
     """
     level = 1 - (1 - confidence) / max(len(pairs), 1)
     p_values = proportions.holm([proportions.paired_p(first, second) for first, second, _ in pairs])
@@ -62,10 +67,11 @@ def together(pairs: Sequence[tuple[int, int, int]], confidence: float) -> list[d
 
 
 def paired_losses(bootstrap: Bootstrap, first: str, second: str) -> dict[str, float | list[float]]:
-    """`first` minus `second` in log loss and Brier score with interval and p of the paired t-test; negative means the first is better.
+    """Return `first` minus `second` in log loss and Brier score; negative means the first is better.
 
-    Empty where one of the two has no probabilities, or there is one row. Where all rows differ by the same amount, or not at all, nothing
-    is known of how differences spread: there is no interval and no p.
+    Each difference has the interval and p of the paired t-test. The result is empty if one of the two has no
+    probabilities, or if there is only one row. If all rows differ by the same amount, or not at all, the
+    spread of differences is unknown: there is no interval and no p.
     """
     from scipy.stats import t
 

@@ -1,7 +1,10 @@
-"""Shares of test rows, and differences of two shares on the same rows: intervals and tests that hold near 0 and 1 and in small tables.
+"""Shares of test rows, and differences of two shares on the same rows.
 
-Inputs: counts of rows -> intervals, p-values, and how many rows a decision needs. Of two classifiers on the same rows only the discordant
-ones tell: `only_first` rows that the first alone has right, `only_second` rows that the second alone has right.
+The intervals and tests hold near 0 and 1 and in small tables.
+
+Inputs: counts of rows -> intervals, p-values, and how many rows a decision needs. When two classifiers are
+compared on the same rows, only discordant rows carry information: `only_first` rows that the first alone has
+right, `only_second` rows that the second alone has right.
 """
 
 import math
@@ -16,11 +19,11 @@ from scipy.stats import norm
 
 Floats = NDArray[np.float64]
 
-EDGE = 1e-12  # how close to -1 and 1 a difference is looked for
+EDGE = 1e-12  # how close to -1 and 1 a difference is searched
 
 
 def wilson(successes: ArrayLike, rows: ArrayLike, confidence: float) -> tuple[Floats, Floats]:
-    """Wilson's score interval of a share: low and high, in the shape of `successes`; NaN where there are no rows.
+    """Return low and high of Wilson's score interval, in the shape of `successes`; NaN without rows.
 
     Wilson 1927, Probable inference, the law of succession, and statistical inference. The same as scipy's
     `binomtest(...).proportion_ci(method="wilson")`, for many shares at once.
@@ -32,27 +35,29 @@ def wilson(successes: ArrayLike, rows: ArrayLike, confidence: float) -> tuple[Fl
         centre = (count + square / 2) / (total + square)
         half = np.sqrt(square) / (total + square) * np.sqrt(total * share * (1 - share) + square / 4)
     low, high = np.maximum(centre - half, 0), np.minimum(centre + half, 1)
-    # None and all: these ends are exact, whatever rounding makes of them.
+    # With no success, or only successes, one end is exact, regardless of rounding.
     return np.where(share == 0, 0.0, np.where(total > 0, low, np.nan)), np.where(
         share == 1, 1.0, np.where(total > 0, high, np.nan)
     )
 
 
 def normal(confidence: float) -> float:
-    """The standard normal's two-sided quantile: 1.96 for 0.95."""
+    """Return the standard normal's two-sided quantile: 1.96 for 0.95."""
     return float(norm.isf((1 - confidence) / 2))
 
 
 def paired_interval(
     only_first: float, only_second: float, rows: float, confidence: float
 ) -> tuple[float, float]:
-    """Interval [low, high] of the difference of two paired shares, first minus second.
+    """Return the interval [low, high] of the difference of two paired shares, first minus second.
 
-    Tango's score interval: the differences that his test does not reject. Without a discordant row it is +-z**2 / (rows + z**2). It holds
-    no 0 exactly where `paired_p` is below 1 - confidence: in small tables, where the mid-p test cannot tell the two apart and the score
-    test, which is an approximation, can, the interval is extended to 0.
+    This is Tango's score interval: the differences that his test does not reject. Without a discordant row it
+    is +-z**2 / (rows + z**2). It excludes 0 exactly if `paired_p` is below 1 - confidence: in small tables,
+    where the score test, an approximation, distinguishes the two and the mid-p test does not, the interval is
+    extended to 0.
 
-    Tango 1998, Equivalence test and confidence interval for the difference in proportions for the paired-sample design.
+    Tango 1998, Equivalence test and confidence interval for the difference in proportions for the
+    paired-sample design.
     """
     low, high = _tango(only_first, only_second, rows, confidence)
     if paired_p(only_first, only_second) < 1 - confidence:
@@ -61,9 +66,10 @@ def paired_interval(
 
 
 def paired_p(only_first: float, only_second: float) -> float:
-    """Two-sided p of equal shares: McNemar's mid-p, or his score test's p where that is larger (only below 0.01, and by less than 0.001).
+    """Return the two-sided p of equal shares.
 
-    So whatever this test tells apart, Tango's interval, which inverts the score test, tells apart too.
+    It is McNemar's mid-p, or the p of his score test if that is larger (only below 0.01, and by less than
+    0.001). Tango's interval, which inverts the score test, thus excludes 0 whenever this test rejects.
     """
     if only_first == only_second:
         return 1.0
@@ -72,12 +78,14 @@ def paired_p(only_first: float, only_second: float) -> float:
 
 
 def mcnemar_midp(only_first: float, only_second: float, alternative: str = "two-sided") -> float:
-    """McNemar's mid-p: under equal shares the discordant rows split like a fair coin, and an outcome counts half towards its own tail.
+    """Return McNemar's mid-p.
 
-    `alternative` is "two-sided" or "greater" (the first is better). Equal counts, also none, give 1 and 0.5.
+    Under equal shares the discordant rows split like the tosses of a fair coin, and the observed outcome
+    counts half towards its tail. `alternative` is "two-sided" or "greater" (the first is better). Equal
+    counts, including zero, give 1 and 0.5.
 
-    Fagerland, Lydersen and Laake 2013, The McNemar test for binary matched-pairs data: mid-p and asymptotic are better than exact
-    conditional.
+    Fagerland, Lydersen and Laake 2013, The McNemar test for binary matched-pairs data: mid-p and asymptotic
+    are better than exact conditional.
     """
     if alternative == "greater":
         return (_at_most(only_second, only_first) + _at_most(only_second - 1, only_first + 1)) / 2
@@ -88,12 +96,18 @@ def mcnemar_midp(only_first: float, only_second: float, alternative: str = "two-
 
 
 def noninferiority_p(only_first: float, only_second: float, rows: float, margin: float) -> float:
-    """One-sided p of "the first is worse by `margin` or more" (Tango 1998): small where it is not that much worse."""
+    """Return the one-sided p of "the first is worse by `margin` or more" (Tango 1998).
+
+    It is small if the first is not that much worse.
+    """
     return float(norm.sf(tango(only_first, only_second, rows, -margin)))
 
 
 def tost(only_first: float, only_second: float, rows: float, margin: float) -> float:
-    """The p of "they differ by `margin` or more", the larger of two one-sided tests: small where equivalent (Schuirmann 1987)."""
+    """Return the p of "they differ by `margin` or more", the larger of two one-sided tests.
+
+    It is small if the two are equivalent (Schuirmann 1987).
+    """
     return max(
         noninferiority_p(only_first, only_second, rows, margin),
         noninferiority_p(only_second, only_first, rows, margin),
@@ -101,16 +115,20 @@ def tost(only_first: float, only_second: float, rows: float, margin: float) -> f
 
 
 def excluded(only_first: float, only_second: float, rows: float, confidence: float) -> float:
-    """The difference beyond which, either way, all are excluded: the farther end of `paired_interval`.
+    """Return the smallest size beyond which differences in either direction are excluded.
 
-    It is the smallest margin at which `tost` is at most (1 - confidence) / 2, half of what two one-sided tests alone would need, so that it
-    never contradicts the interval beside it.
+    It is the farther end of Tango's interval, and the smallest margin at which `tost` is at most (1 -
+    confidence) / 2, half of what two one-sided tests alone would need, so that it never contradicts the
+    interval.
     """
     return max(abs(bound) for bound in _tango(only_first, only_second, rows, confidence))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values (Holm 1979): those below a level are told apart at that level for all tests together."""
+    """Return adjusted p-values (Holm 1979).
+
+    Tests whose adjusted p is below a level are significant at that level for all tests jointly.
+    """
     adjusted, largest = [0.0] * len(p_values), 0.0
     for step, place in enumerate(np.argsort(p_values, kind="stable")):
         largest = max(largest, min(1.0, (len(p_values) - step) * p_values[place]))
@@ -121,10 +139,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def rows_needed(
     margin: float, confidence: float, only_first: float = 0, only_second: float = 0, rows: float = 1
 ) -> int | None:
-    """How many rows put `paired_interval` above -`margin`, if discordant rows stay as frequent as they are in `rows`.
+    """Return the number of rows that puts `paired_interval` above -`margin`.
 
-    More than `rows` wherever these are too few. Without discordant rows this is the first whole number above z**2 * (1 - margin) / margin.
-    None where no number does: the first is worse by `margin` or more.
+    Discordant rows are assumed to stay as frequent as in `rows`. The result exceeds `rows` if these are too
+    few. Without discordant rows it is the first integer above z**2 * (1 - margin) / margin. It is None if no
+    number suffices, that is, if the first is worse by `margin` or more.
     """
     if (only_second - only_first) / rows >= margin:
         return None
@@ -138,7 +157,10 @@ def rows_needed(
 
 
 def rows_needed_alone(minimum: float, confidence: float, share: float = 1.0) -> int | None:
-    """How many rows put Wilson's lower end at `minimum` or above for a classifier that is right on `share` of them; None where none do."""
+    """Return the number of rows that puts Wilson's lower end at `minimum` or above.
+
+    The classifier is assumed to be right on `share` of them. None if no number suffices.
+    """
     return (
         _first(lambda count: bool(wilson(share * count, count, confidence)[0] >= minimum))
         if share > minimum
@@ -147,9 +169,11 @@ def rows_needed_alone(minimum: float, confidence: float, share: float = 1.0) -> 
 
 
 def tango(only_first: float, only_second: float, rows: float, difference: float) -> float:
-    """Tango's score statistic of the hypothesis that the shares differ by `difference`; standard normal under it, 0 where nothing speaks.
+    """Return Tango's score statistic of the hypothesis that the shares differ by `difference`.
 
-    The nuisance parameter, the probability that only the second is right, is estimated by maximum likelihood under the hypothesis.
+    It is standard normal under the hypothesis, and 0 if the measured difference equals `difference`. The
+    nuisance parameter, the probability that only the second is right, is estimated by maximum likelihood
+    under the hypothesis.
     """
     a, b = 2 * rows, (2 * rows - only_first + only_second) * difference - only_first - only_second
     c = -only_second * difference * (1 - difference)
@@ -168,7 +192,7 @@ def _tango(only_first: float, only_second: float, rows: float, confidence: float
 
 
 def _upper(only_first: float, only_second: float, rows: float, quantile: float) -> float:
-    """The difference above the measured one at which the statistic is -`quantile`."""
+    """Return the difference above the measured one at which the statistic is -`quantile`."""
     measured = (only_first - only_second) / rows
     if measured >= 1 - EDGE:
         return 1.0
@@ -178,12 +202,18 @@ def _upper(only_first: float, only_second: float, rows: float, quantile: float) 
 
 
 def _at_most(tails: float, heads: float) -> float:
-    """How likely a fair coin, thrown `tails` + `heads` times, shows tails at most so often; also between whole numbers."""
+    """Return the probability of at most `tails` tails in `tails` + `heads` tosses of a fair coin.
+
+    Also defined between integers.
+    """
     return float(betainc(heads, tails + 1, 0.5)) if tails > -1 and heads > 0 else float(tails >= 0)
 
 
 def _first(enough: Callable[[int], bool], low: int = 0, most: int = 2**40) -> int | None:
-    """The smallest number above `low`, which is not enough, that is enough, where all larger ones are; None above `most`."""
+    """Return the smallest integer above `low` that is enough; None if it exceeds `most`.
+
+    `low` must not be enough, and everything above an integer that is enough must be enough too.
+    """
     high = low + 1
     while not enough(high):
         low, high = high, 2 * high

@@ -1,7 +1,8 @@
-"""How well probabilities put rows of a class before the others, whatever the threshold: AUROC and average precision.
+"""Ranking quality of probabilities, independent of a threshold: AUROC and average precision.
 
-Inputs: log-probabilities (n, classes) and labels (n) -> figures; of two classes those of the second, of more the mean over the classes
-with rows of one against the rest. Of more than two classes the order of rows depends on the temperature of the probabilities.
+Inputs: log-probabilities (n, classes) and labels (n) -> figures. With two classes they are those of the
+second; with more, the mean over the classes that have rows, each against the rest. With more than two classes
+the order of rows depends on the temperature of the probabilities.
 """
 
 from typing import Any
@@ -17,10 +18,10 @@ Floats = NDArray[np.float64]
 
 
 def figures(labels: NDArray[Any], log_p: Floats, confidence: float) -> dict[str, float | list[float]]:
-    """`auroc` with `auroc_interval`, and `average_precision`; empty where all rows have one class.
+    """Return `auroc` with `auroc_interval`, and `average_precision`; empty if all rows have one class.
 
-    The interval of a mean over classes takes the classes for independent. Average precision has none: nothing in closed form holds where
-    few rows are of a class, and a bootstrap collapses where they all come first.
+    The interval of a mean over classes treats the classes as independent. Average precision has no interval:
+    no closed form holds for classes with few rows, and a bootstrap collapses if they all rank first.
     """
     from scipy.stats import rankdata
     from sklearn.metrics import average_precision_score
@@ -50,10 +51,12 @@ def figures(labels: NDArray[Any], log_p: Floats, confidence: float) -> dict[str,
 
 
 def area_interval(area: float, positive: int, negative: int, confidence: float) -> tuple[float, float]:
-    """Low and high of an AUROC of so many rows of both kinds; the areas whose standard error puts the measured one within the quantile.
+    """Return low and high of an AUROC over `positive` and `negative` rows.
 
-    Newcombe 2006, Confidence intervals for an effect size measure based on the Mann-Whitney statistic, part 2, method 5. It does not
-    collapse at 1.
+    These are the areas whose standard error puts the measured one within the quantile.
+
+    Newcombe 2006, Confidence intervals for an effect size measure based on the Mann-Whitney statistic, part
+    2, method 5. It does not collapse at 1.
     """
     quantile, half = normal(confidence), (positive + negative) / 2 - 1
 
@@ -66,6 +69,6 @@ def area_interval(area: float, positive: int, negative: int, confidence: float) 
         )
         return abs(area - theta) - quantile * float(np.sqrt(spread))
 
-    near = 1e-9  # at the measured area itself there is a root where it is 0 or 1
+    near = 1e-9  # keeps away from the measured area, which is itself a root if it is 0 or 1
     low = float(brentq(off, 0, area * (1 - near))) if area > 0 else 0.0
     return low, float(brentq(off, area + (1 - area) * near, 1)) if area < 1 else 1.0

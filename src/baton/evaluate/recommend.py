@@ -1,8 +1,8 @@
-"""Which of the trained models to use, judged on rows that none of them was fitted on; test takes no part in the choice.
+"""Choose the trained model to use, on rows that no model was fitted on; test plays no part in it.
 
-Inputs: which rows of validation, or where rows are few those that cross-validation left out, each model has right -> the recommended
-model. A baseline costs a fraction of a transformer, so that one is recommended only where it is better than the best baseline, in pairs of
-rows, and by more than the standard error of that difference.
+Inputs: which rows each model has right, from validation, or with few rows those left out in cross-validation
+-> the recommended model. A baseline costs a fraction of a transformer, so a transformer is recommended only
+if it beats the best baseline, on the same rows, by more than the standard error of the difference.
 """
 
 import math
@@ -17,16 +17,16 @@ Hits = NDArray[np.bool_]
 
 
 def choose(hits: Mapping[str, Hits], folds: int | None) -> dict[str, Any]:
-    """The section `recommended` of metrics.json.
+    """Return the section `recommended` of metrics.json.
 
     Args:
-        hits: model -> which rows it has right (rows,): the student (absent where rows were left out by folds of train: it is not trained
-            anew for each), the teacher, and every baseline.
+        hits: model -> which rows it has right (rows,): the student (absent with rows left out in folds of
+            train: it is not trained again for each fold), the teacher, and every baseline.
         folds: of cross-validation on train; None: the rows are those of validation.
 
     Returns:
-        `model`, `scores` (model -> accuracy), `rows`, `folds` (absent without). Of transformers the student comes first where they are
-        equal, of baselines the first.
+        `model`, `scores` (model -> accuracy), `rows`, `folds` (absent without cross-validation). Ties go to
+            the student among transformers, and to the first among baselines.
     """
     scores = {name: float(own.mean()) for name, own in hits.items()}
     order = [name for name in (STUDENT, TEACHER) if name in scores]
@@ -41,13 +41,16 @@ def choose(hits: Mapping[str, Hits], folds: int | None) -> dict[str, Any]:
 
 
 def _better(first: Hits, second: Hits) -> bool:
-    """Whether `first` is right on more rows, by more than the standard error of the paired difference: McNemar's z is above 1."""
+    """Return whether `first` is right on more rows by more than the standard error of the paired difference.
+
+    This means that McNemar's z is above 1.
+    """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     return only_first - only_second > math.sqrt(only_first + only_second)
 
 
 def said(section: Mapping[str, Any]) -> str:
-    """In a sentence."""
+    """Return the recommendation as a sentence."""
     model, scores = section["model"], section["scores"]
     others = ", ".join(
         f"{name} {100 * value:.1f}%"
@@ -56,8 +59,12 @@ def said(section: Mapping[str, Any]) -> str:
     )
     how = f"validation, {section['rows']:,} rows"
     if "folds" in section:
-        how = f"{section['folds']}-fold cross-validation on {section['rows']:,} rows of train, in which the student takes no part"
+        how = (
+            f"{section['folds']}-fold cross-validation on {section['rows']:,} rows of train, "
+            "in which the student takes no part"
+        )
     return (
-        f"Recommended: [bold]{model}[/], by {how} ({100 * scores[model]:.1f}%; {others}). A transformer is recommended where it is better "
-        "than the best baseline by more than a standard error. Test took no part in this choice."
+        f"Recommended: [bold]{model}[/], by {how} ({100 * scores[model]:.1f}%; {others}). "
+        "A transformer is recommended if it beats the best baseline by more than a standard error. "
+        "Test took no part in this choice."
     )

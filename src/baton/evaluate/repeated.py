@@ -1,7 +1,7 @@
-"""Accuracy on the test rows that training did not see, nearly: what of a figure is owed to repetition.
+"""Accuracy without the test rows that training has nearly seen: how much of a figure is due to repetition.
 
-Input: `report.json` of data/clean, which names the test rows that have a near-duplicate (or a copy) in train or val.
-Output: figures beside those of the whole test split.
+Input: `report.json` of data/clean, which names the test rows that have a near-duplicate (or a copy) in train
+or val. Output: figures next to those of the whole test split.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from baton.evaluate.proportions import wilson
 
 
 def read(clean: Path) -> set[str]:
-    """Ids of the test rows that have a near-duplicate in train or val.
+    """Return the ids of the test rows that have a near-duplicate in train or val.
 
     Raises:
         DataError: the report is missing or was written by an earlier version.
@@ -35,10 +35,12 @@ def read(clean: Path) -> set[str]:
 def figures(
     repeats: set[str], test: Rows, outputs: Mapping[str, Outputs], confidence: float
 ) -> dict[str, dict[str, Any]]:
-    """`accuracy_without_near_duplicates` and its (Wilson's) interval of each model; nothing where no row, or every row, is one.
+    """Return `accuracy_without_near_duplicates` of each model with Wilson's interval.
+
+    Empty if no row, or every row, is a near-duplicate.
 
     Args:
-        repeats: ids, as `read` gives them.
+        repeats: ids, as returned by `read`.
         test: the rows.
         outputs: model -> its answers on them.
         confidence: of the intervals.

@@ -1,7 +1,7 @@
 """The content of reports/metrics.json.
 
-Inputs: labels and outputs of val and test per model -> figures with intervals, paired comparisons and retention. Lists (the intervals) stay
-out of `dvc metrics show`, which so keeps to the figures themselves.
+Inputs: labels and outputs of val and test per model -> figures with intervals, paired comparisons and
+retention. `dvc metrics show` omits lists (the intervals), and so shows only the figures themselves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ CALIBRATION = ("temperature", "calibration_error", "calibration_error_scaled")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that is shown: what tables and figures are made from."""
+    """Everything that is shown: the source of tables and figures."""
 
     names: list[str]  # of the classes
     test: Rows
@@ -40,10 +40,8 @@ class Evaluation:
     curves: dict[str, Curve]
     best: str | None  # the strongest baseline
     bins: int
-    kept: Mapping[str, Sequence[str]] = field(
-        default_factory=dict
-    )  # columns carried along, values of the test rows
-    robustness: Robustness | None = None  # this and the following: of images, where they are asked for
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)  # kept column -> values of the test rows
+    robustness: Robustness | None = None  # this and the following: for images, if requested
     galleries: Mapping[str, Gallery] = field(default_factory=dict)  # model -> its mistakes
     sheet: Sheet | None = None
 
@@ -54,7 +52,7 @@ class Evaluation:
 
 
 def bootstrap(test: Rows, outputs: dict[str, Outputs], classes: int, settings: params.Evaluate) -> Bootstrap:
-    """Resample the test rows once for all models in `outputs`, their probabilities at their temperature."""
+    """Resample the test rows once for all models in `outputs`, with probabilities at the temperature."""
     bins = settings.calibration_bins
     statistics = {
         name: metrics.statistics(test.labels, one.predicted, classes, one.scaled, bins)
@@ -66,11 +64,14 @@ def bootstrap(test: Rows, outputs: dict[str, Outputs], classes: int, settings: p
 def calibrations(
     test: Rows, outputs: dict[str, Outputs], settings: params.Evaluate
 ) -> dict[str, dict[str, Any]]:
-    """Model -> temperature, log loss, Brier score and ECE as trained, and the calibration error as trained and at the temperature."""
+    """Return the calibration figures of every model.
+
+    Model -> temperature; log loss, Brier score and ECE as trained; calibration error as trained and at the
+    temperature.
+    """
     bins, resampling = settings.calibration_bins, settings.bootstrap
-    losses = np.hstack(
-        [metrics.losses(test.labels, one.log_p) for one in outputs.values()]
-    )  # (rows, 2 * models)
+    # (rows, 2 * models).
+    losses = np.hstack([metrics.losses(test.labels, one.log_p) for one in outputs.values()])
     raw = (([float(end) for end in column]) for column in np.vstack(means(losses, resampling)).T)
     result: dict[str, dict[str, Any]] = {}
     for name, one in outputs.items():
@@ -86,18 +87,21 @@ def calibrations(
 
 
 def renamed(figures: dict[str, Any]) -> dict[str, Any]:
-    """The same figures; those of `SCALED` are called `<figure>_scaled`, for they are at the temperature."""
+    """Return the same figures with those of `SCALED`, at the temperature, named `<figure>_scaled`."""
     places = {f"{figure}{ending}": f"{figure}_scaled{ending}" for figure in SCALED for ending in ENDINGS}
     return {places.get(name, name): value for name, value in figures.items()}
 
 
 def strongest(baselines: Sequence[str], val: Rows, outputs: dict[str, Outputs]) -> str | None:
-    """The baseline with the best validation accuracy (the first of equals), None without baselines. Test takes no part in the choice."""
+    """Return the baseline with the best validation accuracy; None without baselines.
+
+    Ties go to the first. Test plays no part in the choice.
+    """
     return max(baselines, key=lambda name: accuracy(val, outputs[name]), default=None)
 
 
 def accuracy(rows: Rows, outputs: Outputs) -> float:
-    """Share of `rows` with the right class."""
+    """Return the share of `rows` with the right class."""
     return float((outputs.predicted == rows.labels).mean())
 
 
@@ -109,20 +113,22 @@ def build(
     confidence: float,
     recommended: str | None = None,
 ) -> dict[str, Any]:
-    """Figures of every model, comparisons and retention.
+    """Return the figures of every model, comparisons and retention.
 
     Args:
         boot: resampled test statistics of every model, at its temperature.
         splits: train (for its most frequent class), val and test.
-        outputs: of every model on val and test; teacher, student and control are among them, all others are baselines.
-        more: further figures of the models, such as `parameters`, `bytes` and what `calibrations` returns.
+        outputs: of every model on val and test, including teacher, student and control; all others are
+            baselines.
+        more: further figures of the models, such as `parameters`, `bytes` and the result of `calibrations`.
         confidence: of the intervals.
-        recommended: a model that is compared with the strongest baseline too, whichever it is.
+        recommended: a model to compare with the strongest baseline too, whichever it is.
 
     Returns:
-        model -> figure and figure_interval, `skill` over train's most frequent class, `errors_removed` of the strongest baseline's
-        (transformers), what `more` holds, val_accuracy and C (baselines); `comparison` -> pair -> see `compared`;
-        `retention` -> student / teacher (absent where the teacher has 0); `test` -> what was measured on. 6 significant digits.
+        model -> figure and figure_interval, `skill` over train's most frequent class, `errors_removed` of the
+            strongest baseline's (transformers), the figures of `more`, val_accuracy and C (baselines);
+            `comparison` -> pair -> see `compared`; `retention` -> student / teacher (absent if the teacher's
+            figure is 0); `test` -> the split measured on. All have 6 significant digits.
     """
     test = splits["test"]
     hits = {name: one.predicted == test.labels for name, one in outputs["test"].items()}
@@ -136,9 +142,8 @@ def build(
         if best and name in TRANSFORMERS:
             result[name] |= _removed("errors_removed", hits[name], hits[best], confidence)
     for name in baselines:
-        result[name]["val_accuracy"] = accuracy(
-            splits["val"], outputs["val"][name]
-        )  # what the strongest is chosen by
+        # The strongest baseline is chosen by this.
+        result[name]["val_accuracy"] = accuracy(splits["val"], outputs["val"][name])
         chosen = outputs["test"][name].C
         result[name] |= {} if chosen is None else {"C": chosen}
     pairs = [("student", "control"), ("student", "teacher")] + (
@@ -165,7 +170,11 @@ def build(
 
 
 def _agree(result: dict[str, Any], best: str | None, confidence: float) -> None:
-    """Where the page does not tell two models apart, no figure of theirs does: intervals are extended to what would be no difference."""
+    """Extend intervals so that they agree with the report's tests.
+
+    If a test does not distinguish two models, the interval of each figure that compares them is extended to
+    the value that means no difference.
+    """
     same = [("student", "teacher", result["retention"], figure, 1.0) for figure in ("accuracy", "skill")]
     same += [(name, best, result[name], "errors_removed", 0.0) for name in ("teacher", "student") if best]
     for first, second, figures, figure, value in same:
@@ -178,15 +187,16 @@ def _agree(result: dict[str, Any], best: str | None, confidence: float) -> None:
 def _removed(
     name: str, hits: NDArray[np.bool_], others: NDArray[np.bool_], confidence: float
 ) -> dict[str, Any]:
-    """The share of the others' mistakes that are not made; nothing where there are none."""
+    """Return the share of the others' mistakes that are avoided; empty if the others make none."""
     found = intervals.errors_removed(hits, others, confidence)
     return {name: found[0], f"{name}_interval": found[1]} if found else {}
 
 
 def _skill_kept(result: Mapping[str, Any], majority: NDArray[np.bool_]) -> dict[str, Any]:
-    """The student's skill over the teacher's; nothing where the teacher has none.
+    """Return the student's skill over the teacher's; empty if the teacher has none.
 
-    What the teacher gains over the majority class is taken as known, so the interval is that of the difference in accuracy.
+    The teacher's gain over the majority class is treated as known, so the interval is that of the difference
+    in accuracy.
     """
     gained, own = (
         result["teacher"]["accuracy"] - float(majority.mean()),
@@ -199,7 +209,10 @@ def _skill_kept(result: Mapping[str, Any], majority: NDArray[np.bool_]) -> dict[
 
 
 def rounded(value: Any) -> Any:
-    """6 significant digits: more than 2000 resamples can tell, and the same whatever order a processor sums in."""
+    """Round all floats to 6 significant digits.
+
+    That is more than 2000 resamples can resolve, and independent of the order in which a processor sums.
+    """
     match value:
         case dict():
             return {key: rounded(item) for key, item in value.items()}

@@ -1,7 +1,7 @@
-"""Accuracy of several models on the same test rows under corruptions of growing severity.
+"""Accuracy of several models on the same test rows under corruptions of increasing severity.
 
-Inputs: hits of every model on every row, unchanged and at every severity -> accuracies with intervals for reports/metrics.json and
-reports/tables/robustness.csv.
+Inputs: hits of every model on every row, unchanged and at every severity -> accuracies with intervals for
+reports/metrics.json and reports/tables/robustness.csv.
 """
 
 from dataclasses import dataclass
@@ -18,26 +18,28 @@ COLUMNS = ["corruption", "severity", "strength", "model", "accuracy", "low", "hi
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured, by kind of corruption; severity 0 is the unchanged picture."""
+    """The measurements by kind of corruption; severity 0 is the unchanged image."""
 
-    strengths: dict[str, list[float]]  # kind -> of severities 1, 2, …
+    strengths: dict[str, list[float]]  # kind -> strengths of severities 1, 2, …
     hits: dict[str, dict[str, NDArray[np.bool_]]]  # kind -> model -> (1 + severities, rows)
-    examples: dict[
-        str, NDArray[np.uint8]
-    ]  # kind -> one picture at every severity, (1 + severities, height, width, channels)
+    # kind -> one image at every severity, (1 + severities, height, width, channels)
+    examples: dict[str, NDArray[np.uint8]]
 
 
 class Robustness:
     """Accuracies with intervals."""
 
     def __init__(self, measured: Measured, settings: params.Bootstrap) -> None:
-        """Every model's hits at every severity are of the same test rows."""
+        """Wrap measurements; every model's hits at every severity are on the same test rows."""
         self.measured = measured
         self.rows = next(iter(next(iter(measured.hits.values())).values())).shape[1]
         self._confidence = settings.confidence
 
     def accuracies(self, kind: str, model: str) -> tuple[list[float], list[list[float]]]:
-        """By severity, from the unchanged picture on: accuracy, and its interval [low, high] (Wilson's)."""
+        """Return accuracies by severity and their intervals [low, high] (Wilson's).
+
+        Both start with the unchanged image.
+        """
         right = self.measured.hits[kind][model].sum(axis=1)
         low, high = wilson(right, self.rows, self._confidence)
         return [float(value) for value in right / self.rows], [
@@ -45,10 +47,12 @@ class Robustness:
         ]
 
     def mean(self, kind: str, model: str) -> tuple[float, list[float]]:
-        """Accuracy over all severities, without the unchanged picture, with Wilson's interval for the rows that it is worth.
+        """Return the accuracy over all severities, without the unchanged image, with its interval.
 
-        A row's pictures are right or wrong together to some degree, so they are worth between one row and as many as there are severities:
-        the variance of a single answer over that of a row's mean (Kish 1965, Survey sampling: the design effect).
+        It is Wilson's interval for the effective number of rows. The images of one row are right or wrong
+        together to some degree, so they count as at least one row and at most as many as there are
+        severities: the variance of a single answer over that of a row's mean (Kish 1965, Survey sampling: the
+        design effect).
         """
         own = self.measured.hits[kind][model][1:].mean(axis=0)  # (rows)
         value, spread = float(own.mean()), float(own.var())
@@ -58,9 +62,10 @@ class Robustness:
         return value, [float(low), float(high)]
 
     def figures(self) -> dict[str, Any]:
-        """`rows`, and kind -> model -> accuracies by severity.
+        """Return `rows`, and kind -> model -> accuracies by severity.
 
-        Beside each, `<model>_interval`, and `<model>_mean` over the severities (without the unchanged pictures) with its own interval.
+        Each comes with `<model>_interval`, and with `<model>_mean` over the severities (without the unchanged
+        images) and its interval.
         """
         result: dict[str, Any] = {"rows": self.rows}
         for kind, models in self.measured.hits.items():
@@ -71,7 +76,7 @@ class Robustness:
         return result
 
     def table(self) -> list[list[object]]:
-        """Rows of `COLUMNS`."""
+        """Return rows of `COLUMNS`."""
         rows: list[list[object]] = []
         for kind, models in self.measured.hits.items():
             for model in models:

@@ -1,8 +1,9 @@
-"""What training seeds do to the figures: mean and deviation over them, and a test of student and control paired by seed.
+"""The effect of training seeds: mean and deviation over seeds, student and control paired by seed.
 
-Inputs: which seeds were trained and which one is used (metrics/*.json), their figures on test -> the section `seeds` of metrics.json, and
-what it says. In the intervals of `compare` the rows of test vary, with the models as they are; here the trainings vary, with the rows as
-they are. A method can be judged only so: one student may be better than one control by the luck of a seed.
+Inputs: the seeds trained and the seed used (metrics/*.json), their figures on test -> the section `seeds` of
+metrics.json, and sentences about it. The intervals of `significance` vary the test rows and keep the models;
+here the training runs vary and the rows stay. Only this can judge a method: one student may beat one control
+by the luck of a seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,22 +20,22 @@ from baton.evaluate.inputs import Rows, read_logits
 from baton.tasks import metrics
 
 FIGURES = ("accuracy", "macro_f1", "log_loss")
-PAIR = ("student", "control")  # each seed's two have the same batches in the same order
+PAIR = ("student", "control")  # for each seed, both see the same batches in the same order
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """The trainings of one model."""
+    """The training runs of one model."""
 
     chosen: int  # by validation
-    all: tuple[int, ...]  # rising
+    all: tuple[int, ...]  # ascending
 
 
 def read(paths: Sequence[Path]) -> dict[str, Seeds]:
-    """Model -> its seeds, from what `finetune` and `distill` wrote.
+    """Return model -> its seeds, as written by `finetune` and `distill`.
 
     Raises:
-        DataError: a file is missing or is not of that form.
+        DataError: a file is missing or has another form.
     """
     found: dict[str, Seeds] = {}
     for path in paths:
@@ -55,7 +56,7 @@ def read(paths: Sequence[Path]) -> dict[str, Seeds]:
 def test_figures(
     seeds: Mapping[str, Seeds], predictions: Path, test: Rows, classes: int
 ) -> dict[str, dict[int, dict[str, float]]]:
-    """Model -> seed -> its figures on test, from predictions/MODEL/SEED.parquet."""
+    """Return model -> seed -> its figures on test, from predictions/MODEL/SEED.parquet."""
     return {
         name: {
             seed: metrics.scores(
@@ -70,7 +71,7 @@ def test_figures(
 def figures(
     seeds: Mapping[str, Seeds], test: Mapping[str, Mapping[int, Mapping[str, float]]], confidence: float
 ) -> dict[str, Any]:
-    """The section `seeds`.
+    """Return the section `seeds`.
 
     Args:
         seeds: of each model.
@@ -78,8 +79,9 @@ def figures(
         confidence: of the intervals.
 
     Returns:
-        model -> `chosen`, `all`, for each of FIGURES its values in the order of `all`, `_mean` and, of two and more, `_deviation` (n - 1);
-        `comparison` -> student_vs_control -> see `paired`, where they have two and more seeds.
+        model -> `chosen`, `all`, and for each of FIGURES its values in the order of `all`, `_mean` and, with
+            two or more, `_deviation` (n - 1); `comparison` -> student_vs_control -> see `paired`, with two or
+            more seeds.
     """
     result: dict[str, Any] = {}
     for name, own in seeds.items():
@@ -94,7 +96,7 @@ def figures(
 
 
 def spread(figure: str, values: Sequence[float]) -> dict[str, Any]:
-    """A figure's values, mean and deviation (n - 1)."""
+    """Return a figure's values, mean and deviation (n - 1)."""
     result = {figure: list(values), f"{figure}_mean": float(np.mean(values))}
     return result | ({f"{figure}_deviation": float(np.std(values, ddof=1))} if len(values) > 1 else {})
 
@@ -102,10 +104,11 @@ def spread(figure: str, values: Sequence[float]) -> dict[str, Any]:
 def paired(
     first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]], confidence: float
 ) -> dict[str, Any]:
-    """`first` minus `second`, paired by seed: `_difference` (mean), `_difference_deviation`, `_difference_interval`, `_p`.
+    """Return `first` minus `second`, paired by seed.
 
-    Student's paired t-test (1908) and its interval. Where all seeds differ by the same amount, which a small table's accuracy can, nothing
-    is known of how differences spread: there is no interval and no p.
+    The keys end in `_difference` (mean), `_difference_deviation`, `_difference_interval` and `_p`. This is
+    Student's paired t-test (1908) and its interval. If all seeds differ by the same amount, which can happen
+    to the accuracy on a small table, the spread of differences is unknown: there is no interval and no p.
     """
     from scipy.stats import ttest_1samp
 
@@ -116,7 +119,7 @@ def paired(
         )
         result[f"{figure}_difference"] = float(differences.mean())
         result[f"{figure}_difference_deviation"] = float(differences.std(ddof=1))
-        if np.ptp(differences) > 1e-9:  # shares of rows are at least 1 / rows apart; less is rounding
+        if np.ptp(differences) > 1e-9:  # shares of rows differ by at least 1 / rows; less is rounding
             tested = ttest_1samp(differences, 0.0)
             low, high = tested.confidence_interval(confidence)
             result |= {
@@ -127,7 +130,7 @@ def paired(
 
 
 def said(section: Mapping[str, Any], confidence: float) -> list[str]:
-    """What several seeds show, in sentences; none of one seed."""
+    """Return what several seeds show, as sentences; empty for one seed."""
     parts = []
     for name in ("teacher", *PAIR):
         own = section[name]
@@ -141,18 +144,25 @@ def said(section: Mapping[str, Any], confidence: float) -> list[str]:
 
 
 def _verdict(own: Mapping[str, Any], confidence: float) -> str:
-    """On the method, over seeds."""
-    shown = f"{100 * own['accuracy_difference']:+.2f} ± {100 * own['accuracy_difference_deviation']:.2f} points of accuracy"
+    """Return the verdict on the method, over seeds."""
+    change, deviation = 100 * own["accuracy_difference"], 100 * own["accuracy_difference_deviation"]
+    shown = f"{change:+.2f} ± {deviation:.2f} points of accuracy"
     over = f"over {own['seeds']} seeds"
     if "accuracy_p" not in own:
-        same = "the student differs from its control by the same amount in each, so a test has no deviation to go by"
-        return f"[bold]It cannot be told whether distillation helps[/] {over}: {same} ({shown})."
+        same = (
+            "the student differs from its control by the same amount in each, "
+            "so a test has no deviation to go by"
+        )
+        return f"[bold]It is not clear whether distillation helps[/] {over}: {same} ({shown})."
     low, high = own["accuracy_difference_interval"]
     p_value = own["accuracy_p"]
     p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
-    evidence = f"{shown}, {100 * confidence:.0f}% interval {100 * low:+.2f} to {100 * high:+.2f}, t-test paired by seed {p}"
+    evidence = (
+        f"{shown}, {100 * confidence:.0f}% interval {100 * low:+.2f} to {100 * high:+.2f}, "
+        f"t-test paired by seed {p}"
+    )
     if p_value >= 1 - confidence:
-        return f"[bold]It cannot be told whether distillation helps[/] {over} ({evidence})."
+        return f"[bold]It is not clear whether distillation helps[/] {over} ({evidence})."
     verdict = (
         "[bold green]Distillation helps[/]"
         if own["accuracy_difference"] > 0

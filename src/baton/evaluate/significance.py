@@ -1,15 +1,19 @@
-"""Intervals and paired tests between models that predicted the same test rows.
+"""Intervals and paired tests for models that predicted the same test rows.
 
-- Shares (accuracy, top-5, recall, precision) have Wilson's interval, F1 of a class one made from it.
-- Means over classes (macro and weighted F1, balanced accuracy) and the correlation have the percentile bootstrap's, but never a narrower
-  one than the closed form: resampling a table without mistakes finds none. Losses have the percentile bootstrap's.
-- ECE has none: it is biased upwards by few rows, and once more by resampling. `calibration.error` has one that holds.
-- Differences in accuracy have Tango's, with the mid-p test; `comparisons` has those in log loss and Brier score.
+- Shares (accuracy, top-5, recall, precision) have Wilson's interval; per-class F1 has one derived from it.
+- Means over classes (macro and weighted F1, balanced accuracy) and the correlation have the percentile
+  bootstrap's, but never a narrower one than the closed form: resampling a table without mistakes finds none.
+  Losses have the percentile bootstrap's.
+- ECE has none: few rows bias it upwards, and resampling does so once more. `calibration.error` has a valid
+  one.
+- Differences in accuracy have Tango's, with the mid-p test; `multiple_comparisons` has those in log loss and
+  Brier score.
 
-The bootstrap draws the same test rows for every model, so differences and ratios of two models are paired. Intervals and tests cover the
-choice of test rows, not the choice of the training seed.
+The bootstrap draws the same test rows for every model, so differences and ratios of two models are paired.
+Intervals and tests cover the choice of test rows, not the choice of the training seed.
 
-Inputs: per-row statistics (`metrics.statistics`) or hits -> figures with intervals, differences, ratios, tests.
+Inputs: per-row statistics (`metrics.statistics`) or hits -> figures with intervals, differences, ratios,
+tests.
 """
 
 from collections.abc import Iterator
@@ -32,7 +36,7 @@ SHARES = ("accuracy", "top5_accuracy")
 
 
 def draws(rows: int, resamples: int, seed: int, width: int = 1) -> Iterator[tuple[slice, Floats]]:
-    """How often each row is drawn, (block, rows), in blocks of resamples, for sums of `width` columns.
+    """Yield how often each row is drawn, (block, rows), in blocks of resamples, for sums of `width` columns.
 
     The draws depend only on `rows`, `resamples` and `seed`.
     """
@@ -40,9 +44,8 @@ def draws(rows: int, resamples: int, seed: int, width: int = 1) -> Iterator[tupl
     block = max(1, DRAWS_AT_ONCE // max(rows, width))
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
-        drawn = (
-            generator.integers(0, rows, size=(size, rows)) + rows * np.arange(size)[:, None]
-        )  # each resample counts in its own range
+        # Each resample counts in its own range.
+        drawn = generator.integers(0, rows, size=(size, rows)) + rows * np.arange(size)[:, None]
         yield (
             slice(start, start + size),
             np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64),
@@ -50,9 +53,9 @@ def draws(rows: int, resamples: int, seed: int, width: int = 1) -> Iterator[tupl
 
 
 def interval(values: Floats, confidence: float) -> list[float]:
-    """Percentile interval [low, high] over the first axis of `values` (resamples); undefined values (NaN) are left out.
+    """Return the percentile interval [low, high] over the first axis of `values` (resamples).
 
-    Efron 1979, Bootstrap methods: another look at the jackknife.
+    Undefined values (NaN) are ignored. Efron 1979, Bootstrap methods: another look at the jackknife.
     """
     tail = 50 * (1 - confidence)
     return [float(bound) for bound in np.nanpercentile(values, [tail, 100 - tail])]
@@ -75,15 +78,13 @@ class Bootstrap:
             max(value.shape[1] for value in statistics.values()),
         )
         for place, counted in draws(rows, settings.resamples, settings.seed, width):
-            for (
-                name,
-                own,
-            ) in statistics.items():  # one model at a time: sums of many classes are large, figures are not
+            # One model at a time: sums of many classes are large, figures are not.
+            for name, own in statistics.items():
                 for figure, values in metrics.figures(counted @ own, classes, self.sums[name]).items():
                     self.drawn[name][figure][place] = values
 
     def figures(self, name: str) -> dict[str, float | list[float]]:
-        """The model's overall figures, each but ece with `<figure>_interval: [low, high]`."""
+        """Return the model's overall figures; each except ece has `<figure>_interval: [low, high]`."""
         result: dict[str, float | list[float]] = {}
         for figure, value in self.points[name].items():
             result[figure] = float(value)
@@ -114,7 +115,10 @@ class Bootstrap:
         return drawn
 
     def _matthews(self, name: str) -> tuple[float, float]:
-        """With the classes' shares as they are, the correlation is a linear function of accuracy, whose interval is Wilson's."""
+        """Return the interval of the correlation.
+
+        For fixed class shares the correlation is a linear function of accuracy, whose interval is Wilson's.
+        """
         value, accuracy = float(self.points[name]["mcc"]), float(self.points[name]["accuracy"])
         hit, chosen, actual = counts(self.sums[name], self.classes)
         rows = actual.sum()
@@ -127,9 +131,10 @@ class Bootstrap:
         )
 
     def difference(self, first: str, second: str, figure: str) -> tuple[float, list[float]]:
-        """`first` minus `second` in `figure`, with its paired interval.
+        """Return `first` minus `second` in `figure`, with its paired interval.
 
-        Of accuracy it is Tango's. Of macro F1 and balanced accuracy it is the bootstrap's, but not narrower than that of mean recall.
+        For accuracy the interval is Tango's. For macro F1 and balanced accuracy it is the bootstrap's, but
+        not narrower than that of mean recall.
         """
         value = float(self.points[first][figure] - self.points[second][figure])
         if figure == "accuracy":
@@ -149,9 +154,10 @@ class Bootstrap:
         return value, drawn
 
     def ratio(self, first: str, second: str, figure: str) -> tuple[float, list[float]] | None:
-        """`first` over `second` in `figure`, with its paired interval; None where `second` is 0, or has no upper end.
+        """Return `first` over `second` in `figure`, with its paired interval.
 
-        Of accuracy it is the score test's. Of others it is the bootstrap's, but not narrower than that of the difference.
+        For accuracy the interval is the score test's. For others it is the bootstrap's, but not narrower than
+        that of the difference. The result is None if `second` is 0, or if the interval has no upper end.
         """
         denominator = float(self.points[second][figure])
         if denominator == 0:
@@ -166,9 +172,8 @@ class Bootstrap:
                 )
             )
             return (value, bounds) if np.isfinite(bounds).all() else None
-        with np.errstate(
-            divide="ignore", invalid="ignore"
-        ):  # a resample in which `second` is 0 counts as infinite, or as undefined
+        # A resample in which `second` is 0 counts as infinite, or as undefined.
+        with np.errstate(divide="ignore", invalid="ignore"):
             drawn = interval(self.drawn[first][figure] / self.drawn[second][figure], self.confidence)
         difference, (low, high) = self.difference(first, second, figure)
         closed = (
@@ -178,7 +183,10 @@ class Bootstrap:
         return (value, intervals.widest(drawn, closed)) if np.isfinite(drawn).all() else None
 
     def per_class(self, name: str) -> dict[str, tuple[Floats, Floats]]:
-        """precision, recall and f1 -> values (classes) and bounds (2, classes); NaN where undefined. Also `support` with empty bounds."""
+        """Return precision, recall and f1 -> values (classes) and bounds (2, classes); NaN if undefined.
+
+        The result also has `support`, with empty bounds.
+        """
         hit, chosen, actual = counts(self.sums[name], self.classes)
         ends = {
             "precision": proportions.wilson(hit, chosen, self.confidence),
@@ -191,17 +199,17 @@ class Bootstrap:
         }
 
     def hits(self, name: str) -> Hits:
-        """Which rows the model has right, (n)."""
+        """Return which rows the model has right, (n)."""
         own = self.statistics[name]
         return np.asarray(own.data[own.indptr[:-1]] > 0)
 
     def labels(self, name: str) -> NDArray[np.int64]:
-        """The rows' classes, (n): the column of a row's first number."""
+        """Return the rows' classes, (n): the column of a row's first number."""
         own = self.statistics[name]
         return np.asarray(own.indices[own.indptr[:-1]], np.int64)
 
     def losses(self, name: str) -> dict[str, Floats]:
-        """log_loss and brier of every row, each (n); empty without probabilities."""
+        """Return log_loss and brier of every row, each (n); empty without probabilities."""
         own = self.statistics[name]
         if own.shape[1] == 3 * self.classes:
             return {}
@@ -210,7 +218,7 @@ class Bootstrap:
 
 
 def means(values: Floats, settings: params.Bootstrap) -> tuple[Floats, Floats]:
-    """Means of `values` (rows, k) over rows, (k), and the ends of their bootstrap intervals, (2, k)."""
+    """Return means over rows (k) of `values` (rows, k), and ends of their bootstrap intervals (2, k)."""
     drawn = np.concatenate(
         [counted @ values for _, counted in draws(len(values), settings.resamples, settings.seed)]
     ) / len(values)
@@ -219,17 +227,18 @@ def means(values: Floats, settings: params.Bootstrap) -> tuple[Floats, Floats]:
 
 
 def discordant(first: Hits, second: Hits) -> tuple[int, int]:
-    """Rows that only the first has right, and rows that only the second has right."""
+    """Return the number of rows that only the first, and that only the second, has right."""
     return int((first & ~second).sum()), int((second & ~first).sum())
 
 
 def paired(
     bootstrap: Bootstrap, hits: dict[str, Hits], first: str, second: str
 ) -> dict[str, float | list[float]]:
-    """`first` against `second`: differences in accuracy and macro F1 with intervals, and McNemar's mid-p test.
+    """Compare `first` with `second`: differences in accuracy and macro F1, and McNemar's mid-p test.
 
-    `discordant` holds the rows that only the first has right and those that only the second has right. The interval of the difference in
-    accuracy holds no 0 exactly where `mcnemar_p` is below 1 - confidence.
+    The differences have intervals. `discordant` holds the rows that only the first, and that only the second,
+    has right. The interval of the difference in accuracy excludes 0 exactly if `mcnemar_p` is below 1 -
+    confidence.
     """
     result: dict[str, float | list[float]] = {}
     for figure in ("accuracy", "macro_f1"):

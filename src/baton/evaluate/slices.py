@@ -1,4 +1,6 @@
-"""Accuracy by the values of the columns that `preprocess.keep_columns` carried along: where a model is better and where worse.
+"""Accuracy by the values of the columns that `preprocess.keep_columns` kept.
+
+It shows for which rows a model is better or worse.
 
 Input: data/clean/test.parquet -> rows of reports/tables/slices.csv.
 """
@@ -14,13 +16,21 @@ from baton.evaluate.inputs import Rows
 from baton.evaluate.proportions import wilson
 
 COLUMNS = ("column", "value", "rows", "model", "accuracy", "accuracy_low", "accuracy_high")
-OWN = {"id", "text", "label", "weight", "name", "image", "digest"}  # what `preprocess` itself writes
-MOST_VALUES = 50  # of a column, the most frequent; the rest is one slice
+OWN = {
+    "id",
+    "text",
+    "label",
+    "weight",
+    "name",
+    "image",
+    "digest",
+}  # the columns that `preprocess` itself writes
+MOST_VALUES = 50  # per column, the most frequent; the rest form one slice
 REST = "(all others)"
 
 
 def read(clean: Path) -> dict[str, list[str]]:
-    """The carried columns of the test rows, name -> values (n)."""
+    """Return the kept columns of the test rows, name -> values (n)."""
     import pyarrow.parquet as pq
 
     path = clean / "test.parquet"
@@ -32,7 +42,9 @@ def read(clean: Path) -> dict[str, list[str]]:
 def table(
     kept: Mapping[str, Sequence[str]], test: Rows, outputs: Mapping[str, Outputs], confidence: float
 ) -> list[list[object]]:
-    """Rows of COLUMNS: each column's values by their frequency, for each every model, with Wilson's interval.
+    """Return rows of COLUMNS, with Wilson's interval.
+
+    Each column's values come by frequency, and for each value every model.
 
     Args:
         kept: column -> values of the test rows (n).

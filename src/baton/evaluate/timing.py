@@ -1,10 +1,10 @@
-"""How many times as long one of several takes as another, on a machine whose own speed changes meanwhile.
+"""Time ratios of several contenders on a machine whose speed fluctuates.
 
-Inputs: what times one item with one of them -> seconds (rounds, items) of each; two columns of paired times -> their ratio with an
-interval.
+Inputs: functions that time one item with one contender -> seconds (rounds, items) of each; two columns of
+paired times -> their ratio with an interval.
 
-They take turns at every item, in all orders alike. So whatever slows the machine for longer than a turn slows all of them, and it makes no
-difference who comes after whom (as who leaves the caches in which state).
+They take turns at every item, in all orders equally often. A slowdown longer than a turn therefore affects
+all of them, and it does not matter which follows which (and in what state it finds the caches).
 """
 
 import itertools
@@ -16,18 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Seconds = NDArray[np.float64]
-FEWEST = (
-    6  # pairs that a 95% interval of their median needs: of five, all lie on one side of it in 1 of 16 cases
-)
+# Pairs that a 95% interval of their median needs: five all lie on one side of it in 1 of 16 cases.
+FEWEST = 6
 
 
 @dataclass(frozen=True)
 class Limits:
     """When to stop."""
 
-    rounds: int  # at least so many
-    precision: float  # then as soon as the intervals of all ratios reach no further than this share to both sides, on average
-    seconds: float  # or so much time is over
+    rounds: int  # the minimum
+    precision: float  # then stop once each ratio's interval has at most this relative half-width
+    seconds: float  # or once this much time has passed
     confidence: float  # of the intervals
 
 
@@ -37,13 +36,13 @@ def alternated(
     limits: Limits,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Seconds]:
-    """Time every item with everyone, round after round; the first round warms up and is left out.
+    """Time every item with every timer, round after round; the first round is a warm-up and is dropped.
 
     Args:
-        timers: name -> seconds that it takes for an item.
-        items: how many there are.
+        timers: name -> function that returns the seconds for an item.
+        items: the number of items.
         limits: when to stop; never before all ratios can have an interval.
-        clock: seconds since some time, by which it stops.
+        clock: seconds since an arbitrary time, to stop by.
 
     Returns:
         name -> seconds (rounds, items).
@@ -75,27 +74,27 @@ def _enough(taken: list[list[list[float]]], items: int, limits: Limits, elapsed:
 
 
 def precise(found: tuple[float, tuple[float, float]], precision: float) -> bool:
-    """Whether half of the interval's width is at most this share of the ratio."""
+    """Return whether half of the interval's width is at most this share of the ratio."""
     value, (low, high) = found
     return high - low <= 2 * precision * value
 
 
 def ratio(first: Seconds, second: Seconds, confidence: float) -> tuple[float, tuple[float, float]]:
-    """Median of `first` / `second` (pairs), and its interval (low, high).
+    """Return the median of `first` / `second` (pairs), and its interval (low, high).
 
-    The ends are ranked values, as the sign test has it: whatever the distribution, at most so many pairs lie on one side of the median by
-    chance (Conover 1999, Practical nonparametric statistics, 3.2). Pairs that are too few for that have the interval from 0 to infinity.
+    The ends are order statistics, as in the sign test: whatever the distribution, they bound how many pairs
+    lie on one side of the median by chance (Conover 1999, Practical nonparametric statistics, 3.2). With too
+    few pairs for that, the interval is 0 to infinity.
     """
     from scipy.stats import binom
 
     ratios = np.sort((first / second).ravel())
-    rank = int(
-        binom.ppf((1 - confidence) / 2, len(ratios), 0.5)
-    )  # P(fewer than rank below the median) <= (1 - confidence) / 2
+    # P(fewer than rank below the median) <= (1 - confidence) / 2
+    rank = int(binom.ppf((1 - confidence) / 2, len(ratios), 0.5))
     bounds = (float(ratios[rank - 1]), float(ratios[-rank])) if rank else (0.0, float("inf"))
     return float(np.median(ratios)), bounds
 
 
 def spread(rows: int, count: int) -> NDArray[np.int64]:
-    """Up to `count` of so many rows, at equal distances from the first to the last."""
+    """Return up to `count` of `rows` positions, evenly spaced from the first to the last."""
     return np.linspace(0, rows - 1, min(count, rows)).round().astype(np.int64)

@@ -1,1 +1,1 @@
-"""Tables, figures and pages of the report."""
+"""Tables, plots and the terminal summary of the report."""

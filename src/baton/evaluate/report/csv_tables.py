@@ -1,4 +1,6 @@
-"""Tables behind the figures: per class, per row, per bin, per step; written as CSV, the same bytes for the same values.
+"""Tables behind the plots, as CSV: per class, per row, per bin, per step.
+
+The same values give the same bytes.
 
 Inputs: predictions, labels and bootstrap of the test rows -> rows for reports/tables and reports/plots.
 """
@@ -24,11 +26,11 @@ EXCERPT = 200  # characters of a text in the table of errors
 PER_CLASS = ["model", "class", "support"] + [
     f"{figure}{part}" for figure in ("precision", "recall", "f1") for part in ("", "_low", "_high")
 ]
-ERRORS = ["model", "id", "actual", "predicted", "probability"]  # and the text, or the name of the image
+ERRORS = ["model", "id", "actual", "predicted", "probability"]  # plus the text, or the name of the image
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write rows; numbers with 6 significant digits, an undefined number as an empty cell."""
+    """Write rows; numbers have 6 significant digits, an undefined number is an empty cell."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -36,7 +38,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object
 
 
 def confusion(labels: NDArray[Any], predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
-    """Counts (actual class, predicted class)."""
+    """Return counts (actual class, predicted class)."""
     return (
         np.bincount(labels * classes + predicted, minlength=classes**2)
         .reshape(classes, classes)
@@ -45,7 +47,7 @@ def confusion(labels: NDArray[Any], predicted: NDArray[Any], classes: int) -> ND
 
 
 def per_class(model: str, names: Sequence[str], bootstrap: Bootstrap) -> list[list[object]]:
-    """Rows of PER_CLASS; a figure whose denominator is 0 is empty."""
+    """Return rows of PER_CLASS; a figure whose denominator is 0 is empty."""
     figures = bootstrap.per_class(model)
     rows: list[list[object]] = []
     for index, name in enumerate(names):
@@ -58,7 +60,10 @@ def per_class(model: str, names: Sequence[str], bootstrap: Bootstrap) -> list[li
 
 
 def errors(model: str, names: Sequence[str], rows: Rows, outputs: Outputs) -> list[list[object]]:
-    """Rows of ERRORS and the text: every wrong answer, the most confident first at its temperature."""
+    """Return rows of ERRORS and the text: every wrong answer, the most confident first.
+
+    Confidence is at the temperature.
+    """
     order, confidence = mistakes(rows, outputs)
     return [
         [
@@ -74,7 +79,10 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: Outputs) -> li
 
 
 def write_tables(folder: Path, evaluation: Evaluation) -> None:
-    """per_class.csv of every model, errors.csv of the transformers; slices.csv and robustness.csv where there is something to show."""
+    """Write per_class.csv of every model and errors.csv of the transformers.
+
+    slices.csv and robustness.csv are written if there is something to show.
+    """
     names, outputs, columns = evaluation.names, evaluation.outputs, [*ERRORS, evaluation.test.shown]
     write_csv(
         folder / "per_class.csv",
@@ -94,7 +102,10 @@ def write_tables(folder: Path, evaluation: Evaluation) -> None:
 
 
 def write_plots(folder: Path, evaluation: Evaluation) -> None:
-    """What `dvc plots show` draws, one file per model: confusions (a row per test row), calibration, per-class F1, learning curves."""
+    """Write the data that `dvc plots show` draws, one file per model.
+
+    It covers confusions (one row per test row), calibration, per-class F1 and learning curves.
+    """
     names, test = evaluation.names, evaluation.test
     for model in TRANSFORMERS:
         output = evaluation.outputs[model]
@@ -115,7 +126,7 @@ def write_plots(folder: Path, evaluation: Evaluation) -> None:
 
 
 def calibrations(evaluation: Evaluation) -> dict[str, Calibration]:
-    """Calibration of the drawn models."""
+    """Return the calibration of the drawn models."""
     labels, bins, confidence = evaluation.test.labels, evaluation.bins, evaluation.bootstrap.confidence
     result = {}
     for name, one in evaluation.drawn.items():

@@ -1,6 +1,6 @@
-"""What is drawn from pictures: the most confident mistakes with what the model looked at, and a sheet of augmented samples.
+"""Contents of image plots: the most confident mistakes with attributions, and a sheet of augmented samples.
 
-Inputs: test rows and a model's answers -> which mistakes they are; the pictures and attributions themselves come from the stage.
+Inputs: test rows and a model's answers -> the mistakes; the stage supplies the images and attributions.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from baton.evaluate.inputs import Rows
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer: two classes, each with the probability that the model gives it."""
+    """A wrong answer: the actual and the predicted class, each with the model's probability."""
 
-    name: str  # of the picture
+    name: str  # of the image
     actual: tuple[str, float]
     predicted: tuple[str, float]
 
@@ -28,23 +28,22 @@ class Gallery:
 
     mistakes: list[Mistake]  # (shown)
     pixels: NDArray[np.uint8]  # (shown, height, width, channels)
-    attributions: NDArray[
-        np.float32
-    ]  # (shown, height, width): above 0 speaks for the predicted class, below 0 for the actual one
+    # (shown, height, width): above 0 favours the predicted class, below 0 the actual one
+    attributions: NDArray[np.float32]
     count: int  # of all its mistakes
     rows: int  # of test
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Samples as evaluation and as training sees them."""
+    """Samples as seen by evaluation and by training."""
 
     classes: list[str]  # (samples)
-    pixels: NDArray[np.uint8]  # (samples, 1 + epochs, height, width, channels): unchanged first
+    pixels: NDArray[np.uint8]  # (samples, 1 + epochs, height, width, channels), starting unchanged
 
 
 def mistakes(rows: Rows, outputs: Outputs) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Places of the wrong answers (mistakes), the most confident first, and their confidence (mistakes)."""
+    """Return positions of wrong answers, most confident first, and their confidence, both (mistakes)."""
     wrong = np.flatnonzero(outputs.predicted != rows.labels)
     confidence = np.exp(outputs.scaled.max(axis=1))
     order = wrong[np.argsort(-confidence[wrong], kind="stable")]
@@ -59,7 +58,7 @@ def gallery(
     pixels: NDArray[np.uint8],
     attributions: NDArray[np.float32],
 ) -> Gallery:
-    """Put together what is shown of the mistakes at `places` (shown)."""
+    """Assemble the gallery of the mistakes at `places` (shown)."""
     p = np.exp(outputs.scaled[places])  # (shown, classes)
     answers = [
         Mistake(rows.texts[row], (names[actual], float(p[k, actual])), (names[chosen], float(p[k, chosen])))
@@ -73,9 +72,12 @@ def gallery(
 
 
 def examples(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Places of up to `count` samples, of different classes as far as there are: the first of each class, then the second ones."""
+    """Return positions of up to `count` samples, from as many classes as possible.
+
+    The first sample of each class comes first, then the second ones.
+    """
     order = np.argsort(labels, kind="stable")
     firsts = np.searchsorted(labels[order], labels[order])
     turn = np.empty(len(labels), dtype=np.int64)
-    turn[order] = np.arange(len(labels)) - firsts  # the how-manieth of its class a sample is
+    turn[order] = np.arange(len(labels)) - firsts  # a sample's rank within its class
     return np.lexsort((labels, turn))[:count]

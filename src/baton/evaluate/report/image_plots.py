@@ -1,6 +1,9 @@
-"""Figures of pictures: robustness, galleries of mistakes, the sheet of augmented samples. Pixels are drawn as they are, not smoothed.
+"""Plots of images: robustness, galleries of mistakes, the sheet of augmented samples.
 
-Inputs: what `robustness` and `pictures` hold -> reports/figures/*.png, where there is something to draw.
+Pixels are drawn without smoothing.
+
+Inputs: contents from `robustness` and `image_galleries` -> reports/figures/*.png, if there is something to
+draw.
 """
 
 from pathlib import Path
@@ -17,18 +20,15 @@ from baton.evaluate.report.image_galleries import Gallery, Sheet
 from baton.evaluate.results import Evaluation
 from baton.evaluate.robustness import Robustness
 
-PAIRS, SIDE, GAP = (
-    4,
-    1.4,
-    0.06,
-)  # of the gallery: mistakes side by side; a picture and what is between two, in inches
-ABOVE, BELOW, MARGIN = 0.36, 0.3, 0.12  # what is written around a mistake, and around everything
-SMOOTHING = 1 / 64  # of a picture's side: single pixels' noise in the attributions of large pictures
+# Of the gallery: mistakes per row; side of an image and gap between two, in inches.
+PAIRS, SIDE, GAP = 4, 1.4, 0.06
+ABOVE, BELOW, MARGIN = 0.36, 0.3, 0.12  # inches: text above and below a mistake, margin of the figure
+SMOOTHING = 1 / 64  # of an image's side: removes single-pixel noise from the attributions of large images
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def draw(folder: Path, evaluation: Evaluation) -> None:
-    """Every figure that the evaluation has the pictures for."""
+    """Draw every plot for which the evaluation has images."""
     if evaluation.robustness:
         robustness(folder / "robustness.png", evaluation.robustness)
     for name, one in evaluation.galleries.items():
@@ -38,12 +38,15 @@ def draw(folder: Path, evaluation: Evaluation) -> None:
 
 
 def robustness(path: Path, measured: Robustness) -> None:
-    """Accuracy with interval against severity, one panel a corruption; under each severity a test picture that has it."""
+    """Draw accuracy with interval against severity, one panel per corruption.
+
+    Below each severity stands a test image corrupted that much.
+    """
     hits, examples = measured.measured.hits, measured.measured.examples
     with canvas(path, 3.9 * len(hits) + 0.4, 4.5) as figure:
         layout = figure.get_layout_engine()
         assert layout
-        layout.set(rect=(0, 0.23, 1, 0.77))  # type: ignore[call-arg] # leaves room for the pictures
+        layout.set(rect=(0, 0.23, 1, 0.77))  # type: ignore[call-arg] # leaves room for the images
         panels = figure.subplots(1, len(hits), sharey=True, squeeze=False)[0]
         for kind, axes in zip(hits, panels, strict=True):
             levels = len(examples[kind])
@@ -67,7 +70,7 @@ def robustness(path: Path, measured: Robustness) -> None:
 
 
 def gallery(path: Path, model: str, shown: Gallery) -> None:
-    """Each mistake as the picture, and beside it the picture under its attributions."""
+    """Draw each mistake as the image, and next to it the image under its attributions."""
     count = len(shown.mistakes)
     rows, columns = -(-count // PAIRS), min(count, PAIRS)
     cell = 2 * SIDE + 3 * GAP, ABOVE + SIDE + BELOW
@@ -103,7 +106,7 @@ def gallery(path: Path, model: str, shown: Gallery) -> None:
 
 
 def sheet(path: Path, shown: Sheet) -> None:
-    """A row for each sample: as evaluation sees it, and as training sees it in one epoch after another."""
+    """Draw one row per sample: as evaluation sees it, then as training sees it in successive epochs."""
     samples, views = shown.pixels.shape[:2]
     side, named, head = 0.95, 1.5, 0.65
     with canvas(
@@ -138,27 +141,26 @@ def _said(kind: str, answer: tuple[str, float]) -> str:
 
 
 def _end(name: str, longest: int) -> str:
-    return (
-        name if len(name) <= longest else f"…{name[1 - longest :]}"
-    )  # a path's end tells more than its beginning
+    # The end of a path says more than its beginning.
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
 def _text(
     figure: Figure, left: float, top: float, text: str, size: float, ink: str = "black", align: str = "left"
 ) -> None:
-    """Text whose upper left (or right) corner is `left` and `top` inches from the figure's."""
+    """Draw text whose upper left (or right) corner is `left` and `top` inches from the figure's."""
     width, height = figure.get_size_inches()
     figure.text(left / width, 1 - top / height, text, ha=align, va="top", fontsize=size, color=ink)
 
 
 def _axes(figure: Figure, left: float, top: float, side: float) -> Axes:
-    """A square of `side` inches whose upper left corner is `left` and `top` inches from the figure's."""
+    """Return a square of `side` inches whose upper left corner is `left` and `top` inches inwards."""
     width, height = figure.get_size_inches()
     return figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
 
 
 def _picture(axes: Axes, pixels: NDArray[np.uint8]) -> None:
-    """(height, width, 1 or 3)."""
+    """Draw an image (height, width, 1 or 3)."""
     if pixels.shape[2] == 1:
         axes.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     else:
@@ -167,7 +169,10 @@ def _picture(axes: Axes, pixels: NDArray[np.uint8]) -> None:
 
 
 def _attributed(axes: Axes, pixels: NDArray[np.uint8], attribution: NDArray[np.float32]) -> None:
-    """The picture, pale and grey, under its attributions: the stronger, the less of the picture is seen."""
+    """Draw the image, pale and grey, under its attributions.
+
+    The stronger the attribution, the more it hides the image.
+    """
     luma = pixels[..., 0] if pixels.shape[2] == 1 else pixels @ LUMA  # (height, width)
     axes.imshow(195 + luma * (60 / 255), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     smooth = gaussian_filter(attribution.astype(np.float64), min(attribution.shape) * SMOOTHING)

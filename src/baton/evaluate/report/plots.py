@@ -1,6 +1,7 @@
-"""Figures as PNG: `plots_canvas`, this and `plots_images` are the only places that draw. The same values give the same bytes.
+"""Plots as PNG: only this module, `canvas` and `image_plots` draw. The same values give the same bytes.
 
-Inputs: what `calibration`, `compare`, `details` and `inputs` return -> reports/figures/*.png, and reports/speed/*.png from timings.
+Inputs: results of `calibration`, `significance`, `csv_tables` and `inputs` -> reports/figures/*.png, and
+reports/speed/*.png from timings.
 """
 
 from collections.abc import Sequence
@@ -17,15 +18,12 @@ from baton.evaluate.report import csv_tables, image_plots
 from baton.evaluate.report.canvas import canvas, colour, legend, short
 from baton.evaluate.results import Evaluation
 
-MOST_COUNTS, MOST_NAMES, MOST_CLASSES = (
-    30,
-    60,
-    40,
-)  # classes up to which cells are numbered, axes named, and F1 drawn
+# Maximum number of classes for numbers in cells, for names on axes, and in the F1 plot.
+MOST_COUNTS, MOST_NAMES, MOST_CLASSES = 30, 60, 40
 
 
 def draw(folder: Path, evaluation: Evaluation) -> None:
-    """Every figure that does not depend on speed."""
+    """Draw every plot that does not depend on speed."""
     for name, output in evaluation.drawn.items():
         counts = csv_tables.confusion(evaluation.test.labels, output.predicted, len(evaluation.names))
         confusion(folder / f"confusion_{name}.png", name, evaluation.names, counts)
@@ -37,7 +35,10 @@ def draw(folder: Path, evaluation: Evaluation) -> None:
 
 
 def confusion(path: Path, title: str, names: Sequence[str], counts: NDArray[np.int64]) -> None:
-    """Confusion matrix (actual, predicted): colour is the share of the actual class, numbers are rows; the diagonal stands apart."""
+    """Draw the confusion matrix (actual, predicted).
+
+    Colour is the share of the actual class, numbers are rows; the diagonal has its own colours.
+    """
     classes = len(names)
     side = float(np.clip(0.42 * classes, 3.6, 16))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -45,7 +46,7 @@ def confusion(path: Path, title: str, names: Sequence[str], counts: NDArray[np.i
     with canvas(path, side + 2.6, side + 2.2) as figure:
         axes = figure.add_subplot()
         axes.imshow(np.where(right, share, np.nan), cmap="Blues", vmin=0, vmax=1.3)
-        # Mistakes have their own colours, on a scale that shows a share of a tenth clearly.
+        # Mistakes have their own colours, on a scale that makes a share of a tenth clearly visible.
         axes.imshow(np.where(right | (counts == 0), np.nan, share), cmap="Oranges", vmin=-0.02, vmax=0.25)
         if classes <= MOST_COUNTS:
             for row, column in zip(*np.nonzero(counts), strict=True):
@@ -80,7 +81,10 @@ def confusion(path: Path, title: str, names: Sequence[str], counts: NDArray[np.i
 
 
 def reliability(path: Path, models: dict[str, Calibration]) -> None:
-    """Accuracy against confidence, and how the rows spread over confidence, one column a model; filled: at its temperature."""
+    """Draw accuracy against confidence, and the distribution of confidence, one column per model.
+
+    Filled marks are at the temperature.
+    """
     with canvas(path, 3.1 * len(models) + 0.5, 4.9) as figure:
         grid = figure.subplots(2, len(models), sharex=True, sharey="row", height_ratios=[3, 1], squeeze=False)
         for column, (name, model) in enumerate(models.items()):
@@ -137,7 +141,7 @@ def reliability(path: Path, models: dict[str, Calibration]) -> None:
 def per_class_f1(
     path: Path, names: Sequence[str], models: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 ) -> None:
-    """F1 of each class as a bar with its interval, the hardest classes (by the first model) on top.
+    """Draw each class's F1 as a bar with its interval, the hardest classes (by the first model) on top.
 
     `models` maps a name to values (classes) and bounds (2, classes); NaN is not drawn.
     """
@@ -168,7 +172,10 @@ def per_class_f1(
 
 
 def learning_curves(path: Path, curves: dict[str, Curve]) -> None:
-    """Training loss (thin: as logged, thick: running mean), validation loss, validation accuracy and macro F1 by epoch."""
+    """Draw training loss, validation loss, and validation accuracy and macro F1 by epoch.
+
+    The thin training loss is as logged, the thick one a running mean.
+    """
     with canvas(path, 12, 3.9) as figure:
         left, middle, right = figure.subplots(1, 3)
         for name, curve in curves.items():
@@ -203,7 +210,10 @@ def learning_curves(path: Path, curves: dict[str, Curve]) -> None:
 
 
 def speed_accuracy(path: Path, models: dict[str, dict[str, Any]]) -> None:
-    """Accuracy with interval against samples per second; a dot's area is the model's size. `models` -> metrics and timings of a model."""
+    """Draw accuracy with interval against samples per second; a dot's area is the model's size.
+
+    `models` maps a name to the model's metrics and timings.
+    """
     with canvas(path, 6.5, 4.2) as figure:
         axes = figure.add_subplot()
         largest = max(model["parameters"] for model in models.values())
@@ -228,7 +238,7 @@ def speed_accuracy(path: Path, models: dict[str, dict[str, Any]]) -> None:
 
 
 def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over a window of a twentieth of the points, centred, shorter at the ends."""
+    """Return the centred mean over a window of a twentieth of the points, shorter at the ends."""
     half = max(1, len(values) // 40)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends, starts = (

@@ -37,12 +37,16 @@ BEYOND = [
     "AP",
     "C",
 ]
-VERDICTS = {1: "[bold green]beats[/]", 0: "is [bold]not told apart[/] from", -1: "[bold red]loses to[/]"}
-TOP = COLUMNS.index("top-5")  # shown only where it was measured: with many classes
+VERDICTS = {
+    1: "[bold green]beats[/]",
+    0: "does [bold]not differ significantly[/] from",
+    -1: "[bold red]loses to[/]",
+}
+TOP = COLUMNS.index("top-5")  # shown only if measured, that is, with many classes
 
 
 def show(reports: Path) -> None:
-    """Print one table, what it means in a few sentences, and where to look next.
+    """Print the tables, a few sentences that explain them, and where to look next.
 
     Raises:
         DataError: a file is missing or is not of this version.
@@ -70,13 +74,14 @@ def show(reports: Path) -> None:
     except (KeyError, TypeError) as error:
         got = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
-            f"{reports} has another layout",
+            f"{reports} has an unexpected layout",
             got=got,
             expected="files written by `evaluate`",
             hint="run `dvc repro evaluate`",
         ) from None
     console.table(
-        f"test split: {test['rows']:,} rows, {test['classes']} classes; {_percent(test['confidence'], 0)} intervals",
+        f"test split: {test['rows']:,} rows, {test['classes']} classes; "
+        f"{_percent(test['confidence'], 0)} intervals",
         columns,
         rows,
     )
@@ -85,13 +90,15 @@ def show(reports: Path) -> None:
         console.say(f"• {sentence}")
     console.say(f"[dim]{_tests(metrics, test)}[/]")
     console.say(
-        "[dim]Log loss and calibration error (interval of the root mean square gap between accuracy and confidence) are those at the "
-        "temperature that was fitted on validation, for each model alike; as trained they are in metrics.json.[/]"
+        "[dim]Log loss and calibration error (interval of the root mean square gap between accuracy and "
+        "confidence) are at the temperature that was fitted on validation, for every model; "
+        "metrics.json also has those as trained.[/]"
     )
     if speed := _speed(timings):
         console.say(speed)
     console.say(
-        f"next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, {reports}/ for figures and tables"
+        "next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, "
+        f"{reports}/ for figures and tables"
     )
 
 
@@ -102,10 +109,10 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path} cannot be read", got=error.strerror, expected=expected, hint=hint) from None
     except ValueError as error:
-        raise DataError(f"{path} is no JSON", got=str(error), expected=expected, hint=hint) from None
+        raise DataError(f"{path} is not valid JSON", got=str(error), expected=expected, hint=hint) from None
     if not isinstance(content, dict):
         raise DataError(
-            f"{path} has another layout", got=type(content).__name__, expected=expected, hint=hint
+            f"{path} has an unexpected layout", got=type(content).__name__, expected=expected, hint=hint
         )
     return content
 
@@ -131,7 +138,8 @@ def _row(name: str, figures: dict[str, Any], speed: dict[str, Any]) -> list[str]
 def _beyond_title(test: dict[str, Any]) -> str:
     best = test["strongest_baseline"]
     removed = f"; errors removed: of {best}'s" if best else ""
-    return f"beyond accuracy: skill is the share of the majority class's errors that are not made{removed}; C was chosen on validation"
+    skill = "skill is the share of the majority class's errors avoided"
+    return f"beyond accuracy: {skill}{removed}; C was chosen on validation"
 
 
 def _beyond(name: str, figures: dict[str, Any]) -> list[str]:
@@ -170,38 +178,44 @@ def _retention(metrics: dict[str, Any], timings: dict[str, Any]) -> str:
         return f"{kept} with {size}; speed was not measured (evaluate.speed.repeats is 0)."
     faster = timings["ratios"]["student_vs_teacher"]
     low, high = faster["throughput_interval"]
-    return f"{kept} at [bold]{faster['throughput']:.2f} times[/] its throughput ({low:.2f} to {high:.2f}), with {size}."
+    throughput = f"[bold]{faster['throughput']:.2f} times[/] its throughput ({low:.2f} to {high:.2f})"
+    return f"{kept} at {throughput}, with {size}."
 
 
 def _speed(timings: dict[str, Any]) -> str:
-    """How the speeds were taken; student and control are the same network, so that their ratio shows what the others' are worth."""
+    """Say how the speeds were measured.
+
+    Student and control are the same network, so their ratio shows how reliable the other ratios are.
+    """
     if "ratios" not in timings:
         return ""
     low, high = timings["ratios"]["control_vs_student"]["throughput_interval"]
     narrow = (
         ""
         if timings["precise"]
-        else ", wider than evaluate.speed.precision asks for, as evaluate.speed.max_seconds were over"
+        else ", wider than evaluate.speed.precision asks for, because evaluate.speed.max_seconds had passed"
     )
     taken = f"Models took turns at each batch, {timings['rounds']} rounds"
-    return f"[dim]{taken}; the control, the same network as the student, is {low:.2f} to {high:.2f} times as fast as it{narrow}.[/]"
+    same = "the control, the same network as the student,"
+    return f"[dim]{taken}; {same} is {low:.2f} to {high:.2f} times as fast as it{narrow}.[/]"
 
 
 def _distillation(metrics: dict[str, Any], test: dict[str, Any]) -> str:
-    """Of these two models; what is said of the method needs seeds."""
+    """Compare these two models; a statement about the method needs several seeds."""
     seed = metrics["seeds"]["student"]["chosen"]
     if "comparison" in metrics["seeds"]:
         chosen = f"Student and control are those of seed {seed}, which validation chose as the student's best"
-        return f"{chosen}: so these two are not compared with each other."
+        return f"{chosen}, so these two are not compared with each other."
     figures = metrics["comparison"]["student_vs_control"]
-    alone = "One seed says nothing of the method: distill.seeds takes several."
-    return f"This student (seed {seed}) {_against(figures, test, 'the same student trained without the teacher')}. {alone}"
+    alone = "One seed says nothing about the method: distill.seeds takes several."
+    verdict = _against(figures, test, "the same student trained without the teacher")
+    return f"This student (seed {seed}) {verdict}. {alone}"
 
 
 def _baseline(comparison: dict[str, Any], test: dict[str, Any]) -> str:
     name = test["strongest_baseline"]
     if name is None:
-        return "No baseline was asked for (evaluate.baselines is empty), so the transformer stands alone."
+        return "There is no baseline to compare with (evaluate.baselines is empty)."
     parts = [
         f"the {model} {_against(comparison[f'{model}_vs_{name}'], test, name)}"
         for model in ("teacher", "student")
@@ -214,7 +228,7 @@ def _against(figures: dict[str, Any], test: dict[str, Any], other: str) -> str:
 
 
 def _robustness(figures: dict[str, Any]) -> str:
-    """Means over severities; their intervals are in metrics.json."""
+    """Report means over severities; their intervals are in metrics.json."""
     parts = []
     for kind, own in figures.items():
         if kind != "rows":
@@ -223,11 +237,12 @@ def _robustness(figures: dict[str, Any]) -> str:
                 for name in ("teacher", "student")
             )
             parts.append(f"{kind.replace('_', ' ')}, {', '.join(changes)}")
-    return f"Accuracy on {figures['rows']:,} test rows, unchanged to corrupted (mean over severities): {'; '.join(parts)}."
+    measured = f"{figures['rows']:,} test rows, unchanged to corrupted (mean over severities)"
+    return f"Accuracy on {measured}: {'; '.join(parts)}."
 
 
 def _verdict(figures: dict[str, Any], test: dict[str, Any]) -> int:
-    """1 better, -1 worse, 0 not told apart at the params' confidence for all tests of the page together."""
+    """Return 1 for better, -1 for worse, 0 for no significant difference among all tests of the page."""
     if figures["holm_p"] >= 1 - test["confidence"]:
         return 0
     return 1 if figures["accuracy_difference"] > 0 else -1
@@ -244,21 +259,22 @@ def _evidence(figures: dict[str, Any], test: dict[str, Any]) -> str:
     if _verdict(figures, test) == 0:
         more = f"; more than {100 * figures['excluded']:.1f} points either way are excluded"
     elif low <= 0 <= high:
-        more = "; that they differ is shown, by how much is not"
+        more = "; they differ, but it is not clear by how much"
     return f"{points} of accuracy, interval {100 * low:+.1f} to {100 * high:+.1f}, {shown}{more}"
 
 
 def _tests(metrics: dict[str, Any], test: dict[str, Any]) -> str:
-    """What the intervals and p-values of the sentences are."""
+    """Explain the intervals and p-values of the sentences."""
     pairs = metrics["comparison"]
     family = f"the {len(pairs)} tests above"
     if "comparison" in metrics["seeds"]:
         family = f"{len(pairs)} tests, the {len(pairs) - 1} above and that of this student and its control"
     level = next(iter(pairs.values()))["holm_confidence"]
     return (
-        f"p is McNemar's mid-p test, adjusted for {family} by Holm's method; the intervals are Tango's, each at {100 * level:.4g}% "
-        f"so that all of them hold together at {_percent(test['confidence'], 0)}, and what is excluded lies beyond them. "
-        "They cover the choice of test rows, not the training seed; a test over seeds stands for itself, and covers the seed, not the rows."
+        f"p is McNemar's mid-p test, adjusted for {family} by Holm's method; the intervals are Tango's, "
+        f"each at {100 * level:.4g}% so that all of them hold together at "
+        f"{_percent(test['confidence'], 0)}, and excluded differences lie beyond them. They cover the choice of test rows, not the training seed; "
+        "a test over seeds is separate, and covers the seed, not the rows."
     )
 
 
