@@ -1,4 +1,4 @@
-"""Check the raw rows, cut the splits, write clean tables.
+"""Check the raw rows, cut the splits and write clean tables.
 
 params `preprocess`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`, `labels.json`, `report.json`.
 Run by DVC: `sh stages/run preprocess`.
@@ -14,17 +14,17 @@ from baton.tables import clean
 
 RAW = Path("data/raw")
 CLEAN = Path("data/clean")
-MOST_CLASSES = 30  # a longer table is left to report.json
+MOST_CLASSES = 30  # a longer table is only in report.json
 
 
 def main() -> None:
-    """Write the clean tables and show what was found."""
+    """Write the clean tables and show the findings."""
     settings = params.load("preprocess").preprocess
     show(clean.clean(RAW, CLEAN, settings))
 
 
 def show(report: dict[str, Any]) -> None:
-    """Tables: checks, what images were decoded from, rows, classes."""
+    """Print tables of the checks, the decoded images, the rows and the classes."""
     files = list(report["rows"]["raw"])
     found = {name: check for name, check in report["checks"].items() if name != "drift"}
     lines = [
@@ -38,7 +38,7 @@ def show(report: dict[str, Any]) -> None:
         for name, check in found.items()
     ]
     console.table(
-        "What the checks found (rows of the raw files)",
+        "Findings of the checks (rows of the raw files)",
         ("check", "policy", *files, "dropped", "first rows"),
         lines,
     )
@@ -56,7 +56,7 @@ def show(report: dict[str, Any]) -> None:
             for mended in report["labels"][:MOST_CLASSES]
         ]
         console.table(
-            "Labels that were mended (white space, invisible characters, Unicode's composed form)",
+            "Normalized labels (white space, invisible characters, Unicode's composed form)",
             ("label", "kept as", "rows"),
             lines,
         )
@@ -76,13 +76,13 @@ def show(report: dict[str, Any]) -> None:
 
 
 def show_decoded(decoded: dict[str, Any]) -> None:
-    """What the images were, and what was done to them."""
+    """Print the formats of the images and what was done to them."""
     lines = []
     for kind in ("formats", "notes"):
         names = sorted({name for counts in decoded.values() for name in counts[kind]})
         lines += [(name, *(counts[kind].get(name, 0) for counts in decoded.values())) for name in names]
-    lines.append(("warnings of Pillow", *(len(counts["warnings"]) for counts in decoded.values())))
-    console.table("What was decoded (images of the raw files)", ("format or note", *decoded), lines)
+    lines.append(("Pillow warnings", *(len(counts["warnings"]) for counts in decoded.values())))
+    console.table("Decoded images (of the raw files)", ("format or note", *decoded), lines)
 
 
 if __name__ == "__main__":

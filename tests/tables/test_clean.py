@@ -329,7 +329,7 @@ def test_a_single_class_is_refused(workplace: Path, settings: Settings, train: l
 
 def test_rows_that_all_fall_are_refused(workplace: Path, settings: Settings) -> None:
     write_raw(train=b"text,label\na\nb\n", test=texts("test", pos=2))
-    assert "single class: train has no row after the checks" in refused(settings())
+    assert "single class: train has no rows after the checks" in refused(settings())
     write_raw(train=texts("train", pos=10, neg=10), test=b"text,label\nx\n")
     assert "split test has no rows left" in refused(settings())
 
@@ -368,11 +368,11 @@ def test_limits(workplace: Path, settings: Settings) -> None:
 
 
 def test_no_raw_folder(workplace: Path, settings: Settings) -> None:
-    with pytest.raises(DataError, match=r"(?s)data/raw/manifest.json is not there.*dvc repro download"):
+    with pytest.raises(DataError, match=r"(?s)data/raw/manifest.json does not exist.*dvc repro download"):
         clean.clean(RAW, TARGET, settings())
     write_raw(train=texts("train", pos=10, neg=10))
     (RAW / "train.csv").unlink()
-    assert "data/raw/train.csv is not there" in refused(settings())
+    assert "data/raw/train.csv does not exist" in refused(settings())
 
 
 def test_an_output_that_cannot_be_written_is_named(workplace: Path, settings: Settings) -> None:

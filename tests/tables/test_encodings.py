@@ -70,8 +70,8 @@ def test_nothing_is_read_wrong(
     """Where the guess is not certain, what the text would be under each encoding is shown and a person decides."""
     content = csv(table).encode(encoding)
     message = refused(tmp_path, content, settings())
-    assert "is no UTF-8, and its encoding is not certain" in message
-    assert "set preprocess.format.encoding to what it is" in message
+    assert "is not valid UTF-8, and its encoding is uncertain" in message
+    assert "set preprocess.format.encoding to the actual encoding" in message
     assert len(message) < 1000
     named = settings(format=form(encoding=encoding))
     assert [(row.text, row.label) for row in read(tmp_path, content, named).rows] == table
@@ -109,7 +109,7 @@ def test_json_lines_in_windows_1252(tmp_path: Path, settings: Settings) -> None:
 
 
 def test_a_file_that_is_not_what_params_say(tmp_path: Path, settings: Settings) -> None:
-    assert "is no utf-16" in refused(
+    assert "is not valid utf-16" in refused(
         tmp_path, b"text,label\na,b\n!", settings(format=form(encoding="utf-16"))
     )
 
@@ -134,8 +134,8 @@ def test_gzip_is_read_whatever_its_name(tmp_path: Path, settings: Settings) -> N
     found = read(tmp_path, packed, settings())
     assert [(row.text, row.label) for row in found.rows] == GERMAN
     assert "is gzip, and read as what it holds" in found.remarks[0]
-    assert "is damaged gzip" in refused(tmp_path, packed[:-30], settings())
-    assert "is damaged gzip" in refused(tmp_path, packed[:60] + b"\0" * 30 + packed[90:], settings())
+    assert "is a damaged gzip file" in refused(tmp_path, packed[:-30], settings())
+    assert "is a damaged gzip file" in refused(tmp_path, packed[:60] + b"\0" * 30 + packed[90:], settings())
 
 
 def zipped(*names: str) -> bytes:

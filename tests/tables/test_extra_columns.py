@@ -166,7 +166,7 @@ def test_splits_are_cut_by_time(workplace: Path, settings: Settings) -> None:
         assert max(times["train"]) < min(times["val"]) <= max(times["val"]) < min(times["test"])
         assert 40 <= report["rows"]["clean"]["test"] < 50, "a fifth, and those of the same day"
     write(table(30, day=lambda row: 5))
-    assert "preprocess.time_column leaves nothing earlier than test" in refused_of_time(
+    assert "preprocess.time_column leaves no rows earlier than test" in refused_of_time(
         settings(text_column="body", time_column="day")
     )
 

@@ -211,9 +211,7 @@ def test_the_stage_shows_what_was_decoded(
     put("params.yaml", json.dumps(raw).encode())
     console.run(preprocess.main)
     shown = capsys.readouterr().out
-    assert all(
-        part in shown for part in ("What was decoded", "turned (EXIF)", "GIF", "unreadable", "enormous")
-    )
+    assert all(part in shown for part in ("Decoded images", "turned (EXIF)", "GIF", "unreadable", "enormous"))
 
 
 # ---- what is written -----------------------------------------------------------------------------------------------------------
@@ -371,7 +369,7 @@ def test_how_many_of_16_bits_are_used_is_found_over_all_pictures(
     test = [("a.png", camera(90, 4095), "cat"), ("b.png", camera(91, 200), "dog")]
     write_raw(train=[*dark, ("bright.png", camera(50, 4001), "cat")], test=test)
     report = clean.clean(RAW, TARGET, image_settings())
-    assert "16-bit pictures of train use 12 bits: their greatest value is 4001" in capsys.readouterr().out
+    assert "16-bit images of train use 12 bits: their greatest value is 4001" in capsys.readouterr().out
     assert [report["decoded"][split]["significant_bits"] for split in ("train", "test")] == [12, 12]
     for split in clean.SPLITS:
         assert image_arrays.significant_bits(TARGET / f"{split}.parquet") == 12

@@ -49,7 +49,7 @@ def test_rows_that_are_not_earlier_than_test_are_losses(workplace: Path, setting
     assert ids("val") == [f"train:{row}" for row in range(57, 71)]
     assert report["checks"]["time_leakage"]["dropped_rows"] == [f"train:{row}" for row in range(71, 101)]
     write(table(100, day=lambda row: 80 + row), test=others(table(40, day=lambda row: 70 + row)))
-    assert "no row of train is earlier than the file for test" in refused(
+    assert "no train row is earlier than the test file" in refused(
         settings({"time_leakage": "drop"}, **wanted)
     )
 

@@ -259,16 +259,20 @@ OBJECTS = [{"text": f"t {n}", "label": "ab"[n % 2]} for n in range(6)]
         ("[\n" + ",\n".join(map(json.dumps, OBJECTS)) + "\n]\n", "one JSON document, a list", "jq -c '.[]'"),
         (
             json.dumps({"data": OBJECTS}),
-            "one JSON document, whose rows are a list under 'data'",
+            "one JSON document with its rows in a list under 'data'",
             "jq -c '.[\"data\"][]'",
         ),
-        (json.dumps({"data": OBJECTS}, indent=2), "as if one JSON document were spread over them", "jq"),
+        (
+            json.dumps({"data": OBJECTS}, indent=2),
+            "it may be one JSON document spread over several lines",
+            "jq",
+        ),
         (
             "".join(f"{json.dumps(one)} {json.dumps(one)}\n" for one in OBJECTS),
-            "several objects in one line",
+            "several objects per line",
             "jq -c .",
         ),
-        ("".join(map(json.dumps, OBJECTS)), "several objects in one line", "jq -c ."),
+        ("".join(map(json.dumps, OBJECTS)), "several objects per line", "jq -c ."),
     ],
 )
 def test_json_that_is_no_json_lines(
@@ -345,7 +349,7 @@ def test_parquet_columns_of_lists_name_their_type(
     message = refused(
         tmp_path, parquet(tmp_path, {"text": ["x", "y"], "label": labels}), settings(format=PARQUET)
     )
-    assert "column 'label' holds no single values" in message
+    assert "column 'label' does not contain single values" in message
     assert kind in message
 
 
@@ -358,9 +362,9 @@ def test_parquet_text_that_is_no_utf8_survives_for_the_check(tmp_path: Path, set
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path, settings: Settings) -> None:
-    assert "no readable Parquet" in refused(tmp_path, b"text,label\na,b\n", settings(format=PARQUET))
+    assert "not a readable Parquet file" in refused(tmp_path, b"text,label\na,b\n", settings(format=PARQUET))
     whole = parquet(tmp_path, {"text": ["x"] * 100, "label": ["a"] * 100})
-    assert "no readable Parquet" in refused(tmp_path, whole[:-20], settings(format=PARQUET))
+    assert "not a readable Parquet file" in refused(tmp_path, whole[:-20], settings(format=PARQUET))
     assert "no column 'label'" in refused(
         tmp_path, parquet(tmp_path, {"text": ["x"], "Label": ["a"]}), settings(format=PARQUET)
     )

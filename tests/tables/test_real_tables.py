@@ -117,7 +117,7 @@ def workbook() -> bytes:
         (csv(*some("a", "b")).encode("utf-16-le"), ""),
         (csv(*some("a", "b")).encode("utf-16"), ""),
         (b"\xef\xbb\xbf" + csv(*some("a", "b")).encode(), ""),
-        (workbook(), "train.csv is a zip that holds an Excel workbook (.xlsx), no text"),
+        (workbook(), "train.csv is a zip that holds an Excel workbook (.xlsx), not text"),
         (b"sep=,\r\n" + csv(*some("a", "b")).encode(), "begins with a spreadsheet's `sep=` line"),
         (csv(*some("a", "b")).replace(",", ";").encode(), "the delimiter is ';'"),
     ],
@@ -161,10 +161,10 @@ def test_json_that_is_no_json_lines(staged: Staged, shape: str) -> None:
     content, what = {
         "list": (json.dumps(objects, indent=1), "is one JSON document, a list"),
         "lines of a list": ("[" + ",\n".join(lines) + "]", "is one JSON document, a list"),
-        "wrapped": (json.dumps({"data": objects}), "whose rows are a list under 'data'"),
+        "wrapped": (json.dumps({"data": objects}), "with its rows in a list under 'data'"),
         "two a line": (
             "\n".join(map(" ".join, zip(lines[::2], lines[1::2], strict=True))),
-            "several objects in one line",
+            "several objects per line",
         ),
         "no key": (
             "\n".join([*lines, *(line.replace('"text"', '"body"') for line in lines[:8])]),
@@ -282,7 +282,7 @@ def test_a_text_a_class(staged: Staged, policy: str) -> None:
         assert "lower" not in message
     else:
         assert "small_class: 30 rows" in message
-        assert "no policy of small_class helps where (nearly) all classes are small" in message
+        assert "no small_class policy helps if (nearly) all classes are small" in message
         assert all(f"'intent {n:02}' 1" in message for n in range(30))
     others = {
         name: csv(*some(*(f"intent {n:02}" for n in range(30)), count=1)).replace("words", name).encode()

@@ -90,7 +90,7 @@ def test_a_limit_leaves_each_class_enough_to_be_cut() -> None:
     ("count", "message"),
     [
         (2, r"preprocess.validation is too small.*got: +2 rows for 3 classes.*at least 3"),
-        (31, r"leaves too little.*got: +31 of 33.*at most 30"),
+        (31, r"leaves too few rows.*got: +31 of 33.*at most 30"),
     ],
 )
 def test_impossible_cuts_say_what_is_possible(count: int, message: str) -> None:

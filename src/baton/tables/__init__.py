@@ -1,1 +1,1 @@
-"""Raw files to clean tables: readers, checks, splits."""
+"""Turn raw files into clean tables: readers, checks and splits."""

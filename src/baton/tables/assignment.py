@@ -1,7 +1,7 @@
-"""Rows that passed the checks -> train, val and test, as params `preprocess` says.
+"""Assign the rows that passed the checks to train, val and test, as set in params `preprocess`.
 
-What the source has no file for is cut from train, by chance or by time. Near-duplicates and rows of one group never lie in two parts that
-are cut by chance.
+Splits without a source file are cut from train, at random or by time. Random cuts never separate
+near-duplicates or rows of the same group.
 """
 
 import dataclasses
@@ -22,20 +22,22 @@ def part(
     alike: near_duplicates.Near,
     usable: list[Row],
 ) -> tuple[dict[str, list[Row]], dict[str, int], list[str]]:
-    """Cut test (if the source has none), apply the limits, then cut val (if the source has none) from what is left of train.
+    """Cut test (if the source has none), apply the limits, then cut val (if the source has none) from train.
 
     Args:
-        rows: of all files.
-        settings: portions, limits, seed.
-        present: splits that have a file.
-        alike: near-duplicates, which stay together.
-        usable: `rows` and those that checks dropped which look at several rows; units are numbered over them, see `checking`.
+        rows: The rows of all files.
+        settings: Portions, limits and seed.
+        present: The splits that have a file.
+        alike: The near-duplicates, which stay together.
+        usable: `rows` plus the rows dropped by checks that compare rows; units are numbered over these, see
+            `run_checks.Checked`.
 
     Returns:
-        split -> rows in file order; split -> number of rows that a limit took away; notes on what the cuts missed.
+        Split -> rows in file order; split -> number of rows removed by a limit; notes on targets the cuts
+        missed.
 
     Raises:
-        DataError: a part cannot be cut, or is left without rows or, train, without a label.
+        DataError: A split cannot be cut or ends up without rows, or train loses a label.
     """
     left = {row.id: row for row in rows}
     numbered = [left.get(row.id, row) for row in usable]
@@ -48,7 +50,7 @@ def part(
     if "test" not in present:
         whole, seed, leave = _without(parts["train"], stay), settings.seed, 1 + cuts
         match settings.test:
-            case params.ByShare(share=share):  # a test row stays one when rows are added
+            case params.ByShare(share=share):  # test rows remain test rows when rows are added
                 parts["test"], rest = splits.cut_for_good(whole, share, seed=seed, purpose="test")
             case params.ByCount(count=count):
                 parts["test"], rest = splits.cut(whole, count, seed=seed, purpose="test", leave=leave)
@@ -76,7 +78,10 @@ def part(
 
 
 def missed(split: str, count: int, whole: list[splits.Unit], drawn: list[splits.Unit]) -> list[str]:
-    """What a cut of `count` rows of `whole` missed by far (a quarter, and more than chance would), and the classes that it has none of."""
+    """Return notes on a cut of `count` rows from `whole`: a large miss, and classes without any row.
+
+    A miss is large if it exceeds both a quarter of `count` and what chance explains.
+    """
     got, of = sum(map(len, drawn)), sum(map(len, whole))
     why = f": {some}" if (some := splits.largest(whole)) else ""
     notes = []
@@ -95,7 +100,7 @@ def missed(split: str, count: int, whole: list[splits.Unit], drawn: list[splits.
 def _staying(
     rows: list[Row], settings: params.Preprocess, present: set[str], units: dict[str, int]
 ) -> set[str]:
-    """Labels of the classes that stay in train as a whole."""
+    """Return the labels of the classes that stay in train entirely."""
     if settings.checks.small_class != "train_only":
         return set()
     small = checks.small_class(rows, needed(present), units=units)
@@ -103,15 +108,15 @@ def _staying(
 
 
 def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> tuple[list[Row], set[str]]:
-    """Where params name a time column, give the latest rows of the train file to test, and then to val, if these have no file.
+    """Move the latest rows of the train file to test, then to val, if params name a time column.
 
-    Rows of one time stay together, in the later part.
+    Only splits without a file receive rows. Rows with the same time stay together, in the later split.
 
     Returns:
-        the rows with their parts; the splits that need no cutting any more.
+        The rows with their splits; the splits that no longer need cutting.
 
     Raises:
-        DataError: no earlier row is left for train.
+        DataError: No earlier row is left for train.
     """
     if not isinstance(settings, params.TextPreprocess) or settings.time_column is None:
         return rows, present
@@ -129,10 +134,10 @@ def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> 
         parts |= {row.id: split for row in later}
         if not left:
             key = "test" if split == "test" else "validation"
-            got = f"{len(later)} rows of the {count} latest times or later ones, and none before"
-            hint = f"lower preprocess.{key}, or name a column with more different times"
+            got = f"{len(later)} rows at or after the time of the {count} latest, and none earlier"
+            hint = f"lower preprocess.{key}, or name a column with more distinct times"
             raise DataError(
-                f"preprocess.time_column leaves nothing earlier than {split}",
+                f"preprocess.time_column leaves no rows earlier than {split}",
                 got=got,
                 expected="earlier rows",
                 hint=hint,
@@ -143,7 +148,10 @@ def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> 
 def missed_by_time(
     before: list[Row], after: list[Row], settings: params.Preprocess, cut: set[str]
 ) -> list[str]:
-    """Likewise of what `by_time` cut (the splits `cut`) from the rows `before`; rows of one time stay together."""
+    """Return the notes of `missed` for the splits `cut` that `by_time` cut from the rows `before`.
+
+    Such cuts can miss because rows with the same time stay together.
+    """
     left = [splits.Unit(row.id, row.label, [row]) for row in before if row.part == "train"]
     part, notes = {row.id: row.part for row in after}, list[str]()
     for split, portion in (("test", settings.test), ("val", settings.validation)):
@@ -155,27 +163,27 @@ def missed_by_time(
 
 
 def _before_test(rows: list[Row], left: list[Row]) -> list[Row]:
-    """Those of train that are earlier than the file for test; the others may not stay in train either (`time_leakage`)."""
+    """Return the train rows earlier than the test file; the others may not stay in train (`time_leakage`)."""
     start = min(((_time(row), row.id) for row in rows if row.part == "test"), default=None)
     earlier = left if start is None else [row for row in left if _time(row) < start[0]]
     if start and not earlier:
         got, hint = (
-            f"the first of test is {start[1]}",
-            "name a later file for test in source, or none: it is then cut by time",
+            f"the earliest test row is {start[1]}",
+            "name a later test file in source, or none: test is then cut by time",
         )
         raise DataError(
-            "no row of train is earlier than the file for test", got=got, expected="earlier rows", hint=hint
+            "no train row is earlier than the test file", got=got, expected="earlier rows", hint=hint
         )
     return earlier
 
 
 def _time(row: Row) -> float:
-    assert row.extras.time is not None, "a row without is malformed"
+    assert row.extras.time is not None, "a row without a time is malformed"
     return row.extras.time
 
 
 def needed(present: set[str]) -> int:
-    """Different texts that a class must have, so that each part that is cut from train gets one and one stays."""
+    """Return how many distinct texts a class needs: one for each split cut from train, and one to stay."""
     return 1 + len({"val", "test"} - present)
 
 
@@ -190,15 +198,15 @@ def _without(units: list[splits.Unit], some: set[str]) -> list[splits.Unit]:
 def _refuse_gaps(rows: list[Row], parts: dict[str, list[Row]]) -> None:
     lost = {row.label for row in rows if row.part == "train"} - {row.label for row in parts["train"]}
     if lost:
-        hint = "rows that are equal, nearly alike or of one group stay together, whatever their labels: set preprocess.checks.conflict or "
-        hint += "small_class to drop, or choose another preprocess.seed"
+        hint = "duplicates, near-duplicates and rows of one group stay together regardless of their labels: "
+        hint += "set preprocess.checks.conflict or small_class to drop, or choose another preprocess.seed"
         raise DataError(
-            "cutting the splits leaves labels without a train row",
+            "cutting the splits leaves labels without any train row",
             got=sorted(lost),
             expected="none",
             hint=hint,
         )
     for split, part in parts.items():
         if not part:
-            hint = "see the file, and what preprocess.checks drops"
+            hint = "check the file, and which rows preprocess.checks drops"
             raise DataError(f"split {split} has no rows left", got="0 rows", expected="at least 1", hint=hint)

@@ -1,8 +1,9 @@
-"""What can be wrong with rows: each check names the rows it found and why; the policies of `params.preprocess.checks` decide what follows.
+"""The row checks: each returns the rows it found and why; `params.preprocess.checks` sets the policies.
 
-The checks run in the order of `ROW_CHECKS`, each on the rows that the ones before it left. "The same text" means: the same after
-collapsing white space, case and Unicode's forms (`key`); an exact duplicate is the same to the last character and has the same label. The
-text of an image is the digest of its pixels; what is wrong with single images is found when they are decoded (`image_rows`).
+The checks run in the order of `ROW_CHECKS`, each on the rows left by the previous ones. "The same text" means
+the same after normalizing white space, case and Unicode form (`key`); an exact duplicate matches in every
+character and has the same label. The text of an image is the digest of its pixels; faults of single images
+are found when they are decoded (`image_rows`).
 """
 
 import re
@@ -16,7 +17,8 @@ from baton.tables import labels
 from baton.tables.rows import RawTable, Row
 
 SURROGATE = re.compile("[\ud800-\udfff]")
-# These make a row useless for scoring, so `drop` takes them out of the test file too. The other checks drop from train and val only.
+# These make a row useless for scoring, so `drop` also removes it from the test file. The other checks drop
+# from train and val only.
 UNREADABLE = {"malformed", "invalid_utf8", "unreadable", "enormous", "empty"}
 UNUSABLE = UNREADABLE | {
     "missing_label",
@@ -25,24 +27,18 @@ UNUSABLE = UNREADABLE | {
     "small_class",
     "small_class_merged",
 }
-STAYING = {
-    "similar_labels",
-    "continuous_labels",
-}  # what these find is never dropped: later checks would speak of what is missing then
-LATER = {
-    "train": ("test", "val"),
-    "val": ("test",),
-    "test": (),
-}  # splits that rows of a split must know nothing of
-# Label drift is called so when it is both certain and large. On thousands of rows a test alone calls trifles certain, and of few rows in
-# many classes chance alone makes the variation large: the limit is above that.
+STAYING = {"similar_labels", "continuous_labels"}  # never drop: later checks would then report missing rows
+LATER = {"train": ("test", "val"), "val": ("test",), "test": ()}  # the splits that must not leak into a split
+# Label drift must be both significant and large to be reported. With thousands of rows, a test alone finds
+# tiny differences significant; with few rows in many classes, chance alone makes the variation large, so the
+# limit applies to the excess over chance.
 DRIFT_P_VALUE = 0.01
 DRIFT_TOTAL_VARIATION = 0.1
 
 
 @dataclass
 class Finding:
-    """What one check found: row id -> reason, in row order, and the rows that were dropped for it."""
+    """The result of one check: row id -> reason, in row order, and the rows dropped for it."""
 
     check: str
     policy: str
@@ -51,13 +47,16 @@ class Finding:
 
 
 def key(text: str) -> str:
-    """The text as leakage, conflicts and cutting compare it."""
+    """Return the text in the form that is compared for leakage, conflicts and cutting."""
     folded = " ".join(text.split()).casefold()
     return folded if folded.isascii() else unicodedata.normalize("NFC", folded)
 
 
 def apply(check: str, policy: str, found: dict[str, str], rows: list[Row]) -> tuple[list[Row], Finding]:
-    """Rows that stay, and the finding. `fail` drops what is unusable like `drop` does: the stage stops anyway, after the other checks."""
+    """Return the rows that stay, and the finding.
+
+    `fail` drops rows just as `drop` does: the stage stops anyway, after the remaining checks.
+    """
     finding = Finding(check, policy, found)
     if policy not in ("drop", "fail") or check in STAYING:
         return rows, finding
@@ -71,22 +70,22 @@ def apply(check: str, policy: str, found: dict[str, str], rows: list[Row]) -> tu
 
 
 def malformed(tables: Iterable[RawTable]) -> dict[str, str]:
-    """Rows that could not be read at all."""
+    """Return rows that could not be read at all."""
     return {id_: reason for table in tables for id_, reason in table.malformed.items()}
 
 
 def invalid_utf8(rows: list[Row]) -> dict[str, str]:
-    """Bytes that are no UTF-8, in the text or the label."""
+    """Return rows whose text or label is not valid UTF-8."""
     return {row.id: reason for row in rows if (reason := _undecodable(row))}
 
 
 def missing_label(rows: list[Row]) -> dict[str, str]:
-    """No label, or white space."""
+    """Return rows whose label is empty or white space."""
     return {row.id: "no label" for row in rows if not row.label.strip()}
 
 
 def unknown_label(rows: list[Row], names: dict[str, str]) -> dict[str, str]:
-    """Raw labels that `label_names` does not name; none if it is empty."""
+    """Return rows whose raw label is not a key of `label_names`; none if `label_names` is empty."""
     if not names:
         return {}
     keys = {labels.alike(name): name for name in names}
@@ -101,24 +100,27 @@ def unknown_label(rows: list[Row], names: dict[str, str]) -> dict[str, str]:
 
 
 def empty(rows: list[Row]) -> dict[str, str]:
-    """No text, or nothing to see: white space, zero-width and other invisible characters."""
+    """Return rows without visible text: empty, white space, or zero-width and other invisible characters."""
     return {row.id: _nothing(row.text) for row in rows if not labels.visible(row.text)}
 
 
 def similar_labels(rows: list[Row]) -> dict[str, str]:
-    """Labels that read like a more frequent one, or like a missing value."""
+    """Return rows whose label reads like a more frequent one, or like a missing value."""
     return _of_labels(rows, labels.similar(row.label for row in rows))
 
 
 def continuous_labels(rows: list[Row]) -> dict[str, str]:
-    """Labels that are measured numbers, as of a regression."""
+    """Return rows whose label looks like a measured number, as in regression."""
     found = labels.continuous(row.label for row in rows)
-    reason = f"{len(found)} different decimal labels look like regression; a classifier needs classes: cut the numbers into ranges"
+    reason = (
+        f"{len(found)} different decimal labels look like regression; "
+        "a classifier needs classes: cut the numbers into ranges"
+    )
     return _of_labels(rows, dict.fromkeys(found, reason))
 
 
 def mojibake(rows: list[Row]) -> dict[str, str]:
-    """Text that was decoded with the wrong encoding once, as ftfy judges it (`schÃ¶n`)."""
+    """Return rows whose text ftfy judges to have been decoded with the wrong encoding (`schÃ¶n`)."""
     from ftfy.badness import BADNESS_RE
 
     found = {}
@@ -129,7 +131,7 @@ def mojibake(rows: list[Row]) -> dict[str, str]:
 
 
 def conflict(rows: list[Row]) -> dict[str, str]:
-    """The same text under two labels, in one file or across them."""
+    """Return rows whose text also occurs under another label, within a file or across files."""
     groups = _groups(rows, lambda row: key(row.text))
     several = {
         name: labels
@@ -145,28 +147,31 @@ def conflict(rows: list[Row]) -> dict[str, str]:
 
 
 def duplicate(rows: list[Row]) -> dict[str, str]:
-    """Rows of one file that repeat an earlier one's text and label."""
+    """Return rows that repeat the text and label of an earlier row of the same file."""
     groups = _groups(rows, lambda row: f"{row.part}\0{row.label}\0{row.text}")
     repeats = {row.id: f"the same as {group[0].id}" for group in groups.values() for row in group[1:]}
     return {row.id: repeats[row.id] for row in rows if row.id in repeats}
 
 
 def leakage(rows: list[Row], noun: str = "text") -> dict[str, str]:
-    """Rows of train whose text (`noun` is what it is called) is also in val or test, and rows of val whose text is also in test."""
+    """Return train rows whose text is also in val or test, and val rows whose text is also in test.
+
+    `noun` is the word for the text in the reasons.
+    """
     return {
         id_: f"the same {noun} as {twin}" for id_, twin in _shared(rows, lambda row: key(row.text)).items()
     }
 
 
 def group_leakage(rows: list[Row]) -> dict[str, str]:
-    """Rows of train whose group is also in val or test, and rows of val whose group is also in test."""
+    """Return train rows whose group is also in val or test, and val rows whose group is also in test."""
     groups = {row.id: row.extras.group for row in rows}
     twins = _shared([row for row in rows if row.extras.group], lambda row: row.extras.group)
     return {id_: f"of the same group {groups[id_]!r} as {twin}" for id_, twin in twins.items()}
 
 
 def time_leakage(rows: list[Row]) -> dict[str, str]:
-    """Rows of train that are not earlier than all of val and test, and rows of val that are not earlier than all of test."""
+    """Return train rows not earlier than all of val and test, and val rows not earlier than all of test."""
     times = [(row, row.extras.time) for row in rows if row.extras.time is not None]
     starts = {
         split: min(((time, row.id) for row, time in times if row.part == split), default=None)
@@ -182,7 +187,7 @@ def time_leakage(rows: list[Row]) -> dict[str, str]:
 
 
 def _shared(rows: list[Row], name: Callable[[Row], str]) -> dict[str, str]:
-    """Row -> the first row of a later split that has the same `name`."""
+    """Map each row to the first row of a later split that has the same `name`."""
     first = {
         split: {name(row): row.id for row in reversed(rows) if row.part == split} for split in ("val", "test")
     }
@@ -193,7 +198,7 @@ def _shared(rows: list[Row], name: Callable[[Row], str]) -> dict[str, str]:
     return {id_: twin for id_, twin in twins.items() if twin}
 
 
-# The order in which they run and are reported; all are functions of the rows alone.
+# In the order in which they run and are reported; all are functions of the rows alone.
 ROW_CHECKS: dict[str, Callable[[list[Row]], dict[str, str]]] = {
     "invalid_utf8": invalid_utf8,
     "missing_label": missing_label,
@@ -220,9 +225,10 @@ ROW_CHECKS_OF_IMAGES: dict[str, Callable[[list[Row]], dict[str, str]]] = {
 def small_class(
     rows: list[Row], least: int, noun: str = "text", units: Mapping[str, int] | None = None
 ) -> dict[str, str]:
-    """Rows of all files whose class has some, but fewer than `least` different texts in train: one a split to cut, and one to stay.
+    """Return the rows, in all files, of classes with fewer than `least` (but some) distinct texts in train.
 
-    `units` numbers what is never parted (row id -> unit): of texts that are nearly alike or of one group only one counts.
+    `least` is one for each split to cut, plus one to stay. `units` (row id -> unit) numbers the rows that are
+    never separated: of near-duplicates or texts of one group, only one counts.
     """
     texts: dict[str, set[str]] = defaultdict(set)
     apart: dict[str, set[int]] = defaultdict(set)
@@ -237,24 +243,26 @@ def small_class(
         if parted < least:
             together = f" ({parted} where near-duplicates and groups stay together)" if parted < count else ""
             reasons[label] = (
-                f"class {label!r} has {count} different {noun}{'s' * (count > 1)} in train{together}, cutting needs {least}"
+                f"class {label!r} has {count} different {noun}{'s' * (count > 1)} in train{together}, "
+                f"cutting needs {least}"
             )
     return _of_labels(rows, reasons)
 
 
 def unseen_label(rows: list[Row]) -> dict[str, str]:
-    """Rows of val and test whose label is not in train."""
+    """Return val and test rows whose label is not in train."""
     known = {row.label for row in rows if row.part == "train"}
     return {row.id: f"label {row.label!r} is not in train" for row in rows if row.label not in known}
 
 
 def drift(rows: list[Row]) -> dict[str, float | int | bool] | None:
-    """Compare the labels of the train and the test file; None where there is no test file.
+    """Compare the labels of the train and the test file; return None if there is no test file.
 
     Returns:
-        chi_square and degrees_of_freedom of Pearson's test of homogeneity, and its p_value by draws without replacement, which is exact
-        where many labels are rare; total_variation, half the sum of the absolute differences of the shares (0: equal, 1: disjoint), and
-        by_chance, its mean were both files of one source; found: both thresholds above are crossed.
+        `chi_square` and `degrees_of_freedom` of Pearson's test of homogeneity, and its `p_value` from draws
+        without replacement, which is exact even if many labels are rare; `total_variation`, half the sum of
+        the absolute differences between the shares (0: equal, 1: disjoint), and `by_chance`, its mean if both
+        files came from the same source; `found`, whether both thresholds above are crossed.
     """
     train = Counter(row.label for row in rows if row.part == "train")
     test = Counter(row.label for row in rows if row.part == "test")

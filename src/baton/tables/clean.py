@@ -1,8 +1,9 @@
-"""`data/raw/` -> `data/clean/`: one clean table a split, the labels, and a report of what was found and dropped.
+"""Turn `data/raw/` into `data/clean/`: one clean table per split, the labels, and a report of the checks.
 
-Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into `labels.json`, weight float32 where params name its
-column, and the columns to keep as strings; of images what `image_tables` says), `units.parquet` (see `beside`),
-`labels.json` (names, sorted; numbers by their value), `report.json`. Equal inputs and params give equal bytes.
+Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into `labels.json`, weight
+float32 if params name its column, and the kept columns as strings; for images see `image_tables`),
+`units.parquet` (see `row_attributes`), `labels.json` (names, sorted; numbers by value), `report.json`. Equal
+inputs and params give equal bytes.
 """
 
 from collections import Counter
@@ -29,15 +30,16 @@ from baton.tables.columns import Columns
 from baton.tables.rows import RawTable, Row
 
 SPLITS = assignment.SPLITS
-ROW_GROUP = 4096  # rows; a reader that goes by row groups needs memory for this many
+ROW_GROUP = 4096  # rows; a reader that works by row groups needs memory for this many
 
 
 def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any]:
-    """Check, cut and write; return the report.
+    """Check the rows, cut the splits and write the tables; return the report.
 
     Raises:
-        DataError: a file cannot be used; a check whose policy is `fail` found rows (all such checks are named at once); a label is unknown
-            to `label_names`; fewer than two classes are left; a split cannot be cut. Nothing half-written is left.
+        DataError: A file cannot be used; a check whose policy is `fail` found rows (all such checks are named
+            at once); a label is not in `label_names`; fewer than two classes are left; a split cannot be cut.
+            No partial output is left behind.
         OutputError: `target` cannot be written.
     """
     raw_tables = _read(raw, settings)
@@ -64,9 +66,8 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
     report["limited"] = limited
     report["notes"] += missed
-    report["near_duplicates"] = {
-        "test_rows": near_rows.near_training(parts, checked.alike)
-    }  # of the clean table, exact duplicates too
+    # Ids of the clean table, including exact duplicates.
+    report["near_duplicates"] = {"test_rows": near_rows.near_training(parts, checked.alike)}
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
     if decoded := {
         table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)
@@ -84,20 +85,20 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         )
         storage.write_json(folder / "labels.json", names)
         storage.write_json(folder / "report.json", report)
-    storage.state(dropped_rows.REPORT).unlink(missing_ok=True)  # of an earlier run that failed
+    storage.state(dropped_rows.REPORT).unlink(missing_ok=True)  # from an earlier run that failed
     return report
 
 
-# ---- reading and checking ----------------------------------------------------------------------------------------------------
+# ---- reading and checking ----------------------------------------------------------------------------------
 
 
 def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
     manifest = raw / "manifest.json"
     if not manifest.is_file():
         raise DataError(
-            f"{manifest} is not there",
+            f"{manifest} does not exist",
             got="no raw data",
-            expected="what `download` writes",
+            expected="the output of `download`",
             hint="run `dvc repro download`",
         )
     files = storage.read_json(manifest)["files"]
@@ -105,9 +106,9 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
     for path in paths.values():
         if not path.is_file():
             raise DataError(
-                f"{path} is not there",
+                f"{path} does not exist",
                 got="only its manifest",
-                expected=f"the file of {manifest}",
+                expected=f"the file listed in {manifest}",
                 hint="run `dvc repro download`",
             )
     match settings:
@@ -122,15 +123,15 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
 
 
 def _refuse_several_guesses(raw_tables: list[RawTable]) -> None:
-    """Files of one source come from one program: where their guessed encodings differ, one guess is wrong."""
+    """Refuse differing guesses: the files of a source come from one program, so one guess is wrong."""
     guesses = {table.guessed: table.path for table in raw_tables if table.guessed}
     if len(guesses) > 1:
         got, hint = (
             "; ".join(f"{path}: {name}" for name, path in guesses.items()),
-            "set preprocess.format.encoding to what they are",
+            "set preprocess.format.encoding to their actual encoding",
         )
         raise DataError(
-            "the encodings that were guessed differ", got=got, expected="one for all files", hint=hint
+            "the guessed encodings differ", got=got, expected="one encoding for all files", hint=hint
         )
 
 
@@ -151,16 +152,18 @@ def _raise_failures(
         problems.append(f"drift: the labels of test differ from train's: {drift_text(drift)}")
     train = Counter(row.label for row in rows if row.part == "train")
     before = {row.label for table in raw_tables if table.split == "train" for row in table.rows}
-    if len(train) < 2 and (not problems or len(before) == 1):  # else it follows from those
-        left = ", ".join(f"{count} rows of {label!r}" for label, count in train.items()) or "no row"
+    if len(train) < 2 and (not problems or len(before) == 1):  # otherwise it follows from the other problems
+        left = ", ".join(f"{count} rows of {label!r}" for label, count in train.items()) or "no rows"
         problems.append(
-            f"single class: train has {left} after the checks, a classifier needs at least 2 labels"
+            f"single class: train has {left} after the checks; a classifier needs at least 2 labels"
         )
     if problems:
-        hint = "mend the rows or preprocess (format, columns, label_names), or allow it: a policy in preprocess.checks, a share in max_dropped"
+        hint = "fix the rows or preprocess (format, columns, label_names), or allow them: "
+        hint += "a policy in preprocess.checks, a share in max_dropped"
         small = [finding for finding in findings if finding.check == "small_class" and finding.rows]
         if small and any("small_class" in line for line in problems):
-            hint += f"; {_small_advice(len(train))}; the small classes: {dropped_rows.classes(small[0], raw_tables)}"
+            listed = dropped_rows.classes(small[0], raw_tables)
+            hint += f"; {_small_advice(len(train))}; the small classes: {listed}"
         problem = f"the data cannot be used: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise DataError(
             problem, got="".join(f"\n    - {line}" for line in problems), expected="none of these", hint=hint
@@ -169,17 +172,21 @@ def _raise_failures(
 
 def _small_advice(left: int) -> str:
     if left < 2:
-        return "no policy of small_class helps where (nearly) all classes are small: add rows, or name files for val and test in source"
-    return "for small_class there are train_only (all of the class stays in train) and {other: NAME} (such classes become one)"
+        return (
+            "no small_class policy helps if (nearly) all classes are small: "
+            "add rows, or name files for val and test in source"
+        )
+    return "small_class may be train_only (the class stays in train) or {other: NAME} (merges such classes)"
 
 
 def _notes(raw_tables: list[RawTable], settings: params.Preprocess) -> list[str]:
-    """What a person should know of the files, besides what the checks find."""
+    """Return notes on the files for the user, besides the findings of the checks."""
     notes = [note for table in raw_tables for note in table.remarks]
     for table in raw_tables:
         if table.unlabelled:
             notes.append(
-                f"{table.path}: {len(table.unlabelled)} of {table.count} rows have a null for a label: they are left out"
+                f"{table.path}: {len(table.unlabelled)} of {table.count} rows have a null for a label: "
+                "they are left out"
             )
         if (
             isinstance(settings, params.TextPreprocess)
@@ -187,12 +194,14 @@ def _notes(raw_tables: list[RawTable], settings: params.Preprocess) -> list[str]
             and (alone := _without_group(table))
         ):
             notes.append(
-                f"{table.path}: {alone} of {table.count} rows have no {settings.group_column}: each is a group of its own"
+                f"{table.path}: {alone} of {table.count} rows have no {settings.group_column}: "
+                "each is a group of its own"
             )
         if lists := labels.listed(row.label for row in table.rows) - set(settings.label_names):
             first = min(lists)
             notes.append(
-                f"{table.path}: labels such as {first!r} look like lists; each different one is a class of its own"
+                f"{table.path}: labels such as {first!r} look like lists; "
+                "each different one is a class of its own"
             )
     return notes
 
@@ -202,7 +211,7 @@ def _without_group(table: RawTable) -> int:
 
 
 def _respelled(raw_tables: list[RawTable]) -> list[dict[str, Any]]:
-    """Labels that were mended (white space, invisible characters, Unicode's composed form)."""
+    """Return the labels that were normalized (white space, invisible characters, Unicode's composed form)."""
     counts = sum((table.respelled for table in raw_tables), Counter[tuple[str, str]]())
     return [
         {"label": SURROGATE.sub("\ufffd", label), "kept_as": SURROGATE.sub("\ufffd", kept), "rows": rows}
@@ -210,7 +219,7 @@ def _respelled(raw_tables: list[RawTable]) -> list[dict[str, Any]]:
     ]
 
 
-# ---- writing -----------------------------------------------------------------------------------------------------------------
+# ---- writing -----------------------------------------------------------------------------------------------
 
 
 def _describe(finding: Finding, raw_tables: list[RawTable]) -> dict[str, Any]:
@@ -247,7 +256,10 @@ def _write(path: Path, rows: list[Row], labels: list[str], settings: params.Text
 
 
 def _write_units(path: Path, rows: list[Row], units: dict[str, int]) -> None:
-    """Which rows of train are never parted, so that cross-validation parts none either; those that are alone are left out."""
+    """Write which train rows are never separated, so that cross-validation keeps them together too.
+
+    Rows that are alone in their unit are left out.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -261,8 +273,9 @@ def _write_units(path: Path, rows: list[Row], units: dict[str, int]) -> None:
 
 
 def drift_text(drift: dict[str, Any]) -> str:
-    """One line for a person."""
+    """Return the drift as one line for the user."""
     return (
-        f"total variation {drift['total_variation']:.3f} (chance makes {drift['by_chance']:.3f}), chi-square {drift['chi_square']:.1f} "
-        f"with {drift['degrees_of_freedom']} degrees of freedom, p = {drift['p_value']:.2g}"
+        f"total variation {drift['total_variation']:.3f} ({drift['by_chance']:.3f} expected by chance), "
+        f"chi-square {drift['chi_square']:.1f} with {drift['degrees_of_freedom']} degrees of freedom, "
+        f"p = {drift['p_value']:.2g}"
     )

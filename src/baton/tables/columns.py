@@ -1,4 +1,4 @@
-"""The columns that are read, and the error for one that is not there."""
+"""The columns to read, and the error for a missing one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SHOWN, SHOWN_CHARACTERS = 20, 60
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns that are read, and the keys of params that name them. Several texts of a row become one."""
+    """The columns to read, and the params keys that name them. Several texts of a row are joined."""
 
     text: str | tuple[str, ...]
     label: str
@@ -25,16 +25,16 @@ class Columns:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Columns of text."""
+        """The text columns."""
         return (self.text,) if isinstance(self.text, str) else self.text
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them, each once."""
+        """All columns, each once."""
         return tuple(dict.fromkeys([*self.texts, self.label, *self.extra.names]))
 
     def row(self, values: Mapping[str, Any]) -> tuple[Any, Any, Extras | str]:
-        """Text, label and extras of a row, as `RawTable.add` takes them, from the values of `names`."""
+        """Return text, label and extras of a row from the values of `names`, as `RawTable.add` takes them."""
         return self._text(values), values[self.label], self.extra.read(values)
 
     def _text(self, values: Mapping[str, Any]) -> Any:
@@ -50,11 +50,11 @@ class Columns:
 
 
 def missing(path: Path, name: str, columns: list[str], wanted: Columns, hint: str = "") -> DataError:
-    """The error for a column that is not there, or there more than once; `hint` is better advice than the usual one."""
+    """Return the error for a column that is missing or repeated; `hint` replaces the default advice."""
     times = columns.count(name)
     problem = f"{path} has {times} columns named {name!r}" if times else f"{path} has no column {name!r}"
     key = wanted.extra.names.get(name) or f"{wanted.text_key} and label_column"
-    hint = hint or f"set {key} of {wanted.section} to columns of the file; check its delimiter too"
+    hint = hint or f"set {key} of {wanted.section} to columns of the file, and check its delimiter"
     more = f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
     got = ", ".join(repr(column[:SHOWN_CHARACTERS]) for column in columns[:SHOWN]) + more
     return DataError(problem, got=got or "no column", expected=f"one column {name!r}", hint=hint)

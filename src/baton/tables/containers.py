@@ -1,4 +1,4 @@
-"""Files that are no table of text whatever their name says: what they are, by their first bytes, and what to do with them."""
+"""Recognize files that are not text tables by their first bytes, whatever their names, and say what to do."""
 
 import re
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from baton.errors import DataError
 
 SPREADSHEET = "open it in the program that made it and save the sheet as CSV (UTF-8)"
-UNPACK = "unpack it and put the table in its place"
+UNPACK = "unpack it and replace it with the table"
 PARQUET = b"PAR1"
-# First bytes -> (what it is, what to do).
+# First bytes -> (kind of file, what to do).
 KINDS: dict[bytes, tuple[str, str]] = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old Office file, such as an Excel .xls", SPREADSHEET),
-    b"\x1f\x8b": ("gzip", f"{UNPACK} (`gunzip FILE`)"),  # of Parquet; text is read through it
+    b"\x1f\x8b": ("gzip", f"{UNPACK} (`gunzip FILE`)"),  # of Parquet; gzipped text is read directly
     b"BZh": ("bzip2", f"{UNPACK} (`bunzip2 FILE`)"),
     b"\xfd7zXZ\0": ("xz", f"{UNPACK} (`unxz FILE`)"),
     b"\x28\xb5\x2f\xfd": ("zstandard", f"{UNPACK} (`unzstd FILE`)"),
@@ -42,7 +42,7 @@ HTML = re.compile(rb"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE)
 
 
 def what(path: Path, head: bytes) -> tuple[str, str] | None:
-    """What a file is that begins with `head`, and what to do; None if it may be text."""
+    """Return what kind of file begins with `head`, and what to do with it; None if it may be text."""
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip(path)
     for start, kind in KINDS.items():
@@ -53,29 +53,29 @@ def what(path: Path, head: bytes) -> tuple[str, str] | None:
     if HTML.match(head.removeprefix(b"\xef\xbb\xbf")):
         return (
             "a web page or XML",
-            "download the table itself: such a page is often what a site answers instead",
+            "download the table itself: sites often return such a page instead",
         )
     return None
 
 
 def refuse(path: Path, head: bytes) -> None:
-    """Refuse what is no text.
+    """Refuse a file that is not text.
 
     Raises:
-        DataError: it is something else; the message says what, and what to do.
+        DataError: The file is not text; the message says what it is and what to do.
     """
     if found := what(path, head):
         kind, hint = found
-        raise DataError(f"{path} is {kind}, no text", got=start(head), expected="a table as text", hint=hint)
+        raise DataError(f"{path} is {kind}, not text", got=start(head), expected="a table as text", hint=hint)
 
 
 def start(head: bytes) -> str:
-    """The first bytes, for a message."""
+    """Return a description of the first bytes for a message."""
     return f"a file that begins with {head[:8]!r}"
 
 
 def _zip(path: Path) -> tuple[str, str]:
-    """What a zip holds, by the names in it; they stand in clear beside the packed bytes."""
+    """Return what a zip holds, judged by its member names, which are stored uncompressed."""
     with path.open("rb") as file:
         content = file.read(2**20)
     for sign, kind in ZIPS.items():

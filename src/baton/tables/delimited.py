@@ -1,4 +1,4 @@
-"""Delimited text (CSV, TSV) -> rows; a row that cannot be read is named by its line."""
+"""Read delimited text (CSV, TSV) into rows; a row that cannot be read is reported by its line number."""
 
 import csv
 import re
@@ -18,15 +18,15 @@ from baton.tables.rows import RawTable
 
 AUTO = "auto"
 DELIMITERS = (",", ";", "\t", "|")
-TRIED_LINES = 100  # without a header, to find the delimiter
-SEP = re.compile(r"\s*sep=(.)\s*", re.IGNORECASE)  # the first line of some spreadsheets' files
-Records = Iterator[tuple[int, list[str] | str, list[str]]]  # line number; cells, or what is wrong; the lines
+TRIED_LINES = 100  # to find the delimiter if there is no header
+SEP = re.compile(r"\s*sep=(.)\s*", re.IGNORECASE)  # the first line of files from some spreadsheets
+Records = Iterator[tuple[int, list[str] | str, list[str]]]  # line number; cells or the fault; the lines
 UNCLOSED = "a quote is opened and never closed"
 
 
 @dataclass
 class _Lines:
-    """The lines of a file, of which those since `mark` can be read again."""
+    """The lines of a file; those since the last `mark` can be read again."""
 
     source: Iterator[str]
     again: deque[str] = field(default_factory=deque)
@@ -42,12 +42,12 @@ class _Lines:
         return line
 
     def mark(self) -> None:
-        """Forget the lines that were taken."""
+        """Forget the lines taken so far."""
         self.marked += len(self.taken)
         self.taken.clear()
 
     def back(self) -> None:
-        """Go back to the line after the marked one, which is given up."""
+        """Return to the line after the marked one, which is abandoned."""
         self.again.extendleft(reversed(self.taken[1:]))
         del self.taken[1:]
         self.mark()
@@ -57,7 +57,8 @@ def read(table: RawTable, settings: params.DelimitedFormat, wanted: Columns) -> 
     """Read all rows into `table`.
 
     Raises:
-        DataError: the file is no text, its encoding is not certain, the header cannot be read, or a column is not there.
+        DataError: The file is not text, its encoding is uncertain, the header cannot be read, or a column is
+            missing.
     """
     encoding = encodings.find(table.path, settings.encoding, f"{wanted.section}.format.encoding")
     table.guessed = encoding.name if encoding.guessed else ""
@@ -101,7 +102,7 @@ def _read(
 def _header(records: Records, path: Path) -> list[str]:
     for line, cells, _ in records:
         if isinstance(cells, str):
-            got, hint = f"line {line}: {cells}", "mend that line"
+            got, hint = f"line {line}: {cells}", "fix that line"
             raise DataError(f"{path}: the header cannot be read", got=got, expected="column names", hint=hint)
         if cells:
             return cells
@@ -109,11 +110,12 @@ def _header(records: Records, path: Path) -> list[str]:
 
 
 def _records(lines: _Lines, dialect: dict[str, Any], width: int = 0) -> Records:
-    """Yield (line number, cells or what is wrong, the lines it was read from).
+    """Yield (line number, cells or the fault, the lines it was read from).
 
-    A quote that is closed too late swallows the rows up to the next quote or the end of the file. Only the line that opened it is given up
-    then; reading goes on with the line after it. That a record of several lines is such a one is told by csv, or by its number of fields
-    if each of its other lines is a row of its own. `width` is that number, 0 for that of the first record.
+    A quote that is closed too late swallows the rows up to the next quote or the end of the file. In that
+    case only the line that opened it is abandoned; reading resumes with the next line. A record of several
+    lines is recognized as such a case by an error from csv, or by a wrong number of fields if each of its
+    other lines is a complete row. `width` is the expected number of fields; 0 takes that of the first record.
     """
     while True:
         try:
@@ -135,7 +137,7 @@ def _records(lines: _Lines, dialect: dict[str, Any], width: int = 0) -> Records:
 
 
 def _rows(lines: Iterable[str], dialect: dict[str, Any], width: int) -> bool:
-    """Whether each of the lines is a whole row."""
+    """Return whether each of the lines is a complete row."""
     quote = dialect.get("quotechar")
     for line in lines:
         try:
@@ -156,19 +158,23 @@ def _dialect(settings: params.DelimitedFormat, delimiter: str) -> dict[str, Any]
     return {"delimiter": delimiter, "escapechar": settings.escape, **quoting}
 
 
-# ---- dialects that a file does not say -----------------------------------------------------------------------------------------
+# ---- finding the dialect -----------------------------------------------------------------------------------
 
 
 def _foreign(
     path: Path, first: list[str], settings: params.DelimitedFormat, wanted: Columns
 ) -> tuple[int, list[str]]:
-    """Lines to skip, and the first ones after them; a spreadsheet's `sep=` line is skipped where the delimiter is looked for anyway."""
+    """Return the number of lines to skip, and the first lines after them.
+
+    A spreadsheet's `sep=` line is skipped if the delimiter is `auto`.
+    """
     skipped, start = settings.skip_lines, first[settings.skip_lines :]
     if not start or not (match := SEP.fullmatch(start[0].rstrip("\r\n"))):
         return skipped, start
     if settings.delimiter == AUTO:
         return skipped + 1, start[1:]
-    hint = f"set {wanted.section}.format.skip_lines: {skipped + 1} and delimiter: {match[1]!r}, or delimiter: auto, which understands it"
+    hint = f"set {wanted.section}.format.skip_lines: {skipped + 1} and delimiter: {match[1]!r}, "
+    hint += "or delimiter: auto, which handles such a line"
     raise DataError(
         f"{path} begins with a spreadsheet's `sep=` line",
         got=f"sep={match[1]}",
@@ -178,7 +184,10 @@ def _foreign(
 
 
 def _delimiter(start: list[str], settings: params.DelimitedFormat, wanted: Columns) -> str:
-    """The first delimiter under which the header names the columns; without a header, under which most lines have as many fields."""
+    """Return the first delimiter with which the header names the columns.
+
+    Without a header, return the one with which most lines have the expected number of fields.
+    """
     if settings.columns is None:
         return next(
             (one for one in DELIMITERS if set(wanted.names) <= set(_cells(start, settings, one))),
@@ -200,7 +209,7 @@ def _all_cells(start: list[str], settings: params.DelimitedFormat, delimiter: st
 
 
 def _other_delimiter(start: list[str], settings: params.DelimitedFormat, wanted: Columns) -> str:
-    """What to do if the header has the columns under another delimiter than params name."""
+    """Return a hint if the header has the columns with a different delimiter than the configured one."""
     found = _delimiter(start, settings, wanted)
     if (
         settings.columns is not None
@@ -212,7 +221,7 @@ def _other_delimiter(start: list[str], settings: params.DelimitedFormat, wanted:
 
 
 def _escaped(lines: list[str], settings: params.DelimitedFormat) -> str:
-    """What may help where a line holds quotes after a backslash."""
+    """Return a hint if a line contains quotes after a backslash."""
     if (
         settings.escape is None
         and settings.quote is not None

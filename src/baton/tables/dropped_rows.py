@@ -1,12 +1,15 @@
-"""What dropping rows costs: the rule that stops a run, and the words in which a failed run says what it found and dropped.
+"""Limit how many rows may be dropped, and describe what a failed run found and dropped.
 
-A policy `drop` is meant for a few bad rows. Where it takes more than `preprocess.max_dropped` allows, something is wrong with the file or
-the params, and the rows that are left are not the data that somebody collected.
+The policy `drop` is meant for a few bad rows. If it removes more than `preprocess.max_dropped` allows,
+something is wrong with the file or the params, and the remaining rows no longer represent the data that was
+collected.
 
-Two kinds of rows do not count. Those that repeat others (`STAY_ELSEWHERE`): their text stays. And those whose label is a null: nobody
-labelled them, and nothing that was labelled is lost; a label that is empty text, or has no key, counts, since it may stand in the wrong
-column. One row in a file or class never stops a run, else every share would mean "none" in a small one; `fail` says that. A class that is
-lost as a whole does, were it of one row. The label of a row that cannot be read counts where it is known (`RawTable.rejected`).
+Two kinds of rows do not count: rows that repeat others (`STAY_ELSEWHERE`), because their text stays, and rows
+whose label is null, because they were never labelled, so no labelled data is lost. A label that is an empty
+string, or whose key is missing, counts, since it may be in the wrong column. A single row in a file or class
+never stops a run; otherwise every share would mean "none" in a small one, which is what `fail` is for. Losing
+a whole class does stop it, even a class of one row. The label of a row that cannot be read counts if it is
+known (`RawTable.rejected`).
 """
 
 import re
@@ -20,18 +23,15 @@ from baton.tables import labels
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.rows import RawTable
 
-STAY_ELSEWHERE = {"duplicate", "leakage", "near_duplicate"}  # the same text stays in another row
-WHOLE_CLASSES = {
-    "small_class",
-    "unseen_label",
-}  # all or nothing of a class, so that a share of it says nothing
+STAY_ELSEWHERE = {"duplicate", "leakage", "near_duplicate"}  # another row with the same text stays
+WHOLE_CLASSES = {"small_class", "unseen_label"}  # take all of a class or nothing, so a share means nothing
 SHOWN_KINDS, SHOWN_ROWS, SHOWN_CLASSES, SHOWN_SMALL = 5, 3, 5, 60
-REPORT = "preprocess-report.json"  # of a run that failed, in .baton
+REPORT = "preprocess-report.json"  # from a failed run, in .baton
 _PLACE = re.compile(r"^line \d+: | at character \d+")
 
 
 def words(reasons: Mapping[str, str]) -> str:
-    """Rows and why, for a person: equal reasons once, with the first rows."""
+    """Return the rows and reasons as text for the user: each distinct reason once, with the first rows."""
     kinds: dict[str, list[str]] = defaultdict(list)
     for id_, reason in reasons.items():
         kinds[_PLACE.sub("", reason)].append(id_)
@@ -42,7 +42,7 @@ def words(reasons: Mapping[str, str]) -> str:
 
 
 def classes(finding: Finding, tables: Iterable[RawTable]) -> str:
-    """The labels of its rows, as the files have them, each with the number of its rows in train; the rarest first."""
+    """Return the labels of its rows, as in the files, with their numbers of train rows; the rarest first."""
     counts = Counter(
         row.label
         for table in tables
@@ -56,7 +56,7 @@ def classes(finding: Finding, tables: Iterable[RawTable]) -> str:
 
 
 def some(ids: list[str]) -> str:
-    """The first ids, and how many more there are."""
+    """Return the first ids, and how many more there are."""
     return ", ".join(ids[:SHOWN_ROWS]) + (
         f" and {len(ids) - SHOWN_ROWS} more" if len(ids) > SHOWN_ROWS else ""
     )
@@ -65,7 +65,7 @@ def some(ids: list[str]) -> str:
 def too_many(
     findings: Iterable[Finding], tables: Iterable[RawTable], settings: params.Preprocess
 ) -> list[str]:
-    """A line for each file that loses too many rows, and for each of its classes that does."""
+    """Return a line for each file that loses too many rows, and for its classes that do."""
     counted = [
         finding
         for finding in findings
@@ -92,7 +92,8 @@ def _of_table(findings: list[Finding], table: RawTable, settings: params.Preproc
         )
         limit = f"more than preprocess.max_dropped.rows allows ({allowed.rows:.0%})"
         lines.append(
-            f"dropped: {table.split} loses {lost} of {table.count} rows ({lost / table.count:.1%}), {limit}:{why}"
+            f"dropped: {table.split} loses {lost} of {table.count} rows ({lost / table.count:.1%}), "
+            f"{limit}:{why}"
         )
     of_rows = {id_ for check, ids in dropped.items() if check not in WHOLE_CLASSES for id_ in ids}
     known = [*((row.id, row.label) for row in table.rows), *table.rejected.items()]
@@ -122,13 +123,15 @@ def _exceeds(lost: int, count: int, share: float) -> bool:
 def explained(
     error: DataError, findings: Iterable[Finding], tables: Iterable[RawTable], report: object
 ) -> DataError:
-    """The error with what was dropped before it, and the place of the whole report, which is written outside of `data/`.
+    """Return the error with the rows dropped before it and the path of the full report, outside `data/`.
 
-    DVC removes the outputs of a stage that failed, and a half-filled `data/clean` must not be taken for a whole one.
+    DVC removes the outputs of a failed stage, and a partial `data/clean` must not be mistaken for a complete
+    one.
     """
     text = str(error)
     lines = [
-        f"  dropped:  {finding.check}: {len(finding.dropped)} rows: {words({id_: finding.rows[id_] for id_ in finding.dropped})}"
+        f"  dropped:  {finding.check}: {len(finding.dropped)} rows: "
+        + words({id_: finding.rows[id_] for id_ in finding.dropped})
         for finding in findings
         if finding.policy == "drop"
         and finding.dropped
@@ -138,8 +141,8 @@ def explained(
     path = storage.state(REPORT)
     try:
         storage.write_json(path, report)
-        lines.append(f"  report:   {_near(path)} lists every row that was found")
-    except OutputError:  # what is wrong with the data is the greater news
+        lines.append(f"  report:   {_near(path)} lists every row found")
+    except OutputError:  # the problem with the data matters more
         lines.append(f"  report:   {_near(path)} cannot be written")
     return DataError("\n".join([text, *lines]))
 

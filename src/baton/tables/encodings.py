@@ -1,7 +1,7 @@
-"""What the bytes of a text file are: gzip is read as what it holds, other containers are refused, the encoding is found or guessed.
+"""Find how a text file is encoded: read through gzip, refuse other containers, detect or guess the encoding.
 
-UTF-8 always wins where the bytes are UTF-8. A guess (charset-normalizer) is used only where every likely encoding gives the same text;
-otherwise the error shows what the text would be under each, and a person decides.
+UTF-8 always wins if the bytes are valid UTF-8. A guess (charset-normalizer) is used only if all likely
+encodings give the same text; otherwise the error shows the text under each of them, and the user decides.
 """
 
 import gzip
@@ -18,13 +18,14 @@ from baton.tables import containers
 
 AUTO = "auto"
 GZIP = b"\x1f\x8b"
+# Byte order marks, the longer ones first.
 MARKS = {
     b"\xff\xfe\0\0": "utf-32",
     b"\0\0\xfe\xff": "utf-32",
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
-}  # the longer ones first
-# In the order in which a name is chosen where several give the same text.
+}
+# In order of preference when several give the same text.
 LIKELY = [
     "cp1252",
     "cp1250",
@@ -39,16 +40,16 @@ LIKELY = [
 ]
 LIKELY += ["cp932", "euc_jp", "gb18030", "big5", "cp949"]
 SAMPLE = 2**16  # bytes of lines that are not ASCII
-MARGIN, LEAST_COHERENCE = (
-    0.03,
-    0.3,
-)  # of charset-normalizer's measures: how far a rival must be, how much of a language must be seen
-FEW = 0.01  # lines that are no UTF-8 in a file that otherwise is: rows for the check `invalid_utf8`, not another encoding
+# Measures of charset-normalizer: how far off a rival must be, how much of a language must be seen.
+MARGIN, LEAST_COHERENCE = 0.03, 0.3
+# Share of invalid lines in a file that is otherwise UTF-8: these are left to the check `invalid_utf8`, not
+# taken for another encoding.
+FEW = 0.01
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """The encoding that a file is read in, and what a person should know of it ('' if nothing)."""
+    """The encoding to read a file in, and a remark about it for the user ('' if none)."""
 
     name: str
     remark: str = ""
@@ -56,55 +57,56 @@ class Encoding:
 
 
 def packed(path: Path) -> bool:
-    """Whether a file is gzip."""
+    """Return whether a file is gzip."""
     with path.open("rb") as file:
         return file.read(2) == GZIP
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, decompressed if it is gzip, whatever its name.
+    """Open the bytes of a file, decompressed if it is gzip, regardless of its name.
 
     Raises:
-        DataError: the gzip is damaged or cut off.
+        DataError: The gzip is damaged or truncated.
     """
     try:
         with gzip.open(path) if packed(path) else path.open("rb") as file:
-            yield file  # type: ignore[misc]  # GzipFile has what a BinaryIO has
+            yield file  # type: ignore[misc]  # GzipFile has the methods of a BinaryIO
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        hint = f"fetch or write it again; `gzip -t {path}` tests it"
+        hint = f"download or write it again; `gzip -t {path}` tests it"
         raise DataError(
-            f"{path} is damaged gzip", got=error, expected="a whole gzip file", hint=hint
+            f"{path} is a damaged gzip file", got=error, expected="a complete gzip file", hint=hint
         ) from None
 
 
 @contextmanager
 def text(path: Path, encoding: Encoding) -> Iterator[TextIO]:
-    """The lines of a file; a byte that cannot be decoded is a lone surrogate (`surrogateescape`), line ends are as they are.
+    """Open the lines of a file; undecodable bytes become lone surrogates, line ends are kept.
 
     Raises:
-        DataError: the file cannot be decoded at all.
+        DataError: The file cannot be decoded at all.
     """
     with opened(path) as file:
         try:
             yield io.TextIOWrapper(file, encoding=encoding.name, errors="surrogateescape", newline="")
         except UnicodeError as error:
-            hint = "set `encoding` of the format to what the file is, or auto"
+            hint = "set `encoding` of the format to the actual encoding of the file, or auto"
             raise DataError(
-                f"{path} is no {encoding.name}", got=error, expected=encoding.name, hint=hint
+                f"{path} is not valid {encoding.name}", got=error, expected=encoding.name, hint=hint
             ) from None
 
 
 def find(path: Path, wanted: str, key: str) -> Encoding:
-    """The encoding to read a text file in.
+    """Return the encoding to read a text file in.
 
     Args:
-        path: the file.
-        wanted: `auto`, or the encoding that params name.
-        key: the YAML path of `encoding`, for messages.
+        path: The file.
+        wanted: `auto`, or the encoding named in params.
+        key: The YAML path of `encoding`, for messages.
 
     Raises:
-        DataError: the file is no text (a spreadsheet, an archive, …), or no UTF-8 and the guess is uncertain.
+        DataError: The file is not text (a spreadsheet, an archive, …), or not UTF-8 and the guess is
+            uncertain.
     """
     with opened(path) as file:
         head = file.read(4096)
@@ -119,16 +121,18 @@ def find(path: Path, wanted: str, key: str) -> Encoding:
             )
         if form in ("utf-8", "utf8", "utf-8-sig"):
             return Encoding("utf-8-sig", _other_encoding(path, key))
-        return Encoding(
-            wide or wanted
-        )  # Python's utf-16 needs the mark, and utf-16-le keeps it as a character
+        # Python's utf-16 needs the mark, and utf-16-le keeps it as a character.
+        return Encoding(wide or wanted)
     if wide:
         return Encoding(wide, f"{path} is {wide.upper()}, and read so")
     return _found(path, key)
 
 
 def _wide(head: bytes) -> str:
-    """UTF-16 or UTF-32 by its mark; UTF-16 without one by the zero bytes of the ASCII characters that it begins with."""
+    """Return UTF-16 or UTF-32 by its byte order mark, or '' if it is neither.
+
+    UTF-16 without a mark is recognized by the zero bytes of the ASCII characters that it begins with.
+    """
     for mark, name in MARKS.items():
         if head.startswith(mark):
             return name
@@ -138,12 +142,12 @@ def _wide(head: bytes) -> str:
     return ""
 
 
-# ---- guesses -----------------------------------------------------------------------------------------------------------------
+# ---- guesses -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Bytes:
-    """Lines of a file that are not ASCII: how many are UTF-8, how many are not, and some of those."""
+    """The non-ASCII lines of a file: how many are UTF-8, how many are not, and a sample of the latter."""
 
     lines: int
     valid: int
@@ -172,23 +176,24 @@ def _look(path: Path) -> _Bytes:
 
 def _found(path: Path, key: str) -> Encoding:
     seen = _look(path)
-    if (
-        not seen.invalid or 10 * seen.valid >= seen.invalid
-    ):  # a few broken rows in UTF-8 are for the check `invalid_utf8`
+    # A few broken rows in UTF-8 are left to the check `invalid_utf8`.
+    if not seen.invalid or 10 * seen.valid >= seen.invalid:
         return Encoding("utf-8-sig")
     candidates = _candidates(seen.sample)
     if candidates and _certain(candidates):
         name = candidates[0].name
-        remark = f"{path} is no UTF-8: it is read as {name}, a guess from {seen.invalid} of its {seen.lines} lines ({candidates[0].shown})"
+        remark = f"{path} is no UTF-8: it is read as {name}, "
+        remark += f"a guess from {seen.invalid} of its {seen.lines} lines ({candidates[0].shown})"
         return Encoding(name, f"{remark}; set {key}: {name} to say so, or another", guessed=True)
     if seen.invalid == 1 or seen.invalid < FEW * seen.lines:
         return Encoding("utf-8-sig", _advice(path, seen, candidates, key))
-    hint = f"set {key} to what it is, or convert it: `iconv -f {_first(candidates)} -t utf-8 FILE > NEW`"
-    got = f"{seen.invalid} of {seen.lines} lines hold other bytes; " + (
-        _shown(candidates) or "no encoding that is known here fits"
+    hint = f"set {key} to the actual encoding, or convert the file: "
+    hint += f"`iconv -f {_first(candidates)} -t utf-8 FILE > NEW`"
+    got = f"{seen.invalid} of {seen.lines} lines contain other bytes; " + (
+        _shown(candidates) or "no known encoding fits"
     )
     raise DataError(
-        f"{path} is no UTF-8, and its encoding is not certain",
+        f"{path} is not valid UTF-8, and its encoding is uncertain",
         got=got,
         expected="UTF-8, or a named encoding",
         hint=hint,
@@ -207,12 +212,15 @@ def _other_encoding(path: Path, key: str) -> str:
 def _advice(path: Path, seen: _Bytes, candidates: "list[_Candidate]", key: str) -> str:
     first = _first(candidates)
     likely = f"; likely {_shown(candidates)}" if candidates else ""
-    return f"{path} is no UTF-8 in {seen.invalid} of {seen.lines} lines{likely}: set {key}: {first}, or `iconv -f {first} -t utf-8 FILE > NEW`"
+    return (
+        f"{path} is no UTF-8 in {seen.invalid} of {seen.lines} lines{likely}: "
+        f"set {key}: {first}, or `iconv -f {first} -t utf-8 FILE > NEW`"
+    )
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    name: str  # as Python and iconv know it
+    name: str  # as Python and iconv spell it
     codec: str
     chaos: float
     coherence: float
@@ -220,7 +228,7 @@ class _Candidate:
 
 
 def _candidates(sample: bytes) -> list[_Candidate]:
-    """Encodings that fit, one for each text that they give, the likeliest first."""
+    """Return the encodings that fit, one for each distinct text, the likeliest first."""
     from charset_normalizer import from_bytes
 
     found: dict[str, _Candidate] = {}
@@ -242,7 +250,7 @@ def _certain(candidates: list[_Candidate]) -> bool:
 
 
 def _first(candidates: list[_Candidate]) -> str:
-    """The name for a command: Windows-1252 if it fits at all, since most such files are."""
+    """Return the name to suggest: Windows-1252 if it fits at all, since most such files use it."""
     names = [one.name for one in candidates]
     return "windows-1252" if "windows-1252" in names or not names else names[0]
 

@@ -1,4 +1,4 @@
-"""What a row of a table has beside text and label: its group, time, weight, and the columns that are carried along."""
+"""What a table row has besides text and label: its group, time, weight and the columns to keep."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from baton.tables.rows import NO_EXTRAS, Extras, RawTable, plain
 
 @dataclass(frozen=True)
 class ExtraColumns:
-    """Their names, as in params `preprocess`."""
+    """The names of the extra columns, as in params `preprocess`."""
 
     group: str | None = None
     time: str | None = None
@@ -22,14 +22,14 @@ class ExtraColumns:
 
     @property
     def names(self) -> dict[str, str]:
-        """Column -> the key of params that asks for it."""
+        """Each column -> the params key that requests it."""
         single = {"group_column": self.group, "time_column": self.time, "weight_column": self.weight}
         return dict.fromkeys(self.kept, "keep_columns") | {
             name: key for key, name in single.items() if name is not None
         }
 
     def read(self, values: Mapping[str, Any]) -> Extras | str:
-        """The extras of a row, or why they cannot be read."""
+        """Return the extras of a row, or why they cannot be read."""
         if not self.names:
             return NO_EXTRAS
         group, weight = "", 1.0
@@ -37,9 +37,8 @@ class ExtraColumns:
         if self.group is not None:
             if (known := plain(values[self.group])) is None:
                 return f"{self.group} is a {type(values[self.group]).__name__}; text or a number is needed"
-            group = (
-                known.strip().encode("utf-8", "backslashreplace").decode()
-            )  # bytes that are no UTF-8 tell groups apart
+            # Invalid UTF-8 still distinguishes groups.
+            group = known.strip().encode("utf-8", "backslashreplace").decode()
         if self.time is not None:
             if (moment := _moment(values[self.time])) is None:
                 return f"{self.time} {_shown(values[self.time])} is no number and no date or time of ISO 8601"
@@ -57,17 +56,17 @@ NO_EXTRA_COLUMNS = ExtraColumns()
 
 
 def of(settings: params.TextPreprocess) -> ExtraColumns:
-    """The columns that params ask for."""
+    """Return the columns requested in params."""
     return ExtraColumns(
         settings.group_column, settings.time_column, settings.weight_column, settings.keep_columns
     )
 
 
 def refuse_mixed_times(tables: Iterable[RawTable], column: str | None) -> None:
-    """Refuse numbers beside dates: 2024 is a number, and as seconds since 1970 it is earlier than every date.
+    """Refuse a mix of numbers and dates: as seconds since 1970, 2024 is earlier than almost any date.
 
     Raises:
-        DataError: the column holds both.
+        DataError: The column contains both.
     """
     if column is None:
         return
@@ -83,7 +82,7 @@ def refuse_mixed_times(tables: Iterable[RawTable], column: str | None) -> None:
         raise DataError(
             f"column {column!r} mixes dates and numbers",
             got=got,
-            expected="one of them in all files",
+            expected="only one of them in all files",
             hint=hint,
         )
 
@@ -97,7 +96,7 @@ def _number(value: Any) -> float | None:
 
 
 def _moment(value: Any) -> float | None:
-    """A number as it is, a date or time as seconds since 1970; without a zone it is taken for UTC."""
+    """Return a number unchanged, a date or time as seconds since 1970 (in UTC unless it has a time zone)."""
     if (number := _number(value)) is not None:
         return number
     if isinstance(value, bytes):

@@ -1,7 +1,8 @@
-"""Raw tables of images -> rows for the checks, and the images -> `data/clean/`: two passes, neither of which keeps images in memory.
+"""Read raw image tables into rows for the checks, and copy the images to `data/clean/`, in two passes.
 
-The first pass decodes every image, in threads: what a row has for a text is the digest of its pixels, so exact copies are found whatever
-they are encoded as. The second copies the encoded images of the rows that are left.
+The first pass decodes every image, in threads: the text of a row is the digest of its pixels, so exact copies
+are found regardless of their encoding. The second copies the encoded images of the remaining rows. Neither
+pass keeps the images in memory.
 """
 
 import os
@@ -31,7 +32,7 @@ CAMERA_BITS = (8, 10, 12, 14, 16)
 
 
 class Sample(NamedTuple):
-    """A row as it is in the table; `problem` is why it has no image."""
+    """A row as read from the table; `problem` is why it has no image."""
 
     name: str
     image: bytes
@@ -40,33 +41,32 @@ class Sample(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What decoding an image told."""
+    """The result of decoding an image."""
 
     digest: str
     format: str
     notes: tuple[str, ...]
     found: dict[str, str]  # check -> reason
     warnings: tuple[str, ...]
-    greatest: int = 0  # see pictures.Picture
+    greatest: int = 0  # see decoding.Picture
     print: Print | None = None
 
 
 @dataclass
 class ImageTable(RawTable):
-    """The rows of one raw file; their text is the digest of the pixels, empty where there are none."""
+    """The rows of one raw file; their text is the digest of the pixels, empty if there are none."""
 
-    found: dict[str, dict[str, str]] = field(
-        default_factory=lambda: {check: {} for check in CHECKS}
-    )  # check -> row id -> reason
+    # Check -> row id -> reason.
+    found: dict[str, dict[str, str]] = field(default_factory=lambda: {check: {} for check in CHECKS})
     formats: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
-    warnings: dict[str, str] = field(default_factory=dict)  # row id -> Pillow's words
-    greatest: int = 0  # of all pictures
-    bits: int = BITS_16  # that they were decoded with
-    prints: dict[str, Print] = field(default_factory=dict)  # digest -> what near-duplicates are found by
+    warnings: dict[str, str] = field(default_factory=dict)  # row id -> Pillow's messages
+    greatest: int = 0  # over all images
+    bits: int = BITS_16  # used to decode the images
+    prints: dict[str, Print] = field(default_factory=dict)  # digest -> print, to find near-duplicates
 
     def decoded(self) -> dict[str, Any]:
-        """What was decoded, counted, for the report."""
+        """Return counts of the decoded images for the report."""
         deep = {"significant_bits": self.bits} if self.greatest else {}
         return {"formats": dict(self.formats), "notes": dict(self.notes), "warnings": self.warnings} | deep
 
@@ -74,10 +74,11 @@ class ImageTable(RawTable):
 def read_all(paths: Mapping[str, Path], settings: params.ImagePreprocess) -> list[ImageTable]:
     """Decode every image of the raw files, {split: path} with train first.
 
-    Where `significant_bits` is `auto`, it is what the greatest value in train needs. If that is less than 16, train is decoded again.
+    If `significant_bits` is `auto`, use the bits that the greatest value in train needs. If these are fewer
+    than 16, decode train again.
 
     Raises:
-        DataError: see `read`.
+        DataError: See `read`.
     """
     wanted = settings.significant_bits
     bits = BITS_16 if wanted == "auto" else wanted
@@ -88,17 +89,17 @@ def read_all(paths: Mapping[str, Path], settings: params.ImagePreprocess) -> lis
             bits = next(some for some in CAMERA_BITS if tables[0].greatest < 2**some)
             if bits < BITS_16:
                 console.say(
-                    f"16-bit pictures of {split} use {bits} bits: their greatest value is {tables[0].greatest}"
+                    f"16-bit images of {split} use {bits} bits: their greatest value is {tables[0].greatest}"
                 )
                 tables = [read(path, split, settings, bits)]
     return tables
 
 
 def read(path: Path, split: str, settings: params.ImagePreprocess, bits: int = BITS_16) -> ImageTable:
-    """Decode every image of one raw file; `bits` are those of 16 that are used.
+    """Decode every image of one raw file; `bits` is how many of 16 bits are used.
 
     Raises:
-        DataError: the file is no Parquet table, is damaged, has no rows, or lacks a column.
+        DataError: The file is not a Parquet table, is damaged, has no rows, or lacks a column.
     """
     table = ImageTable(split, path, bits=bits)
     rows = image_tables.count(path)
@@ -107,17 +108,15 @@ def read(path: Path, split: str, settings: params.ImagePreprocess, bits: int = B
             f"{path} has no rows",
             got="0 rows",
             expected="images and labels",
-            hint="check what `source` names",
+            hint="check the file that `source` names",
         )
     look = partial(_look_at_all, max_pixels=settings.max_pixels, bits=bits)
     threads = len(os.sched_getaffinity(0))
     with ExitStack() as stack:
         advance = stack.enter_context(console.progress(f"decode {split}", rows, "images"))
-        stack.enter_context(pillow.listening())  # once, instead of again for every image
+        stack.enter_context(pillow.listening())  # once, not for every image
         pool = ThreadPoolExecutor(threads)
-        stack.callback(
-            pool.shutdown, cancel_futures=True
-        )  # an interrupt does not wait for what is still in the queue
+        stack.callback(pool.shutdown, cancel_futures=True)  # an interrupt does not wait for the queue
         for samples, seen in ahead(pool, look, _batches(path, split, settings), 2 * threads):
             for sample, one in zip(samples, seen, strict=True):
                 _add(table, sample, one)
@@ -126,7 +125,7 @@ def read(path: Path, split: str, settings: params.ImagePreprocess, bits: int = B
 
 
 def single_checks(tables: Iterable[RawTable]) -> dict[str, Callable[[list[Row]], dict[str, str]]]:
-    """The checks of single images, as those of `checks.ROW_CHECKS`: what they find was found when the tables were read."""
+    """Return the checks of single images, like `checks.ROW_CHECKS`; they report faults found in reading."""
     ours = [table for table in tables if isinstance(table, ImageTable)]
     return {
         check: partial(_found, {id_: reason for table in ours for id_, reason in table.found[check].items()})
@@ -135,7 +134,7 @@ def single_checks(tables: Iterable[RawTable]) -> dict[str, Callable[[list[Row]],
 
 
 def near_duplicates(tables: Iterable[RawTable], rows: list[Row]) -> Near:
-    """Pictures of `rows` that are almost the same, by their digests."""
+    """Return the near-duplicates among the images of `rows`, by digest."""
     known = {
         digest: one
         for table in tables
@@ -155,11 +154,11 @@ def write(
     """Write `folder`/{split}.parquet for each of `parts`, whose rows are in the order of the raw files.
 
     Args:
-        folder: where to.
-        tables: the raw files.
-        parts: split -> its rows.
-        labels: the names; a label is written as its place among them.
-        settings: name the columns of the raw files.
+        folder: The target folder.
+        tables: The raw files.
+        parts: Split -> its rows.
+        labels: The label names; a label is written as its index among them.
+        settings: Names the columns of the raw files.
     """
     bits = next((table.bits for table in tables if isinstance(table, ImageTable)), BITS_16)
     place = {label: number for number, label in enumerate(labels)}
@@ -181,7 +180,7 @@ def write(
                     advance(1)
 
 
-# ---- decoding ----------------------------------------------------------------------------------------------------------------
+# ---- decoding ----------------------------------------------------------------------------------------------
 
 
 def _look_at_all(samples: list[Sample], max_pixels: int, bits: int) -> tuple[list[Sample], list[Seen]]:
@@ -241,7 +240,7 @@ def _found(reasons: dict[str, str], rows: list[Row]) -> dict[str, str]:
     return {row.id: reasons[row.id] for row in rows if row.id in reasons}
 
 
-# ---- reading -----------------------------------------------------------------------------------------------------------------
+# ---- reading -----------------------------------------------------------------------------------------------
 
 
 def _batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterator[list[Sample]]:
@@ -255,7 +254,7 @@ def _batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterat
                 expected=f"a column {wanted!r}",
                 hint=hint,
             )
-    ours = there == list(RawImage._fields)  # else `name` and `problem` may mean anything
+    ours = there == list(RawImage._fields)  # otherwise `name` and `problem` may mean anything
     wanted_columns = dict.fromkeys(
         (settings.image_column, settings.label_column, *(("name", "problem") if ours else ()))
     )
@@ -275,7 +274,7 @@ def _batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterat
 
 
 def _sample(image: Any, label: Any, name: str, problem: str) -> Sample:
-    if isinstance(image, dict):  # the hub's {bytes, path}
+    if isinstance(image, dict):  # {bytes, path}, as on the Hugging Face Hub
         path = plain(image.get("path"))
         name, image = SURROGATE.sub("\ufffd", path) if path else name, image.get("bytes")
         problem = problem or (f"no bytes, but the path {name}" if image is None and path else "")

@@ -1,8 +1,9 @@
-"""Parquet tables of encoded images, written and read a few rows at a time, so that memory does not grow with their number.
+"""Write and read Parquet tables of encoded images, a few rows at a time to keep memory constant.
 
-`download` writes data/raw/{split}.parquet: `name` string (a path, or `train/17`), `image` binary (the file as it was found, or PNG of an
-array), `label` string, and `problem` string (why there is no image). `preprocess` writes data/clean/{split}.parquet: `id` string, `name`
-string, `image` binary (unchanged), `digest` string (see `pictures.digest`), `label` int32. Its metadata say `significant_bits`.
+`download` writes data/raw/{split}.parquet: `name` string (a path, or `train/17`), `image` binary (the
+original file, or an array as PNG), `label` string, and `problem` string (why there is no image). `preprocess`
+writes data/clean/{split}.parquet: `id` string, `name` string, `image` binary (unchanged), `digest` string
+(see `decoding.digest`), `label` int32; its metadata contains `significant_bits`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,9 +21,9 @@ from baton.streams import few
 from baton.tables import readers
 
 GROUP_ROWS = 1024
-GROUP_BYTES = 16 * 2**20  # of images; a group is full when it has either, and a reader needs memory for one
+GROUP_BYTES = 16 * 2**20  # of images; a group is full at either limit, and a reader needs memory for one
 BATCH_ROWS = 32
-BATCH_BYTES = 2**21  # about as many are read and worked on at a time, or one image if that has more
+BATCH_BYTES = 2**21  # about this many are processed at a time, or one image if it is larger
 
 
 class RawImage(NamedTuple):
@@ -36,10 +37,10 @@ class RawImage(NamedTuple):
 
 @dataclass(frozen=True)
 class Images:
-    """The images of one split, read while they are written."""
+    """The images of one split, read lazily while they are written."""
 
     origin: str
-    total: int | None  # where it is known before
+    total: int | None  # if known in advance
     rows: Iterable[RawImage]
 
 
@@ -54,7 +55,7 @@ class CleanImage(NamedTuple):
 
 
 def numbered(split: str, pairs: Iterable[tuple[NDArray[np.uint8], str]]) -> Iterator[RawImage]:
-    """Rows of arrays: (pixels (height, width, 1 or 3), label)."""
+    """Return rows for arrays: (pixels (height, width, 1 or 3), label)."""
     return (
         RawImage(f"{split}/{number}", decoding.encode(pixels), label)
         for number, (pixels, label) in enumerate(pairs, start=1)
@@ -62,10 +63,10 @@ def numbered(split: str, pairs: Iterable[tuple[NDArray[np.uint8], str]]) -> Iter
 
 
 class Writer:
-    """A Parquet file that rows are appended to; a context manager."""
+    """A Parquet file to append rows to; a context manager."""
 
     def __init__(self, path: Path, kind: type[RawImage] | type[CleanImage], bits: int = BITS_16) -> None:
-        """`bits` is what `image.significant_bits` finds again."""
+        """Open the file; `bits` is what `image_arrays.significant_bits` reads back."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -74,7 +75,7 @@ class Writer:
         self.schema = pa.schema(
             [(name, types.get(name, pa.string())) for name in kind._fields], metadata=named
         )
-        # An encoded image gains nothing from being compressed again, and its statistics would be the image itself.
+        # Compressing an encoded image again gains nothing, and its statistics would be the image itself.
         packing = {name: "none" if name == "image" else "snappy" for name in kind._fields}
         self.file = pq.ParquetWriter(
             path, self.schema, compression=packing, use_dictionary=["label"], write_statistics=["label"]
@@ -111,19 +112,21 @@ class Writer:
 
 
 def count(path: Path) -> int:
-    """Number of rows.
+    """Return the number of rows.
 
     Raises:
-        DataError: it is no Parquet file.
+        DataError: The file is not Parquet.
     """
     return int(_opened(path).metadata.num_rows)
 
 
 def read(path: Path, columns: Iterable[str]) -> Iterator[dict[str, list[Any]]]:
-    """Yield a few rows at a time, as lists of Python values; text comes as bytes, since Parquet does not promise that it is UTF-8.
+    """Yield a few rows at a time, as lists of Python values.
+
+    Text is returned as bytes, since Parquet does not guarantee valid UTF-8.
 
     Raises:
-        DataError: it is no Parquet file, or is damaged.
+        DataError: The file is not Parquet, or is damaged.
     """
     import pyarrow as pa
 
@@ -138,7 +141,7 @@ def read(path: Path, columns: Iterable[str]) -> Iterator[dict[str, list[Any]]]:
 
 
 def names(path: Path) -> list[str]:
-    """Names of the columns."""
+    """Return the names of the columns."""
     return list(_opened(path).schema_arrow.names)
 
 
@@ -147,18 +150,18 @@ def _opened(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(
-            path, buffer_size=2**20, pre_buffer=False
-        )  # half the memory, where a row group is large
+        # Half the memory for large row groups.
+        return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(path, error) from None
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    hint = "images in folders, or in a table of paths, are made one by source.kind folder or table; a file of your own must be Parquet"
+    hint = "source.kind folder or table converts image folders or a table of paths to Parquet; "
+    hint += "a file you provide must be Parquet"
     return DataError(
-        f"{path} is no readable Parquet file",
+        f"{path} is not a readable Parquet file",
         got=error,
-        expected="Apache Parquet with a column of images",
+        expected="Apache Parquet with an image column",
         hint=hint,
     )

@@ -1,4 +1,4 @@
-"""JSON Lines -> rows; a line that cannot be read is named, and a file that is one JSON document is told from one of lines."""
+"""Read JSON Lines into rows; report unreadable lines, and refuse a file that is one JSON document."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from baton.tables import columns, encodings
 from baton.tables.columns import Columns
 from baton.tables.rows import RawTable
 
-EXPECTED = "JSON Lines: one object a line"
+EXPECTED = "JSON Lines: one object per line"
 SEVERAL = "several JSON values in one line"
 
 
@@ -18,8 +18,8 @@ def read(table: RawTable, settings: params.JsonLinesFormat, wanted: Columns) -> 
     """Read all lines into `table`.
 
     Raises:
-        DataError: the file is no text, its encoding is not certain, it is one JSON document, has several objects in each line, or no object
-            has one of the keys.
+        DataError: The file is not text, its encoding is uncertain, it is one JSON document, every line has
+            several objects, or one of the keys is missing from all objects.
     """
     encoding = encodings.find(table.path, settings.encoding, f"{wanted.section}.format.encoding")
     table.guessed = encoding.name if encoding.guessed else ""
@@ -45,7 +45,7 @@ def read(table: RawTable, settings: params.JsonLinesFormat, wanted: Columns) -> 
 
 
 def _add(table: RawTable, number: int, value: dict[str, Any], wanted: Columns) -> None:
-    """A record without a text is malformed; one without a label is a row that lacks its label."""
+    """Add a record: without a text it is malformed; without a label it is a row that lacks its label."""
     if any(name in value for name in wanted.texts):
         table.add(
             *wanted.row(
@@ -57,7 +57,7 @@ def _add(table: RawTable, number: int, value: dict[str, Any], wanted: Columns) -
 
 
 def _value(line: str) -> dict[str, Any] | str:
-    """The object of a line, or what is wrong with it."""
+    """Return the object of a line, or the fault."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -66,7 +66,7 @@ def _value(line: str) -> dict[str, Any] | str:
 
 
 def _several(line: str) -> bool:
-    """Whether two objects begin the line, one after the other."""
+    """Return whether the line begins with two values, one after the other."""
     decoder = json.JSONDecoder()
     try:
         _, end = decoder.raw_decode(line.lstrip())
@@ -76,11 +76,11 @@ def _several(line: str) -> bool:
     return True
 
 
-# ---- what is no JSON Lines -----------------------------------------------------------------------------------------------------
+# ---- files that are not JSON Lines -------------------------------------------------------------------------
 
 
 def _refuse_document(path: Path, line: str, wanted: Columns) -> None:
-    """Refuse a file that begins as a list does, or holds its rows as a list in one object."""
+    """Refuse a file that begins like a list, or holds its rows as a list in one object."""
     if line.lstrip().startswith("["):
         raise _document(path, "one JSON document, a list", "jq -c '.[]'")
     value = _value(line)
@@ -94,7 +94,7 @@ def _refuse_document(path: Path, line: str, wanted: Columns) -> None:
             ):
                 raise _document(
                     path,
-                    f"one JSON document, whose rows are a list under {name!r}",
+                    f"one JSON document with its rows in a list under {name!r}",
                     f"jq -c '.[{json.dumps(name)}][]'",
                 )
 
@@ -102,11 +102,11 @@ def _refuse_document(path: Path, line: str, wanted: Columns) -> None:
 def _refuse_others(table: RawTable, seen: dict[str, None], wanted: Columns) -> None:
     reasons = [reason.partition(": ")[2] for reason in table.malformed.values()]
     if not table.rows and reasons and set(reasons) == {SEVERAL}:
-        raise _document(table.path, "JSON with several objects in one line", "jq -c .")
+        raise _document(table.path, "JSON with several objects per line", "jq -c .")
     if not seen and len(reasons) > 1 and not table.rows:
         raise _document(
             table.path,
-            "no JSON Lines: no line is an object, as if one JSON document were spread over them",
+            "not JSON Lines: no line is an object; it may be one JSON document spread over several lines",
             "jq -c '.[]'",
             reasons[0],
         )
@@ -116,5 +116,5 @@ def _refuse_others(table: RawTable, seen: dict[str, None], wanted: Columns) -> N
 
 
 def _document(path: Path, what: str, command: str, got: str = "") -> DataError:
-    hint = f"convert it, as with `{command} FILE > NEW.jsonl`"
-    return DataError(f"{path} is {what}", got=got or "no object a line", expected=EXPECTED, hint=hint)
+    hint = f"convert it, for example with `{command} FILE > NEW.jsonl`"
+    return DataError(f"{path} is {what}", got=got or "not one object per line", expected=EXPECTED, hint=hint)

@@ -1,4 +1,4 @@
-"""Labels as people write them: what is mended always, what reads alike, and in what order they are shown."""
+"""Normalize labels as people write them, find those that read alike, and order them for display."""
 
 import re
 import unicodedata
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
-# Characters that nobody sees (Unicode's default ignorable code points but for tags and emoji's variation selectors, which change what is
-# seen), and control characters.
+# Invisible characters (Unicode's default ignorable code points, except tags and emoji variation selectors,
+# which change what is displayed), and control characters.
 _UNSEEN_RANGES = [
     (0x00, 0x20),
     (0x7F, 0xA0),
@@ -27,52 +27,53 @@ _UNSEEN_RANGES += [
     (0xFEFF, 0xFEFF),
 ]
 _UNSEEN_RANGES += [(0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8)]
-_SPACES = "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u2800\u3000"
+_SPACES = "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+_SPACES += "\u2028\u2029\u202f\u205f\u2800\u3000"
 UNSEEN = _SPACES + "".join(chr(code) for first, last in _UNSEEN_RANGES for code in range(first, last + 1))
 _WITHIN = str.maketrans("", "", "".join(character for character in UNSEEN if not character.isspace()))
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _NULLS = {"nan", "none", "null", "nil", "nat", "n/a", "na", "#n/a", "<na>", "#null!", "\\n"}
-LEAST_CONTINUOUS = 20  # different decimals; ratings in halves from 0 to 5 are 11
+LEAST_CONTINUOUS = 20  # distinct decimals; ratings from 0 to 5 in steps of one half are 11
 
 
 def visible(text: str) -> str:
-    """The text without white space and invisible characters at its ends; '' where there is nothing to see."""
+    """Return the text without white space and invisible characters at its ends; '' if nothing is visible."""
     return text.strip(UNSEEN)
 
 
 @lru_cache(maxsize=65_536)
 def normal(label: str) -> str:
-    """A label as it is kept: `visible`, and in Unicode's composed form (NFC)."""
+    """Return a label in the form it is kept: `visible`, and in Unicode's composed form (NFC)."""
     return visible(unicodedata.normalize("NFC", label))
 
 
 def number(label: str) -> Decimal | None:
-    """The number that a label is the text of."""
+    """Return the number that a label spells; None if it is not a number."""
     if not _NUMBER.fullmatch(label):
         return None
     try:
-        return Decimal(label).normalize() + 0  # no minus zero
+        return Decimal(label).normalize() + 0  # no negative zero
     except InvalidOperation:
         return None
 
 
 def order(label: str) -> tuple[bool, Decimal, str]:
-    """A sorting key: numbers by their value, before all other labels, which go by their characters."""
+    """Return a sort key: numbers by value, before all other labels, which sort by their characters."""
     value = number(label)
     return value is None, Decimal() if value is None else value, label
 
 
 def similar(labels: Iterable[str]) -> dict[str, str]:
-    """Labels that a person may take for another one, or for a missing one.
+    """Find labels that a reader may mistake for another one, or for a missing value.
 
-    Two labels read alike if they are equal without case, invisible characters and differences of width or ligature (Unicode's NFKC), or are
-    the same number.
+    Two labels read alike if they are equal apart from case, invisible characters and differences of width or
+    ligature (Unicode's NFKC), or are the same number.
 
     Args:
-        labels: of all rows, each as often as it occurs.
+        labels: The labels of all rows, with repeats.
 
     Returns:
-        label -> why; of labels that read alike all but the most frequent one.
+        Label -> reason; of labels that read alike, all but the most frequent one.
     """
     counts = Counter(labels)
     groups: dict[str, list[str]] = defaultdict(list)
@@ -93,7 +94,7 @@ def similar(labels: Iterable[str]) -> dict[str, str]:
 
 
 def continuous(labels: Iterable[str]) -> set[str]:
-    """Decimal labels, if there are so many different ones that they look measured: what is wanted may be regression."""
+    """Return the decimal labels if there are enough distinct ones to look measured, as in regression."""
     different = set(labels)
     decimals = {
         label
@@ -104,12 +105,12 @@ def continuous(labels: Iterable[str]) -> set[str]:
 
 
 def listed(labels: Iterable[str]) -> set[str]:
-    """Labels that are the text of a list, as Python or JSON write it."""
+    """Return the labels that are a list in the notation of Python or JSON."""
     return {label for label in set(labels) if label.startswith("[") and label.endswith("]")}
 
 
 def alike(label: str) -> str:
-    """What labels that read alike have in common."""
+    """Return a key that is equal for labels that read alike."""
     value = number(label)
     if value is not None:
         return f"{value:f}" if abs(value.adjusted()) < 100 else str(value)

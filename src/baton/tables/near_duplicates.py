@@ -1,8 +1,8 @@
-"""Near-duplicates: which texts are almost the same, and what belongs together because of it.
+"""Find texts that are almost the same, and group what must stay together because of it.
 
-`Near` maps a key (`checks.key` of a text, the digest of a picture's pixels) to the keys that are almost the same and how much, both ways;
-a key that is like no other is absent. `preprocess` names such rows, keeps them in one split, and tells `evaluate` which test rows have
-one in train.
+`Near` maps a key (`checks.key` of a text, the digest of an image's pixels) to its near-duplicate keys and
+their similarity, in both directions; a key without near-duplicates is absent. `preprocess` reports such rows,
+keeps them in one split, and records for `evaluate` which test rows have one in train.
 """
 
 import re
@@ -16,32 +16,37 @@ from numpy.typing import NDArray
 
 Near = dict[str, dict[str, float]]
 
-# Texts are near-duplicates when of their runs of three words (Broder 1997, "On the resemblance and containment of documents": shingles)
-# this share is common to both: one word in twenty is another, or any number of punctuation marks.
+# Texts are near-duplicates if they share this part of their runs of three words (shingles; Broder 1997, "On
+# the resemblance and containment of documents"): one word in twenty differs, or any number of punctuation
+# marks.
 SHINGLE_WORDS = 3
 SIMILARITY = 0.7
-# A pair of that similarity shares a band with probability 1 - (1 - 0.7^4)^32 = 0.9998; each candidate is then compared exactly.
+# A pair of that similarity shares a band with probability 1 - (1 - 0.7^4)^32 = 0.9998; each candidate is then
+# compared exactly.
 PERMUTATIONS, BANDS, SEED = 128, 32, 0
 CHUNK = 4096  # texts hashed at a time
-MEMBERS = 8  # that a text is compared with, of those that share a band; all pairs are given of so many that are alike
-# Where a script puts no spaces between words (Thai, Lao, Khmer, Chinese, Japanese), each character counts as one.
+MEMBERS = 8  # texts in a band that each text is compared with; groups of up to this many get all their pairs
+# In scripts without spaces between words (Thai, Lao, Khmer, Chinese, Japanese), each character counts as a
+# word.
 WORD = re.compile(
-    r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]|\w+?(?=[\u0e00-\u0eff\u3040-\u9fff])|\w+"
+    r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
+    r"|\w+?(?=[\u0e00-\u0eff\u3040-\u9fff])|\w+"
 )
 
 
 def texts(keys: Iterable[str], similarity: float = SIMILARITY) -> Near:
-    """Find the near-duplicates among texts, by MinHash and banding, verified by the exact Jaccard index of their shingles.
+    """Find near-duplicate texts by MinHash and banding, verified by the exact Jaccard index of shingles.
 
-    Where many texts are alike (a template, filled in), not all pairs are given: each text is compared with the first `MEMBERS` of every
-    band that it shares, which are enough to join it to them (`chains`). A pair depends on what comes before the later of the two only.
+    If many texts are alike (a filled-in template), not all pairs are returned: each text is compared with the
+    first `MEMBERS` of every band that it shares, which is enough to join it to them (`chains`). A pair
+    depends only on what comes before the later of the two.
 
     Args:
-        keys: the texts, in the order of their rows; equal ones count once.
-        similarity: least Jaccard index of a pair, in (0, 1].
+        keys: The texts, in row order; equal ones count once.
+        similarity: The least Jaccard index of a pair, in (0, 1].
 
     Returns:
-        text -> near text -> Jaccard index. The same for the same texts on any machine and process.
+        Text -> near text -> Jaccard index; the same for the same texts on any machine and in any process.
     """
     names = list(dict.fromkeys(keys))
     pairs = _candidates(_signatures(names), similarity)
@@ -60,7 +65,7 @@ def texts(keys: Iterable[str], similarity: float = SIMILARITY) -> Near:
 
 
 def _signatures(names: list[str]) -> NDArray[np.uint32]:
-    """MinHash of each text, (texts, PERMUTATIONS)."""
+    """Return the MinHash of each text, (texts, PERMUTATIONS)."""
     from rensa import RMinHash
 
     found = np.empty((len(names), PERMUTATIONS), np.uint32)
@@ -71,14 +76,19 @@ def _signatures(names: list[str]) -> NDArray[np.uint32]:
 
 
 def _candidates(signatures: NDArray[np.uint32], similarity: float) -> NDArray[np.int64]:
-    """Pairs of a text and one of the first `MEMBERS` that share a band with it, the later one first, in order; (pairs, 2)."""
+    """Pair each text with the first `MEMBERS` that share a band with it.
+
+    Returns:
+        Sorted pairs of indices, the later one first, (pairs, 2).
+    """
     count, width = len(signatures), PERMUTATIONS // BANDS
     pairs = np.empty(0, np.int64)
     for start in range(0, PERMUTATIONS, width):
         _, bands = np.unique(signatures[:, start : start + width], axis=0, return_inverse=True)
         late, early = _first_members(bands.reshape(-1))
         pairs = np.union1d(pairs, late * count + early)
-    # The share of equal hashes estimates the Jaccard index, with a deviation below 0.045: a pair that is near has more than this.
+    # The share of equal hashes estimates the Jaccard index with a standard deviation below 0.045: near pairs
+    # exceed this bound.
     least, likely = (similarity - 5 * 0.5 / PERMUTATIONS**0.5) * PERMUTATIONS, np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), CHUNK):
         late, early = np.divmod(pairs[start : start + CHUNK], count)
@@ -87,7 +97,7 @@ def _candidates(signatures: NDArray[np.uint32], similarity: float) -> NDArray[np
 
 
 def _first_members(buckets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pair each place with the first `MEMBERS` earlier places of its bucket: later places, earlier ones."""
+    """Pair each place with the first `MEMBERS` earlier ones in its bucket: later places, earlier places."""
     order = np.argsort(buckets, kind="stable")
     starts = np.searchsorted(buckets[order], buckets[order])  # where the bucket of each begins
     rank = np.arange(len(order)) - starts
@@ -100,7 +110,7 @@ def _first_members(buckets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
 
 
 def shingles(text: str) -> frozenset[str]:
-    """Runs of `SHINGLE_WORDS` words, whatever their case and the punctuation around them; a shorter text is one, as a whole."""
+    """Return the runs of `SHINGLE_WORDS` words, ignoring case and punctuation; a shorter text is one run."""
     words = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
     if len(words) < SHINGLE_WORDS:
         return frozenset([" ".join(words) or text])
@@ -110,14 +120,14 @@ def shingles(text: str) -> frozenset[str]:
 
 
 def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Join what is paired, directly or through others (union-find).
+    """Join paired items, directly or through others (union-find).
 
     Args:
-        count: of things, which are numbered from 0.
-        pairs: of their numbers.
+        count: The number of items, which are numbered from 0.
+        pairs: Pairs of item numbers.
 
     Returns:
-        for each thing the smallest number of its group.
+        The smallest number in the group of each item.
     """
     joined = Groups(count)
     for pair in pairs:
@@ -132,20 +142,20 @@ class Groups:
         self._parent = list(range(count))
 
     def root(self, number: int) -> int:
-        """The smallest number of its group."""
+        """Return the smallest number in the group of `number`."""
         parent = self._parent
         while parent[number] != number:
             parent[number] = number = parent[parent[number]]
         return number
 
     def join(self, one: int, other: int) -> None:
-        """Make their groups one."""
+        """Merge the groups of the two numbers."""
         low, high = sorted((self.root(one), self.root(other)))
         self._parent[high] = low
 
 
 def chains(near: Near) -> dict[str, str]:
-    """Of groups in which not all pairs are given (see `texts`): text -> the first of its group."""
+    """Map each text of a group with missing pairs (see `texts`) to the first text of its group."""
     names = list(near)
     place = {name: number for number, name in enumerate(names)}
     roots = groups(
@@ -156,7 +166,7 @@ def chains(near: Near) -> dict[str, str]:
 
 
 def links(keys: Iterable[str], near: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[int, int]]:
-    """Pairs of places in `keys`, the later one last, that have the same key or near ones: enough of them to join what belongs together."""
+    """Yield pairs of places in `keys`, the later last, with equal or near keys: enough to join each group."""
     first: dict[str, int] = {}
     for place, key in enumerate(keys):
         for other in (key, *near.get(key, ())):

@@ -1,9 +1,10 @@
-"""Near-duplicates among pictures: saved again with loss, resized a little, brightened a trifle.
+"""Find near-duplicate images: saved again with loss, slightly resized or slightly brightened.
 
-Each picture is reduced to a print: its perceptual hash (pHash of 64 bits, by imagehash) and a small copy. Pictures whose hashes differ in
-few bits are candidates, found by bands of bits without comparing all with all; their small copies decide. The hash alone would take
-handwritten digits, shoes and most of what is flat for one another. Pictures without detail (a gradient, a blur) have hashes that tip over,
-and may be missed. Memory is about a kilobyte a picture.
+Each image is reduced to a print: its perceptual hash (64-bit pHash, by imagehash) and a small copy. Images
+whose hashes differ in few bits are candidates, found by bands of bits without comparing all pairs; their
+small copies decide. The hash alone would confuse handwritten digits, shoes and most flat images with one
+another. Images without detail (a gradient, a blur) have unstable hashes and may be missed. Memory is about a
+kilobyte per image.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,27 +17,26 @@ from numpy.typing import NDArray
 from baton.tables.near_duplicates import Near
 
 SIDE = 16  # of the small copy, in pixels
-BITS, DISTANCE = 64, 6  # of a hash, and the most that differ
-BANDS = DISTANCE + 1  # so hashes that differ in no more bits have one band in common
-# Root mean square difference of the small copies, in standard deviations of the flatter one. JPEG of quality 75 and a resize by one pixel
-# stay below 0.07 for 95 of 100 photographs; of digits (1.6 million pairs) and Fashion-MNIST (8 million) none comes below it.
+BITS, DISTANCE = 64, 6  # of a hash, and the most that may differ
+BANDS = DISTANCE + 1  # so hashes within DISTANCE have at least one band in common
+# Root mean square difference of the small copies, in standard deviations of the flatter one. JPEG at quality
+# 75 and a resize by one pixel stay below 0.07 for 95 of 100 photographs; no pair of digits (1.6 million) or
+# Fashion-MNIST images (8 million) falls below it.
 DIFFERENCE = 0.1
-FLAT = 2.0  # grey levels of standard deviation: what has less is told apart by its exact pixels only
-ROWS, PLACES, PAIRS = 1024, 64, 4096  # compared at a time: hashes with hashes, small copies
-ENOUGH = (
-    8  # earlier pictures that one is alike: all pairs are given of so many, and of more enough to join them
-)
+FLAT = 2.0  # standard deviation in grey levels; flatter images are compared by their exact pixels only
+ROWS, PLACES, PAIRS = 1024, 64, 4096  # compared at a time: hashes, small copies
+ENOUGH = 8  # near-duplicates per image: up to this many, all pairs are found; beyond, enough to join them
 
 
 class Print(NamedTuple):
-    """What is kept of a picture."""
+    """The reduced form of an image that is kept."""
 
     hash: int  # 64 bits
     small: bytes  # SIDE x SIDE x 3 values
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> Print:
-    """The print of pixels (height, width, 1 or 3)."""
+    """Return the print of pixels (height, width, 1 or 3)."""
     import imagehash
     from PIL import Image
 
@@ -49,16 +49,17 @@ def fingerprint(pixels: NDArray[np.uint8]) -> Print:
 
 
 def pictures(prints: Mapping[str, Print]) -> Near:
-    """Find the near-duplicates among pictures.
+    """Find near-duplicate images.
 
-    Where many are alike (a series of shots), not all pairs are given: a picture that is like `ENOUGH` earlier ones, and so joined to them
-    (`near.chains`), is compared with no others. A pair depends on what comes before the later of the two only.
+    If many are alike (a burst of shots), not all pairs are returned: an image that is near `ENOUGH` earlier
+    ones, and so joined to them (`near_duplicates.chains`), is not compared with any others. A pair depends
+    only on what comes before the later of the two.
 
     Args:
-        prints: key (the digest of the pixels) -> print, in the order of the rows.
+        prints: Key (the digest of the pixels) -> print, in row order.
 
     Returns:
-        key -> near key -> likeness, 1 less the difference of the small copies.
+        Key -> near key -> similarity, which is 1 minus the difference of the small copies.
     """
     names = list(prints)
     small = np.frombuffer(b"".join(prints[name].small for name in names), np.uint8).reshape(
@@ -66,7 +67,7 @@ def pictures(prints: Mapping[str, Print]) -> Near:
     )
     contrast = np.array([row.std() for row in small])
     hashes = np.array([prints[name].hash for name in names], dtype=np.uint64)
-    earlier = np.zeros(len(names), np.int64)  # how many earlier ones each is like
+    earlier = np.zeros(len(names), np.int64)  # how many earlier ones each is near
     pairs: dict[tuple[int, int], float] = {}
     for early, late in _candidates(hashes, np.nonzero(contrast >= FLAT)[0], earlier):  # (pairs,) each
         apart = small[early].astype(np.float32) - small[late]
@@ -85,9 +86,10 @@ def pictures(prints: Mapping[str, Print]) -> Near:
 def _candidates(
     hashes: NDArray[np.uint64], some: NDArray[np.int64], earlier: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Places among `some`, smaller ones first, whose hashes differ in at most DISTANCE bits; a few thousand at a time, some repeatedly.
+    """Yield pairs of places in `some`, the smaller first, whose hashes differ in at most DISTANCE bits.
 
-    Of a place for which the caller has counted `ENOUGH` in `earlier`, no more are given.
+    A few thousand pairs come at a time; some are repeated. A place for which the caller has counted `ENOUGH`
+    in `earlier` gets no more pairs.
     """
     edges = [BITS * band // BANDS for band in range(BANDS + 1)]
     for low, high in pairwise(edges):

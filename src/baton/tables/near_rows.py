@@ -1,4 +1,4 @@
-"""Rows that are nearly the same as others: the check that names them, and the rows of test that have one in train."""
+"""Check rows for near-duplicates, and list the test rows that have one in train or val."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,13 @@ from baton.tables.rows import Row
 
 
 def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
-    """Rows of train that are nearly one of val or test, rows of val nearly one of test, and near repeats of an earlier row of one file.
+    """Return train rows near a val or test row, val rows near a test row, and near repeats within one file.
+
+    Of near repeats within one file, the first row is not returned.
 
     Args:
-        rows: of all files, each file's in order.
-        alike: pairs of keys, with their similarity.
+        rows: The rows of all files, each file's in order.
+        alike: Pairs of keys, with their similarity.
     """
     first: dict[str, dict[str, Row]] = {"train": {}, "val": {}, "test": {}}
     for row in rows:
@@ -42,7 +44,10 @@ def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
 
 
 def _first_linked(rows: list[Row], alike: Near) -> tuple[dict[str, dict[str, Row]], dict[str, str]]:
-    """Of each split the first row of each large group of near-duplicates (see `near.chains`), and the groups."""
+    """Return the first row of each large group of near-duplicates per split, and the groups.
+
+    The groups are those of `near_duplicates.chains`.
+    """
     groups = chains(alike)
     first: dict[str, dict[str, Row]] = {"train": {}, "val": {}, "test": {}}
     for row in rows:
@@ -52,7 +57,7 @@ def _first_linked(rows: list[Row], alike: Near) -> tuple[dict[str, dict[str, Row
 
 
 def near_training(parts: Mapping[str, list[Row]], alike: Near) -> list[str]:
-    """Rows of test whose text, or nearly, is in train or val too: what was learned there may be all that they measure."""
+    """Return test rows with (nearly) the same text in train or val, which may only measure memorization."""
     known = {key(row.text) for split in ("train", "val") for row in parts[split]}
     groups = chains(alike)
     linked = {groups[name] for name in known if name in groups}

@@ -1,4 +1,4 @@
-"""Raw files -> rows of text and label, byte by byte: what cannot be read is named by row number and reason, and nothing crashes on it."""
+"""Read raw files into rows of text and label; unreadable rows are kept by number with their reason."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from baton.tables.rows import RawTable
 
 
 def read(path: Path, split: str, form: params.Format, wanted: Columns) -> RawTable:
-    """Read one file of text and label, or of paths and labels.
+    """Read one file of texts and labels, or of paths and labels.
 
     Raises:
-        DataError: the file is empty, of another format, or lacks a column.
+        DataError: The file is empty, has another format, or lacks a column.
     """
     table = RawTable(split, path)
     if path.stat().st_size == 0:
@@ -38,12 +38,12 @@ def read(path: Path, split: str, form: params.Format, wanted: Columns) -> RawTab
             f"check the file that `source` names, and `skip_lines` and `columns` of {wanted.section}.format"
         )
         raise DataError(
-            f"{path} has no rows", got="a header at most", expected="rows of text and label", hint=hint
+            f"{path} has no rows", got="at most a header", expected="rows of text and label", hint=hint
         )
     return table
 
 
-# ---- Parquet -----------------------------------------------------------------------------------------------------------------
+# ---- Parquet -----------------------------------------------------------------------------------------------
 
 
 def _read_parquet(table: RawTable, wanted: Columns) -> None:
@@ -66,30 +66,33 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
 
 
 def _no_parquet(path: Path, error: Exception, wanted: Columns) -> DataError:
-    """The error for a file that pyarrow cannot read, which may be something that has a name."""
+    """Return the error for a file that pyarrow cannot read, naming its actual format if it is known."""
     with path.open("rb") as file:
         head = file.read(512)
     found = containers.what(path, head) if not head.startswith(containers.PARQUET) else None
     if found:
         return DataError(
-            f"{path} is {found[0]}, no Parquet",
+            f"{path} is {found[0]}, not Parquet",
             got=containers.start(head),
             expected="Apache Parquet",
             hint=found[1],
         )
-    hint = f"write the file again, or set {wanted.section}.format to what it is"
-    return DataError(f"{path} is no readable Parquet file", got=error, expected="Apache Parquet", hint=hint)
+    hint = f"write the file again, or set {wanted.section}.format to its actual format"
+    return DataError(
+        f"{path} is not a readable Parquet file", got=error, expected="Apache Parquet", hint=hint
+    )
 
 
 def _refuse_nested(path: Path, field: Any) -> None:
-    """Refuse a column whose values are no single text, number, date or truth value."""
+    """Refuse a column whose values are not single texts, numbers, dates or Booleans."""
     import pyarrow as pa
 
     kind = field.type
     if pa.types.is_nested(kind.value_type if pa.types.is_dictionary(kind) else kind):
-        hint = "write one value a row: a list of labels is several rows or one joined name, a part of a struct a column of its own"
+        hint = "write one value per row: split a list of labels into rows or join it into one name, "
+        hint += "and write the field of a struct as a separate column"
         raise DataError(
-            f"{path}: column {field.name!r} holds no single values",
+            f"{path}: column {field.name!r} does not contain single values",
             got=str(kind),
             expected="text, numbers or dates",
             hint=hint,
@@ -97,15 +100,15 @@ def _refuse_nested(path: Path, field: Any) -> None:
 
 
 def _inner(schema: Any, name: str) -> str:
-    """What to do if the name is that of a part of a struct."""
+    """Return a hint if the name is that of a field of a struct."""
     outer = name.partition(".")[0]
     if "." not in name or schema.names.count(outer) != 1:
         return ""
-    return f"column {outer!r} is {schema.field(outer).type}: write its parts as columns of their own"
+    return f"column {outer!r} is {schema.field(outer).type}: write its fields as separate columns"
 
 
 def values(column: Any) -> list[Any]:
-    """Python values of an Arrow array; text comes as bytes, since Parquet does not promise that it is UTF-8."""
+    """Return the Python values of an Arrow array; text as bytes, since Parquet may hold invalid UTF-8."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):

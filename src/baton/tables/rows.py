@@ -1,7 +1,7 @@
 """A row of labelled text, and the rows of one raw file.
 
-Rows are numbered from 1 in file order; header lines and blank lines are no rows. Bytes that are no UTF-8 survive as lone surrogates
-(Python's `surrogateescape`), so that the row that holds them can be found and named.
+Rows are numbered from 1 in file order, without header lines and blank lines. Bytes that are not valid UTF-8
+survive as lone surrogates (Python's `surrogateescape`), so that their row can be found and reported.
 """
 
 import math
@@ -17,10 +17,10 @@ from baton.tables import labels
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What a row has beside text and label; what params do not ask for is as here."""
+    """What a row has besides text and label; values not requested in params keep these defaults."""
 
     group: str = ""  # none
-    time: float | None = None  # seconds, or what its column counts
+    time: float | None = None  # seconds, or the unit of its column
     weight: float = 1.0
     kept: tuple[str, ...] = ()  # values of `keep_columns`
     dated: bool = False  # the time was a date, not a number
@@ -31,9 +31,9 @@ NO_EXTRAS = Extras()
 
 @dataclass(slots=True)
 class Row:
-    """One labelled text of a raw file; a missing text or label is empty. The label is as `labels.normal` makes it.
+    """One labelled text of a raw file; a missing text or label is empty, the label is `labels.normal`.
 
-    `part` is the split that it belongs to: that of its file, unless the file is cut by time.
+    `part` is the split that the row belongs to: that of its file, unless the file is cut by time.
     """
 
     split: str
@@ -48,38 +48,36 @@ class Row:
 
     @property
     def id(self) -> str:
-        """`train:17`: the raw file's split and the row number."""
+        """The raw file's split and the row number, such as `train:17`."""
         return f"{self.split}:{self.number}"
 
 
 @dataclass
 class RawTable:
-    """The rows of one raw file, and what could not be read as a row (id -> reason)."""
+    """The rows of one raw file, and those that could not be read (id -> reason)."""
 
     split: str
     path: Path
     rows: list[Row] = field(default_factory=list)
     malformed: dict[str, str] = field(default_factory=dict)
-    rejected: dict[str, str] = field(
-        default_factory=dict
-    )  # id -> label, of those of `malformed` that have one
+    rejected: dict[str, str] = field(default_factory=dict)  # malformed rows with a known label: id -> label
     blank_lines: int = 0
-    remarks: list[str] = field(default_factory=list)  # what a person should know of the file
-    guessed: str = ""  # the encoding, where it is a guess
-    unlabelled: set[str] = field(
-        default_factory=set
-    )  # ids of rows whose label is a null, as tables have it that were labelled in part
-    respelled: Counter[tuple[str, str]] = field(
-        default_factory=Counter
-    )  # (label of the file, as it is kept) -> rows
+    remarks: list[str] = field(default_factory=list)  # notes on the file for the user
+    guessed: str = ""  # the encoding, if it is a guess
+    unlabelled: set[str] = field(default_factory=set)  # ids of rows whose label is null, if others have one
+    respelled: Counter[tuple[str, str]] = field(default_factory=Counter)  # (label in the file, kept) -> rows
 
     @property
     def count(self) -> int:
-        """All rows of the file, readable or not."""
+        """The number of rows in the file, readable or not."""
         return len(self.rows) + len(self.malformed)
 
     def add(self, text: Any, label: Any, extras: Extras | str = NO_EXTRAS) -> None:
-        """Append a row; a value that is no text, number or truth value makes it malformed, and so does what `extras` says is wrong."""
+        """Append a row.
+
+        It is malformed if a value is not text, a number or a Boolean, or if `extras` is a reason instead of
+        values.
+        """
         values = {"text": (text, plain(text)), "label": (label, plain(label))}
         wrong = [
             f"{name} is a {type(value).__name__}" for name, (value, read) in values.items() if read is None
@@ -100,7 +98,7 @@ class RawTable:
         self.rows.append(Row(self.split, self.count + 1, values["text"][1] or "", kept, extras))
 
     def reject(self, reason: str, label: Any = None) -> None:
-        """Append a row that cannot be read; its label, where that is known, says what its class loses."""
+        """Append a row that cannot be read; its label, if known, counts as a loss of its class."""
         id_ = f"{self.split}:{self.count + 1}"
         self.malformed[id_] = reason
         if known := labels.normal(plain(label) or ""):
@@ -108,7 +106,10 @@ class RawTable:
 
 
 def plain(value: Any) -> str | None:
-    """Text of a value: '' for null, 'true' for true, '1' for 1 and 1.0 (a column with gaps holds floats); None for a list and the like."""
+    """Return a value as text, or None if it is a list or another unsupported type.
+
+    Null becomes '', true becomes 'true', 1 and 1.0 become '1' (a column with gaps contains floats).
+    """
     match value:
         case None:
             return ""

@@ -1,4 +1,4 @@
-"""All checks on the rows of all files, in their order, and the cut by time between them."""
+"""Run all checks on the rows of all files in order, and the cut by time between them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,21 +21,22 @@ from baton.tables.rows import RawTable, Row
 
 @dataclasses.dataclass
 class Checked:
-    """Rows on their way through the checks.
+    """The state of the rows as they pass through the checks.
 
-    `usable` are those that can be read and have a label, also if a later check dropped them: units are numbered over these, so that a row
-    which comes to the file and makes another one conflict or leak moves no third one to another split.
+    `usable` are the rows that can be read and have a label, including those dropped by a later check. Units
+    are numbered over these, so that a new row that makes another one conflict or leak does not move a third
+    to another split.
     """
 
     rows: list[Row]
-    present: set[str]  # splits that need no cutting
+    present: set[str]  # splits that do not need cutting
     findings: list[Finding]
     usable: list[Row] = dataclasses.field(default_factory=list)
     alike: near_duplicates.Near = dataclasses.field(default_factory=dict)
-    notes: list[str] = dataclasses.field(default_factory=list)  # what a person should know
+    notes: list[str] = dataclasses.field(default_factory=list)  # for the user
 
     def apply(self, name: str, policy: str, found: dict[str, str]) -> None:
-        """Drop what the policy says, and keep the finding."""
+        """Drop rows as the policy says, and keep the finding."""
         self.rows, finding = checks.apply(name, policy, found, self.rows)
         self.findings.append(finding)
 
@@ -44,7 +45,7 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess) -> Checked:
     """Run all checks.
 
     Raises:
-        DataError: params name a time column, and no row is left for train.
+        DataError: Params name a time column, and no row is left for train.
     """
     policies = settings.checks.model_dump()
     row_checks, noun = checks.ROW_CHECKS, "text"
@@ -78,9 +79,7 @@ def _run(
     settings: params.Preprocess,
 ) -> None:
     state.apply(name, policy, one(state.rows))
-    if (
-        name == "invalid_utf8"
-    ):  # where they are kept, each undecodable byte shows as the replacement character
+    if name == "invalid_utf8":  # undecodable bytes of the rows that stay become the replacement character
         state.rows = [_replaced(row) for row in state.rows]
     if name == "missing_label" and settings.label_names:
         named = {labels.normal(label): labels.normal(name) for label, name in settings.label_names.items()}
@@ -89,7 +88,7 @@ def _run(
 
 
 def _cut_by_time(state: Checked, raw_tables: list[RawTable], settings: params.Preprocess) -> None:
-    """Of the rows that are left, so that shares are those of rows that are used."""
+    """Cut the remaining rows by time, so that shares refer to the rows in use."""
     before, files = state.rows, state.present
     try:
         state.rows, state.present = assignment.by_time(before, settings, files)
@@ -105,7 +104,8 @@ def _small_classes(state: Checked, settings: params.Preprocess, noun: str) -> No
     if isinstance(settings.checks.small_class, params.OtherClass):
         merged, name = {row.label for row in state.rows if row.id in small}, settings.checks.small_class.other
         if own := sum(row.label == name and row.id not in small for row in state.rows):
-            note = f"preprocess.checks.small_class: {name!r} is a class of {own} rows already; {len(small)} rows of small classes come to it"
+            note = f"preprocess.checks.small_class: {name!r} is a class of {own} rows already; "
+            note += f"{len(small)} rows of small classes come to it"
             state.notes.append(note)
         state.rows, state.usable = (
             [dataclasses.replace(row, label=name) if row.label in merged else row for row in rows]

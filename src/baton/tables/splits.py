@@ -1,8 +1,9 @@
-"""Cut a table: stratified, seeded, and never through what belongs together.
+"""Cut a table: stratified, seeded, and without separating rows that belong together.
 
-A `Unit` is what is never parted: rows with the same text, nearly the same text or the same group, directly or through others. Its place
-in the order of drawing is a digest of seed, purpose and name, not of its position: the same rows are drawn on any machine and library
-version, and a row more or less moves no other out of its place.
+A `Unit` is a set of rows that is never separated: rows with the same text, nearly the same text or the same
+group, directly or through others. Its rank in the drawing order is a digest of seed, purpose and name, not of
+its position: the same rows are drawn on any machine and library version, and adding or removing a row does
+not affect the others.
 """
 
 import hashlib
@@ -17,20 +18,20 @@ from baton.tables import near_duplicates
 from baton.tables.checks import key
 from baton.tables.rows import Row
 
-# So many units of a class are drawn in blocks, in file order; from then on each by its own digest, which needs no order.
+# The first units of a class, this many, are drawn in blocks, in file order; each later one by its own digest,
+# which needs no order.
 IN_BLOCKS = 100
 
 
 @dataclass
 class Unit:
-    """Rows that stay together, in file order. Its label is that of the first of them."""
+    """Rows that stay together, in file order. The label is that of the first row."""
 
     name: str
     label: str
     rows: list[Row] = field(default_factory=list)
-    firsts: list[tuple[str, int, str]] = field(
-        default_factory=list
-    )  # rows like none before them: label, number among such, name
+    # Rows unlike any before them: label, number among such rows of the label, name.
+    firsts: list[tuple[str, int, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -39,15 +40,16 @@ class Unit:
 def units(
     rows: list[Row], alike: near_duplicates.Near | None = None, left: Container[str] | None = None
 ) -> list[Unit]:
-    """Join rows that have the same text (see `checks.key`), near ones, or the same group.
+    """Join rows that have the same text (see `checks.key`), nearly the same text, or the same group.
 
     Args:
-        rows: of one table, in file order.
-        alike: pairs of near-duplicates.
-        left: ids of the rows that the units hold; others only count in joining and numbering. None: all.
+        rows: The rows of one table, in file order.
+        alike: Pairs of near-duplicates.
+        left: Ids of the rows to keep in the units; the others only count in joining and numbering. None keeps
+            all.
 
     Returns:
-        units by their first rows; none is empty.
+        The units, ordered by their first rows; none is empty.
     """
     names, pairs = _linked(rows, alike or {})
     linked = {late for _, late in pairs}
@@ -68,7 +70,7 @@ def units(
 
 
 def _linked(rows: list[Row], alike: near_duplicates.Near) -> tuple[list[str], list[tuple[int, int]]]:
-    """A name of each row, and pairs of places that stay together."""
+    """Return a name for each row, and pairs of places that stay together."""
     keys = [key(row.text) for row in rows]
     names = [
         f"\0{row.extras.group}" if row.extras.group else own for row, own in zip(rows, keys, strict=True)
@@ -77,29 +79,32 @@ def _linked(rows: list[Row], alike: near_duplicates.Near) -> tuple[list[str], li
 
 
 def unit_of(rows: list[Row], alike: near_duplicates.Near) -> dict[str, int]:
-    """Row id -> number of its unit."""
+    """Map each row id to the number of its unit."""
     return dict(
         zip((row.id for row in rows), near_duplicates.groups(len(rows), _linked(rows, alike)[1]), strict=True)
     )
 
 
 def largest(whole: list[Unit]) -> str:
-    """The largest unit, for a person; nothing where all are single rows."""
+    """Return a description of the largest unit for the user; '' if all units are single rows."""
     unit = max(whole, key=len, default=None)
     if unit is None or len(unit) < 2:
         return ""
     shown = ", ".join(row.id for row in unit.rows[:3]) + (", …" if len(unit) > 3 else "")
     group = next((f" (a group is {row.extras.group!r})" for row in unit.rows if row.extras.group), "")
-    return f"the largest unit of rows that are never parted, being equal, nearly alike or of one group, has {len(unit)} rows: {shown}{group}"
+    return (
+        "the largest unit of rows that are never parted, being equal, nearly alike or of one group, "
+        f"has {len(unit)} rows: {shown}{group}"
+    )
 
 
 def flat(parts: list[Unit]) -> list[Row]:
-    """Their rows, in file order."""
+    """Return the rows of the units, in file order."""
     return sorted((row for unit in parts for row in unit.rows), key=lambda row: row.number)
 
 
 def wanted(portion: params.ByShare | params.ByCount, rows: int) -> int:
-    """Number of rows that a share or a count stands for (at least one)."""
+    """Return the number of rows for a share or a count (at least one for a share)."""
     match portion:
         case params.ByShare():
             return max(1, round(portion.share * rows))
@@ -113,18 +118,19 @@ def cut(
     """Draw `count` rows, from each class in proportion to its size.
 
     Args:
-        whole: one table; its order is kept in both parts.
-        count: how many rows to draw; it is missed by a few where units do not fit.
-        seed: of the draw.
-        purpose: the key of `preprocess` that asks for it; draws with one seed and different purposes are independent.
-        least: rows to draw from each class that can spare them.
-        leave: units of each class that must stay behind.
+        whole: The units of one table; their order is kept in both parts.
+        count: How many rows to draw; missed by a few if units do not fit.
+        seed: The seed of the draw.
+        purpose: The key of `preprocess` that requests it; draws with one seed and different purposes are
+            independent.
+        least: Rows to draw from each class that can spare them.
+        leave: Units of each class that must stay behind.
 
     Returns:
-        drawn units, units left behind.
+        The drawn units and the units left behind.
 
     Raises:
-        DataError: `count` has no room for `least` rows of each class, or leaves too few behind.
+        DataError: `count` is too small for `least` rows of each class, or leaves too few behind.
     """
     classes = _classes(whole, seed, purpose)
     offered = {label: some[: max(0, len(some) - leave)] for label, some in classes.items()}
@@ -133,17 +139,18 @@ def cut(
     floor = {label: min(least, most[label]) for label in sizes}
     if count < sum(floor.values()):
         got = f"{count} rows for {len(sizes)} classes"
-        hint = f"raise preprocess.{purpose}, or set preprocess.checks.small_class to drop, train_only or {{other: NAME}}"
+        hint = f"raise preprocess.{purpose}, "
+        hint += "or set preprocess.checks.small_class to drop, train_only or {other: NAME}"
         expected = f"at least {sum(floor.values())} rows, {least} for each class"
         raise DataError(f"preprocess.{purpose} is too small", got=got, expected=expected, hint=hint)
     if count > sum(most.values()):
         got, hint = f"{count} of {sum(sizes.values())} rows", f"lower preprocess.{purpose}"
-        if not sum(most.values()):  # nothing to lower it to
-            hint = f"each of the {len(sizes)} classes has too few different texts or pictures for every split: add rows to them, or name "
-            hint += "a file for the split in source"
+        if not sum(most.values()):  # it cannot be lowered
+            hint = f"each of the {len(sizes)} classes has too few different texts or images for every split: "
+            hint += "add rows to them, or name a file for the split in source"
             hint += f"; {some}" if (some := largest(whole)) else ""
         raise DataError(
-            f"preprocess.{purpose} leaves too little",
+            f"preprocess.{purpose} leaves too few rows",
             got=got,
             expected=f"at most {sum(most.values())} rows",
             hint=hint,
@@ -157,25 +164,29 @@ def cut(
 def cut_for_good(
     whole: list[Unit], share: float, *, seed: int, purpose: str
 ) -> tuple[list[Unit], list[Unit]]:
-    """Draw `share` of each class so that rows appended to the file move none from one part to the other.
+    """Draw `share` of each class so that rows appended to the file never move others to another part.
 
-    No rule can be exact in number for every class and hold every row in its part whatever rows come to it: such a rule decides on each row
-    as if it were alone, and then all rows of some class fall to one part. Here the order of the file is taken for the order in which
-    rows came. Of the first `IN_BLOCKS` units of a class each block of 1 / `share` gives one, at a place that the seed draws (for a share
-    above a half, keeps one); the first stays behind, and of three one is drawn. So of n units of a class `share` * n are drawn, but for one
-    (two for a share above a half). Later units are drawn each by its own digest. A row that is inserted, deleted or moved can
-    therefore change the part of others only among the first `IN_BLOCKS` of its class; one that is appended changes none.
+    No rule can give every class its exact number and also keep every row in its part regardless of added
+    rows: to keep rows, a rule must decide on each as if it were alone, and then all rows of some class fall
+    into one part. Here the order of the file is taken as the order of arrival. Among the first `IN_BLOCKS`
+    units of a class, each block of 1 / `share` units contributes one, at a place drawn from the seed (for a
+    share above a half, it keeps one); the first unit stays behind, and of the first three, one is drawn. So
+    of n units of a class, `share` * n are drawn, to within one (two for a share above a half). Each later
+    unit is drawn by its own digest. Inserting, deleting or moving a row can therefore change the part of
+    others only among the first `IN_BLOCKS` of its class; appending one changes none.
 
-    A row that joins two units joins their fates: if one of them was drawn, both are, so nothing goes back from the part drawn.
+    A row that joins two units merges their parts: if one of them was drawn, both are, so no row leaves the
+    drawn part.
 
     Args:
-        whole: one table in file order; its order is kept in both parts.
-        share: of the units of a class, between 0 and 1.
-        seed: of the draw.
-        purpose: the key of `preprocess` that asks for it; draws with one seed and different purposes are independent.
+        whole: The units of one table in file order; their order is kept in both parts.
+        share: The share of the units of a class, between 0 and 1.
+        seed: The seed of the draw.
+        purpose: The key of `preprocess` that requests it; draws with one seed and different purposes are
+            independent.
 
     Returns:
-        drawn units, units left behind.
+        The drawn units and the units left behind.
     """
     labels = {label for unit in whole for label, _, _ in unit.firsts}
     places = {label: _places(share, f"{seed}\0{purpose}\0{label}") for label in labels}
@@ -191,7 +202,7 @@ def cut_for_good(
 
 
 def _places(share: float, name: str) -> set[int]:
-    """Which of the first `IN_BLOCKS` places are drawn: the k-th block ends where k / `share` is passed, and gives one."""
+    """Return which of the first `IN_BLOCKS` places are drawn: block k ends at k / `share` and yields one."""
     drawn: set[int] = set()
     rare = min(share, 1 - share)
     ends = [math.ceil(round(number / rare, 6)) for number in range(1, IN_BLOCKS + 1)]
@@ -208,12 +219,12 @@ def _parted(whole: list[Unit], drawn: set[str]) -> tuple[list[Unit], list[Unit]]
 
 
 def _order(name: str) -> int:
-    """A place in the order of drawing, between 0 and 2^64."""
+    """Return a rank in the drawing order, between 0 and 2^64."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
 def _classes(whole: list[Unit], seed: int, purpose: str) -> dict[str, list[Unit]]:
-    """Units of each label in the order of drawing; labels sorted."""
+    """Return the units of each label in drawing order; labels are sorted."""
     classes: dict[str, list[Unit]] = {label: [] for label in sorted({unit.label for unit in whole})}
     for unit in sorted(
         whole, key=lambda unit: hashlib.sha256(f"{seed}\0{purpose}\0{unit.name}".encode()).digest()
@@ -223,7 +234,10 @@ def _classes(whole: list[Unit], seed: int, purpose: str) -> dict[str, list[Unit]
 
 
 def _allot(sizes: dict[str, int], least: dict[str, int], most: dict[str, int], count: int) -> dict[str, int]:
-    """Rows per class: proportional by largest remainders, within [least, most]; sum(least) <= count <= sum(most)."""
+    """Return rows per class: proportional by largest remainders, within [least, most].
+
+    Requires sum(least) <= count <= sum(most).
+    """
     exact = {label: count * size / sum(sizes.values()) for label, size in sizes.items()}
     quotas = {label: min(max(math.floor(exact[label]), least[label]), most[label]) for label in sizes}
     while short := count - sum(quotas.values()):
@@ -235,7 +249,7 @@ def _allot(sizes: dict[str, int], least: dict[str, int], most: dict[str, int], c
 
 
 def _fill(some: list[Unit], quota: int) -> list[Unit]:
-    """Whole units in order while they fit; the smallest one where none does."""
+    """Return whole units in order while they fit; the smallest one if none does."""
     taken: list[Unit] = []
     size = 0
     for unit in some:

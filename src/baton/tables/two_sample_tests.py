@@ -1,9 +1,10 @@
-"""Whether two samples come from one source, and how far apart they are beyond what chance alone gives.
+"""Test whether two samples come from one source, and measure how far apart they are beyond chance.
 
-Each sample is given as counts of values. Were both of one source, then of all rows together any part would be as likely to be the new
-one: a draw without replacement, which a multivariate hypergeometric distribution describes. Distances of `DRAWS` such draws tell what
-chance gives, and their rank among them is a p that is exact whatever the sizes are and however rare a value is (Fisher 1935, The Design
-of Experiments; p as in Phipson and Smyth 2010, Permutation p-values should never be zero).
+Each sample is given as counts of values. If both came from one source, any subset of the pooled rows would be
+equally likely to be the new sample: a draw without replacement, described by a multivariate hypergeometric
+distribution. The distances of `DRAWS` such draws show what chance gives, and the rank of the observed
+distance among them is a p-value that is exact for all sample sizes and however rare a value is (Fisher 1935,
+The Design of Experiments; p as in Phipson and Smyth 2010, Permutation p-values should never be zero).
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DRAWS = 1_999  # the smallest p is 0.0005
-CUTS = 100  # places at which two distributions are compared
+CUTS = 100  # points at which two distributions are compared
 AT_ONCE = 2_000_000  # counts in memory: 16 MB
 ROUNDING = 1e-9
 
@@ -23,20 +24,20 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Distance:
-    """How far two samples are apart."""
+    """The distance between two samples."""
 
     value: float
-    chance: float  # its mean, were both of one source
-    p: float  # the probability of one as large, were both of one source
+    chance: float  # its mean if both came from one source
+    p: float  # the probability of a distance this large if both came from one source
 
     @property
     def excess(self) -> float:
-        """How much larger it is than chance makes it."""
+        """The part of the distance that exceeds chance."""
         return self.value - self.chance
 
 
 def labels(earlier: Mapping[str, int], new: Mapping[str, int]) -> Distance:
-    """Total variation distance of the shares, 0 to 1, and the p of Pearson's chi-square statistic of homogeneity."""
+    """Return the total variation distance of the shares, 0 to 1, with the p of Pearson's chi-square test."""
     names = sorted(earlier.keys() | new.keys())
     counts = _table([earlier.get(name, 0) for name in names], [new.get(name, 0) for name in names])
     together, (ours, theirs) = counts.sum(axis=0), counts.sum(axis=1)
@@ -44,9 +45,8 @@ def labels(earlier: Mapping[str, int], new: Mapping[str, int]) -> Distance:
 
     def distances(drawn: Counts) -> Floats:  # (draws, names) -> (draws, 2)
         variation = np.abs(drawn / theirs - (together - drawn) / ours).sum(axis=1) / 2
-        chi_square = ((drawn - expected) ** 2 / together).sum(
-            axis=1
-        )  # Pearson's, but for a factor that margins fix
+        # Pearson's statistic, up to a factor fixed by the margins.
+        chi_square = ((drawn - expected) ** 2 / together).sum(axis=1)
         return np.stack([variation, chi_square], axis=1)
 
     drawn, found = _drawn(counts, distances), distances(counts[1:])[0]
@@ -54,13 +54,15 @@ def labels(earlier: Mapping[str, int], new: Mapping[str, int]) -> Distance:
 
 
 def distributions(earlier: Mapping[float, int], new: Mapping[float, int]) -> Distance:
-    """Largest difference of the distribution functions at `CUTS` quantiles of all values (Kolmogorov and Smirnov), 0 to 1."""
+    """Return the largest difference of the distribution functions at `CUTS` quantiles of all values, 0 to 1.
+
+    The statistic is that of Kolmogorov and Smirnov.
+    """
     values = sorted(earlier.keys() | new.keys())
     counts = _table([earlier.get(value, 0) for value in values], [new.get(value, 0) for value in values])
     below = np.cumsum(counts.sum(axis=0))
-    parts = (
-        (below - 1) * CUTS // below[-1]
-    )  # of each value; they depend on all rows together, so a draw has the same
+    # The part of each value; these depend on the pooled rows, so they are the same for every draw.
+    parts = (below - 1) * CUTS // below[-1]
     edges = np.flatnonzero(np.diff(parts, prepend=-1))
     counts = np.add.reduceat(counts, edges, axis=1)
     together, (ours, theirs) = counts.sum(axis=0), counts.sum(axis=1)
@@ -75,7 +77,7 @@ def distributions(earlier: Mapping[float, int], new: Mapping[float, int]) -> Dis
 
 
 def means(earlier: Mapping[float, int], new: Mapping[float, int]) -> Distance:
-    """How far the mean of the new values lies above that of the earlier ones; 0 where it lies below."""
+    """Return how far the mean of the new values is above that of the earlier ones; 0 if it is below."""
     values = sorted(earlier.keys() | new.keys())
     counts = _table([earlier.get(value, 0) for value in values], [new.get(value, 0) for value in values])
     together, (ours, theirs), at = counts.sum(axis=0), counts.sum(axis=1), np.array(values, np.float64)
@@ -92,7 +94,7 @@ def _table(earlier: list[int], new: list[int]) -> Counts:
 
 
 def _drawn(counts: Counts, distances: Callable[[Counts], Floats]) -> Floats:
-    """Distances of `DRAWS` draws of as many rows as the new sample has."""
+    """Return the distances of `DRAWS` draws with as many rows as the new sample has."""
     generator, together = np.random.default_rng(0), counts.sum(axis=0)
     block = max(1, AT_ONCE // counts.shape[1])
     sizes = [min(block, DRAWS - start) for start in range(0, DRAWS, block)]
