@@ -1,1 +1,1 @@
-"""One file a DVC stage, read top to bottom."""
+"""One file per DVC stage, to read from top to bottom."""

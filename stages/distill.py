@@ -1,10 +1,12 @@
-"""Distil the teacher into a student, and train the control: the same student, weights, order and budget, without a teacher.
+"""Distil the teacher into a student, and train the control: the same student, budget and order, no teacher.
 
-Each seed is a pair of trainings. Student and control are those of the seed whose student is the best on val.
+Both start from the same weights. Each seed is a pair of training runs. Student and control are those of the
+seed whose student is the best on val.
 
-Reads data/arrays, models/teacher and the cached logits data/predictions/teacher/train.parquet; writes models/{student,control},
-data/predictions/{student,control} (val, test) and seeds/{student,control} (all seeds, on test), metrics/distill.json and
-curves/distill.csv. Run by DVC as `sh stages/run distill`; stopped, it goes on where it was.
+Read data/arrays, models/teacher and the cached logits data/predictions/teacher/train.parquet; write
+models/{student,control}, data/predictions/{student,control} (val, test) and seeds/{student,control} (all
+seeds, on test), metrics/distill.json and curves/distill.csv. DVC runs it as `sh stages/run distill`; after an
+interruption it resumes where it stopped.
 """
 
 import itertools
@@ -72,14 +74,14 @@ def main() -> None:
 
 
 def teacher(settings: params.Distill, data: trainings.Data, machine: resolve.Runtime) -> soft_targets.Teacher:
-    """What the student is told of a batch."""
+    """Return the source of the student's soft targets for a batch."""
     if settings.teacher == "cached":
         return soft_targets.cached(cached_logits(data).to(machine.device))
     return soft_targets.Live(sharding.place(model_folder.load(TEACHER, machine.attention)[0], machine))
 
 
 def cached_logits(data: trainings.Data) -> torch.Tensor:
-    """The teacher's logits on train, (rows, classes), in the arrays' order.
+    """Return the teacher's logits on train, (rows, classes), in the arrays' order.
 
     Raises:
         DataError: the cache was made for other rows or classes.
@@ -93,7 +95,7 @@ def cached_logits(data: trainings.Data) -> torch.Tensor:
             f"the {len(expected)} rows of train in order, {len(data.labels)} classes",
         )
         raise DataError(
-            f"{path} is the cache of other data",
+            f"{path} is a cache for other data",
             got=got,
             expected=wanted,
             hint="run `dvc repro --force finetune`",

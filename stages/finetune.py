@@ -1,8 +1,10 @@
 """Fine-tune the teacher.
 
-Reads data/arrays and data/base; writes models/teacher, its logits on all splits (data/predictions/teacher), metrics/finetune.json and
-curves/finetune.csv. Each seed is a training; the teacher is that of the best on val, and data/predictions/seeds/teacher holds the logits
-of all on test. With few rows it may be a linear probe (`few`). Run by DVC as `sh stages/run finetune`; stopped, it goes on where it was.
+Read data/arrays and data/base; write models/teacher, its logits on all splits (data/predictions/teacher),
+metrics/finetune.json and curves/finetune.csv. Each seed is a training run; the teacher is that of the best
+seed on val, and data/predictions/seeds/teacher holds the test logits of all seeds. With few rows it may be a
+linear probe (`few`). DVC runs it as `sh stages/run finetune`; after an interruption it resumes where it
+stopped.
 """
 
 from functools import partial
@@ -58,7 +60,7 @@ def main() -> None:
 
 
 def new(settings: params.Finetune, job: trainings.Job) -> model_folder.Classifier:
-    """A classifier on the base model; its head is drawn from the seed."""
+    """Return a classifier on the base model; its head is initialised from the seed."""
     resolve.seed_everything(settings.seed)
     data, machine = job.data, job.runtime
     model: model_folder.Classifier = sharding.place(

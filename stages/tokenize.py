@@ -1,7 +1,7 @@
 """Clean text to token arrays, or clean images to pixel arrays.
 
-Reads data/clean and data/base, writes data/arrays: memory-mapped arrays of each split, meta.json (labels, and what a model must know of its
-input) and report.json. Run by DVC as `sh stages/run tokenize`.
+Read data/clean and data/base; write data/arrays: memory-mapped arrays of each split, meta.json (labels, and
+what a model must know about its input) and report.json. DVC runs it as `sh stages/run tokenize`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,11 +19,11 @@ from baton.images.bit_depth import BITS_16
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
 TABLES = [CLEAN / f"{split}.parquet" for split in text_arrays.SPLITS]
-Report = dict[str, dict[str, Any]]  # of each split
+Report = dict[str, dict[str, Any]]  # by split
 
 
 def main() -> None:
-    """Write the arrays of every split and report what became of them."""
+    """Write the arrays of every split and print a summary."""
     settings, config = params.load("tokenize").tokenize, storage.read_json(BASE / "config.json")
     title, columns, report = (
         images(settings, config) if isinstance(settings, params.ImageTokenize) else texts(settings, config)
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str, dict[str, str], Report]:
-    """Pixels: the title of what is shown, its columns, and the report."""
+    """Write pixels; return the title and columns of the summary table, and the report."""
     described = framing.describe(config, settings)
     if (bits := image_arrays.significant_bits(TABLES[0])) != BITS_16:
         described["significant_bits"] = bits
@@ -55,7 +55,7 @@ def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str,
 
 
 def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, dict[str, str], Report]:
-    """Tokens: the same, and what the tokenizer does not know is named."""
+    """Write tokens; return the same, and print the tokens that the tokenizer does not know."""
     chosen = length_choice.resolve(settings, BASE, config, CLEAN / "train.parquet")
     if chosen.reason:
         console.say(f"max_length: {chosen.max_length} ({escape(chosen.reason)})")
@@ -96,7 +96,10 @@ def write(
     tokenize: Callable[..., dict[str, Any]],
     reasons: Mapping[str, str] | None = None,
 ) -> Report:
-    """The whole folder at once: arrays by `tokenize(table, folder, advance)`, meta.json, and the report that is returned."""
+    """Write the whole folder atomically: arrays by `tokenize(table, folder, advance)`, and the JSON files.
+
+    Return the report.
+    """
     total = sum(pq.ParquetFile(table).metadata.num_rows for table in TABLES)
     meta = {"labels": storage.read_json(CLEAN / "labels.json"), "input": described} | (
         {"reasons": reasons} if reasons else {}
@@ -109,9 +112,9 @@ def write(
 
 
 def shown(figure: Any) -> str:
-    """A count, a share, or quantiles."""
+    """Format a count, a share or quantiles."""
     if isinstance(figure, dict):
-        return f"{figure['p50']:,} (p95 {figure['p95']:,}, most {figure['max']:,})"
+        return f"{figure['p50']:,} (p95 {figure['p95']:,}, max {figure['max']:,})"
     return f"{figure:.1%}" if isinstance(figure, float) else f"{figure:,}"
 
 

@@ -1,4 +1,4 @@
-"""Several seeds through `finetune` and `distill`: each a training of its own, chosen on validation, trained once, killed and resumed."""
+"""Several seeds through `finetune` and `distill`: separate runs, chosen on validation, killed and resumed."""
 
 import hashlib
 import shutil
@@ -32,17 +32,17 @@ SMALL = {
     "log_every": 2,
     "dropout": 0.1,
 }
-STEPS = 3  # of a training
+STEPS = 3  # of one training run
 
 
 class Stages:
-    """The stages in the working directory; `steps` counts what was computed."""
+    """The stages in the working directory; `steps` counts the training steps computed."""
 
     def __init__(self) -> None:
         self.steps, self.fail_at = 0, 0
 
     def run(self, *seeds_of_both: int, stage: Any = finetune) -> int:
-        """Run a stage as DVC does, without its outputs; the steps that it took."""
+        """Run a stage as DVC does, without its outputs; return the number of steps it took."""
         raw = params.read_raw(Path("params.yaml"))
         for section in ("finetune", "distill"):
             raw[section]["seeds"] = list(seeds_of_both)
@@ -57,7 +57,7 @@ class Stages:
 
 @pytest.fixture
 def stages(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
-    """A project with arrays of tiny texts."""
+    """Create a project with arrays of tiny texts."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
@@ -115,7 +115,7 @@ def test_each_seed_is_the_training_that_it_is_alone_and_validation_chooses(stage
         assert digests("data/predictions/seeds").keys() == {f"data/predictions/seeds/teacher/{seed}.parquet"}
         alone[seed] = weights(), storage.sha256(Path(f"data/predictions/seeds/teacher/{seed}.parquet"))
         shutil.rmtree(".baton")
-    assert len(set(alone.values())) == 3, "the control: seeds differ, or this shows nothing"
+    assert len(set(alone.values())) == 3, "control: the test is meaningful only if seeds differ"
     assert stages.run(0, 1, 2) == 3 * STEPS
     for seed, (_, answers) in alone.items():
         assert storage.sha256(Path(f"data/predictions/seeds/teacher/{seed}.parquet")) == answers
@@ -138,7 +138,7 @@ def test_labels_of_test_choose_nothing(stages: Stages) -> None:
     path = Path("data/arrays/test.labels.npy")
     labels = np.load(path)
     np.save(path, (labels + 1) % 3)
-    assert stages.run(0, 1, 2) == 3 * STEPS, "data/arrays is another: all is computed"
+    assert stages.run(0, 1, 2) == 3 * STEPS, "data/arrays changed: everything is computed"
     assert digests() == before
 
 
@@ -152,7 +152,7 @@ def add(trained: seed_choice.Trained, seed: int, name: str, accuracy: float, los
 
 
 def test_the_pair_is_that_of_the_best_student_on_validation() -> None:
-    """On test, and by the control, others would be chosen."""
+    """On test, and by the control, other seeds would be chosen."""
     trained = seed_choice.Trained("student", "accuracy")
     assert add(trained, 3, "student", 0.8) and add(trained, 3, "control", 0.7)
     assert add(trained, 4, "student", 0.9) and add(trained, 4, "control", 0.6)
@@ -183,7 +183,7 @@ def test_an_added_seed_is_trained_alone_and_the_result_is_that_of_all(
         "seeds: 0, 1 of 3 finished before with these params, data, code and environment: used again" in said
     )
     reused = digests()
-    assert stages.run(0, 1, 2) == 3 * STEPS, "the same list again is a forced run: it computes"
+    assert stages.run(0, 1, 2) == 3 * STEPS, "the same list again is a forced run, so it computes"
     assert digests() == reused
     assert stages.run(2, 0) == 0
     stages.run(2, 0, stage=distill)

@@ -1,4 +1,4 @@
-"""With few rows cross-validation chooses between fine-tuning and a linear probe, and a training has enough steps."""
+"""With few rows, cross-validation chooses fine-tuning or a linear probe, and training has enough steps."""
 
 import dataclasses
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Train = Callable[..., small_data.Trained]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
-    """48 documents of train in data/arrays."""
+    """Write 48 documents of train to data/arrays."""
     monkeypatch.chdir(tmp_path)
     base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
     Path("data/arrays").mkdir()
@@ -119,7 +119,7 @@ def test_the_choice_leaves_no_trace_in_what_is_trained_after_it(
 
 
 class Mislabelled(subset.Part):
-    """Documents whose labels say nothing."""
+    """Documents with random labels."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -130,7 +130,7 @@ class Mislabelled(subset.Part):
 def test_rows_are_scored_by_a_probe_that_did_not_see_them(
     project: trainings.Job, monkeypatch: pytest.MonkeyPatch, peeking: bool
 ) -> None:
-    """The control is fitted on what it is scored on, and finds order in noise."""
+    """The control is fitted on the rows it is scored on, and finds order in noise."""
     split = Mislabelled(project.data.splits["train"], np.arange(48))
     own = dataclasses.replace(
         project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split})
@@ -151,7 +151,10 @@ def test_rows_are_scored_by_a_probe_that_did_not_see_them(
 def test_rows_of_one_unit_are_never_parted(
     project: trainings.Job, monkeypatch: pytest.MonkeyPatch, grouped: bool
 ) -> None:
-    """Labels that are by chance, but one to a group that the features give away: the control, whose folds part the groups, finds them."""
+    """Labels are random, but shared within a group that the features identify.
+
+    The control's folds split the groups, so it finds the labels.
+    """
     groups = np.repeat(np.arange(16), 3)
     by_group = np.random.default_rng(2).integers(0, 3, 16)[groups]
 
@@ -195,7 +198,7 @@ def test_few_rows_get_more_epochs(project: trainings.Job) -> None:
     figures = trainings.fit(
         "teacher", new(project, own), losses.cross_entropy(0.0, None), own, project
     ).figures
-    assert figures["steps"] == 24  # six steps an epoch
+    assert figures["steps"] == 24  # six steps per epoch
 
 
 def test_a_diverged_fold_names_its_own_rows(project: trainings.Job) -> None:

@@ -1,4 +1,4 @@
-"""What `finetune` and `distill` share, on real arrays: batch normalisation never sees one sample alone."""
+"""Code shared by `finetune` and `distill`, on real arrays: batch normalisation never sees a single sample."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 
 
 def train(rows: int) -> dict[str, object]:
-    """A training in batches of eight, of a TinyViT whose last map is one pixel; its figures."""
+    """Train a TinyViT whose last map is one pixel, in batches of eight; return the figures."""
     tiny.write_convolutional_base(Path("data/base"))
     tiny_images.write_arrays(Path("data"), {"train": rows, "val": 6, "test": 6})
     data, settings, machine = trainings.open_data(None), tiny.training(epochs=1, batch_size=8), tiny.machine()
@@ -81,7 +81,10 @@ def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_be
 def test_nobody_predicts_what_nobody_reads(
     name: str, best: bool, read: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 6 rows of train, 20 of val and 6 of test; `distill` reads the teacher's train, `evaluate` val and test of all."""
+    """With 6 rows of train, 20 of val and 6 of test.
+
+    `distill` reads the teacher's logits on train, `evaluate` those of all models on val and test.
+    """
     monkeypatch.chdir(tmp_path)
     base = tiny.write_convolutional_base(Path("data/base"))
     tiny_images.write_arrays(Path("data"), {"train": 6, "val": 20, "test": 6})
@@ -114,7 +117,7 @@ def test_nobody_predicts_what_nobody_reads(
 
 
 def texts(**changes: object) -> tuple[trainings.Job, model_folder.Classifier]:
-    """Documents of 16 tokens at most, and a BERT."""
+    """Return a job with documents of at most 16 tokens, and a BERT."""
     base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"), copies=1)
     Path("data/arrays").mkdir()
     for split in text_arrays.SPLITS:
@@ -165,7 +168,7 @@ def test_packing_is_settled_once_for_a_training_and_its_predictions(
 def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A student of BERT's takes them, its teacher, an MPNet, does not."""
+    """The student, a BERT, takes them; its teacher, an MPNet, does not."""
     monkeypatch.chdir(tmp_path)
     job, model = texts(packing=True)
     asked = soft_targets.Live(make("mpnet"))

@@ -1,4 +1,7 @@
-"""What came of a stage's trainings, one for each model and seed, and which seed's models are used: validation decides, never test."""
+"""Results of a stage's training runs, one per model and seed, and the seed whose models are used.
+
+Validation decides between seeds, never test.
+"""
 
 import csv
 from dataclasses import dataclass, field
@@ -31,21 +34,19 @@ Figures = dict[str, float]
 
 @dataclass
 class Trained:
-    """Curves, validation figures and answers on test so far."""
+    """The curves, validation figures and test logits so far."""
 
     leader: str  # the model whose validation figures decide between seeds
     metric: str
     curve: list[dict[str, object]] = field(default_factory=list)  # rows of CURVE
-    figures: dict[int, dict[str, Figures]] = field(
-        default_factory=dict
-    )  # seed -> model -> its validation figures
-    test: dict[str, dict[int, NDArray[np.float32]]] = field(
-        default_factory=dict
-    )  # model -> seed -> its logits on test (rows, classes)
+    # seed -> model -> its validation figures
+    figures: dict[int, dict[str, Figures]] = field(default_factory=dict)
+    # model -> seed -> its logits on test (rows, classes)
+    test: dict[str, dict[int, NDArray[np.float32]]] = field(default_factory=dict)
     chosen: int | None = None
 
     def add(self, name: str, seed: int, curve: list[dict[str, object]], figures: Figures) -> bool:
-        """One training; whether its seed is the best so far. Of equal ones the first is."""
+        """Add one training run; return whether its seed is the best so far (the first among equals)."""
         self.curve += curve
         self.figures.setdefault(seed, {})[name] = figures
         if name == self.leader and (self.chosen is None or self._merit(seed) > self._merit(self.chosen)):
@@ -53,16 +54,16 @@ class Trained:
         return self.chosen == seed
 
     def answered(self, name: str, seed: int, logits: NDArray[np.float32]) -> None:
-        """The logits on test, (rows, classes), of a training."""
+        """Add the logits on test, (rows, classes), of a training run."""
         self.test.setdefault(name, {})[seed] = logits
 
     def final(self) -> dict[str, Figures]:
-        """Model -> the figures of the seed that is used, and which that is."""
+        """Return, per model, the figures of the chosen seed, and the seed."""
         assert self.chosen is not None, "a stage trains at least one seed"
         return {name: {"seed": self.chosen, **figures} for name, figures in self.figures[self.chosen].items()}
 
     def write(self, stage: str) -> None:
-        """curves/`stage`.csv, metrics/`stage`.json and data/predictions/seeds/MODEL/SEED.parquet."""
+        """Write curves/`stage`.csv, metrics/`stage`.json and data/predictions/seeds/MODEL/SEED.parquet."""
         write_curve(Path(f"curves/{stage}.csv"), self.curve)
         storage.write_json(
             Path(f"metrics/{stage}.json"),
@@ -83,7 +84,7 @@ class Trained:
 
 
 def write_curve(path: Path, rows: list[dict[str, object]]) -> None:
-    """Rows of `CURVE` as CSV."""
+    """Write rows of `CURVE` as CSV."""
     with storage.atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, CURVE, lineterminator="\n")
         writer.writeheader()

@@ -1,6 +1,7 @@
-"""Few rows: cross-validation chooses between fine-tuning and a linear probe on the base model's frozen features.
+"""Few rows: cross-validation chooses fine-tuning or a linear probe on the base model's frozen features.
 
-Inputs: train and val, the settings of `finetune` for one seed -> the trained teacher, its curve and figures, as `fitting.fit` returns them.
+Inputs: train and val, the settings of `finetune` for one seed -> the trained teacher, its curve and figures,
+as `trainings.fit` returns them.
 """
 
 import dataclasses
@@ -23,32 +24,30 @@ from baton.tasks import losses
 from baton.train import probe
 from baton.train.state import merit
 
-METHODS = ("probe", "finetune")  # of equal ones the first: it is cheaper, and varies less
+METHODS = ("probe", "finetune")  # the first wins a tie: it is cheaper, and varies less
 INNER = 3  # folds that choose the probe's regularisation
 
-Make = Callable[
-    [], Classifier
-]  # a new classifier on the base model, with the same first weights at each call
+Make = Callable[[], Classifier]  # a new classifier on the base model, with the same initial weights each time
 Logits = NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The teacher of one seed, what `fitting.fit` returns of it, and what cross-validation left out."""
+    """The teacher of one seed, the results of `trainings.fit`, and the logits of left-out rows."""
 
     model: Classifier
     curve: list[dict[str, object]]
     figures: Figures
     packs: bool
-    left_out: Logits | None = (
-        None  # the chosen method's logits of train (rows, classes), each by a model that did not see the row
-    )
+    # The chosen method's logits of train (rows, classes), each from a model that did not see the row.
+    left_out: Logits | None = None
 
 
 def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trainings.Job) -> Trained:
-    """The teacher of one seed: fine-tuned, or a linear probe where rows are few and cross-validation prefers it.
+    """Train the teacher of one seed: fine-tuned, or a linear probe if few rows and cross-validation favour it.
 
-    Its figures then hold `cross_validated_METHOD`, the accuracy of both on rows left out, and `probe`, 1 where that was taken.
+    In the second case its figures also hold `cross_validated_METHOD`, the accuracy of each method on left-out
+    rows, and `probe`, 1 if the probe was chosen.
     """
     split = job.data.splits["train"]
     if (
@@ -59,13 +58,13 @@ def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trai
         model = make()
         return Trained(model, *trainings.fit("teacher", model, loss_fn, settings, job))
     console.say(
-        f"{len(split):,} rows of train: {settings.probe.folds}-fold cross-validation chooses between fine-tuning and a linear probe"
+        f"{len(split):,} rows of train: {settings.probe.folds}-fold cross-validation chooses between "
+        "fine-tuning and a linear probe"
     )
     logits = {"probe": _probed(make, settings, job), "finetune": _finetuned(make, loss_fn, settings, job)}
     found = {name: trainings.scores(own, split) for name, own in logits.items()}
-    best = distributed.share(
-        max(METHODS, key=lambda name: merit(found[name], settings.metric))
-    )  # all ranks go one way
+    # All ranks must choose the same method.
+    best = distributed.share(max(METHODS, key=lambda name: merit(found[name], settings.metric)))
     shown = ", ".join(f"{name} {100 * own['accuracy']:.1f}%" for name, own in found.items())
     console.say(
         f"cross-validated accuracy: {shown}; the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}"
@@ -85,7 +84,7 @@ def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trai
 
 
 def _probed(make: Make, settings: params.Finetune, job: trainings.Job) -> Logits:
-    """What a probe says of the rows that each fold leaves out, (rows, classes)."""
+    """Return a probe's logits of the rows that each fold leaves out, (rows, classes)."""
     split = job.data.splits["train"]
     features, labels = _frozen(make(), split, settings, job), np.asarray(split.labels)
     logits = np.zeros((len(labels), len(job.data.labels)), np.float32)
@@ -96,7 +95,7 @@ def _probed(make: Make, settings: params.Finetune, job: trainings.Job) -> Logits
 
 
 def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trainings.Job) -> Logits:
-    """The same of fine-tuning; each fold picks its checkpoint on val, as the last one does."""
+    """Return the same for fine-tuning; each fold picks its checkpoint on val, as the final run does."""
     split = job.data.splits["train"]
     logits = np.zeros((len(split), len(job.data.labels)), np.float32)
     for number, (fitted, scored) in enumerate(_folds(split, settings), 1):
@@ -143,7 +142,7 @@ def _fit(model: Classifier, settings: params.Finetune, job: trainings.Job) -> tr
 def _frozen(
     model: Classifier, split: Split, settings: params.Finetune, job: trainings.Job
 ) -> NDArray[np.float32]:
-    """What the head of an untrained `model` reads of each sample, (samples, width); leaves it in eval mode."""
+    """Return the inputs of an untrained `model`'s head, (samples, width); leave the model in eval mode."""
     head = model.head
     model.head = torch.nn.Identity()  # type: ignore[assignment]
     try:
@@ -159,7 +158,7 @@ def _probe(
     settings: params.Finetune,
     job: trainings.Job,
 ) -> probe.Probe:
-    """Fitted on some `rows` of train."""
+    """Fit a probe on some `rows` of train."""
     weight, units = (
         row_attributes.weights(ARRAYS, "train", len(labels)),
         row_attributes.units(ARRAYS, len(labels)),

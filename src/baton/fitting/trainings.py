@@ -1,4 +1,4 @@
-"""What `finetune` and `distill` share: the place where arrays, model, loss and tracking meet."""
+"""Shared by `finetune` and `distill`: the place where arrays, model, loss and tracking meet."""
 
 import contextlib
 import dataclasses
@@ -30,16 +30,16 @@ from baton.train.state import Point, TrainPoint, ValidationPoint
 
 @dataclass(frozen=True)
 class Data:
-    """The arrays of all splits and what they say of themselves."""
+    """The arrays of all splits and their metadata."""
 
     splits: dict[str, Split]
     labels: list[str]
-    input: dict[str, Any]  # what a model must know of its input
+    input: dict[str, Any]  # what a model must know about its input
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every training of a stage needs."""
+    """The inputs common to all training runs of a stage."""
 
     data: Data
     runtime: Runtime
@@ -48,7 +48,10 @@ class Job:
     several: bool = False  # seeds
 
     def batches(self, settings: params.Training, smallest: int, packs: bool = False) -> TrainingBatches:
-        """This rank's batches of train, for a model that needs `smallest` samples at once; `packs`: without padding."""
+        """Return this rank's batches of train, for a model that needs at least `smallest` samples per batch.
+
+        With `packs`, documents are packed without padding.
+        """
         split, sizes = self.data.splits["train"], (settings.batch_size, settings.accumulation, settings.seed)
         ranks = self.runtime.rank, self.runtime.processes
 
@@ -57,9 +60,8 @@ class Job:
             return split.names(read) if isinstance(split, subset.Part) else read
 
         if self.runtime.compile and self.runtime.fixed_shapes and smallest == 1 and settings.batch_size:
-            from baton.batches import (
-                placement,
-            )  # statistics of batches, with which `smallest` is 2, would see what fills them up
+            # Batch statistics (`smallest` is 2) would include the samples that fill up a batch.
+            from baton.batches import placement
 
             split = placement.of_one_size(
                 split, -(-settings.batch_size // (settings.accumulation * self.runtime.processes))
@@ -69,7 +71,7 @@ class Job:
         )
 
     def at_once(self, settings: params.Training) -> int:
-        """Samples that a prediction takes at a time: twice those of a training, since it keeps nothing of them."""
+        """Return the samples per prediction batch: twice a training batch, since no activations are kept."""
         if settings.batch_size is not None:
             return 2 * settings.batch_size
         assert settings.tokens is not None
@@ -80,9 +82,10 @@ class Job:
 def started(
     stage: tracking.Stage, settings: params.Training, wanted: params.Runtime, source: Path
 ) -> Iterator[Job]:
-    """What is around a stage's trainings: processes, checkpoints of an interrupted attempt, tracking. Success removes checkpoints.
+    """Set up a stage's training runs: processes, checkpoints of an interrupted attempt, tracking.
 
-    `settings` are of all seeds; `source` is the folder of the model that is trained, or whose layers are.
+    `settings` are those of all seeds; `source` is the folder of the model to train, or whose layers are
+    copied. Success removes the checkpoints.
     """
     with distributed.started(
         wanted, model_folder.work(source, array_splits.read_meta(ARRAYS)["input"])
@@ -102,7 +105,7 @@ def started(
                 run.dataset("train", Path("data/clean/train.parquet"), "training")
                 run.dataset("val", Path("data/clean/val.parquet"), "validation")
                 yield Job(data, runtime, run, checkpoints, len(settings.seeds) > 1)
-            distributed.barrier()  # a rank that fails before this one is done fails all
+            distributed.barrier()  # a failure of any rank before this point fails all
             if runtime.is_main:
                 checkpoints.succeeded(settings.seeds)
 
@@ -114,10 +117,10 @@ def open_data(augmentation: params.Augmentation | None) -> Data:
 
 
 def placed(data: Data, runtime: Runtime) -> Data:
-    """Pictures on the runtime's device, where they fit, which is said."""
+    """Move images to the runtime's device if they fit, and report the decision."""
     if data.input["kind"] != "images":
         return data
-    from baton.batches import placement  # torchvision, which text does not need
+    from baton.batches import placement  # imports torchvision, which text does not need
 
     splits, reason = placement.placed(data.splits, runtime.device, runtime.data_on_device)
     if runtime.device.type != "cpu":
@@ -126,7 +129,7 @@ def placed(data: Data, runtime: Runtime) -> Data:
 
 
 def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> torch.Tensor | None:
-    """Weights per class (classes,) where params ask for them."""
+    """Return the weight of each class, (classes,), if params ask for weights."""
     if settings.class_weights == "none":
         return None
     return losses.balanced_weights(np.asarray(data.splits["train"].labels), len(data.labels)).to(
@@ -135,21 +138,21 @@ def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> to
 
 
 def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
-    """Weights of the rows of train (rows,), of mean 1, where params `preprocess` name a column of weights."""
+    """Return the weights of train's rows, (rows,), of mean 1, if params `preprocess` name a weight column."""
     found = row_attributes.weights(ARRAYS, "train", len(data.splits["train"]))
     return None if found is None else torch.from_numpy(found).to(runtime.device)
 
 
 class Beside(compiling.Beside, packing.Reader, Protocol):
-    """What computes in the loss beside the model and reads its batches: a live teacher."""
+    """A computation in the loss, alongside the model, that reads the model's batches: a live teacher."""
 
 
 class Fitted(NamedTuple):
-    """What came of a training."""
+    """The result of a training run."""
 
     curve: list[dict[str, object]]  # rows of `CURVE`
     figures: Figures  # of the best validation
-    packs: bool  # whether its documents were packed: those of its predictions are, too
+    packs: bool  # whether its documents were packed, as they then are for its predictions
 
 
 def fit(
@@ -162,7 +165,7 @@ def fit(
 ) -> Fitted:
     """Train `model` in place under the name `name`.
 
-    `settings` are of one seed; `beside` is what computes in the loss beside the model.
+    `settings` are those of one seed; `beside` are the computations in the loss alongside the model.
     """
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
     saved = job.checkpoints.training(f"{name}-{seed}")
@@ -215,29 +218,30 @@ def fit(
                 if point.best:
                     figures |= shown | {"best_step": point.step}
             run.metrics(_prefixed(told, shown), point.step, point.time)
-    if point.time >= begun:  # else it was finished before
+    if point.time >= begun:  # otherwise an earlier attempt had finished it
         run.metrics({f"{told}/peak_memory_bytes": memory.peak_memory(), f"{told}/packed": packs}, point.step)
     return Fitted(curve, figures, packs)
 
 
 def long_enough(settings: params.Training, steps_per_epoch: int) -> params.Training:
-    """The settings with as many epochs as `min_steps` asks for."""
+    """Return the settings with enough epochs for `min_steps`."""
     epochs = max(settings.epochs, -(-settings.min_steps // steps_per_epoch))
     if epochs > settings.epochs:
         console.say(
-            f"{epochs} epochs instead of {settings.epochs}: {steps_per_epoch} steps each, and min_steps is {settings.min_steps}"
+            f"{epochs} epochs instead of {settings.epochs}: {steps_per_epoch} steps each, "
+            f"and min_steps is {settings.min_steps}"
         )
     return settings.model_copy(update={"epochs": epochs})
 
 
 def scores(logits: NDArray[np.float32], split: Split) -> Figures:
-    """What validation reads of the logits (samples, classes): loss, accuracy and macro_f1."""
+    """Return loss, accuracy and macro_f1 of the logits (samples, classes), for validation."""
     found = metrics.scores(logits, np.asarray(split.labels))
     return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
 
 def _shown(point: Point) -> dict[str, float]:
-    """The figures of a point that a curve holds: the same on a rerun."""
+    """Return the figures of a point that a curve records: the same on a rerun."""
     if isinstance(point, ValidationPoint):
         return {f"val_{key}": value for key, value in point.scores.items()}
     return {"loss": point.loss, "learning_rate": point.learning_rate, "gradient_norm": point.gradient_norm}
@@ -253,11 +257,12 @@ def write(
     best: bool,
     packs: bool,
 ) -> NDArray[np.float32]:
-    """The model, with what else is in `source`, to models/`name`, its logits to data/predictions/`name`; all ranks predict, one writes.
+    """Write the model, with the other files of `source`, and its logits to models/ and data/predictions/.
 
-    The temperature of its probabilities is fitted on val. The logits are those before it. On train they are the teacher's alone, which
-    `distill` reads. `packs`: documents are packed, as they were for its validations. Returns those of test, (rows, classes): they are all
-    that is made where the model's seed is not the `best` so far.
+    Both folders are called `name`. All ranks predict, one writes. The temperature of the probabilities is
+    fitted on val; the logits are those before it. On train only the teacher predicts, for `distill`. `packs`:
+    documents are packed, as they were for validation. If the model's seed is not the `best` so far, only the
+    logits of test are computed. Return those, (rows, classes).
     """
     data, runtime = job.data, job.runtime
     unread = () if name == "teacher" else ("train",)
@@ -267,7 +272,7 @@ def write(
     splits = {key: split.packed() if packs else split for key, split in wanted.items()}
     with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
         logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
-    state = sharding.gather(model) if best else None  # of all ranks
+    state = sharding.gather(model) if best else None  # gathered from all ranks
     if not (runtime.is_main and best):
         return logits["test"]
     fitted = temperature.fit(logits["val"], np.asarray(data.splits["val"].labels))
