@@ -1,4 +1,4 @@
-"""A project with an empty store, whose tables are made once for all tests."""
+"""A project with an empty store; its tables are created once for all tests."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the tests ask of a store, and the model that they log."""
+"""Queries of a store for the tests, and the model that they log."""
 
 import shutil
 import threading
@@ -27,14 +27,14 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = ("grain", "sh
 
 
 def settle() -> None:
-    """Wait for the threads of stages that ended, whose own wait is short on a busy machine."""
+    """Wait for the threads of stages that ended: the stage itself waits too briefly on a busy machine."""
     for thread in threading.enumerate():
         if thread.name == "tracking":
             thread.join(60)
 
 
 def journals() -> list[str]:
-    """Ids of the journals that are left."""
+    """Ids of the remaining journals."""
     from baton.tracking import journal
 
     settle()

@@ -1,4 +1,7 @@
-"""A stage as a process of its own, for tests: `python tests/tracking/stage_process.py NAME [WHAT]`; prints `READY` inside the context."""
+"""A stage as a separate process: `python tests/tracking/stage_process.py NAME [WHAT]`.
+
+It prints `READY` inside the context.
+"""
 
 import sys
 import time
@@ -17,7 +20,7 @@ def main() -> None:
         sys.stdout.flush()
         match what:
             case "wait":
-                for _ in range(600):  # a signal that comes right before a sleep is seen after it
+                for _ in range(600):  # a signal that arrives right before a sleep is handled after it
                     time.sleep(0.1)
             case "fail":
                 raise DataError("a row is broken", got="x", expected="y", hint="mend it")

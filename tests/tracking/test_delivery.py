@@ -1,4 +1,4 @@
-"""From the journal to a real SQLite store: everything once, whatever dies in between."""
+"""From the journal to a real SQLite store: everything exactly once, whichever process dies in between."""
 
 import shutil
 import signal
@@ -37,7 +37,7 @@ WRITES = (
 
 @pytest.fixture
 def store_down(project: Path) -> Callable[[bool], None]:
-    """`store_down(True)` breaks the store, `store_down(False)` mends it."""
+    """`store_down(True)` breaks the store, `store_down(False)` repairs it."""
     path = project / "mlflow.db"
     good = b""
 
@@ -53,7 +53,7 @@ def store_down(project: Path) -> Callable[[bool], None]:
 
 
 def everything(project: Path, teacher: Path) -> None:
-    """A stage that tells one of each kind."""
+    """A stage that records one entry of each kind."""
     tiny.write_clean(project / "data" / "clean")
     (project / "picture.png").write_bytes(b"\x89PNG")
     with tracking.stage("finetune", REASONS) as run:
@@ -69,7 +69,7 @@ def everything(project: Path, teacher: Path) -> None:
 
 
 def doubles() -> dict[str, int]:
-    """How often everything is there that `everything` told."""
+    """Count the occurrences of every record of `everything`."""
     pipelines = tree()
     children = [child for _, own in pipelines.values() for child in own]
     first = [run for run in children if run.info.run_name == "finetune"]
@@ -110,7 +110,7 @@ ONCE = {
 
 @pytest.fixture
 def waiting(project: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Journals of two stages of one repro, of which nothing was delivered."""
+    """Journals of two stages of one repro, entirely undelivered."""
     monkeypatch.setenv("BATON_REPRO_ID", "r1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delivery.Deliverer, "_deliver", lambda _: None)
@@ -121,7 +121,7 @@ def waiting(project: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def deliver_until_done(project: Path, most: int = 200) -> int:
-    """Sync until nothing waits, as after so many crashes; how often."""
+    """Sync until nothing waits, as after as many crashes; return the count."""
     for count in range(most):
         done = delivery.deliver_left()
         assert not done.refused
@@ -133,7 +133,7 @@ def deliver_until_done(project: Path, most: int = 200) -> int:
 def test_a_store_whose_every_answer_is_lost_once_holds_everything_once(
     project: Path, waiting: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each write is carried out, and then fails, as when the server or we die before the answer: the same writes come again."""
+    """Each write is applied and then fails, as if a process died before the answer: the same writes are repeated."""
     from mlflow.tracking import MlflowClient
 
     lost = set()
@@ -164,7 +164,7 @@ def test_a_store_whose_every_answer_is_lost_once_holds_everything_once(
 def test_a_crash_before_each_step_of_the_cursor_makes_no_doubles(
     project: Path, waiting: None, broken: str, doubled: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each entry is carried out twice. Where what is there already is not looked for, doubles appear."""
+    """Each entry is applied twice. Duplicates would appear if existing objects were not looked up."""
     from baton.tracking import pipelines
     from baton.tracking.store import Store
 
@@ -212,7 +212,7 @@ def test_the_next_stage_delivers_what_an_earlier_one_left(
     [(pipeline, children)] = tree().values()
     first, second = sorted(children, key=lambda item: item.info.start_time)
     assert (first.info.run_name, second.info.run_name) == ("finetune", "distill")
-    # All times are those of the stage, not those of the delivery.
+    # All times are those of the stage, not of the delivery.
     assert (
         before - 1
         <= pipeline.info.start_time
@@ -232,7 +232,7 @@ def test_a_killed_stage_is_delivered_and_ended_by_sync(project: Path) -> None:
     process = start(project, "finetune", "wait")
     assert process.stdout is not None
     assert any(line == "READY\n" for line in process.stdout)
-    assert tracking.sync().entries == 0  # a stage that is running delivers its own
+    assert tracking.sync().entries == 0  # a running stage delivers its own journal
     process.kill()
     process.communicate()
     killed = journal.now()
@@ -253,7 +253,7 @@ def test_a_killed_stage_is_delivered_and_ended_by_sync(project: Path) -> None:
 
 
 def killed(resume: str | None = None, last: int = 3) -> str:
-    """A stage that ends by Ctrl-C after some steps; its run's id."""
+    """Run a stage that ends by Ctrl-C after some steps; return its run's id."""
     identifier = ""
     with pytest.raises(KeyboardInterrupt), tracking.stage("finetune", REASONS, resume) as run:
         identifier = run.id
@@ -290,7 +290,7 @@ def test_a_resumed_stage_goes_on_in_its_run(
 
 
 def test_a_resumed_stage_records_no_point_again(project: Path) -> None:
-    """Also if the store would not know that it is the same: the times differ here."""
+    """The store cannot recognise duplicates here, since the times differ."""
     first = killed()
     with tracking.stage("finetune", REASONS, first) as run:
         for step in range(1, 5):
@@ -318,7 +318,7 @@ def test_a_resumed_stage_joins_the_repro_that_runs_it(project: Path, monkeypatch
     monkeypatch.setenv("BATON_REPRO_ID", "second")
     with tracking.stage(
         "finetune", REASONS, identifier
-    ) as run:  # nothing of this repro is there: the earlier pipeline run is opened again
+    ) as run:  # this repro has no runs: the earlier pipeline run is reopened
         run.final({"finetune/accuracy": 0.5})
     [(pipeline, [_])] = tree().values()
     assert (pipeline.info.status, pipeline.data.tags["baton.repro"]) == ("FINISHED", "second")
@@ -378,7 +378,7 @@ def test_what_the_store_never_takes_is_said_and_holds_up_nothing(
     with tracking.stage("finetune", REASONS) as run:
         run.artifact(project / "params.yaml")
         run.metrics({"a": 1.0}, 1)
-        run.metrics({"b/../c": 1.0}, 1)  # no name for a metric
+        run.metrics({"b/../c": 1.0}, 1)  # not a valid metric name
         run.metrics({"c": 1.0}, 1)
     settle()
     store_down(False)

@@ -1,4 +1,4 @@
-"""The journal on disk: what is in it when a process, a disk or a machine fails."""
+"""The journal on disk: its content when a process, a disk or a machine fails."""
 
 import errno
 import os
@@ -40,13 +40,13 @@ def test_a_torn_last_line_is_cut_off_before_the_next_entry(own: Writer, mended: 
     own.close()
     path = own.journal.folder / journal.ENTRIES
     with path.open("ab") as file:
-        file.write(b'{"kind":"x","num' + b"\0" * 100_000)  # longer than what is read at once
+        file.write(b'{"kind":"x","num' + b"\0" * 100_000)  # longer than one read
     assert numbers(own.journal) == [1]
     if mended:
         again = writer.write("one")
         again.append("x", number=2)
         assert numbers(own.journal) == [1, 2]
-    else:  # what would happen without
+    else:  # negative control
         with path.open("ab") as file:
             file.write(b'{"kind":"x","number":2}\n')
         assert numbers(own.journal) == [1, "broken"]
@@ -84,7 +84,7 @@ def test_a_journal_has_one_writer(own: Writer) -> None:
 
 
 def test_a_forked_child_does_not_keep_the_journal_of_its_parent(own: Writer) -> None:
-    """As the workers of a data loader, which live a little longer than a stage that is killed."""
+    """Data-loader workers are such children: they live a little longer than a killed stage."""
     child = os.fork()
     if child == 0:
         time.sleep(60)
@@ -121,7 +121,7 @@ def test_a_large_file_is_linked_and_copied_where_that_fails(
 ) -> None:
     large = tmp_path / "large"
     large.write_bytes(b"x" * (2 << 20))
-    (tmp_path / "link").symlink_to(large)  # as DVC's outputs may be
+    (tmp_path / "link").symlink_to(large)  # DVC's outputs may be links
     assert own.journal.file(own.keep(tmp_path / "link")).stat().st_ino == large.stat().st_ino
 
     def refuse(*_: object) -> None:
@@ -140,7 +140,7 @@ def test_a_removed_journal_is_not_taken_for_one(own: Writer) -> None:
     with own.journal.delivering() as there:
         assert not there
     own.close()
-    writer.write("one").append("x", number=1)  # a stage that goes on with it: a new one
+    writer.write("one").append("x", number=1)  # a stage that continues it gets a new one
     assert numbers(own.journal) == [1]
 
 

@@ -1,4 +1,4 @@
-"""`baton sync`: DVC's digests on runs, and links from a pipeline run to the run behind each stage."""
+"""`baton sync`: DVC's digests on runs, and links from a pipeline run to the run of each stage."""
 
 import hashlib
 import shutil
@@ -26,7 +26,7 @@ DEPS = {
 
 
 def fake_stage(name: str, version: str) -> None:
-    """What a stage does, without a training: write outputs that depend on `version`, inside its context."""
+    """Act as a stage without training: write outputs that depend on `version`, inside its context."""
     with tracking.stage(name, REASONS) as run:  # type: ignore[arg-type]
         for path in OUTS[name]:
             target = Path(path) if Path(path).suffix else Path(path, "model.safetensors")
@@ -43,7 +43,10 @@ def digest(path: str, versions: dict[str, str]) -> str:
 
 
 def dvc_writes(versions: dict[str, str]) -> None:
-    """`dvc.yaml`, and `dvc.lock` as DVC leaves it when these stages are settled; their files are written if DVC restores them."""
+    """Write `dvc.yaml`, and `dvc.lock` as DVC leaves it when these stages are settled.
+
+    Their files are written too if DVC restores them.
+    """
     graph = {
         name: {"cmd": name, "outs": outs[:-1], "metrics": [{outs[-1]: {"cache": False}}]}
         for name, outs in OUTS.items()
@@ -65,7 +68,7 @@ def dvc_writes(versions: dict[str, str]) -> None:
 
 @pytest.fixture
 def repro(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`repro(id, running={stage: version}, settled={stage: version})`: stages run one by one, DVC writes each entry after it."""
+    """`repro(id, running={stage: version}, settled={stage: version})`: stages run in turn, DVC writes each entry."""
     dvc_writes({})
 
     def run(identifier: str, running: dict[str, str], settled: dict[str, str]) -> None:
@@ -121,7 +124,7 @@ def test_a_skipped_stage_is_linked_to_the_run_behind_it(repro: Callable[..., Non
         "finetune/accuracy": 3,
         "distill/accuracy": 3,
         "evaluate/accuracy": 6,
-    }  # with the figures of what it stands on
+    }  # with the figures of the linked runs
 
 
 def test_a_restored_stage_is_linked_to_the_run_that_made_it_not_to_the_last(
@@ -196,7 +199,10 @@ def test_a_repro_that_came_whole_from_the_run_cache_is_recorded_once(repro: Call
 
 
 def test_a_lock_that_git_brought_is_no_repro(repro: Callable[..., None]) -> None:
-    """A clone, or another commit: nothing ran, and nothing is recorded, however often and in whatever order checkouts are synced."""
+    """After a clone, or another commit, nothing ran and nothing is recorded.
+
+    It does not matter how often and in which order checkouts are synced.
+    """
     repro("r1", FIRST, {})
     tracking.sync()
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
@@ -210,14 +216,14 @@ def test_a_lock_that_git_brought_is_no_repro(repro: Callable[..., None]) -> None
     assert tracking.sync() == tracking.SyncReport() and len(tree()) == 2
     dvc_writes(second)
     subprocess.run([*git, "commit", "-q", "-m", "second", "dvc.lock"], check=True)
-    Path("dvc.lock").touch()  # git writes it after the commit was made
+    Path("dvc.lock").touch()  # git writes it after the commit
     assert tracking.sync() == tracking.SyncReport() and len(tree()) == 2
-    dvc_writes(FIRST)  # the control: the commit is the same, so a repro wrote it
+    dvc_writes(FIRST)  # control: the commit is the same, so a repro wrote it
     assert tracking.sync().cached == 1 and tracking.sync().cached == 0 and len(tree()) == 3
 
 
 def test_a_later_repro_points_no_earlier_one_to_its_own_runs(repro: Callable[..., None]) -> None:
-    """Half of it done, `dvc.lock` still holds the evaluation of the one before."""
+    """Halfway through it, `dvc.lock` still holds the evaluation of the previous repro."""
     repro("r1", FIRST, {})
     repro("r2", {"evaluate": "second"}, FIRST)
     tracking.sync()
@@ -253,7 +259,7 @@ def test_a_pipeline_run_keeps_its_lock(repro: Callable[..., None]) -> None:
 
 
 def state() -> dict[str, object]:
-    """Pipelines, the runs in them and behind them, by names instead of ids."""
+    """Pipelines, with their own and linked runs, by names instead of ids."""
     name = {run.info.run_id: (run.data.tags["baton.repro"], run.info.run_name) for run, _ in tree().values()}
     name |= {
         run.info.run_id: (name[key][0], run.info.run_name) for key, (_, own) in tree().items() for run in own
@@ -279,7 +285,7 @@ def state() -> dict[str, object]:
 def test_what_is_delivered_at_last_is_what_would_have_been_delivered_in_time(
     repro: Callable[..., None], project: Path
 ) -> None:
-    """Also across stages that DVC restored: each journal knows `dvc.lock` as it was."""
+    """Also across stages that DVC restored: each journal knows `dvc.lock` at its time."""
     database, good = project / "mlflow.db", (project / "mlflow.db").read_bytes()
 
     def days() -> None:

@@ -1,4 +1,4 @@
-"""Logged models: where they are from, what they need, and the figures that they get later."""
+"""Logged models: their origin, their requirements, and the figures added later."""
 
 import base64
 import json
@@ -51,11 +51,11 @@ def test_a_logged_model_says_where_it_is_from_and_gets_test_figures(project: Pat
     assert evaluate.data.metrics["student/test_accuracy"] == 0.7
     assert (
         len(client().get_metric_history(evaluate.info.run_id, "teacher/test_accuracy")) == 1
-    )  # said twice, recorded once
+    )  # reported twice, recorded once
 
 
 def test_a_model_and_a_dataset_of_images(project: Path) -> None:
-    """What is logged is the classifier of images, with an example that JSON can hold; the dataset's images are binary."""
+    """The image classifier is logged, with a JSON-compatible example; the dataset's images are binary."""
     clean = tiny_images.write_clean(project / "data/clean", {"train": 3, "val": 2, "test": 4})
     base = tiny.write_image_base(project / "base")
     head, described = params.LinearHead(kind="linear", pooling="mean", dropout=0.0), tiny.image_input()

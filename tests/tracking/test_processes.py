@@ -1,4 +1,4 @@
-"""Stages as real processes: which of them share a pipeline run, how they end, and what is imported when tracking is off."""
+"""Stages as real processes: which share a pipeline run, how they end, and the imports when tracking is off."""
 
 import itertools
 import os
@@ -44,7 +44,7 @@ def finished(process: subprocess.Popen[str], code: int = 0) -> str:
 def test_stages_that_start_together_share_the_run_of_their_repro_id_and_sigterm_kills_it(
     project: Path,
 ) -> None:
-    (project / "mlflow.db").unlink()  # the tables too are made by whoever comes first
+    (project / "mlflow.db").unlink()  # the first process also creates the tables
     first, second = (
         start(project, *words, BATON_REPRO_ID="ci-1") for words in (["finetune"], ["distill", "wait"])
     )
@@ -77,11 +77,11 @@ def test_stages_find_each_other_by_their_dvc_ancestor_and_sync_ends_them_when_it
     process = start(project, "repro", program=program)
     assert process.stdout is not None
     assert sum(line == "READY\n" for line in itertools.islice(process.stdout, 4)) == 2
-    assert tracking.sync().ended == 0  # all of it is alive
+    assert tracking.sync().ended == 0  # the whole pipeline is alive
     deadline = time.monotonic() + 60
     while (
         not tree() or len(next(iter(tree().values()))[1]) < 2
-    ):  # the stages tell the store in the background
+    ):  # the stages write to the store in the background
         assert time.monotonic() < deadline
         time.sleep(0.2)
     [(pipeline, children)] = tree().values()
@@ -94,7 +94,7 @@ def test_stages_find_each_other_by_their_dvc_ancestor_and_sync_ends_them_when_it
     [(pipeline, children)] = tree().values()
     assert [pipeline.info.status, *(run.info.status for run in children)] == ["KILLED", "FINISHED", "KILLED"]
     with tracking.stage("finetune", REASONS):
-        pass  # without the ancestor: a pipeline run of its own
+        pass  # without the ancestor: a separate pipeline run
     assert len(tree()) == 2
 
 

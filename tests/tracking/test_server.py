@@ -1,4 +1,4 @@
-"""A real `mlflow server` on SQLite that is not there, dies, or hangs: a stage loses no time and no point."""
+"""A real `mlflow server` on SQLite that is down, dies, or hangs: a stage loses no time and no point."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from tests.tracking.test_processes import start
 
 pytestmark = pytest.mark.alone
 STEPS = range(1, 301)
-MOST_SECONDS = 1.0  # in tracking, of the stage's own time
+MOST_SECONDS = 1.0  # spent in tracking by the stage itself
 
 
 class Server:
@@ -63,7 +63,7 @@ class Server:
         )  # type: ignore[call-overload]
         deadline = time.monotonic() + 60
         while not self.answers():
-            assert time.monotonic() < deadline, "the server does not come up"
+            assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.05)
 
     def answers(self) -> bool:
@@ -95,7 +95,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator
 def server(
     shared: Server, project: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Server:
-    """The server, as the store of the project; its experiment is this test's own. A request that gets no answer ends after a second."""
+    """The server as the project's store, with one experiment per test.
+
+    A request without an answer ends after a second.
+    """
     params = (project / "params.yaml").read_text().replace("uri: null", f"uri: {shared.uri}")
     (project / "params.yaml").write_text(params.replace("experiment: ", f"experiment: {request.node.name}-"))
     monkeypatch.setenv("BATON_REPRO_ID", request.node.name)
@@ -106,7 +109,10 @@ def server(
 
 
 def train(server: Server, teacher: Path, happens: dict[int, signal.Signals | None]) -> tuple[int, int]:
-    """A stage that tells everything, while things happen to the server after some steps; when it began and ended, in ms since 1970."""
+    """Run a stage that records everything, and call the given actions on the server after some steps.
+
+    Return when it began and ended, in ms since 1970.
+    """
     tiny.write_clean(Path("data/clean"))
     start = journal.now()
     with tracking.stage("finetune", REASONS) as run:
@@ -123,7 +129,7 @@ def train(server: Server, teacher: Path, happens: dict[int, signal.Signals | Non
 
 
 def check(server: Server, times: tuple[int, int], reports: list[tracking.SyncReport]) -> None:
-    """Every point once, params, model, status and times."""
+    """Check that every point is there once, and params, model, status and times."""
     assert journals() == []
     assert reports[-1].waiting == reports[-1].refused == ()
     from mlflow.tracking import MlflowClient

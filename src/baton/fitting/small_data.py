@@ -44,9 +44,9 @@ class Trained:
 
 
 def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trainings.Job) -> Trained:
-    """Train the teacher of one seed: fine-tuned, or a linear probe if few rows and cross-validation favour it.
+    """Train the teacher of one seed: fine-tuned, or a probe if rows are few and cross-validation prefers it.
 
-    In the second case its figures also hold `cross_validated_METHOD`, the accuracy of each method on left-out
+    If rows are few, its figures also hold `cross_validated_METHOD`, the accuracy of each method on left-out
     rows, and `probe`, 1 if the probe was chosen.
     """
     split = job.data.splits["train"]
@@ -67,7 +67,8 @@ def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trai
     best = distributed.share(max(METHODS, key=lambda name: merit(found[name], settings.metric)))
     shown = ", ".join(f"{name} {100 * own['accuracy']:.1f}%" for name, own in found.items())
     console.say(
-        f"cross-validated accuracy: {shown}; the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}"
+        f"cross-validated accuracy: {shown}; "
+        f"the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}"
     )
     model = make()
     made = (

@@ -1,14 +1,15 @@
-"""MLflow: which runs a `dvc repro` leaves behind, and what is in them; a null tracker when tracking is off.
+"""MLflow: the runs that a `dvc repro` leaves behind, and their content; a null tracker when tracking is off.
 
-Input: what the stages finetune, distill and evaluate tell. Output: the MLflow store of the project. Each `dvc repro` that trains or
-evaluates is one pipeline run with a child run for each of these stages that ran:
+Input: what the stages finetune, distill and evaluate record. Output: the project's MLflow store. Each `dvc
+repro` that trains or evaluates is one pipeline run with a child run for each of these stages that ran:
 
     with tracking.stage("finetune", runtime.reasons) as run:
         run.metrics({"teacher/loss": 0.3}, step=10)
 
-What a stage tells goes to a journal on the local disk (`journal`), and a thread takes it from there to the store (`delivery`), so a store
-that fails or hangs neither stops nor slows a stage. `sync` (the command `baton sync`) delivers what was left, puts DVC's digests of
-outputs on the runs and links what DVC skipped. With `tracking: {kind: off}` nothing is recorded and mlflow is not imported.
+A stage records to a journal on the local disk (`journal`), and a thread sends the journal to the store
+(`delivery`), so a store that fails or hangs neither stops nor slows a stage. `sync` (the command `baton
+sync`) delivers the rest, puts DVC's digests of outputs on the runs and links the stages that DVC skipped.
+With `tracking: {kind: off}` nothing is recorded and mlflow is not imported.
 """
 
 import contextlib
@@ -29,12 +30,14 @@ def stage(
 ) -> Iterator[Run]:
     """Track a stage; its run ends FINISHED, FAILED (an exception) or KILLED (Ctrl-C, SIGTERM).
 
-    SIGTERM becomes `SystemExit(143)` inside. The stage's outputs must be written before the context is left, for they identify the run.
+    SIGTERM becomes `SystemExit(143)` inside. Write the stage's outputs before leaving the context: they
+    identify the run.
 
     Args:
         name: the stage.
-        reasons: what the runtime chose, with the reasons: `{"device": "cpu: no CUDA device"}`.
-        resume: `id` of the run of an earlier attempt, which goes on. Points that it has are not recorded again.
+        reasons: the runtime's choices, with their reasons: `{"device": "cpu: no CUDA device"}`.
+        resume: `id` of the run of an earlier attempt, to be continued. Points that it has are not recorded
+            again.
         record: False in a stage's other processes.
     """
     since = time.perf_counter()
@@ -50,10 +53,10 @@ def stage(
 
 
 def sync() -> SyncReport:
-    """Deliver what is left in journals, and bring the store in line with `dvc.lock`.
+    """Deliver the rest of the journals, and bring the store in line with `dvc.lock`.
 
-    That is: digests on runs, links for stages that DVC skipped, an end for runs whose process is gone. Idempotent; takes a second or two
-    where there is nothing to do. Journals of stages that are running are left to these.
+    That means: digests on runs, links for stages that DVC skipped, an end for runs whose process is gone.
+    Idempotent; takes a second or two if there is nothing to do. Journals of running stages are left alone.
 
     Raises:
         TrackingError: the store cannot be used. Nothing is lost.
@@ -68,10 +71,12 @@ def sync() -> SyncReport:
 
 
 def registered_teacher(name: str, version: int, target: Path) -> Path:
-    """The model folder of the teacher behind a registered version, fetched into `target` from the store that params name.
+    """Fetch the teacher's model folder of a registered version into `target`; return its path.
+
+    The store is the one in params.
 
     Raises:
-        TrackingError: tracking is off, there is no such version, or it names no teacher.
+        TrackingError: tracking is off, the version does not exist, or it names no teacher.
     """
     active = params.read().tracking
     if isinstance(active, params.NoTracking):

@@ -1,4 +1,4 @@
-"""A Parquet file as an MLflow dataset input: digest, columns and number of rows, read from its footer without loading it."""
+"""A Parquet file as an MLflow dataset input: digest, columns and row count, read from its footer only."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from baton.tracking.store import Store
 
-DIGEST_LENGTH = 36  # what MLflow stores; the whole sha256 is in the profile and in the tag `sha256.PATH`
+DIGEST_LENGTH = 36  # MLflow's limit; the whole sha256 is in the profile and in the tag `sha256.PATH`
 TYPES = {
     "string": "string",
     "large_string": "string",
@@ -23,7 +23,7 @@ TYPES = {
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Columns, rows and address of a file; no mlflow."""
+    """Return columns, row count and address of a file; without mlflow."""
     import pyarrow.parquet as pq
 
     footer = pq.ParquetFile(path)
@@ -36,7 +36,10 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def log(store: "Store", run: str, entry: Mapping[str, Any], digest: str) -> str:
-    """Record a file on a run, unless it is there; the dataset's digest. `entry` has name, path and context, and what `describe` gave."""
+    """Record a file on a run, unless it is recorded already; return the dataset's digest.
+
+    `entry` has name, path, context and the result of `describe`.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     data = Dataset(

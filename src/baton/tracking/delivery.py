@@ -1,6 +1,6 @@
-"""From journals to the MLflow store: by a thread of each stage, and by `baton sync` for what was left behind.
+"""From journals to the MLflow store: by a thread of each stage, and by `baton sync` for the rest.
 
-A failure is said once and tried again later; a request that hangs holds up nothing but the thread.
+A failure is reported once and retried later; a request that hangs holds up only the thread.
 """
 
 import contextlib
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from baton.tracking.replay import Carrier
 
 SECONDS = 5.0  # between two rounds
-PAUSES = (1.0, 60.0)  # after a failure: the first, doubled up to the last
-KEEP_SECONDS = 30 * 86400.0  # what is delivered of a stage that did not finish: it may be resumed
+PAUSES = (1.0, 60.0)  # after failures: the first pause doubles up to the last
+KEEP_SECONDS = 30 * 86400.0  # for the delivered journal of an unfinished stage, which may be resumed
 
 
 @dataclass
 class Delivered:
-    """What was delivered of journals, and what was not."""
+    """The delivered and undelivered parts of journals."""
 
     entries: int = 0
     points: int = 0
     ended: int = 0
     refused: list[str] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)  # journals, and why they wait
-    down: dict[str | None, Exception] = field(default_factory=dict)  # stores that failed, by their address
+    waiting: list[str] = field(default_factory=list)  # journals, with the reason
+    down: dict[str | None, Exception] = field(default_factory=dict)  # stores that failed, by address
 
 
 class Deliverer:
-    """The thread of a stage that delivers its journal, and before it those of earlier stages; it samples the machine too."""
+    """A stage's thread that delivers journals, first those of earlier stages; it also samples the machine."""
 
     def __init__(self, own: writer.Writer, store: str | None, samples: int) -> None:
         """`store` is the journal's store; `samples` were taken in earlier attempts."""
@@ -49,14 +49,14 @@ class Deliverer:
         self._said: set[str] = set()
         self._carrier: Carrier | None = None
         if "sklearn" in sys.modules:
-            # It looks for pandas among the loaded modules; the thread is about to load it, and half of it would be found. Where
-            # scikit-learn is still to be loaded, that takes longer.
+            # scikit-learn looks for pandas among the loaded modules, and would find it half loaded by the
+            # thread. If scikit-learn is not loaded yet, its own import takes longer than that.
             import pandas as pd  # noqa: F401
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._thread.start()
 
     def finish(self, seconds: float) -> None:
-        """The journal is complete: wait for its delivery, at most so long, and say what is left for `baton sync`."""
+        """Wait at most `seconds` for the rest of the journal to be delivered; report what still waits."""
         self._closing.set()
         try:
             self._thread.join(seconds)
@@ -73,7 +73,7 @@ class Deliverer:
             with self._reported("the state of git and of dvc.lock is not recorded"):
                 self._writer.append("environment", **environment.surroundings())
             self._rounds()
-        except Exception as error:  # noqa: BLE001  nobody else would hear of it
+        except Exception as error:  # noqa: BLE001  it would go unnoticed otherwise
             console.warn(
                 "tracking",
                 f"nothing is sent to the MLflow store; the journal keeps everything ({_reason(error)})",
@@ -97,7 +97,7 @@ class Deliverer:
             if closing or time.monotonic() >= due:
                 done = False
                 with self._reported(
-                    "the MLflow store failed; the stage goes on, its journal keeps everything"
+                    "the MLflow store failed; the stage continues, its journal keeps everything"
                 ):
                     self._deliver()
                     done = True
@@ -133,7 +133,7 @@ class Deliverer:
 
     @contextlib.contextmanager
     def _reported(self, text: str) -> Iterator[None]:
-        """Say once what failed, and go on: whatever a store, a network, a disk or a sensor can raise."""
+        """Report a failure once and continue, whatever a store, a network, a disk or a sensor raises."""
         try:
             yield
         except Exception as error:  # noqa: BLE001
@@ -145,7 +145,7 @@ class Deliverer:
 def deliver_left(own: str = "", wanted: Callable[[str | None], bool] = lambda _: True) -> Delivered:
     """Deliver the journals that earlier stages left for `wanted` stores, the oldest first.
 
-    Not the one named `own`, nor those of stages that are running.
+    Skip the one named `own`, and those of running stages.
     """
     done = Delivered()
     for one in journal.left():
@@ -168,10 +168,9 @@ def _deliver_one(one: journal.Journal, wanted: Callable[[str | None], bool], don
     if error is None:
         try:
             carrier.deliver()
-        except Exception as caught:  # noqa: BLE001  whatever a store, a network or a disk can raise
-            error = done.down[carrier.address] = (
-                caught  # and for its journals after this one, which may build on it
-            )
+        except Exception as caught:  # noqa: BLE001  any error of a store, a network or a disk
+            # Also for the store's later journals, which may build on this one.
+            error = done.down[carrier.address] = caught
     if error:
         done.waiting.append(f"{one.folder}: {_reason(error)}")
     done.entries, done.points, done.ended = (
@@ -183,7 +182,7 @@ def _deliver_one(one: journal.Journal, wanted: Callable[[str | None], bool], don
 
 
 def sync(settings: params.MlflowTracking) -> SyncReport:
-    """See `baton.tracking.sync`."""
+    """Deliver and link: see `baton.tracking.sync`."""
     from baton.tracking import lineage
     from baton.tracking.store import open_store, usable
 
@@ -191,7 +190,7 @@ def sync(settings: params.MlflowTracking) -> SyncReport:
     if settings.uri in done.down:
         got, hint = (
             _reason(done.down[settings.uri]),
-            "is the server up? Nothing is lost: run `baton sync` again then",
+            "is the server up? Nothing is lost: run `baton sync` again when it is",
         )
         raise TrackingError(
             f"{len(done.waiting)} journals wait for the MLflow store",
@@ -212,4 +211,4 @@ def _reason(error: Exception) -> str:
 
 def _say_refused(refused: list[str]) -> None:
     for text in refused:
-        console.warn("tracking", f"the MLflow store does not take: {text}")
+        console.warn("tracking", f"the MLflow store rejected: {text}")

@@ -1,4 +1,4 @@
-"""What a run ran on, and what describes its moment: the checkout, the versions of what computes, the machine, DVC's state. No mlflow."""
+"""The conditions of a run: the checkout, package versions, the machine and DVC's state. Without mlflow."""
 
 import getpass
 import os
@@ -17,7 +17,7 @@ from baton.workspace import dvc_files
 
 LOCK = Path("requirements.lock")
 PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
-# What a logged model needs, by the kind of its input; timm imports torchvision.
+# Requirements of a logged model, by the kind of its input; timm imports torchvision.
 MODEL_PACKAGES = {
     "text": ("mlflow", "torch", "transformers", "safetensors", "pandas", "numpy"),
     "images": (
@@ -38,7 +38,7 @@ DIFF_BYTES = 1_000_000
 
 
 def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> dict[str, Any]:
-    """What can be known of a stage's start in a moment; `active` is the whole of `params.yaml`."""
+    """Return the quickly known facts about a stage's start; `active` is the whole of `params.yaml`."""
     owner, own = supervision.owner(), supervision.this()
     return {
         "stage": stage,
@@ -58,7 +58,7 @@ def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> di
 
 
 def surroundings() -> dict[str, Any]:
-    """What takes longer: the state of git, the difference from its commit, and of `dvc.lock`."""
+    """Return the facts that take longer: git's state, the diff from its commit, and `dvc.lock`."""
     git = _git()
     return {
         "git": git,
@@ -68,7 +68,10 @@ def surroundings() -> dict[str, Any]:
 
 
 def tags() -> dict[str, str]:
-    """Tags of this process: `version.*`, `platform`, `cpu`, `requirements.sha256`. What cannot be found out is left out."""
+    """Return tags of this process, omitting unknown ones.
+
+    They are `version.*`, `platform`, `cpu` and `requirements.sha256`.
+    """
     found = {"version.python": platform.python_version(), "platform": platform.platform(), "cpu": _cpu()}
     found |= {f"version.{name}": version for name in PACKAGES if (version := _version(name))}
     if LOCK.is_file():
@@ -79,13 +82,13 @@ def tags() -> dict[str, str]:
 
 
 def source(command: str, user: str) -> dict[str, str]:
-    """MLflow's own tags, from which its UI fills the columns Source and User; `command` is what was run."""
+    """Return MLflow's tags for its UI's columns Source and User; `command` is the command that was run."""
     named = {"mlflow.source.name": command, "mlflow.source.type": "LOCAL", "mlflow.user": user}
     return {key: value for key, value in named.items() if value}
 
 
 def git_tags(git: Mapping[str, str]) -> dict[str, str]:
-    """`git.*` and MLflow's own names of the same."""
+    """Return `git.*` and MLflow's names for the same facts."""
     named = {
         "mlflow.source.git.commit": git.get("git.commit", ""),
         "mlflow.source.git.branch": git.get("git.branch", ""),
@@ -94,7 +97,7 @@ def git_tags(git: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_requirements(lock: Path, kind: str) -> list[str]:
-    """The lines of the lock that a model of this kind needs: `torch==2.14.1` and so on.
+    """Return the lines of the lock that a model of this kind needs: `torch==2.14.1` and so on.
 
     Raises:
         TrackingError: the lock is missing or does not pin one of them.
@@ -117,7 +120,10 @@ def read_requirements(lock: Path, kind: str) -> list[str]:
 
 
 def _git() -> dict[str, str]:
-    """Commit, branch and whether anything is not committed that a person or a program other than the stages wrote, in one call."""
+    """Return commit, branch and whether there are uncommitted changes, with one call.
+
+    Outputs of the stages do not count.
+    """
     status = _run("status", "--porcelain=v2", "--branch", *_but_outputs())
     if status is None:
         return {}
@@ -134,34 +140,37 @@ def _git() -> dict[str, str]:
 
 
 def head() -> str:
-    """The commit that is checked out; empty without one."""
+    """Return the commit that is checked out; empty without one."""
     return (_run("rev-parse", "--verify", "--quiet", "HEAD") or "").strip()
 
 
 def head_time() -> float:
-    """When it was made, in seconds since 1970."""
+    """Return that commit's time, in seconds since 1970."""
     return float(_run("show", "--no-patch", "--format=%ct", "HEAD") or 0)
 
 
 def committed(path: str) -> str | None:
-    """The text of a file in that commit."""
+    """Return the text of a file in that commit."""
     return _run("show", f"HEAD:./{path}")
 
 
 def _but_outputs() -> list[str]:
-    """Limits a git command to what the stages do not write: `dvc.lock` and metrics change in every repro."""
+    """Limit a git command to files that stages do not write.
+
+    `dvc.lock` and metrics change in every repro.
+    """
     made = [dvc_files.LOCK.name, *(path for paths in dvc_files.outputs().values() for path in paths)]
     return ["--", ".", *(f":(exclude){path}" for path in made)]
 
 
 def _uncommitted() -> str:
-    """The checkout's difference from its commit (tracked files only), or nothing if there is none or it is too long to keep."""
+    """Return the tracked files' diff from the commit; nothing if there is none or it is too long."""
     text = _run("diff", "HEAD", *_but_outputs()) or ""
     return text if len(text.encode()) <= DIFF_BYTES else ""
 
 
 def _run(*words: str) -> str | None:
-    """Git's answer, or None without git, outside a checkout, or where it has no answer."""
+    """Return git's answer, or None without git, outside a checkout, or if git fails."""
     try:
         done = subprocess.run(
             ["git", *words], capture_output=True, text=True, errors="replace", timeout=GIT_SECONDS, check=True
@@ -190,5 +199,5 @@ def _cpu() -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a container's user may have no name
         return ""

@@ -1,12 +1,14 @@
-"""The journal: what a stage tells, on this machine's disk before anything else. No mlflow here.
+"""The journal: a stage's records, on this machine's disk before anything else. Without mlflow.
 
-Input: the entries of a run. Output: a folder, `.baton/journal/ID/`, from which `delivery` takes them to MLflow:
+Input: the entries of a run. Output: a folder, `.baton/journal/ID/`, which `delivery` sends to MLflow:
 
-    entries.jsonl    an entry a line, only ever appended; whoever writes it holds its lock
-    files/           what entries refer to, as it was then: hard links (copies of small files), since DVC removes and replaces outputs
-    cursor.json      what was delivered; whoever delivers holds `delivery.lock`
+    entries.jsonl    one entry per line, only ever appended; its writer holds its lock
+    files/           the files that entries refer to, as they were: hard links (copies of small
+                     files), since DVC removes and replaces outputs
+    cursor.json      how much was delivered; the process that delivers holds `delivery.lock`
 
-An entry is on its way to the disk when `append` returns, so a killed process loses none. A torn last line (the machine went down) is none.
+An entry is on its way to the disk when `append` returns, so a killed process loses none. A torn last line
+(the machine crashed) does not count.
 """
 
 import contextlib
@@ -29,12 +31,12 @@ ENTRIES, CURSOR, LOCK, FILES = "entries.jsonl", "cursor.json", "delivery.lock", 
 
 
 def now() -> int:
-    """Milliseconds since 1970."""
+    """Return milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 def parsed(line: bytes) -> Entry:
-    """The entry of a line; of the kind `broken` if it is none."""
+    """Return the entry of a line; of the kind `broken` if it is not an entry."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -44,11 +46,11 @@ def parsed(line: bytes) -> Entry:
 
 @dataclass
 class Cursor:
-    """How far a journal was delivered, and what later entries need to know of it."""
+    """How far a journal was delivered, and what later entries need to know about that."""
 
     offset: int = 0  # bytes of entries.jsonl
     status: str = ""  # of the last `close`; empty after an `open`
-    store: dict[str, Any] = field(default_factory=dict)  # where it goes: uri, experiment, description
+    store: dict[str, Any] = field(default_factory=dict)  # the destination: uri, experiment, description
     run: str = ""
     pipeline: str = ""
     models: dict[str, str] = field(default_factory=dict)  # name -> id
@@ -65,32 +67,35 @@ class Journal:
         self.id = folder.name
 
     def entries(self, start: int = 0) -> Iterator[tuple[Entry, int]]:
-        """Entries from a byte position on, each with the position behind it; a line that is none has the kind `broken`."""
+        """Yield entries from a byte position on, each with the position after it.
+
+        A line that is not an entry has the kind `broken`.
+        """
         for line, end in self.lines(start):
             yield parsed(line), end
 
     def waiting(self) -> int:
-        """How many entries were not delivered."""
+        """Return the number of undelivered entries."""
         return sum(1 for _ in self.lines(self.cursor().offset))
 
     def cursor(self) -> Cursor:
-        """What was delivered; nothing without a readable file, for delivering again changes nothing."""
+        """Return the cursor; a new one if the file is unreadable, since delivering again is harmless."""
         try:
             return Cursor(**storage.read_json(self.folder / CURSOR))
         except (OSError, ValueError, TypeError):
             return Cursor()
 
     def save(self, cursor: Cursor) -> None:
-        """Keep the cursor."""
+        """Save the cursor."""
         storage.write_json(self.folder / CURSOR, asdict(cursor))
 
     def file(self, name: str) -> Path:
-        """A kept file or folder, by the name that `writer.Writer.keep` gave it."""
+        """Return a kept file or folder, by the name that `writer.Writer.keep` gave it."""
         return self.folder / FILES / name
 
     @contextlib.contextmanager
     def delivering(self) -> Iterator[bool]:
-        """Deliver alone, after whoever does now; False if the journal is gone then."""
+        """Hold the delivery lock, waiting for its holder; yield False if the journal is gone by then."""
         handle = locks.take(self.folder / LOCK, wait=True)
         try:
             yield handle is not None
@@ -99,13 +104,16 @@ class Journal:
                 locks.give(handle)
 
     def remove(self) -> None:
-        """Remove it at once, so that no half of it can be taken for a journal. The writer's lock must be held."""
+        """Remove the journal at once, so that no part of it is mistaken for a journal.
+
+        The writer's lock must be held.
+        """
         with contextlib.suppress(FileNotFoundError):
             gone = self.folder.rename(self.folder.with_name(f".{self.id}.{secrets.token_hex(4)}"))
             shutil.rmtree(gone, ignore_errors=True)
 
     def lines(self, start: int) -> Iterator[tuple[bytes, int]]:
-        """Whole lines, each with the position behind it."""
+        """Yield whole lines, each with the position after it."""
         with contextlib.suppress(FileNotFoundError), (self.folder / ENTRIES).open("rb") as file:
             file.seek(start)
             for line in file:
@@ -116,7 +124,7 @@ class Journal:
 
 
 def left() -> list[Journal]:
-    """All journals, the oldest first."""
+    """Return all journals, the oldest first."""
     folder = storage.state("journal")
     return (
         [Journal(path) for path in sorted(folder.glob("[!.]*")) if path.is_dir()] if folder.is_dir() else []

@@ -1,8 +1,9 @@
-"""Which run made what: DVC's digests of outputs, from `dvc.lock`, on the runs; stages that DVC skipped linked to the run behind them.
+"""Which run made which output: DVC's digests from `dvc.lock`, on the runs; links for stages that DVC skipped.
 
-DVC writes a stage's entry in `dvc.lock` only after its command returned, so a run cannot put its own digests on itself. It notes the MD5
-of the files it wrote instead (its metrics and curves, which no other training has); the entry with the same MD5s is its own, whatever
-happened in between: a kill before DVC wrote the entry, another recipe, a restore from DVC's run-cache.
+DVC writes a stage's entry in `dvc.lock` only after its command returned, so a run cannot put its digests on
+itself. Instead it notes the MD5 of the files it wrote (its metrics and curves, which no other training run
+has); the entry with the same MD5s belongs to it, whatever happened in between: a kill before DVC wrote the
+entry, another recipe, a restore from DVC's run-cache.
 """
 
 import itertools
@@ -21,9 +22,10 @@ RECENT = 100  # runs that a sync looks at: some 25 repros
 
 
 def begin_stage(store: Store, stage: str, pipeline: str, lock: Lock) -> None:
-    """Sync, and link this stage and those before it to the pipeline run: DVC has settled these, by running, skipping or restoring.
+    """Sync, and link this stage and those before it to the pipeline run.
 
-    `lock` is `dvc.lock` as it was when the stage began.
+    DVC has settled these, by running, skipping or restoring them. `lock` is `dvc.lock` as it was when the
+    stage began.
     """
     sync(store, lock, current=pipeline)
     restored_runs.remember(pipeline=pipeline)
@@ -33,13 +35,14 @@ def begin_stage(store: Store, stage: str, pipeline: str, lock: Lock) -> None:
 
 
 def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncReport:
-    """See `baton.tracking.sync`.
+    """Sync the store: see `baton.tracking.sync`.
 
     Args:
         store: the store.
         lock: `dvc.lock`.
         current: the pipeline run that a stage is about to join, which is not over.
-        text: the text of `dvc.lock` where no stage is running: it goes to the runs, and a repro that ran nothing is told by it.
+        text: the text of `dvc.lock` if no stage is running: it is put on the runs, and reveals a repro that
+            ran nothing.
     """
     with locked("sync"):
         runs = store.runs(limit=RECENT)
@@ -73,13 +76,16 @@ def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncRep
 
 
 def _own(pipeline: Run, runs: list[Run]) -> dict[str, Run]:
-    """Stage -> the last of a pipeline run's own runs; an earlier attempt may have failed."""
+    """Return, per stage, the last of a pipeline run's own runs; an earlier attempt may have failed."""
     own = (run for run in reversed(runs) if run.data.tags.get(pipelines.PARENT) == pipeline.info.run_id)
     return {run.data.tags.get(pipelines.STAGE, ""): run for run in own}
 
 
 def _put_digests(store: Store, run: Run, lock: Lock) -> int:
-    """Put the digests of `dvc.lock` on a stage's run, and on its models, if the entry is about this run's files; 1 if it was done."""
+    """Put the digests of `dvc.lock` on a stage's run and its models, if the entry is about this run's files.
+
+    Return 1 if they were put, else 0.
+    """
     tags = run.data.tags
     outs = lock.get(tags.get(pipelines.STAGE, ""), {}).get("outs", {})
     wrote = json.loads(tags.get(WRITTEN, "{}"))
@@ -100,7 +106,10 @@ def _put_digests(store: Store, run: Run, lock: Lock) -> int:
 
 
 def _made(own: dict[str, Run], lock: Lock, consistent: list[str]) -> bool:
-    """Whether a pipeline run's own stages made what `dvc.lock` says of them, and the file is of one state up to them."""
+    """Return whether a pipeline run's own stages made their outputs in `dvc.lock`.
+
+    The file must be consistent up to these stages.
+    """
     for stage, run in own.items():
         outs = lock.get(stage, {}).get("outs", {})
         if (
@@ -114,7 +123,10 @@ def _made(own: dict[str, Run], lock: Lock, consistent: list[str]) -> bool:
 
 
 def _consistent(lock: Lock) -> list[str]:
-    """Stages that read what the stages before them made; one that did not makes everything after it old."""
+    """Return the leading stages that read the current outputs of the stages before them.
+
+    A stage that did not makes all later ones outdated.
+    """
     made = {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
     consistent = {
         stage
@@ -125,9 +137,10 @@ def _consistent(lock: Lock) -> list[str]:
 
 
 def _end_dead(store: Store, runs: list[Run]) -> int:
-    """End runs that are still marked as running although their process is gone: a stage was killed, a pipeline run is complete.
+    """End runs still marked as running although their process is gone; return how many.
 
-    A run whose journal is not delivered yet ends with that.
+    That is a stage that was killed, or a pipeline run that is complete. A run whose journal is not delivered
+    yet ends with the delivery.
     """
     undelivered = {item.id for item in journal.left() if item.waiting()}
     running = [run for run in runs if run.info.status == "RUNNING" and pipelines.process_of(run).ended()]

@@ -1,4 +1,4 @@
-"""Links from a pipeline run to the run behind each of its stages: its own child, or the run whose output DVC found unchanged."""
+"""Links from a pipeline run to the run of each stage: its own child, or the run whose output DVC kept."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,14 @@ from baton.tracking.store import Point, Store, clean_key
 from baton.workspace.dvc_files import Lock
 
 OUT = "dvc.out."  # + path: a tag with DVC's digest
-VIEW = "?workflowType=machine_learning"  # without it the UI may show a page for language models, without runs
+VIEW = "?workflowType=machine_learning"  # the UI's page for language models has no runs
 
 
 def put(store: Store, pipeline: Run, stages: Iterable[str], lock: Lock) -> tuple[int, tuple[str, ...]]:
-    """Name the run behind each stage on a pipeline run, with its final figures; how many links are new, which stages have no run."""
+    """Name the run of each stage on a pipeline run, with its final figures.
+
+    Return the number of new links, and the stages that have no run.
+    """
     own = pipelines.stage_runs(store, pipeline.info.run_id).values()
     behind: dict[str, Run | None] = {}
     for stage in stages:
@@ -32,7 +35,7 @@ def put(store: Store, pipeline: Run, stages: Iterable[str], lock: Lock) -> tuple
 
 
 def link(stage: str) -> str:
-    """The tag of a pipeline run that names the run behind a stage."""
+    """Return the tag of a pipeline run that names the run of a stage."""
     return f"baton.{stage}.run_id"
 
 
@@ -54,7 +57,10 @@ def _link_all(store: Store, pipeline: Run, own: set[str], new: Mapping[str, Run]
 
 
 def _note(store: Store, pipeline: Run, own: set[str], links: Mapping[str, str]) -> str:
-    """The description on a pipeline run's page: the params' own, and a table with a link to the run behind each stage."""
+    """Return the description for a pipeline run's page.
+
+    It is the params' description, and a table with a link to the run of each stage.
+    """
     rows = []
     for stage, run in links.items():
         if run:
@@ -66,12 +72,12 @@ def _note(store: Store, pipeline: Run, own: set[str], links: Mapping[str, str]) 
 
 
 def has_digests(run: Run, outs: Mapping[str, str]) -> bool:
-    """Whether a run carries these digests of outputs, all of them."""
+    """Return whether a run carries all of these digests of outputs."""
     return all(run.data.tags.get(clean_key(f"{OUT}{path}")) == digest for path, digest in outs.items())
 
 
 def maker(store: Store, stage: str, lock: Lock) -> Run | None:
-    """The newest run with DVC's digests of this stage's outputs."""
+    """Return the newest run with DVC's digests of this stage's outputs."""
     outs = lock.get(stage, {}).get("outs", {})
     if not outs:
         return None

@@ -15,34 +15,34 @@ from baton.tracking import environment, pipelines
 from baton.tracking.store import Store, param_items
 
 BATCH_SIZE = 32
-# How a model's page describes its input, and an example of it.
+# A model page's description of the input, and an example.
 INPUTS = {
     "text": "raw texts, string (a list, Series, array, or a DataFrame whose first column is `text`)",
-    "images": "images: PNG, JPEG, … as bytes, as base64 strings, or as paths (a list, Series, array of objects, or a DataFrame whose first "
-    "column is `image`)",
+    "images": "images: PNG, JPEG, … as bytes, as base64 strings, or as paths "
+    "(a list, Series, array of objects, or a DataFrame whose first column is `image`)",
 }
 EXAMPLES = {"text": '["raw text", "another"]', "images": '["picture.png", Path("another.jpg").read_bytes()]'}
 
 
 def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
-    """Log a model folder as an output of a run, or go on where that was interrupted; the logged model's id.
+    """Log a model folder as an output of a run, or resume doing so; return the logged model's id.
 
-    MLflow's own `log_model` would also load the model once more to try it, guess requirements, copy the run's first metrics, and need an
-    active run; here it is told everything.
+    MLflow's own `log_model` would also load the model again to try it, guess requirements, copy the run's
+    first metrics, and need an active run; here everything is passed explicitly.
 
     Args:
         store: the store.
         run: a run's id.
-        entry: the entry `model` of its journal: name, path, info (`baton.json`), code, config, requirements, example.
+        entry: the entry `model` of its journal: name, path, info (`baton.json`), code, config, requirements,
+            example.
         folder: the model folder as it was.
     """
     model = _open(store, run, entry, storage.sha256_tree(folder))
     if model.status == "READY":
         return str(model.model_id)
     kind = _input(entry["info"])["kind"]
-    with tempfile.TemporaryDirectory(
-        dir=folder.parent
-    ) as temporary:  # not in /tmp, where a kill would leave it
+    # Not in the system's temporary folder, where a kill would leave it.
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         code, target = Path(temporary) / "pyfunc.py", Path(temporary) / "model"
         code.write_text(entry["code"], encoding="utf-8")
         mlflow.pyfunc.save_model(
@@ -56,7 +56,7 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
             python_model=str(code),
             artifacts={"model": str(folder.resolve())},
             signature=signature(entry["info"]["labels"], kind),
-            model_config=entry.get("config"),  # what whoever loads or serves the model may change
+            model_config=entry.get("config"),  # settings that may be changed on loading or serving
             input_example=entry["example"],
             pip_requirements=entry["requirements"],
         )
@@ -66,7 +66,7 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
 
 
 def _open(store: Store, run: str, entry: Mapping[str, Any], digest: str) -> LoggedModel:
-    """The logged model of this run, name and content: the one that is there, or a new one; named as an output of the run."""
+    """Return the logged model of this run, name and content, existing or new, as an output of the run."""
     owner = store.client.get_run(run)
     same = (
         item
@@ -97,7 +97,10 @@ def _open(store: Store, run: str, entry: Mapping[str, Any], digest: str) -> Logg
 
 
 def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
-    """What the model's page says: classes, signature (which MLflow's UI shows only in the file `MLmodel`) and how to use it."""
+    """Return the model page's description: classes, signature and how to use it.
+
+    MLflow's UI shows the signature only in the file `MLmodel`.
+    """
     read = _input(info)
     kind = read["kind"]
     lines = [
@@ -107,10 +110,11 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
         f'model = mlflow.pyfunc.load_model("models:/{model}")',
         f"model.predict({EXAMPLES[kind]})",
     ]
-    fitted = f"T = {info.get('temperature', 1.0):.4g}, fitted on validation"  # a journal that an earlier version left has none
+    # Journals of earlier versions have no temperature.
+    softmax = f"softmax(logits / T), T = {info.get('temperature', 1.0):.4g}, fitted on validation"
     rows = [
         f"| input | {INPUTS[kind]} |",
-        f"| output | `label`, string; `probability_CLASS`, double, one for each class: softmax(logits / T), {fitted} |",
+        f"| output | `label`, string; `probability_CLASS`, double, one for each class: {softmax} |",
         f"| params | `batch_size`, long, default {BATCH_SIZE} |",
     ]
     about = f"{len(info['labels'])} classes: {', '.join(info['labels'])}. {_reads(read)}"
@@ -120,10 +124,11 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
 
 
 def signature(labels: Sequence[str], kind: str) -> ModelSignature:
-    """One column in (without a name, for MLflow would refuse a plain list otherwise), label and probabilities out.
+    """Return a signature with one input column, and label and probabilities as outputs.
 
-    Images come as bytes and as strings. Of MLflow's types only `any` lets both through as they are: `binary` would decode some JSON
-    requests from base64 and leave others, and turn a path into bytes.
+    The column has no name, since MLflow would refuse a plain list otherwise. Images come as bytes and as
+    strings. Of MLflow's types only `any` passes both unchanged: `binary` would decode some JSON requests from
+    base64 but not others, and turn a path into bytes.
     """
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "label"),
@@ -136,7 +141,7 @@ def signature(labels: Sequence[str], kind: str) -> ModelSignature:
 
 
 def _input(info: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a model reads; a journal that an earlier version left has no such section and is of text."""
+    """Return a model's input description; journals of earlier versions have none and are for text."""
     found: Mapping[str, Any] = info.get("input") or {"kind": "text", "max_length": info["max_length"]}
     return found
 
@@ -145,7 +150,8 @@ def _reads(read: Mapping[str, Any]) -> str:
     if read["kind"] == "text":
         return _reads_text(read["max_length"], read.get("truncation", {"kind": "head"}))
     height, width = read["size"]
-    return f"Reads {width}x{height} pixels, {'grey' if read['channels'] == 1 else 'RGB'}; larger and smaller images are resized."
+    colours = "grey" if read["channels"] == 1 else "RGB"
+    return f"Reads {width}x{height} pixels, {colours}; larger and smaller images are resized."
 
 
 def _reads_text(length: int, how: Mapping[str, Any]) -> str:
@@ -153,7 +159,10 @@ def _reads_text(length: int, how: Mapping[str, Any]) -> str:
         case "windows":
             return f"Reads at most {how['most']} windows of {length} tokens."
         case "head_tail":
-            return f"Reads at most {length} tokens, of a longer text the first {how['head']:.0%} of them and the last ones."
+            return (
+                f"Reads at most {length} tokens, of a longer text the first {how['head']:.0%} of them "
+                "and the last ones."
+            )
         case "tail":
             return f"Reads at most {length} tokens, of a longer text the last ones."
         case _:

@@ -1,4 +1,7 @@
-"""Runs of pipelines and stages: one pipeline run for each `dvc repro`, the parent of the runs of its stages; found, reopened, ended."""
+"""Runs of pipelines and stages: found, reopened and ended.
+
+There is one pipeline run per `dvc repro`, the parent of the runs of its stages.
+"""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -12,7 +15,7 @@ from baton.processes.supervision import Process
 from baton.tracking import environment
 from baton.tracking.store import Store, param_items
 
-# Tags by which runs are found again. JOURNAL is the id of a stage's journal; on a pipeline run, of the one that created it.
+# Tags by which runs are found. JOURNAL is the id of a stage's journal; on a pipeline run, of its creator's.
 KIND, STAGE, REPRO, PROCESS, STARTED, FINAL = (
     "baton.kind",
     "baton.stage",
@@ -28,7 +31,10 @@ STAGES = ("finetune", "distill", "evaluate")
 
 
 def open_stage(store: Store, opening: Mapping[str, Any], journal: str) -> tuple[str, str]:
-    """Create the run of a stage, or open it again; its id and that of its pipeline run. `opening` is the entry `open` of its journal."""
+    """Create the run of a stage, or reopen it; return its id and that of its pipeline run.
+
+    `opening` is the entry `open` of its journal.
+    """
     found = store.runs(f"tags.`{JOURNAL}` = '{journal}' AND tags.`{KIND}` = 'stage'", limit=1)
     pipeline = open_pipeline(store, opening, journal, found[0].data.tags[PARENT] if found else "")
     name, (process, started) = opening["stage"], opening["process"]
@@ -53,7 +59,7 @@ def open_stage(store: Store, opening: Mapping[str, Any], journal: str) -> tuple[
 
 
 def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlier: str = "") -> str:
-    """Find the pipeline run of this repro, or open the one of an `earlier` attempt again, or create it; its id.
+    """Return the id of this repro's pipeline run: found, reopened from an `earlier` attempt, or created.
 
     Stages that start at the same time get the same one.
     """
@@ -71,7 +77,7 @@ def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlie
         else:
             about = environment.source(owner["command"], opening["user"])
             about |= {KIND: "pipeline", JOURNAL: journal, NOTE: opening["store"]["description"]}
-            # Short, for the list of runs shows some twenty characters.
+            # Short, because the list of runs shows some twenty characters.
             by_hand = Process(process, started).same(Process(*opening["process"]))
             name = (
                 opening["tags"].get("dvc.experiment")
@@ -79,30 +85,29 @@ def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlie
                 or ("by hand" if by_hand else "repro")
             )
             moment = time.strftime("%m-%d %H:%M", time.localtime(opening["time"] / 1000))
-            before = opening["time"] - 1  # by a millisecond, so that by time it comes before its first stage
+            before = opening["time"] - 1  # a millisecond, so that it sorts before its first stage
             run = store.create_run(f"{name} {moment}", opening["tags"] | about | marks, before)
-    if (
-        found is None or found.data.tags.get(JOURNAL) == journal
-    ):  # ours to complete, also when we were interrupted here
+    # Its creator completes it, also after an interruption at this point.
+    if found is None or found.data.tags.get(JOURNAL) == journal:
         store.complete(run, opening["values"])
         store.client.log_text(run, opening["params"], params.PATH.name)
     return run
 
 
 def stage_runs(store: Store, pipeline: str) -> dict[str, Run]:
-    """The runs of a pipeline run's stages, by id, the newest first."""
+    """Return the runs of a pipeline run's stages, by id, the newest first."""
     return {run.info.run_id: run for run in store.runs(f"tags.`{PARENT}` = '{pipeline}'")}
 
 
 def clear_error(store: Store, run: Run) -> None:
-    """Take off what an earlier end left on a run."""
+    """Remove the tags that an earlier end left on a run."""
     for tag in (ERROR, NOTE):
         if tag in run.data.tags:
             store.client.delete_tag(run.info.run_id, tag)
 
 
 def end_stage(store: Store, run: str, pipeline: str, status: str, moment: int) -> int:
-    """End a stage's run; end the pipeline run too if nothing can follow. How many were ended."""
+    """End a stage's run, and the pipeline run if nothing can follow; return how many were ended."""
     store.client.set_terminated(run, status, moment)
     stages = stage_runs(store, pipeline)
     own, parent = stages[run], store.client.get_run(pipeline)
@@ -112,7 +117,10 @@ def end_stage(store: Store, run: str, pipeline: str, status: str, moment: int) -
 
 
 def settle(store: Store, pipeline: Run, stages: Iterable[Run]) -> bool:
-    """End a pipeline run as its stages ended (the newest run of each counts); False while one of them is running."""
+    """End a pipeline run with its stages' status (the newest run of each counts).
+
+    Return False while one of them is running.
+    """
     newest = {run.data.tags.get(STAGE): run for run in sorted(stages, key=lambda run: run.info.start_time)}
     states = {run.info.status for run in newest.values()}
     if "RUNNING" in states:
@@ -124,7 +132,7 @@ def settle(store: Store, pipeline: Run, stages: Iterable[Run]) -> bool:
 
 
 def process_of(run: Run) -> Process:
-    """The process that a run belongs to."""
+    """Return the process that a run belongs to."""
     tags = run.data.tags
     return Process(tags.get(PROCESS, ":0"), float(tags.get(STARTED, "0")))
 
@@ -141,7 +149,7 @@ def _find(store: Store, owner: Mapping[str, Any]) -> Run | None:
 
 
 def _again(store: Store, earlier: str, values: Mapping[str, Any]) -> Run | None:
-    """The earlier pipeline run, if it is there and has the same params: MLflow never changes these."""
+    """Return the earlier pipeline run if it exists and has the same params: MLflow never changes params."""
     found = store.client.get_run(earlier) if earlier else None
     if (
         found is None

@@ -1,7 +1,7 @@
-"""One tracked stage: what it tells becomes entries of its run's journal, which `delivery` takes to MLflow in the background.
+"""One tracked stage: its records become entries of its run's journal, sent to MLflow by `delivery`.
 
-Nothing here touches the store or imports mlflow, so a stage never waits for it; only its end does, a few seconds. The seconds that a stage
-spent here are counted and put on its run (`baton.tracking_seconds`).
+Nothing here touches the store or imports mlflow, so a stage never waits for it; only its end waits, for a few
+seconds. The seconds that a stage spent here are counted and put on its run (`baton.tracking_seconds`).
 """
 
 import contextlib
@@ -21,9 +21,9 @@ from baton.workspace import dvc_files
 
 P = ParamSpec("P")
 
-# How long the end of a stage waits for the store; one that was told to stop has less time.
+# How long the end of a stage waits for the store; a stage that was told to stop has less time.
 WAIT_SECONDS, KILLED_WAIT_SECONDS = 10.0, 1.0
-# By the kind of input. Not imported: the files are for MLflow, and `serve` lies above `tracking`.
+# By the kind of input. Not imported: the files are for MLflow, and `serve` is a layer above `tracking`.
 SERVE = Path(baton.__file__).parent / "serve"
 CODE = {"text": SERVE / "pyfunc.py", "images": SERVE / "pyfunc_image.py"}
 
@@ -31,13 +31,13 @@ CODE = {"text": SERVE / "pyfunc.py", "images": SERVE / "pyfunc_image.py"}
 def counted(
     method: "Callable[Concatenate[JournalRun, P], None]",
 ) -> "Callable[Concatenate[JournalRun, P], None]":
-    """Count the seconds of a call; its failure must not stop the stage, and is said once for each kind of call."""
+    """Count the seconds of a call; its failure does not stop the stage, and is reported once per method."""
 
     def call(self: "JournalRun", /, *args: P.args, **kwargs: P.kwargs) -> None:
         start = clock.perf_counter()
         try:
             method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001  whatever a disk or a file can raise
+        except Exception as error:  # noqa: BLE001  any error of a disk or a file
             self.warn(method.__name__, error)
         finally:
             self.seconds += clock.perf_counter() - start
@@ -46,7 +46,7 @@ def counted(
 
 
 class JournalRun(Run):
-    """A stage's run, as a journal."""
+    """A stage's run that records to a journal."""
 
     def __init__(
         self,
@@ -56,14 +56,18 @@ class JournalRun(Run):
         seconds: float,
         serving: Mapping[str, Any] | None = None,
     ) -> None:
-        """`store` is the store's address; `seconds` were spent already; `serving` are settings of logged models, see `serve`."""
+        """Read the points of an earlier attempt, and start the delivery.
+
+        `store` is the store's address; `seconds` were spent already; `serving` are settings of logged models,
+        see `serve`.
+        """
         self.id, self.seconds, self._serving = own.journal.id, seconds, serving
         self._name, self._writer = name, own
         self._seen: set[tuple[str, int]] = set()
         self._step = samples = 0
         self._finals: dict[str, float] = {}
         self._warned: set[str] = set()
-        for line, _ in own.journal.lines(0):  # of an earlier attempt; a million steps take half a second
+        for line, _ in own.journal.lines(0):  # from an earlier attempt; a million steps take half a second
             if line.startswith(b'{"kind":"system"'):
                 samples += 1
             elif line.startswith(b'{"kind":"points"'):
@@ -75,7 +79,7 @@ class JournalRun(Run):
 
     @counted
     def metrics(self, values: Mapping[str, float], step: int, time: int | None = None) -> None:
-        """See `Run`."""
+        """Override: see `Run`."""
         new = {key: float(value) for key, value in values.items() if (key, step) not in self._seen}
         if new:
             self._append("points", time=journal.now() if time is None else time, step=step, values=new)
@@ -83,29 +87,28 @@ class JournalRun(Run):
 
     @counted
     def dataset(self, name: str, path: Path, context: str) -> None:
-        """See `Run`."""
+        """Override: see `Run`."""
         about = datasets.describe(path)
         file = self._writer.keep(path, copy=False)
-        digest = (
-            "" if file else storage.sha256(path)
-        )  # a large file of another disk: read once now, or copied and read
+        # A large file on another disk is read once now instead of being copied.
+        digest = "" if file else storage.sha256(path)
         self._append(
             "dataset", name=name, path=path.as_posix(), context=context, file=file, digest=digest, **about
         )
 
     @counted
     def figure(self, path: Path) -> None:
-        """See `Run`."""
+        """Override: see `Run`."""
         self._append("figure", file=self._writer.keep(path))
 
     @counted
     def artifact(self, path: Path, folder: str = "") -> None:
-        """See `Run`."""
+        """Override: see `Run`."""
         self._append("artifact", folder=folder, file=self._writer.keep(path))
 
     @counted
     def model(self, name: str, path: Path, example: Sequence[str]) -> None:
-        """See `Run`."""
+        """Override: see `Run`."""
         info = storage.read_json(path / "baton.json")
         kind = info["input"]["kind"]
         requirements, code = (
@@ -123,29 +126,32 @@ class JournalRun(Run):
 
     @counted
     def final(self, values: Mapping[str, float]) -> None:
-        """See `Run`."""
+        """Override: see `Run`."""
         self._final(values)
 
     @counted
     def model_metrics(self, name: str, path: Path, values: Mapping[str, float]) -> None:
-        """See `Run`."""
+        """Override: see `Run`."""
         self._append("use", name=name, file=self._writer.keep(path))
         self._final({f"{name}/{key.replace('/', '_')}": value for key, value in values.items()})
 
     def warn(self, what: str, error: Exception) -> None:
-        """Say once for each kind of entry that it could not be recorded."""
+        """Report once per kind of entry that it could not be recorded."""
         if what not in self._warned:
             self._warned.add(what)
             text = str(error) if isinstance(error, BatonError) else f"{type(error).__name__}: {error}"
-            console.warn("tracking", f"{what} is not recorded; the stage goes on ({text})")
+            console.warn("tracking", f"{what} is not recorded; the stage continues ({text})")
 
     def close(self, status: str, error: BaseException | None = None) -> None:
-        """Record the end, and wait a little for the store. A wait that is interrupted loses nothing: the journal is complete before."""
+        """Record the end, and wait a little for the store.
+
+        Interrupting the wait loses nothing: the journal is complete by then.
+        """
         self._close(status, error)
         if error is None:
             self._deliverer.finish(WAIT_SECONDS)
             return
-        with contextlib.suppress(KeyboardInterrupt, SystemExit):  # what ended the stage is what counts
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):  # the error that ended the stage counts
             self._deliverer.finish(KILLED_WAIT_SECONDS if status == "KILLED" else WAIT_SECONDS)
 
     @counted
@@ -165,7 +171,7 @@ class JournalRun(Run):
     def _final(self, values: Mapping[str, float]) -> None:
         new = {key: float(value) for key, value in values.items() if self._finals.get(key) != value}
         if new:
-            # At the last step, so that among values by step the final one is what tables show.
+            # At the last step, so that tables, which show the value of the last step, show this one.
             self._append("final", time=journal.now(), step=self._step, values=new)
             self._finals |= new
 
@@ -181,7 +187,10 @@ class JournalRun(Run):
 def tracked(
     name: str, reasons: Mapping[str, str], active: params.Params, resume: str | None, since: float
 ) -> Iterator[Run]:
-    """Open a stage's run, or go on with the run `resume`, and close it with its status. Time counts from `since` (`perf_counter`)."""
+    """Open a stage's run, or continue the run `resume`, and close it with its status.
+
+    Time counts from `since` (`perf_counter`).
+    """
     with ending.sigterm_raises():
         run = _begin(name, reasons, active, resume, since)
         try:
@@ -208,21 +217,23 @@ def _begin(
             {"serve_paths": False, "max_pixels": prepared.max_pixels} if prepared.kind == "images" else None
         )
         return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since, serving)
-    except (OSError, BatonError) as error:  # a disk that is full or read-only must not stop a training
+    except (OSError, BatonError) as error:  # a full or read-only disk must not stop training
         console.warn("tracking", f"this stage is not recorded: {error}")
         return None
 
 
 def _open(resume: str | None) -> Writer:
     if resume:
-        with contextlib.suppress(
-            TrackingError
-        ):  # a process that outlived its stage holds it: all points are said again, to a new one
+        # A process that outlived its stage may hold the journal: a new one gets all points again.
+        with contextlib.suppress(TrackingError):
             return writer.write(resume)
     return writer.write(writer.new_id())
 
 
 def _goes_on(earlier: journal.Journal, about: Mapping[str, Any]) -> bool:
-    """Whether a run can go on in the store that is set now. A journal that is gone was delivered: its run is found by its id."""
+    """Return whether a run can continue in the store that is set now.
+
+    A journal that is gone was delivered: its run is found by its id.
+    """
     first = next((entry for entry, _ in earlier.entries() if entry["kind"] == "open"), None)
     return first is None or all(first["store"][key] == about["store"][key] for key in ("uri", "experiment"))

@@ -1,4 +1,4 @@
-"""Fetching from the registry what a training starts from."""
+"""Fetch a training run's starting point from the registry."""
 
 from pathlib import Path
 
@@ -9,14 +9,12 @@ from baton import params
 from baton.errors import TrackingError
 from baton.tracking.store import open_store, usable
 
-TEACHER, TEACHER_SHA256 = (
-    "baton.teacher",
-    "baton.teacher_sha256",
-)  # tags of a version: the logged model, and its folder's digest
+# Tags of a version: the logged model, and its folder's digest.
+TEACHER, TEACHER_SHA256 = "baton.teacher", "baton.teacher_sha256"
 
 
 def teacher(settings: params.MlflowTracking, name: str, version: int, target: Path) -> Path:
-    """See `baton.tracking.registered_teacher`."""
+    """Fetch a teacher: see `baton.tracking.registered_teacher`."""
     store = open_store(settings)
     with usable(store.client.tracking_uri):
         try:
@@ -29,10 +27,10 @@ def teacher(settings: params.MlflowTracking, name: str, version: int, target: Pa
                 expected="a version that `baton register` made",
             ) from None
         if TEACHER not in found.tags:
-            hint = "take a version that was registered together with its teacher"
+            hint = "use a version that was registered together with its teacher"
             raise TrackingError(
                 f"models:/{name}/{version} names no teacher", got=f"no tag {TEACHER}", hint=hint
             )
         mlflow.set_tracking_uri(store.client.tracking_uri)
         fetched = mlflow.artifacts.download_artifacts(f"models:/{found.tags[TEACHER]}", dst_path=str(target))
-        return Path(fetched) / "artifacts" / "teacher"  # the model folder, under its own name
+        return Path(fetched) / "artifacts" / "teacher"  # the model folder has this name

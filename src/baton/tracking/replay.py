@@ -1,8 +1,8 @@
-"""A journal's entries, carried out against the MLflow store, in order.
+"""Apply a journal's entries to the MLflow store, in order.
 
-After each the cursor moves on. A crash in between means that an entry is carried out again, so each leaves the store as if it were done
-once: what it creates is looked for first (runs by their journal's id, models by run, name and digest), metrics with the same time stamp
-are the same in MLflow, and everything else overwrites.
+After each, the cursor advances. After a crash in between, an entry is applied again, so each leaves the store
+as if it were applied once: created objects are looked up first (runs by their journal's id, models by run,
+name and digest), metrics with the same time stamp are the same in MLflow, and everything else overwrites.
 """
 
 import json
@@ -26,7 +26,7 @@ SECONDS = "baton.tracking_seconds"
 
 
 class Carrier:
-    """Carries out one journal, whose delivery lock must be held."""
+    """Applies the entries of one journal, whose delivery lock must be held."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal, self.cursor = journal, journal.cursor()
@@ -35,10 +35,10 @@ class Carrier:
         self._store: Store | None = None
 
     def deliver(self) -> None:
-        """Carry out what waits.
+        """Apply the waiting entries.
 
         Raises:
-            Exception: whatever a store, a network or a disk can raise. The entry waits.
+            Exception: any error of a store, a network or a disk. The entry waits.
         """
         while batch := list(islice(self.journal.entries(self.cursor.offset), BATCH)):
             for kind, group in groupby(
@@ -52,7 +52,11 @@ class Carrier:
                         self._carry([entry], end)
 
     def _carry(self, entries: list[Entry], end: int, alone: bool = True) -> bool:
-        """Carry out entries of one kind, up to the position `end`; False if they were refused and one `alone` may not be."""
+        """Apply entries of one kind, up to the position `end`.
+
+        Return False if they were refused and are not `alone`; a single refused entry is noted and passed
+        over.
+        """
         try:
             self._act(entries)
         except Exception as error:
@@ -93,11 +97,11 @@ class Carrier:
         elif kind in actions:
             actions[kind](entries[0])
         else:
-            raise UnusableError("a line of the journal that cannot be read")
+            raise UnusableError("a line of the journal is not readable")
 
     @property
     def address(self) -> str | None:
-        """Of the store that the journal is for, as params say it."""
+        """The address of the journal's store, as params give it."""
         first = self.cursor.store or next(
             (entry["store"] for entry, _ in self.journal.entries() if entry["kind"] == "open"), {}
         )
@@ -106,13 +110,13 @@ class Carrier:
     def _answers(self) -> bool:
         try:
             self.store.experiments()
-        except Exception:  # noqa: BLE001  whatever a store or a network can raise
+        except Exception:  # noqa: BLE001  any error of a store or a network
             return False
         return True
 
     @property
     def store(self) -> Store:
-        """The store that the journal is for, opened when it is needed first."""
+        """The journal's store, opened on first use."""
         if self._store is None:
             where = dict(self.cursor.store)
             description = where.pop("description", "")
@@ -130,13 +134,13 @@ class Carrier:
         cursor.store, cursor.status = entry["store"], ""
         earlier = cursor.pipeline
         cursor.run, cursor.pipeline = pipelines.open_stage(self.store, entry, self.journal.id)
-        if earlier and cursor.pipeline != earlier:  # another repro goes on with it
+        if earlier and cursor.pipeline != earlier:  # another repro continues it
             self._send(
                 Point(cursor.pipeline, key, value, 0, time) for key, (value, time) in cursor.finals.items()
             )
 
     def _environment(self, entry: Entry) -> None:
-        """Git's state goes to the run that has none yet, and to the pipeline run if this stage created it."""
+        """Put git's state on the run if it has none, and on the pipeline run if this stage created it."""
         tags = environment.git_tags(entry["git"])
         for run in (self._run, self.cursor.pipeline):
             own = self.store.client.get_run(run).data.tags
@@ -163,7 +167,10 @@ class Carrier:
         self.cursor.models[entry["name"]] = logged_models.log(self.store, self._run, entry, self._kept(entry))
 
     def _use(self, entry: Entry) -> None:
-        """Remember the logged model whose folder has this digest: one of this pipeline run if there is one, else the newest."""
+        """Remember the logged model whose folder has this digest, preferably one of this pipeline run.
+
+        Otherwise the newest is taken.
+        """
         found = self.store.models(f"tags.sha256 = '{storage.sha256_tree(self._kept(entry))}'")
         siblings = pipelines.stage_runs(self.store, self.cursor.pipeline)
         found.sort(key=lambda model: model.source_run_id not in siblings)  # stable: the newest stays first
@@ -180,7 +187,10 @@ class Carrier:
             self.cursor.finals[key] = [value, entry["time"]]
 
     def _belongs(self, figure: str) -> tuple[str | None, tuple[str, str] | None]:
-        """Model and dataset of `teacher/val_accuracy`: the model `teacher`, if it is known, and the dataset `val`."""
+        """Return model and dataset of a figure.
+
+        For `teacher/val_accuracy` they are the model `teacher`, if it is known, and the dataset `val`.
+        """
         model, _, key = figure.partition("/")
         data = next(
             ((name, digest) for name, digest in self.cursor.datasets.items() if key.startswith(f"{name}_")),
@@ -189,7 +199,10 @@ class Carrier:
         return self.cursor.models.get(model), data
 
     def _close(self, entry: Entry) -> None:
-        """What the run wrote, or why it ended, on the run and as the description that its page shows; then the end of the runs."""
+        """Put the written files, or the error, on the run, then end the runs.
+
+        The error is also the description that the run's page shows.
+        """
         run, tags = self._run, {} if entry["seconds"] is None else {SECONDS: f"{entry['seconds']:.3f}"}
         if entry["status"] == "FINISHED":
             pipelines.clear_error(self.store, self.store.client.get_run(run))

@@ -1,4 +1,4 @@
-"""A `dvc repro` that ran nothing because DVC's run-cache had it all: recorded as a pipeline run that points to the runs behind it.
+"""A `dvc repro` that ran nothing because DVC's run-cache had it all: a pipeline run with links to the runs.
 
 Also the `dvc.lock` of a pipeline run, kept with it.
 """
@@ -25,17 +25,18 @@ SYNCED = "synced.json"  # in .baton
 def record(
     store: Store, mine: Run | None, newest: Run | None, lock: Lock, text: str, consistent: Sequence[str]
 ) -> Run | None:
-    """Create the pipeline run of a repro that ran nothing; None if there was none, or it is recorded.
+    """Create the pipeline run of a repro that ran nothing; return None if there was none, or it is recorded.
 
-    That is: all stages in `dvc.lock` fit together and to `params.yaml`, each was made by a run of this store, and the file was written by a
-    repro since the last sync here, not by git and not by the stages of the pipeline run that made the same (`mine`).
+    There was one if all stages in `dvc.lock` fit together and match `params.yaml`, each was made by a run of
+    this store, and the file was written by a repro since the last sync here, not by git and not by the stages
+    of the pipeline run with the same outputs (`mine`).
     """
     if len(consistent) < len(pipelines.STAGES) or not dvc_files.agrees(text) or not _written_anew(text):
         return None
     if mine and mine.info.run_id == _remembered().get(
         "pipeline", "" if mine.data.tags.get(KEPT) == _digest(text) else mine.info.run_id
     ):
-        return None  # its stages ran here, or, where nothing is remembered, nobody has told of this lock yet
+        return None  # its stages ran here or, if nothing is remembered, this lock is new
     makers = {stage: links.maker(store, stage, lock) for stage in consistent}
     behind = {stage: run.info.run_id for stage, run in makers.items() if run}
     stands = newest is not None and all(
@@ -68,7 +69,10 @@ def keep_lock(store: Store, pipeline: Run, text: str) -> None:
 
 
 def remember(lock: str = "", pipeline: str = "") -> None:
-    """Note in the project what the last sync saw (the text of `dvc.lock`, the commit), or the pipeline run whose stages run here."""
+    """Note in the project the state at the last sync, or the pipeline run whose stages run here.
+
+    The state is the digest of `dvc.lock` and the commit.
+    """
     path = storage.state(SYNCED)
     path.parent.mkdir(parents=True, exist_ok=True)
     news = (
@@ -85,7 +89,10 @@ def _remembered() -> dict[str, Any]:
 
 
 def _written_anew(text: str) -> bool:
-    """Whether a repro wrote `dvc.lock` since the last sync: it is another one, and did not come with another commit (or a clone)."""
+    """Return whether a repro wrote `dvc.lock` since the last sync.
+
+    It then differs, and did not come with another commit (or a clone).
+    """
     last = _remembered()
     came_with_git = (
         last.get("head") != environment.head()

@@ -1,4 +1,4 @@
-"""What a stage can tell of its run, what `sync` reports, and MLflow's settings. No mlflow."""
+"""The records of a stage, the report of `sync`, and MLflow's settings. Without mlflow."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Literal
 
 Stage = Literal["finetune", "distill", "evaluate"]
 
-# MLflow's settings, unless the user set others: nothing is sent anywhere, nothing is unpickled, no chatter in a stage's console, and a
-# server that hangs costs seconds instead of minutes.
+# MLflow's settings, unless the user set others: no telemetry, no unpickling, no chatter in a stage's console,
+# and a server that hangs costs seconds instead of minutes.
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -22,18 +22,28 @@ SETTINGS = {
 
 
 class Run:
-    """What a stage can tell. This one records nothing: it stands where tracking is off, and in all processes of a stage but the first."""
+    """The records of a stage.
+
+    This base class records nothing: it is used when tracking is off, and in all processes of a stage but the
+    first.
+    """
 
     id: str = ""  # for `stage(resume=...)`
 
     def metrics(self, values: Mapping[str, float], step: int, time: int | None = None) -> None:
-        """Record figures of one step; `time`, in ms since 1970, is when it first happened. Each key is recorded once a step."""
+        """Record figures of one step; each key is recorded once per step.
+
+        `time`, in ms since 1970, is when the step first happened.
+        """
 
     def dataset(self, name: str, path: Path, context: str) -> None:
-        """Record a Parquet file as a dataset input, by its sha256; `context` says what for (training, validation, evaluation)."""
+        """Record a Parquet file as a dataset input, by its sha256.
+
+        `context` is its purpose (training, validation, evaluation).
+        """
 
     def figure(self, path: Path) -> None:
-        """Record a picture, on the stage's run and on the pipeline run."""
+        """Record an image, on the stage's run and on the pipeline run."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Record a file or folder under `folder` of the stage's run."""
@@ -48,31 +58,35 @@ class Run:
         """
 
     def final(self, values: Mapping[str, float]) -> None:
-        """Record final figures, on the stage's run and on the pipeline run; `NAME/figure` also on the model NAME that `model` recorded."""
+        """Record final figures, on the stage's run and on the pipeline run.
+
+        `NAME/figure` is also recorded on the model NAME that `model` recorded.
+        """
 
     def model_metrics(self, name: str, path: Path, values: Mapping[str, float]) -> None:
-        """Record final figures of the model in folder `path`, named `NAME/test_accuracy` for `test/accuracy`, as `final` does.
+        """Record final figures of the model in folder `path`, as `final` does.
 
-        The logged model is found by the folder's digest; without one (tracking was off then) the runs alone get the figures.
+        `test/accuracy` is named `NAME/test_accuracy`. The logged model is found by the folder's digest;
+        without one (tracking was off then) only the runs get the figures.
         """
 
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What `sync` did; all zero when there was nothing to do."""
+    """The result of `sync`; all zero if there was nothing to do."""
 
     digests: int = 0  # runs that got DVC's digests of their outputs
-    links: int = 0  # stages that were linked to the run that made their output
-    ended: int = 0  # runs whose process is gone and that were still marked as running
-    unknown: tuple[str, ...] = ()  # stages whose output no run of this store made
-    entries: int = 0  # of journals, that were delivered
-    points: int = 0  # values of metrics among them
-    refused: tuple[str, ...] = ()  # what the store will never take, and why
-    waiting: tuple[str, ...] = ()  # journals that could not be delivered, and why
-    cached: int = 0  # repros that ran nothing, because all came from DVC's run-cache, and that were recorded
+    links: int = 0  # stages linked to the run that made their output
+    ended: int = 0  # runs still marked as running although their process is gone
+    unknown: tuple[str, ...] = ()  # stages whose output was made by no run of this store
+    entries: int = 0  # delivered journal entries
+    points: int = 0  # metric values among them
+    refused: tuple[str, ...] = ()  # entries that the store will never accept, with the reason
+    waiting: tuple[str, ...] = ()  # undelivered journals, with the reason
+    cached: int = 0  # recorded repros that ran nothing, because all came from DVC's run-cache
 
 
 def prepare() -> None:
-    """Apply `SETTINGS`: must come before mlflow is imported, which reads some of them then."""
+    """Apply `SETTINGS`; must come before the import of mlflow, which reads some of them then."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -1,6 +1,7 @@
-"""The MLflow store: opening it, and what is written to and read from it.
+"""The MLflow store: opened, written and read.
 
-`uri: null` is `sqlite:///<project>/mlflow.db` with artifacts in `<project>/mlartifacts`, whatever the working directory.
+`uri: null` is `sqlite:///<project>/mlflow.db` with artifacts in `<project>/mlartifacts`, independent of the
+working directory.
 """
 
 import contextlib
@@ -23,15 +24,18 @@ from baton.processes.locks import locked
 
 T = TypeVar("T")
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
-# Limits of MLflow: entities in one request, and lengths that a server refuses or cuts off.
+# Limits of MLflow: entities in one request, and lengths beyond which a server refuses or truncates.
 PARAMS_PER_REQUEST, METRICS_PER_REQUEST, KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 100, 1000, 250, 6000, 8000
-# Marks our experiments, among which runs and models are looked for.
+# Marks Baton's experiments, in which runs and models are looked up.
 MARK = "baton"
 EXPERIMENT_TAGS = {MARK: "true", "mlflow.experimentKind": "custom_model_development"}
 
 
 class Point(NamedTuple):
-    """One value of a metric of a run, and of a logged model if `model` is its id; `dataset` is (name, digest). `time`: ms since 1970."""
+    """A value of a run's metric, and of a logged model's if `model` is its id; `dataset` is (name, digest).
+
+    `time` is in ms since 1970.
+    """
 
     run: str
     key: str
@@ -51,12 +55,15 @@ class Store:
         self.experiment = experiment
 
     def create_run(self, name: str, tags: Mapping[str, str], time: int) -> str:
-        """A running run that began at `time` (ms since 1970); its id. `MLFLOW_RUN_ID` and active runs do not matter."""
+        """Create a running run that began at `time` (ms since 1970); return its id.
+
+        `MLFLOW_RUN_ID` and active runs are ignored.
+        """
         run = self.client.create_run(self.experiment, start_time=time, run_name=name, tags=_tags(tags))
         return str(run.info.run_id)
 
     def send(self, points: Iterable[Point]) -> None:
-        """Metrics of any runs, in as many requests as MLflow's limits ask for; sending one again changes nothing."""
+        """Write metrics of any runs within MLflow's request limits; sending one again changes nothing."""
         for run, own in groupby(sorted(points, key=lambda point: point.run), key=lambda point: point.run):
             for some in _batches(map(_metric, own), METRICS_PER_REQUEST):
                 self.client.log_batch(run, metrics=some)
@@ -64,19 +71,19 @@ class Store:
     def log(
         self, run: str, values: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
     ) -> None:
-        """Params and tags of a run."""
+        """Write params and tags of a run."""
         for pairs in _batches(param_items(values or {}), PARAMS_PER_REQUEST):
             self.client.log_batch(run, params=[Param(key, value) for key, value in pairs])
         for pairs in _batches(_tags(tags or {}).items(), PARAMS_PER_REQUEST):
             self.client.log_batch(run, tags=[RunTag(key, value) for key, value in pairs])
 
     def complete(self, run: str, values: Mapping[str, Any]) -> None:
-        """Put params on a run that it does not have; those that it has are final in MLflow."""
+        """Add the params that a run lacks; those that it has are final in MLflow."""
         known = self.client.get_run(run).data.params
         self.log(run, values={key: value for key, value in param_items(values) if key not in known})
 
     def runs(self, condition: str = "", limit: int = 200) -> list[Run]:
-        """Runs of all our experiments, the newest first."""
+        """Return runs of all Baton experiments, the newest first."""
         return list(
             self.client.search_runs(
                 self.experiments(), condition, max_results=limit, order_by=["attributes.start_time DESC"]
@@ -84,14 +91,14 @@ class Store:
         )
 
     def models(self, condition: str) -> list[LoggedModel]:
-        """Logged models of all our experiments, the newest first."""
+        """Return logged models of all Baton experiments, the newest first."""
         order = [{"field_name": "creation_timestamp", "ascending": False}]
         return list(
             self.client.search_logged_models(self.experiments(), condition, max_results=50, order_by=order)
         )
 
     def text(self, run: str, path: str) -> str | None:
-        """A small file of a run; None if it is not there (which a store that fails does not say)."""
+        """Return the text of a small file of a run, or None if it does not exist (not if the store fails)."""
         parent = path.rpartition("/")[0] or None
         if path not in {file.path for file in self.client.list_artifacts(run, parent)}:
             return None
@@ -99,19 +106,19 @@ class Store:
             return Path(self.client.download_artifacts(run, path, folder)).read_text(encoding="utf-8")
 
     def experiments(self) -> list[str]:
-        """Ids of our experiments."""
+        """Return the ids of Baton's experiments."""
         found = self.client.search_experiments(filter_string=f"tags.{MARK} = 'true'")
         return sorted({self.experiment, *(item.experiment_id for item in found)})
 
 
 def open_store(settings: params.MlflowTracking, description: str = "") -> Store:
-    """Open the store, creating database and experiment where they are missing; `description` is for a new experiment.
+    """Open the store, creating database and experiment if missing; `description` is for a new experiment.
 
     Raises:
-        TrackingError: it cannot be used.
+        TrackingError: the store cannot be used.
     """
     uri = tracking_uri(settings.uri)
-    # Two stages that start together must not both create the tables, or the experiment.
+    # Two stages that start at the same time must not both create the tables or the experiment.
     with usable(uri), locked("store"):
         if settings.uri is None and not (storage.project() / DATABASE).exists():
             create_database(storage.project() / DATABASE)
@@ -121,7 +128,7 @@ def open_store(settings: params.MlflowTracking, description: str = "") -> Store:
 
 @contextlib.contextmanager
 def usable(uri: str) -> Iterator[None]:
-    """Explain what MLflow, the database or the disk raise.
+    """Turn errors of MLflow, the database or the disk into a TrackingError.
 
     Raises:
         TrackingError: the store cannot be used.
@@ -138,7 +145,10 @@ def usable(uri: str) -> Iterator[None]:
 
 
 def tracking_uri(uri: str | None) -> str:
-    """The store's address, independent of the working directory: null and relative SQLite files belong to the project."""
+    """Return the store's address, independent of the working directory.
+
+    Null and relative SQLite files belong to the project.
+    """
     if uri is None:
         return f"sqlite:///{storage.project() / DATABASE}"
     relative = re.fullmatch(r"sqlite:///([^/:].*)", uri)
@@ -146,7 +156,11 @@ def tracking_uri(uri: str | None) -> str:
 
 
 def param_items(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and texts as MLflow takes them: YAML's spelling (null, true, 0.0001), other characters as `_`, cut to what it stores."""
+    """Return names and values as MLflow accepts them.
+
+    Values are spelt as in YAML (null, true, 0.0001) and cut to MLflow's limit; other characters in names
+    become `_`.
+    """
     items: dict[str, str] = {}
     for key, value in values.items():
         name = clean_key(key)
@@ -159,7 +173,7 @@ def param_items(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def clean_key(key: str) -> str:
-    """A name that MLflow accepts."""
+    """Return a name that MLflow accepts."""
     return re.sub(r"[^\w\-. :/]", "_", key, flags=re.ASCII)[:KEY_LENGTH]
 
 
@@ -187,9 +201,10 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def create_database(path: Path) -> None:
-    """Create the tables, and MLflow's `Default` experiment with our artifact folder instead of the working directory's `mlruns`.
+    """Create the tables, and MLflow's `Default` experiment with the project's artifact folder.
 
-    A database whose tables are half there could never be used: it gets its name when it is whole.
+    MLflow would use `mlruns` in the working directory. A database with only some of its tables could never be
+    used, so it gets its name when it is complete.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -204,7 +219,7 @@ def _experiment(client: MlflowClient, name: str, description: str, uri: str) -> 
         location = (storage.project() / ARTIFACTS).as_uri() if uri.startswith("sqlite:") else None
         tags = EXPERIMENT_TAGS | {"mlflow.note.content": description}
         return str(client.create_experiment(name, artifact_location=location, tags=tags))
-    if found.lifecycle_stage != "active":  # deleted in the UI; its runs are still there
+    if found.lifecycle_stage != "active":  # deleted in the UI; its runs still exist
         client.restore_experiment(found.experiment_id)
     for key, value in EXPERIMENT_TAGS.items():
         if found.tags.get(key) != value:

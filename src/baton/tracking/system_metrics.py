@@ -1,4 +1,4 @@
-"""The machine while a stage runs: processor, memory, disk, network, GPU, by MLflow's own monitors."""
+"""The machine while a stage runs: processor, memory, disk, network and GPU, from MLflow's monitors."""
 
 from collections.abc import Iterable
 
@@ -21,10 +21,10 @@ class Sampler:
             NetworkMonitor(),
             *_graphics(),
         ]
-        psutil.cpu_percent()  # counted from the call before
+        psutil.cpu_percent()  # measured from the previous call
 
     def sample(self) -> dict[str, float]:
-        """Figures since the last sample, by the names that MLflow's UI knows."""
+        """Return the figures since the last sample, by the names that MLflow's UI knows."""
         values: dict[str, float] = {}
         for monitor in self._monitors:
             monitor.collect_metrics()
@@ -37,6 +37,6 @@ def _graphics() -> Iterable[BaseMetricsMonitor]:
     for kind in (GPUMonitor, ROCMMonitor):
         try:
             return [kind()]
-        except Exception:  # noqa: BLE001, S112  no such library, no such device: MLflow's monitors raise all kinds
+        except Exception:  # noqa: BLE001, S112  without library or device, MLflow's monitors raise various errors
             continue
     return []

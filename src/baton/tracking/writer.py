@@ -1,4 +1,4 @@
-"""Writing a journal: one process appends to it, and whoever holds its lock may remove it."""
+"""Writing a journal: one process appends to it, and the holder of its lock may remove it."""
 
 import contextlib
 import json
@@ -18,8 +18,8 @@ from baton.processes.supervision import Process
 from baton.tracking.journal import ENTRIES, GONE, Journal, now, parsed
 
 LINK_BYTES = 1 << 20  # smaller files are copied: an editor may rewrite them in place
-WRITER_SECONDS, LOOK_SECONDS = 0.5, 0.2  # how long another one may hold a journal's lock who is only looking
-# The kind comes first, so that these lines are found without reading the others.
+WRITER_SECONDS, LOOK_SECONDS = 0.5, 0.2  # how long an inspecting process may hold a journal's lock
+# The kind comes first, so that these lines are found without parsing the others.
 OPEN, CLOSE = b'{"kind":"open"', b'{"kind":"close"'
 
 
@@ -27,7 +27,7 @@ class Writer:
     """The one process that appends to a journal. Threads may share it."""
 
     def __init__(self, journal: Journal, handle: int) -> None:
-        """Cuts a torn last line off; `handle` is the locked file."""
+        """Truncate a torn last line; `handle` is the locked file."""
         self.journal = journal
         self._handle = handle
         self._guard = threading.RLock()
@@ -52,7 +52,10 @@ class Writer:
             self._unwritten = b""
 
     def keep(self, path: Path, copy: bool = True) -> str:
-        """Keep a file or folder as it is now; its name for `Journal.file`. Nothing if a large file cannot be linked and `copy` is False."""
+        """Keep a file or folder as it is now; return its name for `Journal.file`.
+
+        Return nothing if a large file cannot be linked and `copy` is False.
+        """
         name = f"{secrets.token_hex(4)}/{path.name}"
         target = self.journal.file(name)
         for source in sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]:
@@ -61,7 +64,7 @@ class Writer:
         return name
 
     def close(self) -> None:
-        """Let go of the journal; nothing is appended after it."""
+        """Release the journal; nothing is appended after it."""
         with self._guard:
             if self._handle >= 0:
                 locks.give(self._handle)
@@ -69,16 +72,17 @@ class Writer:
 
 
 def new_id() -> str:
-    """Sorts by time."""
+    """Return a new id; ids sort by time."""
     moment = now()
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(moment // 1000))}-{moment % 1000:03}-{secrets.token_hex(4)}"
+    second = time.strftime("%Y%m%d-%H%M%S", time.gmtime(moment // 1000))
+    return f"{second}-{moment % 1000:03}-{secrets.token_hex(4)}"
 
 
 def write(name: str) -> Writer:
-    """Open a journal to append to it, creating it where it is missing.
+    """Open a journal to append to it, creating it if missing.
 
     Raises:
-        TrackingError: another process writes it.
+        TrackingError: another process is writing it.
     """
     journal = Journal(storage.state("journal") / name)
     deadline = time.monotonic() + WRITER_SECONDS
@@ -98,7 +102,10 @@ def write(name: str) -> Writer:
 
 
 def abandoned(journal: Journal) -> bool:
-    """Whether it is there and no stage writes it. One whose stage was killed is closed here, at the time of its last entry."""
+    """Return whether the journal exists and no stage writes it.
+
+    A journal whose stage was killed is closed here, at the time of its last entry.
+    """
     with _grabbed(journal) as writer:
         if writer is None:
             return False
@@ -115,7 +122,10 @@ def abandoned(journal: Journal) -> bool:
 
 
 def clear(journal: Journal, keep: float) -> None:
-    """Remove what is delivered; if its stage did not finish, and may be resumed, `keep` seconds after its last entry."""
+    """Remove a delivered journal; one of an unfinished stage, which may be resumed, after `keep` seconds.
+
+    They count from its last entry.
+    """
     with _grabbed(journal) as writer:
         if writer and not journal.waiting():
             status = (journal.folder / ENTRIES).stat()
@@ -126,7 +136,7 @@ def clear(journal: Journal, keep: float) -> None:
 
 @contextlib.contextmanager
 def _grabbed(journal: Journal) -> Iterator[Writer | None]:
-    """The journal's writer for a moment; None if it is gone or its stage is running."""
+    """Yield the journal's writer for a moment; None if the journal is gone or its stage is running."""
     deadline = time.monotonic() + LOOK_SECONDS
     while (
         (handle := locks.take(journal.folder / ENTRIES)) is None
@@ -142,7 +152,7 @@ def _grabbed(journal: Journal) -> Iterator[Writer | None]:
 
 
 def _whole(handle: int) -> int:
-    """Length of a file without a torn last line."""
+    """Return the length of a file without a torn last line."""
     size = os.fstat(handle).st_size
     end = size
     while end:
