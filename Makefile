@@ -1,4 +1,4 @@
-# Baton. `make` lists what there is; `make repro` is the whole pipeline, `make test` the tests.
+# Baton. `make` lists the targets; `make repro` runs the whole pipeline, `make test` the tests.
 PYTHON ?= python3.11
 PORT ?= 5000
 
@@ -12,7 +12,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev repro summary test test-slow check format ui quick bench gpu lock clean clean-all
+.PHONY: help install install-dev repro summary test test-slow check format ui quick bench gpu lock \
+	clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,15 +22,16 @@ install: $(RUNTIME) ## make .venv with the exact versions of requirements.lock
 
 install-dev: $(DEV) ## ... and the development tools
 
-# --no-deps: the locks are complete, so nothing that is not in them can come in; `pip check` proves the completeness.
+# --no-deps: the locks are complete, so no other package can be installed; `pip check` proves completeness.
 $(RUNTIME): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "make: '$(PYTHON)' is no Python 3.11 with venv and pip; on Debian: apt install python3.11 python3.11-venv" >&2; exit 1; }
+		{ echo "make: '$(PYTHON)' is not Python 3.11 with venv and pip" >&2; \
+		echo "make: on Debian: apt install python3.11 python3.11-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
-	@# DVC's own databases belong into the project too, not to /var/tmp. The path must be absolute, so it cannot be committed.
+	@# DVC's databases belong in the project, not in /var/tmp. The path must be absolute: not for a commit.
 	$(BIN)/dvc config --local core.site_cache_dir "$(CURDIR)/.baton/dvc"
 	@touch $@
 
@@ -38,68 +40,79 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	$(BIN)/python -m pip check
 	@touch $@
 
-repro: $(RUNTIME) ## install, run what params.yaml makes necessary, show the results
+repro: $(RUNTIME) ## install, run the stages that are out of date, show the results
 	@$(BIN)/baton inbox
 	BATON_SUMMARY=later $(BIN)/dvc repro
 	@$(BIN)/baton sync
 	@$(BIN)/baton summary
 
-summary: $(RUNTIME) ## the results of the last run
+summary: $(RUNTIME) ## show the results of the last run
 	@$(BIN)/baton summary
 
-test: $(DEV) ## the tests (no network, no GPU needed)
+test: $(DEV) ## run the tests (no network, no GPU needed)
 	$(BIN)/python -m pytest -m "not slow and not network and not alone"
 	$(BIN)/python -m pytest -m "alone and not slow and not network" -n 0
 
-test-slow: $(DEV) ## all tests, also those that fetch something or take minutes
+test-slow: $(DEV) ## run all tests, including those that need the network or take minutes
 	$(BIN)/python -m pytest -m "not alone"
 	$(BIN)/python -m pytest -m alone -n 0
 
-check: $(DEV) ## format, lint, types, import rules
+check: $(DEV) ## check format, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(DEV) ## format the code and mend what ruff can mend
+format: $(DEV) ## format the code and apply ruff's fixes
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-# MLflow 3.17 opens in a mode for language-model apps, which hides training runs: the address names the other one.
-ui: $(RUNTIME) ## the MLflow UI on this project's runs
+# MLflow 3.17 opens in a mode for language-model apps, without training runs: the address selects the other.
+ui: $(RUNTIME) ## open the MLflow UI on this project's runs
 	@$(BIN)/baton sync
 	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$(STORE)" --workers 1 --host 127.0.0.1 --port $(PORT)
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$(STORE)" --workers 1 \
+		--host 127.0.0.1 --port $(PORT)
 
-# The copy holds what git would: its own DVC cache and MLflow store go with it; only the Python and the fetched files are shared.
-quick: $(RUNTIME) ## the `quick` recipe in a temporary copy of the working tree, removed afterwards
+# The copy holds the files that git would, and has its own DVC cache and MLflow store; only the Python and the
+# fetched files are shared.
+quick: $(RUNTIME) ## run the `quick` recipe in a temporary copy of the working tree
 	@set -eu; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; trap 'exit 130' INT TERM; \
-	git ls-files -z --cached --others --exclude-standard | tar --create --null --ignore-failed-read --files-from=- | tar --extract --directory="$$copy"; \
-	export BATON_PYTHON="$(BIN)/python" BATON_FETCHED="$${BATON_FETCHED:-$(CURDIR)/.baton/fetched}" DVC_SITE_CACHE_DIR="$$copy/.baton/dvc" PYTHONPATH="$$copy/src"; \
+	git ls-files -z --cached --others --exclude-standard | \
+		tar --create --null --ignore-failed-read --files-from=- | tar --extract --directory="$$copy"; \
+	export BATON_PYTHON="$(BIN)/python" BATON_FETCHED="$${BATON_FETCHED:-$(CURDIR)/.baton/fetched}"; \
+	export DVC_SITE_CACHE_DIR="$$copy/.baton/dvc" PYTHONPATH="$$copy/src"; \
 	cd "$$copy"; rm -rf dvc.lock metrics reports; git init --quiet; \
-	"$(BIN)/baton" use quick --force; BATON_SUMMARY=later "$(BIN)/dvc" repro; "$(BIN)/baton" sync; "$(BIN)/baton" summary
+	"$(BIN)/baton" use quick --force; BATON_SUMMARY=later "$(BIN)/dvc" repro; \
+	"$(BIN)/baton" sync; "$(BIN)/baton" summary
 
-bench: $(DEV) ## the programs behind README's speed figures of text; image_speed and few_labels want a project of images
-	@for name in overhead predict_speed tokenize_speed train_speed; do echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; done
+# Not here: image_speed and few_labels, which need an image project.
+bench: $(DEV) ## run the benchmarks behind README's speed figures for text
+	@for name in overhead predict_speed tokenize_speed train_speed; do \
+		echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; done
 
-gpu: $(DEV) ## what only a CUDA device can show, in eight minutes (docs/gpu.md); with PIECES="bert resume" a part of it
+gpu: $(DEV) ## run what needs a CUDA device, 8 minutes (docs/gpu.md); PIECES="bert resume" runs a part
 	$(BIN)/python -m benchmarks.gpu $(if $(PIECES),--only $(PIECES))
 
-# Both locks anew from the ranges in pyproject.toml, in a temporary environment.
+# Both locks are resolved again from the ranges in pyproject.toml, in a temporary environment.
 lock: ## resolve the newest allowed versions into both lock files
 	@set -eu; env=$$(mktemp -d); trap 'rm -rf "$$env"' EXIT; trap 'exit 130' INT TERM; \
 	freeze() { "$$env/bin/python" -m pip freeze --all --exclude pip --exclude baton | LC_ALL=C sort -f; }; \
 	$(PYTHON) -m venv "$$env"; "$$env/bin/python" -m pip install --quiet .; freeze > "$$env/runtime"; \
 	"$$env/bin/python" -m pip install --quiet '.[dev]'; freeze > "$$env/all"; "$$env/bin/python" -m pip check; \
 	if grep -n ' @ ' "$$env/all"; then exit 1; fi; \
-	{ sed -n 1p requirements.lock; sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1; sys_platform == "linux"/' "$$env/runtime"; } > "$$env/requirements.lock"; \
-	{ sed -n 1p requirements-dev.lock; grep -vxFf "$$env/runtime" "$$env/all"; } > "$$env/requirements-dev.lock"; \
-	mv "$$env/requirements.lock" "$$env/requirements-dev.lock" .; git --no-pager diff --stat -- requirements.lock requirements-dev.lock
+	{ sed -n 1p requirements.lock; \
+		sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1; sys_platform == "linux"/' "$$env/runtime"; \
+	} > "$$env/requirements.lock"; \
+	{ sed -n 1p requirements-dev.lock; grep -vxFf "$$env/runtime" "$$env/all"; } \
+		> "$$env/requirements-dev.lock"; \
+	mv "$$env/requirements.lock" "$$env/requirements-dev.lock" .; \
+	git --no-pager diff --stat -- requirements.lock requirements-dev.lock
 
-clean: ## remove outputs that `dvc checkout` brings back, and tool caches
+clean: ## remove outputs that `dvc checkout` restores, and tool caches
 	rm -rf data models curves dvc_plots build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	rm -rf reports/figures reports/plots reports/speed reports/tables reports/timings.json
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-clean-all: clean ## ... and everything else that git does not hold: .venv, caches, MLflow's runs
+clean-all: clean ## ... and everything else that git does not track: .venv, caches, MLflow's runs
 	rm -rf .venv .baton .dvc/cache .dvc/tmp .dvc/config.local mlflow.db* mlartifacts src/baton.egg-info

@@ -1,4 +1,4 @@
-"""What all tests share: an environment that touches nothing outside, and markers that skip what this machine lacks."""
+"""Shared by all tests: an isolated environment, and markers that skip tests this machine cannot run."""
 
 import os
 import warnings
@@ -9,15 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Before any library is imported: no telemetry, no network by accident, no settings or caches of the user's own.
+# Before any library is imported: no telemetry, no accidental network access, no user settings or caches.
 os.environ |= {
     "DO_NOT_TRACK": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MPLBACKEND": "agg",
     "MPLCONFIGDIR": str(ROOT / ".baton" / "matplotlib"),
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # torch looks once a process: later no test could be deterministic
-    "OMP_NUM_THREADS": "1",  # a file of tests a processor: threads that wait for each other beside others cost tenfold
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # torch reads it once per process
+    # One test file per processor: threads that wait for each other in competition with others cost tenfold.
+    "OMP_NUM_THREADS": "1",
 }
 for name in ("DVC_ROOT", "BATON_REPRO_ID", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
     os.environ.pop(name, None)
@@ -26,7 +27,7 @@ from tests.data_fixtures import build_wheel, cache, image_settings, server, sett
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip `gpu` where there is none; torch is imported only if such a test was collected."""
+    """Skip `gpu` tests without a GPU; torch is imported only if such a test was collected."""
     wanting = [item for item in items if item.get_closest_marker("gpu")]
     if wanting:
         import torch
@@ -38,13 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def root() -> Path:
-    """The checkout that is tested."""
+    """The checkout under test."""
     return ROOT
 
 
 @pytest.fixture
 def quiet_mlflow() -> Iterator[None]:
-    """Pydantic and SQLAlchemy deprecations inside mlflow's own modules are no errors of ours."""
+    """Pydantic and SQLAlchemy deprecations inside mlflow's modules are not errors of this project."""
     with warnings.catch_warnings():
         for module in ("mlflow", "sqlalchemy", "alembic"):
             warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
@@ -53,7 +54,7 @@ def quiet_mlflow() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store, its tables made once for all tests."""
+    """An empty store, its tables created once for all tests."""
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Fixtures of tests of data: a cache of their own, tiny wheels for the real pip, a web server, settings."""
+"""Fixtures of data tests: a separate cache, tiny wheels for the real pip, a web server, settings."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ KEEP = dict.fromkeys(params.Checks.model_fields, "keep") | {"malformed": "drop",
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of fetched files; attempts follow each other at once."""
+    """An empty cache of fetched files; attempts follow each other immediately."""
     folder = tmp_path / "fetched"
     monkeypatch.setenv("BATON_FETCHED", str(folder))
     monkeypatch.setattr(fetch_cache, "DELAYS", (0.0,))
@@ -48,7 +48,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
 
 @pytest.fixture
 def wheelhouse(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which pip looks for wheels, and the only place."""
+    """The only folder in which pip looks for wheels."""
     folder = tmp_path / "wheelhouse"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith("PIP_")]:
@@ -84,7 +84,10 @@ def build_wheel(wheelhouse: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def settings() -> Callable[..., params.TextPreprocess]:
-    """`settings(limit=…, checks={…})`: preprocess settings for a CSV with the columns text and label; every check keeps what it can."""
+    """`settings(limit=…, checks={…})`: preprocess settings for a CSV with the columns text and label.
+
+    Every check keeps as many rows as it can.
+    """
 
     def build(checks: dict[str, str] | None = None, **changes: Any) -> params.TextPreprocess:
         values: dict[str, Any] = {
@@ -112,7 +115,10 @@ def settings() -> Callable[..., params.TextPreprocess]:
 
 @pytest.fixture
 def image_settings() -> Callable[..., params.ImagePreprocess]:
-    """`image_settings({check: policy}, limit=…)`: preprocess settings for raw tables of images; every check keeps what it can."""
+    """`image_settings({check: policy}, limit=…)`: preprocess settings for raw tables of images.
+
+    Every check keeps as many rows as it can.
+    """
 
     def build(checks: dict[str, str] | None = None, **changes: Any) -> params.ImagePreprocess:
         values: dict[str, Any] = {

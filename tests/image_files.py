@@ -1,4 +1,4 @@
-"""Tiny images for the data tests: arrays, files of every format, and data sets in the layout of the originals."""
+"""Tiny images for the data tests: arrays, files of every format, and data sets in their original layout."""
 
 import gzip
 import hashlib
@@ -18,18 +18,18 @@ Pixels = NDArray[np.uint8]
 
 
 def noise(seed: int, height: int = 6, width: int = 9, channels: int = 3) -> Pixels:
-    """Pixels (height, width, channels), no two alike."""
+    """Return pixels (height, width, channels), no two alike."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
 def smooth(seed: int, height: int = 48, width: int = 64) -> Pixels:
-    """A picture that a lossy format keeps well."""
+    """Return an image that a lossy format preserves well."""
     image = Image.fromarray(noise(seed, 3, 4)).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(image)
 
 
 def saved(image: Pixels | Image.Image, format: str = "PNG", **options: Any) -> bytes:  # noqa: A002  Pillow's word
-    """An encoded image, made by Pillow."""
+    """Return an image encoded by Pillow."""
     target = io.BytesIO()
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)
@@ -38,7 +38,7 @@ def saved(image: Pixels | Image.Image, format: str = "PNG", **options: Any) -> b
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG made by hand: what Pillow reads but does not write."""
+    """Return a hand-made PNG, of a kind that Pillow reads but does not write."""
     parts = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)),
         *chunks,
@@ -54,12 +54,14 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: 
 def tiff(
     pixels: NDArray[Any], *, bits: int = 0, photometric: int | None = None, **more: tuple[int, int, bytes]
 ) -> bytes:
-    """A TIFF made by hand, of pixels (height, width) or (height, width, bands) whose type says the sample format.
+    """Return a hand-made TIFF of pixels (height, width) or (height, width, bands).
+
+    Their type is the sample format.
 
     Args:
         pixels: written as they are, one strip, little-endian.
-        bits: a sample; by default those of the type. 12: two values in three bytes.
-        photometric: 0: white is zero, 1: black is zero, 2: RGB. By default 1, or 2 for three bands and more.
+        bits: bits per sample; by default those of the type. 12: two values in three bytes.
+        photometric: 0: white is zero, 1: black is zero, 2: RGB. By default 1, or 2 for three or more bands.
         more: name -> tag, type, content.
     """
     height, width, bands = (*pixels.shape, 1)[:3]
@@ -103,13 +105,13 @@ def tiff(
 
 
 def twelve(pixels: NDArray[Any]) -> bytes:
-    """Rows of 12 bits a value, the first bits first; each row begins with a byte of its own."""
+    """Return rows of 12-bit values, the first bits first; each row begins at a new byte."""
     bits = (pixels[..., None].astype(np.uint16) >> np.arange(11, -1, -1)) & 1
     return np.packbits(bits.reshape(len(pixels), -1), axis=1).tobytes()
 
 
 def bmp(pixels: Pixels, alpha: int) -> bytes:
-    """A BMP of 32 bits with a mask for alpha (header of 108 bytes), rows from bottom to top."""
+    """Return a 32-bit BMP with an alpha mask (header of 108 bytes), rows from bottom to top."""
     height, width, _ = pixels.shape
     rows = np.dstack([pixels[::-1, :, ::-1], np.full((height, width), alpha, np.uint8)]).tobytes()
     masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
@@ -123,18 +125,18 @@ def bmp(pixels: Pixels, alpha: int) -> bytes:
 
 
 def bomb() -> bytes:
-    """A hundred bytes that say they are 50,000 x 50,000 pixels."""
+    """Return a hundred bytes that claim to be 50,000 x 50,000 pixels."""
     return png(50_000, 50_000, 8, 2, bytes(1000))
 
 
 def idx(array: NDArray[np.uint8], *, packed: bool = True) -> bytes:
-    """An IDX file."""
+    """Return an IDX file."""
     content = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
     return gzip.compress(content, mtime=0) if packed else content
 
 
 def archive(files: dict[str, bytes]) -> bytes:
-    """A .tar.gz."""
+    """Return a .tar.gz."""
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w:gz") as tar:
         for name, content in files.items():
@@ -145,7 +147,10 @@ def archive(files: dict[str, bytes]) -> bytes:
 
 
 class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
-    """Pickles as Python 2 and its NumPy did: text is bytes, an array is rebuilt by `numpy.core.multiarray._reconstruct`."""
+    """Pickles like Python 2 and its NumPy.
+
+    Text is bytes, an array is rebuilt by `numpy.core.multiarray._reconstruct`.
+    """
 
     def save(self, value: Any, save_persistent_id: bool = True) -> None:
         if isinstance(value, bytes):
@@ -172,14 +177,14 @@ class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
 
 
 def python2_pickle(value: Any) -> bytes:
-    """See Python2Pickler."""
+    """Pickle with Python2Pickler."""
     target = io.BytesIO()
     Python2Pickler(target, protocol=2).dump(value)
     return target.getvalue()
 
 
 def planes(pixels: Pixels) -> Pixels:
-    """CIFAR's rows: (n, 32, 32, 3) -> (n, 3072), the red plane first."""
+    """Return CIFAR's rows: (n, 32, 32, 3) -> (n, 3072), the red plane first."""
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1))
 
 
@@ -192,7 +197,7 @@ def md5(content: bytes) -> str:
 
 
 def put(path: str | Path, content: bytes) -> Path:
-    """Write a file, with its folders."""
+    """Write a file, creating its folders."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""A web server on 127.0.0.1 that serves given bytes, and can break a transfer in its middle: what stands for the outside in these tests."""
+"""A web server on 127.0.0.1, in place of the internet; it can break a transfer halfway."""
 
 import hashlib
 import threading
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Page:
-    """A body, its headers, and how many of its transfers are still to be broken in the middle."""
+    """A body, its headers, and the number of transfers still to be broken halfway."""
 
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
@@ -17,7 +17,7 @@ class Page:
 
 
 class LocalServer:
-    """Pages by path; `requests` lists what was asked for, as 'GET /path'."""
+    """Pages by path; `requests` lists the requests, as 'GET /path'."""
 
     def __init__(self) -> None:
         self.pages: dict[str, Page] = {}
@@ -44,7 +44,10 @@ class LocalServer:
         etag: str | None = None,
         breaks: int = 0,
     ) -> None:
-        """Serve a file as the Hub's resolve address does: its ETag is the git blob id, or the sha256 for safetensors (a large file)."""
+        """Serve a file like the Hub's resolve address.
+
+        Its ETag is the git blob id, or the sha256 for safetensors (a large file).
+        """
         git = hashlib.sha1(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
         digest = hashlib.sha256(body).hexdigest() if name.endswith(".safetensors") else git
         prefix = "datasets/" if kind == "dataset" else ""

@@ -1,4 +1,4 @@
-"""Small real pictures, arrays that look like photographs, and tables of them as `preprocess` writes them."""
+"""Small real images, arrays that look like photographs, and tables of them as `preprocess` writes them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ INPUT: dict[str, Any] = {
 
 
 def photo(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
-    """Smooth colours with some noise, (height, width, channels)."""
+    """Return smooth colours with some noise, (height, width, channels)."""
     draw = np.random.default_rng((seed, height, width))
     coarse = draw.integers(0, 256, (6, 6, 3), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)).astype(int)
@@ -34,7 +34,7 @@ def photo(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[
 
 
 def digits(count: int) -> tuple[list[NDArray[np.uint8]], list[int]]:
-    """Scikit-learn's digits, (8, 8, 1) each, and their labels."""
+    """Return scikit-learn's digits, (8, 8, 1) each, and their labels."""
     from sklearn.datasets import load_digits
 
     loaded = load_digits()
@@ -46,7 +46,7 @@ def digits(count: int) -> tuple[list[NDArray[np.uint8]], list[int]]:
 def write_table(
     path: Path, images: Sequence[NDArray[np.uint8] | bytes], labels: Sequence[int], row_group_size: int = 16
 ) -> Path:
-    """A clean table of pictures (PNG) or of bytes as they are; its stem names the split."""
+    """Write a clean table of images (PNG) or of the given bytes; its stem names the split."""
     contents = [image if isinstance(image, bytes) else decoding.encode(image) for image in images]
     names = [f"{path.stem}:{index + 1}" for index in range(len(images))]
     columns = {

@@ -1,7 +1,8 @@
-"""dvc.yaml tells the truth: a stage's `deps` on code are the packages that it imports, and its `params` are what it loads.
+"""dvc.yaml is correct: a stage's code `deps` are the packages that it imports, its `params` those it loads.
 
-The closure is static: every import statement counts, also those inside functions. A module of a package stands for the whole package, whose
-folder DVC digests (`.dvcignore` leaves out `__pycache__`). What is left out, and why, stands in `EXEMPT`.
+The closure is static: every import statement counts, also those inside functions. A module of a package
+stands for the whole package, whose folder DVC digests (`.dvcignore` leaves out `__pycache__`). `EXEMPT` lists
+exceptions, with reasons.
 """
 
 import ast
@@ -19,24 +20,24 @@ STAGES = ("download", "preprocess", "tokenize", "finetune", "distill", "evaluate
 
 EXEMPT = {
     "src/baton/errors.py": "messages only",
-    "src/baton/console.py": "what is shown on the terminal, never what is written",
-    "src/baton/processes": "how processes are watched, signalled and ended; what they compute is in runtime",
+    "src/baton/console.py": "terminal output, never files",
+    "src/baton/processes": "watches, signals and ends processes; what they compute is in runtime",
     "src/baton/params": "types and validation; the values are the stage's `params`",
-    "src/baton/tracking": "records results, makes none",
+    "src/baton/tracking": "records results, computes none",
     "src/baton/workspace": "git and DVC, which record results",
-    "src/baton/serve": "records models, makes none",
+    "src/baton/serve": "records models, computes none",
 }
 
 
 def module_file(root: Path, name: str) -> Path | None:
-    """Our own file behind a dotted name, or None (a library, or a name inside a module)."""
+    """Return the project file of a dotted name, or None (a library, or a name inside a module)."""
     base = root.joinpath("src" if name.partition(".")[0] == "baton" else "", *name.split("."))
     candidates = (base.with_suffix(".py"), base / "__init__.py")
     return next((path for path in candidates if path.is_file()), None)
 
 
 def imported_names(source: str) -> set[str]:
-    """Dotted names that the import statements may mean; `from a import b` may mean the module a.b."""
+    """Return the dotted names that imports may refer to; `from a import b` may be the module a.b."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -48,12 +49,15 @@ def imported_names(source: str) -> set[str]:
 
 
 def exempt(file: str) -> bool:
-    """Whether `file`, relative to the root, is exempt itself or in an exempt package."""
+    """Return whether `file`, relative to the root, is exempt or in an exempt package."""
     return any(file in {known, f"{known}.py"} or file.startswith(f"{known}/") for known in EXEMPT)
 
 
 def closure(root: Path, stage: str) -> set[str]:
-    """Our own files that the stage imports, directly or not, without the exempt ones and what only those import."""
+    """Return the project files that the stage imports, directly or indirectly.
+
+    Exempt files, and files that only these import, are left out.
+    """
     found: set[str] = set()
     todo = [f"stages.{stage}"]
     while todo:
@@ -61,19 +65,19 @@ def closure(root: Path, stage: str) -> set[str]:
         relative = file.relative_to(root).as_posix() if file else ""
         if not file or relative in found or exempt(relative):
             continue
-        if file.name != "__init__.py":  # test_packages_hold_no_code: nothing but a docstring in them
+        if file.name != "__init__.py":  # it holds only a docstring: test_packages_hold_no_code
             found.add(relative)
         todo += sorted(imported_names(file.read_text(encoding="utf-8")))
     return found
 
 
 def folders(files: set[str]) -> set[str]:
-    """The packages that files are of, `src/baton/NAME`; a module of no package, or a stage, stands for itself."""
+    """Return the packages of the files, `src/baton/NAME`; other modules, and stages, as they are."""
     return {file if file.count("/") < 3 else "/".join(file.split("/")[:3]) for file in files}
 
 
 def loaded_sections(source: str) -> set[str]:
-    """The literal arguments of the one `load(...)` call of a stage."""
+    """Return the literal arguments of a stage's only `load(...)` call."""
     calls = [
         node
         for node in ast.walk(ast.parse(source))
@@ -82,20 +86,19 @@ def loaded_sections(source: str) -> set[str]:
     ]
     assert len(calls) == 1, f"a stage calls load(...) once; found {len(calls)}"
     assert all(isinstance(argument, ast.Constant) for argument in calls[0].args), (
-        "the sections are written as literals"
+        "write the sections as literals"
     )
     return {argument.value for argument in calls[0].args if isinstance(argument, ast.Constant)}
 
 
 def code_problem(root: Path, stage: str, entry: dict[str, Any]) -> str:
-    """Empty, or what is wrong and the right list to paste."""
+    """Return nothing, or the problem and the right list to paste."""
     listed = {str(path) for path in entry["deps"] if str(path).startswith(("src/", "stages/"))}
     expected = folders(closure(root, stage))
     if listed == expected:
         return ""
-    lines = [
-        f"dvc.yaml, stage {stage}: missing {sorted(expected - listed)}, too much {sorted(listed - expected)}; its code deps are:"
-    ]
+    problem = f"missing {sorted(expected - listed)}, superfluous {sorted(listed - expected)}"
+    lines = [f"dvc.yaml, stage {stage}: {problem}; its code deps are:"]
     return "\n".join(lines + [f"      - {file}" for file in sorted(expected)])
 
 
@@ -154,11 +157,11 @@ def test_packages_hold_no_code() -> None:
 def test_exemptions_exist() -> None:
     for known in EXEMPT:
         assert (ROOT / known).exists() or (ROOT / f"{known}.py").exists(), (
-            f"{known} is gone: take it off the list"
+            f"{known} is gone: remove it from the list"
         )
 
 
-# ---- negative controls: each check fails when it should ----------------------------------------------------------------------
+# ---- negative controls: each check fails when it should ----
 
 
 def made_up(root: Path, stage_source: str) -> None:
@@ -166,7 +169,8 @@ def made_up(root: Path, stage_source: str) -> None:
         "stages/__init__.py": "",
         "stages/made.py": stage_source,
         "src/baton/__init__.py": '"""x"""',
-        "src/baton/direct.py": "def work():\n    from baton.inner import deep\n    return deep\n",  # an import inside a function
+        # An import inside a function.
+        "src/baton/direct.py": "def work():\n    from baton.inner import deep\n    return deep\n",
         "src/baton/inner/__init__.py": '"""x"""',
         "src/baton/inner/deep.py": "import numpy\n",
         "src/baton/errors.py": "from baton import hidden\n",
@@ -184,12 +188,12 @@ def test_a_new_import_is_noticed(tmp_path: Path) -> None:
     entry["deps"].remove("src/baton/inner")
     assert "missing ['src/baton/inner']" in code_problem(tmp_path, "made", entry)
     made_up(tmp_path, "from baton import errors\n")
-    assert "too much ['src/baton/direct.py']" in code_problem(tmp_path, "made", entry)
+    assert "superfluous ['src/baton/direct.py']" in code_problem(tmp_path, "made", entry)
 
 
 @pytest.mark.slow
 def test_dvc_digests_a_package_by_its_sources(tmp_path: Path) -> None:
-    """An edit of any of its modules makes a stage run again; compiled Python, which comes and goes, does not."""
+    """An edit of any of its modules makes a stage run again; compiled Python files do not."""
     run = functools.partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, text=True)
     (tmp_path / "code/inner/__pycache__").mkdir(parents=True)
     (tmp_path / "code/inner/deep.py").write_text("1")
@@ -207,7 +211,8 @@ def test_dvc_digests_a_package_by_its_sources(tmp_path: Path) -> None:
 
 
 def test_another_section_is_noticed() -> None:
-    source = 'import json\nfrom baton import params\nsettings = params.load("finetune", "runtime")\njson.load(open("x"))\n'
+    loading = 'settings = params.load("finetune", "runtime")'
+    source = f'import json\nfrom baton import params\n{loading}\njson.load(open("x"))\n'
     assert loaded_sections(source) == {"finetune", "runtime"}
     with pytest.raises(AssertionError, match="literals"):
         loaded_sections("load(name)")

@@ -1,4 +1,7 @@
-"""The pipeline on images through real `dvc repro`: pictures in folders, augmentation, a live teacher, a convolutional student."""
+"""The pipeline on images through real `dvc repro`: one folder per class, augmentation, a live teacher.
+
+The student is convolutional.
+"""
 
 import base64
 import shutil
@@ -26,7 +29,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 def make_project(folder: Path) -> Project:
-    """A copy of this checkout's code with digits as PNG files, one folder a class, and the shipped recipe made small."""
+    """Copy this checkout's code, add digits as PNG files, one folder per class, and reduce the recipe."""
     for name in ("src", "stages"):
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -42,7 +45,7 @@ def make_project(folder: Path) -> Project:
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    write_pictures(folder / "inbox/images")
+    write_images(folder / "inbox/images")
     shutil.copy(ROOT / "recipes/image-folder.yaml", folder / "params.yaml")
     made = Project(folder)
     made.edit(small)
@@ -55,15 +58,15 @@ def make_project(folder: Path) -> Project:
     return made
 
 
-def write_pictures(folder: Path) -> None:
-    """Forty digits of each class, enlarged to 16 x 16, and one file that is no picture."""
+def write_images(folder: Path) -> None:
+    """Write forty digits of each class, enlarged to 16 x 16, and one file that is not an image."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     for label in CLASSES:
         (folder / label).mkdir(parents=True)
-        for number, picture in enumerate(digits.images[digits.target == int(label)][:40]):
-            pixels = np.rint(picture * (255 / 16)).astype(np.uint8).repeat(2, 0).repeat(2, 1)[..., None]
+        for number, image in enumerate(digits.images[digits.target == int(label)][:40]):
+            pixels = np.rint(image * (255 / 16)).astype(np.uint8).repeat(2, 0).repeat(2, 1)[..., None]
             (folder / label / f"{number}.png").write_bytes(decoding.encode(pixels))
     (folder / "0/broken.png").write_bytes(b"no picture")
 
@@ -122,7 +125,7 @@ def test_nothing_runs_again(project: Project) -> None:
 
 
 def test_a_forced_rerun_gives_the_same_bytes(project: Project) -> None:
-    """Augmentation, mixing, stochastic depth, batch statistics and averaged weights included."""
+    """With augmentation, mixing, stochastic depth, batch statistics and averaged weights."""
     before = project.digests()
     assert project.repro("--force") == STAGES
     after = project.digests()
@@ -130,7 +133,7 @@ def test_a_forced_rerun_gives_the_same_bytes(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("quiet_mlflow")
-def test_the_logged_model_takes_pictures(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_logged_model_takes_images(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes, base64 and paths give the labels of the predictions table."""
     monkeypatch.chdir(project.folder)
     monkeypatch.delenv("DVC_ROOT", raising=False)
@@ -161,6 +164,6 @@ def test_the_logged_model_takes_pictures(project: Project, monkeypatch: pytest.M
 
 
 def test_another_augmentation_is_another_training(project: Project) -> None:
-    """`--dry` would not do: that distill has to run shows when there is another teacher."""
+    """`--dry` would not show it: distill only has to run once the teacher differs."""
     project.edit(lambda raw: raw["finetune"]["augmentation"].update(flip=0.0))
     assert project.repro() == ["finetune", "distill", "evaluate"]

@@ -1,4 +1,4 @@
-"""The import rules hold (the contracts in pyproject.toml), every module is in a layer, and a broken rule is noticed."""
+"""The import rules of pyproject.toml hold, every module is in a layer, and a broken rule is noticed."""
 
 import os
 import shutil
@@ -57,9 +57,8 @@ def test_a_broken_rule_is_noticed(tmp_path: Path, file: str, line: str, contract
         opened.write(f"\n{line}\n")
     result = lint(folder)
     assert result.returncode == 1, result.stdout + result.stderr
-    broken = [
-        text for text in result.stdout.splitlines() if " BROKEN" in text
-    ]  # what imports the file may break a rule with it
+    # Modules that import the file may break a rule with it.
+    broken = [text for text in result.stdout.splitlines() if " BROKEN" in text]
     assert any(contract in text for text in broken)
 
 

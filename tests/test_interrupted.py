@@ -1,4 +1,4 @@
-"""`dvc repro` is terminated or killed in the middle of a training: nothing of ours stays behind, and the next `dvc repro` goes on."""
+"""`dvc repro` is stopped or killed during training: no process is left, and the next `dvc repro` resumes."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ GONE_SECONDS = 5.0
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, tokenized: Path) -> Iterator[Project]:
-    """The tiny project up to its arrays, with a training of some seconds that is saved after every step."""
+    """The tiny project up to its arrays, with a training run of some seconds, saved after every step."""
     made = Project(tmp_path_factory.mktemp("interrupted") / "project")
     shutil.copytree(tokenized, made.folder)
     made.edit(longer)
@@ -77,14 +77,14 @@ def checkpoints(project: Project, training: str) -> list[str]:
 def stop_in_the_middle(
     project: Project, training: str, stage: str, number: signal.Signals, steps: int
 ) -> int:
-    """Stop `dvc` when `training` has gone `steps` further; the step of the checkpoint that is there then."""
+    """Stop `dvc` when `training` is `steps` further; return the step of the newest checkpoint."""
     lock = (project.folder / "dvc.lock").read_bytes()
     with start(project, stage) as process:
         before = last_step(project, training)
         deadline = time.monotonic() + 90
         while last_step(project, training) < before + steps:
             assert process.poll() is None, process.stdout.read() if process.stdout else ""
-            assert time.monotonic() < deadline, "the training does not come along"
+            assert time.monotonic() < deadline, "training makes no progress"
             time.sleep(0.02)
         assert len(ours(project)) >= 2
         process.send_signal(number)
@@ -109,7 +109,10 @@ def finish(project: Project, stage: str) -> str:
 
 @pytest.fixture(scope="module")
 def stopped(project: Project) -> tuple[int, int, str]:
-    """A training that was terminated, killed and finished: the steps at which it was, and what it said at last."""
+    """A training run that was terminated, killed and finished.
+
+    The steps at which it was stopped, and the output of the last attempt.
+    """
     first = stop_in_the_middle(project, "teacher-0", "finetune", signal.SIGTERM, 5)
     second = stop_in_the_middle(project, "teacher-0", "finetune", signal.SIGKILL, 5)
     return first, second, finish(project, "finetune")
@@ -145,7 +148,7 @@ def test_the_result_is_that_of_an_uninterrupted_training(project: Project) -> No
 @pytest.mark.slow
 @pytest.mark.usefixtures("stopped")
 def test_killed_between_the_trainings_of_distill(project: Project) -> None:
-    """The student is finished when the control's training is killed: it is not trained again."""
+    """The student is finished when the control is killed: it is not trained again."""
     stop_in_the_middle(project, "student-0", "distill", signal.SIGKILL, 5)
     stop_in_the_middle(project, "control-0", "distill", signal.SIGKILL, 5)
     output = finish(project, "distill")
@@ -158,10 +161,10 @@ def test_killed_between_the_trainings_of_distill(project: Project) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("stopped")
 def test_killed_in_the_second_of_three_seeds(project: Project) -> None:
-    """Seed 0 is finished before seeds are added; seed 1 goes on where it was killed."""
+    """Seed 0 is finished before seeds are added; seed 1 resumes where it was killed."""
     project.edit(lambda raw: raw["finetune"].update(seeds=[0, 1, 2]))
     stop_in_the_middle(project, "teacher-1", "finetune", signal.SIGKILL, 5)
-    project.edit(lambda raw: raw["runtime"].update(checkpoint_seconds=60))  # decides nothing, and is faster
+    project.edit(lambda raw: raw["runtime"].update(checkpoint_seconds=60))  # irrelevant here, and faster
     output = finish(project, "finetune")
     assert output.count("finished before, in ") == output.count("resumed after step ") == 1
     interrupted = project.digests()

@@ -1,7 +1,8 @@
-"""The whole pipeline through real `dvc repro`, in a temporary project with its own git, DVC cache and MLflow store.
+"""The whole pipeline through real `dvc repro`, in a temporary project with its own git, DVC cache and store.
 
-The data are the docstrings of four packages of Python's standard library (real text, labelled by package), the base model is a tiny random
-BERT. The tests of this file build on each other, in this order; each leaves the project as the first `dvc repro` made it.
+The data are the docstrings of four packages of Python's standard library (real text, labelled by package);
+the base model is a tiny random BERT. The tests in this file build on each other, in this order; each leaves
+the project as the first `dvc repro` made it.
 """
 
 import csv
@@ -37,7 +38,7 @@ BATON = (sys.executable, "-c", "from baton.cli.app import app; app()")
 TIMED = {
     "reports/timings.json",
     "reports/speed/speed_accuracy.png",
-}  # the only outputs that a rerun may change
+}  # the only outputs that may differ in a rerun
 OUTPUTS = ("data", "models", "curves", "metrics", "reports")
 
 
@@ -64,7 +65,7 @@ class Project:
         return result.stdout
 
     def repro(self, *arguments: str) -> list[str]:
-        """The stages that ran."""
+        """Run `dvc repro`; return the stages that ran."""
         output = self.dvc("repro", *arguments)
         return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
 
@@ -95,7 +96,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 def make_project(folder: Path) -> Project:
-    """A copy of this checkout's code with the small table and the tiny base model, committed."""
+    """Copy this checkout's code, add the small table and the tiny base model, and commit."""
     for name in ("src", "stages"):
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -151,7 +152,7 @@ def small(raw: dict[str, Any]) -> None:
 
 
 def write_docstrings(path: Path) -> None:
-    """Docstrings of public classes and functions, at most 80 a package, with the package as label."""
+    """Write docstrings of public classes and functions, at most 80 per package, labelled by package."""
     rows = []
     for package in PACKAGES:
         found: dict[str, str] = {}
@@ -190,7 +191,7 @@ def test_all_six_stages_run(project: Project) -> None:
         "metrics/distill.json",
         "metrics/finetune.json",
         "reports/metrics.json",
-    ]  # what lives in git
+    ]  # tracked by git
 
 
 def test_mlflow_holds_the_runs(project: Project) -> None:
@@ -237,17 +238,17 @@ def test_the_logged_model_answers_raw_texts_as_the_stage_did_their_windows(
         model, info = model_folder.load(Path("models", name), "matmul")
         own = torch.from_numpy(
             predict(model, test, tiny.machine(), 16)
-        ).double()  # in fp32, as the logged model
+        ).double()  # in fp32, like the logged model
         expected = (own / info.temperature).softmax(-1).numpy()
         np.testing.assert_allclose(answers.drop(columns="label").to_numpy(), expected, atol=1e-6)
-        assert np.ptp(expected[:, 0]) > 1e-4, "else any answer would do"
+        assert np.ptp(expected[:, 0]) > 1e-4, "otherwise any answer would pass"
 
 
 @pytest.mark.usefixtures("quiet_mlflow")
 def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(project.folder / "models")  # a file is looked for where one is
+    monkeypatch.chdir(project.folder / "models")  # a file name is resolved in the current folder
 
     def traced(*words: str, code: int = 0) -> str:
         os.chdir(project.folder / "models")
@@ -338,7 +339,7 @@ def test_a_b_a_is_a_run_cache_hit(project: Project) -> None:
         "curves/distill.csv",
     ):
         assert other[name] != before[name], (
-            "another seed must give other bytes, or the comparisons of this file show nothing"
+            "another seed must give different bytes, or this file's comparisons prove nothing"
         )
     project.edit(lambda raw: raw["distill"].update(seeds=[0]))
     assert project.repro() == []
@@ -395,7 +396,10 @@ def test_the_launcher_says_which_python_it_wants(project: Project) -> None:
 
 @pytest.mark.slow
 def test_an_experiment_in_a_temporary_copy(project: Project) -> None:
-    """`dvc exp run --temp` runs the copy's code with the project's Python; its runs go to the project's own MLflow store."""
+    """`dvc exp run --temp` runs the copy's code with the project's Python.
+
+    Its runs go to the project's MLflow store.
+    """
     from mlflow import MlflowClient
 
     def evaluations() -> int:

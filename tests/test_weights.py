@@ -1,4 +1,4 @@
-"""Weights of rows, from the clean table through `tokenize` to the loss and the model."""
+"""Row weights, from the clean table through `tokenize` to the loss and the model."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,10 @@ HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every text once with its label and weight 9, and twice with another and weight 1; val is labelled right."""
+    """Write every text once with its label and weight 9, and twice with another label and weight 1.
+
+    The labels of val are right.
+    """
     monkeypatch.chdir(tmp_path)
     rows = [(text, label) for label, texts in enumerate(tiny.TEXTS.values()) for text in texts]
     train = [(text, (label + wrong) % 3) for text, label in rows for wrong in (0, 1, 1)]
@@ -43,7 +46,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("weighted", [True, False])
 def test_a_model_believes_the_rows_of_weight(project: None, weighted: bool) -> None:
-    """Without the weights (the control) it believes the two rows of three that are wrong."""
+    """Without the weights (the control), it believes the two wrong rows of three."""
     data, machine, settings = (
         trainings.open_data(None),
         tiny.machine(),

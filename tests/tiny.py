@@ -1,4 +1,4 @@
-"""A tiny random BERT with a real fast tokenizer, a tiny random ViT, and small real arrays: what the training tests run on."""
+"""A tiny random BERT with a real fast tokenizer, a tiny random ViT, and small real arrays, for the tests."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ TEXT_INPUT = {
     "max_length": 16,
     "truncation": {"kind": "head"},
     "pad": 0,
-}  # what data/arrays/meta.json says of texts
+}  # the input of texts in data/arrays/meta.json
 
 
 def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
@@ -74,7 +74,7 @@ def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
 
 
 def image_input(size: int = 8, channels: int = 1) -> dict[str, Any]:
-    """What meta.json says of square images of `size` pixels."""
+    """Return meta.json's input of square images of `size` pixels."""
     normal = {"mean": [0.5] * channels, "std": [0.25] * channels}
     crop = {"interpolation": "bicubic", "crop_fraction": 1.0, "crop_mode": "center"}
     return {"kind": "images", "size": [size, size], "channels": channels} | normal | crop
@@ -83,14 +83,20 @@ def image_input(size: int = 8, channels: int = 1) -> dict[str, Any]:
 def write_image_base(
     folder: Path, size: int = 8, channels: int = 1, width: int = 32, depth: int = 2, **arguments: Any
 ) -> Path:
-    """Write a random ViT of `depth` blocks, 16 patches and no classifier, in timm's hub layout; `arguments` are its own."""
+    """Write a random ViT of `depth` blocks, 16 patches and no classifier, in timm's hub layout.
+
+    `arguments` go to timm.
+    """
     vit = {"img_size": size, "patch_size": size // 4, "embed_dim": width, "depth": depth, "num_heads": 2}
     known = {"fixed_input_size": True, "first_conv": "patch_embed.proj", "classifier": "head"}
     return _write_timm(folder, "vit_tiny_patch16_224", size, {"in_chans": channels} | vit | arguments, known)
 
 
 def write_convolutional_base(folder: Path, size: int = 8) -> Path:
-    """Write a random TinyViT of two stages, for grey pictures: convolutions with batch normalisation, then attention in windows."""
+    """Write a random TinyViT of two stages, for grey images.
+
+    It has convolutions with batch normalisation, then attention in windows.
+    """
     own = {"embed_dims": [8, 16], "depths": [1, 1], "num_heads": [1, 2], "window_sizes": [2, 1]}
     known = {"first_conv": "patch_embed.conv1.conv", "classifier": "head.fc"}
     return _write_timm(folder, "tiny_vit_5m_224", size, {"in_chans": 1} | own, known)
@@ -126,12 +132,15 @@ def _write_timm(
 
 
 def training(**changes: Any) -> params.Training:
-    """Settings of a training, with no dropout and nothing special."""
+    """Return plain training settings, without dropout."""
     return params.Training.model_validate(TRAINING | changes)
 
 
 def write_clean(folder: Path, copies: int = 4) -> Path:
-    """Write train, val and test tables and labels.json: every text of `TEXTS`, `copies` times in train with a number appended."""
+    """Write train, val and test tables and labels.json.
+
+    Train holds every text of `TEXTS`, `copies` times, with a number appended.
+    """
     labels = sorted(TEXTS)
     rows = [(text, labels.index(label)) for label, texts in TEXTS.items() for text in texts]
     splits = {
@@ -143,7 +152,7 @@ def write_clean(folder: Path, copies: int = 4) -> Path:
 
 
 def write_splits(folder: Path, splits: dict[str, list[tuple[str, int]]], labels: list[str]) -> Path:
-    """Tables `id, text, label` as preprocess writes them, and labels.json."""
+    """Write tables `id, text, label` like preprocess, and labels.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, items in splits.items():
         columns = {
@@ -199,5 +208,5 @@ SETTINGS = {
 
 
 def machine(**changes: object) -> resolve.Runtime:
-    """The CPU in fp32 with matmul attention, one thread and one process."""
+    """Return a CPU runtime in fp32 with matmul attention, one thread and one process."""
     return resolve.resolve(params.Runtime.model_validate(SETTINGS | changes))

@@ -1,4 +1,4 @@
-"""Small real pictures: scikit-learn's digits as the stages hand them on."""
+"""Small real images: scikit-learn's digits in the form that stages pass on."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ TOKENIZE = params.ImageTokenize(kind="images", size=8, crop_fraction=1.0, channe
 
 
 def write_clean(folder: Path, counts: dict[str, int]) -> Path:
-    """Tables `id, name, image, digest, label` as preprocess writes them, each split with other digits, and labels.json."""
+    """Write tables `id, name, image, digest, label` like preprocess, and labels.json.
+
+    The splits have different digits.
+    """
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -39,7 +42,7 @@ def write_clean(folder: Path, counts: dict[str, int]) -> Path:
 
 
 def write_arrays(folder: Path, counts: dict[str, int]) -> dict[str, Any]:
-    """`folder`/arrays of such tables, for the base model in `folder`/base; the model's input."""
+    """Write `folder`/arrays of such tables, for the base model in `folder`/base; return the model's input."""
     clean = write_clean(folder / "clean", counts)
     described = framing.describe(storage.read_json(folder / "base/config.json"), TOKENIZE)
     (folder / "arrays").mkdir()

@@ -133,7 +133,10 @@ def deliver_until_done(project: Path, most: int = 200) -> int:
 def test_a_store_whose_every_answer_is_lost_once_holds_everything_once(
     project: Path, waiting: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each write is applied and then fails, as if a process died before the answer: the same writes are repeated."""
+    """Each write is applied and then fails: the same writes are repeated.
+
+    So it is when the server or the stage dies before the answer.
+    """
     from mlflow.tracking import MlflowClient
 
     lost = set()
@@ -141,7 +144,8 @@ def test_a_store_whose_every_answer_is_lost_once_holds_everything_once(
     def losing(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **more: Any) -> Any:
             answer = original(*arguments, **more)
-            known = f"{name} {[str(item).rpartition('/')[2] for item in arguments[1:]]} {more}"  # temporary folders change
+            # By file name only: temporary folders change.
+            known = f"{name} {[str(item).rpartition('/')[2] for item in arguments[1:]]} {more}"
             if known not in lost:
                 lost.add(known)
                 raise ConnectionError("the answer was lost")

@@ -68,7 +68,10 @@ def dvc_writes(versions: dict[str, str]) -> None:
 
 @pytest.fixture
 def repro(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`repro(id, running={stage: version}, settled={stage: version})`: stages run in turn, DVC writes each entry."""
+    """`repro(id, running={stage: version}, settled={stage: version})`: stages run one by one.
+
+    DVC writes each entry after its stage.
+    """
     dvc_writes({})
 
     def run(identifier: str, running: dict[str, str], settled: dict[str, str]) -> None:

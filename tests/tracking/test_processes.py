@@ -1,4 +1,4 @@
-"""Stages as real processes: which share a pipeline run, how they end, and the imports when tracking is off."""
+"""Stages as real processes: which share a pipeline run, how they end, and imports when tracking is off."""
 
 import itertools
 import os

@@ -211,7 +211,8 @@ def test_off_the_main_process_nothing_is_recorded(project: Path) -> None:
 def test_what_the_stages_write_themselves_is_no_uncommitted_change(project: Path) -> None:
     """DVC removes metrics and rewrites dvc.lock in every repro."""
     (project / "dvc.yaml").write_text(
-        "stages:\n  finetune:\n    cmd: x\n    metrics:\n      - metrics/finetune.json:\n          cache: false\n"
+        "stages:\n  finetune:\n    cmd: x\n    metrics:\n"
+        "      - metrics/finetune.json:\n          cache: false\n"
     )
     (project / "metrics").mkdir()
     (project / "metrics/finetune.json").write_text("{}")
