@@ -202,7 +202,7 @@ def test_killed_in_the_second_of_three_seeds(stages: Stages, capsys: pytest.Capt
     with pytest.raises(KeyboardInterrupt):
         stages.run(0, 1, 2)
     capsys.readouterr()
-    assert stages.run(0, 1, 2) == 2 * STEPS - 1, "what is left of seed 1, and seed 2"
+    assert stages.run(0, 1, 2) == 2 * STEPS - 1, "the rest of seed 1, and seed 2"
     said = " ".join(capsys.readouterr().out.split())
     assert "finished before, in 3 steps" in said and "resumed after step 1 of 3" in said
     assert digests() == whole

@@ -23,7 +23,7 @@ def main() -> None:
                 for _ in range(600):  # a signal that arrives right before a sleep is handled after it
                     time.sleep(0.1)
             case "fail":
-                raise DataError("a row is broken", got="x", expected="y", hint="mend it")
+                raise DataError("a row is broken", got="x", expected="y", hint="fix it")
     if what == "off":
         loaded = [
             module
