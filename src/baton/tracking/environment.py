@@ -38,7 +38,7 @@ DIFF_BYTES = 1_000_000
 
 
 def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> dict[str, Any]:
-    """Return the quickly known facts about a stage's start; `active` is the whole of `params.yaml`."""
+    """Return the facts known at once about a stage's start; `active` is the whole of `params.yaml`."""
     owner, own = supervision.owner(), supervision.this()
     return {
         "stage": stage,

@@ -79,7 +79,7 @@ class JournalRun(Run):
 
     @counted
     def metrics(self, values: Mapping[str, float], step: int, time: int | None = None) -> None:
-        """Override: see `Run`."""
+        """See `Run`."""
         new = {key: float(value) for key, value in values.items() if (key, step) not in self._seen}
         if new:
             self._append("points", time=journal.now() if time is None else time, step=step, values=new)
@@ -87,7 +87,7 @@ class JournalRun(Run):
 
     @counted
     def dataset(self, name: str, path: Path, context: str) -> None:
-        """Override: see `Run`."""
+        """See `Run`."""
         about = datasets.describe(path)
         file = self._writer.keep(path, copy=False)
         # A large file on another disk is read once now instead of being copied.
@@ -98,17 +98,17 @@ class JournalRun(Run):
 
     @counted
     def figure(self, path: Path) -> None:
-        """Override: see `Run`."""
+        """See `Run`."""
         self._append("figure", file=self._writer.keep(path))
 
     @counted
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Override: see `Run`."""
+        """See `Run`."""
         self._append("artifact", folder=folder, file=self._writer.keep(path))
 
     @counted
     def model(self, name: str, path: Path, example: Sequence[str]) -> None:
-        """Override: see `Run`."""
+        """See `Run`."""
         info = storage.read_json(path / "baton.json")
         kind = info["input"]["kind"]
         requirements, code = (
@@ -126,12 +126,12 @@ class JournalRun(Run):
 
     @counted
     def final(self, values: Mapping[str, float]) -> None:
-        """Override: see `Run`."""
+        """See `Run`."""
         self._final(values)
 
     @counted
     def model_metrics(self, name: str, path: Path, values: Mapping[str, float]) -> None:
-        """Override: see `Run`."""
+        """See `Run`."""
         self._append("use", name=name, file=self._writer.keep(path))
         self._final({f"{name}/{key.replace('/', '_')}": value for key, value in values.items()})
 

@@ -26,7 +26,7 @@ SECONDS = "baton.tracking_seconds"
 
 
 class Carrier:
-    """Applies the entries of one journal, whose delivery lock must be held."""
+    """The executor of one journal's entries; the journal's delivery lock must be held."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal, self.cursor = journal, journal.cursor()
