@@ -91,7 +91,7 @@ class Deliverer:
         sampler, pause, due = Sampler(), 0.0, 0.0
         while True:
             closing = self._closing.is_set()
-            with self._reported("the machine's figures are not recorded"):
+            with self._reported("system metrics are not recorded"):
                 self._writer.append("system", time=journal.now(), step=self._samples, values=sampler.sample())
                 self._samples += 1
             if closing or time.monotonic() >= due:
