@@ -105,7 +105,7 @@ def test_the_launcher_runs_both(project: Callable[..., Path], root: Path) -> Non
         check=False,
     )
     assert failed.returncode == 1
-    assert failed.stderr.startswith("error: inbox/train.csv is not there")
+    assert failed.stderr.startswith("error: inbox/train.csv does not exist")
     assert "Traceback" not in failed.stderr
 
 
@@ -176,7 +176,7 @@ def test_bad_wheels(
     )
     folder = project(source=source)
     parts = {
-        "digest": "another sha256",
+        "digest": "a different sha256",
         "truncated": "toy==1.0",
         "outside": "../evil.csv",
         "member": "no member toy/absent.csv",

@@ -258,7 +258,7 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"overlap": 65}),
-            "tokenize: truncation.overlap 65 must be at most half of max_length (64)",
+            "tokenize: truncation.overlap 65 must be at most 64, half of max_length",
         ),
         (
             lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"most": 1}),

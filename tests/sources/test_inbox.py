@@ -1,4 +1,4 @@
-"""What DVC cannot hash in inbox/ is named before DVC is asked."""
+"""Everything in inbox/ that DVC cannot hash is named before DVC runs."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ CONTROLS = "a\x1b[31m\nb.csv"
 
 @pytest.fixture
 def own(workplace: Path) -> Path:
-    """inbox/ with what DVC can read: files, folders, links to files and folders, also outside, and circles of folders."""
+    """An inbox that DVC can read: files, folders, links to both (also outside), and cycles of folders."""
     put("elsewhere/b.csv", b"text")
     put("inbox/a.csv", b"text")
     put(f"inbox/deep/{CONTROLS}", b"text")
@@ -54,14 +54,14 @@ def test_all_that_cannot_be_read_is_named_at_once(own: Path) -> None:
         listening.bind("inbox/socket")
         message = refused()
     for path, reason in {
-        "gone.csv": "a link to nothing (nowhere/x.csv)",
-        "round.csv": "a link that leads in a circle",
-        "deep/first": "a link that leads in a circle",
-        "deep/second": "a link that leads in a circle",
+        "gone.csv": "a broken link (nowhere/x.csv)",
+        "round.csv": "a circular link",
+        "deep/first": "a circular link",
+        "deep/second": "a circular link",
         "pipe": "a pipe",
         "socket": "a socket",
         "null": "a device",
-        r"caf\udce9.csv": "its name is no UTF-8",
+        r"caf\udce9.csv": "its name is not valid UTF-8",
     }.items():
         assert f"\n    inbox/{path}: {reason}" in message
     assert message.count("\n    ") == 8
@@ -71,7 +71,7 @@ def test_names_are_spelt_out_and_counted(own: Path) -> None:
     for number in range(30):
         Path(f"inbox/{CONTROLS}{number:02}").symlink_to("nowhere")
     message = refused()
-    assert r"inbox/a\x1b[31m\nb.csv09: a link to nothing (nowhere)" in message
+    assert r"inbox/a\x1b[31m\nb.csv09: a broken link (nowhere)" in message
     assert "… and 20 more" in message
 
 
@@ -84,17 +84,17 @@ def test_what_may_not_be_read(own: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             raise PermissionError(13, "Permission denied", path)
         return scan(path)
 
-    monkeypatch.setattr(os, "scandir", scandir)  # root may read all
+    monkeypatch.setattr(os, "scandir", scandir)  # root can read everything
     monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and Path(path).name != "a.csv")
     message = refused()
-    assert "inbox/closed: a folder that may not be read" in message
-    assert "inbox/a.csv: a file that may not be read" in message
+    assert "inbox/closed: an unreadable folder" in message
+    assert "inbox/a.csv: an unreadable file" in message
 
 
 def test_a_missing_inbox(workplace: Path) -> None:
     assert "got:      nothing" in refused()
     Path("inbox").symlink_to("nowhere")
-    assert "got:      a link to nothing" in refused()
+    assert "got:      a broken link" in refused()
     Path("inbox").unlink()
     put("inbox", b"text")
     assert "got:      a file" in refused()
@@ -108,12 +108,12 @@ def test_the_command_and_what_asks_it_first(own: Path, root: Path, monkeypatch: 
     assert (fine.exit_code, fine.output) == (0, "")
     Path("inbox/gone.csv").symlink_to("nowhere")
     bad = CliRunner().invoke(app.app, ["inbox"])
-    assert bad.exit_code == 1 and "inbox/gone.csv: a link to nothing" in bad.output
+    assert bad.exit_code == 1 and "inbox/gone.csv: a broken link" in bad.output
     recipe = (root / "Makefile").read_text().partition("\nrepro:")[2].partition("\n\n")[0]
     assert recipe.index("baton inbox") < recipe.index("dvc repro")
     asked = []
     monkeypatch.setattr(retrain, "run", lambda *words: "")
     monkeypatch.setattr(retrain, "dvc", lambda *words: asked.append(words))
-    with pytest.raises(SourceError, match="inbox/ holds what DVC cannot read"):
+    with pytest.raises(SourceError, match="inbox/ contains entries that DVC cannot read"):
         retrain._why(None, None)  # type: ignore[arg-type]
     assert not asked

@@ -1,4 +1,4 @@
-"""The real sources, as the recipes name them (`make test-slow`)."""
+"""The real sources named in the recipes (`make test-slow`)."""
 
 import socket
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_file_of_the_hub_at_a_known_revision(cache: Path) -> None:
     try:
         socket.getaddrinfo("huggingface.co", 443)
     except OSError as error:
-        pytest.skip(f"the hub cannot be reached: {error}")
+        pytest.skip(f"the hub is unreachable: {error}")
     path = hub.fetch_file(
         "model", "google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594", "config.json"
     )

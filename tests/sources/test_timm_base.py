@@ -1,4 +1,4 @@
-"""Architectures of timm's by name, and teachers of ours, as base models: what `download` writes is what a training starts from."""
+"""Timm architectures and Baton teachers as base models: training can start from the downloaded files."""
 
 import json
 import re
@@ -48,13 +48,13 @@ def refused(wanted: params.Base) -> str:
 
 
 def create() -> Any:
-    """A model for 16x16 grey pixels, from what was fetched."""
+    """Create a model for 16x16 grey pixels from the fetched files."""
     shape = framing.describe(json.loads((TARGET / "config.json").read_text()), TOKENIZE)
     return model_folder.create(TARGET, HEAD, 3, tiny.training(), "sdpa", shape).eval()
 
 
 def write_weights(classes: int, **arguments: Any) -> Any:
-    """inbox/weights.safetensors of a ViT, and the ViT."""
+    """Write inbox/weights.safetensors for a ViT, and return the ViT."""
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", num_classes=classes, **arguments)
     Path("inbox").mkdir(exist_ok=True)
@@ -108,8 +108,8 @@ def test_weights_of_the_users_own_with_or_without_a_classifier(workplace: Path, 
         (architecture("vit_tini_patch16_224"), r"did you mean vit_tiny_patch16_224"),
         (architecture("vit_tiny_patch16_224.augreg"), r"one of .*vit_tiny_patch16_224.augreg_in21k"),
         (architecture("hf-hub:timm/resnet18"), "timm has no such architecture"),
-        (architecture(deep=3), r"base\.arguments: vit_tiny_patch16_224 does not take them"),
-        (architecture(embed_dim=31), r"base\.arguments: vit_tiny_patch16_224 does not take them"),
+        (architecture(deep=3), r"base\.arguments: vit_tiny_patch16_224 does not accept them"),
+        (architecture(embed_dim=31), r"base\.arguments: vit_tiny_patch16_224 does not accept them"),
         (
             architecture(checkpoint_path="weights.pt", attn_drop_rate=0.1, num_classes=3),
             "attn_drop_rate, checkpoint_path, num_classes",

@@ -1,4 +1,4 @@
-"""Torchvision's data sets from a local server, in the layout of the originals; all code that runs is ours and torchvision's."""
+"""Torchvision's data sets from a local server, in the original layout, with torchvision's own code."""
 
 import io
 import json
@@ -27,7 +27,7 @@ Publish = Callable[..., params.TorchvisionSource]
 
 @pytest.fixture
 def publish(workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Publish:
-    """`publish(name, {file: content})` serves the files of a data set where torchvision is told that they are, and gives the source."""
+    """Return `publish(name, {file: content})`: serve a data set, point torchvision at it, return a source."""
 
     def build(name: str, files: dict[str, bytes]) -> params.TorchvisionSource:
         for file, content in files.items():
@@ -75,14 +75,14 @@ def labels(split: str) -> list[str]:
     return [row["label"] for row in rows(split)]
 
 
-# ---- CIFAR -------------------------------------------------------------------------------------------------------------------
+# ---- CIFAR -----------------------------------------------------------------------------------------------
 
 CIFAR = noise(0, 7 * 32, 32).reshape(7, 32, 32, 3)
 CLASSES = ["airplane", "automobile", "bird"]
 
 
 def cifar10(**changes: bytes) -> dict[str, bytes]:
-    """The archive of CIFAR-10, one image a batch and two in the test batch, its members in another order than they are read."""
+    """Return a CIFAR-10 archive: one image per batch, two in the test batch, members not in reading order."""
 
     def batch(part: slice) -> bytes:
         numbers = range(len(CIFAR))[part]
@@ -143,7 +143,7 @@ def refused(source: params.TorchvisionSource, *parts: str) -> str:
         fetching.fetch_source(source, RAW)
     message = str(caught.value)
     assert all(part in message for part in (*parts, "got:", "expected:", "next:")), message
-    assert not list(Path("data").iterdir()), "nothing half-written"
+    assert not list(Path("data").iterdir()), "no partial files"
     return message
 
 
@@ -157,7 +157,7 @@ def test_a_malicious_batch_is_refused(publish: Publish) -> None:
 
     refused(
         publish("cifar10", cifar10(data_batch_2=pickle.dumps({b"data": Evil()}, 2))),
-        "data_batch_2 is no CIFAR batch",
+        "data_batch_2 is not a CIFAR batch",
         "it asks for",
     )
     assert not Path("ran").exists()
@@ -197,7 +197,7 @@ def test_an_archive_that_reaches_outside(publish: Publish) -> None:
     )
 
 
-# ---- pins and transfers ------------------------------------------------------------------------------------------------------
+# ---- pins and transfers ----------------------------------------------------------------------------------
 
 
 def pinned(source: params.TorchvisionSource, **digests: str) -> params.TorchvisionSource:
@@ -226,9 +226,9 @@ def test_a_digest_of_no_file_is_refused(publish: Publish) -> None:
 def test_another_digest_is_refused(publish: Publish, server: LocalServer) -> None:
     source = publish("cifar10", cifar10())
     wrong = pinned(source, **{"cifar-10-python.tar.gz": "0" * 64})
-    refused(wrong, "has another sha256", "its MD5 is the one that torchvision knows")
+    refused(wrong, "has a different sha256", "its MD5 is the one that torchvision knows")
     server.pages["/cifar-10-python.tar.gz"] = Page(b"something else")
-    refused(source, "has another sha256", "not torchvision's either")
+    refused(source, "has a different sha256", "not torchvision's either")
 
 
 def test_a_broken_transfer_is_tried_again(
@@ -247,7 +247,7 @@ def test_a_file_that_is_gone(publish: Publish, server: LocalServer) -> None:
     refused(source, "in 2 attempts", "HTTP Error 404")
 
 
-# ---- the others --------------------------------------------------------------------------------------------------------------
+# ---- the others ------------------------------------------------------------------------------------------
 
 
 def test_mnist_from_its_second_mirror(publish: Publish) -> None:
@@ -267,7 +267,7 @@ def jpegs(*names: str) -> dict[str, bytes]:
 
 
 def check_files(split: str, expected: dict[str, tuple[bytes, str]]) -> None:
-    """Names end as in the archive, bytes are those of the archive."""
+    """Check that file names and bytes are those of the archive."""
     assert {Path(row["name"]).name: (row["image"], row["label"]) for row in rows(split)} == expected
 
 
@@ -294,7 +294,7 @@ def test_flowers102(publish: Publish) -> None:
         },
     )
     assert labels("test") == [names[1], names[2]]
-    assert len(set(names)) == 102, "names are labels: each must be a class of its own"
+    assert len(set(names)) == 102, "names are labels: each must be a separate class"
 
 
 def test_oxford_pets(publish: Publish) -> None:
@@ -350,6 +350,6 @@ def test_dtd(publish: Publish) -> None:
     ]
     refused_later = publish("dtd", {"dtd-r1.0.1.tar.gz": archive({"dtd/images/x": b""})})
     with pytest.raises(
-        SourceError, match=r"(?s)torchvision cannot find dtd.*got:.*expected: its split train.*next:"
+        SourceError, match=r"(?s)torchvision cannot find dtd.*got:.*expected: its train split.*next:"
     ):
         fetching.fetch_source(refused_later, RAW)

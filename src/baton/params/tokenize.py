@@ -98,7 +98,8 @@ class TextTokenize(Section):
         least = self.max_length.least if isinstance(self.max_length, AutoLength) else self.max_length
         if isinstance(self.truncation, WindowsTruncation) and self.truncation.overlap > least // 2:
             raise ValueError(
-                f"truncation.overlap {self.truncation.overlap} must be at most half of max_length ({least // 2})"
+                f"truncation.overlap {self.truncation.overlap} must be at most {least // 2}, "
+                "half of max_length"
             )
         return self
 

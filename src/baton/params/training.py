@@ -151,7 +151,8 @@ class LayersStudent(Section):
     def _ordered(self) -> "LayersStudent":
         if not self.layers or list(self.layers) != sorted(set(self.layers)):
             raise ValueError(
-                f"layers {list(self.layers)} must name one or more teacher layers, each once, in ascending order"
+                f"layers {list(self.layers)} must name at least one teacher layer, each once, "
+                "in ascending order"
             )
         return self
 

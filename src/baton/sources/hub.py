@@ -1,4 +1,4 @@
-"""Single files of the Hugging Face Hub at one commit, verified by the digest that the Hub names for them."""
+"""Fetch single files from the Hugging Face Hub at one commit, verified by the digest that the Hub reports."""
 
 import hashlib
 import os
@@ -11,17 +11,18 @@ from baton.sources import fetch_cache
 
 
 def fetch_file(kind: Literal["model", "dataset"], repository: str, revision: str, name: str) -> Path:
-    """Return one verified file, from the cache or from the Hub (`$HF_ENDPOINT`, `$HF_TOKEN` as everywhere).
+    """Return one verified file, from the cache or from the Hub (`$HF_ENDPOINT` and `$HF_TOKEN` as usual).
 
     Raises:
-        SourceError: no revision is given; the repository, revision or file is not there or needs a login; every attempt failed.
+        SourceError: no revision is given; the repository, revision or file does not exist or needs a login;
+            every attempt failed.
     """
     if not revision:
         address = (
             f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repository}/commits/main"
         )
         hint = (
-            f"open {address}, choose a commit, copy its 40 hexadecimal digits into `revision` in params.yaml"
+            f"open {address}, choose a commit and copy its 40 hexadecimal digits to `revision` in params.yaml"
         )
         raise SourceError(
             f"hub {kind} {repository} has no revision",
@@ -29,7 +30,7 @@ def fetch_file(kind: Literal["model", "dataset"], repository: str, revision: str
             expected="a commit",
             hint=hint,
         )
-    advice = "check the connection (behind a mirror set HF_ENDPOINT), then run again; what was fetched before is kept"
+    advice = "check the connection (set HF_ENDPOINT to use a mirror), then run again; fetched files are kept"
     key = f"hub {kind} {repository}@{revision} {name}"
     return fetch_cache.obtain(
         key, lambda scratch: _download(kind, repository, revision, name, scratch), advice=advice
@@ -60,14 +61,14 @@ def _download(kind: str, repository: str, revision: str, name: str, scratch: Pat
                 )
             )
     except errors.GatedRepoError as error:
-        hint = "accept its terms on its page and put a token into HF_TOKEN"
+        hint = "accept its terms on its page and set HF_TOKEN to a token"
         raise SourceError(
             f"hub {what} is gated", got=_first_line(error), expected="access", hint=hint
         ) from None
     except errors.RepositoryNotFoundError as error:
         hint = "check `repository` in params.yaml; a private one needs HF_TOKEN"
         raise SourceError(
-            f"hub {what} is not there", got=_first_line(error), expected="a public repository", hint=hint
+            f"hub {what} does not exist", got=_first_line(error), expected="a public repository", hint=hint
         ) from None
     except errors.RevisionNotFoundError as error:
         hint = "copy a commit of 40 digits from the repository's history page"
@@ -76,9 +77,8 @@ def _download(kind: str, repository: str, revision: str, name: str, scratch: Pat
         ) from None
     except errors.EntryNotFoundError as error:
         hint = "check `files` in params.yaml against the repository's file list at that revision"
-        if isinstance(
-            error, errors.LocalEntryNotFoundError
-        ):  # the library's name for: no connection, and nothing in its own cache
+        # The library's name for: no connection, and nothing in its own cache.
+        if isinstance(error, errors.LocalEntryNotFoundError):
             raise fetch_cache.BrokenTransferError(_first_line(error)) from error
         raise SourceError(
             f"hub {what} has no file {name}", got=_first_line(error), expected=name, hint=hint
@@ -94,15 +94,17 @@ def _download(kind: str, repository: str, revision: str, name: str, scratch: Pat
     except OSError as error:
         if error.errno is not None:
             raise
-        raise fetch_cache.BrokenTransferError(
-            _first_line(error)
-        ) from error  # a size that differs from the announced one
+        # The size differs from the announced one.
+        raise fetch_cache.BrokenTransferError(_first_line(error)) from error
     _verify(path, metadata.etag)
     return path
 
 
 def _verify(path: Path, etag: str | None) -> None:
-    """The Hub's ETag is the sha256 of a large file and the git blob id of a small one; any other, of a mirror, says nothing."""
+    """Compare a file with the Hub's ETag: the sha256 of a large file, the Git blob id of a small one.
+
+    Any other ETag, such as a mirror's, proves nothing and is ignored.
+    """
     match len(etag or ""):
         case 64:
             got = storage.sha256(path)
@@ -112,7 +114,7 @@ def _verify(path: Path, etag: str | None) -> None:
         case _:
             return
     if got != etag:
-        raise fetch_cache.BrokenTransferError(f"{path.name} has digest {got}, the hub says {etag}")
+        raise fetch_cache.BrokenTransferError(f"{path.name} has digest {got}, but the Hub reports {etag}")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""IDX files (the MNIST family), plain or gzip: blocks of unsigned bytes with their sizes in the header, read a thousand items at a time."""
+"""Read IDX files (the MNIST family), plain or gzip, a thousand items at a time.
+
+An IDX file is a block of unsigned bytes with its sizes in the header.
+"""
 
 import gzip
 import math
@@ -18,17 +21,18 @@ CHUNK = 1024  # items
 
 
 def pairs(images: Path, labels: Path) -> tuple[int, Iterator[tuple[NDArray[np.uint8], str]]]:
-    """The number of items, and each with its label.
+    """Return the number of items, and each item with its label.
 
     Args:
-        images: an IDX file of three dimensions.
-        labels: an IDX file of one.
+        images: an IDX file with three dimensions.
+        labels: an IDX file with one dimension.
 
     Returns:
-        count, and an iterator of (pixels (height, width, 1), the label's digits).
+        The count, and an iterator of (pixels (height, width, 1), the label's digits).
 
     Raises:
-        SourceError: a file is no such IDX file, is damaged, truncated or too long, or the two have different numbers of items.
+        SourceError: a file is not such an IDX file, is damaged, truncated or too long, or the two have
+            different numbers of items.
     """
     (count, *_), (other,) = shape(images, 3), shape(labels, 1)
     if count != other:
@@ -36,7 +40,7 @@ def pairs(images: Path, labels: Path) -> tuple[int, Iterator[tuple[NDArray[np.ui
         raise SourceError(
             f"{images} and {labels} do not belong together",
             got=f"{count} images, {other} labels",
-            expected="as many",
+            expected="equal numbers",
             hint=hint,
         )
     return count, (
@@ -47,7 +51,7 @@ def pairs(images: Path, labels: Path) -> tuple[int, Iterator[tuple[NDArray[np.ui
 
 
 def shape(path: Path, dimensions: int) -> tuple[int, ...]:
-    """The sizes in the header."""
+    """Return the sizes in the header."""
     try:
         with _opened(path) as file:
             return _header(file, path, dimensions)
@@ -56,7 +60,7 @@ def shape(path: Path, dimensions: int) -> tuple[int, ...]:
 
 
 def blocks(path: Path, dimensions: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield arrays (up to CHUNK, ...), in all as many items as the header says."""
+    """Yield arrays (up to CHUNK, ...), in total as many items as the header states."""
     try:
         with _opened(path) as file:
             count, *rest = _header(file, path, dimensions)
@@ -66,9 +70,8 @@ def blocks(path: Path, dimensions: int) -> Iterator[NDArray[np.uint8]]:
                 content = file.read(here * each)
                 if len(content) != here * each:
                     got = f"{start * each + len(content):,} bytes"
-                    raise _wrong(
-                        path, "is truncated", got, f"{count * each:,} bytes after the header, as it says"
-                    )
+                    expected = f"{count * each:,} bytes after the header, as stated in it"
+                    raise _wrong(path, "is truncated", got, expected)
                 yield np.frombuffer(content, np.uint8).reshape(here, *rest)
             if file.read(1):
                 raise _wrong(
@@ -92,13 +95,13 @@ def _header(file: IO[bytes], path: Path, dimensions: int) -> tuple[int, ...]:
     if start != bytes([0, 0, UNSIGNED_BYTES, dimensions]):
         raise _wrong(
             path,
-            "is no such IDX file",
+            "is not an IDX file of this kind",
             f"begins with {start!r}",
             f"0, 0, 8 (unsigned bytes), {dimensions} (dimensions)",
         )
     sizes = file.read(4 * dimensions)
     if len(sizes) != 4 * dimensions:
-        raise _wrong(path, "is truncated", f"{4 + len(sizes)} bytes", "a whole header")
+        raise _wrong(path, "is truncated", f"{4 + len(sizes)} bytes", "a complete header")
     found = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
     if not all(found):
         raise _wrong(path, "is empty", " x ".join(map(str, found)), "sizes above zero")
@@ -115,4 +118,4 @@ def _wrong(path: Path, problem: str, got: str, expected: str) -> SourceError:
 
 
 def _damaged(path: Path, error: Exception) -> SourceError:
-    return _wrong(path, "is damaged", str(error), "a whole gzip file")
+    return _wrong(path, "is damaged", str(error), "a complete gzip file")

@@ -1,7 +1,8 @@
-"""The user's own image files -> rows of a raw table: one folder a class, or a table with a column of paths.
+"""The user's own image files -> rows of a raw table, from one folder per class or a table with paths.
 
-Every file of a class folder and every row of a table becomes a row; one that gives no image says why (`problem`). Hidden files and what
-systems leave behind (`litter`) are left out, and `.dvc` files. Files are taken byte by byte; nothing is decoded here.
+Every file of a class folder and every row of a table becomes a row; a row without an image says why
+(`problem`). Hidden files, files left by operating systems (`system_files`) and `.dvc` files are skipped.
+Files are copied byte by byte; nothing is decoded here.
 """
 
 import contextlib
@@ -27,17 +28,17 @@ SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testi
 
 
 def of_folders(source: params.FolderSource) -> dict[str, Images]:
-    """One tree of class folders, or one a split.
+    """Return the images of each split, from one tree of class folders per split.
 
     Raises:
-        SourceError: a folder is missing or holds no class folders.
+        SourceError: a folder is missing or has no class folders.
     """
     found = {}
     for split, name in source.folders.named().items():
         root = Path(name)
         if not root.is_dir():
             raise local_files.missing(
-                root, f"source.folders.{split}", "a folder with one folder of images a class"
+                root, f"source.folders.{split}", "a folder with one folder of images per class"
             )
         files = _listed(root, split)
         found[split] = Images(f"{name}, one folder a class", len(files), _of_files(files, root))
@@ -45,7 +46,7 @@ def of_folders(source: params.FolderSource) -> dict[str, Images]:
 
 
 def of_tables(source: params.TableSource) -> dict[str, Images]:
-    """Tables of paths below `folder`.
+    """Return the images of each split, from tables of paths below `folder`.
 
     Raises:
         SourceError: a table or the folder is missing.
@@ -58,18 +59,18 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
         if not Path(name).is_file():
             raise local_files.missing(Path(name), f"source.files.{split}", "a table with a column of paths")
         if not folder.is_dir():
-            raise local_files.missing(folder, "source.folder", "the folder that the paths start from")
+            raise local_files.missing(folder, "source.folder", "the folder that the paths are relative to")
         table = readers.read(Path(name), split, source.format, columns)
         for remark in table.remarks:
             console.say(escape(f"note: {remark}"))
         if table.blank_lines:
-            console.say(escape(f"{name}: {table.blank_lines} blank lines are no rows"))
+            console.say(escape(f"{name}: blank lines skipped: {table.blank_lines}"))
         found[split] = Images(f"{name}, files in {source.folder}", table.count, _of_table(table, folder))
     return found
 
 
 def read_file(path: Path, name: str, label: str | None) -> RawImage:
-    """The bytes of a file, or what is wrong with it."""
+    """Read the bytes of a file, or say what is wrong with it."""
     name = _text(name)
     try:
         status = path.stat()
@@ -96,31 +97,35 @@ def read_file(path: Path, name: str, label: str | None) -> RawImage:
         )
 
 
-# ---- class folders -----------------------------------------------------------------------------------------------------------
+# ---- class folders ---------------------------------------------------------------------------------------
 
 
 def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
-    """Every file with its label, in the order of their paths; files beside the class folders have none."""
+    """Return every file with its label, sorted by path; files next to the class folders have no label."""
     left_out: Counter[str] = Counter()
     shown = sorted(_entries(root, left_out), key=os.fsencode)
     classes = [path for path in shown if path.is_dir()]
     if not classes:
-        got = f"{len(shown)} files and no folder" if shown else "nothing"
-        hint = "make a folder for each class and put its images there, or use a table of paths (source.kind: table)"
+        got = f"only files ({len(shown)})" if shown else "nothing"
+        hint = (
+            "make a folder for each class and put its images there, or use a table of paths "
+            "(source.kind: table)"
+        )
         raise SourceError(
-            f"{root} has no class folders", got=got, expected="one folder of images a class", hint=hint
+            f"{root} has no class folders", got=got, expected="one folder of images per class", hint=hint
         )
     names = {path.name.lower() for path in classes}
-    if (
-        names <= SPLIT_NAMES or len(names & SPLIT_NAMES) > 1
-    ):  # one among others may be a class: CIFAR-100 has "train"
+    # A single such name among others may be a class: CIFAR-100 has "train".
+    if names <= SPLIT_NAMES or len(names & SPLIT_NAMES) > 1:
         pairs = ", ".join(
             f"{name}: {root}/{name}"
             for name in sorted(path.name for path in classes if path.name.lower() in SPLIT_NAMES)
         )
-        hint = f"name each split's own tree in params.yaml: `folders: {{{pairs}}}`, with the keys train, val, test"
+        hint = (
+            f"name one tree per split in params.yaml: `folders: {{{pairs}}}`, with the keys train, val, test"
+        )
         raise SourceError(
-            f"{root} holds splits, not classes",
+            f"{root} contains splits, not classes",
             got=", ".join(map(one_line, sorted(names))),
             expected="class folders",
             hint=hint,
@@ -131,16 +136,21 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
     for folder in classes:
         inside = [(path, _text(folder.name)) for path in sorted(files_of(folder, left_out), key=os.fsencode)]
         if not inside:
-            console.say(escape(f"{one_line(str(folder))} holds no files: {split} has no image of this class"))
+            console.say(
+                escape(f"{one_line(str(folder))} contains no files: {split} has no images of this class")
+            )
         files += inside
     if left_out:
-        kinds = "what is hidden, what systems leave behind, and texts beside the classes"
-        console.say(escape(f"{root}: left out, no samples, {kinds}: {system_files.described(left_out)}"))
+        kinds = "hidden files, files left by operating systems, and other files next to the class folders"
+        console.say(escape(f"{root}: skipped {kinds}: {system_files.described(left_out)}"))
     return files
 
 
 def _may_be_picture(path: Path) -> bool:
-    """Whether a file beside the class folders is a picture that lacks a class, by its name or its first bytes, and no README."""
+    """Return whether a file next to the class folders may be an image without a class rather than a README.
+
+    Its name or its first bytes decide.
+    """
     if opening.named_as_picture(path.name) or not path.is_file():
         return True
     with contextlib.suppress(OSError), path.open("rb") as file:
@@ -149,10 +159,10 @@ def _may_be_picture(path: Path) -> bool:
 
 
 def files_of(folder: Path, left_out: Counter[str] | None = None) -> Iterator[Path]:
-    """Every file in a folder and the folders in it, but for litter, of which `left_out` gets the number of files by its kind.
+    """Yield every file below a folder except system files, which `left_out` counts by kind.
 
     Raises:
-        SourceError: a folder may not be read.
+        SourceError: a folder cannot be read.
     """
     for path in _entries(folder, Counter() if left_out is None else left_out):
         if path.is_dir() and not path.is_symlink():
@@ -162,11 +172,11 @@ def files_of(folder: Path, left_out: Counter[str] | None = None) -> Iterator[Pat
 
 
 def _entries(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
-    """What lies in a folder, but for litter."""
+    """Yield the entries of a folder except system files."""
     try:
         entries = list(folder.iterdir())
     except OSError as error:
-        hint = f"give yourself the right to read it (`chmod u+rx`), or move it out of {local_files.INBOX}/"
+        hint = f"make it readable (`chmod u+rx`), or move it out of {local_files.INBOX}/"
         raise SourceError(
             f"{one_line(str(folder))} cannot be read",
             got=error.strerror,
@@ -186,11 +196,11 @@ def _of_files(files: list[tuple[Path, str | None]], root: Path) -> Iterator[RawI
 
 
 def _text(name: str) -> str:
-    """What a table can hold and a terminal show: bytes that are no UTF-8 and control characters are spelt out."""
+    """Escape control characters and invalid UTF-8, so that tables and terminals can hold the name."""
     return one_line(name)
 
 
-# ---- tables of paths ---------------------------------------------------------------------------------------------------------
+# ---- tables of paths -------------------------------------------------------------------------------------
 
 
 def _of_table(table: RawTable, folder: Path) -> Iterator[RawImage]:
@@ -202,12 +212,13 @@ def _of_table(table: RawTable, folder: Path) -> Iterator[RawImage]:
             yield RawImage(name, None, table.rejected.get(id_), reason)
             continue
         row = next(rows)
-        label = None if id_ in table.unlabelled else row.label  # an empty one counts as lost, a null does not
+        # An empty label counts as lost, a null label does not.
+        label = None if id_ in table.unlabelled else row.label
         if row.label.encode("utf-8", "ignore").decode() != row.label:
             yield RawImage(_text(row.text) or name, None, None, f"its label is no UTF-8: {_text(row.label)}")
         elif not row.text.strip():
             yield RawImage(name, None, label, "no path")
-        elif os.path.isabs(row.text) or os.path.normpath(row.text).partition("/")[0] == "..":  # noqa: PTH117  text, not yet a path
+        elif os.path.isabs(row.text) or os.path.normpath(row.text).partition("/")[0] == "..":  # noqa: PTH117
             yield RawImage(_text(row.text), None, label, f"its path leaves {folder}")
         else:
             yield read_file(folder / row.text, row.text, label)

@@ -1,4 +1,4 @@
-"""Where labelled images come from: params `source` -> `{split}.parquet` of a raw folder, in the one layout of `image_tables.RawImage`."""
+"""Fetch labelled images: params `source` -> `{split}.parquet` in a raw folder, as `image_tables.RawImage`."""
 
 import contextlib
 import os
@@ -23,13 +23,13 @@ WHITEST_DIGIT = 16  # scikit-learn's digits count the set pixels of 4x4 blocks
 
 
 def fetch(source: ImageSource, folder: Path) -> dict[str, tuple[str, str]]:
-    """Write one table a split into `folder`.
+    """Write one table per split into `folder`.
 
     Returns:
-        split -> file name, origin.
+        split -> (file name, origin).
 
     Raises:
-        SourceError: the images cannot be had, or are not the pinned ones.
+        SourceError: the images are unavailable or are not the pinned ones.
         DataError: a table of paths cannot be read.
     """
     with contextlib.ExitStack() as stack:
@@ -59,7 +59,7 @@ def _write(path: Path, split: str, images: Images) -> None:
             advance(1)
 
 
-# ---- IDX files ---------------------------------------------------------------------------------------------------------------
+# ---- IDX files -------------------------------------------------------------------------------------------
 
 
 def _idx(source: params.IdxSource) -> dict[str, Images]:
@@ -74,7 +74,7 @@ def _idx(source: params.IdxSource) -> dict[str, Images]:
 
 
 def _locate(source: params.IdxSource) -> dict[str, Path]:
-    """Each file's path, all in the first folder that has them all; a file may be there with `.gz` or without."""
+    """Return the path of each file in the first folder that has all of them, with or without `.gz`."""
     images, labels = source.images.named(), source.labels.named()
     if images.keys() != labels.keys():
         hint = "name both files of each split"
@@ -95,10 +95,10 @@ def _locate(source: params.IdxSource) -> dict[str, Path]:
                 else "no folder"
             )
         )
-    hint = f"put them into {source.folders[0]}, or name the folder that has them in source.folders"
+    hint = f"put them into {source.folders[0]}, or add their folder to source.folders"
     got = "".join(f"\n    {line}" for line in lacking)
     raise SourceError(
-        "the IDX files are nowhere", got=got, expected=f"one folder with {', '.join(names)}", hint=hint
+        "the IDX files were not found", got=got, expected=f"one folder with {', '.join(names)}", hint=hint
     )
 
 
@@ -108,7 +108,7 @@ def _either(path: Path) -> Path | None:
 
 
 def _check_pins(source: params.IdxSource, files: dict[str, Path]) -> None:
-    # DVC watches inbox/ and nothing else: only a digest tells that a file outside has changed.
+    # DVC watches only inbox/: a change to a file outside shows only in its digest.
     outside = [
         path for path in files.values() if os.path.normpath(path).partition("/")[0] != local_files.INBOX.name
     ]
@@ -119,12 +119,15 @@ def _check_pins(source: params.IdxSource, files: dict[str, Path]) -> None:
         expected = "".join(
             f"\n    {path.name}: {source.sha256.get(path.name) or 'no digest'}" for path in wrong
         )
-        hint = "if these are the files you mean, copy the digests into source.sha256; or copy the files into inbox/, where they need none"
-        where = f"files of {next(iter(wrong)).parent} are not the pinned ones"
+        hint = (
+            "if these are the right files, copy the digests to source.sha256; or copy the files into inbox/, "
+            "where they need no digest"
+        )
+        where = f"files in {next(iter(wrong)).parent} are not the pinned ones"
         raise SourceError(where, got=lines, expected=expected, hint=hint)
 
 
-# ---- digits ------------------------------------------------------------------------------------------------------------------
+# ---- digits ----------------------------------------------------------------------------------------------
 
 
 def _digits() -> dict[str, Images]:

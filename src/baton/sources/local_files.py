@@ -1,4 +1,4 @@
-"""Files of the user's own in `inbox/`: copied, listed in a manifest, or missed by name."""
+"""The user's own files in `inbox/`: copy them, list them in a manifest, or report them missing."""
 
 import shutil
 from pathlib import Path
@@ -11,19 +11,19 @@ INBOX = Path("inbox")
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy the bytes of a file (of a link's target); folders are made."""
+    """Copy the bytes of a file (or of a link's target) and create the folders above the target."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 
 
 def entry(folder: Path, name: str, origin: str) -> dict[str, object]:
-    """A file's line in a manifest."""
+    """Return a file's entry in a manifest."""
     path = folder / name
     return {"path": name, "origin": origin, "sha256": storage.sha256(path), "bytes": path.stat().st_size}
 
 
 def missing(path: Path, key: str, expected: str) -> SourceError:
-    """The error for something that should lie in `inbox/`; `key` is the YAML path that names it."""
+    """Return the error for a path that should exist in `inbox/`; `key` is the YAML path that names it."""
     there = (
         sorted(
             one_line(item.name)
@@ -36,7 +36,7 @@ def missing(path: Path, key: str, expected: str) -> SourceError:
     hint = (
         "`dvc pull` fetches it"
         if Path(f"{path}.dvc").is_file()
-        else f"put it there or name another in {key} of params.yaml"
+        else f"put it there or change {key} in params.yaml"
     )
-    got = f"inbox/ holds {', '.join(there)}" if there else "inbox/ is empty"
-    return SourceError(f"{path} is not there", got=got, expected=expected, hint=hint)
+    got = f"inbox/ contains {', '.join(there)}" if there else "inbox/ is empty"
+    return SourceError(f"{path} does not exist", got=got, expected=expected, hint=hint)

@@ -1,6 +1,7 @@
-"""What operating systems, network drives and programs leave in a user's folders: no samples and no classes, whoever put it there.
+"""Recognise files that operating systems, network drives and programs leave in a user's folders.
 
-Hidden files and folders are among it. Names are compared without case, as those systems do it.
+They are neither samples nor classes, and include hidden files and folders. Names are compared without case,
+as those systems do.
 """
 
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from baton.errors import one_line
 
 FOLDERS = {
-    "__macosx",  # what macOS adds to an archive
+    "__macosx",  # added to archives by macOS
     "@eadir",  # Synology's thumbnails
     "@__thumb",  # QNAP's
     "@recycle",
@@ -20,11 +21,11 @@ FOLDERS = {
     "lost+found",
 }
 FILES = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"}
-FORK = "._"  # how macOS keeps a file's attributes where a drive cannot: ._picture.jpg beside picture.jpg
+FORK = "._"  # macOS stores attributes this way on foreign drives: ._photo.jpg next to photo.jpg
 
 
 def kind(name: str, *, folder: bool) -> str:
-    """What kind of litter an entry of a folder is, by its name; empty if it is none."""
+    """Return the kind of system file that an entry is, judged by its name; empty if it is not one."""
     if name.startswith(FORK):
         return f"{FORK}*"
     known = FOLDERS if folder else FILES
@@ -32,6 +33,6 @@ def kind(name: str, *, folder: bool) -> str:
 
 
 def described(left_out: Mapping[str, int]) -> str:
-    """`4 ._*, 1 Thumbs.db`: counts of files, the most first; empty where there are none."""
+    """Format counts of files, highest first, as in `4 ._*, 1 Thumbs.db`; empty if there are none."""
     ordered = sorted(Counter(left_out).items(), key=lambda pair: (-pair[1], pair[0]))
     return ", ".join(f"{count} {one_line(name)}" for name, count in ordered if count)

@@ -1,6 +1,7 @@
-"""An architecture of timm's as a base model: params `base` of kind `timm` -> config.json in timm's hub layout, and weights if any.
+"""Write a timm architecture as a base model.
 
-Timm takes seconds to import: `sources.base_model` calls this for that kind only.
+Params `base` of kind `timm` -> config.json in timm's hub layout, and weights if any. Importing timm takes
+seconds, so `sources.base_model` imports this module only for that kind.
 """
 
 import difflib
@@ -16,7 +17,8 @@ from baton import params, storage
 from baton.errors import SourceError
 from baton.sources import local_files
 
-# What timm's constructors raise on arguments that they do not take, and its loader on weights that do not fit.
+# Raised by timm's constructors for arguments that they do not accept, and by its loader for weights that do
+# not fit.
 REFUSALS = (
     AssertionError,
     AttributeError,
@@ -28,7 +30,8 @@ REFUSALS = (
     ValueError,
     ZeroDivisionError,
 )
-# Arguments of `timm.create_model` that are no architecture's: where weights come from, what is built, and what other params say.
+# Arguments of `timm.create_model` that do not belong to an architecture: the origin of the weights, the parts
+# to build, and values that other params set.
 RESERVED = {
     *("cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"),
     *("exportable", "features_only", "no_jit", "num_classes", "scriptable"),
@@ -46,10 +49,11 @@ ORIGIN = {
 
 
 def write(base: params.TimmBase, folder: Path) -> None:
-    """Write config.json, and model.safetensors where `base.weights` names one.
+    """Write config.json, and model.safetensors if `base.weights` names a file.
 
     Raises:
-        SourceError: timm has no such architecture, it does not take these arguments, or the weights do not fit it.
+        SourceError: timm has no such architecture, it does not accept these arguments, or the weights do not
+            fit it.
     """
     name = base.architecture
     _check_name(name)
@@ -57,9 +61,12 @@ def write(base: params.TimmBase, folder: Path) -> None:
         key for key in base.arguments if key in RESERVED or re.search(r"(^|_)drop(_\w+)?_rate$", key)
     )
     if reserved:
-        hint = "remove it: weights are base.weights, rates of dropout are keys of finetune and distill, classes come from the data"
+        hint = (
+            "remove it: weights are set in base.weights, dropout rates in finetune and distill, "
+            "and classes come from the data"
+        )
         raise SourceError(
-            "base.arguments: no argument of an architecture",
+            "base.arguments: not an argument of an architecture",
             got=", ".join(reserved),
             expected="patch_size, depth, …",
             hint=hint,
@@ -67,14 +74,14 @@ def write(base: params.TimmBase, folder: Path) -> None:
     arguments: dict[str, Any] = dict(base.arguments)
     classes = _copy_weights(base.weights, folder, name) if base.weights else 0
     try:
-        with torch.device("meta"):  # shapes without values: no time, no memory
+        with torch.device("meta"):  # shapes without values: takes no time or memory
             model = timm.create_model(name, num_classes=classes, **arguments)
     except REFUSALS as error:
-        hint = f"compare them with those of `timm.create_model('{name}')`"
+        hint = f"compare them with the arguments of `timm.create_model('{name}')`"
         raise SourceError(
-            f"base.arguments: {name} does not take them",
+            f"base.arguments: {name} does not accept them",
             got=_first_line(error),
-            expected="its own",
+            expected="arguments of this architecture",
             hint=hint,
         ) from None
     storage.write_json(folder / "config.json", _config(model, classes, arguments))
@@ -89,11 +96,9 @@ def _check_name(name: str) -> None:
     if known and (not tag or name in tagged):
         return
     close = difflib.get_close_matches(name, tagged or timm.list_models(), n=3)
-    hint = (
-        f"did you mean {' or '.join(close)}?" if close else "`timm.list_models('*vit*')` lists what there is"
-    )
+    hint = f"did you mean {' or '.join(close)}?" if close else "`timm.list_models('*vit*')` lists the names"
     expected = (
-        f"{architecture}, or one of {', '.join(tagged)}" if known else f"one of timm {timm.__version__}"
+        f"{architecture}, or one of {', '.join(tagged)}" if known else f"a name in timm {timm.__version__}"
     )
     raise SourceError(
         "base.architecture: timm has no such architecture", got=name, expected=expected, hint=hint
@@ -101,7 +106,7 @@ def _check_name(name: str) -> None:
 
 
 def _copy_weights(weights: str, folder: Path, name: str) -> int:
-    """Copy the file; returns how many classes its own classifier has."""
+    """Copy the file and return the number of classes of its classifier."""
     from safetensors import SafetensorError, safe_open
 
     path = Path(weights)
@@ -113,16 +118,25 @@ def _copy_weights(weights: str, folder: Path, name: str) -> int:
     try:
         with safe_open(path, framework="numpy") as file:
             key = f"{first}.weight"
-            return int(file.get_slice(key).get_shape()[0]) if key in file.keys() else 0  # noqa: SIM118  it is no mapping
+            return int(file.get_slice(key).get_shape()[0]) if key in file.keys() else 0  # noqa: SIM118  not a mapping
     except SafetensorError as error:
-        hint = "weights must be safetensors: pickled ones are never opened; a git-lfs pointer looks like this too (`git lfs pull`)"
+        hint = (
+            "weights must be safetensors: pickled ones are never opened; if the file is only a git-lfs "
+            "pointer, run `git lfs pull`"
+        )
         raise SourceError(
-            f"base.weights: {weights} cannot be read", got=error, expected="whole safetensors", hint=hint
+            f"base.weights: {weights} cannot be read",
+            got=error,
+            expected="a complete safetensors file",
+            hint=hint,
         ) from None
 
 
 def _config(model: Any, classes: int, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Timm's hub layout, with the architecture's default data config; `input_size` is what the arguments make of it."""
+    """Return a config in timm's hub layout, with the architecture's default data config.
+
+    `input_size` follows from the arguments.
+    """
     data = {
         key: value for key, value in model.pretrained_cfg.items() if key not in ORIGIN
     } | models.get_model_input_config(model)
@@ -136,7 +150,7 @@ def _config(model: Any, classes: int, arguments: dict[str, Any]) -> dict[str, An
 
 
 def _check_weights(folder: Path, weights: str) -> None:
-    """Load them once as the training will, strictly."""
+    """Load the weights once, strictly, as training will."""
     try:
         timm.create_model(f"local-dir:{folder}", pretrained=True)
     except REFUSALS as error:
@@ -145,12 +159,12 @@ def _check_weights(folder: Path, weights: str) -> None:
         )
         got, hint = (
             found[0] if found else _first_line(error),
-            "mend base.architecture and base.arguments, or take the weights that fit them",
+            "fix base.architecture and base.arguments, or use weights that fit them",
         )
         raise SourceError(
             f"base.weights: {weights} does not fit the architecture",
             got=got,
-            expected="every weight",
+            expected="a match for every weight",
             hint=hint,
         ) from None
 

@@ -1,4 +1,4 @@
-"""The files of torchvision's data sets: its own addresses, fetched once, kept and verified by the sha256 that params pin."""
+"""Fetch the files of torchvision's data sets from its own URLs, verified by the sha256 pinned in params."""
 
 import shutil
 import urllib.error
@@ -13,27 +13,27 @@ from baton.errors import SourceError
 from baton.sources import fetch_cache
 
 TIMEOUT = 60.0  # seconds without a byte
-AGENT = {"User-Agent": "baton"}  # some servers refuse Python's own
+AGENT = {"User-Agent": "baton"}  # some servers refuse Python's default
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file of a data set: where it may be had, and the MD5 that torchvision knows it by."""
+    """A file of a data set: its URLs, and the MD5 by which torchvision knows it."""
 
     addresses: tuple[str, ...]
     md5: str
 
     @property
     def name(self) -> str:
-        """The last part of its address."""
+        """The last part of the URL."""
         return PurePosixPath(self.addresses[0]).name
 
 
 def obtain(source: params.TorchvisionSource) -> dict[str, Path]:
-    """Name of each file of the data set -> the verified file.
+    """Return the verified files of the data set by name.
 
     Raises:
-        SourceError: a file is not pinned, cannot be had, or is not the pinned one.
+        SourceError: a file is not pinned, is unavailable, or is not the pinned one.
         OutputError: the cache cannot be written.
     """
     downloads = _downloads(source.name)
@@ -42,7 +42,7 @@ def obtain(source: params.TorchvisionSource) -> dict[str, Path]:
 
 
 def known_class(name: str) -> Any:
-    """Torchvision's class, whose attributes name files, addresses and classes."""
+    """Return torchvision's class, whose attributes name files, URLs and classes."""
     from torchvision import datasets
 
     return {
@@ -80,7 +80,7 @@ def _downloads(name: str) -> list[Download]:
 def _check_pins(source: params.TorchvisionSource, downloads: list[Download]) -> None:
     names = {item.name for item in downloads}
     if extra := sorted(set(source.sha256) - names):
-        hint = "mend the names in source.sha256"
+        hint = "fix the names in source.sha256"
         raise SourceError(
             f"torchvision {source.name} has no {', '.join(extra)}",
             got=extra,
@@ -90,10 +90,14 @@ def _check_pins(source: params.TorchvisionSource, downloads: list[Download]) -> 
     missing = [item for item in downloads if not source.sha256.get(item.name)]
     if missing:
         steps = "".join(
-            f"\n    curl -L -O {item.addresses[0]}; md5sum {item.name}  # must be {item.md5}; then sha256sum {item.name}"
+            f"\n    curl -L -O {item.addresses[0]}; md5sum {item.name}  # must be {item.md5}; "
+            f"then sha256sum {item.name}"
             for item in missing
         )
-        hint = f"obtain each file once, compare its MD5 with torchvision's, and write its sha256 into source.sha256 of params.yaml:{steps}"
+        hint = (
+            "download each file once, compare its MD5 with torchvision's, and add its sha256 to "
+            f"source.sha256 in params.yaml:{steps}"
+        )
         got = f"no digest of {', '.join(item.name for item in missing)}"
         raise SourceError(
             f"torchvision {source.name} is not pinned",
@@ -106,7 +110,7 @@ def _check_pins(source: params.TorchvisionSource, downloads: list[Download]) -> 
 def _fetch(source: params.TorchvisionSource, item: Download) -> Path:
     digest = source.sha256[item.name]
     advice = (
-        f"check the connection; or fetch {item.addresses[0]} by other means and use it as a source in inbox/"
+        f"check the connection, or fetch {item.addresses[0]} by other means and use it as a source in inbox/"
     )
     key = f"torchvision {source.name} {item.name} {digest}"
     return fetch_cache.obtain(key, lambda scratch: _download(item, digest, scratch), advice=advice)
@@ -133,13 +137,14 @@ def _download(item: Download, digest: str, scratch: Path) -> Path:
 
 
 def _transfer(address: str, path: Path, scratch: Path) -> None:
-    request = urllib.request.Request(address, headers=AGENT)  # noqa: S310  torchvision's addresses; what comes is compared with its pin
+    # S310: the URLs are torchvision's, and the downloaded file is compared with its pinned digest.
+    request = urllib.request.Request(address, headers=AGENT)  # noqa: S310
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response, path.open("wb") as file:  # noqa: S310
         size = response.length
         with fetch_cache.watched(scratch, f"download {path.name}", size):
             shutil.copyfileobj(response, file, 2**20)
     if size is not None and path.stat().st_size != size:
-        raise fetch_cache.BrokenTransferError(f"{path.stat().st_size:,} of {size:,} bytes came")
+        raise fetch_cache.BrokenTransferError(f"received {path.stat().st_size:,} of {size:,} bytes")
 
 
 def _verify(path: Path, item: Download, digest: str) -> None:
@@ -149,7 +154,10 @@ def _verify(path: Path, item: Download, digest: str) -> None:
     from torchvision.datasets.utils import calculate_md5
 
     if calculate_md5(path) == item.md5:
-        hint = "its MD5 is the one that torchvision knows: the digest in source.sha256 is of another file"
+        hint = "its MD5 is the one that torchvision knows: the digest in source.sha256 is for another file"
     else:
-        hint = "its MD5 is not torchvision's either: the server sends something else; do not pin it before you know what"
-    raise SourceError(f"{item.name} has another sha256", got=got, expected=digest, hint=hint)
+        hint = (
+            "its MD5 is not torchvision's either: the server sends another file; find out which before you "
+            "pin it"
+        )
+    raise SourceError(f"{item.name} has a different sha256", got=got, expected=digest, hint=hint)

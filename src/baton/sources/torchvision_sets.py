@@ -1,7 +1,7 @@
 """Torchvision's data sets -> rows of raw tables.
 
-CIFAR's pickles are read by `cifar`, IDX files by `idx`; the sets of image files are found by torchvision's classes in a temporary copy, and
-each file is kept byte by byte.
+`cifar` reads CIFAR's pickles, and `idx` reads IDX files. For the sets of image files, torchvision's classes
+find the files in a temporary copy, and each file is kept byte by byte.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ from baton.images import decoding
 from baton.sources import cifar, idx, image_folders, torchvision_files
 from baton.tables.image_tables import Images, RawImage, numbered
 
-SPLITS = {  # of ours: of torchvision's
+SPLITS = {  # Baton's split -> torchvision's
     "flowers102": {"train": "train", "val": "val", "test": "test"},
     "oxford_pets": {"train": "trainval", "test": "test"},
     "food101": {"train": "train", "test": "test"},
     "dtd": {"train": "train", "val": "val", "test": "test"},
 }
-FOLDERS = {  # below which torchvision looks for what is unpacked
+FOLDERS = {  # where torchvision looks for the unpacked files
     "cifar10": "",
     "cifar100": "",
     "flowers102": "flowers-102",
@@ -40,10 +40,10 @@ FOLDERS = {  # below which torchvision looks for what is unpacked
 
 @contextlib.contextmanager
 def opened(source: params.TorchvisionSource, scratch: Path) -> Iterator[dict[str, Images]]:
-    """Give the splits; what was unpacked for them lies below `scratch` meanwhile.
+    """Yield the splits; their unpacked files stay below `scratch` until the context ends.
 
     Raises:
-        SourceError: a file is not pinned, cannot be had, is not the pinned one, or is not what it should be.
+        SourceError: a file is not pinned, is unavailable, is not the pinned one, or has the wrong content.
     """
     files = torchvision_files.obtain(source)
     if source.name in {"mnist", "fashion_mnist", "kmnist"}:
@@ -68,11 +68,11 @@ def _unpack(files: Mapping[str, Path], target: Path) -> None:
             with tarfile.open(path) as tar, console.progress(f"unpack {name}", None, "files") as advance:
                 tar.extractall(target, members=_counted(tar, advance), filter="data")
         except (tarfile.TarError, EOFError, zlib.error) as error:
-            hint = "these very bytes are damaged or not to be trusted: pin another file"
+            hint = "the pinned file itself is damaged or not trustworthy: pin another file"
             raise SourceError(
                 f"{name} cannot be unpacked",
                 got=error,
-                expected="a whole archive, files below its root",
+                expected="a complete archive with all files below its root",
                 hint=hint,
             ) from None
 
@@ -133,7 +133,7 @@ def _content(folder: Path, name: str) -> bytes:
     if (path := folder / name).is_file():
         return path.read_bytes()
     got = ", ".join(sorted(path.name for path in folder.rglob("*") if path.is_file())[:10])
-    hint = "this is another archive than torchvision's: look at source.sha256"
+    hint = "this archive is not torchvision's: check source.sha256"
     raise SourceError(f"the archive has no file {name}", got=got, expected=name, hint=hint)
 
 
@@ -145,11 +145,11 @@ def _image_files(name: str, folder: Path) -> dict[str, Images]:
             paths = cast(list[Path], getattr(dataset, "_images" if name == "oxford_pets" else "_image_files"))
             labels = [dataset.classes[label] for label in dataset._labels]
         except (RuntimeError, OSError, ValueError, LookupError) as error:
-            hint = "the files are those that source.sha256 pins: are they torchvision's?"
+            hint = "the files match source.sha256; check that those digests are of torchvision's files"
             raise SourceError(
                 f"torchvision cannot find {name} in its files",
                 got=error,
-                expected=f"its split {called}",
+                expected=f"its {called} split",
                 hint=hint,
             ) from None
         rows = (

