@@ -119,7 +119,7 @@ def test_what_a_kill_left_is_neither_taken_nor_kept(cache: Path, tmp_path: Path)
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert len(leftovers(cache)) == 1, "the half-written file is what this test is about"
+    assert len(leftovers(cache)) == 1, "this test needs a half-written file"
     kept = fetch_cache.obtain("thing 1", writes(b"content", []), advice="")
     assert kept.read_bytes() == b"content"
     assert leftovers(cache) == [kept.name]

@@ -37,7 +37,7 @@ def _name(value: str) -> str:
 class ClassFloor(Section):
     """Limits on the recall of every class with at least `rows` test rows.
 
-    `recall` is the lowest allowed, `loss` the most that a class may certainly lose.
+    `recall` is the lowest allowed, `loss` the largest certain loss against the champion.
     """
 
     recall: Annotated[float, Field(ge=0, le=1)]

@@ -42,7 +42,7 @@ def _download(kind: str, repository: str, revision: str, name: str, scratch: Pat
     from huggingface_hub import errors, get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    disable_progress_bars()  # ours is shown
+    disable_progress_bars()  # Baton shows its own
     endpoint = os.environ.get("HF_ENDPOINT")
     what = f"{kind} {repository} at {revision}"
     try:
