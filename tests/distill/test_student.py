@@ -1,4 +1,4 @@
-"""Students of teachers that read images: some of the teacher's blocks, or an architecture of their own."""
+"""Students of image teachers: some of the teacher's blocks, or a different architecture."""
 
 from pathlib import Path
 from typing import Any

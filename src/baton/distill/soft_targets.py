@@ -1,4 +1,7 @@
-"""Knowledge distillation (Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2), by cached logits or a teacher beside the student."""
+"""The loss of knowledge distillation, from cached logits or a live teacher.
+
+Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,30 +18,31 @@ Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inpu
 
 
 def cached(logits: torch.Tensor) -> Teacher:
-    """A teacher that was asked before: `logits` (rows of train, classes), fp32; a batch's `rows` index it."""
+    """Return a teacher that looks up `logits` (rows of train, classes), fp32, by a batch's `rows`."""
     return lambda batch, _inputs: logits[batch.rows]
 
 
 class Live:
-    """A teacher that sees the very view that the student sees: augmented and mixed alike.
+    """A teacher that sees the same view of each sample as the student, with the same augmentation and mixing.
 
-    "Knowledge distillation: a good teacher is patient and consistent" (Beyer et al. 2022, arXiv:2106.05237, section 3).
+    "Knowledge distillation: a good teacher is patient and consistent" (Beyer et al. 2022, arXiv:2106.05237,
+    section 3).
     """
 
     def __init__(self, model: Classifier) -> None:
-        """`model` is on the student's device; it stays as it is."""
+        """`model` is on the student's device; its weights do not change."""
         self.model: nn.Module = model.eval().requires_grad_(False)
-        self.forward: nn.Module = self.model  # what is compiled of it, where the student is
+        self.forward: nn.Module = self.model  # replaced by its compiled form if the student is compiled
 
     def unpackable(self) -> str | None:
-        """See `Classifier`; the student's batches are its own."""
+        """See `Classifier`; the teacher reads the student's batches."""
         assert isinstance(self.model, Classifier)
         why = self.model.unpackable()
         return f"the teacher, {why}" if why else None
 
     @torch.no_grad()
     def __call__(self, _batch: Batch, inputs: tuple[Any, ...]) -> torch.Tensor:
-        """Logits, (batch, classes)."""
+        """Return logits, (batch, classes)."""
         logits: torch.Tensor = self.forward(*inputs)
         sharding.rest(self.model)
         return logits
@@ -52,17 +56,18 @@ def distillation(
     weights: torch.Tensor | None,
     of_rows: torch.Tensor | None = None,
 ) -> Loss:
-    """`alpha * CE + (1 - alpha) * T**2 * KL(teacher || student)`, both distributions softened by T.
+    """Return the loss `alpha * CE + (1 - alpha) * T**2 * KL(teacher || student)`.
 
-    The factor T**2 keeps the gradients of the soft targets at the size of the hard ones when T changes.
+    Both distributions of the KL divergence are softened by T. The factor T**2 keeps the gradients of the soft
+    targets on the scale of the hard ones when T changes.
 
     Args:
         teacher: `cached` or `Live`.
         temperature: T.
-        alpha: weight of the labels.
-        label_smoothing: of the labels' part.
-        weights: per class (classes,), of the labels' part.
-        of_rows: per row of train (rows of train,), of both parts.
+        alpha: the weight of CE, the cross-entropy with the labels.
+        label_smoothing: applies to CE.
+        weights: per class, (classes,); they apply to CE.
+        of_rows: weights per row of train, (rows of train,); they apply to both terms.
     """
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
@@ -79,7 +84,10 @@ def distillation(
 def divergence(
     student: torch.Tensor, teacher: torch.Tensor, temperature: float, of_rows: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """KL(teacher || student) at temperature T, mean over the batch, which `of_rows` (batch,) may weight; both (batch, classes)."""
+    """Return KL(teacher || student) at `temperature`, averaged over the batch.
+
+    Logits are (batch, classes); `of_rows` (batch,) weights the samples.
+    """
     student_log = functional.log_softmax(student.float() / temperature, dim=-1)
     teacher_log = functional.log_softmax(teacher.float() / temperature, dim=-1)
     if of_rows is None:

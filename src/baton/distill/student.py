@@ -1,4 +1,7 @@
-"""A student: chosen layers of its teacher (as DistilBERT, Sanh et al. 2019, initialises from every other layer), or a new architecture."""
+"""A student: chosen layers of its teacher, or a new architecture.
+
+DistilBERT (Sanh et al. 2019) is initialised from every other layer of its teacher in the same way.
+"""
 
 import copy
 import re
@@ -22,14 +25,15 @@ def make(
     settings: params.Training,
     attention: str,
 ) -> Classifier:
-    """A student for the teacher's input and classes, with dropout rates of its own; the teacher stays as it is.
+    """Make a student for the teacher's input and classes, with the dropout rates in `settings`.
 
-    Layers come with the teacher's embeddings and head. A new architecture is drawn from torch's global seed, with a head of the teacher's
-    kind; it pools as the teacher does, or in its own way where it cannot.
+    The teacher is not changed. A student of chosen layers also gets the teacher's embeddings and head. A new
+    architecture is initialised from torch's global seed, with a head of the teacher's kind; it pools as the
+    teacher does, or in its own way if it cannot.
 
     Raises:
-        ParamsError: a layer that the teacher does not have, or an architecture that cannot be had.
-        ModelError: a dropout rate that the architecture does not know.
+        ParamsError: If the teacher lacks a layer, or the architecture is unavailable.
+        ModelError: If the architecture lacks a dropout rate that is set.
     """
     images = info.input["kind"] == "images"
     match student:
@@ -53,7 +57,7 @@ def _layers(
     settings: params.Training,
     attention: str,
 ) -> Classifier:
-    """The teacher with only `layers` of its encoder, counted from 0."""
+    """Return a copy of the teacher with only `layers` of its encoder, counted from 0."""
     from baton.models import text_model
 
     count: int = teacher.backbone.config.num_hidden_layers
@@ -62,12 +66,12 @@ def _layers(
     name = text_model.layer_stack(kept.backbone)
     if name is None:
         got, expected = type(kept.backbone).__name__, f"a list of {count} layers"
-        raise ParamsError("distill: this teacher's layers cannot be found", got=got, expected=expected)
+        raise ParamsError("distill: cannot find this teacher's layers", got=got, expected=expected)
     parent, _, attribute = name.rpartition(".")
     stack = kept.backbone.get_submodule(name)
     setattr(kept.backbone.get_submodule(parent), attribute, nn.ModuleList(stack[index] for index in layers))
     config = kept.backbone.config
-    if getattr(config, "layer_types", None):  # one entry a layer
+    if getattr(config, "layer_types", None):  # one entry per layer
         config.layer_types = [config.layer_types[index] for index in layers]
     config.num_hidden_layers = len(layers)
     text_model.set_dropout(config, settings)
@@ -83,7 +87,7 @@ def _blocks(
     settings: params.Training,
     attention: str,
 ) -> Classifier:
-    """The teacher with only `layers` of its transformer's blocks, counted from 0."""
+    """Return a copy of the teacher with only `layers` of its transformer blocks, counted from 0."""
     from timm import models
 
     from baton.models import image_model, timm_trial
@@ -91,7 +95,7 @@ def _blocks(
 
     count = len(getattr(teacher.backbone, "blocks", ()))
     if not count or "depth" not in timm_trial.accepted(type(teacher.backbone)):
-        hint = "set distill.student.kind to timm, with an architecture of its own"
+        hint = "set distill.student.kind to timm and choose an architecture"
         raise ParamsError(
             "distill.student: this teacher has no list of blocks",
             got=teacher.architecture,
@@ -121,7 +125,9 @@ def _blocks(
     except RuntimeError as error:
         hint = "set distill.student.kind to timm"
         raise ModelError(
-            f"layers of {teacher.architecture} make no smaller one", got=misfit(error), hint=hint
+            f"these layers of {teacher.architecture} do not form a smaller model",
+            got=misfit(error),
+            hint=hint,
         ) from None
     return student
 
@@ -129,19 +135,17 @@ def _blocks(
 def _new(
     info: ModelInfo, student: params.TimmStudent, settings: params.Training, attention: str
 ) -> Classifier:
-    """An architecture from scratch, for the teacher's input and classes."""
+    """Return a newly initialised architecture for the teacher's input and classes."""
     from baton.models import image_model, timm_trial
     from baton.models import timm_backbone as backbones
 
     name = student.architecture
     if not backbones.known(name):
-        problem = "distill.student.architecture: timm knows no such architecture"
+        problem = "distill.student.architecture: timm has no such architecture"
         raise ParamsError(problem, got=name, hint=backbones.close_matches(name))
     if own := backbones.set_elsewhere(student.arguments):
-        hint = "remove it: input and classes are the teacher's, and rates of dropout are keys of distill"
-        raise ParamsError(
-            "distill.student.arguments: not for an architecture's arguments", got=", ".join(own), hint=hint
-        )
+        hint = "remove it: input and classes are the teacher's, and dropout rates are keys of distill"
+        raise ParamsError("distill.student.arguments: some are set elsewhere", got=", ".join(own), hint=hint)
     arguments = backbones.arguments(name, info.input, **student.arguments)
     pooling = info.head.pooling
     try:
@@ -149,7 +153,7 @@ def _new(
     except backbones.PoolingError:
         pooling = "pooler"
         console.say(
-            f"student: {name} cannot pool by {info.head.pooling} as its teacher does, and pools in its own way"
+            f"student: {name} cannot pool by {info.head.pooling} as its teacher does; it pools in its own way"
         )
         arguments |= timm_trial.try_out(arguments, pooling, settings, info.input)
     head = info.head.model_copy(update={"pooling": pooling})
