@@ -174,7 +174,7 @@ def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(
     asked = soft_targets.Live(make("mpnet"))
     taught = soft_targets.distillation(asked, 2.0, 0.5, 0.0, None)
     with pytest.raises(
-        ModelError, match=r"documents cannot be packed here[\s\S]*the teacher, mpnet is none of bert"
+        ModelError, match=r"documents cannot be packed here[\s\S]*the teacher, mpnet is not one of bert"
     ):
         trainings.fit("student", model, taught, tiny.training(), job, [asked])
     able = soft_targets.Live(make("electra"))

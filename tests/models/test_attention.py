@@ -1,4 +1,4 @@
-"""Matmul attention against transformers' eager, its gradient, dropout and families."""
+"""Matmul attention compared with transformers' eager: output, gradient, dropout and encoder families."""
 
 from pathlib import Path
 
@@ -18,9 +18,8 @@ HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        attention, "CHUNK_BYTES", 2 * 4 * 6 * 6 * 8
-    )  # two documents of 4 heads in fp64: several chunks, the last one ragged
+    # Two documents of 4 heads in fp64: several chunks, the last one smaller.
+    monkeypatch.setattr(attention, "CHUNK_BYTES", 2 * 4 * 6 * 6 * 8)
 
 
 def tensors(dtype: torch.dtype = torch.float64, batch: int = 5) -> list[torch.Tensor]:
@@ -70,9 +69,8 @@ def test_its_gradient_is_that_of_its_values(rate: float) -> None:
 def test_dropout_has_the_rate_and_keeps_the_mean() -> None:
     layer, keys = nn.Module(), 50
     query = torch.zeros(200, 2, 20, 4)
-    value = (
-        torch.eye(keys).expand(200, 2, keys, keys).contiguous()
-    )  # the output is the dropped probabilities themselves
+    # The output is the probabilities after dropout.
+    value = torch.eye(keys).expand(200, 2, keys, keys).contiguous()
     torch.manual_seed(0)
     weights, _ = attention.attend(
         layer.train(), query, torch.zeros(200, 2, keys, 4), value, None, dropout=0.1
@@ -160,7 +158,7 @@ def test_sdpa_is_that_of_transformers(tmp_path: Path) -> None:
         AutoModel.from_pretrained(base, attn_implementation="sdpa"),
     )
     ids, mask = torch.randint(5, 100, (5, 6)), torch.ones(5, 6, dtype=torch.int64)
-    for _ in range(2):  # without padding, and with it
+    for _ in range(2):  # without and with padding
         found, expected = (
             model(input_ids=ids, attention_mask=mask).last_hidden_state for model in (ours.backbone, theirs)
         )
@@ -169,7 +167,7 @@ def test_sdpa_is_that_of_transformers(tmp_path: Path) -> None:
 
 
 def test_off_the_cpu_no_mask_is_read_back() -> None:
-    """A tensor on torch's "meta" device has no values: reading one would raise."""
+    """A tensor on torch's "meta" device has no values, so reading one would raise."""
     options = {
         "batch_size": 2,
         "q_length": 4,

@@ -1,4 +1,4 @@
-"""Strided convolutions over narrow maps: right in bf16 on the CPU, and changed in nothing else."""
+"""Strided convolutions over narrow maps: correct in bf16 on the CPU, and otherwise unchanged."""
 
 import copy
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from baton.models.kernels import convolution
 
-# (channels in, channels out, kernel, stride, height, width) that oneDNN got wrong in bf16
+# (channels in, channels out, kernel, stride, height, width) for which oneDNN was wrong in bf16
 NARROW = [
     (256, 512, 3, 2, 1, 1),
     (64, 128, 5, 2, 7, 1),
@@ -27,7 +27,7 @@ def made(inside: int, outside: int, kernel: int, stride: int) -> nn.Sequential:
 
 
 def results(model: nn.Module, maps: torch.Tensor, precise: bool = False) -> list[torch.Tensor]:
-    """Output and both gradients; memory that is used again holds no number before."""
+    """Return the output and both gradients; reused memory holds NaN beforehand."""
     inputs = maps.clone().requires_grad_()
     count = sum(parameter.numel() for parameter in model.parameters())
     left = [

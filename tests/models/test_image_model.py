@@ -1,4 +1,4 @@
-"""Classifiers of images: timm's weights adapted by timm's own means, saved and loaded; what an architecture does not take is refused."""
+"""Image classifiers: timm adapts their weights, they are saved and loaded, and bad arguments are refused."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def pixels(size: int = 16, channels: int = 1, count: int = 3) -> torch.Tensor:
 
 
 def write_architecture(folder: Path, architecture: str, **arguments: Any) -> Path:
-    """A base without weights."""
+    """Write a base model without weights."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "architecture": architecture,
@@ -68,7 +68,10 @@ def write_architecture(folder: Path, architecture: str, **arguments: Any) -> Pat
 
 @pytest.fixture
 def hub(tmp_path: Path) -> tuple[Path, Any]:
-    """A checkpoint with five classes and 32x32 pixels of three channels, as timm itself writes it for its hub, and the model."""
+    """Write a checkpoint as timm does for its hub and return it with its model.
+
+    It has five classes and takes 32x32 pixels with three channels.
+    """
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=32, **VIT).eval()
     with torch.no_grad():
@@ -250,7 +253,7 @@ def test_rates_are_those_of_params_and_an_architectures_own_default_is_not(
     block = model.backbone.blocks[1]
     found = (block.attn.attn_drop.p, block.attn.proj_drop.p, block.mlp.drop1.p, block.drop_path2.drop_prob)
     assert found == pytest.approx((0.2, 0.1, 0.1, 0.3))
-    assert model.backbone.head_drop.p == 0.0  # our head has one of its own
+    assert model.backbone.head_drop.p == 0.0  # our head has its own
     drops = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
     assert drops and all(type(module) is dropout.Dropout for module in drops)
     swin = write_architecture(
@@ -312,17 +315,20 @@ def test_weights_that_do_not_fit_are_refused_not_drawn_at_random(
 ) -> None:
     folder = tiny.write_image_base(tmp_path, size=16)
     spoil(folder, change)
-    with pytest.raises(ModelError, match=rf"model\.safetensors does not fit config\.json[\s\S]*{message}"):
+    with pytest.raises(ModelError, match=rf"model\.safetensors does not match config\.json[\s\S]*{message}"):
         make(folder)
 
 
 def test_a_first_layer_that_timm_cannot_adapt_is_refused_not_drawn_at_random(tmp_path: Path) -> None:
-    """NaFlexViT embeds patches by a linear layer: timm would draw it anew for another number of channels, and only log that."""
+    """NaFlexViT embeds patches with a linear layer.
+
+    Timm would initialise it again for a different number of channels, and only log that.
+    """
     torch.manual_seed(0)
     model = timm.create_model("naflexvit_base_patch16_gap", embed_dim=32, depth=1, num_heads=2, num_classes=0)
     save_for_hf(model, tmp_path, safe_serialization=True)
     assert make(tmp_path, HEADS["pooler"], size=32, channels=3)(pixels(32, 3)).shape == (3, 3)
-    with pytest.raises(ModelError, match=r"does not fit[\s\S]*missing embeds\.proj\.weight"):
+    with pytest.raises(ModelError, match=r"does not match[\s\S]*missing embeds\.proj\.weight"):
         make(tmp_path, HEADS["pooler"], size=32, channels=1)
 
 
@@ -332,7 +338,7 @@ def test_a_first_layer_that_timm_cannot_adapt_is_refused_not_drawn_at_random(tmp
         (
             VIT,
             {"size": 18},
-            r"leave out pixels[\s\S]*\[18, 18\] pixels in patches of \[4, 4\][\s\S]*tokenize\.size",
+            r"ignore pixels[\s\S]*\[18, 18\] pixels in patches of \[4, 4\][\s\S]*tokenize\.size",
         ),
         (VIT | {"deep": 2}, {}, r"timm cannot make[\s\S]*deep"),
         (
@@ -343,7 +349,7 @@ def test_a_first_layer_that_timm_cannot_adapt_is_refused_not_drawn_at_random(tmp
         (
             VIT | {"class_token": False, "global_pool": "avg"},
             {"head": HEADS["cls"]},
-            r"pooling: vit_tiny_patch16_224 cannot pool so[\s\S]*cls",
+            r"pooling: vit_tiny_patch16_224 cannot pool that way[\s\S]*cls",
         ),
     ],
 )
@@ -357,7 +363,7 @@ def test_what_a_vit_does_not_take_is_refused(
 @pytest.mark.parametrize(
     ("architecture", "options", "message"),
     [
-        ("resnet18", {"head": HEADS["cls"]}, r"pooling: resnet18 cannot pool so"),
+        ("resnet18", {"head": HEADS["cls"]}, r"pooling: resnet18 cannot pool that way"),
         ("convnext_atto", {"size": 8}, r"does not take images of \[8, 8\] pixels"),
         ("resnet18", {"attention_dropout": 0.1}, r"resnet18 has no attention_dropout[\s\S]*0\.1"),
         ("resnet19", {}, r"no such architecture[\s\S]*resnet1\d"),
@@ -371,21 +377,21 @@ def test_what_a_convolutional_network_does_not_take_is_refused(
 
 
 def test_a_base_of_text_is_no_base_of_images_and_the_other_way_round(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no config in timm's layout"):
+    with pytest.raises(ModelError, match="not a config in timm's layout"):
         make(tiny.write_base(tmp_path))
-    with pytest.raises(ModelError, match="is no known encoder"):
+    with pytest.raises(ModelError, match="is not a known encoder"):
         model_folder.create(base, MEAN, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT)
 
 
 def test_a_model_folder_that_was_tampered_with_is_refused(base: Path, tmp_path: Path) -> None:
     save_and_load(make(base), tmp_path / "model", tiny.image_input(16))
     spoil(tmp_path / "model", lambda weights: weights.pop("backbone.norm.bias"))
-    with pytest.raises(ModelError, match=r"does not fit[\s\S]*missing backbone\.norm\.bias"):
+    with pytest.raises(ModelError, match=r"does not match[\s\S]*missing backbone\.norm\.bias"):
         model_folder.load(tmp_path / "model", "sdpa")
 
 
 def test_a_step_of_the_real_vit_base_at_224_pixels_runs(tmp_path: Path) -> None:
-    """The architecture of `cifar10-vit`, with random weights: forward, backward, AdamW."""
+    """Run forward, backward and AdamW on the architecture of `cifar10-vit` with random weights."""
     folder = write_architecture(tmp_path, "vit_base_patch16_224")
     model = model_folder.create(
         folder, HEADS["cls"], 10, tiny.training(drop_path=0.1), "sdpa", tiny.image_input(224, 3)

@@ -1,4 +1,4 @@
-"""Classifiers of text: made from a base, saved, loaded; their layers in order; students from teachers."""
+"""Text classifiers: created from a base model, saved and loaded; the order of their layers; students."""
 
 from pathlib import Path
 
@@ -186,7 +186,7 @@ def test_a_folder_of_an_earlier_version_is_named(base: Path, tmp_path: Path) -> 
     (tmp_path / "model" / "baton.json").write_text(
         '{"labels": ["a"], "head": {}, "max_length": 16, "pad": 0}'
     )
-    with pytest.raises(ModelError, match=r"has another layout[\s\S]*max_length"):
+    with pytest.raises(ModelError, match=r"has an unknown layout[\s\S]*max_length"):
         model_folder.load(tmp_path / "model", "matmul")
 
 
@@ -196,10 +196,9 @@ def test_a_layer_that_is_not_there_is_refused(base: Path) -> None:
 
 
 def test_a_base_whose_weights_do_not_fit_is_refused_not_drawn_at_random(base: Path, tmp_path: Path) -> None:
-    model_folder.save(
-        make(base), INFO, base, tmp_path / "model"
-    )  # keys `backbone.*`: no encoder's own checkpoint
-    with pytest.raises(ModelError, match=r"does not fit config\.json[\s\S]*missing"):
+    # Its keys are `backbone.*`: not an encoder's own checkpoint.
+    model_folder.save(make(base), INFO, base, tmp_path / "model")
+    with pytest.raises(ModelError, match=r"does not match config\.json[\s\S]*missing"):
         make(tmp_path / "model")
 
 
@@ -207,7 +206,7 @@ def test_an_incomplete_folder_is_refused(base: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no baton\.json"):
         model_folder.load(base, "matmul")
     (tmp_path / "config.json").write_text('{"model_type": "no-such-thing"}')
-    with pytest.raises(ModelError, match="is no known encoder"):
+    with pytest.raises(ModelError, match="is not a known encoder"):
         make(tmp_path)
 
 
@@ -218,5 +217,5 @@ def test_weights_that_do_not_fit_are_refused(base: Path, tmp_path: Path) -> None
         base,
         tmp_path / "model",
     )
-    with pytest.raises(ModelError, match="does not fit"):
+    with pytest.raises(ModelError, match="does not match"):
         model_folder.load(tmp_path / "model", "matmul")

@@ -1,4 +1,4 @@
-"""Packed documents give what padded ones give: logits and gradients, for each family that takes them, in windows or not."""
+"""Packed documents give the logits and gradients of padded ones, per family, with and without windows."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ WINDOWS = [
     [16, 12, 3],
     [1],
     [16],
-]  # tokens of the windows of five documents; 69 in all, no multiple of 8
+]  # tokens of the windows of five documents; 69 in total, not a multiple of 8
 SIZES = dict(
     vocab_size=100,
     hidden_size=32,
@@ -50,7 +50,7 @@ def make(
     model = text_model.assemble(
         config, params.LinearHead(kind="linear", pooling=pooling, dropout=0.0), 3, kind
     )
-    with torch.no_grad():  # transformers draws weights so small that attention hardly matters
+    with torch.no_grad():  # transformers' initial weights are so small that attention hardly matters
         for name, parameter in model.backbone.named_parameters():
             if parameter.ndim == 2 and "embedding" not in name:
                 parameter.mul_(8)
@@ -74,7 +74,7 @@ def split(windows: list[list[int]] = WINDOWS) -> TextSplit:
 def answers(
     model: text_model.TextClassifier, documents: TextSplit, rows: list[int]
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The loss of each document, (batch,), and gradients."""
+    """Return the loss of each document, (batch,), and the gradients."""
     batch = documents.batch(np.array(rows))
     model.zero_grad()
     losses = functional.cross_entropy(model(*batch.inputs), batch.labels, reduction="none")
@@ -105,7 +105,7 @@ def test_each_family_gives_each_document_the_loss_that_it_has_padded(family: str
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_document_is_what_it_is_alone(pooling: str) -> None:
-    """An independent way: each window by itself, without mask, padding or neighbours."""
+    """Compute the same independently: each window alone, without mask or padding."""
     model, documents = make("bert", pooling), split().packed()
     found = model.features(*documents.batch(np.arange(5)).inputs)
     arrays = documents.arrays
@@ -125,7 +125,7 @@ def test_a_document_is_what_it_is_alone(pooling: str) -> None:
 
 
 def test_positions_that_do_not_begin_anew_are_found() -> None:
-    """Negative control: the test above sees positions that run on from one document to the next."""
+    """Negative control: the test above detects positions that continue from one document to the next."""
     model, batch = make("bert"), split().packed().batch(np.arange(5))
     assert isinstance(batch, PackedBatch)
     ids, mask, owners, packing = batch.inputs
@@ -138,7 +138,7 @@ def test_positions_that_do_not_begin_anew_are_found() -> None:
 def test_a_packed_batch_is_one_row_that_ends_in_a_multiple() -> None:
     batch = split().packed().batch(np.array([1, 0, 3]))
     assert isinstance(batch, PackedBatch)
-    assert batch.packing.bounds.tolist() == [0, 7, 16, 21, 22, 24]  # 7; 9 and 5; 1; two that fill the row
+    assert batch.packing.bounds.tolist() == [0, 7, 16, 21, 22, 24]  # 7; 9 and 5; 1; two that pad the row
     assert batch.packing.positions.tolist() == [*range(7), *range(9), *range(5), 0, 0, 1]
     assert batch.packing.documents.tolist() == [0, 1, 3, 4]
     assert (batch.packing.longest, batch.shape, len(batch), batch.rows.tolist()) == (
@@ -167,13 +167,13 @@ def test_dropout_of_probabilities_drops_them_in_packed_documents_too() -> None:
 
 
 def test_what_cannot_be_packed_says_why() -> None:
-    assert make("mpnet").unpackable() == "mpnet is none of " + ", ".join(text_model.PACKABLE)
+    assert make("mpnet").unpackable() == "mpnet is not one of " + ", ".join(text_model.PACKABLE)
     pooled = make("bert", "pooler").unpackable()
-    assert pooled == "the encoder's own pooler reads one document a row"
+    assert pooled == "the encoder's own pooler reads one document per row"
 
 
 def test_a_mask_is_not_looked_for_where_none_was_given() -> None:
-    """Off the CPU a mask of all packed tokens would be (tokens, tokens)."""
+    """On a GPU a mask of all packed tokens would be (tokens, tokens)."""
     from transformers import masking_utils
 
     options = dict(

@@ -1,4 +1,4 @@
-"""What only a CUDA device can show of packed documents: varlen_attn gives the losses of padded ones, and nothing waits for the device."""
+"""Packed documents on CUDA: varlen_attn gives the losses of padded ones, and the host never waits."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,10 @@ def _global_settings_stay() -> Iterator[None]:
 def step(
     model: Any, documents: Any, rows: list[int], dtype: torch.dtype = torch.bfloat16, quiet: bool = True
 ) -> torch.Tensor:
-    """Losses (batch,) on the device, after a backward pass; `quiet`: where the host waits for the device, it is an error."""
+    """Return losses (batch,) on the device, after a backward pass.
+
+    With `quiet` it is an error if the host waits for the device.
+    """
     batch = documents.batch(np.array(rows)).pin_memory()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error" if quiet else "default")
@@ -45,7 +48,7 @@ def step(
 def test_losses_are_those_of_padded_documents(family: str, dtype: torch.dtype) -> None:
     names = {"local_attention": 64} if family == "modernbert" else {}
     model, documents = make(family, kind="sdpa", **WIDE | names).to(CUDA), split(LONG)
-    for module in model.modules():  # weights that are drawn for narrow layers would saturate wide ones
+    for module in model.modules():  # weights initialised for narrow layers would saturate wide ones
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=module.in_features**-0.5)
     rows = [3, 0, 2, 1, 4]

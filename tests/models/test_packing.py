@@ -1,4 +1,4 @@
-"""`runtime.packing`: what is chosen where, and why."""
+"""`runtime.packing`: the choice in each situation, and its reason."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,21 +17,21 @@ H100 = Facts(capability=(9, 0), precision="bf16", attention="sdpa", unpackable=N
         ("auto", {}, True, "no padding is computed"),
         (False, {}, False, "set in params"),
         (True, {}, True, "set in params"),
-        ("auto", {"capability": None}, False, "the CPU has no attention of varying lengths"),
-        (True, {"capability": None}, True, "padded for the attention alone: the CPU"),
+        ("auto", {"capability": None}, False, "the CPU has no variable-length attention"),
+        (True, {"capability": None}, True, "padded for attention only: the CPU"),
         (
             "auto",
             {"capability": (7, 5), "precision": "fp16"},
             False,
-            "needs compute capability 8.0, and this GPU has 7.5",
+            "needs compute capability 8.0, but this GPU has 7.5",
         ),
         ("auto", {"precision": "fp16"}, True, "no padding"),
-        ("auto", {"precision": "tf32"}, False, "computes in 16 bits, precision is tf32"),
+        ("auto", {"precision": "tf32"}, False, "computes in 16 bits, but precision is tf32"),
         (
             True,
             {"precision": "fp32"},
             True,
-            "padded for the attention alone: FlashAttention-2 computes in 16 bits",
+            "padded for attention only: FlashAttention-2 computes in 16 bits",
         ),
         ("auto", {"attention": "matmul"}, False, "attention is matmul"),
         ("auto", {"attention_dropout": 0.1}, False, "no dropout of probabilities"),
@@ -39,9 +39,9 @@ H100 = Facts(capability=(9, 0), precision="bf16", attention="sdpa", unpackable=N
             True,
             {"attention_dropout": 0.1},
             True,
-            "padded for the attention alone: attention of varying lengths has no dropout",
+            "padded for attention only: variable-length attention has no dropout",
         ),
-        ("auto", {"unpackable": "mpnet is none of bert"}, False, "mpnet is none of bert"),
+        ("auto", {"unpackable": "mpnet is not one of bert"}, False, "mpnet is not one of bert"),
     ],
 )
 def test_the_choice_is_a_function_of_facts(
@@ -53,7 +53,7 @@ def test_the_choice_is_a_function_of_facts(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"unpackable": "mpnet is none of bert"}, {"capability": (7, 0), "precision": "fp16"}]
+    "changes", [{"unpackable": "mpnet is not one of bert"}, {"capability": (7, 0), "precision": "fp16"}]
 )
 def test_what_cannot_be_is_refused_where_params_ask_for_it(changes: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match=r"runtime\.packing") as caught:

@@ -1,4 +1,4 @@
-"""Encoders for which transformers has no fused attention: `auto` does not ask for it, and they train."""
+"""Encoders for which transformers has no fused attention: `auto` does not choose it, and they train."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def test_they_train_with_what_auto_chooses_on_a_device(base: Path) -> None:
 
 
 def test_asked_for_it_they_say_that_they_have_none(base: Path) -> None:
-    """Negative control: what `auto` chose on CUDA before it looked at the model."""
+    """Negative control: the choice of `auto` on CUDA before it considered the model."""
     with pytest.raises(ModelError, match=r"has no fused attention, set runtime\.attention to matmul"):
         model_folder.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT)
 

@@ -1,4 +1,4 @@
-"""The features of a document in windows: the definition, one window at a time, and the same bits as before where there is one."""
+"""The features of a document in windows: their definition, and unchanged bits if there is only one window."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_features_are_the_mean_over_a_documents_windows(model: text_model.TextCl
             for row, kept in zip(ids[own], mask[own], strict=True)
         ]
         match model.pooling:
-            case "mean":  # of the vectors of windows, weighted by their tokens: of all tokens
+            case "mean":  # of the windows' vectors, weighted by their tokens: the mean over all tokens
                 expected = torch.cat([state.last_hidden_state[0] for state in states]).mean(0)
             case "cls":
                 expected = torch.stack([state.last_hidden_state[0, 0] for state in states]).mean(0)
@@ -51,7 +51,7 @@ def test_features_are_the_mean_over_a_documents_windows(model: text_model.TextCl
 
 
 def test_a_mean_of_means_is_found(model: text_model.TextClassifier) -> None:
-    """Negative control: without the weights a short last window would count as much as a long first one."""
+    """Negative control: without weights a short last window would count as much as a long first one."""
     ids, mask, owners = batch(LENGTHS)
     unweighted = torch.stack([model.features(ids[own], mask[own]).mean(0) for own in owners])
     same = [

@@ -1,1 +1,1 @@
-"""Encoders with a classification head, and students made from them."""
+"""Encoders with a classification head."""

@@ -1,6 +1,7 @@
-"""What a classifier is, whatever it reads: a backbone, a head on its pooled features, and what a model folder says of them.
+"""The base class of classifiers: a backbone, a head on its pooled features, and their description.
 
-`build` makes, saves and loads them; `encoder` has the one for text, `timm_models` the one for images.
+`model_folder` creates, saves and loads them; `text_model` has the classifier of text, `image_model` that of
+images.
 """
 
 import abc
@@ -21,9 +22,10 @@ WEIGHTS, CONFIG, INFO = "model.safetensors", "config.json", "baton.json"
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model folder says beside weights and the backbone's config; `input` is that of data/arrays/meta.json.
+    """The contents of a model folder besides weights and the backbone's config.
 
-    The model's probabilities are softmax(logits / temperature); 1 is the model as it was trained.
+    `input` is that of data/arrays/meta.json. The model's probabilities are softmax(logits / temperature); a
+    temperature of 1 is the model as trained.
     """
 
     labels: list[str]
@@ -36,14 +38,14 @@ class Head(nn.Module):
     """Pooled features -> logits."""
 
     def __init__(self, kind: params.Head, width: int, classes: int) -> None:
-        """`width` is the backbone's; an MLP head has a hidden layer of its own width."""
+        """`width` is the backbone's; the hidden layer of an MLP head has the width set in `kind`."""
         super().__init__()
         self.dropout = dropouts.Dropout(kind.dropout)
         self.hidden = nn.Linear(width, kind.width) if isinstance(kind, params.MlpHead) else None
         self.output = nn.Linear(kind.width if isinstance(kind, params.MlpHead) else width, classes)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        """(batch, width) -> (batch, classes)."""
+        """Map (batch, width) to (batch, classes)."""
         pooled = self.dropout(pooled)
         if self.hidden is not None:
             pooled = self.dropout(torch.tanh(self.hidden(pooled)))
@@ -52,12 +54,15 @@ class Head(nn.Module):
 
 
 class Classifier(nn.Module, abc.ABC):
-    """A backbone with a classification head; `features(*inputs)` is what the head reads, and calling it gives the logits."""
+    """A backbone with a classification head.
 
-    backbone: Any  # its attributes depend on its family
+    `features(*inputs)` returns the head's input; calling the classifier returns logits.
+    """
+
+    backbone: Any  # its attributes depend on the model family
 
     def __init__(self, backbone: Any, head: params.Head, width: int, classes: int) -> None:
-        """`width` is that of the backbone's pooled features. The head is drawn from torch's global seed."""
+        """`width` is that of the pooled features. The head is initialised from torch's global seed."""
         super().__init__()
         self.pooling = head.pooling
         self.backbone = backbone
@@ -65,43 +70,48 @@ class Classifier(nn.Module, abc.ABC):
 
     @property
     def smallest_part(self) -> int:
-        """Samples that a training must hand it at once.
+        """The fewest samples per forward pass in training.
 
-        Two where statistics are taken over them: one sample's map of one pixel has no variance.
+        Two if the model computes batch statistics, since a single sample with a 1 x 1 feature map has no
+        variance.
         """
         return 2 if takes_statistics(self) else 1
 
     def unpackable(self) -> str | None:
-        """Why it cannot take packed documents; None: it can."""
-        return "pictures are not packed"
+        """Return why the model cannot take packed documents, or None if it can."""
+        return "images are not packed"
 
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
-        """The backbone's config.json, from which the same backbone can be built."""
+        """Return the contents of the backbone's config.json, from which the same backbone can be built."""
 
     @abc.abstractmethod
     def checkpoint_activations(self) -> None:
-        """Compute activations again in the backward pass instead of keeping them.
+        """Recompute activations in the backward pass instead of keeping them.
 
-        Statistics of batch normalisation are then updated twice a step: they follow the latest batches more closely.
+        Batch normalisation statistics are then updated twice per step, so they follow recent batches more
+        closely.
 
         Raises:
-            ModelError: the architecture cannot.
+            ModelError: If the architecture does not support it.
         """
 
     @abc.abstractmethod
     def shards(self) -> list[nn.Module]:
-        """Layers, each called once a pass, that a training on several devices may gather one by one; none where they cannot be told."""
+        """Return the layers that training on several devices may gather one by one.
+
+        Each is called once per pass. The list is empty if the layers are unknown.
+        """
 
     @abc.abstractmethod
     def _backbone_groups(self) -> list[list[str]]:
-        """Names of the backbone's parameters, from input to output."""
+        """Return the names of the backbone's parameters, grouped by layer, from input to output."""
 
     def layer_groups(self) -> list[list[str]]:
-        """Names of all parameters, layer by layer from input to head; the last group is the head's.
+        """Return the names of all parameters, grouped by layer from input to head, which is the last group.
 
         Raises:
-            ModelError: a parameter is in no group, or in two.
+            ModelError: If a parameter is in no group or in more than one.
         """
         expected = [name for name, _ in self.named_parameters()]
         groups = [[f"backbone.{name}" for name in group] for group in self._backbone_groups()]
@@ -111,7 +121,7 @@ class Classifier(nn.Module, abc.ABC):
             wrong = sorted(
                 name for name in {*named, *expected} if (named.count(name), expected.count(name)) != (1, 1)
             )
-            problem, hint = "the layers of this architecture cannot be told apart", "set layer_decay to 1.0"
+            problem, hint = "cannot assign this architecture's parameters to layers", "set layer_decay to 1.0"
             raise ModelError(
                 problem,
                 got=f"{wrong[0]}, in {named.count(wrong[0])} groups",
@@ -122,7 +132,7 @@ class Classifier(nn.Module, abc.ABC):
 
 
 def misfit(error: Exception) -> str:
-    """The first weight that torch's `load_state_dict` complains of, in its own words."""
+    """Return torch's message about the first weight that `load_state_dict` could not load."""
     found = re.search(
         r'(Missing|Unexpected) key\(s\) in state_dict: "([^"]+)"|size mismatch for [^\n]+', str(error)
     )

@@ -1,4 +1,7 @@
-"""Images: a timm backbone with our head, from a base model's folder or from a model folder of ours, both in timm's hub layout."""
+"""Image classifiers: a timm backbone with our head, from a base model or a Baton model folder.
+
+Both folders are in timm's hub layout.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from baton.models.classifier import WEIGHTS, Classifier
 from baton.models.kernels import convolution
 from baton.models.kernels import dropout as dropouts
 
-# Of a checkpoint's data config: where it came from, and what is not true of the model that became of it.
+# Keys of a checkpoint's data config: its origin, and values that do not hold for the model trained from it.
 ORIGIN = {"architecture", "file", "hf_hub_filename", "hf_hub_id", "source", "state_dict", "url"}
 STALE = {
     "custom_load",
@@ -29,7 +32,7 @@ STALE = {
 
 
 class ImageClassifier(Classifier):
-    """A timm backbone with a classification head, for pixels as they are stored."""
+    """A timm backbone with a classification head, which takes pixels as stored."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -40,14 +43,15 @@ class ImageClassifier(Classifier):
         """`backbone` has no classifier and pools as `head` says; `shape` is meta.json's `input`."""
         super().__init__(backbone, head, backbone.head_hidden_size, classes)
         self.shape = shape
-        for name in ("mean", "std"):  # on the scale of the pixels
+        for name in ("mean", "std"):  # on the pixels' scale, 0 to 255
             self.register_buffer(name, 255 * torch.tensor(shape[name]).view(1, -1, 1, 1), persistent=False)
         kernels = [module.kernel_size for module in backbone.modules() if isinstance(module, nn.Conv2d)]
-        # A transformer has one, its patch embedding. Elsewhere convolutions find their fast kernels in this memory format.
+        # A transformer has one convolution, its patch embedding. With more, this memory format has the fast
+        # kernels.
         self.channels_last = sum(max(size) > 1 for size in kernels) > 1
         if self.channels_last:
             backbone.to(memory_format=torch.channels_last)
-        if attention == "matmul":  # "sdpa" leaves it to timm, which fuses attention where it has tried that
+        if attention == "matmul":  # "sdpa" leaves the choice to timm, which fuses attention if that is tested
             for module in backbone.modules():
                 if hasattr(module, "fused_attn"):
                     module.fused_attn = False
@@ -55,7 +59,7 @@ class ImageClassifier(Classifier):
         convolution.install(backbone)
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width), uint8 or float from 0 to 255 -> (batch, width)."""
+        """Map pixels (batch, channels, height, width), uint8 or float from 0 to 255, to (batch, width)."""
         pixels = (pixels - self.mean) / self.std
         if self.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -63,17 +67,17 @@ class ImageClassifier(Classifier):
         return pooled
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width), uint8 or float from 0 to 255 -> logits (batch, classes)."""
+        """Map pixels, as in `features`, to logits (batch, classes)."""
         logits: torch.Tensor = self.head(self.features(pixels))
         return logits
 
     @property
     def architecture(self) -> str:
-        """Timm's name of it."""
+        """The name that timm has for it."""
         return str(self.backbone.pretrained_cfg["architecture"])
 
     def config(self) -> dict[str, Any]:
-        """In timm's hub layout, with all arguments and with the data config that the model was trained with."""
+        """Return the config in timm's hub layout, with all arguments and the data config used in training."""
         shape = self.shape
         data = {
             "input_size": [shape["channels"], *shape["size"]],
@@ -99,12 +103,12 @@ class ImageClassifier(Classifier):
         }
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that the architecture excepts: position embeddings and tokens."""
+        """Return the parameters that the architecture does not decay: position embeddings and tokens."""
         own: set[str] = getattr(self.backbone, "no_weight_decay", set)()
         return {f"backbone.{name}" for name in own}
 
     def checkpoint_activations(self) -> None:
-        """Block by block, as timm does it."""
+        """Recompute activations block by block, as timm does."""
         try:
             self.backbone.set_grad_checkpointing(True)
         except (AssertionError, AttributeError):
@@ -114,14 +118,14 @@ class ImageClassifier(Classifier):
             ) from None
 
     def shards(self) -> list[nn.Module]:
-        """The transformer's blocks; of other architectures their stages."""
+        """Return the transformer's blocks, or the stages of other architectures."""
         return list(getattr(self.backbone, "blocks", ()) or getattr(self.backbone, "stages", ()))
 
     def _backbone_groups(self) -> list[list[str]]:
-        """Timm's own, on which its layer-wise rates are built: stem, blocks (the last one with its norm), what comes after."""
+        """Return timm's groups for layer-wise rates: stem, blocks (the last with its norm), and the rest."""
         if not hasattr(self.backbone, "group_matcher"):
             problem, hint = (
-                "timm does not say what the layers of this architecture are",
+                "timm does not define the layers of this architecture",
                 "set layer_decay to 1.0",
             )
             raise ModelError(problem, got=self.architecture, hint=hint)
@@ -137,12 +141,13 @@ def create(
     attention: str,
     shape: dict[str, Any],
 ) -> ImageClassifier:
-    """A new classifier on a base model; its first convolution and its position embeddings are adapted to `shape` once, here.
+    """Create a classifier on a base model, adapting its first convolution and position embeddings to `shape`.
 
-    Without a weights file it is drawn from torch's global seed, as the head is.
+    Without a weights file the backbone is initialised from torch's global seed, like the head.
 
     Raises:
-        ModelError: the folder is incomplete, its weights do not fit, or the architecture lacks what is asked of it.
+        ModelError: If the folder is incomplete, its weights do not match, or the architecture lacks a
+            requested feature.
     """
     backbones.read_config(base)
     arguments = backbones.arguments(f"local-dir:{base}", shape)
@@ -158,16 +163,15 @@ def create(
 def finish(
     backbone: Any, head: params.Head, classes: int, attention: str, shape: dict[str, Any]
 ) -> ImageClassifier:
-    """The classifier on a timm model, whose own classifier goes.
+    """Return the classifier on a timm model, whose own classifier is removed.
 
     Raises:
-        ModelError: it cannot pool as the head wants, or could not be loaded once it is saved.
+        ModelError: If the model cannot pool as the head requires, or could not be loaded after saving.
     """
     backbones.pool(backbone, head.pooling)
     model = ImageClassifier(backbone, head, classes, attention, shape)
-    with torch.device(
-        "meta"
-    ):  # before the training, not after it: does what `config` writes build the same model?
+    # Check before training, not after it, that the config builds the same model.
+    with torch.device("meta"):
         again = backbones.construct({"model_name": model.architecture} | model.config()["model_args"])
     theirs, ours = (
         {name: tensor.shape for name, tensor in one.state_dict().items()} for one in (again, backbone)
@@ -176,7 +180,9 @@ def finish(
         different = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
         hint = "set finetune.head.pooling to pooler, or choose another architecture"
         raise ModelError(
-            f"{model.architecture} is another model when it is built again", got=different[0], hint=hint
+            f"rebuilding {model.architecture} from its config gives a different model",
+            got=different[0],
+            hint=hint,
         )
     return model
 
@@ -184,10 +190,10 @@ def finish(
 def reassemble(
     folder: Path, head: params.Head, classes: int, attention: str, shape: dict[str, Any]
 ) -> ImageClassifier:
-    """The classifier whose config lies in a model folder of ours; its weights are still to be loaded.
+    """Return the classifier that a Baton model folder's config describes, without loading its weights.
 
     Raises:
-        ModelError: timm does not know it.
+        ModelError: If timm does not have the architecture.
     """
     backbones.read_config(folder)
     return ImageClassifier(

@@ -1,8 +1,8 @@
-"""Backbone plus classification head: made from a base model, saved to and loaded from a folder, whatever it reads.
+"""Model folders: create a classifier of text or images from a base model, save it to a folder, load it.
 
-A model folder holds `model.safetensors` (keys `backbone.*`, `head.*`), `config.json` (the backbone's, as transformers or timm writes it),
-the tokenizer's files where it reads text, and `baton.json` (labels, head, input, temperature). Nothing is unpickled and no remote code
-runs.
+A model folder holds `model.safetensors` (keys `backbone.*`, `head.*`), `config.json` (the backbone's, as
+written by transformers or timm), the tokenizer's files if the model reads text, and `baton.json` (labels,
+head, input, temperature). Nothing is unpickled and no remote code runs.
 """
 
 import shutil
@@ -21,7 +21,7 @@ from baton.runtime.resolve import Work
 
 __all__ = ["CONFIG", "INFO", "WEIGHTS", "Classifier", "Head", "ModelInfo", "create", "load", "save", "work"]
 
-# Files that belong to the tokenizer, copied along so that a model folder is complete.
+# The tokenizer's files, copied so that a model folder is complete.
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -32,13 +32,13 @@ TOKENIZER_FILES = (
 )
 
 
-def work(folder: Path, input: dict[str, Any]) -> Work:  # noqa: A002  its name in baton.json
-    """What a model in `folder`, a base or one of ours, will compute: on this the runtime's `auto` depends.
+def work(folder: Path, input: dict[str, Any]) -> Work:  # noqa: A002  the name in baton.json
+    """Return the facts on which the runtime's `auto` depends, for a base or Baton model in `folder`.
 
     Raises:
-        ModelError: it is no known encoder.
+        ModelError: If it is not a known encoder.
     """
-    if input["kind"] != "text":  # timm fuses attention where an architecture has any
+    if input["kind"] != "text":  # timm fuses attention if an architecture has any
         return Work(fixed_shapes=True)
     from baton.models import text_model
 
@@ -51,23 +51,24 @@ def create(
     classes: int,
     settings: params.Training,
     attention: str,
-    input: dict[str, Any],  # noqa: A002  its name in baton.json
+    input: dict[str, Any],  # noqa: A002  the name in baton.json
 ) -> Classifier:
-    """A new classifier on a base model; its head is drawn from torch's global seed.
+    """Create a classifier on a base model; its head is initialised from torch's global seed.
 
     Args:
         base: data/base.
         head: pooling and head.
-        classes: number of logits.
-        settings: of the training; its rates of dropout and stochastic depth are the backbone's.
+        classes: the number of logits.
+        settings: the training settings, whose rates of dropout and stochastic depth apply to the backbone.
         attention: "sdpa" or "matmul".
-        input: what the arrays' meta.json says of the model's input.
+        input: the `input` of the arrays' meta.json.
 
     Raises:
-        ModelError: the folder is incomplete or its weights do not fit, or the architecture lacks what is asked of it.
+        ModelError: If the folder is incomplete, its weights do not match, or the architecture lacks a
+            requested feature.
     """
     if input["kind"] == "text":
-        from baton.models import text_model  # transformers and timm take seconds each
+        from baton.models import text_model  # transformers and timm take seconds each to import
 
         return text_model.create(base, head, classes, settings, attention)
     from baton.models import image_model
@@ -82,9 +83,9 @@ def save(
     target: Path,
     state: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write a complete model folder, atomically; `source` is the folder whose tokenizer files are copied along.
+    """Write a complete model folder atomically; the tokenizer's files are copied from the folder `source`.
 
-    `state` is the model's state dict where the model itself does not hold all of it.
+    `state` is the model's state dict if the model itself does not hold all of it.
     """
     with storage.atomic_folder(target) as folder:
         weights = {
@@ -92,7 +93,7 @@ def save(
         }
         save_file(weights, folder / WEIGHTS)
         storage.write_json(folder / CONFIG, model.config())
-        # A student of another architecture may pool in another way than its teacher, whose head `info` has.
+        # A student of another architecture may pool differently from its teacher, whose head is in `info`.
         head = info.head.model_dump() | {"pooling": model.pooling}
         described = {
             "labels": info.labels,
@@ -107,15 +108,15 @@ def save(
 
 
 def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
-    """Load a model folder that `save` wrote, in eval mode.
+    """Load a model folder written by `save`, in eval mode.
 
     Raises:
-        ModelError: a file is missing or the weights do not fit the config.
+        ModelError: If a file is missing or the weights do not match the config.
     """
     for name in (WEIGHTS, CONFIG, INFO):
         if not (folder / name).is_file():
             raise ModelError(
-                f"{folder} is no model of ours",
+                f"{folder} is not a Baton model folder",
                 got=f"no {name}",
                 expected="a folder written by finetune or distill",
                 hint="run `dvc repro`",
@@ -127,7 +128,7 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
     except (RuntimeError, SafetensorError) as error:
         hint = f"run `dvc repro --force` for the stage that writes {folder}"
         raise ModelError(
-            f"{folder / WEIGHTS} does not fit {CONFIG} and {INFO}", got=misfit(error), hint=hint
+            f"{folder / WEIGHTS} does not match {CONFIG} and {INFO}", got=misfit(error), hint=hint
         ) from None
     return model.eval(), info
 
@@ -137,14 +138,13 @@ def _info(folder: Path) -> ModelInfo:
     if "input" not in raw:
         hint = f"run `dvc repro --force` for the stage that writes {folder}"
         raise ModelError(
-            f"{folder / INFO} has another layout",
+            f"{folder / INFO} has an unknown layout",
             got=", ".join(sorted(raw)),
             expected="labels, head and input",
             hint=hint,
         )
-    return ModelInfo(
-        raw["labels"], params.head(raw["head"]), raw["input"], raw.get("temperature", 1.0)
-    )  # earlier versions had none
+    temperature = raw.get("temperature", 1.0)  # earlier versions did not write it
+    return ModelInfo(raw["labels"], params.head(raw["head"]), raw["input"], temperature)
 
 
 def _assemble(folder: Path, info: ModelInfo, attention: str) -> Classifier:

@@ -1,6 +1,6 @@
-"""Whether documents are packed: `runtime.packing`, settled for a model with a reason.
+"""The decision whether documents are packed: `runtime.packing` resolved for a model.
 
-Inputs: the runtime, and what the model says of itself -> yes or no, and why.
+Input: the runtime and the model's properties. Output: the decision and its reason.
 """
 
 from collections.abc import Sequence
@@ -17,36 +17,36 @@ HALF = ("bf16", "fp16")
 
 @dataclass(frozen=True)
 class Facts:
-    """What the choice depends on."""
+    """The facts on which the decision depends."""
 
-    capability: tuple[int, int] | None  # of the CUDA device; None: the CPU
+    capability: tuple[int, int] | None  # compute capability of the CUDA device; None: the CPU
     precision: str
     attention: str
-    unpackable: str | None  # why the model, or what reads beside it, cannot; None: they can
+    unpackable: str | None  # why the model, or another reader of its batches, cannot; None: they can
     attention_dropout: float
 
 
 class Reader(Protocol):
-    """What reads batches: a model, or a live teacher beside it."""
+    """A reader of batches: a model, or the live teacher that runs alongside it."""
 
     def unpackable(self) -> str | None:
-        """Why it cannot take packed documents; None: it can."""
+        """Return why it cannot take packed documents, or None if it can."""
         ...
 
 
 def settled(
     runtime: Runtime, model: Reader, attention_dropout: float = 0.0, beside: Sequence[Reader] = ()
 ) -> tuple[bool, str]:
-    """Whether this model gets packed documents, and the reason.
+    """Return whether this model gets packed documents, and the reason.
 
     Args:
-        runtime: its `packing` is what params want.
-        model: any.
-        attention_dropout: rate of the training; prediction has none.
-        beside: what reads the same batches.
+        runtime: its `packing` is the setting in params.
+        model: any model.
+        attention_dropout: the rate in training; prediction has none.
+        beside: other readers of the same batches.
 
     Raises:
-        ModelError: params want what the model or the device cannot.
+        ModelError: If params require packing, but the model or the device does not support it.
     """
     capability = torch.cuda.get_device_capability(runtime.device) if runtime.device.type == "cuda" else None
     unpackable = next((why for reader in (model, *beside) if (why := reader.unpackable())), None)
@@ -55,7 +55,7 @@ def settled(
 
 
 def decided(wanted: bool | Literal["auto"], facts: Facts) -> tuple[bool, str]:
-    """The same as a function of facts."""
+    """Return the same as a function of `facts`."""
     if wanted is False:
         return False, "set in params"
     unable = facts.unpackable or _too_old(facts)
@@ -69,26 +69,27 @@ def decided(wanted: bool | Literal["auto"], facts: Facts) -> tuple[bool, str]:
         )
     padded = _padded_for(facts)
     if wanted is True:
-        return True, "set in params" + (f"; padded for the attention alone: {padded}" if padded else "")
+        return True, "set in params" + (f"; padded for attention only: {padded}" if padded else "")
     if unable or padded:
         return False, unable or padded
-    return True, "no padding is computed, attention is FlashAttention-2 of varying lengths"
+    return True, "no padding is computed, attention is variable-length FlashAttention-2"
 
 
 def _too_old(facts: Facts) -> str:
     if facts.capability is None or facts.capability >= AMPERE or facts.precision not in HALF:
         return ""
-    return f"FlashAttention-2 needs compute capability 8.0, and this GPU has {'.'.join(map(str, facts.capability))}"
+    capability = ".".join(map(str, facts.capability))
+    return f"FlashAttention-2 needs compute capability 8.0, but this GPU has {capability}"
 
 
 def _padded_for(facts: Facts) -> str:
-    """Why attention could not do without padding."""
+    """Return why attention needs padding, or an empty string if it does not."""
     if facts.capability is None:
         return (
-            "the CPU has no attention of varying lengths, and batches of similar lengths hold little padding"
+            "the CPU has no variable-length attention, and batches of similar lengths contain little padding"
         )
     if facts.precision not in HALF:
-        return f"FlashAttention-2 computes in 16 bits, precision is {facts.precision}"
+        return f"FlashAttention-2 computes in 16 bits, but precision is {facts.precision}"
     if facts.attention != "sdpa":
         return f"attention is {facts.attention}"
-    return "attention of varying lengths has no dropout of probabilities" if facts.attention_dropout else ""
+    return "variable-length attention has no dropout of probabilities" if facts.attention_dropout else ""

@@ -1,4 +1,4 @@
-"""Text: a transformers encoder with our head, from a base model's folder or from a config."""
+"""Text classifiers: a transformers encoder with our head, from a base model's folder or from a config."""
 
 import re
 from pathlib import Path
@@ -18,13 +18,15 @@ from baton.models.kernels import attention as attentions
 from baton.models.kernels import dropout as dropouts
 from baton.models.kernels import varlen
 
-# Names that encoder families give to the same two rates.
+# The names that encoder families have for the same two rates.
 DROPOUT_NAMES = ("hidden_dropout_prob", "hidden_dropout", "dropout", "embd_pdrop", "mlp_dropout")
 ATTENTION_DROPOUT_NAMES = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
-# Transformers' names of our two attention implementations; `models.kernels.attention` takes the place of "eager" where a family lets it.
+# Transformers' names of our two attention implementations; `models.kernels.attention` replaces "eager" if the
+# family supports it.
 ATTENTION = {"matmul": "eager", "sdpa": "sdpa"}
 
-# Families that take packed documents, and the position of a document's first token in their tables; each is tested.
+# Families that take packed documents, each of them tested. Those in `FROM_PADDING` count positions from the
+# padding token's id + 1.
 FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
 PACKABLE = ("bert", "electra", "albert", "distilbert", "modernbert", *FROM_PADDING)
 
@@ -33,7 +35,7 @@ class TextClassifier(Classifier):
     """A transformers encoder with a classification head."""
 
     def __init__(self, backbone: Any, head: params.Head, classes: int) -> None:
-        """`backbone` is any transformers encoder; its own pooler is kept only where the head uses it."""
+        """`backbone` is any transformers encoder; its own pooler is kept only if the head uses it."""
         if head.pooling != "pooler" and hasattr(backbone, "pooler"):
             backbone.pooler = None
         if head.pooling == "pooler" and getattr(backbone, "pooler", None) is None:
@@ -54,13 +56,16 @@ class TextClassifier(Classifier):
         owners: torch.Tensor | None = None,
         packing: Packing | None = None,
     ) -> torch.Tensor:
-        """Pooled features of documents, (batch, width): the mean of a document's tokens, or of the vectors of its windows.
+        """Return the pooled features of documents, (batch, width).
+
+        They are the mean over a document's tokens, or over the vectors of its windows.
 
         Args:
-            input_ids: (windows, length) int64; of packed documents (1, tokens).
-            attention_mask: (windows, length), 1 for tokens; None where documents are packed.
-            owners: (batch, windows) bool, whose window each is; None: every document has one, or they are packed.
-            packing: where packed documents lie.
+            input_ids: (windows, length) int64; for packed documents (1, tokens).
+            attention_mask: (windows, length), 1 for tokens; None if documents are packed.
+            owners: (batch, windows) bool, which document owns each window; None: every document has one
+                window, or they are packed.
+            packing: the positions of packed documents.
         """
         if packing is not None:
             return self._packed(input_ids, packing)
@@ -74,22 +79,19 @@ class TextClassifier(Classifier):
             case _:
                 assert attention_mask is not None
                 mask = attention_mask.unsqueeze(-1).to(output.last_hidden_state.dtype)  # (windows, length, 1)
-                pooled, counts = (
-                    (output.last_hidden_state * mask).sum(1),
-                    mask.sum(1),
-                )  # (windows, width), (windows, 1)
+                # The shapes are (windows, width) and (windows, 1).
+                pooled, counts = (output.last_hidden_state * mask).sum(1), mask.sum(1)
         if owners is not None:
-            counts = (
-                owners.sum(1, keepdim=True) if counts is None else _together(counts, owners)
-            )  # (batch, 1)
+            # The counts are (batch, 1).
+            counts = owners.sum(1, keepdim=True) if counts is None else _together(counts, owners)
             pooled = _together(pooled, owners)  # (batch, width)
         return pooled if counts is None else pooled / counts
 
     def _packed(self, input_ids: torch.Tensor, packing: Packing) -> torch.Tensor:
-        """The same features from one row of tokens, without padding."""
+        """Return the same features from one row of tokens without padding."""
         config = self.backbone.config
         first = config.pad_token_id + 1 if config.model_type in FROM_PADDING else 0
-        # None: no mask at all. An encoder whose layers differ in what they see takes a mask for each kind of layer.
+        # None: no mask at all. An encoder with layers of different kinds takes a mask for each kind.
         kinds = getattr(config, "layer_types", None)
         mask = dict.fromkeys(kinds) if kinds else None
         packed = varlen.Packed(packing.bounds, packing.longest)
@@ -99,10 +101,8 @@ class TextClassifier(Classifier):
         )
         states = output.last_hidden_state[0]  # (tokens, width)
         if self.pooling == "cls":
-            groups, states = (
-                packing.documents,
-                states.index_select(0, packing.bounds[:-1]),
-            )  # (windows, width)
+            groups = packing.documents
+            states = states.index_select(0, packing.bounds[:-1])  # (windows, width)
         else:
             groups = packing.bounds.index_select(0, packing.documents)
         return varlen.sums(states, groups) / groups.diff().unsqueeze(1)
@@ -114,7 +114,7 @@ class TextClassifier(Classifier):
         owners: torch.Tensor | None = None,
         packing: Packing | None = None,
     ) -> torch.Tensor:
-        """Logits (batch, classes); arguments as of `features`."""
+        """Return logits (batch, classes); the arguments are those of `features`."""
         logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, owners, packing))
         return logits
 
@@ -122,18 +122,18 @@ class TextClassifier(Classifier):
         """See `Classifier`."""
         config = self.backbone.config
         if config.model_type not in PACKABLE:
-            return f"{config.model_type} is none of {', '.join(PACKABLE)}"
+            return f"{config.model_type} is not one of {', '.join(PACKABLE)}"
         if config._attn_implementation not in attentions.OWN:
-            return f"{config.model_type} has an attention of its own"
-        return "the encoder's own pooler reads one document a row" if self.pooling == "pooler" else None
+            return f"{config.model_type} has its own attention"
+        return "the encoder's own pooler reads one document per row" if self.pooling == "pooler" else None
 
     def config(self) -> dict[str, Any]:
-        """As transformers writes it."""
+        """Return the config as transformers writes it."""
         config: dict[str, Any] = self.backbone.config.to_diff_dict()
         return config | {"model_type": self.backbone.config.model_type}
 
     def checkpoint_activations(self) -> None:
-        """Layer by layer, as transformers does it."""
+        """Recompute activations layer by layer, as transformers does."""
         try:
             self.backbone.activation_checkpointing_enable({"use_reentrant": False})
         except ValueError as error:
@@ -143,12 +143,12 @@ class TextClassifier(Classifier):
             ) from None
 
     def shards(self) -> list[nn.Module]:
-        """The encoder's list of layers."""
+        """Return the encoder's list of layers."""
         stack = layer_stack(self.backbone)
         return list(self.backbone.get_submodule(stack)) if stack else []
 
     def _backbone_groups(self) -> list[list[str]]:
-        """Embeddings; each layer; what comes after the last one."""
+        """Return the embeddings, each layer, and the parameters after the last layer."""
         stack = layer_stack(self.backbone)
         tables = {
             f"{name}.weight"
@@ -159,7 +159,8 @@ class TextClassifier(Classifier):
         layers: dict[int, list[str]] = {}
         top: list[str] = []
         for name, _ in self.backbone.named_parameters():
-            # An encoder whose layers share their weights (ALBERT) has no list of them: all that is no embedding is one layer.
+            # An encoder whose layers share their weights (ALBERT) has no list of layers: all but the
+            # embeddings are one layer.
             index = re.match(rf"{re.escape(stack)}\.(\d+)\.", name) if stack else None
             if index:
                 layers.setdefault(int(index[1]), []).append(name)
@@ -171,9 +172,9 @@ class TextClassifier(Classifier):
 
 
 def _together(values: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """Sums over each document's windows: (windows, width), (batch, windows) -> (batch, width).
+    """Sum over each document's windows: (windows, width), (batch, windows) -> (batch, width).
 
-    Not `index_add`, whose order on CUDA, and so its last bits, may change from run to run.
+    `index_add` is not used: its order on CUDA, and therefore the last bits, may change from run to run.
     """
     return torch.where(owners.unsqueeze(-1), values, 0).sum(1)  # (batch, windows, width) -> (batch, width)
 
@@ -181,10 +182,11 @@ def _together(values: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
 def create(
     base: Path, head: params.Head, classes: int, settings: params.Training, attention: str
 ) -> TextClassifier:
-    """A new classifier on a base model's encoder; the head is drawn from torch's global seed.
+    """Create a classifier on a base model's encoder; the head is initialised from torch's global seed.
 
     Raises:
-        ModelError: the folder is incomplete, no known encoder, or has no such dropout.
+        ModelError: If the folder is incomplete or not a known encoder, or the encoder lacks a dropout rate
+            that is set.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -202,21 +204,24 @@ def create(
             output_loading_info=True,
         )
     except (OSError, ValueError) as error:
-        hint = "it must be a transformers encoder with safetensors weights; if it has no fused attention, set runtime.attention to matmul"
+        hint = (
+            "it must be a transformers encoder with safetensors weights; "
+            "if it has no fused attention, set runtime.attention to matmul"
+        )
         raise ModelError(
             f"{base} cannot be loaded", got=str(error).splitlines()[0], expected="an encoder", hint=hint
         ) from None
-    # Transformers draws weights that the file lacks at random and only warns.
+    # Transformers initialises weights missing from the file at random and only warns.
     missing = sorted(
         name for name in loading["missing_keys"] if head.pooling == "pooler" or not name.startswith("pooler.")
     )
     if missing:
         got, hint = (
             f"{len(missing)} missing, first {missing[0]}",
-            "use the encoder's own checkpoint (a model folder of ours is no base model)",
+            "use the encoder's own checkpoint (a Baton model folder is not a base model)",
         )
         raise ModelError(
-            f"{base / WEIGHTS} does not fit {CONFIG}",
+            f"{base / WEIGHTS} does not match {CONFIG}",
             got=got,
             expected="every weight of the encoder",
             hint=hint,
@@ -225,7 +230,7 @@ def create(
 
 
 def assemble(config: Any, head: params.Head, classes: int, attention: str) -> TextClassifier:
-    """A classifier with the encoder that `config` describes; its weights are still to be loaded."""
+    """Return a classifier with the encoder that `config` describes, without loading its weights."""
     return TextClassifier(
         AutoModel.from_config(config, attn_implementation=ATTENTION[attention], dtype=torch.float32),
         head,
@@ -234,38 +239,40 @@ def assemble(config: Any, head: params.Head, classes: int, attention: str) -> Te
 
 
 def reassemble(folder: Path, head: params.Head, classes: int, attention: str) -> TextClassifier:
-    """The classifier whose config lies in a model folder; its weights are still to be loaded.
+    """Return the classifier that a model folder's config describes, without loading its weights.
 
     Raises:
-        ModelError: it is no known encoder.
+        ModelError: If it is not a known encoder.
     """
     return assemble(_config(folder), head, classes, attention)
 
 
 def unfused(folder: Path) -> str | None:
-    """Name of the encoder in a folder, if transformers has no fused attention (SDPA) for it: DeBERTa, MPNet, Longformer.
+    """Return the name of the encoder in a folder if transformers has no fused attention (SDPA) for it.
+
+    Such encoders are DeBERTa, MPNet and Longformer; for others the result is None.
 
     Raises:
-        ModelError: it is no known encoder.
+        ModelError: If it is not a known encoder.
     """
     config = _config(folder)
     family: Any = AutoModel._model_mapping.get(type(config), None)
-    if isinstance(family, tuple | list):  # one without and one with a decoder, as Funnel has
+    if isinstance(family, tuple | list):  # one without and one with a decoder, as in Funnel
         named = getattr(config, "architectures", None) or []
         family = next((one for one in family if one.__name__ in named), family[0])
     return None if family is None or family._supports_sdpa else str(family.__name__)
 
 
 def set_dropout(config: Any, settings: params.Training) -> None:
-    """Set an encoder config's rates, under whatever names its family has for them.
+    """Set the rates in an encoder's config, under the names its family has for them.
 
     Raises:
-        ModelError: a rate above 0 that the family does not know.
+        ModelError: If a rate is above 0, but the family does not have it.
     """
     if settings.drop_path:
         hint = "set drop_path to 0.0"
         raise ModelError(
-            "encoders of text have no stochastic depth",
+            "text encoders have no stochastic depth",
             got=f"drop_path {settings.drop_path}",
             expected=0.0,
             hint=hint,
@@ -275,7 +282,7 @@ def set_dropout(config: Any, settings: params.Training) -> None:
 
 
 def layer_stack(backbone: Any) -> str | None:
-    """Name of the encoder's list of layers: the first ModuleList as long as the config says."""
+    """Return the name of the encoder's list of layers: the first ModuleList of the length in its config."""
     count = backbone.config.num_hidden_layers
     found: list[str] = [
         name
@@ -291,14 +298,14 @@ def _config(folder: Path) -> PreTrainedConfig:
             folder, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, StrictDataclassError) as error:
-        hint = "the base model must be one that transformers knows without remote code"
+        hint = "the base model must be one that transformers supports without remote code"
         raise ModelError(
-            f"{folder / CONFIG} is no known encoder", got=str(error).splitlines()[0], hint=hint
+            f"{folder / CONFIG} is not a known encoder", got=str(error).splitlines()[0], hint=hint
         ) from None
     if config.model_type == "timm_wrapper":  # transformers would load it
         hint = "set base to a transformers encoder, or the kinds of preprocess and tokenize to images"
         raise ModelError(
-            f"{folder / CONFIG} is no known encoder", got="an architecture of timm's, for images", hint=hint
+            f"{folder / CONFIG} is not a known encoder", got="a timm architecture, for images", hint=hint
         )
     return config
 

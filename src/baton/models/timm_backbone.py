@@ -1,6 +1,8 @@
-"""Timm's architectures as backbones: a folder in timm's hub layout, or a name with arguments -> a model without classifier.
+"""Timm's architectures as backbones.
 
-Weights that do not fit are refused, which timm at times only logs. Nothing is fetched: the folder's own files are all that is read.
+Input: a folder in timm's hub layout, or a name with arguments. Output: a model without its classifier.
+Weights that do not match are refused, which timm sometimes only logs. Nothing is downloaded: only the
+folder's own files are read.
 """
 
 import difflib
@@ -18,8 +20,8 @@ from baton import storage
 from baton.errors import ModelError
 from baton.models.classifier import CONFIG, WEIGHTS, misfit
 
-POOLING = {"cls": "token", "mean": "avg", "pooler": None}  # timm's names; None leaves the architecture's own
-# Arguments of `timm.create_model` that say where weights come from, or that make something else than a classifier.
+POOLING = {"cls": "token", "mean": "avg", "pooler": None}  # timm's names; None: the architecture's own
+# Arguments of `timm.create_model` that set the source of weights or create something other than a classifier.
 FOREIGN = {
     "cache_dir",
     "checkpoint_path",
@@ -30,9 +32,9 @@ FOREIGN = {
     "pretrained_cfg",
     "pretrained_cfg_overlay",
 }
-# Those that other params set.
+# Arguments set by other params.
 ELSEWHERE = {"num_classes", "in_chans", "img_size"}
-# What timm's constructors raise on arguments that they do not take.
+# The exceptions that timm's constructors raise on invalid arguments.
 REFUSALS = (
     AssertionError,
     AttributeError,
@@ -47,40 +49,40 @@ REFUSALS = (
 
 
 class PoolingError(ModelError):
-    """An architecture cannot pool as the head wants."""
+    """The architecture cannot pool as the head requires."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json in timm's hub layout.
+    """Read a config.json in timm's hub layout.
 
     Raises:
-        ModelError: it is something else, or names no architecture of timm's.
+        ModelError: If it has another layout or names an architecture that timm does not have.
     """
     path = folder / CONFIG
     config = storage.read_json(path) if path.is_file() else {}
     arguments = config.get("model_args") or {}
     if not isinstance(config.get("architecture"), str):
         got, expected = ", ".join(sorted(config)) or "nothing", "architecture, model_args, pretrained_cfg"
-        hint = "the base model of a pipeline for images must be one of timm's"
-        raise ModelError(f"{path} is no config in timm's layout", got=got, expected=expected, hint=hint)
+        hint = "the base model of an image pipeline must be a timm model"
+        raise ModelError(f"{path} is not a config in timm's layout", got=got, expected=expected, hint=hint)
     if foreign := FOREIGN & set(arguments):
         hint = "remove it: weights come from the folder itself"
         raise ModelError(
             f"{path}: model_args must describe the architecture", got=", ".join(sorted(foreign)), hint=hint
         )
     if not models.is_model(config["architecture"]):
-        problem = f"{path}: timm knows no such architecture"
+        problem = f"{path}: timm has no such architecture"
         raise ModelError(problem, got=config["architecture"], hint=close_matches(config["architecture"]))
     return dict(config)
 
 
 def known(architecture: str) -> bool:
-    """Whether timm has it; a tag of pretrained weights after a dot does not count."""
+    """Return whether timm has the architecture; a tag of pretrained weights after a dot is ignored."""
     return bool(models.is_model(models.split_model_name_tag(architecture)[0]))
 
 
 def set_elsewhere(arguments: Mapping[str, Any]) -> list[str]:
-    """Those of an architecture's arguments that are not the user's to give: other params set them, or they say where weights come from."""
+    """Return the arguments that the user may not set: other params do, or they name a source of weights."""
     return sorted(
         name
         for name in arguments
@@ -89,28 +91,28 @@ def set_elsewhere(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def close_matches(architecture: str) -> str:
-    """What a mistyped architecture may have meant, as a hint."""
+    """Return a hint with the names closest to a mistyped architecture."""
     close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
     return f"did you mean {' or '.join(close)}?" if close else "`timm.list_models()` lists them"
 
 
 def arguments(name: str, shape: Mapping[str, Any], **own: Any) -> dict[str, Any]:
-    """Arguments of `timm.create_model` for a model that reads images of `shape` (meta.json's `input`).
+    """Return arguments of `timm.create_model` for a model that reads images of `shape` (meta.json's `input`).
 
     Args:
-        name: an architecture, or "local-dir:" and a folder, whose config then counts.
-        shape: its `size` and `channels`.
+        name: an architecture, or "local-dir:" and a folder, whose config is then used.
+        shape: its `size` and `channels` are used.
         own: arguments of the architecture.
 
     Raises:
-        ModelError: the config's data config is none of timm's.
+        ModelError: If timm cannot read the data config in the folder's config.
     """
     try:
         found: dict[str, Any] = models.resolve_model_input_args(
             name, {"input_size": (shape["channels"], *shape["size"])}, **own
         )
     except REFUSALS as error:
-        hint = "compare it with that of a model on timm's hub"
+        hint = "compare it with the config of a model on timm's hub"
         raise ModelError(
             f"{name.removeprefix('local-dir:')}: timm cannot read its config", got=reason(error), hint=hint
         ) from None
@@ -118,10 +120,10 @@ def arguments(name: str, shape: Mapping[str, Any], **own: Any) -> dict[str, Any]
 
 
 def construct(arguments: Mapping[str, Any]) -> Any:
-    """`timm.create_model(**arguments)`, drawn from torch's global seed.
+    """Call `timm.create_model(**arguments)`, which initialises the model from torch's global seed.
 
     Raises:
-        ModelError: the architecture does not take these arguments.
+        ModelError: If the architecture does not take these arguments.
     """
     try:
         return timm.create_model(**arguments)
@@ -131,57 +133,66 @@ def construct(arguments: Mapping[str, Any]) -> Any:
             ", ".join(f"{key} {value}" for key, value in sorted(arguments.items()) if key not in hidden)
             + f": {reason(error)}"
         )
-        hint = "mend the architecture's arguments, or the size and channels of its input in tokenize"
-        raise ModelError(f"timm cannot make {arguments['model_name']} so", got=got, hint=hint) from None
+        hint = "fix the architecture's arguments, or the size and channels of its input in tokenize"
+        raise ModelError(
+            f"timm cannot make {arguments['model_name']} with these arguments", got=got, hint=hint
+        ) from None
 
 
 def pretrained(base: Path, arguments: Mapping[str, Any]) -> Any:
-    """The same with the weights of a folder, adapted by timm to another input size or number of channels.
+    """Create the model with a folder's weights, which timm adapts to the input's size and channels.
 
     Raises:
-        ModelError: they do not fit.
+        ModelError: If the weights do not match.
     """
-    path, hint = base / WEIGHTS, "take the weights that belong to this architecture and these arguments"
+    path, hint = base / WEIGHTS, "use the weights that belong to this architecture and these arguments"
     try:
-        with _left_as_drawn() as missing:  # with the classifier that the file has, timm loads strictly
+        with _left_as_drawn() as missing:  # if the file contains the classifier, timm loads strictly
             backbone = timm.create_model(**arguments, pretrained=True)
     except REFUSALS as error:
         raise ModelError(
-            f"{path} does not fit {CONFIG}", got=misfit(error), expected="every weight", hint=hint
+            f"{path} does not match {CONFIG}", got=misfit(error), expected="every weight", hint=hint
         ) from None
     if missing:
         raise ModelError(
-            f"{path} does not fit {CONFIG}", got=f"missing {missing[0]}", expected="every weight", hint=hint
+            f"{path} does not match {CONFIG}", got=f"missing {missing[0]}", expected="every weight", hint=hint
         )
     return backbone
 
 
 def pool(backbone: Any, pooling: str) -> None:
-    """Take the classifier off and let the model pool as the head wants; norms stay where the weights have them.
+    """Remove the classifier and make the model pool as the head requires.
+
+    Norms stay where the weights have them.
 
     Raises:
-        PoolingError: the architecture cannot.
+        PoolingError: If the architecture cannot pool that way.
     """
     try:
         backbone.reset_classifier(0, *([POOLING[pooling]] if POOLING[pooling] else []))
     except REFUSALS as error:
         name, hint = (
             backbone.pretrained_cfg["architecture"],
-            "choose another, or pooler for the architecture's own",
+            "choose another pooling, or pooler for the architecture's own",
         )
         raise PoolingError(
-            f"finetune.head.pooling: {name} cannot pool so", got=f"{pooling}: {reason(error)}", hint=hint
+            f"finetune.head.pooling: {name} cannot pool that way",
+            got=f"{pooling}: {reason(error)}",
+            hint=hint,
         ) from None
 
 
 def reason(error: Exception) -> str:
-    """The first line of what timm says."""
+    """Return the first line of timm's error message."""
     return str(error).splitlines()[0] if str(error) else repr(error)
 
 
 @contextmanager
 def _left_as_drawn() -> Iterator[list[str]]:
-    """Names of weights for which timm finds nothing in the file: it does not load every architecture strictly, and then only logs them."""
+    """Yield a list that collects the names of weights that timm does not find in the file.
+
+    Timm does not load every architecture strictly, and then only logs these names.
+    """
     missing: list[str] = []
     logger = logging.getLogger("timm.models._builder")
     level, shown = logger.level, logger.getEffectiveLevel()

@@ -1,6 +1,8 @@
-"""A timm model tried out before it is made: its arguments, pooling and input's shape -> the names that it has for our rates, or an error.
+"""A trial run of a timm model before it is created.
 
-It is built on torch's "meta" device, where tensors have shapes and no values: that takes no memory, and no random numbers.
+Input: its arguments, pooling and input shape. Output: our rates under the names that the architecture has for
+them, or an error. The trial runs on torch's "meta" device, where tensors have a shape but no values, so it
+needs neither memory nor random numbers.
 """
 
 import inspect
@@ -17,13 +19,13 @@ from baton.models.timm_backbone import REFUSALS, construct, pool, reason
 def try_out(
     arguments: Mapping[str, Any], pooling: str, settings: params.Training, shape: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Build the model and let it see pixels of the input's shape.
+    """Build the model and run it on pixels of the input's shape.
 
     Returns:
-        the rates of dropout and stochastic depth, under the names of this architecture.
+        The rates of dropout and stochastic depth, under the names that this architecture has for them.
 
     Raises:
-        ModelError: it takes no such pixels, cannot pool so, or has no such rate.
+        ModelError: If the model does not take such pixels, cannot pool that way, or lacks a rate that is set.
     """
     with torch.device("meta"), torch.no_grad():
         model = construct(arguments).eval()
@@ -40,9 +42,9 @@ def try_out(
                 "change tokenize.size, or the architecture's patch_size",
             )
             raise ModelError(
-                f"{name} would leave out pixels at the border",
+                f"{name} would ignore pixels at the border",
                 got=got,
-                expected="a multiple of the patch",
+                expected="a multiple of the patch size",
                 hint=hint,
             )
         try:
@@ -56,21 +58,25 @@ def try_out(
 
 
 def accepted(kind: type) -> set[str]:
-    """Names of the arguments that an architecture's class takes."""
+    """Return the names of the arguments that an architecture's class takes."""
     names: set[str] = set()
     for base in kind.__mro__:
         if "__init__" in vars(base):
             own = inspect.signature(vars(base)["__init__"]).parameters
             names |= set(own)
             if all(parameter.kind != parameter.VAR_KEYWORD for parameter in own.values()):
-                break  # it passes nothing on
+                break  # it passes no other arguments on
     return names
 
 
 def _rates(kind: type, name: str, settings: params.Training) -> dict[str, float]:
-    """Rates under the names that the class has for them; 0 is passed on too, since an architecture's own default may be another."""
+    """Return the rates under the names that the class has for them.
+
+    A rate of 0 is passed on too, since the architecture's default may differ.
+    """
     known = accepted(kind)
-    # `drop_rate` is dropout before the classifier, which our head has itself; it stands for `dropout` only where there is none within.
+    # `drop_rate` is dropout before the classifier, which our head has itself; it is used for `dropout` only
+    # if the architecture has none in its layers.
     dropout = "proj_drop_rate" if "proj_drop_rate" in known else "drop_rate"
     names = {"dropout": dropout, "attention_dropout": "attn_drop_rate", "drop_path": "drop_path_rate"}
     rates = {"drop_rate": 0.0}

@@ -1,1 +1,1 @@
-"""Attention and dropout of our own."""
+"""Custom attention, dropout and convolution kernels."""

@@ -1,8 +1,9 @@
-"""Attention by matrix products, written for training in bf16 on the CPU: the implementation behind `runtime.attention: matmul` there.
+"""Attention by matrix products for training in bf16 on the CPU, selected by `runtime.attention: matmul`.
 
-The same mathematics as transformers' "eager", with less memory traffic: queries are scaled instead of scores; scores, mask and softmax
-share one buffer in the working precision (softmax computes in fp32 inside); a few documents at a time, so that their scores stay in the
-processor's cache. Registered with transformers' `AttentionInterface`; an encoder family that does not use it stays with "eager".
+It computes the same as transformers' "eager" with less memory traffic: queries are scaled instead of scores;
+scores, mask and softmax share one buffer in the working precision (softmax computes in fp32 internally); a
+few documents are computed at a time, so that their scores stay in the processor's cache. It is registered
+with transformers' `AttentionInterface`; encoder families that do not use that interface keep "eager".
 """
 
 from typing import Any
@@ -21,12 +22,16 @@ NAME = "baton_matmul"
 NAME_SDPA = "baton_sdpa"
 OWN = (NAME, NAME_SDPA)
 SKIP = "allow_is_bidirectional_skip"
-# Bytes of scores that are worked on at a time: what two cores' second-level caches hold.
+# Bytes of scores computed at a time: the size of two cores' L2 caches.
 CHUNK_BYTES = 2**21
 
 
 def install(backbone: Any) -> None:
-    """Let an encoder that was built with "eager" attention use this one, and one with "sdpa" our mask, if its family lets one choose."""
+    """Make an encoder use these implementations, if its family supports attention backends.
+
+    One built with "eager" attention then uses `attend`, one built with "sdpa" uses `attend_sdpa` and our
+    mask.
+    """
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, additive_mask)
     AttentionInterface.register(NAME_SDPA, attend_sdpa)
@@ -37,20 +42,23 @@ def install(backbone: Any) -> None:
 
 
 def additive_mask(**options: Any) -> torch.Tensor | None:
-    """Transformers' eager mask, (batch, 1, queries, keys), in the precision of the scores that it will be added to."""
+    """Return transformers' eager mask, (batch, 1, queries, keys), in the precision of the scores."""
     dtype = _working(options.get("dtype", torch.float32), torch.device(options.get("device", "cpu")))
     mask: torch.Tensor | None = eager_mask(**(options | {"dtype": dtype, SKIP: _may_skip(options)}))
     return mask
 
 
 def boolean_mask(**options: Any) -> torch.Tensor | None:
-    """Transformers' mask for SDPA, (batch, 1, queries, keys), True where a key counts; None if all do."""
+    """Return transformers' SDPA mask, (batch, 1, queries, keys), True for visible keys; None if all are."""
     mask: torch.Tensor | None = sdpa_mask(**(options | {SKIP: _may_skip(options)}))
     return mask
 
 
 def _may_skip(options: dict[str, Any]) -> bool:
-    """Whether to look if a mask is needed at all: on a device the host would wait for the answer, unless there is nothing to read."""
+    """Return whether to check if a mask is needed at all.
+
+    On a device the host would have to wait for the answer, unless there is no mask to read.
+    """
     unread = options.get("attention_mask") is None
     return bool(options.get(SKIP)) and (unread or torch.device(options.get("device", "cpu")).type == "cpu")
 
@@ -65,7 +73,7 @@ def attend_sdpa(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Transformers' attention by SDPA, and that of packed documents; arguments as of `attend`."""
+    """Compute transformers' SDPA attention, or that of packed documents; see `attend` for the arguments."""
     packed = options.pop(varlen.NAME, None)
     if packed is not None:
         qkv, window = (query, key, value), options.get("sliding_window")
@@ -87,20 +95,21 @@ def attend(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Transformers' attention interface: softmax(query · keyᵀ · scaling + mask) · value.
+    """Compute softmax(query · keyᵀ · scaling + mask) · value through transformers' attention interface.
 
     Args:
-        module: the layer; its `training` decides whether `dropout` applies.
+        module: the layer; `dropout` applies if it is in training mode.
         query: (batch, heads, queries, width); `key` and `value` are (batch, heads, keys, width).
         key: see `query`.
         value: see `query`.
         attention_mask: additive, broadcastable to (batch, heads, queries, keys), or None.
-        dropout: rate on the probabilities.
-        scaling: of the scores; by default width ** -0.5.
-        options: `position_bias` is added to the scores; `output_attentions` asks for the probabilities; `packed`: see `varlen.padded`.
+        dropout: the rate on the probabilities.
+        scaling: the factor on the scores; by default width ** -0.5.
+        options: `position_bias` is added to the scores; `output_attentions` requests the probabilities;
+            `packed`: see `varlen.padded`.
 
     Returns:
-        (batch, queries, heads, width), and the probabilities where they were asked for.
+        (batch, queries, heads, width), and the probabilities if requested.
     """
     if options.get(varlen.NAME) is not None:
         rate, window = dropout if module.training else 0.0, options.get("sliding_window")
@@ -124,12 +133,15 @@ def attend(
 
 
 def _working(dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """The precision of matrix products here: autocast's, where it is on."""
+    """Return the precision of matrix products: autocast's if it is enabled."""
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else dtype
 
 
 def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A mask in the scores' precision; the lowest number of a wider type would become -inf, and a fully masked row NaN."""
+    """Return the mask in the scores' precision.
+
+    Values are clamped: the lowest number of a wider type would become -inf, and a fully masked row NaN.
+    """
     if mask.dtype == torch.bool:
         return torch.zeros((), dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
     return mask if mask.dtype == dtype else mask.clamp(min=torch.finfo(dtype).min).to(dtype)
@@ -143,7 +155,7 @@ def _plain(
     rate: float,
     scaling: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same in torch's own operations: on other devices, compiled, or where the probabilities are asked for."""
+    """Compute attention with torch's operations: on other devices, compiled, or to return probabilities."""
     groups = query.shape[1] // key.shape[1]  # several query heads may share a key head
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     scores = query * scaling @ key.transpose(2, 3)  # (batch, heads, queries, keys)
@@ -154,7 +166,7 @@ def _plain(
 
 
 class _Attention(torch.autograd.Function):
-    """One buffer of probabilities is kept for the backward pass; the sign of each says whether dropout dropped it."""
+    """Attention that keeps one buffer of probabilities for backward; a negative sign marks a dropped one."""
 
     @staticmethod
     def forward(
@@ -168,13 +180,9 @@ class _Attention(torch.autograd.Function):
     ) -> torch.Tensor:
         batch, heads, queries, _ = query.shape
         with torch.autocast("cpu", enabled=False):
-            q = torch.mul(query, scaling, out=query.new_empty(query.shape)).flatten(
-                0, 1
-            )  # (batch * heads, queries, width)
-            k, v = (
-                key.contiguous().flatten(0, 1),
-                value.contiguous().flatten(0, 1),
-            )  # (batch * heads, keys, width)
+            # q is (batch * heads, queries, width); k and v are (batch * heads, keys, width).
+            q = torch.mul(query, scaling, out=query.new_empty(query.shape)).flatten(0, 1)
+            k, v = key.contiguous().flatten(0, 1), value.contiguous().flatten(0, 1)
             signed = q.new_empty(batch * heads, queries, k.shape[1])
             output = q.new_empty(batch * heads, queries, v.shape[2])
             masks = dropouts.Masks() if rate else None
@@ -199,9 +207,8 @@ class _Attention(torch.autograd.Function):
         q, k, v, signed = ctx.saved_tensors
         batch, heads = len(q) // ctx.heads, ctx.heads
         shape = (batch, heads, q.shape[1], v.shape[2])
-        g = torch.mul(gradient.transpose(1, 2), ctx.scale, out=gradient.new_empty(shape)).flatten(
-            0, 1
-        )  # (batch * heads, queries, width)
+        # g is (batch * heads, queries, width).
+        g = torch.mul(gradient.transpose(1, 2), ctx.scale, out=gradient.new_empty(shape)).flatten(0, 1)
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         for _, rows in _chunks(batch, heads, signed):
             weights = signed[rows]
@@ -218,7 +225,10 @@ class _Attention(torch.autograd.Function):
 
 
 def _chunks(batch: int, heads: int, scores: torch.Tensor) -> list[tuple[slice, slice]]:
-    """Documents in parts whose `scores` (batch * heads, queries, keys) fit `CHUNK_BYTES`: slices of documents, and of documents * heads."""
+    """Split documents into parts whose `scores` (batch * heads, queries, keys) fit into `CHUNK_BYTES`.
+
+    Each part is a slice of documents and the corresponding slice of documents * heads.
+    """
     document = heads * scores[0].numel() * scores.element_size()
     size = max(1, CHUNK_BYTES // max(1, document))
     return [

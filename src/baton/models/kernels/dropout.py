@@ -1,8 +1,9 @@
-"""Dropout for the CPU, where torch's own is slow: it draws its numbers one by one on one thread (5 to 12 ns each).
+"""Dropout for the CPU, where torch's own is slow: one thread draws numbers one by one (5 to 12 ns each).
 
-Here they come 16 bits at a time from a counter-based generator, AES in counter mode, which processors have in hardware (0.2 ns each; Salmon
-et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). Its key is one draw from torch's default generator, so a torch seed fixes the
-masks, whatever the number of threads. Elsewhere than on the CPU, and under torch.compile, it is torch's dropout.
+Here they are drawn 16 bits at a time from a counter-based generator, AES in counter mode, which processors
+implement in hardware (0.2 ns each; Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). Its
+key is one draw from torch's default generator, so a torch seed determines the masks, regardless of the number
+of threads. On other devices and under torch.compile, torch's dropout is used.
 """
 
 from typing import Any
@@ -13,7 +14,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from torch import nn
 
 LEVELS = 2**15  # of a random number
-# Integers as wide as each float: a mask of ones and zeros, laid over a float's bits, keeps it or makes it 0.
+# The integer type as wide as each float type: a bitwise AND of a float with all ones keeps it, with zeros
+# clears it.
 BITS = {
     torch.bfloat16: torch.int16,
     torch.float16: torch.int16,
@@ -23,10 +25,10 @@ BITS = {
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` with another source of randomness; no parameters, no state."""
+    """`nn.Dropout` with a different source of random numbers; it has no parameters and no state."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
-        """Any shape; in eval mode the input itself."""
+        """Apply dropout to a tensor of any shape; in eval mode return the input itself."""
         if not self.training or self.p == 0 or keep_levels(self.p) == 0 or not usable(input):
             return super().forward(input)
         output: torch.Tensor = _Dropout.apply(input, self.p)
@@ -34,7 +36,7 @@ class Dropout(nn.Dropout):
 
 
 def install(model: nn.Module) -> None:
-    """Put `Dropout` in the place of every `nn.Dropout`, with its rate and mode."""
+    """Replace every `nn.Dropout` by a `Dropout` with the same rate and mode."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Dropout:
@@ -42,44 +44,51 @@ def install(model: nn.Module) -> None:
 
 
 def usable(tensor: torch.Tensor) -> bool:
-    """Whether `Masks` serves this tensor: eager mode, on the CPU, of a float type that it knows."""
+    """Return whether `Masks` supports this tensor: on the CPU, its type in `BITS`, and not compiled."""
     return tensor.device.type == "cpu" and tensor.dtype in BITS and not torch.compiler.is_compiling()
 
 
 def keep_levels(rate: float) -> int:
-    """How many of the `LEVELS` values of a random number keep an element."""
+    """Return how many of the `LEVELS` values of a random number keep an element."""
     return round((1 - rate) * LEVELS)
 
 
 def scale(rate: float) -> float:
-    """What kept elements are multiplied by, so that the mean stays: for the rate that `LEVELS` allow, which is `rate` to 1/32768."""
+    """Return the factor on kept elements that preserves the mean.
+
+    It is exact for the rate that `LEVELS` can represent, which is within 1/32768 of `rate`.
+    """
     return LEVELS / keep_levels(rate)
 
 
 class Masks:
-    """Masks one after the other, from a key that is drawn from torch's default generator."""
+    """A sequence of masks, whose key is drawn from torch's default generator."""
 
     def __init__(self) -> None:
         key = int(torch.empty((), dtype=torch.int64).random_())
         self._cipher = Cipher(algorithms.AES(key.to_bytes(16, "little")), modes.CTR(bytes(16))).encryptor()
 
     def draw(self, count: int, rate: float) -> torch.Tensor:
-        """The next mask, (count,) int16: -1 (all bits set) keeps, 0 drops, the latter with a probability of `rate` to 1/32768."""
-        random = np.empty(2 * count + 15, dtype=np.uint8)  # update_into wants room for a block more
+        """Return the next mask, (count,) int16.
+
+        -1 (all bits set) keeps an element and 0 drops it, with a probability within 1/32768 of `rate`.
+        """
+        random = np.empty(2 * count + 15, dtype=np.uint8)  # update_into requires room for one more block
         self._cipher.update_into(bytes(2 * count), random.data)
         mask = torch.from_numpy(random[: 2 * count].view(np.int16))
-        # Vectorised integer arithmetic: a comparison into booleans is ten times slower. The last shift spreads the sign over all bits.
+        # Vectorised integer arithmetic: a comparison yielding booleans is ten times slower. The final shift
+        # copies the sign to all bits.
         return mask.bitwise_and_(LEVELS - 1).sub_(keep_levels(rate)).bitwise_right_shift_(15)
 
 
 def masked(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """`values` where the mask keeps, 0 where it drops; `mask` is flat, in the order of contiguous `values`."""
+    """Return `values` with dropped elements set to 0; `mask` is flat, in the order of contiguous `values`."""
     bits = BITS[values.dtype]
     return torch.bitwise_and(values.view(bits), mask.view(values.shape).to(bits)).view(values.dtype)
 
 
 def mark(values: torch.Tensor, mask: torch.Tensor) -> None:
-    """Note the mask in the signs of non-negative `values`, in place: a dropped one becomes negative (0 becomes -0)."""
+    """Store the mask in the signs of non-negative `values`, in place: dropped ones are negated (0 to -0)."""
     bits = BITS[values.dtype]
     values.view(bits).bitwise_or_(
         mask.bitwise_not().to(bits).bitwise_left_shift_(8 * bits.itemsize - 1).view(values.shape)
@@ -87,13 +96,13 @@ def mark(values: torch.Tensor, mask: torch.Tensor) -> None:
 
 
 def marked(values: torch.Tensor) -> torch.Tensor:
-    """The mask that `mark` noted, in the shape of `values`."""
+    """Return the mask that `mark` stored, in the shape of `values`."""
     bits = BITS[values.dtype]
     return values.view(bits).bitwise_right_shift(8 * bits.itemsize - 1).bitwise_not_()
 
 
 class _Dropout(torch.autograd.Function):
-    """Keeps the mask only."""
+    """Dropout that keeps only the mask for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, rate: float) -> torch.Tensor:
