@@ -539,12 +539,12 @@ def restored(teacher: soft_targets.Live) -> bool:
 
 
 class Uneven(TrainingBatches):
-    """Of each step the last document is a part of its own."""
+    """Of each step the last two documents are parts of their own."""
 
     def micro_batches(self, step: int) -> list[tuple[Any, float]]:
         """See `TrainingBatches`."""
         rows = self.rows(step)
-        return [(self._batch(part, rows, step), len(part) / len(rows)) for part in (rows[:-1], rows[-1:])]
+        return [(self._batch(part, rows, step), len(part) / len(rows)) for part in (rows[:-2], rows[-2:-1], rows[-1:])]
 
 
 def test_the_pass_that_looks_for_unused_weights_decides_nothing(
