@@ -48,7 +48,7 @@ def test_recipes_lists_every_recipe_with_its_line(project: Path) -> None:
     assert {path.stem for path in (project / "recipes").iterdir()} <= {
         line.split()[0] for line in lines if line and line[0] != " "
     }
-    assert [line.split()[0] for line in lines if "params.yaml as it is" in line] == ["csv"]
+    assert [line.split()[0] for line in lines if "(active)" in line] == ["csv"]
     assert "Your own inbox/data.csv" in " ".join(result.output.split())
 
 
@@ -143,8 +143,8 @@ def test_sync_tells_what_it_did(project: Path, monkeypatch: pytest.MonkeyPatch) 
     result = baton("sync")
     assert result.exit_code == 0
     text = " ".join(result.output.split())
-    assert "1,234 entries of journals were delivered, with 5,678 points" in text
-    assert "2 runs got DVC's digests, 1 skipped stages were linked, 3 dead runs were ended" in text
+    assert "delivered 1,234 journal entries with 5,678 points" in text
+    assert "put DVC's digests on 2 runs, linked 1 skipped stages, ended 3 dead runs" in text
     assert all(
         part in text
         for part in ("figure of run x: too large", "journal y: [no answer]", "made the outputs of distill")

@@ -280,7 +280,7 @@ def test_trace_leads_from_a_file_to_its_data_and_on_to_its_run(
     assert source["breaks"] == [] and {"student", "teacher"} <= {
         node["name"] for item in source["made_from_it"] for node in nodes(item, "model")
     }
-    assert "nothing is known of nothing" in traced("nothing", code=1)
+    assert "nothing is known about nothing" in traced("nothing", code=1)
 
     params_before = (project.folder / "params.yaml").read_text()
     manifest = project.folder / "data/raw/manifest.json"

@@ -203,7 +203,7 @@ def test_the_story(tmp_path: Path, server: Server) -> None:
     world.developer.edit(recipe)
     world.developer.edit(lambda raw: raw["distill"].update(alpha=0.301))
     world.push("a tie")
-    assert "cannot be told from the champion" in world.job("--mode", "enabled", code=3)
+    assert "is not distinguishable from the champion" in world.job("--mode", "enabled", code=3)
     assert world.registry()["champion"] == "2"
 
     project = world.clone()
@@ -335,7 +335,7 @@ def test_when_it_trains_and_from_what(tmp_path: Path, server: Server) -> None:
 
     shutil.rmtree(world.folder / "storage")
     told = world.job("--mode", "enabled")
-    assert "the rest is made anew" in told and "Not trained: 0 rows are new" in told
+    assert "they are rebuilt" in told and "Not trained: 0 rows are new" in told
 
 
 def test_what_is_missing_is_named_at_once(tmp_path: Path) -> None:

@@ -200,12 +200,12 @@ def test_a_folder_of_pictures_without_labels_is_compared_by_brightness(
 
     assert beyond("same", first[:20] + pictures.draw(60, seed=1)) == (60, [])
     (tmp_path / "dusk").mkdir()
-    (tmp_path / "dusk/notes.txt").write_text("no picture")
+    (tmp_path / "dusk/notes.txt").write_text("not an image")
     assert beyond("dusk", pictures.draw(60, seed=1, light=-30)) == (60, ["lengths"])
     assert "notes.txt" in capsys.readouterr().out, "what cannot be read is named"
     with pytest.raises(DataError, match="is a file"):
         unlabelled.read(tmp_path / "dusk/notes.txt", settings)
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="does not exist"):
         unlabelled.read(tmp_path / "nothing", settings)
 
 

@@ -70,7 +70,7 @@ def test_twelve_rows_without_a_mistake_do_not_show_that_nothing_is_lost(metric: 
     if metric == "accuracy":
         assert (
             f"interval {-100 * SQUARE / (12 + SQUARE):.1f} to" in found.text
-            and "about 765 like these would do" in found.text
+            and "about 765 similar rows would be enough" in found.text
         )
         for count, passes in ((764, False), (765, True)):
             more = table(count - 300, 300)
@@ -87,7 +87,7 @@ def test_five_rows_without_a_mistake_are_not_a_hundred_percent(metric: str) -> N
     )
     assert not found.passed and "5 rows are too few to decide" in found.text
     if metric == "accuracy":
-        assert "is 56.6%" in found.text and "about 35 like these would do" in found.text
+        assert "is 56.6%" in found.text and "about 35 similar rows would be enough" in found.text
         for count, passes in ((34, False), (35, True)):
             more = table(count - 10, 10)
             assert (
@@ -103,10 +103,10 @@ def test_a_gain_that_few_rows_cannot_show_tells_how_many_would() -> None:
     assert (
         not found.passed
         and "mid-p = 0.062" in found.text
-        and "cannot be told from the champion (more than" in found.text
+        and "is not distinguishable from the champion (differences of more than" in found.text
     )
     assert (
-        "40 rows are too few to decide: about 44 like these would do" in found.text
+        "40 rows are too few to decide: about 44 similar rows would be enough" in found.text
     )  # 0.5**4.4 is below 0.05, 0.5**4.3 is not
     more = table(40, 40)
     assert check(gate.decide(more, right(more, 40, 36), right(more, 36, 32), RULES), "gain").passed
@@ -248,4 +248,4 @@ def test_a_non_inferior_macro_f1_must_not_cost_accuracy() -> None:
     assert verdict.figures["comparison"]["macro_f1_difference_interval"][0] > -0.1, (
         "the control: by the interval alone it would pass"
     )
-    assert not found.passed and "accuracy must not be lost" in found.text
+    assert not found.passed and "accuracy must not fall" in found.text

@@ -86,7 +86,7 @@ def test_a_better_challenger_passes(table: Table) -> None:
 def test_a_tie_and_a_worse_one_are_refused(table: Table, wrong: int) -> None:
     verdict = gate.decide(table, scored(table, wrong), scored(table, 60), RULES)
     assert refused(verdict) == ["gain"]
-    assert ("cannot be told from the champion" in verdict.reasons[0]) == (wrong < 90)
+    assert ("is not distinguishable from the champion" in verdict.reasons[0]) == (wrong < 90)
 
 
 def test_a_gain_below_the_minimum_is_refused(table: Table) -> None:
@@ -109,7 +109,7 @@ def test_a_better_one_by_chance_is_refused(table: Table) -> None:
 def test_a_first_champion_needs_no_other_but_must_be_good(table: Table) -> None:
     assert gate.decide(table, scored(table, 60), None, RULES).passed
     poor = gate.decide(table, scored(table, 130), None, RULES)
-    assert refused(poor) == ["first champion"] and "more rows like these would not help" in poor.reasons[0]
+    assert refused(poor) == ["first champion"] and "more similar rows would not help" in poor.reasons[0]
 
 
 @pytest.mark.parametrize("who", ["challenger", "champion"])
@@ -125,7 +125,7 @@ def test_planted_leakage_is_refused_and_named(table: Table, who: str) -> None:
 
 def test_unknown_training_rows_are_refused(table: Table) -> None:
     verdict = gate.decide(table, scored(table, 30, training_rows=None), scored(table, 60), RULES)
-    assert refused(verdict) == ["leakage"] and "nobody knows" in verdict.reasons[0]
+    assert refused(verdict) == ["leakage"] and "is unknown" in verdict.reasons[0]
 
 
 def test_a_swapped_label_map_is_refused_as_such(table: Table) -> None:
@@ -133,7 +133,9 @@ def test_a_swapped_label_map_is_refused_as_such(table: Table) -> None:
     swapped = Scored(["b", "a", "c"], good.probabilities, good.size, good.latency, good.training_rows)
     verdict = gate.decide(table, swapped, scored(table, 60), RULES)
     assert "label map" in refused(verdict)
-    assert "read a as b, b as a" in next(check.text for check in verdict.checks if check.name == "label map")
+    assert "reading a as b, b as a" in next(
+        check.text for check in verdict.checks if check.name == "label map"
+    )
 
 
 def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
@@ -145,7 +147,7 @@ def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
     swapped = Scored(["a", "c", "b"], good.probabilities, good.size, good.latency, good.training_rows)
     verdict = gate.decide(uneven, swapped, scored(uneven, 60), RULES)
     assert "label map" in refused(verdict) and any(
-        "read b as c, c as b" in reason for reason in verdict.reasons
+        "reading b as c, c as b" in reason for reason in verdict.reasons
     )
 
 
@@ -175,7 +177,7 @@ def test_another_order_of_columns_with_its_names_is_no_swap(table: Table) -> Non
 
 def test_other_classes_are_refused(table: Table) -> None:
     verdict = gate.decide(table, scored(table, 30, classes=["a", "b", "d"]), scored(table, 60), RULES)
-    assert refused(verdict) == ["classes"] and "no c, d besides" in verdict.reasons[0]
+    assert refused(verdict) == ["classes"] and "no c, unexpected d" in verdict.reasons[0]
 
 
 def test_a_champion_that_does_not_know_a_new_class_can_be_beaten(table: Table) -> None:
@@ -202,7 +204,7 @@ def test_a_gain_in_macro_f1_must_not_cost_accuracy(table: Table) -> None:
     assert found.figures["comparison"]["macro_f1_difference_interval"][0] > 0, (
         "the control: by the interval alone it would pass"
     )
-    assert refused(found) == ["gain"] and "accuracy must not be lost" in found.reasons[0]
+    assert refused(found) == ["gain"] and "accuracy must not fall" in found.reasons[0]
     assert refused(gate.decide(uneven, scored(uneven, 60, first=80), champion, rules)) == []
 
 
@@ -263,7 +265,7 @@ def test_the_calibration_error_of_a_small_table_is_not_its_chance(table: Table) 
     found = next(check.text for check in verdict.checks if check.name == "calibration")
     assert (
         "this cannot be judged on 60 rows (about" in found
-        and "only what is certainly above is refused" in found
+        and "only an error certainly above the limit is refused" in found
     )
 
 
@@ -291,6 +293,6 @@ def test_the_end_of_an_interval_decides_on_calibration(table: Table) -> None:
             )
             end = low if error > limit else high
             assert (
-                f"about {math.ceil(600 * ((error - end) / (error - limit)) ** 2):,} like these would do"
+                f"about {math.ceil(600 * ((error - end) / (error - limit)) ** 2):,} similar rows would be enough"
                 in found.text
             )

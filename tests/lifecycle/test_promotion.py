@@ -60,7 +60,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     assert "has no challenger" in baton("promote", code=1)
     publish(epochs=1, seed=3)
     assert "version 1 (challenger)" in baton("register")
-    assert "registered before" in baton("register")
+    assert "already registered" in baton("register")
     assert "NOT met, first champion" in baton("promote", "--mode", "enabled", code=3), "as good as chance"
     path = project / "params.yaml"
     path.write_text(
@@ -71,7 +71,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     publish(epochs=0)
     dry = judge(own, enabled=False)
     assert dry.passed and not dry.moved and aliases(own) == {"challenger": "2"}, dry.text
-    assert "version 2 now" in baton("promote", "--mode", "enabled", "--json", "verdict.json")
+    assert "now version 2" in baton("promote", "--mode", "enabled", "--json", "verdict.json")
     assert json.loads(Path("verdict.json").read_text())["passed"] is True and aliases(own) == {
         "champion": "2"
     }
@@ -100,13 +100,16 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
         reached.champion == Mark("version 3", kept["figures"]["challenger"]["accuracy"])
         and reached.baseline is None
     )
-    assert "It is verdict 4 on this table." in version.description, (
+    assert "This is verdict 4 on this table." in version.description, (
         "a refusal, a dry run, and two that passed"
     )
     assert "not judged against baselines" in version.description
 
     assert "has no version 7" in baton("promote", "--to", "7", code=1)
-    assert "is the champion now, by hand" in baton("promote", "--to", "2") and aliases(own)["champion"] == "2"
+    assert (
+        "is now the champion, set by hand" in baton("promote", "--to", "2")
+        and aliases(own)["champion"] == "2"
+    )
     assert mlflow.pyfunc.load_model(champion).metadata.model_uuid != after
     again = judge(own)
     assert failed(again) == ["rolled back"] and aliases(own) == {"champion": "2", "challenger": "3"}, (
@@ -146,17 +149,19 @@ def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> N
     assert stored == ["0.9", "0.99"], "its stored figure is better than the champion's"
     publish(epochs=10, seed=1)
     tie = judge(own)
-    assert "It is verdict 2 on this table. That is more than promotion.looks (1)" in tie.text
+    assert "This is verdict 2 on this table. That is more than promotion.looks (1)" in tie.text
     assert (
         "challengers that are no better than the champion, one passes by chance with a probability of up to 5%"
         in tie.text
     ), "1 - 0.975**2"
-    assert failed(tie) == ["gain"] and "cannot be told from the champion" in tie.text
+    assert failed(tie) == ["gain"] and "is not distinguishable from the champion" in tie.text
     path.write_text(path.read_text().replace("test: data/clean/test.parquet", "test: data/clean/val.parquet"))
     publish(epochs=10, seed=2, labels=["ship", "grain", "trade"])
     both = judge(own)
     assert {"gain", "label map", "leakage"} <= set(failed(both))
-    assert "read grain as ship" in both.text and "were in the challenger's training data: val:1" in both.text
+    assert (
+        "reading grain as ship" in both.text and "were in the challenger's training data: val:1" in both.text
+    )
     assert (
         own.version("4").tags["gate.verdict"] == "refused"
         and "training data" in own.version("4").tags["gate.reasons"]

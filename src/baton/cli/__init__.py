@@ -1,1 +1,1 @@
-"""The command line: what is not a stage."""
+"""The command line for everything that is not a stage."""

@@ -1,16 +1,18 @@
-"""`baton …`: what is not a stage.
+"""`baton …`: the commands that are not stages.
 
-    baton recipes     the complete params files that are shipped
+    baton recipes     list the complete params files that ship with Baton
     baton use NAME    make one of them the active params.yaml
-    baton inbox       whether DVC can read all that lies in inbox/
-    baton summary     the results of the last run
-    baton sync        hand over to MLflow what waits in journals, and what DVC knows only after a stage ended
-    baton trace X     where X came from and what came of it: a run, model, version, file or commit
+    baton inbox       check that DVC can read every file in inbox/
+    baton summary     show the results of the last run
+    baton sync        deliver waiting journals to MLflow, and what DVC knows only after a stage has ended
+    baton trace X     show the origin of X and what was made from it: a run, model, version, file or commit
     baton register    make the trained model the challenger
     baton promote     let the gate judge the challenger against the champion
-    baton retrain     all of it, as a CI job does: pull, train, register, judge, report, push
+    baton drift X     compare new rows without labels with the champion's training data
+    baton retrain     do all of it, as a CI job: pull, train, register, judge, report, push
 
-Works anywhere inside the project. Errors are printed without a traceback and exit 1. Imports stay light: `--help` is immediate.
+The commands work anywhere inside the project. Errors are printed without a traceback and exit with code 1.
+Imports stay light: `--help` is immediate.
 """
 
 import difflib
@@ -32,7 +34,7 @@ RECIPES, REPORTS = Path("recipes"), Path("reports")
 
 class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a BatonError becomes a message and exit code 1."""
+        """Run the command; turn a BatonError into a message and exit code 1."""
         console.run(lambda: super(_Group, self).invoke(ctx))
 
 
@@ -40,17 +42,20 @@ app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
     add_completion=False,
-    help="What is not a stage; the stages are run by `dvc repro`.",
+    help="Commands that are not stages; `dvc repro` runs the stages.",
 )
 
 
 @app.callback()
 def _enter_project(context: typer.Context) -> None:
-    """Move to the project's root, so that every command works in its subfolders too; `context.obj` is the folder it was called in."""
+    """Change to the project's root, so that every command also works in its subfolders.
+
+    `context.obj` is the folder it was called in.
+    """
     context.obj = here = Path.cwd()
     root = next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), None)
     if root is None:
-        expected = "a folder with dvc.yaml, or one below it"
+        expected = "a folder with dvc.yaml, or one inside it"
         raise ParamsError(
             "this is not inside a Baton project", got=here, expected=expected, hint="cd to the project"
         )
@@ -59,30 +64,33 @@ def _enter_project(context: typer.Context) -> None:
 
 @app.command()
 def recipes() -> None:
-    """List the recipes, each with a line; the active one is marked."""
+    """List the recipes, one line each; the active one is marked."""
     active = params.read_raw() if params.PATH.is_file() else {}
     for path in _recipe_files():
-        mark = "  [green](params.yaml as it is)[/]" if params.read_raw(path) == active else ""
+        mark = "  [green](active)[/]" if params.read_raw(path) == active else ""
         console.say(f"[bold]{escape(path.stem)}[/]{mark}\n    {escape(params.read(path).description)}")
     console.say("\n`baton use NAME` makes one the active params.yaml.")
 
 
 @app.command()
 def use(
-    name: Annotated[str, typer.Argument(help="A recipe's name, as `baton recipes` lists it.")],
+    name: Annotated[str, typer.Argument(help="A recipe's name, as listed by `baton recipes`.")],
     force: Annotated[
         bool,
-        typer.Option("--force", help="Overwrite params.yaml even if it holds edits that are not committed."),
+        typer.Option("--force", help="Overwrite params.yaml even if it holds uncommitted edits."),
     ] = False,
 ) -> None:
     """Make a recipe the active params.yaml."""
     source = _recipe(name)
     description = params.read(source).description
     if not force and _edited():
-        hint = "commit it (`git commit params.yaml`), keep it (`cp params.yaml recipes/my.yaml`), or give --force to lose the edits"
+        hint = (
+            "commit it (`git commit params.yaml`), keep it (`cp params.yaml recipes/my.yaml`), or use "
+            "--force to discard the edits"
+        )
         raise OutputError(
             f"{params.PATH} was not overwritten",
-            got="edits that are not committed",
+            got="uncommitted edits",
             expected="a committed file",
             hint=hint,
         )
@@ -93,7 +101,10 @@ def use(
 
 @app.command()
 def inbox() -> None:
-    """See whether DVC can read all that lies in inbox/; `make repro` and `baton retrain` ask this first. Prints nothing if it can."""
+    """Check that DVC can read every file in inbox/; print nothing if it can.
+
+    `make repro` and `baton retrain` run this first.
+    """
     from baton.sources import inbox as own
 
     own.check()
@@ -109,25 +120,28 @@ def summary() -> None:
 
 @app.command()
 def sync() -> None:
-    """Deliver to MLflow what stages left in their journals, put DVC's digests on runs, link what DVC skipped (idempotent)."""
+    """Deliver waiting journals to MLflow, put DVC's digests on runs, link skipped stages (idempotent)."""
     from baton import tracking
 
     done = tracking.sync()
-    console.say(f"sync: {done.entries:,} entries of journals were delivered, with {done.points:,} points")
+    console.say(f"sync: delivered {done.entries:,} journal entries with {done.points:,} points")
     if done.cached:
         console.say(
-            "sync: the last repro came whole from DVC's run-cache; it is recorded, and points to the runs that made its outputs"
+            "sync: the last repro came entirely from DVC's run-cache; it is recorded and points to the "
+            "runs that made its outputs"
         )
     console.say(
-        f"sync: {done.digests} runs got DVC's digests, {done.links} skipped stages were linked, {done.ended} dead runs were ended"
+        f"sync: put DVC's digests on {done.digests} runs, linked {done.links} skipped stages, ended "
+        f"{done.ended} dead runs"
     )
     for text in done.refused:
-        console.warn("sync", f"MLflow does not take: {text}")
+        console.warn("sync", f"MLflow rejects: {text}")
     for text in done.waiting:
-        console.warn("sync", f"this journal still waits: {text}")
+        console.warn("sync", f"this journal is still waiting: {text}")
     if done.unknown:
         console.say(
-            f"sync: no run of this store made the outputs of {', '.join(done.unknown)} (they came from a cache or an untracked run)"
+            f"sync: no run in this store made the outputs of {', '.join(done.unknown)} (they came from "
+            "a cache or an untracked run)"
         )
 
 
@@ -137,12 +151,12 @@ def trace(
     target: Annotated[
         str,
         typer.Argument(
-            help="A run id, models:/NAME/3, models:/NAME@champion, a file or folder of ours, or a commit."
+            help="A run id, models:/NAME/3, models:/NAME@champion, a project file or folder, or a commit."
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of trees.")] = False,
 ) -> None:
-    """Show where something came from and what came of it, and where the chain is broken."""
+    """Show the origin of something and what was made from it, and where the chain is broken."""
     from baton.cli import lifecycle_commands
 
     lifecycle_commands.show_trace(target, as_json, context.obj)
@@ -150,14 +164,14 @@ def trace(
 
 @app.command()
 def register() -> None:
-    """Register the trained model (`promotion.model`) and make it the challenger; the same model is registered once."""
+    """Register the trained model (`promotion.model`) as challenger; a model is registered only once."""
     from baton.cli import lifecycle_commands
 
     lifecycle_commands.register()
 
 
 class Mode(StrEnum):
-    """What a passed gate leads to."""
+    """What happens when the gate passes a challenger."""
 
     DRY_RUN = "dry-run"
     ENABLED = "enabled"
@@ -175,7 +189,7 @@ def promote(
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the verdict to this file.")] = None,
 ) -> None:
-    """Score challenger and champion anew on the frozen test table and decide; exit code 3 if the challenger is refused."""
+    """Score challenger and champion on the frozen test table and decide; exit with 3 if it is refused."""
     from baton.cli import lifecycle_commands
 
     if not lifecycle_commands.promote(mode is Mode.ENABLED, to, json_path and context.obj / json_path):
@@ -188,18 +202,19 @@ def drift(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A table of texts (read as preprocess.format says, or Parquet), or a folder of pictures."
+            help="A table of texts (read as preprocess.format says, or Parquet), or a folder of images."
         ),
     ],
     predict: Annotated[
         bool,
-        typer.Option("--predict", help="Compare the labels that the champion predicts, too (of 1000 rows)."),
+        typer.Option("--predict", help="Also compare the labels that the champion predicts (for 1000 rows)."),
     ] = False,
 ) -> None:
-    """Compare new rows without labels with what the champion was trained on: lengths and words, or brightness.
+    """Compare new rows without labels with the champion's training data: lengths and words, or brightness.
 
-    The limits are those of retrain.drift, above what chance makes of so many rows. Exit code 3 if the rows are beyond one of them: label
-    some of them and retrain. Of rows with labels, in data/clean, `baton retrain` judges labels too.
+    The limits are those of retrain.drift, on top of what chance accounts for in that many rows. The exit code
+    is 3 if the rows exceed one of them: label some of them and retrain. For labelled rows, in data/clean,
+    `baton retrain` also judges the labels.
     """
     from baton.cli import lifecycle_commands
 
@@ -214,14 +229,17 @@ def retrain(
     ] = Mode.DRY_RUN,
     override: Annotated[
         list[str] | None,
-        typer.Option("--set-param", "-S", help="finetune.epochs=3; may be given several times."),
+        typer.Option("--set-param", "-S", help="finetune.epochs=3; may be repeated."),
     ] = None,
     push: Annotated[bool, typer.Option(help="Commit dvc.lock and figures, and push.")] = True,
     base: Annotated[
-        str | None, typer.Option(help="The commit that the report compares with; by default the remote's.")
+        str | None, typer.Option(help="The commit to compare with in the report; by default the remote's.")
     ] = None,
 ) -> None:
-    """Pull, decide, train, register, judge, report (retrain.md), push: what a CI job runs. Exit code 3 if the challenger is refused."""
+    """Pull, decide, train, register, judge, report (retrain.md), push: the CI job.
+
+    The exit code is 3 if the challenger is refused.
+    """
     from baton.cli import lifecycle_commands
 
     if not lifecycle_commands.run_retraining(mode is Mode.ENABLED, override or [], push, base):
@@ -248,12 +266,12 @@ def _bytes(path: Path) -> bytes:
 
 
 def _edited() -> bool:
-    """Whether params.yaml holds something that neither git nor a recipe holds."""
+    """Return whether params.yaml holds something that is neither in git nor in a recipe."""
     content = _bytes(params.PATH)
     if not content or content in {_bytes(path) for path in _recipe_files()}:
         return False
     try:
         committed = subprocess.run(["git", "show", f"HEAD:./{params.PATH}"], capture_output=True, check=False)
-    except OSError:  # no git here: nothing is committed
+    except OSError:  # git is missing: nothing is committed
         return True
     return committed.returncode != 0 or committed.stdout != content

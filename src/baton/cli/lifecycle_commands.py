@@ -1,6 +1,6 @@
-"""What the command line calls.
+"""The commands on registry, gate, drift and trace.
 
-mlflow is imported only once `tracking.prepare` has run.
+mlflow is imported only after `tracking.prepare` has run.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from baton.lifecycle.tracing.target import Node
     from baton.tracking.store import Store
 
-SHORT = 12  # digits of a digest that a tree shows
+SHORT = 12  # characters of a digest shown in a tree
 
 
 def register() -> None:
-    """`baton register`."""
+    """Run `baton register`."""
     settings = params.read().promotion
     with _store() as store:
         from baton.lifecycle import registry
@@ -31,12 +31,13 @@ def register() -> None:
         version, new = registry.register(registry.Registry(store, settings.name), settings)
     aliases = ", ".join(version.aliases) or "no alias"
     console.say(
-        f"{'registered' if new else 'registered before'}: {settings.name} version {registry.number(version)} ({aliases})"
+        f"{'registered' if new else 'already registered'}: {settings.name} version "
+        f"{registry.number(version)} ({aliases})"
     )
 
 
 def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
-    """`baton promote`; whether the challenger passed."""
+    """Run `baton promote`; return whether the challenger passed."""
     settings = params.read().promotion
     with _store() as store:
         from baton.lifecycle import registry
@@ -48,13 +49,13 @@ def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
         storage.write_json(json_path, dict(outcome.record))
     console.say(escape(outcome.text))
     if outcome.moved:
-        back = f"; `baton promote --to {outcome.champion}` goes back" if outcome.champion else ""
-        console.say(f"models:/{settings.name}@champion is version {outcome.version} now{back}")
+        back = f"; `baton promote --to {outcome.champion}` reverts this" if outcome.champion else ""
+        console.say(f"models:/{settings.name}@champion is now version {outcome.version}{back}")
     return outcome.passed
 
 
 def run_retraining(enabled: bool, overrides: list[str], push: bool, base: str | None) -> bool:
-    """`baton retrain`; whether the challenger passed, or none was needed."""
+    """Run `baton retrain`; return whether the challenger passed or none was needed."""
     tracking.prepare()
     from baton.lifecycle.retraining import retrain as job
 
@@ -64,7 +65,7 @@ def run_retraining(enabled: bool, overrides: list[str], push: bool, base: str | 
 
 
 def judge_drift(path: Path, predict: bool) -> bool:
-    """`baton drift`; whether the rows are within the limits."""
+    """Run `baton drift`; return whether the rows are within the limits."""
     active = params.read()
     with _store() as store:
         from baton.lifecycle import registry
@@ -76,7 +77,7 @@ def judge_drift(path: Path, predict: bool) -> bool:
 
 
 def show_trace(target: str, as_json: bool, here: Path) -> None:
-    """`baton trace`; a file is looked for in `here`."""
+    """Run `baton trace`; file names are relative to `here`."""
     with _store() as store:
         from baton.lifecycle.tracing import trace
 
@@ -85,14 +86,14 @@ def show_trace(target: str, as_json: bool, here: Path) -> None:
         sys.stdout.write(trace.as_json(found) + "\n")
         return
     console.say(_tree("made of", [found.made_of]))
-    console.say(_tree("what came of it", found.made_from_it))
+    console.say(_tree("made from it", found.made_from_it))
     for text in found.breaks:
         console.warn("broken", text)
 
 
 @contextlib.contextmanager
 def _store() -> "Iterator[Store]":
-    """The store that params name, after a sync; what it raises is explained."""
+    """Open the store in params after a sync; explain the errors it raises."""
     active = params.read()
     if isinstance(active.tracking, params.NoTracking):
         hint = "set tracking to {kind: mlflow, …}"

@@ -1,1 +1,1 @@
-"""From a trained model to the champion and back: the registry, the gate, retraining, and where anything came from."""
+"""The life of a trained model: the registry, the gate, retraining, and the trace of any file or model."""

@@ -1,4 +1,4 @@
-"""The short card of a version: what it is, what it was made of, how good it is, how to use it."""
+"""The short card of a version: its origin, its figures, and how to use it."""
 
 from mlflow.entities import LoggedModel, Run
 
@@ -17,11 +17,11 @@ FIGURES = (
     "latency_p50_ms",
 )
 
-LARGE = 1000  # a figure that is shown without digits behind the point
+LARGE = 1000  # figures from here on are shown without decimals
 
 
 def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
-    """Markdown; figures are those that `evaluate` put on the logged model."""
+    """Return the card as Markdown; its figures are those that `evaluate` put on the logged model."""
     known = {metric.key.removeprefix(f"{settings.model}/"): metric.value for metric in model.metrics or ()}
     rows = [
         f"| {key} | {known[key]:{',.0f' if known[key] >= LARGE else '.4g'}} |"
@@ -30,7 +30,10 @@ def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
     ]
     tags = run.data.tags
     origin = [
-        f"- {settings.model} of `{run.data.params.get('tracking.experiment', '')}`: {run.data.params.get('description', '')}",
+        (
+            f"- {settings.model} of `{run.data.params.get('tracking.experiment', '')}`: "
+            f"{run.data.params.get('description', '')}"
+        ),
         f"- licence of the data: {run.data.params.get('source.licence', 'not named')}",
         f"- licence of the base model: {run.data.params.get('base.licence', 'not named')}",
         *_seed(known, settings.model, run),
@@ -46,7 +49,7 @@ def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
 
 
 def _seed(known: dict[str, float], model: str, run: Run) -> list[str]:
-    """Which training it is, where the model's run tells."""
+    """Return the line that names the model's seed, if the model's run records it."""
     if "seed" not in known:
         return []
     stage = "finetune" if model == "teacher" else "distill"

@@ -1,7 +1,8 @@
-"""The registry: versions of one registered model, what each carries, and who is challenger and champion.
+"""The registry: the versions of one registered model, their files, and the challenger and champion aliases.
 
-A version is made from a logged model of ours, which is found by the digest of the model folder, and carries what a later judgement needs:
-the digests of its training rows, its `dvc.lock` and params (files of its run, under `registry/`), its figures and a card.
+A version is made from one of Baton's logged models, which is found by the digest of the model folder. It
+carries what a later verdict needs: the digests of its training rows, its `dvc.lock` and params (files of its
+run, under `registry/`), its figures and a card.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ SHOWN = (
     "test_accuracy",
     "test_macro_f1",
     "val_accuracy",
-)  # figures that the list of versions shows; the card has more
+)  # figures shown in the list of versions; the card has more
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -37,18 +38,18 @@ class Registry:
     """One registered model."""
 
     def __init__(self, store: Store, name: str) -> None:
-        """The registered model need not be there yet."""
+        """Wrap a registered model, which need not exist yet."""
         self.store, self.client, self.name = store, store.client, name
-        # MLflow's SQL registry looks a version's model up in the process's global store.
+        # MLflow's SQL registry looks up a version's model in the global store of the process.
         mlflow.set_tracking_uri(store.client.tracking_uri)
         mlflow.set_registry_uri(store.client.tracking_uri)
 
     def uri(self, version: ModelVersion) -> str:
-        """Of a version, for `mlflow.pyfunc.load_model`."""
+        """Return the URI of a version for `mlflow.pyfunc.load_model`."""
         return f"models:/{self.name}/{number(version)}"
 
     def alias(self, name: str) -> ModelVersion | None:
-        """The version with this alias."""
+        """Return the version with this alias, or None."""
         try:
             return self.client.get_model_version_by_alias(self.name, name)
         except MlflowException as error:
@@ -57,10 +58,10 @@ class Registry:
             raise
 
     def version(self, wanted: str) -> ModelVersion:
-        """A version by its number.
+        """Return a version by its number.
 
         Raises:
-            ModelError: there is none.
+            ModelError: there is no such version.
         """
         found = {number(version): version for version in self.versions()}
         if wanted not in found:
@@ -71,7 +72,7 @@ class Registry:
         return found[wanted]
 
     def versions(self) -> list[ModelVersion]:
-        """All of them."""
+        """Return all versions."""
         found: list[ModelVersion] = []
         token = None
         while True:
@@ -82,41 +83,41 @@ class Registry:
                 return found
 
     def training_rows(self, version: ModelVersion) -> frozenset[str] | None:
-        """Digests of the rows that a version was trained on; None if it does not tell."""
+        """Return the digests of the rows that a version was trained on, or None if they are unknown."""
         text = self.read(version, ROWS)
         return None if text is None else frozenset(json.loads(text))
 
     def read(self, version: ModelVersion, file: str) -> str | None:
-        """A file that was registered with a version; None if it is not there."""
+        """Return a file that was registered with a version, or None if it does not exist."""
         digest = version.tags.get(SHA256)
         if not digest or not version.run_id:
             return None
         return self.store.text(version.run_id, f"{_folder(digest)}/{file}")
 
     def write(self, version: ModelVersion, file: str, text: str) -> None:
-        """Put a file beside those that were registered with a version; not on one that others made."""
+        """Write a file next to those registered with a version; skip versions that Baton did not register."""
         if SHA256 not in version.tags:
             return
         self.client.log_text(str(version.run_id), text, f"{_folder(version.tags[SHA256])}/{file}")
 
 
 def number(version: ModelVersion) -> str:
-    """Of a version; MLflow's SQL store gives an integer, its server a string."""
+    """Return a version's number as a string; MLflow's SQL store gives an integer, its server a string."""
     return str(version.version)
 
 
 def register(
     registry: Registry, settings: params.Promotion, challenger: bool = True
 ) -> tuple[ModelVersion, bool]:
-    """Make a version of the model in models/; the version, and whether it is new.
+    """Make a version of the model in models/; return the version, and whether it is new.
 
-    The same model is registered once, however often this is called. It gets the alias `challenger`, unless it is the champion, or is not
-    to be one (`challenger`).
+    The same model is registered once, however often this is called. It gets the alias `challenger`, unless it
+    is the champion or `challenger` is false.
 
     Raises:
         ModelError: there is no such model.
-        TrackingError: the store does not know it.
-        DataError: data/clean is not what it was trained on.
+        TrackingError: the store does not have it.
+        DataError: data/clean differs from what it was trained on.
     """
     folder = Path("models", settings.model)
     if not folder.is_dir():
@@ -138,7 +139,10 @@ def register(
 def _logged(store: Store, folder: Path, digest: str) -> LoggedModel:
     found = [model for model in store.models(f"tags.sha256 = '{digest}'") if model.status == "READY"]
     if not found:
-        hint = "run `baton sync`; if it was trained with tracking off or with another store, `dvc repro --force` trains it again"
+        hint = (
+            "run `baton sync`; if it was trained with tracking off or with another store, `dvc repro "
+            "--force` trains it again"
+        )
         raise TrackingError(
             f"{folder} is not in the MLflow store",
             got=f"no model with sha256 {digest[:12]}…",
@@ -149,7 +153,7 @@ def _logged(store: Store, folder: Path, digest: str) -> LoggedModel:
 
 
 def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, digest: str) -> ModelVersion:
-    """Files first, then the version with all its tags at once: a version is whole or not there."""
+    """Write the files first, then the version with all its tags: a version is complete or absent."""
     client, run = registry.client, registry.client.get_run(str(model.source_run_id))
     _same_data(registry.store, model)
     files = {ROWS: json.dumps(_training_rows(registry)), PROFILE: json.dumps(drift.profile(CLEAN))}
@@ -158,7 +162,7 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
     about = model_card.describe(model, run, settings)
     for name, text in (files | {"card.md": about}).items():
         client.log_text(run.info.run_id, text, f"{_folder(digest)}/{name}")
-    with contextlib.suppress(MlflowException):  # it is there
+    with contextlib.suppress(MlflowException):  # it exists already
         client.create_registered_model(
             registry.name, description=f"Made by `baton register`; {settings.model}s of this project."
         )
@@ -183,7 +187,7 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
 
 
 def _renew_profile(registry: Registry, version: ModelVersion, model: LoggedModel) -> None:
-    """Write the profile of an earlier layout anew, from the same data."""
+    """Write a profile with an outdated layout again, from the same data."""
     kept = registry.read(version, PROFILE)
     if kept is None or not drift.current(json.loads(kept)):
         _same_data(registry.store, model)
@@ -191,21 +195,21 @@ def _renew_profile(registry: Registry, version: ModelVersion, model: LoggedModel
 
 
 def _training_rows(registry: Registry) -> list[str]:
-    """Digests of what the model was trained on, and with a warm start of what that model was trained on."""
+    """Return the digests of the rows the model was trained on, including those of a warm start's model."""
     rows, base = set(test_table.training_digests(CLEAN)), params.read().base
     if isinstance(base, params.RegisteredBase):
         earlier = Registry(registry.store, base.name)
         if (known := earlier.training_rows(earlier.version(str(base.version)))) is None:
-            hint = "register that version anew, or choose another base"
+            hint = "register that version again, or choose another base"
             raise DataError(
-                f"version {base.version} of {base.name} does not tell what it was trained on", hint=hint
+                f"the training data of version {base.version} of {base.name} is unknown", hint=hint
             )
         rows |= known
     return sorted(rows)
 
 
 def _teacher(store: Store) -> dict[str, str]:
-    """The teacher of the same run, from which a later training may start."""
+    """Return tags for the teacher of the same run, from which a later training run may start."""
     folder = Path("models/teacher")
     if not folder.is_dir():
         return {}
@@ -214,14 +218,14 @@ def _teacher(store: Store) -> dict[str, str]:
 
 
 def _same_data(store: Store, model: LoggedModel) -> None:
-    """Refuse to note the rows of other data than the model's."""
+    """Refuse to record rows of other data than the model's."""
     tags: dict[str, Any] = store.client.get_run(str(model.source_run_id)).data.tags
     for split in ("train", "val"):
         path = CLEAN / f"{split}.parquet"
         expected = tags.get(f"sha256.{path.as_posix()}")
         got = storage.sha256(path) if path.is_file() else "no file"
         if expected and got != expected:
-            hint = "run `dvc checkout` or `make repro`, so that data and model belong together"
+            hint = "run `dvc checkout` or `make repro`, so that data and model match"
             raise DataError(
                 f"{path} is not what the model was trained on", got=got, expected=expected, hint=hint
             )

@@ -1,8 +1,9 @@
-"""The frozen test table, and the digests of rows by which a model's training data is compared with it.
+"""The frozen test table, and the row digests that reveal test rows in a model's training data.
 
-Input: a Parquet table as `preprocess` writes it, `id, text, label` or `id, image, digest, label`, with `labels.json` beside it. A text's
-digest is that of the text after case and white space are evened out, so a copy with another spelling of these is the same row; an image's
-is that of its pixels, so a copy in another file format is. What a model reads is not kept in memory: a table gives it in portions.
+Input: a Parquet table as written by `preprocess`, `id, text, label` or `id, image, digest, label`, with
+`labels.json` next to it. A text's digest is taken after normalizing case and white space, so a copy that
+differs only in these is the same row; an image's digest is that of its pixels, so a copy in another file
+format is the same row. Model inputs are not kept in memory: a table returns them in portions.
 """
 
 import hashlib
@@ -21,12 +22,12 @@ from baton.tables import checks
 
 Kind = Literal["text", "images"]
 
-DIGEST_BYTES = 8  # of SHA-256: among a million rows two share one with a probability of 3e-8
+DIGEST_BYTES = 8  # of SHA-256: among a million rows two collide with a probability of 3e-8
 COLUMNS: dict[Kind, str] = {"text": "text", "images": "image"}  # what a model reads
-KEYS: dict[Kind, str] = {"text": "text", "images": "digest"}  # what tells rows apart
+KEYS: dict[Kind, str] = {"text": "text", "images": "digest"}  # what distinguishes rows
 PORTION: dict[Kind, int] = {"text": 4096, "images": 64}  # rows in memory at a time
 TRAINED_ON = ("train", "val")  # splits that a model is trained or selected on
-BUFFER_BYTES = 1 << 20  # read at once; without, a row group would be
+BUFFER_BYTES = 1 << 20  # read at once; otherwise a whole row group would be
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Table:
     names: list[str]
 
     def inputs(self) -> Iterator[list[Any]]:
-        """What a model reads, raw texts or encoded images, in the order of the rows, a portion at a time."""
+        """Yield what a model reads, raw texts or encoded images, in row order, a portion at a time."""
         return inputs(self.path, self.kind)
 
 
@@ -50,12 +51,12 @@ def read(path: Path) -> Table:
     """Read a table.
 
     Raises:
-        DataError: it is missing or empty, or has not the columns.
+        DataError: it is missing or empty, or lacks a column.
     """
     names = path.parent / "labels.json"
     if not path.is_file() or not names.is_file():
         missing = path if not path.is_file() else names
-        hint = "run `make repro`, or set promotion.test to a table with labels.json beside it"
+        hint = "run `make repro`, or set promotion.test to a table with labels.json next to it"
         raise DataError(f"{missing} is missing", expected="the frozen test table", hint=hint)
     which = kind(path)
     table = pq.read_table(path, columns=["id", "label"])
@@ -65,8 +66,8 @@ def read(path: Path) -> Table:
         raise DataError(
             f"{path} has no rows",
             got="0 rows",
-            expected="at least one a class",
-            hint="take a table that preprocess wrote",
+            expected="at least one per class",
+            hint="use a table written by preprocess",
         )
     return Table(
         path,
@@ -80,7 +81,7 @@ def read(path: Path) -> Table:
 
 
 def kind(path: Path) -> Kind:
-    """Whether a table holds texts or images, by its columns.
+    """Return whether a table holds texts or images, by its columns.
 
     Raises:
         DataError: a column is missing.
@@ -90,34 +91,34 @@ def kind(path: Path) -> Kind:
     expected = ["id", "image", "digest", "label"] if found == "images" else ["id", "text", "label"]
     if absent := [name for name in expected if name not in names]:
         wanted = f"columns {', '.join(expected[:-1])} and {expected[-1]}"
-        hint = "take a table that preprocess wrote"
+        hint = "use a table written by preprocess"
         raise DataError(f"{path} has no column {absent[0]}", got=", ".join(names), expected=wanted, hint=hint)
     return found
 
 
 def inputs(path: Path, which: Kind) -> Iterator[list[Any]]:
-    """What a model reads of a table, each a string or bytes, in portions."""
+    """Yield what a model reads of a table, each item a string or bytes, in portions."""
     return _column(path, COLUMNS[which], PORTION[which])
 
 
 def row_digests(path: Path, which: Kind) -> Iterator[str]:
-    """The digest of each row of a table, in hexadecimal."""
+    """Yield the digest of each row of a table, in hexadecimal."""
     for some in _column(path, KEYS[which], PORTION["text"]):
         yield from digests(some) if which == "text" else [shortened(digest) for digest in some]
 
 
 def shortened(digest: str) -> str:
-    """What is kept of an image's digest."""
+    """Return the part of an image's digest that is kept."""
     return digest[: 2 * DIGEST_BYTES]
 
 
 def digests(texts: Iterable[str]) -> list[str]:
-    """The digest of each text, in hexadecimal."""
+    """Return the digest of each text, in hexadecimal."""
     return [hashlib.sha256(checks.key(text).encode()).hexdigest()[: 2 * DIGEST_BYTES] for text in texts]
 
 
 def training_digests(clean: Path) -> list[str]:
-    """Digests of the rows that a model was trained or selected on: train and val of data/clean, sorted."""
+    """Return the sorted digests of the rows a model was trained or selected on: train and val."""
     paths = [clean / f"{split}.parquet" for split in TRAINED_ON]
     return sorted({digest for path in paths for digest in row_digests(path, kind(path))})
 

@@ -1,1 +1,1 @@
-"""The gate, and what follows from its judgement."""
+"""The gate and the promotion that follows its verdict."""

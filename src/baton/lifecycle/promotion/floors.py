@@ -1,4 +1,7 @@
-"""What no challenger may fall below, however good it is on average: in any class, and of what was reached on the same table before."""
+"""The floors below which no challenger may fall, however good its average.
+
+They apply to every class and to what was reached earlier on the same test table.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,7 +19,7 @@ Hits = Mapping[str, NDArray[np.bool_]]
 
 
 def of_classes(hits: Hits, table: Table, rules: params.Promotion) -> Iterable[Check]:
-    """Each class's recall by itself, and where there is a champion against its own."""
+    """Check the recall of each class, alone and, if there is a champion, against the champion's."""
     if rules.class_floor is None:
         return
     yield _lowest(hits[CHALLENGER], table, rules.class_floor)
@@ -27,41 +30,40 @@ def of_classes(hits: Hits, table: Table, rules: params.Promotion) -> Iterable[Ch
 
 
 def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion) -> Iterable[Check]:
-    """Against what was reached on this table before: without it a chain of challengers, each hardly worse, would lead downwards.
+    """Check a challenger against what was reached earlier on this table.
 
-    Baselines are known to the digits of metrics.json, so all are compared at these: else a tie would be decided by the digits left out.
+    Without this check, a chain of challengers, each only slightly worse, would lead downwards. Baselines are
+    known to the precision of metrics.json, so everything is compared at that precision: otherwise the omitted
+    digits would decide a tie.
     """
     floor, value = rules.permanent_floor, rounded(figures[CHALLENGER][rules.metric])
     measured = f"the challenger's {rules.metric} is {100 * value:.2f}%"
     if floor is None:
         return
     if floor.below_best is not None:
-        now = [Mark("the champion of now", figures[CHAMPION][rules.metric])] if CHAMPION in figures else []
+        now = [Mark("the current champion", figures[CHAMPION][rules.metric])] if CHAMPION in figures else []
         reached = [*([marks.champion] if marks.champion else []), *now]
         if reached:
             best = max(reached, key=lambda mark: mark.value)
             wanted = (
                 f"at most {100 * floor.below_best:.1f} points below the best champion so far on this table"
             )
-            text = f"{measured}, and must be {wanted}, {best.name}: {100 * best.value:.2f}%"
+            text = f"{measured} and must be {wanted}, {best.name}: {100 * best.value:.2f}%"
             yield Check("best champion", bool(value >= rounded(best.value - floor.below_best)), text)
     if floor.below_baseline is not None:
         if marks.baseline is None:
             yield Check(
                 "baseline",
                 True,
-                "not judged against baselines: no `evaluate` of this store measured any on this very table",
+                "not judged against baselines: no `evaluate` run in this store measured any on this table",
             )
             return
-        least = (
-            "above"
-            if not floor.below_baseline
-            else f"more than {100 * floor.below_baseline:.1f} points below is not"
+        below = f"less than {100 * floor.below_baseline:.1f} points below"
+        least = below if floor.below_baseline else "above"
+        text = (
+            f"{measured} and must be {least} the best baseline, {marks.baseline.name}: "
+            f"{100 * marks.baseline.value:.2f}%"
         )
-        text = f"{measured}, and must be {least} the best baseline, {marks.baseline.name}: {100 * marks.baseline.value:.2f}%"
-        if floor.below_baseline:
-            text = f"{measured}; the best baseline, {marks.baseline.name}, has {100 * marks.baseline.value:.2f}%, of which at most "
-            text += f"{100 * floor.below_baseline:.1f} points may be missing"
         yield Check("baseline", bool(value > rounded(marks.baseline.value - floor.below_baseline)), text)
 
 
@@ -78,23 +80,24 @@ def _lowest(hits: NDArray[np.bool_], table: Table, floor: params.ClassFloor) -> 
         if count < floor.rows
     ]
     left = f"; not judged: {some(small)}" if small else ""
-    wanted = f"no class with {floor.rows} test rows may be below {100 * floor.recall:.1f}%"
+    wanted = f"every class with {floor.rows} test rows must reach {100 * floor.recall:.1f}%"
     if not judged:
-        hint = "take a larger test table, or lower promotion.class_floor.rows, or set class_floor to null"
+        hint = "use a larger test table, lower promotion.class_floor.rows, or set class_floor to null"
         return Check(
             "class floor", False, f"no class has {floor.rows} test rows, so none can be judged ({hint}){left}"
         )
     recall, name, count = min(judged)
-    text = f"recall is lowest of {name}, {100 * recall:.1f}% of {count:,} rows; {wanted}{left}"
+    text = f"recall is lowest for {name}: {100 * recall:.1f}% of {count:,} rows; {wanted}{left}"
     return Check("class floor", bool(recall >= floor.recall), text)
 
 
 def _losses(
     new: NDArray[np.bool_], old: NDArray[np.bool_], table: Table, floor: params.ClassFloor, level: float
 ) -> Check:
-    """No class may certainly lose more than `floor.loss` against the champion; adjusted for the number of classes (Holm 1979).
+    """Check that no class loses significantly more than `floor.loss` against the champion.
 
-    A class is judged if losing all of its rows that the champion has right would be certain.
+    The p-values are adjusted for the number of classes (Holm 1979). A class is judged if losing every row
+    that the champion has right would be significant.
     """
     classes = len(table.names)
     rows, right, only_new, only_old = (
@@ -111,7 +114,7 @@ def _losses(
         for place in range(classes)
         if place not in judged
     ]
-    left = f"; not judged, as even losing all of it could be chance: {some(small)}" if small else ""
+    left = f"; not judged, because even losing every row could be chance: {some(small)}" if small else ""
     p_values = proportions.holm(
         [_lost(int(only_old[place]), int(only_new[place]), int(rows[place]), floor.loss) for place in judged]
     )
@@ -125,27 +128,37 @@ def _losses(
             worse.append(
                 (
                     p,
-                    f"{table.names[place]} from {100 * then:.1f}% to {100 * now:.1f}% of {rows[place]:,} rows (p = {p:.2g})",
+                    (
+                        f"{table.names[place]} from {100 * then:.1f}% to {100 * now:.1f}% of "
+                        f"{rows[place]:,} rows (p = {p:.2g})"
+                    ),
                 )
             )
-    allowed = f"none may certainly lose more than {100 * floor.loss:.1f} points"
+    allowed = f"no class may lose significantly more than {100 * floor.loss:.1f} points"
     if worse:
         return Check(
             "class losses",
             False,
-            f"recall falls against the champion by more than is allowed: {some([text for _, text in sorted(worse)])}; {allowed}{left}",
+            (
+                "recall falls further below the champion's than allowed: "
+                f"{some([text for _, text in sorted(worse)])}; {allowed}{left}"
+            ),
         )
     return Check(
         "class losses",
         True,
-        f"no class has certainly lost more than is allowed against the champion ({len(judged)} judged; {allowed}){left}",
+        (
+            f"no class has lost significantly more than allowed against the champion ({len(judged)} judged; "
+            f"{allowed}){left}"
+        ),
     )
 
 
 def _lost(only_old: int, only_new: int, rows: int, loss: float) -> float:
-    """One-sided p of "no more than `loss` is lost": Tango's score test, or McNemar's mid-p of "nothing is lost" where that is larger.
+    """Return the one-sided p-value of "at most `loss` is lost".
 
-    The latter where rows are so few that the score test, which is an approximation, is certain too soon.
+    It is that of Tango's score test or McNemar's mid-p for "nothing is lost", whichever is larger: with few
+    rows the score test, an approximation, becomes significant too early.
     """
     return max(
         proportions.noninferiority_p(only_old, only_new, rows, -loss),

@@ -1,7 +1,9 @@
-"""The gate: does a challenger deserve the champion's place? Pure functions of what both models made of one test table.
+"""The gate: decide whether a challenger replaces the champion.
 
-Every rule is a `Check` with its own reason in words; the verdict is their conjunction, so each one that failed is told, not the first.
-The rule between challenger and champion is in `margins`, what no challenger may fall below in `floors`.
+The functions are pure; their inputs are both models' predictions on one test table. Every rule is a `Check`
+with its own reason in words; the verdict is their conjunction, so every failed rule is reported, not only the
+first. The rule between challenger and champion is in `margins`; the floors for every challenger are in
+`floors`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,20 +22,19 @@ from baton.lifecycle.promotion.verdicts import CHALLENGER, CHAMPION, SOME, Check
 from baton.lifecycle.test_table import Table
 from baton.tasks import metrics
 
-ACCIDENT = 1e-3  # probability below which a swap of names is no accident
+ACCIDENT = 1e-3  # a swap of names is reported if chance explains it with a lower probability than this
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model made of the table, and what it costs."""
+    """A model's predictions on the table, and its costs."""
 
     classes: list[str]  # in the order of the columns
     probabilities: NDArray[np.float64]  # (rows, classes)
     size: int  # bytes of the model folder
-    latency: NDArray[
-        np.float64
-    ]  # ms of single samples: the same ones in the same order for every model, taken in turns
-    training_rows: frozenset[str] | None  # digests; None if nobody knows
+    # Milliseconds of single samples: the same samples in the same order for every model, measured in turns.
+    latency: NDArray[np.float64]
+    training_rows: frozenset[str] | None  # digests; None if unknown
 
 
 def decide(
@@ -43,7 +44,15 @@ def decide(
     rules: params.Promotion,
     marks: Marks | None = None,
 ) -> Verdict:
-    """Judge a challenger, also by the `marks` that were reached on the table before; without a champion by `first_minimum` too."""
+    """Judge a challenger against the champion, or against `first_minimum` if there is none.
+
+    Args:
+        table: the test table.
+        challenger: the challenger's predictions on it.
+        champion: the champion's, if there is one.
+        rules: the rules of params.promotion.
+        marks: what was reached on the table earlier.
+    """
     both = {CHALLENGER: challenger} | ({CHAMPION: champion} if champion else {})
     known = [_classes(name, scored, table) for name, scored in both.items()]
     checks = [*known, *(_leakage(name, scored, table) for name, scored in both.items())]
@@ -71,13 +80,17 @@ def decide(
 
 
 def _classes(name: str, scored: Scored, table: Table) -> Check:
-    """A champion may lack classes that are new: it is wrong there. Other names for its classes would make it worse than it is."""
+    """Check that a model has the table's classes.
+
+    A champion may lack new classes: it is wrong there. Other names for its classes would make it look worse
+    than it is.
+    """
     missing, more = (
         sorted(set(table.names) - set(scored.classes)),
         sorted(set(scored.classes) - set(table.names)),
     )
     got = ", ".join(
-        [*(f"no {label}" for label in missing[:SOME]), *(f"{label} besides" for label in more[:SOME])]
+        [*(f"no {label}" for label in missing[:SOME]), *(f"unexpected {label}" for label in more[:SOME])]
     )
     if not missing and not more:
         return Check("classes", True, f"the {name} knows the table's {len(table.names)} classes")
@@ -93,7 +106,7 @@ def _leakage(name: str, scored: Scored, table: Table) -> Check:
         return Check(
             "leakage",
             False,
-            f"nobody knows what the {name} was trained on, so the test rows may be among it; register it anew",
+            f"the training data of the {name} is unknown and may include the test rows; register it again",
         )
     known = [
         row for row, digest in zip(table.ids, table.digests, strict=True) if digest in scored.training_rows
@@ -113,7 +126,7 @@ def _leakage(name: str, scored: Scored, table: Table) -> Check:
 
 
 def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
-    """Log-probabilities (rows, classes) in the table's order of classes; one that the model does not know is impossible to it."""
+    """Return log-probabilities (rows, classes) in the table's class order; unknown classes get the least."""
     probabilities = np.zeros((len(table.labels), len(table.names)))
     for place, name in enumerate(table.names):
         if name in scored.classes:
@@ -133,11 +146,11 @@ def _bootstrap(
 
 
 def _label_map(log_p: NDArray[np.float64], table: Table) -> Check:
-    """Whether its classes carry their right names.
+    """Check that the model's classes have their right names.
 
-    Names are suspected if the assignment that fits its predictions best renames some in a circle, each is more often right under its new
-    name, and that is no accident (binomial test over the circle). A model that is no better than a constant, whatever its names, is bad
-    and not swapped.
+    Names are suspect if the assignment that best fits the predictions renames some of them in a cycle, each
+    name is right more often after the change, and chance does not explain it (binomial test over the cycle).
+    A model that is no better than a constant under any names is bad, not swapped.
     """
     counts = np.zeros((len(table.names), len(table.names)), np.int64)
     np.add.at(counts, (log_p.argmax(axis=1), table.labels), 1)  # (predicted, actual)
@@ -145,15 +158,18 @@ def _label_map(log_p: NDArray[np.float64], table: Table) -> Check:
     fits = counts[predicted, actual].sum() > counts.sum(axis=0).max()
     moved = [circle for circle in _circles(actual) if fits and _swapped(counts, circle)]
     if not moved:
-        return Check("label map", True, "no other order of the classes fits its predictions better")
+        return Check("label map", True, "no other order of the classes fits the predictions better")
     names = [f"{table.names[i]} as {table.names[actual[i]]}" for circle in moved for i in circle]
     gained = sum(int(counts[i, actual[i]] - counts[i, i]) for circle in moved for i in circle)
-    text = f"its label map looks swapped: read {', '.join(names[:SOME])}, {gained:,} more of {len(table.labels):,} rows would be right"
+    text = (
+        f"its label map looks swapped: reading {', '.join(names[:SOME])} would make {gained:,} more of "
+        f"{len(table.labels):,} rows right"
+    )
     return Check("label map", False, text)
 
 
 def _circles(order: NDArray[np.int64]) -> Iterable[list[int]]:
-    """The circles of a permutation, those of one element left out; each element is followed by its image."""
+    """Yield the cycles of a permutation without fixed points; each element is followed by its image."""
     left = set(range(len(order)))
     while left:
         circle = [left.pop()]
@@ -174,7 +190,7 @@ def _swapped(counts: NDArray[np.int64], circle: list[int]) -> bool:
 
 
 def _calibration(log_p: NDArray[np.float64], table: Table, rules: params.Promotion) -> dict[str, Any]:
-    """The calibration error of the probabilities as they are served, which ECE's bias does not make larger on small tables."""
+    """Return the calibration error of the served probabilities; unlike ECE it has no small-sample bias."""
     error, bounds = calibration.error(
         table.labels, log_p.argmax(axis=1), log_p, metrics.BINS, rules.bootstrap.confidence
     )
@@ -182,10 +198,11 @@ def _calibration(log_p: NDArray[np.float64], table: Table, rules: params.Promoti
 
 
 def _calibrated(figures: Mapping[str, Any], rows: int, rules: params.Promotion) -> Iterable[Check]:
-    """Refuses what is certainly too far off, as with costs and losses of classes.
+    """Refuse a calibration error that is certainly too large, as for costs and losses of classes.
 
-    Proof that it is near enough takes hundreds of rows, which a new project does not have, and a temperature mends what is wrong here
-    without another training. Where the table is too small to tell, the check says so.
+    Proving that the error is small enough takes hundreds of rows, which a new project does not have, and a
+    temperature corrects it without another training run. If the table is too small to decide, the check says
+    so.
     """
     limit = rules.max_calibration_error
     if limit is None:
@@ -194,24 +211,38 @@ def _calibrated(figures: Mapping[str, Any], rows: int, rules: params.Promotion) 
     text = f"calibration error is {error:.3f} ({low:.3f} to {high:.3f}); at most {limit:.3f} is allowed"
     if low <= limit < high:
         needed = margins.by_root(rows, error, low, limit) or margins.by_root(rows, -error, -high, -limit)
-        enough = f"about {needed:,} like these would do" if needed else "more rows like these would not help"
-        text = f"{text}; this cannot be judged on {rows:,} rows ({enough}), and only what is certainly above is refused"
+        enough = (
+            (f"about {needed:,} similar rows would be enough")
+            if needed
+            else "more similar rows would not help"
+        )
+        text = (
+            f"{text}; this cannot be judged on {rows:,} rows ({enough}), so only an error certainly above "
+            "the limit is refused"
+        )
     yield Check("calibration", bool(low <= limit), text)
 
 
 def _ratios(challenger: Scored, champion: Scored, rules: params.Promotion) -> Iterable[Check]:
     if rules.max_size_ratio is not None:
         ratio = challenger.size / champion.size
-        text = f"it has {challenger.size / 1e6:,.1f} MB, {ratio:.2f} times the champion's; allowed are {rules.max_size_ratio:.2f} times"
+        text = (
+            f"it takes {challenger.size / 1e6:,.1f} MB, {ratio:.2f} times the champion's size; at most "
+            f"{rules.max_size_ratio:.2f} times is allowed"
+        )
         yield Check("size", ratio <= rules.max_size_ratio, text)
     if rules.max_latency_ratio is not None:
         ratio, (low, high) = timing.ratio(challenger.latency, champion.latency, rules.bootstrap.confidence)
-        found = f"a sample takes {np.median(challenger.latency):.1f} ms, {ratio:.2f} times the champion's ({low:.2f} to {high:.2f})"
-        # A noisy machine makes the interval wide and no model slow: only what is certainly too slow is refused.
+        found = (
+            f"one sample takes {np.median(challenger.latency):.1f} ms, {ratio:.2f} times the champion's "
+            f"({low:.2f} to {high:.2f})"
+        )
+        # A busy machine widens the interval but makes no model slow: only a model that is certainly too slow
+        # is refused.
         yield Check(
             "latency",
             low <= rules.max_latency_ratio,
-            f"{found}; the lower end may be {rules.max_latency_ratio:.2f}",
+            f"{found}; the lower end may be at most {rules.max_latency_ratio:.2f}",
         )
 
 

@@ -1,7 +1,8 @@
-"""What happened on a test table before: how good its champions were, how good the baselines are, and how often it was looked at.
+"""The history of a test table: its champions' figures, its baselines' figures, and how often it was used.
 
-A table is known by its digest. Champions and looks are tags of the registered model, `gate.champions.DIGEST` and `gate.looks.DIGEST`;
-baselines are the figures of those runs of `evaluate` whose test table has the digest.
+A table is identified by its digest. Champions and looks are tags of the registered model,
+`gate.champions.DIGEST` and `gate.looks.DIGEST`; baselines are the figures of the `evaluate` runs whose test
+table has that digest.
 """
 
 import json
@@ -13,13 +14,16 @@ from baton.lifecycle.registry import CLEAN, Registry, number
 from baton.tracking import pipelines
 
 CHAMPIONS, LOOKS = "gate.champions.", "gate.looks."
-DIGITS = 16  # of a digest
+DIGITS = 16  # of a digest in a tag
 KEPT = ("accuracy", "macro_f1")
 TRANSFORMERS = ("teacher", "student", "control")
 
 
 def marks(registry: Registry, table: str, metric: str, ignored: str) -> Marks:
-    """The best champion so far on the table with this sha256, but for those that were rolled back by hand (tag `ignored`), and baseline."""
+    """Return the best champion so far and the best baseline on the table with this sha256.
+
+    Champions with the tag `ignored`, which were rolled back by hand, do not count.
+    """
     withdrawn = {number(version) for version in registry.versions() if ignored in version.tags}
     reached = [
         Mark(f"version {version}", own[metric])
@@ -30,13 +34,13 @@ def marks(registry: Registry, table: str, metric: str, ignored: str) -> Marks:
 
 
 def note_champion(registry: Registry, table: str, version: str, figures: Mapping[str, Any]) -> None:
-    """Keep what a champion has reached."""
+    """Record the figures of a champion."""
     champions = _champions(registry, table) | {version: {key: figures[key] for key in KEPT}}
     registry.client.set_registered_model_tag(registry.name, CHAMPIONS + table[:DIGITS], json.dumps(champions))
 
 
 def look(registry: Registry, table: str) -> int:
-    """Count a verdict on the table; how many there are with it."""
+    """Count a verdict on the table; return the number of verdicts including this one."""
     count = int(_tag(registry, LOOKS + table[:DIGITS]) or 0) + 1
     registry.client.set_registered_model_tag(registry.name, LOOKS + table[:DIGITS], str(count))
     return count
@@ -54,7 +58,10 @@ def _tag(registry: Registry, key: str) -> str | None:
 
 def _baseline(registry: Registry, table: str, metric: str) -> Mark | None:
     path = CLEAN / "test.parquet"
-    condition = f"tags.`{pipelines.STAGE}` = 'evaluate' AND tags.`sha256.{path.as_posix()}` = '{table}' AND attributes.status = 'FINISHED'"
+    condition = (
+        f"tags.`{pipelines.STAGE}` = 'evaluate' AND tags.`sha256.{path.as_posix()}` = '{table}' AND "
+        "attributes.status = 'FINISHED'"
+    )
     reached, suffix = [], f"/test_{metric}"
     for run in registry.store.runs(condition):
         own = {

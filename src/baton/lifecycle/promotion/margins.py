@@ -1,8 +1,9 @@
-"""Whether a challenger is better than the champion, or not worse by more than a margin, or good enough to be the first one.
+"""Decide whether a challenger is better, not worse by more than a margin, or good enough as first champion.
 
-What counts is the lower end of an interval (`evaluate.significance`): of a share Wilson's, of a difference on the same rows Tango's, which
-do not collapse where a table shows no mistake, as a bootstrap does; of macro F1 the wider of the bootstrap's and one made of those. A table
-that is too small to decide is refused, with the number of rows that would do.
+The lower end of an interval (`evaluate.significance`) decides: Wilson's for a proportion, Tango's for a
+difference on the same rows. Unlike a bootstrap's, neither collapses on a table without mistakes. For macro F1
+it is the wider of the bootstrap's interval and one made of those two. A table that is too small to decide is
+refused, with the number of rows that would be enough.
 """
 
 import math
@@ -15,14 +16,17 @@ from baton.lifecycle.promotion.verdicts import Check
 
 
 def better(found: Mapping[str, Any], rows: int, rules: params.Promotion) -> Check:
-    """The rule between challenger and champion, from `compare.paired` on a table of `rows`."""
+    """Apply the rule between challenger and champion to `significance.paired` on a table of `rows`."""
     difference, (low, high) = (
         found[f"{rules.metric}_difference"],
         found[f"{rules.metric}_difference_interval"],
     )
     p, (only_new, only_old) = found["mcnemar_p"], found["discordant"]
     bounds = f"{100 * rules.bootstrap.confidence:.0f}% interval {100 * low:+.1f} to {100 * high:+.1f}"
-    pairs = f"only the challenger is right on {only_new} rows, only the champion on {only_old}, McNemar's mid-p = {p:.2g}"
+    pairs = (
+        f"only the challenger is right on {only_new} rows, only the champion on {only_old}, McNemar's mid-p "
+        f"= {p:.2g}"
+    )
     text = f"{100 * difference:+.1f} points of {rules.metric} ({bounds}; {pairs})"
     least = -rules.rule.margin if isinstance(rules.rule, params.NonInferiority) else rules.rule.minimum
     agrees, wanted = _agrees(p, only_new - only_old, rules)
@@ -37,22 +41,26 @@ def better(found: Mapping[str, Any], rows: int, rules: params.Promotion) -> Chec
 
 
 def _agrees(p: float, more: int, rules: params.Promotion) -> tuple[bool, str]:
-    """Whether McNemar's test, which is about accuracy, bears the interval out, and what is asked of it.
+    """Return whether McNemar's test agrees with the interval, and what is required of it.
 
-    It confirms a gain in accuracy. It cannot confirm another metric's, but must not show that accuracy is lost.
+    The test is about accuracy. It confirms a gain in accuracy. It cannot confirm a gain in another metric,
+    but must not show a loss of accuracy.
     """
     level = 1 - rules.bootstrap.confidence
     if rules.metric != "accuracy":
-        return p >= level or more > 0, f", and accuracy must not be lost (p below {level:.2g})"
+        return p >= level or more > 0, f", and accuracy must not fall significantly (p below {level:.2g})"
     if isinstance(rules.rule, params.NonInferiority):
         return True, ""
-    return p < level and more > 0, f", and p be below {level:.2g}"
+    return p < level and more > 0, f", and p must be below {level:.2g}"
 
 
 def first(figures: Mapping[str, Any], rows: int, rules: params.Promotion) -> Check:
-    """The rule for one without a champion."""
+    """Apply the rule for a challenger without a champion."""
     value, low = figures[rules.metric], figures[f"{rules.metric}_interval"][0]
-    wanted = f"the lower end of a first one's {rules.metric} interval must be at least {100 * rules.first_minimum:.1f}%"
+    wanted = (
+        f"the lower end of a first champion's {rules.metric} interval must be at least "
+        f"{100 * rules.first_minimum:.1f}%"
+    )
     text = f"there is no champion; {wanted} and is {100 * low:.1f}%"
     if low >= rules.first_minimum:
         return Check("first champion", True, text)
@@ -64,7 +72,10 @@ def first(figures: Mapping[str, Any], rows: int, rules: params.Promotion) -> Che
 
 def _untold(only_new: int, only_old: int, rows: int, rules: params.Promotion) -> str:
     beyond = 100 * proportions.excluded(only_new, only_old, rows, rules.bootstrap.confidence)
-    return f"it cannot be told from the champion (more than {beyond:.1f} points of accuracy either way are excluded)"
+    return (
+        f"it is not distinguishable from the champion (differences of more than {beyond:.1f} points of "
+        "accuracy are excluded)"
+    )
 
 
 def _rows_needed(
@@ -77,11 +88,11 @@ def _rows_needed(
 
 
 def by_root(rows: int, value: float, low: float, least: float) -> int | None:
-    """An interval's width falls with the root of the rows; these are too few."""
+    """Estimate how many rows are enough: an interval's width falls with the square root of the rows."""
     return max(math.ceil(rows * ((value - low) / (value - least)) ** 2), rows + 1) if value > least else None
 
 
 def _small(rows: int, needed: int | None) -> str:
     if needed is None:
-        return "more rows like these would not help"
-    return f"{rows:,} rows are too few to decide: about {needed:,} like these would do"
+        return "more similar rows would not help"
+    return f"{rows:,} rows are too few to decide: about {needed:,} similar rows would be enough"

@@ -1,4 +1,4 @@
-"""Promotion: the gate's judgement on the challenger, on record, and the aliases that follow it."""
+"""Promotion: the gate's recorded verdict on the challenger, and the aliases that follow it."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from baton.lifecycle.promotion.promotion_lock import claim
 from baton.lifecycle.promotion.verdicts import Check, Verdict
 from baton.lifecycle.registry import CHALLENGER, CHAMPION, SHA256, Registry, number
 
-GATE = "gate."  # + key: tags of a version
+GATE = "gate."  # prefix of the tags of a version
 MARK = "\n\n## Gate\n\n"
 VERDICT = "verdict.json"
 ROLLED_BACK = "rolled_back"
@@ -25,18 +25,18 @@ ROLLED_BACK = "rolled_back"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a promotion came to."""
+    """The result of a promotion."""
 
     version: str  # of the challenger
-    champion: str | None  # before
+    champion: str | None  # before the promotion
     passed: bool
-    moved: bool  # whether the alias was
+    moved: bool  # whether the alias was moved
     text: str
     record: Mapping[str, Any]  # the verdict as JSON
 
     @property
     def to_move(self) -> bool:
-        """Whether the version is to become the champion."""
+        """Return whether the version is to become the champion."""
         return (
             self.passed
             and not self.moved
@@ -46,11 +46,11 @@ class Outcome:
 
 
 def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Outcome:
-    """Judge the version with the alias `challenger`; where `enabled` and the gate passes it, make it the champion.
+    """Judge the version with the alias `challenger`; if it passes and `enabled` is set, make it the champion.
 
     Raises:
         ModelError: there is no challenger, or a model cannot be scored.
-        TrackingError: another promotion came first.
+        TrackingError: another promotion was faster.
     """
     version = registry.alias(CHALLENGER) or registry.alias(CHAMPION)
     if version is None:
@@ -63,7 +63,7 @@ def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Ou
 
 
 def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersion, enabled: bool) -> Outcome:
-    """The gate's verdict on a version, on record; no alias is moved.
+    """Judge a version and record the verdict; move no alias.
 
     Raises:
         ModelError: a model cannot be scored.
@@ -100,10 +100,10 @@ def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersi
 
 
 def enact(registry: Registry, outcome: Outcome) -> Outcome:
-    """Move the alias, if the verdict is for it and the promotion is enabled.
+    """Move the alias if the verdict allows it and promotion is enabled.
 
     Raises:
-        TrackingError: another promotion came first.
+        TrackingError: another promotion was faster.
     """
     if not outcome.to_move:
         return outcome
@@ -123,9 +123,10 @@ def roll_back(registry: Registry, wanted: str) -> Outcome:
     if champion and number(champion) == number(version):
         return _nothing(registry, champion)
     _move(registry, version, champion, by_hand=True)
-    before = f"version {number(champion)}" if champion else "nothing"
+    before = f"version {number(champion)}" if champion else "none"
     text = (
-        f"Version {number(version)} of {registry.name} is the champion now, by hand; before it was {before}."
+        f"Version {number(version)} of {registry.name} is now the champion, set by hand; the previous "
+        f"champion was {before}."
     )
     record = {
         "name": registry.name,
@@ -139,15 +140,18 @@ def roll_back(registry: Registry, wanted: str) -> Outcome:
 
 
 def words(record: Mapping[str, Any]) -> str:
-    """The verdict as Markdown."""
+    """Return the verdict as Markdown."""
     against = f"version {record['champion']}" if record["champion"] else "no champion"
-    head = f"Version {record['version']} of {record['name']} against {against}: **{'passed' if record['passed'] else 'refused'}**"
+    head = (
+        f"Version {record['version']} of {record['name']} against {against}: "
+        f"**{'passed' if record['passed'] else 'refused'}**"
+    )
     lines = [
         f"- {'met' if check['passed'] else 'NOT met'}, {check['name']}: {check['text']}"
         for check in record["checks"]
     ]
     table = record["table"]
-    done = "Scored anew" if record["figures"] else "Not scored"
+    done = "Scored" if record["figures"] else "Not scored"
     where = f"{table['rows']:,} rows of `{table['path']}` (sha256 `{table['sha256'][:12]}`), {record['time']}"
     return "\n".join(
         [
@@ -161,10 +165,10 @@ def words(record: Mapping[str, Any]) -> str:
 
 
 def _looked(looks: int | None, rules: Mapping[str, Any]) -> str:
-    """How often this table was looked at, and what follows from it."""
+    """Return how often this table has been used, and what follows from it."""
     if not looks:
         return ""
-    text = f" It is verdict {looks:,} on this table."
+    text = f" This is verdict {looks:,} on this table."
     if looks <= rules["looks"]:
         return text
     chance = 1 - (1 - (1 - rules["bootstrap"]["confidence"]) / 2) ** looks
@@ -177,9 +181,12 @@ def _looked(looks: int | None, rules: Mapping[str, Any]) -> str:
             if rule["minimum"]
             else "no better than the champion"
         )
-    warning = f"That is more than promotion.looks ({rules['looks']}): of so many challengers that are {bad}, one passes"
+    warning = (
+        f"That is more than promotion.looks ({rules['looks']}): among that many challengers that are {bad}, "
+        "one passes"
+    )
     return (
-        f"{text} {warning} by chance with a probability of up to {100 * chance:.0f}%. Take a new test table."
+        f"{text} {warning} by chance with a probability of up to {100 * chance:.0f}%. Use a new test table."
     )
 
 
@@ -218,7 +225,7 @@ def _record(
 def _move(
     registry: Registry, version: ModelVersion, before: ModelVersion | None, by_hand: bool = False
 ) -> None:
-    """Give the champion's alias to a version, unless somebody did something since it was judged."""
+    """Give the champion's alias to a version, unless the champion changed after the verdict."""
     with claim(registry.client, registry.name):
         current = registry.alias(CHAMPION)
         if (current and number(current)) != (before and number(before)):
@@ -230,14 +237,14 @@ def _move(
                 f"the champion of {registry.name} changed meanwhile", got=got, expected=expected, hint=hint
             )
         _tag(registry, version, {"previous_champion": number(before) if before else "none"})
-        if before and by_hand:  # first: else a retraining would bring it back
+        if before and by_hand:  # first: otherwise a retraining could bring it back
             _tag(registry, before, {ROLLED_BACK: _now()})
         registry.client.set_registered_model_alias(registry.name, CHAMPION, number(version))
         complete(registry)
 
 
 def _note(registry: Registry, version: ModelVersion, record: Mapping[str, Any], text: str) -> None:
-    """The verdict on the version: tags, description, and the whole as a file."""
+    """Write the verdict to the version: tags, description, and the whole record as a file."""
     tags = {
         "verdict": "passed" if record["passed"] else "refused",
         "time": record["time"],
@@ -258,7 +265,7 @@ def _tag(registry: Registry, version: ModelVersion, tags: Mapping[str, str]) -> 
 
 
 def complete(registry: Registry) -> None:
-    """What follows from the champion's alias, and a killed promotion may have left undone: its tags, and no challenger's alias."""
+    """Finish what a killed promotion may have left undone: the champion's tags and its challenger alias."""
     champion, challenger = registry.alias(CHAMPION), registry.alias(CHALLENGER)
     if champion is None:
         return
@@ -271,10 +278,10 @@ def complete(registry: Registry) -> None:
 
 
 def _nothing(registry: Registry, champion: ModelVersion) -> Outcome:
-    """There is nothing to decide."""
+    """Report that there is nothing to decide."""
     complete(registry)
     text = (
-        f"Version {number(champion)} of {registry.name} is the champion already; there is nothing to decide."
+        f"Version {number(champion)} of {registry.name} is already the champion; there is nothing to decide."
     )
     record = {
         "name": registry.name,
@@ -285,7 +292,7 @@ def _nothing(registry: Registry, champion: ModelVersion) -> Outcome:
     }
     if kept := registry.read(champion, VERDICT):
         record = json.loads(kept)
-        text = f"{text}\n\nWhat the gate said of it:\n\n{words(record)}"
+        text = f"{text}\n\nThe gate's verdict on it:\n\n{words(record)}"
     return Outcome(number(champion), number(champion), True, False, text, record)
 
 

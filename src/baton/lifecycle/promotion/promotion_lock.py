@@ -1,4 +1,7 @@
-"""One promotion at a time, of any machine: the store keeps names of registered models unique, so creating one is a claim."""
+"""One promotion at a time, on any machine.
+
+The store keeps names of registered models unique, so creating one is a claim.
+"""
 
 import contextlib
 import json
@@ -11,19 +14,19 @@ from mlflow.exceptions import MlflowException
 from baton.errors import TrackingError
 from baton.processes.supervision import Process, this
 
-HOLDER = "baton.holder"  # a tag: [process, its start, when], times in seconds since 1970
+HOLDER = "baton.holder"  # a tag: [process, its start, time of the claim], times in seconds since 1970
 STALE_SECONDS = 600.0  # moving aliases takes less than a second
 
 
 @contextlib.contextmanager
 def claim(client: MlflowClient, name: str) -> Iterator[None]:
-    """Hold off every other promotion of the registered model `name` while its aliases are moved.
+    """Keep out every other promotion of the registered model `name` while its aliases are moved.
 
-    Who creates `NAME.promotion.0` holds the claim. That of a process that is gone is taken over by creating the next number, which again
-    only one can.
+    Whoever creates `NAME.promotion.0` holds the claim. If the holder's process is gone, another process takes
+    over by creating the next number, which again only one can do.
 
     Raises:
-        TrackingError: another promotion is at it.
+        TrackingError: another promotion is moving aliases.
     """
     before = claims(client, name)
     if before and not _stale(before[max(before)]):
@@ -39,7 +42,7 @@ def claim(client: MlflowClient, name: str) -> Iterator[None]:
             raise
         raise _held(name, claims(client, name).get(mine, "")) from None
     try:
-        if mine < max(now := claims(client, name)):  # somebody has taken over what we saw free
+        if mine < max(now := claims(client, name)):  # another process has taken over the free claim
             raise _held(name, now[max(now)])
         for old in before:
             drop(client, name, old)
@@ -49,7 +52,7 @@ def claim(client: MlflowClient, name: str) -> Iterator[None]:
 
 
 def claims(client: MlflowClient, name: str) -> dict[int, str]:
-    """Number -> who holds it."""
+    """Return number -> holder of each claim."""
     prefix = _place(name, "")
     found = {
         model.name.removeprefix(prefix): model.tags
@@ -59,8 +62,8 @@ def claims(client: MlflowClient, name: str) -> dict[int, str]:
 
 
 def drop(client: MlflowClient, name: str, place: int) -> None:
-    """Give it up."""
-    with contextlib.suppress(MlflowException):  # whoever took it over has done so
+    """Release a claim."""
+    with contextlib.suppress(MlflowException):  # the process that took it over has deleted it
         client.delete_registered_model(_place(name, place))
 
 
@@ -69,19 +72,22 @@ def _place(name: str, place: int | str) -> str:
 
 
 def _held(name: str, holder: str) -> TrackingError:
-    process, _, since = json.loads(holder or '["one that is done by now", 0, 0]')
+    process, _, since = json.loads(holder or '["one that has finished", 0, 0]')
     got = (
         f"process {process}, since {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(since))}"
         if since
         else process
     )
-    hint = f"wait for it and run again; if it was killed on another machine, its claim ends after {STALE_SECONDS / 60:.0f} minutes"
+    hint = (
+        "wait for it and run again; if it was killed on another machine, its claim expires after "
+        f"{STALE_SECONDS / 60:.0f} minutes"
+    )
     return TrackingError(
         f"another promotion of {name} is moving aliases", got=got, expected="one at a time", hint=hint
     )
 
 
 def _stale(holder: str) -> bool:
-    """Whether the promotion that left this claim is gone: its process ended here, or aliases cannot take that long."""
+    """Return whether the claim's promotion is gone: its local process ended, or the claim is too old."""
     process, started, since = json.loads(holder or '["", 0, 0]')
     return Process(process, started).ended() or time.time() - since > STALE_SECONDS

@@ -1,11 +1,13 @@
-"""Score registered models on the test table, each in a process of its own: nothing of one model can reach the other.
+"""Score registered models on the test table, each in a separate process so that no model can affect another.
 
-    python -m baton.lifecycle.promotion.scoring models:/NAME/VERSION data/clean/test.parquet OUT.npz LATENCY_SAMPLES STORE
+    python -m baton.lifecycle.promotion.scoring MODEL TABLE OUT.npz LATENCY_SAMPLES STORE
 
-The model is loaded as its users load it (`mlflow.pyfunc.load_model`) and reads raw texts or encoded images. OUT.npz holds its classes,
-probabilities (rows, classes) and bytes. Models are loaded side by side, which takes longest, and scored one after the other; then they take
-turns at single samples, so that a machine which others use too slows all alike. A process does what a line on its input asks for: `score`,
-or the place of a sample to time; its answer is a line that begins with `MARK`.
+MODEL is `models:/NAME/VERSION`, TABLE a Parquet table such as data/clean/test.parquet. The model is loaded as
+its users load it (`mlflow.pyfunc.load_model`) and reads raw texts or encoded images. OUT.npz holds its
+classes, probabilities (rows, classes) and size in bytes. Models are loaded in parallel, which takes longest,
+and scored one after the other; then they take turns at single samples, so that a busy machine slows all of
+them alike. A process does what each line on its standard input asks for: `score`, or the index of a sample to
+time; its answer is a line that begins with `MARK`.
 """
 
 import contextlib
@@ -29,10 +31,10 @@ from baton.lifecycle import test_table
 from baton.lifecycle.promotion.gate import Scored
 
 PREFIX = "probability_"
-MARK = "baton: "  # a library may print too
+MARK = "baton: "  # distinguishes answers from what libraries print
 LIMITS = timing.Limits(
     rounds=1, precision=0.05, seconds=30.0, confidence=0.95
-)  # of timing; the first round warms up
+)  # of the timing; the first round is a warm-up
 
 
 def score(
@@ -42,12 +44,12 @@ def score(
 
     Args:
         models: address, `models:/NAME/VERSION` -> digests of the rows it was trained on.
-        table: what they are scored on.
-        store: the address of tracking store and registry.
-        latency_samples: single samples that are timed, from all over the table.
+        table: the test table.
+        store: the address of the tracking store and registry.
+        latency_samples: the number of single samples to time, spread over the table.
 
     Raises:
-        ModelError: one cannot be loaded or gives no such table of probabilities.
+        ModelError: a model cannot be loaded or does not return probabilities.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -71,7 +73,7 @@ def score(
                 bufsize=1,
             )
             started[uri] = _Scorer(uri, stack.enter_context(process), errors)
-            stack.callback(process.kill)  # before it is waited for
+            stack.callback(process.kill)  # before the wait for it
         for scorer in started.values():
             scorer.answer()  # ready
         for scorer in started.values():
@@ -93,20 +95,20 @@ class _Scorer:
     errors: IO[str]
 
     def ask(self, line: str) -> str:
-        """Its answer to a line."""
+        """Send a line; return the answer."""
         assert self.process.stdin
         try:
             self.process.stdin.write(f"{line}\n")
-        except BrokenPipeError:  # it is dead, and `answer` says why
+        except BrokenPipeError:  # the process is dead, and `answer` says why
             with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.close()  # now, as what could not be written would be tried again when everything ends
+                self.process.stdin.close()  # now: otherwise closing at exit would try to write the rest again
         return self.answer()
 
     def answer(self) -> str:
-        """The next line that it marks as an answer.
+        """Return the next line marked as an answer.
 
         Raises:
-            ModelError: it died.
+            ModelError: the process died.
         """
         assert self.process.stdout
         for line in self.process.stdout:
@@ -117,11 +119,11 @@ class _Scorer:
         lines = self.errors.read().strip().splitlines()
         got = lines[-1] if lines else f"exit code {self.process.returncode}"
         raise ModelError(
-            f"{self.uri} cannot be scored", got=got, hint="see whether mlflow.pyfunc.load_model can load it"
+            f"{self.uri} cannot be scored", got=got, hint="check whether mlflow.pyfunc.load_model can load it"
         )
 
     def seconds(self, item: int) -> float:
-        """How long the model takes for a sample."""
+        """Return the seconds that the model takes for one sample."""
         return float(self.ask(str(item)))
 
 
@@ -137,7 +139,7 @@ def _read(path: Path, latencies: NDArray[np.float64], training_rows: frozenset[s
 
 
 def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
-    """What the new process does."""
+    """Run the scoring process."""
     tracking.prepare()
     import mlflow
 
@@ -150,7 +152,7 @@ def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
     model = mlflow.pyfunc.load_model(str(folder))
     timed: list[Any] = []
     _say("ready")
-    for line in sys.stdin:  # until who asks is done, or gone
+    for line in sys.stdin:  # until the parent is done or gone
         if line.strip() == "score":
             names, probabilities = _probabilities(model, table, uri)
             size = sum(file.stat().st_size for file in (folder / "artifacts").rglob("*") if file.is_file())
@@ -169,14 +171,14 @@ def _say(answer: str) -> None:
 
 
 def _samples(table: test_table.Table, count: int) -> list[Any]:
-    """What a model reads of so many rows from all over the table."""
+    """Return the model's inputs for `count` rows, spread over the table."""
     wanted = set(timing.spread(len(table.ids), count).tolist())
     rows = (sample for some in table.inputs() for sample in some)
     return [sample for row, sample in enumerate(islice(rows, max(wanted) + 1)) if row in wanted]
 
 
 def _probabilities(model: Any, table: test_table.Table, uri: str) -> tuple[list[str], NDArray[np.float64]]:
-    """Classes, and what the model makes of each row, (rows, classes)."""
+    """Return the classes and the model's probabilities (rows, classes)."""
     frames = [model.predict(some) for some in table.inputs()]
     columns = [name for name in frames[0].columns if name.startswith(PREFIX)]
     found: NDArray[np.float64] = np.concatenate(
@@ -184,7 +186,7 @@ def _probabilities(model: Any, table: test_table.Table, uri: str) -> tuple[list[
     )
     if not columns or not np.isfinite(found).all():
         raise ModelError(
-            f"{uri} gives no probabilities",
+            f"{uri} returns no probabilities",
             got=", ".join(map(str, frames[0].columns)),
             expected=f"columns {PREFIX}CLASS",
         )

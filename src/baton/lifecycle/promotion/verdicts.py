@@ -1,4 +1,4 @@
-"""What the gate's rules are made of, and what they come to."""
+"""The parts of a gate's verdict: checks, marks, and the verdict itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ SOME = 3  # examples in a message
 
 @dataclass(frozen=True)
 class Check:
-    """One rule, whether it is met, and what was found."""
+    """One rule, whether it is met, and the finding."""
 
     name: str
     passed: bool
@@ -19,25 +19,25 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says."""
+    """The gate's verdict."""
 
     checks: tuple[Check, ...]
     figures: Mapping[str, Any]
 
     @property
     def passed(self) -> bool:
-        """Whether every rule is met."""
+        """Return whether every rule is met."""
         return all(check.passed for check in self.checks)
 
     @property
     def reasons(self) -> list[str]:
-        """Why it is refused."""
+        """Return why the challenger is refused."""
         return [check.text for check in self.checks if not check.passed]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A figure that was reached on the test table, and by what."""
+    """A figure reached on the test table, and what reached it."""
 
     name: str
     value: float
@@ -45,13 +45,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Marks:
-    """What was reached on the test table before; None where nothing is known."""
+    """The best results reached earlier on the test table; None if unknown."""
 
-    champion: Mark | None = None  # the best one so far
-    baseline: Mark | None = None  # the best one
+    champion: Mark | None = None  # the best champion so far
+    baseline: Mark | None = None  # the best baseline
 
 
 def some(names: list[str]) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names, and how many more there are."""
     more = f" and {len(names) - SOME:,} more" if len(names) > SOME else ""
     return ", ".join(names[:SOME]) + more

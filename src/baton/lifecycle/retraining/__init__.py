@@ -1,1 +1,1 @@
-"""Whether a champion has to be trained again, and the run that does it."""
+"""Retraining: deciding whether a champion is retrained, and the job that does it."""

@@ -1,4 +1,7 @@
-"""How bright images are: what `drift` compares of images beside their labels, and what tells a new camera or another light first."""
+"""Image brightness: the measure by which `drift` compares images besides their labels.
+
+A new camera or different light shows in it first.
+"""
 
 from pathlib import Path
 
@@ -6,16 +9,17 @@ from baton.arrays import image_arrays
 from baton.images import decoding
 from baton.lifecycle import test_table
 
-NO_LIMIT = 1 << 62  # of pixels: preprocess has let them pass
+NO_LIMIT = 1 << 62  # of pixels: preprocess has accepted the images
 
 
 def measure(clean: Path, places: set[int]) -> list[float]:
-    """Mean of an image's pixels over all channels, 0 (black) to 1 (white), of the images at `places` of train and val, in their order.
+    """Measure the mean pixel value of images over all channels, from 0 (black) to 1 (white).
 
-    Places are counted over train first, then val. One portion of images is in memory at a time.
+    `places` are indices into train and val, train first; the results are in their order. One portion of
+    images is in memory at a time.
 
     Raises:
-        UndecodableError: an image cannot be decoded, which preprocess has seen to.
+        UndecodableError: an image cannot be decoded, which preprocess rules out.
     """
     found, place = [], 0
     for split in test_table.TRAINED_ON:

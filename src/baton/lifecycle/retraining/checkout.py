@@ -1,4 +1,4 @@
-"""What a retraining changes in the checkout: params.yaml, and a commit of it with `dvc.lock` and figures."""
+"""Changes by a retraining job in the checkout: params.yaml, and a commit with `dvc.lock` and figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ from baton.tracking.registered_models import TEACHER_SHA256
 from baton.workspace.commands import done, run
 from baton.workspace.dvc_files import LOCK
 
-WIDTH = 4096  # of a line in params.yaml: none is folded
-KEPT = (LOCK.name, params.PATH.name, "metrics", "reports/metrics.json")  # what a commit of a retraining holds
+WIDTH = 4096  # of a line in params.yaml, so that none is folded
+KEPT = (LOCK.name, params.PATH.name, "metrics", "reports/metrics.json")  # what a retraining commit holds
 AUTHOR = ("-c", "user.name=baton retrain", "-c", "user.email=baton-retrain@localhost")
 
 
 def override(overrides: Sequence[str]) -> None:
-    """As `dvc exp run -S` does it."""
+    """Override params in params.yaml, as `dvc exp run -S` does."""
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
     from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 
@@ -33,7 +33,7 @@ def override(overrides: Sequence[str]) -> None:
 
 
 def start_from_champion(own: registry.Registry) -> None:
-    """Write the champion's teacher into `base`, as version and digest. One that an interrupted job wrote stays."""
+    """Write the champion's teacher into `base` as version and digest; keep an interrupted job's entry."""
     champion = own.alias(registry.CHAMPION)
     raw = YAML(typ="safe", pure=True).load(run("git", "show", f"HEAD:./{params.PATH.name}"))
     if champion is None or params.read_raw().get("base") != raw.get("base"):
@@ -41,7 +41,7 @@ def start_from_champion(own: registry.Registry) -> None:
     if (digest := champion.tags.get(TEACHER_SHA256)) is None:
         hint = "register a version together with its teacher, or set retrain.warm_start: false"
         raise ParamsError(
-            f"version {registry.number(champion)} of {own.name} names no teacher to start from", hint=hint
+            f"version {registry.number(champion)} of {own.name} records no teacher to start from", hint=hint
         )
     licence = params.read().base.licence
     started = {
@@ -60,14 +60,16 @@ def start_from_champion(own: registry.Registry) -> None:
 
 
 def commit(outcome: promote.Outcome) -> bool:
-    """Commit what git keeps, if it changed, and push what is not pushed yet; params that the job wrote only with their champion.
+    """Commit what git tracks, if it changed, and push what is not pushed yet.
+
+    Params that the job wrote are committed only together with their champion.
 
     Returns:
-        whether it did.
+        whether there was anything to commit.
     """
     if run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.to_move:
         console.say(
-            "nothing is committed: params were changed for this job, and its model does not become the champion"
+            "nothing is committed: this job changed params, and its model does not become the champion"
         )
         return False
     kept = [name for name in KEPT if Path(name).exists()]
@@ -75,12 +77,12 @@ def commit(outcome: promote.Outcome) -> bool:
     if run("git", "status", "--porcelain", "--untracked-files=no", "--", *kept).strip():
         text = f"Retrain: version {outcome.version} {'passed' if outcome.passed else 'refused'}"
         run("git", *AUTHOR, "commit", "--quiet", "--message", text, "--", *kept)
-    if not done("git", "push", "--quiet"):  # somebody else has pushed meanwhile
+    if not done("git", "push", "--quiet"):  # somebody else has pushed in the meantime
         if not done("git", *AUTHOR, "pull", "--quiet", "--rebase", "--autostash"):
             run("git", "rebase", "--abort", check=False)
             hint = "the model is registered and its data pushed; merge by hand, or run again on the new state"
             raise OutputError(
-                "the commit of dvc.lock and figures conflicts with what was pushed meanwhile", hint=hint
+                "the commit of dvc.lock and figures conflicts with what was pushed in the meantime", hint=hint
             )
         run("git", "push", "--quiet")
     return True

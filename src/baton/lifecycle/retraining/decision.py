@@ -1,4 +1,4 @@
-"""Whether a champion has to be trained anew: because params, code or the base model changed, or because the data did."""
+"""Decide whether to retrain a champion: because params, code or the base model changed, or the data did."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,12 @@ MAKING, BASE = ("preprocess", "tokenize", "finetune", "distill"), "data/base"
 
 
 def decide(own: registry.Registry, settings: params.Retrain) -> str:
-    """Why to train; begins with `not: ` where nothing speaks for it."""
+    """Return the reason for training; it begins with `not: ` if there is none."""
     champion = own.alias(registry.CHAMPION)
     if champion is None:
         return "there is no champion"
     if settings.drift is None:
-        return "params ask for it every time (retrain.drift: null)"
+        return "params require it every time (retrain.drift: null)"
     which = f"version {registry.number(champion)}"
     kept, lock, now = (
         own.read(champion, registry.PROFILE),
@@ -28,12 +28,15 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
         dvc_graph.of_workspace(),
     )
     if kept is None or lock is None or now is None:
-        return f"{which} does not tell what it was trained on"
+        return f"the training data of {which} is unknown"
     if changed := _changed(Graph(lock, which), now, str(champion.tags.get("git.commit", ""))):
         return f"{changed} changed since {which}"
     earlier = json.loads(kept)
     if not drift.current(earlier):
-        return f"the profile of {which} is of an earlier layout, which does not tell how certain it is (`baton register` writes it anew)"
+        return (
+            f"the profile of {which} has an earlier layout without uncertainties (`baton register` writes "
+            "it again)"
+        )
     found = drift.measure(registry.CLEAN, earlier)
     rows = f"{found.rows:,} rows are new and {found.gone:,} gone since {which}"
     if beyond := found.beyond(settings.drift):
@@ -41,11 +44,15 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
     measured = (
         "number, labels and brightness" if found.kind == "images" else "number, labels, lengths and words"
     )
-    return f"not: {rows}, and by their {measured} they are within the limits of retrain.drift"
+    return f"not: {rows}, and their {measured} are within the limits of retrain.drift"
 
 
 def _changed(then: Graph, now: Graph, commit: str) -> str:
-    """What the training depends on beside the source's data, if it is not what it was at a commit; the file, where git knows it."""
+    """Return what the training depends on, other than the source's data, that changed since a commit.
+
+    It is the stage, param or file, or "" if nothing changed; a folder if git does not know which of its files
+    did.
+    """
     raw = params.flatten(params.read_raw())
     for stage in MAKING:
         if stage not in then.stages:

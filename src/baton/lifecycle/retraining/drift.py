@@ -1,13 +1,14 @@
-"""Whether incoming data differs from what the champion was trained on: how many rows, label shares, lengths, words that it never saw.
+"""Measure drift from the champion's training data, in row counts, labels, lengths and unknown words.
 
-Input: the champion's profile (kept with its version), and the rows of train and val in data/clean that the champion was not trained on, by
-the digests of their texts (or pixels) and labels: a row with another label than before is a new one, and its old self is gone. Or any
-`Sample` without labels, whose rows are compared by their texts (or pixels) alone. Images have neither words nor lengths: the mean
-brightness of each stands for its length, and no word of them is unknown.
+Input: the champion's profile (kept with its version), and the rows of train and val in data/clean that the
+champion was not trained on, by the digests of their texts (or pixels) and labels: a row whose label changed
+is a new row, and the old one is gone. Or any `Sample` without labels, whose rows are compared by their texts
+(or pixels) alone. Images have neither words nor lengths: the mean brightness of each is used as its length,
+and none of its words is unknown.
 
-Both sides are samples, so every distance is a two-sample one (`two_samples`), and counts only if it is larger by more than its limit than
-chance makes it, and by a test at the level `ACCIDENT` over all distances together (Holm 1979, A simple sequentially rejective multiple test
-procedure).
+Both sides are samples, so every distance is a two-sample one (`two_samples`). It counts only if it exceeds
+what chance makes of it by more than its limit, and a test finds it significant at the level `ACCIDENT` over
+all distances together (Holm 1979, A simple sequentially rejective multiple test procedure).
 """
 
 import re
@@ -29,29 +30,34 @@ from baton.lifecycle.retraining import brightness
 from baton.tables import two_sample_tests
 from baton.tables.two_sample_tests import Distance
 
-LAYOUT = 2  # of a profile; the first one held shares and quantiles, which do not tell how certain they are
-BITS = "significant_bits"  # its key for how many of 16 bits the pictures used, where that is fewer
+LAYOUT = 2  # of a profile; the first layout held shares and quantiles, which do not show how certain they are
+BITS = "significant_bits"  # the profile's key for how many of 16 bits the images used, if fewer
 WORD = re.compile(r"\w+")
 WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
-HELD_OUT = 4  # one text of so many is not in the vocabulary; how many of their words it lacks is what new texts are compared with
-PICTURES = 1000  # the most whose brightness is measured: decoding takes time
-ACCIDENT = 0.01  # probability that rows of the same source are called drifted, over all distances together
+# One in HELD_OUT texts is kept out of the vocabulary; new texts are compared with the share of words it lacks
+# of them.
+HELD_OUT = 4
+PICTURES = 1000  # the most images whose brightness is measured: decoding takes time
+ACCIDENT = (
+    0.01  # probability that rows of the same source are reported as drifted, over all distances together
+)
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How far incoming rows are from a profile."""
+    """The distance of incoming rows from a profile."""
 
-    rows: int  # incoming ones
-    gone: int  # rows that were there and are not any more
-    changed: float  # both, as a share of the rows that were there
-    # labels: total variation; lengths: of words a text, or brightness of images (Kolmogorov–Smirnov); unknown: mean share of a text's words
-    # that the vocabulary lacks, above that of texts which were left out of it. Those that could be measured.
+    rows: int  # incoming rows
+    gone: int  # rows that have disappeared
+    changed: float  # both, as a share of the earlier rows
+    # labels: total variation; lengths: of words per text, or brightness of images (Kolmogorov–Smirnov);
+    # unknown: mean share of a text's words that the vocabulary lacks, in excess of that of texts kept out of
+    # it. Only those that could be measured.
     distances: Mapping[str, Distance]
     kind: test_table.Kind = "text"
 
     def beyond(self, limits: params.DriftLimits) -> list[str]:
-        """Which limits are passed, in words; distances only where that is no accident, which few rows cannot tell."""
+        """Return the exceeded limits in words; a distance counts only if it is significant."""
         allowed = limits.model_dump()
         found = (
             [f"changed {self.changed:.3f} (limit {limits.changed:.3f})"]
@@ -68,7 +74,7 @@ class Drift:
         names = {"lengths": "lengths (brightness)"} if self.kind == "images" else {}
         for key, distance in self.distances.items():
             if distance.excess > allowed[key] and certain[key] <= ACCIDENT:
-                by_chance = f"of which chance makes {distance.chance:.3f}"
+                by_chance = f"of which chance accounts for {distance.chance:.3f}"
                 found.append(
                     f"{names.get(key, key)} {distance.value:.3f}, {by_chance} (limit {allowed[key]:.3f} more)"
                 )
@@ -77,18 +83,21 @@ class Drift:
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows whose distance is asked for."""
+    """Rows to compare with a profile."""
 
     kind: test_table.Kind
     keys: Sequence[str]  # texts, or digests of pixels
     labels: Sequence[str] | None
-    clean: Path | None = None  # where images are, in the order of the keys
-    brightness: Sequence[float] | None = None  # of images that are elsewhere
-    files: Sequence[Path] | None = None  # and where
+    clean: Path | None = None  # folder of the images, in the order of the keys
+    brightness: Sequence[float] | None = None  # of images stored elsewhere
+    files: Sequence[Path] | None = None  # their paths
 
 
 def profile(clean: Path) -> dict[str, Any]:
-    """What is kept of the training data of a version: counts of labels, of lengths and of unknown words, and a vocabulary; JSON values."""
+    """Return what is kept of a version's training data, as JSON values.
+
+    It holds counts of labels, of lengths and of unknown words, and a vocabulary.
+    """
     rows = _rows(clean)
     assert rows.labels is not None
     lengths = sorted(_lengths(rows, range(len(rows.keys))).items())
@@ -107,10 +116,10 @@ def profile(clean: Path) -> dict[str, Any]:
 
 
 def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
-    """Compare the rows that an earlier profile does not know with it.
+    """Compare the rows that an earlier profile does not contain with it.
 
     Raises:
-        DataError: the profile is of a layout that does not tell how certain it is.
+        DataError: the profile has a layout that does not show how certain it is.
     """
     rows = _rows(clean)
     assert rows.labels is not None
@@ -122,7 +131,7 @@ def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
 
 
 def unseen(sample: Sample, known: Iterable[str]) -> list[int]:
-    """Places of a sample's rows that were not trained on (the digests of those are `known`); a row that is there twice counts once."""
+    """Return the places of a sample's rows whose digests are not `known`; a repeated row counts once."""
     seen, fresh = set(known), []
     for place, digest in enumerate(
         test_table.digests(sample.keys) if sample.kind == "text" else map(test_table.shortened, sample.keys)
@@ -136,26 +145,33 @@ def unseen(sample: Sample, known: Iterable[str]) -> list[int]:
 def measure_unlabelled(
     sample: Sample, places: Sequence[int], earlier: Mapping[str, Any], predicted: Distance | None = None
 ) -> Drift:
-    """Compare a sample's rows at `places` with a profile; instead of labels, their distance as a model predicts them, if it is given.
+    """Compare a sample's rows at `places` with a profile.
+
+    `predicted`, if given, is the distance of the labels that a model predicts.
 
     Raises:
-        DataError: the profile is of a layout that does not tell how certain it is.
+        DataError: the profile has a layout that does not show how certain it is.
     """
     by_model = {"labels": predicted} if predicted else {}
     return Drift(len(places), 0, 0.0, by_model | _distances(sample, places, _current(earlier)), sample.kind)
 
 
 def current(earlier: Mapping[str, Any]) -> bool:
-    """Whether a profile is of the layout that is compared with."""
+    """Return whether a profile has the current layout."""
     return earlier.get("layout") == LAYOUT
 
 
 def _current(earlier: Mapping[str, Any]) -> Mapping[str, Any]:
     if not current(earlier):
         got, expected = f"layout {earlier.get('layout', 1)}", f"layout {LAYOUT}, which keeps counts"
-        hint = "run `baton register` where that version's data and model are checked out: it writes the profile anew"
+        hint = (
+            "run `baton register` with that version's data and model checked out: it writes the profile again"
+        )
         raise DataError(
-            "the profile of the training data cannot be compared with", got=got, expected=expected, hint=hint
+            "the profile of the training data cannot be used for comparison",
+            got=got,
+            expected=expected,
+            hint=hint,
         )
     return earlier
 
@@ -179,7 +195,7 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
 
 
 def _rows(clean: Path) -> Sample:
-    """Train and val of data/clean, train first."""
+    """Return train and val of data/clean, train first."""
     names = storage.read_json(clean / "labels.json")
     kind = test_table.kind(clean / "train.parquet")
     column = test_table.KEYS[kind]
@@ -194,13 +210,13 @@ def _rows(clean: Path) -> Sample:
 
 
 def _labelled(rows: Sample) -> list[str]:
-    """The digest of each row with its label."""
+    """Return the digest of each row together with its label."""
     assert rows.labels is not None
     return test_table.digests(f"{key} {label}" for key, label in zip(rows.keys, rows.labels, strict=True))
 
 
 def _lengths(rows: Sample, places: Sequence[int]) -> Counter[float]:
-    """Words of each text, or brightness of some images: of those with the smallest digests, which are no special ones."""
+    """Count the words of each text, or the brightness of some images: those with the smallest digests."""
     if rows.kind == "text":
         return Counter(float(len(_words(rows.keys[place]))) for place in places)
     some = set(sorted(places, key=lambda place: rows.keys[place])[:PICTURES])
@@ -211,9 +227,11 @@ def _lengths(rows: Sample, places: Sequence[int]) -> Counter[float]:
 
 
 def _vocabulary(texts: Sequence[str]) -> dict[str, Any]:
-    """The words of a profile, and of how many hundredths of their words it lacks how many of the texts that were left out of it.
+    """Return the words of a profile, and the counts of unknown words in held-out texts.
 
-    New texts of the same source stand to the vocabulary as those do, so both are compared as two samples, with no estimate in between.
+    The counts map the share of a text's words that the vocabulary lacks, in hundredths, to the number of
+    texts kept out of the vocabulary. New texts of the same source relate to the vocabulary as those do, so
+    both are compared as two samples, with no estimate in between.
     """
     digests = test_table.digests(texts)
     order = sorted(range(len(texts)), key=lambda place: digests[place])
@@ -231,7 +249,7 @@ def _words(text: str) -> list[str]:
 
 
 def _unknown(texts: Iterable[str], vocabulary: Iterable[str]) -> Counter[float]:
-    """Share of a text's words that the vocabulary lacks, in hundredths -> texts."""
+    """Count texts by the share of their words that the vocabulary lacks, in hundredths."""
     known = set(vocabulary)
     words = (_words(text) for text in texts)
     return Counter(

@@ -1,7 +1,8 @@
-"""What the champion makes of rows without labels, beside what it makes of rows that it knows the labels of but was not fitted on.
+"""Compare the champion's predictions for unlabelled rows with those for labelled rows it was not fitted on.
 
-Label shares of unlabelled rows can be compared by a model's answers (Lipton, Wang and Smola 2018, Detecting and correcting for label shift
-with black box predictors), if both sides stand to the model alike: the other one is val of data/clean, by which it was only chosen.
+Label shares of unlabelled rows can be compared through a model's predictions (Lipton, Wang and Smola 2018,
+Detecting and correcting for label shift with black box predictors), if both sides relate to the model alike:
+the other side is val of data/clean, which only served to select it.
 """
 
 from collections import Counter
@@ -17,23 +18,25 @@ from baton.lifecycle.retraining.drift import Sample
 from baton.tables import two_sample_tests
 from baton.tables.two_sample_tests import Distance
 
-ROWS = 1000  # the most of each side that are predicted: those with the smallest digests
+ROWS = 1000  # the most rows of each side that are predicted: those with the smallest digests
 
 
 def distance(
     uri: str, val: Path, known: frozenset[str], sample: Sample, places: Sequence[int]
 ) -> Distance | None:
-    """Total variation of the labels that a model predicts of val and of the sample's rows at `places`; None where val is not its own.
+    """Measure the total variation between the labels a model predicts for val and for new rows.
+
+    Return None if val is not the model's own.
 
     Args:
-        uri: of the model, `models:/NAME/VERSION`.
-        val: the table of data/clean.
+        uri: the model, `models:/NAME/VERSION`.
+        val: the table in data/clean.
         known: digests of the rows that the model was trained or selected on.
-        sample: new rows.
-        places: of the sample's rows that are asked for.
+        sample: the new rows.
+        places: the rows of the sample to predict.
 
     Raises:
-        ModelError: it gives no probabilities.
+        ModelError: it returns no probabilities.
     """
     if not places or not val.is_file() or test_table.kind(val) != sample.kind:
         return None
@@ -63,7 +66,7 @@ def _labels(model: Any, uri: str, inputs: Iterator[Any], kind: test_table.Kind) 
         if not columns:
             expected = f"columns {PREFIX}CLASS"
             raise ModelError(
-                f"{uri} gives no probabilities", got=", ".join(map(str, frame.columns)), expected=expected
+                f"{uri} returns no probabilities", got=", ".join(map(str, frame.columns)), expected=expected
             )
         found.update(frame[columns].idxmax(axis=1))
     return found

@@ -1,7 +1,7 @@
-"""`baton retrain`: what a CI job runs, from a fresh clone to a judged challenger, a report and a commit.
+"""`baton retrain`: the CI job that leads from a fresh clone to a judged challenger, a report and a commit.
 
-Every step can be repeated: a job that was killed goes on where it was when it is started again, and registers nothing twice. Needs a DVC
-remote and an MLflow server, which outlive the job's machine.
+Every step can be repeated: a killed job resumes where it stopped when it is started again, and registers
+nothing twice. It needs a DVC remote and an MLflow server, which outlive the job's machine.
 """
 
 from collections.abc import Sequence
@@ -23,35 +23,36 @@ REPORT, PLOTS = Path("retrain.md"), Path("dvc_plots")
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """The command line's options."""
 
     enabled: bool  # whether a challenger that passes becomes the champion
     overrides: Sequence[str]  # `finetune.epochs=3`
     push: bool  # commit and push
-    base: str | None  # the commit that the report compares with
+    base: str | None  # the commit that the report compares against
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of it."""
+    """The result of the job."""
 
-    passed: bool  # also where nothing had to be trained
+    passed: bool  # also true if nothing had to be trained
     report: str
 
 
 def retrain(options: Options) -> Result:
-    """Everything, in order.
+    """Run the whole job, in order.
 
     Raises:
-        ParamsError: there is no DVC remote, no server or no git; all that is missing is named.
-        SourceError: inbox/ holds what DVC cannot read.
+        ParamsError: the DVC remote, the server or git is missing; the message names everything that is
+            missing.
+        SourceError: inbox/ holds files that DVC cannot read.
         OutputError: DVC or git failed.
     """
     before = params.PATH.read_bytes()
     _begin(options, before)
     base = options.base or _reproduced()
     active = params.read()
-    assert isinstance(active.tracking, params.MlflowTracking)  # `require` has seen to it
+    assert isinstance(active.tracking, params.MlflowTracking)  # `require` has checked it
     with usable(str(active.tracking.uri)):
         own = registry.Registry(open_store(active.tracking), active.promotion.name)
         why = _why(own, active)
@@ -68,20 +69,20 @@ def retrain(options: Options) -> Result:
         text = _report(base, why, outcome, own.client.tracking_uri)
         _write(text)
         if options.push and not checkout.commit(outcome):
-            params.PATH.write_bytes(before)  # what was changed for this job is not the next one's
-        # The commit came before the alias moves: without its commit a champion would look as if all were done
+            params.PATH.write_bytes(before)  # this job's changes are not the next one's
+        # Commit before the alias moves: a champion without its commit would look as if the job were complete.
         promote.enact(own, outcome)
         return Result(outcome.passed, text)
 
 
 def _why(own: registry.Registry, active: params.Params) -> str:
-    """Bring the data here; why to train on it, see `need.decide`."""
+    """Bring the data here; return why to train on it, see `decision.decide`."""
     _say("data")
     if tracked := run("git", "ls-files", "-z", "--", "*.dvc").split("\0")[:-1]:
         dvc("pull", "--quiet", *tracked)  # the user's own files
     inbox.check()
     _reproduce(["preprocess"], ["data/clean", decision.BASE])
-    test_table.read(Path(active.promotion.test))  # before hours of training
+    test_table.read(Path(active.promotion.test))  # checked before hours of training
     return decision.decide(own, active.retrain)
 
 
@@ -89,12 +90,13 @@ def _train(own: registry.Registry, active: params.Params) -> None:
     if active.retrain.warm_start:
         checkout.start_from_champion(own)
     _reproduce([], ["data/clean", "models/teacher", f"models/{active.promotion.model}"])
-    dvc("push", "--quiet", "--run-cache")  # before anybody hears of the model: what is registered can be had
+    # Before the model is announced, so that a registered model is always available.
+    dvc("push", "--quiet", "--run-cache")
     tracking.sync()
 
 
 def _begin(options: Options, before: bytes) -> None:
-    """Change params.yaml as asked, and see whether all is there; params.yaml stays as it was if not."""
+    """Change params.yaml as requested and check the prerequisites; restore params.yaml if one fails."""
     try:
         if options.overrides:
             checkout.override(options.overrides)
@@ -105,17 +107,18 @@ def _begin(options: Options, before: bytes) -> None:
 
 
 def require(push: bool) -> None:
-    """Say at once all that is missing."""
+    """Report everything that is missing in one error."""
     active, missing = params.read(), []
     if isinstance(active.tracking, params.NoTracking) or not (active.tracking.uri or "").startswith(
         ("http://", "https://")
     ):
         missing.append(
-            "an MLflow server (`tracking.uri: http://HOST:PORT`): a store in this folder goes with the job's machine"
+            "an MLflow server (`tracking.uri: http://HOST:PORT`): a store in this folder is lost with "
+            "the job's machine"
         )
     if not run("dvc", "config", "core.remote", check=False).strip():
         missing.append(
-            "a DVC remote (`dvc remote add --default NAME PATH_OR_URL`), where data, models and the run-cache are kept"
+            "a DVC remote (`dvc remote add --default NAME PATH_OR_URL`) for data, models and the run-cache"
         )
     if run("git", "rev-parse", "--verify", "HEAD", check=False).strip() == "":
         missing.append("a git repository with a commit")
@@ -137,13 +140,13 @@ def require(push: bool) -> None:
         )
     if missing:
         raise ParamsError(
-            "retraining needs more than is here\n" + "\n".join(f"  - {item}" for item in missing),
-            hint="set these up, see the README",
+            "retraining needs more than is set up here\n" + "\n".join(f"  - {item}" for item in missing),
+            hint="set these up as described in the README",
         )
 
 
 def _report(base: str, why: str, outcome: promote.Outcome, server: str) -> str:
-    """Markdown: verdict, then what changed against the base commit."""
+    """Return the report as Markdown: the verdict, then what changed since the base commit."""
     version, name = outcome.version, params.read().promotion.name
     parts = [
         "# Retraining",
@@ -153,7 +156,7 @@ def _report(base: str, why: str, outcome: promote.Outcome, server: str) -> str:
     ]
     if outcome.to_move:
         parts.append(
-            f"It becomes the champion; `baton promote --to {outcome.champion or version}` goes back."
+            f"It becomes the champion; `baton promote --to {outcome.champion or version}` reverts this."
         )
     for title, words in (("Params", ("params", "diff")), ("Figures", ("metrics", "diff"))):
         parts += [f"## {title}", _difference(*words, base)]
@@ -166,12 +169,12 @@ def _report(base: str, why: str, outcome: promote.Outcome, server: str) -> str:
 def _difference(*words: str) -> str:
     try:
         return run("dvc", *words, "--md").strip() or "No difference."
-    except OutputError as error:  # hours of training do not end here
+    except OutputError as error:  # must not end hours of training
         return f"They cannot be compared: {error}"
 
 
 def _reproduced() -> str:
-    """The commit with the last reproduced state, `dvc.lock`, that is on the remote: what a killed job committed is not."""
+    """Return the remote's last commit with a reproduced `dvc.lock`; a killed job's commit is not there."""
     tip = run("git", "rev-parse", "--verify", "--quiet", "@{upstream}", check=False).strip() or "HEAD"
     return (
         run("git", "log", "-1", "--format=%H", tip, "--", LOCK.name).strip()
@@ -180,10 +183,10 @@ def _reproduced() -> str:
 
 
 def _reproduce(stages: Sequence[str], wanted: Sequence[str]) -> None:
-    """Reproduce with what the remote has, and bring some outputs here; what `dvc.lock` names and the remote lacks is made anew."""
+    """Reproduce with the remote's outputs, rebuild those it lacks, and fetch the `wanted` ones."""
     dvc("repro", "--pull", "--allow-missing", *stages)
     if not done("dvc", "pull", "--quiet", *wanted):
-        _say("the DVC remote does not have all that dvc.lock names; the rest is made anew")
+        _say("the DVC remote lacks some outputs in dvc.lock; they are rebuilt")
         dvc("repro", "--pull", *stages)
 
 

@@ -1,9 +1,9 @@
-"""New rows without labels, as they come in: a table of texts, or a folder of pictures -> whether they drift.
+"""Check whether new rows without labels, a table of texts or a folder of images, have drifted.
 
     baton drift FILE_OR_FOLDER [--predict]
 
-A table is read as params.preprocess says (`format`, `text_column`), or as Parquet if that is its suffix; other columns, also that of
-labels, may be there or not.
+A table is read as params.preprocess specifies (`format`, `text_column`), or as Parquet if it has that suffix;
+other columns, including one of labels, are optional.
 """
 
 import json
@@ -23,25 +23,25 @@ from baton.tables import checks
 from baton.tables import readers as raw_tables
 from baton.tables.columns import Columns
 
-SHOWN = 3  # files or rows that are named
+SHOWN = 3  # the number of files or rows that a message names
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found of new rows without labels."""
+    """The findings on new rows without labels."""
 
     beyond: bool
     text: str
 
 
 def judge(own: registry.Registry, settings: params.Params, path: Path, predict: bool) -> Judged:
-    """Whether rows without labels differ from what the champion was trained on, by lengths and words, or by brightness.
+    """Compare rows without labels with the champion's training data, by lengths and words, or by brightness.
 
-    With `predict` also by the labels that the champion predicts.
+    With `predict`, also compare the labels that the champion predicts.
 
     Raises:
-        ModelError: there is no champion, or it does not tell what it was trained on.
-        DataError: the rows cannot be read, or the champion's profile is of an earlier layout.
+        ModelError: there is no champion, or its training data is unknown.
+        DataError: the rows cannot be read, or the champion's profile has an earlier layout.
         ParamsError: there are no limits.
     """
     limits = settings.retrain.drift
@@ -50,7 +50,7 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
             "there are no limits",
             got="retrain.drift: null",
             expected="limits of distances",
-            hint="see recipes/",
+            hint="see recipes/ for examples",
         )
     champion = own.alias(registry.CHAMPION)
     known, kept = (
@@ -75,20 +75,27 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
     )
     found = drift.measure_unlabelled(sample, places, profile, by_model)
     lines = [
-        f"{found.rows:,} rows of {path} are not among those that version {registry.number(champion)} of {own.name} was trained on"
+        (
+            f"{found.rows:,} rows of {path} are not in the training data of version "
+            f"{registry.number(champion)} of {own.name}"
+        )
     ]
     names = {
         "labels": "predicted labels",
-        "lengths": "brightness" if found.kind == "images" else "words of a text",
+        "lengths": "brightness" if found.kind == "images" else "words per text",
         "unknown": "share of unknown words",
     }
     lines += [
-        f"- {names[key]}: distance {distance.value:.3f}, of which chance makes {distance.chance:.3f} (p = {distance.p:.2g})"
+        (
+            f"- {names[key]}: distance {distance.value:.3f}, of which chance accounts for "
+            f"{distance.chance:.3f} (p = {distance.p:.2g})"
+        )
         for key, distance in found.distances.items()
     ]
     if predict and places and by_model is None:
         lines.append(
-            f"- predicted labels: not judged, as {registry.CLEAN}/val.parquet is not that version's own (`dvc checkout` its commit)"
+            f"- predicted labels: not judged, because {registry.CLEAN}/val.parquet is not that "
+            "version's own (`dvc checkout` its commit)"
         )
     beyond = found.beyond(limits)
     verdict = (
@@ -100,14 +107,17 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
 
 
 def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample:
-    """The rows of a file or folder; what cannot be read is named and left out. `bits` are those of 16 that the champion's pictures used.
+    """Read the rows of a file or folder; name and skip what cannot be read.
+
+    `bits` is the number of 16 bits that the champion's images used.
 
     Raises:
-        DataError: it is not there, of another kind than params.preprocess says, or holds nothing that can be read.
+        DataError: it does not exist, is of another kind than params.preprocess specifies, or holds nothing
+            readable.
     """
     if not path.exists():
         raise DataError(
-            f"{path} is not there", got="no such file or folder", expected="new rows", hint="check the path"
+            f"{path} does not exist", got="no such file or folder", expected="new rows", hint="check the path"
         )
     match settings:
         case params.TextPreprocess():
@@ -118,7 +128,7 @@ def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample
 
 def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
     if path.is_dir():
-        hint = "give one file; join several first"
+        hint = "give one file; join several files first"
         raise DataError(
             f"{path} is a folder",
             got="a folder",
@@ -127,7 +137,7 @@ def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
         )
     form = params.ParquetFormat(kind="parquet") if path.suffix == ".parquet" else settings.format
     columns = Columns(settings.text_column, "")
-    # A text stands for the label too, which is not asked for.
+    # The text also serves as the label, which is not needed.
     table = raw_tables.read(path, "new", form, replace(columns, label=columns.texts[0]))
     texts = [checks.SURROGATE.sub("\ufffd", row.text) for row in table.rows if row.text.strip()]
     _tell(path, [f"row {id_.partition(':')[2]} ({reason})" for id_, reason in table.malformed.items()])
@@ -143,7 +153,7 @@ def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
 
 def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
     if not path.is_dir():
-        hint = "put the pictures into one folder; folders in it are gone through too"
+        hint = "put the images into one folder; its subfolders are read too"
         raise DataError(
             f"{path} is a file",
             got="a file",
@@ -167,7 +177,7 @@ def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
     _tell(path, problems)
     if not digests:
         raise DataError(
-            f"{path} holds no picture",
+            f"{path} holds no images",
             got=f"{len(problems)} files",
             expected="pictures",
             hint="check the path",

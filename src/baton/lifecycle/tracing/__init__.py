@@ -1,1 +1,1 @@
-"""Where something came from, and what came of it."""
+"""The origin of a file, model or run, and what was made from it."""

@@ -1,4 +1,4 @@
-"""What `baton trace` was asked for: a run, a model, a registered version or alias, a file or folder of ours, or a commit."""
+"""The target of `baton trace`: a run, model, version or alias, project file or folder, or commit."""
 
 import os
 import re
@@ -26,7 +26,7 @@ VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))")
 
 @dataclass
 class Node:
-    """Something in the chain, with what it was made of, or what was made of it."""
+    """A node in the chain, with what it was made of, or what was made from it."""
 
     kind: str
     name: str
@@ -36,17 +36,17 @@ class Node:
 
 @dataclass
 class Found:
-    """What was asked for: its place in a graph, and what MLflow knows of it."""
+    """The target: its place in a graph, and what MLflow knows about it."""
 
     node: Node
     lock: Graph | None
-    outs: list[str]  # its outputs, or all of a commit's
+    outs: list[str]  # its outputs, or all outputs of a commit
     breaks: list[str] = field(default_factory=list)
-    used: list[Node] = field(default_factory=list)  # what was made from it, where the lock does not tell
+    used: list[Node] = field(default_factory=list)  # what was made from it, if the lock does not show it
 
 
 def resolve(store: Store, asked: str, here: Path) -> Found:
-    """What it is, and which `dvc.lock` tells how it was made; a file's name begins in `here`.
+    """Find the target and the `dvc.lock` that describes how it was made; file names are relative to `here`.
 
     Raises:
         DataError: nothing of that name is known.
@@ -71,9 +71,15 @@ def resolve(store: Store, asked: str, here: Path) -> Found:
     registry = Registry(store, asked)
     if (version := registry.alias("champion")) or (versions := registry.versions()):
         return _version(store, asked, number(version or versions[0]), None)
-    expected = "a run id, models:/NAME/VERSION, models:/NAME@ALIAS, a registered model, a file or folder, or a commit"
+    expected = (
+        "a run id, models:/NAME/VERSION, models:/NAME@ALIAS, a registered model, a file or folder, or a "
+        "commit"
+    )
     raise DataError(
-        f"nothing is known of {asked}", got=asked, expected=expected, hint="`make ui` shows runs and models"
+        f"nothing is known about {asked}",
+        got=asked,
+        expected=expected,
+        hint="`make ui` shows runs and models",
     )
 
 
@@ -103,9 +109,9 @@ def _version(store: Store, name: str, wanted: str | None, alias: str | None) -> 
             f"{name} has no alias {alias}",
             got=alias,
             expected="champion or challenger",
-            hint=f"`baton trace {name}` takes any version",
+            hint=f"`baton trace {name}` needs no alias",
         )
-    model = re.search(MODEL_ID, str(version.source))  # a server does not tell `model_id`
+    model = re.search(MODEL_ID, str(version.source))  # a server does not report `model_id`
     if model is None:
         return Found(
             Node("version", f"{name} {number(version)}"), None, [], ["it was not made by `baton register`"]
@@ -127,7 +133,7 @@ def _logged(store: Store, model: str, asked: str) -> LoggedModel:
         if error.error_code != MISSING:
             raise
         raise DataError(
-            f"nothing is known of {asked}",
+            f"nothing is known about {asked}",
             got=f"no model {model} in this store",
             hint="`make ui` shows models",
         ) from None
@@ -140,7 +146,7 @@ def _model(store: Store, model: LoggedModel) -> Found:
     if not store.client.list_logged_model_artifacts(model.model_id):
         breaks = [
             *breaks,
-            f"the files of the model {model.model_id} are not in MLflow's artifact store any more",
+            f"the files of the model {model.model_id} are no longer in MLflow's artifact store",
         ]
     return Found(
         Node("model", model.name, facts, [found.node]), found.lock, [model.tags.get("path", "")], breaks
@@ -160,7 +166,7 @@ def _run(store: Store, run: Run) -> Found:
     breaks = []
     if tags.get("git.dirty") == "true":
         breaks.append(
-            f"run {run.info.run_id[:8]} ran with changes that were not committed (uncommitted.diff on its pipeline run)"
+            f"run {run.info.run_id[:8]} ran with uncommitted changes (uncommitted.diff on its pipeline run)"
         )
     if stage and run.info.status not in {"FINISHED", "RUNNING"}:
         breaks.append(f"run {run.info.run_id[:8]} ended {run.info.status} and made no output that DVC keeps")
@@ -175,7 +181,10 @@ def _outs(lock: Graph, stages: Iterable[str]) -> list[str]:
 
 
 def _lock_of(store: Store, pipeline: Run, commit: str, stage: str, digests: dict[str, str]) -> Graph | None:
-    """The `dvc.lock` that belongs to a run: kept with its pipeline run, else that of its commit or of the working tree, if it fits."""
+    """Return the `dvc.lock` of a run.
+
+    It is the one kept with the pipeline run, else that of its commit or of the working tree, if it matches.
+    """
     text = store.text(pipeline.info.run_id, LOCK.name)
     kept = Graph(text, f"run {pipeline.info.run_id[:8]}") if text else None
     others: tuple[Graph | None, ...] = (
@@ -192,7 +201,7 @@ def _lock_of(store: Store, pipeline: Run, commit: str, stage: str, digests: dict
 
 
 def _ran(store: Store, commit: str) -> list[Node]:
-    """The runs that a commit's code was used for, with their models: its own `dvc.lock` is older."""
+    """Return the runs that used a commit's code, with their models; the commit's own `dvc.lock` is older."""
     runs = [run for run in store.runs(f"tags.`git.commit` = '{commit}'") if pipelines.STAGE in run.data.tags]
     named = (
         (run, {"id": run.info.run_id, "pipeline": run.data.tags.get(pipelines.PARENT, "")})
@@ -204,7 +213,7 @@ def _ran(store: Store, commit: str) -> list[Node]:
 
 
 def models(store: Store, run: str, path: str = "") -> Iterator[Node]:
-    """Models that a run logged (from one output, if `path` names it), with their versions."""
+    """Yield the models that a run logged (only those from `path`, if given), with their versions."""
     for model in store.models(f"source_run_id = '{run}'"):
         if model.tags.get("path") == (path or model.tags.get("path")):
             yield Node("model", model.name, {"id": model.model_id}, list(_versions(store, model)))

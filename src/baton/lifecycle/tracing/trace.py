@@ -1,7 +1,8 @@
-"""`baton trace`: where something came from and what came of it, over DVC, git and MLflow; and where the chain is broken.
+"""`baton trace`: show the origin of something and what was made from it, and where the chain is broken.
 
-Input: a run, a model, a registered version or alias, a file or folder of ours, or a commit. Output: two trees, also as JSON: what it was
-made of (stages with params and code, data, raw files with origin and sha256) and what was made of it (stages, runs, models, versions).
+The chain spans DVC, git and MLflow. Input: a run, a model, a registered version or alias, a project file or
+folder, or a commit. Output: two trees, also as JSON: what it was made of (stages with params and code, data,
+raw files with origin and sha256) and what was made from it (stages, runs, models, versions).
 """
 
 import json
@@ -16,12 +17,12 @@ from baton.tracking.store import Store
 from baton.workspace import dvc_files, dvc_graph
 from baton.workspace.dvc_graph import Graph
 
-RAW = ("data/raw", "data/base")  # their manifests say where bytes came from
+RAW = ("data/raw", "data/base")  # their manifests record where bytes came from
 
 
 @dataclass
 class Trace:
-    """The answer."""
+    """The result of a trace."""
 
     asked: str
     made_of: Node
@@ -30,12 +31,12 @@ class Trace:
 
 
 def trace(store: Store, asked: str, here: Path) -> Trace:
-    """Follow the chain both ways.
+    """Follow the chain in both directions.
 
     Args:
         store: the store.
         asked: a run, a model, a version, a file or folder, or a commit.
-        here: the folder that the name of a file begins in.
+        here: the folder that file names are relative to.
 
     Raises:
         DataError: nothing of that name is known.
@@ -47,10 +48,10 @@ def trace(store: Store, asked: str, here: Path) -> Trace:
             asked,
             found.node,
             found.used,
-            [*breaks, "no dvc.lock is known that belongs to it: data, params and code cannot be told"],
+            [*breaks, "no dvc.lock of it is known: its data, params and code cannot be traced"],
         )
     seen: set[str] = set()
-    for out in reversed(found.outs):  # the last stage comes first: it stands on the others
+    for out in reversed(found.outs):  # the last stage comes first: it builds on the others
         stage, path = found.lock.made(out) or ("", out)
         if not stage and found.lock.source(out) is None:
             breaks.append(f"no stage of {found.lock.where} made or read {path}")
@@ -62,7 +63,7 @@ def trace(store: Store, asked: str, here: Path) -> Trace:
 
 
 def _upstream(store: Store, lock: Graph, stage: str, seen: set[str], breaks: list[str]) -> Node:
-    """A stage with all that it was made of; each stage is told once."""
+    """Return a stage with everything it was made of; each stage is described once."""
     if stage in seen:
         return Node("stage", stage, {"see": "above"})
     seen.add(stage)
@@ -73,7 +74,8 @@ def _upstream(store: Store, lock: Graph, stage: str, seen: set[str], breaks: lis
             facts["run"] = run.info.run_id
         else:
             breaks.append(
-                f"no run of this store made the outputs of {stage} of {lock.where}: produced elsewhere, or with tracking off"
+                f"no run in this store made the outputs of {stage} of {lock.where}: produced elsewhere, "
+                "or with tracking off"
             )
     node = Node("stage", stage, facts)
     for path, digest in lock.deps(stage).items():
@@ -86,11 +88,12 @@ def _upstream(store: Store, lock: Graph, stage: str, seen: set[str], breaks: lis
 
 
 def _origins(path: str, digest: str, breaks: list[str]) -> Iterator[Node]:
-    """Where the bytes of data/raw and data/base came from."""
+    """Yield the origins of the bytes in data/raw and data/base."""
     text = dvc_graph.file_of(digest, "manifest.json")
     if text is None:
         breaks.append(
-            f"the manifest of {path} ({digest[:8]}) is not in DVC's cache here: `dvc fetch` brings it if a remote has it"
+            f"the manifest of {path} ({digest[:8]}) is not in the local DVC cache: `dvc fetch` gets it "
+            "if a remote has it"
         )
         return
     manifest = json.loads(text)
@@ -105,7 +108,7 @@ def _origins(path: str, digest: str, breaks: list[str]) -> Iterator[Node]:
 
 
 def _downstream(store: Store, lock: Graph, out: str, seen: set[str]) -> Iterator[Node]:
-    """Models logged from an output, their versions, and the stages that read it."""
+    """Yield the models logged from an output, their versions, and the stages that read it."""
     stage, path = lock.made(out) or ("", out)
     run = (
         links.maker(store, stage, {stage: {"outs": lock.outs(stage)}}) if stage in pipelines.STAGES else None
@@ -119,7 +122,7 @@ def _downstream(store: Store, lock: Graph, out: str, seen: set[str]) -> Iterator
 
 
 def _changed(lock: Graph, outs: list[str]) -> Iterator[str]:
-    """What is no longer as it was: the working tree's `dvc.lock`, and DVC's cache."""
+    """Yield what has changed since: the working tree's `dvc.lock` and DVC's cache."""
     now = dvc_graph.of_workspace()
     made = {out: lock.outs(stage)[out] for stage, out in filter(None, map(lock.made, outs))}
     current = {out: digest for stage in now.stages for out, digest in now.outs(stage).items()} if now else {}
@@ -136,9 +139,12 @@ def _changed(lock: Graph, outs: list[str]) -> Iterator[str]:
         for out, digest in made.items()
         if out not in in_git and not dvc_graph.cached(digest)
     ]:
-        yield f"DVC's cache here lacks {', '.join(lost)}: `dvc pull` brings what a remote has of the working tree's dvc.lock"
+        yield (
+            f"DVC's cache here lacks {', '.join(lost)}: `dvc pull` gets what a remote has for the working "
+            "tree's dvc.lock"
+        )
 
 
 def as_json(found: Trace) -> str:
-    """For programs: the whole of it, params and digests included."""
+    """Return the whole trace as JSON, including params and digests."""
     return json.dumps(asdict(found), indent=2)
