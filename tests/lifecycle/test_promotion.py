@@ -197,7 +197,7 @@ def test_drift_is_judged_by_a_profile_of_this_layout_also_of_rows_without_labels
     (project / "other.tsv").write_text(
         "\n".join(["text", *(f"results of {place}" for place in range(40))]) + "\n"
     )
-    assert "version 1 is of an earlier layout" in decision.decide(own, params.read().retrain)
+    assert "version 1 has an earlier layout" in decision.decide(own, params.read().retrain)
     assert "got: layout 1" in baton("drift", "same.tsv", code=1)
     register(own, settings())
     assert "not: 0 rows are new" in decision.decide(own, params.read().retrain)
