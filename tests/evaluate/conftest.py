@@ -1,4 +1,4 @@
-"""A small project with real text: paragraphs of Python's own reference, to be told apart by the section they stand in."""
+"""A small project with real text: paragraphs of Python's own reference, classified by section."""
 
 import json
 import re
@@ -26,7 +26,7 @@ Split = tuple[list[str], NDArray[np.int64]]
 
 
 def paragraphs() -> dict[str, Split]:
-    """train, val, test -> texts and labels."""
+    """Return train, val, test -> texts and labels."""
     from pydoc_data.topics import topics
 
     rows = [
@@ -49,7 +49,7 @@ def paragraphs() -> dict[str, Split]:
 
 
 def answers(labels: NDArray[np.int64], classes: int, share: float, seed: int) -> NDArray[np.float32]:
-    """Logits (n, classes) of which about `share` are right, the more often the more confident."""
+    """Return logits (n, classes) of which about `share` are right; the right ones are more confident."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(0, 1, (len(labels), classes))
     logits[np.arange(len(labels)), labels] += np.where(
@@ -104,9 +104,8 @@ def write_curves(root: Path) -> None:
         for model in models:
             for step in range(10, 410, 10):
                 loss = 2 * np.exp(-step / 90) + generator.gamma(2, 0.04)
-                lines.append(
-                    f"{model},0,{step},{step / 200},{loss:.5f},{1e-4 * (1 - step / 410):.3e},{generator.gamma(3, 0.5):.4f},,,"
-                )
+                rate, norm = 1e-4 * (1 - step / 410), generator.gamma(3, 0.5)
+                lines.append(f"{model},0,{step},{step / 200},{loss:.5f},{rate:.3e},{norm:.4f},,,")
                 if step % 100 == 0:
                     score = 1 - np.exp(-step / 90) / 2 - (model == "control") * 0.02
                     lines.append(
@@ -116,7 +115,7 @@ def write_curves(root: Path) -> None:
 
 
 def write_seeds(root: Path) -> None:
-    """One seed: what `finetune` and `distill` tell of it, once the predictions are there."""
+    """Write what `finetune` and `distill` report about a single seed; predictions must exist."""
     for stage, models in (("finetune", ("teacher",)), ("distill", ("student", "control"))):
         own: dict[str, object] = {model: {"val_accuracy": 0.9} for model in models}
         storage.write_json(
@@ -132,7 +131,7 @@ def write_seeds(root: Path) -> None:
 
 
 def write_project(root: Path, names: list[str], splits: dict[str, Split], shares: dict[str, float]) -> None:
-    """What `evaluate` reads, except data/arrays."""
+    """Write the inputs of `evaluate`, except data/arrays."""
     write_clean(root, names, splits)
     write_models(root, names, splits, shares)
     write_curves(root)
@@ -146,7 +145,7 @@ def splits() -> dict[str, Split]:
 
 @pytest.fixture
 def project(tmp_path: Path, splits: dict[str, Split], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder, which is the working directory."""
+    """A project folder as the working directory."""
     write_project(tmp_path, NAMES, splits, {"teacher": 0.9, "student": 0.9, "control": 0.7})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))

@@ -1,4 +1,4 @@
-"""A small project of real pictures: scikit-learn's digits, a base model that knows a little of them, and models that know more."""
+"""A small project of real images: scikit-learn's digits, a weak base model, and better models."""
 
 from pathlib import Path
 
@@ -22,14 +22,14 @@ STEPS = {"teacher": 40, "student": 20, "control": 10}
 
 
 def digits(count: int) -> NDArray[np.uint8]:
-    """Pictures (count, 1, 8, 8)."""
+    """Return images (count, 1, 8, 8)."""
     from sklearn.datasets import load_digits
 
     return np.rint(load_digits().images[:count, None] * (255 / 16)).astype(np.uint8)
 
 
 def write_project(root: Path) -> None:
-    """What `evaluate` reads, with models that make mistakes."""
+    """Write the inputs of `evaluate`, with models that make mistakes."""
     (root / "requirements.lock").write_text("")
     tiny.write_image_base(root / "data/base")
     described = tiny_images.write_arrays(root / "data", COUNTS)

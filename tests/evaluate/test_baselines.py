@@ -1,4 +1,4 @@
-"""Baselines on real text: fitted on train alone, and the SVM's labels are the plain SVM's."""
+"""Baselines on real text: fitted on train alone, with the same labels as a plain SVM."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_two_classes_too(splits: dict[str, Split]) -> None:
 
 
 def test_the_vocabulary_is_trains(splits: dict[str, Split]) -> None:
-    """What comes to be labelled changes nothing: neither the terms, nor their weights, nor other rows' answers."""
+    """Rows to label change neither terms nor weights nor the answers for other rows."""
     texts, labels = splits["train"]
     fitted = baselines.fit(tfidf(min_df=1), texts, labels, len(NAMES))
     terms, weights = set(fitted.vectorizer.vocabulary_), fitted.vectorizer.idf_.copy()
@@ -76,7 +76,7 @@ def test_the_vocabulary_is_trains(splits: dict[str, Split]) -> None:
     assert set(fitted.vectorizer.vocabulary_) == terms
     assert (fitted.vectorizer.idf_ == weights).all()
     assert (alone.log_p == among.log_p[:5]).all()
-    # the control of this test: fitting on more rows would have shown
+    # Negative control: fitting on more rows does change the vocabulary.
     more = baselines.fit(tfidf(min_df=1), [*texts, "zyzzyva"], np.append(labels, 0), len(NAMES))
     assert "zyzzyva" in more.vectorizer.vocabulary_
 
@@ -129,7 +129,10 @@ def test_a_class_without_rows_gets_no_probability() -> None:
 
 @pytest.mark.parametrize("model", ["svm", "logistic"])
 def test_validation_chooses_how_much_is_regularised(model: str, splits: dict[str, Split]) -> None:
-    """By hand: each C alone, the best on validation, of equals the first. At C = 0.001 a logistic model says the majority class."""
+    """The choice equals fitting with each C and picking the best on validation, with ties to the first.
+
+    At C = 0.001 a logistic model predicts the majority class.
+    """
     (texts, labels), val = splits["train"], splits["val"]
     grid = (0.001, 0.1, 1.0, 10.0)
     alone = {c: baselines.fit(tfidf(model, grid=(c,)), texts, labels, len(NAMES)) for c in grid}
@@ -144,7 +147,10 @@ def test_validation_chooses_how_much_is_regularised(model: str, splits: dict[str
 
 
 def test_other_validation_rows_choose_another() -> None:
-    """What chooses is validation alone: a tie goes to the most regularised, and two values that are no better end the search."""
+    """Validation alone chooses: ties go to the most regularised model.
+
+    Two values without improvement end the search.
+    """
     tried: list[float] = []
 
     class Scored:

@@ -13,7 +13,10 @@ from baton.tasks import metrics
 
 
 def world(rows: int, sharpen: float) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from known probabilities, and log-probabilities that claim them sharpened by `sharpen` (1 is honest)."""
+    """Return labels drawn from known probabilities, and log-probabilities to evaluate.
+
+    These are the true ones, sharpened by `sharpen` (1 is honest).
+    """
     generator = np.random.default_rng(0)
     log_p = metrics.log_probabilities(generator.normal(0, 2, (rows, 4)))
     labels = (np.exp(log_p).cumsum(axis=1) < generator.random((rows, 1))).sum(axis=1).clip(max=3)
@@ -28,7 +31,7 @@ def test_an_honest_classifier_is_calibrated() -> None:
     assert np.abs(got.accuracy - got.confidence)[filled] == pytest.approx(0, abs=0.06)
 
 
-@pytest.mark.parametrize("sharpen", [2.5, 0.4])  # claims too much, claims too little
+@pytest.mark.parametrize("sharpen", [2.5, 0.4])  # overconfident, underconfident
 def test_a_dishonest_one_is_not(sharpen: float) -> None:
     labels, log_p = world(40_000, sharpen)
     got = reliability(labels, log_p.argmax(1), log_p, 15)
@@ -55,7 +58,7 @@ def test_empty_bins_are_undefined() -> None:
 
 
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-# How sure a classifier is, and how often it is right when it is so sure.
+# Confidences of a classifier, and how often it is right at each confidence.
 SURE: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
     "unsure": lambda generator, rows: 0.3 + 0.7 * generator.beta(4, 1.5, rows),
     "sure": lambda generator, rows: 1 - 0.7 * generator.beta(0.25, 4, rows),
@@ -72,7 +75,7 @@ ROWS = (30, 100, 359, 2189)
 
 
 def measured(sure: NDArray[np.float64], hits: NDArray[np.bool_], bins: int = 15) -> tuple[float, list[float]]:
-    """The error of rows of two classes, the first of which is predicted with the probability `sure`."""
+    """Return the error of rows with two classes, the first of which is predicted with probability `sure`."""
     return calibration.error(
         (~hits).astype(int),
         np.zeros(len(hits), int),
@@ -85,7 +88,7 @@ def measured(sure: NDArray[np.float64], hits: NDArray[np.bool_], bins: int = 15)
 def simulate(
     world: str, curve: str, rows: int, repeats: int
 ) -> tuple[float, list[tuple[float, list[float]]], float]:
-    """The true error of the bins, what is measured of `repeats` test splits, and the mean ECE."""
+    """Return the true error of the bins, the measured errors of `repeats` test splits, and the mean ECE."""
     generator = np.random.default_rng(99)
     population = np.sort(SURE[world](generator, 400_000))
     parts = np.array_split(RIGHT[curve](population) - population, min(15, rows // 10))
@@ -104,10 +107,13 @@ def simulate(
 
 @pytest.mark.parametrize("world", list(SURE))
 def test_of_a_calibrated_classifier_it_is_nothing_and_the_old_figure_is_not(world: str) -> None:
-    """359 rows, as the digits have. The negative control is ECE: its mean over splits is far from the 0 that is true."""
+    """The error is about 0 on 359 rows, the size of the digits' test split.
+
+    The negative control is ECE: its mean over splits is far from the true 0.
+    """
     true, found, ece = simulate(world, "calibrated", 359, 200)
     assert true == 0
-    # Half of the squares are below 0 by chance and then count as 0: the median is 0, and most intervals hold it.
+    # Half of the squares are below 0 by chance and count as 0: the median is 0, and most intervals hold it.
     assert np.median([value for value, _ in found]) < 0.006
     assert np.mean([low > 0 for _, (low, _) in found]) <= 0.06
     assert ece > (0.01 if world == "certain" else 0.018)
@@ -120,14 +126,16 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(world: str, curve: str
     for rows in ROWS:
         true, found, _ = simulate(world, curve, rows, 400)
         covered = np.mean([low - 1e-9 <= true <= high + 1e-9 for _, (low, high) in found])
-        assert covered >= 0.925, (
-            f"{world}, {curve}, {rows} rows: the interval of {true:.4f} covers {covered:.3f}"
-        )  # 0.95 less 2.3 deviations
+        said = f"{world}, {curve}, {rows} rows: the interval of {true:.4f} covers {covered:.3f}"
+        assert covered >= 0.925, said  # 0.95 minus 2.3 standard deviations
 
 
 @pytest.mark.parametrize("curve", ["too sure", "not sure enough"])
 def test_the_square_is_unbiased(curve: str) -> None:
-    """A population of two confidences, so that the truth is a closed form: each has half the rows, and a gap of its own."""
+    """A population of two confidences makes the truth a closed form.
+
+    Each confidence has half the rows and its own gap.
+    """
     generator, rows = np.random.default_rng(1), 400
     values = np.array([0.6, 0.9])
     sure = np.repeat(values, rows // 2)
@@ -138,28 +146,30 @@ def test_the_square_is_unbiased(curve: str) -> None:
     ]
     squares = np.array([(gaps - excess).sum() for gaps, excess, _ in drawn])
     assert squares.mean() == pytest.approx(truth, abs=4 * squares.std() / 2000**0.5)
-    biased = np.array(
-        [gaps.sum() for gaps, _, _ in drawn]
-    )  # negative control: the plain squares are too large
+    # Negative control: the plain squares are too large.
+    biased = np.array([gaps.sum() for gaps, _, _ in drawn])
     assert biased.mean() > truth + 4 * biased.std() / 2000**0.5
 
 
 def test_one_bin_is_a_closed_form() -> None:
-    """20 rows at 0.8, 12 right: a gap of 0.2. Hits have the unbiased variance 0.6 * 0.4 * 20 / 19, a twentieth of which is chance."""
+    """20 rows at 0.8, 12 of them right, have a gap of 0.2.
+
+    Hits have the unbiased variance 0.6 * 0.4 * 20 / 19, a twentieth of which is chance.
+    """
     value, (low, high) = measured(np.full(20, 0.8), np.arange(20) < 12)
     assert value**2 == pytest.approx(0.2**2 - 0.6 * 0.4 / 19)
     assert low == 0
     assert 0.3 < high < 0.45
     many, (low, high) = measured(np.full(2000, 0.8), np.arange(2000) < 1200)
     assert many**2 == pytest.approx(0.2**2 - 0.6 * 0.4 / 1999)
-    # Wilson's interval of 1200 of 2000, moved by 0.8: an independent interval of the same gap.
+    # Wilson's interval for 1200 of 2000, shifted by 0.8, is an independent interval for the same gap.
     assert [low, high] == pytest.approx([0.8 - 0.6213, 0.8 - 0.5784], abs=0.002)
 
 
 def test_rows_of_one_confidence_stay_together_and_few_rows_say_so() -> None:
     value, (low, high) = measured(np.full(10, 1 - 1e-12), np.ones(10, bool))
     assert [value, low] == pytest.approx([0, 0], abs=1e-9)
-    assert high > 0.2, "ten rows that are all right do not show that a claim of certainty is true"
+    assert high > 0.2, "ten rows without a mistake do not prove a claim of certainty"
     assert measured(np.array([0.7]), np.array([True])) == (0, [0, 1])
     value, (low, high) = measured(np.full(300, 0.999), np.arange(300) < 150)
     assert 0.4 < low < value < high < 0.6

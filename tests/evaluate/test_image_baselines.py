@@ -1,4 +1,4 @@
-"""Baselines of pictures on scikit-learn's digits."""
+"""Baselines of images on scikit-learn's digits."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_features_are_probed(digits: tuple[np.ndarray, ...], model: str, least: 
 
 
 def test_neighbours_vote_by_cosine(digits: tuple[np.ndarray, ...]) -> None:
-    """The votes by hand; the length of a row says nothing."""
+    """The votes match a direct computation, independent of the length of a row."""
     train, labels, test, _ = digits
     fitted = baselines.fit(features("knn", 5), train, labels, 10)
     got = fitted.outputs(test[:40])

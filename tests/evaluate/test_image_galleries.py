@@ -1,4 +1,4 @@
-"""Which mistakes and which samples are shown."""
+"""The selection of mistakes and samples to show."""
 
 import numpy as np
 import pytest
@@ -20,9 +20,8 @@ def test_mistakes_come_most_confident_first() -> None:
         ROWS, Outputs(OUTPUTS.predicted, OUTPUTS.log_p, temperature=2.0)
     )
     assert places.tolist() == [0, 2, 4, 3]
-    assert softened[0] == pytest.approx(
-        0.75
-    )  # the root of 0.9 among the roots of 0.9 and 0.1, as it is served
+    # The square root of 0.9 over the sum of the square roots of 0.9 and 0.1, as served.
+    assert softened[0] == pytest.approx(0.75)
 
 
 def test_a_gallery_says_both_classes_with_their_probabilities() -> None:

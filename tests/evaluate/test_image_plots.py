@@ -1,4 +1,4 @@
-"""Figures of pictures: for small and large, grey and coloured, few and many; pixels stay sharp."""
+"""Plots of images: small and large, grey and coloured, few and many; pixels stay sharp."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_attributions_of_nothing_can_be_drawn(tmp_path: Path) -> None:
 
 
 def test_pixels_stay_sharp(tmp_path: Path) -> None:
-    """A chequered picture of 8x8 pixels is black and white; smoothed, most of it would be grey."""
+    """A chequered image of 8x8 pixels is black and white; smoothed, most of it would be grey."""
     chequered = (np.indices((8, 8)).sum(axis=0) % 2 * 255).astype(np.uint8)
     image_plots.sheet(tmp_path / "s.png", Sheet(["a", LONG], np.tile(chequered[..., None], (2, 4, 1, 1, 1))))
     with Image.open(tmp_path / "s.png") as picture:
@@ -100,5 +100,5 @@ def test_robustness_is_a_picture_of_a_sensible_size(
     assert (across, down) == pytest.approx((1450, 550), abs=60)
     with Image.open(tmp_path / "r.png") as picture:
         strip = np.asarray(picture.convert("L"))[-120:]
-    assert 0.1 < (strip < 128).mean() < 0.6  # the pictures under the panels are drawn, and not cut off
+    assert 0.1 < (strip < 128).mean() < 0.6  # the images under the panels are drawn, and not cut off
     assert (strip[-3:] == 255).all()

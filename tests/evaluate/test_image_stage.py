@@ -1,4 +1,4 @@
-"""The whole stage on pictures: what it writes, the same bytes again, measured once, and what it refuses."""
+"""The whole stage on images: its outputs, reproducible bytes, measuring once, and refusals."""
 
 import csv
 import json
@@ -63,20 +63,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(made: Path, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`run(draw="", **changes of evaluate) -> metrics.json`, in a copy of the project that is the working directory."""
+    """Return `run(draw="", **changes of evaluate) -> metrics.json`.
+
+    It runs in a copy of the project, which is the working directory.
+    """
     folder = tmp_path / "project"
     shutil.copytree(made, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("DVC_ROOT", str(folder))
     recipe = params.read_raw(root / "recipes/digits-vit.yaml") | {"tracking": {"kind": "off"}}
-    recipe["base"] = {"kind": "local", "folder": "inbox/base", "licence": "mine"}  # it has weights
+    recipe["base"] = {"kind": "local", "folder": "inbox/base", "licence": "mine"}  # a local base with weights
     recipe["runtime"] |= {"device": "cpu", "precision": "fp32", "threads": 1}
     recipe["finetune"]["augmentation"] = AUGMENTATION | {"erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
-    drawing = {
-        "": lambda *_: None,
-        "images": image_plots.draw,
-        "all": plots.draw,
-    }  # the figures of all modalities take seconds
+    # The plots for all modalities take seconds.
+    drawing = {"": lambda *_: None, "images": image_plots.draw, "all": plots.draw}
 
     def evaluated(draw: str = "", **changes: Any) -> dict[str, Any]:
         monkeypatch.setattr(plots, "draw", drawing[draw])
@@ -105,9 +105,8 @@ def test_reports_of_pictures(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     assert set(robust) == {"rows", *corruptions.STRENGTHS}
     assert robust["rows"] == COUNTS["test"]
     for kind in corruptions.STRENGTHS:
-        for (
-            model
-        ) in measurements.MODELS:  # all rows were measured, so the unchanged ones have the model's accuracy
+        # All rows were measured, so the unchanged images have the model's accuracy.
+        for model in measurements.MODELS:
             assert robust[kind][model][0] == report[model]["accuracy"]
             assert len(robust[kind][model]) == 3
     assert robust["gaussian_noise"]["teacher"][2] < robust["gaussian_noise"]["teacher"][0]
@@ -121,10 +120,8 @@ def test_reports_of_pictures(run: Run, capsys: pytest.CaptureFixture[str]) -> No
         assert next(csv.DictReader(file))["name"].startswith("test/")
     said = " ".join(capsys.readouterr().out.split())
     assert "Accuracy on 120 test rows, unchanged to corrupted" in said
-    assert (
-        f"gaussian noise, teacher {100 * report['teacher']['accuracy']:.1f}% to {100 * robust['gaussian_noise']['teacher_mean']:.1f}%"
-        in said
-    )
+    before, after = report["teacher"]["accuracy"], robust["gaussian_noise"]["teacher_mean"]
+    assert f"gaussian noise, teacher {100 * before:.1f}% to {100 * after:.1f}%" in said
     assert "top-5" not in said
 
 
@@ -135,7 +132,9 @@ def test_a_rerun_writes_the_same_bytes(run: Run) -> None:
         shutil.rmtree(kept)
     run(draw="images")
     assert storage.sha256_tree(Path("reports")) == before
-    run(draw="images", gallery=SETTINGS["gallery"] | {"steps": 5})  # the control: another setting is seen
+    run(
+        draw="images", gallery=SETTINGS["gallery"] | {"steps": 5}
+    )  # negative control: another setting changes the bytes
     assert storage.sha256_tree(Path("reports")) != before
 
 
@@ -143,9 +142,8 @@ def test_what_models_are_needed_for_is_measured_once(run: Run, monkeypatch: pyte
     before = run()
     with monkeypatch.context() as patch:
         refuse_to_measure(patch)
-        again = run(
-            bootstrap={"resamples": 300, "confidence": 0.9, "seed": 1}, baselines=BASELINES[1:]
-        )  # what is drawn from it may change
+        # Results derived from the measurements may change.
+        again = run(bootstrap={"resamples": 300, "confidence": 0.9, "seed": 1}, baselines=BASELINES[1:])
         assert again["robustness"]["brightness"]["teacher"] == before["robustness"]["brightness"]["teacher"]
         assert (
             again["robustness"]["brightness"]["teacher_interval"]
@@ -161,7 +159,7 @@ def test_what_models_are_needed_for_is_measured_once(run: Run, monkeypatch: pyte
         Path("models/control/extra.json").write_text("{}")
         with pytest.raises(AssertionError, match="measured again"):
             run(baselines=BASELINES[1:], gallery=None)
-        run(baselines=BASELINES[1:], robustness=None)  # the control is not in the galleries
+        run(baselines=BASELINES[1:], robustness=None)  # the galleries do not include the control
         Path("models/student/extra.json").write_text("{}")
         with pytest.raises(AssertionError, match="measured again"):
             run(baselines=BASELINES[1:], robustness=None)
@@ -191,7 +189,7 @@ def test_a_model_without_mistakes_has_an_empty_gallery(run: Run) -> None:
 
 
 def test_features_are_what_the_base_model_makes_of_a_sample(run: Run) -> None:
-    """By hand for one of them: those of the base, not those of the teacher."""
+    """Check one of them directly: the features are those of the base model, not of the teacher."""
     report = run(baselines=BASELINES[3:], robustness=None, gallery=None)
     model = model_folder.create(
         Path("data/base"), HEAD, 10, tiny.training(), "matmul", tiny.image_input()

@@ -1,4 +1,4 @@
-"""What does not belong together is refused, with what was got and what was expected."""
+"""Files that do not belong together are refused, with what was found and what was expected."""
 
 import json
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_missing_files_are_named(project: Path) -> None:
 
 def test_sizes_come_from_the_header(project: Path) -> None:
     got = inputs.model_size(Path("models/student"))
-    assert got["parameters"] == 3 * 50 + len(NAMES)  # the integer buffer is no parameter
+    assert got["parameters"] == 3 * 50 + len(NAMES)  # the integer buffer is not a parameter
     assert got["bytes"] == Path("models/student/model.safetensors").stat().st_size
     Path("models/student/model.safetensors").write_bytes(b"\x05\0\0\0\0\0\0\0{oops")
     with pytest.raises(DataError, match="safetensors"):
@@ -118,7 +118,7 @@ def test_of_images_the_names_are_read_and_the_pictures_are_not(project: Path) ->
     columns = {
         "id": ["test:1", "test:2"],
         "name": ["cats/a.png", "dogs/b.png"],
-        "image": [b"no picture", None],  # whoever decoded these would fail
+        "image": [b"no picture", None],  # decoding these would fail
         "digest": ["0" * 64] * 2,
         "label": pa.array([1, 0], pa.int32()),
     }

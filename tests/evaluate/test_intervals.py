@@ -1,4 +1,7 @@
-"""Closed-form intervals of F1, means, ratios and skill against published values and independent computations."""
+"""Closed-form intervals of F1, means, ratios and skill.
+
+They are checked against published values and independent computations.
+"""
 
 import numpy as np
 import pytest
@@ -8,8 +11,11 @@ from baton.evaluate import intervals, proportions
 
 
 def test_the_published_ratio() -> None:
-    """Complete response before and after (Cavo et al. 2012; 59, 6, 16, 80): 0.8667 (0.7476 to 0.9876), as the R package
-    `contingencytables` of Fagerland, Lydersen and Laake gives it in its tests for Tang's score interval."""
+    """Complete response before and after (Cavo et al. 2012; 59, 6, 16, 80): 0.8667 (0.7476 to 0.9876).
+
+    These are the values for Tang's score interval in the tests of the R package `contingencytables` by
+    Fagerland, Lydersen and Laake.
+    """
     assert intervals.paired_ratio(59, 6, 16, 161, 0.95) == pytest.approx((0.7476, 0.9876), abs=5e-5)
 
 
@@ -17,7 +23,10 @@ def test_the_published_ratio() -> None:
     ("both", "first", "second", "rows"), [(50, 9, 2, 70), (0, 3, 1, 20), (200, 30, 34, 900), (7, 1, 8, 30)]
 )
 def test_a_ratio_is_1_where_the_difference_is_0(both: int, first: int, second: int, rows: int) -> None:
-    """Both invert McNemar's test there: the ratio's interval ends at 1 at the confidence at which that of the difference ends at 0."""
+    """Both intervals invert McNemar's test there.
+
+    The ratio's interval therefore ends at 1 at the confidence at which that of the difference ends at 0.
+    """
     confidence = 1 - 2 * norm.sf(abs(first - second) / (first + second) ** 0.5)
     end = 0 if first > second else 1
     assert intervals.paired_ratio(both, first, second, rows, confidence)[end] == pytest.approx(1, abs=1e-6)
@@ -33,12 +42,11 @@ def test_a_ratio_of_equals_and_of_nothing() -> None:
 
 
 def test_f1_covers_what_it_says() -> None:
-    """Exactly: given the rows that a class touches, hits are binomial, and F1 grows with them."""
+    """Exact: given the rows that a class touches, hits are binomial, and F1 increases with them."""
     for touched, share in ((8, 0.9), (40, 0.95), (40, 0.5)):
         hit = np.arange(touched + 1.0)
-        low, high = intervals.f1(
-            hit, np.full(touched + 1, touched + 0.0), hit, 0.95
-        )  # all that touch it were predicted so
+        # All rows that touch the class were predicted as it.
+        low, high = intervals.f1(hit, np.full(touched + 1, touched + 0.0), hit, 0.95)
         truth = 2 * share / (1 + share)
         assert 0.9 < binom.pmf(hit, touched, share)[(low <= truth) & (truth <= high)].sum() < 0.99
     assert np.isnan(intervals.f1(np.zeros(1), np.zeros(1), np.zeros(1), 0.95)).all()
@@ -80,7 +88,7 @@ def test_errors_removed_is_skill() -> None:
 
 
 def test_ratios_tell_nothing_apart_that_the_test_does_not() -> None:
-    """4 rows against none of 100 have p = 0.0625: errors removed were told as 2.6% to 90.3%."""
+    """4 rows against none of 100 have p = 0.0625; errors removed used to have 2.6% to 90.3%."""
     other = np.ones(100, bool)
     other[:10] = False
     model = other.copy()

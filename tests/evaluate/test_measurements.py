@@ -1,4 +1,4 @@
-"""What `evaluate` measures with models, on texts too."""
+"""Measurements with models for `evaluate`, on text too."""
 
 from pathlib import Path
 
@@ -57,9 +57,8 @@ def test_a_baseline_on_features_is_kept(
 ) -> None:
     rows = {split: inputs.read_rows(Path("data/clean"), split) for split in text_arrays.SPLITS}
     first = measurements.answer(subject, KNN, rows)
-    assert (
-        first["test"].predicted == rows["test"].labels
-    ).mean() > 0.9  # train holds each text with a number appended
+    # Train holds each text with a number appended.
+    assert (first["test"].predicted == rows["test"].labels).mean() > 0.9
     monkeypatch.setattr(measurements, "_fitted", lambda *_: pytest.fail("fitted again"))
     again = measurements.answer(subject, KNN, rows)
     for split in ("val", "test"):
@@ -79,7 +78,10 @@ def test_nothing_of_pictures_is_measured_on_texts(subject: measurements.Subject)
 def test_what_is_kept_depends_on_all_code_that_it_went_through(
     subject: measurements.Subject, root: Path
 ) -> None:
-    """Whatever the measuring modules import of this project: half precision and threads (resolve, memory, distributed), and figures."""
+    """The digests cover everything that the measuring modules import from this project.
+
+    This includes half precision and threads (resolve, memory, distributed), and metrics.
+    """
     todo, found = (
         [
             "predict",

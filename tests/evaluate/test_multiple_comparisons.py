@@ -1,4 +1,4 @@
-"""What a report says of several pairs together."""
+"""What a report states about several pairs jointly."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SETTINGS = params.Bootstrap(resamples=50, confidence=0.95, seed=0)
 
 
 def models(seed: int) -> Bootstrap:
-    """Four models of growing accuracy on the same 300 rows; the last has no probabilities."""
+    """Return four models of increasing accuracy on the same 300 rows; the last has no probabilities."""
     generator = np.random.default_rng(seed)
     labels, rows = generator.integers(0, 3, 300), {}
     for name, share in {"a": 0.9, "b": 0.88, "c": 0.84, "bare": 0.8}.items():
@@ -45,7 +45,7 @@ def test_adjusted_p_and_interval_agree() -> None:
 
 
 def old_form(pairs: list[tuple[int, int, int]]) -> list[tuple[float, float]]:
-    """The control: each interval at the level against which Holm's procedure held its p-value."""
+    """Negative control: each interval at the level to which Holm's procedure compared its p-value."""
     p_values, failed, result, level = [proportions.paired_p(b, c) for b, c, _ in pairs], False, {}, 0.0
     for step, place in enumerate(np.argsort(p_values, kind="stable")):
         if not failed:
@@ -56,7 +56,10 @@ def old_form(pairs: list[tuple[int, int, int]]) -> list[tuple[float, float]]:
 
 
 def test_all_intervals_hold_together() -> None:
-    """Four independent pairs that differ by 10 points of 400 rows, so that Holm rejects all: his last level is 95% of a single one."""
+    """Four independent pairs differ by 10 points on 400 rows, so that Holm's method rejects all of them.
+
+    The level of its last step is then that of a single test, 95%.
+    """
     generator, joint, before = np.random.default_rng(0), 0, 0
     for _ in range(1500):
         first, second = generator.binomial(400, 0.12, 4), generator.binomial(400, 0.02, 4)
@@ -78,7 +81,7 @@ def test_intervals_hold_0_where_holm_tells_nothing() -> None:
             assert own["holm_p"] < 0.05 or low <= 0 <= high
             assert own["excluded"] == max(-low, high)
             plain = proportions.paired_interval(first, second, rows, 0.95)
-            assert low <= plain[0] and plain[1] <= high, "never narrower than alone"
+            assert low <= plain[0] and plain[1] <= high, "never narrower than a single interval"
             told += own["holm_p"] < 0.05
             reached += own["holm_p"] < 0.05 and low <= 0 <= high
     assert told > 100 and 0 < reached < told / 5
@@ -121,7 +124,10 @@ def test_losses_are_compared_by_the_paired_t_test() -> None:
 
 
 def test_losses_that_differ_by_the_same_amount_are_no_certainty() -> None:
-    """Eight rows, one model sure to 0.9 and one to 0.8 on each: without a spread there was p = 0."""
+    """On each of eight rows, one model has probability 0.9 and one 0.8.
+
+    Without spread, p used to be 0.
+    """
     labels, rows = np.arange(8) % 2, {}
     for name, sure in (("a", 0.9), ("b", 0.8)):
         log_p = np.log(np.where(np.eye(2)[labels] > 0, sure, 1 - sure))

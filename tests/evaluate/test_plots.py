@@ -1,4 +1,7 @@
-"""Figures: drawn for few and many classes, for odd names, the same bytes again, whatever the user's own matplotlib settings are."""
+"""Plots for few and many classes and unusual names.
+
+The bytes are reproducible, whatever the user's own matplotlib settings are.
+"""
 
 from pathlib import Path
 
@@ -85,7 +88,7 @@ def test_the_same_bytes_whatever_the_users_settings(tmp_path: Path) -> None:
     first = draw_all(tmp_path / "a", 5)
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.transparent": True}):
         second = draw_all(tmp_path / "b", 5)
-        assert mpl.rcParams["font.size"] == 20  # and they are left as they were
+        assert mpl.rcParams["font.size"] == 20  # the user's settings are unchanged
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 

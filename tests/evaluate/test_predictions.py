@@ -1,4 +1,4 @@
-"""Prediction tables: round trip, same bytes, and every way in which one is refused."""
+"""Prediction tables: round trip, same bytes, and every reason to refuse one."""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Intervals and tests of shares against scipy, published tables and closed forms; interval and test agree on every small table."""
+"""Intervals and tests of shares against scipy, published tables and closed forms.
+
+Interval and test agree on every small table.
+"""
 
 import itertools
 import math
@@ -30,12 +33,15 @@ def test_wilson_of_no_rows_is_undefined_and_of_all_right_is_the_closed_form() ->
 
 
 def coverage(low: np.ndarray, high: np.ndarray, rows: int, share: float) -> float:
-    """Exactly: the probability of the counts whose interval holds the share."""
+    """Return the exact probability of the counts whose interval holds the share."""
     return float(binom.pmf(np.arange(rows + 1), rows, share)[(low <= share) & (share <= high)].sum())
 
 
 def percentile_bootstrap(rows: int, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ends for every count: those of the binomial that resampling rows draws from, so of infinitely many resamples."""
+    """Return the ends for every count, for infinitely many resamples.
+
+    They are those of the binomial distribution from which resampling draws rows.
+    """
     shares = np.arange(rows + 1) / rows
     tail = (1 - confidence) / 2
     return binom.ppf(tail, rows, shares) / rows, binom.ppf(1 - tail, rows, shares) / rows
@@ -44,8 +50,11 @@ def percentile_bootstrap(rows: int, confidence: float) -> tuple[np.ndarray, np.n
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.95, 0.99])
 @pytest.mark.parametrize("rows", [10, 30, 359, 2189])
 def test_wilson_covers_what_it_says(rows: int, share: float) -> None:
-    """No simulation: the count is binomial, so coverage is a sum. At so few rows single shares fall a little below (Brown, Cai and DasGupta
-    2001, Interval estimation for a binomial proportion, figure 5)."""
+    """No simulation is needed: the count is binomial, so coverage is a sum.
+
+    With so few rows some shares fall slightly below the level (Brown, Cai and DasGupta 2001, Interval
+    estimation for a binomial proportion, figure 5).
+    """
     low, high = proportions.wilson(np.arange(rows + 1), rows, 0.95)
     assert (0.9 if rows <= 30 else 0.93) <= coverage(low, high, rows, share) <= 0.999
 
@@ -54,13 +63,13 @@ def test_wilson_covers_what_it_says(rows: int, share: float) -> None:
     ("rows", "share", "expected"), [(359, 0.99, 0.86), (30, 0.95, 0.78), (10, 0.9, 0.65)]
 )
 def test_the_percentile_bootstrap_does_not(rows: int, share: float, expected: float) -> None:
-    """The control: the interval that was here, with the coverages that were found by simulation."""
+    """Negative control: the former interval, with its coverages found by simulation."""
     assert coverage(*percentile_bootstrap(rows, 0.95), rows, share) == pytest.approx(expected, abs=0.02)
 
 
-# Published: Fagerland, Lydersen and Laake 2014, Recommended tests and confidence intervals for paired binomial proportions (airway
-# hyper-responsiveness, Bentur et al. 2009; complete response, Cavo et al. 2012); the digits of the second as the authors' R package
-# `contingencytables` gives them in its own tests.
+# Published: Fagerland, Lydersen and Laake 2014, Recommended tests and confidence intervals for paired
+# binomial proportions (airway hyper-responsiveness, Bentur et al. 2009; complete response, Cavo et al. 2012);
+# the digits of the second are from the tests of the authors' R package `contingencytables`.
 PUBLISHED = [(1, 7, 21, -0.517, -0.026, 0.039, 5e-4), (6, 16, 161, -0.1240, -0.0054, 0.034690, 5e-5)]
 
 
@@ -73,12 +82,14 @@ def test_published_intervals_and_p_values(
 
 
 def constrained(first: int, second: int, rows: int, difference: float) -> float:
-    """Tango's statistic by another way: the likelihood is maximised numerically, and the variance written as that of a difference."""
+    """Compute Tango's statistic in another way.
+
+    The likelihood is maximised numerically, and the variance is written as that of a difference.
+    """
     both = rows - first - second
 
-    def negative(
-        q: float,
-    ) -> float:  # of the probability that only the second is right; that of the first is q + difference
+    # q is the probability that only the second is right; that of the first is q + difference.
+    def negative(q: float) -> float:
         cells = ((first, q + difference), (second, q), (both, 1 - 2 * q - difference))
         return -sum(count * math.log(max(p, 1e-300)) for count, p in cells if count)
 
@@ -106,7 +117,7 @@ def test_ends_solve_tangos_equation(first: int, second: int, rows: int) -> None:
 
 
 def test_no_discordant_row_is_no_certainty() -> None:
-    """12 rows, both models all right: a difference of 24 points is not excluded (closed form)."""
+    """With 12 rows that both models get right, a difference of 24 points is not excluded (closed form)."""
     low, high = proportions.paired_interval(0, 0, 12, 0.95)
     assert (low, high) == pytest.approx((-(Z**2) / (12 + Z**2), Z**2 / (12 + Z**2)))
     assert low < -0.24
@@ -136,7 +147,10 @@ def test_interval_and_test_agree_on_every_small_table(confidence: float) -> None
 
 
 def test_without_the_extension_they_would_not() -> None:
-    """The control: Tango's own interval tells four rows against none apart at 95%, the mid-p test (0.0625) does not."""
+    """Negative control: Tango's own interval distinguishes four rows from none at 95%.
+
+    The mid-p test (0.0625) does not.
+    """
     assert proportions._tango(4, 0, 40, 0.95)[0] > 0
     assert proportions.mcnemar_midp(4, 0) == pytest.approx(0.0625)
     assert proportions.paired_interval(4, 0, 40, 0.95)[0] == 0
@@ -158,7 +172,7 @@ def test_midp_by_hand() -> None:
 
 
 def test_the_paired_interval_covers_what_it_says() -> None:
-    """Exactly, over all tables of 40 rows: two shares of discordant rows, seven worlds."""
+    """Exact, over all tables of 40 rows, for seven pairs of shares of discordant rows."""
     rows = 40
     counts = [(b, c) for b in range(rows + 1) for c in range(rows + 1 - b) if b + c <= 25]
     bounds = np.array([proportions.paired_interval(b, c, rows, 0.95) for b, c in counts])
@@ -172,7 +186,7 @@ def test_the_paired_interval_covers_what_it_says() -> None:
         (0.1, 0.1),
         (0.2, 0.1),
     ]:
-        # Only the first, then only the second among the rest: two binomials make the trinomial.
+        # Only the first, then only the second among the rest: two binomials form the trinomial.
         p = binom.pmf(b, rows, first) * binom.pmf(c, rows - b, second / (1 - first))
         inside = (bounds[:, 0] <= first - second) & (first - second <= bounds[:, 1])
         assert p.sum() > 0.999
@@ -180,7 +194,10 @@ def test_the_paired_interval_covers_what_it_says() -> None:
 
 
 def test_equivalence_and_its_margin() -> None:
-    """The smallest margin that two one-sided tests exclude, each at half of the level, is the farther end of the interval beside it."""
+    """The smallest margin that two one-sided tests exclude is the farther end of the interval.
+
+    Each of the tests is at half of the level.
+    """
     for first, second, rows in [(12, 11, 2189), (0, 0, 100), (14, 12, 500), (4, 0, 40)]:
         margin = proportions.excluded(first, second, rows, 0.95)
         assert proportions.tost(first, second, rows, margin) == pytest.approx(0.025, abs=1e-6)
@@ -194,14 +211,14 @@ def test_equivalence_and_its_margin() -> None:
 
 
 def test_holm_by_hand() -> None:
-    """Holm 1979: (0.01, 0.04, 0.03, 0.005) times (3, 1, 2, 4), never below a smaller one's."""
+    """Holm 1979: (0.01, 0.04, 0.03, 0.005) times (3, 1, 2, 4), never below a smaller one's result."""
     assert proportions.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert proportions.holm([0.7, 0.9]) == [1.0, 1.0]
     assert proportions.holm([]) == []
 
 
 def test_all_rows_discordant_one_way() -> None:
-    """Seven rows scaled to 61: the measured difference is 1 but for rounding, and there is nothing above it."""
+    """Seven rows scaled to 61: the measured difference is 1 except for rounding, the maximum."""
     scaled = 7 * (61 / 7) * (1 - 1e-16)
     assert proportions.paired_interval(scaled, 0, 61, 0.95)[1] == 1
     for rows in range(1, 200):
@@ -224,11 +241,14 @@ def test_midp_is_scipys_at_whole_numbers_and_smooth_between_them() -> None:
             proportions.mcnemar_midp(*(scale * count for count in table))
             for scale in np.linspace(0.3, 6, 200)
         ]
-        assert (np.diff(along) < 0).all(), "more rows like these tell more"
+        assert (np.diff(along) < 0).all(), "more rows of the same kind give a smaller p"
 
 
 def test_rows_needed_go_by_the_decision_itself() -> None:
-    """4 against 0 of 100 rows are not told apart (mid-p 0.5**4): Tango's interval alone, which is, would name 97."""
+    """4 against 0 of 100 rows are not significantly different (mid-p 0.5**4).
+
+    Tango's interval alone, which does exclude 0, would give 97 rows.
+    """
     assert proportions._tango(4 * 0.97, 0, 97, 0.95)[0] > 0 > proportions._tango(4 * 0.96, 0, 96, 0.95)[0], (
         "the control"
     )
@@ -242,7 +262,10 @@ def test_rows_needed_go_by_the_decision_itself() -> None:
 
 
 def test_rows_needed() -> None:
-    """Closed form without discordant rows; otherwise the interval of the scaled table, one row fewer does not do."""
+    """Without discordant rows there is a closed form.
+
+    Otherwise the interval of the scaled table suffices, and with one row fewer it does not.
+    """
     assert proportions.rows_needed(0.005, 0.95) == math.floor(Z**2 * 0.995 / 0.005) + 1 == 765
     assert (
         proportions.noninferiority_p(0, 0, 764, 0.005)

@@ -12,7 +12,7 @@ from baton.tasks import metrics
 def sample(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, classes, rows)
-    logits = generator.normal(size=(rows, classes)).round(1)  # some are equal
+    logits = generator.normal(size=(rows, classes)).round(1)  # creates ties
     logits[np.arange(rows), labels] += 1
     return labels, metrics.log_probabilities(logits)
 
@@ -51,7 +51,7 @@ def test_ends_solve_the_equation_and_a_perfect_order_is_no_certainty() -> None:
 
 
 def test_the_interval_covers() -> None:
-    """Two normal distributions: the true area is known. 20 rows against 60."""
+    """With two normal distributions the true area is known; 20 rows against 60."""
     generator, inside = np.random.default_rng(0), 0
     truth = float(norm.cdf(2 / 2**0.5))
     for _ in range(300):

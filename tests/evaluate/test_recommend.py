@@ -1,4 +1,4 @@
-"""Which model is recommended, and on what grounds."""
+"""Which model is recommended, and for what reason."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from baton.evaluate import recommend
 
 
 def hits(**right: int) -> dict[str, np.ndarray]:
-    """Model -> the first so many of 100 rows are right."""
+    """Return model -> hits on 100 rows, of which the first `count` are right."""
     return {name: np.arange(100) < count for name, count in right.items()}
 
 
@@ -28,10 +28,8 @@ def test_the_best_on_validation_where_rows_are_many() -> None:
     [
         ({"teacher": 90, "student": 90, "tfidf_svm": 80}, "student"),
         ({"teacher": 90, "student": 90, "tfidf_svm": 90}, "tfidf_svm"),
-        (
-            {"teacher": 91, "student": 90, "tfidf_svm": 90},
-            "tfidf_svm",
-        ),  # one row: no more than its standard error
+        # A difference of one row does not exceed its standard error.
+        ({"teacher": 91, "student": 90, "tfidf_svm": 90}, "tfidf_svm"),
         ({"teacher": 92, "student": 90, "tfidf_svm": 90}, "teacher"),
         ({"teacher": 90, "student": 85}, "teacher"),
     ],
@@ -43,13 +41,11 @@ def test_a_transformer_must_be_better_than_the_best_baseline_beyond_a_standard_e
 
 
 def test_the_error_is_of_pairs() -> None:
-    """Two models that agree on nearly all rows are told apart by fewer than two that do not."""
+    """Two models that agree on nearly all rows need a smaller difference than two that do not."""
     row = np.arange(100)
     alike = {"teacher": row < 84, "tfidf_svm": row < 80}
-    apart = {
-        "teacher": row < 84,
-        "tfidf_svm": (row >= 20) & (row < 100),
-    }  # 20 rows only the one has right, 16 only the other
+    # 20 rows that only the first has right, 16 that only the second has right.
+    apart = {"teacher": row < 84, "tfidf_svm": (row >= 20) & (row < 100)}
     assert recommend.choose(alike, None)["model"] == "teacher"
     assert recommend.choose(apart, None)["model"] == "tfidf_svm"
 

@@ -1,4 +1,4 @@
-"""Accuracy without the rows that training nearly saw."""
+"""Accuracy without the rows that training has nearly seen."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from baton.evaluate.inputs import Rows
 
 LABELS = np.array([0, 1, 0, 1, 1, 0])
 TEST = Rows([f"test:{number}" for number in range(1, 7)], [""] * 6, LABELS)
-# The rows 1, 2 and 6, of which the memory knows all, and the honest one the last two of.
+# Of the repeated rows 1, 2 and 6, `memory` has all right, `honest` the last two.
 OUTPUTS = {
     "memory": Outputs(np.array([0, 1, 1, 0, 1, 0]), np.zeros((6, 2), np.float32)),
     "honest": Outputs(np.array([1, 1, 0, 1, 1, 0]), np.zeros((6, 2), np.float32)),

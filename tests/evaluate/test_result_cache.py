@@ -1,4 +1,4 @@
-"""What is kept is measured once, by all that it depends on."""
+"""Cached results are measured once per set of dependencies."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_measured_once_for_the_same_things() -> None:
         assert got["a.b"].tolist() == [0, 1, 2]
         assert got["c"].dtype == bool
     assert len(calls) == 1
-    result_cache.arrays("things", {"y": [2], "x": 1}, make)  # in another order, the same
+    result_cache.arrays("things", {"y": [2], "x": 1}, make)  # another order is the same key
     assert len(calls) == 1
     for known in ({"x": 1, "y": [3]}, {"x": 1}):
         result_cache.arrays("things", known, make)

@@ -1,4 +1,4 @@
-"""What metrics.json says of two models agrees with itself."""
+"""The statements of metrics.json about two models agree with each other."""
 
 from pathlib import Path
 
@@ -17,14 +17,17 @@ def rows(count: int) -> Rows:
 
 
 def outputs(split: Rows, wrong: int) -> Outputs:
-    """Wrong on the first rows, and as sure of all."""
+    """Return answers that are wrong on the first `wrong` rows, with equal confidence everywhere."""
     predicted = split.labels.copy()
     predicted[:wrong] = 1 - predicted[:wrong]
     return Outputs(predicted, np.log(np.where(np.eye(2)[predicted] > 0, 0.9, 0.1)))
 
 
 def test_no_ratio_tells_apart_what_the_page_does_not(root: Path) -> None:
-    """Each of two steps wins five rows of 200: p = 0.031 alone, and above 0.09 among the page's tests. Both together: p below 0.01."""
+    """Each of two steps wins five rows of 200.
+
+    A step has p = 0.031 alone, and above 0.09 among the page's tests; both together have p below 0.01.
+    """
     split = rows(200)
     wrong = {"teacher": 5, "student": 10, "control": 10, "svm": 15}
     answers = {name: outputs(split, count) for name, count in wrong.items()}
@@ -39,8 +42,8 @@ def test_no_ratio_tells_apart_what_the_page_does_not(root: Path) -> None:
     for pair in ("student_vs_teacher", "student_vs_svm"):
         own = report["comparison"][pair]
         assert own["mcnemar_p"] == pytest.approx(0.5**5, rel=1e-4)
-        assert own["holm_p"] > 0.05, "by its own test alone it would be told apart"
+        assert own["holm_p"] > 0.05, "its own test alone would be significant"
     assert report["retention"]["accuracy_interval"][1] == report["retention"]["skill_interval"][1] == 1
     assert report["student"]["errors_removed_interval"][0] == 0
     assert report["comparison"]["teacher_vs_svm"]["holm_p"] < 0.01
-    assert report["teacher"]["errors_removed_interval"][0] > 0, "what is told apart stays so"
+    assert report["teacher"]["errors_removed_interval"][0] > 0, "a significant difference stays one"

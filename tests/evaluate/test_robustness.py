@@ -1,4 +1,4 @@
-"""Accuracies under corruption: the hits' means, paired intervals, one row a point."""
+"""Accuracies under corruption: means of hits, paired intervals, one row per point."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_figures_are_the_means_with_intervals() -> None:
 
 
 def test_the_interval_is_that_of_all_other_figures() -> None:
-    """The interval of the unchanged pictures is that of accuracy, where all test rows are measured."""
+    """With all test rows measured, the interval of the unchanged images is that of accuracy."""
     one = measured()
     hits = one.hits["noise"]["teacher"][0]
     boot = Bootstrap({"m": statistics(np.zeros(300, int), np.where(hits, 0, 1), 2, None, 15)}, 2, SETTINGS)
@@ -54,7 +54,10 @@ def test_the_interval_is_that_of_all_other_figures() -> None:
 
 
 def test_the_mean_is_narrower_than_its_parts() -> None:
-    """Severities share rows: hits that vary together do not cancel, others do. Nothing collapses where all is right."""
+    """Severities share rows: hits that vary together do not cancel, others do.
+
+    No interval collapses if everything is right.
+    """
     own = np.random.default_rng(0).random(400) < 0.7
     together = Measured(
         {"noise": [0.1, 0.2]},

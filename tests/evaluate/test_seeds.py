@@ -1,4 +1,7 @@
-"""Figures over seeds: a published paired t-test, closed forms, and sentences that claim no more than the tests show."""
+"""Figures over seeds: a published paired t-test and closed forms.
+
+The sentences claim no more than the tests show.
+"""
 
 import math
 from pathlib import Path
@@ -9,7 +12,8 @@ from baton import storage
 from baton.errors import DataError
 from baton.evaluate import seeds
 
-# Student 1908, "The probable error of a mean", Biometrika 6, p. 20: additional hours of sleep of ten patients by two drugs.
+# Student 1908, "The probable error of a mean", Biometrika 6, p. 20: additional hours of sleep of ten patients
+# with two drugs.
 FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
@@ -19,22 +23,27 @@ def of(*accuracies: float) -> list[dict[str, float]]:
 
 
 def test_students_own_data() -> None:
-    """t = 4.0621 with 9 degrees of freedom, p = 0.002833, mean difference 1.58, 95% interval 0.70 to 2.46 (R: t.test(paired = TRUE))."""
+    """t = 4.0621 with 9 degrees of freedom, p = 0.002833, mean difference 1.58, 95% interval 0.70 to 2.46.
+
+    These are the values of R: t.test(paired = TRUE).
+    """
     found = seeds.paired(of(*SECOND), of(*FIRST), 0.95)
     assert found["seeds"] == 10
     assert found["accuracy_difference"] == pytest.approx(1.58)
     assert found["accuracy_difference_deviation"] == pytest.approx(1.229995, abs=1e-6)
     assert found["accuracy_difference_interval"] == pytest.approx([0.7001142, 2.4598858], abs=1e-6)
-    assert found["accuracy_p"] == pytest.approx(
-        0.002833, abs=1e-6
-    )  # not paired it would be 0.07919 (Welch: 0.07939)
+    # Unpaired it would be 0.07919 (Welch: 0.07939).
+    assert found["accuracy_p"] == pytest.approx(0.002833, abs=1e-6)
     assert found["macro_f1_p"] == pytest.approx(found["accuracy_p"])
     assert found["log_loss_difference"] == pytest.approx(-1.58)
 
 
 @pytest.mark.parametrize("differences", [(0.01, 0.03), (0.004, 0.001)])
 def test_two_seeds_in_closed_form(differences: tuple[float, float]) -> None:
-    """One degree of freedom is Cauchy's distribution: p = 1 - 2 / pi * atan(t), and the quantile at 0.975 is tan(0.475 pi)."""
+    """With one degree of freedom the distribution is Cauchy's.
+
+    p = 1 - 2 / pi * atan(t), and the quantile at 0.975 is tan(0.475 pi).
+    """
     mean, deviation = sum(differences) / 2, abs(differences[0] - differences[1]) / math.sqrt(2)
     t = mean / (deviation / math.sqrt(2))
     found = seeds.paired(of(*(0.5 + value for value in differences)), of(0.5, 0.5), 0.95)
@@ -44,7 +53,7 @@ def test_two_seeds_in_closed_form(differences: tuple[float, float]) -> None:
 
 
 def test_differences_without_spread_are_not_tested() -> None:
-    """Both students have one row of a hundred more right: that is no certainty."""
+    """Both students have one row of a hundred more right, which proves nothing."""
     found = seeds.paired(of(0.91, 0.93), of(0.90, 0.92), 0.95)
     assert found["accuracy_difference"] == pytest.approx(0.01)
     assert "accuracy_p" not in found and "accuracy_difference_interval" not in found
@@ -90,7 +99,7 @@ def test_the_method_is_judged_over_seeds(student: list[float], control: list[flo
 
 
 def test_of_one_seed_nothing_is_said() -> None:
-    """However far apart the two are."""
+    """However different the two are."""
     found = section([0.99], [0.5])
     assert seeds.said(found, 0.95) == []
     assert "comparison" not in found

@@ -1,4 +1,4 @@
-"""Intervals cover what they promise, differences are paired, and intervals and tests agree."""
+"""Intervals have their nominal coverage, differences are paired, and intervals and tests agree."""
 
 import time
 import tracemalloc
@@ -46,14 +46,14 @@ def test_blocks_do_not_lose_or_repeat_draws(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_shares_have_wilsons_interval() -> None:
-    """Three of 359 rows wrong: the percentile bootstrap said 98.1 to 100.0."""
+    """With three of 359 rows wrong, the percentile bootstrap gave 98.1 to 100.0."""
     labels = np.arange(359) % 2
     predicted = np.where(np.arange(359) < 3, 1 - labels, labels)
     boot = significance.Bootstrap({"m": statistics(labels, predicted, 2)}, 2, settings())
     assert boot.figures("m")["accuracy_interval"] == pytest.approx(
         np.ravel(proportions.wilson(356, 359, 0.95))
     )
-    assert significance.interval(boot.drawn["m"]["accuracy"], 0.95)[1] == 1  # the control
+    assert significance.interval(boot.drawn["m"]["accuracy"], 0.95)[1] == 1  # negative control
     hit, chosen, actual = (
         ((labels == 0) & (predicted == 0)).sum(),
         (predicted == 0).sum(),
@@ -76,10 +76,8 @@ def test_no_interval_collapses_where_all_is_right() -> None:
         low, high = figures[f"{figure}_interval"]  # type: ignore[misc]
         assert low < 0.85 < high == 1, figure
         if figure != "accuracy":
-            assert significance.interval(boot.drawn["one"][figure], 0.95) == [
-                1,
-                1,
-            ]  # the control: what the bootstrap alone says
+            # Negative control: the bootstrap alone.
+            assert significance.interval(boot.drawn["one"][figure], 0.95) == [1, 1]
     for figure in ("accuracy", "macro_f1"):
         for value, (low, high) in (
             boot.difference("one", "other", figure),
@@ -92,11 +90,13 @@ def test_no_interval_collapses_where_all_is_right() -> None:
 
 @pytest.mark.parametrize(("rows", "share", "least"), [(300, 0.85, 0.92), (30, 0.95, 0.94), (30, 0.99, 0.96)])
 def test_intervals_cover_the_truth_as_often_as_they_say(rows: int, share: float, least: float) -> None:
-    """200 samples from a known world of three classes. At 30 rows and 99% the bootstrap alone covers in a quarter (the control)."""
+    """200 samples are drawn from a known distribution of three classes.
+
+    At 30 rows and 99% the bootstrap alone covers in a quarter of cases (negative control).
+    """
     generator = np.random.default_rng(3)
-    world = (np.eye(3) * share + (1 - np.eye(3)) * (1 - share) / 2) * np.array(
-        [[0.5], [0.3], [0.2]]
-    )  # (actual, predicted)
+    # Probabilities by actual (rows) and predicted (columns) class.
+    world = (np.eye(3) * share + (1 - np.eye(3)) * (1 - share) / 2) * np.array([[0.5], [0.3], [0.2]])
     sums = np.concatenate([world.diagonal(), world.sum(axis=0), world.sum(axis=1)])
     truth, wanted = metrics.figures(sums, 3), ("macro_f1", "weighted_f1", "balanced_accuracy", "mcc")
     inside, alone = np.zeros(4), np.zeros(4)
@@ -118,12 +118,14 @@ def two_models() -> tuple[np.ndarray, dict[str, np.ndarray]]:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 3, 900)
     base = np.where(generator.random(900) < 0.8, labels, (labels + 1) % 3)
-    better = np.where(generator.random(900) < 0.3, labels, base)  # the same answers, some mistakes mended
+    better = np.where(
+        generator.random(900) < 0.3, labels, base
+    )  # the same answers with some mistakes corrected
     return labels, {"first": better, "second": base}
 
 
 def test_differences_are_paired() -> None:
-    """Models that err on the same rows differ more certainly than the same accuracies on shuffled rows."""
+    """Models that err on the same rows have narrower intervals than equal accuracies on shuffled rows."""
     labels, predicted = two_models()
     boot = significance.Bootstrap(
         {name: statistics(labels, value, 3) for name, value in predicted.items()}, 3, settings()
@@ -157,7 +159,7 @@ def test_ratio_with_nothing_has_no_value() -> None:
     assert boot.ratio("right", "wrong", "accuracy") is None
     value, (low, high) = boot.ratio("wrong", "right", "accuracy") or (None, [1, 0])
     assert (value, low) == (0.0, 0.0)
-    assert high == 1  # four rows say little: p = 0.0625
+    assert high == 1  # four rows are little evidence: p = 0.0625
 
 
 def test_same_seed_same_figures() -> None:
@@ -174,9 +176,8 @@ def test_same_seed_same_figures() -> None:
 
 def test_undefined_per_class_figures_are_nan() -> None:
     labels, predicted = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 1])
-    boot = significance.Bootstrap(
-        {"m": statistics(labels, predicted, 4)}, 4, settings(200)
-    )  # classes 2 and 3 never occur
+    # Classes 2 and 3 never occur.
+    boot = significance.Bootstrap({"m": statistics(labels, predicted, 4)}, 4, settings(200))
     got = boot.per_class("m")
     assert got["support"][0].tolist() == [3, 2, 0, 0]
     assert got["precision"][0][:2] == pytest.approx([2 / 3, 1 / 2])
@@ -191,7 +192,7 @@ def test_undefined_per_class_figures_are_nan() -> None:
 
 
 def test_a_comparison_reads_the_hits() -> None:
-    """The numbers of the issue: 34 rows against 19 of 2189, where p = 0.053 stood beside an interval of +0.04 to +1.32."""
+    """34 rows against 19 of 2189, where p = 0.053 once came with an interval of +0.04 to +1.32."""
     right = np.array(
         [[True, True]] * 2100 + [[False, False]] * 36 + [[True, False]] * 34 + [[False, True]] * 19
     )
@@ -212,7 +213,10 @@ def test_a_comparison_reads_the_hits() -> None:
 
 
 def test_many_rows_and_classes_need_little_memory() -> None:
-    """50,000 rows, 1,000 classes, six models: dense statistics were about 7 GB, twice. Probabilities are the caller's."""
+    """50,000 rows, 1,000 classes and six models, for which dense statistics took about 7 GB, twice.
+
+    Probabilities belong to the caller.
+    """
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 1000, 50_000)
     log_p = np.broadcast_to(metrics.log_probabilities(generator.normal(size=(1, 1000))), (50_000, 1000))
@@ -222,9 +226,8 @@ def test_many_rows_and_classes_need_little_memory() -> None:
         for name in "abcdef":
             predicted = np.where(generator.random(50_000) < 0.8, labels, generator.integers(0, 1000, 50_000))
             rows[name] = metrics.statistics(labels, predicted, 1000, log_p, 15)
-        boot = significance.Bootstrap(
-            rows, 1000, settings(60)
-        )  # more resamples come in blocks, one after the other
+        # More resamples are drawn in successive blocks.
+        boot = significance.Bootstrap(rows, 1000, settings(60))
         for name in rows:
             assert len(boot.figures(name)) == 17  # ECE has no interval
             assert np.isfinite(boot.per_class(name)["f1"][0]).all()

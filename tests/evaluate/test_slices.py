@@ -1,4 +1,4 @@
-"""Accuracy by slice, against counting by hand."""
+"""Accuracy by slice, compared with a direct count."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The whole stage on real text: what it writes, that a rerun writes the same bytes, and that it speaks to a person."""
+"""The whole stage on real text: its outputs, reproducible bytes, and its summary."""
 
 import csv
 import json
@@ -33,7 +33,10 @@ UNTIMED = ["figures", "metrics.json", "plots", "tables"]
 
 @pytest.fixture
 def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Complete the project, and return `run(draw=False, **changes of evaluate) -> models whose speed was measured`."""
+    """Complete the project and return `run`.
+
+    `run(draw=False, **changes of evaluate)` returns the models whose speed was measured.
+    """
     (project / "requirements.lock").write_text("")
     (project / "data/arrays").mkdir()
     for split in ("train", "val", "test"):
@@ -66,7 +69,7 @@ def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     recipe = params.read_raw(root / "params.yaml") | {"tracking": {"kind": "off"}}
 
     def run(draw: bool = False, **changes: Any) -> list[str]:
-        for name, function in real.items():  # drawing takes seconds, and most tests look elsewhere
+        for name, function in real.items():  # drawing takes seconds, and most tests do not need it
             monkeypatch.setattr(plots, name, function if draw else lambda *_: None)
         recipe["evaluate"] |= {"bootstrap": {"resamples": 200, "confidence": 0.95, "seed": 0}} | changes
         (project / "params.yaml").write_text(json.dumps(recipe))
@@ -93,7 +96,7 @@ def test_reports_are_complete_and_right(
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
     for name, value in metrics.scores(logits, splits["test"][1]).items():
         assert report["student"][name] == pytest.approx(value, rel=1e-5)
-        if name != "ece":  # biased, and a bootstrap makes it more so
+        if name != "ece":  # biased, and a bootstrap increases the bias
             low, high = report["student"][f"{name}_interval"]
             assert low < high
     assert report["test"] == {
@@ -184,7 +187,10 @@ def test_reports_are_complete_and_right(
 def test_every_model_has_its_own_temperature_and_figures_as_trained_and_at_it(
     ready: Callable[..., list[str]], splits: dict[str, Split]
 ) -> None:
-    """The transformers' is the one in their folder, with which they are served; the baselines' is fitted on val."""
+    """Transformers use the temperature in their folder, at which they are served.
+
+    That of the baselines is fitted on val.
+    """
     ready()
     report = json.loads(Path("reports/metrics.json").read_text())
     for name, wanted in TEMPERATURES.items():
@@ -200,9 +206,8 @@ def test_every_model_has_its_own_temperature_and_figures_as_trained_and_at_it(
         assert expected["accuracy"] == pytest.approx(report[name]["accuracy"])
     for name in ("tfidf_svm", "tfidf_logistic"):
         assert report[name]["temperature"] not in (0, 1)
-        assert (
-            report[name]["log_loss_scaled"] < report[name]["log_loss"]
-        )  # both are far from honest as they are
+        # Both are badly calibrated as trained.
+        assert report[name]["log_loss_scaled"] < report[name]["log_loss"]
     Path("models/student/baton.json").write_text('{"labels": []}')
     with pytest.raises(DataError, match=r"models/student/baton\.json has no temperature"):
         ready()
@@ -232,9 +237,8 @@ def test_a_rerun_writes_the_same_bytes(ready: Callable[..., list[str]]) -> None:
     shutil.rmtree("reports")
     ready(draw=True)
     assert digests(UNTIMED) == before
-    ready(
-        calibration_bins=7
-    )  # the control: another setting writes other bytes, where it should (nothing is drawn here)
+    # Negative control: another setting changes the bytes of the outputs it affects (nothing is drawn here).
+    ready(calibration_bins=7)
     changed = {name for name, digest in digests(UNTIMED).items() if digest != before[name]}
     assert changed == {"metrics.json", "plots", "figures"}
 
@@ -294,7 +298,7 @@ def test_without_baselines(ready: Callable[..., list[str]], capsys: pytest.Captu
 def test_test_rows_choose_nothing(
     ready: Callable[..., list[str]], splits: dict[str, Split], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other test labels change the figures, but neither the strongest baseline nor what was fitted."""
+    """Other test labels change the figures, but neither the strongest baseline nor fitted models."""
     ready()
     before = json.loads(Path("reports/metrics.json").read_text())
     from tests.evaluate.conftest import write_clean
@@ -348,10 +352,8 @@ def test_summary_says_what_the_tests_say(
     assert "(+1.2 points of accuracy, interval +0.1 to +2.2, p = 0.031)" in said
     own |= {"holm_p": 0.2}
     said = words(report, timings, capsys)
-    assert (
-        "This student (seed 0) does not differ significantly from the same student trained without the teacher"
-        in said
-    )
+    same = "the same student trained without the teacher"
+    assert f"This student (seed 0) does not differ significantly from {same}" in said
     assert "p = 0.20; more than 2.1 points either way are excluded" in said
     assert (
         "adjusted for the 4 tests above by Holm's method; the intervals are Tango's, each at 98.75%" in said
@@ -377,7 +379,7 @@ def test_summary_says_what_the_tests_say(
 def test_summary_does_not_compare_a_chosen_student_with_its_control(
     ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The best of three on validation against one that was not chosen would win by the choice."""
+    """The best of three on validation has an unfair advantage over one that was not chosen."""
     ready()
     report, timings = (
         json.loads(Path("reports", name).read_text()) for name in ("metrics.json", "timings.json")

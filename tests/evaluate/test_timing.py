@@ -1,4 +1,4 @@
-"""Ratios of times on simulated machines whose own speed changes; no test looks at a clock."""
+"""Ratios of times on simulated machines of fluctuating speed; no test reads a clock."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -11,30 +11,30 @@ from scipy.stats import binom
 from baton.evaluate import timing
 from baton.evaluate.timing import Limits
 
-WORK = {"teacher": 2.0, "student": 1.0, "control": 1.0}  # seconds for an item on a machine at its full speed
+WORK = {"teacher": 2.0, "student": 1.0, "control": 1.0}  # seconds per item on a machine at full speed
 ITEMS = 16
 LIMITS = Limits(rounds=5, precision=0.02, seconds=math.inf, confidence=0.95)
 
 
 class Machine:
-    """Something that takes longer or shorter at different times, and a little longer by chance."""
+    """A simulated machine whose speed varies over time, with some random noise."""
 
     def __init__(self, slower: Callable[[float], float], seed: int = 0, noise: float = 0.05) -> None:
         self.slower, self.generator, self.noise, self.now = slower, np.random.default_rng(seed), noise, 0.0
 
     def run(self, work: float) -> float:
-        """Seconds for so much work, now."""
+        """Return the seconds for `work` now."""
         hiccup = 5 if self.generator.random() < 0.02 else 1
         seconds = work * self.slower(self.now) * float(np.exp(self.generator.normal(0, self.noise))) * hiccup
         self.now += seconds
         return seconds
 
     def timers(self, work: dict[str, float]) -> dict[str, Callable[[int], float]]:
-        """An item of a few seconds more or less for everyone."""
+        """Return timers for items of varying length, equal for all."""
         return {name: lambda item, own=own: self.run(own * (1 + item % 4)) for name, own in work.items()}  # type: ignore[misc]
 
 
-WHOLE = sum(WORK.values()) * ITEMS * 2.5  # seconds of a round
+WHOLE = sum(WORK.values()) * ITEMS * 2.5  # seconds per round
 MACHINES: dict[str, Callable[[float], float]] = {
     "steady": lambda now: 1.0,
     "slower and slower": lambda now: 1 + 0.25 * min(1.0, now / (6 * WHOLE)),
@@ -53,7 +53,10 @@ def test_taking_turns_gives_the_ratio_whatever_the_machine_does(machine: str) ->
 
 
 def runs(machine: Machine) -> float:
-    """Student to control as it was measured before: medians of five whole runs of each, one model's after the other's."""
+    """Return student to control as formerly measured.
+
+    That was the ratio of medians of five whole runs of each model, one model after the other.
+    """
     timers = machine.timers(WORK)
     taken: dict[str, list[float]] = {name: [] for name in WORK}
     for _ in range(5):
@@ -63,7 +66,10 @@ def runs(machine: Machine) -> float:
 
 
 def test_one_run_after_the_other_does_not() -> None:
-    """Negative control: student and control are the same, and were told to differ by a tenth and more where others use the machine."""
+    """Negative control: student and control are identical.
+
+    On a shared machine they used to appear to differ by a tenth or more.
+    """
     slower = MACHINES["another job now and then"]
     old, new = [], []
     for seed in range(20):
@@ -89,7 +95,10 @@ def test_the_same_against_itself_is_one_as_often_as_the_interval_says(machine: s
 
 
 def test_a_ratios_interval_is_the_sign_tests() -> None:
-    """Of 9 pairs the second and the eighth value: fewer than two lie below the median in 20 of 1024 halves (binomial, both sides 3.9%)."""
+    """With 9 pairs, the ends are the second and the eighth value.
+
+    Fewer than two lie below the median in 10 of 512 cases (binomial, both sides 3.9%).
+    """
     ratios = np.arange(1.0, 10.0)
     assert timing.ratio(ratios, np.ones(9), 0.95) == (5.0, (2.0, 8.0))
     for pairs in (6, 17, 100, 1001):
@@ -100,7 +109,7 @@ def test_a_ratios_interval_is_the_sign_tests() -> None:
 
 
 def ticks(step: float) -> Callable[[], float]:
-    """A clock that is a step later whenever it is looked at."""
+    """Return a clock that advances by a step at every reading."""
     times: Iterator[float] = (step * place for place in count())
     return lambda: next(times)
 
@@ -110,9 +119,7 @@ def test_it_goes_on_until_it_is_precise_or_time_is_up() -> None:
     long = timing.alternated(noisy.timers(WORK), ITEMS, LIMITS)
     assert len(long["teacher"]) > 50
     short = timing.alternated(noisy.timers(WORK), ITEMS, Limits(5, 0.02, 9.5, 0.95), ticks(1.0))
-    assert len(short["teacher"]) == 8, (
-        "the clock is at 10 when nine rounds are over, the first of which warms up"
-    )
+    assert len(short["teacher"]) == 8, "the clock reads 10 after nine rounds, the first of which is a warm-up"
     least = timing.alternated(noisy.timers(WORK), ITEMS, Limits(5, 0.02, 0.0, 0.95))
     assert len(least["teacher"]) == 5
     one = timing.alternated(noisy.timers(WORK), 1, Limits(1, 0.9, 0.0, 0.95))
@@ -131,7 +138,9 @@ def test_everyone_has_every_place_and_every_predecessor_alike_and_the_first_roun
     assert all(sorted(turn) == sorted(WORK) for turn in turns)
     assert {turns.count(order) for order in set(turns)} == {7} and len(set(turns)) == 6
     for item in range(6):
-        assert len({turns[6 * place + item] for place in range(6)}) == 6, "also of one item, over six rounds"
+        assert len({turns[6 * place + item] for place in range(6)}) == 6, (
+            "also for a single item, over six rounds"
+        )
     assert taken["teacher"].shape == (6, 6)
     assert min(values.min() for values in taken.values()) > 18
 

@@ -32,7 +32,7 @@ def attribute(
     from captum.attr import IntegratedGradients
 
     def difference(inputs: torch.Tensor, classes: torch.Tensor, rivals: torch.Tensor) -> torch.Tensor:
-        logits = model(inputs).float()  # (pictures * steps, classes)
+        logits = model(inputs).float()  # (images * steps, classes)
         wanted: torch.Tensor = logits.gather(1, torch.stack([classes, rivals], 1))
         return wanted[:, 0] - wanted[:, 1]
 

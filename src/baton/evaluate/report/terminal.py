@@ -272,8 +272,9 @@ def _tests(metrics: dict[str, Any], test: dict[str, Any]) -> str:
     level = next(iter(pairs.values()))["holm_confidence"]
     return (
         f"p is McNemar's mid-p test, adjusted for {family} by Holm's method; the intervals are Tango's, "
-        f"each at {100 * level:.4g}% so that all of them hold together at "
-        f"{_percent(test['confidence'], 0)}, and excluded differences lie beyond them. They cover the choice of test rows, not the training seed; "
+        f"each at {100 * level:.4g}% so that all of them hold together at {_percent(test['confidence'], 0)}, "
+        "and excluded differences lie beyond them. "
+        "They cover the choice of test rows, not the training seed; "
         "a test over seeds is separate, and covers the seed, not the rows."
     )
 
