@@ -52,8 +52,8 @@ def show(report: dict[str, Any]) -> None:
         show_decoded(decoded)
     if report["labels"]:
         lines = [
-            (repr(mended["label"]), repr(mended["kept_as"]), mended["rows"])
-            for mended in report["labels"][:MOST_CLASSES]
+            (repr(changed["label"]), repr(changed["kept_as"]), changed["rows"])
+            for changed in report["labels"][:MOST_CLASSES]
         ]
         console.table(
             "Normalized labels (white space, invisible characters, Unicode's composed form)",

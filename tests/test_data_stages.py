@@ -1,4 +1,4 @@
-"""The stages `download` and `preprocess` as they are run: bad inputs end in an error to act on, with nothing half-written."""
+"""Run the stages `download` and `preprocess`: bad inputs end in a clear error and leave no partial output."""
 
 import json
 import os
@@ -27,7 +27,10 @@ CSV = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "co
 
 @pytest.fixture
 def project(workplace: Path, root: Path) -> Callable[..., Path]:
-    """`project(train=…, test=…, base=…, **params sections)`: a working directory with inbox and params.yaml."""
+    """Return `project(train=…, test=…, base=…, **params sections)`.
+
+    It creates a working directory with an inbox and params.yaml.
+    """
 
     def build(
         train: str = HEADER + ROWS, test: str = HEADER + TEST, base: dict[str, bytes] = BASE, **sections: Any
@@ -53,7 +56,7 @@ def project(workplace: Path, root: Path) -> Callable[..., Path]:
 
 
 def run(capsys: pytest.CaptureFixture[str], *stages: str) -> str:
-    """Run stages as their files do; return what the failing one wrote to stderr ('' if none failed)."""
+    """Run stages like their scripts; return the stderr of the failing one ('' if none failed)."""
     from stages import download, preprocess
 
     for name in stages:

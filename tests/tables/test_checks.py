@@ -1,4 +1,4 @@
-"""Each check finds its rows and no others; policies drop them, and from test only what cannot be scored."""
+"""Each check finds exactly its rows; policies drop them, and from test only rows that cannot be scored."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from baton.tables.rows import Row
 
 
 def rows(*items: tuple[str, str, str]) -> list[Row]:
-    """Rows from (split, text, label), numbered per split."""
+    """Return rows from (split, text, label), numbered per split."""
     counts: dict[str, int] = {}
     made = []
     for split, text, label in items:
@@ -196,7 +196,10 @@ def test_drift_is_certain_and_large(train: tuple[int, int], test: tuple[int, int
 
 
 def test_many_rare_labels_are_no_drift() -> None:
-    """Of a thousand rows and thirty, in a hundred classes as uneven as Zipf's: with the chi-square distribution's p, 12% were called so."""
+    """Compare 1000 rows with 30, in 100 classes with Zipf frequencies.
+
+    The p of the chi-square distribution reported drift in 12% of such cases.
+    """
     random, shares = np.random.default_rng(0), 1 / np.arange(1, 101)
 
     def draw(split: str, count: int) -> list[Row]:

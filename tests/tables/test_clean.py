@@ -1,4 +1,4 @@
-"""From a raw folder to clean tables and the report."""
+"""Tests from a raw folder to clean tables and the report."""
 
 import json
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def ids(split: str) -> list[str]:
 def refused(settings: params.TextPreprocess) -> str:
     with pytest.raises(DataError) as caught:
         clean.clean(RAW, TARGET, settings)
-    assert {path.name for path in Path("data").iterdir()} == {"raw"}, "nothing half-written"
+    assert {path.name for path in Path("data").iterdir()} == {"raw"}, "no partial output"
     message = str(caught.value)
     assert all(part in message for part in ("got:", "expected:", "next:"))
     return message
@@ -160,7 +160,7 @@ def test_keep_reports_and_keeps(workplace: Path, settings: Settings) -> None:
     report = clean.clean(RAW, TARGET, settings())
     assert {name: report["checks"][name]["rows"] for name in FOUND} == FOUND | {
         "leakage": ["train:24", "train:28"]
-    }  # no text equals no text
+    }  # a missing text does not equal another missing text
     assert set(ids("train") + ids("val")) == {f"train:{n}" for n in range(1, 29)} - {"train:21", "train:23"}
     assert {row["id"]: row["text"] for row in read("test")}["test:5"] == "\ufffd"
 
@@ -198,11 +198,12 @@ LONG_TAIL = {
 
 
 def test_a_small_class_is_one_problem(workplace: Path, settings: Settings) -> None:
-    """It used to be two, one after the other: its row in train first, then, without the class, its rows in test."""
+    """Once there were two, in turn: its train row first, then, as the class was gone, its test rows."""
     write_raw(**LONG_TAIL)
     message = refused(settings({"small_class": "fail", "unseen_label": "fail"}))
     assert "1 problem\n" in message
-    first = "small_class: 5 rows: train:21, test:3, test:4 (class 'rare' has 1 different text in train, cutting needs 2)"
+    first = "small_class: 5 rows: train:21, test:3, test:4 "
+    first += "(class 'rare' has 1 different text in train, cutting needs 2)"
     assert f"{first}; train:22, test:5 (class 'odd'" in message
     assert "train_only" in message and "{other: NAME}" in message
 
@@ -253,8 +254,8 @@ def test_classes_that_are_small_even_together_are_refused(workplace: Path, setti
     message = refused(settings({"small_class": {"other": "rest"}, "unseen_label": "fail"}))
     assert "1 problem\n" in message
     assert (
-        "small_class_merged: 2 rows: train:21, test:3 (class 'rest' has 1 different text in train, cutting needs 2)"
-        in message
+        "small_class_merged: 2 rows: train:21, test:3 "
+        "(class 'rest' has 1 different text in train, cutting needs 2)" in message
     )
 
 
@@ -262,7 +263,10 @@ WORDS = [f"word{letter}" for letter in "abcdefghijklmnop"]
 
 
 def nearly(name: str, change: str | None = None) -> str:
-    """17 words, so 15 runs of three: with another first or last word 14 of 16 are common to both, with both others 13 of 17."""
+    """Return a text of 17 words, so 15 runs of three.
+
+    With a different first or last word two texts share 14 of 16 runs; with both different, 13 of 17.
+    """
     return " ".join([name, *WORDS[:-1], change or WORDS[-1]])
 
 
@@ -318,7 +322,7 @@ def test_near_duplicates_never_lie_in_two_parts_that_are_cut(workplace: Path, se
         clones = [
             split for split in clean.SPLITS if any(text.endswith("wordo wordp") for text in places[split])
         ]
-        assert len(clones) == 1, "all of a chain of forty"
+        assert len(clones) == 1, "the whole chain of forty"
 
 
 @pytest.mark.parametrize("train", [texts("train", pos=10), [("same", "pos")]])

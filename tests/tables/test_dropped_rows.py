@@ -1,4 +1,4 @@
-"""How much may be dropped, and what a run says that stops."""
+"""Tests of how many rows may be dropped, and of the message when a run stops."""
 
 import json
 import shutil
@@ -107,7 +107,7 @@ def test_what_was_dropped_is_shown_when_something_else_fails_then(
     assert "single class" in report["error"]
     write_raw(train=texts("train", pos=10, neg=10), test=texts("test", pos=2))
     clean.clean(RAW, TARGET, settings())
-    assert not REPORT.exists(), "of a run that is over"
+    assert not REPORT.exists(), "the earlier failure is resolved"
 
 
 def test_the_message_stays_short(workplace: Path, settings: Settings) -> None:

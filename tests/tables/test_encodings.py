@@ -1,4 +1,4 @@
-"""Files in other encodings, packed files, and files that are no text at all: read right, or named in one sentence."""
+"""Other encodings, compressed files and files that are not text are read correctly, or refused clearly."""
 
 import bz2
 import gzip
@@ -67,7 +67,7 @@ def test_what_is_certain_is_read(
 def test_nothing_is_read_wrong(
     tmp_path: Path, settings: Settings, table: list[tuple[str, str]], encoding: str
 ) -> None:
-    """Where the guess is not certain, what the text would be under each encoding is shown and a person decides."""
+    """If the guess is uncertain, the text is shown in each likely encoding, and the user decides."""
     content = csv(table).encode(encoding)
     message = refused(tmp_path, content, settings())
     assert "is not valid UTF-8, and its encoding is uncertain" in message

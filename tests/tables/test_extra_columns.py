@@ -1,4 +1,4 @@
-"""Columns beside text and label: joined texts, groups, time, weights, and what is carried along; from every format of table."""
+"""Test extra columns in every table format: joined texts, groups, times, weights and kept columns."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ CSV = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "co
 
 
 def write(rows: list[dict[str, Any]], kind: str = "delimited", **others: list[dict[str, Any]]) -> None:
-    """data/raw of one file a split."""
+    """Write data/raw with one file per split."""
     RAW.mkdir(parents=True, exist_ok=True)
     names = {}
     for split, own in {"train": rows, **others}.items():
@@ -45,7 +45,7 @@ def write(rows: list[dict[str, Any]], kind: str = "delimited", **others: list[di
 
 
 def table(count: int, **columns: Callable[[int], Any]) -> list[dict[str, Any]]:
-    """Rows with a title, a body and a label, of two classes in turn, and `columns` by row number."""
+    """Return rows with title, body and label, of two alternating classes, and `columns` by row number."""
     return [
         {"title": f"title {row}", "body": f"body of {row}", "label": "ab"[row % 2]}
         | {name: make(row) for name, make in columns.items()}
@@ -54,7 +54,7 @@ def table(count: int, **columns: Callable[[int], Any]) -> list[dict[str, Any]]:
 
 
 def test_units_of_train_go_along(workplace: Path, settings: Settings) -> None:
-    """Rows of one author, and those nearly alike, have one unit beside the clean tables and in the arrays."""
+    """Rows of one author, and near-duplicates, share a unit next to the clean tables and in the arrays."""
     rows = table(60, author=lambda row: f"author {row // 2 % 10}" if row < 40 else "")
     long = " ".join(f"word{number}" for number in range(60))
     rows[50]["body"], rows[52]["body"] = long, long + " more"
@@ -153,7 +153,7 @@ def test_times(value: Any, seconds: float) -> None:
 
 
 def test_splits_are_cut_by_time(workplace: Path, settings: Settings) -> None:
-    """Every row of train is earlier than every row of val, and these than those of test, whatever the order of the file."""
+    """All train rows precede all val rows, which precede all test rows, whatever the order of the file."""
     for seed in range(5):
         random_ = random.Random(seed)
         days = [random_.randrange(60) for _ in range(200)]
@@ -164,7 +164,7 @@ def test_splits_are_cut_by_time(workplace: Path, settings: Settings) -> None:
             for split in clean.SPLITS
         }
         assert max(times["train"]) < min(times["val"]) <= max(times["val"]) < min(times["test"])
-        assert 40 <= report["rows"]["clean"]["test"] < 50, "a fifth, and those of the same day"
+        assert 40 <= report["rows"]["clean"]["test"] < 50, "a fifth, and rows of the same day"
     write(table(30, day=lambda row: 5))
     assert "preprocess.time_column leaves no rows earlier than test" in refused_of_time(
         settings(text_column="body", time_column="day")
@@ -226,7 +226,7 @@ def test_a_group_never_lies_in_two_splits_and_stays_where_it_is(workplace: Path,
                     places.setdefault(row["patient"], set()).add(split)
         assert len(places) > 30 and all(len(splits) == 1 for splits in places.values())
         tested = {name: str(splits == {"test"}) for name, splits in places.items()}
-        assert kept.items() <= tested.items(), "none goes to test or comes from it"
+        assert kept.items() <= tested.items(), "no patient moves to or from test"
         kept = tested
         assert 0.1 < len(read("test")) / count < 0.35
 

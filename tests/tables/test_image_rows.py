@@ -1,4 +1,4 @@
-"""From folders of images to clean tables: what is wrong is named with its reason, copies are found by their pixels, nothing is lost."""
+"""Image folders to clean tables: faults are reported, copies are found by pixels, nothing is lost."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ RAW, TARGET = Path("data/raw"), Path("data/clean")
 
 
 def write_raw(**files: list[tuple[Any, ...]]) -> None:
-    """Raw tables of (name, image, label) or (name, image, label, problem), and the manifest."""
+    """Write raw tables of (name, image, label) or (name, image, label, problem), and the manifest."""
     RAW.mkdir(parents=True, exist_ok=True)
     for split, rows in files.items():
         with image_tables.Writer(RAW / f"{split}.parquet", image_tables.RawImage) as writer:
@@ -40,7 +40,7 @@ def write_raw(**files: list[tuple[Any, ...]]) -> None:
 
 
 def many(name: str, seed: int, **counts: int) -> list[tuple[str, bytes, str]]:
-    """PNGs, no two alike."""
+    """Return distinct PNGs."""
     pairs = [(label, number) for label, count in counts.items() for number in range(count)]
     return [
         (f"{name}/{label}/{number}.png", saved(noise(seed + place)), label)
@@ -61,20 +61,20 @@ def refused(settings: params.ImagePreprocess) -> str:
     before = sorted(Path("data").rglob("*"))
     with pytest.raises(DataError) as caught:
         clean.clean(RAW, TARGET, settings)
-    assert sorted(Path("data").rglob("*")) == before, "nothing half-written"
+    assert sorted(Path("data").rglob("*")) == before, "no partial output"
     message = str(caught.value)
     assert all(part in message for part in ("got:", "expected:", "next:"))
     return message
 
 
-# ---- one of each ---------------------------------------------------------------------------------------------------------------
+# ---- one of each -------------------------------------------------------------------------------------------
 
 TURNED = Image.Exif()
 TURNED[0x0112] = 6
 GREY = smooth(0)[..., :1]
 ALPHA = np.concatenate([smooth(1), noise(0, 48, 64, 1)], axis=2)
 TWO_FRAMES = {"save_all": True, "append_images": [Image.fromarray(smooth(3))]}
-FINE = {  # name -> content, what the report says of it
+FINE = {  # name -> content, notes in the report
     "greyscale.png": (saved(GREY), {"greyscale"}),
     "palette.gif": (saved(Image.fromarray(smooth(2)).quantize(32), "GIF"), {"palette"}),
     "alpha.png": (saved(ALPHA), {"alpha on white"}),
@@ -107,7 +107,7 @@ BAD = {
 
 @pytest.fixture
 def album(workplace: Path) -> Path:
-    """inbox/album: a class of ordinary images, and one that has one of each besides."""
+    """Create inbox/album: a class of ordinary images, and one that also has one of each kind."""
     for label, seed in (("odd", 100), ("plain", 200)):
         for number in range(12):
             put(f"inbox/album/{label}/{number}.png", saved(noise(seed + number)))
@@ -121,7 +121,7 @@ def album(workplace: Path) -> Path:
 
 
 def names() -> dict[str, str]:
-    """File name -> row id."""
+    """Return file name -> row id."""
     found = pq.read_table(RAW / "train.parquet", columns=["name"])["name"].to_pylist()
     return {Path(name).name: f"train:{number}" for number, name in enumerate(found, start=1)}
 
@@ -141,7 +141,7 @@ def test_one_of_each_is_named_with_its_reason(album: Path, image_settings: Setti
     assert checks["malformed"]["reasons"] == {of["gone.png"]: "odd/gone.png: a link to nothing"}
     assert checks["missing_label"]["reasons"] == {of["stray.png"]: "no label"}
     named = sum(len(check["rows"]) for name, check in checks.items() if name != "drift")
-    assert named == len(DOUBTFUL) + len(BAD) + 2, "and nothing else is"
+    assert named == len(DOUBTFUL) + len(BAD) + 2, "and no others"
     assert report["decoded"]["train"]["notes"] == {
         "greyscale": 3,
         "palette": 2,
@@ -214,7 +214,7 @@ def test_the_stage_shows_what_was_decoded(
     assert all(part in shown for part in ("Decoded images", "turned (EXIF)", "GIF", "unreadable", "enormous"))
 
 
-# ---- what is written -----------------------------------------------------------------------------------------------------------
+# ---- outputs -----------------------------------------------------------------------------------------------
 
 
 def test_clean_tables_hold_the_encoded_bytes_unchanged(workplace: Path, image_settings: Settings) -> None:
@@ -262,7 +262,7 @@ def test_copies_are_found_by_their_pixels_across_formats_and_splits(
         ("b.png", saved(grey), "cat"),  # 22
         ("c.tif", saved(grey.repeat(3, axis=2), "TIFF"), "cat"),  # 23: the same in three channels
         ("d.bmp", saved(noise(2), "BMP"), "dog"),  # 24: the same as train:3, a cat
-        ("e.png", saved(colours[::-1]), "cat"),  # 25: upside down is another picture
+        ("e.png", saved(colours[::-1]), "cat"),  # 25: upside down is a different image
     ]
     write_raw(train=train, test=[*many("test", 500, cat=1, dog=1), ("x.bmp", saved(colours, "BMP"), "cat")])
     report = clean.clean(
@@ -282,7 +282,7 @@ def test_copies_are_found_by_their_pixels_across_formats_and_splits(
 
 
 def again(content: bytes, quality: int = 80, wider: int = 0) -> bytes:
-    """A picture saved once more as JPEG, resized by some pixels."""
+    """Return an image saved again as JPEG, resized by a few pixels."""
     with Image.open(image_files.io.BytesIO(content)) as image:
         return saved(image.resize((image.width + wider, image.height)), "JPEG", quality=quality)
 
@@ -307,7 +307,7 @@ def test_pictures_that_were_saved_again_are_found_and_stay_together(
     assert report["near_duplicates"]["test_rows"] == [f"test:{number}" for number in range(1, 5)]
     val = ids("val")
     for number in range(1, 21):
-        assert (f"train:{number}" in val) == (f"train:{number + 40}" in val), "never parted"
+        assert (f"train:{number}" in val) == (f"train:{number + 40}" in val), "never separated"
     clean.clean(RAW, TARGET, image_settings({"near_duplicate": "drop"}))
     assert ids("train", "val") == {f"train:{number}" for number in [*range(1, 31), *range(35, 41)]}
 
@@ -344,13 +344,11 @@ def test_transparent_pictures_are_no_copies_of_each_other(workplace: Path, image
     checks = clean.clean(RAW, TARGET, image_settings(DROP))["checks"]
     assert checks["transparent"]["dropped_rows"] == [f"train:{number}" for number in range(21, 26)]
     assert not checks["duplicate"]["rows"]
-    assert params.ImageChecks.model_fields["transparent"].default == "drop", (
-        "recipes from before it drop them too"
-    )
+    assert params.ImageChecks.model_fields["transparent"].default == "drop", "older recipes drop them too"
 
 
 def camera(seed: int, most: int) -> bytes:
-    """A 16-bit PNG whose values go up to `most`."""
+    """Return a 16-bit PNG with values up to `most`."""
     values = np.random.default_rng(seed).integers(0, most + 1, (6, 9), dtype=np.uint16)
     values[0, 0] = most
     return saved(Image.fromarray(values))
@@ -359,9 +357,7 @@ def camera(seed: int, most: int) -> bytes:
 def test_how_many_of_16_bits_are_used_is_found_over_all_pictures(
     workplace: Path, image_settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    values = [
-        100 + number for number in range(20)
-    ]  # dark pictures: each for itself would be said to use 8 bits
+    values = [100 + number for number in range(20)]  # dark images: each alone would seem to use 8 bits
     dark = [
         (f"{number}.png", camera(number, most), "cat" if number % 2 else "dog")
         for number, most in enumerate(values)
@@ -377,7 +373,7 @@ def test_how_many_of_16_bits_are_used_is_found_over_all_pictures(
             shown = decoding.decode(row["image"], 100, 12).pixels
             assert row["digest"] == decoding.digest(shown)
             assert shown.max() == round(decoding.decode(row["image"], 100).greatest * 255 / 4095), (
-                "a dark picture stays dark"
+                "a dark image stays dark"
             )
     assert not report["checks"]["duplicate"]["rows"]
 
@@ -413,8 +409,8 @@ def test_label_names_and_small_classes(workplace: Path, image_settings: Settings
     named = {"0": "T-shirt", "1": "Trouser", "2": "Rare"}
     message = refused(image_settings({"small_class": "fail"}, label_names=named))
     assert (
-        "small_class: 3 rows: train:13, train:14, train:15 (class 'Rare' has 1 different picture in train, cutting needs 2)"
-        in message
+        "small_class: 3 rows: train:13, train:14, train:15 "
+        "(class 'Rare' has 1 different picture in train, cutting needs 2)" in message
     )
     clean.clean(RAW, TARGET, image_settings({"small_class": "drop"}, label_names=named))
     assert json.loads((TARGET / "labels.json").read_text()) == ["T-shirt", "Trouser"]
@@ -444,7 +440,7 @@ def test_only_a_few_batches_are_in_memory() -> None:
     assert number == 30
 
 
-# ---- tables of other origin ----------------------------------------------------------------------------------------------------
+# ---- tables from other sources -----------------------------------------------------------------------------
 
 
 def write_table(columns: dict[str, Any], split: str = "train") -> None:
@@ -525,8 +521,8 @@ def test_labels_of_pictures_are_mended_and_compared_like_those_of_texts(
     write_table({"image": [saved(noise(number)) for number in range(len(names))], "label": names})
     message = refused(image_settings({"similar_labels": "fail"}))
     assert (
-        "similar_labels: 5 rows: train:11, train:12, train:13 and 2 more (label 'Cat' (5 rows) reads like 'cat' (10 rows))"
-        in message
+        "similar_labels: 5 rows: train:11, train:12, train:13 and 2 more "
+        "(label 'Cat' (5 rows) reads like 'cat' (10 rows))" in message
     )
 
 
@@ -539,10 +535,8 @@ def test_what_classes_lose_counts_pictures_that_are_not_there_and_empty_labels(
     write_raw(train=[*good, *gone])
     with pytest.raises(DataError, match="'rare' 2 of 2"):
         clean.clean(RAW, TARGET, image_settings(max_dropped=limits))
-    for label, stops in (
-        ("", True),
-        (None, False),
-    ):  # an empty label may stand in the wrong column; a null was never given
+    # An empty label may be in the wrong column; a null was never given.
+    for label, stops in (("", True), (None, False)):
         write_raw(
             train=[*good, *((f"x/{number}.png", saved(noise(100 + number)), label) for number in range(10))]
         )

@@ -1,4 +1,4 @@
-"""What is mended in a label, which labels read alike, and their order."""
+"""Tests of how labels are normalized, which labels read alike, and their order."""
 
 import unicodedata
 
@@ -42,7 +42,10 @@ def test_what_is_seen_stays(label: str) -> None:
 
 
 def test_every_invisible_character_of_unicode_is_known() -> None:
-    """Unicode's format, space and control characters, but those that print (Arabic and Kaithi signs), musical marks and tags."""
+    """Unicode's format, space and control characters are unseen.
+
+    Exceptions are those that print (Arabic and Kaithi signs), musical marks and tags.
+    """
     printing = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
     for code in range(0x10000):
         character = chr(code)

@@ -1,4 +1,4 @@
-"""What groups, times, broken rows and conflicts may cost: it counts, it is said, and no row goes back from test to train."""
+"""Rows lost to groups, times, faults and conflicts are reported; no row returns from test to train."""
 
 import json
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def test_rows_of_groups_that_are_in_test_too_are_losses(workplace: Path, setting
 
 
 def test_rows_that_are_not_earlier_than_test_are_losses(workplace: Path, settings: Settings) -> None:
-    """And val is cut from rows that are earlier: not of the very ones that then go."""
+    """Val is cut from the earlier rows, not from those that are then dropped."""
     write(table(100, day=lambda row: row), test=others(table(40, day=lambda row: 70 + row)))
     wanted = {"text_column": "body", "time_column": "day"}
     message = refused(settings({"time_leakage": "drop"}, **wanted, max_dropped=LIMITS))
@@ -86,7 +86,7 @@ def test_a_class_whose_rows_cannot_be_read_is_a_loss(workplace: Path, settings: 
     with_bad(3, "rare")
     assert "'rare' 3 of 3" in refused(wanted)
     with_bad(1, "rare")
-    assert "'rare' 1 of 1" in refused(wanted), "one row never stops a run, unless it is all of a class"
+    assert "'rare' 1 of 1" in refused(wanted), "one row never stops a run, unless it is a whole class"
     with_bad(1, "a")
     clean.clean(RAW, TARGET, wanted)
 

@@ -1,4 +1,4 @@
-"""What a cut missed, and what else a person should know of groups, times and classes, is said."""
+"""The notes report what a cut missed, and other facts about groups, times and classes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,8 +47,8 @@ def test_a_class_that_is_one_unit_is_small(workplace: Path, settings: Settings) 
     wanted = {"text_column": "body", "group_column": "site"}
     message = refused(settings({"small_class": "fail"}, **wanted))
     assert (
-        "class 'a' has 50 different texts in train (1 where near-duplicates and groups stay together), cutting needs 3"
-        in message
+        "class 'a' has 50 different texts in train "
+        "(1 where near-duplicates and groups stay together), cutting needs 3" in message
     )
     message = refused(settings(**wanted))
     assert "never parted" in message or "stay together" in message

@@ -1,4 +1,4 @@
-"""Pictures that were saved again or resized are found; what only looks alike to a hash is not."""
+"""Images that were saved again or resized are found; images that only have similar hashes are not."""
 
 import itertools
 import time
@@ -14,7 +14,7 @@ from tests.images.test_decoding import decode
 
 
 def cuts(count: int, seed: int = 0) -> list[Pixels]:
-    """Parts of two photographs (427 x 640), of 80 to 300 pixels, but for those of the sky alone."""
+    """Return parts of two photographs (427 x 640), of 80 to 300 pixels, except those of the sky alone."""
     draw, found = np.random.default_rng(seed), []
     photos = load_sample_images().images
     while len(found) < count:
@@ -60,8 +60,8 @@ def test_changed_photographs_are_found_and_no_others(change: str) -> None:
         for one in range(120)
         for other in found.get(str(one), ())
     }
-    assert {(one, one + 60) for one in range(60)} >= pairs, "no two different ones"
-    assert len(pairs) >= 58, "of 60; a hash may tip over"
+    assert {(one, one + 60) for one in range(60)} >= pairs, "no pair of different images"
+    assert len(pairs) >= 58, "of 60; a hash may be unstable"
     assert all(
         likeness >= 1 - near_images.DIFFERENCE for twins in found.values() for likeness in twins.values()
     )
@@ -76,7 +76,7 @@ def test_no_two_handwritten_digits_are_one() -> None:
         int((np.bitwise_count(hashes[place] ^ hashes[:place]) <= near_images.DISTANCE).sum())
         for place in range(len(hashes))
     )
-    assert alone > 400, "pairs that the hash alone would take for one"
+    assert alone > 400, "pairs that the hash alone would confuse"
     assert near_images.pictures(prints) == {}
 
 
@@ -101,7 +101,7 @@ def test_the_same_drawing_in_other_colours_is_another_picture() -> None:
 def test_no_candidate_is_missed() -> None:
     draw = np.random.default_rng(0)
     hashes = draw.integers(0, 2**64, 300, dtype=np.uint64)
-    for place in range(100, 300):  # some bits of another one flipped
+    for place in range(100, 300):  # another hash with some bits flipped
         flips = draw.choice(64, draw.integers(0, 10), replace=False)
         hashes[place] = hashes[place - 100] ^ np.bitwise_or.reduce(
             np.uint64(1) << flips.astype(np.uint64), initial=np.uint64(0)

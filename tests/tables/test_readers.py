@@ -1,4 +1,4 @@
-"""Raw files to rows: every format, and rows that cannot be read."""
+"""Tests from raw files to rows: every format, and rows that cannot be read."""
 
 import json
 from collections.abc import Callable
@@ -160,7 +160,7 @@ def test_quotes_after_a_backslash(tmp_path: Path, settings: Settings) -> None:
     assert [row.text for row in read(tmp_path, ESCAPED, settings(format=form(escape="\\"))).rows] == expected
     table = read(tmp_path, ESCAPED, settings())
     assert rows(table) == [("train:1", "one", "a"), ("train:4", ",5 mm ring", "b"), ("train:5", "last", "a")]
-    assert table.count == 5, "no row vanishes inside its neighbour"
+    assert table.count == 5, "no row vanishes inside another"
     assert all(
         reason.endswith('it holds \\": set escape: "\\\\" of the format')
         for reason in table.malformed.values()
@@ -202,7 +202,8 @@ JSONL = {"kind": "jsonl"}
 
 
 def test_json_lines(tmp_path: Path, settings: Settings) -> None:
-    content = b'{"text": "a\\u2028b\\nc", "label": 1, "more": []}\n\n{"text": 5, "label": true}\n{"label": null, "text": "x"}\n{"text": "y"}\n'
+    content = b'{"text": "a\\u2028b\\nc", "label": 1, "more": []}\n\n{"text": 5, "label": true}\n'
+    content += b'{"label": null, "text": "x"}\n{"text": "y"}\n'
     table = read(tmp_path, content, settings(format=JSONL))
     assert rows(table) == [
         ("train:1", "a\u2028b\nc", "1"),
@@ -354,7 +355,7 @@ def test_parquet_columns_of_lists_name_their_type(
 
 
 def test_parquet_text_that_is_no_utf8_survives_for_the_check(tmp_path: Path, settings: Settings) -> None:
-    # Arrow trusts a string column; a writer in another language may not have checked.
+    # Arrow trusts string columns, but a writer in another language may not have validated them.
     broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\4\0\0\0"), pa.py_buffer(b"caf\xe9"))
     for text in (broken, pa.array([b"caf\xe9"])):
         table = read(tmp_path, parquet(tmp_path, {"text": text, "label": ["a"]}), settings(format=PARQUET))

@@ -1,7 +1,9 @@
-"""Tables as people's programs write them, through the stages: read right, or refused with a sentence to act on; never trained on a part.
+"""Run tables as common programs write them through the stages.
 
-Each test stands for a kind of public report: Windows-1252, gzip, spreadsheets and UTF-16 under the name of a CSV, quotes after a backslash,
-JSON documents, spellings of labels, composed and decomposed Unicode, YAML's keys, lists of labels, Parquet's types, a text a class.
+They must be read correctly or refused with a message to act on, and never be read in part.
+Each test represents a kind of public report: Windows-1252; gzip, spreadsheets and UTF-16 named as CSV; quotes
+after a backslash; JSON documents; spellings of labels; composed and decomposed Unicode; YAML keys; lists of
+labels; Parquet types; one text per class.
 """
 
 import gzip
@@ -35,9 +37,10 @@ DROP = {
 
 @pytest.fixture
 def staged(workplace: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> Staged:
-    """`staged({"data.csv": bytes}, form={…}, checks={…}, label_names={…})`: run both stages; what the failing one wrote, '' if none failed.
+    """Return `staged({"data.csv": bytes}, form={…}, checks={…}, label_names={…})`, which runs both stages.
 
-    A file whose name begins with `test` or `val` is that of the split; another one is train's.
+    It returns what the failing stage wrote, '' if none failed. A file whose name begins with `test` or `val`
+    belongs to that split, any other to train.
     """
 
     def build(
@@ -143,7 +146,7 @@ def test_quotes_after_a_backslash(staged: Staged) -> None:
         ["text,label", *(f'"{text}",{label}' for text, label in some("bolt", "washer")), *odd]
     ).encode()
     message = staged({"data.csv": content})
-    assert "train loses 3 of 28 rows" in message, "28 rows were written; the ring is read right"
+    assert "train loses 3 of 28 rows" in message, "28 rows were written; the ring is read correctly"
     assert 'set escape: "\\\\" of the format' in message
     assert staged({"data.csv": content}, form=CSV | {"escape": "\\"}) == ""
     texts = {
@@ -232,8 +235,8 @@ def test_lists_of_labels(staged: Staged) -> None:
     lines = [json.dumps({"text": f"t {n}", "label": ["news", "sport"][: n % 3]}) for n in range(30)]
     message = staged({"data.jsonl": "\n".join(lines).encode()}, form={"kind": "jsonl", "encoding": "auto"})
     assert (
-        "malformed: 30 rows: train:1, train:2, train:3 and 27 more (label is a list; one label a row is needed)"
-        in message
+        "malformed: 30 rows: train:1, train:2, train:3 and 27 more "
+        "(label is a list; one label a row is needed)" in message
     )
     content = csv(*((text, f"\"['{label}', 'x']\"") for text, label in some("a", "b"))).encode()
     assert staged({"data.csv": content}) == ""
@@ -256,9 +259,7 @@ def test_types_of_parquet(staged: Staged, labels: pa.Array, classes: set[str]) -
     pq.write_table(pa.table({"text": [f"text {n}" for n in range(36)], "label": labels}), "made.parquet")
     assert staged({"data.parquet": Path("made.parquet").read_bytes()}, form={"kind": "parquet"}) == ""
     assert report()["classes"].keys() == classes
-    assert bool(report()["notes"]) is (None in labels.to_pylist()), (
-        "a table that was labelled in part says so"
-    )
+    assert bool(report()["notes"]) is (None in labels.to_pylist()), "a partly labelled table is reported"
 
 
 @pytest.mark.parametrize(("column", "kind"), [("label", "list<"), ("data.text", "struct<")])

@@ -1,4 +1,4 @@
-"""Cuts: exact in number, stratified, seeded, independent of order, never through a group of equal texts."""
+"""Cuts are exact in number, stratified, seeded, independent of order, and never separate equal texts."""
 
 import random
 from collections import Counter
@@ -13,7 +13,7 @@ from baton.tables.rows import Row
 
 
 def table(counts: dict[str, int], repeat: int = 1) -> list[Row]:
-    """`counts[label]` texts of each label, each `repeat` times, shuffled."""
+    """Return `counts[label]` texts of each label, each repeated `repeat` times, shuffled."""
     texts = [
         (f"{label} text {number}", label)
         for label, count in counts.items()
@@ -58,7 +58,7 @@ def test_the_seed_and_the_purpose_decide_and_nothing_else() -> None:
     assert drawn(rows) != drawn(rows, seed=1)
     assert drawn(rows) != drawn(rows, purpose="test")
     fewer = [row for row in rows if row.text != "a text 59"]
-    assert len(drawn(rows) ^ drawn(fewer)) <= 2, "a row less moves no other"
+    assert len(drawn(rows) ^ drawn(fewer)) <= 2, "removing a row moves no other"
 
 
 def test_equal_texts_stay_together() -> None:
@@ -117,8 +117,11 @@ LATE = {  # how a table may grow: label of the next row
 @pytest.mark.parametrize("share", [0.1, 0.2, 1 / 3, 0.5, 0.7])
 @pytest.mark.parametrize("order", list(LATE))
 def test_a_growing_table_moves_no_row_and_stays_stratified(share: float, order: str) -> None:
-    """Step by step, over two seeds: once in test always in test, once in train always in train, and each class is within one of its
-    share while it has at most `IN_BLOCKS` texts (two above a half)."""
+    """Grow a table step by step, over two seeds.
+
+    A row in test stays in test and a row in train stays in train. Each class is within one of its share (two
+    for a share above a half) while it has at most `IN_BLOCKS` texts.
+    """
     for seed in range(2):
         random_ = random.Random(f"{seed}")
         rows: list[Row] = []
@@ -131,7 +134,7 @@ def test_a_growing_table_moves_no_row_and_stays_stratified(share: float, order: 
                 )
             else:
                 rows.append(Row("train", number + 1, f"text {number}", LATE[order](random_, number)))
-            if random_.random() > 0.3:  # several come at once
+            if random_.random() > 0.3:  # several arrive at once
                 continue
             units = splits.units(rows)
             drawn, _ = splits.cut_for_good(units, share, seed=seed, purpose="test")
@@ -147,7 +150,7 @@ def test_a_growing_table_moves_no_row_and_stays_stratified(share: float, order: 
 
 
 def test_three_classes_of_twenty_rows_give_four_each() -> None:
-    """A draw by each row's own digest gave 2, 6 and 7 of the issue's table. The places differ by seed and class."""
+    """A draw by row digests gave 2, 6 and 7 for the table of the issue. Places differ by seed and class."""
     rows = table({"a": 20, "b": 20, "c": 20})
     draws = set()
     for seed in range(50):
@@ -158,7 +161,10 @@ def test_three_classes_of_twenty_rows_give_four_each() -> None:
 
 
 def test_each_row_of_a_block_is_drawn_as_often() -> None:
-    """After the first block, over seeds: a binomial count of 1 in 5 for each place, within five deviations."""
+    """Over seeds, each place after the first block is drawn 1 in 5 times.
+
+    The binomial counts must lie within five standard deviations.
+    """
     rows, seeds = table({"a": 50}), 1000
     counts = Counter(row.number for seed in range(seeds) for row in cut_for_good(rows, 0.2, seed)[0])
     for number in range(6, 51):
@@ -166,7 +172,7 @@ def test_each_row_of_a_block_is_drawn_as_often() -> None:
 
 
 def test_large_classes_are_drawn_by_digest_whatever_the_order_of_the_file() -> None:
-    """The control: where blocks are all there is (a smaller class), another order draws other rows."""
+    """As the control, in a smaller class, drawn only in blocks, another order draws other rows."""
     for count, same in ((5000, True), (100, False)):
         rows = table({"a": count})
         moved = [Row("train", number, row.text, row.label) for number, row in enumerate(rows[::-1], start=1)]
@@ -176,7 +182,7 @@ def test_large_classes_are_drawn_by_digest_whatever_the_order_of_the_file() -> N
 
 
 def test_rows_that_come_later_move_none_from_one_part_to_the_other() -> None:
-    """The control: a cut by number moves some, whose texts a champion was trained on."""
+    """As the control, a cut by count moves some rows that a champion was trained on."""
     rows = table({"a": 660, "b": 440, "c": 22})
     few = rows[:1000]
 

@@ -1,6 +1,7 @@
-"""Two-sample distances: against closed forms and SciPy, and by simulation: how often the same source is called drifted, and another missed.
+"""Test two-sample distances against closed forms and SciPy, and error rates by simulation.
 
-False alarms are simulated with limits of 0, where the tests alone decide: any other limits give fewer.
+Simulations cover false alarms and misses. False alarms are simulated with limits of 0, so that the tests
+alone decide: any other limits give fewer.
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ from baton.tables import two_sample_tests
 from tests.tracking.reading import ROOT
 
 NO_LIMITS = params.DriftLimits(changed=1.0, labels=0.0, lengths=0.0, unknown=0.0)
-ALLOWED = 0.02  # of simulated rows of the same source may be called drifted
+ALLOWED = 0.02  # share of simulated samples from the same source that may be reported as drift
 
 
 def recipe() -> params.DriftLimits:
@@ -27,7 +28,7 @@ def recipe() -> params.DriftLimits:
 
 
 def shares(classes: int, uneven: bool) -> NDArray[np.float64]:
-    """Zipf's, as the classes of texts have it, or all alike."""
+    """Return class shares: Zipf, as is typical for texts, or uniform."""
     weights = 1 / np.arange(1, classes + 1) if uneven else np.ones(classes)
     return weights / weights.sum()
 
@@ -40,7 +41,10 @@ Draw = Callable[[np.random.Generator, int], tuple[dict[str, int], Counter[float]
 
 
 def source(classes: int, uneven: bool, longer: float = 0.0, unknown: float = 0.1, tilt: float = 0.0) -> Draw:
-    """Rows by their counts: labels, words (log-normal, 50 in the middle), share of words that are unknown (many texts have none)."""
+    """Return a sampler of counts: labels, words per text, and shares of unknown words.
+
+    The words per text are log-normal with median 50; many texts have no unknown words.
+    """
     those = shares(classes, uneven)
     those = (1 - tilt) * those + tilt * np.eye(classes)[-1]
 
@@ -81,7 +85,9 @@ def rate(
 
 def test_label_distances_of_two_classes_are_as_the_hypergeometric_distribution_has_them() -> None:
     found = two_sample_tests.labels({"a": 40, "b": 20}, {"a": 15, "b": 15})
-    alone = stats.hypergeom(90, 55, 30)  # rows of "a" among the 30 new ones, of 90 in all with 55 of "a"
+    alone = stats.hypergeom(
+        90, 55, 30
+    )  # rows of "a" among the 30 new ones, of 90 rows in total, 55 of them "a"
     assert found.value == pytest.approx(2 / 3 - 1 / 2)
     assert found.chance == pytest.approx(alone.expect(lambda k: abs(k / 30 - (55 - k) / 60)), rel=0.03)
     assert found.p == pytest.approx(stats.fisher_exact([[40, 20], [15, 15]]).pvalue, abs=0.03)
@@ -128,12 +134,12 @@ def test_means_have_the_p_of_a_permutation_test() -> None:
     )
     assert found.value == pytest.approx(0.18 - 0.08) and found.p == pytest.approx(other.pvalue, abs=0.02)
     assert two_sample_tests.means(Counter(second), Counter(first)).value == 0.0, (
-        "fewer unknown words are no drift"
+        "fewer unknown words are not drift"
     )
 
 
 def test_the_same_source_is_seldom_called_drifted() -> None:
-    """The first three are those for which taking the reference for the truth gave false alarms of 78%, 47% and 100%."""
+    """The first three gave false alarms of 78%, 47% and 100% when the reference was taken as the truth."""
     cells = [
         ((60, 600), 8, True),
         ((500, 500), 20, False),
@@ -169,14 +175,18 @@ def test_the_same_source_is_seldom_called_drifted_on_a_grid(classes: int, uneven
 def test_another_source_is_nearly_always_found(
     changes: dict[str, float], named: str, sizes: tuple[int, int]
 ) -> None:
-    """By the recipe's limits: three in ten rows turn to the rarest class, texts are 1.8 times as long, 25% and not 10% of words unknown."""
+    """Drift is found with the limits of the recipe.
+
+    Three in ten rows move to the rarest class, texts are 1.8 times as long, or 25% of words are unknown, not
+    10%.
+    """
     random, first, second = np.random.default_rng(1), source(8, True), source(8, True, **changes)
     found = [drifted(random, sizes, first, second, recipe()) for _ in range(12)]
     assert sum(any(text.startswith(named) for text in some) for some in found) >= 9
 
 
 def test_drift_that_is_certain_but_small_is_let_pass() -> None:
-    """A tenth of texts' length, of 5000 rows: no accident, and within the limit."""
+    """Texts a tenth longer in 5000 rows are significant, but within the limit."""
     random, second = np.random.default_rng(2), source(8, True, longer=0.1)
     sizes = (5000, 5000)
     assert "lengths" in " ".join(drifted(random, sizes, source(8, True), second, NO_LIMITS))
