@@ -1,4 +1,4 @@
-"""What training does to pictures: each operation by itself, and that nothing depends on what else is in a batch."""
+"""Augmentation in training: each operation alone, and independence of the other images in a batch."""
 
 import hashlib
 from collections.abc import Callable
@@ -35,12 +35,12 @@ def settings(**changes: Any) -> params.Augmentation:
 
 
 def photos(count: int, height: int = 13, width: int = 11, channels: int = 3) -> torch.Tensor:
-    """(count, channels, height, width); the sizes are such that no picture fills the processor's vectors."""
+    """Return (count, channels, height, width); no image has a size that is a multiple of the vector width."""
     stacked = np.stack([photo(height, width, channels, seed=index) for index in range(count)])
     return torch.from_numpy(stacked).permute(0, 3, 1, 2)
 
 
-# ---- numbers -----------------------------------------------------------------------------------------------------------------
+# ---- numbers ----
 
 
 def test_a_sample_s_numbers_are_its_own() -> None:
@@ -71,7 +71,7 @@ def test_keys_are_the_beginnings_of_the_ids_digests() -> None:
     assert len(set(KEYS.tolist())) == len(KEYS)
 
 
-# ---- operations on pixels, against torchvision's -----------------------------------------------------------------------------
+# ---- operations on pixels, compared with torchvision's ----
 
 Enhance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ENHANCEMENTS: dict[str, tuple[Enhance, Callable[[torch.Tensor, float], torch.Tensor]]] = {
@@ -100,7 +100,7 @@ def test_each_picture_has_a_strength_of_its_own(name: str, channels: int) -> Non
     reference = torch.stack(
         [theirs(picture, float(factor)) for picture, factor in zip(pixels, factors, strict=True)]
     )
-    assert furthest(result, reference) <= 2  # they cut off fractions, and round the mean
+    assert furthest(result, reference) <= 2  # torchvision truncates fractions and rounds the mean
     assert torch.equal(result[2], pixels[2])
     unchanged = channels == 1 and name in {"saturation", "hue"}
     assert torch.equal(result, pixels) == unchanged
@@ -135,7 +135,7 @@ def test_pictures_turn_as_torchvision_turns_them(shape: tuple[int, int]) -> None
 
 
 def theirs(index: int, picture: torch.Tensor, sign: float, strength: float) -> torch.Tensor:
-    """torchvision's operation of our list, as its RandAugment calls it, but for shears about the middle."""
+    """Apply torchvision's operation as its RandAugment does, except that shears keep the centre fixed."""
     bilinear = functional.InterpolationMode.BILINEAR
     height, width = picture.shape[-2:]
 
@@ -174,18 +174,21 @@ def test_randaugment_s_operations_are_torchvision_s(index: int, sign: float) -> 
             torch.stack([theirs(index, picture, way * sign, strength) for picture in pixels])
             for way in (1, -1)
         ]
-        # A shear goes left where theirs goes right; the direction is drawn.
+        # Shears have the opposite direction of torchvision's; the direction is drawn.
         assert min(furthest(result, reference) for reference in expected) <= 2
         assert torch.equal(result, pixels) == (index == 0)
 
 
-# ---- independence of the batch -----------------------------------------------------------------------------------------------
+# ---- independence of the batch ----
 
 
 def depends_on_the_batch(
     operation: Callable[[torch.Tensor, NDArray[np.float64]], torch.Tensor], pixels: torch.Tensor
 ) -> bool:
-    """Whether a picture's bits change with the other pictures, their number, their order, the memory layout or the number of threads."""
+    """Return whether an image's bits change with the rest of the batch.
+
+    That is, with the other images, their number, their order, the memory layout or the number of threads.
+    """
     strengths = np.linspace(0.05, 0.95, len(pixels))
     threads = torch.get_num_threads()
     whole = operation(pixels.clone(), strengths)
@@ -195,7 +198,7 @@ def depends_on_the_batch(
     order = np.random.default_rng(0).permutation(len(pixels))
     shuffled = operation(pixels[order].contiguous(), strengths[order])
     try:
-        torch.set_num_threads(3 - min(threads, 2))  # 1 or 2, the other one
+        torch.set_num_threads(3 - min(threads, 2))  # switch between 1 and 2
         other = operation(pixels.clone(), strengths)
     finally:
         torch.set_num_threads(threads)
@@ -240,7 +243,7 @@ def test_an_operation_that_depends_on_the_batch_is_found_out() -> None:
     assert depends_on_the_batch(about_their_mean, photos(9))
 
 
-# ---- operations of params ----------------------------------------------------------------------------------------------------
+# ---- operations of params ----
 
 
 def varied(pixels: torch.Tensor, epoch: int = 0, **changes: Any) -> torch.Tensor:
@@ -355,7 +358,7 @@ def test_a_picture_that_no_part_fits_gives_the_largest() -> None:
     assert pipeline.random_part(photo(100, 10), crop, drawn).shape == (13, 10, 3)
 
 
-# ---- mixing ------------------------------------------------------------------------------------------------------------------
+# ---- mixing ----
 
 
 def test_mixup_s_shares_are_those_of_the_beta_distribution() -> None:
@@ -390,7 +393,7 @@ def test_cutmix_shares_labels_by_pixels() -> None:
     pixels = mixed.pixels(own, partners)
     assert pixels.dtype == torch.uint8
     assert torch.allclose(1 - pixels.float().mean((1, 2, 3)), mixed.labels, atol=1e-6)
-    assert 0.3 < float(mixed.labels.mean()) < 0.75  # boxes at the edges are cut off
+    assert 0.3 < float(mixed.labels.mean()) < 0.75  # boxes are clipped at the edges
     assert float(mixed.labels.min()) < 0.2
     top, left, bottom, right = mixed.boxes[5].tolist()
     inside = pixels[5, :, top:bottom, left:right]

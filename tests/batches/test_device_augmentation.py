@@ -1,7 +1,8 @@
-"""Augmentation on the device, here with device "cpu": from the same numbers the same pictures as on the host.
+"""Augmentation on the device, here "cpu": the same numbers give the same images as on the host.
 
-Tolerances. Whole-number work has the host's bits. Resizing: torch's own weights for uint8 are rounded to 16 bits, ours are floats, so a
-pixel may round the other way in each of the two passes: two levels apart at most, and few of them. Mixing adds no more.
+Tolerances: integer operations give the host's bits. In resizing, torch's own weights for uint8 are rounded to
+16 bits while ours are floats, so a pixel may be rounded differently in each of the two passes: a few pixels
+differ, by two levels at most. Mixing does not add to that.
 """
 
 import dataclasses
@@ -54,7 +55,7 @@ def on_device(split: ImageSplit, kept: bool) -> ImageSplit:
 def both(
     split: ImageSplit, changes: dict[str, Any], kept: bool, epoch: int = 1
 ) -> tuple[ImageBatch, ImageBatch]:
-    """A training batch made on the host, and the like on the device."""
+    """Return a training batch made on the host, and the same batch made on the device."""
     own = dataclasses.replace(split, augmentation=augmentation(**changes))
     step = rows(*range(20))
     return own.training_batch(step[3:17], step, 5, epoch), on_device(own, kept).training_batch(
@@ -106,18 +107,15 @@ def test_resized_pictures_are_the_host_s_to_two_levels(
         other = both(split, {"crop": crops[crop], "flip": 0.5, "mixup": 0.3, "cutmix": 1.0}, kept, epoch=2)[
             1
         ].to(CPU)
-        assert (inputs(other).float() - inputs(host).float()).abs().mean() > 5  # another epoch is told apart
+        assert (inputs(other).float() - inputs(host).float()).abs().mean() > 5  # another epoch differs
 
 
 def test_groups_change_nothing(alike: dict[str, ImageSplit], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = both(alike["as stored"], EVERYTHING, True)[1].to(CPU)
     monkeypatch.setattr(device_augmentation, "AT_ONCE", 5 * 3 * 21 * 21)
     batch = both(alike["as stored"], EVERYTHING, True)[1]
-    assert [len(part.flips) for part in batch.variations if part.flips is not None] == [
-        5,
-        5,
-        5,
-    ]  # with one partner
+    # 14 images and one partner.
+    assert [len(part.flips) for part in batch.variations if part.flips is not None] == [5, 5, 5]
     assert torch.equal(inputs(batch.to(CPU)), inputs(whole))
 
 
@@ -138,7 +136,9 @@ def test_resampling_is_torch_s(interpolation: str, source: tuple[int, int], targ
         difference = (found[index].int() - expected.int()).abs()
         assert difference.max() <= (0 if interpolation == "nearest" or source == target else 2)
         assert (difference > 0).float().mean() < 0.03
-        if interpolation == "bilinear":  # and of floats, by torch's other implementation: rounded twice
+        if (
+            interpolation == "bilinear"
+        ):  # also compare with torch's implementation for floats; ours rounds twice
             floats = functional.interpolate(part.double(), size=target, mode="bilinear", antialias=True)
             assert (found[index].double() - floats[0]).abs().max() <= 1.01
 
@@ -149,7 +149,7 @@ def test_what_lies_outside_of_a_picture_is_black() -> None:
     assert found.tolist() == [[0] * 4, [0] * 4, [200, 200, 200, 0], [200, 200, 200, 0]]
 
 
-# ---- shapes ------------------------------------------------------------------------------------------------------------------
+# ---- shapes ----
 
 
 @pytest.mark.parametrize("device", [False, True])
@@ -179,7 +179,7 @@ def test_pictures_reach_the_model_in_channels_last(alike: dict[str, ImageSplit])
             assert inputs(moved).is_contiguous(memory_format=torch.channels_last), changes
 
 
-# ---- where pictures are kept -------------------------------------------------------------------------------------------------
+# ---- where images are kept ----
 
 
 def test_pictures_are_kept_where_there_is_room() -> None:
@@ -227,7 +227,7 @@ def test_a_batch_moves_whole_with_what_is_to_be_done(several: dict[str, ImageSpl
     assert len(moved) > 15
 
 
-# ---- a GPU -------------------------------------------------------------------------------------------------------------------
+# ---- a GPU ----
 
 
 @pytest.mark.gpu
@@ -242,7 +242,7 @@ def test_a_gpu_varies_as_the_host_does_and_is_never_waited_for(
         if kept:
             device = dataclasses.replace(device, resident=device_images.Resident(split.arrays, cuda))
         pinned = device.pin_memory()
-        pinned.to(cuda)  # what is loaded once is
+        pinned.to(cuda)  # load everything that is only loaded once
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -250,6 +250,6 @@ def test_a_gpu_varies_as_the_host_does_and_is_never_waited_for(
         finally:
             torch.cuda.set_sync_debug_mode("default")
         difference = (seen.float().cpu() - inputs(host).float()).abs()
-        # Equalize and solarize may make much of a level's difference; there are few such pixels.
+        # Equalize and solarize may amplify a difference of one level; there are few such pixels.
         assert difference.mean() < 0.2
         assert (difference > 2.01).float().mean() < 0.02

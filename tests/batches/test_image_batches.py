@@ -1,4 +1,4 @@
-"""Batches of pictures: what evaluation sees is timm's, and what training sees is a pure function of (seed, epoch, sample id)."""
+"""Batches of images: evaluation sees timm's; training is a pure function of (seed, epoch, sample id)."""
 
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,7 @@ def make(
     described: dict[str, Any],
     varied: params.Augmentation | None = None,
 ) -> ImageSplit:
-    """A split of photos, written by `tokenize`, with three classes."""
+    """Return a split of photos with three classes, written by `tokenize`."""
     photos = [photo(*shape, channels=described["channels"], seed=index) for index, shape in enumerate(shapes)]
     table = write_table(folder / "train.parquet", photos, [index % 3 for index in range(len(shapes))])
     image_arrays.tokenize(table, described, folder, 8, lambda count: None)
@@ -79,7 +79,7 @@ def inputs(batch: ImageBatch) -> torch.Tensor:
     return pixels
 
 
-# ---- evaluation --------------------------------------------------------------------------------------------------------------
+# ---- evaluation ----
 
 
 def timms(described: dict[str, Any], pixels: NDArray[np.uint8]) -> torch.Tensor:
@@ -100,7 +100,7 @@ def test_large_pictures_are_exactly_timm_s(tmp_path: Path, mode: str, fraction: 
     shapes = [(61, 80), (90, 59), (75, 75)]
     described = INPUT | {"size": [48, 48], "crop_fraction": fraction, "crop_mode": mode}
     seen = inputs(make(tmp_path, shapes, described).batch(rows(0, 1, 2)))
-    assert seen.dtype == torch.uint8  # nothing had to be computed
+    assert seen.dtype == torch.uint8  # no computation was needed
     for index, shape in enumerate(shapes):
         assert torch.equal(seen[index].float(), timms(described, photo(*shape, seed=index)))
 
@@ -123,9 +123,8 @@ def test_small_pictures_are_enlarged_as_timm_does(
     assert seen.shape == (2, 3, 64, 64)
     for index, shape in enumerate(shapes):
         difference = (seen[index].float() - timms(described, photo(*shape, seed=index))).abs()
-        assert difference.mean() <= (
-            0 if interpolation == "nearest" else 0.35
-        )  # Pillow rounds, and cuts off, between its two passes
+        # Pillow rounds and clips between its two passes.
+        assert difference.mean() <= (0 if interpolation == "nearest" else 0.35)
         assert difference.max() <= 5
         other = timms(described | {"interpolation": "lanczos"}, photo(*shape, seed=index))
         assert (seen[index].float() - other).abs().max() > 4
@@ -151,9 +150,8 @@ def test_labels_rows_and_shapes(tmp_path: Path) -> None:
     )
     assert (batch.labels.dtype, batch.rows.dtype) == (torch.int64, torch.int64)
     assert (len(split), split.lengths.tolist(), split.labels.tolist()) == (24, [21] * 24, [0, 1, 2] * 8)
-    assert torch.equal(
-        inputs(split.training_batch(rows(5), rows(5, 6), 0, 0)), inputs(split.batch(rows(5)))
-    )  # no augmentation
+    # There is no augmentation.
+    assert torch.equal(inputs(split.training_batch(rows(5), rows(5, 6), 0, 0)), inputs(split.batch(rows(5))))
 
 
 def test_a_batch_moves_whole(tmp_path: Path) -> None:
@@ -190,12 +188,12 @@ def test_a_gpu_sees_the_same(tmp_path: Path, kind: str) -> None:
     assert (inputs(pinned.to(torch.device("cuda"))).cpu() - inputs(batch)).abs().max() < 0.01
 
 
-# ---- training ----------------------------------------------------------------------------------------------------------------
+# ---- training ----
 
 
 @pytest.fixture(scope="module", params=[ALIKE, SEVERAL], ids=["alike", "several shapes"])
 def photos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageSplit]:
-    """The same photos for each kind of input."""
+    """Return the same photos for each kind of input."""
     folder = tmp_path_factory.mktemp("photos")
     return {
         kind: make(folder / kind.replace(" ", "-"), request.param, described)
@@ -209,7 +207,7 @@ def split_of(photos: dict[str, ImageSplit], kind: str, changes: dict[str, Any]) 
 
 
 def together(batches: list[ImageBatch]) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-    """Row -> pixels and label."""
+    """Map each row to its pixels and label."""
     return {
         row: (pixels, label)
         for batch in batches
@@ -260,8 +258,10 @@ def test_what_a_sample_gets_depends_on_seed_epoch_and_id_only(
 ) -> None:
     split, step = split_of(photos, "as stored", PARTS[part]), rows(*range(12))
     first = together([split.training_batch(step, step, 0, 1)])
-    fresh = split_of(photos, "as stored", PARTS[part])  # a resumed training
-    assert same(together([fresh.training_batch(step[::-1].copy(), step, 0, 1)]), first)  # the order within
+    fresh = split_of(photos, "as stored", PARTS[part])  # a resumed training run
+    assert same(
+        together([fresh.training_batch(step[::-1].copy(), step, 0, 1)]), first
+    )  # the order within the step does not matter
     for other in (split.training_batch(step, step, 0, 2), split.training_batch(step, step, 1, 1)):
         changed = together([other])
         assert sum(torch.equal(changed[row][0], first[row][0]) for row in range(12)) <= 1
@@ -386,7 +386,7 @@ def test_a_padded_crop_is_of_the_stored_picture(tmp_path: Path) -> None:
     split = make(tmp_path, ALIKE, described, augmentation(crop={"kind": "padded", "padding": 2}))
     batch = split.training_batch(rows(0, 1, 2, 3), rows(0, 1, 2, 3), 0, 0)
     assert batch.pixels.shape == (4, 3, 21, 21)
-    edge = batch.pixels.amax(1)  # (pictures, height, width)
+    edge = batch.pixels.amax(1)  # (images, height, width)
     assert (
         (edge[:, :, 0] == 0).all(1)
         | (edge[:, :, -1] == 0).all(1)
@@ -396,7 +396,7 @@ def test_a_padded_crop_is_of_the_stored_picture(tmp_path: Path) -> None:
     assert torch.equal(inputs(batch), framed(batch.pixels, framing(described)))
 
 
-# ---- the report's sheet, and the whole way -----------------------------------------------------------------------------------
+# ---- the report's sheet, and end to end ----
 
 
 def test_a_sheet_shows_the_picture_and_its_views(photos: dict[str, ImageSplit]) -> None:
@@ -408,9 +408,8 @@ def test_a_sheet_shows_the_picture_and_its_views(photos: dict[str, ImageSplit]) 
     )
     assert len({view.tobytes() for view in sheet.reshape(8, -1)}) == 8
     assert np.array_equal(split.sheet(rows(8), 0, [2])[0, 1], sheet[1, 3])
-    assert not np.array_equal(
-        split_of(photos, "enlarged", {}).sheet(rows(3, 8), 0, [0])[:, 1], sheet[:, 1]
-    )  # mixed
+    mixed = split_of(photos, "enlarged", {}).sheet(rows(3, 8), 0, [0])
+    assert not np.array_equal(mixed[:, 1], sheet[:, 1])
 
 
 def test_digits_from_the_folder(tmp_path: Path) -> None:

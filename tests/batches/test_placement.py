@@ -1,4 +1,4 @@
-"""Pictures placed on a device, batches of one shape: the losses and logits of batches of any shape, and nothing compiled again."""
+"""Images on a device and batches of one shape: losses and logits do not change, nothing is recompiled."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 
 class Small(nn.Module):
-    """Each picture by itself."""
+    """A model that computes each image independently."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,10 +65,10 @@ def test_what_fits_is_kept_and_said(splits: dict[str, ImageSplit]) -> None:
             for name, yes in zip(("train", "val"), kept, strict=True)
         ] == [True, True]
         assert found["test"] is names["test"]
-    assert placement.placed(names, CPU, "auto")[0] is names  # the CPU's own training stays as it is
+    assert placement.placed(names, CPU, "auto")[0] is names  # training on the CPU is unchanged
     several, said = placement.placed(names | {"val": splits["several"]}, CPU, True, 8 * size)
     assert several["val"] is splits["several"]
-    assert "val false: of several shapes" in said
+    assert "val false: images of different shapes" in said
     with pytest.raises(ParamsError, match="data_on_device"):
         placement.placed(names, CPU, True, 2 * size - 1)
 
@@ -122,7 +122,7 @@ def test_nothing_is_compiled_again(splits: dict[str, ImageSplit]) -> None:
         counts[name] = len(shapes)
     torch._dynamo.reset()
     assert counts["filled"] == 1
-    assert counts["as they are"] > 1  # what the filling is for
+    assert counts["as they are"] > 1  # the reason for padding
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""Steps by a budget of tokens: never more than that, each document once an epoch, and a number of steps that is known beforehand."""
+"""Steps by token budget: never exceeded, each document once per epoch, a number of steps known in advance."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,10 @@ def test_parts_hold_every_document_in_order_within_the_budget(seed: int) -> None
 
 
 def test_little_of_the_budget_is_left() -> None:
-    """The last document may begin just before a step's share ends: on average half a document is left, at most a whole one."""
+    """The last document may begin just before a step's share ends.
+
+    On average half a document remains unused, at most a whole one.
+    """
     lengths = documents(20_000, 128).lengths
     steps = token_budget.steps(lengths, 32_768)
     assert steps == -(-lengths.sum() // (32_768 - 127))
@@ -111,7 +114,7 @@ def test_a_budget_below_two_documents_is_refused() -> None:
     batches = make(documents(20, 40), 78)
     with pytest.raises(TrainingError, match="too small for the longest document") as caught:
         _ = batches.steps_per_epoch
-    assert "tokens 78, and the longest document has 40" in str(caught.value) and "at least 79" in str(
+    assert "tokens 78, but the longest document has 40" in str(caught.value) and "at least 79" in str(
         caught.value
     )
     assert make(documents(20, 40), 79).steps_per_epoch > 1

@@ -1,4 +1,4 @@
-"""Batches of documents that are read in several windows."""
+"""Batches of documents read in several windows."""
 
 import numpy as np
 import pytest

@@ -1,1 +1,1 @@
-"""Arrays to batches: which samples share one, and what a model gets of them."""
+"""Arrays -> batches: which samples share a batch, and the inputs that a model gets."""

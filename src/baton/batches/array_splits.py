@@ -1,6 +1,7 @@
-"""data/arrays as training, prediction and evaluation see it, whatever it holds: the place that knows both modalities.
+"""Access to data/arrays for training, prediction and evaluation, with texts or images.
 
-Input: what `tokenize` wrote, whose `meta.json` says of what kind it is. Output: a `Split` for each of train, val and test.
+Input: the output of `tokenize`, whose `meta.json` states its kind. Output: a `Split` for each of train, val
+and test.
 """
 
 import base64
@@ -18,28 +19,28 @@ SPLITS = text_arrays.SPLITS
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """`labels`, and `input`: what a model must know of its input.
+    """Read meta.json: `labels`, and `input`, the description of the model's input.
 
     Raises:
-        DataError: there is none, or it was written by an earlier version.
+        DataError: If the file is missing or was written by an earlier version.
     """
     path = folder / "meta.json"
     hint = "run `dvc repro tokenize`"
     if not path.is_file():
-        raise DataError(f"{path} is missing", expected="what `tokenize` writes", hint=hint)
+        raise DataError(f"{path} is missing", expected="a file written by `tokenize`", hint=hint)
     meta: dict[str, Any] = storage.read_json(path)
     if "input" not in meta or (meta["input"]["kind"] == "text" and "truncation" not in meta["input"]):
         raise DataError(
-            f"{path} has another layout", got=", ".join(meta), expected="labels and input", hint=hint
+            f"{path} has an unknown layout", got=", ".join(meta), expected="labels and input", hint=hint
         )
     return meta
 
 
 def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -> dict[str, Split]:
-    """Memory-map every split; images are varied by `augmentation` where training asks for batches.
+    """Memory-map every split; `augmentation` applies to training batches of images.
 
     Raises:
-        DataError: a file is missing or does not fit the others.
+        DataError: If a file is missing or does not match the others.
     """
     meta = read_meta(folder)
     if meta["input"]["kind"] == "text":
@@ -47,7 +48,7 @@ def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -
             split: TextSplit(text_arrays.open_arrays(folder, split), meta["input"]["pad"]) for split in SPLITS
         }
     from baton.arrays import image_arrays
-    from baton.batches import image_batches  # torchvision, which text does not need
+    from baton.batches import image_batches  # imports torchvision, which text does not need
 
     return {
         split: image_batches.ImageSplit(
@@ -62,22 +63,22 @@ def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -
 
 
 def read_ids(folder: Path, split: str) -> list[str]:
-    """Row ids of one split, in the arrays' order."""
+    """Return the row ids of one split, in the arrays' order."""
     return text_arrays.read_ids(folder, split)
 
 
 def examples(split: Split, model: Path, described: dict[str, Any], count: int = 2) -> list[str]:
-    """A few samples as a served model takes them: texts decoded from their tokens, or pictures as PNG in base64.
+    """Return a few samples as a served model takes them: texts decoded from tokens, or images as base64 PNG.
 
     Args:
-        split: of data/arrays.
+        split: a split of data/arrays.
         model: the folder with the tokenizer.
         described: the `input` of `read_meta`.
-        count: how many at most.
+        count: the most samples to return.
     """
     if isinstance(split, TextSplit):
         tokenizer, own = text_arrays.open_tokenizer(model, described["max_length"]), split.arrays
-        first = range(len(own)) if own.documents is None else own.documents  # window of each
+        first = range(len(own)) if own.documents is None else own.documents  # each document's first window
         return [
             tokenizer.decode(own.tokens[own.offsets[i] : own.offsets[i + 1]].tolist())
             for i in first[: min(count, len(own))]

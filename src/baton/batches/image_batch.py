@@ -1,6 +1,7 @@
-"""Pictures on their way to the model: what is still to be done to them is done by `to`, on the device, and by `inputs`.
+"""Batches of images: `to` and `inputs` do the remaining work on the device.
 
-Input: what `image_batches` puts together on the host. Output: a `Batch` of `batches`. Nothing here waits for a device.
+Input: batches assembled on the host by `image_batches`. Output: `sampler.Batch`. Nothing here waits for a
+device.
 """
 
 import dataclasses
@@ -20,31 +21,33 @@ from baton.images.framing import Framing
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Pictures, and what is still to be done to them. `rows` are their positions in the split."""
+    """Images, and the work that remains to be done on them. `rows` are their positions in the split."""
 
-    pixels: torch.Tensor  # (batch, or more: partners, channels, height, width) uint8; with `resident`: (batch or more,) int64, rows there
+    # (batch and any partners, channels, height, width) uint8; with `resident` the rows there, (batch and any
+    # partners,) int64.
+    pixels: torch.Tensor
     labels: torch.Tensor  # (batch,) int64, or shares of classes (batch, classes) float32
     rows: torch.Tensor  # (batch,) int64
-    framing: Framing | None = None  # None: the pixels are those of the model's input already
-    partners: torch.Tensor | None = None  # (batch,) int64: places in `pixels`
+    framing: Framing | None = None  # None: the pixels already have the model's input size
+    partners: torch.Tensor | None = None  # (batch,) int64: indices into `pixels`
     mixing: Mixing | None = None  # with the partners
-    resident: Resident | None = None  # where `to` takes the pictures from
-    variations: tuple[Variation, ...] = ()  # what `to` does to them
-    size: int | None = (
-        None  # `inputs` are filled up to so many, so that all batches have one shape: what comes after the batch counts for nothing
-    )
+    resident: Resident | None = None  # where `to` takes the images from
+    variations: tuple[Variation, ...] = ()  # applied by `to`
+    # `inputs` are padded to this number, so that all batches have the same shape; the padding is ignored.
+    size: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def inputs(self) -> tuple[torch.Tensor]:
-        """Pixels (batch, channels, height, width) at the model's input size: float32 in 0..255, uint8 where none had to be computed.
+        """The pixels (batch, channels, height, width) at the model's input size.
 
-        With `size` there are so many of them, the last ones filled in.
+        They are float32 from 0 to 255, or uint8 if none had to be computed. With `size`, the batch is padded
+        to it.
         """
-        assert self.resident is None, "`to` was not asked"
-        assert not self.variations, "`to` was not asked"
+        assert self.resident is None, "call `to` first"
+        assert not self.variations, "call `to` first"
         pixels = self.pixels if self.framing is None else framed(self.pixels, self.framing)
         if self.mixing is not None and self.partners is not None:
             pixels = self.mixing.pixels(pixels[: len(self)], pixels[self.partners])
@@ -64,7 +67,7 @@ class ImageBatch:
         return pinned
 
     def to(self, device: torch.device) -> "ImageBatch":
-        """See `Batch`. Pictures that are there already are taken, and those that are still to be varied are."""
+        """See `Batch`. Images already there are taken from `resident`, and `variations` are applied."""
         moved: ImageBatch = (
             self
             if device.type == "cpu"
@@ -81,7 +84,10 @@ class ImageBatch:
 
 
 def framed(pixels: torch.Tensor, frame: Framing) -> torch.Tensor:
-    """Stored pictures (pictures, channels, height, width) of one shape -> the model's input: enlarged, and without the margin."""
+    """Map stored images of one shape, (images, channels, height, width), to the model's input.
+
+    They are enlarged to the canvas, and the margin is removed.
+    """
     if tuple(pixels.shape[-2:]) != frame.canvas:
         pixels = on.resized(pixels.float(), frame.canvas, frame.interpolation)
     (top, left), (height, width) = frame.margin, frame.size
@@ -89,7 +95,7 @@ def framed(pixels: torch.Tensor, frame: Framing) -> torch.Tensor:
 
 
 def _mapped(part: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The same with `change` made to every tensor of a batch, and of what is in it."""
+    """Return a copy with `change` applied to every tensor of a batch and its parts."""
     if isinstance(part, torch.Tensor):
         return change(part)
     if isinstance(part, tuple):

@@ -1,10 +1,11 @@
-"""Stored pictures -> batches for the model: uint8 on the host, brought to the model's input size on the device.
+"""Stored images -> batches for the model: uint8 on the host, resized to the model's input on the device.
 
-Training varies pictures on the host, or on the device (`ImageSplit.device`) by the same numbers: then stored pictures travel, or none at
-all where they are there already (`resident`).
+Training varies images on the host, or on the device (`ImageSplit.device`) with the same random numbers: then
+stored images are transferred, or none at all if they are already there (`resident`).
 
-Input: arrays of `tokenize`, the model's input from meta.json, params `augmentation`. Output: `ImageSplit`, a `Split` of `batches`, whose
-training batches are a pure function of (rows, the step's rows, seed, epoch): no bit of a sample depends on what else is in a batch.
+Input: arrays of `tokenize`, the model's input from meta.json, params `augmentation`. Output: `ImageSplit`, a
+`sampler.Split`, whose training batches are a pure function of (rows, the step's rows, seed, epoch): no bit of
+a sample depends on the other samples of its batch.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ from baton.images.framing import Framing, framing
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Around work in many small pieces: threads, of which the training may have many, would spend it waiting for each other."""
+    """Run work in many small pieces on one thread; torch's threads would mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -42,33 +43,33 @@ def _one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class ImageSplit:
-    """Pictures of one split; see the module. Where they are of several shapes, all are brought to the canvas, whatever a batch holds."""
+    """The images of one split; see the module. If their shapes differ, all are resized to the canvas."""
 
     arrays: ImageArrays
-    ids: Callable[[], Sequence[str]]  # of the rows; read once, and only if pictures are varied
+    ids: Callable[[], Sequence[str]]  # of the rows; read once, and only if images are varied
     described: dict[str, Any]  # the model's input
     augmentation: params.Augmentation | None
     classes: int
-    device: bool = False  # pictures are varied where `ImageBatch.to` brings them
-    resident: Resident | None = None  # all of them, on the device; with `device`
-    size: int | None = None  # of the model's input in training: see `ImageBatch`
+    device: bool = False  # images are varied on the device that `ImageBatch.to` copies them to
+    resident: Resident | None = None  # all images on the device; requires `device`
+    size: int | None = None  # of training batches: see `ImageBatch`
 
     def __len__(self) -> int:
         return len(self.arrays)
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(images,)."""
+        """The class of each image, (images,)."""
         return self.arrays.labels
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """Height of the model's input, (images,): all cost the same."""
+        """The height of the model's input, (images,): all images cost the same."""
         return np.full(len(self), self._framing.size[0], dtype=np.int64)
 
     @property
     def windows(self) -> NDArray[np.int64]:
-        """(images,): each is one."""
+        """Ones, (images,): each image is one window."""
         return np.ones(len(self), dtype=np.int64)
 
     def packed(self) -> "ImageSplit":
@@ -77,11 +78,10 @@ class ImageSplit:
 
     @_one_thread()
     def batch(self, rows: NDArray[np.int64]) -> ImageBatch:
-        """The pictures at `rows` (batch,) as evaluation sees them."""
+        """Return the images at `rows` (batch,) as evaluation sees them."""
         places = torch.from_numpy(rows.astype(np.int64))
-        if (
-            self.resident and self.arrays.shape
-        ):  # of several shapes each is resized on the host, to the bits that a served model sees
+        # If shapes differ, each image is resized on the host, to the same bits that a served model sees.
+        if self.resident and self.arrays.shape:
             return ImageBatch(places, self._labels(rows), places, self._framing, resident=self.resident)
         return ImageBatch(_tensor(self._canvases(rows)), self._labels(rows), places, self._framing)
 
@@ -89,9 +89,10 @@ class ImageSplit:
     def training_batch(
         self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int
     ) -> ImageBatch:
-        """The pictures at `rows` (batch,) as training sees them in `epoch`.
+        """Return the images at `rows` (batch,) as training sees them in `epoch`.
 
-        A sample is mixed with the next of `step_rows`, the last with the first; a partner outside of `rows` is varied as it is there.
+        A sample is mixed with the next one in `step_rows`, the last with the first; a partner outside `rows`
+        is varied as in its own batch.
         """
         settings = self.augmentation
         if settings is None:
@@ -116,15 +117,16 @@ class ImageSplit:
         return dataclasses.replace(batch, labels=labels, partners=torch.from_numpy(partners), mixing=mixed)
 
     def sheet(self, rows: NDArray[np.int64], seed: int, epochs: Sequence[int]) -> NDArray[np.uint8]:
-        """What the model sees of some pictures: as in evaluation, and as in the training of each of `epochs`, mixed with each other.
+        """Return images as the model sees them: in evaluation, and in training in each of `epochs`.
+
+        In training they are mixed with each other.
 
         Returns:
             (rows, 1 + epochs, height, width, channels).
         """
         views = [self.batch(rows), *(self.training_batch(rows, rows, seed, epoch) for epoch in epochs)]
-        shown = torch.stack(
-            [view.inputs[0].round().to(torch.uint8) for view in views], dim=1
-        )  # (rows, views, channels, height, width)
+        # The stack is (rows, views, channels, height, width).
+        shown = torch.stack([view.inputs[0].round().to(torch.uint8) for view in views], dim=1)
         return shown.permute(0, 1, 3, 4, 2).numpy()
 
     @cached_property
@@ -141,7 +143,7 @@ class ImageSplit:
     def _varied(
         self, rows: NDArray[np.int64], settings: params.Augmentation, drawn: pipeline.Draws
     ) -> tuple[torch.Tensor, tuple[Variation, ...]]:
-        """Pictures as they are varied; or as they are stored (their rows where they are resident), and what is to be done to them."""
+        """Return varied images, or stored images (their rows if they are resident) and their variations."""
         if not self.device:
             return pipeline.vary(self._cropped(rows, settings, drawn), settings, drawn), ()
         pixels = (
@@ -158,7 +160,7 @@ class ImageSplit:
     def _cropped(
         self, rows: NDArray[np.int64], settings: params.Augmentation, drawn: pipeline.Draws
     ) -> torch.Tensor:
-        """Pictures after the first operation, of one shape; (rows, channels, height, width)."""
+        """Return the images after cropping, in one shape, (rows, channels, height, width)."""
         match settings.crop:
             case params.ResizedCrop() as crop:
                 parts = (
@@ -177,7 +179,7 @@ class ImageSplit:
                 return _tensor(self._canvases(rows))
 
     def _canvases(self, rows: NDArray[np.int64], change: "_Change | None" = None) -> NDArray[np.uint8]:
-        """Pictures of one shape, each changed in its own resolution before it is resized; (rows, height, width, channels)."""
+        """Return images of one shape, (rows, height, width, channels); `change` applies before resizing."""
         if self.arrays.shape:
             pictures = self.arrays.stack(rows)
             return change(pictures, slice(None)) if change else pictures
@@ -189,18 +191,18 @@ class ImageSplit:
         return np.stack(canvases)
 
     def _resized(self, picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-        """(height, width, channels) -> (*size, channels)."""
-        own = _tensor(picture[None].copy())  # torch wants memory that can be written to
+        """Resize (height, width, channels) to (*size, channels)."""
+        own = _tensor(picture[None].copy())  # torch requires writable memory
         return on.resized(own, size, self._framing.interpolation)[0].permute(1, 2, 0).numpy()
 
 
-_Change = Callable[[NDArray[np.uint8], slice], NDArray[np.uint8]]  # pictures, and their places in the batch
+_Change = Callable[[NDArray[np.uint8], slice], NDArray[np.uint8]]  # images, and their positions in the batch
 
 
 def _with_partners(
     rows: NDArray[np.int64], step_rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows and, after them, those of partners outside; and the place there of each row's partner, (rows,)."""
+    """Return the rows followed by those of partners outside, and the index there of each partner, (rows,)."""
     following = dict(zip(step_rows.tolist(), np.roll(step_rows, -1).tolist(), strict=True))
     places = {row: place for place, row in enumerate(rows.tolist())}
     partners = [places.setdefault(following[row], len(places)) for row in rows.tolist()]
@@ -208,5 +210,5 @@ def _with_partners(
 
 
 def _tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
-    """(pictures, height, width, channels) -> the same memory as (pictures, channels, height, width), torch's channels last."""
+    """View (images, height, width, channels) as (images, channels, height, width), which is channels last."""
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)

@@ -1,6 +1,7 @@
-"""Where the pictures of data/arrays are kept and varied while a model is trained, and batches of one shape for a compiled one.
+"""The placement of images on the device in training, and batches of one shape for compiled models.
 
-Input: the splits of `arrays.open_splits` and the runtime's device. Output: the same splits, whose batches do their work there.
+Input: the splits of `array_splits.open_splits` and the runtime's device. Output: the same splits, whose
+batches are kept and varied there.
 """
 
 import dataclasses
@@ -13,22 +14,22 @@ from baton.batches.image_batches import ImageSplit
 from baton.batches.sampler import Split
 from baton.batches.subset import Part
 
-KEPT = ("train", "val")  # in this order, as long as there is room; test is read once
+KEPT = ("train", "val")  # in this order, while there is room; test is only read once
 
 
 def placed(
     splits: dict[str, Split], device: torch.device, wanted: bool | Literal["auto"], free: int | None = None
 ) -> tuple[dict[str, Split], str]:
-    """The splits as a training on `device` uses them, and what of them is kept there, in words.
+    """Return the splits for a training run on `device`, and a message about which of them are kept there.
 
     Args:
-        splits: of images.
-        device: of the model.
+        splits: splits of images.
+        device: the model's device.
         wanted: params `runtime.data_on_device`.
-        free: bytes of the device's memory; None: as CUDA says.
+        free: free bytes of the device's memory; None: as reported by CUDA.
 
     Raises:
-        ParamsError: pictures must be kept there, and have no room.
+        ParamsError: If params require images on the device, but they do not fit.
     """
     if device.type == "cpu" and free is None:
         return splits, f"false: {device_images.fits(wanted, device.type, 0, 0)[1]}"
@@ -37,7 +38,7 @@ def placed(
         split = splits[name]
         assert isinstance(split, ImageSplit)
         if name != "train" and split.arrays.shape is None:
-            told.append(f"{name} false: of several shapes, which evaluation resizes on the host")
+            told.append(f"{name} false: images of different shapes, which evaluation resizes on the host")
             continue
         needed = device_images.size(split.arrays)
         kept, reason = device_images.fits(wanted, "cuda", needed, free)
@@ -49,7 +50,10 @@ def placed(
 
 
 def of_one_size(split: Split, size: int) -> Split:
-    """The same, whose training batches have `size` inputs each, whatever is left at the end of an epoch; other splits stay."""
+    """Return an image split whose training batches all have `size` inputs, even the last of an epoch.
+
+    Other splits are returned unchanged.
+    """
     if isinstance(split, Part):
         return dataclasses.replace(split, whole=of_one_size(split.whole, size))
     return dataclasses.replace(split, size=size) if isinstance(split, ImageSplit) else split

@@ -1,8 +1,11 @@
-"""Samples -> batches. A batch is a pure function of (seed, epoch, position), so the loader's whole state is one integer.
+"""Samples -> batches.
 
-Samples of similar length share a batch: an epoch's permutation is cut into pools, each pool is sorted by length and cut into batches, and
-the batches are shuffled. Little padding is computed and the order stays random. Images are all alike, and stay as they were drawn.
-A batch has a number of samples, or as many documents as fit a number of tokens.
+A batch is a pure function of (seed, epoch, position), so the loader's whole state is one integer.
+
+Samples of similar length share a batch: an epoch's permutation is cut into pools, each pool is sorted by
+length and cut into batches, and the batches are shuffled. This way little padding is computed and the order
+stays random. Images all have the same length and keep the permutation's order. A batch has a fixed number of
+samples, or as many documents as fit a token budget.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,16 +24,16 @@ POOL_BATCHES = 50
 
 
 class Batch(Protocol):
-    """Some samples as a model takes them."""
+    """Samples in the form that a model takes."""
 
     @property
     def inputs(self) -> tuple[Any, ...]:
-        """The arguments of the model: tensors, each (batch, …), or what packed documents need."""
+        """The arguments of the model: tensors, each (batch, …), or those of packed documents."""
         ...
 
     @property
     def labels(self) -> torch.Tensor:
-        """(batch,) int64, or shares of classes (batch, classes) float32 where samples are mixed."""
+        """Labels (batch,) int64, or shares of classes (batch, classes) float32 if samples are mixed."""
         ...
 
     @property
@@ -40,17 +43,17 @@ class Batch(Protocol):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(batch, length): what memory depends on."""
+        """The size on which memory depends, (batch, length)."""
         ...
 
     def __len__(self) -> int: ...
 
     def pin_memory(self) -> "Batch":
-        """A copy from which `to` does not wait; torch's DataLoader calls this."""
+        """Return a copy from which `to` does not block; torch's DataLoader calls this."""
         ...
 
     def to(self, device: torch.device) -> "Batch":
-        """Copy to a device; asynchronous from pinned memory to CUDA."""
+        """Copy to a device, asynchronously from pinned memory to CUDA."""
         ...
 
 
@@ -59,63 +62,73 @@ class Split(Protocol):
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(samples,)."""
+        """The class of each sample, (samples,)."""
         ...
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """What a sample costs, (samples,)."""
+        """The cost of each sample, (samples,)."""
         ...
 
     @property
     def windows(self) -> NDArray[np.int64]:
-        """Sequences that a sample is read in, (samples,)."""
+        """The number of sequences in which each sample is read, (samples,)."""
         ...
 
     def __len__(self) -> int: ...
 
     def packed(self) -> "Split":
-        """The same samples in batches without padding; pictures have none."""
+        """Return the same samples in batches without padding; images have none."""
         ...
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
-        """The samples at `rows` (batch,), as they are."""
+        """Return the samples at `rows` (batch,), unchanged."""
         ...
 
     def training_batch(
         self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int
     ) -> Batch:
-        """The samples at `rows` as training sees them in this epoch; `step_rows` are all rows of the optimizer step."""
+        """Return the samples at `rows` as training sees them in this epoch.
+
+        `step_rows` are all rows of the optimizer step.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """Shuffled, length-bucketed batches without end; `steps_per_epoch` of them are one pass over the data.
+    """Endless shuffled, length-bucketed batches; `steps_per_epoch` of them are one pass over the data.
 
-    A last batch with less than `smallest` samples for each rank joins the one before it.
+    If the last batch has fewer than `smallest` samples per rank, it is merged with the previous one.
 
     Raises:
-        TrainingError: a batch, or all of train, cannot give each part its `smallest` samples; the longest document does not fit `tokens`.
+        TrainingError: If a batch, or all of train, has fewer than `smallest` samples for each part, or if the
+            longest document exceeds `tokens`.
     """
 
     split: Split
-    batch_size: int | None  # over all ranks; None: `tokens` says how much
+    batch_size: int | None  # over all ranks; None: `tokens` sets the size
     accumulation: int
     seed: int
-    ids: Callable[[], Sequence[str]] = tuple  # of the rows; read only for error messages
+    ids: Callable[[], Sequence[str]] = tuple  # of the rows; only read for error messages
     rank: int = 0
     ranks: int = 1
-    smallest: int = 1  # samples that the model needs at once
-    tokens: int | None = None  # of a batch at most, over all ranks, padding not counted
+    smallest: int = 1  # the fewest samples that the model needs at once
+    tokens: int | None = None  # the most tokens of a batch, over all ranks, without padding
 
     def __post_init__(self) -> None:
         if self.smallest == 1 or self.batch_size is None:
             return
         parts = self.accumulation * self.ranks
-        how = f"batch_size {self.batch_size}, accumulation {self.accumulation}, {self.ranks} processes, {len(self.split)} rows of train"
+        how = (
+            f"batch_size {self.batch_size}, accumulation {self.accumulation}, "
+            f"{self.ranks} processes, {len(self.split)} rows of train"
+        )
         if self.batch_size < self.smallest * parts:
-            expected = f"a batch_size of at least {self.smallest * parts}: {self.smallest} samples for each part of each process"
+            expected = (
+                f"a batch_size of at least {self.smallest * parts}: "
+                f"{self.smallest} samples for each part of each process"
+            )
             hint = "raise batch_size, or lower accumulation or runtime.processes"
             raise TrainingError(
                 "parts of a step are too small for batch normalisation", got=how, expected=expected, hint=hint
@@ -125,18 +138,18 @@ class TrainingBatches:
             raise TrainingError(
                 "train is too small for batch normalisation",
                 got=how,
-                expected=f"{self._least} rows or more",
+                expected=f"at least {self._least} rows",
                 hint=hint,
             )
 
     @property
     def _least(self) -> int:
-        """Samples of a step; where one is enough for the model, a rank may be left without."""
+        """The fewest samples of a step; if the model needs only one, a rank may get none."""
         return self.smallest * self.ranks if self.smallest > 1 else 1
 
     @cached_property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass; the last batch of a pass may be smaller."""
+        """The number of optimizer steps in one pass; the last batch of a pass may be smaller."""
         if self.batch_size is None:
             assert self.tokens is not None
             return token_budget.steps(self.split.lengths, self.tokens)
@@ -145,15 +158,15 @@ class TrainingBatches:
 
     @property
     def mean_length(self) -> float:
-        """What a sample costs."""
+        """The mean cost of a sample."""
         return float(self.split.lengths.mean())
 
     def rows(self, step: int) -> NDArray[np.int64]:
-        """Rows of the batch of global step `step` (counted from 0), (batch,)."""
+        """Return the rows of the batch of global step `step` (counted from 0), (batch,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        plan = self._plans.get(
-            epoch
-        )  # held here: a thread that prepares batches may be an epoch ahead, and drop it meanwhile
+        # Keep a reference: a thread that prepares batches may be an epoch ahead and drop the plan in the
+        # meantime.
+        plan = self._plans.get(epoch)
         if plan is None:
             plan = self._plans[epoch] = _plan(
                 self.split.lengths,
@@ -161,7 +174,7 @@ class TrainingBatches:
                 self.steps_per_epoch,
                 np.random.default_rng((self.seed, epoch)),
             )
-            for earlier in sorted(self._plans)[:-2]:  # two epochs' plans are worth their memory
+            for earlier in sorted(self._plans)[:-2]:  # keep the plans of two epochs
                 self._plans.pop(earlier, None)
         return plan[position]
 
@@ -170,21 +183,22 @@ class TrainingBatches:
         return {}
 
     def size(self, step: int) -> int:
-        """Samples in the batch of global step `step`."""
+        """Return the number of samples in the batch of global step `step`."""
         return len(self.rows(step))
 
     def names(self, step: int) -> list[str]:
-        """Ids of these samples."""
+        """Return the ids of these samples."""
         ids = self.ids()
         return [ids[row] if ids else f"row {row}" for row in self.rows(step)]
 
     def micro_batches(self, step: int) -> list[tuple[Batch, float]]:
-        """This rank's samples of global step `step`, in `accumulation` parts or less, each with its share of the step's samples.
+        """Return this rank's samples of global step `step`, in parts with their share of the step's samples.
 
-        A part has at least `smallest` samples. Where documents have several windows, it is cut further, so that it does not hold more
-        windows than a part of documents of one window would: memory does not depend on the documents' lengths. With a budget of tokens
-        parts have about as many of them. A rank that is left without samples gets one with share 0: it must take part in the exchange of
-        gradients.
+        There are at most `accumulation` parts, each with at least `smallest` samples. If documents have
+        several windows, parts are split further, so that none has more windows than a part of single-window
+        documents would: memory does not depend on the documents' lengths. With a token budget, parts have
+        about the same number of tokens. A rank without samples gets one with share 0, because it must take
+        part in the exchange of gradients.
         """
         rows = self.rows(step)
         own = self._own(rows)
@@ -203,10 +217,11 @@ class TrainingBatches:
         return [(self._batch(part, rows, step), len(part) / len(rows)) for part in parts]
 
     def _own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This rank's of a step's rows, as many as the others have or one less.
+        """Return this rank's share of a step's rows; the ranks' numbers of rows differ by at most one.
 
-        Each gets as many long documents. Where all cost the same, they are neighbours: a picture is mixed with the next one, and a rank
-        that had every so-manyth would have to load all partners, as many again.
+        Each rank gets about as many long documents. If all samples cost the same, a rank's rows are
+        neighbours: an image is mixed with the next one, so with strided rows a rank would have to load every
+        partner, twice as many images.
         """
         lengths = self.split.lengths[rows]
         if lengths.min() == lengths.max():
@@ -218,7 +233,10 @@ class TrainingBatches:
 
 
 def by_windows(rows: NDArray[np.int64], windows: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
-    """`rows` as they are if all are of one window, else in parts of at most `most` windows or of one sample; `windows`: of each sample."""
+    """Split `rows` into parts of at most `most` windows, or of one sample.
+
+    They stay together if all have one window. `windows` has the number of windows of each sample.
+    """
     counts = windows[rows]
     if counts.sum() == len(rows):
         return [rows]
@@ -234,7 +252,7 @@ def by_windows(rows: NDArray[np.int64], windows: NDArray[np.int64], most: int) -
 def _plan(
     lengths: NDArray[np.int64], batch_size: int | None, count: int, random: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """Rows of each of the `count` batches of one epoch, in order; the last that was cut takes what is left."""
+    """Return the rows of each of `count` batches of one epoch, in order; the last one cut takes the rest."""
     order = random.permutation(len(lengths))
     if batch_size is None:
         pools = token_budget.share(lengths[order], count) // POOL_BATCHES

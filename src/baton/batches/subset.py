@@ -1,4 +1,4 @@
-"""Some rows of a split as a split of its own: what cross-validation trains and scores on."""
+"""A subset of a split's rows as a split, which cross-validation trains and scores on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to sc
 
 @dataclass(frozen=True)
 class Part:
-    """The samples of `whole` at `chosen` (samples,), in that order. `rows` of a batch stay those of `whole`."""
+    """The samples of `whole` at `chosen` (samples,), in that order. A batch's `rows` are those of `whole`."""
 
     whole: Split
     chosen: NDArray[np.int64]
@@ -23,17 +23,17 @@ class Part:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(samples,)."""
+        """The class of each sample, (samples,)."""
         return np.asarray(self.whole.labels)[self.chosen]
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """What a sample costs, (samples,)."""
+        """The cost of each sample, (samples,)."""
         return np.asarray(self.whole.lengths)[self.chosen]
 
     @property
     def windows(self) -> NDArray[np.int64]:
-        """Sequences that a sample is read in, (samples,)."""
+        """The number of sequences in which each sample is read, (samples,)."""
         return np.asarray(self.whole.windows)[self.chosen]
 
     def packed(self) -> "Part":
@@ -41,7 +41,7 @@ class Part:
         return replace(self, whole=self.whole.packed())
 
     def names(self, ids: Sequence[str]) -> list[str]:
-        """Ids of the samples, from those of `whole`."""
+        """Return the ids of the samples, given those of `whole`."""
         return [ids[row] for row in self.chosen]
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
@@ -56,16 +56,16 @@ class Part:
 
 
 def folds(labels: NDArray[np.int64], units: NDArray[np.int64], count: int, seed: int) -> list[Fold]:
-    """Rows to fit on and rows to score on, `count` times; stratified, a pure function of the arguments.
+    """Return `count` stratified folds: rows to fit on and rows to score on. A pure function of its arguments.
 
     Args:
         labels: (rows,).
-        units: (rows,); rows of one unit are never parted. Its class is that of its first row.
-        count: of folds; as many as units where these are fewer.
-        seed: of the draw.
+        units: (rows,); rows of one unit stay together. The class of a unit is that of its first row.
+        count: the number of folds; if there are fewer units, their number.
+        seed: the seed of the draw.
 
     Returns:
-        folds; a class with fewer units than folds is missing from some of the parts that are scored.
+        The folds; a class with fewer units than folds is missing from the scored rows of some.
     """
     _, firsts, unit, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
     count, place = min(count, len(firsts)), np.empty(len(firsts), np.int64)
@@ -73,9 +73,8 @@ def folds(labels: NDArray[np.int64], units: NDArray[np.int64], count: int, seed:
     for label in np.unique(labels[firsts]):
         own = draw.permutation(np.flatnonzero(labels[firsts] == label))
         of_class = np.zeros(count, np.int64)
-        for one in own[
-            np.argsort(-sizes[own], kind="stable")
-        ]:  # the largest first, each to the fold that has least of its class
+        # The largest first, each to the fold with the fewest rows of its class.
+        for one in own[np.argsort(-sizes[own], kind="stable")]:
             place[one] = np.lexsort((rows, of_class))[0]
             of_class[place[one]] += sizes[one]
             rows[place[one]] += sizes[one]

@@ -1,4 +1,4 @@
-"""Documents as batches: padded or packed, each of one window or of several."""
+"""Batches of documents, padded or packed, each with one or several windows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,28 +14,27 @@ from baton.contracts.packed_documents import Packing
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Padded documents, each of one window or of several. `rows` are their positions in the split."""
+    """Padded documents, each with one or several windows. `rows` are their positions in the split."""
 
     input_ids: torch.Tensor  # (windows, length) int64
     attention_mask: torch.Tensor  # (windows, length) int64, 1 for tokens
     labels: torch.Tensor  # (batch,) int64
     rows: torch.Tensor  # (batch,) int64
-    owners: torch.Tensor | None = (
-        None  # (batch, windows) bool, whose window each is; None: every document has one
-    )
+    # (batch, windows) bool, which document owns each window; None: every document has one window.
+    owners: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def inputs(self) -> tuple[torch.Tensor, ...]:
-        """Token ids, mask and, where a document has several windows, their owners."""
+        """Token ids, mask and, if a document has several windows, their owners."""
         read = self.input_ids, self.attention_mask
         return read if self.owners is None else (*read, self.owners)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(windows, length)."""
+        """The shape (windows, length)."""
         return self.input_ids.shape[0], self.input_ids.shape[1]
 
     def pin_memory(self) -> "TextBatch":
@@ -55,9 +54,9 @@ class TextBatch:
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Documents one after the other in one row of tokens, without padding. `rows` are their positions in the split.
+    """Documents concatenated in one row of tokens, without padding. `rows` are their positions in the split.
 
-    What fills the row up to a multiple of `WIDTH_MULTIPLE` is a window of its own behind all documents.
+    The row is filled up to a multiple of `WIDTH_MULTIPLE` by an extra window after all documents.
     """
 
     input_ids: torch.Tensor  # (1, tokens) int64
@@ -70,12 +69,12 @@ class PackedBatch:
 
     @property
     def inputs(self) -> tuple[torch.Tensor, None, None, Packing]:
-        """Token ids; neither mask nor owners; where the documents lie."""
+        """Token ids, no mask, no owners, and the documents' positions."""
         return self.input_ids, None, None, self.packing
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(1, tokens)."""
+        """The shape (1, tokens)."""
         return 1, self.input_ids.shape[1]
 
     def pin_memory(self) -> "PackedBatch":
@@ -98,7 +97,7 @@ class PackedBatch:
 
 @dataclass(frozen=True)
 class TextSplit:
-    """Documents of one split; `pad` is the padding token's id; `packs`: its batches are packed, not padded."""
+    """The documents of one split; `pad` is the padding token's id, and with `packs` batches are packed."""
 
     arrays: TextArrays
     pad: int
@@ -109,25 +108,25 @@ class TextSplit:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(documents,)."""
+        """The class of each document, (documents,)."""
         return self.arrays.labels
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens, (documents,)."""
+        """The number of tokens of each document, (documents,)."""
         return self.arrays.lengths
 
     @cached_property
     def windows(self) -> NDArray[np.int64]:
-        """(documents,)."""
+        """The number of windows of each document, (documents,)."""
         return self.arrays.windows
 
     def packed(self) -> "TextSplit":
-        """The same documents in packed batches."""
+        """Return the same documents in packed batches."""
         return replace(self, packs=True)
 
     def batch(self, rows: NDArray[np.int64]) -> TextBatch | PackedBatch:
-        """The documents at `rows` (batch,), in that order."""
+        """Return the documents at `rows` (batch,), in that order."""
         return self._packed(rows) if self.packs else self._padded(rows)
 
     def _packed(self, rows: NDArray[np.int64]) -> PackedBatch:
@@ -151,7 +150,7 @@ class TextSplit:
         return PackedBatch(parts[0], Packing(made[0], made[1], made[2], longest), parts[1], parts[2])
 
     def _padded(self, rows: NDArray[np.int64]) -> TextBatch:
-        """Windows are padded to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""
+        """Pad windows to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""
         arrays = self.arrays
         places, owners = self._windows(rows)
         starts, ends = arrays.offsets[places], arrays.offsets[places + 1]
@@ -165,7 +164,10 @@ class TextSplit:
         return TextBatch(*(torch.from_numpy(part) for part in parts))
 
     def _windows(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.bool_]]]:
-        """Places of the documents' windows (windows,), and whose they are (documents, windows) unless each document has one."""
+        """Return the indices of the documents' windows, (windows,), and their owners, (documents, windows).
+
+        The list of owners is empty if each document has one window.
+        """
         documents = self.arrays.documents
         if documents is None:
             return rows, []
@@ -182,5 +184,5 @@ class TextSplit:
         seed: int,  # noqa: ARG002
         epoch: int,  # noqa: ARG002
     ) -> TextBatch | PackedBatch:
-        """Documents are not varied."""
+        """Return the documents at `rows`; text has no augmentation."""
         return self.batch(rows)

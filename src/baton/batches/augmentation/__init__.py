@@ -1,1 +1,1 @@
-"""How training varies images: random numbers, operations, mixing, on the host and on the device."""
+"""Image augmentation in training: random numbers, operations and mixing, on the host and on the device."""

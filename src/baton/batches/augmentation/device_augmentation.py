@@ -1,10 +1,12 @@
-"""Augmentation where the model is: numbers of each picture are drawn on the host as ever, and only they, and stored pixels, travel.
+"""Augmentation on the model's device: only stored pixels and the numbers drawn on the host are transferred.
 
-Input: `augment.Draws` of some pictures. Output: a `Variation`, a few numbers a picture, whose `apply` does on any device what
-`augment.vary` does on the host, and the crop before it. Nothing in `apply` waits for the device: what decides about shapes is known here.
+Input: `pipeline.Draws` of some images. Output: a `Variation`, a few numbers per image, whose `apply` does on
+any device what `pipeline.vary` and the crop before it do on the host. Nothing in `apply` waits for the
+device: all shapes are known on the host.
 
-Whole-number work (crop, flip, posterize, solarize, equalize, erasing, grey) gives the host's bits on every device. Where floats are
-rounded to whole numbers (resizing, turning, enhancing) a pixel may come out a level apart: a device adds and multiplies in its own order.
+Integer operations (crop, flip, posterize, solarize, equalize, erasing, grey) give the host's bits on every
+device. If floats are rounded to integers (resizing, rotation, enhancement), a pixel may differ by one level,
+because a device adds and multiplies in its own order.
 """
 
 from dataclasses import dataclass
@@ -18,51 +20,54 @@ from baton.batches.augmentation import operations as on
 from baton.batches.augmentation import pipeline, randaugment
 from baton.batches.augmentation.resampling import resampled
 
-AT_ONCE = 1 << 25  # values that are worked on together: as floats some hundred megabytes of a device's memory
-NUMBERS = 6  # of a picture for one operation, at most: an affine map
+AT_ONCE = 1 << 25  # values processed together: as floats, about a hundred megabytes of the device's memory
+NUMBERS = 6  # the most numbers of an image for one operation: an affine map
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One operation of RandAugment for each picture; those that drew the same one stand together in `order`."""
+    """One operation of RandAugment for each image; images with the same operation are adjacent in `order`."""
 
-    order: torch.Tensor  # (pictures,) int64
-    back: torch.Tensor  # (pictures,) int64, the inverse
-    numbers: torch.Tensor  # (pictures, NUMBERS) float32, in that order
-    operations: tuple[
-        tuple[int, int, tuple[int, ...]], ...
-    ]  # place in OPERATIONS, pictures, shape of a picture's numbers
+    order: torch.Tensor  # (images,) int64
+    back: torch.Tensor  # (images,) int64, the inverse
+    numbers: torch.Tensor  # (images, NUMBERS) float32, in that order
+    # Index in OPERATIONS, number of images, shape of an image's numbers.
+    operations: tuple[tuple[int, int, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
 class Erasing:
-    """Rectangles of some pictures, and the noise in them."""
+    """The erased rectangles of some images, and their noise."""
 
     rows: torch.Tensor  # (erased,) int64
     boxes: torch.Tensor  # (erased, 4) int32: top, left, height, width
-    starts: torch.Tensor  # (erased,) int32: of a picture's part of `noise`
-    noise: torch.Tensor  # (values,) uint8: one rectangle after the other, each (channels, height, width)
+    starts: torch.Tensor  # (erased,) int32: start of each image's part of `noise`
+    noise: torch.Tensor  # (values,) uint8: the rectangles concatenated, each (channels, height, width)
 
 
 @dataclass(frozen=True)
 class Variation:
-    """What is done to some pictures, in the order of the fields; None: nothing."""
+    """The operations on some images, in the order of the fields; None: no operation."""
 
     settings: params.Augmentation
     size: Size  # of the result
     interpolation: str
-    reach: int  # pixels that a window may lie outside of its picture
-    windows: torch.Tensor | None  # (pictures, 4) int64: top, left, height, width of what is brought to `size`
-    flips: torch.Tensor | None  # (pictures,) bool
-    rotations: torch.Tensor | None  # (pictures, 2, 3) float32
-    colour: torch.Tensor | None  # (pictures, 4) float32 from -1 to 1
+    reach: int  # pixels by which a window may extend beyond its image
+    windows: torch.Tensor | None  # (images, 4) int64: top, left, height, width of the part resized to `size`
+    flips: torch.Tensor | None  # (images,) bool
+    rotations: torch.Tensor | None  # (images, 2, 3) float32
+    colour: torch.Tensor | None  # (images, 4) float32 from -1 to 1
     turns: tuple[Turn, ...]
     erasing: Erasing | None
 
     def apply(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Vary uint8 pictures (pictures, channels, height, width) on the device that they and the numbers are on -> (…, *size) uint8."""
+        """Vary uint8 images (images, channels, height, width) on the device of the images and the numbers.
+
+        Returns:
+            (images, channels, *size) uint8.
+        """
         with torch.autocast(pixels.device.type, enabled=False):
             if self.windows is not None:
                 pixels = resampled(pixels, self.windows, self.size, self.interpolation, self.reach)
@@ -85,14 +90,14 @@ def variations(
     interpolation: str,
     channels: int,
 ) -> tuple[Variation, ...]:
-    """What `settings` make of pictures, for so many at a time as `apply` may hold at once.
+    """Return the variations of images, in groups that `apply` can hold at once.
 
     Args:
-        settings: which operations.
-        drawn: of the pictures.
-        windows: see `Variation`; None where no picture is cropped or resized.
-        size: height and width after that.
-        interpolation: of the framing.
+        settings: the operations.
+        drawn: the draws of the images.
+        windows: see `Variation`; None if no image is cropped or resized.
+        size: height and width after cropping and resizing.
+        interpolation: the framing's.
         channels: 1 or 3.
     """
     count = per_group(size, channels)
@@ -111,12 +116,12 @@ def variations(
 
 
 def per_group(size: Size, channels: int) -> int:
-    """Pictures that are varied at once."""
+    """Return the number of images varied at once."""
     return max(1, AT_ONCE // (size[0] * size[1] * channels))
 
 
 def apply(pixels: torch.Tensor, parts: tuple[Variation, ...]) -> torch.Tensor:
-    """Vary (pictures, channels, height, width) by what `variations` gave for them."""
+    """Vary (images, channels, height, width) by the result of `variations`."""
     if len(parts) == 1:
         return parts[0].apply(pixels)
     groups = torch.split(pixels, per_group(parts[0].size, pixels.shape[1]))
@@ -126,7 +131,10 @@ def apply(pixels: torch.Tensor, parts: tuple[Variation, ...]) -> torch.Tensor:
 def windows(
     settings: params.Augmentation, drawn: pipeline.Draws, shapes: NDArray[np.int32]
 ) -> NDArray[np.int64]:
-    """Top, left, height and width of the crop of pictures of `shapes` (pictures, 2), (pictures, 4); without a crop all of a picture."""
+    """Return top, left, height and width of the crop of each image, (images, 4).
+
+    Without a crop it is the whole image. `shapes` (images, 2) are the images' heights and widths.
+    """
     match settings.crop:
         case params.ResizedCrop(scale=scale, ratio=ratio):
             found = [
@@ -194,7 +202,7 @@ def _turned(pixels: torch.Tensor, turn: Turn, settings: params.Augmentation) -> 
     )
     done = []
     for (index, count, shape), group, numbers in groups:
-        own = numbers[:, : int(np.prod(shape))].reshape(count, *shape)  # (pictures, …)
+        own = numbers[:, : int(np.prod(shape))].reshape(count, *shape)  # (images, …)
         done.append(randaugment.OPERATIONS[index].pixels(group, own, strength))
     return torch.cat(done).index_select(0, turn.back)
 
@@ -213,7 +221,7 @@ def _erasing(
 
 
 def _erased(pixels: torch.Tensor, erasing: Erasing) -> torch.Tensor:
-    """Put noise into the rectangles, in place where nothing else sees it."""
+    """Return images with noise in the rectangles."""
     chosen = pixels.index_select(0, erasing.rows)  # (erased, channels, height, width)
     channels, height, width = chosen.shape[1:]
     top, left, rows, columns = erasing.boxes.reshape(-1, 4, 1, 1, 1).unbind(1)  # each (erased, 1, 1, 1)
@@ -222,8 +230,7 @@ def _erased(pixels: torch.Tensor, erasing: Erasing) -> torch.Tensor:
     )
     channel, y, x = channel[:, None, None], y[:, None] - top, x - left
     inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
-    places = (
-        erasing.starts.reshape(-1, 1, 1, 1) + (channel * rows + y) * columns + x
-    )  # (erased, channels, height, width)
+    # The places are (erased, channels, height, width).
+    places = erasing.starts.reshape(-1, 1, 1, 1) + (channel * rows + y) * columns + x
     noise = erasing.noise.index_select(0, torch.where(inside, places, 0).flatten()).view(chosen.shape)
     return pixels.index_copy(0, erasing.rows, torch.where(inside, noise, chosen))

@@ -1,7 +1,8 @@
 """Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) of samples with partners.
 
-Input: numbers of each sample from `augment.draw`, and pixels and labels of samples and partners. Output: mixed pixels, and shares of
-classes. Each sample has a share or a rectangle of its own, and is told its partner: no result depends on what else is in a batch.
+Input: numbers of each sample from `pipeline.draw`, and pixels and labels of samples and partners. Output:
+mixed pixels and shares of classes. Each sample has its own share or rectangle and a given partner, so no
+result depends on the other samples of a batch.
 """
 
 from dataclasses import dataclass
@@ -12,21 +13,19 @@ from numpy.typing import NDArray
 
 from baton import params
 
-DRAWS = 4  # of a sample: which of the two, how much, and where
+DRAWS = 4  # per sample: which of the two, the share, and the position (two)
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """What each sample gets of its partner."""
+    """The share that each sample takes from its partner."""
 
-    shares: (
-        torch.Tensor | None
-    )  # (samples,) float32: what stays of its pixels (mixup); None where mixup is off
-    boxes: torch.Tensor  # (samples, 4) int64: top, left, bottom and right of what is its partner's (CutMix)
-    labels: torch.Tensor  # (samples,) float32: what stays of its label
+    shares: torch.Tensor | None  # (samples,) float32: share of its own pixels (mixup); None: mixup is off
+    boxes: torch.Tensor  # (samples, 4) int64: top, left, bottom and right of its partner's part (CutMix)
+    labels: torch.Tensor  # (samples,) float32: share of its own label
 
     def pixels(self, own: torch.Tensor, partners: torch.Tensor) -> torch.Tensor:
-        """Mix (samples, channels, height, width); the dtype stays, but for float32 where mixup is on."""
+        """Mix (samples, channels, height, width); the dtype is kept, except that mixup returns float32."""
         if self.shares is not None:
             shares = self.shares.reshape(-1, 1, 1, 1)
             own, partners = own * shares + partners * (1 - shares), partners.float()
@@ -36,7 +35,7 @@ class Mixing:
         return torch.where((top <= y) & (y < bottom) & (left <= x) & (x < right), partners, own)
 
     def classes(self, own: torch.Tensor, partners: torch.Tensor, count: int) -> torch.Tensor:
-        """Mix labels (samples,) to shares of classes, (samples, count) float32."""
+        """Mix labels (samples,) into shares of classes, (samples, count) float32."""
         first, second = (torch.nn.functional.one_hot(labels, count).float() for labels in (own, partners))
         shares = self.labels[:, None]
         return first * shares + second * (1 - shares)
@@ -46,18 +45,17 @@ def mixing(settings: params.Augmentation, drawn: NDArray[np.float64], size: tupl
     """Draw each sample's share and rectangle.
 
     Args:
-        settings: at least one of `mixup` and `cutmix` is on; if both are, a fair coin tells which.
+        settings: at least one of `mixup` and `cutmix` is on; if both are, a fair coin decides.
         drawn: (samples, `DRAWS`).
-        size: height and width of the pixels that are mixed.
+        size: height and width of the pixels to mix.
     """
     from scipy.special import betaincinv
 
     coin, share, down, right = drawn.T
     cut = coin < 0.5 if settings.mixup and settings.cutmix else np.full(len(drawn), settings.cutmix > 0)
     alpha = np.where(cut, settings.cutmix, settings.mixup)
-    kept = np.asarray(
-        betaincinv(alpha, alpha, share), dtype=np.float64
-    )  # a number of the Beta distribution, by its inverse
+    # A draw from the Beta distribution, by its inverse.
+    kept = np.asarray(betaincinv(alpha, alpha, share), dtype=np.float64)
     boxes = np.where(cut[:, None], _boxes(kept, (down, right), size), 0)
     covered = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (size[0] * size[1])
     labels = np.where(cut, 1 - covered, kept)
@@ -68,7 +66,10 @@ def mixing(settings: params.Augmentation, drawn: NDArray[np.float64], size: tupl
 def _boxes(
     kept: NDArray[np.float64], places: tuple[NDArray[np.float64], ...], size: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """Rectangles of 1 - `kept` of the area, in the picture's aspect, about a random place and cut off at the edges, (samples, 4)."""
+    """Return rectangles, (samples, 4), that cover 1 - `kept` of the area.
+
+    They have the image's aspect ratio and a random centre, and are clipped at the edges.
+    """
     edges = []
     for place, length in zip(places, size, strict=True):
         half = (np.sqrt(1 - kept) * length).astype(np.int64) // 2

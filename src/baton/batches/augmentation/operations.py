@@ -1,13 +1,17 @@
-"""Operations on a batch of pictures at once, each picture with its own strength: uint8 (pictures, channels, height, width) in and out.
+"""Operations on a batch of images, each with its own strength.
 
-torchvision's own take one strength for all, and a call a picture costs more than the work. Besides, a picture's bits must not depend on
-which others are in the batch, nor on the number of threads. A sum of floats does (its order changes), so sums are of integers here.
+Input and output: uint8 (images, channels, height, width).
+
+torchvision's operations take one strength for all images, and one call per image costs more than the work.
+Moreover, an image's bits must not depend on the other images of the batch or on the number of threads. A sum
+of floats does (its order changes), so all sums here are of integers.
 """
 
 import torch
 from torch.nn import functional
 
-# Pillow's cubic is torch's with antialias; without it torch has another cubic. What torch lacks is enlarged by its nearest relative.
+# Torch's cubic equals Pillow's only with antialias. Filters that torch lacks are replaced by the most similar
+# one.
 MODES = {
     "nearest": "nearest-exact",
     "box": "nearest-exact",
@@ -16,45 +20,46 @@ MODES = {
     "bicubic": "bicubic",
     "lanczos": "bicubic",
 }
-LUMA = (19595, 38470, 7471)  # ITU-R 601 in 65536ths, as Pillow has it
+LUMA = (19595, 38470, 7471)  # ITU-R 601 in 65536ths, as in Pillow
 WHITE = 255
 
 
 def resized(pixels: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
-    """Resize to `size` (height, width) with antialiasing; uint8 on the CPU, float anywhere, and what came in goes out, within 0 to 255."""
+    """Resize to `size` (height, width) with antialiasing, within 0 to 255.
+
+    The dtype is kept: uint8 is supported on the CPU, float on any device.
+    """
     if pixels.shape[-2:] == size:
         return pixels
     mode = MODES[interpolation]
     if mode == "nearest-exact":
         return functional.interpolate(pixels, size=size, mode=mode)
     result = functional.interpolate(pixels, size=size, mode=mode, antialias=True)
-    return (
-        result.clamp_(0, WHITE) if result.is_floating_point() else result
-    )  # whole numbers stay within by themselves
+    return result.clamp_(0, WHITE) if result.is_floating_point() else result  # torch clamps integers itself
 
 
 def warped(pixels: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    """Move pixels by affine maps, bilinearly; black comes in from outside.
+    """Transform images by affine maps with bilinear interpolation; outside an image is black.
 
     Args:
-        pixels: (pictures, channels, height, width).
-        matrices: (pictures, 2, 3) float32: from a place in the result to its place in the picture, x before y, in pixels from the centre.
+        pixels: (images, channels, height, width).
+        matrices: (images, 2, 3) float32; they map positions in the result to positions in the image, x before
+            y, in pixels from the centre.
     """
     height, width = pixels.shape[-2:]
     x = torch.arange(width, device=pixels.device) - (width - 1) / 2  # (width,)
     y = (torch.arange(height, device=pixels.device) - (height - 1) / 2)[:, None]  # (height, 1)
     rows = []
     for axis, length in enumerate((width, height)):
-        along, across, shift = (
-            matrices[:, axis, column, None, None] for column in range(3)
-        )  # (pictures, 1, 1)
+        # Each is (images, 1, 1).
+        along, across, shift = (matrices[:, axis, column, None, None] for column in range(3))
         rows.append((along * x + across * y + shift) * (2 / length))
     moved = functional.grid_sample(pixels.float(), torch.stack(rows, dim=-1), align_corners=False)
     return _whole(moved)
 
 
 def grey(pixels: torch.Tensor) -> torch.Tensor:
-    """Luma, (pictures, 1, height, width)."""
+    """Return the luma, (images, 1, height, width)."""
     if pixels.shape[1] == 1:
         return pixels
     red, green, blue = pixels.to(torch.int32).unbind(1)
@@ -63,30 +68,33 @@ def grey(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def blended(pixels: torch.Tensor, other: torch.Tensor | float, shares: torch.Tensor) -> torch.Tensor:
-    """`shares` (pictures,) of each picture and the rest of `other`; a share above 1 leads away from it."""
+    """Blend images with `other`: `shares` (images,) are the images' own; above 1 they extrapolate."""
     own = shares.reshape(-1, 1, 1, 1)
     return _whole(pixels * own + other * (1 - own))
 
 
 def brightened(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """`factors` (pictures,): 0 is black, 1 the picture."""
+    """Change brightness by `factors` (images,): 0 gives black, 1 the image."""
     return blended(pixels, 0.0, factors)
 
 
 def contrasted(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """`factors` (pictures,): 0 is the mean grey, 1 the picture."""
+    """Change contrast by `factors` (images,): 0 gives the mean grey, 1 the image."""
     luma = grey(pixels)
     mean = luma.sum(dim=(1, 2, 3), keepdim=True, dtype=torch.int64).double() / (luma.shape[2] * luma.shape[3])
     return blended(pixels, mean.float(), factors)
 
 
 def saturated(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """`factors` (pictures,): 0 is grey, 1 the picture. A greyscale picture stays."""
+    """Change saturation by `factors` (images,): 0 gives grey, 1 the image. Greyscale images do not change."""
     return pixels if pixels.shape[1] == 1 else blended(pixels, grey(pixels), factors)
 
 
 def sharpened(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """`factors` (pictures,): 0 is smoothed by [1 1 1; 1 5 1; 1 1 1] / 13, 1 the picture. The edge stays."""
+    """Change sharpness by `factors` (images,): 0 smooths with [1 1 1; 1 5 1; 1 1 1] / 13, 1 gives the image.
+
+    Pixels at the edge do not change.
+    """
     height, width = pixels.shape[-2:]
     if min(height, width) < 3:
         return pixels
@@ -101,17 +109,19 @@ def sharpened(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
 
 
 def turned_hue(pixels: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """`turns` (pictures,): of the circle of hues; lightness and chroma stay. A greyscale picture stays."""
+    """Rotate hues by `turns` (images,) of the colour circle; lightness and chroma do not change.
+
+    Greyscale images do not change.
+    """
     if pixels.shape[1] == 1:
         return pixels
-    red, green, blue = pixels.float().unbind(1)  # (pictures, height, width)
+    red, green, blue = pixels.float().unbind(1)  # (images, height, width)
     least, most = pixels.amin(1).float(), pixels.amax(1).float()
     chroma = most - least
     divisor = chroma.clamp(min=1)
     sector = torch.where(most == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
-    sector = torch.where(
-        most == red, (green - blue) / divisor, sector
-    )  # 0 to 6: from red over green and blue back to red
+    # From 0 to 6: red, green, blue and back to red.
+    sector = torch.where(most == red, (green - blue) / divisor, sector)
     sector = sector + turns.reshape(-1, 1, 1) * 6
     channels = []
     for offset in (5, 3, 1):
@@ -121,7 +131,10 @@ def turned_hue(pixels: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
 
 
 def stretched(pixels: torch.Tensor) -> torch.Tensor:
-    """Each channel from 0 to 255 (torchvision's autocontrast, without its indexing by masks, for which a GPU may have to be waited for)."""
+    """Stretch each channel to 0 to 255.
+
+    This is torchvision's autocontrast without its indexing by masks, which may wait for a GPU.
+    """
     values = pixels.float()
     least, most = values.amin(dim=(2, 3), keepdim=True), values.amax(dim=(2, 3), keepdim=True)
     flat = least == most
@@ -130,6 +143,5 @@ def stretched(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _whole(pixels: torch.Tensor) -> torch.Tensor:
-    return (
-        pixels.clamp_(0, WHITE).add_(0.5).to(torch.uint8)
-    )  # torch's `round_` would start threads for some thousand numbers
+    # Torch's `round_` would start threads for a few thousand numbers.
+    return pixels.clamp_(0, WHITE).add_(0.5).to(torch.uint8)

@@ -1,7 +1,8 @@
-"""How training varies pictures, as params `augmentation` say: a pure function of (seed, epoch, sample id) for each of them.
+"""Image augmentation, set by params `augmentation`: a pure function of (seed, epoch, sample id) per image.
 
-Input: uint8 pictures and the numbers that `draw` gets for each. Output: uint8 pixels. Each operation has numbers of its own, so what is
-switched on or off leaves the others as they are. Mixing with other samples comes after it, on the batch: see `mixing`.
+Input: uint8 images and the numbers that `draw` returns for each. Output: uint8 pixels. Each operation has its
+own numbers, so switching one on or off does not affect the others. Mixing with other samples follows, on the
+batch: see `mixing`.
 """
 
 import dataclasses
@@ -20,10 +21,10 @@ from baton.batches.augmentation import operations as on
 from baton.batches.augmentation.random_streams import Generators
 
 ATTEMPTS = 10  # to draw a rectangle that fits
-RECTANGLE = 2 * ATTEMPTS + 2  # draws: area and aspect of each attempt, and where
+RECTANGLE = 2 * ATTEMPTS + 2  # draws: area and aspect ratio of each attempt, and the position
 ERASED_AREA, ERASED_RATIO = (0.02, 0.4), (0.3, 1 / 0.3)  # Zhong et al. 2020
-AT_ONCE = 1 << 19  # values that are worked on together: as floats they still fit the processor's cache
-VARYING, NOISE = 0, 1  # streams of a sample's numbers; the second fills erased rectangles
+AT_ONCE = 1 << 19  # values processed together: as floats they still fit into the processor's cache
+VARYING, NOISE = 0, 1  # a sample's streams of numbers; the second fills erased rectangles
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Draws:
     noise: Generators
 
     def of(self, rows: slice) -> "Draws":
-        """Those of some of the samples."""
+        """Return the numbers of some of the samples."""
         parts: dict[str, Any] = {
             name: part[rows] for name, part in vars(self).items() if isinstance(part, np.ndarray)
         }
@@ -50,7 +51,10 @@ class Draws:
 
 
 def draw(keys: NDArray[np.uint64], seed: int, epoch: int, settings: params.Augmentation) -> Draws:
-    """Draw for the samples with these keys (samples,), see `draws.keys`; `seed` is the training's, `epoch` counts from 0."""
+    """Draw the numbers of the samples with these keys, (samples,), from `random_streams.keys`.
+
+    `seed` is that of the training run; `epoch` counts from 0.
+    """
     widths = [RECTANGLE, 1, 1, 4, 1, RECTANGLE, mixing.DRAWS]
     widths.append(randaugment.draws(settings.randaugment) if settings.randaugment else 0)
     drawn = Generators(seed, epoch, VARYING).uniform(keys, sum(widths))
@@ -62,11 +66,11 @@ def draw(keys: NDArray[np.uint64], seed: int, epoch: int, settings: params.Augme
 
 
 def padded_crop(pictures: NDArray[np.uint8], padding: int, drawn: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Pad each picture with `padding` pixels of black and crop its own size: move it, and black comes in.
+    """Pad each image with `padding` black pixels and crop its own size: shift it and fill with black.
 
     Args:
-        pictures: (pictures, height, width, channels).
-        padding: of each side.
+        pictures: (images, height, width, channels).
+        padding: pixels on each side.
         drawn: `Draws.crop`.
     """
     moved = np.zeros_like(pictures)
@@ -76,7 +80,7 @@ def padded_crop(pictures: NDArray[np.uint8], padding: int, drawn: NDArray[np.flo
 
 
 def moves(padding: int, drawn: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Where `padded_crop` begins in each picture, down and right, (pictures, 2)."""
+    """Return where `padded_crop` begins in each image, down and right, (images, 2)."""
     return np.floor(drawn[:, :2] * (2 * padding + 1)).astype(np.int64) - padding
 
 
@@ -87,7 +91,10 @@ def _inside(move: int) -> slice:
 def random_part(
     picture: NDArray[np.uint8], settings: params.ResizedCrop, drawn: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """The part of one picture (height, width, channels) that its `Draws.crop` (RECTANGLE,) choose, in the picture's resolution."""
+    """Return the part of one image (height, width, channels) that its `Draws.crop` (RECTANGLE,) select.
+
+    It has the image's resolution.
+    """
     top, left, rows, columns = rectangle(
         picture.shape[0], picture.shape[1], settings.scale, settings.ratio, drawn
     )
@@ -95,12 +102,12 @@ def random_part(
 
 
 def vary(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -> torch.Tensor:
-    """What comes after cropping and before mixing: flip, rotation, colour jitter, RandAugment, erasing.
+    """Apply the operations between cropping and mixing: flip, rotation, colour jitter, RandAugment, erasing.
 
     Args:
-        pixels: (pictures, channels, height, width) uint8; it may be written to.
-        settings: which of them.
-        drawn: of these pictures.
+        pixels: (images, channels, height, width) uint8; they may be overwritten.
+        settings: which operations to apply.
+        drawn: the numbers of these images.
     """
     count = max(1, AT_ONCE // pixels[0].numel())
     groups = [slice(start, start + count) for start in range(0, len(pixels), count)]
@@ -123,17 +130,20 @@ def _varied(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -
 
 
 def rotations(settings: params.Augmentation, drawn: Draws) -> torch.Tensor:
-    """Maps for `pixels.warped`, (pictures, 2, 3)."""
+    """Return maps for `operations.warped`, (images, 2, 3)."""
     return randaugment.rotations((2 * drawn.rotation - 1) * settings.rotation)
 
 
 def signed(drawn: NDArray[np.float64]) -> torch.Tensor:
-    """Draws from 0 to 1 as float32 from -1 to 1."""
+    """Map draws from 0 to 1 to float32 from -1 to 1."""
     return torch.from_numpy(2 * drawn - 1).float()
 
 
 def jittered(pixels: torch.Tensor, settings: params.ColourJitter, signed: torch.Tensor) -> torch.Tensor:
-    """Brightness, contrast, saturation and hue, in this order; `signed` is (pictures, 4), on the pixels' device."""
+    """Vary brightness, contrast, saturation and hue, in this order.
+
+    `signed` is (images, 4), on the pixels' device.
+    """
     steps = (
         (on.brightened, settings.brightness),
         (on.contrasted, settings.contrast),
@@ -146,7 +156,10 @@ def jittered(pixels: torch.Tensor, settings: params.ColourJitter, signed: torch.
 
 
 def _erase(pixels: torch.Tensor, drawn: NDArray[np.float64], noise: np.random.Generator) -> None:
-    """Put noise into a rectangle of one picture (channels, height, width), in place: what served best in the paper."""
+    """Fill a rectangle of one image (channels, height, width) with noise, in place.
+
+    Noise was the best filling in the paper.
+    """
     (top, left, rows, columns), values = erased(pixels.shape, drawn, noise)
     pixels[:, top : top + rows, left : left + columns] = torch.from_numpy(values)
 
@@ -154,7 +167,10 @@ def _erase(pixels: torch.Tensor, drawn: NDArray[np.float64], noise: np.random.Ge
 def erased(
     shape: Sequence[int], drawn: NDArray[np.float64], noise: np.random.Generator
 ) -> tuple[tuple[int, int, int, int], NDArray[np.uint8]]:
-    """Top, left, height and width of the rectangle in a picture of `shape` (channels, height, width), and what comes there."""
+    """Return top, left, height and width of the rectangle in an image of `shape`, and the noise to put there.
+
+    `shape` is (channels, height, width).
+    """
     channels, height, width = shape
     top, left, rows, columns = rectangle(height, width, ERASED_AREA, ERASED_RATIO, drawn)
     return (top, left, rows, columns), noise.integers(
@@ -165,12 +181,15 @@ def erased(
 def rectangle(
     height: int, width: int, area: tuple[float, float], ratio: tuple[float, float], drawn: NDArray[np.float64]
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of the first of `ATTEMPTS` rectangles that fits; if none does, of the largest with an allowed ratio."""
+    """Return top, left, height and width of the first of `ATTEMPTS` rectangles that fits.
+
+    If none does, it is the largest one with an allowed ratio.
+    """
     lowest, highest = math.log(ratio[0]), math.log(ratio[1])
     *attempts, (down, right) = drawn.reshape(-1, 2).tolist()
     for share, shape in attempts:
         pixels = height * width * (area[0] + share * (area[1] - area[0]))
-        aspect = math.exp(lowest + shape * (highest - lowest))  # of width to height
+        aspect = math.exp(lowest + shape * (highest - lowest))  # width to height
         rows, columns = round(math.sqrt(pixels / aspect)), round(math.sqrt(pixels * aspect))
         if 0 < rows <= height and 0 < columns <= width:
             break

@@ -1,7 +1,8 @@
-"""RandAugment (Cubuk et al. 2020): some of a fixed list of operations for each picture, at one strength.
+"""RandAugment (Cubuk et al. 2020): some of a fixed list of operations for each image, at one strength.
 
-Input: uint8 pixels (pictures, channels, height, width) and draws of each picture. Output: the like. The list and the range of each
-operation are torchvision's; shears keep the middle in its place. All pictures that drew an operation go through it together.
+Input: uint8 pixels (images, channels, height, width) and draws of each image. Output: pixels of the same
+shape. The list and the range of each operation are torchvision's, except that shears keep the centre fixed.
+All images that drew an operation are processed together.
 """
 
 from collections.abc import Callable
@@ -20,37 +21,35 @@ PER_OPERATION = 2  # draws: which, and its direction
 SHEAR, TRANSLATION, DEGREES, ENHANCEMENT, BITS = 0.3, 150 / 331, 30.0, 0.9, 4  # at the strongest
 WHITE = 255
 
-Signed = NDArray[np.float32]  # -1 or 1 of each picture
+Signed = NDArray[np.float32]  # -1 or 1 for each image
 Size = tuple[int, int]  # height and width
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What is done to pixels, and the numbers of each picture that it takes: those are made on the host, wherever the pixels are."""
+    """An operation on pixels and the numbers it takes per image, which are computed on the host."""
 
-    pixels: Callable[
-        [torch.Tensor, torch.Tensor, float], torch.Tensor
-    ]  # pixels, numbers, strength from 0 to 1
-    numbers: Callable[[Signed, float, Size], torch.Tensor] | None = (
-        None  # signs, strength, size: (pictures, …) float32; None: it takes none
-    )
+    # Takes pixels, numbers and the strength from 0 to 1.
+    pixels: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+    # Takes signs, strength and size, returns (images, …) float32; None: the operation takes no numbers.
+    numbers: Callable[[Signed, float, Size], torch.Tensor] | None = None
 
     def __call__(self, pixels: torch.Tensor, signs: Signed, strength: float) -> torch.Tensor:
-        """Both at once, on the host."""
+        """Compute the numbers and apply the operation, on the host."""
         return self.pixels(pixels, self.of(signs, strength, (pixels.shape[2], pixels.shape[3])), strength)
 
     def of(self, signs: Signed, strength: float, size: Size) -> torch.Tensor:
-        """The numbers of pictures with these signs."""
+        """Return the numbers of images with these signs."""
         return torch.empty(len(signs), 0) if self.numbers is None else self.numbers(signs, strength, size)
 
 
 def draws(settings: params.RandAugment) -> int:
-    """How many draws a picture needs."""
+    """Return how many draws an image needs."""
     return settings.operations * PER_OPERATION
 
 
 def vary(pixels: torch.Tensor, settings: params.RandAugment, drawn: NDArray[np.float64]) -> torch.Tensor:
-    """Apply each picture's operations, one after the other; `drawn` is (pictures, `draws`), each from 0 to 1."""
+    """Apply each image's operations one after the other; `drawn` is (images, `draws`), from 0 to 1."""
     strength = settings.magnitude / STRONGEST
     for turn in range(settings.operations):
         chosen, signs = choice(drawn, turn)
@@ -63,19 +62,19 @@ def vary(pixels: torch.Tensor, settings: params.RandAugment, drawn: NDArray[np.f
 
 
 def choice(drawn: NDArray[np.float64], turn: int) -> tuple[NDArray[np.int64], Signed]:
-    """Places in `OPERATIONS` and signs of each picture for one of its operations, (pictures,) both."""
+    """Return each image's index in `OPERATIONS` and its sign for one of its operations, both (images,)."""
     which, direction = drawn[:, PER_OPERATION * turn], drawn[:, PER_OPERATION * turn + 1]
     return (which * len(OPERATIONS)).astype(np.int64), np.where(direction < 0.5, -1, 1).astype(np.float32)
 
 
 def rotations(degrees: NDArray[np.floating]) -> torch.Tensor:
-    """Maps for `pixels.warped` that turn pictures counter-clockwise, (pictures, 2, 3)."""
+    """Return maps for `operations.warped` that rotate images counter-clockwise, (images, 2, 3)."""
     angles = np.deg2rad(degrees)
     return _maps(xx=np.cos(angles), xy=-np.sin(angles), yx=np.sin(angles), yy=np.cos(angles))
 
 
 def _maps(**given: NDArray[np.floating]) -> torch.Tensor:
-    """(pictures, 2, 3): x' = xx x + xy y + x, and y' alike; what is not given is that of the map that moves nothing."""
+    """Return maps (images, 2, 3): x' = xx x + xy y + x, and likewise y'; the default is the identity."""
     count = len(next(iter(given.values())))
     parts = {"xx": 1.0, "xy": 0.0, "x": 0.0, "yx": 0.0, "yy": 1.0, "y": 0.0} | given
     columns = [np.broadcast_to(part, count) for part in parts.values()]
@@ -87,7 +86,7 @@ def _factors(signs: Signed, strength: float) -> torch.Tensor:
 
 
 def _pixels(signs: Signed, strength: float, length: int) -> NDArray[np.floating]:
-    return signs * int(TRANSLATION * strength * length)  # whole ones, or all would be blurred
+    return signs * int(TRANSLATION * strength * length)  # whole pixels, otherwise the image would be blurred
 
 
 def _posterize(pixels: torch.Tensor, _numbers: torch.Tensor, strength: float) -> torch.Tensor:

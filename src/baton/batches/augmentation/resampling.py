@@ -1,34 +1,34 @@
-"""Parts of pictures brought to one size, each picture with a window of its own, as two matrix products: any device, nothing to wait for.
+"""Cropping and resizing of images, each with its own window, as two matrix products.
 
-Input: uint8 pictures of one shape (smaller ones filled up with black) and windows. Output: uint8. The weights are those of Pillow and
-of torch's antialiasing, and each pass is rounded, as theirs are; they agree to one level (theirs are rounded to 16 bits first).
+Input: uint8 images of one shape (smaller ones padded with black) and windows. Output: uint8. It runs on any
+device without waiting for it. The weights are those of Pillow and of torch's antialiasing, and each pass is
+rounded, as theirs are; the results agree to one level (their weights are rounded to 16 bits first).
 """
 
 import torch
 
 from baton.batches.augmentation.operations import MODES, WHITE
 
-CUBIC = -0.5  # Keys 1981, as Pillow has it
+CUBIC = -0.5  # Keys 1981, as in Pillow
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
 
 
 def resampled(
     pixels: torch.Tensor, windows: torch.Tensor, size: tuple[int, int], interpolation: str, reach: int = 0
 ) -> torch.Tensor:
-    """Cut a window out of each picture and resize it, with antialiasing.
+    """Crop a window from each image and resize it with antialiasing.
 
     Args:
-        pixels: (pictures, channels, height, width) uint8.
-        windows: (pictures, 4) int64: top, left, height and width; what lies outside of the picture is black.
+        pixels: (images, channels, height, width) uint8.
+        windows: (images, 4) int64: top, left, height and width; outside the image is black.
         size: height and width of the result.
         interpolation: Pillow's name of the filter.
-        reach: how many pixels a window may lie outside.
+        reach: the number of pixels by which a window may extend beyond the image.
     """
     count, channels, height, width = pixels.shape
     top, left, rows, columns = windows.unbind(1)
-    across = weights(
-        left, columns, width, size[1], interpolation, reach
-    )  # (pictures, width of the result, width)
+    # These weights are (images, width of the result, width).
+    across = weights(left, columns, width, size[1], interpolation, reach)
     down = weights(top, rows, height, size[0], interpolation, reach)
     lines = pixels.contiguous().float().view(count, channels * height, width)
     narrow = _rounded(torch.bmm(lines, across.transpose(1, 2))).view(count, channels, height, size[1])
@@ -38,25 +38,24 @@ def resampled(
 def weights(
     starts: torch.Tensor, lengths: torch.Tensor, source: int, target: int, interpolation: str, reach: int = 0
 ) -> torch.Tensor:
-    """How much of each of `source` pixels is in each of `target`, along one side.
+    """Return the weight of each of `source` pixels in each of `target` pixels, along one side.
 
     Args:
-        starts: (pictures,) int64, where each window begins.
-        lengths: (pictures,) int64, of each window.
-        source: pixels of the picture along this side.
-        target: pixels of the result.
+        starts: (images,) int64, the start of each window.
+        lengths: (images,) int64, the length of each window.
+        source: the number of pixels of the image along this side.
+        target: the number of pixels of the result.
         interpolation: Pillow's name of the filter.
-        reach: how many pixels a window may lie outside.
+        reach: the number of pixels by which a window may extend beyond the image.
 
     Returns:
-        (pictures, target, source) float32; a row's sum is 1, but for what lies outside of the picture.
+        (images, target, source) float32; each row sums to 1, less the weights outside the image.
     """
-    place = (
-        torch.arange(-reach, source + reach, device=starts.device) - starts[:, None, None]
-    )  # (pictures, 1, source), in the window
+    # Positions in the window, (images, 1, source).
+    place = torch.arange(-reach, source + reach, device=starts.device) - starts[:, None, None]
     length = lengths[:, None, None]
     scale = length.float() / target
-    middle = (torch.arange(target, device=starts.device)[:, None] + 0.5) * scale  # (pictures, target, 1)
+    middle = (torch.arange(target, device=starts.device)[:, None] + 0.5) * scale  # (images, target, 1)
     mode = MODES[interpolation]
     if mode == "nearest-exact":
         return (place == middle.floor().clamp(max=length - 1)).float()[..., reach : reach + source]
@@ -79,5 +78,5 @@ def _filter(distance: torch.Tensor, mode: str) -> torch.Tensor:
 
 
 def _rounded(values: torch.Tensor) -> torch.Tensor:
-    """To whole numbers from 0 to 255; they stay floats."""
+    """Round to whole numbers from 0 to 255, in place; the dtype stays float."""
     return values.clamp_(0, WHITE).add_(0.5).floor_()
