@@ -154,7 +154,7 @@ def _text(
 
 
 def _axes(figure: Figure, left: float, top: float, side: float) -> Axes:
-    """Return a square of `side` inches whose upper left corner is `left` and `top` inches inwards."""
+    """Return square axes of `side` inches, `left` and `top` inches from the figure's upper left corner."""
     width, height = figure.get_size_inches()
     return figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
 
