@@ -1,1 +1,1 @@
-"""Programs behind README's speed figures: `make bench`."""
+"""The programs behind the speed figures in README: `make bench`."""

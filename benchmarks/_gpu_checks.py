@@ -1,6 +1,7 @@
-"""What `gpu` checks beside speed: the machine, its bf16 ceiling, tests that want a GPU, resume, fp16 overflow, a stop while compiling.
+"""The checks of `gpu` besides speed.
 
-A check returns figures; `ok` says whether what the project promises came true, and `found` what was seen.
+They cover the machine, its bf16 ceiling, GPU tests, resume, fp16 overflow, and a stop during compilation. A
+check returns figures; `ok` says whether what the project promises held, and `found` what was observed.
 """
 
 import importlib.metadata
@@ -37,15 +38,13 @@ PACKAGES = (
     "pydantic",
 )
 MARK = "mark.gpu"
-COMPILING_SECONDS = {
-    False: 3.0,
-    True: 0.5,
-}  # into the first forward pass, when the compiler works; tiny: what stands for it
-STOP_LIMIT = 60.0  # then the training is killed
+# Seconds into the first forward pass at which the compiler is working; with --tiny, its substitute.
+COMPILING_SECONDS = {False: 3.0, True: 0.5}
+STOP_LIMIT = 60.0  # seconds until the training run is killed
 
 
 def versions(device: torch.device) -> dict[str, Any]:
-    """Card, driver, packages and what a compiler needs; which versions are not those of the lock."""
+    """Return card, driver, packages, what a compiler needs, and the versions that differ from the lock."""
     installed = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
     locked = dict(
         line.split(";")[0].strip().split("==") for line in _lines(ROOT / "requirements.lock") if "==" in line
@@ -81,7 +80,10 @@ def versions(device: torch.device) -> dict[str, Any]:
 
 
 def ceiling(device: torch.device, size: int) -> dict[str, Any]:
-    """Operations a second of a large product in bf16, and bytes a second of a copy on the device: medians of twenty, of random numbers."""
+    """Measure the bf16 operations per second of a large product, and the bytes per second of a device copy.
+
+    Both are medians of twenty runs on random numbers.
+    """
     first, second = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
     source = torch.randn(size, size, device=device)
     target = torch.empty_like(source)
@@ -95,9 +97,9 @@ def ceiling(device: torch.device, size: int) -> dict[str, Any]:
 
 
 def tests(folder: Path, limit: float) -> dict[str, Any]:
-    """`pytest -m gpu` on the files that have such tests: how many passed, what failed.
+    """Run `pytest -m gpu` on the files with such tests; return how many passed and what failed.
 
-    Where packages are not those of the lock, their warnings are no errors.
+    If package versions differ from the lock, their warnings are not errors.
     """
     files = [
         str(path)
@@ -132,7 +134,11 @@ def tests(folder: Path, limit: float) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        return {"ok": False, "found": f"not done after {limit:.0f} s", "output": _text(error.stdout)[-6000:]}
+        return {
+            "ok": False,
+            "found": f"not finished after {limit:.0f} s",
+            "output": _text(error.stdout)[-6000:],
+        }
     return summary(report) | {"warnings_are_errors": not other, "output": (run.stdout + run.stderr)[-6000:]}
 
 
@@ -141,7 +147,7 @@ def _text(output: str | bytes | None) -> str:
 
 
 def summary(report: Path) -> dict[str, Any]:
-    """Of a JUnit report: counts and what failed, each with the first line of its message."""
+    """Summarize a JUnit report: counts and failures, each with the first line of its message."""
     if not report.is_file():
         return {"ok": False, "found": "pytest wrote no report"}
     suite = next(ET.parse(report).getroot().iter("testsuite"))  # noqa: S314  our own pytest wrote it
@@ -163,15 +169,15 @@ def summary(report: Path) -> dict[str, Any]:
 
 
 def resume(work: Work, name: str, compiled: bool) -> dict[str, Any]:
-    """A training stopped in its middle and continued by another process ends with the bits of one that was never stopped."""
-    folder = work.project / f"resume-{name}"  # the other may run beside this one
+    """Check that a run stopped halfway and resumed by another process ends with an unstopped run's bits."""
+    folder = work.project / f"resume-{name}"  # the other resume check may run at the same time
     shutil.rmtree(folder, ignore_errors=True)
     whole = _gpu_course.train(work, folder / "whole", compiled)
     stopped = _gpu_course.train(work, folder / "stopped", compiled, stop=work.sizes.all_steps // 2)
     command = _gpu_course.command("rest", folder / "stopped", work, compiled)
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=_gpu_work.with_root())
     if run.returncode:
-        return {"ok": False, "found": "the process that continues failed", "output": run.stderr[-4000:]}
+        return {"ok": False, "found": "the process that resumes failed", "output": run.stderr[-4000:]}
     continued = _gpu_course.read(folder / "stopped")
     same = continued["weights"] == whole["weights"] and continued["losses"] == whole["losses"]
     found = f"stopped after step {stopped['step']} of {whole['step']}: " + (
@@ -186,12 +192,15 @@ def resume(work: Work, name: str, compiled: bool) -> dict[str, Any]:
 
 
 def overflow(work: Work) -> dict[str, Any]:
-    """Gradients of one fp16 step overflow: it is skipped, the loss scale halved, and the training goes on."""
+    """Check that an fp16 step that overflows is skipped and halves the loss scale, and training continues."""
     return _gpu_course.overflow(work)
 
 
 def stopped_in_compiler(work: Work) -> dict[str, Any]:
-    """SIGTERM while the first forward pass compiles: the process ends with 143 in time, leaves a checkpoint and no process behind."""
+    """Send SIGTERM while the first forward pass compiles.
+
+    The process must exit with 143 in time, leave a checkpoint, and leave no process behind.
+    """
     folder = work.project / "stopped"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -202,7 +211,7 @@ def stopped_in_compiler(work: Work) -> dict[str, Any]:
         try:
             _wait(lambda: (folder / "begun").exists() or child.poll() is not None, STOP_LIMIT)
             time.sleep(COMPILING_SECONDS[work.sizes.tiny])
-            computed = (folder / "computed").exists()  # too late: the step was done
+            computed = (folder / "computed").exists()  # too late: the step had finished
             family = psutil.Process(child.pid).children(recursive=True) if child.poll() is None else []
             began = time.monotonic()
             child.send_signal(signal.SIGTERM)
@@ -212,19 +221,22 @@ def stopped_in_compiler(work: Work) -> dict[str, Any]:
             child.kill()
             return {
                 "ok": False,
-                "found": f"not gone {STOP_LIMIT:.0f} s after SIGTERM",
+                "found": f"still running {STOP_LIMIT:.0f} s after SIGTERM",
                 "output": _tail(folder / "log"),
             }
     _, left = psutil.wait_procs(family, timeout=5)
     saved = sorted(path.name for path in (folder / "checkpoints").glob("[!.]*"))
-    found = f"exit code {code} after {seconds:.1f} s, checkpoints: {', '.join(saved) or 'none'}, processes left: {len(left)}"
+    found = (
+        f"exit code {code} after {seconds:.1f} s, checkpoints: {', '.join(saved) or 'none'}, processes "
+        f"left: {len(left)}"
+    )
     for one in left:
         one.kill()
     in_time = seconds <= supervision.GRACE_SECONDS
     ok = code == 128 + signal.SIGTERM and in_time and bool(saved) and not left and not computed
     return {
         "ok": ok,
-        "found": found + (" (the compiler was done before)" if computed else ""),
+        "found": found + (" (compilation had already finished)" if computed else ""),
         "output": _tail(folder / "log"),
     }
 
@@ -242,7 +254,7 @@ def _tail(log: Path) -> str:
 
 
 def _median(work: Callable[[], Any]) -> float:
-    """Seconds."""
+    """Return the median seconds."""
     for _ in range(3):
         work()
     seconds = []
@@ -266,5 +278,5 @@ def _lines(path: Path) -> list[str]:
 
 
 def device(work: Work) -> torch.device:
-    """That of the trainings."""
+    """Return the device of the training runs."""
     return resolve.resolve(work.runtime).device

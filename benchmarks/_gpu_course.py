@@ -1,4 +1,4 @@
-"""Short trainings that `_gpu_checks` stops, continues and disturbs, some in processes of their own.
+"""Short training runs that `_gpu_checks` stops, resumes and disturbs, some in separate processes.
 
 python -m benchmarks._gpu_course rest|compile FOLDER
 """
@@ -25,13 +25,13 @@ HUGE = 1e30  # finite as a loss in fp32, but not as gradients in fp16
 
 
 def command(what: str, folder: Path, work: Work, compiled: bool) -> list[str]:
-    """The command of a training in `folder`, which is told what on by a file there."""
+    """Return the command of a training run in `folder`, where a file tells it what to train on."""
     (folder / "work.pickle").write_bytes(pickle.dumps((work, compiled)))
     return [sys.executable, "-m", "benchmarks._gpu_course", what, str(folder)]
 
 
 def varied(work: Work) -> Work:
-    """With dropout, whose random bits must come back too."""
+    """Return the work with dropout, whose random bits must also be restored."""
     head = work.settings.head.model_copy(update={"dropout": DROPOUT})
     return _gpu_training.with_steps(
         work, work.sizes.warm_up, work.sizes.steps, dropout=DROPOUT, attention_dropout=DROPOUT, head=head
@@ -39,7 +39,10 @@ def varied(work: Work) -> Work:
 
 
 def train(work: Work, folder: Path, compiled: bool, stop: int | None = None) -> dict[str, Any]:
-    """Train, or go on, deterministically; with `stop` only to that step's reading. Digest of the weights, losses, the last step."""
+    """Train or resume, deterministically; with `stop`, only up to the reading at that step.
+
+    Return a digest of the weights, the losses and the last step.
+    """
     job, model, batches = _gpu_training.setup(varied(work), compile=compiled, deterministic=True)
     course = _gpu_training.Course(batches, work.sizes.all_steps)
     saved = checkpoint.Checkpoints(folder / "checkpoints", 1e9, {})
@@ -65,13 +68,13 @@ def train(work: Work, folder: Path, compiled: bool, stop: int | None = None) -> 
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What `train` wrote."""
+    """Read the result that `train` wrote."""
     found: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return found
 
 
 def digest(model: torch.nn.Module) -> str:
-    """Of all weights."""
+    """Return the digest of all weights."""
     found = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         found.update(name.encode())
@@ -80,7 +83,7 @@ def digest(model: torch.nn.Module) -> str:
 
 
 def overflow(work: Work, factor: float = HUGE) -> dict[str, Any]:
-    """See `_gpu_checks.overflow`; without a huge `factor` nothing is skipped."""
+    """Run `_gpu_checks.overflow`; without a huge `factor` no step is skipped."""
     job, model, batches = _gpu_training.setup(work, compile=False, precision="fp16")
     huge = [1.0]
     plain = losses.cross_entropy(0.0, None)
@@ -96,19 +99,22 @@ def overflow(work: Work, factor: float = HUGE) -> dict[str, Any]:
         weights.append(digest(model))
     skipped, halved = weights[5] == weights[4], scales[5] == scales[4] / 2
     went_on = weights[8] not in weights[:6] and int(trained.update.failed) < 0
-    found = f"scale {scales[4]:.0f} -> {scales[5]:.0f}, step {'skipped' if skipped else 'DONE'}, then {'went on' if went_on else 'STOOD STILL'}"
+    found = (
+        f"scale {scales[4]:.0f} -> {scales[5]:.0f}, step {'skipped' if skipped else 'DONE'}, then "
+        f"{'training continued' if went_on else 'TRAINING STALLED'}"
+    )
     return {"ok": skipped and halved and went_on, "found": found, "scales": scales}
 
 
 def compile_and_wait(work: Work, folder: Path, compiled: bool) -> None:
-    """A training that says when its first forward pass begins, and when it has been computed."""
+    """Train, and report when the first forward pass begins and when it has finished."""
     job, model, batches = _gpu_training.setup(work, compile=compiled and not work.sizes.tiny)
     plain = losses.cross_entropy(0.0, None)
 
     def loss_fn(model: Any, batch: Any) -> torch.Tensor:
         (folder / "begun").touch()
         if work.sizes.tiny:
-            time.sleep(2)  # stands for the compiler
+            time.sleep(2)  # takes the place of the compiler
         found = plain(model, batch)
         (folder / "computed").touch()
         return found
@@ -124,7 +130,7 @@ def compile_and_wait(work: Work, folder: Path, compiled: bool) -> None:
 
 
 def main() -> None:
-    """One training in this process."""
+    """Run one training run in this process."""
     what, folder = sys.argv[1], Path(sys.argv[2])
     work, compiled = pickle.loads((folder / "work.pickle").read_bytes())  # noqa: S301  from our own parent
     if what == "rest":

@@ -1,8 +1,9 @@
-"""The peers of `gpu`: transformers' Trainer at its best flags on the same texts, and the step of timm's train script.
+"""The peers of `gpu`: transformers' Trainer with its best flags on the same texts, and timm's training step.
 
-Best flags, as the installed transformers has them: bf16, the fused AdamW (its default), batches grouped by length and padded to a multiple
-of 8, pinned memory (its default), worker processes that stay and prepare ahead, sdpa attention, and `torch_compile` with or without: both
-are measured, since its shapes differ from step to step. Batch size, optimizer, schedule, clipping, dropout and the architecture are ours.
+Best flags, as the installed transformers offers them: bf16, the fused AdamW (its default), batches grouped by
+length and padded to a multiple of 8, pinned memory (its default), persistent worker processes that prefetch,
+sdpa attention, and `torch_compile` on or off: both are measured, since its shapes differ from step to step.
+Batch size, optimizer, schedule, clipping, dropout and the architecture are ours.
 """
 
 import tempfile
@@ -19,11 +20,11 @@ from benchmarks._gpu_work import Work
 from benchmarks._training import now
 
 PEER = _peers.Peer("sdpa", best_flags=True, same_model=True)
-WORKERS = 4  # a process that only computes batches of token ids; more gain nothing
+WORKERS = 4  # each only batches token ids; more bring nothing
 
 
 def trainer(work: Work, compiled: bool) -> dict[str, Any]:
-    """Transformers' Trainer; figures of the timed steps."""
+    """Train with transformers' Trainer; return figures of the timed steps."""
     import transformers
 
     sizes, settings = work.sizes, work.settings
@@ -61,7 +62,7 @@ def trainer(work: Work, compiled: bool) -> dict[str, Any]:
 
 
 def flags(work: Work, ours: _training.Work, machine: resolve.Runtime, compiled: bool) -> dict[str, Any]:
-    """TrainingArguments."""
+    """Return the TrainingArguments."""
     workers = 0 if work.sizes.tiny else WORKERS
     loading = {
         "dataloader_num_workers": workers,
@@ -70,14 +71,14 @@ def flags(work: Work, ours: _training.Work, machine: resolve.Runtime, compiled: 
     }
     loading |= {"dataloader_prefetch_factor": 4} if workers else {}
     steps = {"max_steps": work.sizes.all_steps, "torch_compile": compiled, "logging_strategy": "no"}
-    steps["logging_nan_inf_filter"] = False  # it would read each loss back
+    steps["logging_nan_inf_filter"] = False  # it would read back every loss
     return (
         _peers.flags(ours, PEER, machine, work.sizes.all_steps * work.settings.batch_size) | loading | steps
     )
 
 
 def tokenizer() -> Any:
-    """What pads: BERT's padding token."""
+    """Return a tokenizer that only pads, with BERT's padding token."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -88,7 +89,7 @@ def tokenizer() -> Any:
 
 
 class Meter:
-    """Time and shapes of the Trainer's steps; the device is waited for three times in all."""
+    """Time and shapes of the Trainer's steps; it waits for the device three times in total."""
 
     def __init__(self, warm_up: int, steps: int) -> None:
         self.warm_up, self.steps = warm_up, steps
@@ -98,17 +99,17 @@ class Meter:
         self.compiled = 0
 
     def begin(self) -> None:
-        """The training begins."""
+        """Begin the training run."""
         self.began = now()
 
     def add(self, mask: torch.Tensor) -> None:
-        """A step's attention mask (batch, length)."""
+        """Add a step's attention mask (batch, length)."""
         if self.start:
             self.masks.append(mask.sum(1))
             self.widths.append(mask.shape[1])
 
     def end(self, step: int) -> None:
-        """A step has ended."""
+        """End a step."""
         if step == 1:
             self.first = now()
         if step == self.warm_up:
@@ -117,7 +118,7 @@ class Meter:
             self.stop = now()
 
     def figures(self, costs: _flops.Costs) -> dict[str, Any]:
-        """As `_gpu_training.ours` gives them."""
+        """Return figures like those of `_gpu_training.ours`."""
         seconds = self.stop - self.start
         lengths = [int(length) for mask in self.masks for length in mask.tolist()]
         padded = [width for mask, width in zip(self.masks, self.widths, strict=True) for _ in mask]
@@ -135,7 +136,10 @@ class Meter:
 
 
 def timm_step(work: Work) -> dict[str, Any]:
-    """The step of timm's train.py with --amp --amp-dtype bfloat16 --channels-last --torchcompile --fused, on one batch on the device."""
+    """Time a step of timm's train.py on one batch on the device.
+
+    Its flags are --amp --amp-dtype bfloat16 --channels-last --torchcompile --fused.
+    """
     import timm
     from timm.optim import create_optimizer_v2
     from timm.utils import dispatch_clip_grad
@@ -178,7 +182,7 @@ def timm_step(work: Work) -> dict[str, Any]:
 
 
 def timed_steps(step: Any, warm_up: int, steps: int) -> dict[str, Any]:
-    """Steps a second, and what the first one cost."""
+    """Return steps per second, and the cost of the first step."""
     memory.reset_peak()
     began = now()
     step()
@@ -194,7 +198,7 @@ def timed_steps(step: Any, warm_up: int, steps: int) -> dict[str, Any]:
 
 
 def replace_costs(work: Work, figures: dict[str, Any]) -> dict[str, Any]:
-    """Figures of steps as figures of samples and operations of our ViT, which has the same matrices."""
+    """Convert figures of steps into samples and operations of our ViT, which has the same matrices."""
     from benchmarks._gpu_training import setup
 
     model = setup(replace(work, runtime=work.runtime.model_copy(update={"device": "cpu"})), compile=False)[1]

@@ -1,7 +1,8 @@
-"""Processes of `gpu`: each runs pieces one after the other, and is ended with all that it started when one exceeds its limit.
+"""The processes of `gpu`, each of which runs pieces one after the other.
 
-What imports, weights and a context of CUDA cost is paid once for all pieces that follow each other. A process that was ended, or that ended
-by itself, is followed by another one for the pieces that are left, so that one failure does not lose the rest.
+When a piece exceeds its limit, its process is ended with everything it started. The cost of imports, weights
+and a CUDA context is paid once for all pieces that follow each other. After a process was ended, or ended by
+itself, another one runs the remaining pieces, so one failure does not lose the rest.
 """
 
 import contextlib
@@ -21,30 +22,30 @@ from typing import Any, Protocol
 
 from benchmarks._gpu_work import ROOT, with_root
 
-LEAST_SECONDS = 8.0  # with less left, a piece is not begun
+LEAST_SECONDS = 8.0  # with less time left, a piece is not started
 POLL_SECONDS = 0.05
-NOT_BEGUN = {"ok": False, "found": "not begun: no time was left"}
+NOT_BEGUN = {"ok": False, "found": "not started: no time was left"}
 
 
 class Named(Protocol):
-    """A piece, as far as a process is concerned."""
+    """What a process needs to know about a piece."""
 
     limit: float  # seconds
-    fresh: bool  # in a process that has run nothing before it
+    fresh: bool  # needs a process that has run nothing before it
 
     @property
     def name(self) -> str:
-        """What the command calls it."""
+        """Return its name on the command line."""
         ...
 
 
 class Child:
-    """One process, for these pieces."""
+    """One process for these pieces."""
 
     def __init__(self, names: Sequence[str], options: Namespace) -> None:
-        """Start it; its working directory, results and log lie in a folder named after the first piece."""
+        """Start it; its working directory, results and log are in a folder named after the first piece."""
         self.folder = options.folder / "pieces" / names[0]
-        shutil.rmtree(self.folder, ignore_errors=True)  # of an earlier run
+        shutil.rmtree(self.folder, ignore_errors=True)  # left by an earlier run
         self.folder.mkdir(parents=True)
         command = [
             sys.executable,
@@ -57,7 +58,8 @@ class Child:
         ]
         command += ["--folder", str(options.folder)] + (["--tiny"] if options.tiny else [])
         command += ["--project", str(options.project.resolve())] if options.project else []
-        # A cold compilation may take minutes, so processes share what they compile: the first of a model tells what it costs.
+        # A cold compilation may take minutes, so processes share their compiled code: the first piece of a
+        # model shows the cost.
         caches = {
             "TORCHINDUCTOR_CACHE_DIR": str(options.folder / "inductor"),
             "TRITON_CACHE_DIR": str(options.folder / "triton"),
@@ -73,7 +75,7 @@ class Child:
             self.process = subprocess.Popen(command, **own)
 
     def result(self, name: str, limit: float) -> dict[str, Any]:
-        """What came of a piece, waited for no longer than its limit; after a failure the process is gone."""
+        """Wait for a piece up to its limit; return its result. After a failure the process is gone."""
         path, until = result_of(self.folder / "result.json", name), time.monotonic() + limit
         while not path.is_file() and self.process.poll() is None and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
@@ -91,7 +93,7 @@ class Child:
         }
 
     def end(self, asking: bool = False) -> None:
-        """End it with all that it started; `asking`: it says first where it is."""
+        """End it with everything it started; with `asking`, it first reports where it is."""
         if asking:
             self.process.send_signal(signal.SIGUSR1)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -104,12 +106,12 @@ class Child:
 def results(
     wanted: Sequence[Named], options: Namespace, end: float
 ) -> Iterator[tuple[Named, dict[str, Any], float]]:
-    """Each piece with what came of it and the seconds that it took, in one process as long as none fails.
+    """Yield each piece with its result and its seconds, in one process as long as none fails.
 
     Args:
-        wanted: in this order.
-        options: those of the command.
-        end: on the monotonic clock; nothing goes on after it.
+        wanted: the pieces, in this order.
+        options: the command's options.
+        end: on the monotonic clock; nothing runs past it.
     """
     child: Child | None = None
     try:
@@ -133,12 +135,12 @@ def results(
 
 
 def result_of(path: Path, name: str) -> Path:
-    """Where a process that is told to write to `path` writes what came of one piece."""
+    """Return where a process that is told to write to `path` writes the result of one piece."""
     return path.with_name(f"{name}.json")
 
 
 def forget() -> None:
-    """Between two pieces of one process: memory of the device, compiled graphs and their numbers."""
+    """Release device memory, compiled graphs and their numbers between two pieces of one process."""
     gc.collect()
     if dynamo := sys.modules.get("torch._dynamo"):
         dynamo.reset()

@@ -1,13 +1,13 @@
-"""A pytest plugin: each failure in one line as it happens, so that a run which is cut off has told what failed."""
+"""A pytest plugin that prints each failure in one line as it happens, so that an aborted run shows it too."""
 
 import pytest
 
 
 class Told:
-    """Writes to the terminal of `config`."""
+    """Writes failures to the terminal of `config`."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Where to."""
+        """Remember the terminal."""
         self.config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

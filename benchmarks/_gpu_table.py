@@ -1,4 +1,4 @@
-"""What `gpu` prints: one table of trainings, one of checks, and what was wanted beside what came out."""
+"""The output of `gpu`: a table of training runs, one of checks, and one of targets with the results."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,24 +7,24 @@ from benchmarks import _flops, _sides
 
 Results = dict[str, dict[str, Any]]
 
-# What is asked of an H100 or a card like it: name, figure, the least that is wanted.
+# Targets for an H100 or a similar card: name, figure, minimum.
 TARGETS: tuple[tuple[str, Callable[[Results], float | None], float], ...] = (
     ("MiniLM, MFU of real tokens", lambda found: best(found, "minilm", "mfu"), 0.30),
     ("BERT-base, MFU of real tokens", lambda found: best(found, "bert", "mfu"), 0.45),
     ("ViT-B/16, MFU of the step", lambda found: figure(found, "vit-step", "mfu"), 0.45),
     (
-        "ViT-B/16, whole training to the step alone",
+        "ViT-B/16, whole training relative to the step alone",
         lambda found: ratio(found, ("vit-compiled",), ("vit-step",)),
         0.80,
     ),
-    ("BERT-base, samples/s to Trainer's best", lambda found: to_trainer(found, "bert"), 2.0),
-    ("MiniLM, samples/s to Trainer's best", lambda found: to_trainer(found, "minilm"), 2.0),
+    ("BERT-base, samples/s relative to Trainer's best", lambda found: to_trainer(found, "bert"), 2.0),
+    ("MiniLM, samples/s relative to Trainer's best", lambda found: to_trainer(found, "minilm"), 2.0),
 )
 OURS, TRAINER = ("compiled", "packed", "eager"), ("trainer", "trainer-compiled")
 
 
 def add_shares(results: Results) -> None:
-    """Put MFU and the share of the measured ceiling beside what is known of operations."""
+    """Add MFU and the share of the measured ceiling to results with known operations."""
     peak = _flops.peak(str(results.get("versions", {}).get("card", "")))
     measured = results.get("ceiling", {}).get("bf16_operations_per_second")
     for found in results.values():
@@ -41,13 +41,13 @@ def add_shares(results: Results) -> None:
 
 
 def figure(results: Results, piece: str, key: str) -> float | None:
-    """One figure of a piece, if it came out."""
+    """Return one figure of a piece, if it has one."""
     value = results.get(piece, {}).get(key)
     return None if value is None else float(value)
 
 
 def best(results: Results, model: str, key: str, variants: tuple[str, ...] = OURS) -> float | None:
-    """The greatest of a model's variants."""
+    """Return the largest figure among a model's variants."""
     values = [
         value for variant in variants if (value := figure(results, f"{model}-{variant}", key)) is not None
     ]
@@ -55,7 +55,7 @@ def best(results: Results, model: str, key: str, variants: tuple[str, ...] = OUR
 
 
 def ratio(results: Results, ours: tuple[str, ...], theirs: tuple[str, ...]) -> float | None:
-    """Samples a second of the best of some pieces to that of others."""
+    """Return the ratio of samples per second between the best of some pieces and the best of others."""
     one, other = (
         max((value for name in names if (value := figure(results, name, "samples_per_second"))), default=None)
         for names in (ours, theirs)
@@ -64,7 +64,7 @@ def ratio(results: Results, ours: tuple[str, ...], theirs: tuple[str, ...]) -> f
 
 
 def to_trainer(results: Results, model: str) -> float | None:
-    """Our fastest variant to the faster of the Trainer's two; None until both are there."""
+    """Return the ratio of our fastest variant to the Trainer's faster one; None until both are known."""
     if any(figure(results, f"{model}-{name}", "samples_per_second") is None for name in TRAINER):
         return None
     return ratio(
@@ -73,16 +73,19 @@ def to_trainer(results: Results, model: str) -> float | None:
 
 
 def line(found: dict[str, Any]) -> str:
-    """What came of a piece, while the others go on."""
+    """Return a piece's result in a line, while others are still running."""
     if "samples_per_second" in found:
         return f"{found['samples_per_second']:,.1f} samples/s"
     if "bf16_operations_per_second" in found:
-        return f"{found['bf16_operations_per_second'] / 1e12:,.1f} TFLOP/s in bf16, copies {found['copied_bytes_per_second'] / 1e12:.2f} TB/s"
+        return (
+            f"{found['bf16_operations_per_second'] / 1e12:,.1f} TFLOP/s in bf16, copies "
+            f"{found['copied_bytes_per_second'] / 1e12:.2f} TB/s"
+        )
     return str(found.get("found", found.get("card", "done")))
 
 
 def show(results: Results) -> None:
-    """All tables."""
+    """Print all tables."""
     card = results.get("versions", {}).get("card", "card unknown")
     peak = _flops.peak(str(card))
     said = f"{peak / 1e12:,.1f} TFLOP/s ({_flops.SOURCE})" if peak else "unknown: no MFU"
@@ -121,7 +124,7 @@ def show(results: Results) -> None:
 
 
 def mark(found: dict[str, Any]) -> str:
-    """Whether it came true, or why that is not known."""
+    """Return whether the check passed, or why that is unknown."""
     return "ok" if found["ok"] else "CUT OFF" if found.get("cut_off") else "NOT OK"
 
 

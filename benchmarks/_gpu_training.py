@@ -1,8 +1,9 @@
-"""Our sides of `gpu`: a model trained by the loop that `finetune` calls, on the batches that it makes, with the clock beside it.
+"""Our sides of `gpu`: training with the loop and the batches that `finetune` uses, with a clock on them.
 
-A course has one epoch of so many steps, the warm-up first. Each reading of the loop waits for the device; between two of them nothing here
-does. What the loop waits for data is measured on the host around each batch it asks for: the device may still be computing meanwhile, so
-the share is the most that the device can have waited.
+A course has one epoch of a given number of steps, the warm-up first. Each reading of the loop waits for the
+device; between two readings nothing here does. The loop's wait for data is measured on the host, around each
+batch it asks for: the device may still be computing at that time, so the share is an upper bound on the
+device's wait.
 """
 
 import contextlib
@@ -28,20 +29,20 @@ from benchmarks._gpu_work import PICTURES, Sizes, Work
 from benchmarks._training import now
 
 Parts = list[tuple[Any, float]]
-FED_SECONDS = 8.0  # at most, of a way to feed
+FED_SECONDS = 8.0  # the longest time for one way of feeding
 PADDED: dict[str, Any] = {"packing": False}
 PACKED: dict[str, Any] = {"packing": True}
 
 
 @dataclass
 class Course:
-    """An epoch of `steps` steps of batches that may have more or fewer; all else is theirs."""
+    """An epoch of `steps` steps from batches that may have more or fewer; all else is taken from them."""
 
     batches: Any
     steps_per_epoch: int
 
     def __getattr__(self, name: str) -> Any:
-        """What batches have."""
+        """Return an attribute of the batches."""
         if name.startswith("__") or name == "batches":
             raise AttributeError(name)
         return getattr(self.batches, name)
@@ -49,20 +50,20 @@ class Course:
 
 @dataclass
 class Watch:
-    """Stands between the loop and its batches."""
+    """An iterator between the loop and its batches that measures the waits."""
 
     parts: Iterator[Parts]
     asked: list[float] = field(default_factory=list)  # when each step asked for its batch
     waited: list[float] = field(default_factory=list)  # seconds
     shapes: list[list[tuple[int, int]]] = field(default_factory=list)
-    first_done: float = 0.0  # the device too
+    first_done: float = 0.0  # including the device
 
     def __iter__(self) -> Iterator[Parts]:
-        """Itself."""
+        """Return itself."""
         return self
 
     def __next__(self) -> Parts:
-        """The next step's batch."""
+        """Return the next step's batch."""
         if len(self.asked) == 1:
             self.first_done = now()
         began = time.perf_counter()
@@ -77,7 +78,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Job:
-    """What a training is given beside its model and batches."""
+    """The inputs of a training run besides its model and batches."""
 
     runtime: resolve.Runtime
     packs: bool  # documents without padding
@@ -85,7 +86,7 @@ class Job:
 
 
 def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]:
-    """The job, the model and its batches, as `finetune` makes them; the working directory is the work's project."""
+    """Make the job, the model and its batches as `finetune` does, and change to the work's project."""
     settings, folder = work.settings, Path("data/arrays")
     meta, splits = array_splits.read_meta(folder), array_splits.open_splits(folder, settings.augmentation)
     computed = model_folder.work(Path("data/base"), meta["input"])
@@ -117,19 +118,19 @@ def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]
 
 
 def ours(work: Work, compiled: bool, resident: bool = False, **changes: Any) -> dict[str, Any]:
-    """Train; figures of the timed steps.
+    """Train; return figures of the timed steps.
 
     Args:
-        work: what on.
+        work: what to train.
         compiled: runtime.compile.
-        resident: the first batch again and again, on the device before the clock goes: the step alone, without its data.
-        changes: of the params of `runtime`.
+        resident: repeat the first batch, already on the device: the step alone, without its data.
+        changes: changed params of `runtime`.
     """
     job, model, batches = setup(work, compile=compiled, **changes)
     machine, sizes = job.runtime, work.sizes
     course, watch = Course(batches, sizes.all_steps), Watch(iter(()))
     loss_fn = losses.cross_entropy(work.settings.label_smoothing, None)
-    readings: list[tuple[int, float, int]] = []  # steps, the time and graphs compiled until then
+    readings: list[tuple[int, float, int]] = []  # steps, the time and the graphs compiled so far
     losses_read: list[float] = []
     memory.reset_peak()
     with watched(watch, repeated(batches, machine) if resident else None):
@@ -155,13 +156,13 @@ def ours(work: Work, compiled: bool, resident: bool = False, **changes: Any) -> 
 
 
 def no_validation() -> dict[str, float]:
-    """Figures that the loop asks for at the end."""
+    """Return the figures that the loop asks for at the end."""
     return {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
 
 
 @contextlib.contextmanager
 def watched(watch: Watch, instead: Iterator[Parts] | None = None) -> Iterator[None]:
-    """Let the loop's batches go through `watch`; or these `instead`."""
+    """Pass the loop's batches, or `instead`, through `watch`."""
     real = loader.parts
 
     def parts(*arguments: Any, **options: Any) -> Watch:
@@ -176,14 +177,14 @@ def watched(watch: Watch, instead: Iterator[Parts] | None = None) -> Iterator[No
 
 
 def repeated(batches: Any, machine: resolve.Runtime) -> Iterator[Parts]:
-    """The first step's batch, on the device, without end."""
+    """Yield the first step's batch, on the device, without end."""
     parts = [(part.to(machine.device), share) for part, share in batches.micro_batches(0)]
     while True:
         yield parts
 
 
 def rates(work: Work, batches: Any, timed: list[tuple[int, float, int]], resident: bool) -> dict[str, float]:
-    """Samples a second over all timed steps, and of the slowest and fastest stretch between two readings."""
+    """Return samples per second: overall, and in the slowest and fastest stretch between two readings."""
 
     def rate(first: tuple[int, float, int], last: tuple[int, float, int]) -> float:
         steps = range(first[0], last[0])
@@ -202,7 +203,7 @@ def rates(work: Work, batches: Any, timed: list[tuple[int, float, int]], residen
 def operations(
     work: Work, model: Classifier, batches: Any, watch: Watch, seconds: float, resident: bool
 ) -> dict[str, float]:
-    """Operations and tokens a second: of the texts themselves, and with the padding that was computed."""
+    """Return operations and tokens per second: of the texts alone, and including the computed padding."""
     timed = range(work.sizes.warm_up, work.sizes.all_steps)
     if work.name in PICTURES:
         costs = _flops.of_image(model)
@@ -213,7 +214,7 @@ def operations(
     lengths = [int(length) for step in timed for length in batches.split.lengths[batches.rows(step)]]
     shapes = [shape for step in timed for shape in watch.shapes[step]]
     padded = [length for count, length in shapes for _ in range(count)]
-    packed = len(padded) != len(lengths)  # documents lie one after the other, without padding
+    packed = len(padded) != len(lengths)  # documents are concatenated, without padding
     return {
         "operations_per_second": costs.operations(lengths) / seconds,
         "padded_operations_per_second": costs.operations(lengths if packed else padded) / seconds,
@@ -224,10 +225,11 @@ def operations(
 
 
 def data_path(work: Work) -> dict[str, Any]:
-    """Batches alone: made, copied to the device and brought to the model's inputs, as fast as they come.
+    """Measure the batches alone: built, copied to the device and turned into model inputs at full speed.
 
-    By a thread, which most trainings use, and by as many worker processes as there can be. `loader_workers: auto` would not tell: it goes
-    by the time of a step, and here is none.
+    They are fed by a thread, as in most training runs, and by the largest possible number of worker
+    processes. `loader_workers: auto` would show nothing: it decides by the time of a step, and there is none
+    here.
     """
     job, _, batches = setup(work, compile=False)
     machine, course = job.runtime, Course(batches, work.sizes.all_steps)
@@ -245,7 +247,7 @@ def data_path(work: Work) -> dict[str, Any]:
 def fed_rate(
     batches: Any, feeding: Callable[[int], Iterator[Parts]], machine: resolve.Runtime, sizes: Sizes
 ) -> float:
-    """Samples a second of batches that `feeding` makes up to some step; what was prepared during the warm-up is used up in it."""
+    """Return samples per second of batches that `feeding` builds; the warm-up uses up the prefetched ones."""
     began, samples, end = 0.0, 0, float("inf")
     for step, parts in enumerate(feeding(sizes.all_steps)):
         if step == sizes.warm_up:
@@ -259,20 +261,20 @@ def fed_rate(
 
 
 def graphs() -> int:
-    """Graphs that torch has compiled in this process."""
+    """Return the number of graphs that torch has compiled in this process."""
     from torch._dynamo.utils import counters
 
     return int(counters["stats"]["unique_graphs"])
 
 
 def with_steps(work: Work, warm_up: int, steps: int, **settings: Any) -> Work:
-    """The same work, shorter, with other settings."""
+    """Return the same work with fewer steps and other settings."""
     changed = work.settings.model_copy(update={"log_every": warm_up, **settings})
     return replace(work, sizes=replace(work.sizes, warm_up=warm_up, steps=steps), settings=changed)
 
 
 def variant(work: Work, name: str) -> dict[str, Any]:
-    """`ours` as a piece of `gpu` calls it.
+    """Run `ours` for a piece of `gpu`.
 
     Raises:
         DataError: there is no such variant.

@@ -1,8 +1,8 @@
-"""What `gpu` measures on: texts of R8's lengths, parts of real photographs, random base models; nothing is fetched.
+"""The data of `gpu`: texts with R8's lengths, crops of photographs, random base models; no downloads.
 
-Input: sizes, and a folder with arrays where there is one. Output: projects with `data/base` and `data/arrays`, as stages find them.
-The lengths of R8's training texts (MiniLM's tokens, at most 128) lie beside this file; they were written, from a project where
-`dvc repro tokenize` had run with recipes/reuters-r8-minilm.yaml, by
+Input: sizes, and optionally a folder with arrays. Output: projects with `data/base` and `data/arrays`, as
+stages expect them. The lengths of R8's training texts (MiniLM's tokens, at most 128) are next to this file;
+they were written from a project where `dvc repro tokenize` had run with recipes/reuters-r8-minilm.yaml by
 
     python -m benchmarks._gpu_work PROJECT
 """
@@ -27,7 +27,7 @@ from baton.arrays import text_arrays
 ROOT = Path(__file__).resolve().parent.parent
 LENGTHS = Path(__file__).with_name("r8_lengths.json")
 LONGEST, CLASSES, EVALUATED = 128, 8, 64  # EVALUATED: rows of val and of test
-FIRST_WORD = 1000  # of BERT's vocabulary; tokens before it are special or unused
+FIRST_WORD = 1000  # of BERT's vocabulary; earlier tokens are special or unused
 TEXTS, PICTURES = ("minilm", "bert"), ("vit",)
 BERTS = {
     "minilm": {
@@ -47,23 +47,24 @@ VIT, TINY_VIT = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything."""
+    """The sizes of everything."""
 
-    batch: dict[str, int]  # samples of a step
-    warm_up: int  # steps before the clock goes
-    steps: int  # timed
+    batch: dict[str, int]  # samples per step
+    warm_up: int  # steps before the clock starts
+    steps: int  # timed steps
     pictures: int
-    side: int  # of a picture as the model reads it
-    matrix: int  # of the product that shows the ceiling
+    side: int  # of an image as the model reads it
+    matrix: int  # side of the product that measures the ceiling
     tiny: bool = False
 
     @property
     def all_steps(self) -> int:
-        """Of one training."""
+        """Return the steps of one training run."""
         return self.warm_up + self.steps
 
 
-# 256 documents of at most 128 tokens are at most 32,768 tokens; MiniLM's 384 of R8 are about as many, padding included.
+# 256 documents of at most 128 tokens have at most 32,768 tokens; MiniLM's 384 from R8 have about as many,
+# including padding.
 FULL = Sizes(
     {"minilm": 384, "bert": 256, "vit": 256}, warm_up=40, steps=200, pictures=4096, side=224, matrix=8192
 )
@@ -74,7 +75,7 @@ TINY = Sizes(
 
 @dataclass(frozen=True)
 class Work:
-    """One prepared project and how it is trained."""
+    """One prepared project and how to train in it."""
 
     name: str
     project: Path
@@ -84,31 +85,32 @@ class Work:
 
 
 def with_root() -> dict[str, str]:
-    """The environment of a process that imports this project."""
+    """Return the environment of a process that imports this project."""
     return os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
     }
 
 
 def prepare(name: str, folder: Path, sizes: Sizes, real: Path | None = None) -> Work:
-    """The project of one model in `folder`, made if it is not there.
+    """Return the project of one model in `folder`, built if it does not exist.
 
     Args:
         name: one of `TEXTS` and `PICTURES`.
-        folder: of all projects.
-        sizes: of the measurement.
-        real: a project whose arrays of texts are copied; without, tokens are drawn.
+        folder: the folder of all projects.
+        sizes: the sizes of the measurement.
+        real: a project whose text arrays are copied; without it, tokens are random.
     """
     project = folder / name
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f".{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # pieces that run side by side need the same
+        fcntl.flock(lock, fcntl.LOCK_EX)  # concurrent pieces need the same project
         if not (project / "data/done").exists():
             _make(name, project, sizes, real)
     recipe = params.read(
         ROOT / "recipes" / ("cifar10-vit.yaml" if name in PICTURES else "reuters-r8-minilm.yaml")
     )
-    # One epoch as long as the measurement: points come after the warm-up and at each such stretch, validation at the end.
+    # One epoch as long as the measurement: points follow the warm-up and each such stretch, validation runs
+    # at the end.
     course = {
         "epochs": 1,
         "min_steps": 0,
@@ -134,18 +136,18 @@ def _make(name: str, project: Path, sizes: Sizes, real: Path | None) -> None:
     (project / "data/done").touch()
 
 
-# ---- texts -------------------------------------------------------------------------------------------------------------------
+# ---- texts ---------------------------------------------------------------------------------------------
 
 
 def real_lengths() -> NDArray[np.int64]:
-    """Tokens of each of R8's training texts, in an order drawn once, (texts,)."""
+    """Return the tokens of each of R8's training texts, in an order drawn once, (texts,)."""
     counts = storage.read_json(LENGTHS)["train"]
     lengths = np.repeat([int(length) for length in counts], list(counts.values()))
     return np.random.default_rng(0).permutation(lengths)
 
 
 def write_texts(folder: Path, sizes: Sizes, real: Path | None) -> None:
-    """The arrays of texts."""
+    """Write the arrays of texts."""
     if real:
         shutil.copytree(real / "data/arrays", folder)
         return
@@ -169,7 +171,7 @@ def write_texts(folder: Path, sizes: Sizes, real: Path | None) -> None:
 
 
 def write_bert(folder: Path, name: str, sizes: Sizes) -> None:
-    """A random BERT."""
+    """Write a random BERT."""
     import torch
     from transformers import BertConfig, BertModel
     from transformers.utils import logging
@@ -185,11 +187,11 @@ def write_bert(folder: Path, name: str, sizes: Sizes) -> None:
     BertModel(config).save_pretrained(folder)
 
 
-# ---- pictures ----------------------------------------------------------------------------------------------------------------
+# ---- images --------------------------------------------------------------------------------------------
 
 
 def write_vit(folder: Path, sizes: Sizes) -> None:
-    """What the base model's config says; without weights they are drawn when the model is made."""
+    """Write the base model's config; weights are drawn when the model is built."""
     known = {
         "fixed_input_size": True,
         "first_conv": "patch_embed.proj",
@@ -213,7 +215,7 @@ def write_vit(folder: Path, sizes: Sizes) -> None:
 
 
 def write_pictures(folder: Path, sizes: Sizes) -> None:
-    """Parts, at random places, of the two photographs that come with scikit-learn, as `tokenize` stores them."""
+    """Write crops, at random places, of scikit-learn's two sample photographs, as `tokenize` stores them."""
     from sklearn.datasets import load_sample_images
 
     from baton.images import framing
@@ -258,11 +260,11 @@ def _write_rows(folder: Path, split: str, labels: NDArray[np.int64]) -> None:
     pq.write_table(pa.table({"id": ids}), folder / f"{split}.ids.parquet")
 
 
-# ---- the file of lengths -------------------------------------------------------------------------------------------------------
+# ---- the file of lengths -------------------------------------------------------------------------------
 
 
 def write_lengths(project: Path, target: Path = LENGTHS) -> None:
-    """How many texts of train have how many tokens."""
+    """Write how many training texts have each number of tokens."""
     counts = Counter(text_arrays.open_arrays(project / "data/arrays", "train").lengths.tolist())
     made: dict[str, Any] = {"train": {str(length): counts[length] for length in sorted(counts)}}
     storage.write_json(target, made)

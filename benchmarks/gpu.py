@@ -1,16 +1,18 @@
-"""Everything that only a GPU can show, in one command: speed beside the best peers, MFU, exact resume, the tests that want a GPU.
+"""Measure everything that needs a GPU: speed against the best peers, MFU, exact resume, and the GPU tests.
 
-Nothing is fetched: base models are random in the real sizes, texts have R8's lengths (or are R8's, with --project), pictures are parts of
-the photographs that come with scikit-learn. Each piece has a time limit, at which its process is ended, so that one failure does not lose
-the rest; the JSON file is written after each. What is no measurement (tests, resume, overflow, SIGTERM) comes first, side by side. Pieces
-are named `GROUP` or `GROUP-VARIANT`; --only takes either. A piece that was cut off, or for which no time was left, is named.
+Nothing is downloaded: base models are random in the real sizes, texts have R8's lengths (or are R8's, with
+--project), images are crops of scikit-learn's sample photographs. Each piece has a time limit, at which its
+process is ended, so that one failure does not lose the rest; the JSON file is written after each piece.
+Checks that are not timed (tests, resume, overflow, SIGTERM) run first, in parallel. Pieces are named `GROUP`
+or `GROUP-VARIANT`; --only takes either. Pieces that were cut off, or not started for lack of time, are named.
 
-    python -m benchmarks.gpu [--only versions tests bert …] [--json FILE] [--seconds N] [--project FOLDER] [--list]
-    python -m benchmarks.gpu --tiny        # the same code on tiny sizes, on the CPU too
+    python -m benchmarks.gpu [--only versions tests bert …] [--json FILE] [--seconds N] [--project FOLDER]
+    [--list] python -m benchmarks.gpu --tiny        # the same code on tiny sizes, also on the CPU
 
-MFU is of the card's published dense bf16 peak (`_flops`), with the tokens of the texts alone and with the padding that was computed, and
-beside it the share of the measured ceiling. `waiting` is the share of time that the loop's host waits for a batch; meanwhile the device may
-be at work. `recompiled` counts graphs after the warm-up, `first step` is all that happens until its numbers are there, compilation too.
+MFU refers to the card's published dense bf16 peak (`_flops`), with the tokens of the texts alone and with the
+computed padding, and is shown next to the share of the measured ceiling. `waiting` is the share of time that
+the loop's host waits for a batch; the device may be computing meanwhile. `recompiled` counts graphs after the
+warm-up; `first step` is the time until its numbers are available, including compilation.
 """
 
 import argparse
@@ -31,7 +33,8 @@ from baton.errors import DataError
 from benchmarks import _gpu_process, _gpu_table
 from benchmarks._gpu_work import FULL, TINY, Work, prepare
 
-# Seconds of a piece that compiles. A layer of text is a graph; a whole BERT-base, as Trainer compiles it, was not done after 90 on an H100.
+# Seconds for a piece that compiles. A layer of text is one graph; a whole BERT-base, as Trainer compiles it,
+# was not finished after 90 s on an H100.
 LIMIT, WHOLE_LIMIT = 120.0, 180.0
 RESULTS = Path("reports/gpu.json")
 
@@ -44,18 +47,21 @@ class Piece:
     variant: str
     limit: float  # seconds
     run: Callable[[Work, Path], dict[str, Any]]
-    model: str = "minilm"  # whose project it works in
-    timed: bool = True  # alone on the machine; else beside others that are not
-    fresh: bool = False  # in a process that has run nothing before it
+    model: str = "minilm"  # the model whose project it works in
+    timed: bool = True  # alone on the machine; otherwise in parallel with other untimed pieces
+    fresh: bool = False  # in a process that has run nothing before
 
     @property
     def name(self) -> str:
-        """What --only and the table call it."""
+        """Return the name used by --only and the table."""
         return f"{self.group}-{self.variant}" if self.variant else self.group
 
 
 def pieces() -> list[Piece]:
-    """All. What is wanted most comes first, what may be lost when time runs out last: Trainer's compiled runs, one graph for a model."""
+    """Return all pieces, the most important first.
+
+    Those that may be lost when time runs out come last: Trainer's compiled runs, one graph for a whole model.
+    """
     checks = [
         Piece("tests", "", 130, _tests, timed=False),
         Piece(
@@ -86,7 +92,7 @@ def pieces() -> list[Piece]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure; print the tables, write the JSON file."""
+    """Measure, print the tables, and write the JSON file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -99,24 +105,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="tiny sizes, all in this process and not compiled: a rehearsal on any machine",
     )
     parser.add_argument(
-        "--apart", action="store_true", help="with --tiny: in processes of their own, as without it"
+        "--apart", action="store_true", help="with --tiny: in separate processes, as without it"
     )
-    parser.add_argument("--json", type=Path, default=RESULTS, help=f"where results go (default {RESULTS})")
+    parser.add_argument(
+        "--json", type=Path, default=RESULTS, help=f"file for the results (default {RESULTS})"
+    )
     parser.add_argument("--seconds", type=float, default=460.0, help="for all pieces together (default 460)")
     parser.add_argument(
         "--project",
         type=Path,
-        help="a project with data/arrays of texts, which are trained on in place of random tokens",
+        help="a project with data/arrays of texts to train on instead of random tokens",
     )
     parser.add_argument(
         "--folder",
         type=Path,
-        help="where projects are made (default: a temporary folder, removed at the end)",
+        help="a folder for the projects (default: a temporary folder, removed at the end)",
     )
     parser.add_argument("--list", action="store_true", help="print the names of all pieces")
     parser.add_argument(
         "--piece", nargs="+", help=argparse.SUPPRESS
-    )  # in this process, whose results lie beside --json
+    )  # in this process, whose results are next to --json
     options = parser.parse_args(arguments)
     if options.list:
         print("\n".join(piece.name for piece in pieces()))
@@ -137,25 +145,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def chosen(only: Sequence[str] | None) -> list[Piece]:
-    """The pieces of these names or groups.
+    """Return the pieces with these names or groups.
 
     Raises:
-        DataError: a name is not known.
+        DataError: a name is unknown.
     """
     found = pieces()
     known = {piece.name for piece in found} | {piece.group for piece in found}
     if unknown := sorted(set(only or ()) - known):
         raise DataError(
-            "--only names no piece",
+            "--only does not name a piece",
             got=", ".join(unknown),
-            expected="names of --list",
+            expected="names from --list",
             hint=f"one of {', '.join(sorted(known))}",
         )
     return [piece for piece in found if only is None or piece.name in only or piece.group in only]
 
 
 def measure(wanted: Sequence[Piece], options: argparse.Namespace) -> None:
-    """What is not timed side by side, then one piece after the other."""
+    """Run the untimed pieces in parallel, then one piece after the other."""
     end = time.monotonic() + options.seconds
     results: dict[str, dict[str, Any]] = {}
     if options.tiny and not options.apart:
@@ -173,7 +181,7 @@ def measure(wanted: Sequence[Piece], options: argparse.Namespace) -> None:
 def here(
     wanted: Sequence[Piece], options: argparse.Namespace, end: float
 ) -> Iterator[tuple[Piece, dict[str, Any], float]]:
-    """As `_gpu_process.results`, in this process and without limits."""
+    """Yield results like `_gpu_process.results`, in this process and without limits."""
     for piece in wanted:
         began = time.monotonic()
         left = end - began >= _gpu_process.LEAST_SECONDS
@@ -189,7 +197,7 @@ def _take(
     results: dict[str, dict[str, Any]],
     options: argparse.Namespace,
 ) -> None:
-    """Write and say what came of pieces as they are done."""
+    """Write and print the results of pieces as they finish."""
     for piece, figures, seconds in found:
         results[piece.name] = {**figures, "seconds": round(seconds, 1)}
         _gpu_table.add_shares(results)
@@ -206,7 +214,7 @@ def inside(piece: Piece, options: argparse.Namespace) -> dict[str, Any]:
         )
         with contextlib.chdir(work.project), _uncompiled(options.tiny):
             return {"ok": True} | piece.run(work, options.folder)
-    except Exception as error:  # noqa: BLE001  of whatever kind: the other pieces go on
+    except Exception as error:  # noqa: BLE001  any error: the other pieces still run
         return {
             "ok": False,
             "found": " ".join(f"{type(error).__name__}: {error}".split())[:500],
@@ -215,14 +223,14 @@ def inside(piece: Piece, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def write(path: Path, results: dict[str, Any]) -> None:
-    """As JSON, whole or not at all."""
+    """Write the results as JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     temporary.write_text(json.dumps(results, indent=1, sort_keys=True, default=str) + "\n")
     temporary.replace(path)
 
 
-# ---- pieces: imports are lazy, so that a process loads what its piece needs --------------------------------------------------
+# ---- pieces: imports are lazy, so that a process loads only what its piece needs -----------------------
 
 
 def _checks() -> Any:
@@ -241,7 +249,7 @@ def _ceiling(work: Work, _folder: Path) -> dict[str, Any]:
 
 def _tests(work: Work, folder: Path) -> dict[str, Any]:
     return (
-        {"ok": True, "found": "left out of a rehearsal"}
+        {"ok": True, "found": "skipped in a rehearsal"}
         if work.sizes.tiny
         else dict(_checks().tests(folder, 115.0))
     )
@@ -268,7 +276,7 @@ def _trainer(model: str, variant: str) -> Piece:
 
         return _gpu_peers.trainer(work, compiled=variant.endswith("compiled"))
 
-    # What Trainer is told of its compiler stays in the environment and in accelerate's state.
+    # Trainer's compiler settings stay in the environment and in accelerate's state.
     return (
         Piece(model, variant, WHOLE_LIMIT, run, model, fresh=True)
         if variant.endswith("compiled")
@@ -290,7 +298,7 @@ def _data(work: Work, _folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _uncompiled(tiny: bool) -> Iterator[None]:
-    """On tiny sizes torch.compile changes nothing: the compiler would take most of a minute for each."""
+    """Disable torch.compile: on tiny sizes it changes nothing but takes most of a minute for each piece."""
     if not tiny:
         yield
         return

@@ -1,8 +1,11 @@
-"""How many pictures a second reach a model, whoever prepares them: `python -m benchmarks.image_feed`, options with `--help`.
+"""Measure how many images per second reach a model, with each way of preparing them.
 
-Input: nothing; pictures of noise are written to a temporary folder as `tokenize` would. Output: a table, and with `--output` JSON. Each
-side makes the batches of the same steps and brings them to the model's inputs: varied on the host by 0, 1, 2, … worker processes, or on
-the device, from pictures that travel there or are kept there. No model takes part: a training is as fast as the slower of the two.
+    python -m benchmarks.image_feed [--tiny] [--output FILE]
+
+Input: nothing; noise images are written to a temporary folder as `tokenize` would. Output: a table, and with
+`--output` JSON. Each side builds the batches of the same steps and turns them into model inputs: augmented on
+the host by 0, 1, 2, … worker processes, or on the device, from images that are copied there or kept there. No
+model takes part: training is as fast as the slower of the two.
 """
 
 import argparse
@@ -26,7 +29,7 @@ from baton.train import loader
 from benchmarks import _sides
 
 WARM_UP = 3  # steps
-# What is usual for a ViT (Touvron et al. 2021), but for the repeated draws.
+# The usual augmentation for a ViT (Touvron et al. 2021), except for repeated draws.
 AUGMENTATION = {
     "crop": {"kind": "resized", "scale": [0.08, 1.0], "ratio": [0.75, 1.3333]},
     "flip": 0.5,
@@ -52,10 +55,10 @@ MACHINE = {
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """The sizes of the measurement."""
 
     pictures: int = 4096
-    stored: int = 256  # height and width of a stored picture
+    stored: int = 256  # height and width of a stored image
     size: int = 224  # of the model's input
     batch_size: int = 256
     steps: int = 20
@@ -69,18 +72,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all sides."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--tiny", action="store_true", help="a rehearsal of seconds")
-    parser.add_argument("--output", type=Path, help="where to write JSON")
+    parser.add_argument("--tiny", action="store_true", help="a rehearsal of a few seconds")
+    parser.add_argument("--output", type=Path, help="file for the JSON results")
     given = parser.parse_args(arguments)
     rows = measure(TINY if given.tiny else Sizes(), given.device)
     shown = [[row["side"], f"{row['pictures_per_second']:,.0f}", f"{row['slowest_ms']:,.1f}"] for row in rows]
-    _sides.markdown(["side", "pictures/s", "slowest step, ms"], shown)
+    _sides.markdown(["side", "images/s", "slowest step, ms"], shown)
     if given.output:
         storage.write_json(given.output, rows)
 
 
 def measure(sizes: Sizes, device: str) -> list[dict[str, Any]]:
-    """`side`, `pictures_per_second` and `slowest_ms` of each; `device` is as in params `runtime`."""
+    """Return `side`, `pictures_per_second` and `slowest_ms` of each; `device` is as in params `runtime`."""
     base = params.read(Path(__file__).parents[1] / "params.yaml").runtime
     machine = resolve.resolve(base.model_copy(update=MACHINE | {"device": device}))
     with tempfile.TemporaryDirectory() as folder:
@@ -88,20 +91,20 @@ def measure(sizes: Sizes, device: str) -> list[dict[str, Any]]:
         found = []
         for count in sizes.workers:
             own = dataclasses.replace(machine, loader_workers=count)
-            found.append({"side": f"varied on the host, {count} workers"} | rate(split, own, sizes))
+            found.append({"side": f"augmented on the host, {count} workers"} | rate(split, own, sizes))
         thread = dataclasses.replace(machine, loader_workers=None)
         travelling = dataclasses.replace(split, device=True)
-        found.append({"side": "varied on the device, pictures travel"} | rate(travelling, thread, sizes))
+        found.append({"side": "augmented on the device, images copied"} | rate(travelling, thread, sizes))
         free = 1 << 40 if machine.device.type == "cpu" else None
         kept, _ = placement.placed({"train": split, "val": split, "test": split}, machine.device, True, free)
         found.append(
-            {"side": "varied on the device, pictures kept there"} | rate(kept["train"], thread, sizes)
+            {"side": "augmented on the device, images kept there"} | rate(kept["train"], thread, sizes)
         )
     return found
 
 
 def written(folder: Path, sizes: Sizes) -> ImageSplit:
-    """Arrays of noise, and a split of them."""
+    """Write arrays of noise; return a split of them."""
     count, side = sizes.pictures, sizes.stored
     values = side * side * 3
     pixels = np.lib.format.open_memmap(
@@ -131,7 +134,7 @@ def written(folder: Path, sizes: Sizes) -> ImageSplit:
 
 
 def rate(split: Any, machine: resolve.Runtime, sizes: Sizes) -> dict[str, float]:
-    """Pictures a second after the warm-up, and the longest step."""
+    """Return images per second after the warm-up, and the longest step."""
     batches = TrainingBatches(split, sizes.batch_size, 1, 0)
     times, count = [now(machine)], WARM_UP + sizes.steps
     for parts in loader.parts(batches, 0, count, machine):
@@ -147,7 +150,7 @@ def rate(split: Any, machine: resolve.Runtime, sizes: Sizes) -> dict[str, float]
 
 
 def now(machine: resolve.Runtime) -> float:
-    """Seconds, when the device has done its work."""
+    """Return the time in seconds once the device has finished its work."""
     if machine.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -1,14 +1,20 @@
-"""Our training on images against a tutorial's loop and timm's own loader: the same ViT, pictures, batch size, optimizer and augmentation.
+"""Compare our image training with a tutorial's loop and timm's own loader.
 
-- tutorial: a data set of files, decoded by Pillow and put through torchvision's transforms for each sample in each epoch, fp32
-- timm: `timm.data.create_loader` on the same files (its collation of uint8 batches, normalisation on the batch), bf16 where ours has it
-- ours: pixels decoded once, memory-mapped; augmentation on the batch; the loop that `finetune` calls, in bf16 and, for orientation, in fp32
+All sides have the same ViT, images, batch size, optimizer and augmentation.
 
-Every side has a process of its own; they take turns. Each loads its batches in the training process and, a second time, with two worker
-processes; the faster one counts. The files are the pictures of data/clean, written to a temporary folder. With --photographs they are
-JPEG photographs of 500x375 pixels, which the recipe's model reads at the size given; what decoding them once takes is printed beside.
+- tutorial: a dataset of files, decoded by Pillow and transformed by torchvision per sample and epoch, fp32
+- timm: `timm.data.create_loader` on the same files (its collation of uint8 batches, normalization on the
+  batch), bf16 if ours has it
+- ours: pixels decoded once and memory-mapped; augmentation on the batch; the loop of `finetune`, in bf16 and,
+  for orientation, in fp32
 
-    python -m benchmarks.image_speed [--project FOLDER | --photographs SIZE] [--params RECIPE] [--steps N] [--repeats N]
+Every side has its own process; they take turns. Each peer loads its batches in the training process and, in a
+second measurement, with two worker processes; the faster one counts. The files are the images of data/clean,
+written to a temporary folder. With --photographs they are JPEG photographs of 500x375 pixels, which the
+recipe's model reads at the given size; the time to decode them once is printed as well.
+
+    python -m benchmarks.image_speed [--project FOLDER | --photographs SIZE] [--params RECIPE]
+        [--steps N] [--repeats N]
 """
 
 import functools
@@ -28,27 +34,27 @@ from benchmarks import _project, _sides
 
 WARM_UP = 4  # steps
 WORKERS = (0, 2)
-PICTURES = 4096  # of train, as files
+PICTURES = 4096  # training images, as files
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all sides are given."""
+    """The inputs of all sides."""
 
     project: Path
-    files: Path  # a folder a class
+    files: Path  # one folder per class
     settings: params.Finetune
     runtime: params.Runtime
-    steps: int  # timed
+    steps: int  # timed steps
 
 
 @dataclass(frozen=True)
 class Measured:
     """One run of one side."""
 
-    rate: float  # samples/s
-    peak: int  # bytes, the most held so far, mapped files included
-    grown: int  # bytes that the process itself came to hold while the clock ran
+    rate: float  # samples per second
+    peak: int  # bytes, peak so far, including mapped files
+    grown: int  # bytes that the process itself gained while the clock ran
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--photographs",
         type=int,
         metavar="SIZE",
-        help="JPEG photographs, read at SIZE pixels, instead of a project's pictures",
+        help="use JPEG photographs, read at SIZE pixels, instead of a project's images",
     )
-    parser.add_argument("--steps", type=int, default=24, help="timed steps a repeat (default 24)")
+    parser.add_argument("--steps", type=int, default=24, help="timed steps per repeat (default 24)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         project, recipe = options.project.resolve(), options.params or options.project / "params.yaml"
@@ -71,20 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 Path(name) / "project", params.read_raw(recipe), PICTURES, options.photographs
             )
             console.say(
-                f"{PICTURES:,} photographs were written, checked, decoded and stored once in {time.monotonic() - began:.0f} s"
+                f"{PICTURES:,} photographs were written, checked, decoded and stored in "
+                f"{time.monotonic() - began:.0f} s"
             )
         measure(project, recipe, Path(name) / "files", options)
 
 
 def measure(project: Path, recipe: Path, files: Path, options: Any) -> None:
-    """All sides on a prepared project."""
+    """Measure all sides on a prepared project."""
     _sides.require(project, "data/arrays/meta.json", "data/base/config.json", "data/clean/train.parquet")
     loaded = params.load("finetune", "runtime", path=recipe)
     meta = storage.read_json(project / "data/arrays/meta.json")
     if meta["input"]["kind"] != "images":
-        hint = "`baton use digits-vit`, then `dvc repro tokenize`"
+        hint = "run `baton use digits-vit`, then `dvc repro tokenize`"
         raise DataError(
-            "this benchmark is of images",
+            "this benchmark needs images",
             got=meta["input"]["kind"],
             expected="data/arrays of images",
             hint=hint,
@@ -94,7 +101,8 @@ def measure(project: Path, recipe: Path, files: Path, options: Any) -> None:
     report(Work(project, files, settings, loaded.runtime, options.steps), options.repeats)
     size, channels = meta["input"]["size"], meta["input"]["channels"]
     print(
-        f"\n{_sides.machine('torch', 'torchvision', 'timm')}; batches of {settings.batch_size}; {size[0]}x{size[1]}x{channels}"
+        f"\n{_sides.machine('torch', 'torchvision', 'timm')}; batches of {settings.batch_size}; "
+        f"{size[0]}x{size[1]}x{channels}"
     )
 
 
@@ -136,7 +144,7 @@ def report(work: Work, repeats: int) -> None:
 
 
 def write_files(table: Path, folder: Path, labels: Sequence[str]) -> None:
-    """The pictures of a clean table, as they came, as `folder/CLASS/ROW.png`."""
+    """Write the original images of a clean table as `folder/CLASS/ROW.png`."""
     written = 0
     for batch in pq.ParquetFile(table).iter_batches(batch_size=512, columns=["image", "label"]):
         for image, label in zip(batch["image"], batch["label"], strict=True):
@@ -150,11 +158,11 @@ def write_files(table: Path, folder: Path, labels: Sequence[str]) -> None:
         (folder / f"{index:03d}").mkdir(exist_ok=True)
 
 
-# ---- the sides ---------------------------------------------------------------------------------------------------------------
+# ---- the sides -----------------------------------------------------------------------------------------
 
 
 def ours(work: Work) -> Measured:
-    """Baton's loop, as `finetune` calls it."""
+    """Run Baton's loop as `finetune` calls it."""
     from baton.batches import array_splits
     from baton.batches.sampler import TrainingBatches
     from baton.runtime import resolve
@@ -191,7 +199,7 @@ def ours(work: Work) -> Measured:
 
 
 def tutorial(work: Work, workers: int) -> Measured:
-    """What tutorials show: `ImageFolder`, transforms on Pillow's pictures, `DataLoader`, fp32, torch's AdamW."""
+    """Train as tutorials do: `ImageFolder`, transforms on Pillow images, `DataLoader`, fp32, AdamW."""
     import torch
     from torchvision import datasets, transforms
 
@@ -218,7 +226,7 @@ def tutorial(work: Work, workers: int) -> Measured:
 
 
 def read(mode: str, path: str) -> Any:
-    """One picture, as tutorials read it; workers want a function of a module."""
+    """Read an image as tutorials do; workers need a module-level function."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -226,7 +234,7 @@ def read(mode: str, path: str) -> Any:
 
 
 def timm_loader(work: Work, workers: int) -> Measured:
-    """Timm's data set and loader, with its options for the same augmentation where it has them."""
+    """Train with timm's dataset and loader, with its options for the same augmentation where it has them."""
     from timm.data import ImageDataset, create_loader
 
     size, channels, mean, std = described(work)
@@ -251,7 +259,7 @@ def timm_loader(work: Work, workers: int) -> Measured:
 
 
 def _loop(work: Work, loader: Any, bf16: bool) -> Measured:
-    """The plain loop that both peers have."""
+    """Run the plain loop of both peers."""
     import torch
 
     from baton.runtime import resolve
@@ -284,7 +292,7 @@ def _loop(work: Work, loader: Any, bf16: bool) -> Measured:
 
 
 def our_model(work: Work, machine: Any) -> Any:
-    """The recipe's model, as `finetune` makes it."""
+    """Return the recipe's model as `finetune` builds it."""
     from baton.batches import array_splits
     from baton.models import model_folder
     from baton.runtime import resolve
@@ -298,7 +306,7 @@ def our_model(work: Work, machine: Any) -> Any:
 
 
 def timm_model(work: Work, machine: Any) -> Any:
-    """The same architecture as timm's users have it: its own head, attention and dropout."""
+    """Return the same architecture as timm's users have it, with its own head, attention and dropout."""
     import timm
 
     from baton.runtime import resolve
@@ -324,7 +332,7 @@ def timm_model(work: Work, machine: Any) -> Any:
 
 
 def described(work: Work) -> tuple[tuple[int, int], int, list[float], list[float]]:
-    """Size, channels, mean and deviation of the model's input."""
+    """Return size, channels, mean and deviation of the model's input."""
     own = storage.read_json(work.project / "data/arrays/meta.json")["input"]
     return (own["size"][0], own["size"][1]), own["channels"], own["mean"], own["std"]
 

@@ -1,7 +1,8 @@
-"""What a run costs beside its work: start-up, imports, tracking and exit of the six stages, and a `dvc repro` that has nothing to do.
+"""Measure the overhead of a run: start-up, imports, tracking and exit of six stages, and a no-op repro.
 
-A tiny random BERT on a small table makes the work of each stage negligible, so a stage's wall time is its overhead (an upper bound). Stages
-run through the launcher as DVC runs them, with MLflow in a store of their own, in a temporary project.
+A tiny random BERT on a small table makes the work of each stage negligible, so a stage's wall time is its
+overhead (an upper bound). Stages run through the launcher as DVC runs them, with their own MLflow store, in a
+temporary project.
 
     python -m benchmarks.overhead [--repeats N]
 """
@@ -38,11 +39,11 @@ def main() -> None:
         print(f"{stage:<12}{medians[stage]:6.1f} s   ({min(values):.1f} to {max(values):.1f})")
     print(f"{'six stages':<12}{sum(medians.values()):6.1f} s")
     print(f"{'no-op repro':<12}{statistics.median(noop):6.1f} s   ({min(noop):.1f} to {max(noop):.1f})")
-    print(f"{'first repro':<12}{first:6.1f} s   (DVC and a new MLflow store included)")
+    print(f"{'first repro':<12}{first:6.1f} s   (including DVC and a new MLflow store)")
 
 
 def timed(project: test_pipeline.Project, *command: str) -> float:
-    """Wall seconds of a command that must succeed."""
+    """Return the wall seconds of a command that must succeed."""
     start = time.perf_counter()
     result: subprocess.CompletedProcess[str] = project.run(*command)
     if result.returncode:

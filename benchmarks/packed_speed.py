@@ -1,8 +1,8 @@
-"""Our training on packed documents against padded ones: the same steps of one model, on the project's own lengths.
+"""Compare training on packed documents with padded ones: the same steps of one model, on real lengths.
 
-Both sides have one process and take turns at every step, so that the ratio holds on a machine that others use too. Timed are forward and
-backward pass of steps that are spread evenly over an epoch's steps, ordered by tokens. On CUDA the figures of either side are its own
-(attention by `varlen_attn`, or SDPA with a mask).
+Both sides share one process and take turns at every step, so that the ratio is valid on a busy machine. The
+timed work is the forward and backward pass of steps spread evenly over an epoch's steps, ordered by tokens.
+On CUDA each side uses its own attention (`varlen_attn`, or SDPA with a mask).
 
     python -m benchmarks.packed_speed [--project FOLDER] [--steps N] [--repeats N] [--tokens N]
 """
@@ -28,9 +28,9 @@ SIDES = ("padded", "packed")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print samples/s of both sides, their ratio, and the share of padding."""
     parser = _sides.parser(__doc__, 5)
-    parser.add_argument("--steps", type=int, default=8, help="timed steps a repeat (default 8)")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps per repeat (default 8)")
     parser.add_argument(
-        "--tokens", type=int, help="a budget of tokens a step (default: the recipe's batch_size)"
+        "--tokens", type=int, help="a token budget per step (default: the recipe's batch_size)"
     )
     options = parser.parse_args(arguments)
     _sides.require(options.project, "data/arrays/meta.json", "data/base/config.json")
@@ -44,16 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         side: measured["samples"] / seconds.sum(axis=1) for side, seconds in measured["seconds"].items()
     }  # (repeats,)
     for side, found in rates.items():
-        print(f"{side}: {np.median(found):.1f} samples/s (from {found.min():.1f} to {found.max():.1f})")
+        print(f"{side}: {np.median(found):.1f} samples/s ({found.min():.1f} to {found.max():.1f})")
     ratios = rates["packed"] / rates["padded"]
-    print(f"packed / padded: {np.median(ratios):.3f} (from {ratios.min():.3f} to {ratios.max():.3f})")
-    print(f"padding of these steps: {100 * measured['padding']:.1f}% of the padded side's tokens; largest difference of losses "
-          f"{measured['difference']:.1e}")  # fmt: skip
+    print(f"packed / padded: {np.median(ratios):.3f} ({ratios.min():.3f} to {ratios.max():.3f})")
+    print(
+        f"padding of these steps: {100 * measured['padding']:.1f}% of the padded side's tokens; "
+        f"largest difference of losses {measured['difference']:.1e}"
+    )
     print(f"packing {measured['reason']}; {_sides.machine('torch', 'transformers')}")
 
 
 def measure(work: Work, steps: int, repeats: int) -> dict[str, Any]:
-    """Seconds of each side (repeats, steps), samples of a repeat, share of padding, and how far losses differ."""
+    """Return each side's seconds (repeats, steps), samples per repeat, padding, and loss difference."""
     settings, meta, machine = work.settings, work.meta(), work.machine()
     resolve.seed_everything(settings.seed)
     model = model_folder.create(
@@ -68,8 +70,8 @@ def measure(work: Work, steps: int, repeats: int) -> dict[str, Any]:
     packs, reason = packing.settled(machine, model, settings.attention_dropout)
     split, loss_fn = work.split("train"), losses.cross_entropy(settings.label_smoothing, None)
     sides = dict(zip(SIDES, (split, split.packed()), strict=True))
-    batches = {side: TrainingBatches(own, settings.batch_size, settings.accumulation, settings.seed, tokens=settings.tokens)
-               for side, own in sides.items()}  # fmt: skip
+    size = (settings.batch_size, settings.accumulation, settings.seed)
+    batches = {side: TrainingBatches(own, *size, tokens=settings.tokens) for side, own in sides.items()}
     plan = batches["padded"]
     ordered = sorted(range(plan.steps_per_epoch), key=lambda step: int(split.lengths[plan.rows(step)].sum()))
     chosen = [ordered[int((place + 0.5) * len(ordered) / steps)] for place in range(steps)]
@@ -103,7 +105,7 @@ def _step(
     loss_fn: losses.Loss,
     machine: resolve.Runtime,
 ) -> float:
-    """Forward and backward pass of one step; its loss."""
+    """Run the forward and backward pass of one step; return its loss."""
     model.zero_grad()
     total = torch.zeros((), device=machine.device)
     for part, share in parts:

@@ -1,10 +1,11 @@
-"""Our prediction against transformers' `pipeline("text-classification")` on the same raw texts, with the same weights.
+"""Compare our prediction with transformers' `pipeline("text-classification")`: same texts and weights.
 
-The pipeline reads raw texts at its best batch size and dtype, found by trying them on a part of the documents first. Ours is
-`baton.predict.predict` on memory-mapped arrays, as the stages call it; its figure is given with the time of tokenizing counted (a Parquet
-table is read, arrays are written and opened) and without. The model is the project's fine-tuned encoder with BERT's own pooler and a
-classifier, because the pipeline cannot load mean pooling. Both have the same untuned weights on both sides: the labels mean nothing, but
-they must agree, and the work is the same.
+The pipeline reads raw texts at its best batch size and dtype, found by trying them on a part of the documents
+first. Ours is `baton.predict.predict` on memory-mapped arrays, as the stages call it; its figure is given
+with and without the time of tokenizing (a Parquet table is read, arrays are written and opened). The model is
+the project's fine-tuned encoder with BERT's own pooler and a classifier, because the pipeline cannot load
+mean pooling. Both sides have the same untrained head: the labels mean nothing, but they must agree, and the
+work is the same.
 
     python -m benchmarks.predict_speed [--project FOLDER] [--documents N] [--repeats N]
 """
@@ -31,7 +32,7 @@ WARM_UP = 32  # documents
 
 @dataclass(frozen=True)
 class Job:
-    """What a side needs: folders in the temporary folder, and how to compute."""
+    """The inputs of a side: folders in the temporary folder, and how to compute."""
 
     folder: Path
     max_length: int
@@ -47,12 +48,14 @@ class Measured:
     labels: list[int]
     scores: list[float]  # of the labels
     seconds: float  # of everything
-    tokenizing: float  # seconds of them in which ours tokenized; 0 for the pipeline, which does both together
-    memory: int  # bytes, the most so far
+    tokenizing: (
+        float  # seconds of them that ours spent tokenizing; 0 for the pipeline, which does both together
+    )
+    memory: int  # bytes, peak so far
 
     @property
     def rate(self) -> float:
-        """Documents/s."""
+        """Return documents per second."""
         return len(self.labels) / self.seconds
 
 
@@ -60,18 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print rates and ratios."""
     parser = _sides.parser(__doc__, 5)
     parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
-    parser.add_argument("--documents", type=int, default=1024, help="of the test split (default 1024)")
+    parser.add_argument("--documents", type=int, default=1024, help="from the test split (default 1024)")
     parser.add_argument(
         "--trial-documents",
         type=int,
         default=192,
-        help="of these, for the choice of batch size and dtype (default 192)",
+        help="how many of them choose batch size and dtype (default 192)",
     )
     parser.add_argument(
         "--huge-pages", action="store_true", help="give the pipeline the launcher's allocator setting too"
     )
     parser.add_argument(
-        "--batch-sizes", type=int, nargs="+", default=list(BATCH_SIZES), help="tried for the pipeline"
+        "--batch-sizes", type=int, nargs="+", default=list(BATCH_SIZES), help="to try for the pipeline"
     )
     options = parser.parse_args(arguments)
     _sides.require(
@@ -88,10 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         read = loaded.tokenize
         if not isinstance(read, params.TextTokenize):
             raise ModelError(
-                "this benchmark is of texts",
+                "this benchmark needs texts",
                 got=read.kind,
                 expected="tokenize.kind: text",
-                hint="give --params a recipe of text",
+                hint="give --params a text recipe",
             )
         job = Job(folder, read.max_length, read.chunk_size, loaded.finetune.batch_size, loaded.runtime)
         prepare(options.project, folder, options.documents, options.seed)
@@ -107,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results = _sides.take_turns(measures, options.repeats, shown)
     allocator = "" if options.huge_pages else ", the pipeline's are not"
     print(
-        f"\n{_sides.machine('torch', 'transformers')}; at most {job.max_length} tokens; {len(results['ours'][0].labels):,} documents"
+        f"\n{_sides.machine('torch', 'transformers')}; at most {job.max_length} tokens; "
+        f"{len(results['ours'][0].labels):,} documents"
     )
     print(f"our tensors are in huge pages, as under the stages' launcher{allocator}")
     _sides.markdown(["pipeline, documents/s", *map(str, options.batch_sizes)], trials)
@@ -117,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
-    """The same weights twice (`pipeline/`, `ours/`), and the documents as a table."""
+    """Write the same weights twice (`pipeline/`, `ours/`), and the documents as a table."""
     import torch
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging as transformers_logging
@@ -160,7 +164,7 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
 def best(
     job: Job, documents: int, batch_sizes: Sequence[int], huge_pages: bool
 ) -> tuple[str, int, list[list[str]]]:
-    """The pipeline's fastest dtype and batch size on a part of the documents, and the rates of all."""
+    """Return the pipeline's fastest dtype and batch size on a part of the documents, and the rates of all."""
     rates: dict[tuple[str, int], float] = {}
     trials = {dtype: functools.partial(trial, job, dtype, documents, tuple(batch_sizes)) for dtype in DTYPES}
     with _sides.processes(trials, all_launched=huge_pages) as measures:
@@ -173,7 +177,7 @@ def best(
 
 
 def trial(job: Job, dtype: str, documents: int, batch_sizes: Sequence[int]) -> dict[int, float]:
-    """Documents/s by batch size; the better of two runs each."""
+    """Return documents per second by batch size, the better of two runs each."""
     runs = {
         size: [pipeline(job, dtype, size, documents=documents).rate for _ in range(2)] for size in batch_sizes
     }
@@ -183,7 +187,10 @@ def trial(job: Job, dtype: str, documents: int, batch_sizes: Sequence[int]) -> d
 def pipeline(
     job: Job, dtype: str, batch_size: int, documents: int | None = None, by_length: bool = False
 ) -> Measured:
-    """Transformers' own: raw texts in, labels out. `by_length`: the user sorted the texts by their length first, which no argument does."""
+    """Run transformers' pipeline: raw texts in, labels out.
+
+    `by_length`: the user sorted the texts by length first, which no argument does.
+    """
     import torch
     import transformers
 
@@ -208,7 +215,7 @@ def pipeline(
 
 
 def ours(job: Job) -> Measured:
-    """From the table to arrays, from arrays to labels."""
+    """Go from the table to arrays, and from arrays to labels."""
     from baton.arrays import text_arrays
     from baton.batches.text_batches import TextSplit
     from baton.models import model_folder
@@ -236,7 +243,7 @@ def ours(job: Job) -> Measured:
 
 
 def first(arrays: Any, count: int) -> Any:
-    """The first documents of a split."""
+    """Return the first documents of a split."""
     count = min(count, len(arrays))
     return type(arrays)(
         arrays.tokens[: arrays.offsets[count]], arrays.offsets[: count + 1], arrays.labels[:count]
@@ -244,7 +251,7 @@ def first(arrays: Any, count: int) -> Any:
 
 
 def report(results: dict[str, list[Measured]], theirs: str, how: str) -> None:
-    """The table to paste, and how often both sides chose the same label."""
+    """Print the table, and how often both sides chose the same label."""
     pipeline_rates = [run.rate for run in results["pipeline"]]
     sorted_rates = [run.rate for run in results["pipeline, sorted"]]
     counted = [run.rate for run in results["ours"]]
@@ -253,7 +260,7 @@ def report(results: dict[str, list[Measured]], theirs: str, how: str) -> None:
     rows = [
         [f"pipeline ({theirs})", _sides.spread(pipeline_rates), "1", memory["pipeline"]],
         [
-            f"ours, tokenizing counted ({how})",
+            f"ours, including tokenizing ({how})",
             _sides.spread(counted),
             _sides.ratio(counted, pipeline_rates),
             memory["ours"],
@@ -270,16 +277,16 @@ def report(results: dict[str, list[Measured]], theirs: str, how: str) -> None:
     one, other = results["ours"][0], results["pipeline"][0]
     same = np.mean(np.array(one.labels) == np.array(other.labels))
     apart = np.abs(np.array(one.scores) - np.array(other.scores)).max()
-    print(f"\nthe same label on {same:.1%} of the documents; its probability differs by {apart:.4f} at most")
+    print(f"\nthe same label on {same:.1%} of the documents; its probability differs by at most {apart:.4f}")
 
 
 def shown(run: Measured) -> str:
-    """One measurement as a line of progress."""
+    """Return one measurement as a line of progress."""
     return f"{run.rate:,.1f} documents/s"
 
 
 def _machine(job: Job) -> Any:
-    """Our runtime; it sets the number of threads, for either side."""
+    """Return our runtime, which sets the number of threads for both sides."""
     from baton.runtime import resolve
 
     return resolve.resolve(job.runtime)

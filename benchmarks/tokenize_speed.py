@@ -1,9 +1,11 @@
-"""Our tokenizing, from Parquet to memory-mapped arrays, against the bare `tokenizers` library on the same documents.
+"""Compare our tokenizing, from Parquet to memory-mapped arrays, with the bare `tokenizers` library.
 
-The bare side has all texts in memory before its clock starts, encodes them in chunks with `encode_batch_fast` on all cores and throws the
-results away. Ours is `baton.arrays.text_arrays.tokenize`, the whole of the `tokenize` stage's work: it reads the table, encodes, counts
-what is cut off and writes token ids, offsets, labels and row ids. Both truncate at the recipe's length. The documents are made from the
-project's training texts: the first part of one, the rest of another. Every measurement has a new process, whose peak memory is its own.
+The bare side has all texts in memory before its clock starts, encodes them in chunks with `encode_batch_fast`
+on all cores and discards the results. Ours is `baton.arrays.text_arrays.tokenize`, all of the `tokenize`
+stage's work: it reads the table, encodes, counts what is cut off and writes token ids, offsets, labels and
+row ids. Both truncate at the recipe's length and read the same documents, made from the project's training
+texts: the first part of one, the rest of another. Every measurement has a new process, whose peak memory is
+its own.
 
     python -m benchmarks.tokenize_speed [--project FOLDER] [--documents N …] [--repeats N]
 """
@@ -32,8 +34,8 @@ SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("label", pa.int
 class Measured:
     """One run of one side."""
 
-    rate: float  # documents/s
-    processor: float  # seconds of all threads
+    rate: float  # documents per second
+    processor: float  # seconds, summed over all threads
     memory: int  # bytes, peak
 
 
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         type=int,
         nargs="+",
         default=counts,
-        help="how many; a million takes two minutes a run (default: 10000 100000 1000000)",
+        help="document counts; a million takes two minutes per run (default: 10000 100000 1000000)",
     )
     options = parser.parse_args(arguments)
     _sides.require(options.project, "data/clean/train.parquet", "data/base/tokenizer.json")
@@ -64,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 results = _sides.take_turns(measures, options.repeats, shown)
             rows.append(row(count, table.stat().st_size, results))
     print(
-        f"\n{_sides.machine('tokenizers', 'pyarrow')}; at most {settings.max_length} tokens, chunks of {settings.chunk_size} documents"
+        f"\n{_sides.machine('tokenizers', 'pyarrow')}; at most {settings.max_length} tokens, chunks of "
+        f"{settings.chunk_size} documents"
     )
     columns = [
         "documents",
@@ -79,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def bare(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
-    """The library alone, texts in memory."""
+    """Measure the library alone, with texts in memory."""
     tokenizer = text_arrays.open_tokenizer(base, max_length)
     texts: list[str] = pq.read_table(table, columns=["text"])["text"].to_pylist()
     tokenizer.encode_batch_fast(texts[:WARM_UP])
@@ -92,7 +95,7 @@ def bare(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
 
 
 def ours(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
-    """The stage's code, from the table to the arrays."""
+    """Measure the stage's code, from the table to the arrays."""
     tokenizer = text_arrays.open_tokenizer(base, max_length)
     tokenizer.encode_batch_fast(
         pq.ParquetFile(table).read_row_group(0, ["text"])["text"].to_pylist()[:WARM_UP]
@@ -106,9 +109,9 @@ def ours(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
 
 
 def write(target: Path, source: Path, count: int, seed: int) -> None:
-    """A table of `count` documents made from those of `source`, as `preprocess` writes one."""
+    """Write a table of `count` documents made from those of `source`, as `preprocess` would."""
     originals: list[str] = pq.read_table(source, columns=["text"])["text"].to_pylist()
-    documents = mixed(originals, random.Random(seed))  # noqa: S311  no secret
+    documents = mixed(originals, random.Random(seed))  # noqa: S311  not for secrets
     with pq.ParquetWriter(target, SCHEMA) as writer:
         for start in range(0, count, ROW_GROUP):
             numbers = range(start, min(start + ROW_GROUP, count))
@@ -121,14 +124,14 @@ def write(target: Path, source: Path, count: int, seed: int) -> None:
 
 
 def mixed(originals: Sequence[str], draw: random.Random) -> Iterator[str]:
-    """The first share of one text and what remains of another after the same share, cut between words, without end."""
+    """Yield the first share of one text and the rest of another, cut between words, without end."""
     while True:
         first, second, share = draw.choice(originals), draw.choice(originals), draw.random()
         yield first[: _cut(first, share)] + second[_cut(second, share) :]
 
 
 def row(count: int, size: int, results: dict[str, list[Measured]]) -> list[str]:
-    """One line of the table."""
+    """Return one line of the table."""
     rates = {name: [run.rate for run in runs] for name, runs in results.items()}
     memory = {name: max(run.memory for run in runs) / 2**20 for name, runs in results.items()}
     shown_rates = [_sides.spread(rates[name], "{:,.0f}") for name in ("ours", "bare")]
@@ -143,8 +146,11 @@ def row(count: int, size: int, results: dict[str, list[Measured]]) -> list[str]:
 
 
 def shown(run: Measured) -> str:
-    """One measurement as a line of progress."""
-    return f"{run.rate:,.0f} documents/s, {run.processor:,.1f} s of processor time, {run.memory / 2**20:,.0f} MiB at most"
+    """Return one measurement as a line of progress."""
+    return (
+        f"{run.rate:,.0f} documents/s, {run.processor:,.1f} s of processor time, peak "
+        f"{run.memory / 2**20:,.0f} MiB"
+    )
 
 
 def _cut(document: str, share: float) -> int:

@@ -1,16 +1,20 @@
-"""Our training against transformers' Trainer: the same base model, documents, batch size, optimizer, schedule and epochs.
+"""Compare our training with transformers' Trainer.
 
-(a) the same model and settings, dropout 0.1 everywhere included: ours against the Trainer with its best flags
-(b) each as it is recommended: ours with the recipe's params, the Trainer at its defaults and with its best flags
-(c) the plain loop of a tutorial (padded to 512 tokens, fp32), for orientation
+Both have the same base model, documents, batch size, optimizer, schedule and epochs.
 
-Every side has a process of its own; they take turns. Best flags are bf16, batches grouped by length, the fused optimizer and padding to a
-multiple of 8; of the two attentions that its users can choose, sdpa (transformers' default) and eager, the faster one counts. Timed are
-steps of the whole training set's first epoch, as each side's own sampler orders it. They are spread evenly over its batches ordered by
-width: a few at random would not stand for an epoch of length-grouped batches, and a small sample of documents would change the groups.
+(a) the same model and settings, including dropout 0.1 everywhere: ours against the Trainer with its best
+flags (b) each as recommended: ours with the recipe's params, the Trainer with its defaults and with its best
+flags (c) the plain loop of a tutorial (padded to 512 tokens, fp32), for orientation
+
+Every side has its own process; they take turns. Best flags are bf16, batches grouped by length, the fused
+optimizer and padding to a multiple of 8; of the two attention implementations that users can choose, sdpa
+(transformers' default) and eager, the faster one counts. The timed steps come from the first epoch over the
+whole training set, as ordered by each side's own sampler. They are spread evenly over its batches ordered by
+width: a few random ones would not represent an epoch of length-grouped batches, and a small sample of
+documents would change the groups.
 
     python -m benchmarks.train_speed [--project FOLDER] [--steps N] [--repeats N] [--only a|b|c]
-    python -m benchmarks.train_speed --accuracy [--seeds 0 1 2]    # whole trainings: validation accuracy, and speed over all steps
+    python -m benchmarks.train_speed --accuracy [--seeds 0 1 2]    # whole runs: accuracy and overall speed
 """
 
 import functools
@@ -34,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print rates and ratios, or accuracies."""
     parser = _sides.parser(__doc__, 5)
     parser.add_argument("--params", type=Path, help="a recipe (default: the project's params.yaml)")
-    parser.add_argument("--steps", type=int, default=8, help="timed steps a repeat (default 8)")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps per repeat (default 8)")
     parser.add_argument("--only", choices=("a", "b", "c"), help="one of the comparisons")
     parser.add_argument(
         "--huge-pages", action="store_true", help="give the peers the launcher's allocator setting too"
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--accuracy",
         action="store_true",
-        help="whole trainings on all of train, the recipe's epochs (half an hour on R8)",
+        help="whole training runs on all of train, for the recipe's epochs (half an hour on R8)",
     )
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0, 1, 2], help="for --accuracy (default: 0 1 2)"
@@ -62,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def identical(work: Work, repeats: int, huge_pages: bool) -> None:
-    """(a)."""
+    """Run comparison (a)."""
     head = work.settings.head.model_copy(update={"dropout": DROPOUT})
     work = replace(
         work,
@@ -78,7 +82,7 @@ def identical(work: Work, repeats: int, huge_pages: bool) -> None:
 
 
 def recommended(work: Work, repeats: int, huge_pages: bool) -> None:
-    """(b)."""
+    """Run comparison (b)."""
     sides: Sides = {"ours": functools.partial(_training.ours, work)}
     for name, attention, best_flags in (
         ("defaults", "sdpa", False),
@@ -91,7 +95,7 @@ def recommended(work: Work, repeats: int, huge_pages: bool) -> None:
 
 
 def tutorials(work: Work, repeats: int, huge_pages: bool) -> None:
-    """(c)."""
+    """Run comparison (c)."""
     few = replace(work, steps=TUTORIAL_STEPS)
     sides: Sides = {
         "ours": functools.partial(_training.ours, work),
@@ -101,7 +105,7 @@ def tutorials(work: Work, repeats: int, huge_pages: bool) -> None:
 
 
 def report(title: str, work: Work, repeats: int, sides: Sides, huge_pages: bool) -> None:
-    """Measure; print what differs, rates and ratios."""
+    """Measure; print the differences, rates and ratios."""
     console.say(f"\n{title}")
     with _sides.processes(sides, all_launched=huge_pages) as measures:
         results = _sides.take_turns(measures, repeats, lambda run: f"{run.rate:.1f} samples/s")
@@ -120,18 +124,20 @@ def report(title: str, work: Work, repeats: int, sides: Sides, huge_pages: bool)
 
 
 def described(name: str, side: Any) -> dict[str, str]:
-    """The settings of one side."""
+    """Return the settings of one side."""
     work: Work = side.args[0]
     settings, machine = work.settings, work.machine()
     if name == "ours":
         return {
             "model": f"{settings.head.pooling} pooling, {settings.head.kind} head",
-            "dropout: hidden, attention": f"{settings.dropout}, {settings.attention_dropout} (our random bits)",
+            "dropout: hidden, attention": (
+                f"{settings.dropout}, {settings.attention_dropout} (our random bits)"
+            ),
             "precision": machine.precision,
             "attention": f"{machine.attention} (ours)",
             "order": "pools of 50 batches sorted by length, batches shuffled",
             "padding": "to the longest, multiple of 8",
-            "optimizer": f"AdamW of ours, clipping at {settings.clip_norm}, {settings.schedule}",
+            "optimizer": f"our AdamW, clipping at {settings.clip_norm}, {settings.schedule}",
         }
     config = storage.read_json(work.project / "data/base/config.json")
     own = f"{config.get('hidden_dropout_prob')}, {config.get('attention_probs_dropout_prob')} (torch)"
@@ -164,14 +170,14 @@ def described(name: str, side: Any) -> dict[str, str]:
 
 
 def differences(sides: dict[str, dict[str, str]]) -> None:
-    """What is not the same on all sides."""
+    """Print the settings that differ between sides."""
     names = list(sides)
     keys = [key for key in sides["ours"] if len({values[key] for values in sides.values()}) > 1]
     _sides.markdown(["what differs", *names], [[key, *(sides[name][key] for name in names)] for key in keys])
 
 
 def compare_accuracy(work: Work, seeds: Sequence[int]) -> None:
-    """Whole trainings of both sides, each as recommended: does speed cost accuracy?"""
+    """Compare whole training runs of both sides, each as recommended: does speed cost accuracy?"""
     peer = _peers.Peer("eager", best_flags=True, same_model=False)
     names = ("ours", "Trainer, best flags, eager")
     found: dict[str, list[Measured]] = {name: [] for name in names}
@@ -209,7 +215,8 @@ def compare_accuracy(work: Work, seeds: Sequence[int]) -> None:
             ]
         )
     print(
-        f"\nwhole trainings, {work.settings.epochs} epochs, seeds {', '.join(map(str, seeds))}; accuracy on validation after the last step"
+        f"\nwhole training runs, {work.settings.epochs} epochs, seeds {', '.join(map(str, seeds))}; "
+        "accuracy on validation after the last step"
     )
     _sides.markdown(["side", "accuracy", "by seed", "samples/s", "ours is faster by"], rows)
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A committed project, with the working directory in it."""
+    """Return a committed project that is the working directory."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, tmp_path)
@@ -81,7 +81,7 @@ def test_use_keeps_edits_that_are_not_committed(project: Path) -> None:
     assert result.exit_code == 1
     assert (project / "params.yaml").read_text() == edited
     commit(project)
-    assert baton("use", "quick").exit_code == 0  # now git has them
+    assert baton("use", "quick").exit_code == 0  # git has them now
 
 
 def test_use_force_overwrites(project: Path) -> None:

@@ -1,6 +1,7 @@
-"""The whole story: a first champion, new data, retraining in fresh clones, the gate's verdicts, trace, rollback.
+"""The whole story: first champion, new data, retraining in fresh clones, verdicts, trace, rollback.
 
-Real git with a bare remote, a DVC remote, a real MLflow server. Each job is a fresh clone that is thrown away, as in CI.
+It uses real git with a bare remote, a DVC remote and a real MLflow server. Each job is a fresh clone that is
+deleted afterwards, as in CI.
 """
 
 import csv
@@ -28,10 +29,10 @@ WHO = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaul
 
 
 class World:
-    """The remotes, and a developer's checkout."""
+    """The remotes and a developer's checkout."""
 
     def __init__(self, folder: Path, server: Server, start: Callable[["World"], None]) -> None:
-        """`start` gives the project its first params and rows, and `rest`, the rows that come later."""
+        """Set up; `start` writes the project's first params and rows, and `rest`, the later rows."""
         self.folder, self.server, self.count = folder, server, 0
         self.rest: list[list[str]] = []
         self.developer = make_project(folder / "developer")
@@ -96,7 +97,7 @@ class World:
         return Project(folder)
 
     def job(self, *options: str, code: int = 0) -> str:
-        """`baton retrain` in a fresh clone."""
+        """Run `baton retrain` in a fresh clone."""
         project = self.clone()
         result = project.run(*BATON, "retrain", *options)
         assert result.returncode == code, result.stdout[-3000:] + result.stderr[-3000:]
@@ -112,7 +113,7 @@ class World:
 
 
 def quick(world: World) -> None:
-    """The recipe `quick`, its rows as the user's own files: 320 to begin with, and 640 that come later."""
+    """Set up the recipe `quick` with its rows as the user's own files: 320 at first, and 640 later."""
     developer = world.developer
     shutil.rmtree(developer.folder / "inbox/base")
     shutil.copy(ROOT / "recipes/quick.yaml", developer.folder / "params.yaml")
@@ -135,7 +136,7 @@ def quick(world: World) -> None:
 
 
 def small(world: World) -> None:
-    """The tiny model and some docstrings."""
+    """Set up the tiny model and some docstrings."""
     random.Random(0).shuffle(body := world.read("data"))
     world.write("test", body[:80])
     world.write("train", body[80:180])
@@ -176,9 +177,7 @@ def test_the_story(tmp_path: Path, server: Server) -> None:
     world.git("pull", "--quiet")
     assert "version 1 passed" in world.git("log", "-1", "--format=%s")
 
-    world.write(
-        "train", [*world.read("train"), *world.rest]
-    )  # new data, and a training that deserves the name
+    world.write("train", [*world.read("train"), *world.rest])  # new data, and a longer training run
     world.developer.edit(recipe)
     world.push("new data")
     told = world.job("--mode", "enabled")
@@ -286,7 +285,7 @@ POINTS += [("promotion", "_move"), ("promotion", "complete")]
 
 @pytest.mark.usefixtures("quiet_mlflow")
 def test_each_step_that_leaves_something_can_be_the_last_of_a_job(tmp_path: Path, server: Server) -> None:
-    """Jobs that crash there, one after the other, each in a clone of its own; the one after them completes it all."""
+    """Jobs crash there one after the other, each in its own clone; the job after them completes it all."""
     world = World(tmp_path, server, small)
     for module, name in POINTS:
         result = world.clone().run(sys.executable, "-c", CRASH, module, name)

@@ -17,7 +17,7 @@ LENGTH = 16
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """params.yaml, data/base, data/clean, data/arrays and models/teacher."""
+    """Return a project with params.yaml, data/base, data/clean, data/arrays and models/teacher."""
     folder = tmp_path_factory.mktemp("project")
     base, clean = tiny.write_base(folder / "data/base"), tiny.write_clean(folder / "data/clean")
     (folder / "data/arrays").mkdir()

@@ -1,4 +1,4 @@
-"""The benchmark of checkpoints: its arithmetic, and that each side saves what it says."""
+"""The checkpoint benchmark: its arithmetic, and that each side saves as its name says."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The benchmark of few labels: what each side is given, and the interval of the gain."""
+"""The few-labels benchmark: each side's params, and the interval of the gain."""
 
 import argparse
 from pathlib import Path

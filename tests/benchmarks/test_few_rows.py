@@ -1,4 +1,4 @@
-"""The benchmark of few rows: what each draw is given, and what it says of one."""
+"""The few-rows benchmark: each draw's params, and the words for its result."""
 
 import json
 from pathlib import Path

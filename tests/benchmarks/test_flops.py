@@ -17,7 +17,7 @@ HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 
 
 def counted(model: model_folder.Classifier, inputs: tuple[torch.Tensor, ...]) -> int:
-    """By torch, of a forward and a backward pass."""
+    """Count a forward and a backward pass with torch."""
     with FlopCounterMode(display=False) as counter:
         model.train()(*inputs).sum().backward()
     return counter.get_total_flops()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu` on tiny sizes on the CPU: every piece, the limits of pieces, the table; R8's lengths."""
+"""`python -m benchmarks.gpu` on tiny sizes on the CPU: every piece, time limits, the table, R8's lengths."""
 
 import argparse
 import dataclasses
@@ -66,7 +66,7 @@ def test_pieces_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.slow
 def test_all_pieces_in_processes_of_their_own(tmp_path: Path) -> None:
-    """As on a GPU: what is not timed side by side, the rest in a few processes."""
+    """As on a GPU: untimed pieces in parallel, the rest in a few processes."""
     found = run(tmp_path, "--tiny", "--apart")
     assert {name: result for name, result in found.items() if not result["ok"]} == {} and len(found) == len(
         gpu.pieces()
@@ -88,7 +88,7 @@ def test_without_an_overflow_the_check_of_it_fails(tiny: gpu.Work) -> None:
 
 
 def test_pieces_share_a_process_until_one_is_cut_off(tmp_path: Path) -> None:
-    """The second is begun in the first one's process, exceeds its limit, and does not lose the third."""
+    """The second piece starts in the first one's process, exceeds its limit, and does not lose the third."""
     options = argparse.Namespace(tiny=True, project=None, folder=tmp_path)
     pieces = {"ceiling": {}, "minilm-eager": {"limit": 0.01}, "versions": {}, "overflow": {"fresh": True}}
     wanted = [dataclasses.replace(gpu.chosen([name])[0], **changes) for name, changes in pieces.items()]
@@ -99,13 +99,13 @@ def test_pieces_share_a_process_until_one_is_cut_off(tmp_path: Path) -> None:
     assert [name for name, (figures, _) in found.items() if not figures["ok"]] == ["minilm-eager"]
     cut = found["minilm-eager"][0]
     assert cut["cut_off"] and "cut off at its limit" in cut["found"] and "at the limit:" in cut["output"], (
-        "it says where it was"
+        "it reports where it was"
     )
     assert sorted(path.name for path in (tmp_path / "pieces").iterdir()) == [
         "ceiling",
         "overflow",
         "versions",
-    ], "three processes in all"
+    ], "three processes in total"
 
 
 def test_a_process_that_dies_says_so(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_process_that_dies_says_so(tmp_path: Path) -> None:
     child.process.kill()
     assert "exit code -9" in child.result("versions", 60.0)["found"]
     late = _gpu_process.results(gpu.chosen(["versions"]), options, time.monotonic() + 1)
-    assert [figures["found"] for _, figures, _ in late] == ["not begun: no time was left"]
+    assert [figures["found"] for _, figures, _ in late] == ["not started: no time was left"]
 
 
 def test_what_is_not_timed_runs_side_by_side_and_before_the_rest(
@@ -124,7 +124,7 @@ def test_what_is_not_timed_runs_side_by_side_and_before_the_rest(
 
     def results(wanted: Any, options: Any, end: float) -> Any:
         if len(wanted) == 1:
-            together.wait()  # nobody gets past it alone
+            together.wait()  # blocks until both are here
         for piece in wanted:
             order.append(piece.name)
             yield piece, {"ok": True, "found": "fine"}, 1.0
@@ -158,7 +158,10 @@ def test_an_unknown_piece_is_named() -> None:
 
 
 def test_lengths_are_those_of_r8() -> None:
-    """5,485 training texts (Cachopo's split), less 10% for validation and what checks drop; at most 128 tokens."""
+    """Cachopo's split has 5,485 training texts, less 10% for validation and those dropped by checks.
+
+    Each has at most 128 tokens.
+    """
     lengths = _gpu_work.real_lengths()
     assert 4800 < len(lengths) < 4940 and lengths.max() == 128 and lengths.min() > 2
 
@@ -207,7 +210,7 @@ def test_the_table_knows_shares_and_targets(capsys: pytest.CaptureFixture[str]) 
     _gpu_table.show(found)
     printed = capsys.readouterr().out
     assert (
-        "| BERT-base, samples/s to Trainer's best | 2.00 | 2.40 |" in printed
+        "| BERT-base, samples/s relative to Trainer's best | 2.00 | 2.40 |" in printed
         and "NOT the locked versions" in printed
     )
 
@@ -224,9 +227,13 @@ def test_the_table_names_what_was_cut_off(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_report_of_failed_tests_is_read(tmp_path: Path) -> None:
     report = tmp_path / "tests.xml"
-    cases = '<testcase classname="a" name="b"><failure message="wrong&#10;more">x</failure></testcase><testcase classname="a" name="c"/>'
+    cases = (
+        '<testcase classname="a" name="b"><failure message="wrong&#10;more">x</failure></testcase>'
+        '<testcase classname="a" name="c"/>'
+    )
     report.write_text(
-        f'<testsuites><testsuite tests="3" skipped="1" failures="1" errors="0">{cases}</testsuite></testsuites>'
+        '<testsuites><testsuite tests="3" skipped="1" failures="1" errors="0">'
+        f"{cases}</testsuite></testsuites>"
     )
     found = _gpu_checks.summary(report)
     assert (
@@ -240,7 +247,7 @@ def test_a_report_of_failed_tests_is_read(tmp_path: Path) -> None:
 def test_the_data_path_is_measured_by_a_thread_and_by_processes(
     tiny: gpu.Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`auto` would go by the time of a step, and there is none: it would always take the most workers."""
+    """`auto` decides by the time of a step, and there is none: it would always take the most workers."""
     used: list[Any] = []
     for name in ("_threaded", "_loaded"):
         real = getattr(_gpu_training.loader, name)
@@ -257,7 +264,7 @@ def test_the_data_path_is_measured_by_a_thread_and_by_processes(
         and min(found["samples_per_second_by"].values()) > 0
     )
     assert "samples/s by a thread" in found["found"] and "samples_per_second" not in found, (
-        "it is no training"
+        "it is not a training run"
     )
 
 

@@ -1,4 +1,4 @@
-"""The data path alone: every side runs, and says how fast it was."""
+"""The data path alone: every side runs and reports its speed."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,10 @@ def test_every_side_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
     image_feed.main(["--tiny", "--device", "cpu", "--output", str(tmp_path / "rates.json")])
     rows = json.loads((tmp_path / "rates.json").read_text())
     assert [row["side"] for row in rows] == [
-        "varied on the host, 0 workers",
-        "varied on the host, 1 workers",
-        "varied on the device, pictures travel",
-        "varied on the device, pictures kept there",
+        "augmented on the host, 0 workers",
+        "augmented on the host, 1 workers",
+        "augmented on the device, images copied",
+        "augmented on the device, images kept there",
     ]
     assert all(row["pictures_per_second"] > 0 and row["slowest_ms"] > 0 for row in rows)
-    assert "| varied on the device, pictures kept there | " in capsys.readouterr().out
+    assert "| augmented on the device, images kept there | " in capsys.readouterr().out

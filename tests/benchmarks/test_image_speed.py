@@ -1,4 +1,4 @@
-"""The image benchmark on a tiny ViT: every side trains on the same pictures."""
+"""The image benchmark on a tiny ViT: every side trains on the same images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The benchmark of prediction: both sides are the same model."""
+"""The prediction benchmark: both sides are the same model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -57,10 +57,10 @@ def test_it_prints_ratios(project: Path, capsys: pytest.CaptureFixture[str]) -> 
         ]
     )
     printed = capsys.readouterr().out
-    assert "ours, tokenizing counted" in printed and "the same label on" in printed
+    assert "ours, including tokenizing" in printed and "the same label on" in printed
 
 
-class _in_this_process:  # noqa: N801  stands for a function
+class _in_this_process:  # noqa: N801  takes the place of a function
     def __init__(self, sides: dict[str, object], all_launched: bool) -> None:
         self.sides = sides
 

@@ -1,4 +1,4 @@
-"""Turns, ratios, projects that are not prepared."""
+"""Sides that take turns, ratios, and projects that are not prepared."""
 
 import functools
 import os
@@ -21,7 +21,7 @@ def test_sides_take_turns_and_the_order_is_turned_round() -> None:
 
 
 def test_a_ratio_is_formed_within_a_repeat() -> None:
-    # The machine became three times slower; medians of each side alone would say 10 / 10.
+    # The machine became three times slower; the medians of each side alone would give 10 / 10.
     assert _sides.ratio([30.0, 10.0, 10.0], [15.0, 5.0, 5.0]) == "2.00 (2.00 to 2.00)"
     assert _sides.ratio([1.0, 2.0, 3.0], [1.0, 1.0, 1.0]) == "2.00 (1.00 to 3.00)"
 

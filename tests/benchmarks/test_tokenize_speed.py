@@ -1,4 +1,4 @@
-"""The benchmark of tokenizing runs, and measures what it says."""
+"""The tokenizing benchmark runs and measures what it claims."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The benchmark of training: both sides see the same documents, and the timed steps stand for an epoch."""
+"""The training benchmark: both sides get the same documents, and the timed steps represent an epoch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_every_side_trains(work: _training.Work) -> None:
 
 
 def test_the_trainers_copy_of_our_model_is_our_model(work: _training.Work) -> None:
-    """The same first weights and, without dropout, the same logits; with it, torch's own dropout."""
+    """The first weights and, without dropout, the logits are the same; with dropout, it is torch's own."""
     import torch
     from torch import nn
 

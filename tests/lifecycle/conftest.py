@@ -1,4 +1,4 @@
-"""A project with an empty store, a small table without overlap of its splits, and students that are trained to a wanted degree."""
+"""A project with an empty store, a small table with disjoint splits, and students of any quality."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ Publish = Callable[..., str]
 
 
 def write_clean(folder: Path, copies: int = 3) -> None:
-    """Every text of `tiny.TEXTS` with numbers that no other split has; a test table large enough for a verdict."""
+    """Write every text of `tiny.TEXTS` with numbers unique to its split, and enough test rows."""
     labels = sorted(tiny.TEXTS)
     rows = [(line, labels.index(label)) for label, lines in tiny.TEXTS.items() for line in lines]
     numbers = {"train": range(copies), "val": range(100, 103), "test": range(200, 209)}
@@ -44,7 +44,7 @@ def write_clean(folder: Path, copies: int = 3) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_store_only() -> Iterator[None]:
-    """The registry names its store to the whole process: not to the tests after this one."""
+    """Restore MLflow's store afterwards: the registry sets it for the whole process."""
     yield
     import mlflow
 
@@ -54,7 +54,7 @@ def _own_store_only() -> Iterator[None]:
 
 @pytest.fixture
 def lenient(project: Path) -> Path:
-    """A gate that asks for what tiny models can show: `params.yaml`."""
+    """Return a project whose `params.yaml` asks the gate only for what tiny models can show."""
     path = project / "params.yaml"
     path.write_text(
         path.read_text()
@@ -71,7 +71,7 @@ def lenient(project: Path) -> Path:
 
 @pytest.fixture
 def publish(lenient: Path) -> Publish:
-    """`publish(epochs, seed=0, labels=None, figure=0.9)`: train a student and tell of it as `distill` does."""
+    """Return `publish(epochs, seed=0, labels=None, figure=0.9)`: it trains a student and logs it."""
     write_clean(Path("data/clean"))
     base = tiny.write_base(lenient.parent / "base")
 
@@ -90,7 +90,7 @@ def publish(lenient: Path) -> Publish:
 
 @pytest.fixture
 def publish_images(lenient: Path) -> Publish:
-    """The same of a student that reads images."""
+    """Return the same for a student that reads images."""
     from baton.arrays import image_arrays
     from baton.batches import image_batches
 
@@ -113,7 +113,7 @@ def publish_images(lenient: Path) -> Publish:
 def publisher(
     base: Path, tokenize: Callable[[], Split], described: dict[str, Any], names: list[str], example: list[str]
 ) -> Publish:
-    """See `publish`."""
+    """Return the function described in `publish`."""
 
     def train(epochs: int, seed: int = 0, labels: list[str] | None = None, figure: float = 0.9) -> str:
         ARRAYS.mkdir(exist_ok=True)

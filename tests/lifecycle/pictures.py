@@ -1,4 +1,7 @@
-"""Tables of small pictures as `preprocess` writes them: stripes along, stripes across and plain, which a tiny model tells apart."""
+"""Tables of small images as written by `preprocess`: horizontal stripes, vertical stripes and plain ones.
+
+A tiny model can tell the three classes apart.
+"""
 
 import base64
 import json
@@ -16,7 +19,7 @@ SIDE = 12
 
 
 def draw(count: int, seed: int = 0, light: int = 0, side: int = SIDE) -> list[tuple[bytes, int]]:
-    """Encoded pictures, RGB, with their labels in turn; `light` is added to every pixel, which lie between 40 and 160 without."""
+    """Return encoded RGB images with cyclic labels; `light` is added to every pixel, otherwise 40 to 160."""
     random = np.random.default_rng(seed)
     found = []
     for place in range(count):
@@ -32,14 +35,14 @@ def draw(count: int, seed: int = 0, light: int = 0, side: int = SIDE) -> list[tu
 
 
 def base64_of(image: bytes) -> str:
-    """As JSON holds it."""
+    """Encode an image as in JSON."""
     return base64.b64encode(image).decode()
 
 
 def write(
     folder: Path, splits: dict[str, Sequence[tuple[bytes, int]]], labels: Sequence[str] = LABELS
 ) -> Path:
-    """Tables `id, name, image, digest, label`, and labels.json."""
+    """Write tables `id, name, image, digest, label`, and labels.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, rows in splits.items():
         images = [image for image, _ in rows]

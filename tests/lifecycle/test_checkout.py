@@ -1,4 +1,4 @@
-"""A fresh clone runs whatever git's settings are, and what is shown of names is safe to show."""
+"""A fresh clone runs with any git settings, and names are printed safely."""
 
 import os
 import shutil

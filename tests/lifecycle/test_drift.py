@@ -1,4 +1,4 @@
-"""Drift of incoming rows against the profile of what a champion was trained on."""
+"""Drift of incoming rows from the profile of a champion's training data."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def write(folder: Path, some: list[tuple[str, int]]) -> Path:
 def rows(
     count: int, start: int = 0, words: str = "buy cheap watches now", spam: int = 2
 ) -> list[tuple[str, int]]:
-    """Of three to six words more, the last two of them numbers that tell rows apart."""
+    """Return rows with three to six more words, the last two of them numbers that make each row unique."""
     shown = (
         (place, f"{words} {'and more ' * (place % 3)}{(start + place) // 100} {(start + place) % 100}")
         for place in range(count)
@@ -88,7 +88,7 @@ def test_many_new_rows_rows_that_are_gone_and_other_labels_count_as_changed(
 
 
 def test_few_rows_of_the_same_kind_are_no_drift_by_the_recipes_limits(tmp_path: Path) -> None:
-    """By the distances alone they nearly always would be, which is the control."""
+    """The control: by the distances alone they would nearly always be drift."""
     limits = params.read(ROOT / "params.yaml").retrain.drift
     assert limits is not None
     random = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def write_images(folder: Path, some: list[tuple[bytes, int]]) -> Path:
 def test_drift_of_images_is_told_by_labels_and_brightness(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift, "PICTURES", 100)  # fewer than there are
+    monkeypatch.setattr(drift, "PICTURES", 100)  # fewer than the table has
     first = pictures.draw(120)
     clean = write_images(tmp_path / "clean", first)
     earlier = json.loads(json.dumps(drift.profile(clean)))
@@ -155,7 +155,7 @@ def test_a_profile_of_texts_and_images_have_nothing_in_common(earlier: Earlier, 
 
 
 def test_a_profile_of_the_first_layout_is_refused(earlier: Earlier) -> None:
-    """It held shares and quantiles."""
+    """That layout held shares and quantiles."""
     shares = {"ham": 0.5, "spam": 0.5}
     old = {
         "rows": earlier[1]["rows"],
@@ -202,7 +202,7 @@ def test_a_folder_of_pictures_without_labels_is_compared_by_brightness(
     (tmp_path / "dusk").mkdir()
     (tmp_path / "dusk/notes.txt").write_text("not an image")
     assert beyond("dusk", pictures.draw(60, seed=1, light=-30)) == (60, ["lengths"])
-    assert "notes.txt" in capsys.readouterr().out, "what cannot be read is named"
+    assert "notes.txt" in capsys.readouterr().out, "unreadable files are named"
     with pytest.raises(DataError, match="is a file"):
         unlabelled.read(tmp_path / "dusk/notes.txt", settings)
     with pytest.raises(DataError, match="does not exist"):
@@ -210,7 +210,7 @@ def test_a_folder_of_pictures_without_labels_is_compared_by_brightness(
 
 
 def test_what_a_vocabulary_lacks_is_told_by_texts_that_were_left_out_of_it(tmp_path: Path) -> None:
-    """Each text has one word of its own of two: half the words of any new one are unknown."""
+    """Each text has one unique word out of two: half the words of any new text are unknown."""
     some = [(f"word own{place}", place % 2) for place in range(80)]
     found = drift.profile(write(tmp_path, some))
     assert found["unknown"][50] == 20 and sum(found["unknown"]) == 20 and len(found["vocabulary"]) == 61

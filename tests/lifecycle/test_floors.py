@@ -1,7 +1,7 @@
-"""Tables that are too small to decide, classes that are given up, and chains of challengers that would lead downwards.
+"""Tables too small to decide, sacrificed classes, and chains of challengers that would lead downwards.
 
-Expected ends of intervals are closed forms: of a table without mistakes Wilson's lower end is n / (n + z**2), and without discordant rows
-Tango's is -z**2 / (n + z**2), with z**2 = 3.8415 for 95%.
+Expected ends of intervals are closed forms: for a table without mistakes Wilson's lower end is n / (n +
+z**2), and without discordant rows Tango's is -z**2 / (n + z**2), with z**2 = 3.8415 for 95%.
 """
 
 import re
@@ -26,7 +26,7 @@ RULES = GATE.model_copy(update={"class_floor": None, "max_calibration_error": No
 
 
 def table(*rows: int) -> Table:
-    """So many rows of the classes a, b, c, …"""
+    """Return a table with these numbers of rows of the classes a, b, c, …"""
     labels = np.repeat(np.arange(len(rows)), rows)
     texts = [f"text number {row}" for row in range(len(labels))]
     ids = [f"test:{row}" for row in range(len(labels))]
@@ -42,7 +42,7 @@ def table(*rows: int) -> Table:
 
 
 def right(some: Table, *counts: int) -> Scored:
-    """A model that has the first so many rows of each class right."""
+    """Return a model that is right on the first rows of each class, as many as given."""
     predicted: NDArray[np.int64] = some.labels.copy()
     for label, count in enumerate(counts):
         own = np.flatnonzero(some.labels == label)
@@ -62,7 +62,7 @@ def check(verdict: Verdict, name: str) -> Check:
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
 def test_twelve_rows_without_a_mistake_do_not_show_that_nothing_is_lost(metric: str) -> None:
-    """The rows needed: -z**2 / (n + z**2) > -0.005 from n = 765 on."""
+    """-z**2 / (n + z**2) > -0.005 from n = 765 on."""
     some = table(6, 6)
     model = right(some, 6, 6)
     found = check(gate.decide(some, model, model, rules(rule=CLOSE, metric=metric)), "non-inferiority")
@@ -80,7 +80,7 @@ def test_twelve_rows_without_a_mistake_do_not_show_that_nothing_is_lost(metric: 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
 def test_five_rows_without_a_mistake_are_not_a_hundred_percent(metric: str) -> None:
-    """Wilson: 5 / (5 + z**2) is 56.6%; at least 90% from 35 rows on."""
+    """Wilson's lower end is 5 / (5 + z**2) = 56.6%; it reaches 90% from 35 rows on."""
     some = table(3, 2)
     found = check(
         gate.decide(some, right(some, 3, 2), None, rules(metric=metric, first_minimum=0.9)), "first champion"
@@ -97,7 +97,7 @@ def test_five_rows_without_a_mistake_are_not_a_hundred_percent(metric: str) -> N
 
 
 def test_a_gain_that_few_rows_cannot_show_tells_how_many_would() -> None:
-    """Four rows more of forty are right, and none less: McNemar's mid-p is 2 x 0.5**4 / 2 = 0.0625."""
+    """Four more rows of forty are right, and none fewer: McNemar's mid-p is 2 x 0.5**4 / 2 = 0.0625."""
     some = table(20, 20)
     found = check(gate.decide(some, right(some, 20, 18), right(some, 18, 16), RULES), "gain")
     assert (
@@ -125,7 +125,10 @@ FLOOR = params.ClassFloor(recall=0.3, rows=30, loss=0.05)
 
 
 def test_a_class_that_is_given_up_for_a_gain_of_all_is_refused() -> None:
-    """Of 40 rows 38 were right and 13 are, while 900 others gain 54; the lowest recall, 32.5%, is above the floor."""
+    """Of 40 rows, 38 were right and 13 still are, while 900 others gain 54.
+
+    The lowest recall, 32.5%, is above the floor.
+    """
     some = table(40, 900)
     verdict = gate.decide(some, right(some, 13, 882), right(some, 38, 828), rules(class_floor=FLOOR))
     assert check(verdict, "gain").passed and check(verdict, "class floor").passed
@@ -136,7 +139,7 @@ def test_a_class_that_is_given_up_for_a_gain_of_all_is_refused() -> None:
 
 
 def test_losses_of_classes_are_adjusted_for_their_number() -> None:
-    """Six rows of a class lost, none won: one-sided mid-p 0.5**6 / 2 = 0.0078, which among ten such classes is 0.078."""
+    """A class lost six rows and gained none: mid-p 0.5**6 / 2 = 0.0078, or 0.078 among ten such classes."""
     alone, many = table(30, 30), table(*[30] * 10)
     assert not check(
         gate.decide(alone, right(alone, 24, 30), right(alone, 30, 30), rules(class_floor=FLOOR)),
@@ -158,9 +161,11 @@ def test_a_small_but_certain_loss_of_a_class_is_let_pass() -> None:
 
 @pytest.mark.parametrize(("lost", "passes"), [(8, True), (9, True), (10, False), (12, False)])
 def test_a_loss_is_certain_only_if_it_is_certainly_more_than_is_allowed(lost: int, passes: bool) -> None:
-    """Of 100 rows 8 are lost and none is won: more than none for certain (mid-p 0.5**8 / 2), but more than 5 points with p = 0.084 only.
+    """Of 100 rows 8 are lost and none is gained.
 
-    Without a row won the score test is that of one share: z = (lost - 5) / sqrt(100 * 0.05 * 0.95), which for two classes must reach 1.96.
+    More than none is certain (mid-p 0.5**8 / 2), but for more than 5 points p is only 0.084. Without gained
+    rows the score test is that of one proportion: z = (lost - 5) / sqrt(100 * 0.05 * 0.95), which for two
+    classes must reach 1.96.
     """
     some = table(100, 900)
     found = check(
@@ -169,7 +174,7 @@ def test_a_loss_is_certain_only_if_it_is_certainly_more_than_is_allowed(lost: in
     )
     assert found.passed is passes is ((lost - 5) / (100 * 0.05 * 0.95) ** 0.5 < 1.96)
     assert 2 * proportions.mcnemar_midp(lost, 0, "greater") < 0.05, (
-        "the control: that some are lost is certain for all of these"
+        "the control: for all of these, some loss is certain"
     )
 
 
@@ -187,7 +192,10 @@ def test_a_floor_that_no_class_can_be_held_to_is_not_met() -> None:
 
 
 def test_challengers_that_are_each_hardly_worse_do_not_lead_downwards() -> None:
-    """Every one is within two points of the one before it; the third is 1.2 points below the first, and one point is allowed."""
+    """Each is within two points of the one before.
+
+    The third is 1.2 points below the first, and one point is allowed.
+    """
     some, chain = table(5000, 5000), [9800, 9740, 9680]
     models = [right(some, count - 4900, 4900) for count in chain]
     lenient = rules(rule=params.NonInferiority(kind="non_inferiority", margin=0.02))
@@ -225,7 +233,10 @@ def test_it_must_be_above_the_best_baseline() -> None:
 
 
 def test_a_tie_with_the_best_baseline_is_not_above_it() -> None:
-    """2 of 3 rows are right for both, and evaluate wrote the baseline's figure with six digits: 0.666667 or, of 7 and 9, 0.777778."""
+    """2 of 3 rows are right for both; evaluate wrote the baseline's figure with six digits.
+
+    That is 0.666667 or, for 7 of 9, 0.777778.
+    """
     ours = rules(permanent_floor=params.PermanentFloor(below_best=None, below_baseline=0.0))
     for rows in range(3, 40):
         for count in range(1, rows):
@@ -238,7 +249,7 @@ def test_a_tie_with_the_best_baseline_is_not_above_it() -> None:
 
 
 def test_a_non_inferior_macro_f1_must_not_cost_accuracy() -> None:
-    """A small class wins 20 rows, large ones lose 60: macro F1 rises, and accuracy falls for certain."""
+    """A small class gains 20 rows, large ones lose 60: macro F1 rises, and accuracy certainly falls."""
     some = table(40, 500, 500)
     challenger, champion = right(some, 40, 470, 470), right(some, 20, 500, 500)
     verdict = gate.decide(

@@ -1,4 +1,4 @@
-"""The gate's rules on scored tables: each refuses what it is there for, with its reason, and nothing else."""
+"""The gate's rules on scored tables: each refuses what it should, with its reason, and nothing else."""
 
 import json
 import math
@@ -53,7 +53,7 @@ def table() -> Table:
 
 
 def scored(table: Table, wrong: int, first: int = 0, **changes: Any) -> Scored:
-    """A model that is wrong on `wrong` rows from row `first` on, and as sure as it is often right."""
+    """Return a model that is wrong on `wrong` rows from `first` on, and as confident as it is accurate."""
     predicted: NDArray[np.int64] = table.labels.copy()
     predicted[first : first + wrong] = (predicted[first : first + wrong] + 1) % 3
     sure = 1 - wrong / ROWS - 0.01
@@ -70,7 +70,7 @@ def scored(table: Table, wrong: int, first: int = 0, **changes: Any) -> Scored:
 
 
 def refused(verdict: gate.Verdict) -> list[str]:
-    json.dumps([vars(check) for check in verdict.checks] + [dict(verdict.figures)])  # as it is kept
+    json.dumps([vars(check) for check in verdict.checks] + [dict(verdict.figures)])  # as it is stored
     return [check.name for check in verdict.checks if not check.passed]
 
 
@@ -102,7 +102,7 @@ def test_non_inferiority_lets_a_tie_pass_and_refuses_what_is_worse_than_its_marg
 
 
 def test_a_better_one_by_chance_is_refused(table: Table) -> None:
-    """Ten rows more are right, but on 110 rows they differ: the pairing matters, not the totals alone."""
+    """Ten more rows are right, but they differ on 110 rows: the pairing matters, not only the totals."""
     assert refused(gate.decide(table, scored(table, 50), scored(table, 60, first=300), RULES)) == ["gain"]
 
 
@@ -139,7 +139,7 @@ def test_a_swapped_label_map_is_refused_as_such(table: Table) -> None:
 
 
 def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
-    """Of 600 rows 36 and 10, as in R8: 46 rows are 8%, and the rest is right."""
+    """The classes have 36 and 10 of 600 rows, as in R8: 46 rows are 8%, and the rest is right."""
     labels = np.repeat([0, 1, 2], [554, 36, 10])
     uneven = replace(table, labels=labels)
     good = scored(uneven, 20)
@@ -152,7 +152,7 @@ def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
 
 
 def test_a_confused_class_is_bad_but_not_swapped(table: Table) -> None:
-    """Half of one class is taken for another, and none the other way."""
+    """Half of one class is taken for another, and none the other way round."""
     probabilities = scored(table, 0).probabilities.copy()
     rows = np.flatnonzero(table.labels == 1)[:150]
     probabilities[rows] = probabilities[0]
@@ -188,12 +188,12 @@ def test_a_champion_that_does_not_know_a_new_class_can_be_beaten(table: Table) -
     assert verdict.figures["champion"]["accuracy"] == pytest.approx(2 / 3)
     renamed = Scored(["a", "b", "old"], old.probabilities, 100, MS, frozenset({"x"}))
     assert refused(gate.decide(table, scored(table, 30), renamed, RULES)) == ["classes"], (
-        "it would be made worse than it is"
+        "it would look worse than it is"
     )
 
 
 def test_a_gain_in_macro_f1_must_not_cost_accuracy(table: Table) -> None:
-    """60 rows of a small class are won, 110 of a large one lost: macro F1 rises, and accuracy falls for certain."""
+    """A small class gains 60 rows, a large one loses 110: macro F1 rises, and accuracy certainly falls."""
     labels = np.repeat([0, 1, 2], [70, 265, 265])
     uneven = replace(table, labels=labels)
     rules = RULES.model_copy(
@@ -209,7 +209,7 @@ def test_a_gain_in_macro_f1_must_not_cost_accuracy(table: Table) -> None:
 
 
 def test_a_class_that_is_given_up_is_refused(table: Table) -> None:
-    """Better overall, but of one class nothing is left."""
+    """It is better overall, but nothing is left of one class."""
     challenger = scored(table, 0)
     probabilities = challenger.probabilities.copy()
     rows = np.flatnonzero(table.labels == 2)[:120]
@@ -234,7 +234,7 @@ def test_one_that_is_too_sure_too_large_or_too_slow_is_refused(table: Table) -> 
 
 
 def test_a_latency_is_judged_by_the_lower_end_of_its_ratio(table: Table) -> None:
-    """On a machine that others use, pairs of times vary by half; only what is certainly too slow is refused."""
+    """On a busy machine, pairs of times vary by half; only a model that is certainly too slow is refused."""
     noise = np.exp(np.random.default_rng(0).normal(0, 0.4, (2, 40)))
     for factor, refusals in ((1.0, []), (1.6, []), (3.0, ["latency"])):
         verdict = gate.decide(
@@ -249,7 +249,7 @@ def test_a_latency_is_judged_by_the_lower_end_of_its_ratio(table: Table) -> None
 
 
 def test_the_calibration_error_of_a_small_table_is_not_its_chance(table: Table) -> None:
-    """Of 60 rows of an honest model: ECE is above a limit that the debiased error keeps."""
+    """60 rows of an honest model: its ECE is above a limit that the debiased error meets."""
     generator = np.random.default_rng(1)
     small = replace(table, labels=table.labels[:60], ids=table.ids[:60], digests=table.digests[:60])
     sure = generator.uniform(0.4, 0.95, 60)
@@ -270,7 +270,7 @@ def test_the_calibration_error_of_a_small_table_is_not_its_chance(table: Table) 
 
 
 def test_the_end_of_an_interval_decides_on_calibration(table: Table) -> None:
-    """Sure to 99.9% and right on so many: 120 of 600 wrong are an error of 0.2, certain to about 0.03."""
+    """The model is 99.9% confident; with 120 of 600 rows wrong its error is 0.2, plus or minus about 0.03."""
     probabilities = np.full((ROWS, 3), 5e-4)
     predicted = scored(table, 120).probabilities.argmax(axis=1)
     probabilities[np.arange(ROWS), predicted] = 1 - 1e-3
@@ -293,6 +293,6 @@ def test_the_end_of_an_interval_decides_on_calibration(table: Table) -> None:
             )
             end = low if error > limit else high
             assert (
-                f"about {math.ceil(600 * ((error - end) / (error - limit)) ** 2):,} similar rows would be enough"
-                in found.text
-            )
+                f"about {math.ceil(600 * ((error - end) / (error - limit)) ** 2):,} similar rows would "
+                "be enough"
+            ) in found.text

@@ -1,4 +1,4 @@
-"""What the card of a version says of its training."""
+"""What a version's card says about its training run."""
 
 from types import SimpleNamespace
 from typing import Any

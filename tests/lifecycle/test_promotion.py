@@ -1,4 +1,4 @@
-"""Register, judge, promote, roll back, on a real store, with real models that are scored in processes of their own."""
+"""Register, judge, promote and roll back, in a real store, with real models scored in separate processes."""
 
 import contextlib
 import json
@@ -61,7 +61,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     publish(epochs=1, seed=3)
     assert "version 1 (challenger)" in baton("register")
     assert "already registered" in baton("register")
-    assert "NOT met, first champion" in baton("promote", "--mode", "enabled", code=3), "as good as chance"
+    assert "NOT met, first champion" in baton("promote", "--mode", "enabled", code=3), "no better than chance"
     path = project / "params.yaml"
     path.write_text(
         path.read_text()
@@ -117,7 +117,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     )
     before = history.marks(own, kept["table"]["sha256"], "accuracy", "gate.rolled_back").champion
     assert before == Mark("version 2", kept["figures"]["champion"]["accuracy"]), (
-        "what was rolled back sets no mark"
+        "a rolled-back champion sets no mark"
     )
     promote.roll_back(own, "3")
     assert "gate.rolled_back" not in own.version("3").tags and "gate.rolled_back" in own.version("2").tags
@@ -142,7 +142,7 @@ def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> N
         failed(worse)
     ) and "best baseline, tfidf_svm: 80.00%" in worse.text
     assert "promotion.looks" not in worse.text, (
-        "the first verdict on this table: its champion was made by hand"
+        "the first verdict on this table: its champion was set by hand"
     )
     assert failed(worse)[0] == "gain" and aliases(own) == {"champion": "1", "challenger": "2"}
     stored = [own.version(wanted).tags["figure.student/val_accuracy"] for wanted in ("1", "2")]
@@ -151,9 +151,9 @@ def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> N
     tie = judge(own)
     assert "This is verdict 2 on this table. That is more than promotion.looks (1)" in tie.text
     assert (
-        "challengers that are no better than the champion, one passes by chance with a probability of up to 5%"
-        in tie.text
-    ), "1 - 0.975**2"
+        "challengers that are no better than the champion, one passes by chance with a probability of "
+        "up to 5%"
+    ) in tie.text, "1 - 0.975**2"
     assert failed(tie) == ["gain"] and "is not distinguishable from the champion" in tie.text
     path.write_text(path.read_text().replace("test: data/clean/test.parquet", "test: data/clean/val.parquet"))
     publish(epochs=10, seed=2, labels=["ship", "grain", "trade"])
@@ -169,7 +169,7 @@ def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> N
 
 
 def baton(*words: str, code: int = 0) -> str:
-    """What the command line says."""
+    """Return the output of the command line."""
     result = CliRunner().invoke(app.app, words)
     assert result.exit_code == code, result.output
     return " ".join(result.output.split())
@@ -341,6 +341,6 @@ def test_a_student_of_images_becomes_the_champion_and_a_worse_one_does_not(publi
     ],
 )
 def test_what_many_looks_let_pass_depends_on_the_rule(rule: dict[str, Any], said: str) -> None:
-    """Under non-inferiority one that is as good passes nearly always, and not by chance."""
+    """Under non-inferiority, a challenger that is as good passes nearly always, and not by chance."""
     text = promote._looked(3, {"looks": 2, "rule": rule, "bootstrap": {"confidence": 0.95}})
     assert said in text and "up to 7%" in text  # 1 - 0.975**3

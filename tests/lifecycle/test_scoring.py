@@ -1,4 +1,4 @@
-"""The talk between the gate and the processes that hold a model: samples in turns, and a dead one is named."""
+"""The dialogue between the gate and the processes that hold a model: samples in turns, and dead processes."""
 
 import io
 import subprocess
@@ -30,7 +30,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def scorer(tmp_path: Path) -> Iterator[scoring._Scorer]:
-    """A process that answers a sample's place as its seconds."""
+    """Start a process that answers a sample's index as its seconds."""
     command = [sys.executable, "-c", ECHO]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
     with (
@@ -56,13 +56,13 @@ def test_one_that_dies_is_named_with_its_last_words(scorer: scoring._Scorer) -> 
     with pytest.raises(ModelError, match=r"models:/n/1 cannot be scored[\s\S]*no such model"):
         scorer.ask("die")
     with pytest.raises(ModelError, match="cannot be scored"):
-        scorer.ask("1")  # one that died unseen; and nothing is left to be written when the process is closed
+        scorer.ask("1")  # one that died unnoticed; nothing is left to write when the process is closed
 
 
 def test_the_process_times_the_samples_that_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three of ten rows, from the first to the last; here in this process, with a model that notes what it reads."""
+    """Time three of ten rows, first to last, in this process, with a model that records what it reads."""
     import mlflow.artifacts
     import mlflow.pyfunc
     import pandas as pd

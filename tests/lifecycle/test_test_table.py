@@ -1,4 +1,4 @@
-"""What is read of a test table, of texts and of images."""
+"""Reading test tables of texts and of images."""
 
 import io
 from pathlib import Path

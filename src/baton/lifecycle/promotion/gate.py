@@ -126,7 +126,7 @@ def _leakage(name: str, scored: Scored, table: Table) -> Check:
 
 
 def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
-    """Return log-probabilities (rows, classes) in the table's class order; unknown classes get the least."""
+    """Return log-probabilities (rows, classes) in the table's order; classes unknown to the model get the least."""
     probabilities = np.zeros((len(table.labels), len(table.names)))
     for place, name in enumerate(table.names):
         if name in scored.classes:
@@ -169,7 +169,7 @@ def _label_map(log_p: NDArray[np.float64], table: Table) -> Check:
 
 
 def _circles(order: NDArray[np.int64]) -> Iterable[list[int]]:
-    """Yield the cycles of a permutation without fixed points; each element is followed by its image."""
+    """Yield the cycles of a permutation, except fixed points; each element is followed by its image."""
     left = set(range(len(order)))
     while left:
         circle = [left.pop()]
@@ -212,9 +212,7 @@ def _calibrated(figures: Mapping[str, Any], rows: int, rules: params.Promotion) 
     if low <= limit < high:
         needed = margins.by_root(rows, error, low, limit) or margins.by_root(rows, -error, -high, -limit)
         enough = (
-            (f"about {needed:,} similar rows would be enough")
-            if needed
-            else "more similar rows would not help"
+            f"about {needed:,} similar rows would be enough" if needed else "more similar rows would not help"
         )
         text = (
             f"{text}; this cannot be judged on {rows:,} rows ({enough}), so only an error certainly above "

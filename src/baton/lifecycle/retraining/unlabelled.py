@@ -179,7 +179,7 @@ def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
         raise DataError(
             f"{path} holds no images",
             got=f"{len(problems)} files",
-            expected="pictures",
+            expected="images",
             hint="check the path",
         )
     return Sample("images", digests, None, brightness=brightness, files=files)
