@@ -126,7 +126,7 @@ def _leakage(name: str, scored: Scored, table: Table) -> Check:
 
 
 def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
-    """Return log-probabilities (rows, classes) in the table's order; classes unknown to the model get the least."""
+    """Return log-probabilities (rows, classes) in the table's order; an unknown class gets the least."""
     probabilities = np.zeros((len(table.labels), len(table.names)))
     for place, name in enumerate(table.names):
         if name in scored.classes:

@@ -38,9 +38,7 @@ WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
 # of them.
 HELD_OUT = 4
 PICTURES = 1000  # the most images whose brightness is measured: decoding takes time
-ACCIDENT = (
-    0.01  # probability that rows of the same source are reported as drifted, over all distances together
-)
+ACCIDENT = 0.01  # probability of reporting drift for rows of the same source, over all distances together
 
 
 @dataclass(frozen=True)
