@@ -22,9 +22,7 @@ from typing import Any, TypeVar
 from baton import console
 from baton.errors import DataError
 
-LAUNCHER = {
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"
-}  # what stages/run sets for speed: memory in huge pages
+LAUNCHER = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # stages/run sets it for speed: huge pages
 Measure = Callable[[], Any]
 Result = TypeVar("Result")
 

@@ -6,7 +6,7 @@ test rows. Each side is the pipeline itself, run by DVC in a copy of the project
 `make repro` with these params.
 
     python -m benchmarks.few_labels [--recipe digits-from-fashion] [--seeds 0 1 2 3 4] [--base FOLDER]
-    [--epochs N]
+        [--epochs N]
 
 The output is both accuracies by seed, their gain, and its 95% interval over seeds (Student's t of the paired
 differences).

@@ -6,8 +6,9 @@ process is ended, so that one failure does not lose the rest; the JSON file is w
 Checks that are not timed (tests, resume, overflow, SIGTERM) run first, in parallel. Pieces are named `GROUP`
 or `GROUP-VARIANT`; --only takes either. Pieces that were cut off, or not started for lack of time, are named.
 
-    python -m benchmarks.gpu [--only versions tests bert …] [--json FILE] [--seconds N] [--project FOLDER]
-    [--list] python -m benchmarks.gpu --tiny        # the same code on tiny sizes, also on the CPU
+    python -m benchmarks.gpu [--only versions tests bert …] [--json FILE] [--seconds N]
+        [--project FOLDER] [--list]
+    python -m benchmarks.gpu --tiny        # the same code on tiny sizes, also on the CPU
 
 MFU refers to the card's published dense bf16 peak (`_flops`), with the tokens of the texts alone and with the
 computed padding, and is shown next to the share of the measured ceiling. `waiting` is the share of time that
@@ -122,9 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="a folder for the projects (default: a temporary folder, removed at the end)",
     )
     parser.add_argument("--list", action="store_true", help="print the names of all pieces")
-    parser.add_argument(
-        "--piece", nargs="+", help=argparse.SUPPRESS
-    )  # in this process, whose results are next to --json
+    # Run in this process; the results are next to --json.
+    parser.add_argument("--piece", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.list:
         print("\n".join(piece.name for piece in pieces()))

@@ -40,9 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = work.settings.model_copy(update={"batch_size": None, "tokens": options.tokens})
         work = Work(work.project, settings, work.runtime, work.steps)
     measured = measure(work, options.steps, options.repeats)
-    rates = {
-        side: measured["samples"] / seconds.sum(axis=1) for side, seconds in measured["seconds"].items()
-    }  # (repeats,)
+    # Samples per second of each side, (repeats,).
+    rates = {side: measured["samples"] / seconds.sum(axis=1) for side, seconds in measured["seconds"].items()}
     for side, found in rates.items():
         print(f"{side}: {np.median(found):.1f} samples/s ({found.min():.1f} to {found.max():.1f})")
     ratios = rates["packed"] / rates["padded"]

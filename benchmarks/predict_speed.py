@@ -48,9 +48,7 @@ class Measured:
     labels: list[int]
     scores: list[float]  # of the labels
     seconds: float  # of everything
-    tokenizing: (
-        float  # seconds of them that ours spent tokenizing; 0 for the pipeline, which does both together
-    )
+    tokenizing: float  # part of `seconds` that ours spends tokenizing; 0 for the pipeline
     memory: int  # bytes, peak so far
 
     @property

@@ -216,10 +216,7 @@ def test_the_story(tmp_path: Path, server: Server) -> None:
     # The tie was trained after it, and its model is not fetched.
     expected = ("dvc.lock of the working tree has changed since", "DVC's cache here lacks")
     assert all(text.startswith(expected) for text in chain["breaks"]), chain["breaks"]
-    for pattern in (
-        "new data",
-        "version 2",
-    ):  # the commit that was trained, and the one that the job made of it
+    for pattern in ("new data", "version 2"):  # the trained commit, and the one that the job made of it
         back = project.run(
             *BATON, "trace", world.git("log", "--format=%H", "--grep", pattern, "-1"), "--json"
         )

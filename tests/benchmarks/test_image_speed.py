@@ -38,9 +38,8 @@ def test_files_are_the_pictures_of_the_table(work: image_speed.Work) -> None:
     assert len(list(work.files.rglob("*.png"))) == 48 and len(list(work.files.iterdir())) == 10
 
 
-@pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # timm leaves files open
+# timm leaves files open.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_every_side_trains(work: image_speed.Work) -> None:
     for run in (image_speed.ours(work), image_speed.tutorial(work, 0), image_speed.timm_loader(work, 0)):
         assert run.rate > 0 and run.peak > 0 and abs(run.grown) < run.peak

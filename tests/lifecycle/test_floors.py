@@ -105,9 +105,8 @@ def test_a_gain_that_few_rows_cannot_show_tells_how_many_would() -> None:
         and "mid-p = 0.062" in found.text
         and "is not distinguishable from the champion (differences of more than" in found.text
     )
-    assert (
-        "40 rows are too few to decide: about 44 similar rows would be enough" in found.text
-    )  # 0.5**4.4 is below 0.05, 0.5**4.3 is not
+    # 0.5**4.4 is below 0.05, 0.5**4.3 is not.
+    assert "40 rows are too few to decide: about 44 similar rows would be enough" in found.text
     more = table(40, 40)
     assert check(gate.decide(more, right(more, 40, 36), right(more, 36, 32), RULES), "gain").passed
 

@@ -26,11 +26,7 @@ from baton.workspace.dvc_files import LOCK
 CHALLENGER, CHAMPION = "challenger", "champion"
 CLEAN = Path("data/clean")
 SEED, SHA256, ROWS, PROFILE = "baton.seed", "baton.sha256", "training_rows.json", "profile.json"
-SHOWN = (
-    "test_accuracy",
-    "test_macro_f1",
-    "val_accuracy",
-)  # figures shown in the list of versions; the card has more
+SHOWN = ("test_accuracy", "test_macro_f1", "val_accuracy")  # in the list of versions; the card has more
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 

@@ -32,9 +32,8 @@ from baton.lifecycle.promotion.gate import Scored
 
 PREFIX = "probability_"
 MARK = "baton: "  # distinguishes answers from what libraries print
-LIMITS = timing.Limits(
-    rounds=1, precision=0.05, seconds=30.0, confidence=0.95
-)  # of the timing; the first round is a warm-up
+# Limits of the timing; the first round is a warm-up.
+LIMITS = timing.Limits(rounds=1, precision=0.05, seconds=30.0, confidence=0.95)
 
 
 def score(
