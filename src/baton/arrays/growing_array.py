@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class Growing:
-    """Appends to a one-dimensional .npy file; leaving the `with` block writes its length."""
+    """A writer that appends to a one-dimensional .npy file; leaving the `with` block writes the length."""
 
     def __init__(self, path: Path, dtype: DTypeLike) -> None:
         """Entering the `with` block overwrites `path`."""

@@ -56,7 +56,7 @@ class ImageBatch:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(batch, height of the model's input)."""
+        """The shape (batch, height of the model's input)."""
         if self.framing:
             return len(self), self.framing.size[0]
         return len(self), self.variations[0].size[0] if self.variations else self.pixels.shape[2]

@@ -35,7 +35,7 @@ class ModelInfo:
 
 
 class Head(nn.Module):
-    """Pooled features -> logits."""
+    """A classification head: pooled features -> logits."""
 
     def __init__(self, kind: params.Head, width: int, classes: int) -> None:
         """`width` is the backbone's; the hidden layer of an MLP head has the width set in `kind`."""
