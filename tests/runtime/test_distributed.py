@@ -18,7 +18,9 @@ from baton.runtime import distributed
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 300.0  # a job takes four; the machine may be busy
-WANTED = params.read(ROOT / "params.yaml").runtime.model_copy(update={"device": "cpu", "precision": "fp32", "processes": 2})
+WANTED = params.read(ROOT / "params.yaml").runtime.model_copy(
+    update={"device": "cpu", "precision": "fp32", "processes": 2}
+)
 
 JOB = """
 import datetime, os, sys, time
@@ -85,7 +87,9 @@ def folder(tmp_path: Path) -> Path:
 def start(folder: Path, *words: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, *launcher, "job.py", *words]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def finished(job: subprocess.Popen[str], code: int) -> str:
@@ -172,7 +176,10 @@ def test_a_rank_that_fails_ends_python_code_of_rank_0_in_order(folder: Path) -> 
     with start(folder, "python") as job:
         begun = [ranks(job), time.monotonic()][1]
         output = finished(job, 1)
-    assert "error: a row of rank 1 is broken" in output and "error: process 1 of this training run failed" in output
+    assert (
+        "error: a row of rank 1 is broken" in output
+        and "error: process 1 of this training run failed" in output
+    )
     assert time.monotonic() - begun < 15 and (folder / "closed 0").exists()
 
 
@@ -180,7 +187,10 @@ def test_a_rank_that_fails_ends_python_code_of_rank_0_in_order(folder: Path) -> 
 def test_a_rank_that_cannot_start_ends_all(folder: Path) -> None:
     with start(folder, "early") as job:
         output = finished(job, 1)
-    assert "error: rank 1 cannot even start" in output and "error: process 1 of this training run failed" in output
+    assert (
+        "error: rank 1 cannot even start" in output
+        and "error: process 1 of this training run failed" in output
+    )
 
 
 @pytest.mark.slow
@@ -205,13 +215,19 @@ def test_torchrun_may_start_the_processes(folder: Path) -> None:
     assert all(f"rank {rank} of 2" in output for rank in (0, 1)) and "said by 1" not in output
     with start(folder, "fail", launcher=launcher) as job:
         output = finished(job, 1)
-    assert "error: a row of rank 1 is broken" in output and "the connection to another process of this training run is lost" in output
+    assert (
+        "error: a row of rank 1 is broken" in output
+        and "the connection to another process of this training run is lost" in output
+    )
 
 
 def test_params_must_not_contradict_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "0", "WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ParamsError, match=r"runtime.processes[\s\S]*got: +2[\s\S]*WORLD_SIZE 4"), distributed.started(WANTED):
+    with (
+        pytest.raises(ParamsError, match=r"runtime.processes[\s\S]*got: +2[\s\S]*WORLD_SIZE 4"),
+        distributed.started(WANTED),
+    ):
         pass
 
 
@@ -221,5 +237,9 @@ def test_one_process_is_no_group(processes: int | str) -> None:
         assert (machine.processes, machine.rank, machine.is_main) == (1, 0, True)
         assert not torch.distributed.is_initialized()
         tensor = torch.ones(1)
-        assert distributed.total(tensor) is tensor and distributed.share("own") == "own" and distributed.once(lambda: "own") == "own"
+        assert (
+            distributed.total(tensor) is tensor
+            and distributed.share("own") == "own"
+            and distributed.once(lambda: "own") == "own"
+        )
         distributed.barrier()

@@ -49,21 +49,33 @@ def start(folder: Path, launcher: str, *words: str) -> subprocess.Popen[str]:
     """The job, whose stage is to use `launcher`; its own variables are those of a SLURM batch script, which is no task."""
     wanted = WANTED.model_copy(update={"processes": "auto", "launcher": launcher})
     (folder / "wanted.json").write_text(wanted.model_dump_json())
-    batch = {"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_JOB_ID": "1", "PATH": f"{folder}:{os.environ['PATH']}", "TASKS": "2"}
+    batch = {
+        "SLURM_PROCID": "0",
+        "SLURM_NTASKS": "4",
+        "SLURM_JOB_ID": "1",
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "TASKS": "2",
+    }
     environment = {**os.environ, **batch, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "job.py", *words]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 LAUNCHERS = pytest.mark.parametrize("launcher", [TORCHRUN, SRUNS], ids=["torchrun", "srun"])
 
 
-@pytest.mark.parametrize("launcher", [pytest.param(TORCHRUN, marks=pytest.mark.slow), SRUNS], ids=["torchrun", "srun"])
+@pytest.mark.parametrize(
+    "launcher", [pytest.param(TORCHRUN, marks=pytest.mark.slow), SRUNS], ids=["torchrun", "srun"]
+)
 def test_a_launcher_s_processes_are_a_group(folder: Path, launcher: str) -> None:
     with start(folder, launcher, "end") as job:
         output = finished(job, 0)
     for rank in (0, 1):
-        assert re.search(rf"\[rank {rank} of 2, .*sum 3\.0 of {rank + 1}\.0, shared {{'from': 0}}", output), output
+        assert re.search(rf"\[rank {rank} of 2, .*sum 3\.0 of {rank + 1}\.0, shared {{'from': 0}}", output), (
+            output
+        )
     assert output.count("said by 0") == 1 and "said by 1" not in output, "the stage itself does not go on"
 
 
@@ -85,7 +97,9 @@ def test_an_error_passes_through(folder: Path, launcher: str) -> None:
         pytest.param(SRUNS, signal.SIGINT, 130, marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_reaches_rank_0_and_all_end(folder: Path, launcher: str, number: signal.Signals, code: int) -> None:
+def test_a_signal_reaches_rank_0_and_all_end(
+    folder: Path, launcher: str, number: signal.Signals, code: int
+) -> None:
     with start(folder, launcher, "sleep") as job:
         found = told(job)
         job.send_signal(number)
@@ -95,7 +109,9 @@ def test_a_signal_reaches_rank_0_and_all_end(folder: Path, launcher: str, number
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_signal_that_slurm_gives_to_the_tasks_alone_ends_the_stage_as_its_own_would(folder: Path, number: signal.Signals) -> None:
+def test_a_signal_that_slurm_gives_to_the_tasks_alone_ends_the_stage_as_its_own_would(
+    folder: Path, number: signal.Signals
+) -> None:
     """As `sbatch --signal=TERM@60` does: all tasks get it, the batch script with `dvc repro` and its stage do not."""
     with start(folder, SRUNS, "sleep") as job:
         found = told(job)
@@ -127,7 +143,8 @@ def test_killing_the_stage_ends_all(folder: Path, launcher: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "ends"), [(0, 0), (143, 143), (-15, 143), (130, 130), (-2, 130), (1, None), (137, None), (-9, None), (134, None)]
+    ("code", "ends"),
+    [(0, 0), (143, 143), (-15, 143), (130, 130), (-2, 130), (1, None), (137, None), (-9, None), (134, None)],
 )
 def test_who_was_asked_to_stop_did_not_fail(code: int, ends: int | None) -> None:
     """143 and 130 are the shell's codes of SIGTERM and SIGINT; 137 is SIGKILL, as when memory runs out, and 134 SIGABRT."""
@@ -138,7 +155,9 @@ def test_a_store_of_this_machine_is_out_of_others_reach() -> None:
     """The system's own table of sockets says who can reach it."""
     near, far = launching.kept(launching.LOCALHOST), launching.kept(socket.gethostname())
     listening = {
-        found.laddr.port: found.laddr.ip for found in psutil.Process().net_connections("tcp") if found.status == psutil.CONN_LISTEN
+        found.laddr.port: found.laddr.ip
+        for found in psutil.Process().net_connections("tcp")
+        if found.status == psutil.CONN_LISTEN
     }
     assert listening[near.port] == "127.0.0.1"
     assert listening[far.port] in {"::", "0.0.0.0"}, "other machines must reach it"
@@ -151,7 +170,17 @@ def test_a_store_of_this_machine_is_out_of_others_reach() -> None:
 
 def test_torchrun_is_that_of_this_python() -> None:
     assert launching.command("torchrun --nproc-per-node 2", ["python", "-m", "stages.finetune"]) == [
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", "python", "-m", "stages.finetune")
+        *(
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "--no-python",
+            "python",
+            "-m",
+            "stages.finetune",
+        )
     ]
     nested = launching.command("env -u X torchrun --no-python", ["own"])
     assert nested == ["env", "-u", "X", sys.executable, "-m", "torch.distributed.run", "--no-python", "own"]
@@ -171,18 +200,41 @@ def test_a_launcher_that_cannot_be_started_is_named(launcher: str, problem: str)
         launching.command(launcher, ["own"])
 
 
-SLURM = {"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NTASKS": "7", "SLURM_NODEID": "2", "SLURM_STEP_TASKS_PER_NODE": "2(x3),1"}
+SLURM = {
+    "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "1",
+    "SLURM_NTASKS": "7",
+    "SLURM_NODEID": "2",
+    "SLURM_STEP_TASKS_PER_NODE": "2(x3),1",
+}
 
 
 def test_srun_s_variables_say_who_a_task_is() -> None:
     """The form of SLURM_STEP_TASKS_PER_NODE is that of srun's manual: `2(x3),1` are three machines with two tasks and one with one."""
     place = launching.place(SLURM | {launching.MEET: "host:1"}, 64)
-    assert place and (place.rank, place.local_rank, place.size, place.local_size, place.launched, place.bound) == (5, 1, 7, 2, True, False)
-    last = launching.place(SLURM | {launching.MEET: "host:1", "SLURM_NODEID": "3", "SLURM_CPUS_PER_TASK": "8"}, 8)
+    assert place and (
+        place.rank,
+        place.local_rank,
+        place.size,
+        place.local_size,
+        place.launched,
+        place.bound,
+    ) == (5, 1, 7, 2, True, False)
+    last = launching.place(
+        SLURM | {launching.MEET: "host:1", "SLURM_NODEID": "3", "SLURM_CPUS_PER_TASK": "8"}, 8
+    )
     assert last and (last.local_size, last.bound) == (1, True)
     assert launching.place(SLURM, 64) is None, "a batch script is no task"
     within = launching.place(
-        SLURM | {launching.MEET: "host:1", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, 64
+        SLURM
+        | {
+            launching.MEET: "host:1",
+            "RANK": "3",
+            "WORLD_SIZE": "4",
+            "LOCAL_RANK": "1",
+            "LOCAL_WORLD_SIZE": "2",
+        },
+        64,
     )
     assert within and (within.rank, within.size, within.local_size) == (3, 4, 2), "srun may start torchrun"
     with pytest.raises(ParamsError, match="who they are"):
@@ -201,8 +253,13 @@ def test_srun_s_variables_say_who_a_task_is() -> None:
         (0, 1, 4, True, 0),
     ],
 )
-def test_the_device_of_a_rank(local_rank: int, local_size: int, visible: int, launched: bool, index: int | None) -> None:
-    assert device_index(Place(local_rank, local_rank, local_size, local_size, "a test", launched), visible) == index
+def test_the_device_of_a_rank(
+    local_rank: int, local_size: int, visible: int, launched: bool, index: int | None
+) -> None:
+    assert (
+        device_index(Place(local_rank, local_rank, local_size, local_size, "a test", launched), visible)
+        == index
+    )
 
 
 def test_a_launcher_s_processes_belong_to_the_stage_s_repro(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,5 +309,9 @@ def test_a_process_that_gives_no_sign_any_more_is_noticed(monkeypatch: pytest.Mo
     silent = Alarm()
     own = heartbeat.Pulse(store, 0, 2, silent)
     heartbeat.Pulse(store, 1, 2, Alarm())  # a first sign, and no more
-    with pytest.raises(TrainingError, match=r"process 1 of this training run failed[\s\S]*no heartbeat"), silent.armed(), own.beating():
+    with (
+        pytest.raises(TrainingError, match=r"process 1 of this training run failed[\s\S]*no heartbeat"),
+        silent.armed(),
+        own.beating(),
+    ):
         time.sleep(10.0)

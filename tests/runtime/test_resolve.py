@@ -30,7 +30,19 @@ def auto(**changes: object) -> resolve.Runtime:
 
 def test_the_shipped_section_leaves_everything_to_auto() -> None:
     assert AUTO.model_dump() == {
-        **dict.fromkeys(("device", "precision", "attention", "compile", "packing", "threads", "loader_workers", "data_on_device"), "auto"),
+        **dict.fromkeys(
+            (
+                "device",
+                "precision",
+                "attention",
+                "compile",
+                "packing",
+                "threads",
+                "loader_workers",
+                "data_on_device",
+            ),
+            "auto",
+        ),
         "processes": 1,
         "launcher": None,
         "sharding": "none",
@@ -42,7 +54,17 @@ def test_the_shipped_section_leaves_everything_to_auto() -> None:
 
 def test_auto_says_what_it_chose_and_why() -> None:
     resolved = auto()
-    wanted = {"device", "precision", "attention", "compile", "threads", "processes", "sharding", "loader_workers", "deterministic"}
+    wanted = {
+        "device",
+        "precision",
+        "attention",
+        "compile",
+        "threads",
+        "processes",
+        "sharding",
+        "loader_workers",
+        "deterministic",
+    }
     assert set(resolved.reasons) == wanted
     assert all(": " in reason for reason in resolved.reasons.values())
     assert resolved.threads == len(os.sched_getaffinity(0)) == torch.get_num_threads()
@@ -52,13 +74,26 @@ def test_auto_says_what_it_chose_and_why() -> None:
 
 def test_auto_on_the_cpu() -> None:
     resolved = auto(device="cpu")
-    assert (resolved.attention, resolved.compile, resolved.loader_workers, resolved.deterministic) == ("matmul", False, 0, True)
+    assert (resolved.attention, resolved.compile, resolved.loader_workers, resolved.deterministic) == (
+        "matmul",
+        False,
+        0,
+        True,
+    )
     assert resolved.precision == ("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32")
-    assert not torch.are_deterministic_algorithms_enabled() and torch.get_float32_matmul_precision() == "highest"
+    assert (
+        not torch.are_deterministic_algorithms_enabled() and torch.get_float32_matmul_precision() == "highest"
+    )
 
 
 def test_what_params_say_is_taken() -> None:
-    wanted: dict[str, Any] = {"precision": "fp16", "attention": "sdpa", "compile": True, "threads": 1, "loader_workers": 3}
+    wanted: dict[str, Any] = {
+        "precision": "fp16",
+        "attention": "sdpa",
+        "compile": True,
+        "threads": 1,
+        "loader_workers": 3,
+    }
     resolved = auto(device="cpu", gradient_checkpointing=True, checkpoint_seconds=0.5, **wanted)
     assert wanted | {"gradient_checkpointing": True, "checkpoint_seconds": 0.5} == {
         name: getattr(resolved, name) for name in (*wanted, "gradient_checkpointing", "checkpoint_seconds")
@@ -85,7 +120,9 @@ def test_tf32_on_the_cpu_is_refused() -> None:
         auto(device="cpu", precision="tf32")
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)]
+)
 def test_autocast_computes_in_the_chosen_precision(precision: str, dtype: torch.dtype) -> None:
     machine = tiny.machine(precision=precision)
     with machine.autocast():
@@ -98,7 +135,12 @@ def test_autocast_computes_in_the_chosen_precision(precision: str, dtype: torch.
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Two cards of the Ampere generation and all that a compiler needs, as far as `resolve` asks."""
-    for name, value in {"is_available": True, "device_count": 2, "get_device_capability": (8, 0), "get_device_name": "A Card"}.items():
+    for name, value in {
+        "is_available": True,
+        "device_count": 2,
+        "get_device_capability": (8, 0),
+        "get_device_name": "A Card",
+    }.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     monkeypatch.setattr(kernels, "compiler_lacks", lambda: None)
@@ -111,17 +153,31 @@ MEASURED = kernels.MEASURED
 
 @pytest.mark.parametrize(
     ("capability", "precision", "compiles"),
-    [((9, 0), "bf16", MEASURED), ((8, 0), "bf16", MEASURED), ((7, 5), "fp16", MEASURED), ((6, 1), "fp16", False)],
+    [
+        ((9, 0), "bf16", MEASURED),
+        ((8, 0), "bf16", MEASURED),
+        ((7, 5), "fp16", MEASURED),
+        ((6, 1), "fp16", False),
+    ],
 )
-def test_auto_on_cuda(card: pytest.MonkeyPatch, capability: tuple[int, int], precision: str, compiles: bool | str) -> None:
+def test_auto_on_cuda(
+    card: pytest.MonkeyPatch, capability: tuple[int, int], precision: str, compiles: bool | str
+) -> None:
     card.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     resolved = auto()
-    assert (resolved.precision, resolved.compile, resolved.attention, resolved.loader_workers) == (precision, compiles, "sdpa", None)
+    assert (resolved.precision, resolved.compile, resolved.attention, resolved.loader_workers) == (
+        precision,
+        compiles,
+        "sdpa",
+        None,
+    )
     assert "A Card" in resolved.reasons["device"] and not resolved.deterministic
     tiny.machine()
 
 
-@pytest.mark.parametrize(("precision", "tf32"), [("bf16", True), ("fp16", True), ("tf32", True), ("fp32", False)])
+@pytest.mark.parametrize(
+    ("precision", "tf32"), [("bf16", True), ("fp16", True), ("tf32", True), ("fp32", False)]
+)
 def test_tf32_is_on_unless_fp32_is_asked_for(card: pytest.MonkeyPatch, precision: str, tf32: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -151,7 +207,9 @@ def test_deterministic_on_cuda_is_strict_and_leaves_no_trace(card: pytest.Monkey
 def test_each_process_has_its_own_card(card: pytest.MonkeyPatch) -> None:
     place = resolve.Place(rank=3, local_rank=1, size=4, local_size=2)
     assert resolve.resolve(AUTO, place).device == torch.device("cuda", 1)
-    with pytest.raises(ParamsError, match="3 processes, 2 CUDA devices"):  # told by each of them, so also by rank 0 before it starts others
+    with pytest.raises(
+        ParamsError, match="3 processes, 2 CUDA devices"
+    ):  # told by each of them, so also by rank 0 before it starts others
         resolve.resolve(AUTO, resolve.Place(rank=0, size=3, local_size=3))
     tiny.machine()
 
@@ -240,7 +298,9 @@ def compiled(seen: list[bool]) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_graphs_are_deterministic_in_whatever_thread_they_are_run(card: pytest.MonkeyPatch, strict: bool) -> None:
+def test_graphs_are_deterministic_in_whatever_thread_they_are_run(
+    card: pytest.MonkeyPatch, strict: bool
+) -> None:
     """On CUDA autograd computes in a thread of its own, for which one stands here; the compiler's settings are each thread's own."""
     auto(deterministic=True)
     resolved, seen = auto(deterministic=strict), list[bool]()
@@ -282,7 +342,10 @@ def test_attention_on_cuda_is_that_of_the_cpu_by_the_kernels_that_are_left() -> 
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask)
     auto()
     moved = [tensor.cuda().bfloat16() for tensor in (query, key, value)]
-    assert torch._fused_sdp_choice(*moved, mask.cuda()) == torch.nn.attention.SDPBackend.EFFICIENT_ATTENTION.value
+    assert (
+        torch._fused_sdp_choice(*moved, mask.cuda())
+        == torch.nn.attention.SDPBackend.EFFICIENT_ATTENTION.value
+    )
     found = torch.nn.functional.scaled_dot_product_attention(*moved, mask.cuda())
     torch.testing.assert_close(found.float().cpu(), expected, atol=2e-2, rtol=2e-2)
     tiny.machine()
@@ -318,7 +381,9 @@ def test_seeds_steps_and_ranks_are_mixed_well() -> None:
                 resolve.seed_step(seed, step, rank)
                 seeds.add(torch.initial_seed())
     assert len(seeds) == 8 * 32 * 4 and max(seeds) < 2**63
-    assert sum(seed.bit_count() for seed in seeds) / len(seeds) == pytest.approx(31.5, abs=0.5)  # half of 63 bits, as random ones have
+    assert sum(seed.bit_count() for seed in seeds) / len(seeds) == pytest.approx(
+        31.5, abs=0.5
+    )  # half of 63 bits, as random ones have
 
 
 # ---- memory --------------------------------------------------------------------------------------------------------------------
@@ -336,7 +401,9 @@ def test_peak_memory_is_this_process_own_and_includes_what_was_given_back() -> N
     ballast = np.ones(2**27, dtype=np.uint8)
     program = "import numpy as n; from baton.runtime.memory import peak_memory as p; a = p(); n.ones(2**27, n.uint8); print(a, p())"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    shown = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True).stdout
+    shown = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    ).stdout
     before, after = map(int, shown.split())
     assert after - before == pytest.approx(2**27, rel=0.1)
     assert before < memory.peak_memory() and len(ballast)
@@ -372,5 +439,8 @@ def test_a_lack_of_memory_names_batch_length_and_peak_and_what_to_lower(error: E
 
 
 def test_another_error_stays_what_it_is() -> None:
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), memory.explained_memory("training", (32, 128)):
+    with (
+        pytest.raises(RuntimeError, match="shapes cannot be multiplied"),
+        memory.explained_memory("training", (32, 128)),
+    ):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

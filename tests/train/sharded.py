@@ -29,7 +29,15 @@ from baton.train import checkpoint, loop, sharded_checkpoint, shards, snapshot
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
-CHANGES = {"batch_size": 8, "accumulation": 2, "learning_rate": 3e-3, "layer_decay": 0.8, "ema": {"decay": 0.9}, "epochs": 6, "head": None}
+CHANGES = {
+    "batch_size": 8,
+    "accumulation": 2,
+    "learning_rate": 3e-3,
+    "layer_decay": 0.8,
+    "ema": {"decay": 0.9},
+    "epochs": 6,
+    "head": None,
+}
 
 
 def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: int) -> None:
@@ -44,7 +52,9 @@ def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: in
 
     def main() -> None:
         kind = array_splits.read_meta(folder / "arrays")["input"]["kind"]
-        with distributed.started(params.Runtime.model_validate(wanted), kernels.Work(fixed_shapes=kind == "images")) as machine:
+        with distributed.started(
+            params.Runtime.model_validate(wanted), kernels.Work(fixed_shapes=kind == "images")
+        ) as machine:
             train(folder, options, machine)
 
     console.run_stage(main)
@@ -52,18 +62,32 @@ def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: in
 
 def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> None:
     """The training, its points and what becomes of it."""
-    meta, splits = array_splits.read_meta(folder / "arrays"), array_splits.open_splits(folder / "arrays", None)
-    settings = tiny.training(**{key: value for key, value in (CHANGES | options.get("settings", {})).items() if key != "head"})
+    meta, splits = (
+        array_splits.read_meta(folder / "arrays"),
+        array_splits.open_splits(folder / "arrays", None),
+    )
+    settings = tiny.training(
+        **{key: value for key, value in (CHANGES | options.get("settings", {})).items() if key != "head"}
+    )
     resolve.seed_everything(settings.seed)
-    model = model_folder.create(folder / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"])
+    model = model_folder.create(
+        folder / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"]
+    )
     if machine.gradient_checkpointing:
         model.checkpoint_activations()
     model = sharding.place(model, machine)
-    held, whole = (sum(each.numel() for each in found) for found in (map(sharding.own, model.parameters()), model.parameters()))
-    assert held < 1.1 * whole / (machine.processes if machine.sharding == "full" else 1), "a process holds its part"
+    held, whole = (
+        sum(each.numel() for each in found)
+        for found in (map(sharding.own, model.parameters()), model.parameters())
+    )
+    assert held < 1.1 * whole / (machine.processes if machine.sharding == "full" else 1), (
+        "a process holds its part"
+    )
     assert sharding.is_split(model) == (machine.sharding == "full" and machine.processes > 1)
     place = (machine.rank, machine.processes)
-    batches = TrainingBatches(splits["train"], settings.batch_size, settings.accumulation, settings.seed, tuple, *place)
+    batches = TrainingBatches(
+        splits["train"], settings.batch_size, settings.accumulation, settings.seed, tuple, *place
+    )
 
     points: list[dict[str, Any]] = []
 
@@ -73,11 +97,15 @@ def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> No
 
     def validate() -> dict[str, float]:
         ask("validation", points[-1]["step"])
-        found = metrics.scores(predict(model, splits["val"], machine, 5), splits["val"].labels)  # parts that do not come out even
+        found = metrics.scores(
+            predict(model, splits["val"], machine, 5), splits["val"].labels
+        )  # parts that do not come out even
         return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
     saved = (
-        checkpoint.Checkpoints(folder / options["checkpoints"], options.get("seconds", 1000.0), {}) if options.get("checkpoints") else None
+        checkpoint.Checkpoints(folder / options["checkpoints"], options.get("seconds", 1000.0), {})
+        if options.get("checkpoints")
+        else None
     )
     if options.get("uncompiled"):
         torch.compile = lambda model, **_: model  # type: ignore[assignment]
@@ -122,7 +150,11 @@ def write_early(how: str) -> None:
         if threading.current_thread() is not threading.main_thread() and torch.distributed.get_rank() == 1:
             if how == "gone":
                 os.kill(os.getpid(), signal.SIGKILL)
-            raise OSError(28, "No space left on device", "shard-00002") if how == "full" else RuntimeError("CUDA error: [/unknown]\nmore")
+            raise (
+                OSError(28, "No space left on device", "shard-00002")
+                if how == "full"
+                else RuntimeError("CUDA error: [/unknown]\nmore")
+            )
         return put(*arguments)
 
     kind.due = lambda self: next(asked) == 3  # type: ignore[method-assign]

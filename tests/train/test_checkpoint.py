@@ -23,7 +23,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def parts(value: float) -> dict[str, dict[str, torch.Tensor]]:
-    return {"model": {"weight": torch.full((100, 10), value)}, "optimizer": {"step.weight": torch.tensor(value)}, "best": {}}
+    return {
+        "model": {"weight": torch.full((100, 10), value)},
+        "optimizer": {"step.weight": torch.tensor(value)},
+        "best": {},
+    }
 
 
 @pytest.fixture
@@ -38,7 +42,9 @@ def saved(tmp_path: Path) -> checkpoint.Checkpoints:
 def test_what_was_saved_is_loaded_and_two_are_kept(saved: checkpoint.Checkpoints) -> None:
     found = saved.load()
     assert found is not None and found.state == {"step": 3, "notes": {"run": "r1"}}
-    assert torch.equal(found.parts["model"]["weight"], torch.full((100, 10), 3.0)) and found.parts["best"] == {}
+    assert (
+        torch.equal(found.parts["model"]["weight"], torch.full((100, 10), 3.0)) and found.parts["best"] == {}
+    )
     assert sorted(path.name for path in saved.folder.iterdir()) == ["0002", "0003"]
 
 
@@ -52,10 +58,15 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json", "manifest.json"]
+)
 @pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
 def test_a_broken_one_is_named_and_the_one_before_is_used(
-    saved: checkpoint.Checkpoints, name: str, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
+    saved: checkpoint.Checkpoints,
+    name: str,
+    damage: Callable[[Path], object],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     damage(saved.folder / "0003" / name)
     found = saved.load()
@@ -65,7 +76,9 @@ def test_a_broken_one_is_named_and_the_one_before_is_used(
     assert (found := saved.load()) is not None and found.state["step"] == 3
 
 
-def test_with_the_last_one_broken_the_training_starts_anew(saved: checkpoint.Checkpoints, capsys: pytest.CaptureFixture[str]) -> None:
+def test_with_the_last_one_broken_the_training_starts_anew(
+    saved: checkpoint.Checkpoints, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("0002", "0003"):
         truncate(saved.folder / name / "state.json")
     assert saved.load() is None
@@ -88,7 +101,9 @@ def test_what_a_killed_save_left_goes_with_the_next(saved: checkpoint.Checkpoint
     assert sorted(path.name for path in saved.folder.iterdir()) == ["0003", "0005"]
 
 
-def test_without_the_check_a_flipped_bit_would_be_used(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_check_a_flipped_bit_would_be_used(
+    saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Negative control: one bit in the weights, which no file format notices."""
     path = saved.folder / "0003" / "model.safetensors"
     content = bytearray(path.read_bytes())
@@ -120,10 +135,19 @@ print("left:", sorted(path.name for path in saved.folder.iterdir()), found is no
 
 def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
     command = f"mount -t tmpfs -o size=2m tmpfs {tmp_path} && exec {sys.executable} -c '{FULL_DISK}' {tmp_path}/teacher"
-    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    ).returncode:
         pytest.skip("this machine lets nobody mount a tmpfs")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
-    result = subprocess.run(["unshare", "-rm", "sh", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert f"{tmp_path}/teacher/2 cannot be written" in result.stdout, result.stderr
     assert "No space left on device" in result.stdout and "room for 4,000,000 bytes" in result.stdout
     assert "left: ['1'] 1000" in result.stdout
@@ -169,7 +193,9 @@ def held_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     go.set()
 
 
-def test_what_changes_meanwhile_is_not_saved(saved: checkpoint.Checkpoints, held_back: threading.Event) -> None:
+def test_what_changes_meanwhile_is_not_saved(
+    saved: checkpoint.Checkpoints, held_back: threading.Event
+) -> None:
     values, state = parts(4), {"points": [1]}
     saved.save("0004", values, state, wait=False)
     values["model"]["weight"].add_(1)  # as an optimizer does
@@ -183,7 +209,9 @@ def test_what_changes_meanwhile_is_not_saved(saved: checkpoint.Checkpoints, held
     assert found.state == {"points": [1], "notes": {"run": "r1"}}
 
 
-def test_without_the_copy_it_would_be(saved: checkpoint.Checkpoints, held_back: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_copy_it_would_be(
+    saved: checkpoint.Checkpoints, held_back: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Negative control."""
     monkeypatch.setattr(snapshot.Snapshot, "take", lambda self, values: (values, lambda: None))
     values = parts(4)
@@ -195,12 +223,16 @@ def test_without_the_copy_it_would_be(saved: checkpoint.Checkpoints, held_back: 
     assert found is not None and torch.equal(found.parts["model"]["weight"], torch.full((100, 10), 5.0))
 
 
-def test_the_next_waits_for_the_one_that_is_being_written(saved: checkpoint.Checkpoints, held_back: threading.Event) -> None:
+def test_the_next_waits_for_the_one_that_is_being_written(
+    saved: checkpoint.Checkpoints, held_back: threading.Event
+) -> None:
     saved.save("0004", parts(4), {"step": 4}, wait=False)
     threading.Timer(0.1, held_back.set).start()
     saved.save("0005", parts(5), {"step": 5})
     assert sorted(path.name for path in saved.folder.iterdir()) == ["0004", "0005"]
-    assert (found := saved.load()) is not None and torch.equal(found.parts["model"]["weight"], torch.full((100, 10), 5.0))
+    assert (found := saved.load()) is not None and torch.equal(
+        found.parts["model"]["weight"], torch.full((100, 10), 5.0)
+    )
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -220,7 +252,9 @@ def test_the_end_of_a_training_tells_too(saved: checkpoint.Checkpoints) -> None:
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_the_error_of_the_training_itself_comes_first(saved: checkpoint.Checkpoints, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_of_the_training_itself_comes_first(
+    saved: checkpoint.Checkpoints, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(TrainingError, match="diverged"), saved.writing():
         saved.save("0004", parts(4), {"step": 4}, wait=False)
         raise TrainingError("diverged")
@@ -229,7 +263,10 @@ def test_the_error_of_the_training_itself_comes_first(saved: checkpoint.Checkpoi
 
 @pytest.mark.parametrize("failing", ["written", "unpinned"])
 def test_no_other_error_hides_it(
-    saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: str
+    saved: checkpoint.Checkpoints,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: str,
 ) -> None:
     """After an error of CUDA that came late, waiting for the copy and unpinning it fail as well."""
 
@@ -248,7 +285,9 @@ def test_no_other_error_hides_it(
     assert "a failure of CUDA" in capsys.readouterr().out
 
 
-def test_whatever_the_thread_that_writes_meets_is_an_error_of_ours(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_the_thread_that_writes_meets_is_an_error_of_ours(
+    saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail() -> None:
         raise RuntimeError("CUDA error: unspecified launch failure\nmore")
 
@@ -278,7 +317,9 @@ def test_one_that_could_not_be_written_does_not_cost_the_last(
     assert "0004 cannot be written" in capsys.readouterr().out
 
 
-def test_a_training_that_fails_leaves_the_last_one_whole(saved: checkpoint.Checkpoints, held_back: threading.Event) -> None:
+def test_a_training_that_fails_leaves_the_last_one_whole(
+    saved: checkpoint.Checkpoints, held_back: threading.Event
+) -> None:
     threading.Timer(0.1, held_back.set).start()
     with pytest.raises(TrainingError), saved.writing():
         saved.save("0004", parts(4), {"step": 4}, wait=False)
@@ -288,7 +329,10 @@ def test_a_training_that_fails_leaves_the_last_one_whole(saved: checkpoint.Check
 
 # ---- the same experiment only -------------------------------------------------------------------------------------------------
 
-SECTIONS: dict[str, Any] = {"finetune": {"learning_rate": 0.1, "head": {"kind": "linear"}}, "runtime": {"checkpoint_seconds": 60}}
+SECTIONS: dict[str, Any] = {
+    "finetune": {"learning_rate": 0.1, "head": {"kind": "linear"}},
+    "runtime": {"checkpoint_seconds": 60},
+}
 
 
 @pytest.fixture
@@ -320,7 +364,9 @@ def test_the_same_experiment_goes_on(project: Path) -> None:
     assert interrupted() is None
     assert interrupted() is not None
     harmless = {**SECTIONS, "runtime": {"checkpoint_seconds": 5}}
-    assert interrupted(harmless, checkpoint_seconds=5, loader_workers=1) is not None  # these change nothing of the course
+    assert (
+        interrupted(harmless, checkpoint_seconds=5, loader_workers=1) is not None
+    )  # these change nothing of the course
 
 
 def change_param(project: Path) -> dict[str, Any]:
@@ -342,7 +388,9 @@ def change_source(project: Path) -> dict[str, Any]:
     [(change_param, "params finetune.learning_rate"), (change_data, "data"), (change_source, "code.py")],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_changed_experiment_starts_anew(project: Path, change: Any, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_experiment_starts_anew(
+    project: Path, change: Any, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert interrupted() is None
     assert interrupted(change(project)) is None
     output = " ".join(capsys.readouterr().out.split())

@@ -44,7 +44,15 @@ pytestmark = pytest.mark.filterwarnings(
 )
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(
-    update={"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "dropout": 0.0, "attention_dropout": 0.0, "log_every": 1, "head": HEAD}
+    update={
+        "epochs": 2,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "log_every": 1,
+        "head": HEAD,
+    }
 )
 
 
@@ -62,7 +70,9 @@ SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(
         (Costs(0.05), 1_000, 1, False),
     ],
 )
-def test_it_is_compiled_where_it_saves_more_than_it_costs(costs: Costs, steps: int, parts: int, compiled: bool) -> None:
+def test_it_is_compiled_where_it_saves_more_than_it_costs(
+    costs: Costs, steps: int, parts: int, compiled: bool
+) -> None:
     assert decided(costs, steps, parts).compile == compiled
 
 
@@ -120,21 +130,36 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return told
 
 
-def settled(steps: int = 10_000, model: nn.Module | None = None, beside: Any = (), **changes: Any) -> compiling.Settled:
+def settled(
+    steps: int = 10_000, model: nn.Module | None = None, beside: Any = (), **changes: Any
+) -> compiling.Settled:
     wanted, fixed = changes.pop("compile", kernels.MEASURED), changes.pop("fixed_shapes", False)
     machine = dataclasses.replace(tiny.machine(), compile=wanted, fixed_shapes=fixed)
     batches = Batches(changes.pop("mean_length", 2.0), changes.pop("shape", (4, 2)))
-    model, settings = model or nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2)), SETTINGS.model_copy(update=changes)
-    return compiling.settled(model, batches, losses.cross_entropy(0.0, None), machine, steps, settings, beside)
+    model, settings = (
+        model or nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2)),
+        SETTINGS.model_copy(update=changes),
+    )
+    return compiling.settled(
+        model, batches, losses.cross_entropy(0.0, None), machine, steps, settings, beside
+    )
 
 
 def test_costs_are_measured_once_and_kept(clock: dict[str, Any], tmp_path: Path) -> None:
     first = settled()
     assert first.compile
     assert first.costs == Costs(pytest.approx(0.1), pytest.approx(0.05), 30.0)
-    assert first.reason == "a pass takes 50.0 ms with it and 100.0 ms without: 1000 s saved in 10,000 steps, and 30 s to compile"
+    assert (
+        first.reason
+        == "a pass takes 50.0 ms with it and 100.0 ms without: 1000 s saved in 10,000 steps, and 30 s to compile"
+    )
     assert first.figures() == pytest.approx(
-        {"compiled": 1, "compile_eager_seconds": 0.1, "compile_compiled_seconds": 0.05, "compile_first_seconds": 30}
+        {
+            "compiled": 1,
+            "compile_eager_seconds": 0.1,
+            "compile_compiled_seconds": 0.05,
+            "compile_first_seconds": 30,
+        }
     )
     (kept,) = (tmp_path / ".baton/compile").iterdir()
     clock["timed"].clear()
@@ -153,7 +178,9 @@ def test_what_cannot_pay_is_not_compiled(clock: dict[str, Any]) -> None:
     assert set(clock["timed"]) == {"eager"}
     assert not settled(compiling.FEWEST_STEPS - 1).compile
     clock["timed"].clear()
-    assert settled(100_000).costs == Costs(pytest.approx(0.001), pytest.approx(0.05), 30.0)  # a longer one is worth a try
+    assert settled(100_000).costs == Costs(
+        pytest.approx(0.001), pytest.approx(0.05), 30.0
+    )  # a longer one is worth a try
     assert set(clock["timed"]) == {"compiled"}
 
 
@@ -233,7 +260,9 @@ class Deeper(nn.Sequential):
     ],
     ids=["rows", "longer", "architecture", "teacher", "dropout"],
 )
-def test_kept_costs_are_of_this_very_training(change: dict[str, Any], measured: bool, clock: dict[str, Any]) -> None:
+def test_kept_costs_are_of_this_very_training(
+    change: dict[str, Any], measured: bool, clock: dict[str, Any]
+) -> None:
     settled()
     clock["timed"].clear()
     settled(**change)
@@ -286,7 +315,9 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
     made = Counter()
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=made))
-    monkeypatch.setattr(attention, "_may_skip", lambda options: options.get("attention_mask") is None)  # as on a GPU
+    monkeypatch.setattr(
+        attention, "_may_skip", lambda options: options.get("attention_mask") is None
+    )  # as on a GPU
     step = loop._Loop.step
 
     def counted(training: Any, parts: Any) -> Any:
@@ -310,10 +341,20 @@ def run(
     resolve.seed_everything(0)
     model = model_folder.create(root / "base", HEAD, len(meta["labels"]), settings, "sdpa", meta["input"])
     split = array_splits.open_splits(root / "arrays", training.AUGMENTATION if images else None)["train"]
-    batches = TrainingBatches(split, batch_size, 1, 0, lambda: array_splits.read_ids(root / "arrays", "train"))
-    loss_fn = soft_targets.distillation(teacher, 2.0, 0.5, 0.0, None) if teacher else losses.cross_entropy(0.0, None)
+    batches = TrainingBatches(
+        split, batch_size, 1, 0, lambda: array_splits.read_ids(root / "arrays", "train")
+    )
+    loss_fn = (
+        soft_targets.distillation(teacher, 2.0, 0.5, 0.0, None)
+        if teacher
+        else losses.cross_entropy(0.0, None)
+    )
     scores = {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
-    return list(loop.train(model, batches, loss_fn, lambda: scores, settings, machine, beside=[teacher] if teacher else ()))
+    return list(
+        loop.train(
+            model, batches, loss_fn, lambda: scores, settings, machine, beside=[teacher] if teacher else ()
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -350,7 +391,10 @@ def batches_of(root: Path, size: int) -> TrainingBatches:
 def test_sizes_that_are_equal_by_chance_need_not_stay_so() -> None:
     """Negative control: with `dynamic=True` alone, as it was, a square first batch is compiled for square ones."""
     counts = []
-    for wrap in (lambda model: Compiled(model, fixed_shapes=False), lambda model: torch.compile(model, dynamic=True)):
+    for wrap in (
+        lambda model: Compiled(model, fixed_shapes=False),
+        lambda model: torch.compile(model, dynamic=True),
+    ):
         counter = Counter()
         torch._dynamo.reset()
         with pytest.MonkeyPatch.context() as patch:
@@ -386,7 +430,9 @@ def test_layers_of_a_kind_share_what_was_compiled(family: str, packs: bool, coun
     model = TextClassifier(AutoModel.from_config(config, attn_implementation="sdpa"), HEAD, 3).train()
     width = config.hidden_size
     shapes = [(width, width), (8, width), (width, 16), (24, 24), (1, 16), (5, 40)]
-    batches = [inputs_of([length] * (count - 1) + [length - 3], config.vocab_size, packs) for count, length in shapes]
+    batches = [
+        inputs_of([length] * (count - 1) + [length - 3], config.vocab_size, packs) for count, length in shapes
+    ]
     expected = [model(*inputs) for inputs in batches]
     compiled, graphs = Compiled(model, fixed_shapes=False), []
     for inputs, logits in zip(batches, expected, strict=True):
@@ -522,7 +568,11 @@ def test_pictures_are_compiled_for_their_shapes_before_the_first_step(images: Pa
 def test_a_live_teacher_is_compiled_beside_its_student(texts: Path, counter: Counter) -> None:
     meta = array_splits.read_meta(texts / "arrays")
     own = model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
-    plain = [point.loss for point in run(texts, 8, False, soft_targets.Live(own)) if isinstance(point, loop.TrainPoint)]
+    plain = [
+        point.loss
+        for point in run(texts, 8, False, soft_targets.Live(own))
+        if isinstance(point, loop.TrainPoint)
+    ]
     assert counter.graphs == 0
     teacher = soft_targets.Live(own)
     both = [point.loss for point in run(texts, 8, True, teacher) if isinstance(point, loop.TrainPoint)]
@@ -544,7 +594,10 @@ class Uneven(TrainingBatches):
     def micro_batches(self, step: int) -> list[tuple[Any, float]]:
         """See `TrainingBatches`."""
         rows = self.rows(step)
-        return [(self._batch(part, rows, step), len(part) / len(rows)) for part in (rows[:-2], rows[-2:-1], rows[-1:])]
+        return [
+            (self._batch(part, rows, step), len(part) / len(rows))
+            for part in (rows[:-2], rows[-2:-1], rows[-1:])
+        ]
 
 
 def test_the_pass_that_looks_for_unused_weights_decides_nothing(
@@ -619,7 +672,12 @@ def test_validation_and_prediction_compile_nothing(texts: Path, counter: Counter
     meta = array_splits.read_meta(texts / "arrays")
     model = model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
     compiled = Compiled(model, False)
-    predict(model, array_splits.open_splits(texts / "arrays", None)["val"], dataclasses.replace(tiny.machine(), compile=True), 4)
+    predict(
+        model,
+        array_splits.open_splits(texts / "arrays", None)["val"],
+        dataclasses.replace(tiny.machine(), compile=True),
+        4,
+    )
     assert counter.graphs == 0
     compiled(*batches_of(texts, 4).micro_batches(0)[0][0].inputs)
     assert counter.graphs == 1

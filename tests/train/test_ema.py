@@ -45,7 +45,9 @@ def test_the_model_has_it_only_inside_and_its_own_bits_after() -> None:
     with pytest.raises(RuntimeError, match="a bug"), average.applied():
         torch.testing.assert_close(model[0].weight, average.weights["0.weight"])
         raise RuntimeError("a bug")
-    assert all(torch.equal(before, after) for before, after in zip(own, model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(before, after) for before, after in zip(own, model.state_dict().values(), strict=True)
+    )
 
 
 class Layered(nn.Sequential):
@@ -63,7 +65,11 @@ def rates(**changes: Any) -> dict[str, tuple[float, float]]:
     model = Layered(*network())
     made = optimizer.make(model, SETTINGS.model_copy(update={"weight_decay": 0.1} | changes))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {names[id(item)]: (group["scale"], group["weight_decay"]) for group in made.param_groups for item in group["params"]}
+    return {
+        names[id(item)]: (group["scale"], group["weight_decay"])
+        for group in made.param_groups
+        for item in group["params"]
+    }
 
 
 def test_rates_fall_from_the_head_down() -> None:
@@ -78,7 +84,10 @@ def test_a_step_moves_by_its_share() -> None:
     """Adam's first step has the size of the rate, whatever the gradient."""
     model = Layered(*network())
     update = optimizer.Update(
-        optimizer.make(model, SETTINGS.model_copy(update={"layer_decay": 0.5, "weight_decay": 0.0})), None, False, torch.device("cpu")
+        optimizer.make(model, SETTINGS.model_copy(update={"layer_decay": 0.5, "weight_decay": 0.0})),
+        None,
+        False,
+        torch.device("cpu"),
     )
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     loss = sum(parameter.sum() for parameter in model.parameters())

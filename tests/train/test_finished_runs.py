@@ -21,7 +21,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data/arrays.npy").write_bytes(b"0123")
     (tmp_path / "code.py").write_text("x = 1\n")
     (tmp_path / "requirements.lock").write_text("torch==1\n")
-    (tmp_path / "dvc.yaml").write_text("stages:\n  finetune:\n    cmd: x\n    deps: [data, code.py, requirements.lock]\n")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  finetune:\n    cmd: x\n    deps: [data, code.py, requirements.lock]\n"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     return tmp_path
@@ -74,7 +76,9 @@ def test_a_changed_experiment_trains_all(project: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_without_the_fingerprint_it_would_be_served_the_old_one(project: Path, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_fingerprint_it_would_be_served_the_old_one(
+    project: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Negative control."""
     monkeypatch.setattr(resume, "fingerprint", lambda *_: {})
     assert trained(0) == [0]
@@ -107,7 +111,9 @@ def test_experiments_that_were_not_used_for_long_go(project: Path) -> None:
     assert trained(0, 1, sections={**SECTIONS, "finetune": {"learning_rate": 0}}) == [0, 1]
 
 
-def test_what_cannot_be_kept_is_said(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_kept_is_said(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (project / ".baton").mkdir()
     (project / ".baton/finished").write_text("")
     assert trained(0) == [0]

@@ -70,25 +70,40 @@ def waits(mode: Literal["default", "error"]) -> None:
 
 
 def steps(
-    root: Path, count: int, dropout: float = 0.0, quiet_from: int = 1_000_000, batch_size: int = 8, live: bool = False, **machine: Any
+    root: Path,
+    count: int,
+    dropout: float = 0.0,
+    quiet_from: int = 1_000_000,
+    batch_size: int = 8,
+    live: bool = False,
+    **machine: Any,
 ) -> torch.Tensor:
     """Weights after `count` steps, on the CPU; from step `quiet_from` on a wait for the device is an error."""
     meta = array_splits.read_meta(root / "arrays")
     wanted = params.Runtime.model_validate(tiny.SETTINGS | machine)
     where = resolve.resolve(wanted, work=model_folder.work(root / "base", meta["input"]))
     resolve.seed_everything(0)
-    images = {"augmentation": training.AUGMENTATION, "ema": params.Ema(decay=0.9)}  # a TinyViT has no dropout of attention
+    images = {
+        "augmentation": training.AUGMENTATION,
+        "ema": params.Ema(decay=0.9),
+    }  # a TinyViT has no dropout of attention
     varied = images if meta["input"]["kind"] == "images" else {"attention_dropout": dropout}
     settings = SETTINGS.model_copy(update={"dropout": dropout, "batch_size": batch_size} | varied)
     model, teacher = (
-        model_folder.create(root / "base", settings.head, len(meta["labels"]), settings, where.attention, meta["input"]).to(where.device)
+        model_folder.create(
+            root / "base", settings.head, len(meta["labels"]), settings, where.attention, meta["input"]
+        ).to(where.device)
         for _ in range(2)
     )
     split = array_splits.open_splits(root / "arrays", settings.augmentation)["train"]
-    batches = TrainingBatches(split, batch_size, 1, 0, lambda: array_splits.read_ids(root / "arrays", "train"))
+    batches = TrainingBatches(
+        split, batch_size, 1, 0, lambda: array_splits.read_ids(root / "arrays", "train")
+    )
     asked = soft_targets.Live(teacher)
     compiling.use([asked], where)
-    loss_fn = soft_targets.distillation(asked, 2.0, 0.5, 0.0, None) if live else losses.cross_entropy(0.0, None)
+    loss_fn = (
+        soft_targets.distillation(asked, 2.0, 0.5, 0.0, None) if live else losses.cross_entropy(0.0, None)
+    )
     work = loop._Loop(model, batches, loss_fn, settings, where)
     model.train()
     work.warm_up()

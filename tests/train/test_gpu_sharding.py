@@ -44,12 +44,16 @@ def group() -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def losses_of(root: Path, split: bool, count: int = 12, quiet_from: int = 1_000_000, **own: Any) -> list[float]:
+def losses_of(
+    root: Path, split: bool, count: int = 12, quiet_from: int = 1_000_000, **own: Any
+) -> list[float]:
     """Losses of so many steps; from step `quiet_from` on a wait for the device is an error."""
     machine, meta = tiny.machine(**CUDA, **own), array_splits.read_meta(root / "arrays")
     resolve.seed_everything(0)
     settings = tiny.training(epochs=4, clip_norm=1.0, ema={"decay": 0.9}, log_every=1000)
-    model = model_folder.create(root / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"])
+    model = model_folder.create(
+        root / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"]
+    )
     if split:
         machine = dataclasses.replace(machine, sharding="full")
         sharding.split(model, machine)
@@ -71,21 +75,32 @@ def losses_of(root: Path, split: bool, count: int = 12, quiet_from: int = 1_000_
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 0.3), ("fp16", 0.1)])
-def test_the_curve_is_that_of_the_whole_model(root: Path, group: None, precision: str, tolerance: float) -> None:
+def test_the_curve_is_that_of_the_whole_model(
+    root: Path, group: None, precision: str, tolerance: float
+) -> None:
     """Sums of losses over 12 steps."""
     whole, split = (losses_of(root, split, precision=precision) for split in (False, True))
     assert split == pytest.approx(whole, abs=tolerance)
 
 
-def test_a_checkpoint_is_of_its_moment_although_the_training_goes_on(root: Path, group: None, tmp_path: Path) -> None:
+def test_a_checkpoint_is_of_its_moment_although_the_training_goes_on(
+    root: Path, group: None, tmp_path: Path
+) -> None:
     """Written by threads, from pinned copies, while the weights change."""
     meta = array_splits.read_meta(root / "arrays")
-    model = model_folder.create(root / "base", HEAD, len(meta["labels"]), tiny.training(), "sdpa", meta["input"])
+    model = model_folder.create(
+        root / "base", HEAD, len(meta["labels"]), tiny.training(), "sdpa", meta["input"]
+    )
     sharding.split(model, dataclasses.replace(tiny.machine(**CUDA, precision="bf16"), sharding="full"))
-    saved = sharded_checkpoint.ShardedCheckpoints(checkpoint.Checkpoints(tmp_path / "teacher", 1000.0, {}), model)
+    saved = sharded_checkpoint.ShardedCheckpoints(
+        checkpoint.Checkpoints(tmp_path / "teacher", 1000.0, {}), model
+    )
     with saved.writing():
         for step in (1, 2, 3):  # memory is pinned with the first
-            parts = {"model": model.state_dict(), "update": {"scale": torch.tensor(float(step), device="cuda")}}
+            parts = {
+                "model": model.state_dict(),
+                "update": {"scale": torch.tensor(float(step), device="cuda")},
+            }
             expected = {name: sharding.whole(value).clone() for name, value in parts["model"].items()}
             saved.save(f"000{step}", parts, {"step": step}, wait=False)
             assert saved._pending is not None, "it is not waited for"
@@ -96,7 +111,10 @@ def test_a_checkpoint_is_of_its_moment_although_the_training_goes_on(root: Path,
                 time.sleep(0.001)
             found = saved.load()
             assert found and found.state["step"] == step and float(found.parts["update"]["scale"]) == step
-            assert all(torch.equal(sharding.whole(found.parts["model"][name]), value) for name, value in expected.items())
+            assert all(
+                torch.equal(sharding.whole(found.parts["model"][name]), value)
+                for name, value in expected.items()
+            )
             assert all(sharding.own(value).is_cuda for value in found.parts["model"].values())
 
 

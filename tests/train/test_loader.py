@@ -63,11 +63,15 @@ def test_workers_are_as_many_as_a_step_needs() -> None:
     assert loader.workers(0.1, 0.0, 3) == 3
 
 
-def test_what_preparation_takes_decides(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_preparation_takes_decides(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked: list[int] = []
     loaded = loader._loaded
     monkeypatch.setattr(loader, "_loaded", lambda *given: asked.append(given[-1]) or loaded(*given))
-    assert steps(loader.parts(Numbered(slow=0.003), 0, 30, machine(None))) == list(range(30))  # steps take no time at all
+    assert steps(loader.parts(Numbered(slow=0.003), 0, 30, machine(None))) == list(
+        range(30)
+    )  # steps take no time at all
     assert asked == [1]
     assert "loader_workers: 1 process: a batch takes" in capsys.readouterr().out
     fed = loader.parts(Numbered(), 0, 30, machine(None))
@@ -90,11 +94,17 @@ class Lagging:
 
 
 @pytest.mark.parametrize(("preparation", "step", "most"), [(0.002, 0.040, 0), (0.010, 0.010, 5)])
-def test_a_step_is_what_the_device_takes(monkeypatch: pytest.MonkeyPatch, preparation: float, step: float, most: int) -> None:
+def test_a_step_is_what_the_device_takes(
+    monkeypatch: pytest.MonkeyPatch, preparation: float, step: float, most: int
+) -> None:
     """Launches take no time: by those, 15 processes would prepare batches in both cases."""
     device, found = Lagging(step), list[int]()
     monkeypatch.setattr(torch.cuda, "synchronize", device.synchronize)
-    monkeypatch.setattr(loader, "_loaded", lambda _batches, start, end, _machine, count: found.append(count) or iter([[]] * (end - start)))
+    monkeypatch.setattr(
+        loader,
+        "_loaded",
+        lambda _batches, start, end, _machine, count: found.append(count) or iter([[]] * (end - start)),
+    )
     cuda = dataclasses.replace(machine(None), device=torch.device("cuda"), threads=16)
     for _ in loader.parts(Numbered(slow=preparation), 0, 30, cuda):
         device.launch()
@@ -105,7 +115,11 @@ def test_a_step_is_what_the_device_takes(monkeypatch: pytest.MonkeyPatch, prepar
 def test_a_step_on_cuda_is_what_the_device_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """20 ms at 2 GHz, launched in microseconds: a thread prepares a batch in 2 ms."""
     found = list[int]()
-    monkeypatch.setattr(loader, "_loaded", lambda _batches, start, end, _machine, count: found.append(count) or iter([[]] * (end - start)))
+    monkeypatch.setattr(
+        loader,
+        "_loaded",
+        lambda _batches, start, end, _machine, count: found.append(count) or iter([[]] * (end - start)),
+    )
     cuda = dataclasses.replace(machine(None), device=torch.device("cuda"), threads=16)
     for _ in loader.parts(Numbered(slow=0.002), 0, 30, cuda):
         torch.cuda._sleep(40_000_000)
@@ -116,7 +130,9 @@ def test_a_validation_between_two_steps_is_no_step_and_first_steps_do_not_count(
     slow_first = [9.0] * loader.SETTLING
     steps = [*slow_first, *[0.060] * 10, 30.0, *[0.060] * 9]
     assert loader.figures([*slow_first, *[0.030] * 20], steps) == (0.030, 0.060)
-    assert loader.figures([0.030, 0.010], [0.2, 0.1]) == pytest.approx((0.020, 0.15))  # fewer than that: all count
+    assert loader.figures([0.030, 0.010], [0.2, 0.1]) == pytest.approx(
+        (0.020, 0.15)
+    )  # fewer than that: all count
 
 
 def test_shared_memory_must_hold_the_batches() -> None:
@@ -161,7 +177,9 @@ def test_a_stopped_loop_leaves_no_thread() -> None:
     fed = loader.parts(Numbered(), 0, 9, machine(None))
     next(fed)
     fed.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches") and thread.is_alive()]
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.startswith("batches") and thread.is_alive()
+    ]
 
 
 def test_shared_memory_is_where_torch_puts_it() -> None:

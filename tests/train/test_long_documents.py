@@ -41,7 +41,9 @@ def documents(count: int, seed: int) -> list[tuple[str, int]]:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("long")
     tiny.write_base(folder / "base")
-    tiny.write_splits(folder / "clean", {"train": documents(96, 0), "val": documents(100, 1)}, ["grain", "ship"])
+    tiny.write_splits(
+        folder / "clean", {"train": documents(96, 0), "val": documents(100, 1)}, ["grain", "ship"]
+    )
     return folder
 
 
@@ -50,7 +52,9 @@ def splits(root: Path, how: params.Truncation) -> dict[str, TextSplit]:
     folder.mkdir(exist_ok=True)
     tokenizer = text_arrays.open_tokenizer(root / "base", 64)
     for split in ("train", "val"):
-        text_arrays.tokenize(root / "clean" / f"{split}.parquet", tokenizer, folder, 100, lambda count: None, how)
+        text_arrays.tokenize(
+            root / "clean" / f"{split}.parquet", tokenizer, folder, 100, lambda count: None, how
+        )
     return {split: TextSplit(text_arrays.open_arrays(folder, split), 0) for split in ("train", "val")}
 
 

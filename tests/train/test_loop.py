@@ -25,7 +25,14 @@ from baton.train import loop, optimizer
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
-CHANGES = {"epochs": 8, "batch_size": 8, "learning_rate": 3e-3, "log_every": 2, "evaluations_per_epoch": 1, "head": HEAD}
+CHANGES = {
+    "epochs": 8,
+    "batch_size": 8,
+    "learning_rate": 3e-3,
+    "log_every": 2,
+    "evaluations_per_epoch": 1,
+    "head": HEAD,
+}
 SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES)
 
 
@@ -34,7 +41,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("loop")
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
     for split in text_arrays.SPLITS:
-        text_arrays.tokenize(clean / f"{split}.parquet", text_arrays.open_tokenizer(base, 16), root, 100, lambda count: None)
+        text_arrays.tokenize(
+            clean / f"{split}.parquet", text_arrays.open_tokenizer(base, 16), root, 100, lambda count: None
+        )
     return root
 
 
@@ -44,11 +53,17 @@ Run = Callable[..., tuple[model_folder.Classifier, list[loop.TrainPoint | loop.V
 
 @pytest.fixture(scope="module")
 def fit(root: Path) -> Run:
-    def run(validate: Callable[[], dict[str, float]] | None = None, loss_fn: Any = None, **changes: Any) -> Any:
-        settings = SETTINGS.model_copy(update={key: value for key, value in changes.items() if key not in MACHINE})
+    def run(
+        validate: Callable[[], dict[str, float]] | None = None, loss_fn: Any = None, **changes: Any
+    ) -> Any:
+        settings = SETTINGS.model_copy(
+            update={key: value for key, value in changes.items() if key not in MACHINE}
+        )
         machine = tiny.machine(**{key: value for key, value in changes.items() if key in MACHINE})
         resolve.seed_everything(settings.seed)
-        model = model_folder.create(root / "base", settings.head, 3, settings, machine.attention, tiny.TEXT_INPUT)
+        model = model_folder.create(
+            root / "base", settings.head, 3, settings, machine.attention, tiny.TEXT_INPUT
+        )
         train, val = (TextSplit(text_arrays.open_arrays(root, split), 0) for split in ("train", "val"))
 
         def scores() -> dict[str, float]:
@@ -56,7 +71,16 @@ def fit(root: Path) -> Run:
             return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
         batches = TrainingBatches(train, settings.batch_size, settings.accumulation, settings.seed)
-        points = list(loop.train(model, batches, loss_fn or losses.cross_entropy(0.0, None), validate or scores, settings, machine))
+        points = list(
+            loop.train(
+                model,
+                batches,
+                loss_fn or losses.cross_entropy(0.0, None),
+                validate or scores,
+                settings,
+                machine,
+            )
+        )
         return model, points
 
     return run
@@ -90,7 +114,11 @@ def gradients(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
     step = optimizer.Update.step
 
     def recorded(update: optimizer.Update, *arguments: Any) -> torch.Tensor:
-        seen.append(torch.cat([parameter.grad.flatten() for parameter in update.parameters if parameter.grad is not None]))
+        seen.append(
+            torch.cat(
+                [parameter.grad.flatten() for parameter in update.parameters if parameter.grad is not None]
+            )
+        )
         return step(update, *arguments)
 
     monkeypatch.setattr(optimizer.Update, "step", recorded)
@@ -111,7 +139,9 @@ def test_accumulation_equals_the_large_batch(fit: Run, gradients: list[torch.Ten
     assert losses[1] == pytest.approx(losses[0], abs=1e-6)
 
 
-def test_a_mean_over_parts_of_unequal_size_would_be_noticed(fit: Run, gradients: list[torch.Tensor], monkeypatch: Any) -> None:
+def test_a_mean_over_parts_of_unequal_size_would_be_noticed(
+    fit: Run, gradients: list[torch.Tensor], monkeypatch: Any
+) -> None:
     """Negative control: parts weighted alike, as a mean over micro-batches weights them."""
     fit(epochs=1, batch_size=30, learning_rate=1e-12)
     parts = TrainingBatches.micro_batches
@@ -122,7 +152,10 @@ def test_a_mean_over_parts_of_unequal_size_would_be_noticed(fit: Run, gradients:
 
     monkeypatch.setattr(TrainingBatches, "micro_batches", alike)
     fit(epochs=1, batch_size=30, learning_rate=1e-12, accumulation=4)
-    assert max((whole - parts).abs().max() for whole, parts in zip(gradients[:2], gradients[2:], strict=True)) > 1e-4
+    assert (
+        max((whole - parts).abs().max() for whole, parts in zip(gradients[:2], gradients[2:], strict=True))
+        > 1e-4
+    )
 
 
 # Operations whose result, or its size, the host must know.
@@ -149,7 +182,9 @@ class ReadBack(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         """See TorchDispatchMode."""
-        self.count += function in WAITS or (function is torch.ops.aten.index.Tensor and any(map(_is_mask, arguments[1])))
+        self.count += function in WAITS or (
+            function is torch.ops.aten.index.Tensor and any(map(_is_mask, arguments[1]))
+        )
         return function(*arguments, **(options or {}))
 
 
@@ -177,7 +212,12 @@ def test_a_step_reads_nothing_back(fit: Run, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_best_weights_are_kept_not_the_last(fit: Run) -> None:
     offered = iter([0.5, 0.9, 0.7, 0.9])
     kept, points = fit(lambda: {"loss": 0.0, "accuracy": next(offered), "macro_f1": 0.0}, epochs=4)
-    assert [point.best for point in points if isinstance(point, loop.ValidationPoint)] == [True, True, False, False]
+    assert [point.best for point in points if isinstance(point, loop.ValidationPoint)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     offered = iter([0.5, 0.9, 0.95, 1.0])
     last, _ = fit(lambda: {"loss": 0.0, "accuracy": next(offered), "macro_f1": 0.0}, epochs=4)
     assert not torch.equal(flat(kept), flat(last))
@@ -186,19 +226,28 @@ def test_the_best_weights_are_kept_not_the_last(fit: Run) -> None:
 def test_of_equal_scores_the_one_with_the_lower_loss_is_kept(fit: Run) -> None:
     losses = iter([0.5, 0.3, 0.3, 0.4])
     _, points = fit(lambda: {"loss": next(losses), "accuracy": 0.9, "macro_f1": 0.0}, epochs=4)
-    assert [point.best for point in points if isinstance(point, loop.ValidationPoint)] == [True, True, False, False]
+    assert [point.best for point in points if isinstance(point, loop.ValidationPoint)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_loss_as_metric_is_better_when_lower(fit: Run) -> None:
     offered = iter([0.5, 0.4, 0.6])
-    _, points = fit(lambda: {"loss": next(offered), "accuracy": 0.0, "macro_f1": 0.0}, epochs=3, metric="loss")
+    _, points = fit(
+        lambda: {"loss": next(offered), "accuracy": 0.0, "macro_f1": 0.0}, epochs=3, metric="loss"
+    )
     assert [point.best for point in points if isinstance(point, loop.ValidationPoint)] == [True, True, False]
 
 
 def test_early_stopping_counts_evaluations_without_a_better_score(fit: Run) -> None:
     offered = iter([0.5, 0.6, 0.4, 0.6, 0.9, 0.9])
     stopping = params.EarlyStopping(patience=2)
-    _, points = fit(lambda: {"loss": 0.0, "accuracy": next(offered), "macro_f1": 0.0}, epochs=6, early_stopping=stopping)
+    _, points = fit(
+        lambda: {"loss": 0.0, "accuracy": next(offered), "macro_f1": 0.0}, epochs=6, early_stopping=stopping
+    )
     assert sum(isinstance(point, loop.ValidationPoint) for point in points) == 4
 
 
@@ -208,7 +257,9 @@ def test_validation_falls_evenly_into_an_epoch_and_on_its_end(fit: Run) -> None:
 
 
 @pytest.mark.parametrize("log_every", [1, 1000])
-def test_a_loss_that_is_not_finite_stops_at_its_step(fit: Run, log_every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_stops_at_its_step(
+    fit: Run, log_every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     number, seen = 4, []
     monkeypatch.setattr(loop, "seed_step", lambda seed, step, rank: seen.append(step))
 
@@ -216,7 +267,10 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(fit: Run, log_every: int, m
         loss = losses.cross_entropy(0.0, None)(model, batch)
         return loss * math.nan if seen[-1] == number else loss
 
-    with pytest.raises(TrainingError, match=r"diverged at step 4[\s\S]*learning rate 0\.00[\s\S]*batch of samples row \d+, row \d+"):
+    with pytest.raises(
+        TrainingError,
+        match=r"diverged at step 4[\s\S]*learning rate 0\.00[\s\S]*batch of samples row \d+, row \d+",
+    ):
         fit(epochs=1, loss_fn=broken, log_every=log_every)
     assert seen == [1, 2, 3, 4]
 
@@ -225,7 +279,9 @@ def test_a_diverged_step_changes_no_weight() -> None:
     model = torch.nn.Linear(2, 1)
     before = flat(model).clone()
     update = optimizer.Update(optimizer.make(model, SETTINGS), 1.0, False, torch.device("cpu"))
-    for step, factor in enumerate([math.inf, 1.0], start=1):  # the next one is finite, but the training is over
+    for step, factor in enumerate(
+        [math.inf, 1.0], start=1
+    ):  # the next one is finite, but the training is over
         (model(torch.ones(1, 2)).sum() * factor).backward()
         update.step(step, torch.tensor(factor), 0.1)
     assert torch.equal(flat(model), before) and int(update.failed) == 1
@@ -235,7 +291,10 @@ def test_clipping_in_the_kernel_is_clipping() -> None:
     torch.manual_seed(0)
     ours, theirs = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
     theirs.load_state_dict(ours.state_dict())
-    update, made = optimizer.Update(optimizer.make(ours, SETTINGS), 0.1, False, torch.device("cpu")), optimizer.make(theirs, SETTINGS)
+    update, made = (
+        optimizer.Update(optimizer.make(ours, SETTINGS), 0.1, False, torch.device("cpu")),
+        optimizer.make(theirs, SETTINGS),
+    )
     for step in range(1, 4):
         inputs = torch.randn(5, 4)
         loss = ours(inputs).square().mean()
@@ -279,7 +338,8 @@ def test_every_precision_learns(fit: Run, precision: str) -> None:
 )  # torch's compiler looks, and hides its own
 def test_a_compiled_model_learns_the_same(fit: Run) -> None:
     eager, compiled = (
-        [point.loss for point in fit(epochs=1, compile=compiled)[1] if isinstance(point, loop.TrainPoint)] for compiled in (False, True)
+        [point.loss for point in fit(epochs=1, compile=compiled)[1] if isinstance(point, loop.TrainPoint)]
+        for compiled in (False, True)
     )
     assert compiled == pytest.approx(eager, abs=1e-4)
 
@@ -303,6 +363,8 @@ def test_biases_and_norms_are_not_decayed(root: Path) -> None:
     model = model_folder.create(root / "base", SETTINGS.head, 3, SETTINGS, "matmul", tiny.TEXT_INPUT)
     made = optimizer.make(model, SETTINGS)
     decayed, plain = made.param_groups
-    assert decayed["weight_decay"] == SETTINGS.weight_decay and all(parameter.ndim > 1 for parameter in decayed["params"])
+    assert decayed["weight_decay"] == SETTINGS.weight_decay and all(
+        parameter.ndim > 1 for parameter in decayed["params"]
+    )
     assert plain["weight_decay"] == 0.0 and all(parameter.ndim <= 1 for parameter in plain["params"])
     assert sum(len(group["params"]) for group in (decayed, plain)) == len(list(model.parameters()))

@@ -46,7 +46,9 @@ def curve(root: Path, packs: bool, folder: str = ".", taught: bool = False, **ch
     loss_fn = losses.cross_entropy(0.1, weights)
     if taught:
         logits = torch.randn(len(split), 3, generator=torch.Generator().manual_seed(0))
-        loss_fn = soft_targets.distillation(soft_targets.cached(logits), 2.0, 0.3, 0.1, weights, torch.linspace(0.5, 1.5, len(split)))
+        loss_fn = soft_targets.distillation(
+            soft_targets.cached(logits), 2.0, 0.3, 0.1, weights, torch.linspace(0.5, 1.5, len(split))
+        )
     read = split.packed() if packs else split
     batches = TrainingBatches(read, settings.batch_size, settings.accumulation, 0, tokens=settings.tokens)
     validate = lambda: {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}  # noqa: E731
@@ -57,12 +59,16 @@ def curve(root: Path, packs: bool, folder: str = ".", taught: bool = False, **ch
 TOKENS = {"batch_size": None, "tokens": 80}
 
 
-@pytest.mark.parametrize("changes", [{}, TOKENS, {"folder": "windows"}, TOKENS | {"folder": "windows", "taught": True}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, TOKENS, {"folder": "windows"}, TOKENS | {"folder": "windows", "taught": True}], ids=str
+)
 def test_packed_documents_train_as_padded_ones_do(root: Path, changes: dict[str, Any]) -> None:
     padded, packed = curve(root, packs=False, **changes), curve(root, packs=True, **changes)
     assert len(padded) >= 10 and len(set(padded)) > 5
     np.testing.assert_allclose(packed[0], padded[0], atol=2e-6)
-    np.testing.assert_allclose(packed, padded, atol=1e-3)  # Adam makes steps of one size of gradients that are nearly 0
+    np.testing.assert_allclose(
+        packed, padded, atol=1e-3
+    )  # Adam makes steps of one size of gradients that are nearly 0
 
 
 def test_the_parts_of_a_step_by_tokens_change_nothing(root: Path) -> None:
@@ -75,4 +81,6 @@ def test_the_parts_of_a_step_by_tokens_change_nothing(root: Path) -> None:
 def test_predictions_of_packed_documents_are_those_of_padded_ones(root: Path) -> None:
     machine, split = tiny.machine(), TextSplit(text_arrays.open_arrays(root / "windows", "train"), 0)
     model = model_folder.create(root / "base", HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT).eval()
-    np.testing.assert_allclose(predict(model, split.packed(), machine, 7), predict(model, split, machine, 7), atol=1e-5)
+    np.testing.assert_allclose(
+        predict(model, split.packed(), machine, 7), predict(model, split, machine, 7), atol=1e-5
+    )

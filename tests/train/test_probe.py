@@ -14,7 +14,9 @@ def drawn(classes: int, rows: int = 90, width: int = 6, noise: float = 1.0) -> t
     draw = np.random.default_rng(0)
     labels = np.arange(rows) % classes
     centres = draw.normal(size=(classes, width)) * 2
-    return (centres[labels] + noise * draw.normal(size=(rows, width)) * [1, 5, 1, 0.1, 1, 1] + 3).astype(np.float32), labels
+    return (centres[labels] + noise * draw.normal(size=(rows, width)) * [1, 5, 1, 0.1, 1, 1] + 3).astype(
+        np.float32
+    ), labels
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
@@ -33,7 +35,13 @@ def test_its_probabilities_are_those_of_the_pipeline(classes: int, balanced: boo
 def test_a_class_without_a_row_is_never_predicted_and_a_constant_feature_does_no_harm() -> None:
     features, labels = drawn(3)
     features[:, 2] = 4.0
-    made = probe.fit(features, np.where(labels == 2, 3, labels), 5, False, subset.folds(labels, np.arange(len(labels)), 3, 0))
+    made = probe.fit(
+        features,
+        np.where(labels == 2, 3, labels),
+        5,
+        False,
+        subset.folds(labels, np.arange(len(labels)), 3, 0),
+    )
     predicted = made.logits(features).argmax(axis=1)
     assert np.isfinite(made.weight).all()
     assert set(predicted) == {0, 1, 3}
@@ -45,7 +53,9 @@ def test_a_row_of_weight_two_counts_as_two_rows() -> None:
     repeated = np.concatenate([np.arange(40), np.arange(20, 40)])
     weighted = probe.fit(features, labels, 3, False, [], twice)
     mean, scale = features.mean(axis=0), features.std(axis=0)
-    model = LogisticRegression(C=weighted.strength, max_iter=5000).fit(((features - mean) / scale)[repeated], labels[repeated])
+    model = LogisticRegression(C=weighted.strength, max_iter=5000).fit(
+        ((features - mean) / scale)[repeated], labels[repeated]
+    )
     expected = model.decision_function((features - mean) / scale)
     np.testing.assert_allclose(weighted.logits(features), expected, atol=5e-3)
 
@@ -54,7 +64,9 @@ def test_noise_asks_for_more_regularisation_than_none() -> None:
     clean, labels = drawn(3, noise=0.1)
     noisy, _ = drawn(3, noise=6.0)
     cuts = subset.folds(labels, np.arange(len(labels)), 5, 0)
-    assert probe.fit(noisy, labels, 3, False, cuts).strength < probe.fit(clean, labels, 3, False, cuts).strength
+    assert (
+        probe.fit(noisy, labels, 3, False, cuts).strength < probe.fit(clean, labels, 3, False, cuts).strength
+    )
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

@@ -66,7 +66,11 @@ def attempts_in(tmp_path: Path, whole: Path, processes: Any) -> Callable[..., Pa
 
 def differences(whole: Path, folder: Path) -> set[str]:
     """What of the result is not the same."""
-    found = {name for name in ("final.safetensors", "points.txt") if (whole / name).read_bytes() != (folder / name).read_bytes()}
+    found = {
+        name
+        for name in ("final.safetensors", "points.txt")
+        if (whole / name).read_bytes() != (folder / name).read_bytes()
+    }
     expected = (whole / "order.txt").read_text().splitlines()
     computed = (folder / "order.txt").read_text().splitlines()
     return found | ({"order.txt"} if set(computed) != set(expected) else set())
@@ -88,8 +92,14 @@ def test_killed_in_a_step(whole: Path, again: Callable[..., Path]) -> None:
         assert lost_steps(folder) == 0
 
 
-@pytest.fixture(scope="module", params=[tiny.write_image_base, tiny.write_convolutional_base], ids=["vit", "convolutional"])
-def whole_of_images(tmp_path_factory: pytest.TempPathFactory, processes: Any, request: pytest.FixtureRequest) -> Path:
+@pytest.fixture(
+    scope="module",
+    params=[tiny.write_image_base, tiny.write_convolutional_base],
+    ids=["vit", "convolutional"],
+)
+def whole_of_images(
+    tmp_path_factory: pytest.TempPathFactory, processes: Any, request: pytest.FixtureRequest
+) -> Path:
     """The same with images: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights (and statistics)."""
     folder = tmp_path_factory.mktemp("images")
     training.prepare(folder, request.param)
@@ -109,9 +119,14 @@ def test_images_killed_in_a_step(whole_of_images: Path, again_with_images: Calla
 
 
 @pytest.mark.slow
-def test_images_killed_in_each_of_ten_steps(whole_of_images: Path, again_with_images: Callable[..., Path]) -> None:
+def test_images_killed_in_each_of_ten_steps(
+    whole_of_images: Path, again_with_images: Callable[..., Path]
+) -> None:
     for number, step in enumerate(random.Random(6).sample(range(2, training.STEPS + 1), 10)):
-        assert differences(whole_of_images, again_with_images(kill_at=step, seconds=0.05 * (number % 3))) == set()
+        assert (
+            differences(whole_of_images, again_with_images(kill_at=step, seconds=0.05 * (number % 3)))
+            == set()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +144,9 @@ def test_windows_killed_in_a_step(whole_in_windows: Path, tmp_path: Path, proces
     again_in_windows = attempts_in(tmp_path, whole_in_windows, processes)
     for step in (3, 12):
         assert differences(whole_in_windows, again_in_windows(kill_at=step)) == set()
-    assert "final.safetensors" in differences(whole_in_windows, again_in_windows("rng", kill_at=9)), "negative control"
+    assert "final.safetensors" in differences(whole_in_windows, again_in_windows("rng", kill_at=9)), (
+        "negative control"
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,7 +191,9 @@ def test_killed_in_a_save(whole: Path, again: Callable[..., Path], power: bool) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("power", [True, False], ids=["process", "machine"])
-def test_killed_at_every_file_operation_of_a_save(whole: Path, again: Callable[..., Path], power: bool) -> None:
+def test_killed_at_every_file_operation_of_a_save(
+    whole: Path, again: Callable[..., Path], power: bool
+) -> None:
     operations = saves(whole)
     assert len(operations) > 20
     for operation in operations:
@@ -185,7 +204,9 @@ def test_killed_at_every_file_operation_of_a_save(whole: Path, again: Callable[.
 
 @pytest.mark.parametrize("place", ["step", "validation", "caller"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_asked_to_stop(whole: Path, tmp_path: Path, processes: Any, place: str, number: int, code: int) -> None:
+def test_asked_to_stop(
+    whole: Path, tmp_path: Path, processes: Any, place: str, number: int, code: int
+) -> None:
     """The step is finished and saved, although the time for a checkpoint has not come."""
     for name in ("base", "arrays"):
         (tmp_path / name).symlink_to(whole / name)
@@ -223,7 +244,9 @@ def test_asked_to_stop_while_one_is_being_written(whole: Path, tmp_path: Path, p
 
 
 @pytest.mark.parametrize("part", ["rng", "position", "optimizer"])
-def test_without_a_part_of_the_state_the_result_differs(whole: Path, again: Callable[..., Path], part: str) -> None:
+def test_without_a_part_of_the_state_the_result_differs(
+    whole: Path, again: Callable[..., Path], part: str
+) -> None:
     assert "final.safetensors" in differences(whole, again(part, kill_at=9))
 
 
@@ -231,6 +254,8 @@ def test_without_a_copy_what_is_written_is_of_several_steps(whole: Path, again: 
     assert "final.safetensors" in differences(whole, again("snapshot", kill_at=8, overlap=True))
 
 
-def test_without_flushing_before_the_rename_checkpoints_are_lost(whole: Path, again: Callable[..., Path]) -> None:
+def test_without_flushing_before_the_rename_checkpoints_are_lost(
+    whole: Path, again: Callable[..., Path]
+) -> None:
     folder = again("order", kill_operation=saves(whole)[-1], power=False)
     assert lost_steps(folder) > 0

@@ -15,9 +15,15 @@ from baton.train import checkpoint, sharded_checkpoint, shards
 def saved(tmp_path: Path) -> sharded_checkpoint.ShardedCheckpoints:
     """Two checkpoints from before the first validation: there are no best weights yet."""
     model = nn.Linear(3, 2)
-    made = sharded_checkpoint.ShardedCheckpoints(checkpoint.Checkpoints(tmp_path / "teacher", 0.0, {"run": "r7"}), model)
+    made = sharded_checkpoint.ShardedCheckpoints(
+        checkpoint.Checkpoints(tmp_path / "teacher", 0.0, {"run": "r7"}), model
+    )
     for step in (1, 2):
-        made.save(f"000{step}", {"model": model.state_dict(), "best": {}, "update": {"scale": torch.tensor(float(step))}}, {"step": step})
+        made.save(
+            f"000{step}",
+            {"model": model.state_dict(), "best": {}, "update": {"scale": torch.tensor(float(step))}},
+            {"step": step},
+        )
     return made
 
 
@@ -25,11 +31,15 @@ def test_what_was_saved_is_read(saved: sharded_checkpoint.ShardedCheckpoints) ->
     found = saved.load()
     assert found and found.state["step"] == 2 and found.state["notes"] == {"run": "r7"}
     assert found.parts["best"] == {} and float(found.parts["update"]["scale"]) == 2.0
-    assert all(torch.equal(found.parts["model"][name], value) for name, value in saved.model.state_dict().items())
+    assert all(
+        torch.equal(found.parts["model"][name], value) for name, value in saved.model.state_dict().items()
+    )
 
 
 def test_where_there_is_no_memory_for_a_copy_it_is_asked_for_once(
-    saved: sharded_checkpoint.ShardedCheckpoints, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    saved: sharded_checkpoint.ShardedCheckpoints,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(memory, "available", lambda: asked.append(1) or 0)
@@ -37,11 +47,18 @@ def test_where_there_is_no_memory_for_a_copy_it_is_asked_for_once(
         saved.save(f"000{step}", {"model": saved.model.state_dict()}, {"step": step}, wait=False)
         assert (found := saved.load()) and found.state["step"] == step, "it was waited for"
     assert len(asked) == 1
-    assert " ".join(capsys.readouterr().out.split()).count("so the training waits while each checkpoint is written") == 1
+    assert (
+        " ".join(capsys.readouterr().out.split()).count(
+            "so the training waits while each checkpoint is written"
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(("wait", "most"), [(True, 0.3), (False, 1.3)])
-def test_writing_takes_no_more_memory_than_the_copy(saved: sharded_checkpoint.ShardedCheckpoints, wait: bool, most: float) -> None:
+def test_writing_takes_no_more_memory_than_the_copy(
+    saved: sharded_checkpoint.ShardedCheckpoints, wait: bool, most: float
+) -> None:
     """Times the size of what is saved. `torch.distributed.checkpoint.save` took 2 more: its own copy, and the file."""
     parts = {"model": {"weight": torch.ones(1 << 25)}}
     memory.reset_peak()

@@ -26,7 +26,9 @@ CONTEXT = multiprocessing.get_context("forkserver")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Base model, arrays and the training of one process, whose model is whole."""
     made = tmp_path_factory.mktemp("sharded")
-    training.prepare(made, windows=True)  # documents of several windows: processes have unlike numbers of parts in a step
+    training.prepare(
+        made, windows=True
+    )  # documents of several windows: processes have unlike numbers of parts in a step
     CONTEXT.set_forkserver_preload(["tests.train.sharded"])
     run(made, "one", 1, runtime={"sharding": "none"})
     yield made
@@ -38,7 +40,10 @@ def run(folder: Path, out: str, processes: int, code: int | tuple[int, ...] = 0,
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     arguments = (folder, {"out": out, **options})
-    ranks = [CONTEXT.Process(target=sharded.rank, args=(*arguments, rank, processes, port)) for rank in range(processes)]
+    ranks = [
+        CONTEXT.Process(target=sharded.rank, args=(*arguments, rank, processes, port))
+        for rank in range(processes)
+    ]
     for each in ranks:
         each.start()
     try:
@@ -66,15 +71,22 @@ def assert_close(folder: Path, one: str, other: str, tolerance: float = 1e-4) ->
     for first, second in pairs:
         for key in ("loss", "gradient_norm"):
             assert second.get(key) == pytest.approx(first.get(key), abs=tolerance), (key, first, second)
-        assert second.get("scores", {}).get("loss") == pytest.approx(first.get("scores", {}).get("loss"), abs=tolerance)
+        assert second.get("scores", {}).get("loss") == pytest.approx(
+            first.get("scores", {}).get("loss"), abs=tolerance
+        )
     weights = [load_file(folder / f"{name}.safetensors") for name in (one, other)]
     assert weights[0].keys() == weights[1].keys()
-    assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 100 * tolerance
+    assert (
+        max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 100 * tolerance
+    )
 
 
 def same(folder: Path, one: str, other: str) -> bool:
     """To the bit."""
-    return all((folder / f"{one}{end}").read_bytes() == (folder / f"{other}{end}").read_bytes() for end in (".json", ".safetensors"))
+    return all(
+        (folder / f"{one}{end}").read_bytes() == (folder / f"{other}{end}").read_bytes()
+        for end in (".json", ".safetensors")
+    )
 
 
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
@@ -138,14 +150,19 @@ def test_processes_that_see_unlike_numbers_of_shapes_compile_together(pictures: 
 def content(path: Path) -> dict[str, Any]:
     """Bytes and places of all tensors of a file."""
     with safe_open(path, "pt") as file:
-        places = {name: json.loads(text) if text[:1] in "{[" else text for name, text in file.metadata().items()}
+        places = {
+            name: json.loads(text) if text[:1] in "{[" else text for name, text in file.metadata().items()
+        }
         return {name: file.get_tensor(name).numpy().tobytes() for name in file.keys()} | {"": places}  # noqa: SIM118
 
 
 def early(folder: Path, how: str) -> dict[str, dict[str, Any]]:
     """What is in the files of a checkpoint of the first steps, and of that at the end; the order of their headers is by chance."""
     run(folder, "never", 2, STOPPED, checkpoints=f"early-{how}", stop=6, early=how)
-    found = {str(path.relative_to(folder / f"early-{how}")): content(path) for path in (folder / f"early-{how}").rglob("*.safetensors")}
+    found = {
+        str(path.relative_to(folder / f"early-{how}")): content(path)
+        for path in (folder / f"early-{how}").rglob("*.safetensors")
+    }
     assert len({name.partition("/")[0] for name in found}) == 2 and len(found) == 4
     return found
 
@@ -156,7 +173,9 @@ def waited_for(folder: Path) -> dict[str, dict[str, Any]]:
     return early(folder, "waiting")
 
 
-def test_written_while_the_training_goes_on_it_is_what_it_would_be_if_that_waited(folder: Path, waited_for: dict[str, Any]) -> None:
+def test_written_while_the_training_goes_on_it_is_what_it_would_be_if_that_waited(
+    folder: Path, waited_for: dict[str, Any]
+) -> None:
     """Written steps later, from copies."""
     assert early(folder, "late") == waited_for
 
@@ -165,22 +184,33 @@ def test_written_while_the_training_goes_on_it_is_what_it_would_be_if_that_waite
 def test_without_copies_it_is_not(folder: Path, waited_for: dict[str, Any]) -> None:
     """Negative control: it holds what the steps since then made of the tensors. The last one is waited for."""
     found = early(folder, "uncopied")
-    assert {name for name in found if found[name] != waited_for[name]} == {name for name in found if name.startswith("00000003")}
+    assert {name for name in found if found[name] != waited_for[name]} == {
+        name for name in found if name.startswith("00000003")
+    }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "told"),
-    [("full", "No space left on device: shard-00002"), ("faulty", "got: RuntimeError: CUDA error: [/unknown] next: run again")],
+    [
+        ("full", "No space left on device: shard-00002"),
+        ("faulty", "got: RuntimeError: CUDA error: [/unknown] next: run again"),
+    ],
 )
-def test_one_that_could_not_be_written_by_a_process_is_told_and_does_not_cost_the_last(folder: Path, how: str, told: str) -> None:
-    said = " ".join(run(folder, f"never-{how}", 2, STOPPED, checkpoints=f"early-{how}", stop=6, early=how).split())
+def test_one_that_could_not_be_written_by_a_process_is_told_and_does_not_cost_the_last(
+    folder: Path, how: str, told: str
+) -> None:
+    said = " ".join(
+        run(folder, f"never-{how}", 2, STOPPED, checkpoints=f"early-{how}", stop=6, early=how).split()
+    )
     assert [path.name for path in (folder / f"early-{how}").iterdir()] == ["00000006-00000000"]
     assert "00000003-00000000 cannot be written" in said and told in said and "Traceback" not in said
 
 
 def test_a_process_that_is_lost_while_one_is_written_is_what_the_training_tells_of(folder: Path) -> None:
-    said = " ".join(run(folder, "lost", 2, (1, -signal.SIGKILL), checkpoints="early-gone", stop=12, early="gone").split())
+    said = " ".join(
+        run(folder, "lost", 2, (1, -signal.SIGKILL), checkpoints="early-gone", stop=12, early="gone").split()
+    )
     assert "error: the connection to another process of this training run is lost" in said, said
     assert "Markup" not in said and "Traceback" not in said
     assert not list((folder / "early-gone").iterdir())
@@ -226,10 +256,17 @@ def test_a_broken_part_is_named_and_the_one_before_is_used(folder: Path, spoil: 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "tolerance"),
-    [({"precision": "bf16"}, 0.1), ({"precision": "fp16"}, 1e-2), ({"gradient_checkpointing": True}, 1e-4), ({"compile": True}, 1e-4)],
+    [
+        ({"precision": "bf16"}, 0.1),
+        ({"precision": "fp16"}, 1e-2),
+        ({"gradient_checkpointing": True}, 1e-4),
+        ({"compile": True}, 1e-4),
+    ],
     ids=["bf16", "fp16", "checkpointed", "compiled"],
 )
-def test_precision_checkpointing_and_compilation_go_with_it(folder: Path, own: dict[str, Any], tolerance: float) -> None:
+def test_precision_checkpointing_and_compilation_go_with_it(
+    folder: Path, own: dict[str, Any], tolerance: float
+) -> None:
     """In bf16 weights are gathered rounded, those of embeddings and norms too, which autocast of a whole model leaves in 32 bits.
 
     Not in fp16: the scaled gradients of norms overflowed, steps were skipped, and losses differed by 0.1.
@@ -238,7 +275,9 @@ def test_precision_checkpointing_and_compilation_go_with_it(folder: Path, own: d
     run(folder, f"{name}1", 1, runtime={"sharding": "none", **own}, settings=shorter)
     run(folder, f"{name}2", 2, runtime=own, settings=shorter)
     pairs = zip(points(folder, f"{name}1"), points(folder, f"{name}2"), strict=True)
-    assert all(two["loss"] == pytest.approx(one["loss"], abs=tolerance) for one, two in pairs if "loss" in one)
+    assert all(
+        two["loss"] == pytest.approx(one["loss"], abs=tolerance) for one, two in pairs if "loss" in one
+    )
 
 
 @pytest.mark.slow

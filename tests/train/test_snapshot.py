@@ -11,8 +11,16 @@ from baton.train import snapshot
 
 def parts(value: float) -> dict[str, dict[str, torch.Tensor]]:
     layout = torch.full((2, 3, 4, 5), value).to(memory_format=torch.channels_last)
-    odd = {"mask": torch.tensor([True]), "bytes": torch.arange(7, dtype=torch.uint8), "half": torch.full((3,), value).bfloat16()}
-    return {"model": {"weight": layout, "scalar": torch.tensor(value)}, "none": {}, "odd": {**odd, "empty": torch.zeros(0, 4)}}
+    odd = {
+        "mask": torch.tensor([True]),
+        "bytes": torch.arange(7, dtype=torch.uint8),
+        "half": torch.full((3,), value).bfloat16(),
+    }
+    return {
+        "model": {"weight": layout, "scalar": torch.tensor(value)},
+        "none": {},
+        "odd": {**odd, "empty": torch.zeros(0, 4)},
+    }
 
 
 def test_copies_stay_when_what_was_copied_changes() -> None:
@@ -20,11 +28,15 @@ def test_copies_stay_when_what_was_copied_changes() -> None:
     assert taken is not None
     copies, ready = taken
     ready()
-    assert {part: list(tensors) for part, tensors in copies.items()} == {part: list(tensors) for part, tensors in values.items()}
+    assert {part: list(tensors) for part, tensors in copies.items()} == {
+        part: list(tensors) for part, tensors in values.items()
+    }
     for part, tensors in values.items():
         for name, tensor in tensors.items():
             copy = copies[part][name]
-            assert copy.dtype == tensor.dtype and copy.shape == tensor.shape and torch.equal(copy, tensor), name
+            assert copy.dtype == tensor.dtype and copy.shape == tensor.shape and torch.equal(copy, tensor), (
+                name
+            )
 
 
 def test_memory_is_used_again() -> None:
@@ -37,12 +49,17 @@ def test_memory_is_used_again() -> None:
     assert len(own._block) == 0
 
 
-def test_what_does_not_fit_is_not_copied_and_said_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_fit_is_not_copied_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     values = {"model": {"weight": torch.zeros(1000)}}
     monkeypatch.setattr(memory, "available", lambda: 5333)
     own = snapshot.Snapshot()
     assert own.take(values) is None and own.take(values) is None
-    assert " ".join(capsys.readouterr().out.split()).count("the training waits while each checkpoint is written") == 1
+    assert (
+        " ".join(capsys.readouterr().out.split()).count("the training waits while each checkpoint is written")
+        == 1
+    )
     monkeypatch.setattr(memory, "available", lambda: 5334)  # three quarters of it are 4000.5
     assert own.take(values) is not None
 
@@ -57,18 +74,25 @@ def test_what_does_not_fit_is_not_copied_and_said_once(monkeypatch: pytest.Monke
         (10, 8, 100, "8 times 10.0 GB, more than 75% of the 100.0 GB that are free"),
     ],
 )
-def test_all_processes_of_a_machine_take_their_copies_at_once(wanted: int, processes: int, free: int, said: str | None) -> None:
+def test_all_processes_of_a_machine_take_their_copies_at_once(
+    wanted: int, processes: int, free: int, said: str | None
+) -> None:
     """In units of 10^9 bytes."""
     found = snapshot.too_large(wanted * 10**9, processes, free * 10**9)
     assert found == (said and f"a copy of what is saved takes {said}")
 
 
-def test_memory_that_the_system_refuses_is_done_without(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_memory_that_the_system_refuses_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A limit that nothing tells of beforehand (`ulimit -v`, the kernel's overcommit): here of all addresses there are."""
     monkeypatch.setattr(memory, "available", lambda: 1 << 62)
     own, wanted = snapshot.Snapshot(), 1 << 61
     assert not own._grow(wanted, pin=False) and not own._grow(wanted, pin=False)
-    assert " ".join(capsys.readouterr().out.split()).count("the training waits while each checkpoint is written") == 1
+    assert (
+        " ".join(capsys.readouterr().out.split()).count("the training waits while each checkpoint is written")
+        == 1
+    )
     assert own.take(parts(1.0)) is not None, "what fits is still copied"
 
 

@@ -23,7 +23,9 @@ def processes() -> multiprocessing.context.ForkServerContext:
 def together(processes: Any, folder: Path, spoiled: bool = False) -> list[int]:
     """Exit codes of two ranks."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    ranks = [processes.Process(target=unused.train, args=(folder, rank, 2, store.port, spoiled)) for rank in (0, 1)]
+    ranks = [
+        processes.Process(target=unused.train, args=(folder, rank, 2, store.port, spoiled)) for rank in (0, 1)
+    ]
     for rank in ranks:
         rank.start()
     for rank in ranks:
@@ -39,8 +41,12 @@ def test_two_processes_train_a_model_with_unused_weights_as_one_does(tmp_path: P
     new = unused.Model().state_dict()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-6, rtol=0)
-        assert torch.equal(value, new[name]) == name.startswith("spare"), "and all but the unused one have learned"
-        assert torch.equal(two[name], new[name]) == name.startswith("spare"), "weight decay does not touch it either"
+        assert torch.equal(value, new[name]) == name.startswith("spare"), (
+            "and all but the unused one have learned"
+        )
+        assert torch.equal(two[name], new[name]) == name.startswith("spare"), (
+            "weight decay does not touch it either"
+        )
 
 
 def test_without_looking_for_them_the_training_ends(tmp_path: Path, processes: Any) -> None:
@@ -52,4 +58,7 @@ def test_what_a_loss_reaches() -> None:
     model = unused.Model()
     part, _ = unused.Batches(0, 1).micro_batches(1)[0]
     reached = loop.reaches(unused.loss_fn(model, part))
-    assert {name for name, parameter in model.named_parameters() if parameter not in reached} == {"spare.weight", "spare.bias"}
+    assert {name for name, parameter in model.named_parameters() if parameter not in reached} == {
+        "spare.weight",
+        "spare.bias",
+    }

@@ -33,7 +33,15 @@ from baton.train import checkpoint, checkpoint_folders, loop, snapshot, state
 from tests import tiny, tiny_images
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
-CHANGES = {"epochs": 3, "batch_size": 8, "accumulation": 2, "learning_rate": 3e-3, "log_every": 3, "evaluations_per_epoch": 2, "head": HEAD}
+CHANGES = {
+    "epochs": 3,
+    "batch_size": 8,
+    "accumulation": 2,
+    "learning_rate": 3e-3,
+    "log_every": 3,
+    "evaluations_per_epoch": 2,
+    "head": HEAD,
+}
 RATES = {"dropout": 0.1, "attention_dropout": 0.1}
 AUGMENTATION = params.Augmentation(
     crop=params.PaddedCrop(kind="padded", padding=1),
@@ -61,7 +69,12 @@ def prepare(folder: Path, images: Callable[[Path], Path] | None = None, windows:
     length, how = (8, WINDOWS) if windows else (16, document_windows.HEAD)
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
-            clean / f"{split}.parquet", text_arrays.open_tokenizer(base, length), folder / "arrays", 100, lambda count: None, how
+            clean / f"{split}.parquet",
+            text_arrays.open_tokenizer(base, length),
+            folder / "arrays",
+            100,
+            lambda count: None,
+            how,
         )
     read = tiny.TEXT_INPUT | {"max_length": length, "truncation": how.model_dump()}
     storage.write_json(folder / "arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": read})
@@ -98,9 +111,13 @@ def attempt(
     lacking = {"attention_dropout": 0.0} if "tiny_vit" in (folder / "base/config.json").read_text() else {}
     settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES | images | lacking)
     resolve.seed_everything(settings.seed)
-    model = model_folder.create(folder / "base", settings.head, len(meta["labels"]), settings, machine.attention, meta["input"])
+    model = model_folder.create(
+        folder / "base", settings.head, len(meta["labels"]), settings, machine.attention, meta["input"]
+    )
     splits = array_splits.open_splits(folder / "arrays", settings.augmentation)
-    batches = Recorded(splits["train"], 8, 2, settings.seed, lambda: array_splits.read_ids(folder / "arrays", "train"))
+    batches = Recorded(
+        splits["train"], 8, 2, settings.seed, lambda: array_splits.read_ids(folder / "arrays", "train")
+    )
     Recorded.folder = folder
 
     def validate() -> dict[str, float]:
@@ -124,14 +141,20 @@ def attempt(
     saved = (Slow if overlap else Settled)(folder / "checkpoints", seconds, {})
     points = []
     try:
-        with contextlib.closing(loop.train(model, batches, loss_fn, validate, settings, machine, saved)) as new:
+        with contextlib.closing(
+            loop.train(model, batches, loss_fn, validate, settings, machine, saved)
+        ) as new:
             for point in new:
                 points.append(point)
                 ask("caller")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     states[0].finished = False  # all of it, not only what is kept
-    ends = {f"{part}/{name}": tensor.contiguous() for part, tensors in states[0].parts().items() for name, tensor in tensors.items()}
+    ends = {
+        f"{part}/{name}": tensor.contiguous()
+        for part, tensors in states[0].parts().items()
+        for name, tensor in tensors.items()
+    }
     save_file(ends, folder / "final.safetensors")
     shown = [{**vars(point), "time": 0, "samples_per_second": 0} for point in points]
     (folder / "points.txt").write_text("\n".join(map(str, shown)))
@@ -224,14 +247,22 @@ def watch_operations(folder: Path, fatal: int, power: bool) -> None:
         nonlocal count
         count += 1
         if count == fatal:
-            for path in () if power else [path for path in folder.rglob("*") if path.is_file() and path.stat().st_ino in unflushed]:
+            for path in (
+                ()
+                if power
+                else [
+                    path for path in folder.rglob("*") if path.is_file() and path.stat().st_ino in unflushed
+                ]
+            ):
                 os.truncate(path, 0)
             kill()
         elif fatal < 0:
             (folder.parent / "operations.txt").write_text(str(count))
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"} and str(arguments[0]).startswith(str(folder)):
+        if event in {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"} and str(
+            arguments[0]
+        ).startswith(str(folder)):
             operation()
 
     fsync, put = os.fsync, checkpoint_folders.put
@@ -259,7 +290,11 @@ def spoil(what: str) -> None:
 
     def spoiled(self: state.State, saved: checkpoint.Checkpoint) -> None:
         optimizer = what == "optimizer"
-        parts = {part: tensors for part, tensors in saved.parts.items() if not (optimizer and part.startswith(state.OPTIMIZER))}
+        parts = {
+            part: tensors
+            for part, tensors in saved.parts.items()
+            if not (optimizer and part.startswith(state.OPTIMIZER))
+        }
         restore(self, checkpoint.Checkpoint(parts, saved.state))
         if what == "average" and self.average:  # it begins anew at the weights of the moment
             self.average.restore(self.model.state_dict())
@@ -275,12 +310,29 @@ def spoil(what: str) -> None:
         from baton.batches.augmentation import pipeline
 
         own, drawn = np.random.default_rng(), pipeline.draw
-        pipeline.draw = lambda keys, seed, epoch, settings: drawn(keys, int(own.integers(2**31)), epoch, settings)
+        pipeline.draw = lambda keys, seed, epoch, settings: drawn(
+            keys, int(own.integers(2**31)), epoch, settings
+        )
     for name, module, function, broken in (
-        ("rng", loop, "seed_step", lambda seed, step, rank: None),  # dropout goes on from wherever torch's generator is
-        ("layout", state, "_laid_out", lambda value, like: value.to(like.device)),  # of Adam's state, where weights are channels_last
+        (
+            "rng",
+            loop,
+            "seed_step",
+            lambda seed, step, rank: None,
+        ),  # dropout goes on from wherever torch's generator is
+        (
+            "layout",
+            state,
+            "_laid_out",
+            lambda value, like: value.to(like.device),
+        ),  # of Adam's state, where weights are channels_last
         ("order", os, "fsync", lambda handle: None),  # renamed without being flushed before
-        ("snapshot", snapshot.Snapshot, "take", lambda self, parts: (parts, lambda: None)),  # written while the training changes it
+        (
+            "snapshot",
+            snapshot.Snapshot,
+            "take",
+            lambda self, parts: (parts, lambda: None),
+        ),  # written while the training changes it
     ):
         if what == name:
             setattr(module, function, broken)

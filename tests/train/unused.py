@@ -65,7 +65,10 @@ class Batches:
     def micro_batches(self, step: int) -> list[tuple[Any, float]]:
         """Two parts, with their shares."""
         generator = torch.Generator().manual_seed(step)
-        values, labels = torch.randn(SAMPLES, 4, generator=generator), torch.randint(0, 3, (SAMPLES,), generator=generator)
+        values, labels = (
+            torch.randn(SAMPLES, 4, generator=generator),
+            torch.randint(0, 3, (SAMPLES,), generator=generator),
+        )
         rows = torch.arange(self.rank, SAMPLES, self.ranks).chunk(2)
         return [(Part(values[part], labels[part], step % 2 == 1), len(part) / SAMPLES) for part in rows]
 
@@ -87,6 +90,15 @@ def train(folder: Path, rank: int, ranks: int, port: int, spoiled: bool = False)
             group.enter_context(distributed._group(machine, store))
         torch.manual_seed(0)
         model, settings = Model(), tiny.training(learning_rate=0.1, weight_decay=0.1, epochs=1)
-        list(loop.train(model, Batches(rank, ranks), loss_fn, lambda: {"loss": 0.0, "accuracy": 0.0}, settings, machine))  # type: ignore[arg-type]
+        list(
+            loop.train(
+                model,
+                Batches(rank, ranks),
+                loss_fn,
+                lambda: {"loss": 0.0, "accuracy": 0.0},
+                settings,
+                machine,
+            )
+        )  # type: ignore[arg-type]
         if rank == 0:
             save_file(model.state_dict(), folder / f"{ranks}.safetensors")

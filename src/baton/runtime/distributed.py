@@ -28,7 +28,9 @@ from baton.runtime.resolve import Place, Runtime, Work, resolve
 T = TypeVar("T")
 
 MEETING = dt.timedelta(minutes=5)  # until all are there
-EXCHANGE = dt.timedelta(days=30)  # rank 0 may be writing meanwhile, for as long as it takes; who is gone is noticed otherwise
+EXCHANGE = dt.timedelta(
+    days=30
+)  # rank 0 may be writing meanwhile, for as long as it takes; who is gone is noticed otherwise
 PARENT = "BATON_RANK_0"  # process id of the rank 0 that started this rank
 
 
@@ -108,7 +110,10 @@ class HandedOut(Mapping[str, dict[str, torch.Tensor]]):
     def __init__(self, own: Mapping[str, Mapping[str, torch.Tensor]], device: torch.device) -> None:
         """Tell all what there is."""
         self.own, self.device = own, device
-        shapes = {part: {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} for part, tensors in own.items()}
+        shapes = {
+            part: {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+            for part, tensors in own.items()
+        }
         self.shapes = share(shapes)
 
     def __getitem__(self, part: str) -> dict[str, torch.Tensor]:
@@ -116,7 +121,11 @@ class HandedOut(Mapping[str, dict[str, torch.Tensor]]):
         handed = {}
         for name, (shape, dtype) in self.shapes[part].items():
             main = dist.get_rank() == 0
-            tensor = self.own[part][name].to(self.device) if main else torch.empty(shape, dtype=dtype, device=self.device)
+            tensor = (
+                self.own[part][name].to(self.device)
+                if main
+                else torch.empty(shape, dtype=dtype, device=self.device)
+            )
             spread(tensor)
             handed[name] = tensor
         return handed
@@ -139,7 +148,10 @@ def _joined(wanted: params.Runtime) -> Place | None:
     if place and wanted.processes not in {1, "auto", place.size}:
         hint = "set it to 1 or auto where a launcher starts the processes"
         raise ParamsError(
-            "runtime.processes contradicts the launcher", got=wanted.processes, expected=f"WORLD_SIZE {place.size}", hint=hint
+            "runtime.processes contradicts the launcher",
+            got=wanted.processes,
+            expected=f"WORLD_SIZE {place.size}",
+            hint=hint,
         )
     return place
 
@@ -149,21 +161,31 @@ def _place(wanted: params.Runtime) -> Place:
     if wanted.processes != "auto":
         return Place(size=wanted.processes, local_size=wanted.processes, reason="set in params")
     count = torch.cuda.device_count() if wanted.device != "cpu" and torch.cuda.is_available() else 0
-    return Place(size=max(count, 1), local_size=max(count, 1), reason="one a CUDA device" if count else "one uses all processors")
+    return Place(
+        size=max(count, 1),
+        local_size=max(count, 1),
+        reason="one a CUDA device" if count else "one uses all processors",
+    )
 
 
 @contextlib.contextmanager
 def _group(runtime: Runtime, store: Store) -> Iterator[None]:
     """The process group, which meets over `store`."""
     cuda = runtime.device.type == "cuda"
-    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"  # what is on the host, such as a checkpoint, needs no memory of the device
+    backend = (
+        "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    )  # what is on the host, such as a checkpoint, needs no memory of the device
     own = runtime.device if cuda else None
-    dist.init_process_group(backend, timeout=MEETING, device_id=own, store=store, rank=runtime.rank, world_size=runtime.processes)
+    dist.init_process_group(
+        backend, timeout=MEETING, device_id=own, store=store, rank=runtime.rank, world_size=runtime.processes
+    )
     dist.set_timeout(EXCHANGE)
     try:
         yield
     finally:
-        if not cuda or sys.exception() is None:  # NCCL would wait for a rank that is gone, and the process ends anyway
+        if (
+            not cuda or sys.exception() is None
+        ):  # NCCL would wait for a rank that is gone, and the process ends anyway
             dist.destroy_process_group()
 
 
@@ -186,7 +208,11 @@ def _launched(runtime: Runtime) -> Iterator[Store]:
         _follow()
     alarm = Alarm()
     with alarm.armed():
-        store = launching.store(MEETING) if launching.launched() else next(rendezvous("env://", timeout=MEETING))[0]
+        store = (
+            launching.store(MEETING)
+            if launching.launched()
+            else next(rendezvous("env://", timeout=MEETING))[0]
+        )
         store.set_timeout(MEETING)
         beats = heartbeat.Pulse(store, runtime.rank, runtime.processes, alarm)
         _on_devices_of_their_own(store, runtime)
@@ -207,7 +233,11 @@ def _on_devices_of_their_own(store: Store, runtime: Runtime) -> None:
     Raises:
         ParamsError: two have the same.
     """
-    own = str(torch.cuda.get_device_properties(runtime.device).uuid) if runtime.device.type == "cuda" else f"processor {runtime.rank}"
+    own = (
+        str(torch.cuda.get_device_properties(runtime.device).uuid)
+        if runtime.device.type == "cuda"
+        else f"processor {runtime.rank}"
+    )
     keys = [f"device {rank}" for rank in range(runtime.processes)]
     store.set(keys[runtime.rank], own)
     told = [value.decode() for value in store.multi_get(keys)]
@@ -215,7 +245,9 @@ def _on_devices_of_their_own(store: Store, runtime: Runtime) -> None:
         if (first := told.index(device)) < rank:
             hint = "with torchrun, start at most one process a device; with srun, give each task its own (--gpus-per-task=1)"
             got = f"processes {first} and {rank} have the device {device}"
-            raise ParamsError("two processes of this training share a CUDA device", got=got, expected="one each", hint=hint)
+            raise ParamsError(
+                "two processes of this training share a CUDA device", got=got, expected="one each", hint=hint
+            )
 
 
 @contextlib.contextmanager
@@ -223,7 +255,12 @@ def _leading(size: int) -> Iterator[Store]:
     """Start the other ranks as processes of the same command; they end with this one, and it with them."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine
     store = launching.kept(LOCALHOST)
-    common: dict[str, int | str] = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": LOCALHOST, PARENT: os.getpid()}
+    common: dict[str, int | str] = {
+        "WORLD_SIZE": size,
+        "LOCAL_WORLD_SIZE": size,
+        "MASTER_ADDR": LOCALHOST,
+        PARENT: os.getpid(),
+    }
     common["MASTER_PORT"] = store.port
     others = workers.Ranks([common | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(1, size)])
     with others.watched():

@@ -17,7 +17,9 @@ from baton.errors import ParamsError
 
 Precision = Literal["bf16", "fp16", "tf32", "fp32"]
 Attention = Literal["matmul", "sdpa"]
-MEASURED: Literal["measured"] = "measured"  # of `compile`: each training decides for itself (train/compiling.py)
+MEASURED: Literal["measured"] = (
+    "measured"  # of `compile`: each training decides for itself (train/compiling.py)
+)
 VOLTA = (7, 0)  # the first for which torch.compile has kernels
 DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # of cuBLAS
 
@@ -44,10 +46,15 @@ def attention(wanted: str, device: torch.device, work: Work) -> tuple[Attention,
         case _ if work.fixed_shapes:
             return "sdpa", "fused kernels on CUDA"
         case _:
-            return "sdpa", "fused kernels on CUDA, but for cuDNN's, which plans anew for each shape of a batch"
+            return (
+                "sdpa",
+                "fused kernels on CUDA, but for cuDNN's, which plans anew for each shape of a batch",
+            )
 
 
-def compilation(wanted: bool | Literal["auto"], device: torch.device, deterministic: bool) -> tuple[bool | Literal["measured"], str]:
+def compilation(
+    wanted: bool | Literal["auto"], device: torch.device, deterministic: bool
+) -> tuple[bool | Literal["measured"], str]:
     """Whether training steps are compiled, and why; `wanted` may be "auto"."""
     if wanted != "auto":
         return wanted, "set in params"
@@ -58,7 +65,10 @@ def compilation(wanted: bool | Literal["auto"], device: torch.device, determinis
     if lacking := compiler_lacks():
         return False, f"there is no {lacking}"
     if deterministic:
-        return False, "measured times, by which auto chooses, would decide about the bits; set it to true or false"
+        return (
+            False,
+            "measured times, by which auto chooses, would decide about the bits; set it to true or false",
+        )
     return MEASURED, "each training compares what it costs with what it saves"
 
 
@@ -69,7 +79,9 @@ def compiler_lacks() -> str | None:
     named = os.environ.get("CC")  # as triton/runtime/build.py looks for them
     if not any(shutil.which(name) for name in ([named] if named else ["gcc", "clang"])):
         return f"C compiler ({f'CC={named}' if named else 'gcc or clang'})"
-    scheme = {"posix_local": "posix_prefix"}.get(sysconfig.get_default_scheme(), sysconfig.get_default_scheme())
+    scheme = {"posix_local": "posix_prefix"}.get(
+        sysconfig.get_default_scheme(), sysconfig.get_default_scheme()
+    )
     if not Path(sysconfig.get_paths(scheme=scheme)["include"], "Python.h").is_file():
         return "Python.h (Debian: python3-dev)"
     return None
@@ -86,10 +98,16 @@ def apply(device: torch.device, precision: Precision, deterministic: bool, fixed
     if device.type == "cuda":
         _fix_workspace(strict)
     # A plan takes cuDNN 0.4 to 1 s (measured by others on a B200, modelscope/FunASR #3704), and texts come in 16 to 64 lengths.
-    torch.backends.cuda.enable_cudnn_sdp(fixed_shapes and not strict)  # its backward pass is not deterministic
-    if strict != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler, which takes a second
+    torch.backends.cuda.enable_cudnn_sdp(
+        fixed_shapes and not strict
+    )  # its backward pass is not deterministic
+    if (
+        strict != torch.are_deterministic_algorithms_enabled()
+    ):  # the call imports torch's compiler, which takes a second
         _determine(strict)
-    torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic  # it chooses algorithms by timing them
+    torch.backends.cudnn.benchmark = (
+        device.type == "cuda" and not deterministic
+    )  # it chooses algorithms by timing them
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
@@ -112,8 +130,15 @@ def _fix_workspace(strict: bool) -> None:
 
     It is then 32 MiB, Hopper's default; on older cards it would be 8.
     """
-    found = os.environ["CUBLAS_WORKSPACE_CONFIG"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG") or DETERMINISTIC_WORKSPACES[0]
+    found = os.environ["CUBLAS_WORKSPACE_CONFIG"] = (
+        os.environ.get("CUBLAS_WORKSPACE_CONFIG") or DETERMINISTIC_WORKSPACES[0]
+    )
     if strict and found not in DETERMINISTIC_WORKSPACES:
         hint = "unset CUBLAS_WORKSPACE_CONFIG, or set runtime.deterministic to false"
         expected = " or ".join(DETERMINISTIC_WORKSPACES)
-        raise ParamsError("runtime.deterministic contradicts CUBLAS_WORKSPACE_CONFIG", got=found, expected=expected, hint=hint)
+        raise ParamsError(
+            "runtime.deterministic contradicts CUBLAS_WORKSPACE_CONFIG",
+            got=found,
+            expected=expected,
+            hint=hint,
+        )

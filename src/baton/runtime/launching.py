@@ -39,12 +39,18 @@ def run(launcher: str) -> NoReturn:
         SystemExit: it is done, or was asked to stop.
     """
     words = command(launcher, workers.command())
-    here = os.environ.get("MASTER_ADDR") or (LOCALHOST if words[0] == sys.executable else socket.gethostname())
+    here = os.environ.get("MASTER_ADDR") or (
+        LOCALHOST if words[0] == sys.executable else socket.gethostname()
+    )
     store = kept(here)
-    environment = {name: value for name, value in os.environ.items() if name != supervision.ANCESTORS}  # of this machine
+    environment = {
+        name: value for name, value in os.environ.items() if name != supervision.ANCESTORS
+    }  # of this machine
     environment |= {MEET: f"{here}:{store.port}", **supervision.handed_on()}
     # In a session of its own: Ctrl-C reaches it through us, once.
-    with subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, start_new_session=True) as started:
+    with subprocess.Popen(
+        words, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+    ) as started:
         try:
             code = started.wait()
         finally:
@@ -53,9 +59,13 @@ def run(launcher: str) -> NoReturn:
     if ends is None:
         got = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
         hint = "see the errors of its processes above"
-        raise TrainingError(f"runtime.launcher: {launcher} failed", got=got, expected="exit code 0", hint=hint)
+        raise TrainingError(
+            f"runtime.launcher: {launcher} failed", got=got, expected="exit code 0", hint=hint
+        )
     if ends:
-        console.say("its processes were asked to stop, or one failed, whose error is above; `dvc repro` goes on from here")
+        console.say(
+            "its processes were asked to stop, or one failed, whose error is above; `dvc repro` goes on from here"
+        )
     raise SystemExit(ends)
 
 
@@ -76,7 +86,9 @@ def kept(host: str) -> TCPStore:
         return TCPStore(host, 0, is_master=True, wait_for_workers=False)  # it listens on all interfaces
     listener = socket.create_server((LOCALHOST, 0))
     port = listener.getsockname()[1]
-    return TCPStore(LOCALHOST, port, is_master=True, master_listen_fd=listener.detach(), wait_for_workers=False)
+    return TCPStore(
+        LOCALHOST, port, is_master=True, master_listen_fd=listener.detach(), wait_for_workers=False
+    )
 
 
 def command(launcher: str, own: list[str]) -> list[str]:
@@ -88,13 +100,20 @@ def command(launcher: str, own: list[str]) -> list[str]:
     try:
         words = [os.path.expandvars(word) for word in shlex.split(launcher)]
     except ValueError as error:
-        raise ParamsError("runtime.launcher cannot be read", got=f"{launcher} ({error})", hint="close its quotes") from None
+        raise ParamsError(
+            "runtime.launcher cannot be read", got=f"{launcher} ({error})", hint="close its quotes"
+        ) from None
     if unset := [name for word in words for name in re.findall(r"\$\{?(\w+)", word)]:
         hint = "set it before `dvc repro`, or write the value"
         raise ParamsError(f"runtime.launcher: the variable {unset[0]} is not set", got=launcher, hint=hint)
     if not words or (words[0] != TORCHRUN and not shutil.which(words[0])):
         hint = "install it, name it by its path, or set runtime.launcher to null and runtime.processes to their number"
-        raise ParamsError("runtime.launcher: there is no such program", got=launcher, expected="torchrun … or srun …", hint=hint)
+        raise ParamsError(
+            "runtime.launcher: there is no such program",
+            got=launcher,
+            expected="torchrun … or srun …",
+            hint=hint,
+        )
     if TORCHRUN not in words:
         return [*words, *own]
     place = words.index(TORCHRUN)
@@ -119,7 +138,9 @@ def store(timeout: dt.timedelta) -> Store:
     except RuntimeError as error:
         hint = "set MASTER_ADDR to this machine's name or address as the other machines know it"
         got = str(error).splitlines()[0]
-        raise TrainingError(f"the stage that started this process cannot be reached at {host}", got=got, hint=hint) from error
+        raise TrainingError(
+            f"the stage that started this process cannot be reached at {host}", got=got, hint=hint
+        ) from error
     return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", found)
 
 
@@ -131,14 +152,29 @@ def place(environment: Mapping[str, str], processors: int) -> Place | None:
     """
     if {"RANK", "WORLD_SIZE"} <= environment.keys():
         size = int(environment["WORLD_SIZE"])
-        local, local_size = int(environment.get("LOCAL_RANK", "0")), int(environment.get("LOCAL_WORLD_SIZE", size))
-        return Place(int(environment["RANK"]), local, size, local_size, "set by the launcher (WORLD_SIZE)", launched=True)
+        local, local_size = (
+            int(environment.get("LOCAL_RANK", "0")),
+            int(environment.get("LOCAL_WORLD_SIZE", size)),
+        )
+        return Place(
+            int(environment["RANK"]),
+            local,
+            size,
+            local_size,
+            "set by the launcher (WORLD_SIZE)",
+            launched=True,
+        )
     if MEET not in environment:  # a batch script of SLURM has its variables too, but is no task
         return None
     if not {"SLURM_PROCID", "SLURM_NTASKS"} <= environment.keys():
-        got, expected = "neither RANK and WORLD_SIZE nor SLURM_PROCID and SLURM_NTASKS", "torchrun … or srun …"
+        got, expected = (
+            "neither RANK and WORLD_SIZE nor SLURM_PROCID and SLURM_NTASKS",
+            "torchrun … or srun …",
+        )
         hint = "with another launcher, let it start torchrun"
-        raise ParamsError("runtime.launcher does not tell its processes who they are", got=got, expected=expected, hint=hint)
+        raise ParamsError(
+            "runtime.launcher does not tell its processes who they are", got=got, expected=expected, hint=hint
+        )
     size, local_size = int(environment["SLURM_NTASKS"]), _slurm_tasks_here(environment)
     bound = processors <= int(environment.get("SLURM_CPUS_PER_TASK", "0"))
     rank, local = int(environment["SLURM_PROCID"]), int(environment.get("SLURM_LOCALID", "0"))
@@ -147,7 +183,11 @@ def place(environment: Mapping[str, str], processors: int) -> Place | None:
 
 def _slurm_tasks_here(environment: Mapping[str, str]) -> int:
     """Tasks on this machine, of a list such as `2(x3),1`: three machines with two tasks each, one with one."""
-    text = environment.get("SLURM_STEP_TASKS_PER_NODE") or environment.get("SLURM_TASKS_PER_NODE") or environment["SLURM_NTASKS"]
+    text = (
+        environment.get("SLURM_STEP_TASKS_PER_NODE")
+        or environment.get("SLURM_TASKS_PER_NODE")
+        or environment["SLURM_NTASKS"]
+    )
     counts: list[int] = []
     for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text):
         counts += [int(count)] * int(times or 1)

@@ -31,7 +31,9 @@ def peak_memory() -> int:
     """
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return int(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status").read_text(encoding="ascii")  # getrusage() may tell of the process that this one was forked from
+    status = Path("/proc/self/status").read_text(
+        encoding="ascii"
+    )  # getrusage() may tell of the process that this one was forked from
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
@@ -39,7 +41,9 @@ def reset_peak() -> None:
     """Let `peak_memory` begin anew, from what is held now."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError):  # "5" resets VmHWM, see proc_pid_clear_refs(5); a container may forbid it
+    with contextlib.suppress(
+        OSError
+    ):  # "5" resets VmHWM, see proc_pid_clear_refs(5); a container may forbid it
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
@@ -52,14 +56,20 @@ def available(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/sel
     """
     free = int(psutil.virtual_memory().available)
     with contextlib.suppress(OSError, StopIteration):
-        name = next(line[3:] for line in own.read_text(encoding="ascii").splitlines() if line.startswith("0::")).lstrip("/")
+        name = next(
+            line[3:] for line in own.read_text(encoding="ascii").splitlines() if line.startswith("0::")
+        ).lstrip("/")
         for group in ((groups / name), *(groups / name).parents):
             if not group.is_relative_to(groups):
                 break
             with contextlib.suppress(OSError, ValueError):  # the root has no limit, and "max" is none
                 limit = int((group / "memory.max").read_text(encoding="ascii"))
-                counts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-                used = int((group / "memory.current").read_text(encoding="ascii")) - int(counts["inactive_file"])  # which files can give up
+                counts = dict(
+                    line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines()
+                )
+                used = int((group / "memory.current").read_text(encoding="ascii")) - int(
+                    counts["inactive_file"]
+                )  # which files can give up
                 free = min(free, max(limit - used, 0))
     return free
 
@@ -74,7 +84,9 @@ def explained_memory(work: Literal["training", "prediction"], shape: tuple[int, 
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(sign in str(error) for sign in OUT_OF_MEMORY):
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(
+            sign in str(error) for sign in OUT_OF_MEMORY
+        ):
             raise
         first, *_ = str(error).splitlines() or [type(error).__name__]
         raise TrainingError(

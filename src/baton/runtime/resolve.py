@@ -18,7 +18,16 @@ from baton.errors import ParamsError
 from baton.runtime import kernels
 from baton.runtime.kernels import MEASURED, Attention, Precision, Work
 
-__all__ = ["MEASURED", "Place", "Runtime", "Work", "resolve", "seed_everything", "seed_step", "takes_statistics"]
+__all__ = [
+    "MEASURED",
+    "Place",
+    "Runtime",
+    "Work",
+    "resolve",
+    "seed_everything",
+    "seed_step",
+    "takes_statistics",
+]
 
 AMPERE = (8, 0)  # the first with bf16 and TF32
 
@@ -33,7 +42,9 @@ class Place:
     local_size: int = 1
     reason: str = "this stage runs in one process"
     launched: bool = False  # by torchrun or srun, which may show each process a device of its own only
-    bound: bool = False  # whether the processors that it may use are its alone; else those on its machine share them
+    bound: bool = (
+        False  # whether the processors that it may use are its alone; else those on its machine share them
+    )
 
 
 @dataclass(frozen=True)
@@ -149,16 +160,29 @@ def _device(wanted: str, place: Place) -> tuple[torch.device, str]:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "cuda" and not count:
         hint = "set runtime.device to auto or cpu"
-        raise ParamsError("runtime.device: this machine has no usable CUDA device", got="cuda", expected="a CUDA device", hint=hint)
+        raise ParamsError(
+            "runtime.device: this machine has no usable CUDA device",
+            got="cuda",
+            expected="a CUDA device",
+            hint=hint,
+        )
     if wanted == "cpu" or not count:
         return torch.device("cpu"), "set in params" if wanted == "cpu" else "no CUDA device"
     index = device_index(place, count)
     if index is None:
         hint = "lower runtime.processes, or set it to auto"
-        got, expected = f"{place.local_size} processes, {count} CUDA devices", "at most one process a CUDA device"
-        raise ParamsError("runtime.processes: this machine has too few CUDA devices", got=got, expected=expected, hint=hint)
+        got, expected = (
+            f"{place.local_size} processes, {count} CUDA devices",
+            "at most one process a CUDA device",
+        )
+        raise ParamsError(
+            "runtime.processes: this machine has too few CUDA devices", got=got, expected=expected, hint=hint
+        )
     device = torch.device("cuda", index)
-    return device, f"{torch.cuda.get_device_name(device)}, {'found by torch' if wanted == 'auto' else 'set in params'}"
+    return (
+        device,
+        f"{torch.cuda.get_device_name(device)}, {'found by torch' if wanted == 'auto' else 'set in params'}",
+    )
 
 
 def device_index(place: Place, visible: int) -> int | None:
@@ -173,10 +197,17 @@ def device_index(place: Place, visible: int) -> int | None:
 
 def _precision(wanted: str, device: torch.device) -> tuple[Precision, str]:
     if wanted == "tf32" and device.type == "cpu":
-        raise ParamsError("runtime.precision: only CUDA has TF32", got="tf32 on the CPU", expected="auto, bf16 or fp32", hint="change it")
+        raise ParamsError(
+            "runtime.precision: only CUDA has TF32",
+            got="tf32 on the CPU",
+            expected="auto, bf16 or fp32",
+            hint="change it",
+        )
     if device.type == "cuda":
         able, name = torch.cuda.get_device_capability(device) >= AMPERE, torch.cuda.get_device_name(device)
-        auto: tuple[Precision, str] = ("bf16", f"{name} computes bf16") if able else ("fp16", f"{name} has no bf16")
+        auto: tuple[Precision, str] = (
+            ("bf16", f"{name} computes bf16") if able else ("fp16", f"{name} has no bf16")
+        )
     else:
         # Without AVX512-BF16 or AMX the processor emulates bf16, which is slower than fp32.
         able, name = torch.cpu._is_avx512_bf16_supported(), "the processor"
@@ -199,14 +230,18 @@ def _threads(wanted: int | Literal["auto"], place: Place) -> tuple[int, str]:
         return wanted, "set in params"
     sharing = 1 if place.bound else place.local_size
     count = max(len(os.sched_getaffinity(0)) // sharing, 1)
-    return count, "processors this process may use" + (f", shared by {sharing} processes" if sharing > 1 else "")
+    return count, "processors this process may use" + (
+        f", shared by {sharing} processes" if sharing > 1 else ""
+    )
 
 
 def _sharding(wanted: str, place: Place) -> str:
     if wanted == "none":
         return "each process holds the whole model"
     return (
-        f"set in params; {place.size} processes share the model" if place.size > 1 else "set in params; one process holds the whole model"
+        f"set in params; {place.size} processes share the model"
+        if place.size > 1
+        else "set in params; one process holds the whole model"
     )
 
 

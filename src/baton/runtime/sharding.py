@@ -51,7 +51,9 @@ def split(model: nn.Module, runtime: Runtime) -> Any:
     # normalisation want their weights in their own precision.
     low = torch.bfloat16 if runtime.precision == "bf16" and not takes_statistics(model) else None
     # Inputs stay as they are: a mask's lowest number, or a pixel, is no 16-bit number. Autocast converts what it has to.
-    policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=low and torch.float32, cast_forward_inputs=False)
+    policy = MixedPrecisionPolicy(
+        param_dtype=low, reduce_dtype=low and torch.float32, cast_forward_inputs=False
+    )
     mesh = init_device_mesh(runtime.device.type, (dist.get_world_size(),))
     for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()  # FSDP takes no other memory format
@@ -73,9 +75,13 @@ def _check(model: nn.Module) -> None:
     problem, hint = "this model cannot be split over processes", "set runtime.sharding to none"
     for name, parameter in model.named_parameters():
         if parameter.ndim == 0:
-            raise ModelError(problem, got=f"{name} is a single number", expected="weights with a dimension", hint=hint)
+            raise ModelError(
+                problem, got=f"{name} is a single number", expected="weights with a dimension", hint=hint
+            )
         if len(owners[parameter]) > 1:
-            raise ModelError(problem, got=f"several layers share {name}", expected="weights of one layer each", hint=hint)
+            raise ModelError(
+                problem, got=f"several layers share {name}", expected="weights of one layer each", hint=hint
+            )
 
 
 def units(model: nn.Module) -> list[nn.Module]:

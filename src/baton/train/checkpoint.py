@@ -46,12 +46,16 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one training, in a folder that no other process writes to."""
 
-    def __init__(self, folder: Path, seconds: float, notes: dict[str, str], finished: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, seconds: float, notes: dict[str, str], finished: Path | None = None
+    ) -> None:
         """`seconds` between two of them; `notes` are saved along with each; `finished` holds those of the same training, done before."""
         self.folder, self.seconds, self.notes, self.finished = folder, seconds, notes, finished
         self._last = time.monotonic()
         self._snapshot = Snapshot()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")  # the interpreter does not exit before it is done
+        self._writer = ThreadPoolExecutor(
+            1, thread_name_prefix="checkpoint"
+        )  # the interpreter does not exit before it is done
         self._pending: Future[None] | None = None
 
     def due(self) -> bool:
@@ -92,7 +96,9 @@ class Checkpoints:
             self._write(target, parts, content, lambda: None, _processors())
             return
         copies, ready = taken
-        self._pending = self._writer.submit(self._write, target, copies, content, ready, max(1, _processors() // 4))
+        self._pending = self._writer.submit(
+            self._write, target, copies, content, ready, max(1, _processors() // 4)
+        )
 
     def wait(self) -> None:
         """Until none is being written.
@@ -138,7 +144,9 @@ class Checkpoints:
         except OutputError as error:
             console.warn("checkpoint", error)
 
-    def _write(self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], threads: int) -> None:
+    def _write(
+        self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], threads: int
+    ) -> None:
         """All of a save but its copy; in the writer's thread, or in that of the training while that waits."""
         try:
             with checkpoint_folders.explained(target, size(parts)):
@@ -157,12 +165,18 @@ def _newest(folder: Path) -> Checkpoint | None:
         try:
             return _read(folder / name)
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-            rest = "the one before it is used" if name != names[0] else "there is none before it: the training starts anew"
+            rest = (
+                "the one before it is used"
+                if name != names[0]
+                else "there is none before it: the training starts anew"
+            )
             console.warn("checkpoint", f"{folder / name} is broken ({error}); {rest}")
             checkpoint_folders.remove(folder, name)
         except OSError as error:
             hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"
-            raise OutputError(f"the checkpoint {folder / name} cannot be read", got=error.strerror, hint=hint) from error
+            raise OutputError(
+                f"the checkpoint {folder / name} cannot be read", got=error.strerror, hint=hint
+            ) from error
     return None
 
 
@@ -173,7 +187,9 @@ def _fill(folder: Path, parts: Parts, state: bytes, threads: int) -> None:
         return checkpoint_folders.put(folder / f"{name}.safetensors", tensors.encoded(parts[name]))
 
     with ThreadPoolExecutor(threads) as pool:  # hashing and writing overlap
-        manifest = {f"{name}.safetensors": entry for name, entry in zip(parts, pool.map(put, parts), strict=True)}
+        manifest = {
+            f"{name}.safetensors": entry for name, entry in zip(parts, pool.map(put, parts), strict=True)
+        }
     manifest[STATE] = checkpoint_folders.put(folder / STATE, [state])
     checkpoint_folders.put(folder / MANIFEST, [json.dumps(manifest).encode()])
 
@@ -187,7 +203,9 @@ def _read(folder: Path) -> Checkpoint:
         if hashlib.sha256(contents[name]).hexdigest() != expected["sha256"]:
             raise ValueError(f"{name} has another sha256 than when it was written")
     state = json.loads(contents.pop(STATE))
-    return Checkpoint({name.removesuffix(".safetensors"): load(content) for name, content in contents.items()}, state)
+    return Checkpoint(
+        {name.removesuffix(".safetensors"): load(content) for name, content in contents.items()}, state
+    )
 
 
 def _processors() -> int:

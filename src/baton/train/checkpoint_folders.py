@@ -94,10 +94,14 @@ def explained(target: Path, wanted: int) -> Iterator[None]:
     except OSError as error:
         what = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
         hint = "free some space or mend the permissions and run again: the training goes on from the checkpoint before"
-        raise OutputError(problem, got=f"{what}; {_free(target.parent)}", expected=f"room for {wanted:,} bytes", hint=hint) from error
+        raise OutputError(
+            problem, got=f"{what}; {_free(target.parent)}", expected=f"room for {wanted:,} bytes", hint=hint
+        ) from error
     except Exception as error:
         got = f"{type(error).__name__}: {(str(error).strip() or 'no more is told').splitlines()[0]}"
-        raise OutputError(problem, got=got, hint="run again: the training goes on from the checkpoint before") from error
+        raise OutputError(
+            problem, got=got, hint="run again: the training goes on from the checkpoint before"
+        ) from error
 
 
 def _free(folder: Path) -> str:

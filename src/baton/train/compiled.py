@@ -43,7 +43,9 @@ class Compiled(nn.Module):
         layers = sharding.units(model) if self.by_layer else []
         learns = any(parameter.requires_grad for parameter in model.parameters())
         for layer in layers:
-            layer.forward = _Forward(layer.forward, fixed_shapes, lambda: self.eager or (learns and not torch.is_grad_enabled()))
+            layer.forward = _Forward(
+                layer.forward, fixed_shapes, lambda: self.eager or (learns and not torch.is_grad_enabled())
+            )
         self.whole = None if layers else _Forward(self.model, fixed_shapes, lambda: self.eager)
         self.settings = torch._dynamo.config.patch(SETTINGS)
 

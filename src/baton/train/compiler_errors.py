@@ -11,7 +11,12 @@ import torch
 
 from baton.errors import BatonError
 
-COMPILER = {"torch._dynamo", "torch._functorch", "torch._inductor", "triton"}  # packages whose errors are a compiler's own
+COMPILER = {
+    "torch._dynamo",
+    "torch._functorch",
+    "torch._inductor",
+    "triton",
+}  # packages whose errors are a compiler's own
 FULL = os.strerror(errno.ENOSPC)  # as a C compiler says it too
 
 
@@ -32,10 +37,16 @@ def is_compilers(error: BaseException) -> bool:
 def _from_compiler(error: BaseException) -> bool:
     """Of torch's, of Triton's, or of the C compiler that they call."""
     return isinstance(error, subprocess.CalledProcessError) or any(
-        kind.__module__ == package or kind.__module__.startswith(f"{package}.") for kind in type(error).__mro__ for package in COMPILER
+        kind.__module__ == package or kind.__module__.startswith(f"{package}.")
+        for kind in type(error).__mro__
+        for package in COMPILER
     )
 
 
 def _from_machine(error: BaseException) -> bool:
     killed = isinstance(error, subprocess.CalledProcessError) and error.returncode < 0
-    return killed or isinstance(error, OSError | MemoryError | torch.OutOfMemoryError | BatonError) or FULL in str(error)
+    return (
+        killed
+        or isinstance(error, OSError | MemoryError | torch.OutOfMemoryError | BatonError)
+        or FULL in str(error)
+    )

@@ -31,7 +31,9 @@ from baton.train.loader import Batches
 FEWEST_STEPS = 200
 SHORTEST = 60.0  # seconds; a first compilation takes from 20 s (MiniLM) to minutes, and hardly saves half of the time
 PASSES = 5  # that are timed
-LENGTHS = 4  # costs are those of texts whose mean lengths differ by a fifth at most: steps to the next power of two
+LENGTHS = (
+    4  # costs are those of texts whose mean lengths differ by a fifth at most: steps to the next power of two
+)
 
 Part = tuple[Any, float]
 
@@ -71,7 +73,9 @@ class Settled:
         found = {"compiled": float(self.compile)}
         costs = self.costs
         seconds = {"eager": costs.eager, "compiled": costs.compiled, "first": costs.first} if costs else {}
-        return found | {f"compile_{name}_seconds": value for name, value in seconds.items() if value is not None}
+        return found | {
+            f"compile_{name}_seconds": value for name, value in seconds.items() if value is not None
+        }
 
 
 def settled(
@@ -102,7 +106,9 @@ def settled(
         return Settled(False, f"{steps:,} steps are too few to pay for it")
     kept = _place(model, batches, runtime, settings, beside)
     costs = distributed.share(_read(kept) if runtime.is_main else None)
-    if costs is None or (costs.first is None and not costs.failure and costs.eager * steps * _parts(batches) >= SHORTEST):
+    if costs is None or (
+        costs.first is None and not costs.failure and costs.eager * steps * _parts(batches) >= SHORTEST
+    ):
         costs = _measured(model, batches, loss_fn, runtime, steps, beside, costs)
         if runtime.is_main:
             storage.write_json(kept, dataclasses.asdict(Costs(costs.eager) if costs.passing else costs))
@@ -128,8 +134,12 @@ def decided(costs: Costs, steps: int, parts: int = 1) -> Settled:
 def first_parts(batches: Batches, runtime: Runtime) -> list[Part]:
     """Parts that show the compiler every shape of the training: one of each where shapes are fixed, else a single one."""
     if not runtime.fixed_shapes:
-        return [max(batches.micro_batches(0), key=lambda part: part[0].shape[0])]  # a single row would be a special case
-    sizes = {batches.size(step): step for step in reversed(range(batches.steps_per_epoch))}  # the last batch may be smaller
+        return [
+            max(batches.micro_batches(0), key=lambda part: part[0].shape[0])
+        ]  # a single row would be a special case
+    sizes = {
+        batches.size(step): step for step in reversed(range(batches.steps_per_epoch))
+    }  # the last batch may be smaller
     parts = [part for step in sorted(sizes.values()) for part in batches.micro_batches(step)]
     return list({part[0].shape: part for part in reversed(parts)}.values())
 
@@ -137,7 +147,9 @@ def first_parts(batches: Batches, runtime: Runtime) -> list[Part]:
 def use(beside: Sequence[Beside], runtime: Runtime) -> None:
     """Compile what computes beside the model, or not, as the runtime says."""
     for one in beside:
-        one.forward = Compiled(one.model, runtime.fixed_shapes) if runtime.compile is True else restored(one.model)
+        one.forward = (
+            Compiled(one.model, runtime.fixed_shapes) if runtime.compile is True else restored(one.model)
+        )
 
 
 def restore(model: nn.Module, beside: Sequence[Beside]) -> None:
@@ -231,19 +243,42 @@ def _parts(batches: Batches) -> int:
     return len(batches.micro_batches(0))
 
 
-def _place(model: nn.Module, batches: Batches, runtime: Runtime, settings: params.Training, beside: Sequence[Beside]) -> Path:
+def _place(
+    model: nn.Module, batches: Batches, runtime: Runtime, settings: params.Training, beside: Sequence[Beside]
+) -> Path:
     """Where the costs are kept that depend on all of this; not on the seed, nor on a few more rows."""
     models = [
-        (str(one), [(name, list(parameter.shape), parameter.requires_grad) for name, parameter in one.named_parameters()])
+        (
+            str(one),
+            [
+                (name, list(parameter.shape), parameter.requires_grad)
+                for name, parameter in one.named_parameters()
+            ],
+        )
         for one in (model, *(other.model for other in beside))
     ]
     if runtime.fixed_shapes:
         sizes = [list(part.shape) for part, _ in first_parts(batches, runtime)]
     else:
         sizes = [[round(LENGTHS * math.log2(max(batches.mean_length, 1.0)))]]
-    device = torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type
-    chosen = (runtime.precision, runtime.attention, runtime.packing, runtime.gradient_checkpointing, runtime.processes)
-    own = (settings.batch_size, settings.tokens, settings.accumulation, settings.dropout, settings.attention_dropout, settings.drop_path)
+    device = (
+        torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else runtime.device.type
+    )
+    chosen = (
+        runtime.precision,
+        runtime.attention,
+        runtime.packing,
+        runtime.gradient_checkpointing,
+        runtime.processes,
+    )
+    own = (
+        settings.batch_size,
+        settings.tokens,
+        settings.accumulation,
+        settings.dropout,
+        settings.attention_dropout,
+        settings.drop_path,
+    )
     marks = json.dumps([models, sizes, device, torch.__version__, *chosen, *own])
     return storage.state("compile") / f"{hashlib.sha256(marks.encode()).hexdigest()}.json"
 

@@ -20,14 +20,18 @@ class Average:
         """At the model's present weights."""
         self.decay = decay
         # The tensors themselves, not copies: whoever trains or loads weights writes into them.
-        self._live = {name: tensor.detach() for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+        self._live = {
+            name: tensor.detach() for name, tensor in model.state_dict().items() if tensor.is_floating_point()
+        }
         self.weights = {name: tensor.clone() for name, tensor in self._live.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """After optimizer step `step` (from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        averaged, live = ([sharding.own(tensor) for tensor in tensors.values()] for tensors in (self.weights, self._live))
+        averaged, live = (
+            [sharding.own(tensor) for tensor in tensors.values()] for tensors in (self.weights, self._live)
+        )
         torch._foreach_lerp_(averaged, live, 1 - decay)
 
     @contextlib.contextmanager

@@ -26,10 +26,14 @@ def usable(folder: Path, seeds: Sequence[int]) -> None:
     with contextlib.suppress(OSError, ValueError):
         if storage.read_json(folder / SEEDS) == list(seeds):
             shutil.rmtree(folder)
-    found = sorted({int(path.parent.name.rpartition("-")[2]) for path in folder.glob(f"*/*{FINISHED}")} & set(seeds))
+    found = sorted(
+        {int(path.parent.name.rpartition("-")[2]) for path in folder.glob(f"*/*{FINISHED}")} & set(seeds)
+    )
     if found:
         names = ", ".join(map(str, found))
-        console.say(f"seeds: {names} of {len(seeds)} finished before with these params, data, code and environment: used again")
+        console.say(
+            f"seeds: {names} of {len(seeds)} finished before with these params, data, code and environment: used again"
+        )
 
 
 def keep(trainings: Path, folder: Path, seeds: Sequence[int]) -> None:
@@ -47,4 +51,7 @@ def keep(trainings: Path, folder: Path, seeds: Sequence[int]) -> None:
         for old in sorted(folder.parent.glob(f"*/{SEEDS}"), key=lambda path: path.stat().st_mtime)[:-KEEP]:
             shutil.rmtree(old.parent)
     except OSError as error:
-        console.warn("seeds", f"what was trained is not kept for when a seed is added ({error.strerror}: {error.filename})")
+        console.warn(
+            "seeds",
+            f"what was trained is not kept for when a seed is added ({error.strerror}: {error.filename})",
+        )

@@ -79,7 +79,9 @@ def parts(batches: Batches, start: int, end: int, runtime: Runtime) -> Iterator[
     fitting = with_room(runtime.loader_workers, nbytes(batches.micro_batches(start)), room())
     if fitting < runtime.loader_workers:
         _say_room(runtime.loader_workers, fitting)
-    return _loaded(batches, start, end, runtime, fitting) if fitting else _threaded(batches, start, end, runtime)
+    return (
+        _loaded(batches, start, end, runtime, fitting) if fitting else _threaded(batches, start, end, runtime)
+    )
 
 
 def workers(preparation: float, step: float, most: int) -> int:
@@ -100,7 +102,9 @@ def figures(preparations: list[float], steps: list[float]) -> tuple[float, float
 
     Medians, since a validation between two steps is no step; the first `SETTLING` do not count where there are more.
     """
-    preparation, step = (statistics.median(seconds[SETTLING:] or seconds) for seconds in (preparations, steps))
+    preparation, step = (
+        statistics.median(seconds[SETTLING:] or seconds) for seconds in (preparations, steps)
+    )
     return preparation, step
 
 
@@ -146,7 +150,9 @@ def _loaded(batches: Batches, start: int, end: int, runtime: Runtime, count: int
     return iter(loader)
 
 
-def _threaded(batches: Batches, start: int, end: int, runtime: Runtime, spent: list[float] | None = None) -> Iterator[Parts]:
+def _threaded(
+    batches: Batches, start: int, end: int, runtime: Runtime, spent: list[float] | None = None
+) -> Iterator[Parts]:
     """By a thread, `AHEAD` steps at most; seconds of each batch are added to `spent`."""
 
     def prepared(step: int) -> Parts:
@@ -191,7 +197,9 @@ def _measured(batches: Batches, start: int, end: int, runtime: Runtime) -> Itera
     console.say(f"loader_workers: {who}: {found}")
     if fitting < wanted:
         _say_room(wanted, fitting)
-    yield from _loaded(batches, trial, end, runtime, fitting) if fitting else _threaded(batches, trial, end, runtime)
+    yield from (
+        _loaded(batches, trial, end, runtime, fitting) if fitting else _threaded(batches, trial, end, runtime)
+    )
 
 
 def _now(runtime: Runtime) -> float:
@@ -204,7 +212,9 @@ def _now(runtime: Runtime) -> float:
 def _say_room(wanted: int, fitting: int) -> None:
     instead = f"{fitting} do" if fitting else "a thread does"
     hint = "give the container more, such as `docker run --shm-size=8g`"
-    console.say(f"{SHARED} has {room() / 1e6:,.0f} MB left, too little for the batches of {wanted} workers: {instead} instead; {hint}")
+    console.say(
+        f"{SHARED} has {room() / 1e6:,.0f} MB left, too little for the batches of {wanted} workers: {instead} instead; {hint}"
+    )
 
 
 def _begin_worker(parent: int, _worker: int) -> None:

@@ -58,7 +58,9 @@ def train(
     """
     try:
         loop = _Loop(model, batches, loss_fn, settings, runtime)
-        compiling.use(beside, runtime)  # its first batch, which decides what is compiled, is that of `warm_up`
+        compiling.use(
+            beside, runtime
+        )  # its first batch, which decides what is compiled, is that of `warm_up`
         state = loop.state
         saves = saving.saving(state, saved, runtime)
         found = saves.load()
@@ -88,9 +90,13 @@ def due(step: int, every: int) -> bool:
 class _Loop:
     """One training: what `train` was given, and its state."""
 
-    def __init__(self, model: nn.Module, batches: Batches, loss_fn: Loss, settings: params.Training, runtime: Runtime) -> None:
+    def __init__(
+        self, model: nn.Module, batches: Batches, loss_fn: Loss, settings: params.Training, runtime: Runtime
+    ) -> None:
         self.batches, self.loss_fn, self.settings, self.runtime = batches, loss_fn, settings, runtime
-        self.update = optimizer.Update(optimizer.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device)
+        self.update = optimizer.Update(
+            optimizer.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device
+        )
         self.state = State(model, self.update, settings)
         self.split = sharding.is_split(model)
         self.forward = _forward(model, runtime, self._unused())
@@ -115,14 +121,18 @@ class _Loop:
         unused = distributed.most(*(int(parameter not in reached) for _, parameter in named))
         names = [name for (name, _), missed in zip(named, unused, strict=True) if missed]
         if names:
-            console.say(f"processes: {len(names)} weights get no gradient from the first batch ({names[0]}, …): looked for at each step")
+            console.say(
+                f"processes: {len(names)} weights get no gradient from the first batch ({names[0]}, …): looked for at each step"
+            )
         return bool(names)
 
     def warm_up(self) -> None:
         """Let DDP order its buckets and the compiler see its first shape alike at the start and on resume: both decide about rounding."""
         compiles = self.runtime.compile is True
         if compiles or isinstance(self.forward, DistributedDataParallel):
-            with self._first_pass() as part:  # together: ranks exchange gradients once, however many shapes each of them has
+            with (
+                self._first_pass() as part
+            ):  # together: ranks exchange gradients once, however many shapes each of them has
                 parts = compiling.first_parts(self.batches, self.runtime) if compiles else [part]
                 self._backward(saving.as_many(parts, *distributed.most(len(parts))) if self.split else parts)
 
@@ -161,7 +171,9 @@ class _Loop:
         state, number = self.state, self.state.step + 1
         seed_step(self.settings.seed, number, self.runtime.rank)
         rate = optimizer.learning_rate(self.settings, number - 1, self.steps)
-        loss = distributed.total(self._backward(parts))  # over all ranks: what decides must be the same on each
+        loss = distributed.total(
+            self._backward(parts)
+        )  # over all ranks: what decides must be the same on each
         with explained_memory("training", parts[-1][0].shape):
             norm = self.update.step(number, loss, rate)
         if state.average:
@@ -185,7 +197,9 @@ class _Loop:
             scores = distributed.share(validate())  # rank 0 decides what is best, and when to stop
             state.model.train()
             with signals.held():
-                point = ValidationPoint(state.step, self._epoch(), scores, state.best.offer(scores, state.model), _now())
+                point = ValidationPoint(
+                    state.step, self._epoch(), scores, state.best.offer(scores, state.model), _now()
+                )
                 state.points.append(point)
                 state.validated = state.step
                 state.meter.since += time.monotonic() - start  # validation does not count as training time

@@ -22,15 +22,23 @@ def make(model: nn.Module, settings: params.Training) -> torch.optim.AdamW:
     With `layer_decay` below 1 each of the model's `layer_groups()` (names of parameters, from input to head) has a share of the rate.
     """
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    layers: list[list[str]] = [list(trained)] if settings.layer_decay == 1 else getattr(model, "layer_groups")()  # noqa: B009  of our models
+    layers = [list(trained)]
+    if settings.layer_decay != 1:
+        layers = getattr(model, "layer_groups")()  # noqa: B009  nn.Module does not declare it
     excepted: set[str] = getattr(model, "no_weight_decay", set)()
     groups = []
     for depth, names in enumerate(reversed(layers)):
         for decays in (True, False):
-            part = [trained[name] for name in names if name in trained and (trained[name].ndim > 1 and name not in excepted) is decays]
+            part = [
+                trained[name]
+                for name in names
+                if name in trained and (trained[name].ndim > 1 and name not in excepted) is decays
+            ]
             if part:
                 weight_decay = settings.weight_decay if decays else 0.0
-                groups.append({"params": part, "weight_decay": weight_decay, "scale": settings.layer_decay**depth})
+                groups.append(
+                    {"params": part, "weight_decay": weight_decay, "scale": settings.layer_decay**depth}
+                )
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
@@ -54,14 +62,18 @@ def factor(step: int, steps: int, warmup: int, schedule: str) -> float:
 class Update:
     """One optimizer step after another, on scaled gradients; everything that decides stays on the device."""
 
-    def __init__(self, optimizer: torch.optim.AdamW, clip_norm: float | None, scaled: bool, device: torch.device) -> None:
+    def __init__(
+        self, optimizer: torch.optim.AdamW, clip_norm: float | None, scaled: bool, device: torch.device
+    ) -> None:
         """`scaled`: losses are multiplied by a dynamic `scale` (fp16); otherwise the scale is 1."""
         self.optimizer = optimizer
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.clip_norm, self.scaled = clip_norm or math.inf, scaled
         self.scale = torch.full((), FIRST_SCALE if scaled else 1.0, device=device)
         self.grown = torch.zeros((), device=device)  # steps since the scale changed
-        self.failed = torch.full((), -1.0, device=device)  # the first step whose numbers were not finite; from then on nothing is updated
+        self.failed = torch.full(
+            (), -1.0, device=device
+        )  # the first step whose numbers were not finite; from then on nothing is updated
 
     def step(self, step: int, loss: torch.Tensor, rate: float) -> torch.Tensor:
         """Clip, update, forget the gradients; return the gradient norm (), before clipping.

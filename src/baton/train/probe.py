@@ -53,8 +53,12 @@ def fit(
             logits = made.logits(features[scored]).astype(np.float64)
             highest = logits.max(axis=1)
             chosen = logits[np.arange(len(scored)), labels[scored]]
-            losses[strength] += float((np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - chosen).sum())
-    best = min(STRENGTHS, key=lambda strength: losses[strength])  # of equals the smallest: the most regularised
+            losses[strength] += float(
+                (np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - chosen).sum()
+            )
+    best = min(
+        STRENGTHS, key=lambda strength: losses[strength]
+    )  # of equals the smallest: the most regularised
     return _fit(features, labels, classes, balanced, best, weights)
 
 

@@ -46,11 +46,15 @@ class StageCheckpoints:
 
     def training(self, name: str) -> Checkpoints:
         """Those of the training `name`, or what came of it before."""
-        return Checkpoints(self.folder / name, self.seconds, self.notes, self.kept / name if self.kept else None)
+        return Checkpoints(
+            self.folder / name, self.seconds, self.notes, self.kept / name if self.kept else None
+        )
 
     def note(self, key: str) -> str | None:
         """What an interrupted attempt noted under `key` in its newest checkpoint."""
-        states = sorted(self.folder.glob(f"*/[!{HIDDEN}]*/{STATE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+        states = sorted(
+            self.folder.glob(f"*/[!{HIDDEN}]*/{STATE}"), key=lambda path: path.stat().st_mtime, reverse=True
+        )
         for state in states:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 return str(storage.read_json(state)["notes"][key])
@@ -66,7 +70,9 @@ class StageCheckpoints:
 
 
 @contextlib.contextmanager
-def opened(stage: str, sections: Mapping[str, Any], runtime: Runtime, seeds: Sequence[int]) -> Iterator[StageCheckpoints]:
+def opened(
+    stage: str, sections: Mapping[str, Any], runtime: Runtime, seeds: Sequence[int]
+) -> Iterator[StageCheckpoints]:
     """The checkpoints of a stage with exactly these params, inputs, code and environment, locked against a second writer.
 
     Args:
@@ -99,7 +105,9 @@ def fingerprint(stage: str, sections: Mapping[str, Any], runtime: Runtime) -> di
     """All that the course of a training depends on, each with its value or digest."""
     without = WITHOUT_EFFECT | (OF_ANY_NUMBER if runtime.sharding == "full" else set())
     values = params.flatten(dict(sections)).items()
-    marks = {f"params {key}": json.dumps(value) for key, value in values if key.rpartition(".")[2] not in without}
+    marks = {
+        f"params {key}": json.dumps(value) for key, value in values if key.rpartition(".")[2] not in without
+    }
     for dep in params.read_raw(Path("dvc.yaml"))["stages"][stage]["deps"]:
         path = Path(dep)
         marks[dep] = storage.sha256_tree(path) if path.is_dir() else storage.sha256(path)
@@ -124,7 +132,10 @@ def _tell_others(parent: Path, name: str, marks: dict[str, str]) -> None:
     for path in sorted(parent.glob("*/fingerprint.json")):
         if path.parent.name == name or not any(path.parent.glob(f"*/[!{HIDDEN}]*/{STATE}")):
             continue
-        with contextlib.suppress(OSError, ValueError), _unlocked(path.parent):  # changing, or in use: not ours to speak of
+        with (
+            contextlib.suppress(OSError, ValueError),
+            _unlocked(path.parent),
+        ):  # changing, or in use: not ours to speak of
             _tell_other(path, marks)
 
 
@@ -160,7 +171,10 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            problem, hint = f"another process is doing this training ({folder})", "wait for it, or end it; then run again"
+            problem, hint = (
+                f"another process is doing this training ({folder})",
+                "wait for it, or end it; then run again",
+            )
             got = writer.read_text(encoding="utf-8") if writer.is_file() else "a process without a name"
             raise TrainingError(problem, got=got, expected="one writer", hint=hint) from None
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(psutil.Process().create_time()))

@@ -26,7 +26,9 @@ Step = list[tuple[Any, float]]  # the parts of one step
 def saving(state: State, saved: Checkpoints | None, runtime: Runtime) -> "Saving":
     """How a training is saved to `saved`, which is that of each process; nothing is saved without."""
     keeper = _keeper(saved, state.model, runtime)
-    return Together(state, keeper, runtime) if sharding.is_split(state.model) else Saving(state, keeper, runtime)
+    return (
+        Together(state, keeper, runtime) if sharding.is_split(state.model) else Saving(state, keeper, runtime)
+    )
 
 
 def as_many(parts: Step, most: int) -> Step:
@@ -34,7 +36,9 @@ def as_many(parts: Step, most: int) -> Step:
     return parts + [(part, 0.0) for part, _ in parts[-1:]] * (most - len(parts))
 
 
-def _keeper(saved: Checkpoints | None, model: nn.Module, runtime: Runtime) -> "Checkpoints | ShardedCheckpoints | None":
+def _keeper(
+    saved: Checkpoints | None, model: nn.Module, runtime: Runtime
+) -> "Checkpoints | ShardedCheckpoints | None":
     """Who writes: the main process alone, or all processes where the model is split."""
     if saved and runtime.sharding == "full":
         from baton.train.sharded_checkpoint import ShardedCheckpoints  # it takes half a second
@@ -46,7 +50,9 @@ def _keeper(saved: Checkpoints | None, model: nn.Module, runtime: Runtime) -> "C
 class Saving:
     """The main process saves by itself, whatever the others do."""
 
-    def __init__(self, state: State, keeper: "Checkpoints | ShardedCheckpoints | None", runtime: Runtime) -> None:
+    def __init__(
+        self, state: State, keeper: "Checkpoints | ShardedCheckpoints | None", runtime: Runtime
+    ) -> None:
         """`keeper` is None where this process saves nothing."""
         self.state, self.keeper, self.runtime = state, keeper, runtime
 
@@ -60,7 +66,11 @@ class Saving:
         if self.runtime.processes == 1 or self.runtime.sharding == "full":
             return found
         state = distributed.share(found.state if found else None)
-        return None if state is None else Checkpoint(distributed.HandedOut(found.parts if found else {}, self.runtime.device), state)
+        return (
+            None
+            if state is None
+            else Checkpoint(distributed.HandedOut(found.parts if found else {}, self.runtime.device), state)
+        )
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

@@ -52,11 +52,15 @@ class ShardedCheckpoints:
         `model` is split as it will be trained; `local` of its processes are on this machine.
         """
         self.saved, self.model = saved, model
-        self.main, size = (dist.get_rank() == 0, dist.get_world_size()) if dist.is_initialized() else (True, 1)
+        self.main, size = (
+            (dist.get_rank() == 0, dist.get_world_size()) if dist.is_initialized() else (True, 1)
+        )
         self.last = time.monotonic()
         self.folder, self.finished = distributed.share((saved.folder, saved.finished))
         self._snapshot, self._size, self._copies = Snapshot(local), size, True
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")  # the interpreter does not exit before it is done
+        self._writer = ThreadPoolExecutor(
+            1, thread_name_prefix="checkpoint"
+        )  # the interpreter does not exit before it is done
         self._pending: Future[None] | None = None
         self._group: Group = None  # of the threads, from the first copy on
 
@@ -78,14 +82,18 @@ class ShardedCheckpoints:
         """
         self._settle(raises=not wait)
         self.last = time.monotonic()
-        content = json.dumps({**state, PROCESSES: self._size, PARTS: list(parts), "notes": self.saved.notes}).encode()
+        content = json.dumps(
+            {**state, PROCESSES: self._size, PARTS: list(parts), "notes": self.saved.notes}
+        ).encode()
         taken = None if wait else self._taken(parts)
         if taken is None:
             self._write(self.folder / name, parts, content, lambda: None, None)
             return
         if not self._group and self._size > 1:
             self._group = cast("Group", dist.new_group(backend="gloo", timeout=distributed.EXCHANGE))
-        self._pending = self._writer.submit(self._write, self.folder / name, taken[0], content, taken[1], self._group)
+        self._pending = self._writer.submit(
+            self._write, self.folder / name, taken[0], content, taken[1], self._group
+        )
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -119,21 +127,35 @@ class ShardedCheckpoints:
         """Copies that are split as the tensors are, and what waits for them; None on all, from then on, where a process has no memory."""
         if not self._copies:
             return None
-        taken = self._snapshot.take({part: {name: sharding.own(tensor) for name, tensor in parts[part].items()} for part in parts})
+        taken = self._snapshot.take(
+            {part: {name: sharding.own(tensor) for name, tensor in parts[part].items()} for part in parts}
+        )
         if distributed.most(int(taken is None))[0] or taken is None:
             self._copies = False
             if taken:
-                console.warn("checkpoint", "another process has no memory for its copy, so the training waits while each is written")
+                console.warn(
+                    "checkpoint",
+                    "another process has no memory for its copy, so the training waits while each is written",
+                )
                 taken[1]()  # nothing is copied to it any more
             self._snapshot.free()
             return None
         copies, ready = taken
-        return {part: {name: sharding.like(tensor, copies[part][name]) for name, tensor in parts[part].items()} for part in parts}, ready
+        return {
+            part: {name: sharding.like(tensor, copies[part][name]) for name, tensor in parts[part].items()}
+            for part in parts
+        }, ready
 
-    def _write(self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], group: Group) -> None:
+    def _write(
+        self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], group: Group
+    ) -> None:
         """All of a save but its copy; in the writers' threads, or in those of the training while that waits."""
         temporary = self.folder / f"{HIDDEN}{target.name}"
-        flat = {f"{part}/{key}": tensor.detach() for part, tensors in parts.items() for key, tensor in tensors.items()}
+        flat = {
+            f"{part}/{key}": tensor.detach()
+            for part, tensors in parts.items()
+            for key, tensor in tensors.items()
+        }
         try:
             if not self._alone(target, lambda: self._begin(target), group):
                 return
@@ -178,7 +200,12 @@ class ShardedCheckpoints:
         if unseen:
             hint = "put the project, or .baton in it, on a file system that all machines share"
             got = f"no {unseen[0]} on the machine of the main process"
-            raise OutputError(f"the checkpoint {target} is not whole", got=got, expected="the files of all processes", hint=hint)
+            raise OutputError(
+                f"the checkpoint {target} is not whole",
+                got=got,
+                expected="the files of all processes",
+                hint=hint,
+            )
         entries[STATE] = checkpoint_folders.put(temporary / STATE, [state])
         checkpoint_folders.put(temporary / MANIFEST, [json.dumps(entries).encode()])
         checkpoint_folders.end(temporary, target)
@@ -188,12 +215,17 @@ class ShardedCheckpoints:
         told = _gathered(shards.verify(folder))
         if wrong := next(filter(None, told), None):
             if self.main:
-                console.warn("checkpoint", f"{folder} is broken ({wrong}); the one before it is used, if there is one")
+                console.warn(
+                    "checkpoint", f"{folder} is broken ({wrong}); the one before it is used, if there is one"
+                )
                 checkpoint_folders.remove(folder.parent, folder.name)
             distributed.barrier()
             return None
         reader, like = HuggingFaceStorageReader(str(folder)), self.model.state_dict()
-        flat = {key: shards.empty(key, found, like) for key, found in reader.read_metadata().state_dict_metadata.items()}
+        flat = {
+            key: shards.empty(key, found, like)
+            for key, found in reader.read_metadata().state_dict_metadata.items()
+        }
         with _quiet():
             load_parts(flat, storage_reader=reader)
         state = json.loads((folder / STATE).read_bytes())
@@ -202,7 +234,9 @@ class ShardedCheckpoints:
             part, _, name = key.partition("/")
             parts[part][name] = tensor
         if state[PROCESSES] != (now := len(told)):
-            console.say(f"checkpoint: written by {state[PROCESSES]} processes, read by {now}: results agree to rounding, not to the bit")
+            console.say(
+                f"checkpoint: written by {state[PROCESSES]} processes, read by {now}: results agree to rounding, not to the bit"
+            )
         return Checkpoint(parts, state)
 
 

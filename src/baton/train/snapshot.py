@@ -44,14 +44,19 @@ class Snapshot:
         on_device = any(tensor.is_cuda for tensors in parts.values() for tensor in tensors.values())
         if wanted > len(self._block) and not self._grow(wanted, on_device):
             return None
-        copies = {part: {name: self._copy(tensor, places[part][name]) for name, tensor in parts[part].items()} for part in parts}
+        copies = {
+            part: {name: self._copy(tensor, places[part][name]) for name, tensor in parts[part].items()}
+            for part in parts
+        }
         if not on_device:
             return copies, lambda: None
         event, device = torch.cuda.Event(blocking=True), torch.cuda.current_device()  # type: ignore[no-untyped-call]
         event.record()
 
         def ready() -> None:
-            torch.cuda.set_device(device)  # that of a new thread is the first, where it would take memory for a context of its own
+            torch.cuda.set_device(
+                device
+            )  # that of a new thread is the first, where it would take memory for a context of its own
             event.synchronize()
 
         return copies, ready
@@ -74,14 +79,18 @@ class Snapshot:
         try:
             self._block = block = torch.empty(wanted, dtype=torch.uint8)
         except RuntimeError:  # a limit on addresses, which is not told of beforehand
-            return self._refuse(f"the system does not give the {wanted / 1e9:,.1f} GB that a copy of what is saved takes")
+            return self._refuse(
+                f"the system does not give the {wanted / 1e9:,.1f} GB that a copy of what is saved takes"
+            )
         if pin:
             try:  # not torch's own pinned allocator, which takes the next power of two
                 pinning.pin_memory(block.data_ptr(), wanted)
                 self._pinned = True
             except RuntimeError as error:  # a limit on locked memory
                 _take_error()
-                console.warn("checkpoint", f"{wanted / 1e9:,.1f} GB cannot be pinned, so the copy is slower ({error})")
+                console.warn(
+                    "checkpoint", f"{wanted / 1e9:,.1f} GB cannot be pinned, so the copy is slower ({error})"
+                )
         return True
 
     def _refuse(self, why: str) -> bool:

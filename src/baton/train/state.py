@@ -18,7 +18,9 @@ from baton.train.optimizer import Update
 from baton.train.snapshot import Parts
 
 OPTIMIZER, UPDATE = "optimizer.", ("scale", "grown", "failed")
-FINISHED = "-finished"  # how the name of a training's last checkpoint ends, which holds what came of it and no more
+FINISHED = (
+    "-finished"  # how the name of a training's last checkpoint ends, which holds what came of it and no more
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,10 @@ class State:
         """Tensors by part and name; at the end the best weights alone."""
         if self.finished:
             return {"best": self.best.weights}
-        parts: dict[str, dict[str, torch.Tensor]] = {"model": self.model.state_dict(), "best": self.best.weights}
+        parts: dict[str, dict[str, torch.Tensor]] = {
+            "model": self.model.state_dict(),
+            "best": self.best.weights,
+        }
         if self.average:
             parts["average"] = self.average.weights
         parts["update"] = {key: getattr(self.update, key) for key in UPDATE}
@@ -85,7 +90,9 @@ class State:
             "step": self.step,
             "validated": self.validated,
             "finished": self.finished,
-            "points": [vars(point) for point in self.points],  # frozen; asdict() would take seconds for a long training
+            "points": [
+                vars(point) for point in self.points
+            ],  # frozen; asdict() would take seconds for a long training
             "meter": self.meter.facts(),
             "best": {"score": self.best.score, "age": self.best.age},
         }
@@ -94,7 +101,10 @@ class State:
         """Become what was saved."""
         facts, device = saved.state, self.update.scale.device
         self.step, self.validated, self.finished = facts["step"], facts["validated"], facts["finished"]
-        self.points = [ValidationPoint(**point) if "scores" in point else TrainPoint(**point) for point in facts["points"]]
+        self.points = [
+            ValidationPoint(**point) if "scores" in point else TrainPoint(**point)
+            for point in facts["points"]
+        ]
         self.best.weights = {name: value.to(device) for name, value in saved.parts["best"].items()}
         self.best.score, self.best.age = tuple(facts["best"]["score"]), facts["best"]["age"]
         if self.finished:
@@ -108,7 +118,9 @@ class State:
         parameters = dict(self.model.named_parameters())
         for part in saved.parts:
             for name, value in saved.parts[part].items() if part.startswith(OPTIMIZER) else ():
-                self.update.optimizer.state[parameters[name]][part.removeprefix(OPTIMIZER)] = _laid_out(value, parameters[name])
+                self.update.optimizer.state[parameters[name]][part.removeprefix(OPTIMIZER)] = _laid_out(
+                    value, parameters[name]
+                )
 
 
 def _laid_out(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -151,7 +163,12 @@ class Meter:
 
     def restore(self, facts: dict[str, Any]) -> None:
         """Go on from `facts`."""
-        self.loss, self.norm, self.steps, self.samples = facts["loss"], facts["norm"], facts["steps"], facts["samples"]
+        self.loss, self.norm, self.steps, self.samples = (
+            facts["loss"],
+            facts["norm"],
+            facts["steps"],
+            facts["samples"],
+        )
         self.since = time.monotonic() - facts["seconds"]
 
 

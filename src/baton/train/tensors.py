@@ -26,7 +26,9 @@ NAMES = {
 PIECE = 1 << 22  # bytes: what is hashed is still in the processor's cache when it is written
 
 
-def encoded(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> Iterator[bytes | memoryview]:
+def encoded(
+    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> Iterator[bytes | memoryview]:
     """The pieces of the file that holds `tensors`, which must not change meanwhile, and `metadata`.
 
     They may be on any device and in any memory format; in the file they are contiguous.
@@ -37,7 +39,9 @@ def encoded(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | N
     assert sys.byteorder == "little", "safetensors files are"
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0
-    ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())  # each then lies at a multiple of its element's size
+    ordered = sorted(
+        tensors.items(), key=lambda item: -item[1].element_size()
+    )  # each then lies at a multiple of its element's size
     for name, tensor in ordered:
         offsets = [start, start + tensor.nbytes]
         header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": offsets}
