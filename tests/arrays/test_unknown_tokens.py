@@ -18,10 +18,8 @@ THAI = [
     "เรือบรรทุกน้ำมันออกจากท่าเรือแล้ว",
     "การเจรจาการค้ากับญี่ปุ่นล้มเหลว",
 ]
-KNOWN, STRANGE = (
-    "wheat",
-    "東",
-)  # one token each: a word in the tiny tokenizer's vocabulary, and one outside it
+# One token each: a word in the tiny tokenizer's vocabulary, and one outside it.
+KNOWN, STRANGE = "wheat", "東"
 
 Run = Callable[..., tuple[dict[str, Any], str, str]]
 

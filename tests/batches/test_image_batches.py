@@ -259,9 +259,8 @@ def test_what_a_sample_gets_depends_on_seed_epoch_and_id_only(
     split, step = split_of(photos, "as stored", PARTS[part]), rows(*range(12))
     first = together([split.training_batch(step, step, 0, 1)])
     fresh = split_of(photos, "as stored", PARTS[part])  # a resumed training run
-    assert same(
-        together([fresh.training_batch(step[::-1].copy(), step, 0, 1)]), first
-    )  # the order within the step does not matter
+    # The order within the step does not matter.
+    assert same(together([fresh.training_batch(step[::-1].copy(), step, 0, 1)]), first)
     for other in (split.training_batch(step, step, 0, 2), split.training_batch(step, step, 1, 1)):
         changed = together([other])
         assert sum(torch.equal(changed[row][0], first[row][0]) for row in range(12)) <= 1

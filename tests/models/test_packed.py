@@ -15,13 +15,8 @@ from baton.models import text_model
 from baton.models.kernels import attention, varlen
 from tests import tiny
 
-WINDOWS = [
-    [9, 5],
-    [7],
-    [16, 12, 3],
-    [1],
-    [16],
-]  # tokens of the windows of five documents; 69 in total, not a multiple of 8
+# Tokens of the windows of five documents; 69 in total, not a multiple of 8.
+WINDOWS = [[9, 5], [7], [16, 12, 3], [1], [16]]
 SIZES = dict(
     vocab_size=100,
     hidden_size=32,
