@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baton import params, storage
-from baton.arrays import text_arrays
+from baton.arrays import image_input, text_arrays
 
 ROOT = Path(__file__).resolve().parent.parent
 LENGTHS = Path(__file__).with_name("r8_lengths.json")
@@ -224,7 +224,7 @@ def write_pictures(folder: Path, sizes: Sizes) -> None:
     wanted = params.ImageTokenize(
         kind="images", size=sizes.side, crop_fraction=None, channels=3, chunk_size=64
     )
-    described = framing.describe(base, wanted)
+    described = image_input.describe(base, wanted)
     height, width = framing.framing(described).canvas
     photographs, random, arrays = load_sample_images().images, np.random.default_rng(0), folder / "arrays"
     arrays.mkdir()

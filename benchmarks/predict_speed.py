@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from baton import console, params
 from baton.errors import ModelError
+from baton.texts import document_windows
 from benchmarks import _sides
 
 DTYPES = ("float32", "bfloat16")
@@ -222,7 +223,7 @@ def ours(job: Job) -> Measured:
     machine = _machine(job)
     model, info = model_folder.load(job.folder / "ours", machine.attention)
     model.to(machine.device)
-    tokenizer = text_arrays.open_tokenizer(job.folder / "ours", job.max_length)
+    tokenizer = document_windows.open_tokenizer(job.folder / "ours", job.max_length)
     with tempfile.TemporaryDirectory(dir=job.folder) as name:
         for warm in (True, False):
             start = time.perf_counter()

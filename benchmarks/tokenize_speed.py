@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from baton import console, params
 from baton.arrays import text_arrays
+from baton.texts import document_windows
 from benchmarks import _sides
 
 ROW_GROUP = 4096  # as preprocess writes it
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def bare(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
     """Measure the library alone, with texts in memory."""
-    tokenizer = text_arrays.open_tokenizer(base, max_length)
+    tokenizer = document_windows.open_tokenizer(base, max_length)
     texts: list[str] = pq.read_table(table, columns=["text"])["text"].to_pylist()
     tokenizer.encode_batch_fast(texts[:WARM_UP])
     start, processor = time.perf_counter(), time.process_time()
@@ -96,7 +97,7 @@ def bare(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
 
 def ours(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
     """Measure the stage's code, from the table to the arrays."""
-    tokenizer = text_arrays.open_tokenizer(base, max_length)
+    tokenizer = document_windows.open_tokenizer(base, max_length)
     tokenizer.encode_batch_fast(
         pq.ParquetFile(table).read_row_group(0, ["text"])["text"].to_pylist()[:WARM_UP]
     )

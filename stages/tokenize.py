@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 
 from baton import console, params, storage
-from baton.arrays import disk_space, image_arrays, length_choice, text_arrays, unknown_tokens
+from baton.arrays import disk_space, image_arrays, image_input, length_choice, text_arrays, unknown_tokens
 from baton.contracts import row_attributes
-from baton.images import framing
 from baton.images.bit_depth import BITS_16
+from baton.texts import document_windows
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
 TABLES = [CLEAN / f"{split}.parquet" for split in text_arrays.SPLITS]
@@ -34,7 +34,7 @@ def main() -> None:
 
 def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str, dict[str, str], Report]:
     """Write pixels; return the title and columns of the summary table, and the report."""
-    described = framing.describe(config, settings)
+    described = image_input.describe(config, settings)
     if (bits := image_arrays.significant_bits(TABLES[0])) != BITS_16:
         described["significant_bits"] = bits
     disk_space.check(TABLES, described, ARRAYS)
@@ -59,7 +59,7 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
     chosen = length_choice.resolve(settings, BASE, config, CLEAN / "train.parquet")
     if chosen.reason:
         console.say(f"max_length: {chosen.max_length} ({escape(chosen.reason)})")
-    tokenizer = text_arrays.open_tokenizer(BASE, chosen.max_length)
+    tokenizer = document_windows.open_tokenizer(BASE, chosen.max_length)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
         found = text_arrays.tokenize(

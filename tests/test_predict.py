@@ -17,6 +17,7 @@ from baton.batches.text_batches import TextSplit
 from baton.errors import TrainingError
 from baton.models import model_folder
 from baton.predict import predict
+from baton.texts import document_windows
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
@@ -25,7 +26,7 @@ HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
 def prepare(root: Path) -> tuple[model_folder.Classifier, TextSplit]:
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
     text_arrays.tokenize(
-        clean / "train.parquet", text_arrays.open_tokenizer(base, 16), root, 100, lambda count: None
+        clean / "train.parquet", document_windows.open_tokenizer(base, 16), root, 100, lambda count: None
     )
     settings = params.read(Path("params.yaml")).finetune.model_copy(
         update={"dropout": 0.1, "attention_dropout": 0.1}

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from baton import params, storage
-from baton.arrays import image_arrays
-from baton.images import decoding, framing
+from baton.arrays import image_arrays, image_input
+from baton.images import decoding
 
 TOKENIZE = params.ImageTokenize(kind="images", size=8, crop_fraction=1.0, channels=1, chunk_size=16)
 
@@ -44,7 +44,7 @@ def write_clean(folder: Path, counts: dict[str, int]) -> Path:
 def write_arrays(folder: Path, counts: dict[str, int]) -> dict[str, Any]:
     """Write `folder`/arrays of such tables, for the base model in `folder`/base; return the model's input."""
     clean = write_clean(folder / "clean", counts)
-    described = framing.describe(storage.read_json(folder / "base/config.json"), TOKENIZE)
+    described = image_input.describe(storage.read_json(folder / "base/config.json"), TOKENIZE)
     (folder / "arrays").mkdir()
     for split in counts:
         image_arrays.tokenize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from baton import console, params, storage
-from baton.arrays import document_windows, length_choice, text_arrays
+from baton.arrays import length_choice, text_arrays
 from baton.errors import DataError
 from tests import tiny
 
@@ -20,7 +20,7 @@ WINDOWS = params.WindowsTruncation(kind="windows", most=8, overlap=0)
 
 
 def choose(
-    truncation: params.Truncation = document_windows.HEAD,
+    truncation: params.Truncation = text_arrays.HEAD,
     positions: int | None = 512,
     documents: int = 100,
     **changes: Any,
@@ -55,7 +55,7 @@ def test_the_limit_on_tokens_takes_windows_first_and_then_length() -> None:
     assert f"{limit}; it would be 12,600" in str(fewer.reason)
     shorter = choose(WINDOWS, tokens=7_000)
     # In one window: 50 * 32 + 30 * 102 + 20 * 112 = 6,900 tokens; with 128 instead of 112 it is 7,220.
-    assert (shorter.max_length, shorter.truncation) == (112, document_windows.HEAD)
+    assert (shorter.max_length, shorter.truncation) == (112, text_arrays.HEAD)
     assert choose(WINDOWS, tokens=1, least=64).max_length == 64, "`least` is read at any cost"
     assert choose(documents=1_000_000, tokens=70_000_000).max_length == 112
 
@@ -77,7 +77,7 @@ def test_lengths_are_of_rows_that_lie_evenly_over_the_table(
     assert "50% of train's documents" in str(found.reason)
     fixed = settings.model_copy(update={"max_length": 24})
     assert length_choice.resolve(fixed, base, {}, tmp_path / "clean/train.parquet") == length_choice.Choice(
-        24, document_windows.HEAD
+        24, text_arrays.HEAD
     )
 
 

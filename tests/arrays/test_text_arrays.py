@@ -10,6 +10,7 @@ from tokenizers import processors
 
 from baton.arrays import text_arrays
 from baton.errors import DataError, ModelError
+from baton.texts import document_windows
 from tests import tiny
 
 
@@ -21,7 +22,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
             clean / f"{split}.parquet",
-            text_arrays.open_tokenizer(base, 16),
+            document_windows.open_tokenizer(base, 16),
             root / "arrays",
             5,
             lambda count: None,
@@ -48,14 +49,14 @@ def test_ids_and_labels_keep_the_order_of_the_table(arrays: Path) -> None:
 
 
 def test_chunk_size_does_not_change_a_byte(arrays: Path, tmp_path: Path) -> None:
-    tokenizer = text_arrays.open_tokenizer(arrays / "base", 16)
+    tokenizer = document_windows.open_tokenizer(arrays / "base", 16)
     text_arrays.tokenize(arrays / "clean" / "train.parquet", tokenizer, tmp_path, 1000, lambda count: None)
     for name in ("tokens.npy", "offsets.npy", "labels.npy"):
         assert (tmp_path / f"train.{name}").read_bytes() == (arrays / "arrays" / f"train.{name}").read_bytes()
 
 
 def test_the_tokenizer_truncates_again_afterwards(arrays: Path, tmp_path: Path) -> None:
-    tokenizer = text_arrays.open_tokenizer(arrays / "base", 6)
+    tokenizer = document_windows.open_tokenizer(arrays / "base", 6)
     text_arrays.tokenize(arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None)
     assert len(tokenizer.encode(" ".join(["wheat"] * 50)).ids) == 6
     with pytest.raises(TypeError):  # also after an error: a row without text
@@ -69,7 +70,7 @@ def test_the_tokenizer_truncates_again_afterwards(arrays: Path, tmp_path: Path) 
 def test_special_tokens_stand_where_the_tokenizer_puts_them(
     arrays: Path, tmp_path: Path, template: str
 ) -> None:
-    tokenizer = text_arrays.open_tokenizer(arrays / "base", 6)
+    tokenizer = document_windows.open_tokenizer(arrays / "base", 6)
     tokenizer.post_processor = processors.TemplateProcessing(
         template, special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -83,7 +84,7 @@ def test_special_tokens_stand_where_the_tokenizer_puts_them(
 
 
 def test_special_tokens_inside_a_document_are_refused(arrays: Path, tmp_path: Path) -> None:
-    tokenizer = text_arrays.open_tokenizer(arrays / "base", 6)
+    tokenizer = document_windows.open_tokenizer(arrays / "base", 6)
     tokenizer.post_processor = processors.TemplateProcessing("$A [SEP] $A", special_tokens=[("[SEP]", 3)])
     with pytest.raises(ModelError, match="special tokens inside a document"):
         text_arrays.tokenize(arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None)
@@ -92,10 +93,10 @@ def test_special_tokens_inside_a_document_are_refused(arrays: Path, tmp_path: Pa
 def test_truncation_is_counted_and_lengths_are_those_before_it(arrays: Path, tmp_path: Path) -> None:
     table = arrays / "clean" / "test.parquet"
     whole = text_arrays.tokenize(
-        table, text_arrays.open_tokenizer(arrays / "base", 64), tmp_path, 5, lambda count: None
+        table, document_windows.open_tokenizer(arrays / "base", 64), tmp_path, 5, lambda count: None
     )
     cut = text_arrays.tokenize(
-        table, text_arrays.open_tokenizer(arrays / "base", 6), tmp_path, 5, lambda count: None
+        table, document_windows.open_tokenizer(arrays / "base", 6), tmp_path, 5, lambda count: None
     )
     assert whole["truncated"] == 0
     assert (
@@ -107,7 +108,7 @@ def test_truncation_is_counted_and_lengths_are_those_before_it(arrays: Path, tmp
 
 
 def _exactly(arrays: Path, length: int) -> int:
-    tokenizer = text_arrays.open_tokenizer(arrays / "base", 64)
+    tokenizer = document_windows.open_tokenizer(arrays / "base", 64)
     texts = pq.read_table(arrays / "clean" / "test.parquet")["text"].to_pylist()
     return sum(len(tokenizer.encode(item).ids) == length for item in texts)
 
@@ -117,13 +118,13 @@ def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ModelError, match=r"has no tokenizer[\s\S]*config\.json[\s\S]*expected: tokenizer\.json"
     ):
-        text_arrays.open_tokenizer(tmp_path, 16)
+        document_windows.open_tokenizer(tmp_path, 16)
 
 
 def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ModelError, match=r"tokenizer\.json is not a tokenizer"):
-        text_arrays.open_tokenizer(tmp_path, 16)
+        document_windows.open_tokenizer(tmp_path, 16)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_length_that_the_model_cannot_read_is_refused(config: dict[str, object
 def test_arrays_that_do_not_fit_together_are_refused(arrays: Path, tmp_path: Path) -> None:
     text_arrays.tokenize(
         arrays / "clean" / "test.parquet",
-        text_arrays.open_tokenizer(arrays / "base", 16),
+        document_windows.open_tokenizer(arrays / "base", 16),
         tmp_path,
         5,
         lambda count: None,

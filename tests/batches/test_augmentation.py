@@ -14,6 +14,7 @@ from baton import params
 from baton.batches.augmentation import mixing, pipeline, randaugment
 from baton.batches.augmentation import operations as on
 from baton.batches.augmentation.random_streams import Generators, keys
+from baton.images import enlarging
 from tests.photos import photo
 
 OFF: dict[str, Any] = {
@@ -218,8 +219,8 @@ def operations() -> dict[str, Callable[[torch.Tensor, NDArray[np.float64]], torc
         found[f"randaugment {index}"] = lambda pixels, strengths, operation=operation: operation(
             pixels, np.where(strengths < 0.5, -1, 1).astype(np.float32), 0.7
         )
-    for interpolation in on.MODES:
-        found[f"enlarge {interpolation}"] = lambda pixels, strengths, name=interpolation: on.resized(
+    for interpolation in enlarging.MODES:
+        found[f"enlarge {interpolation}"] = lambda pixels, strengths, name=interpolation: enlarging.resized(
             pixels.float(), (31, 45), name
         )
     return found

@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from baton.batches import device_images, image_batch
 from baton.batches.augmentation import device_augmentation
-from baton.batches.augmentation import operations as on
 from baton.batches.augmentation.resampling import resampled
 from baton.batches.image_batch import ImageBatch
 from baton.batches.image_batches import ImageSplit
 from baton.errors import ParamsError
+from baton.images import enlarging
 from tests.batches.test_image_batches import (
     ALIKE,
     EVERYTHING,
@@ -132,7 +132,7 @@ def test_resampling_is_torch_s(interpolation: str, source: tuple[int, int], targ
     found = resampled(pixels, windows, target, interpolation)
     for index, (top, left) in enumerate(corners):
         part = pixels[index : index + 1, :, top : top + source[0], left : left + source[1]].contiguous()
-        expected = on.resized(part, target, interpolation)[0]
+        expected = enlarging.resized(part, target, interpolation)[0]
         difference = (found[index].int() - expected.int()).abs()
         assert difference.max() <= (0 if interpolation == "nearest" or source == target else 2)
         assert (difference > 0).float().mean() < 0.03

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from baton import params, storage
 from baton.arrays import text_arrays
 from baton.models import model_folder
+from baton.texts import document_windows
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,7 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
             clean / f"{split}.parquet",
-            text_arrays.open_tokenizer(base, LENGTH),
+            document_windows.open_tokenizer(base, LENGTH),
             folder / "data/arrays",
             10,
             lambda count: None,

@@ -11,6 +11,7 @@ from baton.arrays import text_arrays
 from baton.evaluate import inputs
 from baton.measure import measurements
 from baton.models import model_folder
+from baton.texts import document_windows
 from tests import test_cache_truth, tiny
 
 KNN = params.FeaturesBaseline(kind="features", model="knn", neighbours=3, C=(1.0,))
@@ -27,7 +28,7 @@ def subject(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> meas
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
             clean / f"{split}.parquet",
-            text_arrays.open_tokenizer(base, 16),
+            document_windows.open_tokenizer(base, 16),
             Path("data/arrays"),
             100,
             lambda count: None,

@@ -16,6 +16,7 @@ from baton.contracts import predictions
 from baton.errors import ParamsError
 from baton.fitting import seed_choice
 from baton.lifecycle.retraining import checkout
+from baton.texts import document_windows
 from baton.train import loop
 from stages import distill, finetune
 from tests import tiny
@@ -65,7 +66,7 @@ def stages(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
             clean / f"{split}.parquet",
-            text_arrays.open_tokenizer(base, 16),
+            document_windows.open_tokenizer(base, 16),
             Path("data/arrays"),
             100,
             lambda count: None,

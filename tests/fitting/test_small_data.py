@@ -18,6 +18,7 @@ from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
 from baton.tasks import losses
+from baton.texts import document_windows
 from baton.train import probe, resume
 from tests import tiny
 
@@ -35,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
             clean / f"{split}.parquet",
-            text_arrays.open_tokenizer(base, 16),
+            document_windows.open_tokenizer(base, 16),
             Path("data/arrays"),
             100,
             lambda count: None,

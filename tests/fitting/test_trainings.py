@@ -15,6 +15,7 @@ from baton.evaluate import inputs
 from baton.fitting import trainings
 from baton.models import classifier, model_folder, packing
 from baton.tasks import losses, temperature
+from baton.texts import document_windows
 from baton.train import resume
 from tests import tiny, tiny_images
 from tests.models.test_packed import make
@@ -123,7 +124,7 @@ def texts(**changes: object) -> tuple[trainings.Job, model_folder.Classifier]:
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
             clean / f"{split}.parquet",
-            text_arrays.open_tokenizer(base, 16),
+            document_windows.open_tokenizer(base, 16),
             Path("data/arrays"),
             100,
             lambda count: None,

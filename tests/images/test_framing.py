@@ -10,8 +10,9 @@ from timm.data import create_transform
 from timm.models import get_pretrained_cfg
 
 from baton import params
+from baton.arrays.image_input import describe
 from baton.errors import ModelError
-from baton.images.framing import describe, framing, recoloured
+from baton.images.framing import framing, recoloured
 from tests.photos import INPUT, photo
 
 

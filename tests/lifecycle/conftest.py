@@ -14,6 +14,7 @@ from baton.batches.text_batches import TextSplit
 from baton.models import model_folder
 from baton.runtime import resolve
 from baton.tasks import losses
+from baton.texts import document_windows
 from baton.train import loop
 from tests import tiny
 from tests.lifecycle import pictures
@@ -78,7 +79,7 @@ def publish(lenient: Path) -> Publish:
     def tokenize() -> Split:
         text_arrays.tokenize(
             Path("data/clean/train.parquet"),
-            text_arrays.open_tokenizer(base, 16),
+            document_windows.open_tokenizer(base, 16),
             ARRAYS,
             100,
             lambda count: None,

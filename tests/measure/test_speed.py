@@ -12,6 +12,7 @@ from baton.arrays import text_arrays
 from baton.batches.text_batches import TextSplit
 from baton.measure import speed
 from baton.models import model_folder
+from baton.texts import document_windows
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
@@ -23,7 +24,7 @@ def arrays(tmp_path: Path) -> TextSplit:
     """Three model folders, and the samples."""
     base, clean = tiny.write_base(tmp_path / "base"), tiny.write_clean(tmp_path / "clean")
     text_arrays.tokenize(
-        clean / "train.parquet", text_arrays.open_tokenizer(base, 16), tmp_path, 100, lambda count: None
+        clean / "train.parquet", document_windows.open_tokenizer(base, 16), tmp_path, 100, lambda count: None
     )
     model = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
     for name in NAMES:

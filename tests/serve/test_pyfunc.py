@@ -15,6 +15,7 @@ import torch
 
 from baton import params, storage
 from baton.models import model_folder
+from baton.texts import document_windows
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent.parent
@@ -46,12 +47,11 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
 
 def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Probabilities (texts, classes) as evaluation has them: of the project's own model, one text at a time, at its temperature."""
-    from baton.arrays import text_arrays
     from baton.evaluate import inputs
     from baton.tasks import temperature
 
     model, info = model_folder.load(folder, "matmul")
-    tokenizer = text_arrays.open_tokenizer(folder, info.input["max_length"])
+    tokenizer = document_windows.open_tokenizer(folder, info.input["max_length"])
     rows = []
     for item in texts:
         ids = torch.tensor([tokenizer.encode(item).ids])
@@ -60,9 +60,9 @@ def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.floa
     return np.exp(temperature.scale(np.stack(rows), inputs.read_temperature(folder)))
 
 
-def log(folder: Path, name: str) -> str:
+def log(folder: Path, name: str, code: dict[str, str] | None = None) -> str:
     """Log a model in a store beside it; its folder."""
-    from baton.tracking import environment, logged_models, recorder, store
+    from baton.tracking import environment, logged_models, served_code, store
 
     shutil.copy(ROOT / "requirements.lock", "requirements.lock")
     opened = store.open_store(params.MlflowTracking(kind="mlflow", uri=None, experiment="tests"))
@@ -72,7 +72,7 @@ def log(folder: Path, name: str) -> str:
         "name": name,
         "path": folder.as_posix(),
         "info": storage.read_json(folder / "baton.json"),
-        "code": recorder.CODE["text"].read_text(encoding="utf-8"),
+        "code": code or served_code.served("text"),
         "requirements": environment.read_requirements(environment.LOCK, "text"),
         "example": ["wheat exports rose", "port workers strike"],
     }
@@ -149,9 +149,9 @@ def test_the_index_of_a_frame_is_kept_and_an_empty_one_answered(model: Any) -> N
 
 
 def test_what_is_no_column_of_texts_is_refused(model: Any) -> None:
-    with pytest.raises(ValueError, match="first column is no text column"):
+    with pytest.raises(ValueError, match="first column is not the one to classify"):
         model.predict(pd.DataFrame({"id": ["train:1"], "text": ["wheat"]}))
-    with pytest.raises(TypeError, match="row 1 is no text"):
+    with pytest.raises(TypeError, match="row 1 is not text"):
         model.unwrap_python_model().predict(["wheat", None])
 
 
@@ -218,6 +218,7 @@ def test_the_logged_model_is_complete_and_says_what_it_needs(logged: tuple[Path,
         "mlflow",
         "torch",
         "transformers",
+        "tokenizers",
         "safetensors",
         "pandas",
         "numpy",

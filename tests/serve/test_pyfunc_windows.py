@@ -10,10 +10,10 @@ import torch
 from tokenizers import Tokenizer
 
 from baton import params
-from baton.arrays import document_windows, text_arrays
+from baton.arrays import text_arrays
 from baton.models import model_folder
+from baton.texts import document_windows
 from tests import tiny
-from tests.arrays.test_document_windows import FRAME, RULES
 
 pytestmark = pytest.mark.usefixtures("quiet_mlflow")
 
@@ -31,15 +31,6 @@ TEXTS = [
     "wheat",
     *(" ".join(np.random.default_rng(size).choice(WORDS, size)) for size in (5, 14, 15, 20, 28, 40, 80)),
 ]
-
-
-@pytest.mark.parametrize("rule", RULES, ids=str)
-def test_the_cuts_are_those_of_the_arrays(rule: params.Truncation) -> None:
-    from baton.serve import pyfunc
-
-    served = pyfunc.Frame(FRAME.before, FRAME.after, FRAME.room, rule.model_dump())
-    for length in range(200):
-        assert served.read(list(range(length))) == FRAME.read(list(range(length)), rule)[0]
 
 
 def write_model(folder: Path, pooling: str, rule: dict[str, Any]) -> Path:
@@ -76,7 +67,7 @@ def expected(folder: Path, rule: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.
         }
     ).truncation
     with document_windows.untruncated(
-        tokenizer := text_arrays.open_tokenizer(folder, info.input["max_length"])
+        tokenizer := document_windows.open_tokenizer(folder, info.input["max_length"])
     ) as frame:
         read = [frame.read(tokenizer.encode(one, add_special_tokens=False).ids, how)[0] for one in TEXTS]
     rows = []
@@ -114,7 +105,7 @@ def test_probabilities_are_those_of_the_definition(tmp_path: Path, rule: dict[st
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (document_windows.HEAD.model_dump(), "Reads at most 16 tokens."),
+        (text_arrays.HEAD.model_dump(), "Reads at most 16 tokens."),
         ({"kind": "tail"}, "Reads at most 16 tokens, of a longer text the last ones."),
         (
             {"kind": "head_tail", "head": 0.25},

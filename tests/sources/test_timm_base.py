@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baton import params
+from baton.arrays import image_input
 from baton.errors import SourceError
-from baton.images import framing
 from baton.models import model_folder
 from baton.sources import base_model
 from tests import tiny
@@ -49,7 +49,7 @@ def refused(wanted: params.Base) -> str:
 
 def create() -> Any:
     """Create a model for 16x16 grey pixels from the fetched files."""
-    shape = framing.describe(json.loads((TARGET / "config.json").read_text()), TOKENIZE)
+    shape = image_input.describe(json.loads((TARGET / "config.json").read_text()), TOKENIZE)
     return model_folder.create(TARGET, HEAD, 3, tiny.training(), "sdpa", shape).eval()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from baton import params
-from baton.arrays import document_windows, text_arrays
+from baton.arrays import text_arrays
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
 from baton.distill import soft_targets, student
@@ -15,6 +15,7 @@ from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
 from baton.tasks import losses, metrics
+from baton.texts import document_windows
 from baton.train import loop
 from tests import tiny
 
@@ -50,7 +51,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def splits(root: Path, how: params.Truncation) -> dict[str, TextSplit]:
     folder = root / f"{how.kind}-arrays"
     folder.mkdir(exist_ok=True)
-    tokenizer = text_arrays.open_tokenizer(root / "base", 64)
+    tokenizer = document_windows.open_tokenizer(root / "base", 64)
     for split in ("train", "val"):
         text_arrays.tokenize(
             root / "clean" / f"{split}.parquet", tokenizer, folder, 100, lambda count: None, how
@@ -76,7 +77,7 @@ def create(root: Path) -> model_folder.Classifier:
     return model_folder.create(root / "base", HEAD, 2, tiny.training(**SETTINGS), "matmul", tiny.TEXT_INPUT)
 
 
-@pytest.mark.parametrize("how", [document_windows.HEAD, TAIL, HEAD_TAIL], ids=lambda how: how.kind)
+@pytest.mark.parametrize("how", [text_arrays.HEAD, TAIL, HEAD_TAIL], ids=lambda how: how.kind)
 def test_what_is_cut_away_cannot_be_learned(root: Path, how: params.Truncation) -> None:
     """The negative control of the next test. 100 documents by chance: 50 right, and less than 65 in 998 of 1,000 cases."""
     assert 0.35 <= fit(create(root), splits(root, how), losses.cross_entropy(0.0, None)) <= 0.65

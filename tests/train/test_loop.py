@@ -21,6 +21,7 @@ from baton.models.kernels import dropout as dropouts
 from baton.predict import predict
 from baton.runtime import resolve
 from baton.tasks import losses, metrics
+from baton.texts import document_windows
 from baton.train import loop, optimizer
 from tests import tiny
 
@@ -42,7 +43,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
-            clean / f"{split}.parquet", text_arrays.open_tokenizer(base, 16), root, 100, lambda count: None
+            clean / f"{split}.parquet",
+            document_windows.open_tokenizer(base, 16),
+            root,
+            100,
+            lambda count: None,
         )
     return root
 

@@ -16,6 +16,7 @@ from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
 from baton.tasks import losses
+from baton.texts import document_windows
 from baton.train import loop
 from tests import tiny
 
@@ -26,11 +27,11 @@ HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("packed")
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
-    tokenizer = text_arrays.open_tokenizer(base, 16)
+    tokenizer = document_windows.open_tokenizer(base, 16)
     windows = params.WindowsTruncation(kind="windows", most=3, overlap=0)
     for split in ("train", "val"):
         text_arrays.tokenize(clean / f"{split}.parquet", tokenizer, root, 100, lambda count: None)
-    short = text_arrays.open_tokenizer(base, 6)
+    short = document_windows.open_tokenizer(base, 6)
     (root / "windows").mkdir()
     text_arrays.tokenize(clean / "train.parquet", short, root / "windows", 100, lambda count: None, windows)
     return root

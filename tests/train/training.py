@@ -22,13 +22,14 @@ import transformers.models.bert.modeling_bert  # noqa: F401  once for all attemp
 from safetensors.torch import save_file
 
 from baton import console, params, storage
-from baton.arrays import document_windows, text_arrays
+from baton.arrays import text_arrays
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
 from baton.tasks import losses, metrics
+from baton.texts import document_windows
 from baton.train import checkpoint, checkpoint_folders, loop, snapshot, state
 from tests import tiny, tiny_images
 
@@ -66,11 +67,11 @@ def prepare(folder: Path, images: Callable[[Path], Path] | None = None, windows:
         return
     base, clean = tiny.write_base(folder / "base"), tiny.write_clean(folder / "clean")
     (folder / "arrays").mkdir()
-    length, how = (8, WINDOWS) if windows else (16, document_windows.HEAD)
+    length, how = (8, WINDOWS) if windows else (16, text_arrays.HEAD)
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
             clean / f"{split}.parquet",
-            text_arrays.open_tokenizer(base, length),
+            document_windows.open_tokenizer(base, length),
             folder / "arrays",
             100,
             lambda count: None,

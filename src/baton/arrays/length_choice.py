@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baton import params
-from baton.arrays import document_windows, text_arrays
+from baton.arrays import text_arrays
 from baton.errors import DataError
+from baton.texts import document_windows
 
 STEP = 16  # the lengths tried are multiples of this
 SAMPLE = 10_000  # the most documents measured, which gives any share to within one percent
@@ -41,7 +42,7 @@ def resolve(settings: params.TextTokenize, base: Path, config: dict[str, Any], t
     if not isinstance(settings.max_length, params.AutoLength):
         text_arrays.check_length(config, settings.max_length)
         return Choice(settings.max_length, settings.truncation)
-    tokenizer, file = text_arrays.open_tokenizer(base, settings.max_length.most), pq.ParquetFile(train)
+    tokenizer, file = document_windows.open_tokenizer(base, settings.max_length.most), pq.ParquetFile(train)
     own: list[int] = []
     with document_windows.untruncated(tokenizer) as frame:
         for texts in _sample(file):
@@ -89,7 +90,7 @@ def choose(
     asked, limit = cost(), wanted.tokens
     while isinstance(truncation, params.WindowsTruncation) and cost() > limit:
         fewer = truncation.most - 1
-        truncation = truncation.model_copy(update={"most": fewer}) if fewer > 1 else document_windows.HEAD
+        truncation = truncation.model_copy(update={"most": fewer}) if fewer > 1 else text_arrays.HEAD
     while length > lengths[0] and cost() > limit:
         length -= STEP
     if isinstance(truncation, params.WindowsTruncation) and truncation.overlap > length // 2:

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from baton import params
-from baton.arrays import document_windows, unknown_tokens
+from baton.arrays import unknown_tokens
 from baton.arrays.growing_array import Growing
 from baton.errors import DataError, ModelError
 from baton.streams import ahead
+from baton.texts import document_windows
 
 SPLITS = ("train", "val", "test")
+HEAD = params.HeadTruncation(kind="head")
 # Batches are padded to multiples of this: with few different shapes the kernels' caches and the allocator's
 # free lists stay small (measured in LOG.md).
 WIDTH_MULTIPLE = 8
@@ -109,34 +111,6 @@ def read_ids(folder: Path, split: str) -> list[str]:
     return ids
 
 
-def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
-    """Return the model's fast tokenizer, which truncates to `max_length` tokens, including special ones.
-
-    It adds no padding.
-
-    Raises:
-        ModelError: If `tokenizer.json` is missing or unreadable.
-    """
-    path = folder / "tokenizer.json"
-    hint = "the base model must ship the fast tokenizer's tokenizer.json"
-    if not path.is_file():
-        raise ModelError(
-            f"{folder} has no tokenizer",
-            got=sorted(item.name for item in folder.glob("*")),
-            expected=path.name,
-            hint=hint,
-        )
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001  the Rust library raises plain Exception
-        raise ModelError(
-            f"{path} is not a tokenizer", got=error, expected="a file of the tokenizers library", hint=hint
-        ) from None
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
-    return tokenizer
-
-
 def positions(config: dict[str, Any]) -> int | None:
     """Return the most tokens that the base model can read at once, including padding; None: any number.
 
@@ -171,7 +145,7 @@ def tokenize(
     target: Path,
     chunk_size: int,
     advance: Callable[[int], object],
-    truncation: params.Truncation = document_windows.HEAD,
+    truncation: params.Truncation = HEAD,
 ) -> dict[str, Any]:
     """Write the arrays of one split into `target` and return its statistics.
 

@@ -14,6 +14,7 @@ from baton.arrays import text_arrays
 from baton.batches.sampler import Split
 from baton.batches.text_batches import TextSplit
 from baton.errors import DataError
+from baton.texts import document_windows
 
 SPLITS = text_arrays.SPLITS
 
@@ -77,7 +78,7 @@ def examples(split: Split, model: Path, described: dict[str, Any], count: int = 
         count: the most samples to return.
     """
     if isinstance(split, TextSplit):
-        tokenizer, own = text_arrays.open_tokenizer(model, described["max_length"]), split.arrays
+        tokenizer, own = document_windows.open_tokenizer(model, described["max_length"]), split.arrays
         first = range(len(own)) if own.documents is None else own.documents  # each document's first window
         return [
             tokenizer.decode(own.tokens[own.offsets[i] : own.offsets[i + 1]].tolist())

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from baton.batches.augmentation import device_augmentation
-from baton.batches.augmentation import operations as on
 from baton.batches.augmentation.device_augmentation import Variation
 from baton.batches.augmentation.mixing import Mixing
 from baton.batches.device_images import Resident
+from baton.images.enlarging import framed
 from baton.images.framing import Framing
 
 
@@ -81,17 +81,6 @@ class ImageBatch:
                 memory_format=torch.channels_last
             )
         return dataclasses.replace(moved, pixels=pixels, resident=None, variations=())
-
-
-def framed(pixels: torch.Tensor, frame: Framing) -> torch.Tensor:
-    """Map stored images of one shape, (images, channels, height, width), to the model's input.
-
-    They are enlarged to the canvas, and the margin is removed.
-    """
-    if tuple(pixels.shape[-2:]) != frame.canvas:
-        pixels = on.resized(pixels.float(), frame.canvas, frame.interpolation)
-    (top, left), (height, width) = frame.margin, frame.size
-    return pixels[..., top : top + height, left : left + width]
 
 
 def _mapped(part: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

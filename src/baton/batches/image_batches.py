@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from baton import params
 from baton.arrays.image_arrays import ImageArrays
 from baton.batches.augmentation import device_augmentation, pipeline, random_streams
-from baton.batches.augmentation import operations as on
 from baton.batches.augmentation.device_augmentation import Variation
 from baton.batches.augmentation.mixing import mixing
 from baton.batches.device_images import Resident
 from baton.batches.image_batch import ImageBatch
+from baton.images import enlarging
 from baton.images.framing import Framing, framing
 
 
@@ -193,7 +193,7 @@ class ImageSplit:
     def _resized(self, picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         """Resize (height, width, channels) to (*size, channels)."""
         own = _tensor(picture[None].copy())  # torch requires writable memory
-        return on.resized(own, size, self._framing.interpolation)[0].permute(1, 2, 0).numpy()
+        return enlarging.resized(own, size, self._framing.interpolation)[0].permute(1, 2, 0).numpy()
 
 
 _Change = Callable[[NDArray[np.uint8], slice], NDArray[np.uint8]]  # images, and their positions in the batch

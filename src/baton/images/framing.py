@@ -1,9 +1,8 @@
 """How a picture of any size comes to what a model reads: which part of it, and how large. No torch here: `tokenize` starts fast.
 
-Input: an image base's config.json (timm's hub layout) and params `tokenize`. Output: `describe` gives the `input` of meta.json and
-baton.json, and `framing` the geometry that follows from it. A picture passes two steps, which give together what timm's transform for
-evaluation gives: `tokenize` brings it down to the canvas, the input size divided by `crop_fraction`; the batch enlarges what is smaller,
-and cuts off the margin.
+Input: the section `input` of meta.json and baton.json. Output: `framing` gives the geometry that follows from it. An image passes two
+steps, which together give what timm's transform for evaluation gives: `tokenize` brings it down to the canvas, the input size divided by
+`crop_fraction`; the batch enlarges what is smaller and cuts off the margin.
 """
 
 import math
@@ -14,20 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from baton import params
-from baton.errors import ModelError
-
-# What timm takes where a data config does not say.
-DEFAULTS: dict[str, Any] = {
-    "input_size": (3, 224, 224),
-    "mean": (0.485, 0.456, 0.406),
-    "std": (0.229, 0.224, 0.225),
-    "interpolation": "bicubic",
-    "crop_pct": 0.875,
-    "crop_mode": "center",
-}
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
-CROP_MODES = ("center", "squash", "border")
 GREY = 1
 
 
@@ -127,49 +112,6 @@ class Framing:
         return slice(max(offset, 0), max(offset, 0) + kept), slice(max(-offset, 0), max(-offset, 0) + kept)
 
 
-def describe(config: dict[str, Any], settings: params.ImageTokenize) -> dict[str, Any]:
-    """What a model must know of its input, as meta.json has it; `mean` and `std` are of values from 0 to 1.
-
-    Args:
-        config: the base's config.json.
-        settings: what is set takes precedence.
-
-    Raises:
-        ModelError: it is no image base, or its data config is beyond what we know.
-    """
-    if "architecture" not in config:
-        got, hint = (
-            config.get("model_type", "neither architecture nor model_type"),
-            "set base to a timm model, or tokenize.kind to text",
-        )
-        raise ModelError(
-            "the base model's config.json is none of timm's", got=got, expected="architecture", hint=hint
-        )
-    given = config.get("pretrained_cfg", config)  # older files have the two in one
-    data = {name: default if given.get(name) is None else given[name] for name, default in DEFAULTS.items()}
-    data["interpolation"] = (
-        "bilinear" if data["interpolation"] == "random" else data["interpolation"]
-    )  # as timm evaluates
-    for name, known in (("interpolation", INTERPOLATIONS), ("crop_mode", CROP_MODES)):
-        if data[name] not in known:
-            problem, hint = (
-                f"the base model's data config has a value of {name} that we do not know",
-                "mend pretrained_cfg in its config.json",
-            )
-            raise ModelError(problem, got=data[name], expected=", ".join(known), hint=hint)
-    size = [settings.size, settings.size] if settings.size else [int(side) for side in data["input_size"][1:]]
-    return {
-        "kind": "images",
-        "size": size,
-        "channels": settings.channels,
-        "mean": _per_channel(data["mean"], settings.channels),
-        "std": _per_channel(data["std"], settings.channels),
-        "interpolation": data["interpolation"],
-        "crop_fraction": float(settings.crop_fraction or data["crop_pct"]),
-        "crop_mode": data["crop_mode"],
-    }
-
-
 def framing(described: dict[str, Any]) -> Framing:
     """The geometry of what `describe` returned."""
     height, width = described["size"]
@@ -202,10 +144,3 @@ def _resized(pixels: NDArray[np.uint8], shape: tuple[int, int], interpolation: s
 def _centred(length: int, part: int) -> int:
     """Where the middle `part` of `length` begins; halves are rounded to even, as torchvision does."""
     return round((length - part) / 2)
-
-
-def _per_channel(values: Any, channels: int) -> list[float]:
-    given = [float(value) for value in values]
-    if len(given) == channels:
-        return given
-    return [sum(given) / len(given)] * channels

@@ -37,7 +37,7 @@ ARRAYS, BASE = Path("data/arrays"), Path("data/base")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
 EXPLAINED = ("teacher", "student")
 # The code that measurements run: packages of baton, and single modules of other packages.
-PACKAGES = ("arrays", "batches", "contracts", "images", "measure", "models", "runtime", "tasks")
+PACKAGES = ("arrays", "batches", "contracts", "images", "measure", "models", "runtime", "tasks", "texts")
 MODULES = ("predict.py", "storage.py", "streams.py", "evaluate/baselines.py", "evaluate/timing.py")
 SHEET_SAMPLES, SHEET_EPOCHS = 8, 7
 

@@ -1,6 +1,8 @@
-"""A classifier of text as an MLflow model, in one file that needs no baton: torch, transformers and safetensors only.
+"""A text classifier as an MLflow model.
 
-MLflow copies this file and the model folder into the logged model ("models from code") and runs it when the model is loaded.
+MLflow copies this file, the model folder and the modules of baton that are imported here into the logged model ("models from code") and
+runs it when the model is loaded. The modules get a package name of their own there (`tracking.served_code`), so no baton needs to be
+installed, and one that is does not matter.
 
 Input: raw texts, as a list of strings, a string, a Series, an array, or a DataFrame whose first column is called `text`. Output: a
 DataFrame with one row a text: `label`, the most probable class, and `probability_CLASS` for each class in the order of the labels: the
@@ -9,12 +11,10 @@ softmax of logits / temperature, with the temperature in `baton.json`. Params: `
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["raw text"])
 """
 
-import itertools
 import json
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow.models
@@ -23,7 +23,10 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel
+
+from baton.tasks import answers
+from baton.texts import document_windows
 
 BATCH_SIZE = 32
 
@@ -43,11 +46,11 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         self.temperature: float = info["temperature"]
         self.pooling: str = info["head"]["pooling"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        # The very file that the training's tokenizer was read from.
-        self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-        self.tokenizer.backend_tokenizer.no_padding()  # a tokenizer's own habits are not what the arrays were made with
-        self.tokenizer.backend_tokenizer.no_truncation()
-        self.frame = Frame.of(self.tokenizer, info["input"]["max_length"], info["input"]["truncation"])
+        self.tokenizer = document_windows.open_tokenizer(folder, info["input"]["max_length"])
+        with document_windows.untruncated(self.tokenizer) as self.frame:
+            pass
+        self.tokenizer.no_truncation()  # the frame cuts
+        self.truncation = SimpleNamespace(**info["input"]["truncation"])
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.pad: int = info["input"]["pad"]
         weights = load_file(folder / "model.safetensors")
@@ -75,11 +78,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         probabilities = self._probabilities(
             texts, int((params or {}).get("batch_size") or BATCH_SIZE)
         )  # (texts, classes)
-        frame = pd.DataFrame(
-            probabilities, columns=[f"probability_{label}" for label in self.labels], index=index
-        )
-        frame.insert(0, "label", [self.labels[best] for best in probabilities.argmax(axis=1)])
-        return frame
+        return answers.table(probabilities, self.labels, index)
 
     @torch.no_grad()
     def _probabilities(self, texts: list[str], batch_size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -87,8 +86,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         result = np.zeros((len(texts), len(self.labels)))
         if not texts:
             return result
-        whole: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        read = [self.frame.read(ids) for ids in whole]  # of each text, its windows
+        whole = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        read = [self.frame.read(own.ids, self.truncation)[0] for own in whole]  # of each text, its windows
         order = sorted(range(len(read)), key=lambda row: sum(map(len, read[row])))
         for rows in _batches(order, [len(windows) for windows in read], batch_size):
             windows = [window for row in rows for window in read[row]]
@@ -129,46 +128,6 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         return torch.nn.functional.linear(pooled, self.head["output.weight"], self.head["output.bias"])
 
 
-@dataclass(frozen=True)
-class Frame:
-    """What is read of a text: as `baton.arrays.document_windows` has it, by which the training's arrays were made."""
-
-    before: list[int]  # special tokens around each window
-    after: list[int]
-    room: int  # own tokens that are read at once
-    how: dict[str, Any]  # with a text of more
-
-    @staticmethod
-    def of(tokenizer: PreTrainedTokenizerFast, max_length: int, how: dict[str, Any]) -> "Frame":
-        """Of a tokenizer that reads at most `max_length` tokens at once, special ones included."""
-        probe = tokenizer.backend_tokenizer.encode("a")
-        own = [index for index, added in enumerate(probe.special_tokens_mask) if not added] or [0]
-        before, after = probe.ids[: own[0]], probe.ids[own[-1] + 1 :]
-        return Frame(before, after, max_length - len(before) - len(after), how)
-
-    def read(self, ids: list[int]) -> list[list[int]]:
-        """A text's own tokens -> those of each of its windows."""
-        parts = [ids] if len(ids) <= self.room else self._cut(ids)
-        return [[*self.before, *part, *self.after] for part in parts]
-
-    def _cut(self, ids: list[int]) -> list[list[int]]:
-        length, room, how = len(ids), self.room, self.how
-        if how["kind"] == "head":
-            return [ids[:room]]
-        if how["kind"] == "tail":
-            return [ids[length - room :]]
-        if how["kind"] == "head_tail":
-            first = round(room * how["head"])
-            return [ids[:first] + ids[length - room + first :]]
-        most, overlap = how["most"], how["overlap"]
-        needed = math.ceil((length - overlap) / (room - overlap))
-        if needed > most:
-            starts = [(length - room) * place // (most - 1) for place in range(most)]
-            return [ids[start : start + room] for start in starts]
-        edges = [(length - overlap) * place // needed for place in range(needed + 1)]
-        return [ids[start : end + overlap] for start, end in itertools.pairwise(edges)]
-
-
 def _batches(order: list[int], windows: list[int], most: int) -> Iterator[list[int]]:
     """Texts in their order, in batches of at most `most` windows (`windows`: of each text), or of one text."""
     batch: list[int] = []
@@ -181,22 +140,12 @@ def _batches(order: list[int], windows: list[int], most: int) -> Iterator[list[i
 
 
 def _texts(data: Any) -> tuple[list[str], Any]:
-    """Any accepted input -> texts and, for pandas objects, their index."""
-    index = data.index if isinstance(data, pd.Series | pd.DataFrame) else None
-    if isinstance(data, pd.DataFrame):
-        name = data.columns[0] if len(data.columns) else None
-        # MLflow passes only the first column on, so a name of its own is the one sign that this may be the wrong one.
-        if name not in ("text", "0", 0, None) or name is None:
-            hint = "rename it, or pass the texts alone: model.predict(list(frame[COLUMN]))"
-            raise ValueError(
-                f"the input's first column is no text column\n  got:      {name!r}\n  expected: 'text'\n  next:     {hint}"
-            )
-        data = data[name]
-    values = [data] if isinstance(data, str) else np.asarray(data, dtype=object).reshape(-1).tolist()
+    """Return the texts of any accepted input and, for pandas objects, their index."""
+    values, index = answers.column(data, "text", str)
     for row, value in enumerate(values):
         if not isinstance(value, str):
-            raise TypeError(
-                f"row {row} is no text\n  got:      {value!r}\n  expected: a string\n  next:     fill or drop missing texts"
+            raise answers.refused(
+                TypeError, f"row {row} is not text", value, "a string", "fill or drop missing texts"
             )
     return values, index
 

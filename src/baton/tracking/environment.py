@@ -19,7 +19,7 @@ LOCK = Path("requirements.lock")
 PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
 # Requirements of a logged model, by the kind of its input; timm imports torchvision.
 MODEL_PACKAGES = {
-    "text": ("mlflow", "torch", "transformers", "safetensors", "pandas", "numpy"),
+    "text": ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy"),
     "images": (
         "mlflow",
         "torch",

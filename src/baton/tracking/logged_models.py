@@ -1,7 +1,9 @@
 """Model folders as logged models: pyfunc from code, with signature, input example and exact requirements."""
 
+import contextlib
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from baton import storage
-from baton.tracking import environment, pipelines
+from baton.tracking import environment, pipelines, served_code
 from baton.tracking.store import Store, param_items
 
 BATCH_SIZE = 32
@@ -43,26 +45,48 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
     kind = _input(entry["info"])["kind"]
     # Not in the system's temporary folder, where a kill would leave it.
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        code, target = Path(temporary) / "pyfunc.py", Path(temporary) / "model"
-        code.write_text(entry["code"], encoding="utf-8")
-        mlflow.pyfunc.save_model(
-            path=target,
-            mlflow_model=Model(
-                artifact_path=model.artifact_location,
-                run_id=run,
-                model_uuid=model.model_id,
-                model_id=model.model_id,
-            ),
-            python_model=str(code),
-            artifacts={"model": str(folder.resolve())},
-            signature=signature(entry["info"]["labels"], kind),
-            model_config=entry.get("config"),  # settings that may be changed on loading or serving
-            input_example=entry["example"],
-            pip_requirements=entry["requirements"],
-        )
+        code, target = Path(temporary) / "code", Path(temporary) / "model"
+        with importable(code, entry["code"]) as packages:
+            mlflow.pyfunc.save_model(
+                path=target,
+                mlflow_model=Model(
+                    artifact_path=model.artifact_location,
+                    run_id=run,
+                    model_uuid=model.model_id,
+                    model_id=model.model_id,
+                ),
+                python_model=str(code / served_code.MAIN),
+                code_paths=packages,
+                artifacts={"model": str(folder.resolve())},
+                signature=signature(entry["info"]["labels"], kind),
+                model_config=entry.get("config"),  # settings that may be changed on loading or serving
+                input_example=entry["example"],
+                pip_requirements=entry["requirements"],
+            )
         store.client.log_model_artifacts(model.model_id, str(target))
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
+
+
+@contextlib.contextmanager
+def importable(folder: Path, code: Mapping[str, str] | str) -> Iterator[list[str]]:
+    """Write the code of a served model into `folder` and yield its packages.
+
+    They can be imported meanwhile, because MLflow runs the code.
+
+    Args:
+        folder: A folder to create.
+        code: The result of `served_code.served`; in a journal of an earlier version the text of the one file.
+    """
+    files = {served_code.MAIN: code} if isinstance(code, str) else code
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    sys.path.insert(0, str(folder))
+    try:
+        yield sorted({str(folder / Path(name).parts[0]) for name in files if name != served_code.MAIN})
+    finally:
+        sys.path.remove(str(folder))
 
 
 def _open(store: Store, run: str, entry: Mapping[str, Any], digest: str) -> LoggedModel:

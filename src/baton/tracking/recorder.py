@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
-import baton
 from baton import console, params, storage
 from baton.errors import BatonError, TrackingError
 from baton.processes import ending
-from baton.tracking import datasets, delivery, environment, journal, writer
+from baton.tracking import datasets, delivery, environment, journal, served_code, writer
 from baton.tracking.run import Run
 from baton.tracking.writer import Writer
 from baton.workspace import dvc_files
@@ -23,9 +22,6 @@ P = ParamSpec("P")
 
 # How long the end of a stage waits for the store; a stage that was told to stop has less time.
 WAIT_SECONDS, KILLED_WAIT_SECONDS = 10.0, 1.0
-# By the kind of input. Not imported: the files are for MLflow, and `serve` is a layer above `tracking`.
-SERVE = Path(baton.__file__).parent / "serve"
-CODE = {"text": SERVE / "pyfunc.py", "images": SERVE / "pyfunc_image.py"}
 
 
 def counted(
@@ -113,7 +109,7 @@ class JournalRun(Run):
         kind = info["input"]["kind"]
         requirements, code = (
             environment.read_requirements(environment.LOCK, kind),
-            CODE[kind].read_text(encoding="utf-8"),
+            served_code.served(kind),
         )
         about = {
             "info": info,

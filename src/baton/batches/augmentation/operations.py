@@ -10,32 +10,8 @@ of floats does (its order changes), so all sums here are of integers.
 import torch
 from torch.nn import functional
 
-# Torch's cubic equals Pillow's only with antialias. Filters that torch lacks are replaced by the most similar
-# one.
-MODES = {
-    "nearest": "nearest-exact",
-    "box": "nearest-exact",
-    "bilinear": "bilinear",
-    "hamming": "bilinear",
-    "bicubic": "bicubic",
-    "lanczos": "bicubic",
-}
 LUMA = (19595, 38470, 7471)  # ITU-R 601 in 65536ths, as in Pillow
 WHITE = 255
-
-
-def resized(pixels: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
-    """Resize to `size` (height, width) with antialiasing, within 0 to 255.
-
-    The dtype is kept: uint8 is supported on the CPU, float on any device.
-    """
-    if pixels.shape[-2:] == size:
-        return pixels
-    mode = MODES[interpolation]
-    if mode == "nearest-exact":
-        return functional.interpolate(pixels, size=size, mode=mode)
-    result = functional.interpolate(pixels, size=size, mode=mode, antialias=True)
-    return result.clamp_(0, WHITE) if result.is_floating_point() else result  # torch clamps integers itself
 
 
 def warped(pixels: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ rounded, as theirs are; the results agree to one level (their weights are rounde
 
 import torch
 
-from baton.batches.augmentation.operations import MODES, WHITE
+from baton.images.enlarging import MODES, WHITE
 
 CUBIC = -0.5  # Keys 1981, as in Pillow
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}

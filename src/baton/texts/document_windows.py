@@ -1,7 +1,10 @@
 """The parts of a document that a model reads, and the special tokens around them.
 
 A document that is too long is cut (`head`, `tail`, `head_tail`: Sun et al. 2019, "How to Fine-Tune BERT for
-Text Classification?", section 5.3.1) or read in several windows. `serve/pyfunc.py` cuts in the same way.
+Text Classification?", section 5.3.1) or read in several windows.
+
+A truncation rule, `how`, has the keys of `tokenize.truncation` in params as attributes: `kind`, and the keys of
+that kind.
 """
 
 import contextlib
@@ -9,19 +12,19 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from baton import params
 from baton.errors import ModelError
 
-HEAD = params.HeadTruncation(kind="head")
 Parts = list[tuple[int, int]]  # (start, end) of consecutive stretches of a document
 
 
-def windows(length: int, room: int, how: params.Truncation) -> list[Parts]:
+def windows(length: int, room: int, how: Any) -> list[Parts]:
     """Return the parts of each window of a document of `length` tokens, if `room` tokens can be read at once.
 
     Windows have (nearly) equal lengths, share `overlap` tokens with the next one and cover the document from
@@ -30,15 +33,16 @@ def windows(length: int, room: int, how: params.Truncation) -> list[Parts]:
     """
     if length <= room:
         return [[(0, length)]]
-    match how:
-        case params.HeadTruncation():
+    match how.kind:
+        case "head":
             return [[(0, room)]]
-        case params.TailTruncation():
+        case "tail":
             return [[(length - room, length)]]
-        case params.HeadTailTruncation(head=share):
-            first = round(room * share)
+        case "head_tail":
+            first = round(room * how.head)
             return [[(0, first), (length - room + first, length)]]
-        case params.WindowsTruncation(most=most, overlap=overlap):
+        case _:
+            most, overlap = how.most, how.overlap
             needed = math.ceil((length - overlap) / (room - overlap))
             if needed > most:
                 starts = [(length - room) * place // max(1, most - 1) for place in range(most)]
@@ -56,9 +60,9 @@ def covered(found: list[Parts]) -> int:
     return count
 
 
-def costs(lengths: NDArray[np.int64], room: int, special: int, how: params.Truncation) -> NDArray[np.int64]:
+def costs(lengths: NDArray[np.int64], room: int, special: int, how: Any) -> NDArray[np.int64]:
     """Return the tokens computed for documents of `lengths` tokens, including special ones, (documents,)."""
-    if not isinstance(how, params.WindowsTruncation):
+    if how.kind != "windows":
         return np.minimum(lengths, room) + special
     counts = np.clip(-(-(lengths - how.overlap) // (room - how.overlap)), 1, how.most)  # (documents,)
     found: NDArray[np.int64] = (
@@ -80,7 +84,7 @@ class Frame:
         """The number of special tokens around a window."""
         return len(self.before) + len(self.after)
 
-    def read(self, ids: list[int], how: params.Truncation) -> tuple[list[list[int]], int]:
+    def read(self, ids: list[int], how: Any) -> tuple[list[list[int]], int]:
         """Return the windows of a document and how many of its tokens they leave out.
 
         `ids` are the document's own tokens; each window includes its special tokens.
@@ -91,6 +95,34 @@ class Frame:
         own = ([ids[start:end] for start, end in parts] for parts in found)
         made = [list(itertools.chain(self.before, *parts, self.after)) for parts in own]
         return made, len(ids) - covered(found)
+
+
+def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
+    """Return the model's fast tokenizer, which truncates to `max_length` tokens, including special ones.
+
+    It adds no padding.
+
+    Raises:
+        ModelError: If `tokenizer.json` is missing or unreadable.
+    """
+    path = folder / "tokenizer.json"
+    hint = "the base model must ship the fast tokenizer's tokenizer.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} has no tokenizer",
+            got=sorted(item.name for item in folder.glob("*")),
+            expected=path.name,
+            hint=hint,
+        )
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001  the Rust library raises plain Exception
+        raise ModelError(
+            f"{path} is not a tokenizer", got=error, expected="a file of the tokenizers library", hint=hint
+        ) from None
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
 
 
 @contextlib.contextmanager

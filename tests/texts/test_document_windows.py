@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from baton import params
-from baton.arrays import document_windows
+from baton.arrays import text_arrays
+from baton.texts import document_windows
 
 TAIL, HEAD_TAIL = params.TailTruncation(kind="tail"), params.HeadTailTruncation(kind="head_tail", head=0.25)
 RULES: list[params.Truncation] = [
-    document_windows.HEAD,
+    text_arrays.HEAD,
     TAIL,
     HEAD_TAIL,
     *(
@@ -35,7 +36,7 @@ def own(ids: list[int], rule: params.Truncation) -> list[list[int]]:
 
 def test_by_hand() -> None:
     ids = list(range(24))
-    assert own(ids, document_windows.HEAD) == [ids[:10]]
+    assert own(ids, text_arrays.HEAD) == [ids[:10]]
     assert own(ids, TAIL) == [ids[14:]]
     assert own(ids, HEAD_TAIL) == [[0, 1, 16, 17, 18, 19, 20, 21, 22, 23]]  # round(2.5) is 2
     assert own(ids, windows(8)) == [ids[:8], ids[8:16], ids[16:]]

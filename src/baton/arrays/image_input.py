@@ -1,0 +1,68 @@
+"""What a model must know of its input, from its data config and params: the section `input` of meta.json."""
+
+from typing import Any
+
+from baton import params
+from baton.errors import ModelError
+
+# What timm takes where a data config does not say.
+DEFAULTS: dict[str, Any] = {
+    "input_size": (3, 224, 224),
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "interpolation": "bicubic",
+    "crop_pct": 0.875,
+    "crop_mode": "center",
+}
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+CROP_MODES = ("center", "squash", "border")
+
+
+def describe(config: dict[str, Any], settings: params.ImageTokenize) -> dict[str, Any]:
+    """What a model must know of its input, as meta.json has it; `mean` and `std` are of values from 0 to 1.
+
+    Args:
+        config: the base's config.json.
+        settings: what is set takes precedence.
+
+    Raises:
+        ModelError: it is no image base, or its data config is beyond what we know.
+    """
+    if "architecture" not in config:
+        got, hint = (
+            config.get("model_type", "neither architecture nor model_type"),
+            "set base to a timm model, or tokenize.kind to text",
+        )
+        raise ModelError(
+            "the base model's config.json is none of timm's", got=got, expected="architecture", hint=hint
+        )
+    given = config.get("pretrained_cfg", config)  # older files have the two in one
+    data = {name: default if given.get(name) is None else given[name] for name, default in DEFAULTS.items()}
+    data["interpolation"] = (
+        "bilinear" if data["interpolation"] == "random" else data["interpolation"]
+    )  # as timm evaluates
+    for name, known in (("interpolation", INTERPOLATIONS), ("crop_mode", CROP_MODES)):
+        if data[name] not in known:
+            problem, hint = (
+                f"the base model's data config has a value of {name} that we do not know",
+                "mend pretrained_cfg in its config.json",
+            )
+            raise ModelError(problem, got=data[name], expected=", ".join(known), hint=hint)
+    size = [settings.size, settings.size] if settings.size else [int(side) for side in data["input_size"][1:]]
+    return {
+        "kind": "images",
+        "size": size,
+        "channels": settings.channels,
+        "mean": _per_channel(data["mean"], settings.channels),
+        "std": _per_channel(data["std"], settings.channels),
+        "interpolation": data["interpolation"],
+        "crop_fraction": float(settings.crop_fraction or data["crop_pct"]),
+        "crop_mode": data["crop_mode"],
+    }
+
+
+def _per_channel(values: Any, channels: int) -> list[float]:
+    given = [float(value) for value in values]
+    if len(given) == channels:
+        return given
+    return [sum(given) / len(given)] * channels

@@ -1,0 +1,59 @@
+"""What a served model takes and answers: a column of inputs in, one row of label and probabilities per input out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+SHOWN = 60  # characters of an input that an error shows
+
+
+def table(probabilities: NDArray[np.float64], labels: Sequence[str], index: Any) -> pd.DataFrame:
+    """Return the answer: `label`, the most probable class, and `probability_CLASS` of each class.
+
+    Args:
+        probabilities: (inputs, classes).
+        labels: names of the classes.
+        index: of the inputs, if they had one.
+    """
+    names = [f"probability_{label}" for label in labels]
+    frame = pd.DataFrame(probabilities, columns=names, index=index)
+    frame.insert(0, "label", [labels[best] for best in probabilities.argmax(axis=1)])
+    return frame
+
+
+def column(data: Any, name: str, lone: type | tuple[type, ...]) -> tuple[list[Any], Any]:
+    """Return the values of any accepted input and, for pandas objects, their index.
+
+    Args:
+        data: a value, a list, a Series, an array, or a DataFrame whose first column is called `name`.
+        name: of the column.
+        lone: types of a single value.
+
+    Raises:
+        ValueError: the DataFrame's first column has another name.
+    """
+    index = data.index if isinstance(data, pd.Series | pd.DataFrame) else None
+    if isinstance(data, pd.DataFrame):
+        first = data.columns[0] if len(data.columns) else None
+        # MLflow passes only the first column on: another name is the one sign that it may be the wrong one.
+        if first not in (name, "0", 0):
+            hint = "rename it, or pass the values alone: model.predict(list(frame[COLUMN]))"
+            problem = "the input's first column is not the one to classify"
+            raise refused(ValueError, problem, first, repr(name), hint)
+        data = data[first]
+    if isinstance(data, lone):
+        return [data], index
+    return np.asarray(data, dtype=object).reshape(-1).tolist(), index
+
+
+def refused(kind: type[Exception], problem: str, got: Any, expected: str, hint: str) -> Exception:
+    """Return the error for an input that cannot be classified."""
+    return kind(f"{problem}\n  got:      {_shown(got)}\n  expected: {expected}\n  next:     {hint}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value[: 2 * SHOWN] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -1,0 +1,121 @@
+"""A served model brings the code that trained it, under a name of its own."""
+
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from baton.tracking import served_code
+from tests.serve import files, test_pyfunc, test_pyfunc_image
+
+pytestmark = pytest.mark.usefixtures("quiet_mlflow")
+
+TEXT = {
+    "__init__.py",
+    "errors.py",
+    "tasks/__init__.py",
+    "tasks/answers.py",
+    "texts/__init__.py",
+    "texts/document_windows.py",
+}
+IMAGES = {"__init__.py", "errors.py", "tasks/__init__.py", "tasks/answers.py", "images/__init__.py"} | {
+    f"images/{name}.py" for name in ("bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
+}
+LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and its end are of different classes
+
+LOADS = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import mlflow.pyfunc
+models = [mlflow.pyfunc.load_model(path) for path in sys.argv[1:4]]
+inputs = [[sys.argv[4]], [sys.argv[4]], [sys.argv[5]]]
+for model, given in [*zip(models, inputs), *zip(models, inputs)]:  # in turns: none disturbs another
+    print(json.dumps(model.predict(given).drop(columns="label").to_numpy().tolist()))
+print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_") and "." not in name)))
+"""
+
+
+@pytest.mark.parametrize(("kind", "modules"), [("text", TEXT), ("images", IMAGES)])
+def test_it_is_what_training_runs_and_nothing_heavy(kind: str, modules: set[str]) -> None:
+    code = served_code.served(kind)
+    (package,) = {name.partition("/")[0] for name in code if name != served_code.MAIN}
+    assert {name.partition("/")[2] for name in code if name != served_code.MAIN} == modules
+    for name in modules:
+        original = (served_code.PACKAGE / name).read_text()
+        assert code[f"{package}/{name}"].replace(f"{package}.", "baton.") == original
+    assert not any(
+        line.lstrip().startswith(("from baton.", "import baton."))
+        for text in code.values()
+        for line in text.splitlines()
+    )
+
+
+def test_the_name_follows_from_what_is_in_it(tmp_path: Path) -> None:
+    def packages(copy: Path) -> set[str]:
+        return {name.partition("/")[0] for name in served_code.served("text", copy)}
+
+    copy = shutil.copytree(
+        served_code.PACKAGE, tmp_path / "baton", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    assert packages(copy) == packages(served_code.PACKAGE)
+    (copy / "predict.py").write_text("")  # which no served model needs
+    assert packages(copy) == packages(served_code.PACKAGE)
+    (copy / "errors.py").write_text((copy / "errors.py").read_text() + "\n")
+    assert packages(copy) != packages(served_code.PACKAGE)
+
+
+def test_two_versions_and_two_modalities_in_one_process_beside_another_baton(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that reads the end of a long text instead of its beginning; and an installed baton that does not work at all."""
+    monkeypatch.chdir(tmp_path)
+    other = shutil.copytree(
+        served_code.PACKAGE, tmp_path / "other", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    windows = other / "texts/document_windows.py"
+    edited = windows.read_text().replace("return [[(0, room)]]", "return [[(length - room, length)]]")
+    assert edited != windows.read_text()
+    windows.write_text(edited)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = test_pyfunc.write_model(tmp_path / "text", seed=1)
+        now, later = (
+            test_pyfunc.log(folder, name, served_code.served("text", package))
+            for name, package in (("now", served_code.PACKAGE), ("later", other))
+        )
+        image = test_pyfunc_image.log(tmp_path)
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(files.encoded(Image.new("RGB", (30, 20), "red")))
+    broken = tmp_path / "site/baton"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('another baton')")
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS, now, later, str(image), LONG, str(picture)],
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    *answers, packages = map(json.loads, done.stdout.splitlines())
+    assert len(packages) == 3
+    assert answers[:3] == answers[3:]
+    head, tail = (
+        test_pyfunc.load(now).predict([text]).drop(columns="label").to_numpy()
+        for text in (LONG, end_of(LONG))
+    )
+    np.testing.assert_allclose(answers[0], head, atol=1e-6)
+    np.testing.assert_allclose(answers[1], tail, atol=1e-6)
+    assert np.abs(head - tail).max() > 1e-3
+    assert len(answers[2][0]) == len(test_pyfunc_image.LABELS)
+
+
+def end_of(text: str) -> str:
+    """What of a text of known words a model of `tiny.TEXT_INPUT` reads, if it reads the end: 14 tokens."""
+    return " ".join(text.split()[-14:])
