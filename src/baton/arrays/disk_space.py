@@ -29,7 +29,7 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
 
     Args:
         tables: every `{split}.parquet` whose arrays will be written.
-        described: the model's input, from `framing.describe`.
+        described: the model's input, from `image_input.describe`.
         target: the folder the arrays will be written to; it need not exist.
 
     Raises:

@@ -143,7 +143,7 @@ def tokenize(
 
     Args:
         table: `{split}.parquet`; its stem names the split.
-        described: the model's input, from `framing.describe`, with `significant_bits` if 16-bit images use
+        described: the model's input, from `image_input.describe`, with `significant_bits` if 16-bit images use
             fewer.
         target: an existing folder.
         chunk_size: images that one thread takes at a time; `workers` + 1 such chunks are in memory.
