@@ -104,7 +104,7 @@ def test_a_model_folder_that_the_lock_does_not_cover_is_reported(
     )
     with pytest.raises(TrackingError, match="does not pin") as caught:
         environment.read_requirements(project / "requirements.lock", "text")
-    assert "no mlflow, transformers, safetensors, pandas" in str(caught.value)
+    assert "no mlflow, transformers, tokenizers, safetensors, pandas" in str(caught.value)
     with pytest.raises(
         TrackingError, match="no mlflow, torchvision, timm, pillow, pillow-heif, safetensors, pandas"
     ):
