@@ -313,11 +313,11 @@ def test_what_is_no_image_is_refused_by_its_row(model: Any, tmp_path: Path) -> N
     other.write_text("no picture")
     os.mkfifo(tmp_path / "pipe.png")
     for bad, problem in {
-        str(tmp_path / "absent.png"): " is not a file that exists",
+        str(tmp_path / "absent.png"): " is not an existing file",
         "absent": " is neither a file nor an image in base64",
-        "x" * 5000 + ".png": " is a file that cannot be read",
+        "x" * 5000 + ".png": " is an unreadable file",
         str(tmp_path): " is neither a file nor an image in base64",
-        str(tmp_path / "pipe.png"): " is not a file that exists",
+        str(tmp_path / "pipe.png"): " is not an existing file",
         str(other): ": not an image",
         text(b"no picture"): " is neither a file nor an image in base64",
         "data:image/png;base64,%": " is not an image in base64",

@@ -1,1 +1,1 @@
-"""Decoding and framing of images."""
+"""Image decoding and framing."""

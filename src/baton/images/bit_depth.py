@@ -1,10 +1,11 @@
-"""Greyscale of more than 8 bits -> 8 bits.
+"""Greyscale images of more than 8 bits -> 8 bits.
 
-What is stored with 12 or 16 bits is scaled from the same white in every picture, so that a dark picture stays dark. A 16-bit PNG or TIFF
-does not say whether its camera used all bits: a PNG's chunk sBIT speaks of values that were scaled up already, and a guess from each
-picture's own maximum would make its brightness depend on what it shows. So the number of bits is one for all pictures of a set
-(`preprocess.significant_bits`). Values of 32 bits have no white of their own and are scaled by each picture's least and greatest, without
-what stands for "no data".
+12-bit and 16-bit values are scaled from the same white level in every image, so that a dark image stays dark.
+A 16-bit PNG or TIFF does not say whether its camera used all bits: a PNG's sBIT chunk describes values that
+were already scaled up, and a guess from each image's own maximum would make its brightness depend on its
+content. So one number of bits applies to all images of a data set (`preprocess.significant_bits`). 32-bit
+values have no defined white level and are scaled by each image's minimum and maximum, ignoring "no data"
+values.
 """
 
 import math
@@ -16,47 +17,44 @@ from numpy.typing import NDArray
 
 WHITE = 255
 TRANSPARENT = "transparent all over"  # a note
-BITS_16, BITS_KEY = (
-    16,
-    b"significant_bits",
-)  # and under which key a clean table's metadata say how many of them are used
-HUGE = 1e38  # of 32-bit floats, which end at 3.4e38: what measures nothing
+BITS_16 = 16
+BITS_KEY = b"significant_bits"  # the metadata key of a clean table for how many of the 16 bits are used
+HUGE = 1e38  # 32-bit floats from here to their limit, 3.4e38, are not measurements
 WHITE_IS_ZERO, NO_DATA = (262, 0), 42113  # TIFF: a tag and its value; GDAL's tag
 FEW = 16  # grey levels
 
-UNTOLD = {
-    "PNG",
-    "TIFF",
-}  # formats that may store fewer bits in 16 without saying so; readers of the others scale them up
+# Formats that may use fewer than 16 bits without saying so; readers of other formats scale them up.
+UNTOLD = {"PNG", "TIFF"}
 
 Values = NDArray[np.float64]  # (height, width)
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How a file holds its values."""
+    """How a file stores its values."""
 
     format: str  # as Pillow names it
     layout: str  # as Pillow names it, such as `I;12`
-    bits: int  # how many of 16 are used, where the file does not say
+    bits: int  # how many of the 16 are used, if the file does not say
 
 
 def grey(image: Any, stored: Stored, notes: list[str]) -> tuple[NDArray[np.uint8], int]:
-    """Pixels (height, width, 1) of a loaded image of mode I, F or I;16, and the greatest value of those whose bits the file does not tell.
+    """Return the pixels of a loaded image of mode I, F or I;16, and its greatest 16-bit value.
+
+    The pixels are (height, width, 1). The greatest value is 0 if the format says how many bits are used.
 
     Args:
-        image: as Pillow loaded it.
-        stored: how the file holds it.
-        notes: what had to be done goes here.
+        image: The image as loaded by Pillow.
+        stored: How the file stores it.
+        notes: Receives notes on the conversions applied.
 
     Raises:
-        ValueError: pixels are no finite numbers, or all of them are without data.
+        ValueError: If pixels are not finite numbers, or none of them has data.
     """
     values, inverted = _values(image, stored.layout), _tag(image, WHITE_IS_ZERO[0]) == WHITE_IS_ZERO[1]
     missing = _no_data(image, values)
-    sixteen = image.mode != "F" and (
-        image.mode != "I" or stored.format == "PPM"
-    )  # whatever a PPM's range is, Pillow makes it 16 bits
+    # Pillow scales every PPM to 16 bits, regardless of its range.
+    sixteen = image.mode != "F" and (image.mode != "I" or stored.format == "PPM")
     greatest = 0
     if sixteen:
         twelve, untold = stored.layout == "I;12", stored.format in UNTOLD and stored.layout != "I;12"
@@ -86,13 +84,13 @@ def grey(image: Any, stored: Stored, notes: list[str]) -> tuple[NDArray[np.uint8
 
 def _values(image: Any, stored: str) -> Values:
     values = np.asarray(image)
-    if stored == "I;32N":  # unsigned, which Pillow's own 32 bits are not
+    if stored == "I;32N":  # unsigned, unlike Pillow's 32-bit mode
         values = values.view(np.uint32)
     return values.astype(np.float64)
 
 
 def _no_data(image: Any, values: Values) -> NDArray[np.bool_]:
-    """Where the picture has no value: its transparent one, GDAL's tag, and what is too large to be measured."""
+    """Return a mask of pixels without data: transparent, GDAL's no-data value, or too large to be real."""
     missing = np.zeros(values.shape, dtype=bool)
     if isinstance(image.info.get("transparency"), int):
         missing |= values == image.info["transparency"]
@@ -116,7 +114,7 @@ def _tag(image: Any, number: int) -> Any:
 
 
 def _range(mode: str, values: Values, missing: NDArray[np.bool_]) -> tuple[float, float]:
-    """Black and white of values that have none of their own."""
+    """Return the black and white levels of values whose format defines none."""
     there = values[~missing]
     if not np.isfinite(there).all():
         raise ValueError("pixels are no finite numbers")
@@ -128,12 +126,12 @@ def _range(mode: str, values: Values, missing: NDArray[np.bool_]) -> tuple[float
 
 def _scaled(values: Values, black: float, white: float) -> NDArray[np.uint8]:
     span = white - black or 1.0
-    with np.errstate(invalid="ignore"):  # what is without data is painted over
+    with np.errstate(invalid="ignore"):  # pixels without data are overwritten later
         shown = np.rint((values - black) * (WHITE / span)).clip(0, WHITE)
     return np.where(np.isnan(shown), 0, shown).astype(np.uint8)
 
 
 def _flattened(values: Values, scaled: NDArray[np.uint8]) -> bool:
-    """Whether a few extreme values left the others hardly a level."""
+    """Return whether a few extreme values left hardly any grey levels for the rest."""
     left = int(np.count_nonzero(np.bincount(scaled)))
     return left <= FEW < len(np.unique(values)) // 2

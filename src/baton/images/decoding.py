@@ -1,8 +1,8 @@
-"""One encoded picture -> its pixels, or the reason why there are none; and back to PNG.
+"""An encoded image -> its pixels, or the reason why it cannot be decoded; and pixels -> PNG.
 
-`decode` is what every file from outside goes through: no format that runs a program (PostScript), no more pixels than were asked for, and
-every kind of pixel brought to 8 bits in one way. Thread-safe. Most formats hold no checksum (PNG does): damage in the midst of a JPEG can
-look like a picture.
+Every external file passes through `decode`: it rejects formats that run a program (PostScript) and images
+with more pixels than allowed, and converts every kind of pixel to 8 bits in the same way. It is thread-safe.
+Most formats have no checksum (PNG does), so a JPEG that is damaged in the middle may still decode.
 """
 
 import hashlib
@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from baton.errors import DataError
 from baton.images import bit_depth, opening, pillow
 
-SAME_SUFFIX = {"MPO": "JPEG", "DIB": "BMP"}  # variants that are saved under the other's suffix
-PNG_END = b"IEND\xaeB`\x82"  # Pillow does not miss it
+SAME_SUFFIX = {"MPO": "JPEG", "DIB": "BMP"}  # variants that are saved with the other's suffix
+PNG_END = b"IEND\xaeB`\x82"  # Pillow does not report a missing end
 
 
 class UndecodableError(DataError):
-    """There is no picture to be had from these bytes; `check` is the one of preprocess that says so: unreadable or enormous."""
+    """The bytes cannot be decoded.
+
+    `check` names the check of preprocess that rejects them: unreadable or enormous.
+    """
 
     def __init__(self, check: str, reason: str) -> None:
         super().__init__(reason)
@@ -30,36 +33,36 @@ class UndecodableError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What was decoded, and what had to be done for it."""
+    """A decoded image and the conversions applied to it."""
 
-    pixels: NDArray[np.uint8]  # (height, width, channels), 1 channel where the file is greyscale, else 3
+    pixels: NDArray[np.uint8]  # (height, width, channels): 1 channel if the file is greyscale, else 3
     format: str  # as Pillow names it
     notes: tuple[str, ...]  # `greyscale`, `palette`, `alpha on white`, …
-    frames: int  # of which this is the first
-    warnings: tuple[str, ...]  # Pillow's own words
-    greatest: int = (
-        0  # value of a PNG or TIFF that stores 16 bits, of which the file does not say how many are used
-    )
+    frames: int  # in the file; this is the first
+    warnings: tuple[str, ...]  # Pillow's, verbatim
+    # The greatest value, if a PNG or TIFF stores 16 bits without saying how many are used.
+    greatest: int = 0
 
     @property
     def transparent(self) -> bool:
-        """Whether there is nothing to see but white: each pixel is transparent."""
+        """Whether every pixel is transparent, so that nothing but white is visible."""
         return bit_depth.TRANSPARENT in self.notes
 
 
 def decode(content: bytes, max_pixels: int, bits: int = bit_depth.BITS_16) -> Picture:
-    """Decode a picture: its first frame, upright, on white.
+    """Decode the first frame of an image, upright and on a white background.
 
-    16-bit values are scaled to 8 bits. Those of 32 bits have no white of their own: floats within 0 and 1 are scaled from there, all others
-    from the picture's own least and greatest value.
+    16-bit values are scaled to 8 bits. 32-bit values have no defined white level: floats between 0 and 1 are
+    scaled from that range, all others from the image's own minimum and maximum.
 
     Args:
-        content: an encoded file.
-        max_pixels: what has more, according to its header, is not decoded.
-        bits: how many of the 16 that a PNG or TIFF stores are used (see `deep`).
+        content: An encoded file.
+        max_pixels: Images with more pixels, according to their header, are not decoded.
+        bits: How many of the 16 bits that a PNG or TIFF stores are used (see `bit_depth`).
 
     Raises:
-        UndecodableError: the content is empty, no picture, of a layout that is not read, broken, truncated, or enormous.
+        UndecodableError: If the content is empty, not an image, of an unsupported layout, broken, truncated,
+            or enormous.
     """
     if not content:
         raise UndecodableError("unreadable", "empty: 0 bytes")
@@ -82,7 +85,7 @@ def decode(content: bytes, max_pixels: int, bits: int = bit_depth.BITS_16) -> Pi
             raise
         except UnidentifiedImageError:
             raise UndecodableError("unreadable", opening.unidentified(content)) from None
-        except Exception as error:  # noqa: BLE001  Pillow's readers raise whatever a malformed file leads them to
+        except Exception as error:  # noqa: BLE001  a malformed file can make Pillow's readers raise anything
             text = " ".join(str(error).split()) or type(error).__name__
             raise UndecodableError(
                 "unreadable", f"{'truncated' if 'truncated' in text.lower() else 'broken'}: {text}"
@@ -91,7 +94,7 @@ def decode(content: bytes, max_pixels: int, bits: int = bit_depth.BITS_16) -> Pi
 
 
 def encode(pixels: NDArray[np.uint8]) -> bytes:
-    """PNG of pixels (height, width, 1 or 3); the same pixels give the same bytes."""
+    """Return pixels (height, width, 1 or 3) as PNG; equal pixels give equal bytes."""
     from PIL import Image
 
     target = io.BytesIO()
@@ -100,7 +103,10 @@ def encode(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def digest(pixels: NDArray[np.uint8]) -> str:
-    """Hex sha256 of size and RGB values of pixels (height, width, 1 or 3): a grey picture has the same with one channel and with three."""
+    """Return the hex SHA-256 of the size and RGB values of pixels (height, width, 1 or 3).
+
+    A grey image has the same digest with one channel as with three.
+    """
     height, width, channels = pixels.shape
     colours = np.repeat(pixels, 3, axis=2) if channels == 1 else np.ascontiguousarray(pixels)
     hashed = hashlib.sha256(f"{height} {width}\n".encode())
@@ -108,8 +114,11 @@ def digest(pixels: NDArray[np.uint8]) -> str:
     return hashed.hexdigest()
 
 
-def misnamed(name: str, format: str) -> str:  # noqa: A002  Pillow's word
-    """How a file's suffix contradicts the format of its content; empty where it does not, or names no format that Pillow knows."""
+def misnamed(name: str, format: str) -> str:  # noqa: A002  Pillow's term
+    """Describe how a file's suffix contradicts the format of its content.
+
+    Return an empty string if it does not, or if Pillow does not know the suffix.
+    """
     from PIL import Image
 
     suffix = PurePosixPath(name).suffix

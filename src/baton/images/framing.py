@@ -1,8 +1,9 @@
-"""How a picture of any size comes to what a model reads: which part of it, and how large. No torch here: `tokenize` starts fast.
+"""The geometry of a model's input: which part of an image a model reads, and at which size.
 
-Input: the section `input` of meta.json and baton.json. Output: `framing` gives the geometry that follows from it. An image passes two
-steps, which together give what timm's transform for evaluation gives: `tokenize` brings it down to the canvas, the input size divided by
-`crop_fraction`; the batch enlarges what is smaller and cuts off the margin.
+The section `input` of meta.json or baton.json -> its `Framing`. An image passes two steps, which together
+equal timm's transform for evaluation: `tokenize` shrinks it to the canvas, which is the input size divided by
+`crop_fraction`; the batch enlarges smaller images and removes the margin. This module does not import torch,
+so that `tokenize` starts fast.
 """
 
 import math
@@ -18,49 +19,49 @@ GREY = 1
 
 @dataclass(frozen=True)
 class Framing:
-    """The geometry of a model's input; heights come before widths, all in pixels."""
+    """The geometry of a model's input, in pixels; heights come before widths."""
 
     size: tuple[int, int]  # what the model reads
-    canvas: tuple[int, int]  # the same with the margin that evaluation cuts off
+    canvas: tuple[int, int]  # the same with the margin that evaluation removes
     channels: int
     interpolation: str
     mode: Literal["center", "squash", "border"]
-    border: tuple[int, ...]  # colour of padding, (channels,)
+    border: tuple[int, ...]  # colour of the padding, (channels,)
 
     @property
     def margin(self) -> tuple[int, int]:
-        """Top and left of the model's input on the canvas."""
+        """The top and left of the model's input on the canvas."""
         return _centred(self.canvas[0], self.size[0]), _centred(self.canvas[1], self.size[1])
 
     def shrinks(self, height: int, width: int) -> bool:
-        """Whether a picture of this size is resized by `stored`."""
+        """Return whether `stored` resizes an image of this size."""
         return self._resized(height, width) != (height, width)
 
     def stored_shape(self, height: int, width: int) -> tuple[int, int]:
-        """What `stored` makes of a picture of this size: never more than the canvas."""
+        """Return the shape of `stored` for an image of this size; it never exceeds the canvas."""
         if self.mode == "squash":
             return self._resized(height, width)
         ratio = self._ratio(height, width)
         if ratio >= 1:
             return self.canvas
         aspect = max(round(self.canvas[0] * ratio), 1), max(round(self.canvas[1] * ratio), 1)
-        nearer = min if self.mode == "center" else max  # cut away, or added to
+        nearer = min if self.mode == "center" else max  # crop or pad
         return nearer(height, aspect[0]), nearer(width, aspect[1])
 
     def stored(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Convert to the input's channels and bring down to the canvas; a smaller picture keeps its resolution.
+        """Convert to the input's channels and shrink to the canvas; a smaller image keeps its resolution.
 
         Args:
             pixels: (height, width, 1 or 3).
 
         Returns:
-            (height, width, channels) as `stored_shape` says. `center`: the shorter side is resized, and the middle taken in the input's
-            aspect; a smaller picture's middle by whole pixels. `squash`: each side is resized by itself. `border`: the longer side is
-            resized, and the rest filled with the mean colour.
+            Pixels (height, width, channels) of the shape `stored_shape`. `center`: the shorter side is
+            resized and the middle cropped to the input's aspect ratio; of a smaller image, the middle is
+            cropped by whole pixels. `squash`: each side is resized independently. `border`: the longer side
+            is resized and the rest filled with the mean colour.
         """
-        converted = (
-            recoloured(pixels, self.channels) if pixels.shape[2] > self.channels else pixels
-        )  # before resizing, as is usual
+        # Colours become grey before resizing, as is usual.
+        converted = recoloured(pixels, self.channels) if pixels.shape[2] > self.channels else pixels
         height, width = pixels.shape[:2]
         shape = self._resized(height, width)
         if shape != (height, width):
@@ -77,12 +78,12 @@ class Framing:
         return placed
 
     def _ratio(self, height: int, width: int) -> float:
-        """How many times larger than the canvas a picture is, by the side that `mode` goes by."""
+        """Return how many times larger than the canvas an image is, along the side that `mode` resizes."""
         ratios = height / self.canvas[0], width / self.canvas[1]
         return max(ratios) if self.mode == "border" else min(ratios)
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
-        """Shape after resizing and before cropping or padding, rounded as timm and torchvision round."""
+        """Return the shape after resizing, before cropping or padding, rounded as in timm and torchvision."""
         if self.mode == "squash":
             return min(height, self.canvas[0]), min(width, self.canvas[1])
         ratio = self._ratio(height, width)
@@ -98,22 +99,21 @@ class Framing:
         return max(round(height / ratio), 1), max(round(width / ratio), 1)
 
     def _place(self, length: int, target: int, axis: int) -> tuple[slice, slice]:
-        """Where along an axis a picture of `length` comes to lie on `target` pixels: there, and in the picture.
+        """Return where an image of `length` is placed along an axis of `target` pixels: slices of both.
 
-        On a full canvas it is so placed that cutting off the margin leaves the pixels that timm's one crop (or padding) would.
+        On a full canvas, removing the margin leaves the same pixels as timm's single crop (or padding).
         """
         full = target == self.canvas[axis]
         size, margin = (self.size[axis], self.margin[axis]) if full else (target, 0)
-        offset = (
-            (size - length) // 2 if length < size else -_centred(length, size)
-        )  # of the picture, in the model's input
+        # Of the image, relative to the model's input.
+        offset = (size - length) // 2 if length < size else -_centred(length, size)
         offset = min(max(offset + margin, min(0, target - length)), max(0, target - length))
         kept = min(length, target)
         return slice(max(offset, 0), max(offset, 0) + kept), slice(max(-offset, 0), max(-offset, 0) + kept)
 
 
 def framing(described: dict[str, Any]) -> Framing:
-    """The geometry of what `describe` returned."""
+    """Return the geometry of an input described by `arrays.image_input.describe`."""
     height, width = described["size"]
     fraction = described["crop_fraction"]
     return Framing(
@@ -127,7 +127,10 @@ def framing(described: dict[str, Any]) -> Framing:
 
 
 def recoloured(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """(height, width, 1 or 3) -> (height, width, channels): colours become their luma (ITU-R 601), grey becomes three alike."""
+    """Convert (height, width, 1 or 3) to (height, width, channels).
+
+    Colours become their luma (ITU-R 601), grey becomes three equal channels.
+    """
     if pixels.shape[2] == channels:
         return pixels
     if channels == GREY:
@@ -142,5 +145,5 @@ def _resized(pixels: NDArray[np.uint8], shape: tuple[int, int], interpolation: s
 
 
 def _centred(length: int, part: int) -> int:
-    """Where the middle `part` of `length` begins; halves are rounded to even, as torchvision does."""
+    """Return where the middle `part` of `length` begins; halves are rounded to even, as in torchvision."""
     return round((length - part) / 2)

@@ -1,7 +1,8 @@
-"""An encoded file -> the image that Pillow opens, or what kind of file it is that Pillow refuses.
+"""An encoded file -> the image opened by Pillow, or a description of a file that Pillow rejects.
 
-Formats are the ones that hold a picture and need no other program. Long texts and colour profiles of a PNG are cut out before: Pillow
-refuses the whole file for them, though the pixels need neither. How large a picture may be, `pictures.decode` decides by the header.
+Only formats that hold an image and need no other program are read. Long texts and colour profiles of a PNG
+are removed first: Pillow would reject the whole file because of them, although the pixels need neither.
+`decoding.decode` limits the image size by the header.
 """
 
 import functools
@@ -12,9 +13,10 @@ import zlib
 from pathlib import PurePosixPath
 from typing import Any
 
-# Not among them: what needs other programs (EPS, WMF), holds pictures of other sizes than its header says (ICO), or has no mark of its own.
+# Excluded: formats that need other programs (EPS, WMF), whose images differ in size from the header (ICO),
+# or have no distinctive signature.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "PPM")
-BEGINNINGS = (  # offset, bytes, format: what tells a damaged picture from what never was one
+BEGINNINGS = (  # offset, bytes, format: to distinguish a damaged image from a file that is not one
     (0, b"\x89PNG", "PNG"),
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"GIF8", "GIF"),
@@ -32,7 +34,7 @@ BEGINNINGS = (  # offset, bytes, format: what tells a damaged picture from what 
 )
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-MOST_TEXT = 2**19  # bytes of them all, unpacked; Pillow takes 2**20 of one
+MOST_TEXT = 2**19  # bytes of all together, unpacked; Pillow accepts 2**20 for one
 SAMPLES = {
     1: "unsigned integers",
     2: "signed integers",
@@ -41,19 +43,18 @@ SAMPLES = {
     6: "complex numbers",
 }
 WIDTH, BITS, COMPRESSION, BANDS, SAMPLE_FORMAT = 256, 258, 259, 277, 339  # tags of a TIFF
-REFUSED = re.compile(
-    "unsupported|cannot handle", re.IGNORECASE
-)  # how Pillow speaks of a whole file that it does not read
+# Pillow's words for an intact file that it cannot read.
+REFUSED = re.compile("unsupported|cannot handle", re.IGNORECASE)
 SHOWN_BYTES = 12
 BEGINNING_BYTES = 16
 
 
 def image(content: bytes, notes: list[str]) -> Any:
-    """The opened image, not yet loaded; what was left out for that goes into `notes`.
+    """Return the opened image, not yet loaded; `notes` receives the kinds of chunks left out.
 
     Raises:
-        UnidentifiedImageError: no reader takes it; `unidentified` says what it is.
-        Exception: whatever Pillow's reader of the format raises on a malformed file.
+        UnidentifiedImageError: If no reader accepts it; `unidentified` describes the file.
+        Exception: Anything that Pillow's reader of the format raises on a malformed file.
     """
     from PIL import Image
 
@@ -64,34 +65,35 @@ def image(content: bytes, notes: list[str]) -> Any:
 
 
 def size(content: bytes) -> tuple[int, int]:
-    """Width and height, as the header says."""
+    """Return the width and height given by the header."""
     with image(content, []) as opened:
         width, height = opened.size
     return width, height
 
 
 def unidentified(content: bytes) -> str:
-    """What a file is that no reader takes."""
+    """Describe a file that no reader accepts."""
     if name := begins_as(content):
         layout = _tiff_layout(content) if name == "TIFF" else ""
         reason = "" if layout else _reason(content, name)
         if layout or REFUSED.search(reason):
             return f"unsupported layout: {layout or f'{name}: {reason}'}; save it as grey or RGB of 8 bits"
-        return f"broken or truncated: begins as {name}, but its header cannot be read{f' ({reason})' if reason else ''}"
+        detail = f" ({reason})" if reason else ""
+        return f"broken or truncated: begins as {name}, but its header cannot be read{detail}"
     return (
         f"not an image of a format that is read ({', '.join(FORMATS)}): begins with {content[:SHOWN_BYTES]!r}"
     )
 
 
 def begins_as(content: bytes) -> str:
-    """The format that a file's first bytes are of; empty if none."""
+    """Return the format that a file's first bytes belong to, or an empty string."""
     return next(
         (name for offset, beginning, name in BEGINNINGS if content[offset:].startswith(beginning)), ""
     )
 
 
 def named_as_picture(name: str) -> bool:
-    """Whether a file's suffix is one of a picture."""
+    """Return whether a file's suffix is that of an image."""
     from PIL import Image
 
     _register()
@@ -100,7 +102,7 @@ def named_as_picture(name: str) -> bool:
 
 @functools.cache
 def _register() -> None:
-    """Let Pillow read HEIC; and know all its readers, so that each can be asked by itself."""
+    """Let Pillow read HEIC, and load all its readers so that each can be called individually."""
     from PIL import Image
     from pillow_heif import register_heif_opener
 
@@ -109,21 +111,21 @@ def _register() -> None:
 
 
 def _reason(content: bytes, name: str) -> str:
-    """What the reader of the format says, which Pillow keeps to itself."""
+    """Return the error message of the format's reader, which Pillow does not pass on."""
     from PIL import Image
 
     try:
         Image.OPEN[name][0](io.BytesIO(content), b"")
-    except Exception as error:  # noqa: BLE001  whatever a malformed header leads it to
+    except Exception as error:  # noqa: BLE001  a malformed header can make it raise anything
         return " ".join(str(error).split())
     return ""
 
 
-# ---- PNG ---------------------------------------------------------------------------------------------------------------------
+# ---- PNG ----
 
 
 def _without_long_texts(content: bytes) -> tuple[bytes, list[str]]:
-    """A PNG without the texts and colour profiles that are more than MOST_TEXT; and the kinds of what was cut out."""
+    """Return a PNG without texts and colour profiles beyond MOST_TEXT, and the kinds of chunks removed."""
     if not content.startswith(PNG_SIGNATURE):
         return content, []
     kept, cut, room = [], [], MOST_TEXT
@@ -144,28 +146,26 @@ def _without_long_texts(content: bytes) -> tuple[bytes, list[str]]:
 
 
 def _unpacked_size(kind: bytes, chunk: bytes, room: int) -> int:
-    """Bytes of a text as Pillow unpacks it, or more than `room`."""
+    """Return the size of a text after unpacking, in bytes, or any number above `room` if it is larger."""
     _, _, rest = chunk.partition(b"\0")  # the keyword
     if kind == b"iTXt":
-        packed, rest = (
-            rest[:1] == b"\1",
-            rest[2:].partition(b"\0")[2].partition(b"\0")[2],
-        )  # behind language and translated keyword
+        packed = rest[:1] == b"\1"
+        rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # after language and translated keyword
     else:
         packed, rest = kind != b"tEXt", rest[1:]
     if not packed or len(chunk) > room:
         return len(chunk)
     try:
         return max(len(chunk), len(zlib.decompressobj().decompress(rest, room + 1)))
-    except zlib.error:  # Pillow leaves such a text out itself
+    except zlib.error:  # Pillow itself ignores such a text
         return len(chunk)
 
 
-# ---- TIFF --------------------------------------------------------------------------------------------------------------------
+# ---- TIFF ----
 
 
 def _tiff_layout(content: bytes) -> str:
-    """Bands and bits of a TIFF whose directory can be read; else empty."""
+    """Describe the bands and bits of a TIFF; return an empty string if its directory is unreadable."""
     from PIL import TiffImagePlugin
 
     try:
@@ -180,6 +180,7 @@ def _tiff_layout(content: bytes) -> str:
         bands = directory.get(BANDS, 1)
         depth = " and ".join(str(depth) for depth in dict.fromkeys(bits))
         kind = " and ".join(SAMPLES.get(kind, f"samples of kind {kind}") for kind in dict.fromkeys(kinds))
-        return f"a TIFF with {bands} band{'s' if bands > 1 else ''} of {depth} bits ({kind}), compression {directory.get(COMPRESSION, 1)}"
-    except Exception:  # noqa: BLE001  whatever a malformed directory leads Pillow to
+        plural, compression = "s" if bands > 1 else "", directory.get(COMPRESSION, 1)
+    except Exception:  # noqa: BLE001  a malformed directory can make Pillow raise anything
         return ""
+    return f"a TIFF with {bands} band{plural} of {depth} bits ({kind}), compression {compression}"

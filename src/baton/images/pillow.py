@@ -1,4 +1,7 @@
-"""An image that Pillow opened -> upright pixels of 8 bits, with notes of what had to be done; and Pillow's warnings, thread by thread."""
+"""An image opened by Pillow -> upright 8-bit pixels and notes on the conversions.
+
+`listening` collects Pillow's warnings per thread.
+"""
 
 import contextlib
 import logging
@@ -14,12 +17,12 @@ from numpy.typing import NDArray
 from baton.images import bit_depth
 
 ORIENTATION = 0x0112  # the EXIF tag
-KINDS = {"1": "1 bit", "P": "palette", "PA": "palette", "CMYK": "CMYK"}  # Pillow's mode -> what is noted
-NO_ALPHA = {"BMP", "DIB"}  # formats whose fourth byte is often written as 0 where no alpha is meant
+KINDS = {"1": "1 bit", "P": "palette", "PA": "palette", "CMYK": "CMYK"}  # Pillow's mode -> note
+NO_ALPHA = {"BMP", "DIB"}  # formats whose fourth byte is often 0 although no alpha is meant
 
 
 def frames(image: Any, notes: list[str]) -> int:
-    """Number of frames of an animation, or of pages; 1 for a photograph that comes with previews or other views of the same (MPO, HEIF)."""
+    """Return the number of frames or pages; 1 for a photo with previews or other views of it (MPO, HEIF)."""
     count = int(getattr(image, "n_frames", 1))
     if count > 1 and image.format in {"MPO", "HEIF"}:
         notes.append(f"{'first' if image.format == 'MPO' else 'main'} picture of several ({image.format})")
@@ -30,20 +33,23 @@ def frames(image: Any, notes: list[str]) -> int:
 
 
 def pixels(image: Any, bits: int, notes: list[str]) -> tuple[NDArray[np.uint8], int]:
-    """Pixels (height, width, channels) of an opened image, 1 channel where it is greyscale, else 3; and its greatest value of 16 bits.
+    """Return the pixels, (height, width, channels), of an opened image, and its greatest 16-bit value.
+
+    There is 1 channel if the image is greyscale, else 3.
 
     Args:
-        image: not yet loaded.
-        bits: how many of 16 are used in a PNG or TIFF.
-        notes: what had to be done goes here.
+        image: The image, not yet loaded.
+        bits: How many of 16 bits are used in a PNG or TIFF.
+        notes: Receives notes on the conversions applied.
 
     Returns:
-        Pixels of 8 bits, and the greatest value of a PNG or TIFF that stores 16 bits, which tells how many of them are used; else 0.
+        8-bit pixels, and the greatest value of a PNG or TIFF that stores 16 bits, which shows how many of
+        them are used; 0 for other files.
 
     Raises:
-        Exception: whatever Pillow's reader of the format raises on a malformed file.
+        Exception: Anything that Pillow's reader of the format raises on a malformed file.
     """
-    stored, kind = _stored(image, notes), image.format  # both of which Pillow forgets
+    stored, kind = _stored(image, notes), image.format  # loading discards both
     image = _upright(image, notes)
     mode = image.mode
     grey = mode in {"1", "L", "LA", "La", "I", "F"} or mode.startswith("I;16") or stored.startswith("LA;")
@@ -58,7 +64,7 @@ def pixels(image: Any, bits: int, notes: list[str]) -> tuple[NDArray[np.uint8], 
 
 
 def _shallow(image: Any, kind: str, grey: bool, notes: list[str]) -> NDArray[np.uint8]:
-    """Pixels (height, width, channels) of an image of 8 bits."""
+    """Return the pixels, (height, width, channels), of an 8-bit image."""
     if image.has_transparency_data:
         image = _on_white(image, kind, notes)
     if not grey:
@@ -70,7 +76,7 @@ def _shallow(image: Any, kind: str, grey: bool, notes: list[str]) -> NDArray[np.
 
 
 def _stored(image: Any, notes: list[str]) -> str:
-    """Pillow's name of the layout in the file, such as `RGB;16B`, which it forgets when the pixels are loaded."""
+    """Return Pillow's name of the file's layout, such as `RGB;16B`, which loading the pixels discards."""
     arguments = image.tile[0].args if image.tile else ""
     stored = (
         arguments
@@ -80,15 +86,14 @@ def _stored(image: Any, notes: list[str]) -> str:
     if ";16" in stored:
         notes.append("16 bits")
         transparency = image.info.get("transparency")
-        if isinstance(
-            transparency, tuple
-        ):  # colours keep the upper half of their bits, but their transparent one keeps all
+        # Pillow keeps the upper half of the bits of colours, but all bits of the transparent colour.
+        if isinstance(transparency, tuple):
             image.info["transparency"] = tuple(value >> 8 for value in transparency)
     return stored
 
 
 def _brightened(image: Any, bits: int) -> Any:
-    """Colours of 16 bits, of which Pillow keeps the upper 8, scaled from the white of `bits`."""
+    """Scale 16-bit colours, of which Pillow keeps the upper 8 bits, from the white level of `bits`."""
     white = (2**bits - 1) >> 8
     if not white:
         raise ValueError(f"colours of 16 bits that use only {bits}: save them with 8 bits")
@@ -99,7 +104,7 @@ def _brightened(image: Any, bits: int) -> Any:
 
 
 def _upright(image: Any, notes: list[str]) -> Any:
-    """The loaded image, turned as its EXIF orientation says."""
+    """Return the loaded image, turned according to its EXIF orientation."""
     from PIL import Image
 
     turns = {
@@ -111,7 +116,7 @@ def _upright(image: Any, notes: list[str]) -> Any:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_90,
     }
-    turned_by_load = image.format == "TIFF"  # so it must be asked before
+    turned_by_load = image.format == "TIFF"  # so the orientation must be read before
     orientation = _orientation(image, notes) if turned_by_load else 1
     image.load()
     if not turned_by_load:
@@ -125,13 +130,13 @@ def _upright(image: Any, notes: list[str]) -> Any:
 def _orientation(image: Any, notes: list[str]) -> Any:
     try:
         return image.getexif().get(ORIENTATION, 1)
-    except Exception:  # noqa: BLE001  Pillow raises whatever malformed EXIF leads it to; the picture itself is whole
+    except Exception:  # noqa: BLE001  malformed EXIF can raise anything; the image itself is intact
         notes.append("unreadable EXIF")
         return 1
 
 
 def _on_white(image: Any, kind: str, notes: list[str]) -> Any:
-    """The image without its alpha: on white, or as it is where a BMP has zeros for its alpha and so means none."""
+    """Return the image without alpha: on white, or unchanged if a BMP's alpha is all zeros (not meant)."""
     from PIL import Image
 
     straight = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
@@ -143,7 +148,7 @@ def _on_white(image: Any, kind: str, notes: list[str]) -> Any:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), straight)
 
 
-# ---- warnings ----------------------------------------------------------------------------------------------------------------
+# ---- warnings ----
 
 _lock = threading.Lock()
 _listeners = 0
@@ -153,11 +158,11 @@ _heard = threading.local()
 
 @contextlib.contextmanager
 def listening() -> Iterator[list[str]]:
-    """Give the list that takes what Pillow warns of in this thread meanwhile; and no limit of Pillow's own stands beside the caller's.
+    """Yield a list that collects Pillow's warnings in this thread, and suspend Pillow's own limit on pixels.
 
-    Filters and limit are the process's: the first thread that comes sets them, the last that goes puts them back.
+    Filters and limit are process-wide: the first thread to enter sets them, the last to leave restores them.
     """
-    global _listeners  # noqa: PLW0603  as above
+    global _listeners  # noqa: PLW0603  shared by all threads, as described above
     with _lock:
         _listeners += 1
         if _listeners == 1:
@@ -178,10 +183,7 @@ def _begin(undo: contextlib.ExitStack) -> None:
 
     undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     Image.MAX_IMAGE_PIXELS = None
-    logger, handler = (
-        logging.getLogger("PIL"),
-        logging.NullHandler(),
-    )  # what it logs is also in what it raises
+    logger, handler = logging.getLogger("PIL"), logging.NullHandler()  # its exceptions say what it logs
     logger.addHandler(handler)
     undo.callback(logger.removeHandler, handler)
     undo.enter_context(warnings.catch_warnings())

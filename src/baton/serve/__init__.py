@@ -1,1 +1,1 @@
-"""Models as others use them."""
+"""Models as MLflow serves them."""

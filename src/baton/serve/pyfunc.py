@@ -1,12 +1,14 @@
 """A text classifier as an MLflow model.
 
-MLflow copies this file, the model folder and the modules of baton that are imported here into the logged model ("models from code") and
-runs it when the model is loaded. The modules get a package name of their own there (`tracking.served_code`), so no baton needs to be
-installed, and one that is does not matter.
+MLflow copies this file, the model folder and the Baton modules imported here into the logged model ("models
+from code") and runs the file when the model is loaded. In the logged model, these modules belong to a package
+of a different name (`tracking.served_code`), so Baton need not be installed, and an installed version has no
+effect.
 
-Input: raw texts, as a list of strings, a string, a Series, an array, or a DataFrame whose first column is called `text`. Output: a
-DataFrame with one row a text: `label`, the most probable class, and `probability_CLASS` for each class in the order of the labels: the
-softmax of logits / temperature, with the temperature in `baton.json`. Params: `batch_size`.
+Input: raw texts, as a list of strings, a string, a Series, an array, or a DataFrame whose first column is
+called `text`. Output: a DataFrame with one row per text: `label`, the most probable class, and
+`probability_CLASS` for each class in the order of the labels. Probabilities are the softmax of logits /
+temperature, with the temperature in `baton.json`. Params: `batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["raw text"])
 """
@@ -32,13 +34,16 @@ BATCH_SIZE = 32
 
 
 class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
-    """A transformers encoder with the head that `baton.json` in the model folder describes; on a GPU if there is one, in fp32."""
+    """A transformers encoder with the head described in the model folder's `baton.json`.
+
+    It runs in fp32, on a GPU if there is one.
+    """
 
     def load_context(self, context: Any) -> None:
         """Read the model folder `context.artifacts["model"]`.
 
         Raises:
-            RuntimeError: the weights do not fit the config.
+            RuntimeError: If the weights do not match the config.
         """
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
@@ -49,7 +54,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         self.tokenizer = document_windows.open_tokenizer(folder, info["input"]["max_length"])
         with document_windows.untruncated(self.tokenizer) as self.frame:
             pass
-        self.tokenizer.no_truncation()  # the frame cuts
+        self.tokenizer.no_truncation()  # the frame truncates
         self.truncation = SimpleNamespace(**info["input"]["truncation"])
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.pad: int = info["input"]["pad"]
@@ -68,26 +73,28 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         self.backbone.to(self.device).eval()
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Classify texts; the result has the input's index if it had one.
+        """Classify texts; the result has the input's index, if any.
 
         Raises:
-            ValueError: the input is no column of texts.
-            TypeError: a row is no text.
+            ValueError: If the input is not a column of texts.
+            TypeError: If a row is not text.
         """
         texts, index = _texts(model_input)
-        probabilities = self._probabilities(
-            texts, int((params or {}).get("batch_size") or BATCH_SIZE)
-        )  # (texts, classes)
+        batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
+        probabilities = self._probabilities(texts, batch_size)  # (texts, classes)
         return answers.table(probabilities, self.labels, index)
 
     @torch.no_grad()
     def _probabilities(self, texts: list[str], batch_size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """(texts, classes), in the order of the texts; batches are made of texts of similar length, so that little padding is computed."""
+        """Return probabilities (texts, classes) in the order of the texts.
+
+        Batches consist of texts of similar length, so that little padding is computed.
+        """
         result = np.zeros((len(texts), len(self.labels)))
         if not texts:
             return result
         whole = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        read = [self.frame.read(own.ids, self.truncation)[0] for own in whole]  # of each text, its windows
+        read = [self.frame.read(own.ids, self.truncation)[0] for own in whole]  # the windows of each text
         order = sorted(range(len(read)), key=lambda row: sum(map(len, read[row])))
         for rows in _batches(order, [len(windows) for windows in read], batch_size):
             windows = [window for row in rows for window in read[row]]
@@ -99,14 +106,19 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
                 mask[place, : len(window)] = 1
             owner = torch.tensor([place for place, row in enumerate(rows) for _ in read[row]])  # (windows,)
             owners = owner == torch.arange(len(rows)).unsqueeze(1)  # (batch, windows)
-            logits = self._logits(
-                *(part.to(self.device) for part in (tokens, mask, owners))
-            )  # (batch, classes)
+            parts = (part.to(self.device) for part in (tokens, mask, owners))
+            logits = self._logits(*parts)  # (batch, classes)
             result[rows] = (logits.double() / self.temperature).softmax(dim=-1).cpu().numpy()
         return result
 
     def _logits(self, tokens: torch.Tensor, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-        """(windows, length), (windows, length), whose window each is (batch, windows) -> (batch, classes)."""
+        """Return logits (batch, classes).
+
+        Args:
+            tokens: (windows, length).
+            mask: (windows, length).
+            owners: (batch, windows); whether a window belongs to a text.
+        """
         output = self.backbone(input_ids=tokens, attention_mask=mask)
         states = output.last_hidden_state  # (windows, length, width)
         counts = torch.ones(len(tokens), 1, device=states.device)  # (windows, 1)
@@ -117,9 +129,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         else:
             weight = mask.unsqueeze(-1).to(states.dtype)  # (windows, length, 1)
             pooled, counts = (states * weight).sum(1), weight.sum(1)
-        pooled, counts = (
-            torch.where(owners.unsqueeze(-1), part, 0).sum(1) for part in (pooled, counts)
-        )  # (batch, width), (batch, 1)
+        # The sums over the windows of each text: (batch, width) and (batch, 1).
+        pooled, counts = (torch.where(owners.unsqueeze(-1), part, 0).sum(1) for part in (pooled, counts))
         pooled = pooled / counts
         if "hidden.weight" in self.head:
             pooled = torch.tanh(
@@ -129,7 +140,10 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
 
 
 def _batches(order: list[int], windows: list[int], most: int) -> Iterator[list[int]]:
-    """Texts in their order, in batches of at most `most` windows (`windows`: of each text), or of one text."""
+    """Yield texts in the given order, in batches of at most `most` windows or of a single text.
+
+    `windows` is the number of windows of each text.
+    """
     batch: list[int] = []
     for row in order:
         if batch and sum(windows[other] for other in batch) + windows[row] > most:

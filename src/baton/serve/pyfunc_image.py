@@ -1,18 +1,22 @@
 """An image classifier as an MLflow model.
 
-MLflow copies this file, the model folder and the modules of baton that are imported here into the logged model ("models from code") and
-runs it when the model is loaded. The modules get a package name of their own there (`tracking.served_code`), so no baton needs to be
-installed, and one that is does not matter.
+MLflow copies this file, the model folder and the Baton modules imported here into the logged model ("models
+from code") and runs the file when the model is loaded. In the logged model, these modules belong to a package
+of a different name (`tracking.served_code`), so Baton need not be installed, and an installed version has no
+effect.
 
-Input: images, each as encoded bytes (PNG, JPEG, HEIC, …), as a base64 string (bare or a `data:` URI) or as the path of a file; one of them,
-a list, a Series, an array of objects, or a DataFrame whose first column is called `image`. Output: a DataFrame with one row an image:
-`label`, the most probable class, and `probability_CLASS` for each class in the order of the labels: the softmax of
-logits / temperature, with the temperature in `baton.json`. Params: `batch_size`.
+Input: images, each as encoded bytes (PNG, JPEG, HEIC, …), as a base64 string (bare or a `data:` URI) or as a
+file path; a single image, a list, a Series, an array of objects, or a DataFrame whose first column is called
+`image`.
+Output: a DataFrame with one row per image: `label`, the most probable class, and `probability_CLASS` for each
+class in the order of the labels. Probabilities are the softmax of logits / temperature, with the temperature
+in `baton.json`. Params: `batch_size`.
 
-    mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["picture.png"])
+    mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["image.png"])
 
-`mlflow models serve` takes base64 strings in JSON and no paths, since a request must not read the server's files; if it may, set
-SERVING_MODEL_CONFIG='{"serve_paths": true}'. `max_pixels` (of one image) is the other such setting.
+`mlflow models serve` accepts base64 strings in JSON but no paths, since a request must not read the server's
+files; to allow it, set SERVING_MODEL_CONFIG='{"serve_paths": true}'. `max_pixels` (of one image) is another
+such setting.
 """
 
 import base64
@@ -36,20 +40,23 @@ from baton.images import bit_depth, decoding, enlarging, framing, opening, pillo
 from baton.tasks import answers
 
 BATCH_SIZE = 32
-MAX_PIXELS = 100_000_000  # of one image, unless model_config says `max_pixels`; larger files are not decoded
+MAX_PIXELS = 100_000_000  # of one image, unless model_config sets `max_pixels`; larger images are not decoded
 WHITE = 255
 LONE = (str, bytes, bytearray, memoryview, os.PathLike)  # a single image
 
 
 class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
-    """A timm backbone with the head that `baton.json` in the model folder describes; on a GPU if there is one, in fp32."""
+    """A timm backbone with the head described in the model folder's `baton.json`.
+
+    It runs in fp32, on a GPU if there is one.
+    """
 
     def load_context(self, context: Any) -> None:
         """Read the model folder `context.artifacts["model"]`.
 
         Raises:
-            RuntimeError: the weights do not fit the config.
-            ValueError: `max_pixels` in model_config is no number of pixels.
+            RuntimeError: If the weights do not match the config.
+            ValueError: If `max_pixels` in model_config is not a positive integer.
         """
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
@@ -58,13 +65,11 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         self.frame = framing.framing(info["input"])
         self.bits = info["input"].get("significant_bits", bit_depth.BITS_16)
         config = context.model_config or {}
-        self.serve_paths, self.max_pixels = (
-            bool(config.get("serve_paths")),
-            config.get("max_pixels", MAX_PIXELS),
-        )
+        self.serve_paths = bool(config.get("serve_paths"))
+        self.max_pixels = config.get("max_pixels", MAX_PIXELS)
         if not isinstance(self.max_pixels, int) or self.max_pixels <= 0:
-            found = f"  got:      max_pixels {self.max_pixels!r}\n  expected: a number of pixels, 1 or more"
-            raise ValueError(f"model_config is unusable\n{found}\n  next:     mend it, or leave it out")
+            found = f"  got:      max_pixels {self.max_pixels!r}\n  expected: a positive number of pixels"
+            raise ValueError(f"model_config is invalid\n{found}\n  next:     fix max_pixels, or leave it out")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights = load_file(folder / "model.safetensors")
         self.head = {
@@ -72,9 +77,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
             for name in list(weights)
             if name.startswith("head.")
         }
-        self.backbone = timm.create_model(
-            f"local-dir:{folder}", pretrained=False
-        )  # as config.json says; it pools as the head wants
+        # config.json also sets the pooling that the head expects.
+        self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
         self.backbone.load_state_dict(
             {name.removeprefix("backbone."): tensor for name, tensor in weights.items()}
         )
@@ -83,24 +87,27 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
             torch.tensor(info["input"][name], device=self.device).reshape(-1, 1, 1)
             for name in ("mean", "std")
         )
-        self.shift, self.scale = WHITE * mean, WHITE * std  # (channels, 1, 1), of values from 0 to 255
+        self.shift, self.scale = WHITE * mean, WHITE * std  # (channels, 1, 1), for values from 0 to 255
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Classify images; the result has the input's index if it had one.
+        """Classify images; the result has the input's index, if any.
 
         Raises:
-            ValueError: the input is no column of images, or a row's image cannot be had: there is no such file, it is none, or enormous.
-            TypeError: a row is neither bytes nor a string nor a path.
+            ValueError: If the input is not a column of images, or a row's file is missing, not an image, or
+                enormous.
+            TypeError: If a row is neither bytes nor a string nor a path.
         """
         images, index = _images(model_input)
-        probabilities = self._probabilities(
-            images, int((params or {}).get("batch_size") or BATCH_SIZE)
-        )  # (images, classes)
+        batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
+        probabilities = self._probabilities(images, batch_size)  # (images, classes)
         return answers.table(probabilities, self.labels, index)
 
     @torch.no_grad()
     def _probabilities(self, images: list[Any], batch_size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """(images, classes), in the order of the images; the pictures of one batch are in memory at a time, decoded by threads."""
+        """Return probabilities (images, classes) in the order of the images.
+
+        Threads decode the images; only those of one batch are in memory at a time.
+        """
         result = np.zeros((len(images), len(self.labels)))
         paths = self.serve_paths or os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") != "true"
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
@@ -114,23 +121,21 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         return result
 
     def _framed(self, value: Any, row: int, paths: bool) -> torch.Tensor:
-        """Return (channels, height, width) of a row's image, 0 to 255 as float32."""
+        """Return a row's image, (channels, height, width), 0 to 255 as float32."""
         content = _content(value, row, paths)
         try:
             pixels = decoding.decode(content, self.max_pixels, self.bits).pixels
         except decoding.UndecodableError as error:
-            expected, hint = "a whole image file", "fix or leave out this image"
+            expected, hint = "an intact image file", "fix or leave out this image"
             if error.check == "enormous":
                 expected = f"at most {self.max_pixels:,} pixels"
                 hint = "make it smaller, or set max_pixels in model_config"
             raise answers.refused(ValueError, f"row {row}: {error}", value, expected, hint) from None
-        stored = torch.from_numpy(np.array(self.frame.stored(pixels))).permute(
-            2, 0, 1
-        )  # (channels, height, width)
-        return enlarging.framed(stored[None].float(), self.frame)[0]
+        stored = torch.from_numpy(np.array(self.frame.stored(pixels)))  # (height, width, channels)
+        return enlarging.framed(stored.permute(2, 0, 1)[None].float(), self.frame)[0]
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, height, width) of 0 to 255 -> (batch, classes)."""
+        """Return logits (batch, classes) of pixels (batch, channels, height, width), 0 to 255."""
         pooled = self.backbone((pixels - self.shift) / self.scale)  # (batch, width)
         if "hidden.weight" in self.head:
             pooled = torch.tanh(
@@ -139,7 +144,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         return functional.linear(pooled, self.head["output.weight"], self.head["output.bias"])
 
 
-# ---- any accepted input -> encoded images ------------------------------------------------------------------------------------
+# ---- any accepted input -> encoded images ----
 
 
 def _images(data: Any) -> tuple[list[Any], Any]:
@@ -148,13 +153,15 @@ def _images(data: Any) -> tuple[list[Any], Any]:
 
 
 def _content(value: Any, row: int, paths: bool) -> bytes:
-    """The encoded image that a value is, holds in base64, or names, if `paths` are taken."""
+    """Return the encoded image given as bytes, in base64 or, if `paths` are allowed, as a path."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if isinstance(value, os.PathLike) and paths:
-        return _read(Path(value), row, "not a file that exists")
+        return _read(Path(value), row, "not an existing file")
     if not isinstance(value, str):
-        expected = "bytes of a PNG, JPEG, …, the same as a base64 string" + (", or a path" if paths else "")
+        expected = "the bytes of a PNG, JPEG, …, or a base64 string of them" + (
+            ", or a path" if paths else ""
+        )
         raise answers.refused(
             TypeError, f"row {row} is not an image", value, expected, "fill or drop missing images"
         )
@@ -164,27 +171,18 @@ def _content(value: Any, row: int, paths: bool) -> bytes:
         return content
     if uri or not paths:
         hint = "send the content of the file in base64"
-        hint += (
-            ""
-            if uri
-            else """; to let this server read its own files, start it with SERVING_MODEL_CONFIG='{"serve_paths": true}'"""
-        )
-        raise answers.refused(
-            ValueError,
-            f"row {row} is not an image in base64",
-            value,
-            "the content of a PNG, JPEG, … in base64",
-            hint,
-        )
-    return _read(
-        Path(value),
-        row,
-        "not a file that exists" if "." in value else "neither a file nor an image in base64",
-    )  # which has no dots
+        if not uri:
+            hint += "; to let this server read its own files, start it with "
+            hint += """SERVING_MODEL_CONFIG='{"serve_paths": true}'"""
+        problem = f"row {row} is not an image in base64"
+        raise answers.refused(ValueError, problem, value, "the content of a PNG, JPEG, … in base64", hint)
+    # Base64 has no dots.
+    problem = "not an existing file" if "." in value else "neither a file nor an image in base64"
+    return _read(Path(value), row, problem)
 
 
 def _from_base64(text: str) -> bytes | None:
-    """What a string in base64 (also the kind for URLs, with or without padding) stands for; None if it is none."""
+    """Decode base64 (standard or URL-safe, with or without padding); return None if it is not valid."""
     compact = "".join(text.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
@@ -193,21 +191,21 @@ def _from_base64(text: str) -> bytes | None:
 
 
 def _is_image(content: bytes) -> bool:
-    """Return whether content begins like an image that Pillow knows."""
+    """Return whether Pillow recognizes the content as an image."""
     try:
         with pillow.listening(), opening.image(content, []):
             return True
-    except Exception:  # noqa: BLE001  Pillow's readers raise whatever a malformed header leads them to
+    except Exception:  # noqa: BLE001  a malformed header can make Pillow's readers raise anything
         return False
 
 
 def _read(path: Path, row: int, problem: str) -> bytes:
     try:
-        if path.is_file():  # no device or pipe, which may never end
+        if path.is_file():  # not a device or pipe, which may never end
             return path.read_bytes()
     except OSError as error:
-        problem = f"a file that cannot be read ({error.strerror})"
-    hint = "see whether it is there; a relative path begins in the working directory"
+        problem = f"an unreadable file ({error.strerror})"
+    hint = "check that the file exists; relative paths start at the working directory"
     raise answers.refused(ValueError, f"row {row} is {problem}", str(path), "the path of an image file", hint)
 
 

@@ -1,4 +1,4 @@
-"""What a served model takes and answers: a column of inputs in, one row of label and probabilities per input out."""
+"""Inputs and answers of a served model: a column of inputs -> a row of label and probabilities for each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-SHOWN = 60  # characters of an input that an error shows
+SHOWN = 60  # characters of an input that an error message shows
 
 
 def table(probabilities: NDArray[np.float64], labels: Sequence[str], index: Any) -> pd.DataFrame:
@@ -15,8 +15,8 @@ def table(probabilities: NDArray[np.float64], labels: Sequence[str], index: Any)
 
     Args:
         probabilities: (inputs, classes).
-        labels: names of the classes.
-        index: of the inputs, if they had one.
+        labels: The names of the classes.
+        index: The index of the inputs, or None.
     """
     names = [f"probability_{label}" for label in labels]
     frame = pd.DataFrame(probabilities, columns=names, index=index)
@@ -28,17 +28,17 @@ def column(data: Any, name: str, lone: type | tuple[type, ...]) -> tuple[list[An
     """Return the values of any accepted input and, for pandas objects, their index.
 
     Args:
-        data: a value, a list, a Series, an array, or a DataFrame whose first column is called `name`.
-        name: of the column.
-        lone: types of a single value.
+        data: A value, a list, a Series, an array, or a DataFrame whose first column is called `name`.
+        name: The name of the column.
+        lone: The types of a single value.
 
     Raises:
-        ValueError: the DataFrame's first column has another name.
+        ValueError: If the DataFrame's first column has a different name.
     """
     index = data.index if isinstance(data, pd.Series | pd.DataFrame) else None
     if isinstance(data, pd.DataFrame):
         first = data.columns[0] if len(data.columns) else None
-        # MLflow passes only the first column on: another name is the one sign that it may be the wrong one.
+        # MLflow passes on only the first column: its name is the only sign that it may be the wrong one.
         if first not in (name, "0", 0):
             hint = "rename it, or pass the values alone: model.predict(list(frame[COLUMN]))"
             problem = "the input's first column is not the one to classify"

@@ -1,1 +1,1 @@
-"""From texts to the tokens that a model reads; also shipped with served models, so nothing heavy is imported."""
+"""Texts -> the tokens that a model reads; served models include this package, so it imports nothing heavy."""

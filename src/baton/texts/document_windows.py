@@ -3,8 +3,8 @@
 A document that is too long is cut (`head`, `tail`, `head_tail`: Sun et al. 2019, "How to Fine-Tune BERT for
 Text Classification?", section 5.3.1) or read in several windows.
 
-A truncation rule, `how`, has the keys of `tokenize.truncation` in params as attributes: `kind`, and the keys of
-that kind.
+A truncation rule, `how`, has the keys of `tokenize.truncation` in params as attributes: `kind`, and the keys
+of that kind.
 """
 
 import contextlib

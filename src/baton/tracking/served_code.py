@@ -1,7 +1,8 @@
 """The code of a served model: the file that MLflow runs, and the modules of this project that it imports.
 
-They are the very modules that training runs. In a logged model they are a package whose name ends in their digest: an installed baton does
-not matter, and models of several versions and kinds can be loaded into one process.
+They are the same modules that training runs. In a logged model they form a package whose name ends in their
+digest: an installed Baton has no effect, and models of several versions and kinds can be loaded into one
+process.
 """
 
 import ast
@@ -13,15 +14,16 @@ import baton
 
 PACKAGE = Path(baton.__path__[0])
 MAIN = "pyfunc.py"
-# By kind of input. Not imported: the files are for MLflow, and `serve` is a layer above `tracking`.
+# By kind of input. They are not imported: MLflow runs them, and `serve` is a layer above `tracking`.
 FILES = {"text": "serve/pyfunc.py", "images": "serve/pyfunc_image.py"}
 IMPORT = re.compile(r"^(\s*(?:from|import)\s+)baton(?=[.\s])", re.MULTILINE)
 
 
 def served(kind: str, package: Path = PACKAGE) -> dict[str, str]:
-    """Return the code of models that read this kind of input: name of each file -> its text.
+    """Return the code of models that read this kind of input, as a dict from file name to text.
 
-    `pyfunc.py` is the file to run; the others are `baton_DIGEST/…`, of which no name but the package's differs from the originals.
+    MLflow runs `pyfunc.py`; the other files are `baton_DIGEST/…` and differ from the originals only in the
+    name of the package.
     """
     main = (package / FILES[kind]).read_text(encoding="utf-8")
     modules: dict[str, str] = {}
@@ -38,7 +40,7 @@ def served(kind: str, package: Path = PACKAGE) -> dict[str, str]:
 
 
 def _imported(source: str, package: Path) -> set[str]:
-    """Return the files of our own that a module imports, and the `__init__.py` of each package on the way."""
+    """Return the Baton files that a module imports, and the `__init__.py` of each package around them."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "baton":
