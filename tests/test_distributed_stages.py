@@ -1,4 +1,4 @@
-"""Two processes (gloo, on the CPU) through the real stage: the curve of one process, and an end together."""
+"""Test that two processes (gloo, CPU) follow the curve of one in the real stage, and end together."""
 
 import contextlib
 import csv
@@ -30,12 +30,12 @@ TOGETHER_SECONDS = 60.0
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, tokenized: Path) -> Iterator[Project]:
-    """The tiny project up to its arrays, in fp32 without dropout, whose random numbers every rank draws for itself."""
+    """Prepare the tiny project up to its arrays: fp32, no dropout (ranks draw their own random numbers)."""
     made = Project(tmp_path_factory.mktemp("distributed") / "project")
     shutil.copytree(tokenized, made.folder)
     made.edit(exact)
     assert text_arrays.open_arrays(made.folder / "data/arrays", "train").windows.max() > 1, (
-        "the two have unlike numbers of parts in a step"
+        "the two have different numbers of parts in a step"
     )
     yield made
     shutil.rmtree(made.folder)
@@ -43,7 +43,11 @@ def project(tmp_path_factory: pytest.TempPathFactory, tokenized: Path) -> Iterat
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Pictures, up to their arrays: augmentation, averaged weights, and a TinyViT, whose batch normalisation each rank does for itself."""
+    """Prepare images up to their arrays.
+
+    Training uses augmentation, averaged weights, and a TinyViT, whose batch normalisation is local to each
+    rank.
+    """
     made = test_image_pipeline.make_project(tmp_path_factory.mktemp("distributed_images") / "project")
     made.edit(convolutional)
     made.repro("tokenize")
@@ -104,7 +108,7 @@ def test_two_processes_give_the_curve_of_one(project: Project) -> None:
         assert values[1] == pytest.approx(values[0], abs=1e-4), column
     assert np.abs(logits[0] - logits[1]).max() < 1e-2
     assert curves[0] != curves[1], (
-        "the sums are of other order: equal bits would mean that there was one process"
+        "sums are ordered differently: equal bits would mean that there was one process"
     )
 
 
@@ -113,7 +117,7 @@ def test_two_processes_give_the_curve_of_one(project: Project) -> None:
 def test_two_processes_choose_between_probe_and_fine_tuning_as_one_does(
     project: Project, rate: float
 ) -> None:
-    """At the first rate fine-tuning learns nothing, and the probe is taken."""
+    """At the first rate fine-tuning learns nothing, and the probe is chosen."""
     before = params.read_raw(project.folder / "params.yaml")["finetune"]
     project.edit(lambda raw: raw["finetune"].update(probe={"rows": 1000, "folds": 2}, learning_rate=rate))
     found = []
@@ -131,7 +135,7 @@ def test_two_processes_choose_between_probe_and_fine_tuning_as_one_does(
 
 
 def predicted(project: Project, name: str) -> NDArray[np.float32]:
-    """The teacher's logits on a split."""
+    """Return the teacher's logits on a split."""
     return predictions.read_predictions(project.folder / f"data/predictions/teacher/{name}.parquet")[1]
 
 
@@ -140,7 +144,7 @@ def predicted(project: Project, name: str) -> NDArray[np.float32]:
 def test_a_split_model_gives_the_curve_and_the_files_of_a_whole_one(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """Teacher, student and control, with the teacher beside the student; of texts in two processes and in four."""
+    """Train teacher, student and control, with a live teacher; for texts in two processes and in four."""
     from safetensors.torch import load_file
 
     project: Project = request.getfixturevalue(kind)
@@ -185,7 +189,7 @@ def test_a_split_model_gives_the_curve_and_the_files_of_a_whole_one(
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "epochs"), [("project", 6), ("images", 40)])
 def test_two_processes_go_on_bit_for_bit(kind: str, epochs: int, request: pytest.FixtureRequest) -> None:
-    """A point is logged at validations only: the sums over both processes since the last one are in the checkpoint."""
+    """Points are logged at validations only; the sums of both processes since then are in the checkpoint."""
     project: Project = request.getfixturevalue(kind)
     processes(project, 2)
     project.edit(lambda raw: raw["finetune"].update(epochs=epochs, log_every=1000, dropout=0.1))
@@ -243,7 +247,7 @@ def begin(project: Project) -> subprocess.Popen[str]:
 
 
 def wait_for_training(project: Project, stage: subprocess.Popen[str]) -> psutil.Process:
-    """The other rank, once both are training."""
+    """Return the other rank's process, once both are training."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert stage.poll() is None, stage.stdout.read() if stage.stdout else ""
@@ -253,12 +257,12 @@ def wait_for_training(project: Project, stage: subprocess.Popen[str]) -> psutil.
         if found and any("teacher/loss" in path.read_text() for path in new):
             return found[0]
         time.sleep(0.1)
-    raise AssertionError("the training does not come along")
+    raise AssertionError("the training run does not start")
 
 
 def is_rank(process: psutil.Process) -> bool:
     with contextlib.suppress(
         psutil.NoSuchProcess
-    ):  # a helper of the machine's queries lives for a moment only
+    ):  # a helper process for queries of the machine lives only for a moment
         return "stages.finetune" in process.cmdline()
     return False

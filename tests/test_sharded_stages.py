@@ -1,4 +1,4 @@
-"""What cannot be split is told before it is tried; a whole model is one too."""
+"""Test that a model that cannot be split is reported before the attempt, a model in one piece among them."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from tests import tiny
 
 
 class Layers(nn.Module):
-    """Two layers and a head, in `shards()` the layers."""
+    """Two layers and a head; `shards()` returns the layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ def refused(model: nn.Module) -> str:
 def test_a_single_number_has_no_part() -> None:
     model = Layers()
     model.scale = nn.Parameter(torch.tensor(1.0))
-    assert "scale is a single number" in refused(model)
+    assert "scale is a scalar" in refused(model)
 
 
 def test_a_weight_of_two_units_is_told() -> None:

@@ -1,4 +1,4 @@
-"""Two real processes: they work as a group, and whatever ends one ends the other, with its error."""
+"""Test two real processes: they work as a group, and whatever ends one ends the other, with its error."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from baton.errors import ParamsError
 from baton.runtime import distributed
 
 ROOT = Path(__file__).parents[2]
-LIMIT_SECONDS = 300.0  # a job takes four; the machine may be busy
+LIMIT_SECONDS = 300.0  # a job takes four seconds; the machine may be busy
 WANTED = params.read(ROOT / "params.yaml").runtime.model_copy(
     update={"device": "cpu", "precision": "fp32", "processes": 2}
 )
@@ -38,7 +38,8 @@ def made(rank):
     found = distributed.once(lambda: [asked.append(rank), f"made by {rank}"][1])
     tensors = {"some": {"x": torch.arange(3.0), "n": torch.tensor(7)}, "none": {}}
     handed = distributed.HandedOut(tensors if rank == 0 else {}, torch.device("cpu"))
-    same = all(torch.equal(handed[part][name], tensor) for part in handed for name, tensor in tensors[part].items())
+    pairs = [(handed[part][name], tensor) for part in handed for name, tensor in tensors[part].items()]
+    same = all(torch.equal(one, other) for one, other in pairs)
     return f"{found}, asked {len(asked)}, handed {len(handed)} {same}"
 
 def main():
@@ -58,12 +59,13 @@ def main():
         shared = distributed.share({"from": machine.rank})
         found = f"sum {distributed.total(own).item()} of {own.item()}, shared {shared}, {made(machine.rank)}"
         distributed.barrier()
-        found = f"[rank {machine.rank} of {machine.processes}, pid {os.getpid()}, threads {torch.get_num_threads()}, {found}]"
-        os.write(1, f"{found}\\n".encode())  # a line at once: the other rank writes too
+        where = f"rank {machine.rank} of {machine.processes}, pid {os.getpid()}"
+        found = f"[{where}, threads {torch.get_num_threads()}, {found}]"
+        os.write(1, f"{found}\\n".encode())  # the whole line at once: the other rank writes too
         if what in ("fail", "python") and machine.rank == 1:
             raise DataError("a row of rank 1 is broken")
         if what == "fail" or what == f"exchange without {1 - machine.rank}":
-            distributed.total(own)  # where the other never comes
+            distributed.total(own)  # the other never arrives here
         if what in ("patient", "hasty"):
             time.sleep(0 if machine.rank else 8)  # rank 0 writes a model
             distributed.total(own)
@@ -99,7 +101,7 @@ def finished(job: subprocess.Popen[str], code: int) -> str:
 
 
 def ranks(job: subprocess.Popen[str]) -> dict[int, int]:
-    """Rank -> process id, as soon as both have said so."""
+    """Return rank -> process id, as soon as both have printed theirs."""
     assert job.stdout
     found: dict[int, int] = {}
     for line in job.stdout:
@@ -127,7 +129,8 @@ def test_two_processes_are_a_group_and_only_rank_0_speaks(folder: Path) -> None:
         output = finished(job, 0)
     threads = max(len(os.sched_getaffinity(0)) // 2, 1)
     for rank in (0, 1):
-        exchanged = rf"sum 3\.0 of {rank + 1}\.0, shared {{'from': 0}}, made by 0, asked {int(rank == 0)}, handed 2 True"
+        made = rf"made by 0, asked {int(rank == 0)}, handed 2 True"
+        exchanged = rf"sum 3\.0 of {rank + 1}\.0, shared {{'from': 0}}, {made}"
         line = rf"\[rank {rank} of 2, pid \d+, threads {threads}, {exchanged}\]"
         assert re.search(line, output), output
     assert "said by 0" in output and "said by 1" not in output
@@ -165,7 +168,7 @@ def test_rank_0_alone_obeys_a_signal_and_the_others_end_with_it(folder: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize(("what", "code"), [("patient", 0), ("hasty", 1)])
 def test_ranks_wait_for_lawful_work_of_rank_0_as_long_as_it_takes(folder: Path, what: str, code: int) -> None:
-    """`hasty` is the negative control: an exchange with the time limit of the first meeting."""
+    """The negative control is `hasty`: an exchange with the time limit of the first meeting."""
     with start(folder, what) as job:
         output = finished(job, code)
     assert ("is lost" in output or "failed" in output) == bool(code)
@@ -197,7 +200,7 @@ def test_a_rank_that_cannot_start_ends_all(folder: Path) -> None:
 @pytest.mark.parametrize("killed", [0, 1])
 @pytest.mark.parametrize("watch", ["watched", "unwatched"])
 def test_killing_one_rank_ends_the_other_outside_of_exchanges(folder: Path, killed: int, watch: str) -> None:
-    """`unwatched` is the negative control: without what this module does, the other one goes on."""
+    """The negative control is `unwatched`: without this module's supervision, the other process continues."""
     with start(folder, "sleep", watch) as job:
         found = ranks(job)
         os.kill(found[killed], signal.SIGKILL)

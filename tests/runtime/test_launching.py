@@ -1,4 +1,7 @@
-"""`runtime.launcher`: real torchrun, and a script that starts processes as srun does; signals, errors and exit codes pass through."""
+"""Test `runtime.launcher` with real torchrun, and with a script that starts processes as srun does.
+
+Signals, errors and exit codes pass through.
+"""
 
 import json
 import os
@@ -24,12 +27,14 @@ from tests.runtime.test_distributed import ranks as told
 
 pytestmark = pytest.mark.alone
 TORCHRUN, SRUNS = "torchrun --standalone --nproc-per-node 2", "srun --ntasks=$TASKS"
-# Starts its command twice, as `srun --ntasks 2` does on one machine, and passes signals on; like srun it gives no RANK.
+# Starts its command twice, as `srun --ntasks 2` does on one machine, and passes signals on; like srun it does
+# not set RANK.
 SRUN = """#!{python}
 import os, signal, subprocess, sys
 tasks = []
 for rank in (0, 1):
-    own = {{"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NTASKS": 2, "SLURM_NODEID": 0, "SLURM_STEP_TASKS_PER_NODE": "2"}}
+    own = {{"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NTASKS": 2, "SLURM_NODEID": 0}}
+    own["SLURM_STEP_TASKS_PER_NODE"] = "2"
     environment = os.environ | {{name: str(value) for name, value in own.items()}}
     tasks.append(subprocess.Popen(sys.argv[2:], env=environment, start_new_session=True))
 signal.signal(signal.SIGTERM, lambda number, frame: [task.send_signal(number) for task in tasks])
@@ -46,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(folder: Path, launcher: str, *words: str) -> subprocess.Popen[str]:
-    """The job, whose stage is to use `launcher`; its own variables are those of a SLURM batch script, which is no task."""
+    """Start the job with `launcher`; its environment is that of a SLURM batch script, not of a task."""
     wanted = WANTED.model_copy(update={"processes": "auto", "launcher": launcher})
     (folder / "wanted.json").write_text(wanted.model_dump_json())
     batch = {
@@ -76,7 +81,7 @@ def test_a_launcher_s_processes_are_a_group(folder: Path, launcher: str) -> None
         assert re.search(rf"\[rank {rank} of 2, .*sum 3\.0 of {rank + 1}\.0, shared {{'from': 0}}", output), (
             output
         )
-    assert output.count("said by 0") == 1 and "said by 1" not in output, "the stage itself does not go on"
+    assert output.count("said by 0") == 1 and "said by 1" not in output, "the stage itself does not continue"
 
 
 @pytest.mark.slow
@@ -112,7 +117,7 @@ def test_a_signal_reaches_rank_0_and_all_end(
 def test_a_signal_that_slurm_gives_to_the_tasks_alone_ends_the_stage_as_its_own_would(
     folder: Path, number: signal.Signals
 ) -> None:
-    """As `sbatch --signal=TERM@60` does: all tasks get it, the batch script with `dvc repro` and its stage do not."""
+    """As with `sbatch --signal=TERM@60`, the tasks get the signal; `dvc repro` and the stage do not."""
     with start(folder, SRUNS, "sleep") as job:
         found = told(job)
         for pid in found.values():
@@ -135,7 +140,7 @@ def test_killing_one_rank_ends_all(folder: Path, launcher: str, killed: int) -> 
 @pytest.mark.slow
 @LAUNCHERS
 def test_killing_the_stage_ends_all(folder: Path, launcher: str) -> None:
-    """Nobody is left to pass a signal on: the store that the stage kept is gone, which each process notices."""
+    """Nobody is left to pass a signal on, but each process notices that the stage's store is gone."""
     with start(folder, launcher, "sleep") as job:
         found = told(job)
         job.kill()
@@ -147,12 +152,12 @@ def test_killing_the_stage_ends_all(folder: Path, launcher: str) -> None:
     [(0, 0), (143, 143), (-15, 143), (130, 130), (-2, 130), (1, None), (137, None), (-9, None), (134, None)],
 )
 def test_who_was_asked_to_stop_did_not_fail(code: int, ends: int | None) -> None:
-    """143 and 130 are the shell's codes of SIGTERM and SIGINT; 137 is SIGKILL, as when memory runs out, and 134 SIGABRT."""
+    """The shell's codes: 143 SIGTERM, 130 SIGINT, 137 SIGKILL (as when memory runs out), 134 SIGABRT."""
     assert launching.ending(code) == ends
 
 
 def test_a_store_of_this_machine_is_out_of_others_reach() -> None:
-    """The system's own table of sockets says who can reach it."""
+    """The system's socket table shows who can reach it."""
     near, far = launching.kept(launching.LOCALHOST), launching.kept(socket.gethostname())
     listening = {
         found.laddr.port: found.laddr.ip
@@ -165,7 +170,8 @@ def test_a_store_of_this_machine_is_out_of_others_reach() -> None:
     assert near.get("found") == b"yes"
 
 
-# ---- what the launcher is told, and tells ------------------------------------------------------------------------------------
+# ---- the launcher's command line and variables
+# -----------------------------------------------------------------
 
 
 def test_torchrun_is_that_of_this_python() -> None:
@@ -190,9 +196,9 @@ def test_torchrun_is_that_of_this_python() -> None:
     ("launcher", "problem"),
     [
         ("srun --ntasks $NOT_SET", r"the variable NOT_SET is not set"),
-        ("nowhere --ntasks 2", r"no such program[\s\S]*got: +nowhere"),
-        ("srun 'unclosed", r"cannot be read"),
-        (" ", r"no such program"),
+        ("nowhere --ntasks 2", r"program not found[\s\S]*got: +nowhere"),
+        ("srun 'unclosed", r"cannot be parsed"),
+        (" ", r"program not found"),
     ],
 )
 def test_a_launcher_that_cannot_be_started_is_named(launcher: str, problem: str) -> None:
@@ -210,7 +216,7 @@ SLURM = {
 
 
 def test_srun_s_variables_say_who_a_task_is() -> None:
-    """The form of SLURM_STEP_TASKS_PER_NODE is that of srun's manual: `2(x3),1` are three machines with two tasks and one with one."""
+    """As in srun's manual, `2(x3),1` means three machines with two tasks each and one with one."""
     place = launching.place(SLURM | {launching.MEET: "host:1"}, 64)
     assert place and (
         place.rank,
@@ -224,7 +230,7 @@ def test_srun_s_variables_say_who_a_task_is() -> None:
         SLURM | {launching.MEET: "host:1", "SLURM_NODEID": "3", "SLURM_CPUS_PER_TASK": "8"}, 8
     )
     assert last and (last.local_size, last.bound) == (1, True)
-    assert launching.place(SLURM, 64) is None, "a batch script is no task"
+    assert launching.place(SLURM, 64) is None, "a batch script is not a task"
     within = launching.place(
         SLURM
         | {
@@ -237,7 +243,7 @@ def test_srun_s_variables_say_who_a_task_is() -> None:
         64,
     )
     assert within and (within.rank, within.size, within.local_size) == (3, 4, 2), "srun may start torchrun"
-    with pytest.raises(ParamsError, match="who they are"):
+    with pytest.raises(ParamsError, match="does not give its processes their ranks"):
         launching.place({launching.MEET: "host:1"}, 64)
 
 
@@ -247,8 +253,8 @@ def test_srun_s_variables_say_who_a_task_is() -> None:
         (0, 1, 1, False, 0),
         (3, 4, 4, False, 3),
         (3, 4, 8, True, 3),
-        (3, 4, 1, True, 0),  # each task sees its own device only, as number 0
-        (1, 2, 1, False, None),  # ours would share it
+        (3, 4, 1, True, 0),  # each task sees only its own device, as number 0
+        (1, 2, 1, False, None),  # our two processes would share it
         (3, 4, 2, True, None),
         (0, 1, 4, True, 0),
     ],
@@ -276,7 +282,8 @@ def test_a_process_s_own_command() -> None:
     assert workers.command()[0] == sys.executable
 
 
-# ---- signs of life -----------------------------------------------------------------------------------------------------------
+# ---- heartbeats
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -304,11 +311,11 @@ def test_a_process_that_gives_no_sign_any_more_is_noticed(monkeypatch: pytest.Mo
     other = heartbeat.Pulse(store, 1, 2, Alarm())
     with alarm.armed(), own.beating():
         with other.beating():
-            time.sleep(1.0)  # longer than silence may last
-        time.sleep(1.0)  # it is done
+            time.sleep(1.0)  # longer than the silence that is tolerated
+        time.sleep(1.0)  # it has finished
     silent = Alarm()
     own = heartbeat.Pulse(store, 0, 2, silent)
-    heartbeat.Pulse(store, 1, 2, Alarm())  # a first sign, and no more
+    heartbeat.Pulse(store, 1, 2, Alarm())  # a first heartbeat, and no more
     with (
         pytest.raises(TrainingError, match=r"process 1 of this training run failed[\s\S]*no heartbeat"),
         silent.armed(),

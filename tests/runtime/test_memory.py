@@ -1,4 +1,4 @@
-"""What memory is free: the machine's, or less where a control group of this process, or one above it, has a limit."""
+"""Test available memory: the machine's, or less if this process's control group or a parent has a limit."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ GIB = 2**30
 
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with 64 GiB free, and control groups job/step, as a scheduler makes them."""
+    """Simulate a machine with 64 GiB free, and control groups job/step, as a scheduler creates them."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 64 * GIB}))
     (tmp_path / "groups/job/step").mkdir(parents=True)
     (tmp_path / "own").write_text("1:name=systemd:/other\n0::/job/step\n")
@@ -30,7 +30,7 @@ def test_the_narrowest_limit_counts(groups: Path, limited: str) -> None:
     assert memory.available(groups, groups.parent / "own") == 64 * GIB
     limit(groups / "job/step", "max", 10 * GIB, 0)
     limit(groups / limited, str(16 * GIB), 10 * GIB, 3 * GIB)
-    assert memory.available(groups, groups.parent / "own") == 9 * GIB, "what files take can be given up"
+    assert memory.available(groups, groups.parent / "own") == 9 * GIB, "file pages can be reclaimed"
     limit(groups / limited, str(16 * GIB), 20 * GIB, 3 * GIB)
     assert memory.available(groups, groups.parent / "own") == 0
 

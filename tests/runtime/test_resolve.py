@@ -1,4 +1,4 @@
-"""The runtime is resolved once, with reasons; seeds of a step are its own; memory is told."""
+"""Test the runtime's choices and their reasons, the seeds of steps, and the reports of memory."""
 
 import os
 import random
@@ -129,12 +129,13 @@ def test_autocast_computes_in_the_chosen_precision(precision: str, dtype: torch.
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
 
 
-# ---- CUDA: what is chosen for a card that this machine need not have -----------------------------------------------------------
+# ---- CUDA: choices for a card that this machine need not have
+# --------------------------------------------------
 
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Two cards of the Ampere generation and all that a compiler needs, as far as `resolve` asks."""
+    """Simulate two Ampere cards and everything that a compiler needs, as far as `resolve` checks."""
     for name, value in {
         "is_available": True,
         "device_count": 2,
@@ -184,17 +185,17 @@ def test_tf32_is_on_unless_fp32_is_asked_for(card: pytest.MonkeyPatch, precision
         torch.set_warn_always(True)
         auto(precision=precision)
         torch.set_warn_always(False)
-    # The old and the new kind of setting agree; each of these raises where they do not.
+    # The old and the new settings agree; each of these raises an error if they do not.
     assert torch.backends.cuda.matmul.fp32_precision == ("tf32" if tf32 else "ieee")
     assert (torch.backends.cudnn.conv.fp32_precision == "tf32") == tf32
     assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == tf32
     assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
-    tiny.machine()  # and the CPU afterwards is strict again
+    tiny.machine()  # and the CPU is strict again afterwards
     assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_deterministic_on_cuda_is_strict_and_leaves_no_trace(card: pytest.MonkeyPatch) -> None:
-    auto()  # torch looks at the environment once a process, so what matters is set whatever is asked for first
+    auto()  # torch reads the environment once per process, so it is set regardless of the first request
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert auto(deterministic=True).deterministic
     assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
@@ -209,7 +210,7 @@ def test_each_process_has_its_own_card(card: pytest.MonkeyPatch) -> None:
     assert resolve.resolve(AUTO, place).device == torch.device("cuda", 1)
     with pytest.raises(
         ParamsError, match="3 processes, 2 CUDA devices"
-    ):  # told by each of them, so also by rank 0 before it starts others
+    ):  # raised by each process, so also by rank 0 before it starts others
         resolve.resolve(AUTO, resolve.Place(rank=0, size=3, local_size=3))
     tiny.machine()
 
@@ -217,7 +218,7 @@ def test_each_process_has_its_own_card(card: pytest.MonkeyPatch) -> None:
 def test_without_what_a_compiler_needs_nothing_is_compiled(card: pytest.MonkeyPatch) -> None:
     card.setattr(kernels, "compiler_lacks", lambda: "C compiler (gcc or clang)")
     assert auto().reasons["compile"] == "false: there is no C compiler (gcc or clang)"
-    assert auto(compile=True).compile is True  # who asks for it gets torch's own error
+    assert auto(compile=True).compile is True  # an explicit request gets torch's own error
 
 
 def test_what_a_measurement_decides_is_not_deterministic(card: pytest.MonkeyPatch) -> None:
@@ -226,7 +227,7 @@ def test_what_a_measurement_decides_is_not_deterministic(card: pytest.MonkeyPatc
 
 
 def test_a_compiler_is_looked_for_where_triton_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Triton's own function finds or misses the same; its cache of one answer a process is left out."""
+    """Triton's own function finds or misses the same; its per-process cache is bypassed."""
     from triton.runtime.build import _find_compiler
 
     for name in ("clang", "gcc"):
@@ -264,7 +265,7 @@ def test_cudnn_plans_attention_for_fixed_shapes_only(card: pytest.MonkeyPatch, f
     resolve.resolve(AUTO.model_copy(update={"deterministic": True}), work=resolve.Work(fixed_shapes=fixed))
     assert not torch.backends.cuda.cudnn_sdp_enabled()
     auto()
-    assert not torch.backends.cuda.cudnn_sdp_enabled()  # nothing is left of what was resolved before
+    assert not torch.backends.cuda.cudnn_sdp_enabled()  # nothing is left of the earlier runtime
 
 
 def test_a_model_without_fused_attention_is_not_asked_for_it(card: pytest.MonkeyPatch) -> None:
@@ -281,7 +282,7 @@ def test_a_workspace_that_rules_out_determinism_is_told(card: pytest.MonkeyPatch
 
 
 def compiled(seen: list[bool]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A function whose two graphs say, when they are compiled, whether inductor would be deterministic."""
+    """Return a function whose two graphs report, when compiled, whether inductor would be deterministic."""
     import torch._inductor.config
     from torch._dynamo.backends.common import aot_autograd
     from torch._functorch.aot_autograd import make_boxed_func
@@ -301,10 +302,10 @@ def compiled(seen: list[bool]) -> Callable[[torch.Tensor], torch.Tensor]:
 def test_graphs_are_deterministic_in_whatever_thread_they_are_run(
     card: pytest.MonkeyPatch, strict: bool
 ) -> None:
-    """On CUDA autograd computes in a thread of its own, for which one stands here; the compiler's settings are each thread's own."""
+    """On CUDA, autograd computes in a separate thread, simulated here; compiler settings are per thread."""
     auto(deterministic=True)
     resolved, seen = auto(deterministic=strict), list[bool]()
-    card.undo()  # the compiler would look for the card
+    card.undo()  # the compiler would query the card
     backward = threading.Thread(target=compiled(seen)(torch.ones(3, requires_grad=True)).backward)
     backward.start()
     backward.join()
@@ -335,7 +336,7 @@ def test_cuda_is_found_and_uses_its_kernels() -> None:
 
 @pytest.mark.gpu
 def test_attention_on_cuda_is_that_of_the_cpu_by_the_kernels_that_are_left() -> None:
-    """In bf16, with a mask, as BERT asks for it: by the memory-efficient kernel, since flash has no masks and cuDNN is off."""
+    """In bf16 with a mask, as in BERT, the memory-efficient kernel runs: flash has no masks, cuDNN is off."""
     query, key, value = torch.randn(3, 2, 4, 16, 32, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(2, 1, 16, 16, dtype=torch.bool)
     mask[1, ..., 9:] = False
@@ -351,7 +352,8 @@ def test_attention_on_cuda_is_that_of_the_cpu_by_the_kernels_that_are_left() -> 
     tiny.machine()
 
 
-# ---- seeds ---------------------------------------------------------------------------------------------------------------------
+# ---- seeds
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_a_seed_fixes_every_generator() -> None:
@@ -369,11 +371,11 @@ def test_a_step_draws_the_same_whatever_was_drawn_before() -> None:
     resolve.seed_step(0, 7, 0)
     assert torch.equal(torch.rand(5), first)
     torch.rand(1000)
-    assert not torch.equal(torch.rand(5), first)  # negative control: without the seed it is another draw
+    assert not torch.equal(torch.rand(5), first)  # negative control: without the seed the draw differs
 
 
 def test_seeds_steps_and_ranks_are_mixed_well() -> None:
-    """Neither a step of the next seed nor the other rank repeats a draw, as `seed + step` would."""
+    """No step of the next seed and no other rank repeats a draw, as `seed + step` would."""
     seeds = set()
     for seed in range(8):
         for step in range(32):
@@ -383,23 +385,27 @@ def test_seeds_steps_and_ranks_are_mixed_well() -> None:
     assert len(seeds) == 8 * 32 * 4 and max(seeds) < 2**63
     assert sum(seed.bit_count() for seed in seeds) / len(seeds) == pytest.approx(
         31.5, abs=0.5
-    )  # half of 63 bits, as random ones have
+    )  # half of 63 bits, as in random numbers
 
 
-# ---- memory --------------------------------------------------------------------------------------------------------------------
+# ---- memory
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a test before used a device, the peak would be the device's."""
+    """If an earlier test used a device, the peak would be the device's."""
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
 
 
 @pytest.mark.usefixtures("without_cuda")
 def test_peak_memory_is_this_process_own_and_includes_what_was_given_back() -> None:
-    """In a child of this process, which is larger: a figure that is inherited over fork would show that."""
+    """Measured in a child of this larger process: a figure inherited over fork would show."""
     ballast = np.ones(2**27, dtype=np.uint8)
-    program = "import numpy as n; from baton.runtime.memory import peak_memory as p; a = p(); n.ones(2**27, n.uint8); print(a, p())"
+    program = (
+        "import numpy as n; from baton.runtime.memory import peak_memory as p; "
+        "a = p(); n.ones(2**27, n.uint8); print(a, p())"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     shown = subprocess.run(
         [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
@@ -424,7 +430,8 @@ def test_each_training_has_a_peak_of_its_own() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore text"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
+            "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: "
+            "can't allocate memory: you tried to allocate 8 bytes."
         ),
         MemoryError(),
     ],

@@ -1,1 +1,1 @@
-"""Device, precision, kernels, memory and processes of one computation."""
+"""The device, precision, kernels, memory and processes of one computation."""

@@ -1,7 +1,9 @@
-"""Several processes that train as one: joined where torchrun or srun started them, else started here; what ends one ends all.
+"""Run several processes as one training run; whatever ends one of them ends them all.
 
-Input: `runtime.processes` and `runtime.launcher`. Output: the `Runtime` of this process. Rank 0 decides, writes and tracks; the others
-compute, say nothing but errors, and end with it. docs/processes.md says how to use several machines.
+Processes that torchrun or srun started join each other; otherwise they are started here. Input:
+`runtime.processes` and `runtime.launcher`. Output: the `Runtime` of this process. Rank 0 decides, writes and
+tracks; the other ranks compute, print only errors, and end with rank 0. docs/processes.md describes how to
+use several machines.
 """
 
 import contextlib
@@ -27,22 +29,21 @@ from baton.runtime.resolve import Place, Runtime, Work, resolve
 
 T = TypeVar("T")
 
-MEETING = dt.timedelta(minutes=5)  # until all are there
-EXCHANGE = dt.timedelta(
-    days=30
-)  # rank 0 may be writing meanwhile, for as long as it takes; who is gone is noticed otherwise
+MEETING = dt.timedelta(minutes=5)  # how long to wait until all processes have joined
+# Rank 0 may be writing in the meantime, for as long as it takes; lost processes are detected by other means.
+EXCHANGE = dt.timedelta(days=30)
 PARENT = "BATON_RANK_0"  # process id of the rank 0 that started this rank
 
 
 @contextlib.contextmanager
 def started(wanted: params.Runtime, work: Work | None = None) -> Iterator[Runtime]:
-    """Join the processes that belong together, or start them, and give this one's runtime; at the end they part.
+    """Join or start the processes of this run, yield this process's runtime, and leave the group at the end.
 
-    `work` is what will be computed, see `runtime.resolve`.
+    `work` describes the computation; see `runtime.resolve`.
 
     Raises:
         ParamsError: `runtime.processes` contradicts the launcher, or this machine has too few devices.
-        TrainingError: another process ended before its time.
+        TrainingError: another process ended prematurely.
     """
     joined = _joined(wanted)
     if wanted.launcher and not joined:
@@ -62,7 +63,7 @@ def started(wanted: params.Runtime, work: Work | None = None) -> Iterator[Runtim
 
 
 def share(value: T) -> T:
-    """Rank 0's value, on every rank."""
+    """Return rank 0's value on every rank."""
     if not dist.is_initialized():
         return value
     box = [value]
@@ -71,14 +72,14 @@ def share(value: T) -> T:
 
 
 def once(make: Callable[[], T]) -> T:
-    """What rank 0 makes, on every rank."""
+    """Call `make` on rank 0 only, and return its result on every rank."""
     if not dist.is_initialized():
         return make()
     return share([make()] if dist.get_rank() == 0 else [])[0]
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:
-    """Sum over ranks, the same bits on each; the tensor itself where there is one process."""
+    """Return the sum over ranks, bitwise equal on each; with a single process, the tensor itself."""
     if not dist.is_initialized():
         return tensor
     summed = tensor.detach().clone()
@@ -87,7 +88,7 @@ def total(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def most(*numbers: int) -> list[int]:
-    """The largest of each number over ranks, by way of the host: no device is waited for."""
+    """Return the maximum of each number over ranks, exchanged via the host without waiting for a device."""
     if not dist.is_initialized():
         return list(numbers)
     largest = torch.tensor(numbers)
@@ -96,19 +97,20 @@ def most(*numbers: int) -> list[int]:
 
 
 def spread(tensor: torch.Tensor) -> None:
-    """Put rank 0's values into a tensor of the same shape on every rank."""
+    """Copy rank 0's values into a tensor of the same shape on every rank."""
     if dist.is_initialized():
         dist.broadcast(tensor, 0)
 
 
 class HandedOut(Mapping[str, dict[str, torch.Tensor]]):
-    """Rank 0's tensors, by part and name, on every rank's device: a part goes over when all ask for it, in the same order.
+    """Rank 0's tensors, by part and name, on every rank's device.
 
-    Nothing is pickled, and no rank holds more of them at a time than it uses. Input: `own`, of rank 0 (elsewhere nothing is looked at).
+    A part is sent when all ranks ask for it; they must ask in the same order. Nothing is pickled, and no rank
+    holds more tensors at a time than it uses. Input: rank 0's `own`; the other ranks' is ignored.
     """
 
     def __init__(self, own: Mapping[str, Mapping[str, torch.Tensor]], device: torch.device) -> None:
-        """Tell all what there is."""
+        """Announce the available tensors to all ranks."""
         self.own, self.device = own, device
         shapes = {
             part: {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
@@ -117,7 +119,7 @@ class HandedOut(Mapping[str, dict[str, torch.Tensor]]):
         self.shapes = share(shapes)
 
     def __getitem__(self, part: str) -> dict[str, torch.Tensor]:
-        """Send, or receive."""
+        """Send the part, or receive it."""
         handed = {}
         for name, (shape, dtype) in self.shapes[part].items():
             main = dist.get_rank() == 0
@@ -138,15 +140,15 @@ class HandedOut(Mapping[str, dict[str, torch.Tensor]]):
 
 
 def barrier() -> None:
-    """Wait until every rank is here."""
+    """Wait until every rank has arrived."""
     total(torch.zeros(()))
 
 
 def _joined(wanted: params.Runtime) -> Place | None:
-    """The place that a launcher gave us: torchrun, srun, or rank 0 of our own."""
+    """Return the place assigned by torchrun, srun or our own rank 0; None if there is none."""
     place = launching.place(os.environ, len(os.sched_getaffinity(0)))
     if place and wanted.processes not in {1, "auto", place.size}:
-        hint = "set it to 1 or auto where a launcher starts the processes"
+        hint = "set it to 1 or auto when a launcher starts the processes"
         raise ParamsError(
             "runtime.processes contradicts the launcher",
             got=wanted.processes,
@@ -157,7 +159,7 @@ def _joined(wanted: params.Runtime) -> Place | None:
 
 
 def _place(wanted: params.Runtime) -> Place:
-    """Rank 0 of the processes that params ask for."""
+    """Return the place of rank 0 among the processes that params ask for."""
     if wanted.processes != "auto":
         return Place(size=wanted.processes, local_size=wanted.processes, reason="set in params")
     count = torch.cuda.device_count() if wanted.device != "cpu" and torch.cuda.is_available() else 0
@@ -170,11 +172,10 @@ def _place(wanted: params.Runtime) -> Place:
 
 @contextlib.contextmanager
 def _group(runtime: Runtime, store: Store) -> Iterator[None]:
-    """The process group, which meets over `store`."""
+    """Hold the process group, whose members meet through `store`."""
     cuda = runtime.device.type == "cuda"
-    backend = (
-        "cpu:gloo,cuda:nccl" if cuda else "gloo"
-    )  # what is on the host, such as a checkpoint, needs no memory of the device
+    # gloo as well: exchanging data on the host, such as a checkpoint, then needs no device memory.
+    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     own = runtime.device if cuda else None
     dist.init_process_group(
         backend, timeout=MEETING, device_id=own, store=store, rank=runtime.rank, world_size=runtime.processes
@@ -183,15 +184,14 @@ def _group(runtime: Runtime, store: Store) -> Iterator[None]:
     try:
         yield
     finally:
-        if (
-            not cuda or sys.exception() is None
-        ):  # NCCL would wait for a rank that is gone, and the process ends anyway
+        # After an error NCCL would wait for a lost rank, and the process ends anyway.
+        if not cuda or sys.exception() is None:
             dist.destroy_process_group()
 
 
 @contextlib.contextmanager
 def _following(runtime: Runtime) -> Iterator[Store]:
-    """A rank that rank 0 started, and with which it ends."""
+    """Run as a rank that rank 0 started and that ends with it."""
     if not supervision.die_with_parent(signal.SIGKILL, int(os.environ[PARENT])):
         raise SystemExit(128 + signal.SIGTERM)
     _follow()
@@ -203,7 +203,7 @@ def _following(runtime: Runtime) -> Iterator[Store]:
 
 @contextlib.contextmanager
 def _launched(runtime: Runtime) -> Iterator[Store]:
-    """A rank that torchrun or srun started, ours or one of its own."""
+    """Run as a rank that torchrun or srun started, whether the stage or the user started the launcher."""
     if runtime.rank:
         _follow()
     alarm = Alarm()
@@ -221,17 +221,17 @@ def _launched(runtime: Runtime) -> Iterator[Store]:
 
 
 def _follow() -> None:
-    """Any rank but 0 says nothing, and leaves it to rank 0 when to stop."""
+    """Silence a rank other than 0, and leave it to rank 0 when to stop."""
     console.silence()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _on_devices_of_their_own(store: Store, runtime: Runtime) -> None:
-    """Wait until all have told their device.
+    """Wait until all ranks have reported their device.
 
     Raises:
-        ParamsError: two have the same.
+        ParamsError: two ranks have the same device.
     """
     own = (
         str(torch.cuda.get_device_properties(runtime.device).uuid)
@@ -243,17 +243,24 @@ def _on_devices_of_their_own(store: Store, runtime: Runtime) -> None:
     told = [value.decode() for value in store.multi_get(keys)]
     for rank, device in enumerate(told):
         if (first := told.index(device)) < rank:
-            hint = "with torchrun, start at most one process a device; with srun, give each task its own (--gpus-per-task=1)"
-            got = f"processes {first} and {rank} have the device {device}"
+            hint = (
+                "with torchrun, start at most one process per device; "
+                "with srun, give each task its own device (--gpus-per-task=1)"
+            )
+            got = f"processes {first} and {rank} both use device {device}"
+            expected = "one device each"
             raise ParamsError(
-                "two processes of this training share a CUDA device", got=got, expected="one each", hint=hint
+                "two processes of this training run share a CUDA device",
+                got=got,
+                expected=expected,
+                hint=hint,
             )
 
 
 @contextlib.contextmanager
 def _leading(size: int) -> Iterator[Store]:
-    """Start the other ranks as processes of the same command; they end with this one, and it with them."""
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine
+    """Start the other ranks with the same command; if any process ends, the others end with it."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all processes are on this machine
     store = launching.kept(LOCALHOST)
     common: dict[str, int | str] = {
         "WORLD_SIZE": size,

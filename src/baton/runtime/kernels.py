@@ -1,6 +1,7 @@
-"""Which kernels compute: attention, compilation, and what torch is told once for the whole process.
+"""Choose the kernels: attention, compilation, and torch's process-wide settings.
 
-Input: `runtime` of params, the device and what will be computed. Output: choices with their reasons for `runtime`, and torch's settings.
+Input: the `runtime` section of params, the device and a description of the computation. Output: choices with
+their reasons for `runtime`, and torch's settings.
 """
 
 import importlib.util
@@ -17,23 +18,22 @@ from baton.errors import ParamsError
 
 Precision = Literal["bf16", "fp16", "tf32", "fp32"]
 Attention = Literal["matmul", "sdpa"]
-MEASURED: Literal["measured"] = (
-    "measured"  # of `compile`: each training decides for itself (train/compiling.py)
-)
-VOLTA = (7, 0)  # the first for which torch.compile has kernels
-DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # of cuBLAS
+# A value of `compile`: each training run decides for itself (train/compiling.py).
+MEASURED: Literal["measured"] = "measured"
+VOLTA = (7, 0)  # the first architecture that torch.compile has kernels for
+DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # cuBLAS workspaces
 
 
 @dataclass(frozen=True)
 class Work:
-    """What will be computed, as far as `auto` depends on it."""
+    """The properties of a computation that `auto` depends on."""
 
-    fixed_shapes: bool = False  # images: every batch has the same shape; of texts it varies
-    unfused: str | None = None  # name of the model, if it has no fused attention
+    fixed_shapes: bool = False  # true for images, whose batches all have the same shape; false for texts
+    unfused: str | None = None  # the model's name if it has no fused attention
 
 
 def attention(wanted: str, device: torch.device, work: Work) -> tuple[Attention, str]:
-    """Which implementation, and why."""
+    """Return the attention implementation and the reason for it."""
     match wanted:
         case "matmul":
             return "matmul", "set in params"
@@ -55,7 +55,7 @@ def attention(wanted: str, device: torch.device, work: Work) -> tuple[Attention,
 def compilation(
     wanted: bool | Literal["auto"], device: torch.device, deterministic: bool
 ) -> tuple[bool | Literal["measured"], str]:
-    """Whether training steps are compiled, and why; `wanted` may be "auto"."""
+    """Return whether training steps are compiled, and the reason; `wanted` may be "auto"."""
     if wanted != "auto":
         return wanted, "set in params"
     if device.type == "cpu":
@@ -73,10 +73,13 @@ def compilation(
 
 
 def compiler_lacks() -> str | None:
-    """What torch.compile needs on CUDA and this machine does not have: Triton builds a launcher for its kernels in C."""
+    """Return what this machine lacks for torch.compile on CUDA, or None if it lacks nothing.
+
+    Triton builds a launcher in C for its kernels.
+    """
     if importlib.util.find_spec("triton") is None:
         return "package triton"
-    named = os.environ.get("CC")  # as triton/runtime/build.py looks for them
+    named = os.environ.get("CC")  # the same lookup as in triton/runtime/build.py
     if not any(shutil.which(name) for name in ([named] if named else ["gcc", "clang"])):
         return f"C compiler ({f'CC={named}' if named else 'gcc or clang'})"
     scheme = {"posix_local": "posix_prefix"}.get(
@@ -88,36 +91,37 @@ def compiler_lacks() -> str | None:
 
 
 def apply(device: torch.device, precision: Precision, deterministic: bool, fixed_shapes: bool) -> None:
-    """Everything is set both ways, so that what was resolved before leaves no trace."""
-    # These two keep torch's old and new settings of TF32 in agreement; torch.compile asks for both. With bf16 and fp16 TF32 is for what
-    # autocast leaves in 32 bits.
+    """Apply torch's process-wide settings.
+
+    Each one is set explicitly, on or off, so that an earlier call leaves no trace.
+    """
+    # These two keep torch's old and new TF32 settings consistent; torch.compile reads both. With bf16 and
+    # fp16, TF32 applies to the operations that autocast leaves in 32 bits.
     tf32 = device.type == "cuda" and precision != "fp32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
     strict = device.type == "cuda" and deterministic
     if device.type == "cuda":
         _fix_workspace(strict)
-    # A plan takes cuDNN 0.4 to 1 s (measured by others on a B200, modelscope/FunASR #3704), and texts come in 16 to 64 lengths.
-    torch.backends.cuda.enable_cudnn_sdp(
-        fixed_shapes and not strict
-    )  # its backward pass is not deterministic
-    if (
-        strict != torch.are_deterministic_algorithms_enabled()
-    ):  # the call imports torch's compiler, which takes a second
-        _determine(strict)
-    torch.backends.cudnn.benchmark = (
-        device.type == "cuda" and not deterministic
-    )  # it chooses algorithms by timing them
+    # cuDNN takes 0.4 to 1 s per plan (measured by others on a B200, modelscope/FunASR #3704), and texts come
+    # in 16 to 64 lengths. Its backward pass is not deterministic.
+    torch.backends.cuda.enable_cudnn_sdp(fixed_shapes and not strict)
+    if strict != torch.are_deterministic_algorithms_enabled():
+        _determine(strict)  # imports torch's compiler, which takes a second
+    # This setting chooses algorithms by timing them.
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
 
 def _determine(strict: bool) -> None:
-    """Deterministic algorithms, or not, of eager and of compiled graphs.
+    """Turn deterministic algorithms on or off, for eager mode and for compiled graphs.
 
-    `use_deterministic_algorithms` sets inductor's `deterministic` too (that of TORCHINDUCTOR_DETERMINISTIC, which is read when inductor is
-    imported: before us, by transformers), but settings of the compiler are each thread's own. A backward graph would be compiled when it
-    is first run, on CUDA in autograd's thread, which knows nothing of it; so it is compiled with its forward graph.
+    `use_deterministic_algorithms` also sets inductor's `deterministic` (the setting of
+    TORCHINDUCTOR_DETERMINISTIC, which is read when transformers imports inductor, before this code runs), but
+    compiler settings are per thread. A backward graph would be compiled on its first run, which on CUDA
+    happens in autograd's thread, where the setting is unknown; so it is compiled together with its forward
+    graph.
     """
     from torch._functorch import config
 
@@ -126,9 +130,10 @@ def _determine(strict: bool) -> None:
 
 
 def _fix_workspace(strict: bool) -> None:
-    """Let cuBLAS be deterministic, whether that is asked for or not: torch looks once a process, at the first matrix product.
+    """Set a cuBLAS workspace that permits determinism, even if it is not requested.
 
-    It is then 32 MiB, Hopper's default; on older cards it would be 8.
+    torch reads the variable only once per process, at the first matrix product. The workspace is then 32 MiB,
+    the default on Hopper; on older cards the default is 8 MiB.
     """
     found = os.environ["CUBLAS_WORKSPACE_CONFIG"] = (
         os.environ.get("CUBLAS_WORKSPACE_CONFIG") or DETERMINISTIC_WORKSPACES[0]

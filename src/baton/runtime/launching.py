@@ -1,7 +1,9 @@
-"""`runtime.launcher`: the stage starts torchrun or srun itself, waits, and ends as it ends, so that DVC sees one blocking command.
+"""Start torchrun or srun from the stage (`runtime.launcher`), so that DVC sees a single blocking command.
 
-Input: the launcher's words. It starts this process's command in each of its places; they meet in a store that this process keeps, and find
-out who they are by what torchrun (`RANK`, …) or srun (`SLURM_PROCID`, …) tells them. See docs/processes.md.
+The stage waits for the launcher and ends with its exit status. Input: the launcher's command line. The
+launcher runs this process's command once per rank; the ranks meet in a store that this process hosts, and
+learn their place from the variables of torchrun (`RANK`, …) or srun (`SLURM_PROCID`, …). See
+docs/processes.md.
 """
 
 import contextlib
@@ -24,30 +26,29 @@ from baton.errors import ParamsError, TrainingError
 from baton.processes import supervision, workers
 from baton.runtime.resolve import Place
 
-MEET = "BATON_MEET"  # HOST:PORT of the store, for the processes that a launcher of ours starts
+MEET = "BATON_MEET"  # HOST:PORT of the store, for the processes started through `runtime.launcher`
 TORCHRUN = "torchrun"
-STOP_SECONDS = 40.0  # torchrun gives its processes 30 to end
+STOP_SECONDS = 40.0  # torchrun gives its processes 30 s to end
 LOCALHOST = "127.0.0.1"
 
 
 def run(launcher: str) -> NoReturn:
-    """Start the launcher and end as it does; SIGTERM and Ctrl-C reach its processes.
+    """Start the launcher and exit with its status; SIGTERM and Ctrl-C reach its processes.
 
     Raises:
-        ParamsError: there is no such program, or a variable in it is not set.
-        TrainingError: it failed.
-        SystemExit: it is done, or was asked to stop.
+        ParamsError: the program was not found, or a variable in its command line is not set.
+        TrainingError: the launcher failed.
+        SystemExit: the launcher finished, or was asked to stop.
     """
     words = command(launcher, workers.command())
     here = os.environ.get("MASTER_ADDR") or (
         LOCALHOST if words[0] == sys.executable else socket.gethostname()
     )
     store = kept(here)
-    environment = {
-        name: value for name, value in os.environ.items() if name != supervision.ANCESTORS
-    }  # of this machine
+    # The ancestors are processes of this machine only.
+    environment = {name: value for name, value in os.environ.items() if name != supervision.ANCESTORS}
     environment |= {MEET: f"{here}:{store.port}", **supervision.handed_on()}
-    # In a session of its own: Ctrl-C reaches it through us, once.
+    # In a separate session: Ctrl-C reaches the launcher through this process, once.
     with subprocess.Popen(
         words, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
     ) as started:
@@ -64,16 +65,17 @@ def run(launcher: str) -> NoReturn:
         )
     if ends:
         console.say(
-            "its processes were asked to stop, or one failed, whose error is above; `dvc repro` goes on from here"
+            "its processes were asked to stop, or one failed (see above); `dvc repro` resumes from here"
         )
     raise SystemExit(ends)
 
 
 def ending(code: int) -> int | None:
-    """The stage's exit code for that of its launcher; None: it failed.
+    """Return the stage's exit code, given the launcher's; None if the launcher failed.
 
-    Whoever starts processes may also ask them to stop (SLURM's `--signal=TERM@60` goes to the tasks, not to us): that is no failure. It
-    cannot be told from one of which the others were stopped: srun with `--kill-on-bad-exit=1` gives the highest of its tasks' codes.
+    The launcher may be told to stop its processes (SLURM's `--signal=TERM@60` goes to the tasks, not to the
+    stage), which is not a failure. This looks the same as one failed task after which the others were
+    stopped: srun with `--kill-on-bad-exit=1` returns the highest of its tasks' codes.
     """
     asked = {128 + number for number in (signal.SIGTERM, signal.SIGINT)}
     told = code if code >= 0 else 128 - code
@@ -81,9 +83,9 @@ def ending(code: int) -> int | None:
 
 
 def kept(host: str) -> TCPStore:
-    """A store that this process keeps, on a free port; that of this machine alone is out of other machines' reach."""
+    """Host a store on a free port; on the loopback address, other machines cannot reach it."""
     if host != LOCALHOST:
-        return TCPStore(host, 0, is_master=True, wait_for_workers=False)  # it listens on all interfaces
+        return TCPStore(host, 0, is_master=True, wait_for_workers=False)  # listens on all interfaces
     listener = socket.create_server((LOCALHOST, 0))
     port = listener.getsockname()[1]
     return TCPStore(
@@ -92,24 +94,29 @@ def kept(host: str) -> TCPStore:
 
 
 def command(launcher: str, own: list[str]) -> list[str]:
-    """The launcher's words and, after them, the `own` command; torchrun is that of this Python, whatever PATH says.
+    """Return the launcher's words followed by the `own` command.
+
+    `torchrun` always means that of the running Python, regardless of PATH.
 
     Raises:
-        ParamsError: the words cannot be read, a `$VARIABLE` is not set, or there is no such program.
+        ParamsError: the words cannot be parsed, a `$VARIABLE` is not set, or the program was not found.
     """
     try:
         words = [os.path.expandvars(word) for word in shlex.split(launcher)]
     except ValueError as error:
         raise ParamsError(
-            "runtime.launcher cannot be read", got=f"{launcher} ({error})", hint="close its quotes"
+            "runtime.launcher cannot be parsed", got=f"{launcher} ({error})", hint="close its quotes"
         ) from None
     if unset := [name for word in words for name in re.findall(r"\$\{?(\w+)", word)]:
-        hint = "set it before `dvc repro`, or write the value"
+        hint = "set it before running `dvc repro`, or write its value"
         raise ParamsError(f"runtime.launcher: the variable {unset[0]} is not set", got=launcher, hint=hint)
     if not words or (words[0] != TORCHRUN and not shutil.which(words[0])):
-        hint = "install it, name it by its path, or set runtime.launcher to null and runtime.processes to their number"
+        hint = (
+            "install it, give its full path, or set runtime.launcher to null "
+            "and runtime.processes to the number of processes"
+        )
         raise ParamsError(
-            "runtime.launcher: there is no such program",
+            "runtime.launcher: program not found",
             got=launcher,
             expected="torchrun … or srun …",
             hint=hint,
@@ -122,21 +129,23 @@ def command(launcher: str, own: list[str]) -> list[str]:
 
 
 def launched() -> bool:
-    """Whether a launcher of ours started this process."""
+    """Return whether this process was started through `runtime.launcher`."""
     return MEET in os.environ
 
 
 def store(timeout: dt.timedelta) -> Store:
-    """Where the processes of our launcher meet; each attempt of a torchrun that tries again has its own part of it.
+    """Connect to the store where the launcher's processes meet.
+
+    Each attempt of a torchrun that restarts its processes gets its own part of the store.
 
     Raises:
-        TrainingError: nobody answers there.
+        TrainingError: the store does not answer.
     """
     host, _, port = os.environ[MEET].rpartition(":")
     try:
         found = TCPStore(host, int(port), is_master=False, timeout=timeout)
     except RuntimeError as error:
-        hint = "set MASTER_ADDR to this machine's name or address as the other machines know it"
+        hint = "set MASTER_ADDR to the name or address by which the other machines reach the stage's machine"
         got = str(error).splitlines()[0]
         raise TrainingError(
             f"the stage that started this process cannot be reached at {host}", got=got, hint=hint
@@ -145,10 +154,12 @@ def store(timeout: dt.timedelta) -> Store:
 
 
 def place(environment: Mapping[str, str], processors: int) -> Place | None:
-    """This process's place as a launcher tells it; None: none did. `processors`: that it may use.
+    """Return this process's place according to its launcher; None if there is no launcher.
+
+    `processors` is the number of processors that this process may use.
 
     Raises:
-        ParamsError: our launcher is one that says nothing that is understood.
+        ParamsError: `runtime.launcher` sets none of the known variables.
     """
     if {"RANK", "WORLD_SIZE"} <= environment.keys():
         size = int(environment["WORLD_SIZE"])
@@ -164,7 +175,7 @@ def place(environment: Mapping[str, str], processors: int) -> Place | None:
             "set by the launcher (WORLD_SIZE)",
             launched=True,
         )
-    if MEET not in environment:  # a batch script of SLURM has its variables too, but is no task
+    if MEET not in environment:  # a SLURM batch script has these variables too, but is not a task
         return None
     if not {"SLURM_PROCID", "SLURM_NTASKS"} <= environment.keys():
         got, expected = (
@@ -173,7 +184,7 @@ def place(environment: Mapping[str, str], processors: int) -> Place | None:
         )
         hint = "with another launcher, let it start torchrun"
         raise ParamsError(
-            "runtime.launcher does not tell its processes who they are", got=got, expected=expected, hint=hint
+            "runtime.launcher does not give its processes their ranks", got=got, expected=expected, hint=hint
         )
     size, local_size = int(environment["SLURM_NTASKS"]), _slurm_tasks_here(environment)
     bound = processors <= int(environment.get("SLURM_CPUS_PER_TASK", "0"))
@@ -182,7 +193,10 @@ def place(environment: Mapping[str, str], processors: int) -> Place | None:
 
 
 def _slurm_tasks_here(environment: Mapping[str, str]) -> int:
-    """Tasks on this machine, of a list such as `2(x3),1`: three machines with two tasks each, one with one."""
+    """Return the number of tasks on this machine, from SLURM's list.
+
+    For example, `2(x3),1` means three machines with two tasks each and one machine with one.
+    """
     text = (
         environment.get("SLURM_STEP_TASKS_PER_NODE")
         or environment.get("SLURM_TASKS_PER_NODE")
@@ -195,7 +209,7 @@ def _slurm_tasks_here(environment: Mapping[str, str]) -> int:
 
 
 def _end(started: "subprocess.Popen[bytes]") -> None:
-    """Ask a launcher that is still there to stop, with its processes; one that does not is ended."""
+    """Ask a running launcher and its processes to stop; kill them if they do not."""
     if started.poll() is None:
         started.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Memory: the most that a training held, what is free, and a lack of it explained."""
+"""Measure peak and available memory, and explain out-of-memory errors."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,49 +10,53 @@ import torch
 
 from baton.errors import TrainingError
 
+# Messages of torch's out-of-memory errors that have no exception type.
 OUT_OF_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDA error: out of memory",
     "can't allocate memory",
-)  # what torch says where it has no type for it
+)
 LOWER = {
-    "training": "raise accumulation (the same training in smaller parts, but for batch normalisation), set runtime.gradient_checkpointing, "
-    "or lower batch_size or tokenize.max_length (of texts) or size (of images)",
-    "prediction": "lower batch_size (of finetune, distill or evaluate.speed) or tokenize.max_length (of texts) or size (of images)",
+    "training": "raise accumulation (the same training run in smaller parts, "
+    "except for batch normalisation), set runtime.gradient_checkpointing, "
+    "or lower batch_size or tokenize.max_length (for texts) or size (for images)",
+    "prediction": "lower batch_size (of finetune, distill or evaluate.speed) "
+    "or tokenize.max_length (for texts) or size (for images)",
 }
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has held since `reset_peak`.
+    """Return the most bytes that this process has held since `reset_peak`.
 
-    Where CUDA is in use, tensors allocated on the device. Else resident memory, all of it: with Python, pages of mapped files, and the copy
-    that a checkpoint is written from, which is as large as the checkpoint (with AdamW about four times the weights: the weights, the best
-    ones, two moments).
+    If CUDA is in use, this counts tensors allocated on the device. Otherwise it is all resident memory:
+    Python, pages of mapped files, and the copy that a checkpoint is written from, which is as large as the
+    checkpoint (with AdamW about four times the weights: the weights, the best weights, two moments).
     """
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return int(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status").read_text(
-        encoding="ascii"
-    )  # getrusage() may tell of the process that this one was forked from
+    # getrusage() may report the peak of the process that this one was forked from.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def reset_peak() -> None:
-    """Let `peak_memory` begin anew, from what is held now."""
+    """Reset `peak_memory` to the memory held now."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(
-        OSError
-    ):  # "5" resets VmHWM, see proc_pid_clear_refs(5); a container may forbid it
+    with contextlib.suppress(OSError):  # a container may forbid it
+        # "5" resets VmHWM, see proc_pid_clear_refs(5).
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def available(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """Bytes that this process may still take without swapping: of the machine, and of its control groups (a container's or a job's limit).
+    """Return the bytes that this process may still allocate without swapping.
+
+    Both the machine's free memory and the limits of this process's control groups (a container's or a job's)
+    count.
 
     Args:
-        groups: where control groups (version 2) are mounted.
-        own: names this process's group.
+        groups: mount point of control groups (version 2).
+        own: file that names this process's group.
     """
     free = int(psutil.virtual_memory().available)
     with contextlib.suppress(OSError, StopIteration):
@@ -62,24 +66,23 @@ def available(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/sel
         for group in ((groups / name), *(groups / name).parents):
             if not group.is_relative_to(groups):
                 break
-            with contextlib.suppress(OSError, ValueError):  # the root has no limit, and "max" is none
+            with contextlib.suppress(OSError, ValueError):  # the root has no limit, and "max" means no limit
                 limit = int((group / "memory.max").read_text(encoding="ascii"))
                 counts = dict(
                     line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines()
                 )
-                used = int((group / "memory.current").read_text(encoding="ascii")) - int(
-                    counts["inactive_file"]
-                )  # which files can give up
+                current = int((group / "memory.current").read_text(encoding="ascii"))
+                used = current - int(counts["inactive_file"])  # file pages can be reclaimed
                 free = min(free, max(limit - used, 0))
     return free
 
 
 @contextlib.contextmanager
 def explained_memory(work: Literal["training", "prediction"], shape: tuple[int, int]) -> Iterator[None]:
-    """Tell what a batch of this shape (batch, length) lacked memory for, and what to lower.
+    """Explain an out-of-memory error on a batch of this shape (batch, length), and suggest what to lower.
 
     Raises:
-        TrainingError: memory ran out, of the device or of the machine.
+        TrainingError: the device or the machine ran out of memory.
     """
     try:
         yield

@@ -1,6 +1,7 @@
-"""Device, precision, attention, compilation, threads and processes: resolved once into a frozen object, each choice with its reason.
+"""Resolve device, precision, attention, compilation, threads and processes once, each choice with its reason.
 
-Input: the `runtime` section and this process's place in its group. Output: `Runtime`, printed and logged by the stage. Seeds are here too.
+Input: the `runtime` section and this process's place in its group. Output: a frozen `Runtime`, which the
+stage prints and logs. Seeding is here too.
 """
 
 import contextlib
@@ -29,40 +30,39 @@ __all__ = [
     "takes_statistics",
 ]
 
-AMPERE = (8, 0)  # the first with bf16 and TF32
+AMPERE = (8, 0)  # the first architecture with bf16 and TF32
 
 
 @dataclass(frozen=True)
 class Place:
-    """This process among those that train together; on one machine there are `local_size` of the `size`."""
+    """The place of this process among the `size` that train together, `local_size` on this machine."""
 
     rank: int = 0
     local_rank: int = 0
     size: int = 1
     local_size: int = 1
     reason: str = "this stage runs in one process"
-    launched: bool = False  # by torchrun or srun, which may show each process a device of its own only
-    bound: bool = (
-        False  # whether the processors that it may use are its alone; else those on its machine share them
-    )
+    launched: bool = False  # by torchrun or srun, which may show each process only one device
+    # Whether this process has its processors to itself; if not, the processes on its machine share them.
+    bound: bool = False
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how tensors are computed."""
+    """The device and the settings that tensors are computed with."""
 
     device: torch.device
     precision: Precision
     attention: Attention
     compile: bool | Literal["measured"]
     packing: bool | Literal["auto"]  # `models.packing` settles it for each model
-    fixed_shapes: bool  # of batches
+    fixed_shapes: bool  # all batches have the same shape
     threads: int
-    processes: int  # that train together, on all machines
-    local_processes: int  # of them on this machine
-    rank: int  # of this one among them
+    processes: int  # processes that train together, on all machines
+    local_processes: int  # those on this machine
+    rank: int  # of this process
     sharding: Literal["none", "full"]
-    loader_workers: int | None  # None: as many as the first steps show to be needed
+    loader_workers: int | None  # None: as many as the first steps turn out to need
     data_on_device: bool | Literal["auto"]
     deterministic: bool
     gradient_checkpointing: bool
@@ -71,27 +71,30 @@ class Runtime:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes, prints and tracks."""
+        """Return whether this process is the one that writes, prints and tracks."""
         return self.rank == 0
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
-        """Mixed precision around a forward pass and its loss."""
+        """Use mixed precision for a forward pass and its loss."""
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         with torch.autocast(self.device.type, dtype=dtype, enabled=self.precision in {"bf16", "fp16"}):
             yield
 
 
 def resolve(wanted: params.Runtime, place: Place | None = None, work: Work | None = None) -> Runtime:
-    """Resolve `auto` and apply what is global to the process (threads, TF32, kernels of attention, deterministic algorithms).
+    """Resolve `auto`, and apply the process-wide settings: threads, TF32, attention kernels, determinism.
 
     Args:
-        wanted: the params section. Its `processes` is for `parallel.started`, which joins a group first; this is about one process.
-        place: this process's place in its group; without one it is alone.
-        work: what will be computed; by default batches of varying shapes, by a model that has fused attention.
+        wanted: the params section. Its `processes` is for `distributed.started`, which joins a group first;
+            this function concerns a single process.
+        place: this process's place in its group; by default it is alone.
+        work: description of the computation; by default batches of varying shapes and a model with fused
+            attention.
 
     Raises:
-        ParamsError: a device or precision is asked for that this machine does not have, or the environment rules out determinism.
+        ParamsError: this machine lacks the requested device or precision, or the environment rules out
+            determinism.
     """
     place, work = place or Place(), work or Work()
     device, device_reason = _device(wanted.device, place)
@@ -135,7 +138,7 @@ def resolve(wanted: params.Runtime, place: Place | None = None, work: Work | Non
 
 
 def takes_statistics(model: torch.nn.Module) -> bool:
-    """Whether training changes more of a model than its weights: the statistics of batch normalisation (Ioffe & Szegedy 2015)."""
+    """Return whether training updates batch normalisation statistics too (Ioffe & Szegedy 2015)."""
     return any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
@@ -149,8 +152,8 @@ def seed_everything(seed: int) -> None:
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Seed torch's default generators for one optimizer step of one process.
 
-    What a step draws is then a function of these three numbers: nothing random has to be in a checkpoint. SeedSequence mixes them, so that
-    neighbouring steps, ranks and seeds draw unrelated numbers.
+    A step's random numbers are then a function of these three numbers, so checkpoints need no random state.
+    SeedSequence mixes them, so that neighbouring steps, ranks and seeds draw unrelated numbers.
     """
     (word,) = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(word) >> 1)
@@ -173,7 +176,7 @@ def _device(wanted: str, place: Place) -> tuple[torch.device, str]:
         hint = "lower runtime.processes, or set it to auto"
         got, expected = (
             f"{place.local_size} processes, {count} CUDA devices",
-            "at most one process a CUDA device",
+            "at most one process per CUDA device",
         )
         raise ParamsError(
             "runtime.processes: this machine has too few CUDA devices", got=got, expected=expected, hint=hint
@@ -186,9 +189,10 @@ def _device(wanted: str, place: Place) -> tuple[torch.device, str]:
 
 
 def device_index(place: Place, visible: int) -> int | None:
-    """Which of the `visible` devices is this process's; None: there are too few.
+    """Return which of the `visible` devices this process uses; None if there are too few.
 
-    A launcher may show each process one of its own (SLURM's `--gpus-per-task=1`): that is number 0, whatever the process's own number.
+    A launcher may show each process a single device (SLURM's `--gpus-per-task=1`): that is device 0,
+    regardless of the process's local rank.
     """
     if place.local_size <= visible:
         return place.local_rank
@@ -209,7 +213,7 @@ def _precision(wanted: str, device: torch.device) -> tuple[Precision, str]:
             ("bf16", f"{name} computes bf16") if able else ("fp16", f"{name} has no bf16")
         )
     else:
-        # Without AVX512-BF16 or AMX the processor emulates bf16, which is slower than fp32.
+        # Without AVX512-BF16 or AMX, the processor emulates bf16, which is slower than fp32.
         able, name = torch.cpu._is_avx512_bf16_supported(), "the processor"
         auto = ("bf16", f"{name} computes bf16") if able else ("fp32", f"{name} has no bf16")
     match wanted:

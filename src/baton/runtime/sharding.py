@@ -1,10 +1,12 @@
-"""A model whose weights, gradients and optimizer state are split over the processes: none holds all of it (`runtime.sharding: full`).
+"""Split a model's weights, gradients and optimizer state over the processes (`runtime.sharding: full`).
 
-FSDP2 (`torch.distributed.fsdp.fully_shard`; the method is ZeRO's third stage, Rajbhandari et al. 2020, arXiv:1910.02054): each encoder
-layer is a unit, whose weights are gathered when it computes and dropped after it; what is left (embeddings, head) is one more. Weights are
-DTensors then. All processes must compute alike, in validation and prediction too: each forward pass is an exchange.
+This uses FSDP2 (`torch.distributed.fsdp.fully_shard`; the method is ZeRO stage 3, Rajbhandari et al. 2020,
+arXiv:1910.02054). Each encoder layer is a unit whose weights are gathered for its computation and freed
+afterwards; the rest (embeddings, head) is one more unit. Weights become DTensors. Every forward pass is a
+collective operation, so all processes must make the same passes, in validation and prediction too.
 
-In: a whole model on the host, the `Runtime`. Out: the same model, split; names, groups of parameters and forward pass stay as they were.
+Input: a whole model on the host, the `Runtime`. Output: the same model, split; its names, parameter groups
+and forward pass are unchanged.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +21,9 @@ from baton.runtime.resolve import Runtime, takes_statistics
 
 
 def place(model: nn.Module, runtime: Runtime) -> Any:
-    """The model, on the runtime's device; split where `runtime.sharding` says so and there are processes to share it.
+    """Move the model to the runtime's device; split it if `runtime.sharding` asks for that.
+
+    With a single process it stays whole.
 
     Args:
         model: on the host. Its `shards()` are its units, from input to output.
@@ -34,10 +38,10 @@ def place(model: nn.Module, runtime: Runtime) -> Any:
 
 
 def split(model: nn.Module, runtime: Runtime) -> Any:
-    """The model, split over the processes of the default group.
+    """Split the model over the processes of the default group.
 
-    The device never holds the whole model: units move there one after another, and leave what is not theirs. On the host each process has
-    the whole model until then.
+    The device never holds the whole model: units are moved there one by one, and each process keeps only its
+    part. Until then each process holds the whole model on the host.
 
     Raises:
         ModelError: this architecture cannot be split.
@@ -46,24 +50,26 @@ def split(model: nn.Module, runtime: Runtime) -> Any:
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     _check(model)
-    # Weights are gathered in the precision that they are used in, which halves the exchange; sums of gradients are in 32 bits. Not in fp16:
-    # scaled gradients of norms and biases, 32 bits wide in a whole model, would overflow, and steps be skipped. Statistics of batch
-    # normalisation want their weights in their own precision.
+    # In bf16, weights are gathered in the precision they are used in, which halves the communication;
+    # gradients are summed in 32 bits. Not in fp16: the scaled gradients of norms and biases, which have 32
+    # bits in a whole model, would overflow, and steps would be skipped. Batch normalisation needs its weights
+    # in full precision.
     low = torch.bfloat16 if runtime.precision == "bf16" and not takes_statistics(model) else None
-    # Inputs stay as they are: a mask's lowest number, or a pixel, is no 16-bit number. Autocast converts what it has to.
+    # Inputs are not cast: a mask's lowest number, or a pixel, is not representable in 16 bits. Autocast
+    # converts what it has to.
     policy = MixedPrecisionPolicy(
         param_dtype=low, reduce_dtype=low and torch.float32, cast_forward_inputs=False
     )
     mesh = init_device_mesh(runtime.device.type, (dist.get_world_size(),))
     for parameter in model.parameters():
-        parameter.data = parameter.data.contiguous()  # FSDP takes no other memory format
+        parameter.data = parameter.data.contiguous()  # FSDP supports no other memory format
     for unit in units(model):
         fully_shard(unit, mesh=mesh, mp_policy=policy)
     return fully_shard(model, mesh=mesh, mp_policy=policy)
 
 
 def _check(model: nn.Module) -> None:
-    """That each weight has a first dimension to be split along, and is of one unit."""
+    """Check that each weight has a first dimension to split along, and belongs to a single unit."""
     owners: dict[nn.Parameter, set[int]] = {}
     for index, unit in enumerate(units(model)):
         for parameter in unit.parameters():
@@ -71,26 +77,26 @@ def _check(model: nn.Module) -> None:
     inside = {id(module) for unit in units(model) for module in unit.modules()}
     for module in model.modules():
         for parameter in module.parameters(recurse=False) if id(module) not in inside else ():
-            owners.setdefault(parameter, set()).add(-1)  # what is of no layer is one more unit
+            owners.setdefault(parameter, set()).add(-1)  # weights outside the layers form one more unit
     problem, hint = "this model cannot be split over processes", "set runtime.sharding to none"
     for name, parameter in model.named_parameters():
         if parameter.ndim == 0:
             raise ModelError(
-                problem, got=f"{name} is a single number", expected="weights with a dimension", hint=hint
+                problem, got=f"{name} is a scalar", expected="weights with a dimension", hint=hint
             )
         if len(owners[parameter]) > 1:
             raise ModelError(
-                problem, got=f"several layers share {name}", expected="weights of one layer each", hint=hint
+                problem, got=f"several layers share {name}", expected="no weights shared by layers", hint=hint
             )
 
 
 def units(model: nn.Module) -> list[nn.Module]:
-    """The model's layers that are gathered, and compiled, one by one; none: it is one unit."""
+    """Return the layers that are gathered, and compiled, one by one; empty if the model is a single unit."""
     return list(cast("Iterable[nn.Module]", getattr(model, "shards", list)()))
 
 
 def is_split(model: nn.Module) -> bool:
-    """Whether its forward pass is an exchange between all processes."""
+    """Return whether the model is split, so that its forward pass is a collective operation."""
     if not dist.is_initialized():
         return False
     from torch.distributed.fsdp import FSDPModule
@@ -99,13 +105,16 @@ def is_split(model: nn.Module) -> bool:
 
 
 def rest(model: nn.Module) -> None:
-    """Drop what a forward pass without a backward pass has left gathered; before weights are read or written."""
+    """Free the weights that a forward pass without a backward pass left gathered.
+
+    Call this before reading or writing weights.
+    """
     if is_split(model):
         cast("Any", model).reshard()
 
 
 def own(tensor: torch.Tensor) -> torch.Tensor:
-    """This process's part of a tensor, in the same memory; all of it where it is not split."""
+    """Return this process's part of a tensor, in the same memory; the tensor itself if it is not split."""
     if not dist.is_initialized():
         return tensor
     from torch.distributed.tensor import DTensor
@@ -114,7 +123,7 @@ def own(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def offset(tensor: torch.Tensor) -> list[int] | None:
-    """Where this process's part lies in the whole tensor: the place of its first element; None where it is not split."""
+    """Return the index of this process's first element in the whole tensor; None if it is not split."""
     if own(tensor) is tensor:
         return None
     from torch.distributed.tensor import DTensor
@@ -125,7 +134,10 @@ def offset(tensor: torch.Tensor) -> list[int] | None:
 
 
 def like(tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
-    """A tensor split as `tensor` is, of which this process has `part`, wherever that lies; `part` itself where it is not split."""
+    """Return a tensor split like `tensor`, with `part` as this process's part.
+
+    `part` may be on any device; if `tensor` is not split, `part` itself is returned.
+    """
     if own(tensor) is tensor:
         return part
     from torch.distributed.tensor import DTensor
@@ -134,7 +146,7 @@ def like(tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """All of a tensor, on every process, which must all call this; the host waits for nothing."""
+    """Return the whole tensor on every process; all must call this, and the host does not wait."""
     if not dist.is_initialized():
         return tensor
     from torch.distributed.tensor import DTensor
@@ -143,7 +155,7 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def fill(target: torch.Tensor, values: torch.Tensor) -> None:
-    """Write `values`, whole and the same on every process, into a tensor that may be split."""
+    """Write `values`, whole and identical on every process, into a tensor that may be split."""
     if own(target) is target:
         target.copy_(values)
         return
@@ -154,9 +166,9 @@ def fill(target: torch.Tensor, values: torch.Tensor) -> None:
 
 
 def gather(model: nn.Module) -> Mapping[str, torch.Tensor]:
-    """The model's whole state, on the host of the main process; the others, which must take part, get nothing.
+    """Return the model's whole state on the main process's host; the others must take part but get nothing.
 
-    Tensors come one at a time: a device needs room for the largest.
+    Tensors are gathered one at a time: a device needs room only for the largest.
     """
     rest(model)
     if not is_split(model):
