@@ -2,7 +2,7 @@
 
 Both have the same base model, documents, batch size, optimizer, schedule and epochs.
 
-(a) the same model and settings, including dropout 0.1: ours against the Trainer with its best flags
+(a) the same model and settings, dropout 0.1 everywhere: ours against the Trainer with its best flags
 (b) each as recommended: ours with the recipe's params, the Trainer with its defaults and its best flags
 (c) the plain loop of a tutorial (padded to 512 tokens, fp32), for orientation
 
