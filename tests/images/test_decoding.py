@@ -1,4 +1,4 @@
-"""Every kind of picture is decoded to the pixels it shows, or refused with the reason."""
+"""Every kind of image is decoded to the pixels it shows, or rejected with a reason."""
 
 import random
 import warnings
@@ -50,7 +50,7 @@ def test_lossy_formats_come_close(kind: str) -> None:
     assert np.abs(picture.pixels.astype(int) - smooth(0)).mean() < 3
 
 
-def test_what_is_encoded_is_decoded_again() -> None:
+def test_decoding_reverses_encoding() -> None:
     for pixels in (COLOURS, GREY):
         assert np.array_equal(decode(decoding.encode(pixels)).pixels, pixels)
         assert decoding.encode(pixels) == decoding.encode(pixels.copy())
@@ -198,12 +198,12 @@ def test_the_first_frame_of_several(kind: str) -> None:
     )
 
 
-def test_a_photograph_with_a_preview_is_no_animation() -> None:
+def test_a_photograph_with_a_preview_is_not_an_animation() -> None:
     picture = decode(saved(smooth(0), "MPO", save_all=True, append_images=[Image.fromarray(smooth(1))]))
     assert (picture.format, picture.frames, picture.notes) == ("MPO", 1, ("first picture of several (MPO)",))
 
 
-# ---- what gives no picture ---------------------------------------------------------------------------------------------------
+# ---- files that cannot be decoded ----
 
 
 @pytest.mark.parametrize(
@@ -219,14 +219,14 @@ def test_a_photograph_with_a_preview_is_no_animation() -> None:
         (saved(COLOURS, "JPEG")[:30], "truncated: "),
     ],
 )
-def test_what_is_no_picture(content: bytes, reason: str) -> None:
+def test_files_that_are_not_images_are_rejected(content: bytes, reason: str) -> None:
     check, got = refused(content)
     assert check == "unreadable"
     assert reason in got
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM"])
-def test_half_a_file_is_refused(kind: str) -> None:
+def test_half_a_file_is_rejected(kind: str) -> None:
     content = saved(smooth(0), kind)
     check, reason = refused(content[: len(content) // 2])
     assert check == "unreadable"
@@ -244,7 +244,7 @@ def test_damage_inside_a_png_is_found() -> None:
     assert refused(bytes(content))[1].startswith("broken: ")
 
 
-def test_bombs_are_refused_by_their_header() -> None:
+def test_bombs_are_rejected_by_their_header() -> None:
     assert refused(image_files.bomb()) == ("enormous", "enormous: 50000 x 50000 pixels, more than 1,000,000")
     content = saved(COLOURS)
     assert refused(content, 6 * 9 - 1)[0] == "enormous"
@@ -254,11 +254,11 @@ def test_bombs_are_refused_by_their_header() -> None:
 def test_our_limit_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert np.array_equal(decode(saved(COLOURS)).pixels, COLOURS)
-    assert Image.MAX_IMAGE_PIXELS == 10, "what it was, for everybody else"
+    assert Image.MAX_IMAGE_PIXELS == 10, "unchanged for other code"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "JPEG2000", "PPM"])
-def test_no_damage_leads_to_another_error(kind: str) -> None:
+def test_damaged_files_raise_no_other_error(kind: str) -> None:
     content, chance = saved(smooth(0), kind), random.Random(0)
     outcomes = set()
     for _ in range(150):
@@ -272,7 +272,7 @@ def test_no_damage_leads_to_another_error(kind: str) -> None:
     assert "unreadable" in outcomes
 
 
-# ---- warnings, names, digests ------------------------------------------------------------------------------------------------
+# ---- warnings, names, digests ----
 
 CORRUPT_EXIF = b"Exif\0\0II*\0\xff\xff\xff\xff"
 
@@ -283,7 +283,7 @@ def test_warnings_of_pillow_are_kept_and_leak_nowhere() -> None:
         pytest.warns(UserWarning, match="Corrupt EXIF"),
         Image.open(image_files.io.BytesIO(content)) as image,
     ):
-        image.getexif()  # the bait works
+        image.getexif()  # the file does cause the warning
     before = list(warnings.filters)
     picture = decode(content)
     assert picture.warnings == ("Corrupt EXIF data. Expecting to read 2 bytes but only got 0.",)
@@ -291,7 +291,7 @@ def test_warnings_of_pillow_are_kept_and_leak_nowhere() -> None:
     assert decode(saved(COLOURS)).warnings == ()
 
 
-def test_threads_hear_their_own_warnings_only() -> None:
+def test_threads_get_only_their_own_warnings() -> None:
     contents = [saved(smooth(0), "JPEG", exif=CORRUPT_EXIF), saved(smooth(1), "JPEG")] * 40
     before, shown = list(warnings.filters), warnings.showwarning
     with ThreadPoolExecutor(8) as pool:
@@ -300,7 +300,7 @@ def test_threads_hear_their_own_warnings_only() -> None:
     assert (warnings.filters, warnings.showwarning) == (before, shown)
 
 
-def test_warnings_of_others_are_still_heard_while_a_thread_decodes() -> None:
+def test_other_warnings_are_still_shown_while_a_thread_decodes() -> None:
     with (
         warnings.catch_warnings(record=True, action="always") as others,
         ThreadPoolExecutor(1) as pool,

@@ -1,4 +1,4 @@
-"""Which part of a picture a model sees, and in which resolution it is stored."""
+"""Tests of which part of an image a model sees, and at which resolution it is stored."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.photos import INPUT, photo
 
 
 def timms(pixels: NDArray[np.uint8], described: dict[str, Any]) -> NDArray[np.uint8]:
-    """The picture as timm's transform for evaluation gives it to a model."""
+    """Return the image as timm's transform for evaluation passes it to a model."""
     transform = create_transform(
         input_size=(3, *described["size"]),
         interpolation=described["interpolation"],
@@ -30,7 +30,7 @@ def timms(pixels: NDArray[np.uint8], described: dict[str, Any]) -> NDArray[np.ui
 
 
 def seen(pixels: NDArray[np.uint8], described: dict[str, Any]) -> NDArray[np.uint8]:
-    """The part of the stored canvas that evaluation leaves."""
+    """Return the part of the stored canvas that evaluation keeps."""
     frame = framing(described)
     stored = frame.stored(pixels)
     assert stored.shape[:2] == frame.stored_shape(*pixels.shape[:2]) == frame.canvas
@@ -41,7 +41,7 @@ def seen(pixels: NDArray[np.uint8], described: dict[str, Any]) -> NDArray[np.uin
 @pytest.mark.parametrize("mode", ["center", "squash", "border"])
 @pytest.mark.parametrize("size", [[64, 64], [48, 64], [33, 33]])
 @pytest.mark.parametrize("fraction", [1.0, 0.9, 0.875, 0.5])
-def test_pictures_that_are_large_enough_are_those_of_timm(
+def test_images_that_are_large_enough_equal_those_of_timm(
     mode: str, size: list[int], fraction: float
 ) -> None:
     described = INPUT | {"size": size, "crop_fraction": fraction, "crop_mode": mode}
@@ -85,7 +85,7 @@ def test_nothing_is_enlarged(mode: str, source: tuple[int, int], stored: tuple[i
         array[(array.shape[0] - height) // 2 :][:height, (array.shape[1] - width) // 2 :][:, :width]
         for array in (result, pixels)
     )
-    assert np.array_equal(middle, whole)  # the very pixels of the source
+    assert np.array_equal(middle, whole)  # exactly the pixels of the source
     if mode == "border":
         assert (result[0] == [128, 102, 76]).all()  # the mean colour
         assert (result[-1] == [128, 102, 76]).all()
@@ -108,9 +108,8 @@ def test_colours_become_grey_and_grey_three_channels() -> None:
     assert np.array_equal(recoloured(grey, 3), np.concatenate([grey] * 3, axis=2))
     assert recoloured(colours, 3) is colours
     frame = framing(INPUT | {"size": [3, 3], "channels": 1, "mean": [0.5]})
-    assert np.array_equal(
-        frame.stored(colours), frame.stored(recoloured(colours, 1))
-    )  # turned to grey before it is resized
+    # Converted to grey before resizing.
+    assert np.array_equal(frame.stored(colours), frame.stored(recoloured(colours, 1)))
 
 
 SETTINGS: dict[str, Any] = {
@@ -126,7 +125,7 @@ def described(config: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return describe(config, params.ImageTokenize.model_validate(SETTINGS | changes))
 
 
-def test_what_is_not_set_is_the_data_config_s() -> None:
+def test_settings_default_to_the_data_config() -> None:
     config = {
         "architecture": "vit_base_patch16_224",
         "pretrained_cfg": get_pretrained_cfg("vit_base_patch16_224.augreg_in21k").to_dict(),
@@ -146,10 +145,10 @@ def test_what_is_not_set_is_the_data_config_s() -> None:
         "size": [32, 32],
         "crop_fraction": 1.0,
     }
-    assert described({"architecture": "a", **config["pretrained_cfg"]}) == expected  # an older file
+    assert described({"architecture": "a", **config["pretrained_cfg"]}) == expected  # an older format
 
 
-def test_a_data_config_that_is_silent_has_timm_s_values() -> None:
+def test_a_data_config_without_values_has_those_of_timm() -> None:
     from timm.data import resolve_data_config
 
     ours, theirs = (

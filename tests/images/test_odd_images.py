@@ -1,4 +1,4 @@
-"""Whole pictures of unusual layouts: long chunks in PNGs, scientific TIFFs, alpha of zeros, HEIC, fewer bits than are stored."""
+"""Intact images of unusual layouts: long PNG chunks, scientific TIFFs, zero alpha, HEIC, unused bits."""
 
 import struct
 import zlib
@@ -13,15 +13,15 @@ from baton.images import bit_depth, decoding, opening
 from tests.image_files import bmp, noise, png, saved, smooth, tiff
 from tests.images.test_decoding import COLOURS, GREY, TURNED, decode, exif, refused
 
-HORIZON = 3 * 2**20  # bytes of a long text, unpacked; Pillow refuses a PNG with more than 2**20
+HORIZON = 3 * 2**20  # bytes of a long text, unpacked; Pillow rejects a PNG with more than 2**20
 RAMP = np.linspace(0, 4095, 54).round().astype(np.uint16).reshape(6, 9)
 
 
-# ---- long chunks of a PNG ------------------------------------------------------------------------------------------------------
+# ---- long chunks of a PNG ----
 
 
 def with_chunk(kind: bytes, content: bytes, *, behind: bool = False) -> bytes:
-    """COLOURS as PNG with a chunk of this kind before or behind the pixels."""
+    """Return COLOURS as PNG with a chunk of this kind before or after the pixels."""
     whole = saved(COLOURS)
     chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
     place = len(whole) - 12 if behind else 33
@@ -32,27 +32,27 @@ LONG = {
     "zTXt": b"prompt\0\0" + zlib.compress(b"a" * HORIZON),
     "iTXt": b"prompt\0\1\0en\0Eingabe\0" + zlib.compress(b"b" * HORIZON),
     "iCCP": b"profile\0\0" + zlib.compress(b"c" * HORIZON),
-    "tEXt": b"prompt\0" + b"d" * 65 * 2**20,  # more than Pillow takes of all texts
+    "tEXt": b"prompt\0" + b"d" * 65 * 2**20,  # more than Pillow accepts for all texts together
 }
 
 
 @pytest.mark.parametrize("behind", [False, True])
 @pytest.mark.parametrize("kind", LONG)
-def test_a_png_is_read_whatever_the_length_of_its_texts(kind: str, behind: bool) -> None:
+def test_a_png_is_read_regardless_of_the_length_of_its_texts(kind: str, behind: bool) -> None:
     content = with_chunk(kind.encode(), LONG[kind], behind=behind)
     if kind != "iCCP" or not behind:
         with (
             pytest.raises(ValueError, match=r"too large|Too much memory"),
             Image.open(decoding.io.BytesIO(content)) as image,
         ):
-            image.load()  # the bait works
+            image.load()  # Pillow alone does reject it
     picture = decode(content)
     assert np.array_equal(picture.pixels, COLOURS)
     assert picture.notes == (f"long {kind} left out",)
     assert opening.size(content) == (9, 6)
 
 
-def test_short_texts_stay_since_they_may_say_how_a_picture_is_turned() -> None:
+def test_short_texts_are_kept_since_they_may_hold_the_orientation() -> None:
     info = PngImagePlugin.PngInfo()
     info.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>', zip=True)
     info.add_text("prompt", "a cat" * 1000, zip=True)
@@ -63,12 +63,12 @@ def test_short_texts_stay_since_they_may_say_how_a_picture_is_turned() -> None:
 
 def test_many_texts_that_are_long_together() -> None:
     info = PngImagePlugin.PngInfo()
-    for number in range(66):  # one is as long as Pillow takes, all are not
+    for number in range(66):  # each is as long as Pillow accepts, all together are not
         info.add_text(f"text{number}", "e" * 2**20, zip=True)
     assert decode(saved(COLOURS, pnginfo=info)).notes == ("long zTXt left out",)
 
 
-def test_a_bomb_stays_one_whatever_its_texts() -> None:
+def test_a_bomb_is_rejected_regardless_of_its_texts() -> None:
     huge = png(50_000, 50_000, 8, 2, bytes(1000), (b"zTXt", LONG["zTXt"]))
     assert refused(huge) == ("enormous", "enormous: 50000 x 50000 pixels, more than 1,000,000")
 
@@ -77,12 +77,12 @@ def test_a_bomb_stays_one_whatever_its_texts() -> None:
     "damage",
     [lambda content: content[:60], lambda content: content[:40] + b"\xff\xff\xff\xff" + content[44:]],
 )
-def test_a_damaged_png_with_a_long_text_is_refused(damage: object) -> None:
+def test_a_damaged_png_with_a_long_text_is_rejected(damage: object) -> None:
     assert callable(damage)
     assert refused(damage(with_chunk(b"zTXt", LONG["zTXt"])))[0] == "unreadable"
 
 
-# ---- TIFF ----------------------------------------------------------------------------------------------------------------------
+# ---- TIFF ----
 
 
 def test_twelve_bits_are_scaled_from_4095() -> None:
@@ -108,7 +108,7 @@ def test_a_layout_that_is_not_read_is_named(pixels: np.ndarray, words: str) -> N
     assert words in reason
 
 
-def test_a_jpeg_of_twelve_bits_is_whole_too() -> None:
+def test_a_jpeg_of_twelve_bits_is_not_called_broken() -> None:
     content = bytearray(saved(smooth(0), "JPEG"))
     place = content.index(b"\xff\xc0")
     content[place + 4] = 12  # the precision in the frame's header
@@ -123,7 +123,7 @@ SCALED = np.rint((MEASURED.astype(float) + 40) * 2.55)
 
 
 @pytest.mark.parametrize("value", [np.finfo(np.float32).min, np.finfo(np.float32).max, -np.inf])
-def test_what_no_float_measures_is_no_data(value: float) -> None:
+def test_floats_that_are_not_measurements_are_no_data(value: float) -> None:
     holed = MEASURED.copy()
     holed[2, 3] = value
     picture = decode(tiff(holed))
@@ -141,7 +141,7 @@ def test_what_no_float_measures_is_no_data(value: float) -> None:
         (np.int32, -9999, b"-9999 \0"),
     ],
 )
-def test_gdal_says_what_is_no_data(kind: type, value: float, tag: bytes) -> None:
+def test_gdals_no_data_value_is_honoured(kind: type, value: float, tag: bytes) -> None:
     holed = MEASURED.astype(kind)
     whole = decode(tiff(holed)).pixels.copy()
     holed[2, 3] = value
@@ -151,11 +151,11 @@ def test_gdal_says_what_is_no_data(kind: type, value: float, tag: bytes) -> None
     assert "no data on white" in picture.notes
     if not np.isnan(value):
         assert "few levels left by extremes" in decode(tiff(holed)).notes, (
-            "without the tag it is said that little is left"
+            "without the tag, the lack of levels is noted"
         )
 
 
-def test_a_tiff_without_any_value_is_refused() -> None:
+def test_a_tiff_without_any_value_is_rejected() -> None:
     assert refused(tiff(np.full((6, 9), -3.4e38, np.float32))) == (
         "unreadable",
         "broken: all pixels are without data",
@@ -179,7 +179,7 @@ def test_bands_without_a_meaning_are_left_out() -> None:
     assert np.array_equal(decode(tiff(np.dstack([GREY, GREY ^ 255]))).pixels, GREY)
 
 
-# ---- alpha of zeros ------------------------------------------------------------------------------------------------------------
+# ---- alpha of zeros ----
 
 
 def test_an_alpha_of_zeros_in_a_bmp_means_none() -> None:
@@ -187,10 +187,10 @@ def test_an_alpha_of_zeros_in_a_bmp_means_none() -> None:
     assert np.array_equal(picture.pixels, COLOURS)
     assert (picture.notes, picture.transparent) == (("alpha of zeros left out",), False)
     assert np.array_equal(decode(bmp(COLOURS, alpha=255)).pixels, COLOURS)
-    assert (decode(bmp(COLOURS, alpha=128)).pixels > COLOURS // 2).all(), "any other alpha is one"
+    assert (decode(bmp(COLOURS, alpha=128)).pixels > COLOURS // 2).all(), "any other alpha is used"
 
 
-def test_pictures_that_are_transparent_all_over_are_told_from_white_ones() -> None:
+def test_fully_transparent_images_are_distinguished_from_white_ones() -> None:
     clear = np.dstack([COLOURS, np.zeros_like(GREY)])
     for kind in ("PNG", "WEBP", "TIFF"):
         assert decode(saved(clear, kind)).transparent, kind
@@ -204,7 +204,7 @@ def test_pictures_that_are_transparent_all_over_are_told_from_white_ones() -> No
     assert not decode(saved(Image.fromarray(partly), transparency=9)).transparent
 
 
-# ---- HEIC ----------------------------------------------------------------------------------------------------------------------
+# ---- HEIC ----
 
 
 def test_heic() -> None:
@@ -227,7 +227,7 @@ def test_heic_is_turned_once(orientation: int) -> None:
     assert np.abs(turned.astype(int) - wanted).mean() < 3
 
 
-def test_of_several_pictures_in_a_heic_the_main_one_is_taken() -> None:
+def test_the_main_image_of_several_in_a_heic_is_used() -> None:
     file = pillow_heif.HeifFile()
     for seed in range(3):
         file.add_from_pillow(Image.fromarray(smooth(seed)))
@@ -238,14 +238,14 @@ def test_of_several_pictures_in_a_heic_the_main_one_is_taken() -> None:
     assert (picture.frames, picture.notes) == (1, ("main picture of several (HEIF)",))
 
 
-def test_half_a_heic_is_refused() -> None:
+def test_half_a_heic_is_rejected() -> None:
     content = saved(smooth(0), "HEIF")
     for length in (10, 30, len(content) // 2, len(content) - 5):
         check, reason = refused(content[:length])
         assert check == "unreadable" and reason.startswith(("broken", "truncated", "not an image")), reason
 
 
-# ---- fewer bits than are stored ------------------------------------------------------------------------------------------------
+# ---- fewer bits than stored ----
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -260,7 +260,7 @@ def test_sixteen_bits_of_which_a_camera_used_twelve(kind: str) -> None:
     assert np.array_equal(picture.pixels[:, :, 0], np.rot90(np.rint(RAMP * (255 / 4095)), -1))
     assert picture.greatest == decode(content).greatest == 4095
     assert decoding.decode(saved(Image.fromarray(RAMP * 16), kind), 1000, bits=12).pixels.max() == 255, (
-        "what is brighter is white"
+        "brighter values are white"
     )
 
 
@@ -280,7 +280,7 @@ def test_colours_of_twelve_bits_keep_their_brightness() -> None:
     content = png(9, 6, 16, 2, b"".join(b"\0" + row.tobytes() for row in colours))
     picture = decoding.decode(content, 1000, bits=12)
     assert np.abs(picture.pixels.astype(float) - colours * (255 / 4095)).max() <= 17, (
-        "the upper 4 of 12 bits are left"
+        "the upper 4 of 12 bits remain"
     )
     assert picture.greatest == colours.max() | 255
     assert refused_bits(content, 8) == "broken: colours of 16 bits that use only 8: save them with 8 bits"
@@ -292,7 +292,7 @@ def refused_bits(content: bytes, bits: int) -> str:
     return str(caught.value)
 
 
-# ---- others --------------------------------------------------------------------------------------------------------------------
+# ---- others ----
 
 
 def test_other_layouts(tmp_path: Path) -> None:

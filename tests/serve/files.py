@@ -1,4 +1,4 @@
-"""A small picture file of every kind that is read, and some that are none."""
+"""A small image file of every supported kind, and some files that are not images."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ DEEP = RANDOM.integers(0, 65536, (9, 12)).astype(np.uint16)
 
 
 def encoded(pixels: Any, format: str = "PNG", mode: str | None = None, **options: Any) -> bytes:  # noqa: A002
-    """A file of pixels, or of a Pillow image, which is brought to `mode` before."""
+    """Encode pixels or a Pillow image, after converting it to `mode`."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     target = io.BytesIO()
     (image if mode is None else image.convert(mode)).save(target, format, **options)
@@ -26,7 +26,7 @@ def encoded(pixels: Any, format: str = "PNG", mode: str | None = None, **options
 
 
 def kinds() -> dict[str, bytes]:
-    """Name -> file."""
+    """Return a dict from name to image file."""
     rgb, grey = Image.fromarray(COLOURS), Image.fromarray(COLOURS[..., 0])
     rgba = Image.fromarray(np.dstack([COLOURS, ALPHA]))
     indexed, exif = rgb.convert("P"), Image.Exif()
@@ -77,7 +77,7 @@ def kinds() -> dict[str, bytes]:
         "avif": encoded(rgb, "AVIF"),
         **odd(),
     }
-    for orientation in range(1, 10):  # 9 is none
+    for orientation in range(1, 10):  # 9 is not an orientation
         exif[0x0112] = orientation
         for kind, options in (
             ("JPEG", {"exif": exif}),
@@ -89,7 +89,7 @@ def kinds() -> dict[str, bytes]:
 
 
 def odd() -> dict[str, bytes]:
-    """Whole pictures of unusual layouts."""
+    """Return intact images of unusual layouts."""
     register_heif_opener()
     rgb, measured = Image.fromarray(COLOURS), DEEP.astype(np.float32) - 30000
     clear, gap, turned = np.dstack([COLOURS, np.zeros_like(ALPHA)]), measured.copy(), Image.Exif()
@@ -123,13 +123,13 @@ def odd() -> dict[str, bytes]:
 
 
 def broken() -> dict[str, bytes]:
-    """Name -> what is no picture, or not a whole one."""
+    """Return a dict from name to a file that is not an image, or not an intact one."""
     register_heif_opener()
     photo = encoded(RANDOM.integers(0, 256, (60, 60, 3), dtype=np.uint8), "JPEG")
     picture = encoded(COLOURS)
     return {
         "empty": b"",
-        "text": b"this is no picture",
+        "text": b"this is not an image",
         "header only": photo[:20],
         "half a jpeg": photo[: len(photo) // 2],
         "half a png": picture[: len(picture) // 2],
@@ -144,7 +144,7 @@ def broken() -> dict[str, bytes]:
 
 
 def deep_png(kind: int, channels: int, transparent: bool = False) -> bytes:
-    """A PNG of 16 bits a channel and of a colour type that Pillow does not write."""
+    """Return a PNG of 16 bits per channel, of a colour type that Pillow does not write."""
     values = np.random.default_rng(kind).integers(0, 65536, (9, 12, channels)).astype(">u2")
     header = struct.pack(">IIBBBBB", 12, 9, 16, kind, 0, 0, 0)
     lines = b"".join(b"\0" + line.tobytes() for line in values)
@@ -158,7 +158,7 @@ def deep_png(kind: int, channels: int, transparent: bool = False) -> bytes:
 
 
 def enormous() -> bytes:
-    """A PNG that says it has 20000 x 20000 pixels."""
+    """Return a PNG whose header claims 20000 x 20000 pixels."""
     picture = encoded(COLOURS)
     header = b"IHDR" + struct.pack(">II", 20000, 20000) + picture[24:29]
     return picture[:12] + header + struct.pack(">I", zlib.crc32(header)) + picture[33:]

@@ -1,4 +1,4 @@
-"""The logged model: raw text in, the labels that the model itself gives out, in any accepted form, without baton."""
+"""The logged model: raw text in any accepted form in, the model's own labels out, without Baton."""
 
 import json
 import shutil
@@ -31,10 +31,8 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
     base = tiny.write_base(folder.parent / f"{folder.name}-base")
     torch.manual_seed(seed)
     model = model_folder.create(base, kind, len(labels), tiny.training(), "matmul", tiny.TEXT_INPUT)
-    for parameter in (
-        *model.backbone.embeddings.parameters(),
-        *model.head.parameters(),
-    ):  # so that labels differ from text to text
+    # Large weights, so that labels differ between texts.
+    for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):
         torch.nn.init.normal_(parameter, std=1.0)
     model_folder.save(
         model,
@@ -46,7 +44,7 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
 
 
 def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Probabilities (texts, classes) as evaluation has them: of the project's own model, one text at a time, at its temperature."""
+    """Return evaluation's probabilities (texts, classes), one text at a time, at the model's temperature."""
     from baton.evaluate import inputs
     from baton.tasks import temperature
 
@@ -61,7 +59,7 @@ def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.floa
 
 
 def log(folder: Path, name: str, code: dict[str, str] | None = None) -> str:
-    """Log a model in a store beside it; its folder."""
+    """Log a model in a store next to it; return the logged model's folder."""
     from baton.tracking import environment, logged_models, served_code, store
 
     shutil.copy(ROOT / "requirements.lock", "requirements.lock")
@@ -82,7 +80,7 @@ def log(folder: Path, name: str, code: dict[str, str] | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, Path, str]]:
-    """Two models of different heads and labels: folder and logged model of each."""
+    """Return the folder and the logged model of each of two models with different heads and labels."""
     folder = tmp_path_factory.mktemp("serve")
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -100,7 +98,7 @@ def load(uri: str) -> Any:
 
 @pytest.fixture(scope="module")
 def model(logged: tuple[Path, str, Path, str]) -> Any:
-    """The first of the two, loaded."""
+    """Return the first of the two, loaded."""
     return load(logged[1])
 
 
@@ -148,17 +146,17 @@ def test_the_index_of_a_frame_is_kept_and_an_empty_one_answered(model: Any) -> N
     assert python_model.predict(frame.iloc[:0]).shape == (0, 1 + len(LABELS))
 
 
-def test_what_is_no_column_of_texts_is_refused(model: Any) -> None:
+def test_input_other_than_a_column_of_texts_is_rejected(model: Any) -> None:
     with pytest.raises(ValueError, match="first column is not the one to classify"):
         model.predict(pd.DataFrame({"id": ["train:1"], "text": ["wheat"]}))
     with pytest.raises(TypeError, match="row 1 is not text"):
         model.unwrap_python_model().predict(["wheat", None])
 
 
-def test_another_temperature_is_another_sureness_and_the_same_label(
+def test_another_temperature_changes_the_confidence_but_not_the_label(
     logged: tuple[Path, str, Path, str], tmp_path: Path
 ) -> None:
-    """Negative control of the comparisons with `expected`: a folder that says another temperature gives other probabilities."""
+    """Negative control of the comparisons with `expected`: another temperature gives other probabilities."""
     from types import SimpleNamespace
 
     from baton.serve.pyfunc import TextClassifier

@@ -1,4 +1,4 @@
-"""The logged model of images: any file, string or path in, the labels that the model itself gives out, without baton."""
+"""The logged image model: any file, string or path in, the model's own labels out, without Baton."""
 
 import base64
 import json
@@ -49,7 +49,7 @@ pytestmark = [pytest.mark.usefixtures("quiet_mlflow"), pytest.mark.filterwarning
 
 
 def photo(height: int, width: int, seed: int = 0) -> bytes:
-    """A smooth picture, as PNG."""
+    """Return a smooth image as PNG."""
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return files.encoded(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -64,7 +64,7 @@ def write_model(
     base: Path | None = None,
     seed: int = 1,
 ) -> Path:
-    """A model folder of random weights whose answers differ from picture to picture."""
+    """Write a model folder with random weights whose answers differ between images."""
     base = base or tiny.write_image_base(
         folder.parent / f"{folder.name}-base", size=shape["size"][0], channels=shape["channels"]
     )
@@ -77,7 +77,7 @@ def write_model(
 
 
 def opened(folder: Path, config: dict[str, Any] | None = None) -> Any:
-    """The model as MLflow loads it, without MLflow."""
+    """Return the model as MLflow loads it, without MLflow."""
     from baton.serve.pyfunc_image import ImageClassifier
 
     model = ImageClassifier()
@@ -90,7 +90,10 @@ def probabilities(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def expected(folder: Path, images: list[bytes], work: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Probabilities (images, classes) as evaluation has them: by way of arrays, batches and predictor, at the folder's temperature."""
+    """Return evaluation's probabilities (images, classes).
+
+    They are computed with arrays, batches and predictor, at the folder's temperature.
+    """
     from baton.evaluate import inputs
     from baton.tasks import temperature
     from tests.photos import write_table
@@ -105,10 +108,10 @@ def expected(folder: Path, images: list[bytes], work: Path) -> np.ndarray[Any, n
     return np.exp(temperature.scale(logits, inputs.read_temperature(folder)))
 
 
-# ---- the same pixels as the pipeline -----------------------------------------------------------------------------------------
+# ---- the same pixels as the pipeline ----
 
 
-def test_a_model_knows_how_many_bits_its_pictures_use(tmp_path: Path) -> None:
+def test_a_model_knows_how_many_bits_its_images_use(tmp_path: Path) -> None:
     deep = np.random.default_rng(0).integers(0, 4096, (40, 60), dtype=np.uint16)
     dim, bright = (
         files.encoded(Image.fromarray(deep)),
@@ -122,13 +125,11 @@ def test_a_model_knows_how_many_bits_its_pictures_use(tmp_path: Path) -> None:
     ]
     same, other = (probabilities(answer) for answer in answers)
     np.testing.assert_allclose(same[0], same[1], atol=1e-6)
-    assert np.abs(other[0] - other[1]).max() > 1e-3, (
-        "the picture looks black to a model that takes it for 16 bits"
-    )
+    assert np.abs(other[0] - other[1]).max() > 1e-3, "the image looks black to a model that assumes 16 bits"
 
 
 @pytest.mark.parametrize("kind", [*files.broken(), "enormous"])
-def test_what_the_pipeline_refuses_is_refused_by_its_row(kind: str, tmp_path: Path) -> None:
+def test_images_rejected_by_the_pipeline_are_rejected_with_their_row(kind: str, tmp_path: Path) -> None:
     content = (files.broken() | {"enormous": files.enormous()})[kind]
     with pytest.raises(decoding.UndecodableError) as expected:
         decoding.decode(content, 100_000_000)
@@ -157,11 +158,14 @@ def test_the_served_models_answers_are_the_pipelines(
     answer = opened(folder).predict(images)
     np.testing.assert_allclose(probabilities(answer), wanted, atol=1e-5)
     assert answer["label"].tolist() == [LABELS[best] for best in wanted.argmax(axis=1)]
-    assert np.ptp(wanted, axis=0).max() > 0.01, "pictures are told apart"
+    assert np.ptp(wanted, axis=0).max() > 0.01, "answers differ between images"
 
 
-def test_among_pictures_of_several_shapes_the_pipeline_rounds_what_it_enlarges(tmp_path: Path) -> None:
-    """It brings each of them to the canvas by itself then, in whole grey levels; the served model does not know of the others."""
+def test_the_pipeline_rounds_enlarged_images_of_mixed_shapes(tmp_path: Path) -> None:
+    """The pipeline then enlarges each image separately, in whole grey levels.
+
+    The served model does not know the other images, so it cannot do the same.
+    """
     folder, images = write_model(tmp_path / "model"), [photo(7, 9), photo(11, 8, 1), photo(40, 60, 2)]
     ours, theirs = (
         probabilities(opened(folder).predict(images)),
@@ -203,11 +207,11 @@ def test_a_convolutional_model(tmp_path: Path) -> None:
     )
 
 
-# ---- by way of MLflow ----------------------------------------------------------------------------------------------------------
+# ---- with MLflow ----
 
 
 def log(folder: Path) -> Path:
-    """Log a model in a store that lies in `folder`, the working directory; its folder."""
+    """Log a model in a store in `folder`, the working directory; return the logged model's folder."""
     from baton.tracking import environment, logged_models, served_code, store
 
     shutil.copy(ROOT / "requirements.lock", "requirements.lock")
@@ -231,7 +235,7 @@ def log(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A logged model; its folder."""
+    """Return the folder of a logged model."""
     folder = tmp_path_factory.mktemp("serve")
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -241,7 +245,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def model(logged: Path) -> Any:
-    """The model, loaded."""
+    """Return the loaded model."""
     import mlflow.pyfunc
 
     return mlflow.pyfunc.load_model(str(logged))
@@ -253,7 +257,7 @@ def text(content: bytes) -> str:
 
 @pytest.fixture
 def paths(tmp_path: Path) -> list[Path]:
-    """The photos as files."""
+    """Return the photos as files."""
     found = [tmp_path / f"{place}.png" for place in range(len(PHOTOS))]
     for path, content in zip(found, PHOTOS, strict=True):
         path.write_bytes(content)
@@ -288,7 +292,7 @@ def test_every_form_of_input_gives_the_same_answer(model: Any, paths: list[Path]
 @pytest.mark.parametrize("form", [lambda path: path.read_bytes(), str, lambda path: text(path.read_bytes())])
 def test_a_single_image_needs_no_list(model: Any, paths: list[Path], form: Callable[[Path], Any]) -> None:
     pd.testing.assert_frame_equal(model.predict(form(paths[0])), model.predict(PHOTOS[:1]))
-    assert len(model.unwrap_python_model().predict(paths[0])) == 1, "MLflow takes no path outside of a list"
+    assert len(model.unwrap_python_model().predict(paths[0])) == 1, "MLflow accepts paths only in a list"
 
 
 def test_the_batch_size_changes_nothing_and_the_index_is_kept(model: Any) -> None:
@@ -299,7 +303,7 @@ def test_the_batch_size_changes_nothing_and_the_index_is_kept(model: Any) -> Non
     assert model.unwrap_python_model().predict(frame.iloc[:0]).shape == (0, 1 + len(LABELS))
 
 
-def test_unusual_pictures_are_served_in_every_form(model: Any, tmp_path: Path) -> None:
+def test_unusual_images_are_served_in_every_form(model: Any, tmp_path: Path) -> None:
     whole = files.odd()
     for name, content in whole.items():
         (tmp_path / name).write_bytes(content)
@@ -308,9 +312,9 @@ def test_unusual_pictures_are_served_in_every_form(model: Any, tmp_path: Path) -
     pd.testing.assert_frame_equal(model.predict([str(tmp_path / name) for name in whole]), wanted)
 
 
-def test_what_is_no_image_is_refused_by_its_row(model: Any, tmp_path: Path) -> None:
+def test_input_that_is_not_an_image_is_rejected_with_its_row(model: Any, tmp_path: Path) -> None:
     other = tmp_path / "notes.txt"
-    other.write_text("no picture")
+    other.write_text("not an image")
     os.mkfifo(tmp_path / "pipe.png")
     for bad, problem in {
         str(tmp_path / "absent.png"): " is not an existing file",
@@ -319,7 +323,7 @@ def test_what_is_no_image_is_refused_by_its_row(model: Any, tmp_path: Path) -> N
         str(tmp_path): " is neither a file nor an image in base64",
         str(tmp_path / "pipe.png"): " is not an existing file",
         str(other): ": not an image",
-        text(b"no picture"): " is neither a file nor an image in base64",
+        text(b"not an image"): " is neither a file nor an image in base64",
         "data:image/png;base64,%": " is not an image in base64",
         files.broken()["half a png"]: ": truncated",
         text(files.broken()["half a jpeg"]): ": truncated",
@@ -369,7 +373,7 @@ def test_the_logged_model_needs_no_baton(logged: Path, monkeypatch: pytest.Monke
     assert mlflow.pyfunc.load_model(str(logged)).predict(PHOTOS)["label"][0] in LABELS
 
 
-# ---- as a service --------------------------------------------------------------------------------------------------------------
+# ---- as a service ----
 
 REQUESTS: dict[str, Any] = {
     "inputs": {"inputs": [text(content) for content in PHOTOS]},
@@ -386,7 +390,7 @@ REQUESTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_the_scoring_server_reads_base64(model: Any, kind: str) -> None:
-    """The part of it that makes an answer of a request, without the network."""
+    """Call the part of the server that answers a request, without the network."""
     from mlflow.pyfunc import scoring_server
 
     answer = scoring_server.invocations(
@@ -397,24 +401,22 @@ def test_the_scoring_server_reads_base64(model: Any, kind: str) -> None:
     )
 
 
-def test_a_server_reads_its_own_files_only_where_it_may(
+def test_a_server_reads_its_own_files_only_if_allowed(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_model(tmp_path / "model")
     monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
     closed, open_ = opened(folder), opened(folder, {"serve_paths": True})
     assert len(closed.predict([text(PHOTOS[0])])) == 1 == len(open_.predict([str(paths[0])]))
-    for value in (
-        str(paths[0]),
-        str(tmp_path / "absent.png"),
-    ):  # which of its files there are is not told either
+    # Nor does the server reveal which of its files exist.
+    for value in (str(paths[0]), str(tmp_path / "absent.png")):
         with pytest.raises(ValueError, match="row 0 is not an image in base64"):
             closed.predict([value])
     with pytest.raises(TypeError, match="row 0 is not an image"):
         closed.predict([paths[0]])
 
 
-def test_how_many_pixels_a_picture_may_have_can_be_set(logged: Path) -> None:
+def test_the_limit_on_pixels_can_be_set(logged: Path) -> None:
     import mlflow.pyfunc
 
     large, before = photo(250, 250), Image.MAX_IMAGE_PIXELS
@@ -431,16 +433,15 @@ def test_how_many_pixels_a_picture_may_have_can_be_set(logged: Path) -> None:
 def test_pillow_opens_what_the_limit_allows(tmp_path: Path) -> None:
     folder, before = write_model(tmp_path / "model"), Image.MAX_IMAGE_PIXELS
     try:
-        with pytest.raises(
-            ValueError, match="row 0: truncated"
-        ):  # it is decoded, and lacks what its header promises
+        # It is decoded, and is shorter than its header claims.
+        with pytest.raises(ValueError, match="row 0: truncated"):
             opened(folder, {"max_pixels": 2**29}).predict([files.enormous()])
     finally:
         Image.MAX_IMAGE_PIXELS = before
 
 
 def ask(port: int, request: Any) -> tuple[int, Any]:
-    """Status and answer of a scoring server."""
+    """Return the status and the answer of a scoring server."""
     sent = urllib.request.Request(
         f"http://127.0.0.1:{port}/invocations",
         json.dumps(request).encode(),

@@ -1,4 +1,4 @@
-"""A served model reads long texts as its training did: the same cuts, the same windows, the same mean over them."""
+"""A served model reads long texts as in training: the same truncation, windows and mean over them."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,7 +47,7 @@ def write_model(folder: Path, pooling: str, rule: dict[str, Any]) -> Path:
 
 
 def with_habits(path: Path) -> None:
-    """Let a tokenizer pad and truncate by itself, as those of sentence transformers do; neither is what the arrays were made with."""
+    """Make a tokenizer pad and truncate, like those of sentence transformers and unlike `tokenize`."""
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.enable_padding(length=24)
     tokenizer.enable_truncation(12)
@@ -55,7 +55,10 @@ def with_habits(path: Path) -> None:
 
 
 def expected(folder: Path, rule: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Probabilities (texts, classes) by the definition: each window alone through the encoder, then the mean over all tokens or windows."""
+    """Return probabilities (texts, classes) by the definition.
+
+    Each window passes through the encoder alone; then the mean over all tokens or windows is taken.
+    """
     model, info = model_folder.load(folder, "matmul")
     how = params.TextTokenize.model_validate(
         {

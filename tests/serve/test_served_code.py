@@ -1,4 +1,4 @@
-"""A served model brings the code that trained it, under a name of its own."""
+"""A served model includes the code that trained it, under a unique package name."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ TEXT = {
 IMAGES = {"__init__.py", "errors.py", "tasks/__init__.py", "tasks/answers.py", "images/__init__.py"} | {
     f"images/{name}.py" for name in ("bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
 }
-LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and its end are of different classes
+LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and end belong to different classes
 
 LOADS = """
 import json, sys, warnings
@@ -35,7 +35,7 @@ warnings.simplefilter("ignore")
 import mlflow.pyfunc
 models = [mlflow.pyfunc.load_model(path) for path in sys.argv[1:4]]
 inputs = [[sys.argv[4]], [sys.argv[4]], [sys.argv[5]]]
-for model, given in [*zip(models, inputs), *zip(models, inputs)]:  # in turns: none disturbs another
+for model, given in [*zip(models, inputs), *zip(models, inputs)]:  # alternating: none affects another
     print(json.dumps(model.predict(given).drop(columns="label").to_numpy().tolist()))
 print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_") and "." not in name)))
 """
@@ -64,16 +64,16 @@ def test_the_name_follows_from_what_is_in_it(tmp_path: Path) -> None:
         served_code.PACKAGE, tmp_path / "baton", ignore=shutil.ignore_patterns("__pycache__")
     )
     assert packages(copy) == packages(served_code.PACKAGE)
-    (copy / "predict.py").write_text("")  # which no served model needs
+    (copy / "predict.py").write_text("")  # not needed by any served model
     assert packages(copy) == packages(served_code.PACKAGE)
     (copy / "errors.py").write_text((copy / "errors.py").read_text() + "\n")
     assert packages(copy) != packages(served_code.PACKAGE)
 
 
-def test_two_versions_and_two_modalities_in_one_process_beside_another_baton(
+def test_two_versions_and_two_modalities_in_one_process_alongside_another_baton(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A version that reads the end of a long text instead of its beginning; and an installed baton that does not work at all."""
+    """One version reads the end of a long text, not its beginning, and the installed Baton is broken."""
     monkeypatch.chdir(tmp_path)
     other = shutil.copytree(
         served_code.PACKAGE, tmp_path / "other", ignore=shutil.ignore_patterns("__pycache__")
@@ -117,5 +117,5 @@ def test_two_versions_and_two_modalities_in_one_process_beside_another_baton(
 
 
 def end_of(text: str) -> str:
-    """What of a text of known words a model of `tiny.TEXT_INPUT` reads, if it reads the end: 14 tokens."""
+    """Return the 14 tokens of a text of known words read by a `tiny.TEXT_INPUT` model that reads the end."""
     return " ".join(text.split()[-14:])

@@ -1,4 +1,4 @@
-"""The parts read of a long document: examples by hand, and properties."""
+"""Tests of the parts read of a long document: examples by hand, and properties."""
 
 import itertools
 from typing import Any
