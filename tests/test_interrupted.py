@@ -152,7 +152,7 @@ def test_killed_between_the_trainings_of_distill(project: Project) -> None:
     stop_in_the_middle(project, "student-0", "distill", signal.SIGKILL, 5)
     stop_in_the_middle(project, "control-0", "distill", signal.SIGKILL, 5)
     output = finish(project, "distill")
-    assert output.count("finished before, in ") == output.count("resumed after step ") == 1
+    assert output.count("finished earlier, in ") == output.count("resumed after step ") == 1
     interrupted = project.digests()
     project.run(sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "distill")
     assert project.digests() == interrupted
@@ -166,8 +166,8 @@ def test_killed_in_the_second_of_three_seeds(project: Project) -> None:
     stop_in_the_middle(project, "teacher-1", "finetune", signal.SIGKILL, 5)
     project.edit(lambda raw: raw["runtime"].update(checkpoint_seconds=60))  # irrelevant here, and faster
     output = finish(project, "finetune")
-    assert output.count("finished before, in ") == output.count("resumed after step ") == 1
+    assert output.count("finished earlier, in ") == output.count("resumed after step ") == 1
     interrupted = project.digests()
     forced = project.run(sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "finetune")
-    assert "finished before" not in forced.stdout + forced.stderr and "resumed" not in forced.stdout
+    assert "finished earlier" not in forced.stdout + forced.stderr and "resumed" not in forced.stdout
     assert project.digests() == interrupted

@@ -177,11 +177,11 @@ def test_an_added_seed_is_trained_alone_and_the_result_is_that_of_all(
     stages: Stages, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert stages.run(0, 1) == 2 * STEPS
-    assert "finished before" not in capsys.readouterr().out
+    assert "finished earlier" not in capsys.readouterr().out
     assert stages.run(0, 1, 2) == STEPS
     said = " ".join(capsys.readouterr().out.split())
     assert (
-        "seeds: 0, 1 of 3 finished before with these params, data, code and environment: used again" in said
+        "seeds: reusing 0, 1 of 3, finished earlier with the same params, data, code and environment" in said
     )
     reused = digests()
     assert stages.run(0, 1, 2) == 3 * STEPS, "the same list again is a forced run, so it computes"
@@ -205,7 +205,7 @@ def test_killed_in_the_second_of_three_seeds(stages: Stages, capsys: pytest.Capt
     capsys.readouterr()
     assert stages.run(0, 1, 2) == 2 * STEPS - 1, "the rest of seed 1, and seed 2"
     said = " ".join(capsys.readouterr().out.split())
-    assert "finished before, in 3 steps" in said and "resumed after step 1 of 3" in said
+    assert "finished earlier, in 3 steps" in said and "resumed after step 1 of 3" in said
     assert digests() == whole
 
 

@@ -82,7 +82,7 @@ def test_with_the_last_one_broken_the_training_starts_anew(
     for name in ("0002", "0003"):
         truncate(saved.folder / name / "state.json")
     assert saved.load() is None
-    assert "the training starts anew" in capsys.readouterr().out
+    assert "training restarts from the beginning" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_cannot_be_read_is_kept(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +394,7 @@ def test_a_changed_experiment_starts_anew(
     assert interrupted() is None
     assert interrupted(change(project)) is None
     output = " ".join(capsys.readouterr().out.split())
-    assert f"not continued; it differs in {named}. " in output
+    assert f"not resumed; it differs in {named}. " in output
 
 
 def test_another_precision_or_number_of_threads_starts_anew(project: Path) -> None:

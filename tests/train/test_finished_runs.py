@@ -98,7 +98,7 @@ def test_a_broken_one_is_named_and_trained_again(project: Path, capsys: pytest.C
     content[-1] ^= 1
     path.write_bytes(content)
     assert trained(0, 1, 2) == [1, 2]
-    assert "broken (best.safetensors has another sha256" in " ".join(capsys.readouterr().out.split())
+    assert "broken (the sha256 of best.safetensors differs" in " ".join(capsys.readouterr().out.split())
     assert trained(0, 1, 2, 3) == [3]
 
 
@@ -117,5 +117,5 @@ def test_what_cannot_be_kept_is_said(
     (project / ".baton").mkdir()
     (project / ".baton/finished").write_text("")
     assert trained(0) == [0]
-    assert "is not kept for when a seed is added" in " ".join(capsys.readouterr().out.split())
+    assert "cannot be reused when a seed is added" in " ".join(capsys.readouterr().out.split())
     assert trained(0, 1) == [0, 1]

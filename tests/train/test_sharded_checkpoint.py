@@ -48,9 +48,7 @@ def test_where_there_is_no_memory_for_a_copy_it_is_asked_for_once(
         assert (found := saved.load()) and found.state["step"] == step, "it was waited for"
     assert len(asked) == 1
     assert (
-        " ".join(capsys.readouterr().out.split()).count(
-            "so the training waits while each checkpoint is written"
-        )
+        " ".join(capsys.readouterr().out.split()).count("so training waits while each checkpoint is written")
         == 1
     )
 

@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_not_copied_and_said_once(
     own = snapshot.Snapshot()
     assert own.take(values) is None and own.take(values) is None
     assert (
-        " ".join(capsys.readouterr().out.split()).count("the training waits while each checkpoint is written")
+        " ".join(capsys.readouterr().out.split()).count("training waits while each checkpoint is written")
         == 1
     )
     monkeypatch.setattr(memory, "available", lambda: 5334)  # three quarters of it are 4000.5
@@ -79,7 +79,7 @@ def test_all_processes_of_a_machine_take_their_copies_at_once(
 ) -> None:
     """In units of 10^9 bytes."""
     found = snapshot.too_large(wanted * 10**9, processes, free * 10**9)
-    assert found == (said and f"a copy of what is saved takes {said}")
+    assert found == (said and f"a copy of the checkpoint takes {said}")
 
 
 def test_memory_that_the_system_refuses_is_done_without(
@@ -90,7 +90,7 @@ def test_memory_that_the_system_refuses_is_done_without(
     own, wanted = snapshot.Snapshot(), 1 << 61
     assert not own._grow(wanted, pin=False) and not own._grow(wanted, pin=False)
     assert (
-        " ".join(capsys.readouterr().out.split()).count("the training waits while each checkpoint is written")
+        " ".join(capsys.readouterr().out.split()).count("training waits while each checkpoint is written")
         == 1
     )
     assert own.take(parts(1.0)) is not None, "what fits is still copied"

@@ -1,1 +1,1 @@
-"""The training core: loop, optimizer, losses."""
+"""The core of training: loop, optimizer, checkpoints."""

@@ -1,15 +1,17 @@
-"""Checkpoints of a training: written so that a crash at any moment leaves the newest whole one findable, verified when read.
+"""Write and read checkpoints of a training run, so that a crash at any moment leaves an intact one.
 
-One folder per training, in that of its stage's attempt (`train.resume`). In it one per checkpoint, named after its step and the step of
-the last validation:
+There is one folder per training run, in the folder of its stage's attempt (`train.resume`). It contains one
+folder per checkpoint, named after its step and the step of the last validation:
 
-    teacher-0/00000120-00000100/   {model,best,optimizer.exp_avg,…}.safetensors, state.json, manifest.json (sha256 and bytes of each)
+    teacher-0/00000120-00000100/   {model,best,optimizer.exp_avg,…}.safetensors, state.json,
+                                   manifest.json (sha256 and bytes of each)
 
-A checkpoint is written to a temporary folder, each file and then the folder flushed to the disk, renamed, and the rename flushed; only then
-older ones go, but `folders.KEEP` stay. Nothing is unpickled.
+A checkpoint is written to a temporary folder. Each file and then the folder are flushed to disk, the folder
+is renamed, and the rename is flushed; only then are older checkpoints removed, except for
+`checkpoint_folders.KEEP`. Checkpoints are verified when read. Nothing is unpickled.
 
-The training waits only for a copy in memory (`train.snapshot`); a thread writes it. A thread is enough: hashing, writing and flushing
-happen outside of Python's lock.
+Training waits only for a copy in memory (`train.snapshot`), which a thread writes. A thread is enough, since
+hashing, writing and flushing release Python's lock.
 """
 
 import contextlib
@@ -37,32 +39,40 @@ from baton.train.snapshot import Parts, Snapshot, size
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was saved: tensors by part and name (on the CPU where they were read), and JSON values."""
+    """The saved state: tensors by part and name (on the CPU when read from disk), and JSON values."""
 
     parts: Mapping[str, Mapping[str, torch.Tensor]]
     state: dict[str, Any]
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder that no other process writes to."""
+    """The checkpoints of one training run, in a folder that no other process writes to."""
 
     def __init__(
         self, folder: Path, seconds: float, notes: dict[str, str], finished: Path | None = None
     ) -> None:
-        """`seconds` between two of them; `notes` are saved along with each; `finished` holds those of the same training, done before."""
+        """Keep checkpoints in `folder`.
+
+        Args:
+            folder: of this training run.
+            seconds: interval between checkpoints.
+            notes: saved with each checkpoint.
+            finished: folder with the checkpoint of the same training run, finished earlier.
+        """
         self.folder, self.seconds, self.notes, self.finished = folder, seconds, notes, finished
         self._last = time.monotonic()
         self._snapshot = Snapshot()
-        self._writer = ThreadPoolExecutor(
-            1, thread_name_prefix="checkpoint"
-        )  # the interpreter does not exit before it is done
+        # The interpreter does not exit before this executor is done.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
     def due(self) -> bool:
-        """Whether the time for the next one has come. While one is being written it has not: the training neither waits nor piles them up.
+        """Return whether it is time for the next checkpoint.
+
+        While one is being written it is not: training neither waits nor queues up checkpoints.
 
         Raises:
-            OutputError: the one before could not be written.
+            OutputError: the previous checkpoint could not be written.
         """
         if self._pending:
             if not self._pending.done():
@@ -71,21 +81,23 @@ class Checkpoints:
         return time.monotonic() - self._last >= self.seconds
 
     def save(self, name: str, parts: Parts, state: Mapping[str, Any], wait: bool = True) -> None:
-        """Write one; names sort as the training goes on. Nothing happens if it is there already.
+        """Write a checkpoint, unless it exists already; names sort in the order of training.
 
-        One that is still being written is waited for, so that a kill meanwhile costs no more than the newest.
+        Wait for one that is still being written, so that a kill in the meantime costs no more than the
+        newest.
 
         Args:
             name: of the checkpoint.
-            parts: tensors by part and name. They may change when this returns.
+            parts: tensors by part and name. They may change as soon as this returns.
             state: JSON values.
-            wait: until it is on the disk. Else it is written while the training goes on: if that fails, `due` and the end of `writing`
-                raise it, and the next `save` only says it. Where there is no memory for a copy, it is waited for too.
+            wait: wait until the checkpoint is on disk. Otherwise it is written while training continues; if
+                that fails, `due` and the end of `writing` raise the error, and the next `save` only prints
+                it. Without enough memory for a copy, this waits too.
 
         Raises:
-            OutputError: the disk is full, or the folder cannot be written; earlier checkpoints are whole.
+            OutputError: the disk is full, or the folder cannot be written; earlier checkpoints are intact.
         """
-        self._told()  # an older one that failed is no reason not to write this one
+        self._told()  # write this one even if an older one failed
         self._last = time.monotonic()
         target = self.folder / name
         if target.exists():
@@ -101,10 +113,10 @@ class Checkpoints:
         )
 
     def wait(self) -> None:
-        """Until none is being written.
+        """Wait until no checkpoint is being written.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: the checkpoint could not be written.
         """
         pending, self._pending = self._pending, None
         if pending:
@@ -113,10 +125,11 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Around a training: when it ends, however it does, nothing is being written any more and the copy's memory is free.
+        """Wrap a training run: however it ends, wait for the last write and free the copy's memory.
 
         Raises:
-            OutputError: the last one could not be written. Where the training failed by itself, that is its error, and this is only said.
+            OutputError: the last checkpoint could not be written. If training itself failed, its own error is
+                raised, and this one is only printed.
         """
         try:
             yield
@@ -130,15 +143,15 @@ class Checkpoints:
             self._snapshot.free()
 
     def load(self) -> Checkpoint | None:
-        """The newest whole one; broken ones are named and removed.
+        """Return the newest intact checkpoint; report and remove broken ones.
 
         Raises:
-            OutputError: one cannot be read, although it may be whole.
+            OutputError: a checkpoint cannot be read, although it may be intact.
         """
         return _newest(self.folder) or (_newest(self.finished) if self.finished else None)
 
     def _told(self) -> None:
-        """Wait, and say what failed where something else counts more."""
+        """Wait for the pending write; only print its error, as something else matters more."""
         try:
             self.wait()
         except OutputError as error:
@@ -147,7 +160,7 @@ class Checkpoints:
     def _write(
         self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], threads: int
     ) -> None:
-        """All of a save but its copy; in the writer's thread, or in that of the training while that waits."""
+        """Do all of a save except the copy, in the writer's thread, or in the waiting training's thread."""
         try:
             with checkpoint_folders.explained(target, size(parts)):
                 ready()
@@ -166,14 +179,16 @@ def _newest(folder: Path) -> Checkpoint | None:
             return _read(folder / name)
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             rest = (
-                "the one before it is used"
+                "using the previous one"
                 if name != names[0]
-                else "there is none before it: the training starts anew"
+                else "there is no earlier one: training restarts from the beginning"
             )
             console.warn("checkpoint", f"{folder / name} is broken ({error}); {rest}")
             checkpoint_folders.remove(folder, name)
         except OSError as error:
-            hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"
+            hint = (
+                "fix its permissions or the disk and run again, or delete it to resume from the previous one"
+            )
             raise OutputError(
                 f"the checkpoint {folder / name} cannot be read", got=error.strerror, hint=hint
             ) from error
@@ -181,7 +196,7 @@ def _newest(folder: Path) -> Checkpoint | None:
 
 
 def _fill(folder: Path, parts: Parts, state: bytes, threads: int) -> None:
-    """All files and their manifest, each flushed to the disk."""
+    """Write all files and their manifest, and flush each to disk."""
 
     def put(name: str) -> dict[str, object]:
         return checkpoint_folders.put(folder / f"{name}.safetensors", tensors.encoded(parts[name]))
@@ -201,7 +216,7 @@ def _read(folder: Path) -> Checkpoint:
         if len(contents[name]) != expected["bytes"]:
             raise ValueError(f"{name} has {len(contents[name]):,} bytes instead of {expected['bytes']:,}")
         if hashlib.sha256(contents[name]).hexdigest() != expected["sha256"]:
-            raise ValueError(f"{name} has another sha256 than when it was written")
+            raise ValueError(f"the sha256 of {name} differs from when it was written")
     state = json.loads(contents.pop(STATE))
     return Checkpoint(
         {name.removesuffix(".safetensors"): load(content) for name, content in contents.items()}, state

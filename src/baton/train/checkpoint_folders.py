@@ -1,6 +1,7 @@
-"""Folders of checkpoints on the disk: files that are flushed, a manifest, a rename; then older ones go.
+"""Manage checkpoint folders on disk: flush files, write a manifest, rename, then remove older checkpoints.
 
-What `train.checkpoint` and `train.sharded_checkpoint` share: one of them writes tensors of one process, the other those of many.
+Shared by `train.checkpoint`, which writes the tensors of one process, and `train.sharded_checkpoint`, which
+writes those of several.
 """
 
 import contextlib
@@ -17,12 +18,12 @@ MANIFEST, STATE, HIDDEN = "manifest.json", "state.json", "."
 
 
 def names(folder: Path) -> list[str]:
-    """Of the checkpoints in it, the oldest first."""
+    """Return the names of the checkpoints in a folder, oldest first."""
     return sorted(path.name for path in folder.glob(f"[!{HIDDEN}]*") if path.is_dir())
 
 
 def begin(target: Path) -> Path:
-    """An empty folder to be filled for the checkpoint `target`; what a save or a removal that was killed left goes."""
+    """Create an empty folder for the checkpoint `target`; delete leftovers of killed saves and removals."""
     for stale in target.parent.glob(f"{HIDDEN}*"):
         shutil.rmtree(stale, ignore_errors=True)
     temporary = target.parent / f"{HIDDEN}{target.name}"
@@ -31,7 +32,7 @@ def begin(target: Path) -> Path:
 
 
 def end(temporary: Path, target: Path) -> None:
-    """Let a filled folder become the checkpoint `target`, and outlast a power cut; older ones go, but `KEEP` stay."""
+    """Turn a filled folder into the checkpoint `target`, durably; remove all but the newest `KEEP`."""
     flush(temporary)
     temporary.rename(target)
     for folder in (target.parent, target.parent.parent):
@@ -41,7 +42,7 @@ def end(temporary: Path, target: Path) -> None:
 
 
 def remove(folder: Path, name: str) -> None:
-    """A checkpoint: first it is hidden, so that a crash in between leaves no half one behind."""
+    """Remove a checkpoint; it is hidden first, so that a crash in between leaves no partial one behind."""
     hidden = folder / f"{HIDDEN}{name}"
     shutil.rmtree(hidden, ignore_errors=True)
     (folder / name).rename(hidden)
@@ -49,7 +50,7 @@ def remove(folder: Path, name: str) -> None:
 
 
 def put(path: Path, content: Iterable[bytes | memoryview]) -> dict[str, object]:
-    """Write the pieces of a file, and flush it to the disk; its entry of the manifest."""
+    """Write a file piece by piece and flush it to disk; return its manifest entry."""
     digest, count = hashlib.sha256(), 0
     try:
         with path.open("wb") as file:
@@ -59,19 +60,19 @@ def put(path: Path, content: Iterable[bytes | memoryview]) -> dict[str, object]:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        error.filename = error.filename or str(path)  # writing does not tell
+        error.filename = error.filename or str(path)  # errors of write() do not name the file
         raise
     return {"sha256": digest.hexdigest(), "bytes": count}
 
 
 def entry(path: Path) -> dict[str, object]:
-    """What the manifest says of a file, as it is on the disk."""
+    """Return the manifest entry of a file as it is on disk."""
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
 
 
 def flush(folder: Path) -> None:
-    """Make a folder's own entries (new files, a rename) outlast a power cut."""
+    """Flush a folder's entries (new files, a rename) so that they survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -81,10 +82,11 @@ def flush(folder: Path) -> None:
 
 @contextlib.contextmanager
 def explained(target: Path, wanted: int) -> Iterator[None]:
-    """Around the writing of the checkpoint `target`, of `wanted` bytes.
+    """Explain errors while the checkpoint `target`, of `wanted` bytes, is written.
 
     Raises:
-        OutputError: the disk is full, the folder cannot be written, or whatever else went wrong (CUDA tells late of what failed before).
+        OutputError: the disk is full, the folder cannot be written, or anything else failed (CUDA reports
+            earlier failures late).
     """
     problem = f"the checkpoint {target} cannot be written"
     try:
@@ -93,20 +95,23 @@ def explained(target: Path, wanted: int) -> Iterator[None]:
         raise
     except OSError as error:
         what = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
-        hint = "free some space or mend the permissions and run again: the training goes on from the checkpoint before"
+        hint = (
+            "free some space or fix the permissions, then run again; "
+            "training resumes from the previous checkpoint"
+        )
         raise OutputError(
             problem, got=f"{what}; {_free(target.parent)}", expected=f"room for {wanted:,} bytes", hint=hint
         ) from error
     except Exception as error:
-        got = f"{type(error).__name__}: {(str(error).strip() or 'no more is told').splitlines()[0]}"
+        got = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
         raise OutputError(
-            problem, got=got, hint="run again: the training goes on from the checkpoint before"
+            problem, got=got, hint="run again; training resumes from the previous checkpoint"
         ) from error
 
 
 def _free(folder: Path) -> str:
-    """What the disk has left for `folder`, or for the nearest one above it that is there."""
+    """Describe the free space of the disk of `folder`, or of its nearest parent that exists."""
     for place in (folder, *folder.parents):
         with contextlib.suppress(OSError):
             return f"{shutil.disk_usage(place).free:,} bytes are free"
-    return "how much is free cannot be told"
+    return "the free space is unknown"

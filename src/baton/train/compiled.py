@@ -1,6 +1,8 @@
-"""A model compiled for training: layer by layer where shapes vary, so that layers of a kind share what was compiled; else as a whole.
+"""Compile a model for training.
 
-The model itself stays what it was: validation and prediction, which compute without gradients, compile nothing.
+If shapes vary, the model is compiled layer by layer, so that layers of the same kind share compiled code;
+otherwise it is compiled as a whole. The model itself is unchanged: validation and prediction, which compute
+without gradients, compile nothing.
 """
 
 from collections.abc import Callable
@@ -11,17 +13,21 @@ from torch import nn
 
 from baton.runtime import sharding
 
-# Of torch's compiler, while a pass is computed; what it compiles later, in the backward pass, was traced before.
+# Settings of torch's compiler during a pass; graphs compiled later, in the backward pass, were traced before.
 SETTINGS: dict[str, bool | int] = {
-    # Layers share their code, and so do the models of all seeds, teachers and students: 8 kinds and shapes are soon reached.
+    # Layers share their code, and so do the models of all seeds, teachers and students: the default limit of
+    # 8 is soon reached.
     "recompile_limit": 10_000,
     "accumulated_recompile_limit": 10_000,
-    # Rates and epsilons are the same in all layers of a text's encoder: no inputs of a graph, which take nearly twice as long to compile.
+    # Rates and epsilons are the same in all layers of a text encoder; as graph inputs they would nearly
+    # double the compile time.
     "specialize_float": True,
-    # Of a split layer the numbers of heads and the like would be inputs too, since nothing would be checked that might change.
+    # Otherwise the number of heads and the like would be graph inputs for a split layer, since no guard would
+    # check them for changes.
     "skip_fsdp_guards": False,
-    # DDP's gradients would split a graph at its buckets of 25 MB, which needs static shapes. Whole, as in one process, which is what `auto`
-    # measures, they are exchanged when its backward pass is done: by layer still while the layers below are computed.
+    # DDP would split a graph at its 25 MB gradient buckets, which requires static shapes. A whole graph, as
+    # in a single process and as `auto` measures it, exchanges gradients when its backward pass is done;
+    # compiled by layer, the exchange still overlaps with the layers below.
     "optimize_ddp": False,
 }
 
@@ -30,10 +36,11 @@ class Compiled(nn.Module):
     """A model whose training passes are compiled, until it is `restored`."""
 
     def __init__(self, model: nn.Module, fixed_shapes: bool) -> None:
-        """`fixed_shapes`: each shape of a batch gets kernels of its own; else the same serve any number of documents and tokens.
+        """Compile `model`.
 
-        A model of which nothing learns, a teacher, is compiled without gradients. The weights of a split model are gathered between
-        layers, not within what is compiled.
+        With `fixed_shapes` each batch shape gets its own kernels; otherwise the same kernels serve any number
+        of documents and tokens. A model without trainable weights (a teacher) is compiled without gradients.
+        The weights of a split model are gathered between layers, outside the compiled code.
         """
         super().__init__()
         self.model = restored(model)
@@ -50,9 +57,10 @@ class Compiled(nn.Module):
         self.settings = torch._dynamo.config.patch(SETTINGS)
 
     def forward(self, *inputs: Any) -> torch.Tensor:
-        """As of the model.
+        """Run the model's forward pass.
 
-        Where shapes vary a single row among batches of several would be compiled anew: it is not compiled, unless it was the first.
+        If shapes vary, a single row among larger batches would trigger another compilation; it runs
+        uncompiled, unless it came first.
         """
         rows = len(inputs[0])
         self.first = self.first or rows
@@ -63,7 +71,7 @@ class Compiled(nn.Module):
 
 
 class _Forward:
-    """A forward pass: compiled, unless `eager` says otherwise."""
+    """A forward pass that is compiled unless `eager()` is true."""
 
     def __init__(self, forward: Callable[..., Any], fixed_shapes: bool, eager: Callable[[], bool]) -> None:
         self.plain, self.fixed_shapes, self.eager = forward, fixed_shapes, eager
@@ -78,7 +86,7 @@ class _Forward:
 
 
 def restored(model: nn.Module) -> nn.Module:
-    """The model, its layers no longer compiled."""
+    """Return the model with its layers no longer compiled."""
     for layer in sharding.units(model):
         if isinstance(layer.__dict__.get("forward"), _Forward):
             del layer.forward
@@ -86,9 +94,10 @@ def restored(model: nn.Module) -> nn.Module:
 
 
 def _mark(inputs: Any) -> None:
-    """Say of each size that it varies: of two that are equal at first (32 documents of 32 tokens) torch would believe that they stay so.
+    """Mark each size as varying.
 
-    A view is described by the tensor behind it too.
+    Otherwise torch would assume that two sizes that are equal at first (32 documents of 32 tokens) stay
+    equal. A view is also described by its base tensor, so that is marked too.
     """
     if isinstance(inputs, torch.Tensor):
         torch._dynamo.maybe_mark_dynamic(inputs, list(range(inputs.ndim)))

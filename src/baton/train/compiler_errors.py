@@ -1,6 +1,6 @@
-"""Which errors are those of torch's compiler: it would fail again, where a lack of memory or a full disk may pass.
+"""Distinguish the compiler's own errors, which recur, from passing ones such as a full disk.
 
-Input: what a compiled pass raised. Output: whether to remember it, for `train/compiling.py`.
+Input: an exception raised by a compiled pass. Output: whether `train/compiling.py` should remember it.
 """
 
 import errno
@@ -11,19 +11,21 @@ import torch
 
 from baton.errors import BatonError
 
+# Packages that raise the compiler's own errors.
 COMPILER = {
     "torch._dynamo",
     "torch._functorch",
     "torch._inductor",
     "triton",
-}  # packages whose errors are a compiler's own
-FULL = os.strerror(errno.ENOSPC)  # as a C compiler says it too
+}
+FULL = os.strerror(errno.ENOSPC)  # C compilers print it too
 
 
 def is_compilers(error: BaseException) -> bool:
-    """Whether an error is of the compiler itself, which will fail again, and not of the machine as it was then (memory, disk, processes).
+    """Return whether an error comes from the compiler itself and will recur.
 
-    What caused it, and what inductor has wrapped in it, are looked at too.
+    The alternative is the state of the machine at the time (memory, disk, processes). Causes, and errors
+    wrapped by inductor, are examined too.
     """
     found: list[BaseException] = []
     left: list[BaseException | None] = [error]
@@ -35,7 +37,7 @@ def is_compilers(error: BaseException) -> bool:
 
 
 def _from_compiler(error: BaseException) -> bool:
-    """Of torch's, of Triton's, or of the C compiler that they call."""
+    """Return whether torch's compiler, Triton, or the C compiler that they call raised the error."""
     return isinstance(error, subprocess.CalledProcessError) or any(
         kind.__module__ == package or kind.__module__.startswith(f"{package}.")
         for kind in type(error).__mro__

@@ -1,8 +1,9 @@
-"""Whether a training is compiled: what compiling costs on this machine, and what it saves, measured where it can pay.
+"""Decide whether to compile a training run, by measuring cost and savings on this machine if it can pay off.
 
-Input: the model, its batches and its loss, before the training. Output: `Settled`, the choice with its reason and the seconds behind it.
-These are kept in `.baton/compile`, one file for all that a step depends on, and never changed: a training that is resumed, the seeds after
-the first and the control beside its student all go the same way. Only a failure that may pass (a full disk, a lack of memory) is forgotten.
+Input: the model, its batches and its loss, before training. Output: `Settled`, the choice with its reason and
+the measured seconds. The measurements are kept in `.baton/compile`, one file per combination of everything
+that a step depends on, and never changed: a resumed training run, the seeds after the first, and the control
+run of a student all make the same choice. Only passing failures (a full disk, lack of memory) are not kept.
 """
 
 import contextlib
@@ -29,28 +30,29 @@ from baton.train.compiler_errors import is_compilers
 from baton.train.loader import Batches
 
 FEWEST_STEPS = 200
-SHORTEST = 60.0  # seconds; a first compilation takes from 20 s (MiniLM) to minutes, and hardly saves half of the time
-PASSES = 5  # that are timed
-LENGTHS = (
-    4  # costs are those of texts whose mean lengths differ by a fifth at most: steps to the next power of two
-)
+# Seconds; a first compilation takes from 20 s (MiniLM) to minutes, and rarely saves half of the time.
+SHORTEST = 60.0
+PASSES = 5  # passes to time
+# Costs are shared by texts whose mean lengths differ by at most a fifth: steps per power of two.
+LENGTHS = 4
 
 Part = tuple[Any, float]
 
 
 class Beside(Protocol):
-    """What computes in the loss beside the model, such as a live teacher: compiled as the model is."""
+    """Another model used in the loss, such as a live teacher; it is compiled if the trained model is."""
 
     model: nn.Module
-    forward: nn.Module  # what it computes by: the model, or what is compiled of it
+    forward: nn.Module  # what the loss calls: the model, or its compiled version
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds: a part of a step in eager mode and compiled, and the first compiled pass, of each shape where shapes are fixed.
+    """The seconds for a part of a step, eager and compiled, and for the first compiled pass.
 
-    The last two are None where nothing was compiled, since it could not pay, or where it failed, which `failure` tells; `passing`: it may
-    go another time, and is not kept.
+    If shapes are fixed, the first pass covers each of them. The last two are None if nothing was compiled,
+    because it could not pay off or because it failed; `failure` gives the reason. `passing`: the failure may
+    not recur, and is not kept.
     """
 
     eager: float
@@ -62,14 +64,14 @@ class Costs:
 
 @dataclass(frozen=True)
 class Settled:
-    """The choice, why, and the seconds that were measured, if any."""
+    """The choice, its reason, and the measured seconds, if any."""
 
     compile: bool
     reason: str
     costs: Costs | None = None
 
     def figures(self) -> dict[str, float]:
-        """For tracking."""
+        """Return the figures for tracking."""
         found = {"compiled": float(self.compile)}
         costs = self.costs
         seconds = {"eager": costs.eager, "compiled": costs.compiled, "first": costs.first} if costs else {}
@@ -87,23 +89,25 @@ def settled(
     settings: params.Training,
     beside: Sequence[Beside] = (),
 ) -> Settled:
-    """The choice for one training; every rank calls it, and rank 0 decides. Neither weights nor statistics change.
+    """Return the choice for one training run.
+
+    Every rank calls this, and rank 0 decides. Neither weights nor statistics change.
 
     Args:
-        model: in training mode after it, on the runtime's device.
-        batches: of the training.
+        model: on the runtime's device; in training mode afterwards.
+        batches: of the training run.
         loss_fn: its loss.
-        runtime: says whether to measure.
-        steps: of the whole training, whatever a checkpoint has of it.
-        settings: of the training; its size of batches and rates of dropout are part of what a step costs.
+        runtime: determines whether to measure.
+        steps: of the whole training run, including those done before a checkpoint.
+        settings: of the training run; its batch size and dropout rates affect the cost of a step.
         beside: see `Beside`.
     """
     if runtime.compile != MEASURED:
         return Settled(runtime.compile is True, runtime.reasons["compile"].partition(": ")[2])
     if sharding.is_split(model):
-        return Settled(False, "of a split model it is not measured; set it to true or false")
+        return Settled(False, "not measured for a split model; set it to true or false")
     if steps < FEWEST_STEPS:
-        return Settled(False, f"{steps:,} steps are too few to pay for it")
+        return Settled(False, f"{steps:,} steps are too few to pay off")
     kept = _place(model, batches, runtime, settings, beside)
     costs = distributed.share(_read(kept) if runtime.is_main else None)
     if costs is None or (
@@ -119,7 +123,7 @@ def settled(
 
 
 def decided(costs: Costs, steps: int, parts: int = 1) -> Settled:
-    """What these costs say of a training of `steps` steps of `parts` parts each."""
+    """Return the choice that these costs imply for `steps` steps of `parts` parts each."""
     eager = costs.eager * steps * parts
     if costs.failure:
         return Settled(False, costs.failure, costs)
@@ -132,20 +136,18 @@ def decided(costs: Costs, steps: int, parts: int = 1) -> Settled:
 
 
 def first_parts(batches: Batches, runtime: Runtime) -> list[Part]:
-    """Parts that show the compiler every shape of the training: one of each where shapes are fixed, else a single one."""
+    """Return parts that show the compiler every shape: one of each if shapes are fixed, else just one."""
     if not runtime.fixed_shapes:
-        return [
-            max(batches.micro_batches(0), key=lambda part: part[0].shape[0])
-        ]  # a single row would be a special case
-    sizes = {
-        batches.size(step): step for step in reversed(range(batches.steps_per_epoch))
-    }  # the last batch may be smaller
+        # The largest, since a single row would be a special case.
+        return [max(batches.micro_batches(0), key=lambda part: part[0].shape[0])]
+    # The last batch may be smaller.
+    sizes = {batches.size(step): step for step in reversed(range(batches.steps_per_epoch))}
     parts = [part for step in sorted(sizes.values()) for part in batches.micro_batches(step)]
     return list({part[0].shape: part for part in reversed(parts)}.values())
 
 
 def use(beside: Sequence[Beside], runtime: Runtime) -> None:
-    """Compile what computes beside the model, or not, as the runtime says."""
+    """Compile the other models in the loss if `runtime.compile` is true."""
     for one in beside:
         one.forward = (
             Compiled(one.model, runtime.fixed_shapes) if runtime.compile is True else restored(one.model)
@@ -153,7 +155,7 @@ def use(beside: Sequence[Beside], runtime: Runtime) -> None:
 
 
 def restore(model: nn.Module, beside: Sequence[Beside]) -> None:
-    """Nothing of them is compiled any more."""
+    """Undo the compilation of all models."""
     for each in (model, *(one.model for one in beside)):
         restored(each)
     for one in beside:
@@ -169,7 +171,7 @@ def _measured(
     beside: Sequence[Beside],
     known: Costs | None,
 ) -> Costs:
-    """The costs; of compiling only where it can pay."""
+    """Measure the costs; those of compiling only if it can pay off."""
     later = [batches.micro_batches(step)[-1] for step in range(min(PASSES, batches.steps_per_epoch))]
     first = first_parts(batches, runtime)
     seed_step(0, 0, runtime.rank)
@@ -180,7 +182,7 @@ def _measured(
     with unchanged(model.train()):
         if known is None:
             seconds(model, first)
-            seconds(model, later)  # shapes that are seen for the first time may still choose kernels
+            seconds(model, later)  # kernels may still be chosen for shapes seen for the first time
             known = Costs(seconds(model, later) / len(later))
         known = distributed.share(known)
         if known.eager * steps * _parts(batches) < SHORTEST:
@@ -191,14 +193,15 @@ def _measured(
             opening = seconds(forward, first)
             seconds(forward, later)
             known = Costs(known.eager, seconds(forward, later) / len(later), opening)
-        except Exception as error:  # noqa: BLE001  the compiler's, Triton's, that of the C compiler or a lack of memory: it goes without
+        except Exception as error:  # noqa: BLE001  from torch, Triton, the C compiler or lack of memory: run eager
             lasts = is_compilers(error)
-            failure = f"this model {'cannot be' if lasts else 'was not'} compiled ({(str(error).strip() or repr(error)).splitlines()[0]})"
+            why = (str(error).strip() or repr(error)).splitlines()[0]
+            failure = f"this model {'cannot be' if lasts else 'was not'} compiled ({why})"
         finally:
             restored(model)
             use(beside, runtime)
     failed, lasting = distributed.most(int(bool(failure)), int(lasts))
-    if failed:  # on one rank: it would fail there in the training
+    if failed:  # on one rank: it would fail there in training, too
         known = Costs(
             known.eager,
             failure=failure or "this model was not compiled in another process",
@@ -209,7 +212,7 @@ def _measured(
 
 @contextlib.contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Around passes that are no training: statistics, which a forward pass changes, come back, and gradients go."""
+    """Undo extra passes: restore the statistics, which a forward pass changes, and drop the gradients."""
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         yield
@@ -221,7 +224,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 
 def _seconds(forward: nn.Module, parts: Iterable[Part], loss_fn: Loss, runtime: Runtime) -> float:
-    """How long forward and backward passes over `parts` take together."""
+    """Measure the total time of forward and backward passes over `parts`."""
     _wait(runtime)
     start = time.monotonic()
     for part, share in parts:
@@ -239,14 +242,14 @@ def _wait(runtime: Runtime) -> None:
 
 
 def _parts(batches: Batches) -> int:
-    """Of a step; those of another step may be fewer."""
+    """Return the number of parts of the first step; other steps may have fewer."""
     return len(batches.micro_batches(0))
 
 
 def _place(
     model: nn.Module, batches: Batches, runtime: Runtime, settings: params.Training, beside: Sequence[Beside]
 ) -> Path:
-    """Where the costs are kept that depend on all of this; not on the seed, nor on a few more rows."""
+    """Return the file for the costs, named by all they depend on, but not by the seed or a few more rows."""
     models = [
         (
             str(one),

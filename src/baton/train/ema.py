@@ -1,7 +1,8 @@
-"""An exponential moving average of a model's weights: less noisy than the last ones (Polyak & Juditsky 1992; Tarvainen & Valpola 2017).
+"""Keep an exponential moving average of a model's weights, which is less noisy than the last weights.
 
-Floating-point buffers (a batch normalisation's statistics) are averaged like weights. The decay starts low and rises to its value, so that
-a short training is not held back by its first weights: min(decay, (1 + step) / (10 + step)).
+See Polyak & Juditsky 1992; Tarvainen & Valpola 2017. Floating-point buffers (batch normalisation statistics)
+are averaged like weights. The decay starts low and rises to its value, so that the first weights do not hold
+back a short training run: min(decay, (1 + step) / (10 + step)).
 """
 
 import contextlib
@@ -14,12 +15,12 @@ from baton.runtime import sharding
 
 
 class Average:
-    """The average of a model that is trained in place."""
+    """The moving average of a model that is trained in place."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        """At the model's present weights."""
+        """Start at the model's current weights."""
         self.decay = decay
-        # The tensors themselves, not copies: whoever trains or loads weights writes into them.
+        # The tensors themselves, not copies: training and loading write into them.
         self._live = {
             name: tensor.detach() for name, tensor in model.state_dict().items() if tensor.is_floating_point()
         }
@@ -27,7 +28,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """After optimizer step `step` (from 1)."""
+        """Update the average after optimizer step `step` (from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averaged, live = (
             [sharding.own(tensor) for tensor in tensors.values()] for tensors in (self.weights, self._live)
@@ -36,7 +37,7 @@ class Average:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """The model has the average inside, and its own weights, to the bit, after it."""
+        """Put the average into the model; afterwards restore its own weights, bit for bit."""
         own = {name: tensor.clone() for name, tensor in self._live.items()}
         try:
             _copy(self.weights, self._live)
@@ -45,7 +46,7 @@ class Average:
             _copy(own, self._live)
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Go on from `weights`."""
+        """Continue from `weights`."""
         _copy(weights, self.weights)
 
 

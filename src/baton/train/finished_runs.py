@@ -1,8 +1,9 @@
-"""Finished trainings, kept outside of DVC's outs: where a seed is added, the others are not trained again.
+"""Keep finished training runs outside DVC's outs, so that adding a seed does not retrain the others.
 
-One folder per experiment, `.baton/finished/STAGE/FINGERPRINT/`, with the fingerprint of checkpoints (`train.resume`): params but for the
-list of seeds, data, code and environment. In it `seeds.json`, the list that the stage last had, and per model and seed the last checkpoint:
-the best weights and the points, verified when read.
+There is one folder per experiment, `.baton/finished/STAGE/FINGERPRINT/`, with the fingerprint of checkpoints
+(`train.resume`): params except for the list of seeds, data, code and environment. It contains `seeds.json`,
+the stage's most recent list, and the last checkpoint per model and seed: the best weights and the points,
+verified when read.
 """
 
 import contextlib
@@ -14,14 +15,14 @@ from baton import console, storage
 from baton.train.state import FINISHED
 
 SEEDS = "seeds.json"
-KEEP = 3  # experiments of a stage
+KEEP = 3  # experiments per stage
 
 
 def usable(folder: Path, seeds: Sequence[int]) -> None:
-    """Leave in an experiment's folder what a run over `seeds` may use.
+    """Leave in an experiment's folder only the training runs that a run over `seeds` may reuse.
 
-    With the very list of the last time nothing was added: the run was forced, or its outputs were lost, and is to compute them. Then all
-    that was kept goes.
+    If the list is the same as last time, no seed was added: the run was forced, or its outputs were lost, so
+    it must compute them again. In that case everything is deleted.
     """
     with contextlib.suppress(OSError, ValueError):
         if storage.read_json(folder / SEEDS) == list(seeds):
@@ -32,14 +33,15 @@ def usable(folder: Path, seeds: Sequence[int]) -> None:
     if found:
         names = ", ".join(map(str, found))
         console.say(
-            f"seeds: {names} of {len(seeds)} finished before with these params, data, code and environment: used again"
+            f"seeds: reusing {names} of {len(seeds)}, "
+            "finished earlier with the same params, data, code and environment"
         )
 
 
 def keep(trainings: Path, folder: Path, seeds: Sequence[int]) -> None:
-    """Move the last checkpoints below `trainings` to an experiment's folder; experiments that were not used for long go.
+    """Move the last checkpoints below `trainings` to an experiment's folder; remove the oldest experiments.
 
-    What cannot be kept is said, and only costs time when a seed is added.
+    A failure is only reported, since it costs nothing but time when a seed is added.
     """
     try:
         for last in sorted(trainings.glob(f"*/*{FINISHED}")):
@@ -53,5 +55,5 @@ def keep(trainings: Path, folder: Path, seeds: Sequence[int]) -> None:
     except OSError as error:
         console.warn(
             "seeds",
-            f"what was trained is not kept for when a seed is added ({error.strerror}: {error.filename})",
+            f"these training runs cannot be reused when a seed is added ({error.strerror}: {error.filename})",
         )

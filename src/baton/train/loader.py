@@ -1,7 +1,8 @@
-"""What feeds the loop: batches of each step, prepared ahead.
+"""Prepare the batches of each step ahead of the loop.
 
-On the CPU the loop prepares them itself, and on CUDA a thread beside it; where that is too slow by measurement, worker processes do. Those
-hand batches over in shared memory, of which a container may have little: where it would not do, threads take their place.
+On the CPU the loop prepares them itself; on CUDA a thread does, or worker processes if measurement shows that
+a thread is too slow. Worker processes pass batches through shared memory, of which a container may have
+little; if it is not enough, a thread takes their place.
 """
 
 import dataclasses
@@ -26,42 +27,45 @@ from baton.runtime.resolve import Runtime
 
 Parts = list[tuple[Any, float]]
 
-TRIAL = 24  # steps, after which is decided who prepares batches
-SETTLING = 4  # of them that do not count
-EASE = 0.5  # of a step's time, which one thread may take for a batch: it shares the interpreter with the loop
-SPARE = 1.5  # times as many workers as would just do
-AHEAD = 2  # batches that wait for each worker, as torch has it
-SHARED = Path("/dev/shm")  # noqa: S108  where torch puts what processes share
+TRIAL = 24  # steps before deciding what prepares batches
+SETTLING = 4  # trial steps that do not count
+EASE = 0.5  # share of a step's time that a thread may take per batch: it shares the interpreter with the loop
+SPARE = 1.5  # times as many workers as strictly needed
+AHEAD = 2  # batches queued per worker, as in torch
+SHARED = Path("/dev/shm")  # noqa: S108  where torch puts memory shared between processes
 
 
 class Batches(Protocol):
-    """Batches as a pure function of the step; the same on every rank but for `micro_batches`."""
+    """Batches as a pure function of the step; the same on every rank, except for `micro_batches`."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the data."""
+        """Return the optimizer steps in one pass over the data."""
         ...
 
     @property
     def mean_length(self) -> float:
-        """Tokens of a sample."""
+        """Return the mean number of tokens per sample."""
         ...
 
     def size(self, step: int) -> int:
-        """Samples in the batch of global step `step` (from 0), over all ranks."""
+        """Return the number of samples in global step `step` (from 0), over all ranks."""
         ...
 
     def names(self, step: int) -> list[str]:
-        """Ids of these samples."""
+        """Return the ids of these samples."""
         ...
 
     def micro_batches(self, step: int) -> Parts:
-        """This rank's parts of it, each with its share of all samples; a part has `to(device)` and `shape`."""
+        """Return this rank's parts of the batch, each with its share of all samples.
+
+        A part has `to(device)` and `shape`.
+        """
         ...
 
 
 class _Steps(Dataset[Parts]):
-    """What torch's DataLoader asks for: step -> parts."""
+    """The dataset for torch's DataLoader: step -> parts."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
@@ -71,7 +75,10 @@ class _Steps(Dataset[Parts]):
 
 
 def parts(batches: Batches, start: int, end: int, runtime: Runtime) -> Iterator[Parts]:
-    """The parts of steps `start` to `end` - 1, prepared ahead and copied from pinned memory on CUDA; who prepares them changes no bit."""
+    """Yield the parts of steps `start` to `end` - 1, prepared ahead; on CUDA they are in pinned memory.
+
+    The way they are prepared does not change a bit of them.
+    """
     if runtime.loader_workers is None:
         return _measured(batches, start, end, runtime)
     if runtime.loader_workers == 0 or start == end:
@@ -85,12 +92,12 @@ def parts(batches: Batches, start: int, end: int, runtime: Runtime) -> Iterator[
 
 
 def workers(preparation: float, step: float, most: int) -> int:
-    """How many processes prepare batches; 0: a thread of the loop's own process does.
+    """Return how many processes should prepare batches; 0 means a thread in the loop's process.
 
     Args:
-        preparation: seconds that a batch takes to prepare.
-        step: seconds that a step takes, on the device too, when its batch is there.
-        most: processors that are left for it.
+        preparation: seconds to prepare a batch.
+        step: seconds of a step, including the device's work, once its batch is ready.
+        most: processors left for workers.
     """
     if preparation <= EASE * step:
         return 0
@@ -98,9 +105,10 @@ def workers(preparation: float, step: float, most: int) -> int:
 
 
 def figures(preparations: list[float], steps: list[float]) -> tuple[float, float]:
-    """Seconds of a preparation and of a step for `workers`, from those of a trial.
+    """Return the seconds of a preparation and of a step for `workers`, from the timings of a trial.
 
-    Medians, since a validation between two steps is no step; the first `SETTLING` do not count where there are more.
+    These are medians, since a validation may fall between two steps; the first `SETTLING` do not count if
+    there are more.
     """
     preparation, step = (
         statistics.median(seconds[SETTLING:] or seconds) for seconds in (preparations, steps)
@@ -109,20 +117,21 @@ def figures(preparations: list[float], steps: list[float]) -> tuple[float, float
 
 
 def with_room(wanted: int, batch: int, free: int) -> int:
-    """How many worker processes' batches of `batch` bytes have room in `free` bytes of shared memory: `wanted` at most.
+    """Return how many workers, up to `wanted`, have room for their batches in shared memory.
 
-    Each has its waiting ones, and one is on its way to pinned memory.
+    There are `free` bytes, and a batch has `batch` bytes. Each worker has its queued batches, and one more
+    batch is being copied to pinned memory.
     """
     return max(0, min(wanted, (free // max(batch, 1) - 1) // AHEAD))
 
 
 def room() -> int:
-    """Bytes of shared memory that are free; where it is not told, as much as anyone wants."""
+    """Return the free bytes of shared memory; if unknown, a number that no batch exceeds."""
     return shutil.disk_usage(SHARED).free if SHARED.is_dir() else 1 << 62
 
 
 def nbytes(part: Any) -> int:
-    """Bytes of all tensors in a batch, whatever it is made of."""
+    """Return the bytes of all tensors in a batch of tensors, lists, tuples or dataclasses."""
     if isinstance(part, torch.Tensor):
         return part.nbytes
     if isinstance(part, list | tuple):
@@ -132,11 +141,12 @@ def nbytes(part: Any) -> int:
     return 0
 
 
-# ---- how -----------------------------------------------------------------------------------------------------------------------
+# ---- the ways to prepare batches
+# -------------------------------------------------------------------------------
 
 
 def _loaded(batches: Batches, start: int, end: int, runtime: Runtime, count: int) -> Iterator[Parts]:
-    """By `count` worker processes; 0: by whoever asks, when they ask."""
+    """Prepare batches in `count` worker processes; with 0, in the caller's, on request."""
     loader = DataLoader(
         _Steps(batches),
         batch_size=None,
@@ -144,7 +154,7 @@ def _loaded(batches: Batches, start: int, end: int, runtime: Runtime, count: int
         num_workers=count,
         worker_init_fn=functools.partial(_begin_worker, os.getpid()),
         pin_memory=runtime.device.type == "cuda",
-        generator=torch.Generator(),  # else it would draw from the global one
+        generator=torch.Generator(),  # otherwise it would draw from the global one
         collate_fn=_as_it_is,
     )
     return iter(loader)
@@ -153,7 +163,7 @@ def _loaded(batches: Batches, start: int, end: int, runtime: Runtime, count: int
 def _threaded(
     batches: Batches, start: int, end: int, runtime: Runtime, spent: list[float] | None = None
 ) -> Iterator[Parts]:
-    """By a thread, `AHEAD` steps at most; seconds of each batch are added to `spent`."""
+    """Prepare batches in a thread, at most `AHEAD` steps ahead; append their seconds to `spent`."""
 
     def prepared(step: int) -> Parts:
         begun = time.perf_counter()
@@ -177,10 +187,10 @@ def _threaded(
 
 
 def _measured(batches: Batches, start: int, end: int, runtime: Runtime) -> Iterator[Parts]:
-    """By a thread, and after `TRIAL` steps by as many worker processes as it takes."""
+    """Prepare batches in a thread for `TRIAL` steps, then in as many worker processes as needed."""
     trial = min(start + TRIAL, end)
     spent: list[float] = []
-    steps: list[float] = []  # seconds from a batch's being there to the end of its step on the device
+    steps: list[float] = []  # seconds from the time a batch is ready to the end of its step on the device
     largest = 0
     for made in _threaded(batches, start, trial, runtime, spent):
         largest = max(largest, nbytes(made))
@@ -203,22 +213,23 @@ def _measured(batches: Batches, start: int, end: int, runtime: Runtime) -> Itera
 
 
 def _now(runtime: Runtime) -> float:
-    """Seconds, when the device has done what it was given: CUDA computes behind the host's back, where a step is only launched."""
+    """Return the time in seconds, once the device is done: with CUDA, a step is only launched on the host."""
     if runtime.device.type == "cuda":
         torch.cuda.synchronize(runtime.device)
     return time.perf_counter()
 
 
 def _say_room(wanted: int, fitting: int) -> None:
-    instead = f"{fitting} do" if fitting else "a thread does"
-    hint = "give the container more, such as `docker run --shm-size=8g`"
+    instead = str(fitting) if fitting else "a thread"
+    hint = "give the container more, for example with `docker run --shm-size=8g`"
     console.say(
-        f"{SHARED} has {room() / 1e6:,.0f} MB left, too little for the batches of {wanted} workers: {instead} instead; {hint}"
+        f"{SHARED} has {room() / 1e6:,.0f} MB left, too little for the batches of {wanted} workers: "
+        f"using {instead} instead; {hint}"
     )
 
 
 def _begin_worker(parent: int, _worker: int) -> None:
-    """A worker process ends with the training: not before its last step, and not after it was killed."""
+    """Let a worker process live as long as training: it ignores signals, and dies if its parent is killed."""
     supervision.die_with_parent(signal.SIGKILL, parent)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

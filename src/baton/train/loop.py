@@ -1,8 +1,8 @@
-"""The one training loop: no callbacks, no fork per method.
+"""The single training loop, without callbacks and without variants per method.
 
-Model, batches, loss and the validation function are arguments; what happened is yielded as points, and the caller logs them. When the
-generator ends, the model holds the weights of the best validation. With checkpoints it goes on where it was stopped, bit for bit: the
-points from before are yielded again, then the new ones.
+Model, batches, loss and the validation function are arguments; progress is yielded as points, which the
+caller logs. When the generator ends, the model holds the weights of the best validation. With checkpoints,
+training resumes where it stopped, bit for bit: the earlier points are yielded again, then the new ones.
 """
 
 import contextlib
@@ -38,19 +38,22 @@ def train(
     saved: Checkpoints | None = None,
     beside: Sequence[compiling.Beside] = (),
 ) -> Generator[Point]:
-    """Train in place, yielding points; at the end the model has its best weights, in eval mode.
+    """Train in place, yielding points; at the end the model has its best weights and is in eval mode.
 
-    Close the generator (`contextlib.closing`) so that a training stopped by a signal while the caller works is saved too.
+    Close the generator (`contextlib.closing`), so that the run is also saved if a signal arrives while the
+    caller works.
 
     Args:
         model: on the runtime's device.
-        batches: gives the parts of each step.
+        batches: provides the parts of each step.
         loss_fn: mean loss over a part.
-        validate: validation figures of the model as it is now, the same on every rank; must hold `settings.metric`.
+        validate: returns validation figures of the current model, the same on every rank; must include
+            `settings.metric`.
         settings: epochs, optimizer, schedule, when to validate and log.
-        runtime: device, precision, ranks; its `compile` is settled (`compiling.settled`), else nothing is compiled.
-        saved: where to save and to go on from; nothing is saved without.
-        beside: what computes in the loss beside the model, and is compiled as the model is.
+        runtime: device, precision, ranks; its `compile` must be settled (`compiling.settled`), otherwise
+            nothing is compiled.
+        saved: checkpoints to write and to resume from; if None, nothing is saved.
+        beside: other models in the loss, compiled if the model is.
 
     Raises:
         TrainingError: the loss or gradient norm is not finite, or memory ran out.
@@ -58,16 +61,15 @@ def train(
     """
     try:
         loop = _Loop(model, batches, loss_fn, settings, runtime)
-        compiling.use(
-            beside, runtime
-        )  # its first batch, which decides what is compiled, is that of `warm_up`
+        # Their first batch, which determines what is compiled, is the one of `warm_up`.
+        compiling.use(beside, runtime)
         state = loop.state
         saves = saving.saving(state, saved, runtime)
         found = saves.load()
         if found:
             state.restore(found)
             done = (
-                f"finished before, in {state.step:,} steps"
+                f"finished earlier, in {state.step:,} steps"
                 if state.finished
                 else f"resumed after step {state.step:,} of {loop.steps:,}"
             )
@@ -83,12 +85,12 @@ def train(
 
 
 def due(step: int, every: int) -> bool:
-    """Whether periodic work falls on this step."""
+    """Return whether periodic work is due at this step."""
     return step % every == 0
 
 
 class _Loop:
-    """One training: what `train` was given, and its state."""
+    """One training run: the arguments of `train`, and its state."""
 
     def __init__(
         self, model: nn.Module, batches: Batches, loss_fn: Loss, settings: params.Training, runtime: Runtime
@@ -102,13 +104,13 @@ class _Loop:
         self.forward = _forward(model, runtime, self._unused())
         self.steps = settings.epochs * batches.steps_per_epoch
         self.validate_at = _validation_steps(settings, batches.steps_per_epoch)
-        # Whether the numbers are finite is read back at each step where that is free.
+        # On the CPU, checking at each step that numbers are finite costs nothing.
         self.check_every = 1 if runtime.device.type == "cpu" else settings.log_every
 
     def _unused(self) -> bool:
-        """Whether DDP has to do with weights on which the loss of a first batch does not depend, on some rank.
+        """Return whether there are weights that the loss of a first batch does not depend on, on some rank.
 
-        One process leaves them as they are (their gradient is None), and so do several.
+        A single process leaves such weights unchanged (their gradient is None), and so do several.
         """
         model = self.state.model
         if self.runtime.processes == 1 or self.split:
@@ -122,29 +124,32 @@ class _Loop:
         names = [name for (name, _), missed in zip(named, unused, strict=True) if missed]
         if names:
             console.say(
-                f"processes: {len(names)} weights get no gradient from the first batch ({names[0]}, …): looked for at each step"
+                f"processes: {len(names)} weights get no gradient from the first batch ({names[0]}, …); "
+                "checking for unused weights at each step"
             )
         return bool(names)
 
     def warm_up(self) -> None:
-        """Let DDP order its buckets and the compiler see its first shape alike at the start and on resume: both decide about rounding."""
+        """Make the first pass the same at the start and on resume.
+
+        DDP's order of buckets and the compiler's first shape follow from it, and both affect rounding.
+        """
         compiles = self.runtime.compile is True
         if compiles or isinstance(self.forward, DistributedDataParallel):
-            with (
-                self._first_pass() as part
-            ):  # together: ranks exchange gradients once, however many shapes each of them has
+            # All parts in one go: ranks exchange gradients once, regardless of their numbers of shapes.
+            with self._first_pass() as part:
                 parts = compiling.first_parts(self.batches, self.runtime) if compiles else [part]
                 self._backward(saving.as_many(parts, *distributed.most(len(parts))) if self.split else parts)
 
     @contextlib.contextmanager
     def _first_pass(self) -> Iterator[tuple[Any, float]]:
-        """The last part of the first step, for a pass that leaves no trace."""
+        """Yield the last part of the first step, for a pass that leaves no trace."""
         seed_step(self.settings.seed, 0, self.runtime.rank)
         with compiling.unchanged(self.state.model):
             yield self.batches.micro_batches(0)[-1]
 
     def rest(self, validate: Callable[[], dict[str, float]], saves: saving.Saving) -> Iterator[Point]:
-        """What is left of the training, and its points."""
+        """Do the remaining training, yielding its points."""
         self.state.model.train()
         try:
             with saves.exchange():
@@ -163,17 +168,16 @@ class _Loop:
             raise
 
     def validates(self) -> bool:
-        """Whether the model as it is now is to be validated."""
+        """Return whether the current model is due for validation."""
         return self.state.step in self.validate_at and self.state.validated < self.state.step
 
     def step(self, parts: list[tuple[Any, float]]) -> TrainPoint | None:
-        """One optimizer step; a point if one is due."""
+        """Do one optimizer step; return a point if one is due."""
         state, number = self.state, self.state.step + 1
         seed_step(self.settings.seed, number, self.runtime.rank)
         rate = optimizer.learning_rate(self.settings, number - 1, self.steps)
-        loss = distributed.total(
-            self._backward(parts)
-        )  # over all ranks: what decides must be the same on each
+        # Over all ranks, since every rank must decide alike.
+        loss = distributed.total(self._backward(parts))
         with explained_memory("training", parts[-1][0].shape):
             norm = self.update.step(number, loss, rate)
         if state.average:
@@ -188,10 +192,10 @@ class _Loop:
         return None
 
     def validation(self, validate: Callable[[], dict[str, float]]) -> ValidationPoint:
-        """Validate the average of the weights, where there is one; keep them if they are the best."""
+        """Validate the weights, or their average if there is one; keep them if they are the best."""
         state, start = self.state, time.monotonic()
         with state.average.applied() if state.average else contextlib.nullcontext():
-            for buffer in state.model.buffers():  # statistics of batches are each rank's own
+            for buffer in state.model.buffers():  # batch statistics differ between ranks
                 distributed.spread(buffer)
             state.model.eval()
             scores = distributed.share(validate())  # rank 0 decides what is best, and when to stop
@@ -206,14 +210,18 @@ class _Loop:
         return point
 
     def finished(self) -> bool:
-        """All steps done, or no better for too long."""
+        """Return whether all steps are done, or there was no improvement for too long."""
         early = self.settings.early_stopping
         return self.state.step == self.steps or (early is not None and self.state.best.age >= early.patience)
 
     def _backward(self, parts: list[tuple[Any, float]]) -> torch.Tensor:
-        """Gradients of the mean loss over the step's samples, whatever the number of parts and ranks; this rank's share of the loss, ()."""
+        """Compute gradients of the mean loss over the step's samples, for any number of parts and ranks.
+
+        Returns:
+            This rank's share of the loss, ().
+        """
         total = torch.zeros((), device=self.runtime.device)
-        scale = self.update.scale * self.runtime.processes  # DDP takes the mean over ranks, ours is a sum
+        scale = self.update.scale * self.runtime.processes  # DDP takes the mean over ranks; this is a sum
         for index, (part, share) in enumerate(parts):
             with self._together(index == len(parts) - 1), explained_memory("training", part.shape):
                 moved = part.to(self.runtime.device)
@@ -224,13 +232,13 @@ class _Loop:
         return total
 
     def _together(self, last: bool) -> contextlib.AbstractContextManager[None]:
-        """Ranks exchange gradients in the last part only."""
+        """Let ranks exchange gradients only in the last part."""
         if last or not isinstance(self.forward, DistributedDataParallel):
             return contextlib.nullcontext()
         return self.forward.no_sync()
 
     def _read(self, rate: float) -> TrainPoint:
-        """Means since the last reading."""
+        """Return the means since the last reading."""
         meter = self.state.meter
         loss = float(meter.loss) / meter.steps
         speed = meter.samples / meter.seconds
@@ -244,7 +252,7 @@ class _Loop:
         return self.state.step / self.batches.steps_per_epoch
 
     def _check(self) -> None:
-        """Stop if a step's numbers were not finite; no weight was changed by it, nor since."""
+        """Raise an error if a step's numbers were not finite; neither it nor later steps changed weights."""
         step = int(self.update.failed)
         if step < 0:
             return
@@ -253,20 +261,21 @@ class _Loop:
             f"training diverged at step {step}: its loss or gradients are not finite",
             got=f"learning rate {rate:.3g}, batch of samples {', '.join(self.batches.names(step - 1))}",
             expected="finite numbers",
-            hint="look at these samples; lower learning_rate, set clip_norm, or set runtime.precision to fp32",
+            hint="check these samples; lower learning_rate, set clip_norm, or set runtime.precision to fp32",
         )
 
 
 def _forward(model: nn.Module, runtime: Runtime, unused: bool) -> nn.Module:
-    """What the loss calls: the model, compiled and replicated where the runtime says so; the model itself stays as it is.
+    """Return the module that the loss calls: the model, compiled and replicated as the runtime requires.
 
-    `unused`: whether some weights may get no gradient, which DDP then looks for in each step, and would else wait for.
+    The model itself is unchanged. `unused`: some weights may get no gradient; DDP then looks for them in each
+    step, instead of waiting for their gradients.
     """
     own = Compiled(model, runtime.fixed_shapes) if runtime.compile is True else model
     if runtime.processes == 1 or sharding.is_split(model):
         return own
     devices = [runtime.device] if runtime.device.type == "cuda" else None
-    # Buffers that training changes (statistics of batches) follow rank 0, whose a checkpoint holds.
+    # Buffers that training changes (batch statistics) follow rank 0, whose buffers a checkpoint holds.
     return DistributedDataParallel(
         own,
         device_ids=devices,
@@ -277,7 +286,7 @@ def _forward(model: nn.Module, runtime: Runtime, unused: bool) -> nn.Module:
 
 
 def reaches(loss: torch.Tensor) -> set[torch.Tensor]:
-    """The leaves that a loss depends on."""
+    """Return the leaf tensors that a loss depends on."""
     seen, left, leaves = set[Any](), [loss.grad_fn], set[torch.Tensor]()
     while left:
         node = left.pop()
@@ -291,7 +300,7 @@ def reaches(loss: torch.Tensor) -> set[torch.Tensor]:
 
 
 def _validation_steps(settings: params.Training, steps_per_epoch: int) -> set[int]:
-    """Steps after which to validate: evenly through each epoch, always at its end."""
+    """Return the steps after which to validate: evenly spaced in each epoch, always at its end."""
     parts = min(settings.evaluations_per_epoch, steps_per_epoch)
     ends = [round(steps_per_epoch * part / parts) for part in range(1, parts + 1)]
     return {epoch * steps_per_epoch + end for epoch in range(settings.epochs) for end in ends}

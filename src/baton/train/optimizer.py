@@ -1,7 +1,8 @@
-"""AdamW with decoupled weight decay (Loshchilov & Hutter 2019); warm-up with linear or cosine decay, as a function of the step.
+"""AdamW with decoupled weight decay (Loshchilov & Hutter 2019), and warm-up with linear or cosine decay.
 
-Clipping, mixed-precision scaling and the guard against non-finite numbers are one pass: their factor and their verdict go into the fused
-optimizer kernel, so the gradients are read once for their norm and once for the update, and the host never waits for the device.
+Clipping, mixed-precision scaling and the check for non-finite numbers share one pass: their factor and their
+verdict go into the fused optimizer kernel. Gradients are thus read once for their norm and once for the
+update, and the host never waits for the device.
 """
 
 import math
@@ -12,14 +13,17 @@ from torch import nn
 from baton import params
 from baton.runtime import sharding
 
-# Dynamic loss scale of fp16 (Micikevicius et al. 2018, arXiv:1710.03740, section 3.2); the constants are torch.amp.GradScaler's.
+# Dynamic loss scale for fp16 (Micikevicius et al. 2018, arXiv:1710.03740, section 3.2); the constants are
+# those of torch.amp.GradScaler.
 FIRST_SCALE, GROWTH_STEPS = 2.0**16, 2000
 
 
 def make(model: nn.Module, settings: params.Training) -> torch.optim.AdamW:
-    """The optimizer; biases, normalisation weights (one-dimensional) and what the model itself excepts are not decayed.
+    """Return the optimizer.
 
-    With `layer_decay` below 1 each of the model's `layer_groups()` (names of parameters, from input to head) has a share of the rate.
+    Biases, normalisation weights (one-dimensional) and the model's own exceptions are not decayed. With
+    `layer_decay` below 1, each of the model's `layer_groups()` (parameter names, from input to head) gets a
+    share of the learning rate.
     """
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     layers = [list(trained)]
@@ -43,12 +47,15 @@ def make(model: nn.Module, settings: params.Training) -> torch.optim.AdamW:
 
 
 def learning_rate(settings: params.Training, step: int, steps: int) -> float:
-    """The rate of optimizer step `step` (from 0) of `steps`."""
+    """Return the learning rate of optimizer step `step` (from 0) of `steps`."""
     return settings.learning_rate * factor(step, steps, round(settings.warmup * steps), settings.schedule)
 
 
 def factor(step: int, steps: int, warmup: int, schedule: str) -> float:
-    """Share of the peak learning rate at optimizer step `step` (from 0): up to 1 in `warmup` steps, then down to 0 at `steps`."""
+    """Return the share of the peak learning rate at optimizer step `step` (from 0).
+
+    It rises to 1 in `warmup` steps, then falls to 0 at `steps`.
+    """
     if step < warmup:
         return (step + 1) / (warmup + 1)
     progress = (step - warmup) / max(1, steps - warmup)
@@ -60,7 +67,7 @@ def factor(step: int, steps: int, warmup: int, schedule: str) -> float:
 
 
 class Update:
-    """One optimizer step after another, on scaled gradients; everything that decides stays on the device."""
+    """Optimizer steps on scaled gradients; all decisions stay on the device."""
 
     def __init__(
         self, optimizer: torch.optim.AdamW, clip_norm: float | None, scaled: bool, device: torch.device
@@ -71,12 +78,11 @@ class Update:
         self.clip_norm, self.scaled = clip_norm or math.inf, scaled
         self.scale = torch.full((), FIRST_SCALE if scaled else 1.0, device=device)
         self.grown = torch.zeros((), device=device)  # steps since the scale changed
-        self.failed = torch.full(
-            (), -1.0, device=device
-        )  # the first step whose numbers were not finite; from then on nothing is updated
+        # The first step whose numbers were not finite; from then on nothing is updated.
+        self.failed = torch.full((), -1.0, device=device)
 
     def step(self, step: int, loss: torch.Tensor, rate: float) -> torch.Tensor:
-        """Clip, update, forget the gradients; return the gradient norm (), before clipping.
+        """Clip, update, and drop the gradients; return the gradient norm (), before clipping.
 
         Args:
             step: its number, for `failed`.
@@ -89,7 +95,8 @@ class Update:
         bad = ~torch.isfinite(loss) | (overflow & (self.scale <= 1))
         self.failed = torch.where(bad & (self.failed < 0), float(step), self.failed)
         clipped = torch.clamp(self.clip_norm / (norm + 1e-6), max=1.0)
-        # The names by which torch's own scaler hands these to a fused optimizer: gradients are divided by the one, skipped by the other.
+        # torch's own scaler passes these to a fused optimizer by these names: it divides gradients by the
+        # first, and skips the update if the second is set.
         self.optimizer.grad_scale = self.scale / clipped  # type: ignore[attr-defined]
         self.optimizer.found_inf = (overflow | (self.failed >= 0)).float()  # type: ignore[attr-defined]
         for group in self.optimizer.param_groups:

@@ -1,7 +1,8 @@
-"""A linear probe: logistic regression on frozen features, as weights of a linear head.
+"""Fit a linear probe: logistic regression on frozen features, as the weights of a linear head.
 
-Where rows are few, moving every weight of a pretrained encoder often does harm; a head on its frozen features does not (Kumar et al. 2022,
-Fine-tuning can distort pretrained features and underperform out-of-distribution). Inputs: features and labels -> weight and bias.
+With few rows, updating every weight of a pretrained encoder is often harmful, while training a head on its
+frozen features is not (Kumar et al. 2022, Fine-tuning can distort pretrained features and underperform
+out-of-distribution). Inputs: features and labels -> weight and bias.
 """
 
 from collections.abc import Sequence
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # C, of features scaled to variance 1
-UNSEEN = -30.0  # bias, in logits, of a class without a row
+STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # C, for features scaled to variance 1
+UNSEEN = -30.0  # bias, in logits, of a class without rows
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Probe:
     strength: float  # C, the inverse of the regularisation
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(rows, width) -> (rows, classes)."""
+        """Return the logits: (rows, width) -> (rows, classes)."""
         return np.asarray(features @ self.weight.T + self.bias)
 
 
@@ -35,15 +36,15 @@ def fit(
     cuts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
     weights: NDArray[np.float32] | None = None,
 ) -> Probe:
-    """Fit on `features` (rows, width), its strength chosen by log loss over `cuts` (rows to fit on, rows to score on).
+    """Fit a probe on `features` (rows, width), choosing its strength by the log loss over `cuts`.
 
     Args:
         features: of the frozen encoder, pooled.
         labels: (rows,).
-        classes: number of logits; one without a row gets a bias that no sample overcomes.
-        balanced: whether each class weighs the same.
-        cuts: as `batches.subset.folds` makes them.
-        weights: of the rows (rows,); None: all alike.
+        classes: number of logits; a class without rows gets a bias that no sample overcomes.
+        balanced: whether each class has the same weight.
+        cuts: (rows to fit on, rows to score on), from `batches.subset.folds`.
+        weights: of the rows (rows,); None: all equal.
     """
     losses = dict.fromkeys(STRENGTHS, 0.0)
     for fitted, scored in (cut for cut in cuts if len(cut[0])):
@@ -56,9 +57,8 @@ def fit(
             losses[strength] += float(
                 (np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest - chosen).sum()
             )
-    best = min(
-        STRENGTHS, key=lambda strength: losses[strength]
-    )  # of equals the smallest: the most regularised
+    # Of equal losses the smallest strength: the most regularised probe.
+    best = min(STRENGTHS, key=lambda strength: losses[strength])
     return _fit(features, labels, classes, balanced, best, weights)
 
 
@@ -73,7 +73,7 @@ def _fit(
     from sklearn.linear_model import LogisticRegression
 
     known = np.unique(labels)
-    if len(known) == 1:  # a fold of few rows: nothing to tell apart
+    if len(known) == 1:  # a fold with few rows may have a single class
         bias = np.full(classes, UNSEEN)
         bias[known] = 0.0
         return Probe(np.zeros((classes, features.shape[1]), np.float32), bias.astype(np.float32), strength)

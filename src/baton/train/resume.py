@@ -1,7 +1,8 @@
-"""Interrupted attempts of a stage: which checkpoints belong to exactly this experiment, who writes them, and which others there are.
+"""Find the checkpoints of interrupted attempts of exactly this experiment, lock them, and report others.
 
-One folder per attempt, `.baton/checkpoints/STAGE/FINGERPRINT/`, outside DVC's outs (which DVC deletes before a stage runs). The fingerprint
-covers params, data, code and environment, so a changed experiment never finds an old checkpoint.
+There is one folder per attempt, `.baton/checkpoints/STAGE/FINGERPRINT/`, outside DVC's outs (which DVC
+deletes before a stage runs). The fingerprint covers params, data, code and environment, so a changed
+experiment never finds an old checkpoint.
 """
 
 import contextlib
@@ -28,30 +29,31 @@ from baton.train import finished_runs
 from baton.train.checkpoint import Checkpoints
 from baton.train.checkpoint_folders import HIDDEN, STATE
 
-# Installed versions count, whatever the lock file says.
+# The installed versions count, not those in the lock file.
 PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "safetensors", "cryptography")
-# How a training is saved, fed and started decides nothing of its course.
+# How a training run is saved, fed and started does not affect its course.
 WITHOUT_EFFECT = {"checkpoint_seconds", "data_on_device", "launcher", "loader_workers"}
-# A split model's checkpoint is for any number of processes, which decides about rounding only; threads are what each has of a machine.
+# A split model's checkpoint fits any number of processes, which only affects rounding, as does the number of
+# threads, each process's share of its machine.
 OF_ANY_NUMBER = {"processes", "threads"}
 
 
 class StageCheckpoints:
-    """The checkpoints of a stage's trainings."""
+    """The checkpoints of a stage's training runs."""
 
     def __init__(self, folder: Path, seconds: float, kept: Path | None = None) -> None:
-        """`folder` carries the fingerprint in its name, and so does `kept`, where finished trainings are; use `opened`."""
+        """Use `opened` instead. `folder` and `kept` (for finished runs) are named by the fingerprint."""
         self.folder, self.seconds, self.kept = folder, seconds, kept
         self.notes: dict[str, str] = {}
 
     def training(self, name: str) -> Checkpoints:
-        """Those of the training `name`, or what came of it before."""
+        """Return the checkpoints of the training run `name`, which may have finished earlier."""
         return Checkpoints(
             self.folder / name, self.seconds, self.notes, self.kept / name if self.kept else None
         )
 
     def note(self, key: str) -> str | None:
-        """What an interrupted attempt noted under `key` in its newest checkpoint."""
+        """Return the note that an interrupted attempt saved under `key` in its newest checkpoint."""
         states = sorted(
             self.folder.glob(f"*/[!{HIDDEN}]*/{STATE}"), key=lambda path: path.stat().st_mtime, reverse=True
         )
@@ -61,7 +63,7 @@ class StageCheckpoints:
         return None
 
     def succeeded(self, seeds: Sequence[int]) -> None:
-        """Remove those of the trainings with `seeds`, but for what came of them, which is kept for a run with more seeds."""
+        """Remove the checkpoints of runs with `seeds`, but keep their results for a run with more seeds."""
         if self.kept:
             finished_runs.keep(self.folder, self.kept, seeds)
         for seed in seeds:
@@ -73,18 +75,21 @@ class StageCheckpoints:
 def opened(
     stage: str, sections: Mapping[str, Any], runtime: Runtime, seeds: Sequence[int]
 ) -> Iterator[StageCheckpoints]:
-    """The checkpoints of a stage with exactly these params, inputs, code and environment, locked against a second writer.
+    """Open and lock a stage's checkpoints for exactly these params, inputs, code and environment.
 
     Args:
         stage: its name in `dvc.yaml`, whose `deps` are the inputs and the code.
-        sections: its sections of params, by name, without the list of seeds: which others there are decides nothing of a training.
+        sections: its params sections, by name, without the list of seeds: other seeds do not affect a
+            training run.
         runtime: as resolved.
-        seeds: of its trainings, whose names end with them.
+        seeds: of its training runs, whose names end with them.
 
     Raises:
-        TrainingError: another process is doing the same training.
+        TrainingError: another process is doing the same training run.
     """
-    marks = distributed.once(lambda: fingerprint(stage, sections, runtime))  # which reads all inputs
+    marks = distributed.once(
+        lambda: fingerprint(stage, sections, runtime)
+    )  # on one rank: it reads all inputs
     name = hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16]
     parent = storage.state("checkpoints") / stage
     kept = storage.state("finished") / stage / name
@@ -102,7 +107,7 @@ def opened(
 
 
 def fingerprint(stage: str, sections: Mapping[str, Any], runtime: Runtime) -> dict[str, str]:
-    """All that the course of a training depends on, each with its value or digest."""
+    """Return everything that the course of a training run depends on, each with its value or digest."""
     without = WITHOUT_EFFECT | (OF_ANY_NUMBER if runtime.sharding == "full" else set())
     values = params.flatten(dict(sections)).items()
     marks = {
@@ -119,7 +124,7 @@ def fingerprint(stage: str, sections: Mapping[str, Any], runtime: Runtime) -> di
 
 
 def _processor() -> str:
-    """Model name of the processor: another one may round differently."""
+    """Return the processor's model name: another model may round differently."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -128,14 +133,12 @@ def _processor() -> str:
 
 
 def _tell_others(parent: Path, name: str, marks: dict[str, str]) -> None:
-    """Say which interrupted trainings are not continued, why, and what they take."""
+    """Report which interrupted training runs are not resumed, why, and how much space they take."""
     for path in sorted(parent.glob("*/fingerprint.json")):
         if path.parent.name == name or not any(path.parent.glob(f"*/[!{HIDDEN}]*/{STATE}")):
             continue
-        with (
-            contextlib.suppress(OSError, ValueError),
-            _unlocked(path.parent),
-        ):  # changing, or in use: not ours to speak of
+        # Skip folders that are changing or in use.
+        with contextlib.suppress(OSError, ValueError), _unlocked(path.parent):
             _tell_other(path, marks)
 
 
@@ -145,14 +148,14 @@ def _tell_other(path: Path, marks: dict[str, str]) -> None:
     size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
     what = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
     console.say(
-        f"checkpoint: {path.parent} ({size / 1e6:,.0f} MB) is of another training and not continued; it differs in {what}. "
-        "Going back to it continues it; delete the folder if it is not wanted."
+        f"checkpoint: {path.parent} ({size / 1e6:,.0f} MB) belongs to another training run "
+        f"and is not resumed; it differs in {what}. Undo these changes to resume it, or delete the folder."
     )
 
 
 @contextlib.contextmanager
 def _unlocked(folder: Path) -> Iterator[None]:
-    """Hold off writers of a folder; BlockingIOError if there is one."""
+    """Hold off writers of a folder; raise BlockingIOError if there is one."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -163,7 +166,7 @@ def _unlocked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process, and say in it who does."""
+    """Hold the folder's lock, which ends with the process, and record its owner in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     writer = folder / "writer.txt"
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -172,10 +175,10 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             problem, hint = (
-                f"another process is doing this training ({folder})",
-                "wait for it, or end it; then run again",
+                f"another process is doing this training run ({folder})",
+                "wait for it, or stop it; then run again",
             )
-            got = writer.read_text(encoding="utf-8") if writer.is_file() else "a process without a name"
+            got = writer.read_text(encoding="utf-8") if writer.is_file() else "an unknown process"
             raise TrainingError(problem, got=got, expected="one writer", hint=hint) from None
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(psutil.Process().create_time()))
         writer.write_text(f"process {os.getpid()} on {platform.node()}, started {started}", encoding="utf-8")

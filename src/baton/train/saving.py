@@ -1,7 +1,7 @@
-"""Who saves a training, and when: the main process by itself, or all processes together where the model is split.
+"""Decide when and by which process a training run is saved: the main one, or all together for a split model.
 
-In: the training's `State`, its `Checkpoints`, the `Runtime`. The loop asks `before` and `after` each pass; which of the two it talks to
-makes no difference to it.
+Input: the run's `State`, its `Checkpoints`, the `Runtime`. The loop calls `before` and `after` around each
+pass, the same way for both classes.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ Step = list[tuple[Any, float]]  # the parts of one step
 
 
 def saving(state: State, saved: Checkpoints | None, runtime: Runtime) -> "Saving":
-    """How a training is saved to `saved`, which is that of each process; nothing is saved without."""
+    """Return the object that saves a training run to `saved`, given on each process; None saves nothing."""
     keeper = _keeper(saved, state.model, runtime)
     return (
         Together(state, keeper, runtime) if sharding.is_split(state.model) else Saving(state, keeper, runtime)
@@ -32,14 +32,14 @@ def saving(state: State, saved: Checkpoints | None, runtime: Runtime) -> "Saving
 
 
 def as_many(parts: Step, most: int) -> Step:
-    """`most` parts, for as many passes as other processes make: who has fewer repeats its last, with no share in the loss."""
+    """Return `most` parts, one per pass of other processes; repeats of the last have no share in the loss."""
     return parts + [(part, 0.0) for part, _ in parts[-1:]] * (most - len(parts))
 
 
 def _keeper(
     saved: Checkpoints | None, model: nn.Module, runtime: Runtime
 ) -> "Checkpoints | ShardedCheckpoints | None":
-    """Who writes: the main process alone, or all processes where the model is split."""
+    """Return the writer: of the main process alone, or of all processes if the model is split."""
     if saved and runtime.sharding == "full":
         from baton.train.sharded_checkpoint import ShardedCheckpoints  # it takes half a second
 
@@ -48,19 +48,19 @@ def _keeper(
 
 
 class Saving:
-    """The main process saves by itself, whatever the others do."""
+    """Saving by the main process alone, independently of the others."""
 
     def __init__(
         self, state: State, keeper: "Checkpoints | ShardedCheckpoints | None", runtime: Runtime
     ) -> None:
-        """`keeper` is None where this process saves nothing."""
+        """`keeper` is None if this process saves nothing."""
         self.state, self.keeper, self.runtime = state, keeper, runtime
 
     def load(self) -> Checkpoint | None:
-        """The newest checkpoint, on every process.
+        """Return the newest checkpoint, on every process.
 
         Raises:
-            OutputError: one cannot be read, although it may be whole.
+            OutputError: a checkpoint cannot be read, although it may be intact.
         """
         found = self.keeper.load() if self.keeper else None
         if self.runtime.processes == 1 or self.runtime.sharding == "full":
@@ -74,29 +74,29 @@ class Saving:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Around a training, see `Checkpoints.writing`."""
+        """Wrap a training run; see `Checkpoints.writing`."""
         with self.keeper.writing() if self.keeper else contextlib.nullcontext():
             yield
 
     def exchange(self) -> AbstractContextManager[None]:
-        """Around passes that are no step: signals are held back where this process cannot leave them by itself."""
+        """Wrap passes that are not steps; hold back signals if this process cannot leave them by itself."""
         return contextlib.nullcontext()
 
     def before(self, prepared: Step) -> Step:
-        """Before each pass: the parts of the step, or none for a validation, that this process is to compute."""
+        """Return the parts that this process must compute in the next pass; none for a validation."""
         return prepared
 
     def after(self) -> None:
-        """After each pass and what the caller did with its point: save if it is time, without waiting.
+        """Save if it is time, without waiting; call this after each pass, once its point is dealt with.
 
         Raises:
-            OutputError: this checkpoint, or the one before, cannot be written.
+            OutputError: this checkpoint, or the previous one, cannot be written.
         """
         if self.keeper and self.keeper.due():
             self.save(wait=False)
 
     def finish(self) -> None:
-        """The training is done, and saved: what follows it can be done again without it.
+        """Save the finished training run, so that later steps can be repeated without training again.
 
         Raises:
             OutputError: the checkpoint cannot be written.
@@ -107,28 +107,31 @@ class Saving:
             self.save()
 
     def leave(self) -> None:
-        """Save what there is on the way out."""
+        """Save the current state on the way out."""
         self.save()
 
     def save(self, wait: bool = True) -> None:
-        """Save a checkpoint, unless the numbers went wrong since the last check: the last good one stays the newest."""
+        """Save a checkpoint, unless a number was not finite: the last good one then stays the newest."""
         if self.keeper and float(self.state.update.failed) < 0:
             with signals.held():
                 self.keeper.save(self.state.name, self.state.parts(), self.state.facts(), wait)
 
 
 class Together(Saving):
-    """All processes of a split model, whose passes are exchanges: they meet before each, and begin it, save or leave together."""
+    """Saving by all processes of a split model, whose passes are collective operations.
+
+    The processes meet before each pass, and start it, save or leave together.
+    """
 
     def exchange(self) -> AbstractContextManager[None]:
         """See `Saving`."""
         return signals.held()
 
     def before(self, prepared: Step, leaving: bool = False) -> Step:
-        """All save, or leave, where the main one must, and make as many passes.
+        """Save or leave together when the main process must, and equalise the number of passes.
 
         Raises:
-            SystemExit: the main process is leaving this training.
+            SystemExit: the main process is leaving this training run.
             OutputError: a checkpoint cannot be written.
         """
         due_now = self.keeper is not None and self.runtime.is_main and (self.keeper.due() or leaving)
@@ -136,13 +139,13 @@ class Together(Saving):
         if saves:
             self.save(wait=bool(leaves))
         if leaves and not leaving:
-            raise SystemExit(0)  # the main process says why
+            raise SystemExit(0)  # the main process gives the reason
         return as_many(prepared, most)
 
     def after(self) -> None:
-        """Nothing: they meet before the next."""
+        """Do nothing: the processes meet before the next pass."""
 
     def leave(self) -> None:
-        """The main process takes the others along."""
+        """Let the main process take the others along."""
         if self.runtime.is_main and not self.state.finished:
             self.before([], leaving=True)

@@ -1,14 +1,16 @@
-"""Checkpoints of a training whose model is split over processes: each writes and reads its own part.
+"""Write and read checkpoints of a model that is split over processes: each handles its own part.
 
-The folder of one is as `train.checkpoint` has it, but for its tensors: a file a process, with the place of each part in its header, so that
-another number of processes can read them (`torch.distributed.checkpoint`, whose format it is).
+A checkpoint's folder is as in `train.checkpoint`, except for its tensors: there is one file per process, with
+the position of each part in its header, so that a different number of processes can read them. The format is
+that of `torch.distributed.checkpoint`.
 
-    teacher-0/00000120-00000100/   shard-00001.safetensors, …, state.json, manifest.json (sha256 and bytes of each)
+    teacher-0/00000120-00000100/   shard-00001.safetensors, …, state.json,
+                                   manifest.json (sha256 and bytes of each)
 
-Every process must take part in each call here. Several machines need a folder that all of them see. Nothing is unpickled.
+Every process must take part in each call here. Several machines need a shared folder. Nothing is unpickled.
 
-The training waits only for a copy of each process's part in its host's memory; threads write them, and exchange what they have to over a
-process group of their own (gloo), so that it does not mix with the training's exchanges.
+Training waits only for a copy of each process's part in its host's memory. Threads write the copies, and
+communicate over a separate process group (gloo), so that this does not interfere with training.
 """
 
 import json
@@ -38,18 +40,21 @@ from baton.train.checkpoint_folders import HIDDEN, MANIFEST, STATE
 from baton.train.shards import PROCESSES
 from baton.train.snapshot import Parts, Snapshot, size
 
-PARTS = "parts"  # of its state: their names; they may be empty
+PARTS = "parts"  # key in the state: names of the parts, which may be empty
 T = TypeVar("T")
-Group = dist.ProcessGroup | None  # None: that of the training
+Group = dist.ProcessGroup | None  # None: the training run's group
 
 
 class ShardedCheckpoints:
-    """The checkpoints of one training of all processes."""
+    """The checkpoints of one training run of all processes."""
 
     def __init__(self, saved: Checkpoints, model: nn.Module, local: int = 1) -> None:
-        """`saved` says where, how often and with which notes; those of the main process count.
+        """Create the checkpoints.
 
-        `model` is split as it will be trained; `local` of its processes are on this machine.
+        Args:
+            saved: gives the folder, interval and notes; those of the main process count.
+            model: split as it will be trained.
+            local: number of processes on this machine.
         """
         self.saved, self.model = saved, model
         self.main, size = (
@@ -58,14 +63,16 @@ class ShardedCheckpoints:
         self.last = time.monotonic()
         self.folder, self.finished = distributed.share((saved.folder, saved.finished))
         self._snapshot, self._size, self._copies = Snapshot(local), size, True
-        self._writer = ThreadPoolExecutor(
-            1, thread_name_prefix="checkpoint"
-        )  # the interpreter does not exit before it is done
+        # The interpreter does not exit before this executor is done.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
-        self._group: Group = None  # of the threads, from the first copy on
+        self._group: Group = None  # the threads' group, from the first copy on
 
     def due(self) -> bool:
-        """Whether the time for the next one has come, or the one before failed, which `save` tells on all; processes may disagree."""
+        """Return whether it is time for the next checkpoint; processes may disagree.
+
+        It also is if the previous one failed, which `save` then reports on all processes.
+        """
         if self._pending:
             if not self._pending.done():
                 return False
@@ -74,11 +81,11 @@ class ShardedCheckpoints:
         return time.monotonic() - self.last >= self.saved.seconds
 
     def save(self, name: str, parts: Parts, state: Mapping[str, Any], wait: bool = True) -> None:
-        """Write one, as `Checkpoints.save` does.
+        """Write a checkpoint; see `Checkpoints.save`.
 
         Raises:
-            OutputError: the disk is full, the folder cannot be written, or not every process sees it; earlier checkpoints are whole.
-                Without `wait` it may be the one before that failed.
+            OutputError: the disk is full, the folder cannot be written, or not every process sees it; earlier
+                checkpoints are intact. Without `wait`, the error may concern the previous checkpoint.
         """
         self._settle(raises=not wait)
         self.last = time.monotonic()
@@ -112,7 +119,7 @@ class ShardedCheckpoints:
             self._snapshot.free()
 
     def _settle(self, raises: bool) -> None:
-        """Until none is being written; of one that failed, all raise the error, or the main process says it."""
+        """Wait for the pending write; if it failed, raise the error on all processes, or only print it."""
         pending, self._pending = self._pending, None
         if pending is None:
             return
@@ -124,7 +131,10 @@ class ShardedCheckpoints:
             console.warn("checkpoint", (isinstance(failure, RuntimeError) and lost(failure)) or failure)
 
     def _taken(self, parts: Parts) -> tuple[Parts, Callable[[], None]] | None:
-        """Copies that are split as the tensors are, and what waits for them; None on all, from then on, where a process has no memory."""
+        """Return copies, split like the tensors, and a function that waits for them.
+
+        Return None on all processes, from then on, if one of them lacks memory.
+        """
         if not self._copies:
             return None
         taken = self._snapshot.take(
@@ -135,9 +145,9 @@ class ShardedCheckpoints:
             if taken:
                 console.warn(
                     "checkpoint",
-                    "another process has no memory for its copy, so the training waits while each is written",
+                    "another process lacks memory for its copy, so training waits while each is written",
                 )
-                taken[1]()  # nothing is copied to it any more
+                taken[1]()  # wait until the copy is complete before freeing it
             self._snapshot.free()
             return None
         copies, ready = taken
@@ -149,7 +159,7 @@ class ShardedCheckpoints:
     def _write(
         self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], group: Group
     ) -> None:
-        """All of a save but its copy; in the writers' threads, or in those of the training while that waits."""
+        """Do all of a save except the copy, in the writers' threads, or in the waiting training's threads."""
         temporary = self.folder / f"{HIDDEN}{target.name}"
         flat = {
             f"{part}/{key}": tensor.detach()
@@ -163,15 +173,15 @@ class ShardedCheckpoints:
             entries = {name: entry for each in written for name, entry in each.items()}
             self._alone(target, lambda: self._end(target, temporary, entries, state), group)
         except Exception:
-            if self.main:  # all have stopped writing, or are lost
+            if self.main:  # all processes have stopped writing, or are lost
                 shutil.rmtree(temporary, ignore_errors=True)
             raise
 
     def load(self) -> Checkpoint | None:
-        """The newest whole one, split as the model is now; broken ones are named and removed.
+        """Return the newest intact checkpoint, split as the model is now; report and remove broken ones.
 
         Raises:
-            OutputError: one cannot be read, although it may be whole.
+            OutputError: a checkpoint cannot be read, although it may be intact.
         """
         for folder in filter(None, (self.folder, self.finished)):
             for name in reversed(distributed.share(checkpoint_folders.names(folder))):
@@ -180,7 +190,7 @@ class ShardedCheckpoints:
         return None
 
     def _alone(self, target: Path, work: Callable[[], T], group: Group) -> T:
-        """What the main process does alone, and its outcome on all."""
+        """Do work on the main process alone, and return its outcome on all."""
         outcome: tuple[T | None, OutputError | None] = _outcome(work, target) if self.main else (None, None)
         result, failure = _gathered(outcome, group)[0]
         if failure:
@@ -188,20 +198,20 @@ class ShardedCheckpoints:
         return result  # type: ignore[return-value]
 
     def _begin(self, target: Path) -> bool:
-        """An empty temporary folder; False: it is there already."""
+        """Create an empty temporary folder; return False if the checkpoint exists already."""
         if target.exists():
             return False
         checkpoint_folders.begin(target)
         return True
 
     def _end(self, target: Path, temporary: Path, entries: dict[str, Any], state: bytes) -> None:
-        """Manifest, rename, and older ones go."""
+        """Write the manifest, rename the folder, and remove older checkpoints."""
         unseen = sorted(name for name in entries if not (temporary / name).is_file())
         if unseen:
             hint = "put the project, or .baton in it, on a file system that all machines share"
             got = f"no {unseen[0]} on the machine of the main process"
             raise OutputError(
-                f"the checkpoint {target} is not whole",
+                f"the checkpoint {target} is incomplete",
                 got=got,
                 expected="the files of all processes",
                 hint=hint,
@@ -211,12 +221,12 @@ class ShardedCheckpoints:
         checkpoint_folders.end(temporary, target)
 
     def _read(self, folder: Path) -> Checkpoint | None:
-        """One checkpoint, or None if it is broken; it is removed then."""
+        """Read a checkpoint; if it is broken, remove it and return None."""
         told = _gathered(shards.verify(folder))
         if wrong := next(filter(None, told), None):
             if self.main:
                 console.warn(
-                    "checkpoint", f"{folder} is broken ({wrong}); the one before it is used, if there is one"
+                    "checkpoint", f"{folder} is broken ({wrong}); using the previous one, if there is one"
                 )
                 checkpoint_folders.remove(folder.parent, folder.name)
             distributed.barrier()
@@ -235,13 +245,17 @@ class ShardedCheckpoints:
             parts[part][name] = tensor
         if state[PROCESSES] != (now := len(told)):
             console.say(
-                f"checkpoint: written by {state[PROCESSES]} processes, read by {now}: results agree to rounding, not to the bit"
+                f"checkpoint: written by {state[PROCESSES]} processes, read by {now}: "
+                "results agree to rounding, not bit for bit"
             )
         return Checkpoint(parts, state)
 
 
 def _on_all(work: Callable[[], T], target: Path, wanted: int, group: Group) -> list[T]:
-    """What each process's work on a checkpoint of `wanted` bytes gives, on all; the failure of one is that of all."""
+    """Return, on all processes, the results of each one's work on a checkpoint of `wanted` bytes.
+
+    If one process fails, all raise its error.
+    """
     outcomes = _gathered(_outcome(work, target, wanted), group)
     if failure := next(filter(None, (failure for _, failure in outcomes)), None):
         raise failure
@@ -249,7 +263,7 @@ def _on_all(work: Callable[[], T], target: Path, wanted: int, group: Group) -> l
 
 
 def _outcome(work: Callable[[], T], target: Path, wanted: int = 0) -> tuple[T | None, OutputError | None]:
-    """A result, or an error that can be sent to other processes, which wait for this one whatever happened here."""
+    """Return a result, or an error to send to the other processes, which wait for this one in any case."""
     try:
         with checkpoint_folders.explained(target, wanted):
             return work(), None
@@ -267,7 +281,10 @@ def _gathered(value: T, group: Group = None) -> list[T]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's warning that one process reads alone; in the main thread, since filters are the whole process's."""
+    """Suppress torch's warning that one process reads alone.
+
+    Use it in the main thread, since warning filters are process-wide.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield

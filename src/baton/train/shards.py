@@ -1,6 +1,7 @@
-"""What one process writes and reads of a checkpoint of all: its parts of the tensors, in a file of its own.
+"""Write and read one process's file of a sharded checkpoint, with its parts of the tensors.
 
-The format is that of `torch.distributed.checkpoint`, whose reader puts the parts together for any number of processes.
+The format is that of `torch.distributed.checkpoint`, whose reader reassembles the parts for any number of
+processes.
 """
 
 import json
@@ -17,13 +18,14 @@ from baton.train import checkpoint_folders
 from baton.train.checkpoint_folders import MANIFEST, STATE
 from baton.train.tensors import encoded
 
-PROCESSES = "processes"  # of its state: how many wrote it
+PROCESSES = "processes"  # key in the state: how many processes wrote it
 
 
 def put(temporary: Path, flat: Mapping[str, torch.Tensor], ready: Callable[[], None]) -> dict[str, object]:
-    """This process's part, flushed to the disk; its entry of the manifest.
+    """Write this process's part, flush it to disk, and return its manifest entry.
 
-    Not by `torch.distributed.checkpoint.save`, which copies the part twice and then holds Python's lock while it builds the file.
+    `torch.distributed.checkpoint.save` is not used, because it copies the part twice and then holds Python's
+    lock while it builds the file.
     """
     ready()
     rank = dist.get_rank() if dist.is_initialized() else 0
@@ -31,34 +33,35 @@ def put(temporary: Path, flat: Mapping[str, torch.Tensor], ready: Callable[[], N
     places: dict[str, dict[str, list[int]]] = {}
     for key, tensor in flat.items():
         offset, part = sharding.offset(tensor), sharding.own(tensor)
-        # What is not split is written by the main process: statistics of batch normalisation are each process's own, and its count.
+        # The main process writes tensors that are not split. Batch normalisation statistics differ between
+        # processes; those of the main process count.
         if rank == 0 or (offset is not None and part.numel()):
             tensors[key], places[key] = part, {"saved_offsets": offset or [0] * part.ndim}
     name = f"shard-{rank + 1:05d}.safetensors"
-    # As HuggingFaceStorageWriter has it, for its reader.
+    # The same metadata as HuggingFaceStorageWriter's, for its reader.
     metadata = {"DCP_SHARDING_INFO": json.dumps(places), "DCP_VERSION": "1.0", "format": "pt"}
     return {name: checkpoint_folders.put(temporary / name, encoded(tensors, metadata))}
 
 
 def verify(folder: Path) -> str | None:
-    """What is wrong with this process's share of the files; None: nothing."""
+    """Return what is wrong with this process's share of the files; None if nothing is."""
     rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     try:
         expected = json.loads((folder / MANIFEST).read_bytes())
         for name in sorted(expected)[rank::size]:
             if (found := checkpoint_folders.entry(folder / name)) != expected[name]:
-                return f"{name} has {found['bytes']:,} bytes, of another sha256 or number than when it was written"
+                return f"{name} ({found['bytes']:,} bytes) differs in size or sha256 from when it was written"
         json.loads((folder / STATE).read_bytes())[PROCESSES]
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         return str(error)
     except OSError as error:
-        hint = "mend the permissions or the disk and run again, or delete it to go on from the one before"
+        hint = "fix its permissions or the disk and run again, or delete it to resume from the previous one"
         raise OutputError(f"the checkpoint {folder} cannot be read", got=error.strerror, hint=hint) from error
     return None
 
 
 def empty(key: str, found: Any, like: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Room for a saved tensor: split as the weight of its name, or whole."""
+    """Return an empty tensor for a saved one: split like the weight of the same name, or whole."""
     weight, dtype = like.get(key.partition("/")[2]), found.properties.dtype
     if weight is not None and weight.shape == found.size:
         return torch.empty_like(weight, dtype=dtype, requires_grad=False)

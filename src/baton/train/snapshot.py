@@ -1,7 +1,8 @@
-"""Copies of a training's tensors in the host's memory, all of one moment: a checkpoint is written from them while the training goes on.
+"""Copy a training run's tensors to host memory at one moment, so that training continues during the write.
 
-One block of memory, kept from one checkpoint to the next, since new memory costs more than the copy. For tensors on CUDA it is pinned: the
-copies then wait in the device's queue behind the step that made the values, and before the one that changes them, without the host.
+The copies use one block of memory, kept from one checkpoint to the next, since new memory costs more than the
+copy. For tensors on CUDA it is pinned: the device's queue then runs the copies after the step that made the
+values and before the one that changes them, without the host.
 """
 
 import contextlib
@@ -16,28 +17,30 @@ from baton.runtime import memory
 Parts = Mapping[str, Mapping[str, torch.Tensor]]
 
 ALIGNMENT = 64  # bytes: a cache line, and a multiple of every element's size
-SHARE = 0.75  # of the free memory that a snapshot may take: the training needs some, and the system some for writing files
+# Share of free memory that a snapshot may take: training needs some, and so does the system to write files.
+SHARE = 0.75
 
 
 def size(parts: Parts) -> int:
-    """Bytes of all tensors."""
+    """Return the bytes of all tensors."""
     return sum(tensor.nbytes for tensors in parts.values() for tensor in tensors.values())
 
 
 class Snapshot:
-    """Memory for one snapshot at a time."""
+    """The memory for one snapshot at a time."""
 
     def __init__(self, processes: int = 1) -> None:
-        """Nothing is allocated yet; so many `processes` of this machine take as much at the same time."""
+        """Allocate nothing yet; `processes` is how many on this machine take as much at the same time."""
         self._processes = processes
         self._block = torch.empty(0, dtype=torch.uint8)
         self._pinned = self._told = False
 
     def take(self, parts: Parts) -> tuple[Parts, Callable[[], None]] | None:
-        """Copy all tensors; they may change as soon as this returns. The copies hold until the next call.
+        """Copy all tensors; they may change as soon as this returns. Copies are valid until the next call.
 
         Returns:
-            The copies, and what waits until they are there, to be called before they are read. None where they do not fit into memory.
+            The copies, and a function that waits for them, to be called before they are read. None if they do
+            not fit into memory.
         """
         places = _places(parts)
         wanted = max((end for part in places.values() for _, end in part.values()), default=0)
@@ -54,15 +57,14 @@ class Snapshot:
         event.record()
 
         def ready() -> None:
-            torch.cuda.set_device(
-                device
-            )  # that of a new thread is the first, where it would take memory for a context of its own
+            # A new thread uses the first device, where it would take memory for another context.
+            torch.cuda.set_device(device)
             event.synchronize()
 
         return copies, ready
 
     def free(self) -> None:
-        """Give the memory back; the copies are no longer valid. Nothing is raised: what failed before is what counts."""
+        """Free the memory; the copies become invalid. Raise nothing, so as not to hide an earlier error."""
         if self._pinned:
             try:
                 pinning.unpin_memory(self._block.data_ptr())
@@ -72,18 +74,18 @@ class Snapshot:
         self._block, self._pinned = torch.empty(0, dtype=torch.uint8), False
 
     def _grow(self, wanted: int, pin: bool) -> bool:
-        """A block of `wanted` bytes instead of the one before; False if the machine has not got them, or too little beside them."""
+        """Replace the block by one of `wanted` bytes; return False if the machine has too little memory."""
         self.free()
         if refused := too_large(wanted, self._processes, memory.available()):
             return self._refuse(refused)
         try:
             self._block = block = torch.empty(wanted, dtype=torch.uint8)
-        except RuntimeError:  # a limit on addresses, which is not told of beforehand
+        except RuntimeError:  # a limit on addresses, which cannot be queried beforehand
             return self._refuse(
-                f"the system does not give the {wanted / 1e9:,.1f} GB that a copy of what is saved takes"
+                f"the system does not allocate the {wanted / 1e9:,.1f} GB for a copy of the checkpoint"
             )
         if pin:
-            try:  # not torch's own pinned allocator, which takes the next power of two
+            try:  # not with torch's pinned allocator, which rounds up to a power of two
                 pinning.pin_memory(block.data_ptr(), wanted)
                 self._pinned = True
             except RuntimeError as error:  # a limit on locked memory
@@ -95,7 +97,7 @@ class Snapshot:
 
     def _refuse(self, why: str) -> bool:
         if not self._told:
-            console.warn("checkpoint", f"{why}, so the training waits while each checkpoint is written")
+            console.warn("checkpoint", f"{why}, so training waits while each checkpoint is written")
             self._told = True
         return False
 
@@ -106,25 +108,29 @@ class Snapshot:
 
 
 def too_large(wanted: int, processes: int, free: int) -> str | None:
-    """Why `wanted` bytes in each of so many processes are too much where `free` are; None: they are not."""
+    """Return why `wanted` bytes in each of `processes` are too many if `free` are; None if they are not."""
     if wanted * processes <= SHARE * free:
         return None
     each = f"{wanted / 1e9:,.1f} GB" if processes == 1 else f"{processes} times {wanted / 1e9:,.1f} GB"
-    return f"a copy of what is saved takes {each}, more than {SHARE:.0%} of the {free / 1e9:,.1f} GB that are free"
+    return (
+        f"a copy of the checkpoint takes {each}, "
+        f"more than {SHARE:.0%} of the {free / 1e9:,.1f} GB that are free"
+    )
 
 
 def _take_error() -> None:
-    """Let CUDA's runtime forget the call that just failed in this thread: the check after the next launch would call it that launch's own.
+    """Clear CUDA's error state after a failed call in this thread.
 
-    Torch has no call for it, but its check reads the error and clears it (`C10_CUDA_CHECK` in c10/cuda/CUDAException.h). One that broke
-    the device comes again with the next call.
+    Otherwise the check after the next launch would attribute the error to that launch. Torch has no call for
+    this, but its check reads the error and clears it (`C10_CUDA_CHECK` in c10/cuda/CUDAException.h). An error
+    that broke the device recurs with the next call.
     """
     with contextlib.suppress(RuntimeError, AssertionError):
         torch.empty(1, device="cuda").fill_(0)
 
 
 def _places(parts: Parts) -> dict[str, dict[str, tuple[int, int]]]:
-    """Where each tensor goes in the block: its first byte and the one after its last."""
+    """Return where each tensor goes in the block: its first byte and the one after its last."""
     places: dict[str, dict[str, tuple[int, int]]] = {}
     start = 0
     for part, tensors in parts.items():

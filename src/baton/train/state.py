@@ -1,6 +1,7 @@
-"""All that changes while a model is trained: what a checkpoint holds, and nothing else does.
+"""Hold everything that changes while a model is trained, which is exactly what a checkpoint holds.
 
-Random numbers are no state: they are drawn anew before each step from (seed, step, rank), as batches are from (seed, epoch, position).
+Random generators are not part of the state: they are seeded before each step from (seed, step, rank), and
+batches follow from (seed, epoch, position).
 """
 
 import time
@@ -18,14 +19,16 @@ from baton.train.optimizer import Update
 from baton.train.snapshot import Parts
 
 OPTIMIZER, UPDATE = "optimizer.", ("scale", "grown", "failed")
-FINISHED = (
-    "-finished"  # how the name of a training's last checkpoint ends, which holds what came of it and no more
-)
+# Suffix of the name of a training run's last checkpoint, which holds only its results.
+FINISHED = "-finished"
 
 
 @dataclass(frozen=True)
 class TrainPoint:
-    """Means since the last point; `step` counts finished optimizer steps, `samples_per_second` includes everything but validation."""
+    """The means since the last point.
+
+    `step` counts finished optimizer steps; `samples_per_second` includes everything except validation.
+    """
 
     step: int
     epoch: float
@@ -39,7 +42,7 @@ class TrainPoint:
 
 @dataclass(frozen=True)
 class ValidationPoint:
-    """Validation figures after `step` steps; `best` says whether they are the best so far."""
+    """The validation figures after `step` steps; `best` is true if they are the best so far."""
 
     step: int
     epoch: float
@@ -52,10 +55,10 @@ Point = TrainPoint | ValidationPoint
 
 
 class State:
-    """Model, optimizer, sums, best weights, position and history of one training."""
+    """The model, optimizer, sums, best weights, position and history of one training run."""
 
     def __init__(self, model: nn.Module, update: Update, settings: params.Training) -> None:
-        """At the start of a training; `settings.metric` picks the best weights."""
+        """Start a training run; `settings.metric` selects the best weights."""
         self.model, self.update = model, update
         self.average = Average(model, settings.ema.decay) if settings.ema else None
         self.step = self.validated = 0  # optimizer steps done; the step of the last validation
@@ -65,11 +68,11 @@ class State:
 
     @property
     def name(self) -> str:
-        """Sorts in the order of the training."""
+        """Return a name that sorts in the order of training."""
         return f"{self.step:08d}-{self.validated:08d}{FINISHED if self.finished else ''}"
 
     def parts(self) -> Parts:
-        """Tensors by part and name; at the end the best weights alone."""
+        """Return tensors by part and name; at the end only the best weights."""
         if self.finished:
             return {"best": self.best.weights}
         parts: dict[str, dict[str, torch.Tensor]] = {
@@ -85,20 +88,19 @@ class State:
         return parts
 
     def facts(self) -> dict[str, Any]:
-        """What is not a tensor."""
+        """Return the state that is not in tensors."""
         return {
             "step": self.step,
             "validated": self.validated,
             "finished": self.finished,
-            "points": [
-                vars(point) for point in self.points
-            ],  # frozen; asdict() would take seconds for a long training
+            # Frozen objects; asdict() would take seconds for a long training run.
+            "points": [vars(point) for point in self.points],
             "meter": self.meter.facts(),
             "best": {"score": self.best.score, "age": self.best.age},
         }
 
     def restore(self, saved: Checkpoint) -> None:
-        """Become what was saved."""
+        """Restore a saved state."""
         facts, device = saved.state, self.update.scale.device
         self.step, self.validated, self.finished = facts["step"], facts["validated"], facts["finished"]
         self.points = [
@@ -124,28 +126,31 @@ class State:
 
 
 def _laid_out(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """A saved value on a parameter's device, in its memory format: torch's fused AdamW goes by memory, whatever the strides say."""
+    """Return a saved value on a parameter's device, in its memory format.
+
+    torch's fused AdamW goes by the order in memory, not by strides.
+    """
     if value.shape != like.shape:
         return value.to(like.device)
     return torch.empty_like(like, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 class Meter:
-    """Sums since the last reading; tensors stay on the device until then, so that a step never waits for the host."""
+    """The sums since the last reading; tensors stay on the device until then, so that steps never wait."""
 
     def __init__(self) -> None:
-        """At zero."""
+        """Start at zero."""
         self.reset()
 
     def reset(self) -> None:
-        """Forget the sums; time runs from now."""
+        """Reset the sums and restart the clock."""
         self.loss: torch.Tensor | float = 0.0
         self.norm: torch.Tensor | float = 0.0
         self.steps = self.samples = 0
         self.since = time.monotonic()
 
     def add(self, loss: torch.Tensor, norm: torch.Tensor, samples: int) -> None:
-        """One step."""
+        """Add one step."""
         self.loss += loss
         self.norm += norm
         self.steps += 1
@@ -153,16 +158,16 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Since the last reading."""
+        """Return the seconds since the last reading."""
         return time.monotonic() - self.since
 
     def facts(self) -> dict[str, float]:
-        """The sums as numbers; fp32 values are exact in JSON."""
+        """Return the sums as numbers; fp32 values are exact in JSON."""
         sums = {"loss": float(self.loss), "norm": float(self.norm)}
         return sums | {"steps": self.steps, "samples": self.samples, "seconds": self.seconds}
 
     def restore(self, facts: dict[str, Any]) -> None:
-        """Go on from `facts`."""
+        """Continue from `facts`."""
         self.loss, self.norm, self.steps, self.samples = (
             facts["loss"],
             facts["norm"],
@@ -173,12 +178,18 @@ class Meter:
 
 
 def merit(scores: Mapping[str, float], metric: str) -> tuple[float, ...]:
-    """What validation figures are ranked by, the higher the better: `metric` (`loss` or a score), and of equal scores the lower loss."""
+    """Return the key that ranks validation figures, the higher the better.
+
+    The key is `metric` (`loss` or a score); for equal scores the lower loss is better.
+    """
     return (-scores["loss"],) if metric == "loss" else (scores[metric], -scores["loss"])
 
 
 class Best:
-    """The best weights so far by a validation metric, copied to memory; of equal ones, which small validation sets have, the lower loss."""
+    """The best weights so far by a validation metric, copied to memory.
+
+    Equal scores, which small validation sets produce, are decided by the lower loss.
+    """
 
     def __init__(self, metric: str) -> None:
         """`metric` is `loss` (the lower the better) or a score (the higher the better)."""
@@ -188,7 +199,7 @@ class Best:
         self.weights: dict[str, torch.Tensor] = {}
 
     def offer(self, scores: dict[str, float], model: nn.Module) -> bool:
-        """Keep the weights if they are better; whether they are."""
+        """Keep the weights if they are better, and return whether they are."""
         score = merit(scores, self.metric)
         self.age += 1
         if score > self.score:
@@ -197,5 +208,5 @@ class Best:
         return self.age == 0
 
     def restore(self, model: nn.Module) -> None:
-        """Put them into the model."""
+        """Load the best weights into the model."""
         model.load_state_dict(self.weights)

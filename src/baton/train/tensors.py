@@ -1,8 +1,9 @@
-"""Tensors as the bytes of a safetensors file, piece by piece, without a second copy of them in memory.
+"""Encode tensors as the bytes of a safetensors file, piece by piece, without a second copy in memory.
 
-The library's own `save` copies all tensors into one string while it holds Python's lock, which would stop a training that goes on beside
-it. The format (https://github.com/huggingface/safetensors, "Format"): 8 bytes with the header's length, little-endian; the header, JSON,
-padded with spaces; the tensors without gaps. It is read with the library.
+The library's own `save` copies all tensors into one string while it holds Python's lock, which would stall
+training in the meantime. The format (https://github.com/huggingface/safetensors, "Format"): 8 bytes with the
+header's length, little-endian; the header, JSON, padded with spaces; the tensors without gaps. Files are read
+with the library.
 """
 
 import json
@@ -23,25 +24,26 @@ NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-PIECE = 1 << 22  # bytes: what is hashed is still in the processor's cache when it is written
+PIECE = (
+    1 << 22
+)  # bytes; small enough that a hashed piece is still in the processor's cache when it is written
 
 
 def encoded(
     tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
 ) -> Iterator[bytes | memoryview]:
-    """The pieces of the file that holds `tensors`, which must not change meanwhile, and `metadata`.
+    """Yield the pieces of a file with `tensors`, which must not change in the meantime, and `metadata`.
 
-    They may be on any device and in any memory format; in the file they are contiguous.
+    Tensors may be on any device and in any memory format; in the file they are contiguous.
 
     Raises:
         KeyError: a tensor's type has no name in `NAMES`.
     """
-    assert sys.byteorder == "little", "safetensors files are"
+    assert sys.byteorder == "little", "safetensors files are little-endian"
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0
-    ordered = sorted(
-        tensors.items(), key=lambda item: -item[1].element_size()
-    )  # each then lies at a multiple of its element's size
+    # In this order each tensor starts at a multiple of its element size.
+    ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())
     for name, tensor in ordered:
         offsets = [start, start + tensor.nbytes]
         header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": offsets}
