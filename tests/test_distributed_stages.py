@@ -211,7 +211,8 @@ def test_two_processes_go_on_bit_for_bit(kind: str, epochs: int, request: pytest
     assert outcomes[0] == outcomes[1]
 
 
-@pytest.mark.parametrize("victim", [pytest.param("main", marks=pytest.mark.slow), "other"])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["main", "other"])
 def test_killing_one_ends_both(project: Project, victim: str) -> None:
     processes(project, 2)
     project.edit(lambda raw: raw["finetune"].update(epochs=1000))

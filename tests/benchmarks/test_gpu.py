@@ -87,6 +87,7 @@ def test_without_an_overflow_the_check_of_it_fails(tiny: gpu.Work) -> None:
     assert not _gpu_course.overflow(tiny, factor=1.0)["ok"]
 
 
+@pytest.mark.slow
 def test_pieces_share_a_process_until_one_is_cut_off(tmp_path: Path) -> None:
     """The second piece starts in the first one's process, exceeds its limit, and does not lose the third."""
     options = argparse.Namespace(tiny=True, project=None, folder=tmp_path)

@@ -123,6 +123,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     assert "gate.rolled_back" not in own.version("3").tags and "gate.rolled_back" in own.version("2").tags
 
 
+@pytest.mark.slow
 def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> None:
     own = registry()
     publish(epochs=10)
@@ -257,6 +258,7 @@ for _ in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_of_two_promotions_at_once_one_wins(publish: Publish, project: Path) -> None:
     own = registry()
     for seed in (0, 1):
@@ -311,6 +313,7 @@ def test_a_champion_that_changed_meanwhile_is_noticed(publish: Publish) -> None:
         promote._move(own, version, None)
 
 
+@pytest.mark.slow
 def test_a_student_of_images_becomes_the_champion_and_a_worse_one_does_not(publish_images: Publish) -> None:
     """The gate gives each model the encoded images; the test table's rows are known by their pixels."""
     own = registry()

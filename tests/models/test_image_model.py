@@ -390,6 +390,7 @@ def test_a_model_folder_that_was_tampered_with_is_refused(base: Path, tmp_path: 
         model_folder.load(tmp_path / "model", "sdpa")
 
 
+@pytest.mark.slow
 def test_a_step_of_the_real_vit_base_at_224_pixels_runs(tmp_path: Path) -> None:
     """Run forward, backward and AdamW on the architecture of `cifar10-vit` with random weights."""
     folder = write_architecture(tmp_path, "vit_base_patch16_224")

@@ -107,6 +107,7 @@ def filled(count: int) -> list[str]:
     return [f"{start} {number} {end}" for number in range(count)]
 
 
+@pytest.mark.slow
 def test_a_template_is_one_group_in_little_time_and_memory() -> None:
     texts = [*filled(20_000), "something else that is like no other text at all"]
     start = time.process_time()
