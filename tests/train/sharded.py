@@ -1,10 +1,11 @@
-"""One small real training of a tiny BERT on 1, 2 or 4 processes (gloo), whose model may be split over them.
+"""Run a small real training of a tiny BERT on 1, 2 or 4 processes (gloo), whose model may be split over them.
 
-`rank` is one of these processes, in the folder that `training.prepare` filled. Its options: `runtime` and `settings` (changes), `out` (a
-name), `checkpoints` (another) with `seconds` between two, `stop` (the step after which it is asked to stop) and `where` (is that:
-"caller", "validation" or "pass", of which `stop` is the number), `uncompiled` (torch.compile leaves all as it is), `early` (how a
-checkpoint in the first steps is written, see `write_early`). It writes OUT.json (points), OUT.safetensors (all weights, as a model folder
-has them, and the logits of val) and OUT.txt (what was said).
+`rank` is one of these processes, in the folder that `training.prepare` filled. Its options: `runtime` and
+`settings` (changes), `out` (a name), `checkpoints` (another) with `seconds` between two, `stop` (the step
+after which it is asked to stop) and `where` ("caller", "validation", or "pass", whose number is `stop`),
+`uncompiled` (torch.compile does nothing), `early` (how a checkpoint in the first steps is written, see
+`write_early`). It writes OUT.json (points), OUT.safetensors (all weights, as in a model folder, and the
+logits of val) and OUT.txt (the output).
 """
 
 import contextlib
@@ -41,7 +42,7 @@ CHANGES = {
 
 
 def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: int) -> None:
-    """Train, or go on, as process `number` of `size`, as torchrun would start it."""
+    """Train, or resume, as process `number` of `size`, as torchrun would start it."""
     own = {"RANK": number, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "LOCAL_RANK": number}
     os.environ |= {name: str(value) for name, value in own.items()} if size > 1 else {}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
@@ -61,7 +62,7 @@ def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: in
 
 
 def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> None:
-    """The training, its points and what becomes of it."""
+    """Train, and write the points and the results."""
     meta, splits = (
         array_splits.read_meta(folder / "arrays"),
         array_splits.open_splits(folder / "arrays", None),
@@ -81,7 +82,7 @@ def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> No
         for found in (map(sharding.own, model.parameters()), model.parameters())
     )
     assert held < 1.1 * whole / (machine.processes if machine.sharding == "full" else 1), (
-        "a process holds its part"
+        "a process holds only its part"
     )
     assert sharding.is_split(model) == (machine.sharding == "full" and machine.processes > 1)
     place = (machine.rank, machine.processes)
@@ -99,7 +100,7 @@ def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> No
         ask("validation", points[-1]["step"])
         found = metrics.scores(
             predict(model, splits["val"], machine, 5), splits["val"].labels
-        )  # parts that do not come out even
+        )  # the size of parts does not divide the number of rows
         return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
     saved = (
@@ -131,8 +132,9 @@ def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> No
 def write_early(how: str) -> None:
     """Let a checkpoint be due before the fourth pass, and no other.
 
-    `waiting`: the training waits. `late`: the copy is written when the training leaves, steps later. `uncopied`: so are the very tensors.
-    `full`: the disk is, once, for process 1. `faulty`: its device is, as is told when the copy is waited for. `gone`: it is killed then.
+    `waiting`: training waits. `late`: the copy is written steps later, when training stops. `uncopied`: so
+    are the tensors themselves. `full`: the disk is full, once, for process 1. `faulty`: its device fails,
+    which shows when waiting for the copy. `gone`: the process is killed then.
     """
     kind, asked, go = sharded_checkpoint.ShardedCheckpoints, iter(range(1_000_000)), threading.Event()
     save, write, settle, put = kind.save, kind._write, kind._settle, shards.put

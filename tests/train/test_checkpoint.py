@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, verified, locked, found only by the same experiment."""
+"""Test that checkpoints are complete or absent, verified, locked, and found only by the same experiment."""
 
 import errno
 import json
@@ -32,7 +32,7 @@ def parts(value: float) -> dict[str, dict[str, torch.Tensor]]:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> checkpoint.Checkpoints:
-    """Three were saved, so two are there."""
+    """Save three checkpoints, of which two remain."""
     made = checkpoint.Checkpoints(tmp_path / "teacher", 0.0, {"run": "r1"})
     for step in (1, 2, 3):
         made.save(f"{step:04}", parts(step), {"step": step})
@@ -72,7 +72,7 @@ def test_a_broken_one_is_named_and_the_one_before_is_used(
     found = saved.load()
     assert found is not None and found.state["step"] == 2
     assert "0003 is broken" in capsys.readouterr().out
-    saved.save("0003", parts(3), {"step": 3})  # its place is free again
+    saved.save("0003", parts(3), {"step": 3})  # its name is free again
     assert (found := saved.load()) is not None and found.state["step"] == 3
 
 
@@ -129,12 +129,14 @@ try:
 except OutputError as error:
     print(error)
 found = saved.load()
-print("left:", sorted(path.name for path in saved.folder.iterdir()), found is not None and len(found.parts["model"]["weight"]))
+names = sorted(path.name for path in saved.folder.iterdir())
+print("left:", names, found is not None and len(found.parts["model"]["weight"]))
 """
 
 
 def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
-    command = f"mount -t tmpfs -o size=2m tmpfs {tmp_path} && exec {sys.executable} -c '{FULL_DISK}' {tmp_path}/teacher"
+    program = f"{sys.executable} -c '{FULL_DISK}' {tmp_path}/teacher"
+    command = f"mount -t tmpfs -o size=2m tmpfs {tmp_path} && exec {program}"
     if subprocess.run(
         ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], capture_output=True, check=False
     ).returncode:
@@ -166,7 +168,10 @@ def full_disk(saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(checkpoint_folders, "put", full)
 
 
-FULL = r"0004 cannot be written[\s\S]*No space left on device: .*best.safetensors; [\d,]+ bytes are free[\s\S]*room for 8,008 bytes"
+FULL = (
+    r"0004 cannot be written[\s\S]*No space left on device: .*best.safetensors; "
+    r"[\d,]+ bytes are free[\s\S]*room for 8,008 bytes"
+)
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -176,7 +181,8 @@ def test_a_disk_that_fills_up_in_the_middle(saved: checkpoint.Checkpoints) -> No
     assert sorted(path.name for path in saved.folder.iterdir()) == ["0002", "0003"]
 
 
-# ---- written while the training goes on -------------------------------------------------------------------------------------------
+# ---- written while training continues
+# --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -242,7 +248,7 @@ def test_the_training_is_told_that_writing_failed(saved: checkpoint.Checkpoints)
         while not saved.due():
             time.sleep(0.001)
     assert sorted(path.name for path in saved.folder.iterdir()) == ["0002", "0003"]
-    saved.wait()  # it is told once
+    saved.wait()  # it is reported once
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -268,7 +274,7 @@ def test_no_other_error_hides_it(
     capsys: pytest.CaptureFixture[str],
     failing: str,
 ) -> None:
-    """After an error of CUDA that came late, waiting for the copy and unpinning it fail as well."""
+    """After a late CUDA error, waiting for the copy and unpinning it fail as well."""
 
     def fail(*_: Any) -> None:
         raise (RuntimeError if failing == "written" else AssertionError)("a failure of CUDA")
@@ -292,7 +298,8 @@ def test_whatever_the_thread_that_writes_meets_is_an_error_of_ours(
         raise RuntimeError("CUDA error: unspecified launch failure\nmore")
 
     monkeypatch.setattr(snapshot.Snapshot, "take", lambda self, values: (values, fail))
-    told = r"0004 cannot be written\n.*got: +RuntimeError: CUDA error: unspecified launch failure\n.*next: +run again"
+    failure = "RuntimeError: CUDA error: unspecified launch failure"
+    told = rf"0004 cannot be written\n.*got: +{failure}\n.*next: +run again"
     with pytest.raises(OutputError, match=told), saved.writing():
         saved.save("0004", parts(4), {"step": 4}, wait=False)
     assert sorted(path.name for path in saved.folder.iterdir()) == ["0002", "0003"]
@@ -301,7 +308,7 @@ def test_whatever_the_thread_that_writes_meets_is_an_error_of_ours(
 def test_one_that_could_not_be_written_does_not_cost_the_last(
     saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The disk was full for a while, and a signal ends the training before the loop asked again."""
+    """The disk was full for a while, and a signal ends training before the loop asks again."""
     fill = checkpoint._fill
 
     def full(*_: Any) -> None:
@@ -327,7 +334,8 @@ def test_a_training_that_fails_leaves_the_last_one_whole(
     assert sorted(path.name for path in saved.folder.iterdir()) == ["0003", "0004"]
 
 
-# ---- the same experiment only -------------------------------------------------------------------------------------------------
+# ---- the same experiment only
+# ----------------------------------------------------------------------------------
 
 SECTIONS: dict[str, Any] = {
     "finetune": {"learning_rate": 0.1, "head": {"kind": "linear"}},
@@ -337,7 +345,7 @@ SECTIONS: dict[str, Any] = {
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a stage that depends on a data folder and a source file."""
+    """Create a project with a stage that depends on a data folder and a source file."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "arrays.npy").write_bytes(b"0123")
     (tmp_path / "code.py").write_text("x = 1\n")
@@ -348,7 +356,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def interrupted(sections: dict[str, Any] = SECTIONS, **machine: Any) -> checkpoint.Checkpoint | None:
-    """What an attempt finds; it leaves a checkpoint if it finds none."""
+    """Return what an attempt finds; it leaves a checkpoint if it finds none."""
     with resume.opened("finetune", sections, tiny.machine(**machine), [0]) as stage:
         stage.notes["run"] = "r7"
         training = stage.training("teacher-0")
@@ -366,7 +374,7 @@ def test_the_same_experiment_goes_on(project: Path) -> None:
     harmless = {**SECTIONS, "runtime": {"checkpoint_seconds": 5}}
     assert (
         interrupted(harmless, checkpoint_seconds=5, loader_workers=1) is not None
-    )  # these change nothing of the course
+    )  # these do not affect the course of training
 
 
 def change_param(project: Path) -> dict[str, Any]:
@@ -411,12 +419,13 @@ def test_success_leaves_nothing(project: Path) -> None:
 
 
 def test_a_second_writer_is_refused_by_name(project: Path) -> None:
-    code = "from tests.train.test_checkpoint import *\ntry:\n    interrupted()\nexcept TrainingError as error:\n    print(error)\n"
+    code = "from tests.train.test_checkpoint import *\n"
+    code += "try:\n    interrupted()\nexcept TrainingError as error:\n    print(error)\n"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
     command = [sys.executable, "-c", code]
     with resume.opened("finetune", SECTIONS, tiny.machine(), [0]):
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert "another process is doing this training" in result.stdout, result.stderr
+    assert "another process is doing this training run" in result.stdout, result.stderr
     assert f"got:      process {os.getpid()} on " in result.stdout
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.stdout == "" and result.returncode == 0, "the lock ends with its process"

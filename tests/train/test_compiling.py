@@ -1,4 +1,4 @@
-"""Whether a training is compiled, for all shapes at once, and what is compiled with it."""
+"""Test whether a training run is compiled, for all shapes at once, and what is compiled with it."""
 
 import dataclasses
 import functools
@@ -38,7 +38,7 @@ from baton.train.compiling import Costs, decided
 from tests import tiny
 from tests.train import training
 
-# Torch's compiler looks at gradients, and hides its own warning.
+# torch's compiler looks at gradients, and hides its own warning.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
 )
@@ -56,7 +56,8 @@ SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(
 )
 
 
-# ---- the choice --------------------------------------------------------------------------------------------------------------
+# ---- the choice
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(
         (Costs(0.1, 0.06, 50), 1_000, 1, False),
         (Costs(0.1, 0.06, 50), 1_000, 2, True),  # each step has two parts: 80 s saved
         (Costs(0.1, 0.12, 0.1), 9_000, 1, False),  # slower compiled
-        (Costs(0.05, 0.001, 1), 1_000, 1, False),  # 50 s: a training that is over before a compiler would be
+        (Costs(0.05, 0.001, 1), 1_000, 1, False),  # 50 s: training ends before compilation would
         (Costs(0.05), 1_000, 1, False),
     ],
 )
@@ -113,7 +114,7 @@ class Batches:
 
 @pytest.fixture
 def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Passes take what this says; what was compiled and timed is written down. Nothing is really compiled."""
+    """Set the durations of passes, and record what was compiled and timed. Nothing is really compiled."""
     told: dict[str, Any] = {"eager": 0.1, "compiled": 0.05, "opening": 30.0, "timed": []}
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setattr(compiling.torch, "compile", lambda model, **_: model)
@@ -149,9 +150,8 @@ def test_costs_are_measured_once_and_kept(clock: dict[str, Any], tmp_path: Path)
     first = settled()
     assert first.compile
     assert first.costs == Costs(pytest.approx(0.1), pytest.approx(0.05), 30.0)
-    assert (
-        first.reason
-        == "a pass takes 50.0 ms with it and 100.0 ms without: 1000 s saved in 10,000 steps, and 30 s to compile"
+    assert first.reason == (
+        "a pass takes 50.0 ms with it and 100.0 ms without: 1000 s saved in 10,000 steps, and 30 s to compile"
     )
     assert first.figures() == pytest.approx(
         {
@@ -163,7 +163,7 @@ def test_costs_are_measured_once_and_kept(clock: dict[str, Any], tmp_path: Path)
     )
     (kept,) = (tmp_path / ".baton/compile").iterdir()
     clock["timed"].clear()
-    clock["eager"] = 0.001  # measured again, it would be another choice
+    clock["eager"] = 0.001  # measured again, the choice would differ
     assert settled() == first
     assert clock["timed"] == []
     assert settled(300).compile is False  # by the kept costs: 30 s saved, 30 s to compile
@@ -180,7 +180,7 @@ def test_what_cannot_pay_is_not_compiled(clock: dict[str, Any]) -> None:
     clock["timed"].clear()
     assert settled(100_000).costs == Costs(
         pytest.approx(0.001), pytest.approx(0.05), 30.0
-    )  # a longer one is worth a try
+    )  # a longer run is worth a try
     assert set(clock["timed"]) == {"compiled"}
 
 
@@ -193,7 +193,7 @@ def test_the_model_stays_as_it_is(clock: dict[str, Any]) -> None:
 
 
 def wrapped(error: Exception) -> Exception:
-    """As inductor raises what went wrong within it."""
+    """An error as inductor raises it for failures within."""
     return InductorError(error, None)
 
 
@@ -211,7 +211,7 @@ PASSING = [
     wrapped(OSError(28, "No space left on device")),
     wrapped(torch.OutOfMemoryError("CUDA out of memory")),
     CppCompileError(GCC, "fatal error: error writing to /tmp/cc1.s: No space left on device"),
-    subprocess.CalledProcessError(-9, GCC),  # killed, for its memory
+    subprocess.CalledProcessError(-9, GCC),  # killed for lack of memory
     RuntimeError("CUDA error: unspecified launch failure"),
 ]
 
@@ -220,7 +220,7 @@ PASSING = [
 def test_auto_does_without_a_compiler_that_fails(
     error: Exception, clock: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And remembers the compiler's own failures, in a file that it names; another time there may be memory, or room on the disk."""
+    """The compiler's own failures are remembered, in a file that is named; lack of memory or disk passes."""
 
     def fails(self: Any, *inputs: Any) -> Any:
         raise error
@@ -246,13 +246,13 @@ def test_auto_does_without_a_compiler_that_fails(
 
 
 class Deeper(nn.Sequential):
-    """Another architecture with weights of the same names and shapes."""
+    """A different architecture with weights of the same names and shapes."""
 
 
 @pytest.mark.parametrize(
     ("change", "measured"),
     [
-        ({"mean_length": 2.02}, False),  # some more rows
+        ({"mean_length": 2.02}, False),  # a few more rows
         ({"mean_length": 4.0}, True),
         ({"model": Deeper(nn.BatchNorm1d(2), nn.Linear(2, 2))}, True),
         ({"beside": [soft_targets.Live(nn.Linear(2, 2))]}, True),
@@ -283,16 +283,17 @@ def test_what_params_say_is_not_measured(clock: dict[str, Any], asked: bool) -> 
     assert clock["timed"] == []
 
 
-# ---- shapes ------------------------------------------------------------------------------------------------------------------
+# ---- shapes
+# ----------------------------------------------------------------------------------------------------
 
 
 class Counter:
-    """A backend that runs graphs as they are, and counts them."""
+    """A backend that runs graphs unchanged, and counts them."""
 
     def __init__(self) -> None:
         self.graphs = self.runs = self.recomputing = 0
-        self.numbers: list[Any] = []  # of a layer that are inputs of graphs, such as a rate
-        self.at: list[int] = []  # how many there were before each step
+        self.numbers: list[Any] = []  # numbers of a layer, such as a rate, that are graph inputs
+        self.at: list[int] = []  # how many graphs there were before each step
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
         self.graphs += 1
@@ -331,7 +332,7 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
 def run(
     root: Path, batch_size: int, compiled: bool = True, teacher: soft_targets.Live | None = None, **own: Any
 ) -> list[loop.Point]:
-    """A training of two epochs."""
+    """Train for two epochs."""
     meta = array_splits.read_meta(root / "arrays")
     images = meta["input"]["kind"] == "images"
     machine = dataclasses.replace(
@@ -377,7 +378,7 @@ def test_texts_of_every_width_share_what_was_compiled_first(texts: Path, counter
     eager = [point.loss for point in run(texts, 8, compiled=False) if isinstance(point, loop.TrainPoint)]
     counter.at.clear()
     widths = {part.shape for step in range(6) for part, _ in batches_of(texts, 8).micro_batches(step)}
-    assert len(widths) > 1, "or else the test shows nothing"
+    assert len(widths) > 1, "otherwise the test shows nothing"
     compiled = [point.loss for point in run(texts, 8) if isinstance(point, loop.TrainPoint)]
     assert counter.at == [1] * 12
     assert counter.graphs == 1
@@ -389,7 +390,7 @@ def batches_of(root: Path, size: int) -> TrainingBatches:
 
 
 def test_sizes_that_are_equal_by_chance_need_not_stay_so() -> None:
-    """Negative control: with `dynamic=True` alone, as it was, a square first batch is compiled for square ones."""
+    """Negative control: with `dynamic=True` alone, a square first batch is compiled for square batches."""
     counts = []
     for wrap in (
         lambda model: Compiled(model, fixed_shapes=False),
@@ -416,7 +417,7 @@ SIZES: dict[str, Any] = {
     "pad_token_id": 0,
 }
 ENDS = {"cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
-ENCODERS = {  # and how many kinds of layers they have
+ENCODERS = {  # and their numbers of kinds of layers
     "bert": (BertConfig(**SIZES, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), 1),
     "modernbert": (ModernBertConfig(**SIZES, **ENDS, global_attn_every_n_layers=3, local_attention=8), 2),
 }
@@ -425,7 +426,7 @@ ENCODERS = {  # and how many kinds of layers they have
 @pytest.mark.parametrize("packs", [False, True])
 @pytest.mark.parametrize("family", ENCODERS)
 def test_layers_of_a_kind_share_what_was_compiled(family: str, packs: bool, counter: Counter) -> None:
-    """Documents as many as they are long and as hidden states are wide, then fewer and shorter; a single one is not compiled."""
+    """First as many documents as tokens and hidden units, then fewer; a single one is not compiled."""
     config, kinds = ENCODERS[family]
     model = TextClassifier(AutoModel.from_config(config, attn_implementation="sdpa"), HEAD, 3).train()
     width = config.hidden_size
@@ -440,13 +441,13 @@ def test_layers_of_a_kind_share_what_was_compiled(family: str, packs: bool, coun
         graphs.append(counter.graphs)
     assert graphs[0] >= kinds
     assert graphs == graphs[:1] * len(shapes)
-    assert graphs[0] <= kinds + 1  # the hidden states of the first layer may be no view, as the others' are
+    assert graphs[0] <= kinds + 1  # the first layer's hidden states may not be a view, as the others' are
 
 
 @pytest.mark.parametrize("packs", [False, True])
 @pytest.mark.parametrize("split", [False, True])
 def test_only_the_sizes_of_a_batch_vary(split: bool, packs: bool, counter: Counter) -> None:
-    """By default rates and epsilons are inputs of a graph too, and of a layer that FSDP marks as split the numbers of its heads."""
+    """By default rates and epsilons are graph inputs too, as is the number of heads of a split layer."""
     encoder = AutoModel.from_config(BertConfig(**SIZES), attn_implementation="sdpa")
     model = TextClassifier(encoder, HEAD, 3).train()
     for module in model.modules() if split else ():
@@ -459,7 +460,7 @@ def test_only_the_sizes_of_a_batch_vary(split: bool, packs: bool, counter: Count
 
 
 class Block(nn.Module):
-    """A layer with a rate of its own, as the blocks of a ViT have with `drop_path`."""
+    """A layer with its own rate, like the blocks of a ViT with `drop_path`."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -489,7 +490,10 @@ class Blocks(nn.Module):
 
 
 def test_layers_that_differ_are_all_compiled(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a split model, for each shape; and so are those of the next seed. Torch itself would stop at 8, and at 256 of all models."""
+    """A split model's layers compile for each shape, and so do the next seed's.
+
+    torch's own limits are 8, and 256 for all models.
+    """
     monkeypatch.setattr(sharding, "is_split", lambda model: True)
     seeds = [Compiled(Blocks(), fixed_shapes=True) for _ in range(2)]
     with torch._dynamo.config.patch(accumulated_recompile_limit=30):
@@ -500,7 +504,7 @@ def test_layers_that_differ_are_all_compiled(counter: Counter, monkeypatch: pyte
 
 
 def test_graphs_of_several_processes_are_whole(counter: Counter, group: None) -> None:
-    """By default they are split at DDP's buckets."""
+    """By default, graphs are split at DDP's buckets."""
     model = nn.Sequential(*(nn.Linear(512, 512) for _ in range(3)))
     for forward, graphs in ((Compiled(model, fixed_shapes=True), 1), (torch.compile(model), 4)):
         torch._dynamo.reset()
@@ -511,7 +515,7 @@ def test_graphs_of_several_processes_are_whole(counter: Counter, group: None) ->
 
 @pytest.fixture
 def group(tmp_path: Path) -> Iterator[None]:
-    """Of one process."""
+    """Form a group of one process."""
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
     yield
     dist.destroy_process_group()
@@ -522,7 +526,10 @@ def group(tmp_path: Path) -> Iterator[None]:
 def test_layers_that_are_computed_again_in_the_backward_pass_compile_nothing_more(
     family: str, packs: bool, counter: Counter
 ) -> None:
-    """Gradients are those of eager mode, computed again or not; that they are is a part of each layer's graph, which runs once a step."""
+    """Gradients equal those of eager mode, with or without recomputation in a layer's graph.
+
+    Each layer's graph runs once per step.
+    """
     config, _ = ENCODERS[family]
     model = TextClassifier(AutoModel.from_config(config, attn_implementation="sdpa"), HEAD, 3).train()
     batches = [
@@ -559,7 +566,7 @@ def inputs_of(lengths: list[int], vocabulary: int, packs: bool) -> tuple[Any, ..
 
 
 def test_pictures_are_compiled_for_their_shapes_before_the_first_step(images: Path, counter: Counter) -> None:
-    """48 pictures in batches of 20: of 20 and of 8."""
+    """48 images in batches of 20: of 20 and of 8."""
     run(images, 20)
     assert counter.at == [2] * 6
     assert counter.graphs == 2
@@ -582,14 +589,14 @@ def test_a_live_teacher_is_compiled_beside_its_student(texts: Path, counter: Cou
 
 
 def restored(teacher: soft_targets.Live) -> bool:
-    """Whether nothing of it is compiled any more."""
+    """Return whether nothing of it is compiled any more."""
     return teacher.forward is teacher.model and all(
         "forward" not in vars(layer) for layer in sharding.units(teacher.model)
     )
 
 
 class Uneven(TrainingBatches):
-    """Of each step the last two documents are parts of their own."""
+    """Batches in which the last two documents of each step are separate parts."""
 
     def micro_batches(self, step: int) -> list[tuple[Any, float]]:
         """See `TrainingBatches`."""
@@ -603,7 +610,10 @@ class Uneven(TrainingBatches):
 def test_the_pass_that_looks_for_unused_weights_decides_nothing(
     texts: Path, counter: Counter, group: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes the last part, a single row, for which a teacher was compiled, and for nothing else. Of several processes only; here one."""
+    """It takes the last part, a single row, for which alone a teacher was compiled.
+
+    Only several processes make this pass; here one does.
+    """
     monkeypatch.setattr(sys.modules[__name__], "TrainingBatches", Uneven)
     meta = array_splits.read_meta(texts / "arrays")
     teacher = soft_targets.Live(
@@ -615,7 +625,7 @@ def test_the_pass_that_looks_for_unused_weights_decides_nothing(
 
 
 def test_a_training_that_begins_with_a_single_row_is_compiled(counter: Counter) -> None:
-    """One whose rank has no more documents in its first step. Larger batches ran eager then."""
+    """A rank may have a single document in its first step; larger batches ran eager then."""
     compiled = Compiled(
         TextClassifier(AutoModel.from_config(BertConfig(**SIZES)), HEAD, 3).train(), fixed_shapes=False
     )

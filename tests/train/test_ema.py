@@ -1,4 +1,4 @@
-"""The moving average of weights, and learning rates by layer."""
+"""Test the moving average of weights, and learning rates by layer."""
 
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def test_the_model_has_it_only_inside_and_its_own_bits_after() -> None:
 
 
 class Layered(nn.Sequential):
-    """A network that tells its layers."""
+    """A network that lists its layers."""
 
     def layer_groups(self) -> list[list[str]]:
         return [["0.weight", "0.bias"], ["1.weight", "1.bias"], ["2.weight", "2.bias"]]
@@ -61,7 +61,7 @@ class Layered(nn.Sequential):
 
 
 def rates(**changes: Any) -> dict[str, tuple[float, float]]:
-    """Parameter -> share of the rate, weight decay."""
+    """Return parameter -> share of the learning rate, weight decay."""
     model = Layered(*network())
     made = optimizer.make(model, SETTINGS.model_copy(update={"weight_decay": 0.1} | changes))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -81,7 +81,7 @@ def test_rates_fall_from_the_head_down() -> None:
 
 
 def test_a_step_moves_by_its_share() -> None:
-    """Adam's first step has the size of the rate, whatever the gradient."""
+    """Adam's first step has the size of the learning rate, for any gradient."""
     model = Layered(*network())
     update = optimizer.Update(
         optimizer.make(model, SETTINGS.model_copy(update={"layer_decay": 0.5, "weight_decay": 0.0})),

@@ -1,4 +1,4 @@
-"""Finished trainings are used again by the same experiment with other seeds, and by no other."""
+"""Test that finished training runs are reused by the same experiment with other seeds, and by no other."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ LAST = "00000002-00000002-finished"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a stage that depends on data, code and the lock."""
+    """Create a project with a stage that depends on data, code and the lock."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data/arrays.npy").write_bytes(b"0123")
     (tmp_path / "code.py").write_text("x = 1\n")
@@ -30,7 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def trained(*seeds: int, sections: dict[str, Any] = SECTIONS, **machine: Any) -> list[int]:
-    """A stage over these seeds; those that it trained."""
+    """Run a stage over these seeds; return those that it trained."""
     new = []
     with resume.opened("finetune", sections, tiny.machine(**machine), seeds) as stage:
         for seed in seeds:
@@ -53,7 +53,7 @@ def test_only_what_is_new_is_trained(project: Path) -> None:
 
 
 def test_the_same_list_trains_all(project: Path) -> None:
-    """DVC runs a stage with the same params only where it is forced to, or where its outputs are lost."""
+    """DVC runs a stage with the same params only if it is forced to, or if its outputs are lost."""
     assert trained(0, 1) == [0, 1]
     assert trained(0, 1) == [0, 1]
     assert trained(0, 1, 2) == [2]

@@ -1,7 +1,7 @@
-"""What only a CUDA device can show: the CPU's step within bf16, no waiting for the device inside a step, bitwise reruns.
+"""Test on a CUDA device: the CPU's step within bf16, no waiting for the device inside a step, bitwise reruns.
 
-48 samples: in batches of 8 an epoch has 6 steps, in batches of 3 it has 16. After the last step of an epoch, which is validated, the loop
-looks whether its numbers are finite, and waits.
+There are 48 samples: an epoch has 6 steps in batches of 8, and 16 in batches of 3. After the last step of an
+epoch, which is validated, the loop checks that its numbers are finite, and waits.
 """
 
 import warnings
@@ -24,7 +24,7 @@ from baton.train import compiling, loader, loop
 from tests import tiny
 from tests.train import training
 
-# What torch's compiler notes about its own choices is no error of ours.
+# Notes of torch's compiler about its own choices are not errors.
 NOTED = [
     "ignore:::torch._inductor",
     "ignore:::torch._dynamo",
@@ -63,7 +63,10 @@ def _global_settings_stay() -> Iterator[None]:
 
 
 def waits(mode: Literal["default", "error"]) -> None:
-    """What torch does where the host waits for the device. It says once a process that it does not know all such places."""
+    """Set what torch does when the host waits for the device.
+
+    It warns once per process that it does not detect all such places.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
         torch.cuda.set_sync_debug_mode(mode)
@@ -78,7 +81,7 @@ def steps(
     live: bool = False,
     **machine: Any,
 ) -> torch.Tensor:
-    """Weights after `count` steps, on the CPU; from step `quiet_from` on a wait for the device is an error."""
+    """Return the weights after `count` steps, on the CPU; waiting is an error from step `quiet_from` on."""
     meta = array_splits.read_meta(root / "arrays")
     wanted = params.Runtime.model_validate(tiny.SETTINGS | machine)
     where = resolve.resolve(wanted, work=model_folder.work(root / "base", meta["input"]))
@@ -86,7 +89,7 @@ def steps(
     images = {
         "augmentation": training.AUGMENTATION,
         "ema": params.Ema(decay=0.9),
-    }  # a TinyViT has no dropout of attention
+    }  # a TinyViT has no attention dropout
     varied = images if meta["input"]["kind"] == "images" else {"attention_dropout": dropout}
     settings = SETTINGS.model_copy(update={"dropout": dropout, "batch_size": batch_size} | varied)
     model, teacher = (
@@ -125,7 +128,8 @@ def test_a_compiled_bf16_step_is_the_step_of_the_cpu(root: Path) -> None:
     start, cpu = steps(root, 0), steps(root, 1)
     cuda = steps(root, 1, precision="bf16", compile=True, **CUDA)
     moved = np.abs((cpu - start).numpy()).max()
-    # Adam's first step has the size of the rate whatever the gradient; bf16 may change its direction where a gradient is nearly zero.
+    # Adam's first step has the size of the learning rate for any gradient; bf16 may change its direction if a
+    # gradient is nearly zero.
     agree = torch.sign(cuda - start) == torch.sign(cpu - start)
     assert float(agree.float().mean()) > 0.95
     assert float((cuda - start).abs().max()) == pytest.approx(float(moved), rel=1e-2)
@@ -152,7 +156,7 @@ def test_a_wait_would_be_found_out(root: Path) -> None:
 
 
 def test_steps_after_the_first_compile_nothing(root: Path) -> None:
-    """Texts of every width and pictures of the one size they have, and a last batch that is smaller: 48 samples in batches of 9."""
+    """Texts of every width, images of a single size, and a smaller last batch: 48 samples in batches of 9."""
     counters = torch._dynamo.utils.counters
     counters.clear()
     steps(root, 0, batch_size=9, precision="bf16", compile=True, **CUDA)  # the warm-up

@@ -1,4 +1,7 @@
-"""A split model on one CUDA device (a group of one): the whole model's curve within bf16, and no waiting for the device in a step."""
+"""Test a split model on one CUDA device (a group of one).
+
+Its curve is that of the whole model within bf16, and a step does not wait for the device.
+"""
 
 import dataclasses
 import socket
@@ -47,7 +50,7 @@ def group() -> Iterator[None]:
 def losses_of(
     root: Path, split: bool, count: int = 12, quiet_from: int = 1_000_000, **own: Any
 ) -> list[float]:
-    """Losses of so many steps; from step `quiet_from` on a wait for the device is an error."""
+    """Return the losses of `count` steps; waiting for the device is an error from step `quiet_from` on."""
     machine, meta = tiny.machine(**CUDA, **own), array_splits.read_meta(root / "arrays")
     resolve.seed_everything(0)
     settings = tiny.training(epochs=4, clip_norm=1.0, ema={"decay": 0.9}, log_every=1000)
@@ -78,7 +81,7 @@ def losses_of(
 def test_the_curve_is_that_of_the_whole_model(
     root: Path, group: None, precision: str, tolerance: float
 ) -> None:
-    """Sums of losses over 12 steps."""
+    """Return the sums of losses over 12 steps."""
     whole, split = (losses_of(root, split, precision=precision) for split in (False, True))
     assert split == pytest.approx(whole, abs=tolerance)
 
@@ -96,7 +99,7 @@ def test_a_checkpoint_is_of_its_moment_although_the_training_goes_on(
         checkpoint.Checkpoints(tmp_path / "teacher", 1000.0, {}), model
     )
     with saved.writing():
-        for step in (1, 2, 3):  # memory is pinned with the first
+        for step in (1, 2, 3):  # the first pins memory
             parts = {
                 "model": model.state_dict(),
                 "update": {"scale": torch.tensor(float(step), device="cuda")},
@@ -120,7 +123,7 @@ def test_a_checkpoint_is_of_its_moment_although_the_training_goes_on(
 
 @pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
-)  # torch's compiler looks, and hides its own
+)  # torch's compiler looks at gradients, and hides its own warning
 @pytest.mark.parametrize("compiled", [False, True])
 def test_steps_never_wait_for_the_device(root: Path, group: None, compiled: bool) -> None:
     losses_of(root, True, quiet_from=6, precision="bf16", compile=compiled)

@@ -1,4 +1,4 @@
-"""What feeds the loop: who prepares batches is decided by measurement and by the room in shared memory, and changes nothing."""
+"""Test the loader: measurement and free shared memory decide how batches are prepared, not their content."""
 
 import dataclasses
 import time
@@ -23,7 +23,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Numbered:
-    """Batches that hold their step's number."""
+    """Batches that hold the number of their step."""
 
     slow: float = 0.0
     steps_per_epoch: int = 100
@@ -54,7 +54,7 @@ def test_steps_come_in_order_and_once(workers: int | None, start: int, end: int)
 
 
 def test_workers_are_as_many_as_a_step_needs() -> None:
-    assert loader.workers(0.030, 0.060, 15) == 0  # a thread has time enough
+    assert loader.workers(0.030, 0.060, 15) == 0  # a thread has enough time
     assert loader.workers(0.031, 0.060, 15) == 1
     assert loader.workers(0.060, 0.060, 15) == 2
     assert loader.workers(0.600, 0.060, 15) == 15
@@ -71,7 +71,7 @@ def test_what_preparation_takes_decides(
     monkeypatch.setattr(loader, "_loaded", lambda *given: asked.append(given[-1]) or loaded(*given))
     assert steps(loader.parts(Numbered(slow=0.003), 0, 30, machine(None))) == list(
         range(30)
-    )  # steps take no time at all
+    )  # steps take no time
     assert asked == [1]
     assert "loader_workers: 1 process: a batch takes" in capsys.readouterr().out
     fed = loader.parts(Numbered(), 0, 30, machine(None))
@@ -81,7 +81,7 @@ def test_what_preparation_takes_decides(
 
 
 class Lagging:
-    """A device that computes behind the host's back, as CUDA does: a step is launched at once, and takes `seconds`."""
+    """An asynchronous device like CUDA: a step is launched at once, and takes `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.done_at = seconds, 0.0
@@ -97,7 +97,7 @@ class Lagging:
 def test_a_step_is_what_the_device_takes(
     monkeypatch: pytest.MonkeyPatch, preparation: float, step: float, most: int
 ) -> None:
-    """Launches take no time: by those, 15 processes would prepare batches in both cases."""
+    """Launches take no time: judged by them, 15 processes would prepare batches in both cases."""
     device, found = Lagging(step), list[int]()
     monkeypatch.setattr(torch.cuda, "synchronize", device.synchronize)
     monkeypatch.setattr(
@@ -132,14 +132,14 @@ def test_a_validation_between_two_steps_is_no_step_and_first_steps_do_not_count(
     assert loader.figures([*slow_first, *[0.030] * 20], steps) == (0.030, 0.060)
     assert loader.figures([0.030, 0.010], [0.2, 0.1]) == pytest.approx(
         (0.020, 0.15)
-    )  # fewer than that: all count
+    )  # fewer than `SETTLING`: all count
 
 
 def test_shared_memory_must_hold_the_batches() -> None:
     batch = 77_000_000
     assert loader.with_room(4, batch, 9 * batch) == 4
     assert loader.with_room(4, batch, 9 * batch - 1) == 3
-    assert loader.with_room(4, batch, 64 * 2**20) == 0  # what docker gives
+    assert loader.with_room(4, batch, 64 * 2**20) == 0  # docker's default
     assert loader.with_room(2, 0, 64 * 2**20) == 2
     assert loader.nbytes([(Part(torch.zeros(10)), 0.5), (Part(torch.zeros(3, dtype=torch.uint8)), 0.5)]) == 43
     assert loader.room() > 0

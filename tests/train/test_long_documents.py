@@ -1,4 +1,4 @@
-"""Documents whose class is decided after their 200th token: read from their head they cannot be told apart, in windows they can."""
+"""Test documents whose class shows only after their 200th token: windows find it, the head alone does not."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ TAIL, HEAD_TAIL = params.TailTruncation(kind="tail"), params.HeadTailTruncation(
 
 
 def documents(count: int, seed: int) -> list[tuple[str, int]]:
-    """Of two classes by turns: 200 words that say nothing, 24 that say the class, and 100 that say nothing."""
+    """Two classes by turns: 200 words of noise, 24 that reveal the class, and 100 words of noise."""
     random = np.random.default_rng(seed)
     rows = []
     for row in range(count):
@@ -60,7 +60,7 @@ def splits(root: Path, how: params.Truncation) -> dict[str, TextSplit]:
 
 
 def fit(model: model_folder.Classifier, data: dict[str, TextSplit], loss_fn: losses.Loss) -> float:
-    """Accuracy on validation after a real training."""
+    """Return the validation accuracy after a real training run."""
     machine, settings, val = tiny.machine(), tiny.training(**SETTINGS), data["val"]
 
     def scores() -> dict[str, float]:
@@ -79,18 +79,21 @@ def create(root: Path) -> model_folder.Classifier:
 
 @pytest.mark.parametrize("how", [text_arrays.HEAD, TAIL, HEAD_TAIL], ids=lambda how: how.kind)
 def test_what_is_cut_away_cannot_be_learned(root: Path, how: params.Truncation) -> None:
-    """The negative control of the next test. 100 documents by chance: 50 right, and less than 65 in 998 of 1,000 cases."""
+    """The negative control of the next test.
+
+    By chance 50 of 100 documents are right, and less than 65 in 998 of 1,000 cases.
+    """
     assert 0.35 <= fit(create(root), splits(root, how), losses.cross_entropy(0.0, None)) <= 0.65
 
 
 def test_windows_read_it_and_a_student_learns_from_their_teacher(root: Path) -> None:
     data = splits(root, WINDOWS)
-    assert data["train"].windows.tolist() == [6] * 96  # 324 words in sixes of 54
+    assert data["train"].windows.tolist() == [6] * 96  # 324 words in six windows of 54
     teacher = create(root)
     assert fit(teacher, data, losses.cross_entropy(0.0, None)) >= 0.95
     machine, labels = tiny.machine(), ["grain", "ship"]
     cache = predict(teacher, data["train"], machine, 32)
-    assert cache.shape == (96, 2), "one row a document"
+    assert cache.shape == (96, 2), "one row per document"
     info = model_folder.ModelInfo(labels, HEAD, tiny.TEXT_INPUT)
     layers = params.LayersStudent(kind="teacher_layers", layers=(0,))
     made = student.make(teacher, info, layers, tiny.training(**SETTINGS), "matmul")

@@ -1,4 +1,4 @@
-"""The training loop on a tiny encoder and real arrays."""
+"""Test the training loop on a tiny encoder and real arrays."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(fit: Run) -> Non
 
 @pytest.fixture
 def gradients(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
-    """Gradients of every step, (parameters,) each."""
+    """Return the gradients of every step, (parameters,) each."""
     seen: list[torch.Tensor] = []
     step = optimizer.Update.step
 
@@ -131,8 +131,9 @@ def gradients(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
 
 
 def test_accumulation_equals_the_large_batch(fit: Run, gradients: list[torch.Tensor]) -> None:
-    # 48 documents in batches of 32: the ragged last batch of 16 counts too. A rate of almost zero keeps the weights of both alike: Adam
-    # divides by the gradient's size, which magnifies the rounding of gradients that are nearly zero.
+    # 48 documents in batches of 32: the smaller last batch of 16 counts too. A learning rate of almost zero
+    # keeps the weights of both alike: Adam divides by the gradient's size, which magnifies the rounding of
+    # gradients that are nearly zero.
     settings = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-12, "log_every": 1}
     losses = []
     for parts in (1, 4):
@@ -147,7 +148,7 @@ def test_accumulation_equals_the_large_batch(fit: Run, gradients: list[torch.Ten
 def test_a_mean_over_parts_of_unequal_size_would_be_noticed(
     fit: Run, gradients: list[torch.Tensor], monkeypatch: Any
 ) -> None:
-    """Negative control: parts weighted alike, as a mean over micro-batches weights them."""
+    """Negative control: parts are weighted equally, as in a mean over micro-batches."""
     fit(epochs=1, batch_size=30, learning_rate=1e-12)
     parts = TrainingBatches.micro_batches
 
@@ -163,7 +164,7 @@ def test_a_mean_over_parts_of_unequal_size_would_be_noticed(
     )
 
 
-# Operations whose result, or its size, the host must know.
+# Operations whose result, or its size, the host needs.
 ATEN = torch.ops.aten
 WAITS = {
     ATEN._local_scalar_dense.default,
@@ -181,7 +182,7 @@ def _is_mask(index: torch.Tensor | None) -> bool:
 
 
 class ReadBack(TorchDispatchMode):
-    """Counts how often a tensor's value becomes a number of the host: on a device each of them waits for it."""
+    """A counter of transfers of a tensor's value to the host: on a device, each of them waits."""
 
     count = 0
 
@@ -194,7 +195,7 @@ class ReadBack(TorchDispatchMode):
 
 
 def test_a_step_reads_nothing_back(fit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `tests/train/test_gpu.py` shows on a device, for all that is not CUDA's own; what only the CPU does is switched off."""
+    """Like `tests/train/test_gpu.py`, except for CUDA itself; what only the CPU does is switched off."""
     counts = []
     step = loop._Loop.step
 
@@ -284,9 +285,7 @@ def test_a_diverged_step_changes_no_weight() -> None:
     model = torch.nn.Linear(2, 1)
     before = flat(model).clone()
     update = optimizer.Update(optimizer.make(model, SETTINGS), 1.0, False, torch.device("cpu"))
-    for step, factor in enumerate(
-        [math.inf, 1.0], start=1
-    ):  # the next one is finite, but the training is over
+    for step, factor in enumerate([math.inf, 1.0], start=1):  # the next one is finite, but training has ended
         (model(torch.ones(1, 2)).sum() * factor).backward()
         update.step(step, torch.tensor(factor), 0.1)
     assert torch.equal(flat(model), before) and int(update.failed) == 1
@@ -325,7 +324,9 @@ def test_the_loss_scale_falls_on_overflow_and_grows_again(monkeypatch: pytest.Mo
         (loss * update.scale * factor).backward()
         norm = update.step(step, loss.detach(), 0.1)
         scales.append(float(update.scale))
-        assert torch.equal(flat(model), before) == (step == 1)  # an overflow skips the update and is no error
+        assert torch.equal(flat(model), before) == (
+            step == 1
+        )  # an overflow skips the update and is not an error
         assert float(norm) == pytest.approx(0.0 if step == 1 else math.sqrt(3))
     assert scales == [32768.0, 32768.0, 65536.0, 65536.0] and int(update.failed) == -1
 
@@ -340,7 +341,7 @@ def test_every_precision_learns(fit: Run, precision: str) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
-)  # torch's compiler looks, and hides its own
+)  # torch's compiler looks at gradients, and hides its own warning
 def test_a_compiled_model_learns_the_same(fit: Run) -> None:
     eager, compiled = (
         [point.loss for point in fit(epochs=1, compile=compiled)[1] if isinstance(point, loop.TrainPoint)]

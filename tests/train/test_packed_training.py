@@ -1,4 +1,4 @@
-"""Whole trainings on packed documents: the curve of padded ones, by documents or by tokens, whatever parts a step is taken in."""
+"""Test that training on packed documents follows the curve of padded ones, for any division into parts."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def curve(root: Path, packs: bool, folder: str = ".", taught: bool = False, **changes: Any) -> list[float]:
-    """The loss of each step of two epochs."""
+    """Return the loss of each step of two epochs."""
     settings, machine = tiny.training(**{"epochs": 2, "learning_rate": 3e-4} | changes), tiny.machine()
     split = TextSplit(text_arrays.open_arrays(root / folder, "train"), 0)
     resolve.seed_everything(0)
@@ -69,11 +69,11 @@ def test_packed_documents_train_as_padded_ones_do(root: Path, changes: dict[str,
     np.testing.assert_allclose(packed[0], padded[0], atol=2e-6)
     np.testing.assert_allclose(
         packed, padded, atol=1e-3
-    )  # Adam makes steps of one size of gradients that are nearly 0
+    )  # for gradients that are nearly 0, Adam still makes full steps
 
 
 def test_the_parts_of_a_step_by_tokens_change_nothing(root: Path) -> None:
-    """The loss is the mean over a step's documents, of which parts have different numbers."""
+    """The loss is the mean over a step's documents, although parts have different numbers of them."""
     whole, parts = (curve(root, packs=True, accumulation=accumulation, **TOKENS) for accumulation in (1, 3))
     np.testing.assert_allclose(parts[0], whole[0], atol=2e-6)
     np.testing.assert_allclose(parts, whole, atol=1e-3)

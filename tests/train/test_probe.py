@@ -1,4 +1,4 @@
-"""A linear probe is scikit-learn's logistic regression, as weights of a head."""
+"""Test that a linear probe is scikit-learn's logistic regression, as the weights of a head."""
 
 import numpy as np
 import pytest

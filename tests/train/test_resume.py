@@ -1,4 +1,7 @@
-"""Killed at any step or file operation of a save: the training goes on and ends with the same bits. Each guarantee with its control."""
+"""Test that training killed at any step or file operation of a save resumes and ends with the same bits.
+
+Each guarantee has its negative control.
+"""
 
 import multiprocessing
 import random
@@ -26,7 +29,7 @@ def processes() -> multiprocessing.context.ForkServerContext:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Path:
-    """The uninterrupted training, with the number of file operations of its saves."""
+    """Train without interruption, and count the file operations of its saves."""
     folder = tmp_path_factory.mktemp("whole")
     training.prepare(folder)
     assert run(processes, folder, kill_operation=-1) == 0
@@ -34,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Path:
 
 
 def run(processes: Any, folder: Path, **arguments: Any) -> int:
-    """Exit code of one attempt in a process of its own."""
+    """Return the exit code of one attempt in a separate process."""
     process = processes.Process(target=training.attempt, args=(folder,), kwargs=arguments)
     process.start()
     process.join(120)
@@ -44,7 +47,7 @@ def run(processes: Any, folder: Path, **arguments: Any) -> int:
 
 @pytest.fixture
 def again(whole: Path, tmp_path: Path, processes: Any) -> Iterator[Callable[..., Path]]:
-    """Kill an attempt, let another one finish it; the folder of both."""
+    """Kill an attempt and let another one finish it; return the folder of both."""
     yield attempts_in(tmp_path, whole, processes)
     shutil.rmtree(tmp_path)
 
@@ -65,7 +68,7 @@ def attempts_in(tmp_path: Path, whole: Path, processes: Any) -> Callable[..., Pa
 
 
 def differences(whole: Path, folder: Path) -> set[str]:
-    """What of the result is not the same."""
+    """Return the parts of the result that differ."""
     found = {
         name
         for name in ("final.safetensors", "points.txt")
@@ -77,7 +80,7 @@ def differences(whole: Path, folder: Path) -> set[str]:
 
 
 def lost_steps(folder: Path) -> int:
-    """Steps whose checkpoint was written, but which were computed again."""
+    """Return the steps that were computed again although their checkpoint was written."""
     computed = [int(line.split()[0]) for line in (folder / "before.txt").read_text().splitlines()]
     return max(computed) - int((folder / "first.txt").read_text())
 
@@ -100,7 +103,11 @@ def test_killed_in_a_step(whole: Path, again: Callable[..., Path]) -> None:
 def whole_of_images(
     tmp_path_factory: pytest.TempPathFactory, processes: Any, request: pytest.FixtureRequest
 ) -> Path:
-    """The same with images: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights (and statistics)."""
+    """The same with images.
+
+    These add augmentation, mixup and CutMix, stochastic depth, layer-wise rates, and averaged weights and
+    statistics.
+    """
     folder = tmp_path_factory.mktemp("images")
     training.prepare(folder, request.param)
     assert run(processes, folder) == 0
@@ -131,7 +138,7 @@ def test_images_killed_in_each_of_ten_steps(
 
 @pytest.fixture(scope="module")
 def whole_in_windows(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Path:
-    """The same with documents in windows, whose steps have parts of their own."""
+    """The same with documents in windows, whose steps are divided differently."""
     folder = tmp_path_factory.mktemp("windows")
     training.prepare(folder, windows=True)
     arrays = text_arrays.open_arrays(folder / "arrays", "train")
@@ -207,7 +214,7 @@ def test_killed_at_every_file_operation_of_a_save(
 def test_asked_to_stop(
     whole: Path, tmp_path: Path, processes: Any, place: str, number: int, code: int
 ) -> None:
-    """The step is finished and saved, although the time for a checkpoint has not come."""
+    """The step is finished and saved, although it is not yet time for a checkpoint."""
     for name in ("base", "arrays"):
         (tmp_path / name).symlink_to(whole / name)
     assert run(processes, tmp_path, stop=(place, number), seconds=1e9) == code
@@ -218,7 +225,8 @@ def test_asked_to_stop(
     assert differences(whole, tmp_path) == set()
 
 
-# ---- while a checkpoint is being written ----------------------------------------------------------------------------------------
+# ---- while a checkpoint is being written
+# -----------------------------------------------------------------------
 
 
 def test_killed_while_one_is_being_written(whole: Path, again: Callable[..., Path]) -> None:
@@ -228,7 +236,7 @@ def test_killed_while_one_is_being_written(whole: Path, again: Callable[..., Pat
 
 
 def test_asked_to_stop_while_one_is_being_written(whole: Path, tmp_path: Path, processes: Any) -> None:
-    """That one and the newest are on the disk when the process has ended."""
+    """That checkpoint and the newest are on disk when the process has ended."""
     for name in ("base", "arrays"):
         (tmp_path / name).symlink_to(whole / name)
     assert run(processes, tmp_path, stop=("step", signal.SIGTERM), overlap=True) == 143
@@ -240,7 +248,8 @@ def test_asked_to_stop_while_one_is_being_written(whole: Path, tmp_path: Path, p
     assert differences(whole, tmp_path) == set()
 
 
-# ---- negative controls: each part of the guarantee is needed ------------------------------------------------------------------
+# ---- negative controls: each part of the guarantee is needed
+# ---------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["rng", "position", "optimizer"])

@@ -1,4 +1,4 @@
-"""Checkpoints for any number of processes, as one process writes and reads them: verified, and with parts that are empty."""
+"""Test sharded checkpoints as one process writes and reads them: verified, and with empty parts."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from baton.train import checkpoint, sharded_checkpoint, shards
 
 @pytest.fixture
 def saved(tmp_path: Path) -> sharded_checkpoint.ShardedCheckpoints:
-    """Two checkpoints from before the first validation: there are no best weights yet."""
+    """Save two checkpoints before the first validation: there are no best weights yet."""
     model = nn.Linear(3, 2)
     made = sharded_checkpoint.ShardedCheckpoints(
         checkpoint.Checkpoints(tmp_path / "teacher", 0.0, {"run": "r7"}), model
@@ -57,7 +57,10 @@ def test_where_there_is_no_memory_for_a_copy_it_is_asked_for_once(
 def test_writing_takes_no_more_memory_than_the_copy(
     saved: sharded_checkpoint.ShardedCheckpoints, wait: bool, most: float
 ) -> None:
-    """Times the size of what is saved. `torch.distributed.checkpoint.save` took 2 more: its own copy, and the file."""
+    """`most` is a multiple of the checkpoint's size.
+
+    `torch.distributed.checkpoint.save` took 2 more: its own copy, and the file.
+    """
     parts = {"model": {"weight": torch.ones(1 << 25)}}
     memory.reset_peak()
     before = memory.peak_memory()
@@ -73,7 +76,8 @@ def test_whatever_the_thread_that_writes_meets_is_an_error_of_ours(
         raise RuntimeError("CUDA error: unspecified launch failure\nmore")
 
     monkeypatch.setattr(shards, "put", fail)
-    told = r"0003 cannot be written\n.*got: +RuntimeError: CUDA error: unspecified launch failure\n.*next: +run again"
+    failure = "RuntimeError: CUDA error: unspecified launch failure"
+    told = rf"0003 cannot be written\n.*got: +{failure}\n.*next: +run again"
     with pytest.raises(OutputError, match=told), saved.writing():
         saved.save("0003", {"model": saved.model.state_dict()}, {"step": 3}, wait=False)
     assert sorted(path.name for path in saved.folder.iterdir()) == ["0001", "0002"]

@@ -1,4 +1,7 @@
-"""A model split over processes (FSDP2, gloo on the CPU): the curve of one process, and checkpoints for any number of them."""
+"""Test a model split over processes (FSDP2, gloo, CPU): it follows the curve of one process.
+
+Its checkpoints fit any number of processes.
+"""
 
 import json
 import multiprocessing
@@ -18,17 +21,17 @@ from tests.train import sharded, training
 
 pytestmark = pytest.mark.alone
 STOPPED = 143
-SECONDS = 600.0  # on a machine that does much beside
+SECONDS = 600.0  # on a busy machine
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Base model, arrays and the training of one process, whose model is whole."""
+    """Prepare base model and arrays, and train with one process, whose model is whole."""
     made = tmp_path_factory.mktemp("sharded")
     training.prepare(
         made, windows=True
-    )  # documents of several windows: processes have unlike numbers of parts in a step
+    )  # documents of several windows: processes have different numbers of parts in a step
     CONTEXT.set_forkserver_preload(["tests.train.sharded"])
     run(made, "one", 1, runtime={"sharding": "none"})
     yield made
@@ -36,7 +39,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(folder: Path, out: str, processes: int, code: int | tuple[int, ...] = 0, **options: Any) -> str:
-    """Train on so many processes, of which all but the first end with 0, if not told otherwise; what they said."""
+    """Train on `processes` and return their output.
+
+    `code` is the exit code of the first, if the others end with 0; or all exit codes.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     arguments = (folder, {"out": out, **options})
@@ -65,7 +71,7 @@ def points(folder: Path, out: str) -> list[dict[str, Any]]:
 
 
 def assert_close(folder: Path, one: str, other: str, tolerance: float = 1e-4) -> None:
-    """The curves agree, and so do the weights."""
+    """Assert that the curves agree, and so do the weights."""
     pairs = list(zip(points(folder, one), points(folder, other), strict=True))
     assert len(pairs) > 30
     for first, second in pairs:
@@ -82,7 +88,7 @@ def assert_close(folder: Path, one: str, other: str, tolerance: float = 1e-4) ->
 
 
 def same(folder: Path, one: str, other: str) -> bool:
-    """To the bit."""
+    """Return whether both runs agree bit for bit."""
     return all(
         (folder / f"{one}{end}").read_bytes() == (folder / f"{other}{end}").read_bytes()
         for end in (".json", ".safetensors")
@@ -98,14 +104,14 @@ def test_split_over_processes_it_is_the_training_of_one(folder: Path, processes:
 
 @pytest.fixture(scope="module")
 def stopped(folder: Path) -> Path:
-    """What two processes leave that are asked to stop in the middle."""
+    """Return the checkpoints of two processes that were asked to stop in the middle."""
     assert run(folder, "never", 2, STOPPED, checkpoints="stopped", stop=17) is not None
     assert not (folder / "never.json").exists()
     return folder / "stopped"
 
 
 def resumed(folder: Path, stopped: Path, processes: int) -> str:
-    """Go on with so many processes; the name of what came of it."""
+    """Resume with `processes`; return the name of the result."""
     out = f"{stopped.name}-{processes}"
     shutil.copytree(stopped, folder / out)
     said = run(folder, out, processes, checkpoints=out)
@@ -125,7 +131,7 @@ def test_another_number_of_processes_goes_on_to_rounding(folder: Path, stopped: 
 
 
 def test_asked_to_stop_in_the_passes_before_the_first_step_it_is_saved(folder: Path) -> None:
-    """These passes, with which compilation begins, are exchanges too."""
+    """These passes, which start compilation, are collective operations too."""
     own = {"runtime": {"compile": True}, "uncompiled": True, "settings": {"epochs": 1}}
     run(folder, "never", 2, STOPPED, checkpoints="warming", stop=0, where="pass", **own)
     assert [path.name for path in (folder / "warming").iterdir()] == ["00000000-00000000"]
@@ -133,7 +139,11 @@ def test_asked_to_stop_in_the_passes_before_the_first_step_it_is_saved(folder: P
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """48 pictures: batches of 7, of which process 0 computes 4 and process 1 computes 3, but of the last, of 6, 3 each."""
+    """Prepare 48 images.
+
+    Of batches of 7, process 0 computes 4 and process 1 computes 3; of the last, which has 6, they compute 3
+    each.
+    """
     made = tmp_path_factory.mktemp("sharded_pictures")
     training.prepare(made, images=tiny.write_image_base)
     yield made
@@ -141,14 +151,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_processes_that_see_unlike_numbers_of_shapes_compile_together(pictures: Path) -> None:
-    """Process 0 has two sizes to show the compiler, process 1 has one; each pass of a split model is an exchange."""
+    """Process 0 shows the compiler two sizes, process 1 one; each pass of a split model is collective."""
     own = {"uncompiled": True, "settings": {"epochs": 1, "batch_size": 7, "accumulation": 1}}
     run(pictures, "compiled", 2, runtime={"compile": True}, **own)
     assert len(points(pictures, "compiled")) > 6
 
 
 def content(path: Path) -> dict[str, Any]:
-    """Bytes and places of all tensors of a file."""
+    """Return the bytes and positions of all tensors in a file."""
     with safe_open(path, "pt") as file:
         places = {
             name: json.loads(text) if text[:1] in "{[" else text for name, text in file.metadata().items()
@@ -157,7 +167,7 @@ def content(path: Path) -> dict[str, Any]:
 
 
 def early(folder: Path, how: str) -> dict[str, dict[str, Any]]:
-    """What is in the files of a checkpoint of the first steps, and of that at the end; the order of their headers is by chance."""
+    """Return the content of an early checkpoint's files and the last one's; header order is arbitrary."""
     run(folder, "never", 2, STOPPED, checkpoints=f"early-{how}", stop=6, early=how)
     found = {
         str(path.relative_to(folder / f"early-{how}")): content(path)
@@ -169,20 +179,20 @@ def early(folder: Path, how: str) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def waited_for(folder: Path) -> dict[str, dict[str, Any]]:
-    """What is in these files where the training waits for the first of them too."""
+    """Return the content of these files if training waits for the first of them too."""
     return early(folder, "waiting")
 
 
 def test_written_while_the_training_goes_on_it_is_what_it_would_be_if_that_waited(
     folder: Path, waited_for: dict[str, Any]
 ) -> None:
-    """Written steps later, from copies."""
+    """It is written steps later, from copies."""
     assert early(folder, "late") == waited_for
 
 
 @pytest.mark.slow
 def test_without_copies_it_is_not(folder: Path, waited_for: dict[str, Any]) -> None:
-    """Negative control: it holds what the steps since then made of the tensors. The last one is waited for."""
+    """Negative control: it holds the tensors as later steps changed them; training waits for the last one."""
     found = early(folder, "uncopied")
     assert {name for name in found if found[name] != waited_for[name]} == {
         name for name in found if name.startswith("00000003")
@@ -218,7 +228,7 @@ def test_a_process_that_is_lost_while_one_is_written_is_what_the_training_tells_
 
 @pytest.mark.slow
 def test_asked_to_stop_in_validation_it_is_saved_after_it(folder: Path) -> None:
-    """All processes are in the same exchange then, and leave it together."""
+    """All processes are in the same collective operation then, and leave it together."""
     run(folder, "never", 2, STOPPED, checkpoints="validating", stop=12, where="validation")
     out = "validating-2"
     shutil.copytree(folder / "validating", folder / out)
@@ -238,7 +248,7 @@ def test_saved_after_each_step_it_is_the_same_training(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("spoil", ["flip", "remove"])
 def test_a_broken_part_is_named_and_the_one_before_is_used(folder: Path, spoil: str) -> None:
-    """Its own control: the same two checkpoints, unbroken, go on from the later one."""
+    """The control: with the same two checkpoints intact, training resumes from the later one."""
     out = f"broken-{spoil}"
     run(folder, "never", 2, STOPPED, checkpoints=out, stop=5, seconds=0.0)
     first, last = sorted((folder / out).iterdir())
@@ -267,9 +277,10 @@ def test_a_broken_part_is_named_and_the_one_before_is_used(folder: Path, spoil: 
 def test_precision_checkpointing_and_compilation_go_with_it(
     folder: Path, own: dict[str, Any], tolerance: float
 ) -> None:
-    """In bf16 weights are gathered rounded, those of embeddings and norms too, which autocast of a whole model leaves in 32 bits.
+    """In bf16, weights are gathered rounded.
 
-    Not in fp16: the scaled gradients of norms overflowed, steps were skipped, and losses differed by 0.1.
+    This includes those of embeddings and norms, which autocast of a whole model leaves in 32 bits. Not in
+    fp16: the scaled gradients of norms overflowed, steps were skipped, and losses differed by 0.1.
     """
     name, shorter = "-".join(map(str, own.values())) + "-".join(own), {"ema": None, "epochs": 2}
     run(folder, f"{name}1", 1, runtime={"sharding": "none", **own}, settings=shorter)

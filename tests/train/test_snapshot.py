@@ -1,4 +1,4 @@
-"""Snapshots hold the values of one moment, in memory that is used again, and only where there is enough."""
+"""Test that snapshots hold the values of one moment, in reused memory, and only if there is enough."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_not_copied_and_said_once(
 def test_all_processes_of_a_machine_take_their_copies_at_once(
     wanted: int, processes: int, free: int, said: str | None
 ) -> None:
-    """In units of 10^9 bytes."""
+    """Sizes are in units of 10^9 bytes."""
     found = snapshot.too_large(wanted * 10**9, processes, free * 10**9)
     assert found == (said and f"a copy of the checkpoint takes {said}")
 
@@ -85,7 +85,7 @@ def test_all_processes_of_a_machine_take_their_copies_at_once(
 def test_memory_that_the_system_refuses_is_done_without(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A limit that nothing tells of beforehand (`ulimit -v`, the kernel's overcommit): here of all addresses there are."""
+    """A limit that cannot be queried (`ulimit -v`, kernel overcommit); here the whole address space."""
     monkeypatch.setattr(memory, "available", lambda: 1 << 62)
     own, wanted = snapshot.Snapshot(), 1 << 61
     assert not own._grow(wanted, pin=False) and not own._grow(wanted, pin=False)
@@ -93,7 +93,7 @@ def test_memory_that_the_system_refuses_is_done_without(
         " ".join(capsys.readouterr().out.split()).count("training waits while each checkpoint is written")
         == 1
     )
-    assert own.take(parts(1.0)) is not None, "what fits is still copied"
+    assert own.take(parts(1.0)) is not None, "copies that fit are still made"
 
 
 def test_a_failed_registration_is_followed_by_what_takes_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_failed_registration_is_followed_by_what_takes_its_error(monkeypatch: 
 def test_on_cuda_memory_that_cannot_be_pinned_leaves_no_error_behind(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The runtime remembers a failed registration until somebody asks, which the check of the next launch does."""
+    """The runtime keeps the error of a failed registration until it is read, as the next launch does."""
     pin = snapshot.pinning.pin_memory
     monkeypatch.setattr(snapshot.pinning, "pin_memory", lambda address, size: pin(0, 0))
     values, own = {"model": {"weight": torch.ones(1000, device="cuda")}}, snapshot.Snapshot()

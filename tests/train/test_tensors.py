@@ -1,4 +1,4 @@
-"""What we write, safetensors reads: all types, shapes and memory formats, in pieces."""
+"""Test that safetensors reads the encoded tensors: all types, shapes and memory formats, in pieces."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_nothing_is_a_file_too() -> None:
 
 
 def test_the_data_is_laid_out_as_by_the_library() -> None:
-    """Each tensor begins at a multiple of its element's size, and the header ends at one of 8."""
+    """Each tensor begins at a multiple of its element size, and the header ends at a multiple of 8."""
     content = b"".join(tensors.encoded(examples()))
     length = int.from_bytes(content[:8], "little")
     assert length % 8 == 0

@@ -1,4 +1,4 @@
-"""Weights that get no gradient: two real processes (gloo) train as one does, and neither wait for them nor change them."""
+"""Test weights without gradients: two real processes (gloo) train like one, and leave them unchanged."""
 
 import multiprocessing
 from pathlib import Path
@@ -21,7 +21,7 @@ def processes() -> multiprocessing.context.ForkServerContext:
 
 
 def together(processes: Any, folder: Path, spoiled: bool = False) -> list[int]:
-    """Exit codes of two ranks."""
+    """Return the exit codes of two ranks."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     ranks = [
         processes.Process(target=unused.train, args=(folder, rank, 2, store.port, spoiled)) for rank in (0, 1)

@@ -1,10 +1,12 @@
-"""One small real training in a process of its own, to be killed and continued: a tiny BERT with dropout, AdamW, clipping, best weights.
+"""Run a small real training in a separate process, to be killed and resumed.
 
-Or a tiny ViT with everything that images bring: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights; or
-that with a TinyViT, whose batch normalisation has statistics that are no weights.
+The model is a tiny BERT with dropout, AdamW, clipping and best weights; or a tiny ViT with all that images
+use: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights; or the same with a
+TinyViT, whose batch normalisation has statistics that are not weights.
 
-`attempt` runs in the folder that `prepare` filled. It writes final.safetensors (weights, optimizer), points.txt, order.txt (sample ids of
-every step that was computed) and first.txt (the first step, from 0, that this attempt computed).
+`attempt` runs in the folder that `prepare` filled. It writes final.safetensors (weights, optimizer),
+points.txt, order.txt (sample ids of every step that was computed) and first.txt (the first step, from 0, that
+this attempt computed).
 """
 
 import contextlib
@@ -60,7 +62,7 @@ STEPS = 18  # 48 documents, batches of 8, 3 epochs
 
 
 def prepare(folder: Path, images: Callable[[Path], Path] | None = None, windows: bool = False) -> None:
-    """Base model (of images: as `images` writes it) and arrays (of texts: read in `windows`), once for all attempts."""
+    """Write base model (for images, with `images`) and arrays (texts in `windows`), once for all attempts."""
     if images:
         images(folder / "base")
         tiny_images.write_arrays(folder, {"train": 48, "val": 12, "test": 12})
@@ -91,17 +93,18 @@ def attempt(
     stop: tuple[str, int] = ("", 0),
     overlap: bool = False,
 ) -> None:
-    """Train or go on, with a checkpoint after every step (or every `seconds`), until killed.
+    """Train or resume, with a checkpoint after every step (or every `seconds`), until killed.
 
     Args:
-        folder: base, arrays, checkpoints and what comes of it.
+        folder: base, arrays, checkpoints and results.
         kill_at: the step (from 1) in whose forward pass the process group is killed.
-        kill_operation: the file operation below checkpoints/ before which it is.
-        power: False if the machine dies with it: what was not flushed to the disk is lost.
-        without: what of the guarantee is broken (negative controls).
+        kill_operation: the file operation below checkpoints/ before which it is killed.
+        power: False if the power fails too, so that data not flushed to disk is lost.
+        without: the part of the guarantee that is broken (negative controls).
         seconds: between checkpoints.
-        stop: where (step, validation, caller) and with which signal it is asked to stop, in the middle of the training.
-        overlap: each checkpoint is still being written when the next step is done; else each is on the disk before the next step begins.
+        stop: where (step, validation, caller) and with which signal it is asked to stop, in mid-training.
+        overlap: each checkpoint is still being written when the next step is done; otherwise each is on disk
+            before the next step begins.
     """
     os.setpgid(0, 0)
     if kill_operation:
@@ -162,7 +165,7 @@ def attempt(
 
 
 def remember_states() -> list[state.State]:
-    """The states that loops make from now on."""
+    """Return the list of states that loops create from now on."""
     made: list[state.State] = []
     begin = state.State.__init__
 
@@ -175,7 +178,7 @@ def remember_states() -> list[state.State]:
 
 
 class Recorded(TrainingBatches):
-    """Writes down the samples of each step that is asked for; one training a process."""
+    """Batches that record the samples of each requested step; one training run per process."""
 
     folder: Path
     last = -1
@@ -191,7 +194,7 @@ class Recorded(TrainingBatches):
 
 
 class Settled(checkpoint.Checkpoints):
-    """Each is on the disk before the next step begins."""
+    """Checkpoints that are on disk before the next step begins."""
 
     def save(self, *arguments: Any, **options: Any) -> None:
         """See Checkpoints."""
@@ -200,7 +203,7 @@ class Settled(checkpoint.Checkpoints):
 
 
 class Slow(checkpoint.Checkpoints):
-    """Each is written while the second step after it is computed, or when somebody waits for it: after steps 1, 3, 5."""
+    """Checkpoints written during the second step after them, or when waited for: after steps 1, 3, 5."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -232,15 +235,15 @@ class Slow(checkpoint.Checkpoints):
 
 
 def kill() -> None:
-    """As the kernel does when memory runs out: the whole process group, at once."""
+    """Kill the whole process group at once, as the kernel does when memory runs out."""
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def watch_operations(folder: Path, fatal: int, power: bool) -> None:
-    """Die before file operation number `fatal` below `folder`: opening, writing, flushing, renaming, removing.
+    """Die before file operation `fatal` below `folder`: opening, writing, flushing, renaming, removing.
 
-    Without `power` the files that were not flushed until then are empty, as after a power cut. A `fatal` of -1 only
-    counts, in operations.txt.
+    Without `power`, files that were not flushed by then are empty, as after a power cut. A `fatal` of -1 only
+    counts operations, in operations.txt.
     """
     count, unflushed = 0, set[int]()  # inodes: a rename does not flush a file
 
@@ -297,7 +300,7 @@ def spoil(what: str) -> None:
             if not (optimizer and part.startswith(state.OPTIMIZER))
         }
         restore(self, checkpoint.Checkpoint(parts, saved.state))
-        if what == "average" and self.average:  # it begins anew at the weights of the moment
+        if what == "average" and self.average:  # it restarts at the current weights
             self.average.restore(self.model.state_dict())
         for name, buffer in self.model.named_buffers():
             if what == "statistics" and name.endswith("running_mean"):
@@ -307,7 +310,7 @@ def spoil(what: str) -> None:
         state.State.restore = spoiled  # type: ignore[method-assign]
     if what == "position":
         state.State.facts = lambda self: facts(self) | {"step": max(0, self.step - 1)}  # type: ignore[method-assign]
-    if what == "augmentation":  # drawn from a process's own generator instead of (seed, epoch, sample id)
+    if what == "augmentation":  # drawn from the process's generator, not (seed, epoch, sample id)
         from baton.batches.augmentation import pipeline
 
         own, drawn = np.random.default_rng(), pipeline.draw
@@ -320,20 +323,20 @@ def spoil(what: str) -> None:
             loop,
             "seed_step",
             lambda seed, step, rank: None,
-        ),  # dropout goes on from wherever torch's generator is
+        ),  # dropout continues from torch's current generator state
         (
             "layout",
             state,
             "_laid_out",
             lambda value, like: value.to(like.device),
-        ),  # of Adam's state, where weights are channels_last
+        ),  # of Adam's state, if weights are channels_last
         ("order", os, "fsync", lambda handle: None),  # renamed without being flushed before
         (
             "snapshot",
             snapshot.Snapshot,
             "take",
             lambda self, parts: (parts, lambda: None),
-        ),  # written while the training changes it
+        ),  # written while training changes the tensors
     ):
         if what == name:
             setattr(module, function, broken)

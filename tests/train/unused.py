@@ -1,4 +1,4 @@
-"""A small training of a model with a weight that no loss depends on, and one on which only every other step's does."""
+"""Train a small model with a weight that no loss uses, and one that only every other step's loss uses."""
 
 import contextlib
 from datetime import timedelta
@@ -19,15 +19,15 @@ STEPS, SAMPLES = 6, 8
 
 
 class Model(nn.Module):
-    """Three layers side by side."""
+    """Three parallel layers."""
 
     def __init__(self) -> None:
-        """Drawn from torch's seed."""
+        """Draw the weights from torch's generator."""
         super().__init__()
         self.used, self.spare, self.rare = (nn.Linear(4, 3) for _ in range(3))
 
     def forward(self, values: torch.Tensor, odd: bool) -> torch.Tensor:
-        """(batch, 4) -> (batch, 3)."""
+        """Compute (batch, 4) -> (batch, 3)."""
         found: torch.Tensor = self.used(values) + self.rare(values) if odd else self.used(values)
         return found
 
@@ -36,11 +36,11 @@ class Part:
     """Some samples."""
 
     def __init__(self, values: torch.Tensor, labels: torch.Tensor, odd: bool) -> None:
-        """Values (batch, 4), labels (batch,), whether the step is an odd one."""
+        """Values (batch, 4), labels (batch,), and whether the step is odd."""
         self.values, self.labels, self.odd, self.shape = values, labels, odd, tuple(values.shape)
 
     def to(self, _device: torch.device) -> "Part":
-        """All is on the CPU."""
+        """Do nothing: everything is on the CPU."""
         return self
 
 
@@ -51,19 +51,19 @@ class Batches:
     mean_length = 1.0
 
     def __init__(self, rank: int, ranks: int) -> None:
-        """Of this rank."""
+        """Keep this rank's place."""
         self.rank, self.ranks = rank, ranks
 
     def size(self, _step: int) -> int:
-        """Of a step, over all ranks."""
+        """Return the number of samples in a step, over all ranks."""
         return SAMPLES
 
     def names(self, step: int) -> list[str]:
-        """Of its samples."""
+        """Return the ids of its samples."""
         return [f"{step}"] * SAMPLES
 
     def micro_batches(self, step: int) -> list[tuple[Any, float]]:
-        """Two parts, with their shares."""
+        """Return two parts, with their shares."""
         generator = torch.Generator().manual_seed(step)
         values, labels = (
             torch.randn(SAMPLES, 4, generator=generator),
@@ -79,7 +79,7 @@ def loss_fn(model: Any, part: Part) -> torch.Tensor:
 
 
 def train(folder: Path, rank: int, ranks: int, port: int, spoiled: bool = False) -> None:
-    """One process of the training; rank 0 writes RANKS.safetensors. `spoiled`: without looking for unused weights."""
+    """Run one process; rank 0 writes RANKS.safetensors. `spoiled`: DDP does not look for unused weights."""
     if spoiled:
         loop._Loop._unused = lambda self: False  # type: ignore[method-assign]
     place = resolve.Place(rank, rank, ranks, ranks, "a test")
