@@ -174,14 +174,14 @@ def test_means_fit_the_channels() -> None:
 @pytest.mark.parametrize(
     ("config", "part"),
     [
-        ({"model_type": "bert"}, "none of timm's\n  got:      bert"),
+        ({"model_type": "bert"}, "is not a timm config\n  got:      bert"),
         (
             {"architecture": "a", "pretrained_cfg": {"interpolation": "cubist"}},
-            "a value of interpolation that we do not know\n  got:      cubist",
+            "an unknown interpolation\n  got:      cubist",
         ),
         (
             {"architecture": "a", "pretrained_cfg": {"crop_mode": "corner"}},
-            "a value of crop_mode that we do not know",
+            "an unknown crop_mode",
         ),
     ],
 )

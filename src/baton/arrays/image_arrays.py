@@ -143,8 +143,8 @@ def tokenize(
 
     Args:
         table: `{split}.parquet`; its stem names the split.
-        described: the model's input, from `image_input.describe`, with `significant_bits` if 16-bit images use
-            fewer.
+        described: the model's input, from `image_input.describe`, with `significant_bits` if 16-bit
+            images use fewer.
         target: an existing folder.
         chunk_size: images that one thread takes at a time; `workers` + 1 such chunks are in memory.
         advance: called with the number of images done.

@@ -1,4 +1,4 @@
-"""What a model must know of its input, from its data config and params: the section `input` of meta.json."""
+"""The section `input` of meta.json: what a model must know about its input, from its data config and params."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ CROP_MODES = ("center", "squash", "border")
 
 
 def describe(config: dict[str, Any], settings: params.ImageTokenize) -> dict[str, Any]:
-    """What a model must know of its input, as meta.json has it; `mean` and `std` are of values from 0 to 1.
+    """Return what a model must know about its input, as in meta.json; `mean` and `std` are for values from 0 to 1.
 
     Args:
         config: the base's config.json.
@@ -29,24 +29,18 @@ def describe(config: dict[str, Any], settings: params.ImageTokenize) -> dict[str
         ModelError: it is no image base, or its data config is beyond what we know.
     """
     if "architecture" not in config:
-        got, hint = (
-            config.get("model_type", "neither architecture nor model_type"),
-            "set base to a timm model, or tokenize.kind to text",
-        )
-        raise ModelError(
-            "the base model's config.json is none of timm's", got=got, expected="architecture", hint=hint
-        )
+        got = config.get("model_type", "neither architecture nor model_type")
+        hint = "set base to a timm model, or tokenize.kind to text"
+        problem = "the base model's config.json is not a timm config"
+        raise ModelError(problem, got=got, expected="architecture", hint=hint)
     given = config.get("pretrained_cfg", config)  # older files have the two in one
     data = {name: default if given.get(name) is None else given[name] for name, default in DEFAULTS.items()}
-    data["interpolation"] = (
-        "bilinear" if data["interpolation"] == "random" else data["interpolation"]
-    )  # as timm evaluates
+    if data["interpolation"] == "random":
+        data["interpolation"] = "bilinear"  # as timm evaluates
     for name, known in (("interpolation", INTERPOLATIONS), ("crop_mode", CROP_MODES)):
         if data[name] not in known:
-            problem, hint = (
-                f"the base model's data config has a value of {name} that we do not know",
-                "mend pretrained_cfg in its config.json",
-            )
+            problem = f"the base model's data config has an unknown {name}"
+            hint = "fix pretrained_cfg in its config.json"
             raise ModelError(problem, got=data[name], expected=", ".join(known), hint=hint)
     size = [settings.size, settings.size] if settings.size else [int(side) for side in data["input_size"][1:]]
     return {
