@@ -1,4 +1,4 @@
-"""The section `input` of meta.json: what a model must know about its input, from its data config and params."""
+"""The section `input` of meta.json: what a model must know about its input."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ CROP_MODES = ("center", "squash", "border")
 
 
 def describe(config: dict[str, Any], settings: params.ImageTokenize) -> dict[str, Any]:
-    """Return what a model must know about its input, as in meta.json; `mean` and `std` are for values from 0 to 1.
+    """Return what a model must know about its input; `mean` and `std` are for values from 0 to 1.
 
     Args:
         config: the base's config.json.
