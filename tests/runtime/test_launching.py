@@ -113,7 +113,8 @@ def test_a_signal_reaches_rank_0_and_all_end(
     assert (folder / "closed 0").exists(), "rank 0 ended in order"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_that_slurm_gives_to_the_tasks_alone_ends_the_stage_as_its_own_would(
     folder: Path, number: signal.Signals
 ) -> None:
