@@ -15,7 +15,7 @@ import pytest
 
 from baton import params, storage
 from baton.images import decoding
-from tests.test_pipeline import ROOT, STAGES, TIMED, Project
+from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code
 
 pytestmark = pytest.mark.slow
 CLASSES = ("0", "1", "2", "3")
@@ -30,21 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 def make_project(folder: Path) -> Project:
     """Copy this checkout's code, add digits as PNG files, one folder per class, and reduce the recipe."""
-    for name in ("src", "stages"):
-        shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
-    for name in (
-        "dvc.yaml",
-        "requirements.lock",
-        ".gitignore",
-        ".dvcignore",
-        ".dvc/config",
-        ".dvc/.gitignore",
-        "inbox/README.md",
-    ):
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
+    copy_code(folder)
     write_images(folder / "inbox/images")
     shutil.copy(ROOT / "recipes/image-folder.yaml", folder / "params.yaml")
     made = Project(folder)

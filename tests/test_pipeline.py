@@ -95,8 +95,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     shutil.rmtree(made.folder)
 
 
-def make_project(folder: Path) -> Project:
-    """Copy this checkout's code, add the small table and the tiny base model, and commit."""
+def copy_code(folder: Path) -> None:
+    """Copy this checkout's code and the files that a project needs besides params and data."""
     for name in ("src", "stages"):
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -112,6 +112,11 @@ def make_project(folder: Path) -> Project:
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
+
+
+def make_project(folder: Path) -> Project:
+    """Copy this checkout's code, add the small table and the tiny base model, and commit."""
+    copy_code(folder)
     write_docstrings(folder / "inbox/data.csv")
     tiny.write_base(folder / "inbox/base")
     shutil.copy(ROOT / "recipes/csv.yaml", folder / "params.yaml")

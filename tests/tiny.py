@@ -73,6 +73,20 @@ def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
     return folder
 
 
+def write_arrays(data: Path, copies: int = 4) -> None:
+    """Write a base model, clean tables and their arrays of at most 16 tokens to folders of `data`."""
+    from baton import storage
+    from baton.arrays import text_arrays
+    from baton.texts import document_windows
+
+    base, clean = write_base(data / "base"), write_clean(data / "clean", copies)
+    tokenizer = document_windows.open_tokenizer(base, TEXT_INPUT["max_length"])
+    (data / "arrays").mkdir()
+    for split in text_arrays.SPLITS:
+        text_arrays.tokenize(clean / f"{split}.parquet", tokenizer, data / "arrays", 100, lambda count: None)
+    storage.write_json(data / "arrays/meta.json", {"labels": sorted(TEXTS), "input": TEXT_INPUT})
+
+
 def image_input(size: int = 8, channels: int = 1) -> dict[str, Any]:
     """Return meta.json's input of square images of `size` pixels."""
     normal = {"mean": [0.5] * channels, "std": [0.25] * channels}

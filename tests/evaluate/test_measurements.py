@@ -11,7 +11,6 @@ from baton.arrays import text_arrays
 from baton.evaluate import inputs
 from baton.measure import measurements
 from baton.models import model_folder
-from baton.texts import document_windows
 from tests import test_cache_truth, tiny
 
 KNN = params.FeaturesBaseline(kind="features", model="knn", neighbours=3, C=(1.0,))
@@ -23,19 +22,7 @@ def subject(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> meas
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     (tmp_path / "requirements.lock").write_text("")
-    base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
-    Path("data/arrays").mkdir()
-    for split in text_arrays.SPLITS:
-        text_arrays.tokenize(
-            clean / f"{split}.parquet",
-            document_windows.open_tokenizer(base, 16),
-            Path("data/arrays"),
-            100,
-            lambda count: None,
-        )
-    storage.write_json(
-        Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
-    )
+    tiny.write_arrays(Path("data"))
     recipe = params.read(root / "params.yaml")
     return measurements.Subject(recipe.evaluate, recipe.finetune, tiny.machine())
 

@@ -11,12 +11,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from baton import params, storage
-from baton.arrays import text_arrays
 from baton.contracts import predictions
 from baton.errors import ParamsError
 from baton.fitting import seed_choice
 from baton.lifecycle.retraining import checkout
-from baton.texts import document_windows
 from baton.train import loop
 from stages import distill, finetune
 from tests import tiny
@@ -61,19 +59,7 @@ def stages(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage
     """Create a project with arrays of tiny texts."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
-    Path("data/arrays").mkdir()
-    for split in text_arrays.SPLITS:
-        text_arrays.tokenize(
-            clean / f"{split}.parquet",
-            document_windows.open_tokenizer(base, 16),
-            Path("data/arrays"),
-            100,
-            lambda count: None,
-        )
-    storage.write_json(
-        Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
-    )
+    tiny.write_arrays(Path("data"))
     raw = params.read_raw(root / "recipes/csv.yaml") | {"tracking": {"kind": "off"}}
     for section in ("finetune", "distill"):
         raw[section] |= SMALL

@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from baton import params, storage, tracking
-from baton.arrays import text_arrays
+from baton import params, tracking
 from baton.batches import subset
 from baton.fitting import small_data, trainings
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
 from baton.tasks import losses
-from baton.texts import document_windows
 from baton.train import probe, resume
 from tests import tiny
 
@@ -31,19 +29,7 @@ Train = Callable[..., small_data.Trained]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
     """Write 48 documents of train to data/arrays."""
     monkeypatch.chdir(tmp_path)
-    base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"))
-    Path("data/arrays").mkdir()
-    for split in text_arrays.SPLITS:
-        text_arrays.tokenize(
-            clean / f"{split}.parquet",
-            document_windows.open_tokenizer(base, 16),
-            Path("data/arrays"),
-            100,
-            lambda count: None,
-        )
-    storage.write_json(
-        Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
-    )
+    tiny.write_arrays(Path("data"))
     return trainings.Job(
         trainings.open_data(None),
         tiny.machine(),

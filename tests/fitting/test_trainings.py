@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baton import params, predict, storage, tracking
-from baton.arrays import text_arrays
+from baton import params, predict, tracking
 from baton.batches.text_batches import PackedBatch
 from baton.contracts import predictions
 from baton.distill import soft_targets
@@ -15,7 +14,6 @@ from baton.evaluate import inputs
 from baton.fitting import trainings
 from baton.models import classifier, model_folder, packing
 from baton.tasks import losses, temperature
-from baton.texts import document_windows
 from baton.train import resume
 from tests import tiny, tiny_images
 from tests.models.test_packed import make
@@ -119,26 +117,16 @@ def test_nobody_predicts_what_nobody_reads(
 
 def texts(**changes: object) -> tuple[trainings.Job, model_folder.Classifier]:
     """Return a job with documents of at most 16 tokens, and a BERT."""
-    base, clean = tiny.write_base(Path("data/base")), tiny.write_clean(Path("data/clean"), copies=1)
-    Path("data/arrays").mkdir()
-    for split in text_arrays.SPLITS:
-        text_arrays.tokenize(
-            clean / f"{split}.parquet",
-            document_windows.open_tokenizer(base, 16),
-            Path("data/arrays"),
-            100,
-            lambda count: None,
-        )
-    storage.write_json(
-        Path("data/arrays/meta.json"), {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
-    )
+    tiny.write_arrays(Path("data"), copies=1)
     job = trainings.Job(
         trainings.open_data(None),
         tiny.machine(**changes),
         tracking.Run(),
         resume.StageCheckpoints(Path("checks"), 1000.0),
     )
-    return job, model_folder.create(base, HEAD, 3, tiny.training(), job.runtime.attention, job.data.input)
+    return job, model_folder.create(
+        Path("data/base"), HEAD, 3, tiny.training(), job.runtime.attention, job.data.input
+    )
 
 
 def test_packing_is_settled_once_for_a_training_and_its_predictions(
