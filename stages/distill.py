@@ -37,7 +37,7 @@ def main() -> None:
         of_rows = trainings.row_weights(data, machine)
         labels_only = losses.cross_entropy(settings.label_smoothing, weights, of_rows)
         asked = teacher(settings, data, machine)
-        beside = [asked] if isinstance(asked, soft_targets.Live) else []
+        companions = [asked] if isinstance(asked, soft_targets.Live) else []
         taught = soft_targets.distillation(
             asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows
         )
@@ -50,7 +50,7 @@ def main() -> None:
             model = sharding.place(
                 student.make(parent, info, settings.student, settings, machine.attention), machine
             )
-            made = trainings.fit(name, model, loss_fn, settings.of(seed), job, beside)
+            made = trainings.fit(name, model, loss_fn, settings.of(seed), job, companions)
             best = trained.add(name, seed, made.curve, made.figures)
             trained.answered(
                 name,

@@ -132,7 +132,7 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def settled(
-    steps: int = 10_000, model: nn.Module | None = None, beside: Any = (), **changes: Any
+    steps: int = 10_000, model: nn.Module | None = None, companions: Any = (), **changes: Any
 ) -> compiling.Settled:
     wanted, fixed = changes.pop("compile", kernels.MEASURED), changes.pop("fixed_shapes", False)
     machine = dataclasses.replace(tiny.machine(), compile=wanted, fixed_shapes=fixed)
@@ -142,7 +142,7 @@ def settled(
         SETTINGS.model_copy(update=changes),
     )
     return compiling.settled(
-        model, batches, losses.cross_entropy(0.0, None), machine, steps, settings, beside
+        model, batches, losses.cross_entropy(0.0, None), machine, steps, settings, companions
     )
 
 
@@ -255,7 +255,7 @@ class Deeper(nn.Sequential):
         ({"mean_length": 2.02}, False),  # a few more rows
         ({"mean_length": 4.0}, True),
         ({"model": Deeper(nn.BatchNorm1d(2), nn.Linear(2, 2))}, True),
-        ({"beside": [soft_targets.Live(nn.Linear(2, 2))]}, True),
+        ({"companions": [soft_targets.Live(nn.Linear(2, 2))]}, True),
         ({"attention_dropout": 0.1}, True),
     ],
     ids=["rows", "longer", "architecture", "teacher", "dropout"],
@@ -353,7 +353,13 @@ def run(
     scores = {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
     return list(
         loop.train(
-            model, batches, loss_fn, lambda: scores, settings, machine, beside=[teacher] if teacher else ()
+            model,
+            batches,
+            loss_fn,
+            lambda: scores,
+            settings,
+            machine,
+            companions=[teacher] if teacher else (),
         )
     )
 
@@ -572,7 +578,7 @@ def test_pictures_are_compiled_for_their_shapes_before_the_first_step(images: Pa
     assert counter.graphs == 2
 
 
-def test_a_live_teacher_is_compiled_beside_its_student(texts: Path, counter: Counter) -> None:
+def test_a_live_teacher_is_compiled_with_its_student(texts: Path, counter: Counter) -> None:
     meta = array_splits.read_meta(texts / "arrays")
     own = model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
     plain = [
@@ -663,7 +669,7 @@ def test_whatever_ends_a_training_nothing_stays_compiled(
         dict,
         SETTINGS,
         machine,
-        beside=[teacher],
+        companions=[teacher],
     )
     if way == "closed":
         next(points)

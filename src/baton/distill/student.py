@@ -11,7 +11,7 @@ from torch import nn
 
 from baton import console, params
 from baton.errors import ModelError, ParamsError
-from baton.models.classifier import Classifier, ModelInfo, misfit
+from baton.models.classifier import Classifier, ModelInfo, weight_mismatch
 
 if TYPE_CHECKING:
     from baton.models.image_model import ImageClassifier
@@ -126,7 +126,7 @@ def _blocks(
         hint = "set distill.student.kind to timm"
         raise ModelError(
             f"these layers of {teacher.architecture} do not form a smaller model",
-            got=misfit(error),
+            got=weight_mismatch(error),
             hint=hint,
         ) from None
     return student

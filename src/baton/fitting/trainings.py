@@ -143,7 +143,7 @@ def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
     return None if found is None else torch.from_numpy(found).to(runtime.device)
 
 
-class Beside(compiling.Beside, packing.Reader, Protocol):
+class Companion(compiling.Companion, packing.Reader, Protocol):
     """A computation in the loss, alongside the model, that reads the model's batches: a live teacher."""
 
 
@@ -161,16 +161,16 @@ def fit(
     loss_fn: losses.Loss,
     settings: params.Training,
     job: Job,
-    beside: Sequence[Beside] = (),
+    companions: Sequence[Companion] = (),
 ) -> Fitted:
     """Train `model` in place under the name `name`.
 
-    `settings` are those of one seed; `beside` are the computations in the loss alongside the model.
+    `settings` are those of one seed; `companions` are other computations in the loss.
     """
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
     saved = job.checkpoints.training(f"{name}-{seed}")
     told, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
-    packs, reason = packing.settled(runtime, model, settings.attention_dropout, beside)
+    packs, reason = packing.settled(runtime, model, settings.attention_dropout, companions)
     console.say(f"{said}: packing {str(packs).lower()}: {reason}")
     batches, validation = (
         job.batches(settings, model.smallest_part, packs),
@@ -181,7 +181,7 @@ def fit(
         model.checkpoint_activations()
 
     steps = settings.epochs * batches.steps_per_epoch
-    choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, beside)
+    choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, companions)
     if runtime.compile == MEASURED:
         console.say(escape(f"{said}: compile: {str(choice.compile).lower()}: {choice.reason}"))
         run.metrics(_prefixed(told, choice.figures()), 0)
@@ -195,7 +195,7 @@ def fit(
     total = settings.epochs * len(data.splits["train"])
     memory.reset_peak()
     points, begun = (
-        loop.train(model, batches, loss_fn, validate, settings, runtime, saved, beside),
+        loop.train(model, batches, loss_fn, validate, settings, runtime, saved, companions),
         1000 * time.time(),
     )
     with console.progress(f"train {said}", total, "samples") as advance, contextlib.closing(points):

@@ -131,7 +131,7 @@ class Classifier(nn.Module, abc.ABC):
         return [group for group in groups if group]
 
 
-def misfit(error: Exception) -> str:
+def weight_mismatch(error: Exception) -> str:
     """Return torch's message about the first weight that `load_state_dict` could not load."""
     found = re.search(
         r'(Missing|Unexpected) key\(s\) in state_dict: "([^"]+)"|size mismatch for [^\n]+', str(error)

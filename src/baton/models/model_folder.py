@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from baton import params, storage
 from baton.errors import ModelError
-from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, misfit
+from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, weight_mismatch
 from baton.runtime.resolve import Work
 
 __all__ = ["CONFIG", "INFO", "WEIGHTS", "Classifier", "Head", "ModelInfo", "create", "load", "save", "work"]
@@ -128,7 +128,7 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
     except (RuntimeError, SafetensorError) as error:
         hint = f"run `dvc repro --force` for the stage that writes {folder}"
         raise ModelError(
-            f"{folder / WEIGHTS} does not match {CONFIG} and {INFO}", got=misfit(error), hint=hint
+            f"{folder / WEIGHTS} does not match {CONFIG} and {INFO}", got=weight_mismatch(error), hint=hint
         ) from None
     return model.eval(), info
 

@@ -35,7 +35,7 @@ class Reader(Protocol):
 
 
 def settled(
-    runtime: Runtime, model: Reader, attention_dropout: float = 0.0, beside: Sequence[Reader] = ()
+    runtime: Runtime, model: Reader, attention_dropout: float = 0.0, companions: Sequence[Reader] = ()
 ) -> tuple[bool, str]:
     """Return whether this model gets packed documents, and the reason.
 
@@ -43,13 +43,13 @@ def settled(
         runtime: its `packing` is the setting in params.
         model: any model.
         attention_dropout: the rate in training; prediction has none.
-        beside: other readers of the same batches.
+        companions: other readers of the same batches.
 
     Raises:
         ModelError: If params require packing, but the model or the device does not support it.
     """
     capability = torch.cuda.get_device_capability(runtime.device) if runtime.device.type == "cuda" else None
-    unpackable = next((why for reader in (model, *beside) if (why := reader.unpackable())), None)
+    unpackable = next((why for reader in (model, *companions) if (why := reader.unpackable())), None)
     facts = Facts(capability, runtime.precision, runtime.attention, unpackable, attention_dropout)
     return decided(runtime.packing, facts)
 

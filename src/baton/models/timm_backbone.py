@@ -18,7 +18,7 @@ from timm import models
 
 from baton import storage
 from baton.errors import ModelError
-from baton.models.classifier import CONFIG, WEIGHTS, misfit
+from baton.models.classifier import CONFIG, WEIGHTS, weight_mismatch
 
 POOLING = {"cls": "token", "mean": "avg", "pooler": None}  # timm's names; None: the architecture's own
 # Arguments of `timm.create_model` that set the source of weights or create something other than a classifier.
@@ -151,7 +151,7 @@ def pretrained(base: Path, arguments: Mapping[str, Any]) -> Any:
             backbone = timm.create_model(**arguments, pretrained=True)
     except REFUSALS as error:
         raise ModelError(
-            f"{path} does not match {CONFIG}", got=misfit(error), expected="every weight", hint=hint
+            f"{path} does not match {CONFIG}", got=weight_mismatch(error), expected="every weight", hint=hint
         ) from None
     if missing:
         raise ModelError(

@@ -39,7 +39,7 @@ LENGTHS = 4
 Part = tuple[Any, float]
 
 
-class Beside(Protocol):
+class Companion(Protocol):
     """Another model used in the loss, such as a live teacher; it is compiled if the trained model is."""
 
     model: nn.Module
@@ -87,7 +87,7 @@ def settled(
     runtime: Runtime,
     steps: int,
     settings: params.Training,
-    beside: Sequence[Beside] = (),
+    companions: Sequence[Companion] = (),
 ) -> Settled:
     """Return the choice for one training run.
 
@@ -100,7 +100,7 @@ def settled(
         runtime: determines whether to measure.
         steps: of the whole training run, including those done before a checkpoint.
         settings: of the training run; its batch size and dropout rates affect the cost of a step.
-        beside: see `Beside`.
+        companions: see `Companion`.
     """
     if runtime.compile != MEASURED:
         return Settled(runtime.compile is True, runtime.reasons["compile"].partition(": ")[2])
@@ -108,12 +108,12 @@ def settled(
         return Settled(False, "not measured for a split model; set it to true or false")
     if steps < FEWEST_STEPS:
         return Settled(False, f"{steps:,} steps are too few to pay off")
-    kept = _place(model, batches, runtime, settings, beside)
+    kept = _place(model, batches, runtime, settings, companions)
     costs = distributed.share(_read(kept) if runtime.is_main else None)
     if costs is None or (
         costs.first is None and not costs.failure and costs.eager * steps * _parts(batches) >= SHORTEST
     ):
-        costs = _measured(model, batches, loss_fn, runtime, steps, beside, costs)
+        costs = _measured(model, batches, loss_fn, runtime, steps, companions, costs)
         if runtime.is_main:
             storage.write_json(kept, dataclasses.asdict(Costs(costs.eager) if costs.passing else costs))
     choice = decided(costs, steps, _parts(batches))
@@ -146,19 +146,19 @@ def first_parts(batches: Batches, runtime: Runtime) -> list[Part]:
     return list({part[0].shape: part for part in reversed(parts)}.values())
 
 
-def use(beside: Sequence[Beside], runtime: Runtime) -> None:
+def use(companions: Sequence[Companion], runtime: Runtime) -> None:
     """Compile the other models in the loss if `runtime.compile` is true."""
-    for one in beside:
+    for one in companions:
         one.forward = (
             Compiled(one.model, runtime.fixed_shapes) if runtime.compile is True else restored(one.model)
         )
 
 
-def restore(model: nn.Module, beside: Sequence[Beside]) -> None:
+def restore(model: nn.Module, companions: Sequence[Companion]) -> None:
     """Undo the compilation of all models."""
-    for each in (model, *(one.model for one in beside)):
+    for each in (model, *(one.model for one in companions)):
         restored(each)
-    for one in beside:
+    for one in companions:
         one.forward = one.model
 
 
@@ -168,7 +168,7 @@ def _measured(
     loss_fn: Loss,
     runtime: Runtime,
     steps: int,
-    beside: Sequence[Beside],
+    companions: Sequence[Companion],
     known: Costs | None,
 ) -> Costs:
     """Measure the costs; those of compiling only if it can pay off."""
@@ -187,7 +187,7 @@ def _measured(
         known = distributed.share(known)
         if known.eager * steps * _parts(batches) < SHORTEST:
             return known
-        use(beside, dataclasses.replace(runtime, compile=True))
+        use(companions, dataclasses.replace(runtime, compile=True))
         forward, failure, lasts = Compiled(model, runtime.fixed_shapes), "", False
         try:
             opening = seconds(forward, first)
@@ -199,7 +199,7 @@ def _measured(
             failure = f"this model {'cannot be' if lasts else 'was not'} compiled ({why})"
         finally:
             restored(model)
-            use(beside, runtime)
+            use(companions, runtime)
     failed, lasting = distributed.most(int(bool(failure)), int(lasts))
     if failed:  # on one rank: it would fail there in training, too
         known = Costs(
@@ -247,7 +247,11 @@ def _parts(batches: Batches) -> int:
 
 
 def _place(
-    model: nn.Module, batches: Batches, runtime: Runtime, settings: params.Training, beside: Sequence[Beside]
+    model: nn.Module,
+    batches: Batches,
+    runtime: Runtime,
+    settings: params.Training,
+    companions: Sequence[Companion],
 ) -> Path:
     """Return the file for the costs, named by all they depend on, but not by the seed or a few more rows."""
     models = [
@@ -258,7 +262,7 @@ def _place(
                 for name, parameter in one.named_parameters()
             ],
         )
-        for one in (model, *(other.model for other in beside))
+        for one in (model, *(other.model for other in companions))
     ]
     if runtime.fixed_shapes:
         sizes = [list(part.shape) for part, _ in first_parts(batches, runtime)]

@@ -36,7 +36,7 @@ def train(
     settings: params.Training,
     runtime: Runtime,
     saved: Checkpoints | None = None,
-    beside: Sequence[compiling.Beside] = (),
+    companions: Sequence[compiling.Companion] = (),
 ) -> Generator[Point]:
     """Train in place, yielding points; at the end the model has its best weights and is in eval mode.
 
@@ -53,7 +53,7 @@ def train(
         runtime: device, precision, ranks; its `compile` must be settled (`compiling.settled`), otherwise
             nothing is compiled.
         saved: checkpoints to write and to resume from; if None, nothing is saved.
-        beside: other models in the loss, compiled if the model is.
+        companions: other models in the loss, compiled if the model is.
 
     Raises:
         TrainingError: the loss or gradient norm is not finite, or memory ran out.
@@ -62,7 +62,7 @@ def train(
     try:
         loop = _Loop(model, batches, loss_fn, settings, runtime)
         # Their first batch, which determines what is compiled, is the one of `warm_up`.
-        compiling.use(beside, runtime)
+        compiling.use(companions, runtime)
         state = loop.state
         saves = saving.saving(state, saved, runtime)
         found = saves.load()
@@ -79,7 +79,7 @@ def train(
             with saves.writing():
                 yield from loop.rest(validate, saves)
     finally:
-        compiling.restore(model, beside)
+        compiling.restore(model, companions)
     state.best.restore(model)
     model.eval()
 
