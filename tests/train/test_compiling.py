@@ -192,6 +192,22 @@ def test_the_model_stays_as_it_is(clock: dict[str, Any]) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_a_live_teacher_that_was_measured_is_compiled_no_longer(clock: dict[str, Any]) -> None:
+    teacher = soft_targets.Live(nn.Linear(2, 2))
+    forwards = []
+
+    class Asking(nn.Linear):
+        """A model that notes the teacher's forward at each pass."""
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            forwards.append(type(teacher.forward))
+            return super().forward(inputs)
+
+    settled(model=Asking(2, 2), companions=[teacher])
+    assert set(forwards) == {nn.Linear, Compiled}, "measured without and with the compiler"
+    assert restored(teacher)
+
+
 def wrapped(error: Exception) -> Exception:
     """An error as inductor raises it for failures within."""
     return InductorError(error, None)

@@ -103,7 +103,8 @@ def steps(
         split, batch_size, 1, 0, lambda: array_splits.read_ids(root / "arrays", "train")
     )
     asked = soft_targets.Live(teacher)
-    compiling.use([asked], where)
+    if where.compile is True:
+        compiling.use([asked], where.fixed_shapes)
     loss_fn = (
         soft_targets.distillation(asked, 2.0, 0.5, 0.0, None) if live else losses.cross_entropy(0.0, None)
     )

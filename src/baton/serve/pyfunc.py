@@ -52,8 +52,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         self.pooling: str = info["head"]["pooling"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = document_windows.open_tokenizer(folder, info["input"]["max_length"])
-        with document_windows.untruncated(self.tokenizer) as self.frame:
-            pass
+        self.frame = document_windows.frame(self.tokenizer)
         self.tokenizer.no_truncation()  # the frame truncates
         self.truncation = SimpleNamespace(**info["input"]["truncation"])
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

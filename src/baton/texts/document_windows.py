@@ -125,6 +125,25 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
     return tokenizer
 
 
+def frame(tokenizer: Tokenizer) -> Frame:
+    """Return the special tokens that a tokenizer of `open_tokenizer` adds, and the room that they leave.
+
+    Raises:
+        ModelError: If it adds special tokens inside a document.
+    """
+    assert tokenizer.truncation is not None, "open_tokenizer sets it"
+    probe, special = tokenizer.encode("a"), tokenizer.num_special_tokens_to_add(is_pair=False)
+    own = [index for index, added in enumerate(probe.special_tokens_mask) if not added] or [0]
+    found = Frame(probe.ids[: own[0]], probe.ids[own[-1] + 1 :], tokenizer.truncation["max_length"] - special)
+    if found.special != special:
+        problem, hint = (
+            "the tokenizer adds special tokens inside a document",
+            "use a base model whose tokenizer only adds them at its ends",
+        )
+        raise ModelError(problem, got=probe.tokens, expected="the text in one piece", hint=hint)
+    return found
+
+
 @contextlib.contextmanager
 def untruncated(tokenizer: Tokenizer) -> Iterator[Frame]:
     """Let the tokenizer return whole documents without special tokens; yield the special tokens and the room.
@@ -135,19 +154,9 @@ def untruncated(tokenizer: Tokenizer) -> Iterator[Frame]:
     Raises:
         ModelError: If the tokenizer adds special tokens inside a document.
     """
-    truncation = tokenizer.truncation
-    assert truncation is not None, "open_tokenizer sets it"
-    probe, special = tokenizer.encode("a"), tokenizer.num_special_tokens_to_add(is_pair=False)
-    own = [index for index, added in enumerate(probe.special_tokens_mask) if not added] or [0]
-    frame = Frame(probe.ids[: own[0]], probe.ids[own[-1] + 1 :], truncation["max_length"] - special)
-    if frame.special != special:
-        problem, hint = (
-            "the tokenizer adds special tokens inside a document",
-            "use a base model whose tokenizer only adds them at its ends",
-        )
-        raise ModelError(problem, got=probe.tokens, expected="the text in one piece", hint=hint)
+    found, truncation = frame(tokenizer), tokenizer.truncation or {}
     tokenizer.no_truncation()
     try:
-        yield frame
+        yield found
     finally:
         tokenizer.enable_truncation(**truncation)

@@ -146,20 +146,17 @@ def first_parts(batches: Batches, runtime: Runtime) -> list[Part]:
     return list({part[0].shape: part for part in reversed(parts)}.values())
 
 
-def use(companions: Sequence[Companion], runtime: Runtime) -> None:
-    """Compile the other models in the loss if `runtime.compile` is true."""
-    for one in companions:
-        one.forward = (
-            Compiled(one.model, runtime.fixed_shapes) if runtime.compile is True else restored(one.model)
-        )
+def use(companions: Sequence[Companion], fixed_shapes: bool) -> None:
+    """Compile the other models in the loss, until `restore`."""
+    for companion in companions:
+        companion.forward = Compiled(companion.model, fixed_shapes)
 
 
 def restore(model: nn.Module, companions: Sequence[Companion]) -> None:
     """Undo the compilation of all models."""
-    for each in (model, *(one.model for one in companions)):
-        restored(each)
-    for one in companions:
-        one.forward = one.model
+    restored(model)
+    for companion in companions:
+        companion.forward = restored(companion.model)
 
 
 def _measured(
@@ -187,7 +184,7 @@ def _measured(
         known = distributed.share(known)
         if known.eager * steps * _parts(batches) < SHORTEST:
             return known
-        use(companions, dataclasses.replace(runtime, compile=True))
+        use(companions, runtime.fixed_shapes)
         forward, failure, lasts = Compiled(model, runtime.fixed_shapes), "", False
         try:
             opening = seconds(forward, first)
@@ -198,8 +195,7 @@ def _measured(
             why = (str(error).strip() or repr(error)).splitlines()[0]
             failure = f"this model {'cannot be' if lasts else 'was not'} compiled ({why})"
         finally:
-            restored(model)
-            use(companions, runtime)
+            restore(model, companions)
     failed, lasting = distributed.most(int(bool(failure)), int(lasts))
     if failed:  # on one rank: it would fail there in training, too
         known = Costs(

@@ -61,8 +61,9 @@ def train(
     """
     try:
         loop = _Loop(model, batches, loss_fn, settings, runtime)
-        # Their first batch, which determines what is compiled, is the one of `warm_up`.
-        compiling.use(companions, runtime)
+        if runtime.compile is True:
+            # Their first batch, which determines what is compiled, is the one of `warm_up`.
+            compiling.use(companions, runtime.fixed_shapes)
         state = loop.state
         saves = saving.saving(state, saved, runtime)
         found = saves.load()

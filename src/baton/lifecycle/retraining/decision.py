@@ -1,5 +1,6 @@
 """Decide whether to retrain a champion: because params, code or the base model changed, or the data did."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def _changed(then: Graph, now: Graph, commit: str) -> str:
     did.
     """
     raw = params.flatten(params.read_raw())
+    own = functools.cache(lambda path: md5(Path(path)))  # stages share folders
     for stage in MAKING:
         if stage not in then.stages:
             return f"the stage {stage}"
@@ -67,7 +69,7 @@ def _changed(then: Graph, now: Graph, commit: str) -> str:
             for key in then_params.keys() | now_params.keys()
             if then_params.get(key) != now_params.get(key)
         ]
-        folders = [path for path, digest in then.code(stage).items() if md5(Path(path)) != digest]
+        folders = [path for path, digest in then.code(stage).items() if own(path) != digest]
         moved += [file for folder in folders for file in changed_files(commit, folder) or [folder]]
         if moved:
             return min(moved)
