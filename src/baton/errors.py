@@ -30,6 +30,11 @@ def one_line(name: str) -> str:
     return visible(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the error's class if there is no message."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 class BatonError(Exception):
     """The base of every error that a user can act on."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import storage
-from baton.errors import DataError
+from baton.errors import DataError, first_line
 
 LEFT_OUT = (
     "left_out"  # the teacher's predictions for train rows held out in cross-validation, if rows are few
@@ -60,7 +60,7 @@ def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(
-            f"{path} cannot be read", got=str(error).splitlines()[0], expected=expected, hint=HINT
+            f"{path} cannot be read", got=first_line(error), expected=expected, hint=HINT
         ) from None
     kinds: dict[str, Any] = {field.name: field.type for field in table.schema}
     logits_type = kinds.get("logits")

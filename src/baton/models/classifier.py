@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from baton import params
-from baton.errors import ModelError
+from baton.errors import ModelError, first_line
 from baton.models.kernels import dropout as dropouts
 from baton.runtime.resolve import takes_statistics
 
@@ -137,5 +137,5 @@ def weight_mismatch(error: Exception) -> str:
         r'(Missing|Unexpected) key\(s\) in state_dict: "([^"]+)"|size mismatch for [^\n]+', str(error)
     )
     if not found:
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
+        return first_line(error)
     return f"{found[1].lower()} {found[2]}" if found[1] else found[0].strip()

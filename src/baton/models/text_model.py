@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from baton import params
 from baton.contracts.packed_documents import Packing
-from baton.errors import ModelError
+from baton.errors import ModelError, first_line
 from baton.models.classifier import CONFIG, WEIGHTS, Classifier
 from baton.models.kernels import attention as attentions
 from baton.models.kernels import dropout as dropouts
@@ -209,7 +209,7 @@ def create(
             "if it has no fused attention, set runtime.attention to matmul"
         )
         raise ModelError(
-            f"{base} cannot be loaded", got=str(error).splitlines()[0], expected="an encoder", hint=hint
+            f"{base} cannot be loaded", got=first_line(error), expected="an encoder", hint=hint
         ) from None
     # Transformers initialises weights missing from the file at random and only warns.
     missing = sorted(
@@ -300,7 +300,7 @@ def _config(folder: Path) -> PreTrainedConfig:
     except (OSError, ValueError, StrictDataclassError) as error:
         hint = "the base model must be one that transformers supports without remote code"
         raise ModelError(
-            f"{folder / CONFIG} is not a known encoder", got=str(error).splitlines()[0], hint=hint
+            f"{folder / CONFIG} is not a known encoder", got=first_line(error), hint=hint
         ) from None
     if config.model_type == "timm_wrapper":  # transformers would load it
         hint = "set base to a transformers encoder, or the kinds of preprocess and tokenize to images"

@@ -17,35 +17,12 @@ import timm
 from timm import models
 
 from baton import storage
-from baton.errors import ModelError
+from baton.errors import ModelError, first_line
 from baton.models.classifier import CONFIG, WEIGHTS, weight_mismatch
+from baton.params import timm_arguments
+from baton.params.timm_arguments import FOREIGN, REFUSALS
 
 POOLING = {"cls": "token", "mean": "avg", "pooler": None}  # timm's names; None: the architecture's own
-# Arguments of `timm.create_model` that set the source of weights or create something other than a classifier.
-FOREIGN = {
-    "cache_dir",
-    "checkpoint_path",
-    "exportable",
-    "features_only",
-    "no_jit",
-    "pretrained",
-    "pretrained_cfg",
-    "pretrained_cfg_overlay",
-}
-# Arguments set by other params.
-ELSEWHERE = {"num_classes", "in_chans", "img_size"}
-# The exceptions that timm's constructors raise on invalid arguments.
-REFUSALS = (
-    AssertionError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    ZeroDivisionError,
-)
 
 
 class PoolingError(ModelError):
@@ -83,11 +60,7 @@ def known(architecture: str) -> bool:
 
 def set_elsewhere(arguments: Mapping[str, Any]) -> list[str]:
     """Return the arguments that the user may not set: other params do, or they name a source of weights."""
-    return sorted(
-        name
-        for name in arguments
-        if name in FOREIGN | ELSEWHERE or re.search(r"(^|_)drop(_\w+)?_rate$", name)
-    )
+    return timm_arguments.set_elsewhere(arguments, "in_chans", "img_size")
 
 
 def close_matches(architecture: str) -> str:
@@ -114,7 +87,9 @@ def arguments(name: str, shape: Mapping[str, Any], **own: Any) -> dict[str, Any]
     except REFUSALS as error:
         hint = "compare it with the config of a model on timm's hub"
         raise ModelError(
-            f"{name.removeprefix('local-dir:')}: timm cannot read its config", got=reason(error), hint=hint
+            f"{name.removeprefix('local-dir:')}: timm cannot read its config",
+            got=first_line(error),
+            hint=hint,
         ) from None
     return found
 
@@ -131,7 +106,7 @@ def construct(arguments: Mapping[str, Any]) -> Any:
         hidden = {"model_name", "pretrained_model_args", *FOREIGN}
         got = (
             ", ".join(f"{key} {value}" for key, value in sorted(arguments.items()) if key not in hidden)
-            + f": {reason(error)}"
+            + f": {first_line(error)}"
         )
         hint = "fix the architecture's arguments, or the size and channels of its input in tokenize"
         raise ModelError(
@@ -177,14 +152,9 @@ def pool(backbone: Any, pooling: str) -> None:
         )
         raise PoolingError(
             f"finetune.head.pooling: {name} cannot pool that way",
-            got=f"{pooling}: {reason(error)}",
+            got=f"{pooling}: {first_line(error)}",
             hint=hint,
         ) from None
-
-
-def reason(error: Exception) -> str:
-    """Return the first line of timm's error message."""
-    return str(error).splitlines()[0] if str(error) else repr(error)
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from baton import params
-from baton.errors import ModelError
-from baton.models.timm_backbone import REFUSALS, construct, pool, reason
+from baton.errors import ModelError, first_line
+from baton.models.timm_backbone import construct, pool
+from baton.params.timm_arguments import REFUSALS
 
 
 def try_out(
@@ -52,7 +53,7 @@ def try_out(
         except REFUSALS as error:
             hint = "change tokenize.size, or the architecture's arguments"
             raise ModelError(
-                f"{name} does not take images of {size} pixels", got=reason(error), hint=hint
+                f"{name} does not take images of {size} pixels", got=first_line(error), hint=hint
             ) from None
     return _rates(type(model), name, settings)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from baton import storage
-from baton.errors import SourceError
+from baton.errors import SourceError, first_line
 from baton.sources import fetch_cache
 
 
@@ -63,25 +63,25 @@ def _download(kind: str, repository: str, revision: str, name: str, scratch: Pat
     except errors.GatedRepoError as error:
         hint = "accept its terms on its page and set HF_TOKEN to a token"
         raise SourceError(
-            f"hub {what} is gated", got=_first_line(error), expected="access", hint=hint
+            f"hub {what} is gated", got=first_line(error), expected="access", hint=hint
         ) from None
     except errors.RepositoryNotFoundError as error:
         hint = "check `repository` in params.yaml; a private one needs HF_TOKEN"
         raise SourceError(
-            f"hub {what} does not exist", got=_first_line(error), expected="a public repository", hint=hint
+            f"hub {what} does not exist", got=first_line(error), expected="a public repository", hint=hint
         ) from None
     except errors.RevisionNotFoundError as error:
         hint = "copy a commit of 40 digits from the repository's history page"
         raise SourceError(
-            f"hub {what}: no such revision", got=_first_line(error), expected=revision, hint=hint
+            f"hub {what}: no such revision", got=first_line(error), expected=revision, hint=hint
         ) from None
     except errors.EntryNotFoundError as error:
         hint = "check `files` in params.yaml against the repository's file list at that revision"
         # The library's name for: no connection, and nothing in its own cache.
         if isinstance(error, errors.LocalEntryNotFoundError):
-            raise fetch_cache.BrokenTransferError(_first_line(error)) from error
+            raise fetch_cache.BrokenTransferError(first_line(error)) from error
         raise SourceError(
-            f"hub {what} has no file {name}", got=_first_line(error), expected=name, hint=hint
+            f"hub {what} has no file {name}", got=first_line(error), expected=name, hint=hint
         ) from None
     except (
         httpx2.HTTPError,
@@ -90,12 +90,12 @@ def _download(kind: str, repository: str, revision: str, name: str, scratch: Pat
         errors.OfflineModeIsEnabled,
         ConnectionError,
     ) as error:
-        raise fetch_cache.BrokenTransferError(_first_line(error)) from error
+        raise fetch_cache.BrokenTransferError(first_line(error)) from error
     except OSError as error:
         if error.errno is not None:
             raise
         # The size differs from the announced one.
-        raise fetch_cache.BrokenTransferError(_first_line(error)) from error
+        raise fetch_cache.BrokenTransferError(first_line(error)) from error
     _verify(path, metadata.etag)
     return path
 
@@ -115,7 +115,3 @@ def _verify(path: Path, etag: str | None) -> None:
             return
     if got != etag:
         raise fetch_cache.BrokenTransferError(f"{path.name} has digest {got}, but the Hub reports {etag}")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

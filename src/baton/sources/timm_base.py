@@ -14,28 +14,10 @@ import torch
 from timm import models
 
 from baton import params, storage
-from baton.errors import SourceError
+from baton.errors import SourceError, first_line
+from baton.params.timm_arguments import REFUSALS, set_elsewhere
 from baton.sources import local_files
 
-# Raised by timm's constructors for arguments that they do not accept, and by its loader for weights that do
-# not fit.
-REFUSALS = (
-    AssertionError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    ZeroDivisionError,
-)
-# Arguments of `timm.create_model` that do not belong to an architecture: the origin of the weights, the parts
-# to build, and values that other params set.
-RESERVED = {
-    *("cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"),
-    *("exportable", "features_only", "no_jit", "num_classes", "scriptable"),
-}
 ORIGIN = {
     "architecture",
     "custom_load",
@@ -57,17 +39,14 @@ def write(base: params.TimmBase, folder: Path) -> None:
     """
     name = base.architecture
     _check_name(name)
-    reserved = sorted(
-        key for key in base.arguments if key in RESERVED or re.search(r"(^|_)drop(_\w+)?_rate$", key)
-    )
-    if reserved:
+    if own := set_elsewhere(base.arguments):
         hint = (
             "remove it: weights are set in base.weights, dropout rates in finetune and distill, "
             "and classes come from the data"
         )
         raise SourceError(
             "base.arguments: not an argument of an architecture",
-            got=", ".join(reserved),
+            got=", ".join(own),
             expected="patch_size, depth, …",
             hint=hint,
         )
@@ -80,7 +59,7 @@ def write(base: params.TimmBase, folder: Path) -> None:
         hint = f"compare them with the arguments of `timm.create_model('{name}')`"
         raise SourceError(
             f"base.arguments: {name} does not accept them",
-            got=_first_line(error),
+            got=first_line(error),
             expected="arguments of this architecture",
             hint=hint,
         ) from None
@@ -158,7 +137,7 @@ def _check_weights(folder: Path, weights: str) -> None:
             r'(?:Missing|Unexpected) key\(s\) in state_dict: "[^"]+"|size mismatch for [^\n]+', str(error)
         )
         got, hint = (
-            found[0] if found else _first_line(error),
+            found[0] if found else first_line(error),
             "fix base.architecture and base.arguments, or use weights that fit them",
         )
         raise SourceError(
@@ -167,7 +146,3 @@ def _check_weights(folder: Path, weights: str) -> None:
             expected="a match for every weight",
             hint=hint,
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else repr(error)

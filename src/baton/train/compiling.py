@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from baton import params, storage
+from baton.errors import first_line
 from baton.runtime import distributed, sharding
 from baton.runtime.memory import explained_memory
 from baton.runtime.resolve import MEASURED, Runtime, seed_step
@@ -192,7 +193,7 @@ def _measured(
             known = Costs(known.eager, seconds(forward, later) / len(later), opening)
         except Exception as error:  # noqa: BLE001  from torch, Triton, the C compiler or lack of memory: run eager
             lasts = is_compilers(error)
-            why = (str(error).strip() or repr(error)).splitlines()[0]
+            why = first_line(error)
             failure = f"this model {'cannot be' if lasts else 'was not'} compiled ({why})"
         finally:
             restore(model, companions)
