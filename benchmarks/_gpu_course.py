@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from baton import console
-from baton.tasks import losses
+from baton.losses import class_losses
 from baton.train import checkpoint, loop
 from benchmarks import _gpu_training
 from benchmarks._gpu_work import Work
@@ -49,7 +49,7 @@ def train(work: Work, folder: Path, compiled: bool, stop: int | None = None) -> 
     points = loop.train(
         model,
         course,
-        losses.cross_entropy(0.1, None),
+        class_losses.cross_entropy(0.1, None),
         _gpu_training.no_validation,
         work.settings,
         job.runtime,
@@ -86,7 +86,7 @@ def overflow(work: Work, factor: float = HUGE) -> dict[str, Any]:
     """Run `_gpu_checks.overflow`; without a huge `factor` no step is skipped."""
     job, model, batches = _gpu_training.setup(work, compile=False, precision="fp16")
     huge = [1.0]
-    plain = losses.cross_entropy(0.0, None)
+    plain = class_losses.cross_entropy(0.0, None)
     trained = loop._Loop(
         model, batches, lambda model, batch: plain(model, batch) * huge[0], work.settings, job.runtime
     )
@@ -109,7 +109,7 @@ def overflow(work: Work, factor: float = HUGE) -> dict[str, Any]:
 def compile_and_wait(work: Work, folder: Path, compiled: bool) -> None:
     """Train, and report when the first forward pass begins and when it has finished."""
     job, model, batches = _gpu_training.setup(work, compile=compiled and not work.sizes.tiny)
-    plain = losses.cross_entropy(0.0, None)
+    plain = class_losses.cross_entropy(0.0, None)
 
     def loss_fn(model: Any, batch: Any) -> torch.Tensor:
         (folder / "begun").touch()

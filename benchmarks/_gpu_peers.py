@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from baton.batches import array_splits
 from baton.runtime import memory, resolve
 from benchmarks import _flops, _peers, _training
 from benchmarks._gpu_training import graphs
@@ -150,7 +151,7 @@ def timm_step(work: Work) -> dict[str, Any]:
     machine = resolve.resolve(work.runtime, work=resolve.Work(fixed_shapes=True))
     resolve.seed_everything(settings.seed)
     config = storage.read_json(work.project / "data/base/config.json")
-    classes = len(storage.read_json(work.project / "data/arrays/meta.json")["labels"])
+    classes = array_splits.read_meta(work.project / "data/arrays")["task"].width
     pool = {"cls": "token", "mean": "avg"}[settings.head.pooling]
     shape = {"num_classes": classes, "global_pool": pool, "drop_path_rate": settings.drop_path}
     model = timm.create_model(config["architecture"], **config["model_args"], **shape).to(

@@ -19,10 +19,10 @@ from typing import Any
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
 from baton.errors import DataError
+from baton.losses import class_losses
 from baton.models import model_folder, packing
 from baton.models.model_folder import Classifier
 from baton.runtime import memory, resolve
-from baton.tasks import losses
 from baton.train import loader, loop
 from benchmarks import _flops
 from benchmarks._gpu_work import PICTURES, Sizes, Work
@@ -93,7 +93,7 @@ def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]
     machine = resolve.resolve(work.runtime.model_copy(update=changes), work=computed)
     resolve.seed_everything(settings.seed)
     model = model_folder.create(
-        Path("data/base"), settings.head, len(meta["labels"]), settings, machine.attention, meta["input"]
+        Path("data/base"), settings.head, meta["task"].width, settings, machine.attention, meta["input"]
     )
     model = model.to(machine.device)
     if work.name in PICTURES:
@@ -129,7 +129,7 @@ def ours(work: Work, compiled: bool, resident: bool = False, **changes: Any) -> 
     job, model, batches = setup(work, compile=compiled, **changes)
     machine, sizes = job.runtime, work.sizes
     course, watch = Course(batches, sizes.all_steps), Watch(iter(()))
-    loss_fn = losses.cross_entropy(work.settings.label_smoothing, None)
+    loss_fn = class_losses.cross_entropy(work.settings.label_smoothing, None)
     readings: list[tuple[int, float, int]] = []  # steps, the time and the graphs compiled so far
     losses_read: list[float] = []
     memory.reset_peak()

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from baton import params, storage
 from baton.arrays import image_input, text_arrays
+from baton.contracts import task_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 LENGTHS = Path(__file__).with_name("r8_lengths.json")
 LONGEST, CLASSES, EVALUATED = 128, 8, 64  # EVALUATED: rows of val and of test
+TASK = task_spec.Classes(tuple(f"class {index}" for index in range(CLASSES)))
 FIRST_WORD = 1000  # of BERT's vocabulary; earlier tokens are special or unused
 TEXTS, PICTURES = ("minilm", "bert"), ("vit",)
 BERTS = {
@@ -165,9 +167,7 @@ def write_texts(folder: Path, sizes: Sizes, real: Path | None) -> None:
         )
         _write_rows(folder, split, random.integers(0, CLASSES, len(own)))
     read = {"kind": "text", "max_length": LONGEST, "truncation": {"kind": "head"}, "pad": 0}
-    storage.write_json(
-        folder / "meta.json", {"labels": [f"class {index}" for index in range(CLASSES)], "input": read}
-    )
+    storage.write_json(folder / "meta.json", {"task": task_spec.described(TASK), "input": read})
 
 
 def write_bert(folder: Path, name: str, sizes: Sizes) -> None:
@@ -249,13 +249,11 @@ def write_pictures(folder: Path, sizes: Sizes) -> None:
         np.save(arrays / f"{split}.shapes.npy", np.full((count, 2), (height, width), dtype=np.int32))
         np.save(arrays / f"{split}.offsets.npy", np.arange(count + 1, dtype=np.int64) * (height * width * 3))
         _write_rows(arrays, split, labels)
-    storage.write_json(
-        arrays / "meta.json", {"labels": [f"class {index}" for index in range(CLASSES)], "input": described}
-    )
+    storage.write_json(arrays / "meta.json", {"task": task_spec.described(TASK), "input": described})
 
 
 def _write_rows(folder: Path, split: str, labels: NDArray[np.int64]) -> None:
-    np.save(folder / f"{split}.labels.npy", labels.astype(np.int64))
+    np.save(folder / f"{split}.targets.npy", labels.astype(np.int64))
     ids = pa.array([f"{split}:{row + 1}" for row in range(len(labels))], pa.string())
     pq.write_table(pa.table({"id": ids}), folder / f"{split}.ids.parquet")
 
@@ -265,7 +263,7 @@ def _write_rows(folder: Path, split: str, labels: NDArray[np.int64]) -> None:
 
 def write_lengths(project: Path, target: Path = LENGTHS) -> None:
     """Write how many training texts have each number of tokens."""
-    counts = Counter(text_arrays.open_arrays(project / "data/arrays", "train").lengths.tolist())
+    counts = Counter(text_arrays.open_arrays(project / "data/arrays", "train", TASK).lengths.tolist())
     made: dict[str, Any] = {"train": {str(length): counts[length] for length in sorted(counts)}}
     storage.write_json(target, made)
 

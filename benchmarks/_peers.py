@@ -132,7 +132,7 @@ def tutorial(work: Work) -> Measured:
             nn.functional.pad(batch.input_ids, (0, missing), value=pad),
             nn.functional.pad(batch.attention_mask, (0, missing)),
         )
-        loss = model(input_ids=ids, attention_mask=mask, labels=batch.labels).loss
+        loss = model(input_ids=ids, attention_mask=mask, labels=batch.targets).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -161,7 +161,7 @@ class Documents(torch.utils.data.Dataset[dict[str, Any]]):
         """Read all rows now, so that reading does not count."""
         tokens = [arrays.tokens[arrays.offsets[row] : arrays.offsets[row + 1]].tolist() for row in rows]
         self.items = [
-            {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": int(arrays.labels[row])}
+            {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": int(arrays.targets.values[row])}
             for ids, row in zip(tokens, rows, strict=True)
         ]
 
@@ -192,7 +192,7 @@ def same_model(work: Work, attention: str) -> nn.Module:
     """Return the architecture of `ours` with transformers' attention and torch's dropout, as is usual."""
     settings, meta = work.settings, work.meta()
     model = model_folder.create(
-        work.project / "data/base", settings.head, len(meta["labels"]), settings, "sdpa", meta["input"]
+        work.project / "data/base", settings.head, meta["task"].width, settings, "sdpa", meta["input"]
     )
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
@@ -211,7 +211,7 @@ def sequence_classifier(work: Work, attention: str) -> Any:
     logging.disable_progress_bar()
     return AutoModelForSequenceClassification.from_pretrained(
         work.project / "data/base",
-        num_labels=len(work.meta()["labels"]),
+        num_labels=work.meta()["task"].width,
         attn_implementation=attention,
         dtype=torch.float32,
         local_files_only=True,

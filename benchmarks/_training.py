@@ -16,10 +16,11 @@ from baton.batches import array_splits
 from baton.batches.sampler import Batch, TrainingBatches
 from baton.batches.text_batches import TextSplit
 from baton.errors import DataError
+from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
-from baton.tasks import losses, metrics
+from baton.tasks import metrics
 from baton.train import compiling, loop
 from benchmarks import _sides
 
@@ -40,7 +41,7 @@ class Work:
 
     def split(self, split: str) -> TextSplit:
         """Return one split."""
-        opened = text_arrays.open_arrays(self.project / "data/arrays", split)
+        opened = text_arrays.open_arrays(self.project / "data/arrays", split, self.meta()["task"])
         if opened.documents is not None:
             hint = "run `dvc repro tokenize` with tokenize.truncation {kind: head}"
             raise DataError(
@@ -49,7 +50,7 @@ class Work:
         return TextSplit(opened, self.meta()["input"]["pad"])
 
     def meta(self) -> dict[str, Any]:
-        """Return labels, and padding token and length as `input`."""
+        """Return the task, and padding token and length as `input`."""
         return array_splits.read_meta(self.project / "data/arrays")
 
     def machine(self) -> resolve.Runtime:
@@ -72,7 +73,7 @@ def ours(work: Work) -> Measured:
     """Run Baton's loop as `finetune` calls it."""
     settings, meta, machine = work.settings, work.meta(), work.machine()
     resolve.seed_everything(settings.seed)
-    base, classes = work.project / "data/base", len(meta["labels"])
+    base, classes = work.project / "data/base", meta["task"].width
     model = model_folder.create(base, settings.head, classes, settings, machine.attention, meta["input"]).to(
         machine.device
     )
@@ -94,7 +95,7 @@ def ours(work: Work) -> Measured:
         clock.stop()
         if work.steps:
             return {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
-        found = metrics.scores(predict(model, val, machine, 2 * settings.batch_size), np.asarray(val.labels))
+        found = metrics.scores(predict(model, val, machine, 2 * settings.batch_size), val.targets.all)
         scores.append(
             {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
         )
@@ -108,7 +109,7 @@ def ours(work: Work) -> Measured:
     else:
         clock.go()
     loss_fn, count = (
-        losses.cross_entropy(settings.label_smoothing, None),
+        class_losses.cross_entropy(settings.label_smoothing, None),
         settings.epochs * batches.steps_per_epoch,
     )
     machine = replace(

@@ -24,9 +24,12 @@ from baton.arrays.image_arrays import open_arrays
 from baton.batches import placement
 from baton.batches.image_batches import ImageSplit
 from baton.batches.sampler import TrainingBatches
+from baton.contracts.task_spec import Classes
 from baton.runtime import resolve
 from baton.train import loader
 from benchmarks import _sides
+
+TASK = Classes(tuple(map(str, range(10))))
 
 WARM_UP = 3  # steps
 # The usual augmentation for a ViT (Touvron et al. 2021), except for repeated draws.
@@ -116,7 +119,7 @@ def written(folder: Path, sizes: Sizes) -> ImageSplit:
     pixels.flush()
     np.save(folder / "train.shapes.npy", np.full((count, 2), side, np.int32))
     np.save(folder / "train.offsets.npy", np.arange(count + 1, dtype=np.int64) * values)
-    np.save(folder / "train.labels.npy", np.arange(count, dtype=np.int64) % 10)
+    np.save(folder / "train.targets.npy", np.arange(count, dtype=np.int64) % 10)
     described = {
         "kind": "images",
         "size": [sizes.size, sizes.size],
@@ -129,7 +132,10 @@ def written(folder: Path, sizes: Sizes) -> ImageSplit:
     }
     varied = params.Augmentation.model_validate(AUGMENTATION, strict=False)
     return ImageSplit(
-        open_arrays(folder, "train"), lambda: [f"train:{row}" for row in range(count)], described, varied, 10
+        open_arrays(folder, "train", TASK),
+        lambda: [f"train:{row}" for row in range(count)],
+        described,
+        varied,
     )
 
 

@@ -29,6 +29,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from baton import console, params, storage
+from baton.batches import array_splits
 from baton.errors import DataError
 from benchmarks import _project, _sides
 
@@ -87,7 +88,7 @@ def measure(project: Path, recipe: Path, files: Path, options: Any) -> None:
     """Measure all sides on a prepared project."""
     _sides.require(project, "data/arrays/meta.json", "data/base/config.json", "data/clean/train.parquet")
     loaded = params.load("finetune", "runtime", path=recipe)
-    meta = storage.read_json(project / "data/arrays/meta.json")
+    meta = array_splits.read_meta(project / "data/arrays")
     if meta["input"]["kind"] != "images":
         hint = "run `baton use digits-vit`, then `dvc repro tokenize`"
         raise DataError(
@@ -96,7 +97,7 @@ def measure(project: Path, recipe: Path, files: Path, options: Any) -> None:
             expected="data/arrays of images",
             hint=hint,
         )
-    write_files(project / "data/clean/train.parquet", files, meta["labels"])
+    write_files(project / "data/clean/train.parquet", files, meta["task"].names)
     settings = loaded.finetune.of(options.seed).model_copy(update={"accumulation": 1, "ema": None})
     report(Work(project, files, settings, loaded.runtime, options.steps), options.repeats)
     size, channels = meta["input"]["size"], meta["input"]["channels"]
@@ -165,8 +166,8 @@ def ours(work: Work) -> Measured:
     """Run Baton's loop as `finetune` calls it."""
     from baton.batches import array_splits
     from baton.batches.sampler import TrainingBatches
+    from baton.losses import class_losses
     from baton.runtime import resolve
-    from baton.tasks import losses
     from baton.train import compiling, loop
     from benchmarks import _training
 
@@ -188,7 +189,7 @@ def ours(work: Work) -> Measured:
         clock.stop()
         return {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
 
-    loss_fn = losses.cross_entropy(settings.label_smoothing, None)
+    loss_fn = class_losses.cross_entropy(settings.label_smoothing, None)
     choice = compiling.settled(model, chosen, loss_fn, machine, len(full), settings)
     machine = replace(machine, compile=choice.compile)
     for point in loop.train(model, chosen, loss_fn, validate, settings, machine):
@@ -301,7 +302,7 @@ def our_model(work: Work, machine: Any) -> Any:
     resolve.seed_everything(work.settings.seed)
     base = work.project / "data/base"
     return model_folder.create(
-        base, work.settings.head, len(meta["labels"]), work.settings, machine.attention, meta["input"]
+        base, work.settings.head, meta["task"].width, work.settings, machine.attention, meta["input"]
     ).to(machine.device)
 
 
@@ -313,7 +314,7 @@ def timm_model(work: Work, machine: Any) -> Any:
 
     resolve.seed_everything(work.settings.seed)
     config = storage.read_json(work.project / "data/base/config.json")
-    meta = storage.read_json(work.project / "data/arrays/meta.json")
+    meta = array_splits.read_meta(work.project / "data/arrays")
     pool = {"cls": {"global_pool": "token"}, "mean": {"global_pool": "avg"}, "pooler": {}}[
         work.settings.head.pooling
     ]
@@ -321,7 +322,7 @@ def timm_model(work: Work, machine: Any) -> Any:
         {"img_size": tuple(meta["input"]["size"])} if config["pretrained_cfg"].get("fixed_input_size") else {}
     )
     shape = {
-        "num_classes": len(meta["labels"]),
+        "num_classes": meta["task"].width,
         "in_chans": meta["input"]["channels"],
         "drop_path_rate": work.settings.drop_path,
     }

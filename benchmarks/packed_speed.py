@@ -16,9 +16,10 @@ import torch
 
 from baton import params
 from baton.batches.sampler import TrainingBatches
+from baton.losses import class_losses
+from baton.losses.loss import Loss
 from baton.models import model_folder, packing
 from baton.runtime import resolve
-from baton.tasks import losses
 from benchmarks import _sides
 from benchmarks._training import Work
 
@@ -60,14 +61,14 @@ def measure(work: Work, steps: int, repeats: int) -> dict[str, Any]:
     model = model_folder.create(
         work.project / "data/base",
         settings.head,
-        len(meta["labels"]),
+        meta["task"].width,
         settings,
         machine.attention,
         meta["input"],
     )
     model.to(machine.device).train()
     packs, reason = packing.settled(machine, model, settings.attention_dropout)
-    split, loss_fn = work.split("train"), losses.cross_entropy(settings.label_smoothing, None)
+    split, loss_fn = work.split("train"), class_losses.cross_entropy(settings.label_smoothing, None)
     sides = dict(zip(SIDES, (split, split.packed()), strict=True))
     size = (settings.batch_size, settings.accumulation, settings.seed)
     batches = {side: TrainingBatches(own, *size, tokens=settings.tokens) for side, own in sides.items()}
@@ -101,7 +102,7 @@ def measure(work: Work, steps: int, repeats: int) -> dict[str, Any]:
 def _step(
     model: model_folder.Classifier,
     parts: list[tuple[Any, float]],
-    loss_fn: losses.Loss,
+    loss_fn: Loss,
     machine: resolve.Runtime,
 ) -> float:
     """Run the forward and backward pass of one step; return its loss."""

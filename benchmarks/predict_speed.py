@@ -139,17 +139,17 @@ def prepare(project: Path, folder: Path, documents: int, seed: int) -> None:
         )
     torch.manual_seed(seed)
     config = teacher.backbone.config
-    config.num_labels = len(info.labels)
+    config.num_labels = info.task.width
     theirs = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     missing = theirs.bert.load_state_dict(teacher.backbone.state_dict(), strict=False).missing_keys
     assert all(name.startswith("pooler.") for name in missing), missing
     theirs.save_pretrained(folder / "pipeline")
     head = params.LinearHead(kind="linear", pooling="pooler", dropout=0.0)
-    same = text_model.TextClassifier(theirs.bert, head, len(info.labels))
+    same = text_model.TextClassifier(theirs.bert, head, info.task.width)
     same.head.output.load_state_dict(theirs.classifier.state_dict())
     model_folder.save(
         same,
-        model_folder.ModelInfo(info.labels, head, info.input),
+        model_folder.ModelInfo(info.task, head, info.input),
         project / "models/teacher",
         folder / "ours",
     )
@@ -228,10 +228,15 @@ def ours(job: Job) -> Measured:
         for warm in (True, False):
             start = time.perf_counter()
             text_arrays.tokenize(
-                job.folder / "test.parquet", tokenizer, Path(name), job.chunk_size, lambda count: None
+                job.folder / "test.parquet",
+                tokenizer,
+                Path(name),
+                job.chunk_size,
+                lambda count: None,
+                info.task,
             )
             tokenizing = time.perf_counter() - start
-            arrays = text_arrays.open_arrays(Path(name), "test")
+            arrays = text_arrays.open_arrays(Path(name), "test", info.task)
             split = TextSplit(first(arrays, WARM_UP) if warm else arrays, info.input["pad"])
             logits = predict(model, split, machine, job.batch_size)
             scores = np.exp(logits - logits.max(1, keepdims=True))
@@ -245,7 +250,9 @@ def first(arrays: Any, count: int) -> Any:
     """Return the first documents of a split."""
     count = min(count, len(arrays))
     return type(arrays)(
-        arrays.tokens[: arrays.offsets[count]], arrays.offsets[: count + 1], arrays.labels[:count]
+        arrays.tokens[: arrays.offsets[count]],
+        arrays.offsets[: count + 1],
+        arrays.targets.part(np.arange(count)),
     )
 
 

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from baton import console, params
 from baton.arrays import text_arrays
+from baton.contracts import task_spec
 from baton.texts import document_windows
 from benchmarks import _sides
 
@@ -97,15 +98,15 @@ def bare(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
 
 def ours(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
     """Measure the stage's code, from the table to the arrays."""
-    tokenizer = document_windows.open_tokenizer(base, max_length)
+    tokenizer, task = document_windows.open_tokenizer(base, max_length), task_spec.read_file(table.parent)
     tokenizer.encode_batch_fast(
         pq.ParquetFile(table).read_row_group(0, ["text"])["text"].to_pylist()[:WARM_UP]
     )
     with tempfile.TemporaryDirectory(dir=table.parent) as folder:
         start, processor = time.perf_counter(), time.process_time()
-        report = text_arrays.tokenize(table, tokenizer, Path(folder), chunk_size, lambda count: None)
+        report = text_arrays.tokenize(table, tokenizer, Path(folder), chunk_size, lambda count: None, task)
         seconds, processor = time.perf_counter() - start, time.process_time() - processor
-        assert len(text_arrays.open_arrays(Path(folder), table.stem)) == report["documents"]
+        assert len(text_arrays.open_arrays(Path(folder), table.stem, task)) == report["documents"]
     return Measured(report["documents"] / seconds, processor, _sides.peak_memory())
 
 

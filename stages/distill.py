@@ -20,9 +20,10 @@ from baton.contracts import predictions
 from baton.distill import soft_targets, student
 from baton.errors import DataError
 from baton.fitting import seed_choice, trainings
+from baton.losses import loss, task_losses
 from baton.models import model_folder
 from baton.runtime import resolve, sharding
-from baton.tasks import losses
+from baton.tasks import task_figures
 
 TEACHER = Path("models/teacher")
 
@@ -35,13 +36,14 @@ def main() -> None:
         data, machine, run = job.data, job.runtime, job.run
         weights = trainings.class_weights(settings, data, machine)
         of_rows = trainings.row_weights(data, machine)
-        labels_only = losses.cross_entropy(settings.label_smoothing, weights, of_rows)
+        task = task_losses.of(data.task)
+        labels_only = loss.supervised(task, settings.label_smoothing, weights, of_rows)
         asked = teacher(settings, data, machine)
         companions = [asked] if isinstance(asked, soft_targets.Live) else []
         taught = soft_targets.distillation(
-            asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows
+            task, asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows
         )
-        trained = seed_choice.Trained("student", settings.metric)
+        trained = seed_choice.Trained("student", settings.metric, task_figures.of(data.task))
         for seed, (name, loss_fn) in itertools.product(
             settings.seeds, (("student", taught), ("control", labels_only))
         ):
@@ -81,18 +83,18 @@ def teacher(settings: params.Distill, data: trainings.Data, machine: resolve.Run
 
 
 def cached_logits(data: trainings.Data) -> torch.Tensor:
-    """Return the teacher's logits on train, (rows, classes), in the arrays' order.
+    """Return the teacher's logits on train, (rows, width), in the arrays' order.
 
     Raises:
-        DataError: the cache was made for other rows or classes.
+        DataError: the cache was made for other rows or another task.
     """
     path = seed_choice.PREDICTIONS / "teacher" / "train.parquet"
     ids, logits = predictions.read_predictions(path)
     expected = array_splits.read_ids(seed_choice.ARRAYS, "train")
-    if ids != expected or logits.shape[1] != len(data.labels):
+    if ids != expected or logits.shape[1] != data.task.width:
         got, wanted = (
-            f"{len(ids)} rows, {logits.shape[1]} classes",
-            f"the {len(expected)} rows of train in order, {len(data.labels)} classes",
+            f"{len(ids)} rows, {logits.shape[1]} outputs",
+            f"the {len(expected)} rows of train in order, {data.task.width} outputs",
         )
         raise DataError(
             f"{path} is a cache for other data",

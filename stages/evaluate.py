@@ -139,7 +139,7 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, O
         )
     wanted, few = subject.settings.baselines, subject.finetune.probe
     assert few is not None, "finetune writes left-out predictions only if its params set a probe"
-    logits = inputs.read_logits(path, rows["train"], len(subject.meta["labels"]))
+    logits = inputs.read_logits(path, rows["train"], subject.meta["task"].width)
     hits = {"teacher": logits.argmax(axis=1) == rows["train"].labels}
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
         hits[name] = measurements.cross_validated(subject, baseline, rows, few.folds)

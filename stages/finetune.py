@@ -14,9 +14,10 @@ from baton import console, params
 from baton.batches import array_splits
 from baton.contracts import predictions
 from baton.fitting import seed_choice, small_data, trainings
+from baton.losses import loss, task_losses
 from baton.models import model_folder
 from baton.runtime import resolve, sharding
-from baton.tasks import losses
+from baton.tasks import task_figures
 
 BASE, TEACHER = Path("data/base"), Path("models/teacher")
 
@@ -28,12 +29,12 @@ def main() -> None:
     with trainings.started("finetune", settings, loaded.runtime, BASE) as job:
         data, machine, run = job.data, job.runtime, job.run
         weights = trainings.class_weights(settings, data, machine)
-        loss_fn = losses.cross_entropy(
-            settings.label_smoothing, weights, trainings.row_weights(data, machine)
+        loss_fn = loss.supervised(
+            task_losses.of(data.task), settings.label_smoothing, weights, trainings.row_weights(data, machine)
         )
         info, trained = (
-            model_folder.ModelInfo(data.labels, settings.head, data.input),
-            seed_choice.Trained("teacher", settings.metric),
+            model_folder.ModelInfo(data.task, settings.head, data.input),
+            seed_choice.Trained("teacher", settings.metric, task_figures.of(data.task)),
         )
         for seed in settings.seeds:
             own = settings.of(seed)
@@ -64,7 +65,7 @@ def new(settings: params.Finetune, job: trainings.Job) -> model_folder.Classifie
     resolve.seed_everything(settings.seed)
     data, machine = job.data, job.runtime
     model: model_folder.Classifier = sharding.place(
-        model_folder.create(BASE, settings.head, len(data.labels), settings, machine.attention, data.input),
+        model_folder.create(BASE, settings.head, data.task.width, settings, machine.attention, data.input),
         machine,
     )
     return model

@@ -1,6 +1,6 @@
 """Check the raw rows, cut the splits and write clean tables.
 
-params `preprocess`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`, `labels.json`, `report.json`.
+params `preprocess`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`, `task.json`, `report.json`.
 Run by DVC: `sh stages/run preprocess`.
 """
 

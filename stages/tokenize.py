@@ -1,6 +1,6 @@
 """Clean text to token arrays, or clean images to pixel arrays.
 
-Read data/clean and data/base; write data/arrays: memory-mapped arrays of each split, meta.json (labels, and
+Read data/clean and data/base; write data/arrays: memory-mapped arrays of each split, meta.json (the task, and
 what a model must know about its input) and report.json. DVC runs it as `sh stages/run tokenize`.
 """
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from baton import console, params, storage
 from baton.arrays import disk_space, image_arrays, image_input, length_choice, text_arrays, unknown_tokens
-from baton.contracts import row_attributes
+from baton.contracts import row_attributes, task_spec
 from baton.images.bit_depth import BITS_16
 from baton.texts import document_windows
 
@@ -38,10 +38,11 @@ def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str,
     if (bits := image_arrays.significant_bits(TABLES[0])) != BITS_16:
         described["significant_bits"] = bits
     disk_space.check(TABLES, described, ARRAYS)
+    task = task_spec.read_file(CLEAN)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
         row_attributes.write(table, folder)
-        return image_arrays.tokenize(table, described, folder, settings.chunk_size, advance)
+        return image_arrays.tokenize(table, described, folder, settings.chunk_size, advance, task)
 
     report = write(described, "images", tokenize)
     columns = {
@@ -59,11 +60,11 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
     chosen = length_choice.resolve(settings, BASE, config, CLEAN / "train.parquet")
     if chosen.reason:
         console.say(f"max_length: {chosen.max_length} ({escape(chosen.reason)})")
-    tokenizer = document_windows.open_tokenizer(BASE, chosen.max_length)
+    tokenizer, task = document_windows.open_tokenizer(BASE, chosen.max_length), task_spec.read_file(CLEAN)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
         found = text_arrays.tokenize(
-            table, tokenizer, folder, settings.chunk_size, advance, chosen.truncation
+            table, tokenizer, folder, settings.chunk_size, advance, task, chosen.truncation
         )
         unknown_tokens.check(table.stem, found["unknown"], settings.unknown)
         row_attributes.write(table, folder)
@@ -76,11 +77,10 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
     }
     described |= {"pad": config.get("pad_token_id") or 0}
     report = write(described, "documents", tokenize, {"max_length": chosen.reason} if chosen.reason else {})
-    labels = storage.read_json(CLEAN / "labels.json")
     for warning in filter(
         None,
         (
-            unknown_tokens.named(split, part["unknown"], labels, settings.unknown)
+            unknown_tokens.named(split, part["unknown"], task.names, settings.unknown)
             for split, part in report.items()
         ),
     ):
@@ -101,7 +101,7 @@ def write(
     Return the report.
     """
     total = sum(pq.ParquetFile(table).metadata.num_rows for table in TABLES)
-    meta = {"labels": storage.read_json(CLEAN / "labels.json"), "input": described} | (
+    meta = {"task": task_spec.described(task_spec.read_file(CLEAN)), "input": described} | (
         {"reasons": reasons} if reasons else {}
     )
     with storage.atomic_folder(ARRAYS) as folder, console.progress("tokenize", total, unit) as advance:

@@ -90,7 +90,7 @@ def test_the_launcher_runs_both(project: Callable[..., Path], root: Path) -> Non
         )
         assert (done.returncode, done.stderr) == (0, "")
     assert {path.name for path in (folder / "data/base").iterdir()} == {*BASE, "manifest.json"}
-    outputs = {"train.parquet", "val.parquet", "test.parquet", "labels.json", "report.json", "units.parquet"}
+    outputs = {"train.parquet", "val.parquet", "test.parquet", "task.json", "report.json", "units.parquet"}
     assert {path.name for path in (folder / "data/clean").iterdir()} == outputs
     assert json.loads((folder / "data/clean/report.json").read_text())["rows"]["clean"] == {
         "train": 36,

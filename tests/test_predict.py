@@ -26,13 +26,18 @@ HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
 def prepare(root: Path) -> tuple[model_folder.Classifier, TextSplit]:
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
     text_arrays.tokenize(
-        clean / "train.parquet", document_windows.open_tokenizer(base, 16), root, 100, lambda count: None
+        clean / "train.parquet",
+        document_windows.open_tokenizer(base, 16),
+        root,
+        100,
+        lambda count: None,
+        tiny.TASK,
     )
     settings = params.read(Path("params.yaml")).finetune.model_copy(
         update={"dropout": 0.1, "attention_dropout": 0.1}
     )
     model = model_folder.create(base, HEAD, 3, settings, "matmul", tiny.TEXT_INPUT)
-    return model.eval(), TextSplit(text_arrays.open_arrays(root, "train"), 0)
+    return model.eval(), TextSplit(text_arrays.open_arrays(root, "train", tiny.TASK), 0)
 
 
 def test_logits_keep_the_order_of_the_arrays_and_do_not_depend_on_the_batch(tmp_path: Path) -> None:
@@ -115,7 +120,7 @@ class Simple(torch.nn.Module):
 
 def main():
     with distributed.started(params.Runtime.model_validate_json(Path("wanted.json").read_text())) as machine:
-        model, arrays = Simple().eval(), TextSplit(text_arrays.open_arrays(Path(), "train"), 0)
+        model, arrays = Simple().eval(), TextSplit(text_arrays.open_arrays(Path(), "train", tiny.TASK), 0)
         for size in (7, 40, 1000):
             done = []
             logits = predict(model, arrays, machine, size, done.append)

@@ -12,8 +12,8 @@ from baton import params, tracking
 from baton.contracts import row_attributes
 from baton.errors import DataError
 from baton.fitting import trainings
+from baton.losses import class_losses
 from baton.models import model_folder
-from baton.tasks import losses
 from baton.train import resume
 from stages import tokenize
 from tests import tiny
@@ -55,7 +55,9 @@ def test_a_model_believes_the_rows_of_weight(project: None, weighted: bool) -> N
     model = model_folder.create(Path("data/base"), HEAD, 3, settings, machine.attention, data.input)
     job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
     of_rows = trainings.row_weights(data, machine) if weighted else None
-    curve = trainings.fit("teacher", model, losses.cross_entropy(0.0, None, of_rows), settings, job).curve
+    curve = trainings.fit(
+        "teacher", model, class_losses.cross_entropy(0.0, None, of_rows), settings, job
+    ).curve
     last = [row["val_accuracy"] for row in curve if "val_accuracy" in row][-1]
     assert last == (1.0 if weighted else 0.0)
 

@@ -4,12 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from baton import params
+from baton import params, storage
+from baton.contracts import task_spec
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import Classes
+from baton.losses.class_losses import ClassLosses
 from baton.runtime import resolve
 
 TEXTS = {
@@ -33,12 +38,25 @@ TEXTS = {
     ],
 }
 
+TASK = Classes(tuple(sorted(TEXTS)))  # the task of `TEXTS`
+LOSSES = ClassLosses(TASK)
+
 TEXT_INPUT = {
     "kind": "text",
     "max_length": 16,
     "truncation": {"kind": "head"},
     "pad": 0,
 }  # the input of texts in data/arrays/meta.json
+
+
+def task(*names: str) -> Classes:
+    """Return the task of telling these classes apart."""
+    return Classes(names)
+
+
+def targets(classes: Any) -> Targets:
+    """Return the targets of rows of these classes, (rows,)."""
+    return Targets(TASK, np.asarray(classes, np.int64))
 
 
 def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
@@ -83,8 +101,10 @@ def write_arrays(data: Path, copies: int = 4) -> None:
     tokenizer = document_windows.open_tokenizer(base, TEXT_INPUT["max_length"])
     (data / "arrays").mkdir()
     for split in text_arrays.SPLITS:
-        text_arrays.tokenize(clean / f"{split}.parquet", tokenizer, data / "arrays", 100, lambda count: None)
-    storage.write_json(data / "arrays/meta.json", {"labels": sorted(TEXTS), "input": TEXT_INPUT})
+        text_arrays.tokenize(
+            clean / f"{split}.parquet", tokenizer, data / "arrays", 100, lambda count: None, TASK
+        )
+    storage.write_json(data / "arrays/meta.json", {"task": task_spec.described(TASK), "input": TEXT_INPUT})
 
 
 def image_input(size: int = 8, channels: int = 1) -> dict[str, Any]:
@@ -151,7 +171,7 @@ def training(**changes: Any) -> params.Training:
 
 
 def write_clean(folder: Path, copies: int = 4) -> Path:
-    """Write train, val and test tables and labels.json.
+    """Write train, val and test tables and task.json.
 
     Train holds every text of `TEXTS`, `copies` times, with a number appended.
     """
@@ -166,7 +186,7 @@ def write_clean(folder: Path, copies: int = 4) -> Path:
 
 
 def write_splits(folder: Path, splits: dict[str, list[tuple[str, int]]], labels: list[str]) -> Path:
-    """Write tables `id, text, label` like preprocess, and labels.json."""
+    """Write tables `id, text, label` like preprocess, and task.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, items in splits.items():
         columns = {
@@ -175,7 +195,7 @@ def write_splits(folder: Path, splits: dict[str, list[tuple[str, int]]], labels:
             "label": pa.array([label for _, label in items], pa.int32()),
         }
         pq.write_table(pa.table(columns), folder / f"{split}.parquet")
-    (folder / "labels.json").write_text(json.dumps(labels))
+    storage.write_json(folder / "task.json", task_spec.described(task(*labels)))
     return folder
 
 

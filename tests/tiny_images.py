@@ -9,13 +9,15 @@ import pyarrow.parquet as pq
 
 from baton import params, storage
 from baton.arrays import image_arrays, image_input
+from baton.contracts import task_spec
 from baton.images import decoding
+from tests import tiny
 
 TOKENIZE = params.ImageTokenize(kind="images", size=8, crop_fraction=1.0, channels=1, chunk_size=16)
 
 
 def write_clean(folder: Path, counts: dict[str, int]) -> Path:
-    """Write tables `id, name, image, digest, label` like preprocess, and labels.json.
+    """Write tables `id, name, image, digest, label` like preprocess, and task.json.
 
     The splits have different digits.
     """
@@ -36,7 +38,9 @@ def write_clean(folder: Path, counts: dict[str, int]) -> Path:
         }
         pq.write_table(pa.table(columns), folder / f"{split}.parquet")
         start += count
-    storage.write_json(folder / "labels.json", [str(label) for label in range(10)])
+    storage.write_json(
+        folder / "task.json", task_spec.described(tiny.task(*[str(label) for label in range(10)]))
+    )
     storage.write_json(folder / "report.json", {"near_duplicates": {"test_rows": []}})
     return folder
 
@@ -48,9 +52,9 @@ def write_arrays(folder: Path, counts: dict[str, int]) -> dict[str, Any]:
     (folder / "arrays").mkdir()
     for split in counts:
         image_arrays.tokenize(
-            clean / f"{split}.parquet", described, folder / "arrays", 16, lambda count: None
+            clean / f"{split}.parquet", described, folder / "arrays", 16, lambda count: None, tiny.TASK
         )
     storage.write_json(
-        folder / "arrays/meta.json", {"labels": storage.read_json(clean / "labels.json"), "input": described}
+        folder / "arrays/meta.json", {"task": storage.read_json(clean / "task.json"), "input": described}
     )
     return described

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from baton.batches.sampler import Batch, Split, by_windows
+from baton.batches.sampler import Split, by_windows
+from baton.contracts.batch import Batch
 from baton.runtime import distributed, sharding
 from baton.runtime.memory import explained_memory
 from baton.runtime.resolve import Runtime

@@ -17,6 +17,7 @@ from PIL import Image
 
 from baton import params, storage
 from baton.arrays import disk_space, image_arrays
+from baton.contracts import task_spec
 from baton.errors import DataError, OutputError
 from baton.images.framing import framing
 from baton.streams import few
@@ -33,7 +34,7 @@ def tokenize(
     table: Path, target: Path, described: dict[str, Any] = INPUT, chunk_size: int = 4, workers: int = 2
 ) -> dict[str, Any]:
     target.mkdir(exist_ok=True)
-    return image_arrays.tokenize(table, described, target, chunk_size, lambda count: None, workers)
+    return image_arrays.tokenize(table, described, target, chunk_size, lambda count: None, tiny.TASK, workers)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_small_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
     pictures, labels = digits(50)
     report = tokenize(write_table(tmp_path / "test.parquet", pictures, labels), tmp_path, GREY)
-    arrays = image_arrays.open_arrays(tmp_path, "test")
+    arrays = image_arrays.open_arrays(tmp_path, "test", tiny.TASK)
     assert isinstance(arrays.pixels, np.memmap)
     assert (len(arrays), arrays.channels, arrays.shape) == (50, 1, (8, 8))
     assert arrays.labels.tolist() == labels
@@ -71,7 +72,7 @@ def test_small_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
 
 def test_pictures_of_any_size_are_stored_as_framed(table: Path, tmp_path: Path) -> None:
     report = tokenize(table, tmp_path)
-    arrays = image_arrays.open_arrays(tmp_path, "train")
+    arrays = image_arrays.open_arrays(tmp_path, "train", tiny.TASK)
     assert arrays.shape is None
     for row, shape in enumerate(SHAPES):
         assert np.array_equal(arrays.picture(row), framing(INPUT).stored(photo(*shape, seed=row)))
@@ -90,8 +91,8 @@ def test_channels_are_converted_and_counted(tmp_path: Path) -> None:
     source = write_table(tmp_path / "val.parquet", mixed, [0, 1, 0])
     assert tokenize(source, tmp_path / "colours")["recoloured"] == 1
     assert tokenize(source, tmp_path / "grey", GREY)["recoloured"] == 2
-    assert image_arrays.open_arrays(tmp_path / "colours", "val").picture(1).shape == (16, 16, 3)
-    assert image_arrays.open_arrays(tmp_path / "grey", "val").picture(0).shape == (8, 8, 1)
+    assert image_arrays.open_arrays(tmp_path / "colours", "val", tiny.TASK).picture(1).shape == (16, 16, 3)
+    assert image_arrays.open_arrays(tmp_path / "grey", "val", tiny.TASK).picture(0).shape == (8, 8, 1)
 
 
 def test_large_pictures_are_read_few_at_a_time(table: Path) -> None:
@@ -143,10 +144,10 @@ def test_arrays_that_do_not_fit_are_refused(table: Path, tmp_path: Path, name: s
     path = tmp_path / f"train.{name}"
     np.save(path, np.load(path)[:-1])
     with pytest.raises(DataError, match=r"train\.\*\.npy do not match"):
-        image_arrays.open_arrays(tmp_path, "train")
+        image_arrays.open_arrays(tmp_path, "train", tiny.TASK)
     path.unlink()
     with pytest.raises(DataError, match=rf"train\.{name} is missing"):
-        image_arrays.open_arrays(tmp_path, "train")
+        image_arrays.open_arrays(tmp_path, "train", tiny.TASK)
 
 
 def test_pictures_of_swapped_shapes_are_refused(table: Path, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_pictures_of_swapped_shapes_are_refused(table: Path, tmp_path: Path) -> 
     shapes[[0, 2]] = shapes[[2, 0]]  # their sum stays the same
     np.save(tmp_path / "train.shapes.npy", shapes)
     with pytest.raises(DataError, match="do not match"):
-        image_arrays.open_arrays(tmp_path, "train")
+        image_arrays.open_arrays(tmp_path, "train", tiny.TASK)
 
 
 # ---- room on the disk ----
@@ -226,7 +227,7 @@ def test_pictures_on_their_side_are_counted_for_either_way(
     stored = tokenize(source, tmp_path, described)["bytes"]
     free(monkeypatch, 2 * (stored + disk_space.INDEX_BYTES))
     assert disk_space.check([source], described, tmp_path) == 2 * (stored + disk_space.INDEX_BYTES)
-    assert image_arrays.open_arrays(tmp_path, "train").shape == (45, 20)
+    assert image_arrays.open_arrays(tmp_path, "train", tiny.TASK).shape == (45, 20)
 
 
 # ---- the stage ----
@@ -253,7 +254,9 @@ def write_clean_digits(folder: Path) -> None:
     pictures, labels = digits(60)
     for split, rows in {"train": slice(0, 40), "val": slice(40, 50), "test": slice(50, 60)}.items():
         write_table(folder / f"{split}.parquet", pictures[rows], labels[rows])
-    storage.write_json(folder / "labels.json", [str(label) for label in range(10)])
+    storage.write_json(
+        folder / "task.json", task_spec.described(tiny.task(*[str(label) for label in range(10)]))
+    )
 
 
 def test_the_stage_writes_pictures(stage: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,7 +285,7 @@ def test_the_stage_writes_pictures(stage: Write, capsys: pytest.CaptureFixture[s
         "val": 10,
         "test": 10,
     }
-    assert np.array_equal(image_arrays.open_arrays(folder, "test").picture(9), digits(60)[0][-1])
+    assert np.array_equal(image_arrays.open_arrays(folder, "test", tiny.TASK).picture(9), digits(60)[0][-1])
     printed = capsys.readouterr().out
     assert "tokenize: 60 of 60 images" in printed
     assert "8 (p95 8, max 8)" in printed
@@ -299,13 +302,13 @@ def test_the_stage_hands_on_how_many_bits_pictures_use(stage: Write) -> None:
     for split in ("train", "val", "test"):
         with Writer(Path(f"data/clean/{split}.parquet"), CleanImage, 12) as writer:
             writer.add(CleanImage(f"{split}:1", "a.png", saved(Image.fromarray(values)), "", 0))
-    storage.write_json(Path("data/clean/labels.json"), ["0"])
+    storage.write_json(Path("data/clean/task.json"), ["0"])
     Path("data/base").mkdir()
     storage.write_json(Path("data/base/config.json"), {"architecture": "vit_tiny_patch16_224"})
     stage("digits-vit.yaml", size=8, crop_fraction=1.0)
     assert storage.read_json(Path("data/arrays/meta.json"))["input"]["significant_bits"] == 12
     assert np.array_equal(
-        image_arrays.open_arrays(Path("data/arrays"), "test").picture(0)[:, :, 0],
+        image_arrays.open_arrays(Path("data/arrays"), "test", tiny.TASK).picture(0)[:, :, 0],
         np.rint(values * (255 / 4095)),
     )
 
@@ -325,7 +328,7 @@ def test_the_stage_writes_texts(stage: Write) -> None:
     tiny.write_clean(Path("data/clean"))
     stage("csv.yaml", max_length=16, truncation={"kind": "head"})
     meta = storage.read_json(Path("data/arrays/meta.json"))
-    assert meta == {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
+    assert meta == {"task": task_spec.described(tiny.TASK), "input": tiny.TEXT_INPUT}
     assert {path.name for path in Path("data/arrays").iterdir()} == {
         "meta.json",
         "report.json",

@@ -110,7 +110,7 @@ def test_the_stage_says_what_it_chose_and_what_is_left_out(
         assert f"max_length: 64 ({meta['reasons']['max_length']})" in shown
         assert (report["windows"], report["left_out_share"]) == (windows, left_out)
         assert f"{left_out:.1%}" in shown and truncation["kind"] in shown
-        arrays = text_arrays.open_arrays(Path("data/arrays"), "train")
+        arrays = text_arrays.open_arrays(Path("data/arrays"), "train", tiny.TASK)
         assert (len(arrays), int(arrays.windows.sum()), int(arrays.lengths.sum())) == (
             4,
             windows,

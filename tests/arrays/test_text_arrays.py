@@ -26,6 +26,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
             root / "arrays",
             5,
             lambda count: None,
+            tiny.TASK,
         )
     return root
 
@@ -33,7 +34,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_arrays_hold_what_the_tokenizer_of_transformers_gives(arrays: Path) -> None:
     from transformers import AutoTokenizer
 
-    opened = text_arrays.open_arrays(arrays / "arrays", "train")
+    opened = text_arrays.open_arrays(arrays / "arrays", "train", tiny.TASK)
     reference = AutoTokenizer.from_pretrained(arrays / "base")
     texts = pq.read_table(arrays / "clean" / "train.parquet")["text"].to_pylist()
     for row, document in enumerate(texts):
@@ -45,24 +46,33 @@ def test_arrays_hold_what_the_tokenizer_of_transformers_gives(arrays: Path) -> N
 def test_ids_and_labels_keep_the_order_of_the_table(arrays: Path) -> None:
     table = pq.read_table(arrays / "clean" / "test.parquet")
     assert text_arrays.read_ids(arrays / "arrays", "test") == table["id"].to_pylist()
-    assert text_arrays.open_arrays(arrays / "arrays", "test").labels.tolist() == table["label"].to_pylist()
+    assert (
+        text_arrays.open_arrays(arrays / "arrays", "test", tiny.TASK).labels.tolist()
+        == table["label"].to_pylist()
+    )
 
 
 def test_chunk_size_does_not_change_a_byte(arrays: Path, tmp_path: Path) -> None:
     tokenizer = document_windows.open_tokenizer(arrays / "base", 16)
-    text_arrays.tokenize(arrays / "clean" / "train.parquet", tokenizer, tmp_path, 1000, lambda count: None)
+    text_arrays.tokenize(
+        arrays / "clean" / "train.parquet", tokenizer, tmp_path, 1000, lambda count: None, tiny.TASK
+    )
     for name in ("tokens.npy", "offsets.npy", "labels.npy"):
         assert (tmp_path / f"train.{name}").read_bytes() == (arrays / "arrays" / f"train.{name}").read_bytes()
 
 
 def test_the_tokenizer_truncates_again_afterwards(arrays: Path, tmp_path: Path) -> None:
     tokenizer = document_windows.open_tokenizer(arrays / "base", 6)
-    text_arrays.tokenize(arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None)
+    text_arrays.tokenize(
+        arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None, tiny.TASK
+    )
     assert len(tokenizer.encode(" ".join(["wheat"] * 50)).ids) == 6
     with pytest.raises(TypeError):  # also after an error: a row without text
         broken = pa.table({"id": ["1"], "text": pa.array([None], pa.string()), "label": [0]})
         pq.write_table(broken, tmp_path / "broken.parquet")
-        text_arrays.tokenize(tmp_path / "broken.parquet", tokenizer, tmp_path, 5, lambda count: None)
+        text_arrays.tokenize(
+            tmp_path / "broken.parquet", tokenizer, tmp_path, 5, lambda count: None, tiny.TASK
+        )
     assert len(tokenizer.encode(" ".join(["wheat"] * 50)).ids) == 6
 
 
@@ -74,8 +84,10 @@ def test_special_tokens_stand_where_the_tokenizer_puts_them(
     tokenizer.post_processor = processors.TemplateProcessing(
         template, special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    text_arrays.tokenize(arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None)
-    opened = text_arrays.open_arrays(tmp_path, "test")
+    text_arrays.tokenize(
+        arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None, tiny.TASK
+    )
+    opened = text_arrays.open_arrays(tmp_path, "test", tiny.TASK)
     for row, document in enumerate(pq.read_table(arrays / "clean" / "test.parquet")["text"].to_pylist()):
         assert (
             opened.tokens[opened.offsets[row] : opened.offsets[row + 1]].tolist()
@@ -87,22 +99,30 @@ def test_special_tokens_inside_a_document_are_refused(arrays: Path, tmp_path: Pa
     tokenizer = document_windows.open_tokenizer(arrays / "base", 6)
     tokenizer.post_processor = processors.TemplateProcessing("$A [SEP] $A", special_tokens=[("[SEP]", 3)])
     with pytest.raises(ModelError, match="special tokens inside a document"):
-        text_arrays.tokenize(arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None)
+        text_arrays.tokenize(
+            arrays / "clean" / "test.parquet", tokenizer, tmp_path, 5, lambda count: None, tiny.TASK
+        )
 
 
 def test_truncation_is_counted_and_lengths_are_those_before_it(arrays: Path, tmp_path: Path) -> None:
     table = arrays / "clean" / "test.parquet"
     whole = text_arrays.tokenize(
-        table, document_windows.open_tokenizer(arrays / "base", 64), tmp_path, 5, lambda count: None
+        table,
+        document_windows.open_tokenizer(arrays / "base", 64),
+        tmp_path,
+        5,
+        lambda count: None,
+        tiny.TASK,
     )
     cut = text_arrays.tokenize(
-        table, document_windows.open_tokenizer(arrays / "base", 6), tmp_path, 5, lambda count: None
+        table, document_windows.open_tokenizer(arrays / "base", 6), tmp_path, 5, lambda count: None, tiny.TASK
     )
     assert whole["truncated"] == 0
     assert (
         0
         < cut["truncated"]
-        == int((text_arrays.open_arrays(tmp_path, "test").lengths == 6).sum()) - _exactly(arrays, 6)
+        == int((text_arrays.open_arrays(tmp_path, "test", tiny.TASK).lengths == 6).sum())
+        - _exactly(arrays, 6)
     )
     assert cut["lengths"] == whole["lengths"]
 
@@ -148,7 +168,8 @@ def test_arrays_that_do_not_fit_together_are_refused(arrays: Path, tmp_path: Pat
         tmp_path,
         5,
         lambda count: None,
+        tiny.TASK,
     )
-    np.save(tmp_path / "test.labels.npy", np.zeros(3, dtype=np.int64))
+    np.save(tmp_path / "test.targets.npy", np.zeros(3, dtype=np.int64))
     with pytest.raises(DataError, match="do not match"):
-        text_arrays.open_arrays(tmp_path, "test")
+        text_arrays.open_arrays(tmp_path, "test", tiny.TASK)

@@ -87,7 +87,7 @@ def test_pictures_of_one_shape_have_the_host_s_bits(
     assert (device.resident is not None) == kept
     moved = device.to(CPU)
     assert torch.equal(inputs(moved), inputs(host))
-    assert torch.equal(moved.labels, host.labels)
+    assert torch.equal(moved.targets, host.targets)
     assert torch.equal(moved.rows, host.rows)
     assert (moved.shape, device.shape, len(moved)) == (host.shape, host.shape, 14)
 
@@ -165,9 +165,9 @@ def test_a_small_batch_is_filled_up(alike: dict[str, ImageSplit], device: bool) 
             )
             assert inputs(filled).shape[0] == 8
             assert torch.equal(inputs(filled)[:3], inputs(own))
-            assert (len(filled), filled.labels.shape, filled.rows.tolist()) == (
+            assert (len(filled), filled.targets.shape, filled.rows.tolist()) == (
                 3,
-                own.labels.shape,
+                own.targets.shape,
                 [1, 2, 3],
             )
 

@@ -17,7 +17,9 @@ from baton.batches import array_splits as opening
 from baton.batches.image_batch import ImageBatch, framed
 from baton.batches.image_batches import ImageSplit
 from baton.batches.sampler import TrainingBatches
+from baton.contracts import task_spec
 from baton.images.framing import framing
+from tests import tiny
 from tests.batches.test_augmentation import OFF
 from tests.photos import INPUT, digits, photo, write_table
 
@@ -60,9 +62,9 @@ def make(
     """Return a split of photos with three classes, written by `tokenize`."""
     photos = [photo(*shape, channels=described["channels"], seed=index) for index, shape in enumerate(shapes)]
     table = write_table(folder / "train.parquet", photos, [index % 3 for index in range(len(shapes))])
-    image_arrays.tokenize(table, described, folder, 8, lambda count: None)
+    image_arrays.tokenize(table, described, folder, 8, lambda count: None, tiny.TASK)
     return ImageSplit(
-        image_arrays.open_arrays(folder, "train"),
+        image_arrays.open_arrays(folder, "train", tiny.TASK),
         partial(opening.read_ids, folder, "train"),
         described,
         varied,
@@ -142,13 +144,13 @@ def test_the_middle_of_a_small_picture_is_timm_s_to_half_a_pixel(tmp_path: Path)
 def test_labels_rows_and_shapes(tmp_path: Path) -> None:
     split = make(tmp_path, SEVERAL, LARGE)
     batch = split.batch(rows(5, 0, 7))
-    assert (batch.labels.tolist(), batch.rows.tolist(), len(batch), batch.shape) == (
+    assert (batch.targets.tolist(), batch.rows.tolist(), len(batch), batch.shape) == (
         [2, 0, 1],
         [5, 0, 7],
         3,
         (3, 21),
     )
-    assert (batch.labels.dtype, batch.rows.dtype) == (torch.int64, torch.int64)
+    assert (batch.targets.dtype, batch.rows.dtype) == (torch.int64, torch.int64)
     assert (len(split), split.lengths.tolist(), split.labels.tolist()) == (24, [21] * 24, [0, 1, 2] * 8)
     # There is no augmentation.
     assert torch.equal(inputs(split.training_batch(rows(5), rows(5, 6), 0, 0)), inputs(split.batch(rows(5))))
@@ -164,7 +166,7 @@ def test_a_batch_moves_whole(tmp_path: Path) -> None:
     assert batch.partners is not None and moved.partners is not None and moved.mixing.shares is not None
     tensors = (
         moved.pixels,
-        moved.labels,
+        moved.targets,
         moved.rows,
         moved.partners,
         moved.mixing.shares,
@@ -211,7 +213,7 @@ def together(batches: list[ImageBatch]) -> dict[int, tuple[torch.Tensor, torch.T
     return {
         row: (pixels, label)
         for batch in batches
-        for row, pixels, label in zip(batch.rows.tolist(), inputs(batch), batch.labels, strict=True)
+        for row, pixels, label in zip(batch.rows.tolist(), inputs(batch), batch.targets, strict=True)
     }
 
 
@@ -416,15 +418,16 @@ def test_digits_from_the_folder(tmp_path: Path) -> None:
     described = INPUT | {"size": [8, 8], "channels": 1, "mean": [0.5], "std": [0.5]}
     for split in opening.SPLITS:
         table = write_table(tmp_path / "clean" / f"{split}.parquet", pictures, labels)
-        image_arrays.tokenize(table, described, tmp_path, 8, lambda count: None)
+        image_arrays.tokenize(table, described, tmp_path, 8, lambda count: None, tiny.TASK)
     storage.write_json(
-        tmp_path / "meta.json", {"labels": [str(label) for label in range(10)], "input": described}
+        tmp_path / "meta.json",
+        {"task": task_spec.described(tiny.task(*map(str, range(10)))), "input": described},
     )
     varied = augmentation(crop={"kind": "padded", "padding": 1}, rotation=10.0)
     splits = opening.open_splits(tmp_path, varied)
     batch = splits["val"].batch(rows(4, 0))
     assert np.array_equal(batch.inputs[0][0].permute(1, 2, 0).numpy(), pictures[4])
-    assert batch.labels.tolist() == [labels[4], labels[0]]
+    assert batch.targets.tolist() == [labels[4], labels[0]]
     step = rows(*range(30))
     first = splits["train"].training_batch(step, step, 0, 0).inputs[0]
     assert (first.dtype, first.shape) == (torch.uint8, (30, 1, 8, 8))

@@ -15,7 +15,8 @@ from baton.batches.sampler import TrainingBatches
 from baton.batches.subset import Part
 from baton.distill import soft_targets
 from baton.errors import ParamsError
-from baton.tasks import losses
+from baton.losses import class_losses
+from tests import tiny
 from tests.batches.test_image_batches import (
     ALIKE,
     EVERYTHING,
@@ -84,9 +85,11 @@ def test_a_filled_batch_has_the_loss_and_gradient_of_its_own_samples(
     teacher.layer.weight.data.mul_(-1)
     weights = torch.linspace(0.5, 1.5, 24)
     for loss_fn in (
-        losses.cross_entropy(0.1, None, weights),
-        soft_targets.distillation(soft_targets.Live(teacher), 2.0, 0.3, 0.0, None),
-        soft_targets.distillation(soft_targets.cached(torch.randn(24, 3)), 2.0, 0.3, 0.0, None, weights),
+        class_losses.cross_entropy(0.1, None, weights),
+        soft_targets.distillation(tiny.LOSSES, soft_targets.Live(teacher), 2.0, 0.3, 0.0, None),
+        soft_targets.distillation(
+            tiny.LOSSES, soft_targets.cached(torch.randn(24, 3)), 2.0, 0.3, 0.0, None, weights
+        ),
     ):
         found = []
         for own in (split, placement.of_one_size(split, 9)):
@@ -115,7 +118,7 @@ def test_nothing_is_compiled_again(splits: dict[str, ImageSplit]) -> None:
         model.compile(dynamic=False, backend=backend)
         batches = TrainingBatches(split, 10, 2, 0)
         assert sorted({batches.size(step) for step in range(3)}) == ([3, 10] if name == "filled" else [4, 10])
-        loss_fn = losses.cross_entropy(0.0, None)
+        loss_fn = class_losses.cross_entropy(0.0, None)
         for step in range(6):
             for part, _ in batches.micro_batches(step):
                 loss_fn(model, part.to(CPU)).backward()

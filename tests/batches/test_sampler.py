@@ -131,4 +131,4 @@ def test_a_batch_pads_and_masks(arrays: TextArrays) -> None:
         )
         assert batch.input_ids[index, length:].sum() == 0
         assert batch.attention_mask[index].sum() == length
-    assert batch.labels.tolist() == [3, 2]
+    assert batch.targets.tolist() == [3, 2]

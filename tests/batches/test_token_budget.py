@@ -105,7 +105,7 @@ def test_packed_batches_are_of_the_same_documents_in_the_same_order(
             assert isinstance(other, PackedBatch) and not isinstance(one, PackedBatch)
             assert (
                 one.rows.tolist() == other.rows.tolist()
-                and one.labels.tolist() == other.labels.tolist()
+                and one.targets.tolist() == other.targets.tolist()
                 and share == packed_share
             )
 

@@ -23,7 +23,7 @@ def test_a_batch_holds_every_window_of_its_documents_and_says_whose_it_is(arrays
     batch = TextSplit(arrays, 0).batch(rows)
     ids, mask, owners = batch.inputs
     assert (len(batch), batch.shape) == (3, (COUNTS[rows].sum(), 16)) and owners.shape == (3, len(ids))
-    assert batch.labels.tolist() == arrays.labels[rows].tolist()
+    assert batch.targets.tolist() == arrays.labels[rows].tolist()
     for place, row in enumerate(rows):
         own = ids[owners[place]][mask[owners[place]].bool()]
         start, end = arrays.offsets[arrays.documents[row]], arrays.offsets[arrays.documents[row + 1]]

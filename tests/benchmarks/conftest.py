@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from baton import params, storage
 from baton.arrays import text_arrays
+from baton.contracts import task_spec
 from baton.models import model_folder
 from baton.texts import document_windows
 from tests import tiny
@@ -29,9 +30,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / "data/arrays",
             10,
             lambda count: None,
+            tiny.TASK,
         )
     storage.write_json(
-        folder / "data/arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": tiny.TEXT_INPUT}
+        folder / "data/arrays/meta.json", {"task": task_spec.described(tiny.TASK), "input": tiny.TEXT_INPUT}
     )
     raw: dict[str, Any] = params.read_raw(ROOT / "recipes/reuters-r8-minilm.yaml")
     raw["tokenize"] |= {"max_length": LENGTH, "chunk_size": 10}
@@ -49,7 +51,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = model_folder.create(base, settings.head, len(tiny.TEXTS), settings, "matmul", tiny.TEXT_INPUT)
     model_folder.save(
         model,
-        model_folder.ModelInfo(sorted(tiny.TEXTS), settings.head, tiny.TEXT_INPUT),
+        model_folder.ModelInfo(tiny.task(*sorted(tiny.TEXTS)), settings.head, tiny.TEXT_INPUT),
         base,
         folder / "models/teacher",
     )

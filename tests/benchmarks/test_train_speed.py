@@ -79,7 +79,7 @@ def test_the_trainers_copy_of_our_model_is_our_model(work: _training.Work) -> No
         work.project / "data/base", settings.head, 3, settings, "matmul", tiny.TEXT_INPUT
     )
     batch = work.split("train").batch(np.arange(6))
-    logits = theirs.eval()(batch.input_ids, batch.attention_mask, batch.labels)["logits"]
+    logits = theirs.eval()(batch.input_ids, batch.attention_mask, batch.targets)["logits"]
     torch.testing.assert_close(
         logits, ours.eval()(batch.input_ids, batch.attention_mask), atol=1e-5, rtol=1e-5
     )

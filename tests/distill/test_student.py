@@ -14,7 +14,7 @@ from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="cls", dropout=0.1)
 SHAPE = tiny.image_input(16)
-INFO = model_folder.ModelInfo(["a", "b", "c"], HEAD, SHAPE)
+INFO = model_folder.ModelInfo(tiny.task("a", "b", "c"), HEAD, SHAPE)
 PIXELS = torch.randint(0, 256, (3, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -140,4 +140,8 @@ def test_a_teacher_that_reads_text_has_no_student_of_timms(tmp_path: Path) -> No
         tiny.write_base(tmp_path), head, 3, tiny.training(), "matmul", tiny.TEXT_INPUT
     )
     with pytest.raises(ParamsError, match=r"read images[\s\S]*teacher_layers"):
-        make(reader, architecture("resnet18"), model_folder.ModelInfo(["a", "b", "c"], head, tiny.TEXT_INPUT))
+        make(
+            reader,
+            architecture("resnet18"),
+            model_folder.ModelInfo(tiny.task("a", "b", "c"), head, tiny.TEXT_INPUT),
+        )

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from baton import storage
-from baton.contracts import predictions
+from baton.contracts import predictions, task_spec
+from tests import tiny
 
 NAMES = ["collections", "objects", "text"]
 TOPICS = {
@@ -61,7 +62,7 @@ def answers(labels: NDArray[np.int64], classes: int, share: float, seed: int) ->
 def write_clean(root: Path, names: list[str], splits: dict[str, Split]) -> None:
     folder = root / "data/clean"
     folder.mkdir(parents=True)
-    (folder / "labels.json").write_text(json.dumps(names))
+    storage.write_json(folder / "task.json", task_spec.described(tiny.task(*names)))
     (folder / "report.json").write_text(json.dumps({"near_duplicates": {"test_rows": ["test:2", "test:5"]}}))
     for split, (texts, labels) in splits.items():
         ids = [f"{split}:{row + 1}" for row in range(len(texts))]

@@ -41,7 +41,10 @@ def write_project(root: Path) -> None:
     for seed, (name, steps) in enumerate(STEPS.items()):
         model = trained(root / "data/base", splits["train"], steps, seed)
         model_folder.save(
-            model, model_folder.ModelInfo(labels, HEAD, described), root / "data/base", root / "models" / name
+            model,
+            model_folder.ModelInfo(tiny.task(*labels), HEAD, described),
+            root / "data/base",
+            root / "models" / name,
         )
         for split, samples in splits.items():
             logits = predict.predict(model, samples, tiny.machine(), 64)

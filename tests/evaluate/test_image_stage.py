@@ -178,7 +178,7 @@ def test_nothing_is_measured_that_is_not_asked_for(run: Run, monkeypatch: pytest
 def test_a_model_without_mistakes_has_an_empty_gallery(run: Run) -> None:
     path = Path("data/predictions/teacher/test.parquet")
     ids, logits = predictions.read_predictions(path)
-    labels = np.load("data/arrays/test.labels.npy")
+    labels = np.load("data/arrays/test.targets.npy")
     predictions.write_predictions(path, ids, np.eye(logits.shape[1], dtype=np.float32)[labels] * 5)
     run(draw="images", baselines=[], robustness=None)
     with (

@@ -74,7 +74,7 @@ def test_a_foreign_table_is_refused(project: Path, columns: dict[str, object], m
 
 
 def test_missing_files_are_named(project: Path) -> None:
-    for path in ("data/clean/test.parquet", "data/clean/labels.json"):
+    for path in ("data/clean/test.parquet", "data/clean/task.json"):
         kept = Path(path).read_bytes()
         Path(path).unlink()
         with pytest.raises(DataError, match=path):
@@ -109,7 +109,7 @@ def test_curves_are_split_by_model_and_kind(project: Path) -> None:
 
 
 def test_labels_json_of_another_run_is_noticed(project: Path) -> None:
-    Path("data/clean/labels.json").write_text(json.dumps(NAMES[:2]))
+    Path("data/clean/task.json").write_text(json.dumps(NAMES[:2]))
     with pytest.raises(DataError, match=r"does not match data/clean/labels\.json"):
         inputs.read_rows(Path("data/clean"), "test")
 

@@ -122,7 +122,7 @@ def test_each_seed_is_the_training_that_it_is_alone_and_validation_chooses(stage
 def test_labels_of_test_choose_nothing(stages: Stages) -> None:
     stages.run(0, 1, 2)
     before = digests()
-    path = Path("data/arrays/test.labels.npy")
+    path = Path("data/arrays/test.targets.npy")
     labels = np.load(path)
     np.save(path, (labels + 1) % 3)
     assert stages.run(0, 1, 2) == 3 * STEPS, "data/arrays changed: everything is computed"

@@ -13,10 +13,10 @@ import torch
 from baton import params, tracking
 from baton.batches import subset
 from baton.fitting import small_data, trainings
+from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
-from baton.tasks import losses
 from baton.train import probe, resume
 from tests import tiny
 
@@ -54,7 +54,7 @@ def new(job: trainings.Job, own: params.Finetune) -> model_folder.Classifier:
 
 def trained(job: trainings.Job, **changes: Any) -> small_data.Trained:
     own = settings(**changes)
-    return small_data.train(partial(new, job, own), losses.cross_entropy(0.0, None), own, job)
+    return small_data.train(partial(new, job, own), class_losses.cross_entropy(0.0, None), own, job)
 
 
 def test_a_training_that_learns_nothing_loses_to_the_probe(train: Train, project: trainings.Job) -> None:
@@ -66,9 +66,11 @@ def test_a_training_that_learns_nothing_loses_to_the_probe(train: Train, project
     assert [row["step"] for row in curve] == [0] and figures["steps"] == 0
     train_split, val = project.data.splits["train"], project.data.splits["val"]
     assert made.left_out is not None
-    assert (made.left_out.argmax(axis=1) == train_split.labels).mean() == figures["cross_validated_probe"]
+    assert (made.left_out.argmax(axis=1) == train_split.targets.all).mean() == figures[
+        "cross_validated_probe"
+    ]
     logits = predict(model, val, project.runtime, 8)
-    assert figures["val_accuracy"] == (logits.argmax(axis=1) == val.labels).mean()
+    assert figures["val_accuracy"] == (logits.argmax(axis=1) == val.targets.all).mean()
     head, untrained = model.state_dict(), new(project, settings()).state_dict()
     assert all(torch.equal(head[name], untrained[name]) for name in head if not name.startswith("head."))
 
@@ -91,7 +93,7 @@ def test_many_rows_are_fine_tuned_and_get_the_bits_of_a_training_without_choice(
     model = made.model
     assert "probe" not in made.figures and made.left_out is None
     plain = new(project, settings())
-    trainings.fit("plain", plain, losses.cross_entropy(0.0, None), settings(), project)
+    trainings.fit("plain", plain, class_losses.cross_entropy(0.0, None), settings(), project)
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
 
 
@@ -101,7 +103,7 @@ def test_the_choice_leaves_no_trace_in_what_is_trained_after_it(
     monkeypatch.setattr(small_data, "METHODS", ("finetune",))
     model = train().model
     plain = new(project, settings())
-    trainings.fit("plain", plain, losses.cross_entropy(0.0, None), settings(), project)
+    trainings.fit("plain", plain, class_losses.cross_entropy(0.0, None), settings(), project)
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
 
 
@@ -130,7 +132,7 @@ def test_rows_are_scored_by_a_probe_that_did_not_see_them(
             subset, "folds", lambda *given: [(np.arange(48), scored) for _, scored in cuts(*given)]
         )
     left_out = small_data._probed(partial(new, own, settings()), settings(), own)
-    accuracy = (left_out.argmax(axis=1) == split.labels).mean()
+    accuracy = (left_out.argmax(axis=1) == split.targets.all).mean()
     assert accuracy > 0.8 if peeking else accuracy < 0.5
 
 
@@ -183,7 +185,7 @@ def test_a_fold_may_hold_one_class_or_none(project: trainings.Job, labels: list[
 def test_few_rows_get_more_epochs(project: trainings.Job) -> None:
     own = settings(min_steps=20)
     figures = trainings.fit(
-        "teacher", new(project, own), losses.cross_entropy(0.0, None), own, project
+        "teacher", new(project, own), class_losses.cross_entropy(0.0, None), own, project
     ).figures
     assert figures["steps"] == 24  # six steps per epoch
 

@@ -12,8 +12,9 @@ from baton.distill import soft_targets
 from baton.errors import ModelError
 from baton.evaluate import inputs
 from baton.fitting import trainings
+from baton.losses import class_losses
 from baton.models import classifier, model_folder, packing
-from baton.tasks import losses, temperature
+from baton.tasks import temperature
 from baton.train import resume
 from tests import tiny, tiny_images
 from tests.models.test_packed import make
@@ -27,10 +28,10 @@ def train(rows: int) -> dict[str, object]:
     tiny_images.write_arrays(Path("data"), {"train": rows, "val": 6, "test": 6})
     data, settings, machine = trainings.open_data(None), tiny.training(epochs=1, batch_size=8), tiny.machine()
     model = model_folder.create(
-        Path("data/base"), HEAD, len(data.labels), settings, machine.attention, data.input
+        Path("data/base"), HEAD, data.task.width, settings, machine.attention, data.input
     )
     job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
-    return trainings.fit("teacher", model, losses.cross_entropy(0.0, None), settings, job).figures
+    return trainings.fit("teacher", model, class_losses.cross_entropy(0.0, None), settings, job).figures
 
 
 def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_before_it(
@@ -41,13 +42,13 @@ def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_be
     tiny_images.write_arrays(Path("data"), {"train": 6, "val": 20, "test": 6})
     data, machine = trainings.open_data(None), tiny.machine()
     model = model_folder.create(
-        base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input
+        base, HEAD, data.task.width, tiny.training(), machine.attention, data.input
     ).eval()
     job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
     trainings.write(
         "teacher",
         model,
-        model_folder.ModelInfo(data.labels, HEAD, data.input),
+        model_folder.ModelInfo(data.task, HEAD, data.input),
         base,
         job,
         4,
@@ -58,7 +59,7 @@ def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_be
         _, logits = predictions.read_predictions(Path(f"data/predictions/teacher/{split}.parquet"))
         assert (logits == predict.predict(model, rows, machine, 4)).all()
         if split == "val":
-            fitted = temperature.fit(logits, np.asarray(rows.labels))
+            fitted = temperature.fit(logits, rows.targets.all)
     assert (
         model_folder.load(Path("models/teacher"), machine.attention)[1].temperature
         == inputs.read_temperature(Path("models/teacher"))
@@ -95,13 +96,13 @@ def test_nobody_predicts_what_nobody_reads(
 
     monkeypatch.setattr(trainings, "predict", counted)
     model = model_folder.create(
-        base, HEAD, len(data.labels), tiny.training(), machine.attention, data.input
+        base, HEAD, data.task.width, tiny.training(), machine.attention, data.input
     ).eval()
     job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
     answers = trainings.write(
         name,
         model,
-        model_folder.ModelInfo(data.labels, HEAD, data.input),
+        model_folder.ModelInfo(data.task, HEAD, data.input),
         base,
         job,
         4,
@@ -140,11 +141,13 @@ def test_packing_is_settled_once_for_a_training_and_its_predictions(
     )
     real = predict.forward
     monkeypatch.setattr(predict, "forward", lambda *given: seen.append(type(given[1])) or real(*given))
-    made = trainings.fit("teacher", model, losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job)
+    made = trainings.fit(
+        "teacher", model, class_losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job
+    )
     trainings.write(
         "teacher",
         model,
-        model_folder.ModelInfo(job.data.labels, HEAD, job.data.input),
+        model_folder.ModelInfo(job.data.task, HEAD, job.data.input),
         Path("data/base"),
         job,
         4,
@@ -161,7 +164,7 @@ def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(
     monkeypatch.chdir(tmp_path)
     job, model = texts(packing=True)
     asked = soft_targets.Live(make("mpnet"))
-    taught = soft_targets.distillation(asked, 2.0, 0.5, 0.0, None)
+    taught = soft_targets.distillation(tiny.LOSSES, asked, 2.0, 0.5, 0.0, None)
     with pytest.raises(
         ModelError, match=r"documents cannot be packed here[\s\S]*the teacher, mpnet is not one of bert"
     ):
@@ -169,7 +172,7 @@ def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(
     able = soft_targets.Live(make("electra"))
     assert packing.settled(job.runtime, model, 0.0, [able])[0]
     assert trainings.fit(
-        "control", model, losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job, [able]
+        "control", model, class_losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job, [able]
     ).packs
 
 

@@ -11,9 +11,9 @@ from baton import params, tracking
 from baton.arrays import text_arrays
 from baton.batches.sampler import Split, TrainingBatches
 from baton.batches.text_batches import TextSplit
+from baton.losses import class_losses
 from baton.models import model_folder
 from baton.runtime import resolve
-from baton.tasks import losses
 from baton.texts import document_windows
 from baton.train import loop
 from tests import tiny
@@ -83,8 +83,9 @@ def publish(lenient: Path) -> Publish:
             ARRAYS,
             100,
             lambda count: None,
+            tiny.TASK,
         )
-        return TextSplit(text_arrays.open_arrays(ARRAYS, "train"), 0)
+        return TextSplit(text_arrays.open_arrays(ARRAYS, "train", tiny.TASK), 0)
 
     return publisher(base, tokenize, tiny.TEXT_INPUT, sorted(tiny.TEXTS), ["wheat exports rose"])
 
@@ -105,8 +106,12 @@ def publish_images(lenient: Path) -> Publish:
     described = tiny.image_input(pictures.SIDE, 3)
 
     def tokenize() -> Split:
-        image_arrays.tokenize(Path("data/clean/train.parquet"), described, ARRAYS, 32, lambda count: None)
-        return image_batches.ImageSplit(image_arrays.open_arrays(ARRAYS, "train"), tuple, described, None, 3)
+        image_arrays.tokenize(
+            Path("data/clean/train.parquet"), described, ARRAYS, 32, lambda count: None, tiny.TASK
+        )
+        return image_batches.ImageSplit(
+            image_arrays.open_arrays(ARRAYS, "train", tiny.TASK), tuple, described, None, 3
+        )
 
     return publisher(base, tokenize, described, pictures.LABELS, [pictures.base64_of(splits["val"][0][0])])
 
@@ -129,14 +134,16 @@ def publisher(
             for _ in loop.train(
                 model,
                 batches,
-                losses.cross_entropy(0.0, None),
+                class_losses.cross_entropy(0.0, None),
                 lambda: fixed | {"loss": float(next(losses_seen))},
                 settings,
                 where,
             ):
                 pass
         folder = Path("models/student")
-        model_folder.save(model, model_folder.ModelInfo(labels or names, HEAD, described), base, folder)
+        model_folder.save(
+            model, model_folder.ModelInfo(tiny.task(*(labels or names)), HEAD, described), base, folder
+        )
         with tracking.stage("distill", REASONS) as run:
             run.dataset("train", Path("data/clean/train.parquet"), "training")
             run.dataset("val", Path("data/clean/val.parquet"), "validation")

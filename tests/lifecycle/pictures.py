@@ -4,7 +4,6 @@ A tiny model can tell the three classes apart.
 """
 
 import base64
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from baton import storage
+from baton.contracts import task_spec
 from baton.images import decoding
+from tests import tiny
 
 LABELS = ["across", "along", "plain"]
 SIDE = 12
@@ -42,7 +44,7 @@ def base64_of(image: bytes) -> str:
 def write(
     folder: Path, splits: dict[str, Sequence[tuple[bytes, int]]], labels: Sequence[str] = LABELS
 ) -> Path:
-    """Write tables `id, name, image, digest, label`, and labels.json."""
+    """Write tables `id, name, image, digest, label`, and task.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, rows in splits.items():
         images = [image for image, _ in rows]
@@ -56,5 +58,5 @@ def write(
             "label": pa.array([label for _, label in rows], pa.int32()),
         }
         pq.write_table(pa.table(columns), folder / f"{split}.parquet")
-    (folder / "labels.json").write_text(json.dumps(list(labels)))
+    storage.write_json(folder / "task.json", task_spec.described(tiny.task(*list(labels))))
     return folder

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baton import params
+from baton import params, storage
+from baton.contracts import task_spec
 from baton.errors import DataError
 from baton.lifecycle import test_table
 from baton.lifecycle.retraining import drift, unlabelled
@@ -68,7 +69,7 @@ def test_each_kind_of_drift_is_named(
 
 def test_a_label_that_was_never_seen_counts(earlier: Earlier, tmp_path: Path) -> None:
     clean = write(tmp_path / "more", rows(100, 1000))
-    (clean / "labels.json").write_text(json.dumps(["ham", "scam"]))
+    storage.write_json(clean / "task.json", task_spec.described(tiny.task(*["ham", "scam"])))
     assert drift.measure(clean, earlier[1]).distances["labels"].value > 0.4
 
 

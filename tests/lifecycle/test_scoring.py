@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from baton import storage
+from baton.contracts import task_spec
 from baton.errors import ModelError
 from baton.evaluate import timing
 from baton.lifecycle import test_table
 from baton.lifecycle.promotion import scoring
+from tests import tiny
 
 ECHO = """
 import sys
@@ -72,7 +74,7 @@ def test_the_process_times_the_samples_that_it_is_asked_for(
         pa.table({"id": texts, "text": texts, "label": pa.array([0] * 10, pa.int32())}),
         tmp_path / "test.parquet",
     )
-    storage.write_json(tmp_path / "labels.json", ["a"])
+    storage.write_json(tmp_path / "task.json", task_spec.described(tiny.task(*["a"])))
     read: list[list[str]] = []
 
     class Model:

@@ -24,14 +24,22 @@ def arrays(tmp_path: Path) -> TextSplit:
     """Three model folders, and the samples."""
     base, clean = tiny.write_base(tmp_path / "base"), tiny.write_clean(tmp_path / "clean")
     text_arrays.tokenize(
-        clean / "train.parquet", document_windows.open_tokenizer(base, 16), tmp_path, 100, lambda count: None
+        clean / "train.parquet",
+        document_windows.open_tokenizer(base, 16),
+        tmp_path,
+        100,
+        lambda count: None,
+        tiny.TASK,
     )
     model = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
     for name in NAMES:
         model_folder.save(
-            model, model_folder.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), base, tmp_path / name
+            model,
+            model_folder.ModelInfo(tiny.task("a", "b", "c"), HEAD, tiny.TEXT_INPUT),
+            base,
+            tmp_path / name,
         )
-    return TextSplit(text_arrays.open_arrays(tmp_path, "train"), 0)
+    return TextSplit(text_arrays.open_arrays(tmp_path, "train", tiny.TASK), 0)
 
 
 def settings(**changes: object) -> params.Speed:

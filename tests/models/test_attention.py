@@ -138,7 +138,10 @@ def test_a_model_uses_it_and_says_nothing_of_it_in_its_files(tmp_path: Path) -> 
     ours = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
     assert ours.backbone.config._attn_implementation == attention.NAME
     model_folder.save(
-        ours, model_folder.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT), base, tmp_path / "model"
+        ours,
+        model_folder.ModelInfo(tiny.task("a", "b", "c"), HEAD, tiny.TEXT_INPUT),
+        base,
+        tmp_path / "model",
     )
     assert attention.NAME not in (tmp_path / "model" / "config.json").read_text()
     assert (

@@ -119,13 +119,15 @@ def test_an_adapted_model_saves_and_loads_at_its_new_size(hub: tuple[Path, Any],
     loaded = save_and_load(model, tmp_path / "model", tiny.image_input(16, 1))
     assert torch.equal(loaded(pixels()), model(pixels()))
     again = tmp_path / "again"
-    model_folder.save(loaded, model_folder.ModelInfo(LABELS, MEAN, tiny.image_input(16, 1)), hub[0], again)
+    model_folder.save(
+        loaded, model_folder.ModelInfo(tiny.task(*LABELS), MEAN, tiny.image_input(16, 1)), hub[0], again
+    )
     for name in ("config.json", "model.safetensors", "baton.json"):
         assert (again / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
 
 
 def save_and_load(model: Any, folder: Path, shape: dict[str, Any], head: params.Head = MEAN) -> Any:
-    info = model_folder.ModelInfo(LABELS, head, shape)
+    info = model_folder.ModelInfo(tiny.task(*LABELS), head, shape)
     model_folder.save(model, info, folder, folder)
     loaded, found = model_folder.load(folder, "sdpa")
     assert found == info

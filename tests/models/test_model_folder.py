@@ -36,7 +36,7 @@ def make(base: Path, head: params.Head = LINEAR, attention: str = "matmul") -> m
 )
 def test_a_saved_model_loads_to_the_same_logits(base: Path, tmp_path: Path, head: params.Head) -> None:
     model = make(base, head)
-    info = model_folder.ModelInfo(["a", "b", "c"], head, tiny.TEXT_INPUT, temperature=1.25)
+    info = model_folder.ModelInfo(tiny.task("a", "b", "c"), head, tiny.TEXT_INPUT, temperature=1.25)
     model_folder.save(model, info, base, tmp_path / "model")
     loaded, loaded_info = model_folder.load(tmp_path / "model", "matmul")
     assert loaded_info == info
@@ -59,7 +59,7 @@ def test_dropout_rates_are_those_of_params(base: Path) -> None:
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.1, 0.2)
 
 
-INFO = model_folder.ModelInfo(["a", "b", "c"], LINEAR, tiny.TEXT_INPUT)
+INFO = model_folder.ModelInfo(tiny.task("a", "b", "c"), LINEAR, tiny.TEXT_INPUT)
 
 
 def make_student(
@@ -213,7 +213,7 @@ def test_an_incomplete_folder_is_refused(base: Path, tmp_path: Path) -> None:
 def test_weights_that_do_not_fit_are_refused(base: Path, tmp_path: Path) -> None:
     model_folder.save(
         make(base),
-        model_folder.ModelInfo(["a", "b", "c", "d"], LINEAR, tiny.TEXT_INPUT),
+        model_folder.ModelInfo(tiny.task("a", "b", "c", "d"), LINEAR, tiny.TEXT_INPUT),
         base,
         tmp_path / "model",
     )

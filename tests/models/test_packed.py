@@ -72,7 +72,7 @@ def answers(
     """Return the loss of each document, (batch,), and the gradients."""
     batch = documents.batch(np.array(rows))
     model.zero_grad()
-    losses = functional.cross_entropy(model(*batch.inputs), batch.labels, reduction="none")
+    losses = functional.cross_entropy(model(*batch.inputs), batch.targets, reduction="none")
     losses.mean().backward()
     return losses.detach(), {
         name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None

@@ -37,7 +37,7 @@ def step(
     torch.cuda.set_sync_debug_mode("error" if quiet else "default")
     moved = batch.to(CUDA)
     with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
-        found = functional.cross_entropy(model(*moved.inputs).float(), moved.labels, reduction="none")
+        found = functional.cross_entropy(model(*moved.inputs).float(), moved.targets, reduction="none")
     found.mean().backward()
     torch.cuda.set_sync_debug_mode("default")
     return found.detach()

@@ -85,7 +85,7 @@ def test_a_student_of_theirs_has_their_attention(tmp_path: Path) -> None:
     base = tmp_path / "base"
     AutoModel.from_config(CONFIGS["MPNetModel"]).save_pretrained(base)
     teacher = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
-    info = model_folder.ModelInfo(["a", "b", "c"], HEAD, tiny.TEXT_INPUT)
+    info = model_folder.ModelInfo(tiny.task("a", "b", "c"), HEAD, tiny.TEXT_INPUT)
     model_folder.save(teacher, info, base, tmp_path / "teacher")
     assert text_model.unfused(tmp_path / "teacher") == "MPNetModel"
     loaded, info = model_folder.load(tmp_path / "teacher", "matmul")

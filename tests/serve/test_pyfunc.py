@@ -36,7 +36,7 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
         torch.nn.init.normal_(parameter, std=1.0)
     model_folder.save(
         model,
-        model_folder.ModelInfo(list(labels), kind, tiny.TEXT_INPUT, temperature=1 + seed / 2),
+        model_folder.ModelInfo(tiny.task(*list(labels)), kind, tiny.TEXT_INPUT, temperature=1 + seed / 2),
         base,
         folder,
     )

@@ -72,7 +72,9 @@ def write_model(
     model = model_folder.create(base, head, len(LABELS), tiny.training(), "matmul", shape)
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=1.0)
-    model_folder.save(model, model_folder.ModelInfo(LABELS, head, shape, temperature=0.6), base, folder)
+    model_folder.save(
+        model, model_folder.ModelInfo(tiny.task(*LABELS), head, shape, temperature=0.6), base, folder
+    )
     return folder
 
 
@@ -100,9 +102,9 @@ def expected(folder: Path, images: list[bytes], work: Path) -> np.ndarray[Any, n
 
     model, info = model_folder.load(folder, "matmul")
     table = write_table(work / "test.parquet", images, [0] * len(images))
-    image_arrays.tokenize(table, info.input, work, 3, lambda count: None)
+    image_arrays.tokenize(table, info.input, work, 3, lambda count: None, tiny.TASK)
     split = image_batches.ImageSplit(
-        image_arrays.open_arrays(work, "test"), tuple, info.input, None, len(LABELS)
+        image_arrays.open_arrays(work, "test", tiny.TASK), tuple, info.input, None, len(LABELS)
     )
     logits = predict(model, split, tiny.machine(), 2)
     return np.exp(temperature.scale(logits, inputs.read_temperature(folder)))

@@ -42,7 +42,7 @@ def write_model(folder: Path, pooling: str, rule: dict[str, Any]) -> Path:
     model = model_folder.create(base, head, len(labels), tiny.training(), "matmul", read)
     for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):
         torch.nn.init.normal_(parameter, std=1.0)
-    model_folder.save(model, model_folder.ModelInfo(labels, head, read), base, folder / "model")
+    model_folder.save(model, model_folder.ModelInfo(tiny.task(*labels), head, read), base, folder / "model")
     return folder / "model"
 
 

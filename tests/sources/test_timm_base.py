@@ -144,7 +144,7 @@ def test_a_teacher_copied_into_the_inbox_is_a_base(workplace: Path, kind: str) -
         for parameter in teacher.parameters():
             parameter.add_(0.1)
     model_folder.save(
-        teacher, model_folder.ModelInfo(["a", "b", "c"], HEAD, shape), source, Path("models/teacher")
+        teacher, model_folder.ModelInfo(tiny.task("a", "b", "c"), HEAD, shape), source, Path("models/teacher")
     )
     shutil.copytree("models/teacher", "inbox/x")
     base_model.fetch_base(params.LocalBase(kind="local", folder="inbox/x", licence="mine"), TARGET)

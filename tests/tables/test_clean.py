@@ -61,7 +61,7 @@ def test_validation_is_cut_from_train_and_test_stays_as_it_is(workplace: Path, s
         "neg": {"train": 16, "val": 4, "test": 5},
         "pos": {"train": 24, "val": 6, "test": 5},
     }
-    assert json.loads((TARGET / "labels.json").read_text()) == ["neg", "pos"]
+    assert json.loads((TARGET / "task.json").read_text()) == {"kind": "classes", "names": ["neg", "pos"]}
     assert ids("test") == [f"test:{number}" for number in range(1, 11)]
     assert sorted(ids("train") + ids("val")) == sorted(f"train:{number}" for number in range(1, 51))
     for split in clean.SPLITS:
@@ -351,7 +351,7 @@ def test_label_names(workplace: Path, settings: Settings) -> None:
     clean.clean(
         RAW, TARGET, settings(label_names={"1": "bad", "0": "good"}, validation={"kind": "count", "count": 2})
     )
-    assert json.loads((TARGET / "labels.json").read_text()) == ["bad", "good"]
+    assert json.loads((TARGET / "task.json").read_text()) == {"kind": "classes", "names": ["bad", "good"]}
     assert [row["label"] for row in read("test")] == [0]
 
 

@@ -147,4 +147,7 @@ def test_labels_that_read_alike_stop(workplace: Path, settings: Settings) -> Non
 def test_numbers_are_classes_in_their_own_order(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("t", **{str(n): 10 for n in (10, 9, 2, 1)}))
     clean.clean(RAW, TARGET, settings())
-    assert json.loads((TARGET / "labels.json").read_text()) == ["1", "2", "9", "10"]
+    assert json.loads((TARGET / "task.json").read_text()) == {
+        "kind": "classes",
+        "names": ["1", "2", "9", "10"],
+    }

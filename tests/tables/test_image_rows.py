@@ -222,7 +222,7 @@ def test_clean_tables_hold_the_encoded_bytes_unchanged(workplace: Path, image_se
     write_raw(train=train, test=test)
     report = clean.clean(RAW, TARGET, image_settings())
     assert report["rows"] == {"raw": {"train": 40, "test": 10}, "clean": {"train": 32, "val": 8, "test": 10}}
-    assert json.loads((TARGET / "labels.json").read_text()) == ["cat", "dog"]
+    assert json.loads((TARGET / "task.json").read_text()) == {"kind": "classes", "names": ["cat", "dog"]}
     by_id = {f"train:{number}": row for number, row in enumerate(train, start=1)} | {
         f"test:{n}": row for n, row in enumerate(test, start=1)
     }
@@ -413,7 +413,10 @@ def test_label_names_and_small_classes(workplace: Path, image_settings: Settings
         "(class 'Rare' has 1 different picture in train, cutting needs 2)" in message
     )
     clean.clean(RAW, TARGET, image_settings({"small_class": "drop"}, label_names=named))
-    assert json.loads((TARGET / "labels.json").read_text()) == ["T-shirt", "Trouser"]
+    assert json.loads((TARGET / "task.json").read_text()) == {
+        "kind": "classes",
+        "names": ["T-shirt", "Trouser"],
+    }
     assert "unknown_label: 3 rows" in refused(image_settings(label_names={"0": "T-shirt", "1": "Trouser"}))
 
 

@@ -21,7 +21,9 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = ("grain", "sh
     head = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
     torch.manual_seed(seed)
     model = model_folder.create(base, head, len(labels), tiny.training(), "matmul", tiny.TEXT_INPUT)
-    model_folder.save(model, model_folder.ModelInfo(list(labels), head, tiny.TEXT_INPUT), base, folder)
+    model_folder.save(
+        model, model_folder.ModelInfo(tiny.task(*list(labels)), head, tiny.TEXT_INPUT), base, folder
+    )
     shutil.rmtree(base)
     return folder
 

@@ -62,7 +62,10 @@ def test_a_model_and_a_dataset_of_images(project: Path) -> None:
     model = model_folder.create(base, head, 10, tiny.training(), "matmul", described)
     folder = Path("models/teacher")
     model_folder.save(
-        model, model_folder.ModelInfo([str(label) for label in range(10)], head, described), base, folder
+        model,
+        model_folder.ModelInfo(tiny.task(*[str(label) for label in range(10)]), head, described),
+        base,
+        folder,
     )
     image = pq.read_table(clean / "val.parquet")["image"][0].as_py()
     with tracking.stage("finetune", REASONS) as run:

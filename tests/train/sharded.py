@@ -22,10 +22,12 @@ from safetensors.torch import save_file
 from baton import console, params
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
+from baton.contracts.batch import Batch
+from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import distributed, kernels, resolve, sharding
-from baton.tasks import losses, metrics
+from baton.tasks import metrics
 from baton.train import checkpoint, loop, sharded_checkpoint, shards, snapshot
 from tests import tiny
 
@@ -72,7 +74,7 @@ def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> No
     )
     resolve.seed_everything(settings.seed)
     model = model_folder.create(
-        folder / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"]
+        folder / "base", HEAD, meta["task"].width, settings, machine.attention, meta["input"]
     )
     if machine.gradient_checkpointing:
         model.checkpoint_activations()
@@ -99,7 +101,7 @@ def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> No
     def validate() -> dict[str, float]:
         ask("validation", points[-1]["step"])
         found = metrics.scores(
-            predict(model, splits["val"], machine, 5), splits["val"].labels
+            predict(model, splits["val"], machine, 5), splits["val"].targets.all
         )  # the size of parts does not divide the number of rows
         return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
@@ -112,9 +114,9 @@ def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> No
         torch.compile = lambda model, **_: model  # type: ignore[assignment]
     if options.get("early"):
         write_early(options["early"])
-    cross_entropy, passes = losses.cross_entropy(0.1, None), iter(range(1_000_000))
+    cross_entropy, passes = class_losses.cross_entropy(0.1, None), iter(range(1_000_000))
 
-    def loss_fn(model: torch.nn.Module, batch: losses.Batch) -> torch.Tensor:
+    def loss_fn(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         ask("pass", next(passes))
         return cross_entropy(model, batch)
 

@@ -27,11 +27,11 @@ from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
 from baton.distill import soft_targets
 from baton.errors import TrainingError
+from baton.losses import class_losses
 from baton.models import model_folder
 from baton.models.kernels import attention
 from baton.models.text_model import TextClassifier
 from baton.runtime import kernels, resolve, sharding
-from baton.tasks import losses
 from baton.train import compiling, loop, saving
 from baton.train.compiled import Compiled
 from baton.train.compiling import Costs, decided
@@ -142,7 +142,7 @@ def settled(
         SETTINGS.model_copy(update=changes),
     )
     return compiling.settled(
-        model, batches, losses.cross_entropy(0.0, None), machine, steps, settings, companions
+        model, batches, class_losses.cross_entropy(0.0, None), machine, steps, settings, companions
     )
 
 
@@ -356,15 +356,15 @@ def run(
     )
     settings = SETTINGS.model_copy(update={"batch_size": batch_size})
     resolve.seed_everything(0)
-    model = model_folder.create(root / "base", HEAD, len(meta["labels"]), settings, "sdpa", meta["input"])
+    model = model_folder.create(root / "base", HEAD, meta["task"].width, settings, "sdpa", meta["input"])
     split = array_splits.open_splits(root / "arrays", training.AUGMENTATION if images else None)["train"]
     batches = TrainingBatches(
         split, batch_size, 1, 0, lambda: array_splits.read_ids(root / "arrays", "train")
     )
     loss_fn = (
-        soft_targets.distillation(teacher, 2.0, 0.5, 0.0, None)
+        soft_targets.distillation(tiny.LOSSES, teacher, 2.0, 0.5, 0.0, None)
         if teacher
-        else losses.cross_entropy(0.0, None)
+        else class_losses.cross_entropy(0.0, None)
     )
     scores = {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
     return list(
@@ -596,7 +596,7 @@ def test_pictures_are_compiled_for_their_shapes_before_the_first_step(images: Pa
 
 def test_a_live_teacher_is_compiled_with_its_student(texts: Path, counter: Counter) -> None:
     meta = array_splits.read_meta(texts / "arrays")
-    own = model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
+    own = model_folder.create(texts / "base", HEAD, meta["task"].width, SETTINGS, "sdpa", meta["input"])
     plain = [
         point.loss
         for point in run(texts, 8, False, soft_targets.Live(own))
@@ -639,7 +639,7 @@ def test_the_pass_that_looks_for_unused_weights_decides_nothing(
     monkeypatch.setattr(sys.modules[__name__], "TrainingBatches", Uneven)
     meta = array_splits.read_meta(texts / "arrays")
     teacher = soft_targets.Live(
-        model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
+        model_folder.create(texts / "base", HEAD, meta["task"].width, SETTINGS, "sdpa", meta["input"])
     )
     run(texts, 8, True, teacher, processes=2)
     assert counter.graphs == 2
@@ -663,7 +663,7 @@ def test_whatever_ends_a_training_nothing_stays_compiled(
 ) -> None:
     meta = array_splits.read_meta(texts / "arrays")
     student, own = (
-        model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
+        model_folder.create(texts / "base", HEAD, meta["task"].width, SETTINGS, "sdpa", meta["input"])
         for _ in range(2)
     )
     teacher = soft_targets.Live(own)
@@ -681,7 +681,7 @@ def test_whatever_ends_a_training_nothing_stays_compiled(
     points = loop.train(
         student,
         batches_of(texts, 8),
-        losses.cross_entropy(0.0, None),
+        class_losses.cross_entropy(0.0, None),
         dict,
         SETTINGS,
         machine,
@@ -702,7 +702,7 @@ def test_validation_and_prediction_compile_nothing(texts: Path, counter: Counter
     from baton.predict import predict
 
     meta = array_splits.read_meta(texts / "arrays")
-    model = model_folder.create(texts / "base", HEAD, len(meta["labels"]), SETTINGS, "sdpa", meta["input"])
+    model = model_folder.create(texts / "base", HEAD, meta["task"].width, SETTINGS, "sdpa", meta["input"])
     compiled = Compiled(model, False)
     predict(
         model,

@@ -17,9 +17,9 @@ from baton import params
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
 from baton.distill import soft_targets
+from baton.losses import class_losses
 from baton.models import model_folder
 from baton.runtime import resolve
-from baton.tasks import losses
 from baton.train import compiling, loader, loop
 from tests import tiny
 from tests.train import training
@@ -94,7 +94,7 @@ def steps(
     settings = SETTINGS.model_copy(update={"dropout": dropout, "batch_size": batch_size} | varied)
     model, teacher = (
         model_folder.create(
-            root / "base", settings.head, len(meta["labels"]), settings, where.attention, meta["input"]
+            root / "base", settings.head, meta["task"].width, settings, where.attention, meta["input"]
         ).to(where.device)
         for _ in range(2)
     )
@@ -106,7 +106,9 @@ def steps(
     if where.compile is True:
         compiling.use([asked], where.fixed_shapes)
     loss_fn = (
-        soft_targets.distillation(asked, 2.0, 0.5, 0.0, None) if live else losses.cross_entropy(0.0, None)
+        soft_targets.distillation(tiny.LOSSES, asked, 2.0, 0.5, 0.0, None)
+        if live
+        else class_losses.cross_entropy(0.0, None)
     )
     work = loop._Loop(model, batches, loss_fn, settings, where)
     model.train()

@@ -17,9 +17,9 @@ import torch.distributed as dist
 from baton import params
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
+from baton.losses import class_losses
 from baton.models import model_folder
 from baton.runtime import resolve, sharding
-from baton.tasks import losses
 from baton.train import checkpoint, loader, loop, sharded_checkpoint
 from tests import tiny
 from tests.train import training
@@ -55,7 +55,7 @@ def losses_of(
     resolve.seed_everything(0)
     settings = tiny.training(epochs=4, clip_norm=1.0, ema={"decay": 0.9}, log_every=1000)
     model = model_folder.create(
-        root / "base", HEAD, len(meta["labels"]), settings, machine.attention, meta["input"]
+        root / "base", HEAD, meta["task"].width, settings, machine.attention, meta["input"]
     )
     if split:
         machine = dataclasses.replace(machine, sharding="full")
@@ -64,7 +64,7 @@ def losses_of(
     else:
         model.to(machine.device)
     batches = TrainingBatches(array_splits.open_splits(root / "arrays", None)["train"], 8, 1, 0, tuple)
-    work = loop._Loop(model, batches, losses.cross_entropy(0.0, None), settings, machine)
+    work = loop._Loop(model, batches, class_losses.cross_entropy(0.0, None), settings, machine)
     model.train()
     parts, found = loader.parts(batches, 0, work.steps, machine), []
     for number in range(1, count + 1):
@@ -92,7 +92,7 @@ def test_a_checkpoint_is_of_its_moment_although_the_training_goes_on(
     """Written by threads, from pinned copies, while the weights change."""
     meta = array_splits.read_meta(root / "arrays")
     model = model_folder.create(
-        root / "base", HEAD, len(meta["labels"]), tiny.training(), "sdpa", meta["input"]
+        root / "base", HEAD, meta["task"].width, tiny.training(), "sdpa", meta["input"]
     )
     sharding.split(model, dataclasses.replace(tiny.machine(**CUDA, precision="bf16"), sharding="full"))
     saved = sharded_checkpoint.ShardedCheckpoints(

@@ -11,10 +11,12 @@ from baton.arrays import text_arrays
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
 from baton.distill import soft_targets, student
+from baton.losses import class_losses
+from baton.losses.loss import Loss
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
-from baton.tasks import losses, metrics
+from baton.tasks import metrics
 from baton.texts import document_windows
 from baton.train import loop
 from tests import tiny
@@ -54,17 +56,19 @@ def splits(root: Path, how: params.Truncation) -> dict[str, TextSplit]:
     tokenizer = document_windows.open_tokenizer(root / "base", 64)
     for split in ("train", "val"):
         text_arrays.tokenize(
-            root / "clean" / f"{split}.parquet", tokenizer, folder, 100, lambda count: None, how
+            root / "clean" / f"{split}.parquet", tokenizer, folder, 100, lambda count: None, tiny.TASK, how
         )
-    return {split: TextSplit(text_arrays.open_arrays(folder, split), 0) for split in ("train", "val")}
+    return {
+        split: TextSplit(text_arrays.open_arrays(folder, split, tiny.TASK), 0) for split in ("train", "val")
+    }
 
 
-def fit(model: model_folder.Classifier, data: dict[str, TextSplit], loss_fn: losses.Loss) -> float:
+def fit(model: model_folder.Classifier, data: dict[str, TextSplit], loss_fn: Loss) -> float:
     """Return the validation accuracy after a real training run."""
     machine, settings, val = tiny.machine(), tiny.training(**SETTINGS), data["val"]
 
     def scores() -> dict[str, float]:
-        found = metrics.scores(predict(model, val, machine, 32), np.asarray(val.labels))
+        found = metrics.scores(predict(model, val, machine, 32), val.targets.all)
         return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
     for _ in loop.train(model, TrainingBatches(data["train"], 8, 1, 0), loss_fn, scores, settings, machine):
@@ -83,20 +87,22 @@ def test_what_is_cut_away_cannot_be_learned(root: Path, how: params.Truncation) 
 
     By chance 50 of 100 documents are right, and less than 65 in 998 of 1,000 cases.
     """
-    assert 0.35 <= fit(create(root), splits(root, how), losses.cross_entropy(0.0, None)) <= 0.65
+    assert 0.35 <= fit(create(root), splits(root, how), class_losses.cross_entropy(0.0, None)) <= 0.65
 
 
 def test_windows_read_it_and_a_student_learns_from_their_teacher(root: Path) -> None:
     data = splits(root, WINDOWS)
     assert data["train"].windows.tolist() == [6] * 96  # 324 words in six windows of 54
     teacher = create(root)
-    assert fit(teacher, data, losses.cross_entropy(0.0, None)) >= 0.95
+    assert fit(teacher, data, class_losses.cross_entropy(0.0, None)) >= 0.95
     machine, labels = tiny.machine(), ["grain", "ship"]
     cache = predict(teacher, data["train"], machine, 32)
     assert cache.shape == (96, 2), "one row per document"
-    info = model_folder.ModelInfo(labels, HEAD, tiny.TEXT_INPUT)
+    info = model_folder.ModelInfo(tiny.task(*labels), HEAD, tiny.TEXT_INPUT)
     layers = params.LayersStudent(kind="teacher_layers", layers=(0,))
     made = student.make(teacher, info, layers, tiny.training(**SETTINGS), "matmul")
 
-    told = soft_targets.distillation(soft_targets.cached(torch.from_numpy(cache)), 2.0, 0.3, 0.0, None)
+    told = soft_targets.distillation(
+        tiny.LOSSES, soft_targets.cached(torch.from_numpy(cache)), 2.0, 0.3, 0.0, None
+    )
     assert fit(made, data, told) >= 0.95

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,12 +14,13 @@ from baton.arrays import text_arrays
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
 from baton.errors import TrainingError
+from baton.losses import class_losses
 from baton.models import model_folder
 from baton.models.kernels import attention
 from baton.models.kernels import dropout as dropouts
 from baton.predict import predict
 from baton.runtime import resolve
-from baton.tasks import losses, metrics
+from baton.tasks import metrics
 from baton.texts import document_windows
 from baton.train import loop, optimizer
 from tests import tiny
@@ -48,6 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             root,
             100,
             lambda count: None,
+            tiny.TASK,
         )
     return root
 
@@ -69,10 +70,12 @@ def fit(root: Path) -> Run:
         model = model_folder.create(
             root / "base", settings.head, 3, settings, machine.attention, tiny.TEXT_INPUT
         )
-        train, val = (TextSplit(text_arrays.open_arrays(root, split), 0) for split in ("train", "val"))
+        train, val = (
+            TextSplit(text_arrays.open_arrays(root, split, tiny.TASK), 0) for split in ("train", "val")
+        )
 
         def scores() -> dict[str, float]:
-            found = metrics.scores(predict(model, val, machine, 16), np.asarray(val.labels))
+            found = metrics.scores(predict(model, val, machine, 16), val.targets.all)
             return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
         batches = TrainingBatches(train, settings.batch_size, settings.accumulation, settings.seed)
@@ -80,7 +83,7 @@ def fit(root: Path) -> Run:
             loop.train(
                 model,
                 batches,
-                loss_fn or losses.cross_entropy(0.0, None),
+                loss_fn or class_losses.cross_entropy(0.0, None),
                 validate or scores,
                 settings,
                 machine,
@@ -270,7 +273,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(
     monkeypatch.setattr(loop, "seed_step", lambda seed, step, rank: seen.append(step))
 
     def broken(model: Any, batch: Any) -> torch.Tensor:
-        loss = losses.cross_entropy(0.0, None)(model, batch)
+        loss = class_losses.cross_entropy(0.0, None)(model, batch)
         return loss * math.nan if seen[-1] == number else loss
 
     with pytest.raises(

@@ -12,10 +12,10 @@ from baton.arrays import text_arrays
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
 from baton.distill import soft_targets
+from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
-from baton.tasks import losses
 from baton.texts import document_windows
 from baton.train import loop
 from tests import tiny
@@ -30,25 +30,33 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = document_windows.open_tokenizer(base, 16)
     windows = params.WindowsTruncation(kind="windows", most=3, overlap=0)
     for split in ("train", "val"):
-        text_arrays.tokenize(clean / f"{split}.parquet", tokenizer, root, 100, lambda count: None)
+        text_arrays.tokenize(clean / f"{split}.parquet", tokenizer, root, 100, lambda count: None, tiny.TASK)
     short = document_windows.open_tokenizer(base, 6)
     (root / "windows").mkdir()
-    text_arrays.tokenize(clean / "train.parquet", short, root / "windows", 100, lambda count: None, windows)
+    text_arrays.tokenize(
+        clean / "train.parquet", short, root / "windows", 100, lambda count: None, tiny.TASK, windows
+    )
     return root
 
 
 def curve(root: Path, packs: bool, folder: str = ".", taught: bool = False, **changes: Any) -> list[float]:
     """Return the loss of each step of two epochs."""
     settings, machine = tiny.training(**{"epochs": 2, "learning_rate": 3e-4} | changes), tiny.machine()
-    split = TextSplit(text_arrays.open_arrays(root / folder, "train"), 0)
+    split = TextSplit(text_arrays.open_arrays(root / folder, "train", tiny.TASK), 0)
     resolve.seed_everything(0)
     model = model_folder.create(root / "base", HEAD, 3, settings, "matmul", tiny.TEXT_INPUT)
     weights = torch.tensor([0.5, 2.0, 1.0])
-    loss_fn = losses.cross_entropy(0.1, weights)
+    loss_fn = class_losses.cross_entropy(0.1, weights)
     if taught:
         logits = torch.randn(len(split), 3, generator=torch.Generator().manual_seed(0))
         loss_fn = soft_targets.distillation(
-            soft_targets.cached(logits), 2.0, 0.3, 0.1, weights, torch.linspace(0.5, 1.5, len(split))
+            tiny.LOSSES,
+            soft_targets.cached(logits),
+            2.0,
+            0.3,
+            0.1,
+            weights,
+            torch.linspace(0.5, 1.5, len(split)),
         )
     read = split.packed() if packs else split
     batches = TrainingBatches(read, settings.batch_size, settings.accumulation, 0, tokens=settings.tokens)
@@ -80,7 +88,10 @@ def test_the_parts_of_a_step_by_tokens_change_nothing(root: Path) -> None:
 
 
 def test_predictions_of_packed_documents_are_those_of_padded_ones(root: Path) -> None:
-    machine, split = tiny.machine(), TextSplit(text_arrays.open_arrays(root / "windows", "train"), 0)
+    machine, split = (
+        tiny.machine(),
+        TextSplit(text_arrays.open_arrays(root / "windows", "train", tiny.TASK), 0),
+    )
     model = model_folder.create(root / "base", HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT).eval()
     np.testing.assert_allclose(
         predict(model, split.packed(), machine, 7), predict(model, split, machine, 7), atol=1e-5

@@ -141,7 +141,7 @@ def whole_in_windows(tmp_path_factory: pytest.TempPathFactory, processes: Any) -
     """The same with documents in windows, whose steps are divided differently."""
     folder = tmp_path_factory.mktemp("windows")
     training.prepare(folder, windows=True)
-    arrays = text_arrays.open_arrays(folder / "arrays", "train")
+    arrays = text_arrays.open_arrays(folder / "arrays", "train", tiny.TASK)
     assert 1 < arrays.windows.mean() < 3
     assert run(processes, folder) == 0
     return folder

@@ -27,10 +27,12 @@ from baton import console, params, storage
 from baton.arrays import text_arrays
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
+from baton.contracts import task_spec
+from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
-from baton.tasks import losses, metrics
+from baton.tasks import metrics
 from baton.texts import document_windows
 from baton.train import checkpoint, checkpoint_folders, loop, snapshot, state
 from tests import tiny, tiny_images
@@ -77,10 +79,11 @@ def prepare(folder: Path, images: Callable[[Path], Path] | None = None, windows:
             folder / "arrays",
             100,
             lambda count: None,
+            tiny.TASK,
             how,
         )
     read = tiny.TEXT_INPUT | {"max_length": length, "truncation": how.model_dump()}
-    storage.write_json(folder / "arrays/meta.json", {"labels": sorted(tiny.TEXTS), "input": read})
+    storage.write_json(folder / "arrays/meta.json", {"task": task_spec.described(tiny.TASK), "input": read})
 
 
 def attempt(
@@ -116,7 +119,7 @@ def attempt(
     settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES | images | lacking)
     resolve.seed_everything(settings.seed)
     model = model_folder.create(
-        folder / "base", settings.head, len(meta["labels"]), settings, machine.attention, meta["input"]
+        folder / "base", settings.head, meta["task"].width, settings, machine.attention, meta["input"]
     )
     splits = array_splits.open_splits(folder / "arrays", settings.augmentation)
     batches = Recorded(
@@ -126,14 +129,14 @@ def attempt(
 
     def validate() -> dict[str, float]:
         ask("validation")
-        found = metrics.scores(predict(model, splits["val"], machine, 16), np.asarray(splits["val"].labels))
+        found = metrics.scores(predict(model, splits["val"], machine, 16), splits["val"].targets.all)
         return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
     def loss_fn(model: Any, batch: Any) -> torch.Tensor:
         if Recorded.last + 1 == kill_at:
             kill()
         ask("step")
-        return losses.cross_entropy(0.1, None)(model, batch)
+        return class_losses.cross_entropy(0.1, None)(model, batch)
 
     def ask(place: str) -> None:
         if place == stop[0] and Recorded.last + 1 >= STEPS // 2:

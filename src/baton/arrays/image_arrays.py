@@ -1,10 +1,10 @@
 """Clean images -> memory-mapped pixels.
 
-Input: `{split}.parquet` (columns `id`, `image`, `label`) and a base model folder with timm's `config.json`.
+Input: `{split}.parquet` (`id`, `image`, and the targets) and a base model folder with timm's `config.json`.
 Output, per split: `{split}.pixels.npy` (uint8, all images concatenated, each height x width x channels),
-`{split}.shapes.npy` (int32, (images, 2)), `{split}.offsets.npy` (int64, images + 1), `{split}.labels.npy`
-(int64) and `{split}.ids.parquet`. Images are read, shrunk to the canvas (see `framing`) on all cores and
-written in chunks, so memory does not grow with their number; nothing is enlarged.
+`{split}.shapes.npy` (int32, (images, 2)), `{split}.offsets.npy` (int64, images + 1), the targets
+(`contracts.targets`) and `{split}.ids.parquet`. Images are read, shrunk to the canvas (see `framing`) on all
+cores and written in chunks, so memory does not grow with their number; nothing is enlarged.
 """
 
 import os
@@ -21,13 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from baton.arrays import target_arrays
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.images import decoding, pillow
 from baton.images.bit_depth import BITS_16, BITS_KEY
 from baton.images.framing import Framing, framing
 from baton.streams import ahead, few
 
-COLUMNS = ("id", "image", "label")
 ANY_SIZE = sys.maxsize  # preprocess has already checked the size
 CHUNK_BYTES = 2**24  # encoded images read and processed at a time, roughly
 QUANTILES = {"min": 0, "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "max": 100}
@@ -43,10 +45,10 @@ class ImageArrays:
     pixels: NDArray[np.uint8]  # (all values,)
     shapes: NDArray[np.int32]  # (images, 2): height, width
     offsets: NDArray[np.int64]  # (images + 1,)
-    labels: NDArray[np.int64]  # (images,)
+    targets: Targets
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     @cached_property
     def channels(self) -> int:
@@ -92,13 +94,13 @@ class ImageArrays:
         return stacked
 
 
-def open_arrays(folder: Path, split: str) -> ImageArrays:
+def open_arrays(folder: Path, split: str, task: TaskSpec) -> ImageArrays:
     """Memory-map one split.
 
     Raises:
-        DataError: If a file is missing or the four do not match.
+        DataError: If a file is missing or they do not match.
     """
-    paths = {name: folder / f"{split}.{name}.npy" for name in ("pixels", "shapes", "offsets", "labels")}
+    paths = {name: folder / f"{split}.{name}.npy" for name in ("pixels", "shapes", "offsets")}
     for path in paths.values():
         if not path.is_file():
             raise DataError(
@@ -107,9 +109,10 @@ def open_arrays(folder: Path, split: str) -> ImageArrays:
                 hint="run `dvc repro tokenize`",
             )
     arrays = ImageArrays(
-        **{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items()}
+        **{name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items()},
+        targets=target_arrays.open_targets(folder, split, task),
     )
-    counts = {"shapes": len(arrays.shapes), "offsets": len(arrays.offsets) - 1, "labels": len(arrays)}
+    counts = {"shapes": len(arrays.shapes), "offsets": len(arrays.offsets) - 1, "targets": len(arrays)}
     whole = len(set(counts.values())) == 1 and len(arrays) > 0 and arrays.offsets[-1] == len(arrays.pixels)
     if not whole or not np.array_equal(
         np.diff(arrays.offsets), arrays.shapes.prod(axis=1, dtype=np.int64) * arrays.channels
@@ -137,6 +140,7 @@ def tokenize(
     target: Path,
     chunk_size: int,
     advance: Callable[[int], object],
+    task: TaskSpec,
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Write the arrays of one split into `target` and return its statistics.
@@ -148,6 +152,7 @@ def tokenize(
         target: an existing folder.
         chunk_size: images that one thread takes at a time; `workers` + 1 such chunks are in memory.
         advance: called with the number of images done.
+        task: the task, which names the column of targets.
         workers: the number of threads, by default one per processor. The output does not depend on it.
 
     Returns:
@@ -163,7 +168,6 @@ def tokenize(
     arrays = {
         "shapes": (np.int32, (count, 2)),
         "offsets": (np.int64, (count + 1,)),
-        "labels": (np.int64, (count,)),
     }
     opened = {
         name: np.lib.format.open_memmap(target / f"{split}.{name}.npy", mode="w+", dtype=dtype, shape=shape)
@@ -172,17 +176,19 @@ def tokenize(
     sources = np.empty((count, 3), dtype=np.int32)  # (images, height, width and channels)
     opened["offsets"][0] = row = 0
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
-    with names, (target / f"{split}.pixels.npy").open("wb") as out:
+    wanted = target_arrays.Writer(target, split, task)
+    with names, wanted, (target / f"{split}.pixels.npy").open("wb") as out:
         _write_header(out, 0)
         for batch, chunk in _prepared(
             file,
+            ["id", "image", task.column],
             partial(_prepare, frame=frame, bits=bits),
             chunk_size,
             workers or len(os.sched_getaffinity(0)),
         ):
             names.write_batch(batch.select(["id"]))
             end = row + len(chunk)
-            opened["labels"][row:end] = np.from_dlpack(batch["label"])  # to_numpy() would import pandas
+            wanted.append(batch)
             for index, (pixels, source) in enumerate(chunk, start=row):
                 opened["shapes"][index], sources[index] = pixels.shape[:2], source
                 opened["offsets"][index + 1] = opened["offsets"][index] + pixels.size
@@ -202,6 +208,7 @@ _Prepared = list[tuple[NDArray[np.uint8], tuple[int, ...]]]
 
 def _prepared(
     file: pq.ParquetFile,
+    columns: list[str],
     prepare: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, _Prepared]],
     chunk_size: int,
     workers: int,
@@ -209,9 +216,7 @@ def _prepared(
     """Yield each batch with its images and their original shapes, in order, while preparing the next ones."""
     # Pillow releases the GIL while it decodes and resizes. Its warnings are caught here, once for all images.
     with pillow.listening(), ThreadPoolExecutor(workers) as threads:
-        batches = file.iter_batches(
-            batch_size=few(file.metadata, chunk_size, CHUNK_BYTES), columns=list(COLUMNS)
-        )
+        batches = file.iter_batches(batch_size=few(file.metadata, chunk_size, CHUNK_BYTES), columns=columns)
         yield from ahead(threads, prepare, batches, workers + 1)
 
 
@@ -226,7 +231,7 @@ def _prepare(batch: pa.RecordBatch, frame: Framing, bits: int) -> tuple[pa.Recor
                 f"image {name.as_py()} cannot be decoded", got=error, expected="an image", hint=hint
             ) from error
         chunk.append((frame.stored(picture.pixels), picture.pixels.shape))
-    return batch.select(["id", "label"]), chunk
+    return batch.drop_columns(["image"]), chunk
 
 
 def _figures(sources: NDArray[np.int32], size: int, frame: Framing) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Clean text -> memory-mapped token ids.
 
-Input: `{split}.parquet` (columns `id`, `text`, `label`) and a base model folder with `tokenizer.json`.
+Input: `{split}.parquet` (`id`, `text`, and the targets) and a base model folder with `tokenizer.json`.
 Output, per split: `{split}.tokens.npy` (int32, all windows concatenated), `{split}.offsets.npy` (int64,
-windows + 1), `{split}.labels.npy` (int64) and `{split}.ids.parquet`; if documents are read in windows, also
-`{split}.documents.npy` (int64, documents + 1), otherwise each document is one window. Documents are read,
-tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number; a chunk is
+windows + 1), the targets (`contracts.targets`) and `{split}.ids.parquet`; if documents are read in windows,
+also `{split}.documents.npy` (int64, documents + 1), otherwise each document is one window. Documents are
+read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number; a chunk is
 tokenized while the previous ones are written and the next one is read.
 """
 
@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from baton import params
-from baton.arrays import unknown_tokens
+from baton.arrays import target_arrays, unknown_tokens
 from baton.arrays.growing_array import Growing
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError, ModelError
 from baton.streams import ahead
 from baton.texts import document_windows
@@ -50,11 +52,11 @@ class TextArrays:
 
     tokens: NDArray[np.int32]  # (all tokens,)
     offsets: NDArray[np.int64]  # (windows + 1,)
-    labels: NDArray[np.int64]  # (documents,)
+    targets: Targets
     documents: NDArray[np.int64] | None = None  # (documents + 1,); None: each document is one window
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -67,13 +69,13 @@ class TextArrays:
         return np.ones(len(self), np.int64) if self.documents is None else np.diff(self.documents)
 
 
-def open_arrays(folder: Path, split: str) -> TextArrays:
+def open_arrays(folder: Path, split: str, task: TaskSpec) -> TextArrays:
     """Memory-map one split.
 
     Raises:
         DataError: If a file is missing or the files do not match.
     """
-    paths = {name: folder / f"{split}.{name}.npy" for name in ("tokens", "offsets", "labels", "documents")}
+    paths = {name: folder / f"{split}.{name}.npy" for name in ("tokens", "offsets", "documents")}
     for name, path in paths.items():
         if name != "documents" and not path.is_file():
             raise DataError(
@@ -86,7 +88,8 @@ def open_arrays(folder: Path, split: str) -> TextArrays:
             name: np.load(path, mmap_mode="r", allow_pickle=False)
             for name, path in paths.items()
             if path.is_file()
-        }
+        },
+        targets=target_arrays.open_targets(folder, split, task),
     )
     windows = len(arrays) if arrays.documents is None else int(arrays.documents[-1])
     documents = len(arrays) if arrays.documents is None else len(arrays.documents) - 1
@@ -97,7 +100,7 @@ def open_arrays(folder: Path, split: str) -> TextArrays:
     ):
         got = (
             f"{len(arrays.tokens)} tokens, {len(arrays.offsets)} offsets, "
-            f"{documents} documents, {len(arrays)} labels"
+            f"{documents} documents, {len(arrays)} with targets"
         )
         raise DataError(
             f"{folder}/{split}.*.npy do not match", got=got, hint="run `dvc repro --force tokenize`"
@@ -145,6 +148,7 @@ def tokenize(
     target: Path,
     chunk_size: int,
     advance: Callable[[int], object],
+    task: TaskSpec,
     truncation: params.Truncation = HEAD,
 ) -> dict[str, Any]:
     """Write the arrays of one split into `target` and return its statistics.
@@ -155,6 +159,7 @@ def tokenize(
         target: an existing folder.
         chunk_size: documents encoded at a time; four chunks are in memory (being read, encoded, written).
         advance: called with the number of documents done.
+        task: the task, which names the column of targets.
         truncation: how documents with more tokens than the tokenizer's `max_length` are read.
 
     Returns:
@@ -164,9 +169,6 @@ def tokenize(
     """
     file = pq.ParquetFile(table)
     count, split = file.metadata.num_rows, table.stem
-    labels = np.lib.format.open_memmap(
-        target / f"{split}.labels.npy", mode="w+", dtype=np.int64, shape=(count,)
-    )
     own, strange, left_out, windows = (np.zeros(count, dtype=np.int32) for _ in range(4))  # per document
     foreign = unknown_tokens.token(tokenizer)
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
@@ -174,16 +176,16 @@ def tokenize(
         Growing(target / f"{split}.tokens.npy", np.int32),
         Growing(target / f"{split}.offsets.npy", np.int64),
     )
+    wanted = target_arrays.Writer(target, split, task)
     row = total = 0
-    with document_windows.untruncated(tokenizer) as frame, names, tokens, offsets:
+    with document_windows.untruncated(tokenizer) as frame, names, tokens, offsets, wanted:
         offsets.append(np.zeros(1, np.int64))
         for batch, encodings in _encoded(
-            tokenizer, file.iter_batches(batch_size=chunk_size, columns=["id", "text", "label"])
+            tokenizer, file.iter_batches(batch_size=chunk_size, columns=["id", "text", task.column])
         ):
             names.write_batch(batch.select(["id"]))
             end = row + len(encodings)
-            # to_numpy() would import pandas, which takes longer than tokenizing thousands of documents.
-            labels[row:end] = np.from_dlpack(batch["label"])
+            wanted.append(batch)
             ids = [item.ids for item in encodings]
             own[row:end] = [len(item) for item in ids]
             if foreign is not None:
@@ -197,7 +199,6 @@ def tokenize(
             )
             row, total = end, int(ends[-1])
             advance(len(encodings))
-    labels.flush()
     if isinstance(truncation, params.WindowsTruncation):
         np.save(target / f"{split}.documents.npy", np.concatenate([[0], np.cumsum(windows, dtype=np.int64)]))
     full, truncated = own + frame.special, int((left_out > 0).sum())
@@ -210,7 +211,7 @@ def tokenize(
         "truncated_share": truncated / count,
         "left_out_share": float(left_out.sum() / max(1, own.sum())),
         "lengths": {**quantiles, "max": int(full.max())},
-        "unknown": unknown_tokens.figures(strange, own, labels),
+        "unknown": unknown_tokens.figures(strange, own, target_arrays.open_targets(target, split, task)),
     }
 
 

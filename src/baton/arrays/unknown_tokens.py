@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from baton import params
+from baton.contracts.targets import Targets
 from baton.errors import DataError
 
 HINT = (
@@ -35,18 +36,19 @@ def token(tokenizer: Tokenizer) -> int | None:
     return number
 
 
-def figures(unknown: NDArray[np.int32], own: NDArray[np.int32], labels: NDArray[np.int64]) -> dict[str, Any]:
+def figures(unknown: NDArray[np.int32], own: NDArray[np.int32], targets: Targets) -> dict[str, Any]:
     """Return the share of unknown tokens in a split and in each class.
 
     Args:
         unknown: the number of unknown tokens of each document, (documents,).
         own: the number of tokens before truncation, without special ones, (documents,).
-        labels: (documents,).
+        targets: of the documents.
 
     Returns:
-        `tokens` (the number of unknown ones), `share` and `classes` (shares, in the order of the labels).
+        `tokens` (the number of unknown ones), `share` and `classes` (shares, in the order of the names).
     """
-    shares = np.bincount(labels, unknown) / np.maximum(np.bincount(labels, own), 1)  # (classes,)
+    rows, labels = targets.pairs
+    shares = np.bincount(labels, unknown[rows]) / np.maximum(np.bincount(labels, own[rows]), 1)  # (classes,)
     return {
         "tokens": int(unknown.sum()),
         "share": float(unknown.sum() / max(1, own.sum())),

@@ -13,6 +13,7 @@ from baton import params, storage
 from baton.arrays import text_arrays
 from baton.batches.sampler import Split
 from baton.batches.text_batches import TextSplit
+from baton.contracts import task_spec
 from baton.errors import DataError
 from baton.texts import document_windows
 
@@ -20,7 +21,7 @@ SPLITS = text_arrays.SPLITS
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """Read meta.json: `labels`, and `input`, the description of the model's input.
+    """Read meta.json: `task` (a `TaskSpec`), and `input`, the description of the model's input.
 
     Raises:
         DataError: If the file is missing or was written by an earlier version.
@@ -30,11 +31,15 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path} is missing", expected="a file written by `tokenize`", hint=hint)
     meta: dict[str, Any] = storage.read_json(path)
-    if "input" not in meta or (meta["input"]["kind"] == "text" and "truncation" not in meta["input"]):
+    if (
+        "input" not in meta
+        or "task" not in meta
+        or (meta["input"]["kind"] == "text" and "truncation" not in meta["input"])
+    ):
         raise DataError(
-            f"{path} has an unknown layout", got=", ".join(meta), expected="labels and input", hint=hint
+            f"{path} has an unknown layout", got=", ".join(meta), expected="task and input", hint=hint
         )
-    return meta
+    return meta | {"task": task_spec.read(meta)}
 
 
 def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -> dict[str, Split]:
@@ -46,18 +51,18 @@ def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -
     meta = read_meta(folder)
     if meta["input"]["kind"] == "text":
         return {
-            split: TextSplit(text_arrays.open_arrays(folder, split), meta["input"]["pad"]) for split in SPLITS
+            split: TextSplit(text_arrays.open_arrays(folder, split, meta["task"]), meta["input"]["pad"])
+            for split in SPLITS
         }
     from baton.arrays import image_arrays
     from baton.batches import image_batches  # imports torchvision, which text does not need
 
     return {
         split: image_batches.ImageSplit(
-            image_arrays.open_arrays(folder, split),
+            image_arrays.open_arrays(folder, split, meta["task"]),
             partial(read_ids, folder, split),
             meta["input"],
             augmentation,
-            len(meta["labels"]),
         )
         for split in SPLITS
     }

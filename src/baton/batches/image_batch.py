@@ -1,7 +1,7 @@
 """Batches of images: `to` and `inputs` do the remaining work on the device.
 
-Input: batches assembled on the host by `image_batches`. Output: `sampler.Batch`. Nothing here waits for a
-device.
+Input: batches assembled on the host by `image_batches`. Output: a `contracts.batch.Batch`. Nothing here
+waits for a device.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class ImageBatch:
     # (batch and any partners, channels, height, width) uint8; with `resident` the rows there, (batch and any
     # partners,) int64.
     pixels: torch.Tensor
-    labels: torch.Tensor  # (batch,) int64, or shares of classes (batch, classes) float32
+    targets: torch.Tensor  # see `Batch`
     rows: torch.Tensor  # (batch,) int64
     framing: Framing | None = None  # None: the pixels already have the model's input size
     partners: torch.Tensor | None = None  # (batch,) int64: indices into `pixels`

@@ -26,6 +26,7 @@ from baton.batches.augmentation.device_augmentation import Variation
 from baton.batches.augmentation.mixing import mixing
 from baton.batches.device_images import Resident
 from baton.batches.image_batch import ImageBatch
+from baton.contracts.targets import Targets
 from baton.images import enlarging
 from baton.images.framing import Framing, framing
 
@@ -49,7 +50,6 @@ class ImageSplit:
     ids: Callable[[], Sequence[str]]  # of the rows; read once, and only if images are varied
     described: dict[str, Any]  # the model's input
     augmentation: params.Augmentation | None
-    classes: int
     device: bool = False  # images are varied on the device that `ImageBatch.to` copies them to
     resident: Resident | None = None  # all images on the device; requires `device`
     size: int | None = None  # of training batches: see `ImageBatch`
@@ -58,9 +58,9 @@ class ImageSplit:
         return len(self.arrays)
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """The class of each image, (images,)."""
-        return self.arrays.labels
+    def targets(self) -> Targets:
+        """The targets of the images."""
+        return self.arrays.targets
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -82,8 +82,8 @@ class ImageSplit:
         places = torch.from_numpy(rows.astype(np.int64))
         # If shapes differ, each image is resized on the host, to the same bits that a served model sees.
         if self.resident and self.arrays.shape:
-            return ImageBatch(places, self._labels(rows), places, self._framing, resident=self.resident)
-        return ImageBatch(_tensor(self._canvases(rows)), self._labels(rows), places, self._framing)
+            return ImageBatch(places, self._targets(rows), places, self._framing, resident=self.resident)
+        return ImageBatch(_tensor(self._canvases(rows)), self._targets(rows), places, self._framing)
 
     @_one_thread()
     def training_batch(
@@ -103,7 +103,7 @@ class ImageSplit:
         pixels, variations = self._varied(whole, settings, drawn)
         batch = ImageBatch(
             pixels,
-            self._labels(rows),
+            self._targets(rows),
             torch.from_numpy(rows.astype(np.int64)),
             None if isinstance(settings.crop, params.ResizedCrop) else self._framing,
             resident=self.resident,
@@ -113,8 +113,8 @@ class ImageSplit:
         if partners is None:
             return batch
         mixed = mixing(settings, drawn.mixing[: len(rows)], self._framing.size)
-        labels = mixed.classes(batch.labels, self._labels(whole[partners]), self.classes)
-        return dataclasses.replace(batch, labels=labels, partners=torch.from_numpy(partners), mixing=mixed)
+        targets = mixed.targets(batch.targets, self._targets(whole[partners]), self.targets.spec.width)
+        return dataclasses.replace(batch, targets=targets, partners=torch.from_numpy(partners), mixing=mixed)
 
     def sheet(self, rows: NDArray[np.int64], seed: int, epochs: Sequence[int]) -> NDArray[np.uint8]:
         """Return images as the model sees them: in evaluation, and in training in each of `epochs`.
@@ -137,8 +137,8 @@ class ImageSplit:
     def _keys(self) -> NDArray[np.uint64]:
         return random_streams.keys(self.ids())
 
-    def _labels(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(self.arrays.labels[rows].astype(np.int64))
+    def _targets(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(self.targets.take(rows))
 
     def _varied(
         self, rows: NDArray[np.int64], settings: params.Augmentation, drawn: pipeline.Draws

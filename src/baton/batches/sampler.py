@@ -11,58 +11,25 @@ samples, or as many documents as fit a token budget.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from baton.batches import token_budget
+from baton.contracts.batch import Batch
+from baton.contracts.targets import Targets
 from baton.errors import TrainingError
 
 POOL_BATCHES = 50
-
-
-class Batch(Protocol):
-    """Samples in the form that a model takes."""
-
-    @property
-    def inputs(self) -> tuple[Any, ...]:
-        """The arguments of the model: tensors, each (batch, …), or those of packed documents."""
-        ...
-
-    @property
-    def labels(self) -> torch.Tensor:
-        """Labels (batch,) int64, or shares of classes (batch, classes) float32 if samples are mixed."""
-        ...
-
-    @property
-    def rows(self) -> torch.Tensor:
-        """Positions in the split, (batch,) int64."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The size on which memory depends, (batch, length)."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def pin_memory(self) -> "Batch":
-        """Return a copy from which `to` does not block; torch's DataLoader calls this."""
-        ...
-
-    def to(self, device: torch.device) -> "Batch":
-        """Copy to a device, asynchronously from pinned memory to CUDA."""
-        ...
 
 
 class Split(Protocol):
     """One split, memory-mapped."""
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """The class of each sample, (samples,)."""
+    def targets(self) -> Targets:
+        """The targets of the samples."""
         ...
 
     @property
@@ -192,7 +159,7 @@ class TrainingBatches:
         return [ids[row] if ids else f"row {row}" for row in self.rows(step)]
 
     def micro_batches(self, step: int) -> list[tuple[Batch, float]]:
-        """Return this rank's samples of global step `step`, in parts with their share of the step's samples.
+        """Return this rank's samples of global step `step`, in parts with their share of the step's targets.
 
         There are at most `accumulation` parts, each with at least `smallest` samples. If documents have
         several windows, parts are split further, so that none has more windows than a part of single-window
@@ -214,7 +181,14 @@ class TrainingBatches:
                 for part in np.array_split(own, count)
                 for few in by_windows(part, self.split.windows, most)
             ]
-        return [(self._batch(part, rows, step), len(part) / len(rows)) for part in parts]
+        targets = self._targets
+        whole = int(targets[rows].sum())
+        return [(self._batch(part, rows, step), int(targets[part].sum()) / whole) for part in parts]
+
+    @cached_property
+    def _targets(self) -> NDArray[np.int64]:
+        """The number of targets of each sample, (samples,)."""
+        return self.split.targets.counts
 
     def _own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return this rank's share of a step's rows; the ranks' numbers of rows differ by at most one.

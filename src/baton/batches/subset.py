@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.batches.sampler import Batch, Split
+from baton.batches.sampler import Split
+from baton.contracts.batch import Batch
+from baton.contracts.targets import Targets
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to score on
 
@@ -22,9 +24,9 @@ class Part:
         return len(self.chosen)
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """The class of each sample, (samples,)."""
-        return np.asarray(self.whole.labels)[self.chosen]
+    def targets(self) -> Targets:
+        """The targets of the samples."""
+        return self.whole.targets.part(self.chosen)
 
     @property
     def lengths(self) -> NDArray[np.int64]:

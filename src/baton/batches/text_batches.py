@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from baton.arrays.text_arrays import WIDTH_MULTIPLE, TextArrays
 from baton.contracts.packed_documents import Packing
+from baton.contracts.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class TextBatch:
 
     input_ids: torch.Tensor  # (windows, length) int64
     attention_mask: torch.Tensor  # (windows, length) int64, 1 for tokens
-    labels: torch.Tensor  # (batch,) int64
+    targets: torch.Tensor  # see `Batch`
     rows: torch.Tensor  # (batch,) int64
     # (batch, windows) bool, which document owns each window; None: every document has one window.
     owners: torch.Tensor | None = None
@@ -48,7 +49,7 @@ class TextBatch:
         return TextBatch(*(part.to(device, non_blocking=True) for part in self._parts()))
 
     def _parts(self) -> tuple[torch.Tensor, ...]:
-        parts = self.input_ids, self.attention_mask, self.labels, self.rows
+        parts = self.input_ids, self.attention_mask, self.targets, self.rows
         return parts if self.owners is None else (*parts, self.owners)
 
 
@@ -61,7 +62,7 @@ class PackedBatch:
 
     input_ids: torch.Tensor  # (1, tokens) int64
     packing: Packing  # its `longest` is a multiple of `WIDTH_MULTIPLE`
-    labels: torch.Tensor  # (batch,) int64
+    targets: torch.Tensor  # see `Batch`
     rows: torch.Tensor  # (batch,) int64
 
     def __len__(self) -> int:
@@ -92,7 +93,7 @@ class PackedBatch:
         places = Packing(
             change(packing.positions), change(packing.bounds), change(packing.documents), packing.longest
         )
-        return PackedBatch(change(self.input_ids), places, change(self.labels), change(self.rows))
+        return PackedBatch(change(self.input_ids), places, change(self.targets), change(self.rows))
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,9 @@ class TextSplit:
         return len(self.arrays)
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """The class of each document, (documents,)."""
-        return self.arrays.labels
+    def targets(self) -> Targets:
+        """The targets of the documents."""
+        return self.arrays.targets
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -146,7 +147,9 @@ class TextSplit:
             ids[start : start + len(tokens)] = tokens
         positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
         made = [torch.from_numpy(part) for part in (positions, bounds.astype(np.int32), documents)]
-        parts = [torch.from_numpy(part) for part in (ids[None], arrays.labels[rows], rows.astype(np.int64))]
+        parts = [
+            torch.from_numpy(part) for part in (ids[None], arrays.targets.take(rows), rows.astype(np.int64))
+        ]
         return PackedBatch(parts[0], Packing(made[0], made[1], made[2], longest), parts[1], parts[2])
 
     def _padded(self, rows: NDArray[np.int64]) -> TextBatch:
@@ -160,7 +163,7 @@ class TextSplit:
         for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
             ids[index, : end - start] = arrays.tokens[start:end]
         mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (windows, length)
-        parts = [ids, mask, arrays.labels[rows], rows.astype(np.int64), *owners]
+        parts = [ids, mask, arrays.targets.take(rows), rows.astype(np.int64), *owners]
         return TextBatch(*(torch.from_numpy(part) for part in parts))
 
     def _windows(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.bool_]]]:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from baton.contracts.batch import Batch
+from baton.losses.loss import Loss, Model, TaskLosses, chosen, own
 from baton.models.classifier import Classifier
 from baton.runtime import sharding
-from baton.tasks.losses import Batch, Loss, Model, chosen, own, supervised
 
 Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
 
@@ -49,6 +49,7 @@ class Live:
 
 
 def distillation(
+    task: TaskLosses,
     teacher: Teacher,
     temperature: float,
     alpha: float,
@@ -56,17 +57,18 @@ def distillation(
     weights: torch.Tensor | None,
     of_rows: torch.Tensor | None = None,
 ) -> Loss:
-    """Return the loss `alpha * CE + (1 - alpha) * T**2 * KL(teacher || student)`.
+    """Return the loss `alpha * L + (1 - alpha) * T**2 * KL(teacher || student)`.
 
     Both distributions of the KL divergence are softened by T. The factor T**2 keeps the gradients of the soft
     targets on the scale of the hard ones when T changes.
 
     Args:
+        task: the loss L against the targets (cross-entropy for classes), and the divergence.
         teacher: `cached` or `Live`.
         temperature: T.
-        alpha: the weight of CE, the cross-entropy with the labels.
-        label_smoothing: applies to CE.
-        weights: per class, (classes,); they apply to CE.
+        alpha: the weight of L.
+        label_smoothing: applies to L.
+        weights: per output, (width,); they apply to L.
         of_rows: weights per row of train, (rows of train,); they apply to both terms.
     """
 
@@ -74,23 +76,8 @@ def distillation(
         inputs = batch.inputs
         logits, taught = own(model(*inputs), batch), own(teacher(batch, inputs), batch)
         factors = chosen(of_rows, batch)
-        soft = divergence(logits, taught, temperature, factors)
-        hard = supervised(logits, batch.labels, label_smoothing, weights, factors)
-        return alpha * hard + (1 - alpha) * temperature**2 * soft
+        soft = task.divergence(logits, taught, temperature, factors)
+        hard = task.supervised(logits, batch.targets, label_smoothing, weights, factors)
+        return alpha * hard.mean + (1 - alpha) * temperature**2 * soft.mean
 
     return loss
-
-
-def divergence(
-    student: torch.Tensor, teacher: torch.Tensor, temperature: float, of_rows: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Return KL(teacher || student) at `temperature`, averaged over the batch.
-
-    Logits are (batch, classes); `of_rows` (batch,) weights the samples.
-    """
-    student_log = functional.log_softmax(student.float() / temperature, dim=-1)
-    teacher_log = functional.log_softmax(teacher.float() / temperature, dim=-1)
-    if of_rows is None:
-        return functional.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
-    each = functional.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=-1)
-    return (each * of_rows).sum() / len(each)

@@ -75,7 +75,7 @@ def _layers(
         config.layer_types = [config.layer_types[index] for index in layers]
     config.num_hidden_layers = len(layers)
     text_model.set_dropout(config, settings)
-    student = text_model.assemble(config, info.head, len(info.labels), attention)
+    student = text_model.assemble(config, info.head, info.task.width, attention)
     student.load_state_dict(kept.state_dict())
     return student
 
@@ -110,7 +110,7 @@ def _blocks(
     arguments |= models.get_model_args(teacher.backbone) | {"depth": len(layers)}
     arguments |= timm_trial.try_out(arguments, "pooler", settings, info.input)
     student = image_model.ImageClassifier(
-        backbones.construct(arguments), info.head, len(info.labels), attention, info.input
+        backbones.construct(arguments), info.head, info.task.width, attention, info.input
     )
     places = {str(layer): str(place) for place, layer in enumerate(layers)}
     weights = {}
@@ -157,7 +157,7 @@ def _new(
         )
         arguments |= timm_trial.try_out(arguments, pooling, settings, info.input)
     head = info.head.model_copy(update={"pooling": pooling})
-    return image_model.finish(backbones.construct(arguments), head, len(info.labels), attention, info.input)
+    return image_model.finish(backbones.construct(arguments), head, info.task.width, attention, info.input)
 
 
 def _check_layers(layers: tuple[int, ...], count: int) -> None:

@@ -1,6 +1,6 @@
 """Read the inputs of evaluation, and refuse files that do not belong together.
 
-Inputs: data/clean (tables, labels.json) and data/predictions -> texts, labels and logits of the same rows in
+Inputs: data/clean (tables, task.json) and data/predictions -> texts, labels and logits of the same rows in
 the same order. Images are not read.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import storage
+from baton.contracts import task_spec
 from baton.contracts.predictions import HINT, read_predictions
 from baton.errors import DataError
 
@@ -35,7 +36,7 @@ def read_rows(clean: Path, split: str) -> Rows:
     """Read a split of data/clean.
 
     Raises:
-        DataError: the table is missing, lacks a column, has no rows, or a label is not in labels.json.
+        DataError: the table is missing, lacks a column, has no rows, or a label is not in task.json.
     """
     import pyarrow.parquet as pq
 
@@ -56,7 +57,7 @@ def read_rows(clean: Path, split: str) -> Rows:
     if not len(labels) or labels.min() < 0 or labels.max() >= classes:
         got = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no rows"
         raise DataError(
-            f"{path} does not match {clean / 'labels.json'}",
+            f"{path} does not match {clean / 'task.json'}",
             got=got,
             expected=f"rows with labels 0 to {classes - 1}",
             hint="run `dvc repro -f`",
@@ -68,20 +69,9 @@ def read_names(clean: Path) -> list[str]:
     """Read the class names.
 
     Raises:
-        DataError: labels.json is missing or is not valid JSON.
+        DataError: task.json is missing or is not valid.
     """
-    path = clean / "labels.json"
-    try:
-        names: list[str] = storage.read_json(path)
-    except (OSError, ValueError) as error:
-        got = getattr(error, "strerror", None) or str(error)
-        raise DataError(
-            f"{path} cannot be read",
-            got=got,
-            expected="a list of class names",
-            hint="run `dvc repro preprocess`",
-        ) from None
-    return names
+    return list(task_spec.read_file(clean).names)
 
 
 def read_logits(path: Path, rows: Rows, classes: int) -> NDArray[np.float32]:
@@ -105,7 +95,7 @@ def read_logits(path: Path, rows: Rows, classes: int) -> NDArray[np.float32]:
             f"{path} does not match the rows of data/clean", got=got, expected=expected, hint=HINT
         )
     if logits.shape[1] != classes:
-        got, expected = f"{logits.shape[1]} classes", f"{classes}, as in labels.json"
+        got, expected = f"{logits.shape[1]} classes", f"{classes}, as in task.json"
         raise DataError(f"{path} has the wrong number of classes", got=got, expected=expected, hint=HINT)
     return logits
 

@@ -13,21 +13,11 @@ from numpy.typing import NDArray
 from baton import storage
 from baton.batches import array_splits
 from baton.contracts import predictions
+from baton.tasks.task_figures import TaskFigures
 from baton.train.state import merit
 
 ARRAYS, PREDICTIONS = Path("data/arrays"), Path("data/predictions")
-CURVE = (
-    "model",
-    "seed",
-    "step",
-    "epoch",
-    "loss",
-    "learning_rate",
-    "gradient_norm",
-    "val_loss",
-    "val_accuracy",
-    "val_macro_f1",
-)
+CURVE = ("model", "seed", "step", "epoch", "loss", "learning_rate", "gradient_norm")  # and val_FIGURE
 
 Figures = dict[str, float]
 
@@ -38,7 +28,8 @@ class Trained:
 
     leader: str  # the model whose validation figures decide between seeds
     metric: str
-    curve: list[dict[str, object]] = field(default_factory=list)  # rows of CURVE
+    task: TaskFigures
+    curve: list[dict[str, object]] = field(default_factory=list)  # rows of CURVE and the validation figures
     # seed -> model -> its validation figures
     figures: dict[int, dict[str, Figures]] = field(default_factory=dict)
     # model -> seed -> its logits on test (rows, classes)
@@ -64,7 +55,7 @@ class Trained:
 
     def write(self, stage: str) -> None:
         """Write curves/`stage`.csv, metrics/`stage`.json and data/predictions/seeds/MODEL/SEED.parquet."""
-        write_curve(Path(f"curves/{stage}.csv"), self.curve)
+        write_curve(Path(f"curves/{stage}.csv"), self.curve, list(self.task.directions))
         storage.write_json(
             Path(f"metrics/{stage}.json"),
             self.final() | {"seeds": {str(seed): own for seed, own in self.figures.items()}},
@@ -80,12 +71,13 @@ class Trained:
         return merit(
             {key.removeprefix("val_"): value for key, value in own.items() if key.startswith("val_")},
             self.metric,
+            self.task.directions,
         )
 
 
-def write_curve(path: Path, rows: list[dict[str, object]]) -> None:
-    """Write rows of `CURVE` as CSV."""
+def write_curve(path: Path, rows: list[dict[str, object]], figures: list[str]) -> None:
+    """Write rows of `CURVE` and the validation `figures` as CSV."""
     with storage.atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, CURVE, lineterminator="\n")
+        writer = csv.DictWriter(file, [*CURVE, *(f"val_{name}" for name in figures)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

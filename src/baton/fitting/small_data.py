@@ -17,10 +17,10 @@ from baton.batches.sampler import Split
 from baton.contracts import row_attributes
 from baton.fitting import trainings
 from baton.fitting.seed_choice import ARRAYS, Figures
+from baton.losses.loss import Loss
 from baton.models.model_folder import Classifier
 from baton.predict import predict
 from baton.runtime import distributed, sharding
-from baton.tasks import losses
 from baton.train import probe
 from baton.train.state import merit
 
@@ -43,7 +43,7 @@ class Trained:
     left_out: Logits | None = None
 
 
-def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trainings.Job) -> Trained:
+def train(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.Job) -> Trained:
     """Train the teacher of one seed: fine-tuned, or a probe if rows are few and cross-validation prefers it.
 
     If rows are few, its figures also hold `cross_validated_METHOD`, the accuracy of each method on left-out
@@ -62,7 +62,7 @@ def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trai
         "fine-tuning and a linear probe"
     )
     logits = {"probe": _probed(make, settings, job), "finetune": _finetuned(make, loss_fn, settings, job)}
-    found = {name: trainings.scores(own, split) for name, own in logits.items()}
+    found = {name: trainings.scores(own, split.targets) for name, own in logits.items()}
     # All ranks must choose the same method.
     best = distributed.share(max(METHODS, key=lambda name: merit(found[name], settings.metric)))
     shown = ", ".join(f"{name} {100 * own['accuracy']:.1f}%" for name, own in found.items())
@@ -87,18 +87,18 @@ def train(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trai
 def _probed(make: Make, settings: params.Finetune, job: trainings.Job) -> Logits:
     """Return a probe's logits of the rows that each fold leaves out, (rows, classes)."""
     split = job.data.splits["train"]
-    features, labels = _frozen(make(), split, settings, job), np.asarray(split.labels)
-    logits = np.zeros((len(labels), len(job.data.labels)), np.float32)
+    features, labels = _frozen(make(), split, settings, job), split.targets.all
+    logits = np.zeros((len(labels), job.data.task.width), np.float32)
     for fitted, scored in _folds(split, settings):
         made = _probe(features, labels, fitted, settings, job)
         logits[scored] = made.logits(features[scored])
     return logits
 
 
-def _finetuned(make: Make, loss_fn: losses.Loss, settings: params.Finetune, job: trainings.Job) -> Logits:
+def _finetuned(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.Job) -> Logits:
     """Return the same for fine-tuning; each fold picks its checkpoint on val, as the final run does."""
     split = job.data.splits["train"]
-    logits = np.zeros((len(split), len(job.data.labels)), np.float32)
+    logits = np.zeros((len(split), job.data.task.width), np.float32)
     for number, (fitted, scored) in enumerate(_folds(split, settings), 1):
         own = dataclasses.replace(job.data, splits=job.data.splits | {"train": subset.Part(split, fitted)})
         model = make()
@@ -116,7 +116,7 @@ def _fit(model: Classifier, settings: params.Finetune, job: trainings.Job) -> tr
     """Give `model` the head of a probe on all of train; its curve is one validation."""
     split, val = job.data.splits["train"], job.data.splits["val"]
     made = _probe(
-        _frozen(model, split, settings, job), np.asarray(split.labels), np.arange(len(split)), settings, job
+        _frozen(model, split, settings, job), split.targets.all, np.arange(len(split)), settings, job
     )
     output = model.head.output
     with torch.no_grad():
@@ -125,7 +125,7 @@ def _fit(model: Classifier, settings: params.Finetune, job: trainings.Job) -> tr
     shown = {
         f"val_{key}": value
         for key, value in trainings.scores(
-            predict(model, val, job.runtime, job.at_once(settings)), val
+            predict(model, val, job.runtime, job.at_once(settings)), val.targets
         ).items()
     }
     figures = {
@@ -168,14 +168,14 @@ def _probe(
     own = None if weight is None else weight[rows]
     balanced = settings.class_weights == "balanced"
     return distributed.once(
-        lambda: probe.fit(features[rows], labels[rows], len(job.data.labels), balanced, inner, own)
+        lambda: probe.fit(features[rows], labels[rows], job.data.task.width, balanced, inner, own)
     )
 
 
 def _folds(split: Split, settings: params.Finetune) -> list[subset.Fold]:
     assert settings.probe is not None, "called for few rows"
     return subset.folds(
-        np.asarray(split.labels),
+        split.targets.all,
         row_attributes.units(ARRAYS, len(split)),
         settings.probe.folds,
         settings.seed,

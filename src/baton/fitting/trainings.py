@@ -17,12 +17,17 @@ from baton import console, params, storage, tracking
 from baton.batches import array_splits, subset
 from baton.batches.sampler import Split, TrainingBatches
 from baton.contracts import predictions, row_attributes
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import TaskSpec
+from baton.errors import ParamsError
 from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, Figures
+from baton.losses import task_losses
+from baton.losses.loss import Loss
 from baton.models import model_folder, packing
 from baton.predict import predict
 from baton.runtime import distributed, memory, sharding
 from baton.runtime.resolve import MEASURED, Runtime
-from baton.tasks import losses, metrics, temperature
+from baton.tasks import task_figures
 from baton.tracking import Run
 from baton.train import compiling, loop, resume
 from baton.train.state import Point, TrainPoint, ValidationPoint
@@ -33,7 +38,7 @@ class Data:
     """The arrays of all splits and their metadata."""
 
     splits: dict[str, Split]
-    labels: list[str]
+    task: TaskSpec
     input: dict[str, Any]  # what a model must know about its input
 
 
@@ -91,6 +96,7 @@ def started(
         wanted, model_folder.work(source, array_splits.read_meta(ARRAYS)["input"])
     ) as runtime:
         data = placed(open_data(settings.augmentation), runtime)
+        check_metric(stage, settings, data.task)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
         sections = {
@@ -110,10 +116,26 @@ def started(
                 checkpoints.succeeded(settings.seeds)
 
 
+def check_metric(stage: str, settings: params.Training, task: TaskSpec) -> None:
+    """Refuse a metric that the task does not have.
+
+    Raises:
+        ParamsError: it is not one of the task's validation figures.
+    """
+    known = task_figures.of(task).directions
+    if settings.metric not in known:
+        raise ParamsError(
+            f"{stage}.metric is not a figure of the task `{task.kind}`",
+            got=settings.metric,
+            expected=", ".join(known),
+            hint="set it to one of them",
+        )
+
+
 def open_data(augmentation: params.Augmentation | None) -> Data:
     """Memory-map data/arrays."""
     meta = array_splits.read_meta(ARRAYS)
-    return Data(array_splits.open_splits(ARRAYS, augmentation), meta["labels"], meta["input"])
+    return Data(array_splits.open_splits(ARRAYS, augmentation), meta["task"], meta["input"])
 
 
 def placed(data: Data, runtime: Runtime) -> Data:
@@ -129,12 +151,10 @@ def placed(data: Data, runtime: Runtime) -> Data:
 
 
 def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> torch.Tensor | None:
-    """Return the weight of each class, (classes,), if params ask for weights."""
+    """Return the weight of each of the model's outputs, (width,), if params ask for weights."""
     if settings.class_weights == "none":
         return None
-    return losses.balanced_weights(np.asarray(data.splits["train"].labels), len(data.labels)).to(
-        runtime.device
-    )
+    return task_losses.of(data.task).weights(data.splits["train"].targets).to(runtime.device)
 
 
 def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
@@ -158,7 +178,7 @@ class Fitted(NamedTuple):
 def fit(
     name: str,
     model: model_folder.Classifier,
-    loss_fn: losses.Loss,
+    loss_fn: Loss,
     settings: params.Training,
     job: Job,
     companions: Sequence[Companion] = (),
@@ -188,14 +208,24 @@ def fit(
     runtime = dataclasses.replace(runtime, compile=choice.compile)
 
     def validate() -> Figures:
-        return scores(predict(model, validation, runtime, job.at_once(settings)), validation)
+        return scores(predict(model, validation, runtime, job.at_once(settings)), validation.targets)
 
     curve: list[dict[str, object]] = []
     figures: Figures = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     total = settings.epochs * len(data.splits["train"])
     memory.reset_peak()
     points, begun = (
-        loop.train(model, batches, loss_fn, validate, settings, runtime, saved, companions),
+        loop.train(
+            model,
+            batches,
+            loss_fn,
+            validate,
+            settings,
+            runtime,
+            saved,
+            companions,
+            task_figures.of(data.task).directions,
+        ),
         1000 * time.time(),
     )
     with console.progress(f"train {said}", total, "samples") as advance, contextlib.closing(points):
@@ -234,10 +264,9 @@ def long_enough(settings: params.Training, steps_per_epoch: int) -> params.Train
     return settings.model_copy(update={"epochs": epochs})
 
 
-def scores(logits: NDArray[np.float32], split: Split) -> Figures:
-    """Return loss, accuracy and macro_f1 of the logits (samples, classes), for validation."""
-    found = metrics.scores(logits, np.asarray(split.labels))
-    return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+def scores(logits: NDArray[np.float32], targets: Targets) -> Figures:
+    """Return the validation figures of logits, (samples, width)."""
+    return task_figures.of(targets.spec).scores(logits, targets.all)
 
 
 def _shown(point: Point) -> dict[str, float]:
@@ -262,7 +291,7 @@ def write(
     Both folders are called `name`. All ranks predict, one writes. The temperature of the probabilities is
     fitted on val; the logits are those before it. On train only the teacher predicts, for `distill`. `packs`:
     documents are packed, as they were for validation. If the model's seed is not the `best` so far, only the
-    logits of test are computed. Return those, (rows, classes).
+    logits of test are computed. Return those, (rows, width).
     """
     data, runtime = job.data, job.runtime
     unread = () if name == "teacher" else ("train",)
@@ -275,7 +304,7 @@ def write(
     state = sharding.gather(model) if best else None  # gathered from all ranks
     if not (runtime.is_main and best):
         return logits["test"]
-    fitted = temperature.fit(logits["val"], np.asarray(data.splits["val"].labels))
+    fitted = task_figures.of(data.task).temperature(logits["val"], data.splits["val"].targets.all)
     model_folder.save(
         model, dataclasses.replace(info, temperature=fitted), source, Path("models", name), state
     )

@@ -1,7 +1,7 @@
 """The frozen test table, and the row digests that reveal test rows in a model's training data.
 
 Input: a Parquet table as written by `preprocess`, `id, text, label` or `id, image, digest, label`, with
-`labels.json` next to it. A text's digest is taken after normalizing case and white space, so a copy that
+`task.json` next to it. A text's digest is taken after normalizing case and white space, so a copy that
 differs only in these is the same row; an image's digest is that of its pixels, so a copy in another file
 format is the same row. Model inputs are not kept in memory: a table returns them in portions.
 """
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baton import storage
+from baton.contracts import task_spec
 from baton.errors import DataError
 from baton.tables import checks
 
@@ -53,11 +54,10 @@ def read(path: Path) -> Table:
     Raises:
         DataError: it is missing or empty, or lacks a column.
     """
-    names = path.parent / "labels.json"
-    if not path.is_file() or not names.is_file():
-        missing = path if not path.is_file() else names
-        hint = "run `make repro`, or set promotion.test to a table with labels.json next to it"
-        raise DataError(f"{missing} is missing", expected="the frozen test table", hint=hint)
+    if not path.is_file():
+        hint = "run `make repro`, or set promotion.test to a table with task.json next to it"
+        raise DataError(f"{path} is missing", expected="the frozen test table", hint=hint)
+    names = list(task_spec.read_file(path.parent).names)
     which = kind(path)
     table = pq.read_table(path, columns=["id", "label"])
     labels = table.column("label").to_numpy().astype(np.int64)
@@ -76,7 +76,7 @@ def read(path: Path) -> Table:
         ids,
         list(row_digests(path, which)),
         labels,
-        storage.read_json(names),
+        names,
     )
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from baton.batches.image_batch import ImageBatch
 from baton.batches.image_batches import ImageSplit
+from baton.contracts.targets import Targets
 
 SEED = 0  # of the noise, and of the selection of images
 WHITE, BLURRED_SIDE = 255, 224
@@ -46,9 +47,9 @@ class Corrupted:
         return len(self.places)
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """Classes, (n,)."""
-        return self.split.labels[self.places]
+    def targets(self) -> Targets:
+        """The targets."""
+        return self.split.targets.part(self.places)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -96,7 +97,7 @@ def hits(
         places: the selected images, (n,).
         strengths: kind -> strength of each severity.
     """
-    labels = split.labels[places]
+    labels = split.targets.take(places)
 
     def right(kind: str, strength: float) -> NDArray[np.bool_]:
         return np.asarray(predict(Corrupted(split, places, kind, strength)).argmax(axis=1) == labels)

@@ -165,7 +165,7 @@ def cross_validated(
             fewer,
             own,
             labels[fitted],
-            len(subject.meta["labels"]),
+            subject.meta["task"].width,
             (inputs["val"], rows["val"].labels),
             of_rows,
         )
@@ -249,8 +249,8 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
 
     train = subject.splits["train"]
     assert isinstance(train, ImageSplit), "params refuse augmentation for text"
-    rows = image_galleries.examples(np.asarray(train.labels), SHEET_SAMPLES)
-    names = [subject.meta["labels"][label] for label in train.labels[rows]]
+    rows = image_galleries.examples(train.targets.all, SHEET_SAMPLES)
+    names = [subject.meta["task"].names[label] for label in train.targets.take(rows)]
     return image_galleries.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
 
 
@@ -273,7 +273,7 @@ def _fitted(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows
     validation = (inputs["val"], rows["val"].labels)
     weights = row_attributes.weights(ARRAYS, "train", len(train.labels))
     fitted = baselines.fit(
-        baseline, inputs["train"], train.labels, len(subject.meta["labels"]), validation, weights
+        baseline, inputs["train"], train.labels, subject.meta["task"].width, validation, weights
     )
     outputs = {split: fitted.outputs(inputs[split]) for split in ("val", "test")}
     made = {
@@ -304,4 +304,4 @@ def _gallery(
     known = subject.known(MODELS[name], **own, runtime=subject.machine.reasons)
     attributions = result_cache.arrays("attributions", known, measure)["attributions"]
     shown = inputs.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return image_galleries.gallery(places, test, outputs, subject.meta["labels"], shown, attributions)
+    return image_galleries.gallery(places, test, outputs, subject.meta["task"].names, shown, attributions)

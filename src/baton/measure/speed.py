@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from baton import params, predict
-from baton.batches.sampler import Batch, Split
+from baton.batches.sampler import Split
+from baton.contracts.batch import Batch
 from baton.evaluate import timing
 from baton.models import model_folder
 from baton.runtime.resolve import Runtime

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from baton import params
+from baton.contracts.task_spec import TaskSpec
 from baton.errors import ModelError, first_line
 from baton.models.kernels import dropout as dropouts
 from baton.runtime.resolve import takes_statistics
@@ -24,28 +25,28 @@ WEIGHTS, CONFIG, INFO = "model.safetensors", "config.json", "baton.json"
 class ModelInfo:
     """The contents of a model folder besides weights and the backbone's config.
 
-    `input` is that of data/arrays/meta.json. The model's probabilities are softmax(logits / temperature); a
+    `input` is that of data/arrays/meta.json. Probabilities are those of `logits / temperature`; a
     temperature of 1 is the model as trained.
     """
 
-    labels: list[str]
+    task: TaskSpec
     head: params.Head
     input: dict[str, Any]
     temperature: float = 1.0
 
 
 class Head(nn.Module):
-    """A classification head: pooled features -> logits."""
+    """A head: pooled features -> logits."""
 
-    def __init__(self, kind: params.Head, width: int, classes: int) -> None:
+    def __init__(self, kind: params.Head, width: int, outputs: int) -> None:
         """`width` is the backbone's; the hidden layer of an MLP head has the width set in `kind`."""
         super().__init__()
         self.dropout = dropouts.Dropout(kind.dropout)
         self.hidden = nn.Linear(width, kind.width) if isinstance(kind, params.MlpHead) else None
-        self.output = nn.Linear(kind.width if isinstance(kind, params.MlpHead) else width, classes)
+        self.output = nn.Linear(kind.width if isinstance(kind, params.MlpHead) else width, outputs)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Map (batch, width) to (batch, classes)."""
+        """Map (batch, width) to (batch, outputs)."""
         pooled = self.dropout(pooled)
         if self.hidden is not None:
             pooled = self.dropout(torch.tanh(self.hidden(pooled)))
@@ -61,12 +62,12 @@ class Classifier(nn.Module, abc.ABC):
 
     backbone: Any  # its attributes depend on the model family
 
-    def __init__(self, backbone: Any, head: params.Head, width: int, classes: int) -> None:
+    def __init__(self, backbone: Any, head: params.Head, width: int, outputs: int) -> None:
         """`width` is that of the pooled features. The head is initialised from torch's global seed."""
         super().__init__()
         self.pooling = head.pooling
         self.backbone = backbone
-        self.head = Head(head, width, classes)
+        self.head = Head(head, width, outputs)
 
     @property
     def smallest_part(self) -> int:

@@ -1,7 +1,7 @@
 """Model folders: create a classifier of text or images from a base model, save it to a folder, load it.
 
 A model folder holds `model.safetensors` (keys `backbone.*`, `head.*`), `config.json` (the backbone's, as
-written by transformers or timm), the tokenizer's files if the model reads text, and `baton.json` (labels,
+written by transformers or timm), the tokenizer's files if the model reads text, and `baton.json` (task,
 head, input, temperature). Nothing is unpickled and no remote code runs.
 """
 
@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from baton import params, storage
+from baton.contracts import task_spec
 from baton.errors import ModelError
 from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, weight_mismatch
 from baton.runtime.resolve import Work
@@ -48,7 +49,7 @@ def work(folder: Path, input: dict[str, Any]) -> Work:  # noqa: A002  the name i
 def create(
     base: Path,
     head: params.Head,
-    classes: int,
+    outputs: int,
     settings: params.Training,
     attention: str,
     input: dict[str, Any],  # noqa: A002  the name in baton.json
@@ -58,7 +59,7 @@ def create(
     Args:
         base: data/base.
         head: pooling and head.
-        classes: the number of logits.
+        outputs: the number of logits, the task's `width`.
         settings: the training settings, whose rates of dropout and stochastic depth apply to the backbone.
         attention: "sdpa" or "matmul".
         input: the `input` of the arrays' meta.json.
@@ -70,10 +71,10 @@ def create(
     if input["kind"] == "text":
         from baton.models import text_model  # transformers and timm take seconds each to import
 
-        return text_model.create(base, head, classes, settings, attention)
+        return text_model.create(base, head, outputs, settings, attention)
     from baton.models import image_model
 
-    return image_model.create(base, head, classes, settings, attention, input)
+    return image_model.create(base, head, outputs, settings, attention, input)
 
 
 def save(
@@ -96,7 +97,7 @@ def save(
         # A student of another architecture may pool differently from its teacher, whose head is in `info`.
         head = info.head.model_dump() | {"pooling": model.pooling}
         described = {
-            "labels": info.labels,
+            "task": task_spec.described(info.task),
             "head": head,
             "input": info.input,
             "temperature": info.temperature,
@@ -135,23 +136,23 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
 
 def _info(folder: Path) -> ModelInfo:
     raw = storage.read_json(folder / INFO)
-    if "input" not in raw:
+    if "input" not in raw or not {"task", "labels"} & raw.keys():  # earlier versions wrote `labels`
         hint = f"run `dvc repro --force` for the stage that writes {folder}"
         raise ModelError(
             f"{folder / INFO} has an unknown layout",
             got=", ".join(sorted(raw)),
-            expected="labels, head and input",
+            expected="task, head and input",
             hint=hint,
         )
     temperature = raw.get("temperature", 1.0)  # earlier versions did not write it
-    return ModelInfo(raw["labels"], params.head(raw["head"]), raw["input"], temperature)
+    return ModelInfo(task_spec.read(raw), params.head(raw["head"]), raw["input"], temperature)
 
 
 def _assemble(folder: Path, info: ModelInfo, attention: str) -> Classifier:
     if info.input["kind"] == "text":
         from baton.models import text_model
 
-        return text_model.reassemble(folder, info.head, len(info.labels), attention)
+        return text_model.reassemble(folder, info.head, info.task.width, attention)
     from baton.models import image_model
 
-    return image_model.reassemble(folder, info.head, len(info.labels), attention, info.input)
+    return image_model.reassemble(folder, info.head, info.task.width, attention, info.input)

@@ -27,7 +27,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel
 
-from baton.tasks import answers
+from baton.contracts import task_spec
+from baton.tasks import answers, task_figures
 from baton.texts import document_windows
 
 BATCH_SIZE = 32
@@ -47,7 +48,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         """
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
-        self.labels: list[str] = info["labels"]
+        self.task = task_figures.of(task_spec.read(info))
         self.temperature: float = info["temperature"]
         self.pooling: str = info["head"]["pooling"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,7 +82,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         texts, index = _texts(model_input)
         batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
         probabilities = self._probabilities(texts, batch_size)  # (texts, classes)
-        return answers.table(probabilities, self.labels, index)
+        return self.task.answer(probabilities, index)
 
     @torch.no_grad()
     def _probabilities(self, texts: list[str], batch_size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -89,7 +90,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
 
         Batches consist of texts of similar length, so that little padding is computed.
         """
-        result = np.zeros((len(texts), len(self.labels)))
+        result = np.zeros((len(texts), self.task.spec.width))
         if not texts:
             return result
         whole = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
@@ -106,8 +107,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
             owner = torch.tensor([place for place, row in enumerate(rows) for _ in read[row]])  # (windows,)
             owners = owner == torch.arange(len(rows)).unsqueeze(1)  # (batch, windows)
             parts = (part.to(self.device) for part in (tokens, mask, owners))
-            logits = self._logits(*parts)  # (batch, classes)
-            result[rows] = (logits.double() / self.temperature).softmax(dim=-1).cpu().numpy()
+            logits = self._logits(*parts)  # (batch, width)
+            result[rows] = self.task.probabilities(logits.cpu().numpy(), self.temperature)
         return result
 
     def _logits(self, tokens: torch.Tensor, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:

@@ -36,8 +36,9 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
+from baton.contracts import task_spec
 from baton.images import bit_depth, decoding, enlarging, framing, opening, pillow
-from baton.tasks import answers
+from baton.tasks import answers, task_figures
 
 BATCH_SIZE = 32
 MAX_PIXELS = 100_000_000  # of one image, unless model_config sets `max_pixels`; larger images are not decoded
@@ -60,7 +61,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         """
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
-        self.labels: list[str] = info["labels"]
+        self.task = task_figures.of(task_spec.read(info))
         self.temperature: float = info["temperature"]
         self.frame = framing.framing(info["input"])
         self.bits = info["input"].get("significant_bits", bit_depth.BITS_16)
@@ -100,7 +101,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         images, index = _images(model_input)
         batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
         probabilities = self._probabilities(images, batch_size)  # (images, classes)
-        return answers.table(probabilities, self.labels, index)
+        return self.task.answer(probabilities, index)
 
     @torch.no_grad()
     def _probabilities(self, images: list[Any], batch_size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -108,7 +109,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
 
         Threads decode the images; only those of one batch are in memory at a time.
         """
-        result = np.zeros((len(images), len(self.labels)))
+        result = np.zeros((len(images), self.task.spec.width))
         paths = self.serve_paths or os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") != "true"
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for start in range(0, len(images), batch_size):
@@ -116,8 +117,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
                 pixels = torch.stack(
                     list(threads.map(lambda row: self._framed(images[row], row, paths), rows))
                 )
-                logits = self._logits(pixels.to(self.device)).double()  # (batch, classes)
-                result[start : start + batch_size] = (logits / self.temperature).softmax(dim=-1).cpu().numpy()
+                logits = self._logits(pixels.to(self.device)).cpu().numpy()  # (batch, width)
+                result[start : start + batch_size] = self.task.probabilities(logits, self.temperature)
         return result
 
     def _framed(self, value: Any, row: int, paths: bool) -> torch.Tensor:

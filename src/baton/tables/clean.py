@@ -1,9 +1,9 @@
 """Turn `data/raw/` into `data/clean/`: one clean table per split, the labels, and a report of the checks.
 
-Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into `labels.json`, weight
-float32 if params name its column, and the kept columns as strings; for images see `image_tables`),
-`units.parquet` (see `row_attributes`), `labels.json` (names, sorted; numbers by value), `report.json`. Equal
-inputs and params give equal bytes.
+Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into the names in `task.json`,
+weight float32 if params name its column, and the kept columns as strings; for images see `image_tables`),
+`units.parquet` (see `row_attributes`), `task.json` (see `contracts.task_spec`; names are sorted, numbers by
+value), `report.json`. Equal inputs and params give equal bytes.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
-from baton.contracts import row_attributes
+from baton.contracts import row_attributes, task_spec
 from baton.errors import DataError
 from baton.tables import (
     assignment,
@@ -83,7 +83,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         _write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )
-        storage.write_json(folder / "labels.json", names)
+        storage.write_json(folder / task_spec.FILE, task_spec.described(task_spec.Classes(tuple(names))))
         storage.write_json(folder / "report.json", report)
     storage.state(dropped_rows.REPORT).unlink(missing_ok=True)  # from an earlier run that failed
     return report

@@ -1,27 +1,11 @@
-"""Inputs and answers of a served model: a column of inputs -> a row of label and probabilities for each."""
+"""The inputs of a served model: what users pass -> a list of values."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 SHOWN = 60  # characters of an input that an error message shows
-
-
-def table(probabilities: NDArray[np.float64], labels: Sequence[str], index: Any) -> pd.DataFrame:
-    """Return the answer: `label`, the most probable class, and `probability_CLASS` of each class.
-
-    Args:
-        probabilities: (inputs, classes).
-        labels: The names of the classes.
-        index: The index of the inputs, or None.
-    """
-    names = [f"probability_{label}" for label in labels]
-    frame = pd.DataFrame(probabilities, columns=names, index=index)
-    frame.insert(0, "label", [labels[best] for best in probabilities.argmax(axis=1)])
-    return frame
 
 
 def column(data: Any, name: str, lone: type | tuple[type, ...]) -> tuple[list[Any], Any]:

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from baton import storage
+from baton.contracts import task_spec
+from baton.contracts.task_spec import TaskSpec
+from baton.tasks import task_figures
 from baton.tracking import environment, pipelines, served_code
 from baton.tracking.store import Store, param_items
 
@@ -58,7 +61,7 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
                 python_model=str(code / served_code.MAIN),
                 code_paths=packages,
                 artifacts={"model": str(folder.resolve())},
-                signature=signature(entry["info"]["labels"], kind),
+                signature=signature(task_spec.read(entry["info"]), kind),
                 model_config=entry.get("config"),  # settings that may be changed on loading or serving
                 input_example=entry["example"],
                 pip_requirements=entry["requirements"],
@@ -141,22 +144,23 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
         f"| output | `label`, string; `probability_CLASS`, double, one for each class: {softmax} |",
         f"| params | `batch_size`, long, default {BATCH_SIZE} |",
     ]
-    about = f"{len(info['labels'])} classes: {', '.join(info['labels'])}. {_reads(read)}"
+    names = task_spec.read(info).names
+    about = f"{len(names)} classes: {', '.join(names)}. {_reads(read)}"
     code = "\n".join(["```python", *lines, "```"])
     table = "\n".join(["| signature | |", "|---|---|", *rows])
     return f"{about}\n\n{table}\n\n{code}"
 
 
-def signature(labels: Sequence[str], kind: str) -> ModelSignature:
-    """Return a signature with one input column, and label and probabilities as outputs.
+def signature(task: TaskSpec, kind: str) -> ModelSignature:
+    """Return a signature with one input column, and the columns of the task's answer as outputs.
 
     The column has no name, since MLflow would refuse a plain list otherwise. Images come as bytes and as
     strings. Of MLflow's types only `any` passes both unchanged: `binary` would decode some JSON requests from
     base64 but not others, and turn a path into bytes.
     """
+    types = {str: DataType.string, float: DataType.double}
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, "label"),
-        *(ColSpec(DataType.double, f"probability_{label}") for label in labels),
+        ColSpec(types[kind], name) for name, kind in task_figures.of(task).columns.items()
     ]
     params = ParamSchema([ParamSpec("batch_size", DataType.long, BATCH_SIZE)])
     return ModelSignature(

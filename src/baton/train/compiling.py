@@ -22,10 +22,10 @@ from torch import nn
 
 from baton import params, storage
 from baton.errors import first_line
+from baton.losses.loss import Loss
 from baton.runtime import distributed, sharding
 from baton.runtime.memory import explained_memory
 from baton.runtime.resolve import MEASURED, Runtime, seed_step
-from baton.tasks.losses import Loss
 from baton.train.compiled import Compiled, restored
 from baton.train.compiler_errors import is_compilers
 from baton.train.loader import Batches

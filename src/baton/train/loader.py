@@ -57,7 +57,7 @@ class Batches(Protocol):
         ...
 
     def micro_batches(self, step: int) -> Parts:
-        """Return this rank's parts of the batch, each with its share of all samples.
+        """Return this rank's parts of the batch, each with its share of all targets.
 
         A part has `to(device)` and `shape`.
         """

@@ -7,7 +7,7 @@ training resumes where it stopped, bit for bit: the earlier points are yielded a
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,16 +16,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from baton import console, params
 from baton.errors import TrainingError
+from baton.losses.loss import Loss
 from baton.processes import signals
 from baton.runtime import distributed, sharding
 from baton.runtime.memory import explained_memory
 from baton.runtime.resolve import Runtime, seed_step, takes_statistics
-from baton.tasks.losses import Loss
 from baton.train import compiling, loader, optimizer, saving
 from baton.train.checkpoint import Checkpoints
 from baton.train.compiled import Compiled
 from baton.train.loader import Batches
-from baton.train.state import Point, State, TrainPoint, ValidationPoint
+from baton.train.state import LOSS_ALONE, Point, State, TrainPoint, ValidationPoint
 
 
 def train(
@@ -37,6 +37,7 @@ def train(
     runtime: Runtime,
     saved: Checkpoints | None = None,
     companions: Sequence[compiling.Companion] = (),
+    directions: Mapping[str, int] = LOSS_ALONE,
 ) -> Generator[Point]:
     """Train in place, yielding points; at the end the model has its best weights and is in eval mode.
 
@@ -46,7 +47,7 @@ def train(
     Args:
         model: on the runtime's device.
         batches: provides the parts of each step.
-        loss_fn: mean loss over a part.
+        loss_fn: mean loss over a part's targets.
         validate: returns validation figures of the current model, the same on every rank; must include
             `settings.metric`.
         settings: epochs, optimizer, schedule, when to validate and log.
@@ -54,13 +55,14 @@ def train(
             nothing is compiled.
         saved: checkpoints to write and to resume from; if None, nothing is saved.
         companions: other models in the loss, compiled if the model is.
+        directions: of the validation figures, see `state.merit`.
 
     Raises:
         TrainingError: the loss or gradient norm is not finite, or memory ran out.
         OutputError: a checkpoint cannot be written.
     """
     try:
-        loop = _Loop(model, batches, loss_fn, settings, runtime)
+        loop = _Loop(model, batches, loss_fn, settings, runtime, directions)
         if runtime.compile is True:
             # Their first batch, which determines what is compiled, is the one of `warm_up`.
             compiling.use(companions, runtime.fixed_shapes)
@@ -94,13 +96,19 @@ class _Loop:
     """One training run: the arguments of `train`, and its state."""
 
     def __init__(
-        self, model: nn.Module, batches: Batches, loss_fn: Loss, settings: params.Training, runtime: Runtime
+        self,
+        model: nn.Module,
+        batches: Batches,
+        loss_fn: Loss,
+        settings: params.Training,
+        runtime: Runtime,
+        directions: Mapping[str, int] = LOSS_ALONE,
     ) -> None:
         self.batches, self.loss_fn, self.settings, self.runtime = batches, loss_fn, settings, runtime
         self.update = optimizer.Update(
             optimizer.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device
         )
-        self.state = State(model, self.update, settings)
+        self.state = State(model, self.update, settings, directions)
         self.split = sharding.is_split(model)
         self.forward = _forward(model, runtime, self._unused())
         self.steps = settings.epochs * batches.steps_per_epoch
@@ -216,7 +224,7 @@ class _Loop:
         return self.state.step == self.steps or (early is not None and self.state.best.age >= early.patience)
 
     def _backward(self, parts: list[tuple[Any, float]]) -> torch.Tensor:
-        """Compute gradients of the mean loss over the step's samples, for any number of parts and ranks.
+        """Compute gradients of the mean loss over the step's targets, for any number of parts and ranks.
 
         Returns:
             This rank's share of the loss, ().

@@ -21,6 +21,7 @@ from baton.train.snapshot import Parts
 OPTIMIZER, UPDATE = "optimizer.", ("scale", "grown", "failed")
 # Suffix of the name of a training run's last checkpoint, which holds only its results.
 FINISHED = "-finished"
+LOSS_ALONE = {"loss": -1}  # directions of validation figures: of `loss`, lower is better
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,20 @@ Point = TrainPoint | ValidationPoint
 class State:
     """The model, optimizer, sums, best weights, position and history of one training run."""
 
-    def __init__(self, model: nn.Module, update: Update, settings: params.Training) -> None:
-        """Start a training run; `settings.metric` selects the best weights."""
+    def __init__(
+        self,
+        model: nn.Module,
+        update: Update,
+        settings: params.Training,
+        directions: Mapping[str, int] = LOSS_ALONE,
+    ) -> None:
+        """Start a training run; `settings.metric` selects the best weights, see `merit`."""
         self.model, self.update = model, update
         self.average = Average(model, settings.ema.decay) if settings.ema else None
         self.step = self.validated = 0  # optimizer steps done; the step of the last validation
         self.finished = False
         self.points: list[Point] = []
-        self.meter, self.best = Meter(), Best(settings.metric)
+        self.meter, self.best = Meter(), Best(settings.metric, directions)
 
     @property
     def name(self) -> str:
@@ -177,12 +184,16 @@ class Meter:
         self.since = time.monotonic() - facts["seconds"]
 
 
-def merit(scores: Mapping[str, float], metric: str) -> tuple[float, ...]:
+def merit(
+    scores: Mapping[str, float], metric: str, directions: Mapping[str, int] = LOSS_ALONE
+) -> tuple[float, ...]:
     """Return the key that ranks validation figures, the higher the better.
 
-    The key is `metric` (`loss` or a score); for equal scores the lower loss is better.
+    The key is `metric`; for equal values the lower `loss` is better. `directions` has 1 for figures of which
+    higher is better, -1 for others; 1 is the default.
     """
-    return (-scores["loss"],) if metric == "loss" else (scores[metric], -scores["loss"])
+    value = directions.get(metric, 1) * scores[metric]
+    return (value,) if metric == "loss" else (value, -scores["loss"])
 
 
 class Best:
@@ -191,16 +202,16 @@ class Best:
     Equal scores, which small validation sets produce, are decided by the lower loss.
     """
 
-    def __init__(self, metric: str) -> None:
-        """`metric` is `loss` (the lower the better) or a score (the higher the better)."""
-        self.metric = metric
+    def __init__(self, metric: str, directions: Mapping[str, int] = LOSS_ALONE) -> None:
+        """`metric` and `directions` are those of `merit`."""
+        self.metric, self.directions = metric, directions
         self.score: tuple[float, ...] = ()  # the higher the better, in this order
         self.age = 0
         self.weights: dict[str, torch.Tensor] = {}
 
     def offer(self, scores: dict[str, float], model: nn.Module) -> bool:
         """Keep the weights if they are better, and return whether they are."""
-        score = merit(scores, self.metric)
+        score = merit(scores, self.metric, self.directions)
         self.age += 1
         if score > self.score:
             self.score, self.age = score, 0

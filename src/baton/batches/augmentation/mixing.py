@@ -34,9 +34,12 @@ class Mixing:
         x = torch.arange(own.shape[3], device=own.device)
         return torch.where((top <= y) & (y < bottom) & (left <= x) & (x < right), partners, own)
 
-    def classes(self, own: torch.Tensor, partners: torch.Tensor, count: int) -> torch.Tensor:
-        """Mix labels (samples,) into shares of classes, (samples, count) float32."""
-        first, second = (torch.nn.functional.one_hot(labels, count).float() for labels in (own, partners))
+    def targets(self, own: torch.Tensor, partners: torch.Tensor, width: int) -> torch.Tensor:
+        """Mix classes (samples,) or shares (samples, width) into shares, (samples, width) float32."""
+        first, second = (
+            part if part.is_floating_point() else torch.nn.functional.one_hot(part, width).float()
+            for part in (own, partners)
+        )
         shares = self.labels[:, None]
         return first * shares + second * (1 - shares)
 

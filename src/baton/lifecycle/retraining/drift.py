@@ -20,8 +20,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from baton import params, storage
+from baton import params
 from baton.arrays.image_arrays import significant_bits
+from baton.contracts import task_spec
 from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.images.bit_depth import BITS_16
@@ -194,7 +195,7 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
 
 def _rows(clean: Path) -> Sample:
     """Return train and val of data/clean, train first."""
-    names = storage.read_json(clean / "labels.json")
+    names = task_spec.read_file(clean).names
     kind = test_table.kind(clean / "train.parquet")
     column = test_table.KEYS[kind]
     found = [

@@ -1,0 +1,73 @@
+"""Write the targets of a clean table as arrays, and open them; `contracts.targets` describes the files."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from baton.arrays.growing_array import Growing
+from baton.contracts import targets
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import TaskSpec
+from baton.errors import DataError
+
+
+class Writer:
+    """Appends the targets of a split's rows; leaving the `with` block closes the files."""
+
+    def __init__(self, folder: Path, split: str, spec: TaskSpec) -> None:
+        """Entering the `with` block overwrites the files in `folder`."""
+        self._column = spec.column
+        self._files = {
+            name: Growing(path, np.int64) for name, path in targets.paths(folder, split, spec).items()
+        }
+        self._total = 0
+
+    def append(self, rows: pa.RecordBatch) -> None:
+        """Append the targets of some rows of a clean table."""
+        column = rows[self._column]
+        values = column.flatten() if "offsets" in self._files else column
+        # to_numpy() would import pandas, which takes longer than tokenizing thousands of documents.
+        self._files["values"].append(np.from_dlpack(values).astype(np.int64))
+        if "offsets" in self._files:
+            counts = np.from_dlpack(column.value_lengths()).astype(np.int64)
+            self._files["offsets"].append(self._total + np.cumsum(counts))
+            self._total += int(counts.sum())
+
+    def __enter__(self) -> Self:
+        for name, file in self._files.items():
+            file.__enter__()
+            if name == "offsets":
+                file.append(np.zeros(1, np.int64))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            file.__exit__(kind, error, traceback)
+
+
+def open_targets(folder: Path, split: str, spec: TaskSpec) -> Targets:
+    """Memory-map the targets of one split.
+
+    Raises:
+        DataError: a file is missing, the files do not match, or a target is not one of the task's names.
+    """
+    opened: dict[str, Any] = {}
+    hint = "run `dvc repro --force tokenize`"
+    for name, path in targets.paths(folder, split, spec).items():
+        if not path.is_file():
+            raise DataError(
+                f"{path} is missing",
+                expected="an array written by `tokenize`",
+                hint="run `dvc repro tokenize`",
+            )
+        opened[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+    found = Targets(spec, **opened)
+    if found.offsets is not None and found.offsets[-1] != len(found.values):
+        got = f"{len(found.values)} targets, offsets to {found.offsets[-1]}"
+        raise DataError(f"{folder}/{split}.targets*.npy do not match", got=got, hint=hint)
+    return found

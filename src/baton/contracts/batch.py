@@ -1,0 +1,42 @@
+"""A batch of samples, as the sampler makes it and the loop, the losses and the predictor read it."""
+
+from typing import Any, Protocol
+
+import torch
+
+
+class Batch(Protocol):
+    """Samples in the form that a model takes; read-only, so that a frozen dataclass fits."""
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """The arguments of the model: tensors, each (batch, …), or those of packed documents."""
+        ...
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """The targets in the task's encoding.
+
+        - classes: (batch,) int64, or shares of classes (batch, classes) float32 if samples are mixed.
+        """
+        ...
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """Positions in the split, (batch,) int64."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The size on which memory depends, (batch, length)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def pin_memory(self) -> "Batch":
+        """Return a copy from which `to` does not block; torch's DataLoader calls this."""
+        ...
+
+    def to(self, device: torch.device) -> "Batch":
+        """Copy to a device, asynchronously from pinned memory to CUDA."""
+        ...

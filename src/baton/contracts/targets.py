@@ -1,0 +1,67 @@
+"""The targets of one split: what its rows should be predicted as.
+
+Files: `{split}.targets.npy` (int64), and `{split}.targets.offsets.npy` (int64, rows + 1) if the number of
+targets differs from row to row.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton.contracts.task_spec import Classes, TaskSpec
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The targets of one split, memory-mapped."""
+
+    spec: TaskSpec
+    values: NDArray[np.int64]  # (rows,); ragged: (targets,), those of row i from offsets[i] to offsets[i + 1]
+    offsets: NDArray[np.int64] | None = None  # (rows + 1,)
+
+    def __len__(self) -> int:
+        return len(self.values) if self.offsets is None else len(self.offsets) - 1
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the targets of `rows` (batch,) as losses and figures read them.
+
+        - classes: (batch,) int64.
+        """
+        match self.spec:
+            case Classes():
+                return np.asarray(self.values[rows], dtype=np.int64)
+
+    def part(self, rows: NDArray[np.int64]) -> "Targets":
+        """Return the targets of `rows` alone, in that order."""
+        if self.offsets is None:
+            return Targets(self.spec, self.values[rows])
+        starts, counts = self.offsets[rows], np.diff(self.offsets)[rows]
+        ends = np.cumsum(counts)
+        places = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
+        return Targets(self.spec, self.values[places], np.concatenate([[0], ends]))
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """The number of targets over which a row's loss is summed, (rows,)."""
+        return np.ones(len(self), np.int64)
+
+    @property
+    def all(self) -> NDArray[Any]:
+        """The targets of all rows, as `take` returns them."""
+        return self.take(np.arange(len(self)))
+
+    @property
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each target as its row and its index into the task's names, both (targets,)."""
+        if self.offsets is None:
+            return np.arange(len(self)), np.asarray(self.values)
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets)), np.asarray(self.values)
+
+
+def paths(folder: Path, split: str, spec: TaskSpec) -> dict[str, Path]:
+    """Return the files of a split's targets: name of the field -> path."""
+    found = {"values": folder / f"{split}.targets.npy"}
+    return found | ({"offsets": folder / f"{split}.targets.offsets.npy"} if spec.ragged else {})

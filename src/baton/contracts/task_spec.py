@@ -1,0 +1,77 @@
+"""What a model predicts: the kind of task and the names of its outputs.
+
+It is written to task.json, meta.json and baton.json.
+
+`preprocess` makes the description from params `task` and the data; every later stage, the gate and served
+models read it. It is a union tagged by `kind`. `match` chooses what each package does for a kind:
+`tables.target_cells`, `losses.task_losses`, `tasks.task_figures` and `evaluate.task_reports`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from baton import storage
+from baton.errors import DataError
+
+FILE = "task.json"  # next to the clean tables
+EARLIER = "labels.json"  # what earlier versions wrote there: the names of the classes
+
+
+@dataclass(frozen=True)
+class Classes:
+    """One class per row; a target is a class (an index into `names`)."""
+
+    names: tuple[str, ...]
+    kind: Literal["classes"] = "classes"
+
+    column: ClassVar[str] = "label"  # of a clean table: int32
+    ragged: ClassVar[bool] = False
+    pools: ClassVar[bool] = True  # one output for a whole input, not one per token
+
+    @property
+    def width(self) -> int:
+        """The number of a model's outputs."""
+        return len(self.names)
+
+
+TaskSpec = Classes
+
+
+def described(spec: TaskSpec) -> dict[str, Any]:
+    """Return a description as it is written to JSON files."""
+    raw = asdict(spec)
+    return {"kind": raw.pop("kind")} | {key: list(raw[key]) for key in raw}
+
+
+def read(raw: Mapping[str, Any]) -> TaskSpec:
+    """Return the task of meta.json or baton.json; earlier versions wrote the names of the classes, `labels`.
+
+    Raises:
+        DataError: the kind is unknown.
+    """
+    own = raw.get("task") or {"kind": "classes", "names": raw["labels"]}
+    match own["kind"]:
+        case "classes":
+            return Classes(tuple(own["names"]))
+        case kind:
+            hint = "update Baton: a later version wrote this"
+            raise DataError("unknown kind of task", got=kind, expected="classes", hint=hint)
+
+
+def read_file(folder: Path) -> TaskSpec:
+    """Read the task of the clean tables in `folder`.
+
+    Raises:
+        DataError: task.json is missing or is not valid.
+    """
+    path, earlier = folder / FILE, folder / EARLIER
+    if not path.is_file() and earlier.is_file():
+        return Classes(tuple(storage.read_json(earlier)))
+    try:
+        return read({"task": storage.read_json(path)})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        got = getattr(error, "strerror", None) or repr(error)
+        expected, hint = "the kind of the task and its names", "run `dvc repro preprocess`"
+        raise DataError(f"{path} cannot be read", got=got, expected=expected, hint=hint) from None

@@ -1,0 +1,88 @@
+"""Losses as functions `(model, batch) -> loss`.
+
+A task supplies sums over targets and their counts (`TaskLosses`); a loss is the mean over the batch's
+targets. The sampler weighs the parts of a step by their share of the step's targets, so that the losses of
+the parts, on one process or several, add up to the mean over the whole step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from baton.contracts.batch import Batch
+from baton.contracts.targets import Targets
+
+Model = Callable[..., torch.Tensor]
+Loss = Callable[[Model, Batch], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A loss summed over targets, in fp32."""
+
+    total: torch.Tensor  # ()
+    count: int  # of the targets
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """The mean over targets, ()."""
+        return self.total / self.count
+
+
+class TaskLosses(Protocol):
+    """The losses of one kind of task. Logits are (batch, width); targets are those of `Batch`."""
+
+    def weights(self, targets: Targets) -> torch.Tensor:
+        """Return the weights (width,) that params `class_weights: balanced` gives the outputs."""
+        ...
+
+    def supervised(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        label_smoothing: float,
+        weights: torch.Tensor | None,
+        of_rows: torch.Tensor | None = None,
+    ) -> Sum:
+        """Return the loss against the targets, with weights of outputs (width,) and of rows (batch,)."""
+        ...
+
+    def divergence(
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor,
+        temperature: float,
+        of_rows: torch.Tensor | None = None,
+    ) -> Sum:
+        """Return KL(teacher || student), both softened by `temperature`."""
+        ...
+
+
+def own(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Return the logits of the batch's own samples, (batch, …).
+
+    Logits of padding samples, which fill the inputs up to a fixed shape, come after them and are dropped.
+    """
+    return logits if len(logits) == len(batch.targets) else logits[: len(batch.targets)]
+
+
+def chosen(of_rows: torch.Tensor | None, batch: Batch) -> torch.Tensor | None:
+    """Return the weights of the batch's rows, (batch,)."""
+    return None if of_rows is None else of_rows[batch.rows]
+
+
+def supervised(
+    task: TaskLosses,
+    label_smoothing: float,
+    weights: torch.Tensor | None,
+    of_rows: torch.Tensor | None = None,
+) -> Loss:
+    """Return the loss against targets, with weights of outputs (width,) and of rows (train rows,)."""
+
+    def loss(model: Model, batch: Batch) -> torch.Tensor:
+        logits = own(model(*batch.inputs), batch)
+        return task.supervised(logits, batch.targets, label_smoothing, weights, chosen(of_rows, batch)).mean
+
+    return loss

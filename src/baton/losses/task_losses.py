@@ -1,0 +1,12 @@
+"""The losses of each kind of task."""
+
+from baton.contracts.task_spec import Classes, TaskSpec
+from baton.losses.class_losses import ClassLosses
+from baton.losses.loss import TaskLosses
+
+
+def of(spec: TaskSpec) -> TaskLosses:
+    """Return the losses of a task."""
+    match spec:
+        case Classes():
+            return ClassLosses(spec)

@@ -1,0 +1,48 @@
+"""Figures and answers of a classifier that gives each row one class; see `task_figures.TaskFigures`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from baton.contracts.task_spec import Classes
+from baton.tasks import metrics, temperature
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """The figures of `metrics` at the most probable class; answers are `label` and the probabilities."""
+
+    spec: Classes
+
+    directions: ClassVar[Mapping[str, int]] = {"loss": -1, "accuracy": 1, "macro_f1": 1}
+    main: ClassVar[str] = "accuracy"
+    gated: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+
+    def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
+        """Return `loss` (log loss in nats), `accuracy` and `macro_f1` of `logits` (n, classes)."""
+        found = metrics.scores(logits, targets)
+        return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+
+    def temperature(self, logits: NDArray[Any], targets: NDArray[Any]) -> float:
+        """Return the temperature of softmax, see `temperature.fit`."""
+        return temperature.fit(logits, targets)
+
+    def probabilities(self, logits: NDArray[Any], temperature: float) -> NDArray[np.float64]:
+        """Return softmax(logits / temperature), (n, classes)."""
+        return np.exp(metrics.log_probabilities(logits.astype(np.float64) / temperature))
+
+    def answer(self, probabilities: NDArray[np.float64], index: Any) -> pd.DataFrame:
+        """Return `label`, the most probable class, and `probability_CLASS` of each class."""
+        names = self.spec.names
+        frame = pd.DataFrame(probabilities, columns=list(self.columns)[1:], index=index)
+        frame.insert(0, "label", [names[best] for best in probabilities.argmax(axis=1)])
+        return frame
+
+    @property
+    def columns(self) -> Mapping[str, type]:
+        """`label` and the probabilities."""
+        return {"label": str} | {f"probability_{name}": float for name in self.spec.names}
