@@ -139,16 +139,16 @@ def write_early(how: str) -> None:
     which shows when waiting for the copy. `gone`: the process is killed then.
     """
     kind, asked, go = sharded_checkpoint.ShardedCheckpoints, iter(range(1_000_000)), threading.Event()
-    save, write, settle, put = kind.save, kind._write, kind._settle, shards.put
+    save, write, wait, put = kind.save, kind._write, kind.wait, shards.put
 
     def late(self: Any, *arguments: Any) -> None:
         assert threading.current_thread() is threading.main_thread() or go.wait(60)
         write(self, *arguments)
 
-    def hurried(self: Any, raises: bool) -> None:
+    def hurried(self: Any) -> None:
         if self._pending:
             go.set()
-        settle(self, raises)
+        wait(self)
 
     def fail(*arguments: Any) -> Any:
         if threading.current_thread() is not threading.main_thread() and torch.distributed.get_rank() == 1:
@@ -165,7 +165,7 @@ def write_early(how: str) -> None:
     if how == "waiting":
         kind.save = lambda self, *arguments: save(self, *arguments[:3])  # type: ignore[method-assign, misc]
     else:
-        kind._write, kind._settle = late, hurried  # type: ignore[method-assign]
+        kind._write, kind.wait = late, hurried  # type: ignore[method-assign]
     if how in {"full", "faulty", "gone"}:
         shards.put = fail
     if how == "uncopied":

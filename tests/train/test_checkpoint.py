@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from baton.errors import OutputError, TrainingError
+from baton.processes import ending
 from baton.train import checkpoint, checkpoint_folders, resume, snapshot
 from tests import tiny
 
@@ -332,6 +334,26 @@ def test_a_training_that_fails_leaves_the_last_one_whole(
         saved.save("0004", parts(4), {"step": 4}, wait=False)
         raise TrainingError("diverged")
     assert sorted(path.name for path in saved.folder.iterdir()) == ["0003", "0004"]
+
+
+def test_a_signal_during_a_write_that_fails_loses_neither(
+    saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signal arrives while training waits for the write, which then fails."""
+
+    def full(*_: Any) -> None:
+        while signal.getsignal(signal.SIGTERM) is handler:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError(errno.ENOSPC, "No space left on device", "model.safetensors")
+
+    monkeypatch.setattr(checkpoint, "_fill", full)
+    with ending.sigterm_raises():
+        handler = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit, match="143"), saved.writing():
+            saved.save("0004", parts(4), {"step": 4}, wait=False)
+            saved.wait()
+    assert "0004 cannot be written" in capsys.readouterr().out
 
 
 # ---- the same experiment only

@@ -10,18 +10,16 @@ A checkpoint is written to a temporary folder. Each file and then the folder are
 is renamed, and the rename is flushed; only then are older checkpoints removed, except for
 `checkpoint_folders.KEEP`. Checkpoints are verified when read. Nothing is unpickled.
 
-Training waits only for a copy in memory (`train.snapshot`), which a thread writes. A thread is enough, since
-hashing, writing and flushing release Python's lock.
+A thread may write them while training continues (`train.background_writes`).
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +29,8 @@ from safetensors.torch import load
 
 from baton import console
 from baton.errors import OutputError
-from baton.processes import signals
 from baton.train import checkpoint_folders, tensors
+from baton.train.background_writes import BackgroundWrites
 from baton.train.checkpoint_folders import HIDDEN, MANIFEST, STATE
 from baton.train.snapshot import Parts, Snapshot, size
 
@@ -45,7 +43,7 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-class Checkpoints:
+class Checkpoints(BackgroundWrites):
     """The checkpoints of one training run, in a folder that no other process writes to."""
 
     def __init__(
@@ -59,12 +57,9 @@ class Checkpoints:
             notes: saved with each checkpoint.
             finished: folder with the checkpoint of the same training run, finished earlier.
         """
+        super().__init__(Snapshot())
         self.folder, self.seconds, self.notes, self.finished = folder, seconds, notes, finished
         self._last = time.monotonic()
-        self._snapshot = Snapshot()
-        # The interpreter does not exit before this executor is done.
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._pending: Future[None] | None = None
 
     def due(self) -> bool:
         """Return whether it is time for the next checkpoint.
@@ -74,10 +69,9 @@ class Checkpoints:
         Raises:
             OutputError: the previous checkpoint could not be written.
         """
-        if self._pending:
-            if not self._pending.done():
-                return False
-            self.wait()
+        if self._busy():
+            return False
+        self.wait()
         return time.monotonic() - self._last >= self.seconds
 
     def save(self, name: str, parts: Parts, state: Mapping[str, Any], wait: bool = True) -> None:
@@ -97,7 +91,7 @@ class Checkpoints:
         Raises:
             OutputError: the disk is full, or the folder cannot be written; earlier checkpoints are intact.
         """
-        self._told()  # write this one even if an older one failed
+        self._settle()  # write this one even if an older one failed
         self._last = time.monotonic()
         target = self.folder / name
         if target.exists():
@@ -108,39 +102,7 @@ class Checkpoints:
             self._write(target, parts, content, lambda: None, _processors())
             return
         copies, ready = taken
-        self._pending = self._writer.submit(
-            self._write, target, copies, content, ready, max(1, _processors() // 4)
-        )
-
-    def wait(self) -> None:
-        """Wait until no checkpoint is being written.
-
-        Raises:
-            OutputError: the checkpoint could not be written.
-        """
-        pending, self._pending = self._pending, None
-        if pending:
-            with signals.held():
-                pending.result()
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Wrap a training run: however it ends, wait for the last write and free the copy's memory.
-
-        Raises:
-            OutputError: the last checkpoint could not be written. If training itself failed, its own error is
-                raised, and this one is only printed.
-        """
-        try:
-            yield
-        except BaseException:
-            self._told()
-            raise
-        else:
-            self.wait()
-        finally:
-            self._writer.shutdown()
-            self._snapshot.free()
+        self._start(self._write, target, copies, content, ready, max(1, _processors() // 4))
 
     def load(self) -> Checkpoint | None:
         """Return the newest intact checkpoint; report and remove broken ones.
@@ -149,13 +111,6 @@ class Checkpoints:
             OutputError: a checkpoint cannot be read, although it may be intact.
         """
         return _newest(self.folder) or (_newest(self.finished) if self.finished else None)
-
-    def _told(self) -> None:
-        """Wait for the pending write; only print its error, as something else matters more."""
-        try:
-            self.wait()
-        except OutputError as error:
-            console.warn("checkpoint", error)
 
     def _write(
         self, target: Path, parts: Parts, state: bytes, ready: Callable[[], None], threads: int

@@ -18,7 +18,6 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -31,10 +30,9 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_parts
 
 from baton import console
 from baton.errors import OutputError
-from baton.processes import signals
-from baton.processes.alarm import lost
 from baton.runtime import distributed, sharding
 from baton.train import checkpoint_folders, shards
+from baton.train.background_writes import BackgroundWrites
 from baton.train.checkpoint import Checkpoint, Checkpoints
 from baton.train.checkpoint_folders import HIDDEN, MANIFEST, STATE
 from baton.train.shards import PROCESSES
@@ -45,7 +43,7 @@ T = TypeVar("T")
 Group = dist.ProcessGroup | None  # None: the training run's group
 
 
-class ShardedCheckpoints:
+class ShardedCheckpoints(BackgroundWrites):
     """The checkpoints of one training run of all processes."""
 
     def __init__(self, saved: Checkpoints, model: nn.Module, local: int = 1) -> None:
@@ -56,16 +54,14 @@ class ShardedCheckpoints:
             model: split as it will be trained.
             local: number of processes on this machine.
         """
+        super().__init__(Snapshot(local))
         self.saved, self.model = saved, model
         self.main, size = (
             (dist.get_rank() == 0, dist.get_world_size()) if dist.is_initialized() else (True, 1)
         )
         self.last = time.monotonic()
         self.folder, self.finished = distributed.share((saved.folder, saved.finished))
-        self._snapshot, self._size, self._copies = Snapshot(local), size, True
-        # The interpreter does not exit before this executor is done.
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._pending: Future[None] | None = None
+        self._size, self._copies = size, True
         self._group: Group = None  # the threads' group, from the first copy on
 
     def due(self) -> bool:
@@ -73,11 +69,10 @@ class ShardedCheckpoints:
 
         It also is if the previous one failed, which `save` then reports on all processes.
         """
-        if self._pending:
-            if not self._pending.done():
-                return False
-            if self._pending.exception():
-                return True
+        if self._busy():
+            return False
+        if self._pending and self._pending.exception():
+            return True
         return time.monotonic() - self.last >= self.saved.seconds
 
     def save(self, name: str, parts: Parts, state: Mapping[str, Any], wait: bool = True) -> None:
@@ -87,7 +82,10 @@ class ShardedCheckpoints:
             OutputError: the disk is full, the folder cannot be written, or not every process sees it; earlier
                 checkpoints are intact. Without `wait`, the error may concern the previous checkpoint.
         """
-        self._settle(raises=not wait)
+        if wait:
+            self._settle()  # write this one even if an older one failed
+        else:
+            self.wait()
         self.last = time.monotonic()
         content = json.dumps(
             {**state, PROCESSES: self._size, PARTS: list(parts), "notes": self.saved.notes}
@@ -98,37 +96,15 @@ class ShardedCheckpoints:
             return
         if not self._group and self._size > 1:
             self._group = cast("Group", dist.new_group(backend="gloo", timeout=distributed.EXCHANGE))
-        self._pending = self._writer.submit(
-            self._write, self.folder / name, taken[0], content, taken[1], self._group
-        )
+        self._start(self._write, self.folder / name, taken[0], content, taken[1], self._group)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """See `Checkpoints`."""
-        try:
+        """See `BackgroundWrites`."""
+        with super().writing():
             yield
-        except BaseException:
-            self._settle(raises=False)
-            raise
-        else:
-            self._settle(raises=True)
-            if self._group:
-                dist.destroy_process_group(self._group)
-        finally:
-            self._writer.shutdown()
-            self._snapshot.free()
-
-    def _settle(self, raises: bool) -> None:
-        """Wait for the pending write; if it failed, raise the error on all processes, or only print it."""
-        pending, self._pending = self._pending, None
-        if pending is None:
-            return
-        with signals.held():
-            failure = pending.exception()
-        if failure and raises:
-            raise failure
-        if failure:
-            console.warn("checkpoint", (isinstance(failure, RuntimeError) and lost(failure)) or failure)
+        if self._group:
+            dist.destroy_process_group(self._group)
 
     def _taken(self, parts: Parts) -> tuple[Parts, Callable[[], None]] | None:
         """Return copies, split like the tensors, and a function that waits for them.
