@@ -106,6 +106,7 @@ import torch
 from baton import console, params
 from baton.arrays import text_arrays
 from baton.batches.text_batches import TextSplit
+from baton.contracts.task_spec import Classes
 from baton.predict import predict
 from baton.runtime import distributed
 
@@ -120,7 +121,8 @@ class Simple(torch.nn.Module):
 
 def main():
     with distributed.started(params.Runtime.model_validate_json(Path("wanted.json").read_text())) as machine:
-        model, arrays = Simple().eval(), TextSplit(text_arrays.open_arrays(Path(), "train", tiny.TASK), 0)
+        classes = Classes(("grain", "ship", "trade"))
+        model, arrays = Simple().eval(), TextSplit(text_arrays.open_arrays(Path(), "train", classes), 0)
         for size in (7, 40, 1000):
             done = []
             logits = predict(model, arrays, machine, size, done.append)

@@ -26,7 +26,7 @@ from tests.image_files import saved
 from tests.photos import INPUT, digits, photo, write_table
 
 SHAPES = [(40, 50), (16, 16), (9, 12), (64, 33), (200, 17)] * 7
-FILES = ("pixels.npy", "shapes.npy", "offsets.npy", "labels.npy", "ids.parquet")
+FILES = ("pixels.npy", "shapes.npy", "offsets.npy", "targets.npy", "ids.parquet")
 GREY = INPUT | {"size": [8, 8], "channels": 1, "mean": [0.5], "std": [0.5]}
 
 
@@ -54,7 +54,7 @@ def test_small_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
     arrays = image_arrays.open_arrays(tmp_path, "test", tiny.TASK)
     assert isinstance(arrays.pixels, np.memmap)
     assert (len(arrays), arrays.channels, arrays.shape) == (50, 1, (8, 8))
-    assert arrays.labels.tolist() == labels
+    assert arrays.targets.all.tolist() == labels
     assert all(np.array_equal(arrays.picture(row), picture) for row, picture in enumerate(pictures))
     rows = np.array([3, 0, 49])
     assert np.array_equal(arrays.stack(rows), [pictures[row] for row in rows])
@@ -269,7 +269,7 @@ def test_the_stage_writes_pictures(stage: Write, capsys: pytest.CaptureFixture[s
     stage("digits-vit.yaml", chunk_size=7, size=8)
     folder = Path("data/arrays")
     described = storage.read_json(folder / "meta.json")
-    assert described["labels"] == list("0123456789")
+    assert described["task"] == {"kind": "classes", "names": list("0123456789")}
     assert described["input"] == {
         "kind": "images",
         "size": [8, 8],
@@ -302,7 +302,7 @@ def test_the_stage_hands_on_how_many_bits_pictures_use(stage: Write) -> None:
     for split in ("train", "val", "test"):
         with Writer(Path(f"data/clean/{split}.parquet"), CleanImage, 12) as writer:
             writer.add(CleanImage(f"{split}:1", "a.png", saved(Image.fromarray(values)), "", 0))
-    storage.write_json(Path("data/clean/task.json"), ["0"])
+    storage.write_json(Path("data/clean/task.json"), task_spec.described(tiny.task("0")))
     Path("data/base").mkdir()
     storage.write_json(Path("data/base/config.json"), {"architecture": "vit_tiny_patch16_224"})
     stage("digits-vit.yaml", size=8, crop_fraction=1.0)
@@ -335,7 +335,7 @@ def test_the_stage_writes_texts(stage: Write) -> None:
         *(
             f"{split}.{name}"
             for split in ("train", "val", "test")
-            for name in ("tokens.npy", "offsets.npy", "labels.npy", "ids.parquet")
+            for name in ("tokens.npy", "offsets.npy", "targets.npy", "ids.parquet")
         ),
     }
 

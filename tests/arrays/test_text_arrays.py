@@ -47,7 +47,7 @@ def test_ids_and_labels_keep_the_order_of_the_table(arrays: Path) -> None:
     table = pq.read_table(arrays / "clean" / "test.parquet")
     assert text_arrays.read_ids(arrays / "arrays", "test") == table["id"].to_pylist()
     assert (
-        text_arrays.open_arrays(arrays / "arrays", "test", tiny.TASK).labels.tolist()
+        text_arrays.open_arrays(arrays / "arrays", "test", tiny.TASK).targets.all.tolist()
         == table["label"].to_pylist()
     )
 
@@ -57,7 +57,7 @@ def test_chunk_size_does_not_change_a_byte(arrays: Path, tmp_path: Path) -> None
     text_arrays.tokenize(
         arrays / "clean" / "train.parquet", tokenizer, tmp_path, 1000, lambda count: None, tiny.TASK
     )
-    for name in ("tokens.npy", "offsets.npy", "labels.npy"):
+    for name in ("tokens.npy", "offsets.npy", "targets.npy"):
         assert (tmp_path / f"train.{name}").read_bytes() == (arrays / "arrays" / f"train.{name}").read_bytes()
 
 

@@ -411,5 +411,5 @@ def test_mixed_pixels_and_labels_are_sums() -> None:
     assert torch.equal(result[0], own[0])
     assert torch.allclose(result[1], 0.25 * own[1] + 0.75 * partners[1])
     assert result.dtype == torch.float32
-    labels = mixed.classes(torch.tensor([0, 1, 2]), torch.tensor([1, 3, 2]), 4)
+    labels = mixed.targets(torch.tensor([0, 1, 2]), torch.tensor([1, 3, 2]), 4)
     assert labels.tolist() == [[1, 0, 0, 0], [0, 0.25, 0, 0.75], [0, 0, 1, 0]]

@@ -68,7 +68,6 @@ def make(
         partial(opening.read_ids, folder, "train"),
         described,
         varied,
-        3,
     )
 
 
@@ -151,7 +150,7 @@ def test_labels_rows_and_shapes(tmp_path: Path) -> None:
         (3, 21),
     )
     assert (batch.targets.dtype, batch.rows.dtype) == (torch.int64, torch.int64)
-    assert (len(split), split.lengths.tolist(), split.labels.tolist()) == (24, [21] * 24, [0, 1, 2] * 8)
+    assert (len(split), split.lengths.tolist(), split.targets.all.tolist()) == (24, [21] * 24, [0, 1, 2] * 8)
     # There is no augmentation.
     assert torch.equal(inputs(split.training_batch(rows(5), rows(5, 6), 0, 0)), inputs(split.batch(rows(5))))
 
@@ -205,7 +204,7 @@ def photos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def split_of(photos: dict[str, ImageSplit], kind: str, changes: dict[str, Any]) -> ImageSplit:
     plain = photos[kind]
-    return ImageSplit(plain.arrays, plain.ids, plain.described, augmentation(**EVERYTHING | changes), 3)
+    return ImageSplit(plain.arrays, plain.ids, plain.described, augmentation(**EVERYTHING | changes))
 
 
 def together(batches: list[ImageBatch]) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
@@ -271,7 +270,6 @@ def test_what_a_sample_gets_depends_on_seed_epoch_and_id_only(
         lambda: [f"other:{index}" for index in range(24)],
         split.described,
         split.augmentation,
-        3,
     )
     assert not same(together([renamed.training_batch(step, step, 0, 1)]), first)
 
@@ -333,13 +331,13 @@ def test_a_step_of_one_sample_is_mixed_with_itself(photos: dict[str, ImageSplit]
     mixed = split_of(photos, "as stored", PARTS["mixup"]).training_batch(rows(5), rows(5), 0, 0)
     plain = split_of(photos, "as stored", PARTS["unmixed"]).training_batch(rows(5), rows(5), 0, 0)
     assert torch.allclose(inputs(mixed), inputs(plain).float(), atol=1e-4)
-    assert mixed.labels.tolist() == [[0, 0, 1]]
+    assert mixed.targets.tolist() == [[0, 0, 1]]
 
 
 def test_labels_are_shares_where_samples_are_mixed(photos: dict[str, ImageSplit]) -> None:
     step = rows(0, 1, 2, 3)
     for part, changes in PARTS.items():
-        labels = split_of(photos, "as stored", changes).training_batch(step, step, 0, 0).labels
+        labels = split_of(photos, "as stored", changes).training_batch(step, step, 0, 0).targets
         if part == "unmixed":
             assert (labels.dtype, labels.tolist()) == (torch.int64, [0, 1, 2, 0])
             continue
@@ -376,7 +374,7 @@ def test_inputs_have_the_model_s_size_and_range(photos: dict[str, ImageSplit], k
 
 def test_training_frames_as_evaluation_does(photos: dict[str, ImageSplit]) -> None:
     plain = photos["with a margin"]
-    split = ImageSplit(plain.arrays, plain.ids, plain.described, augmentation(), 3)
+    split = ImageSplit(plain.arrays, plain.ids, plain.described, augmentation())
     assert torch.equal(
         inputs(split.training_batch(rows(1, 2), rows(1, 2), 0, 0)), inputs(plain.batch(rows(1, 2)))
     )

@@ -7,13 +7,16 @@ from baton.arrays.text_arrays import TextArrays
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
 from baton.errors import TrainingError
+from tests import tiny
 
 
 @pytest.fixture
 def arrays() -> TextArrays:
     lengths = np.random.default_rng(0).integers(2, 40, size=203)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return TextArrays(np.arange(1, offsets[-1] + 1, dtype=np.int32), offsets, np.arange(203) % 5)
+    return TextArrays(
+        np.arange(1, offsets[-1] + 1, dtype=np.int32), offsets, tiny.targets(np.arange(203) % 5)
+    )
 
 
 def make(arrays: TextArrays, seed: int = 0, batch_size: int = 8, accumulation: int = 1) -> TrainingBatches:
@@ -78,7 +81,9 @@ def test_ranks_share_a_batch(arrays: TextArrays, ranks: int) -> None:
 )
 def test_a_last_batch_too_small_for_the_model_joins_another(samples: int, sizes: list[int]) -> None:
     offsets = np.arange(samples + 1)
-    few = TextSplit(TextArrays(offsets[1:].astype(np.int32), offsets, np.zeros(samples, dtype=np.int64)), 0)
+    few = TextSplit(
+        TextArrays(offsets[1:].astype(np.int32), offsets, tiny.targets(np.zeros(samples, dtype=np.int64))), 0
+    )
     batches = TrainingBatches(few, 8, 4, 0, smallest=2)
     for epoch in range(2):
         steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)

@@ -8,13 +8,16 @@ from baton.batches import token_budget
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import PackedBatch, TextSplit
 from baton.errors import TrainingError
+from tests import tiny
 
 
 def documents(count: int, longest: int, seed: int = 0) -> TextSplit:
     lengths = np.random.default_rng(seed).integers(2, longest + 1, count)
     lengths[0] = longest
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return TextSplit(TextArrays(np.ones(offsets[-1], np.int32), offsets, np.zeros(count, np.int64)), 0)
+    return TextSplit(
+        TextArrays(np.ones(offsets[-1], np.int32), offsets, tiny.targets(np.zeros(count, np.int64))), 0
+    )
 
 
 def make(

@@ -6,6 +6,7 @@ import pytest
 from baton.arrays.text_arrays import TextArrays
 from baton.batches.sampler import TrainingBatches, by_windows
 from baton.batches.text_batches import TextSplit
+from tests import tiny
 
 COUNTS = np.random.default_rng(1).integers(1, 6, size=203)  # windows of each document
 
@@ -14,7 +15,9 @@ COUNTS = np.random.default_rng(1).integers(1, 6, size=203)  # windows of each do
 def arrays() -> TextArrays:
     lengths = np.random.default_rng(0).integers(2, 17, size=COUNTS.sum())
     offsets, documents = (np.concatenate([[0], np.cumsum(counts)]) for counts in (lengths, COUNTS))
-    return TextArrays(np.arange(1, offsets[-1] + 1, dtype=np.int32), offsets, np.arange(203) % 5, documents)
+    return TextArrays(
+        np.arange(1, offsets[-1] + 1, dtype=np.int32), offsets, tiny.targets(np.arange(203) % 5), documents
+    )
 
 
 def test_a_batch_holds_every_window_of_its_documents_and_says_whose_it_is(arrays: TextArrays) -> None:
@@ -23,7 +26,7 @@ def test_a_batch_holds_every_window_of_its_documents_and_says_whose_it_is(arrays
     batch = TextSplit(arrays, 0).batch(rows)
     ids, mask, owners = batch.inputs
     assert (len(batch), batch.shape) == (3, (COUNTS[rows].sum(), 16)) and owners.shape == (3, len(ids))
-    assert batch.targets.tolist() == arrays.labels[rows].tolist()
+    assert batch.targets.tolist() == arrays.targets.take(rows).tolist()
     for place, row in enumerate(rows):
         own = ids[owners[place]][mask[owners[place]].bool()]
         start, end = arrays.offsets[arrays.documents[row]], arrays.offsets[arrays.documents[row + 1]]
@@ -39,7 +42,9 @@ def test_documents_of_one_window_are_the_batch_that_they_were_before(arrays: Tex
     single = np.flatnonzero(COUNTS == 1)[:8]
     assert arrays.documents is not None
     starts = arrays.documents[single]
-    alone = TextArrays(arrays.tokens, arrays.offsets, np.zeros(len(arrays.offsets) - 1, dtype=np.int64))
+    alone = TextArrays(
+        arrays.tokens, arrays.offsets, tiny.targets(np.zeros(len(arrays.offsets) - 1, dtype=np.int64))
+    )
     ours, plain = TextSplit(arrays, 0).batch(single), TextSplit(alone, 0).batch(starts)
     assert len(ours.inputs) == len(plain.inputs) == 2
     assert all((one == other).all() for one, other in zip(ours.inputs, plain.inputs, strict=True))

@@ -15,6 +15,7 @@ from baton.contracts import predictions
 from baton.errors import ParamsError
 from baton.fitting import seed_choice
 from baton.lifecycle.retraining import checkout
+from baton.tasks import task_figures
 from baton.train import loop
 from stages import distill, finetune
 from tests import tiny
@@ -140,7 +141,7 @@ def add(trained: seed_choice.Trained, seed: int, name: str, accuracy: float, los
 
 def test_the_pair_is_that_of_the_best_student_on_validation() -> None:
     """On test, and by the control, other seeds would be chosen."""
-    trained = seed_choice.Trained("student", "accuracy")
+    trained = seed_choice.Trained("student", "accuracy", task_figures.of(tiny.TASK))
     assert add(trained, 3, "student", 0.8) and add(trained, 3, "control", 0.7)
     assert add(trained, 4, "student", 0.9) and add(trained, 4, "control", 0.6)
     assert not add(trained, 5, "student", 0.7) and not add(trained, 5, "control", 0.99)
@@ -153,7 +154,7 @@ def test_the_pair_is_that_of_the_best_student_on_validation() -> None:
 
 @pytest.mark.parametrize(("metric", "chosen"), [("accuracy", 2), ("macro_f1", 2), ("loss", 1)])
 def test_equal_scores_go_to_the_lower_loss_then_to_the_first(metric: str, chosen: int) -> None:
-    trained = seed_choice.Trained("teacher", metric)
+    trained = seed_choice.Trained("teacher", metric, task_figures.of(tiny.TASK))
     for seed, accuracy, loss in ((1, 0.8, 0.1), (2, 0.9, 0.4), (3, 0.9, 0.5), (4, 0.9, 0.4)):
         add(trained, seed, "teacher", accuracy, loss)
     assert trained.chosen == chosen

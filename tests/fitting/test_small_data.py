@@ -12,6 +12,7 @@ import torch
 
 from baton import params, tracking
 from baton.batches import subset
+from baton.contracts.targets import Targets
 from baton.fitting import small_data, trainings
 from baton.losses import class_losses
 from baton.models import model_folder
@@ -111,8 +112,8 @@ class Mislabelled(subset.Part):
     """Documents with random labels."""
 
     @property
-    def labels(self) -> np.ndarray:
-        return np.random.default_rng(0).integers(0, 3, len(self))
+    def targets(self) -> Targets:
+        return tiny.targets(np.random.default_rng(0).integers(0, 3, len(self)))
 
 
 @pytest.mark.parametrize("peeking", [False, True])
@@ -148,7 +149,7 @@ def test_rows_of_one_unit_are_never_parted(
     by_group = np.random.default_rng(2).integers(0, 3, 16)[groups]
 
     class Grouped(subset.Part):
-        labels = property(lambda self: by_group)  # type: ignore[assignment]
+        targets = property(lambda self: tiny.targets(by_group))  # type: ignore[assignment]
 
     split = Grouped(project.data.splits["train"], np.arange(48))
     own = dataclasses.replace(
@@ -172,7 +173,7 @@ def test_train_of_one_unit_is_fine_tuned_without_choice(train: Train, project: t
 @pytest.mark.parametrize("labels", [[0] * 47 + [2], [0, 1]])
 def test_a_fold_may_hold_one_class_or_none(project: trainings.Job, labels: list[int]) -> None:
     class Few(subset.Part):
-        labels = property(lambda self: np.array(labels))  # type: ignore[assignment]
+        targets = property(lambda self: tiny.targets(labels))  # type: ignore[assignment]
 
     split = Few(project.data.splits["train"], np.arange(len(labels)))
     own = dataclasses.replace(
@@ -194,7 +195,7 @@ def test_a_diverged_fold_names_its_own_rows(project: trainings.Job) -> None:
     rows = np.array([5, 40, 7])
     own = trainings.Data(
         {**project.data.splits, "train": subset.Part(project.data.splits["train"], rows)},
-        project.data.labels,
+        project.data.task,
         project.data.input,
     )
     batches = trainings.Job(own, project.runtime, project.run, project.checkpoints).batches(settings(), 1)

@@ -60,7 +60,10 @@ def split(windows: list[list[int]] = WINDOWS) -> TextSplit:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return TextSplit(
         TextArrays(
-            tokens, offsets, np.arange(len(windows)) % 3, documents if len(lengths) > len(windows) else None
+            tokens,
+            offsets,
+            tiny.targets(np.arange(len(windows)) % 3),
+            documents if len(lengths) > len(windows) else None,
         ),
         1,
     )

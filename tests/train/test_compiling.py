@@ -82,12 +82,12 @@ class Batch:
     """Four samples of two numbers."""
 
     inputs: tuple[torch.Tensor, ...] = dataclasses.field(default_factory=lambda: (torch.ones(4, 2),))
-    labels: torch.Tensor = dataclasses.field(default_factory=lambda: torch.tensor([0, 1, 0, 1]))
+    targets: torch.Tensor = dataclasses.field(default_factory=lambda: torch.tensor([0, 1, 0, 1]))
     rows: torch.Tensor = dataclasses.field(default_factory=lambda: torch.arange(4))
     shape: tuple[int, int] = (4, 2)
 
     def to(self, device: torch.device) -> "Batch":
-        """See `batches.sampler.Batch`."""
+        """See `contracts.batch.Batch`."""
         return self
 
 
@@ -582,7 +582,7 @@ def inputs_of(lengths: list[int], vocabulary: int, packs: bool) -> tuple[Any, ..
     """Documents of random tokens."""
     tokens = [np.random.default_rng(length).integers(5, vocabulary, length) for length in lengths]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    held = TextArrays(np.concatenate(tokens), offsets, np.zeros(len(lengths), dtype=np.int64))
+    held = TextArrays(np.concatenate(tokens), offsets, tiny.targets(np.zeros(len(lengths), dtype=np.int64)))
     split = TextSplit(held, 0, packs)
     return split.batch(np.arange(len(lengths))).inputs
 
