@@ -21,6 +21,7 @@ from baton.losses.loss import Loss
 from baton.models.model_folder import Classifier
 from baton.predict import predict
 from baton.runtime import distributed, sharding
+from baton.tasks import task_figures
 from baton.train import probe
 from baton.train.state import merit
 
@@ -46,12 +47,13 @@ class Trained:
 def train(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.Job) -> Trained:
     """Train the teacher of one seed: fine-tuned, or a probe if rows are few and cross-validation prefers it.
 
-    If rows are few, its figures also hold `cross_validated_METHOD`, the accuracy of each method on left-out
+    If rows are few, its figures also hold `cross_validated_METHOD`, the main figure of each method on left-out
     rows, and `probe`, 1 if the probe was chosen.
     """
-    split = job.data.splits["train"]
+    split, task = job.data.splits["train"], task_figures.of(job.data.task)
     if (
         settings.probe is None
+        or not task.probes
         or len(split) > settings.probe.rows
         or len(np.unique(row_attributes.units(ARRAYS, len(split)))) == 1
     ):
@@ -64,10 +66,12 @@ def train(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.J
     logits = {"probe": _probed(make, settings, job), "finetune": _finetuned(make, loss_fn, settings, job)}
     found = {name: trainings.scores(own, split.targets) for name, own in logits.items()}
     # All ranks must choose the same method.
-    best = distributed.share(max(METHODS, key=lambda name: merit(found[name], settings.metric)))
-    shown = ", ".join(f"{name} {100 * own['accuracy']:.1f}%" for name, own in found.items())
+    best = distributed.share(
+        max(METHODS, key=lambda name: merit(found[name], settings.metric, task.directions))
+    )
+    shown = ", ".join(f"{name} {100 * own[task.main]:.1f}%" for name, own in found.items())
     console.say(
-        f"cross-validated accuracy: {shown}; "
+        f"cross-validated {task.main}: {shown}; "
         f"the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}"
     )
     model = make()
@@ -78,7 +82,7 @@ def train(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.J
     )
     figures = (
         made.figures
-        | {f"cross_validated_{name}": figures["accuracy"] for name, figures in found.items()}
+        | {f"cross_validated_{name}": figures[task.main] for name, figures in found.items()}
         | {"probe": float(best == "probe")}
     )
     return Trained(model, made.curve, figures, made.packs, logits[best])

@@ -21,6 +21,7 @@ class ClassFigures:
     directions: ClassVar[Mapping[str, int]] = {"loss": -1, "accuracy": 1, "macro_f1": 1}
     main: ClassVar[str] = "accuracy"
     gated: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+    probes: ClassVar[bool] = True
 
     def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """Return `loss` (log loss in nats), `accuracy` and `macro_f1` of `logits` (n, classes)."""

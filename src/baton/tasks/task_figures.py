@@ -44,6 +44,11 @@ class TaskFigures(Protocol):
         """Figures by which the gate may decide: params `promotion.metric` names one of them."""
         ...
 
+    @property
+    def probes(self) -> bool:
+        """Whether `train.probe` can fit a head for the task."""
+        ...
+
     def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """Return the validation figures, those of `directions`.
 
