@@ -1,6 +1,7 @@
 """Check the raw rows, cut the splits and write clean tables.
 
-params `preprocess`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`, `task.json`, `report.json`.
+params `preprocess` and `task`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`, `task.json`,
+`report.json`.
 Run by DVC: `sh stages/run preprocess`.
 """
 
@@ -19,8 +20,8 @@ MOST_CLASSES = 30  # a longer table is only in report.json
 
 def main() -> None:
     """Write the clean tables and show the findings."""
-    settings = params.load("preprocess").preprocess
-    show(clean.clean(RAW, CLEAN, settings))
+    settings = params.load("preprocess", "task")
+    show(clean.clean(RAW, CLEAN, settings.preprocess, settings.task))
 
 
 def show(report: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from tests.local_server import LocalServer
 KEEP_IMAGES = dict.fromkeys(params.ImageChecks.model_fields, "keep") | dict.fromkeys(
     ("malformed", "unreadable", "enormous", "missing_label"), "drop"
 )
+CLASSES = params.ClassesTask(kind="classes")
 KEEP = dict.fromkeys(params.Checks.model_fields, "keep") | {"malformed": "drop", "missing_label": "drop"}
 
 

@@ -288,6 +288,14 @@ def test_values_that_do_not_fit_together(
     assert complaint in problems(edited(tmp_path, edit))
 
 
+def test_a_file_without_a_task_is_told_the_line_to_add(tmp_path: Path) -> None:
+    message = problems(edited(tmp_path, lambda raw: raw.pop("task")))
+    assert "1 problem\n  - task: missing; add the line `task: {kind: classes}`\n" in message
+    assert "task.kind: input should be 'classes'" in problems(
+        edited(tmp_path, lambda raw: raw.update(task={"kind": "boxes"}))
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

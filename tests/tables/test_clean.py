@@ -11,6 +11,7 @@ import pytest
 from baton import params
 from baton.errors import DataError, OutputError
 from baton.tables import clean
+from tests.data_fixtures import CLASSES
 
 Settings = Callable[..., params.TextPreprocess]
 RAW, TARGET = Path("data/raw"), Path("data/clean")
@@ -46,7 +47,7 @@ def ids(split: str) -> list[str]:
 
 def refused(settings: params.TextPreprocess) -> str:
     with pytest.raises(DataError) as caught:
-        clean.clean(RAW, TARGET, settings)
+        clean.clean(RAW, TARGET, settings, CLASSES)
     assert {path.name for path in Path("data").iterdir()} == {"raw"}, "no partial output"
     message = str(caught.value)
     assert all(part in message for part in ("got:", "expected:", "next:"))
@@ -55,7 +56,7 @@ def refused(settings: params.TextPreprocess) -> str:
 
 def test_validation_is_cut_from_train_and_test_stays_as_it_is(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("train", pos=30, neg=20), test=texts("test", neg=5, pos=5))
-    report = clean.clean(RAW, TARGET, settings())
+    report = clean.clean(RAW, TARGET, settings(), CLASSES)
     assert report["rows"] == {"raw": {"train": 50, "test": 10}, "clean": {"train": 40, "val": 10, "test": 10}}
     assert report["classes"] == {
         "neg": {"train": 16, "val": 4, "test": 5},
@@ -71,7 +72,7 @@ def test_validation_is_cut_from_train_and_test_stays_as_it_is(workplace: Path, s
 
 def test_own_validation_and_cut_test(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("train", pos=30, neg=20), val=texts("val", pos=3, neg=3))
-    report = clean.clean(RAW, TARGET, settings(test={"kind": "count", "count": 5}))
+    report = clean.clean(RAW, TARGET, settings(test={"kind": "count", "count": 5}), CLASSES)
     assert report["rows"]["clean"] == {"train": 45, "val": 6, "test": 5}
     assert all(id_.startswith("train:") for id_ in ids("test"))
     assert set(ids("val")) == {f"val:{number}" for number in range(1, 7)}
@@ -79,7 +80,7 @@ def test_own_validation_and_cut_test(workplace: Path, settings: Settings) -> Non
 
 def test_one_file_is_cut_into_three(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("all", a=3, b=40))
-    report = clean.clean(RAW, TARGET, settings())
+    report = clean.clean(RAW, TARGET, settings(), CLASSES)
     assert report["rows"]["clean"] == {"train": 27, "val": 7, "test": 9}
     assert report["classes"]["a"] == {"train": 1, "val": 1, "test": 1}
     assert report["checks"]["drift"] == {"policy": "keep", "found": False}
@@ -88,7 +89,10 @@ def test_one_file_is_cut_into_three(workplace: Path, settings: Settings) -> None
 def test_a_cut_test_leaves_enough_to_cut_validation(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("all", a=3, b=40))
     report = clean.clean(
-        RAW, TARGET, settings(test={"kind": "count", "count": 39}, validation={"kind": "count", "count": 2})
+        RAW,
+        TARGET,
+        settings(test={"kind": "count", "count": 39}, validation={"kind": "count", "count": 2}),
+        CLASSES,
     )
     assert report["classes"]["a"] == {"train": 1, "val": 1, "test": 1}
 
@@ -99,11 +103,11 @@ def test_a_rerun_gives_the_same_bytes(workplace: Path, settings: Settings) -> No
         test=texts("test", neg=5, pos=9),
     )
     wanted = settings({"duplicate": "drop"}, limit={"train": 40, "test": 8})
-    clean.clean(RAW, TARGET, wanted)
+    clean.clean(RAW, TARGET, wanted, CLASSES)
     first = {path.name: path.read_bytes() for path in TARGET.iterdir()}
-    clean.clean(RAW, TARGET, wanted)
+    clean.clean(RAW, TARGET, wanted, CLASSES)
     assert {path.name: path.read_bytes() for path in TARGET.iterdir()} == first
-    clean.clean(RAW, TARGET, wanted.model_copy(update={"seed": 1}))
+    clean.clean(RAW, TARGET, wanted.model_copy(update={"seed": 1}), CLASSES)
     assert (TARGET / "train.parquet").read_bytes() != first["train.parquet"], "the seed matters"
 
 
@@ -140,7 +144,7 @@ def test_drop_names_and_drops_each_defect_and_keeps_test_rows_that_can_be_scored
     workplace: Path, settings: Settings
 ) -> None:
     write_raw(train=b"\n".join(DIRTY), test=TEST)
-    report = clean.clean(RAW, TARGET, settings(dict.fromkeys(FOUND, "drop")))
+    report = clean.clean(RAW, TARGET, settings(dict.fromkeys(FOUND, "drop")), CLASSES)
     checks = report["checks"]
     assert {name: checks[name]["rows"] for name in FOUND} == FOUND
     assert checks["duplicate"]["dropped"] == {"train": 1, "test": 0}
@@ -157,7 +161,7 @@ def test_drop_names_and_drops_each_defect_and_keeps_test_rows_that_can_be_scored
 
 def test_keep_reports_and_keeps(workplace: Path, settings: Settings) -> None:
     write_raw(train=b"\n".join(DIRTY), test=TEST)
-    report = clean.clean(RAW, TARGET, settings())
+    report = clean.clean(RAW, TARGET, settings(), CLASSES)
     assert {name: report["checks"][name]["rows"] for name in FOUND} == FOUND | {
         "leakage": ["train:24", "train:28"]
     }  # a missing text does not equal another missing text
@@ -176,7 +180,7 @@ def test_fail_names_all_failing_checks_at_once(workplace: Path, settings: Settin
 
 def test_kept_duplicates_do_not_straddle_train_and_validation(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("train", pos=20, neg=20) * 3, test=texts("test", neg=5, pos=5))
-    clean.clean(RAW, TARGET, settings())
+    clean.clean(RAW, TARGET, settings(), CLASSES)
     assert {row["text"] for row in read("train")}.isdisjoint(row["text"] for row in read("val"))
     assert len(read("val")) == 24
 
@@ -186,9 +190,13 @@ def test_a_label_in_test_only(workplace: Path, settings: Settings) -> None:
     assert "unseen_label: 1 rows: test:3 (label 'new' is not in train)" in refused(
         settings({"unseen_label": "fail"})
     )
-    clean.clean(RAW, TARGET, settings({"unseen_label": "drop"}))
+    clean.clean(RAW, TARGET, settings({"unseen_label": "drop"}), CLASSES)
     assert ids("test") == ["test:1", "test:2"]
-    assert clean.clean(RAW, TARGET, settings())["classes"]["new"] == {"train": 0, "val": 0, "test": 1}
+    assert clean.clean(RAW, TARGET, settings(), CLASSES)["classes"]["new"] == {
+        "train": 0,
+        "val": 0,
+        "test": 1,
+    }
 
 
 LONG_TAIL = {
@@ -231,6 +239,7 @@ def test_policies_for_small_classes(
         RAW,
         TARGET,
         settings({"small_class": policy, "unseen_label": "fail"}, validation={"kind": "count", "count": 4}),
+        CLASSES,
     )
     found = {label: tuple(counts.values()) for label, counts in report["classes"].items()}
     for label, counts in {"rare": rare, "odd": odd, **others}.items():
@@ -242,7 +251,7 @@ def test_policies_for_small_classes(
 
 def test_small_classes_stay_in_train_where_test_is_cut_too(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("all", a=30, b=30, two=2))
-    assert clean.clean(RAW, TARGET, settings({"small_class": "train_only"}))["classes"]["two"] == {
+    assert clean.clean(RAW, TARGET, settings({"small_class": "train_only"}), CLASSES)["classes"]["two"] == {
         "train": 2,
         "val": 0,
         "test": 0,
@@ -288,11 +297,11 @@ def test_near_duplicates_are_named_and_told_to_evaluate(workplace: Path, setting
         ],
     )
     assert "near_duplicate: 4 rows: train:21" in refused(settings({"near_duplicate": "fail"}))
-    report = clean.clean(RAW, TARGET, settings())
+    report = clean.clean(RAW, TARGET, settings(), CLASSES)
     assert set(report["checks"]["near_duplicate"]["rows"]) == {"train:21", "train:22", "train:23", "test:9"}
     assert report["checks"]["near_duplicate"]["reasons"]["train:23"] == "0.88 like test:7"  # 14 / 16
     assert report["near_duplicates"] == {"test_rows": ["test:7", "test:8", "test:9"]}
-    dropped = clean.clean(RAW, TARGET, settings({"near_duplicate": "drop", "leakage": "drop"}))
+    dropped = clean.clean(RAW, TARGET, settings({"near_duplicate": "drop", "leakage": "drop"}), CLASSES)
     assert dropped["checks"]["near_duplicate"]["dropped_rows"] == ["train:21", "train:22", "train:23"]
     assert dropped["near_duplicates"] == {"test_rows": []}
 
@@ -310,7 +319,7 @@ def test_near_duplicates_never_lie_in_two_parts_that_are_cut(workplace: Path, se
     ]
     write_raw(train=train + own)
     for seed in range(5):
-        clean.clean(RAW, TARGET, settings(seed=seed))
+        clean.clean(RAW, TARGET, settings(seed=seed), CLASSES)
         places = {
             split: {row["text"].rstrip(".!").removesuffix(" more") for row in read(split)}
             for split in clean.SPLITS
@@ -343,13 +352,16 @@ def test_drift_fails_where_it_is_asked_to(workplace: Path, settings: Settings) -
     assert "drift: the labels of test differ from train's: total variation 0.800" in refused(
         settings({"drift": "fail"})
     )
-    assert clean.clean(RAW, TARGET, settings())["checks"]["drift"]["found"] is True
+    assert clean.clean(RAW, TARGET, settings(), CLASSES)["checks"]["drift"]["found"] is True
 
 
 def test_label_names(workplace: Path, settings: Settings) -> None:
     write_raw(train=[("a", "0"), ("b", "0"), ("c", "1"), ("d", "1")], test=[("e", "1")])
     clean.clean(
-        RAW, TARGET, settings(label_names={"1": "bad", "0": "good"}, validation={"kind": "count", "count": 2})
+        RAW,
+        TARGET,
+        settings(label_names={"1": "bad", "0": "good"}, validation={"kind": "count", "count": 2}),
+        CLASSES,
     )
     assert json.loads((TARGET / "task.json").read_text()) == {"kind": "classes", "names": ["bad", "good"]}
     assert [row["label"] for row in read("test")] == [0]
@@ -363,17 +375,17 @@ def test_labels_without_a_name_are_refused(workplace: Path, settings: Settings) 
 
 def test_limits(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("train", pos=300, neg=100, rare=3), test=texts("test", pos=30, neg=10, rare=1))
-    report = clean.clean(RAW, TARGET, settings(limit={"train": 40, "test": 8}))
+    report = clean.clean(RAW, TARGET, settings(limit={"train": 40, "test": 8}), CLASSES)
     assert report["rows"]["clean"] == {"train": 32, "val": 8, "test": 8}
     assert report["classes"]["rare"] == {"train": 1, "val": 1, "test": 1}
     assert report["limited"] == {"train": 363, "test": 33}
-    whole = clean.clean(RAW, TARGET, settings(limit={"train": 9999, "test": None}))
+    whole = clean.clean(RAW, TARGET, settings(limit={"train": 9999, "test": None}), CLASSES)
     assert whole["limited"] == {"train": 0, "test": 0}
 
 
 def test_no_raw_folder(workplace: Path, settings: Settings) -> None:
     with pytest.raises(DataError, match=r"(?s)data/raw/manifest.json does not exist.*dvc repro download"):
-        clean.clean(RAW, TARGET, settings())
+        clean.clean(RAW, TARGET, settings(), CLASSES)
     write_raw(train=texts("train", pos=10, neg=10))
     (RAW / "train.csv").unlink()
     assert "data/raw/train.csv does not exist" in refused(settings())
@@ -383,4 +395,4 @@ def test_an_output_that_cannot_be_written_is_named(workplace: Path, settings: Se
     write_raw(train=texts("train", pos=10, neg=10), test=texts("test", pos=2, neg=2))
     Path("file").write_text("")
     with pytest.raises(OutputError, match=r"(?s)file/clean cannot be written.*got:.*expected:.*next:"):
-        clean.clean(RAW, Path("file/clean"), settings())
+        clean.clean(RAW, Path("file/clean"), settings(), CLASSES)

@@ -10,6 +10,7 @@ import pytest
 from baton import params
 from baton.errors import DataError
 from baton.tables import clean
+from tests.data_fixtures import CLASSES
 from tests.tables.test_clean import RAW, TARGET, texts, write_raw
 
 Settings = Callable[..., params.TextPreprocess]
@@ -20,7 +21,7 @@ REPORT = Path(".baton/preprocess-report.json")
 def refused(settings: params.TextPreprocess) -> str:
     shutil.rmtree(TARGET, ignore_errors=True)
     with pytest.raises(DataError) as caught:
-        clean.clean(RAW, TARGET, settings)
+        clean.clean(RAW, TARGET, settings, CLASSES)
     assert not TARGET.exists()
     return str(caught.value)
 
@@ -44,14 +45,16 @@ def test_more_than_one_row_in_a_hundred_stops_whatever_the_policy_says(
     write_raw(train=rows(good, unlabelled=bad))
     wanted = settings(max_dropped=LIMITS)
     if not stops:
-        assert clean.clean(RAW, TARGET, wanted)["checks"]["missing_label"]["dropped"] == {"train": bad}
+        assert clean.clean(RAW, TARGET, wanted, CLASSES)["checks"]["missing_label"]["dropped"] == {
+            "train": bad
+        }
         return
     message = refused(wanted)
     assert f"dropped: train loses {bad} of {good + bad} rows" in message
     assert "missing_label: " in message
     assert f"train:{good + 1}" in message
     allowed = settings(max_dropped={"rows": bad / (good + bad), "rows_of_class": 0.05})
-    assert clean.clean(RAW, TARGET, allowed)["rows"]["raw"] == {"train": good + bad}
+    assert clean.clean(RAW, TARGET, allowed, CLASSES)["rows"]["raw"] == {"train": good + bad}
 
 
 def test_a_class_that_loses_more_than_its_share_stops(workplace: Path, settings: Settings) -> None:
@@ -62,15 +65,17 @@ def test_a_class_that_loses_more_than_its_share_stops(workplace: Path, settings:
     assert "'rare' 3 of 43" in message
     assert "train loses" not in message
     write_raw(train=[*many, *texts("t", rare=40), *[("", "rare")] * 2])
-    assert clean.clean(RAW, TARGET, settings({"empty": "drop"}, max_dropped=LIMITS))["checks"]["empty"][
-        "dropped"
-    ] == {"train": 2}
+    assert clean.clean(RAW, TARGET, settings({"empty": "drop"}, max_dropped=LIMITS), CLASSES)["checks"][
+        "empty"
+    ]["dropped"] == {"train": 2}
 
 
 def test_rows_whose_text_stays_in_another_row_do_not_count(workplace: Path, settings: Settings) -> None:
     good = texts("t", pos=40, neg=40)
     write_raw(train=good * 3, test=[*texts("test", pos=5, neg=5), *good[:10]])
-    report = clean.clean(RAW, TARGET, settings({"duplicate": "drop", "leakage": "drop"}, max_dropped=LIMITS))
+    report = clean.clean(
+        RAW, TARGET, settings({"duplicate": "drop", "leakage": "drop"}, max_dropped=LIMITS), CLASSES
+    )
     assert report["checks"]["duplicate"]["dropped"] == {"train": 160, "test": 0}
     assert report["checks"]["leakage"]["dropped"] == {"train": 10, "test": 0}
 
@@ -82,7 +87,7 @@ def test_each_file_is_judged_alone(workplace: Path, settings: Settings) -> None:
 
 def test_whole_classes_count_as_rows_only(workplace: Path, settings: Settings) -> None:
     write_raw(train=[*rows(1000), *texts("rare", a=1, b=1)])
-    assert clean.clean(RAW, TARGET, settings({"small_class": "drop"}, max_dropped=LIMITS))["checks"][
+    assert clean.clean(RAW, TARGET, settings({"small_class": "drop"}, max_dropped=LIMITS), CLASSES)["checks"][
         "small_class"
     ]["dropped"] == {"train": 2}
     write_raw(train=texts("t", **{f"intent_{n}": 1 for n in range(30)}, pos=20, neg=20))
@@ -106,7 +111,7 @@ def test_what_was_dropped_is_shown_when_something_else_fails_then(
     }
     assert "single class" in report["error"]
     write_raw(train=texts("train", pos=10, neg=10), test=texts("test", pos=2))
-    clean.clean(RAW, TARGET, settings())
+    clean.clean(RAW, TARGET, settings(), CLASSES)
     assert not REPORT.exists(), "the earlier failure is resolved"
 
 
@@ -124,7 +129,7 @@ def test_labels_are_mended_and_said(workplace: Path, settings: Settings) -> None
             ("x", "caf\u00e9"),
         ]
     )
-    report = clean.clean(RAW, TARGET, settings({"small_class": "drop"}))
+    report = clean.clean(RAW, TARGET, settings({"small_class": "drop"}), CLASSES)
     assert report["labels"] == [
         {"label": "cafe\u0301", "kept_as": "caf\u00e9", "rows": 1},
         {"label": "spam\u00a0", "kept_as": "spam", "rows": 5},
@@ -140,13 +145,13 @@ def test_labels_that_read_alike_stop(workplace: Path, settings: Settings) -> Non
     assert "label 'nan' (3 rows) reads like a missing value" in message
     same = {"spam": "spam", "Spam": "spam", "ham": "ham", "nan": "not known"}
     assert set(
-        clean.clean(RAW, TARGET, settings({"similar_labels": "fail"}, label_names=same))["classes"]
+        clean.clean(RAW, TARGET, settings({"similar_labels": "fail"}, label_names=same), CLASSES)["classes"]
     ) == {"spam", "ham", "not known"}
 
 
 def test_numbers_are_classes_in_their_own_order(workplace: Path, settings: Settings) -> None:
     write_raw(train=texts("t", **{str(n): 10 for n in (10, 9, 2, 1)}))
-    clean.clean(RAW, TARGET, settings())
+    clean.clean(RAW, TARGET, settings(), CLASSES)
     assert json.loads((TARGET / "task.json").read_text()) == {
         "kind": "classes",
         "names": ["1", "2", "9", "10"],

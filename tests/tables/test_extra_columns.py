@@ -18,6 +18,7 @@ from baton.errors import DataError, ParamsError
 from baton.tables import clean
 from baton.tables.extra_columns import ExtraColumns
 from baton.tables.rows import Extras
+from tests.data_fixtures import CLASSES
 from tests.tables.test_clean import RAW, TARGET, read, refused
 
 Settings = Callable[..., params.TextPreprocess]
@@ -60,7 +61,7 @@ def test_units_of_train_go_along(workplace: Path, settings: Settings) -> None:
     rows[50]["body"], rows[52]["body"] = long, long + " more"
     write(rows)
     settled = settings(format=CSV, text_column="body", group_column="author")
-    clean.clean(RAW, TARGET, settled)
+    clean.clean(RAW, TARGET, settled, CLASSES)
     numbers = [int(row["id"].removeprefix("train:")) - 1 for row in read("train")]
     TARGET.parent.joinpath("arrays").mkdir()
     row_attributes.write(TARGET / "train.parquet", TARGET.parent / "arrays")
@@ -91,7 +92,7 @@ def test_every_format_carries_the_columns(workplace: Path, settings: Settings, k
         "keep_columns": ["site", "number"],
         "time_column": "day",
     }
-    report = clean.clean(RAW, TARGET, settings(format=form, **columns))
+    report = clean.clean(RAW, TARGET, settings(format=form, **columns), CLASSES)
     assert report["rows"]["clean"] == {"train": 26, "val": 6, "test": 8}
     found = {int(row["id"].removeprefix("train:")) - 1: row for split in clean.SPLITS for row in read(split)}
     assert len(found) == 40
@@ -158,7 +159,7 @@ def test_splits_are_cut_by_time(workplace: Path, settings: Settings) -> None:
         random_ = random.Random(seed)
         days = [random_.randrange(60) for _ in range(200)]
         write(table(200, day=lambda row, days=days: f"2024-{1 + days[row] // 28:02}-{1 + days[row] % 28:02}"))
-        report = clean.clean(RAW, TARGET, settings(text_column="body", time_column="day"))
+        report = clean.clean(RAW, TARGET, settings(text_column="body", time_column="day"), CLASSES)
         times = {
             split: [days[int(row["id"].removeprefix("train:")) - 1] for row in read(split)]
             for split in clean.SPLITS
@@ -173,7 +174,7 @@ def test_splits_are_cut_by_time(workplace: Path, settings: Settings) -> None:
 
 def refused_of_time(wanted: params.TextPreprocess) -> str:
     with pytest.raises(DataError) as caught:
-        clean.clean(RAW, TARGET, wanted)
+        clean.clean(RAW, TARGET, wanted, CLASSES)
     return str(caught.value)
 
 
@@ -181,7 +182,9 @@ def test_the_same_text_earlier_and_later_is_leakage(workplace: Path, settings: S
     rows = table(40, day=lambda row: row)
     rows[38]["body"] = rows[2]["body"]
     write(rows)
-    report = clean.clean(RAW, TARGET, settings({"leakage": "drop"}, text_column="body", time_column="day"))
+    report = clean.clean(
+        RAW, TARGET, settings({"leakage": "drop"}, text_column="body", time_column="day"), CLASSES
+    )
     assert report["checks"]["leakage"]["reasons"] == {"train:3": "the same text as train:39"}
     assert report["checks"]["leakage"]["dropped_rows"] == ["train:3"]
 
@@ -200,6 +203,7 @@ def test_a_test_file_that_is_not_later_is_leakage(workplace: Path, settings: Set
             time_column="day",
             max_dropped={"rows": 1.0, "rows_of_class": 1.0},
         ),
+        CLASSES,
     )
     assert report["checks"]["time_leakage"]["dropped_rows"] == [
         "train:37",
@@ -217,7 +221,10 @@ def test_a_group_never_lies_in_two_splits_and_stays_where_it_is(workplace: Path,
     for count in (100, 200, 300):
         write(rows[:count])
         clean.clean(
-            RAW, TARGET, settings(text_column="body", group_column="patient", keep_columns=["patient"])
+            RAW,
+            TARGET,
+            settings(text_column="body", group_column="patient", keep_columns=["patient"]),
+            CLASSES,
         )
         places: dict[str, set[str]] = {}
         for split in clean.SPLITS:
@@ -242,7 +249,7 @@ def test_a_group_in_train_and_in_the_test_file_is_leakage(workplace: Path, setti
         "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
     }
     assert "leakage: 8 rows" in refused(settings({"group_leakage": "fail"}, **wanted))
-    report = clean.clean(RAW, TARGET, settings({"group_leakage": "drop"}, **wanted))
+    report = clean.clean(RAW, TARGET, settings({"group_leakage": "drop"}, **wanted), CLASSES)
     assert report["checks"]["group_leakage"]["dropped_rows"] == [f"train:{row}" for row in range(33, 41)]
     assert report["checks"]["group_leakage"]["reasons"]["train:33"] == "of the same group 'a8' as test:1"
 

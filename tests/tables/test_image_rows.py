@@ -20,6 +20,7 @@ from baton.sources import fetching
 from baton.streams import ahead
 from baton.tables import checks, clean, image_rows, image_tables
 from tests import image_files
+from tests.data_fixtures import CLASSES
 from tests.image_files import noise, put, saved, smooth
 from tests.tables.test_near_images import cuts
 
@@ -60,7 +61,7 @@ def ids(*splits: str) -> set[str]:
 def refused(settings: params.ImagePreprocess) -> str:
     before = sorted(Path("data").rglob("*"))
     with pytest.raises(DataError) as caught:
-        clean.clean(RAW, TARGET, settings)
+        clean.clean(RAW, TARGET, settings, CLASSES)
     assert sorted(Path("data").rglob("*")) == before, "no partial output"
     message = str(caught.value)
     assert all(part in message for part in ("got:", "expected:", "next:"))
@@ -132,7 +133,7 @@ DROP = dict.fromkeys(params.ImageChecks.model_fields, "drop") | dict.fromkeys(
 
 
 def test_one_of_each_is_named_with_its_reason(album: Path, image_settings: Settings) -> None:
-    report = clean.clean(RAW, TARGET, image_settings(DROP))
+    report = clean.clean(RAW, TARGET, image_settings(DROP), CLASSES)
     checks, of = report["checks"], names()
     for name, (_, check, reason) in (DOUBTFUL | BAD).items():
         assert reason in checks[check]["reasons"][of[name]], name
@@ -160,7 +161,7 @@ def test_one_of_each_is_named_with_its_reason(album: Path, image_settings: Setti
 
 
 def test_keep_keeps_what_can_be_decoded(album: Path, image_settings: Settings) -> None:
-    report = clean.clean(RAW, TARGET, image_settings())
+    report = clean.clean(RAW, TARGET, image_settings(), CLASSES)
     of = names()
     kept = ids(*clean.SPLITS)
     assert {of[name] for name in DOUBTFUL} <= kept
@@ -220,7 +221,7 @@ def test_the_stage_shows_what_was_decoded(
 def test_clean_tables_hold_the_encoded_bytes_unchanged(workplace: Path, image_settings: Settings) -> None:
     train, test = many("train", 0, cat=20, dog=20), many("test", 500, dog=5, cat=5)
     write_raw(train=train, test=test)
-    report = clean.clean(RAW, TARGET, image_settings())
+    report = clean.clean(RAW, TARGET, image_settings(), CLASSES)
     assert report["rows"] == {"raw": {"train": 40, "test": 10}, "clean": {"train": 32, "val": 8, "test": 10}}
     assert json.loads((TARGET / "task.json").read_text()) == {"kind": "classes", "names": ["cat", "dog"]}
     by_id = {f"train:{number}": row for number, row in enumerate(train, start=1)} | {
@@ -242,13 +243,13 @@ def test_a_rerun_gives_the_same_bytes_however_many_threads(
     workplace: Path, image_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_raw(train=many("train", 0, cat=60, dog=60), test=many("test", 500, dog=5, cat=5))
-    clean.clean(RAW, TARGET, image_settings(limit={"train": 90, "test": None}))
+    clean.clean(RAW, TARGET, image_settings(limit={"train": 90, "test": None}), CLASSES)
     first = {path.name: path.read_bytes() for path in TARGET.iterdir()}
     monkeypatch.setattr(image_rows.os, "sched_getaffinity", lambda _: range(7))
     monkeypatch.setattr(image_tables, "BATCH_ROWS", 5)
-    clean.clean(RAW, TARGET, image_settings(limit={"train": 90, "test": None}))
+    clean.clean(RAW, TARGET, image_settings(limit={"train": 90, "test": None}), CLASSES)
     assert {path.name: path.read_bytes() for path in TARGET.iterdir()} == first
-    clean.clean(RAW, TARGET, image_settings(seed=1))
+    clean.clean(RAW, TARGET, image_settings(seed=1), CLASSES)
     assert (TARGET / "train.parquet").read_bytes() != first["train.parquet"], "the seed matters"
 
 
@@ -266,7 +267,7 @@ def test_copies_are_found_by_their_pixels_across_formats_and_splits(
     ]
     write_raw(train=train, test=[*many("test", 500, cat=1, dog=1), ("x.bmp", saved(colours, "BMP"), "cat")])
     report = clean.clean(
-        RAW, TARGET, image_settings({"duplicate": "drop", "leakage": "drop", "conflict": "drop"})
+        RAW, TARGET, image_settings({"duplicate": "drop", "leakage": "drop", "conflict": "drop"}), CLASSES
     )
     checks = report["checks"]
     assert checks["leakage"]["reasons"] == {"train:21": "the same picture as test:3"}
@@ -300,7 +301,7 @@ def test_pictures_that_were_saved_again_are_found_and_stay_together(
     ]
     leaks = [(f"leak{number}.jpg", again(kept[number][1], 90), kept[number][2]) for number in range(30, 34)]
     write_raw(train=[*kept, *copies], test=[*leaks, *many("test", 500, cat=2, dog=2)])
-    report = clean.clean(RAW, TARGET, image_settings())
+    report = clean.clean(RAW, TARGET, image_settings(), CLASSES)
     found = report["checks"]["near_duplicate"]["reasons"]
     assert set(found) == {f"train:{number}" for number in [*range(31, 35), *range(41, 61)]}
     assert found["train:31"].endswith(" like test:1") and found["train:41"].endswith(" like train:1")
@@ -308,14 +309,14 @@ def test_pictures_that_were_saved_again_are_found_and_stay_together(
     val = ids("val")
     for number in range(1, 21):
         assert (f"train:{number}" in val) == (f"train:{number + 40}" in val), "never separated"
-    clean.clean(RAW, TARGET, image_settings({"near_duplicate": "drop"}))
+    clean.clean(RAW, TARGET, image_settings({"near_duplicate": "drop"}), CLASSES)
     assert ids("train", "val") == {f"train:{number}" for number in [*range(1, 31), *range(35, 41)]}
 
 
 def test_kept_copies_do_not_straddle_train_and_validation(workplace: Path, image_settings: Settings) -> None:
     rows = many("train", 0, cat=20, dog=20)
     write_raw(train=rows * 3, test=many("test", 500, dog=5, cat=5))
-    clean.clean(RAW, TARGET, image_settings())
+    clean.clean(RAW, TARGET, image_settings(), CLASSES)
     assert {row["digest"] for row in read("train")}.isdisjoint(row["digest"] for row in read("val"))
     assert len(read("val")) == 24
 
@@ -329,7 +330,7 @@ def test_from_test_only_what_cannot_be_scored_is_dropped(workplace: Path, image_
         ("d.png", saved(noise(2)), None),
     ]
     write_raw(train=[*many("train", 0, cat=10, dog=10), *odd], test=[*odd, *many("test", 500, cat=1)])
-    report = clean.clean(RAW, TARGET, image_settings(DROP | {"leakage": "keep", "conflict": "keep"}))
+    report = clean.clean(RAW, TARGET, image_settings(DROP | {"leakage": "keep", "conflict": "keep"}), CLASSES)
     assert ids("test") == {"test:1", "test:2", "test:5"}
     assert report["checks"]["animated"]["dropped_rows"] == ["train:21"]
     assert report["checks"]["animated"]["rows"] == ["train:21", "test:1"]
@@ -341,7 +342,7 @@ def test_transparent_pictures_are_no_copies_of_each_other(workplace: Path, image
         for number in range(5)
     ]
     write_raw(train=[*many("train", 0, cat=10, dog=10), *clear], test=many("test", 500, cat=1))
-    checks = clean.clean(RAW, TARGET, image_settings(DROP))["checks"]
+    checks = clean.clean(RAW, TARGET, image_settings(DROP), CLASSES)["checks"]
     assert checks["transparent"]["dropped_rows"] == [f"train:{number}" for number in range(21, 26)]
     assert not checks["duplicate"]["rows"]
     assert params.ImageChecks.model_fields["transparent"].default == "drop", "older recipes drop them too"
@@ -364,7 +365,7 @@ def test_how_many_of_16_bits_are_used_is_found_over_all_pictures(
     ]
     test = [("a.png", camera(90, 4095), "cat"), ("b.png", camera(91, 200), "dog")]
     write_raw(train=[*dark, ("bright.png", camera(50, 4001), "cat")], test=test)
-    report = clean.clean(RAW, TARGET, image_settings())
+    report = clean.clean(RAW, TARGET, image_settings(), CLASSES)
     assert "16-bit images of train use 12 bits: their greatest value is 4001" in capsys.readouterr().out
     assert [report["decoded"][split]["significant_bits"] for split in ("train", "test")] == [12, 12]
     for split in clean.SPLITS:
@@ -396,7 +397,7 @@ def test_the_bits_of_a_camera(workplace: Path, image_settings: Settings, most: i
 
 def test_pictures_of_8_bits_have_nothing_to_be_found(workplace: Path, image_settings: Settings) -> None:
     write_raw(train=many("train", 0, cat=6, dog=6), test=many("test", 500, cat=1))
-    report = clean.clean(RAW, TARGET, image_settings())
+    report = clean.clean(RAW, TARGET, image_settings(), CLASSES)
     assert "significant_bits" not in report["decoded"]["train"]
     assert pq.read_schema(TARGET / "train.parquet").metadata is None
 
@@ -412,7 +413,7 @@ def test_label_names_and_small_classes(workplace: Path, image_settings: Settings
         "small_class: 3 rows: train:13, train:14, train:15 "
         "(class 'Rare' has 1 different picture in train, cutting needs 2)" in message
     )
-    clean.clean(RAW, TARGET, image_settings({"small_class": "drop"}, label_names=named))
+    clean.clean(RAW, TARGET, image_settings({"small_class": "drop"}, label_names=named), CLASSES)
     assert json.loads((TARGET / "task.json").read_text()) == {
         "kind": "classes",
         "names": ["T-shirt", "Trouser"],
@@ -422,7 +423,7 @@ def test_label_names_and_small_classes(workplace: Path, image_settings: Settings
 
 def test_max_pixels_is_a_limit_to_the_pixel(workplace: Path, image_settings: Settings) -> None:
     write_raw(train=many("train", 0, cat=10, dog=10), test=many("test", 500, cat=1))
-    clean.clean(RAW, TARGET, image_settings({"enormous": "fail"}, max_pixels=6 * 9))
+    clean.clean(RAW, TARGET, image_settings({"enormous": "fail"}, max_pixels=6 * 9), CLASSES)
     assert "enormous: 21 rows" in refused(image_settings({"enormous": "fail"}, max_pixels=6 * 9 - 1))
 
 
@@ -466,7 +467,7 @@ def test_tables_of_the_hub(workplace: Path, image_settings: Settings) -> None:
         label_column="fine_label",
         label_names={"0": "cat", "1": "dog"},
     )
-    report = clean.clean(RAW, TARGET, settings)
+    report = clean.clean(RAW, TARGET, settings, CLASSES)
     assert report["checks"]["malformed"]["reasons"] == {
         "train:21": "elsewhere.png: no bytes, but the path elsewhere.png",
         "train:22": "train/22: no image",
@@ -537,7 +538,7 @@ def test_what_classes_lose_counts_pictures_that_are_not_there_and_empty_labels(
     gone = [(f"rare/{number}.png", None, "rare", "no such file") for number in range(2)]
     write_raw(train=[*good, *gone])
     with pytest.raises(DataError, match="'rare' 2 of 2"):
-        clean.clean(RAW, TARGET, image_settings(max_dropped=limits))
+        clean.clean(RAW, TARGET, image_settings(max_dropped=limits), CLASSES)
     # An empty label may be in the wrong column; a null was never given.
     for label, stops in (("", True), (None, False)):
         write_raw(
@@ -545,8 +546,8 @@ def test_what_classes_lose_counts_pictures_that_are_not_there_and_empty_labels(
         )
         if stops:
             with pytest.raises(DataError, match="train loses 10 of 50 rows"):
-                clean.clean(RAW, TARGET, image_settings(max_dropped=limits))
+                clean.clean(RAW, TARGET, image_settings(max_dropped=limits), CLASSES)
         else:
-            assert clean.clean(RAW, TARGET, image_settings(max_dropped=limits))["rows"]["raw"] == {
+            assert clean.clean(RAW, TARGET, image_settings(max_dropped=limits), CLASSES)["rows"]["raw"] == {
                 "train": 50
             }

@@ -10,6 +10,7 @@ import pytest
 from baton import params
 from baton.errors import DataError
 from baton.tables import clean
+from tests.data_fixtures import CLASSES
 from tests.tables.test_clean import RAW, TARGET, ids, read, texts, write_raw
 from tests.tables.test_extra_columns import table, write
 
@@ -19,7 +20,7 @@ LIMITS = {"rows": 0.01, "rows_of_class": 0.05}
 
 def refused(settings: params.TextPreprocess) -> str:
     with pytest.raises(DataError) as caught:
-        clean.clean(RAW, TARGET, settings)
+        clean.clean(RAW, TARGET, settings, CLASSES)
     return str(caught.value)
 
 
@@ -33,7 +34,7 @@ def test_rows_of_groups_that_are_in_test_too_are_losses(workplace: Path, setting
     wanted = {"text_column": "body", "group_column": "author"}
     message = refused(settings({"group_leakage": "drop", "leakage": "drop"}, **wanted, max_dropped=LIMITS))
     assert f"dropped: train loses {lost} of 400 rows" in message and f"group_leakage: {lost} rows" in message
-    report = clean.clean(RAW, TARGET, settings({"group_leakage": "drop"}, **wanted))
+    report = clean.clean(RAW, TARGET, settings({"group_leakage": "drop"}, **wanted), CLASSES)
     assert report["checks"]["group_leakage"]["dropped"] == {"train": lost, "test": 0}
     assert report["checks"]["leakage"]["rows"] == []
 
@@ -44,7 +45,7 @@ def test_rows_that_are_not_earlier_than_test_are_losses(workplace: Path, setting
     wanted = {"text_column": "body", "time_column": "day"}
     message = refused(settings({"time_leakage": "drop"}, **wanted, max_dropped=LIMITS))
     assert "dropped: train loses 30 of 100 rows" in message and "time_leakage: 30 rows" in message
-    report = clean.clean(RAW, TARGET, settings({"time_leakage": "drop"}, **wanted))
+    report = clean.clean(RAW, TARGET, settings({"time_leakage": "drop"}, **wanted), CLASSES)
     assert report["rows"]["clean"] == {"train": 56, "val": 14, "test": 40}
     assert ids("val") == [f"train:{row}" for row in range(57, 71)]
     assert report["checks"]["time_leakage"]["dropped_rows"] == [f"train:{row}" for row in range(71, 101)]
@@ -69,7 +70,7 @@ def test_splits_by_time_are_cut_of_rows_that_are_used(workplace: Path, settings:
         text_column="body",
         time_column="day",
     )
-    assert clean.clean(RAW, TARGET, wanted)["rows"]["clean"] == {"train": 128, "val": 32, "test": 40}
+    assert clean.clean(RAW, TARGET, wanted, CLASSES)["rows"]["clean"] == {"train": 128, "val": 32, "test": 40}
     assert ids("test") == [f"train:{row}" for row in range(161, 201)]
 
 
@@ -88,7 +89,7 @@ def test_a_class_whose_rows_cannot_be_read_is_a_loss(workplace: Path, settings: 
     with_bad(1, "rare")
     assert "'rare' 1 of 1" in refused(wanted), "one row never stops a run, unless it is a whole class"
     with_bad(1, "a")
-    clean.clean(RAW, TARGET, wanted)
+    clean.clean(RAW, TARGET, wanted, CLASSES)
 
 
 def test_a_group_of_undecodable_bytes(workplace: Path, settings: Settings) -> None:
@@ -105,7 +106,7 @@ def test_a_group_of_undecodable_bytes(workplace: Path, settings: Settings) -> No
         "skip_lines": 0,
         "columns": None,
     }
-    clean.clean(RAW, TARGET, settings(format=encoded, group_column="site"))
+    clean.clean(RAW, TARGET, settings(format=encoded, group_column="site"), CLASSES)
     assert sum({"train:4", "train:41"} <= set(ids(split)) for split in clean.SPLITS) == 1
 
 
@@ -114,7 +115,7 @@ def test_a_row_that_is_dropped_moves_no_other(workplace: Path, settings: Setting
     rows = texts("t", a=60, b=60)
     write_raw(train=rows, val=texts("val", a=5, b=5))
     wanted = settings({check: "drop"})
-    clean.clean(RAW, TARGET, wanted)
+    clean.clean(RAW, TARGET, wanted, CLASSES)
     before = set(ids("test"))
     if check == "leakage":
         write_raw(train=rows, val=[*texts("val", a=5, b=5), rows[2]])
@@ -123,7 +124,7 @@ def test_a_row_that_is_dropped_moves_no_other(workplace: Path, settings: Setting
             train=[*rows, (rows[2][0], "b") if check == "conflict" else (rows[2][0] + ".", "a")],
             val=texts("val", a=5, b=5),
         )
-    report = clean.clean(RAW, TARGET, wanted)
+    report = clean.clean(RAW, TARGET, wanted, CLASSES)
     assert sum(report["checks"][check]["dropped"].values()) >= 1
     after = set(ids("test"))
     assert before - {"train:3"} == after - {"train:3"} and len(before) > 20

@@ -67,6 +67,7 @@ from baton.params.source import (
     WheelBase,
     WheelSource,
 )
+from baton.params.task import ClassesTask, Task
 from baton.params.tokenize import (
     AutoLength,
     HeadTailTruncation,
@@ -104,6 +105,7 @@ __all__ = [
     "ByShare",
     "Checks",
     "ClassFloor",
+    "ClassesTask",
     "ColourJitter",
     "Cutting",
     "DelimitedFormat",
@@ -163,6 +165,7 @@ __all__ = [
     "Speed",
     "TableSource",
     "TailTruncation",
+    "Task",
     "TextPreprocess",
     "TextTokenize",
     "TfidfBaseline",

@@ -5,6 +5,9 @@ from typing import Any
 
 from baton.params.fields import Section
 
+# What to add if a file of an earlier version lacks a section.
+LINES = {"task": "task: {kind: classes}"}
+
 
 def problem(error: Any, raw: Any) -> str:
     """Return the line for one of pydantic's errors; `raw` is the file's content."""
@@ -15,7 +18,7 @@ def problem(error: Any, raw: Any) -> str:
             close = difflib.get_close_matches(path.rpartition(".")[2], known, n=1)
             return f"{path}: unknown key" + (f"; did you mean `{close[0]}`?" if close else "")
         case "missing":
-            return f"{path}: missing"
+            return f"{path}: missing" + (f"; add the line `{LINES[path]}`" if path in LINES else "")
         case _:
             message = error["msg"].removeprefix("Value error, ")
             if not path:  # the problem concerns the file as a whole

@@ -20,6 +20,7 @@ from baton.params.preprocess import Preprocess
 from baton.params.problems import problem
 from baton.params.runtime import Runtime, Tracking
 from baton.params.source import Base, Source, TimmBase
+from baton.params.task import Task
 from baton.params.tokenize import Tokenize
 from baton.params.training import Distill, Finetune, Head
 
@@ -32,6 +33,7 @@ class Params(Section):
     description: str
     source: Source
     base: Base
+    task: Task
     preprocess: Preprocess
     tokenize: Tokenize
     finetune: Finetune

@@ -24,6 +24,7 @@ from baton.tables import (
     readers,
     run_checks,
     splits,
+    target_cells,
 )
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.columns import Columns
@@ -33,7 +34,7 @@ SPLITS = assignment.SPLITS
 ROW_GROUP = 4096  # rows; a reader that works by row groups needs memory for this many
 
 
-def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any]:
+def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Task) -> dict[str, Any]:
     """Check the rows, cut the splits and write the tables; return the report.
 
     Raises:
@@ -42,6 +43,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
             No partial output is left behind.
         OutputError: `target` cannot be written.
     """
+    cells = target_cells.of(task)
     raw_tables = _read(raw, settings)
     checked = run_checks.check(raw_tables, settings)
     rows, findings = checked.rows, checked.findings
@@ -83,7 +85,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess) -> dict[str, Any
         _write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )
-        storage.write_json(folder / task_spec.FILE, task_spec.described(task_spec.Classes(tuple(names))))
+        storage.write_json(folder / task_spec.FILE, task_spec.described(cells.spec(names)))
         storage.write_json(folder / "report.json", report)
     storage.state(dropped_rows.REPORT).unlink(missing_ok=True)  # from an earlier run that failed
     return report
