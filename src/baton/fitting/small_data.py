@@ -47,8 +47,8 @@ class Trained:
 def train(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.Job) -> Trained:
     """Train the teacher of one seed: fine-tuned, or a probe if rows are few and cross-validation prefers it.
 
-    If rows are few, its figures also hold `cross_validated_METHOD`, the main figure of each method on left-out
-    rows, and `probe`, 1 if the probe was chosen.
+    If rows are few, its figures also hold `cross_validated_METHOD`, the main figure of each method on
+    left-out rows, and `probe`, 1 if the probe was chosen.
     """
     split, task = job.data.splits["train"], task_figures.of(job.data.task)
     if (
