@@ -1,0 +1,59 @@
+"""Targets of a split, from a clean table to what losses read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from baton.arrays import target_arrays
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import Classes
+from baton.errors import DataError
+
+TWO = Classes(("no", "yes"))
+
+
+@dataclass(frozen=True)
+class Several:
+    """A task with any number of targets per row."""
+
+    names: tuple[str, ...] = ("a", "b", "c")
+    column: ClassVar[str] = "labels"
+    ragged: ClassVar[bool] = True
+
+
+def written(folder: Path, spec: Any, portions: list[Any], kind: Any) -> Targets:
+    with target_arrays.Writer(folder, "train", spec) as writer:
+        for rows in portions:
+            writer.append(pa.record_batch({"id": ["x"] * len(rows), spec.column: pa.array(rows, kind)}))
+    return target_arrays.open_targets(folder, "train", spec)
+
+
+def test_classes_keep_their_order(tmp_path: Path) -> None:
+    found = written(tmp_path, TWO, [[1, 0, 1], [0]], pa.int32())
+    assert len(found) == 4 and found.all.tolist() == [1, 0, 1, 0] and found.all.dtype == np.int64
+    assert found.take(np.array([3, 0])).tolist() == found.part(np.array([3, 0])).all.tolist() == [0, 1]
+    assert [part.tolist() for part in found.pairs] == [[0, 1, 2, 3], [1, 0, 1, 0]]
+    assert found.counts.tolist() == [1, 1, 1, 1]
+
+
+def test_rows_may_have_any_number_of_targets(tmp_path: Path) -> None:
+    found = written(tmp_path, Several(), [[[0, 2], []], [], [[1], [0, 1, 2], []]], pa.list_(pa.int32()))
+    assert len(found) == 5
+    assert [part.tolist() for part in found.pairs] == [[0, 0, 2, 3, 3, 3], [0, 2, 1, 0, 1, 2]]
+    chosen = found.part(np.array([3, 1, 0, 4]))
+    assert len(chosen) == 4
+    assert [part.tolist() for part in chosen.pairs] == [[0, 0, 0, 2, 2], [0, 1, 2, 0, 2]]
+
+
+def test_files_that_do_not_match_are_refused(tmp_path: Path) -> None:
+    written(tmp_path, Several(), [[[0, 2], []]], pa.list_(pa.int32()))
+    np.save(tmp_path / "train.targets.npy", np.zeros(3, np.int64))
+    with pytest.raises(DataError, match=r"do not match[\s\S]*3 targets, offsets to 2"):
+        target_arrays.open_targets(tmp_path, "train", Several())
+    (tmp_path / "train.targets.offsets.npy").unlink()
+    with pytest.raises(DataError, match=r"targets\.offsets\.npy is missing"):
+        target_arrays.open_targets(tmp_path, "train", Several())
