@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from baton import params, storage
 from baton.arrays import image_input, text_arrays
-from baton.contracts import task_spec
+from baton.contracts import input_spec, task_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 LENGTHS = Path(__file__).with_name("r8_lengths.json")
@@ -166,8 +166,10 @@ def write_texts(folder: Path, sizes: Sizes, real: Path | None) -> None:
             random.integers(words.start, words.stop, own.sum(), dtype=np.int32),
         )
         _write_rows(folder, split, random.integers(0, CLASSES, len(own)))
-    read = {"kind": "text", "max_length": LONGEST, "truncation": {"kind": "head"}, "pad": 0}
-    storage.write_json(folder / "meta.json", {"task": task_spec.described(TASK), "input": read})
+    read = input_spec.TextInput(max_length=LONGEST, truncation=input_spec.Head(), pad=0)
+    storage.write_json(
+        folder / "meta.json", {"task": task_spec.described(TASK), "input": input_spec.described(read)}
+    )
 
 
 def write_bert(folder: Path, name: str, sizes: Sizes) -> None:
@@ -224,8 +226,8 @@ def write_pictures(folder: Path, sizes: Sizes) -> None:
     wanted = params.ImageTokenize(
         kind="images", size=sizes.side, crop_fraction=None, channels=3, chunk_size=64
     )
-    described = image_input.describe(base, wanted)
-    height, width = framing.framing(described).canvas
+    reads = image_input.describe(base, wanted)
+    height, width = framing.framing(reads).canvas
     photographs, random, arrays = load_sample_images().images, np.random.default_rng(0), folder / "arrays"
     arrays.mkdir()
     for split, count in {
@@ -249,7 +251,9 @@ def write_pictures(folder: Path, sizes: Sizes) -> None:
         np.save(arrays / f"{split}.shapes.npy", np.full((count, 2), (height, width), dtype=np.int32))
         np.save(arrays / f"{split}.offsets.npy", np.arange(count + 1, dtype=np.int64) * (height * width * 3))
         _write_rows(arrays, split, labels)
-    storage.write_json(arrays / "meta.json", {"task": task_spec.described(TASK), "input": described})
+    storage.write_json(
+        arrays / "meta.json", {"task": task_spec.described(TASK), "input": input_spec.described(reads)}
+    )
 
 
 def _write_rows(folder: Path, split: str, labels: NDArray[np.int64]) -> None:

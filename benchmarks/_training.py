@@ -47,7 +47,7 @@ class Work:
             raise DataError(
                 "the other sides read one window per document", got="arrays of several windows", hint=hint
             )
-        return TextSplit(opened, self.meta()["input"]["pad"])
+        return TextSplit(opened, self.meta()["input"].pad)
 
     def meta(self) -> dict[str, Any]:
         """Return the task, and padding token and length as `input`."""

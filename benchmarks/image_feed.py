@@ -24,6 +24,7 @@ from baton.arrays.image_arrays import open_arrays
 from baton.batches import placement
 from baton.batches.image_batches import ImageSplit
 from baton.batches.sampler import TrainingBatches
+from baton.contracts.input_spec import ImageInput
 from baton.contracts.task_spec import Classes
 from baton.runtime import resolve
 from baton.train import loader
@@ -120,21 +121,20 @@ def written(folder: Path, sizes: Sizes) -> ImageSplit:
     np.save(folder / "train.shapes.npy", np.full((count, 2), side, np.int32))
     np.save(folder / "train.offsets.npy", np.arange(count + 1, dtype=np.int64) * values)
     np.save(folder / "train.targets.npy", np.arange(count, dtype=np.int64) % 10)
-    described = {
-        "kind": "images",
-        "size": [sizes.size, sizes.size],
-        "channels": 3,
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-        "interpolation": "bicubic",
-        "crop_fraction": sizes.size / sizes.stored,
-        "crop_mode": "center",
-    }
+    reads = ImageInput(
+        size=(sizes.size, sizes.size),
+        channels=3,
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+        interpolation="bicubic",
+        crop_fraction=sizes.size / sizes.stored,
+        crop_mode="center",
+    )
     varied = params.Augmentation.model_validate(AUGMENTATION, strict=False)
     return ImageSplit(
         open_arrays(folder, "train", TASK),
         lambda: [f"train:{row}" for row in range(count)],
-        described,
+        reads,
         varied,
     )
 

@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 
 from baton import console, params, storage
 from baton.batches import array_splits
+from baton.contracts.input_spec import ImageInput
 from baton.errors import DataError
 from benchmarks import _project, _sides
 
@@ -87,20 +88,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(project: Path, recipe: Path, files: Path, options: Any) -> None:
     """Measure all sides on a prepared project."""
     _sides.require(project, "data/arrays/meta.json", "data/base/config.json", "data/clean/train.parquet")
+
     loaded = params.load("finetune", "runtime", path=recipe)
     meta = array_splits.read_meta(project / "data/arrays")
-    if meta["input"]["kind"] != "images":
+    reads = meta["input"]
+    if not isinstance(reads, ImageInput):
         hint = "run `baton use digits-vit`, then `dvc repro tokenize`"
         raise DataError(
             "this benchmark needs images",
-            got=meta["input"]["kind"],
+            got=reads.kind,
             expected="data/arrays of images",
             hint=hint,
         )
     write_files(project / "data/clean/train.parquet", files, meta["task"].names)
     settings = loaded.finetune.of(options.seed).model_copy(update={"accumulation": 1, "ema": None})
     report(Work(project, files, settings, loaded.runtime, options.steps), options.repeats)
-    size, channels = meta["input"]["size"], meta["input"]["channels"]
+    size, channels = reads.size, reads.channels
     print(
         f"\n{_sides.machine('torch', 'torchvision', 'timm')}; batches of {settings.batch_size}; "
         f"{size[0]}x{size[1]}x{channels}"
@@ -164,7 +167,6 @@ def write_files(table: Path, folder: Path, labels: Sequence[str]) -> None:
 
 def ours(work: Work) -> Measured:
     """Run Baton's loop as `finetune` calls it."""
-    from baton.batches import array_splits
     from baton.batches.sampler import TrainingBatches
     from baton.losses import class_losses
     from baton.runtime import resolve
@@ -294,7 +296,6 @@ def _loop(work: Work, loader: Any, bf16: bool) -> Measured:
 
 def our_model(work: Work, machine: Any) -> Any:
     """Return the recipe's model as `finetune` builds it."""
-    from baton.batches import array_splits
     from baton.models import model_folder
     from baton.runtime import resolve
 
@@ -318,12 +319,10 @@ def timm_model(work: Work, machine: Any) -> Any:
     pool = {"cls": {"global_pool": "token"}, "mean": {"global_pool": "avg"}, "pooler": {}}[
         work.settings.head.pooling
     ]
-    size = (
-        {"img_size": tuple(meta["input"]["size"])} if config["pretrained_cfg"].get("fixed_input_size") else {}
-    )
+    size = {"img_size": meta["input"].size} if config["pretrained_cfg"].get("fixed_input_size") else {}
     shape = {
         "num_classes": meta["task"].width,
-        "in_chans": meta["input"]["channels"],
+        "in_chans": meta["input"].channels,
         "drop_path_rate": work.settings.drop_path,
     }
     made = timm.create_model(
@@ -334,8 +333,8 @@ def timm_model(work: Work, machine: Any) -> Any:
 
 def described(work: Work) -> tuple[tuple[int, int], int, list[float], list[float]]:
     """Return size, channels, mean and deviation of the model's input."""
-    own = storage.read_json(work.project / "data/arrays/meta.json")["input"]
-    return (own["size"][0], own["size"][1]), own["channels"], own["mean"], own["std"]
+    own: ImageInput = array_splits.read_meta(work.project / "data/arrays")["input"]
+    return own.size, own.channels, list(own.mean), list(own.std)
 
 
 if __name__ == "__main__":

@@ -237,7 +237,7 @@ def ours(job: Job) -> Measured:
             )
             tokenizing = time.perf_counter() - start
             arrays = text_arrays.open_arrays(Path(name), "test", info.task)
-            split = TextSplit(first(arrays, WARM_UP) if warm else arrays, info.input["pad"])
+            split = TextSplit(first(arrays, WARM_UP) if warm else arrays, info.input.pad)
             logits = predict(model, split, machine, job.batch_size)
             scores = np.exp(logits - logits.max(1, keepdims=True))
             scores /= scores.sum(1, keepdims=True)

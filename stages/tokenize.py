@@ -4,6 +4,7 @@ Read data/clean and data/base; write data/arrays: memory-mapped arrays of each s
 what a model must know about its input) and report.json. DVC runs it as `sh stages/run tokenize`.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,7 @@ from rich.markup import escape
 
 from baton import console, params, storage
 from baton.arrays import disk_space, image_arrays, image_input, length_choice, text_arrays, unknown_tokens
-from baton.contracts import row_attributes, task_spec
-from baton.images.bit_depth import BITS_16
+from baton.contracts import input_spec, row_attributes, task_spec
 from baton.texts import document_windows
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
@@ -34,17 +34,16 @@ def main() -> None:
 
 def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str, dict[str, str], Report]:
     """Write pixels; return the title and columns of the summary table, and the report."""
-    described = image_input.describe(config, settings)
-    if (bits := image_arrays.significant_bits(TABLES[0])) != BITS_16:
-        described["significant_bits"] = bits
-    disk_space.check(TABLES, described, ARRAYS)
+    bits = image_arrays.significant_bits(TABLES[0])
+    reads = dataclasses.replace(image_input.describe(config, settings), significant_bits=bits)
+    disk_space.check(TABLES, reads, ARRAYS)
     task = task_spec.read_file(CLEAN)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
         row_attributes.write(table, folder)
-        return image_arrays.tokenize(table, described, folder, settings.chunk_size, advance, task)
+        return image_arrays.tokenize(table, reads, folder, settings.chunk_size, advance, task)
 
-    report = write(described, "images", tokenize)
+    report = write(reads, "images", tokenize)
     columns = {
         "images": "images",
         "bytes": "bytes",
@@ -52,7 +51,7 @@ def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str,
         "height": "source height",
         "width": "source width",
     }
-    return f"pixels ({' x '.join(map(str, described['size']))})", columns, report
+    return f"pixels ({' x '.join(map(str, reads.size))})", columns, report
 
 
 def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, dict[str, str], Report]:
@@ -70,13 +69,8 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
         row_attributes.write(table, folder)
         return found
 
-    described = {
-        "kind": "text",
-        "max_length": chosen.max_length,
-        "truncation": chosen.truncation.model_dump(),
-    }
-    described |= {"pad": config.get("pad_token_id") or 0}
-    report = write(described, "documents", tokenize, {"max_length": chosen.reason} if chosen.reason else {})
+    reads = input_spec.TextInput(chosen.max_length, chosen.truncation, config.get("pad_token_id") or 0)
+    report = write(reads, "documents", tokenize, {"max_length": chosen.reason} if chosen.reason else {})
     for warning in filter(
         None,
         (
@@ -91,7 +85,7 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
 
 
 def write(
-    described: dict[str, Any],
+    reads: input_spec.InputSpec,
     unit: str,
     tokenize: Callable[..., dict[str, Any]],
     reasons: Mapping[str, str] | None = None,
@@ -101,7 +95,7 @@ def write(
     Return the report.
     """
     total = sum(pq.ParquetFile(table).metadata.num_rows for table in TABLES)
-    meta = {"task": task_spec.described(task_spec.read_file(CLEAN)), "input": described} | (
+    meta = {"task": task_spec.described(task_spec.read_file(CLEAN)), "input": input_spec.described(reads)} | (
         {"reasons": reasons} if reasons else {}
     )
     with storage.atomic_folder(ARRAYS) as folder, console.progress("tokenize", total, unit) as advance:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,18 +10,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from baton.contracts.input_spec import ImageInput
 from baton.images import decoding
 
-INPUT: dict[str, Any] = {
-    "kind": "images",
-    "size": [16, 16],
-    "channels": 3,
-    "mean": [0.5, 0.4, 0.3],
-    "std": [0.2, 0.2, 0.2],
-    "interpolation": "bicubic",
-    "crop_fraction": 1.0,
-    "crop_mode": "center",
-}
+INPUT = ImageInput(
+    size=(16, 16),
+    channels=3,
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2, 0.2, 0.2),
+    interpolation="bicubic",
+    crop_fraction=1.0,
+    crop_mode="center",
+)
 
 
 def photo(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:

@@ -11,7 +11,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from baton import params, storage
-from baton.contracts import task_spec
+from baton.contracts import input_spec, task_spec
+from baton.contracts.input_spec import Head, ImageInput, TextInput
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Classes
 from baton.losses.class_losses import ClassLosses
@@ -41,12 +42,7 @@ TEXTS = {
 TASK = Classes(tuple(sorted(TEXTS)))  # the task of `TEXTS`
 LOSSES = ClassLosses(TASK)
 
-TEXT_INPUT = {
-    "kind": "text",
-    "max_length": 16,
-    "truncation": {"kind": "head"},
-    "pad": 0,
-}  # the input of texts in data/arrays/meta.json
+TEXT_INPUT = TextInput(max_length=16, truncation=Head(), pad=0)
 
 
 def task(*names: str) -> Classes:
@@ -98,20 +94,23 @@ def write_arrays(data: Path, copies: int = 4) -> None:
     from baton.texts import document_windows
 
     base, clean = write_base(data / "base"), write_clean(data / "clean", copies)
-    tokenizer = document_windows.open_tokenizer(base, TEXT_INPUT["max_length"])
+    tokenizer = document_windows.open_tokenizer(base, TEXT_INPUT.max_length)
     (data / "arrays").mkdir()
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
             clean / f"{split}.parquet", tokenizer, data / "arrays", 100, lambda count: None, TASK
         )
-    storage.write_json(data / "arrays/meta.json", {"task": task_spec.described(TASK), "input": TEXT_INPUT})
+    storage.write_json(
+        data / "arrays/meta.json",
+        {"task": task_spec.described(TASK), "input": input_spec.described(TEXT_INPUT)},
+    )
 
 
-def image_input(size: int = 8, channels: int = 1) -> dict[str, Any]:
-    """Return meta.json's input of square images of `size` pixels."""
-    normal = {"mean": [0.5] * channels, "std": [0.25] * channels}
-    crop = {"interpolation": "bicubic", "crop_fraction": 1.0, "crop_mode": "center"}
-    return {"kind": "images", "size": [size, size], "channels": channels} | normal | crop
+def image_input(size: int = 8, channels: int = 1) -> ImageInput:
+    """Return the input of square images of `size` pixels."""
+    return ImageInput(
+        (size, size), channels, (0.5,) * channels, (0.25,) * channels, "bicubic", 1.0, crop_mode="center"
+    )
 
 
 def write_image_base(

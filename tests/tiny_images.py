@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from baton import params, storage
 from baton.arrays import image_arrays, image_input
-from baton.contracts import task_spec
+from baton.contracts import input_spec, task_spec
 from baton.images import decoding
 from tests import tiny
 
@@ -48,13 +48,14 @@ def write_clean(folder: Path, counts: dict[str, int]) -> Path:
 def write_arrays(folder: Path, counts: dict[str, int]) -> dict[str, Any]:
     """Write `folder`/arrays of such tables, for the base model in `folder`/base; return the model's input."""
     clean = write_clean(folder / "clean", counts)
-    described = image_input.describe(storage.read_json(folder / "base/config.json"), TOKENIZE)
+    reads = image_input.describe(storage.read_json(folder / "base/config.json"), TOKENIZE)
     (folder / "arrays").mkdir()
     for split in counts:
         image_arrays.tokenize(
-            clean / f"{split}.parquet", described, folder / "arrays", 16, lambda count: None, tiny.TASK
+            clean / f"{split}.parquet", reads, folder / "arrays", 16, lambda count: None, tiny.TASK
         )
     storage.write_json(
-        folder / "arrays/meta.json", {"task": storage.read_json(clean / "task.json"), "input": described}
+        folder / "arrays/meta.json",
+        {"task": storage.read_json(clean / "task.json"), "input": input_spec.described(reads)},
     )
-    return described
+    return reads

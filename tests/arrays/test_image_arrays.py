@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,8 @@ from PIL import Image
 
 from baton import params, storage
 from baton.arrays import disk_space, image_arrays
-from baton.contracts import task_spec
+from baton.contracts import input_spec, task_spec
+from baton.contracts.input_spec import ImageInput
 from baton.errors import DataError, OutputError
 from baton.images.framing import framing
 from baton.streams import few
@@ -27,14 +29,14 @@ from tests.photos import INPUT, digits, photo, write_table
 
 SHAPES = [(40, 50), (16, 16), (9, 12), (64, 33), (200, 17)] * 7
 FILES = ("pixels.npy", "shapes.npy", "offsets.npy", "targets.npy", "ids.parquet")
-GREY = INPUT | {"size": [8, 8], "channels": 1, "mean": [0.5], "std": [0.5]}
+GREY = replace(INPUT, size=(8, 8), channels=1, mean=(0.5,), std=(0.5,))
 
 
 def tokenize(
-    table: Path, target: Path, described: dict[str, Any] = INPUT, chunk_size: int = 4, workers: int = 2
+    table: Path, target: Path, reads: ImageInput = INPUT, chunk_size: int = 4, workers: int = 2
 ) -> dict[str, Any]:
     target.mkdir(exist_ok=True)
-    return image_arrays.tokenize(table, described, target, chunk_size, lambda count: None, tiny.TASK, workers)
+    return image_arrays.tokenize(table, reads, target, chunk_size, lambda count: None, tiny.TASK, workers)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +185,7 @@ def test_headers_tell_how_much_is_needed(
     assert indices < needed / 2 - pixels + 4096  # file headers
     free(monkeypatch, needed - 1)
     with pytest.raises(OutputError) as raised:
-        disk_space.check([table], INPUT | {"crop_fraction": 0.99}, tmp_path)
+        disk_space.check([table], replace(INPUT, crop_fraction=0.99), tmp_path)
     message = str(raised.value)
     for part in (
         f"{needed - 1:,} bytes free",
@@ -209,8 +211,8 @@ def test_a_cache_of_its_own_needs_no_room_here(
 
 
 def test_a_size_beyond_any_disk_does_no_harm_to_small_pictures(table: Path, tmp_path: Path) -> None:
-    described = INPUT | {"size": [10_000_000, 10_000_000]}
-    assert disk_space.check([table], described, tmp_path) == 2 * sum(
+    reads = replace(INPUT, size=(10_000_000, 10_000_000))
+    assert disk_space.check([table], reads, tmp_path) == 2 * sum(
         min(shape) ** 2 * 3 + disk_space.INDEX_BYTES for shape in SHAPES
     )
 
@@ -223,10 +225,10 @@ def test_pictures_on_their_side_are_counted_for_either_way(
     exif[0x0112] = 6
     Image.fromarray(photo(20, 100)).save(target, "JPEG", exif=exif)
     source = write_table(tmp_path / "train.parquet", [target.getvalue()], [0])
-    described = INPUT | {"size": [90, 40]}
-    stored = tokenize(source, tmp_path, described)["bytes"]
+    reads = replace(INPUT, size=(90, 40))
+    stored = tokenize(source, tmp_path, reads)["bytes"]
     free(monkeypatch, 2 * (stored + disk_space.INDEX_BYTES))
-    assert disk_space.check([source], described, tmp_path) == 2 * (stored + disk_space.INDEX_BYTES)
+    assert disk_space.check([source], reads, tmp_path) == 2 * (stored + disk_space.INDEX_BYTES)
     assert image_arrays.open_arrays(tmp_path, "train", tiny.TASK).shape == (45, 20)
 
 
@@ -268,9 +270,9 @@ def test_the_stage_writes_pictures(stage: Write, capsys: pytest.CaptureFixture[s
     )
     stage("digits-vit.yaml", chunk_size=7, size=8)
     folder = Path("data/arrays")
-    described = storage.read_json(folder / "meta.json")
-    assert described["task"] == {"kind": "classes", "names": list("0123456789")}
-    assert described["input"] == {
+    meta = storage.read_json(folder / "meta.json")
+    assert meta["task"] == {"kind": "classes", "names": list("0123456789")}
+    assert meta["input"] == {
         "kind": "images",
         "size": [8, 8],
         "channels": 1,
@@ -328,7 +330,7 @@ def test_the_stage_writes_texts(stage: Write) -> None:
     tiny.write_clean(Path("data/clean"))
     stage("csv.yaml", max_length=16, truncation={"kind": "head"})
     meta = storage.read_json(Path("data/arrays/meta.json"))
-    assert meta == {"task": task_spec.described(tiny.TASK), "input": tiny.TEXT_INPUT}
+    assert meta == {"task": task_spec.described(tiny.TASK), "input": input_spec.described(tiny.TEXT_INPUT)}
     assert {path.name for path in Path("data/arrays").iterdir()} == {
         "meta.json",
         "report.json",

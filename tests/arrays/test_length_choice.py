@@ -9,6 +9,7 @@ import pytest
 
 from baton import console, params, storage
 from baton.arrays import length_choice, text_arrays
+from baton.contracts import input_spec
 from baton.errors import DataError
 from tests import tiny
 
@@ -16,11 +17,11 @@ ROOT = Path(__file__).parents[2]
 # Tokens of 100 documents, without the two special ones.
 OWN = np.repeat([30, 100, 190, 1000], [50, 30, 15, 5])
 AUTO = {"kind": "auto", "whole": 0.95, "least": 32, "most": 256, "tokens": 10**9}
-WINDOWS = params.WindowsTruncation(kind="windows", most=8, overlap=0)
+WINDOWS = input_spec.Windows(most=8, overlap=0)
 
 
 def choose(
-    truncation: params.Truncation = text_arrays.HEAD,
+    truncation: input_spec.Truncation = text_arrays.HEAD,
     positions: int | None = 512,
     documents: int = 100,
     **changes: Any,
@@ -49,7 +50,7 @@ def test_the_limit_on_tokens_takes_windows_first_and_then_length() -> None:
     fewer = choose(WINDOWS, tokens=10_000)  # one window of each long document: 5 * 192
     assert (fewer.max_length, fewer.truncation) == (
         192,
-        params.WindowsTruncation(kind="windows", most=2, overlap=0),
+        input_spec.Windows(most=2, overlap=0),
     )
     limit = "the limit of 10,000 tokens a pass over train allows 2 windows of 192 tokens of a document"
     assert f"{limit}; it would be 12,600" in str(fewer.reason)
@@ -119,7 +120,7 @@ def test_the_stage_says_what_it_chose_and_what_is_left_out(
 
 
 def test_windows_that_overlap_by_more_than_half_of_what_the_model_reads_are_refused() -> None:
-    overlapping = params.WindowsTruncation(kind="windows", most=8, overlap=128)
+    overlapping = input_spec.Windows(most=8, overlap=128)
     with pytest.raises(
         DataError,
         match=r"(?s)overlap is too large.*128, but 128 tokens are read.*at most half of the length, 64",

@@ -65,17 +65,12 @@ def both(
 
 @pytest.fixture(scope="module")
 def alike(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageSplit]:
-    return {
-        kind: make(tmp_path_factory.mktemp("alike"), ALIKE, described) for kind, described in INPUTS.items()
-    }
+    return {kind: make(tmp_path_factory.mktemp("alike"), ALIKE, reads) for kind, reads in INPUTS.items()}
 
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageSplit]:
-    return {
-        kind: make(tmp_path_factory.mktemp("several"), SEVERAL, described)
-        for kind, described in INPUTS.items()
-    }
+    return {kind: make(tmp_path_factory.mktemp("several"), SEVERAL, reads) for kind, reads in INPUTS.items()}
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["travelling", "resident"])

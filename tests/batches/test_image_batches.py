@@ -1,5 +1,6 @@
 """Batches of images: evaluation sees timm's; training is a pure function of (seed, epoch, sample id)."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from baton.batches import array_splits as opening
 from baton.batches.image_batch import ImageBatch, framed
 from baton.batches.image_batches import ImageSplit
 from baton.batches.sampler import TrainingBatches
-from baton.contracts import task_spec
+from baton.contracts import input_spec, task_spec
+from baton.contracts.input_spec import ImageInput
 from baton.images.framing import framing
 from tests import tiny
 from tests.batches.test_augmentation import OFF
 from tests.photos import INPUT, digits, photo, write_table
 
 ALIKE, SEVERAL = [(21, 21)] * 24, [(21, 21), (40, 19), (9, 30), (64, 64)] * 6
-LARGE = INPUT | {"size": [21, 21]}
+LARGE = replace(INPUT, size=(21, 21))
 EVERYTHING: dict[str, Any] = {
     "crop": {"kind": "padded", "padding": 2},
     "flip": 0.5,
@@ -42,10 +44,10 @@ PARTS: dict[str, dict[str, Any]] = {
     "cutmix": {"mixup": 0.0},
     "unmixed": {"mixup": 0.0, "cutmix": 0.0},
 }
-INPUTS: dict[str, dict[str, Any]] = {
+INPUTS: dict[str, ImageInput] = {
     "as stored": LARGE,
-    "enlarged": LARGE | {"size": [29, 37]},
-    "with a margin": LARGE | {"size": [17, 17], "crop_fraction": 0.8},
+    "enlarged": replace(LARGE, size=(29, 37)),
+    "with a margin": replace(LARGE, size=(17, 17), crop_fraction=0.8),
 }
 
 
@@ -56,17 +58,17 @@ def augmentation(**changes: Any) -> params.Augmentation:
 def make(
     folder: Path,
     shapes: list[tuple[int, int]],
-    described: dict[str, Any],
+    reads: ImageInput,
     varied: params.Augmentation | None = None,
 ) -> ImageSplit:
     """Return a split of photos with three classes, written by `tokenize`."""
-    photos = [photo(*shape, channels=described["channels"], seed=index) for index, shape in enumerate(shapes)]
+    photos = [photo(*shape, channels=reads.channels, seed=index) for index, shape in enumerate(shapes)]
     table = write_table(folder / "train.parquet", photos, [index % 3 for index in range(len(shapes))])
-    image_arrays.tokenize(table, described, folder, 8, lambda count: None, tiny.TASK)
+    image_arrays.tokenize(table, reads, folder, 8, lambda count: None, tiny.TASK)
     return ImageSplit(
         image_arrays.open_arrays(folder, "train", tiny.TASK),
         partial(opening.read_ids, folder, "train"),
-        described,
+        reads,
         varied,
     )
 
@@ -83,13 +85,13 @@ def inputs(batch: ImageBatch) -> torch.Tensor:
 # ---- evaluation ----
 
 
-def timms(described: dict[str, Any], pixels: NDArray[np.uint8]) -> torch.Tensor:
+def timms(reads: ImageInput, pixels: NDArray[np.uint8]) -> torch.Tensor:
     transform = create_transform(
-        input_size=(3, *described["size"]),
-        interpolation=described["interpolation"],
-        crop_pct=described["crop_fraction"],
-        crop_mode=described["crop_mode"],
-        mean=described["mean"],
+        input_size=(3, *reads.size),
+        interpolation=reads.interpolation,
+        crop_pct=reads.crop_fraction,
+        crop_mode=reads.crop_mode,
+        mean=reads.mean,
         normalize=False,
     )
     return transform(Image.fromarray(pixels)).float()
@@ -99,11 +101,11 @@ def timms(described: dict[str, Any], pixels: NDArray[np.uint8]) -> torch.Tensor:
 @pytest.mark.parametrize("fraction", [1.0, 0.9])
 def test_large_pictures_are_exactly_timm_s(tmp_path: Path, mode: str, fraction: float) -> None:
     shapes = [(61, 80), (90, 59), (75, 75)]
-    described = INPUT | {"size": [48, 48], "crop_fraction": fraction, "crop_mode": mode}
-    seen = inputs(make(tmp_path, shapes, described).batch(rows(0, 1, 2)))
+    reads = replace(INPUT, size=(48, 48), crop_fraction=fraction, crop_mode=mode)
+    seen = inputs(make(tmp_path, shapes, reads).batch(rows(0, 1, 2)))
     assert seen.dtype == torch.uint8  # no computation was needed
     for index, shape in enumerate(shapes):
-        assert torch.equal(seen[index].float(), timms(described, photo(*shape, seed=index)))
+        assert torch.equal(seen[index].float(), timms(reads, photo(*shape, seed=index)))
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
@@ -114,28 +116,23 @@ def test_large_pictures_are_exactly_timm_s(tmp_path: Path, mode: str, fraction: 
 def test_small_pictures_are_enlarged_as_timm_does(
     tmp_path: Path, interpolation: str, mode: str, shapes: list[tuple[int, int]]
 ) -> None:
-    described = INPUT | {
-        "size": [64, 64],
-        "crop_fraction": 0.875,
-        "crop_mode": mode,
-        "interpolation": interpolation,
-    }
-    seen = inputs(make(tmp_path, shapes, described).batch(rows(0, 1)))
+    reads = replace(INPUT, size=(64, 64), crop_fraction=0.875, crop_mode=mode, interpolation=interpolation)
+    seen = inputs(make(tmp_path, shapes, reads).batch(rows(0, 1)))
     assert seen.shape == (2, 3, 64, 64)
     for index, shape in enumerate(shapes):
-        difference = (seen[index].float() - timms(described, photo(*shape, seed=index))).abs()
+        difference = (seen[index].float() - timms(reads, photo(*shape, seed=index))).abs()
         # Pillow rounds and clips between its two passes.
         assert difference.mean() <= (0 if interpolation == "nearest" else 0.35)
         assert difference.max() <= 5
-        other = timms(described | {"interpolation": "lanczos"}, photo(*shape, seed=index))
+        other = timms(replace(reads, interpolation="lanczos"), photo(*shape, seed=index))
         assert (seen[index].float() - other).abs().max() > 4
 
 
 def test_the_middle_of_a_small_picture_is_timm_s_to_half_a_pixel(tmp_path: Path) -> None:
-    described = INPUT | {"size": [60, 60]}
+    reads = replace(INPUT, size=(60, 60))
     pixels = photo(20, 31)
-    split = make(tmp_path, [(20, 31)], described)
-    near = [timms(described, np.roll(pixels, shift, axis=1)) for shift in (0, 1, 5)]
+    split = make(tmp_path, [(20, 31)], reads)
+    near = [timms(reads, np.roll(pixels, shift, axis=1)) for shift in (0, 1, 5)]
     differences = [(inputs(split.batch(rows(0)))[0] - other).abs().mean() for other in near]
     assert max(differences[:2]) < differences[2] / 2
 
@@ -197,14 +194,13 @@ def photos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Return the same photos for each kind of input."""
     folder = tmp_path_factory.mktemp("photos")
     return {
-        kind: make(folder / kind.replace(" ", "-"), request.param, described)
-        for kind, described in INPUTS.items()
+        kind: make(folder / kind.replace(" ", "-"), request.param, reads) for kind, reads in INPUTS.items()
     }
 
 
 def split_of(photos: dict[str, ImageSplit], kind: str, changes: dict[str, Any]) -> ImageSplit:
     plain = photos[kind]
-    return ImageSplit(plain.arrays, plain.ids, plain.described, augmentation(**EVERYTHING | changes))
+    return ImageSplit(plain.arrays, plain.ids, plain.reads, augmentation(**EVERYTHING | changes))
 
 
 def together(batches: list[ImageBatch]) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
@@ -268,7 +264,7 @@ def test_what_a_sample_gets_depends_on_seed_epoch_and_id_only(
     renamed = ImageSplit(
         split.arrays,
         lambda: [f"other:{index}" for index in range(24)],
-        split.described,
+        split.reads,
         split.augmentation,
     )
     assert not same(together([renamed.training_batch(step, step, 0, 1)]), first)
@@ -362,7 +358,7 @@ def test_mixed_pixels_are_those_of_the_two_samples(photos: dict[str, ImageSplit]
 @pytest.mark.parametrize("kind", INPUTS)
 def test_inputs_have_the_model_s_size_and_range(photos: dict[str, ImageSplit], kind: str) -> None:
     step = rows(*range(12))
-    height, width = INPUTS[kind]["size"]
+    height, width = INPUTS[kind].size
     for part, changes in PARTS.items():
         seen = inputs(split_of(photos, kind, changes).training_batch(step, step, 0, 0))
         assert seen.shape == (12, 3, height, width)
@@ -374,15 +370,15 @@ def test_inputs_have_the_model_s_size_and_range(photos: dict[str, ImageSplit], k
 
 def test_training_frames_as_evaluation_does(photos: dict[str, ImageSplit]) -> None:
     plain = photos["with a margin"]
-    split = ImageSplit(plain.arrays, plain.ids, plain.described, augmentation())
+    split = ImageSplit(plain.arrays, plain.ids, plain.reads, augmentation())
     assert torch.equal(
         inputs(split.training_batch(rows(1, 2), rows(1, 2), 0, 0)), inputs(plain.batch(rows(1, 2)))
     )
 
 
 def test_a_padded_crop_is_of_the_stored_picture(tmp_path: Path) -> None:
-    described = INPUT | {"size": [42, 42]}
-    split = make(tmp_path, ALIKE, described, augmentation(crop={"kind": "padded", "padding": 2}))
+    reads = replace(INPUT, size=(42, 42))
+    split = make(tmp_path, ALIKE, reads, augmentation(crop={"kind": "padded", "padding": 2}))
     batch = split.training_batch(rows(0, 1, 2, 3), rows(0, 1, 2, 3), 0, 0)
     assert batch.pixels.shape == (4, 3, 21, 21)
     edge = batch.pixels.amax(1)  # (images, height, width)
@@ -392,7 +388,7 @@ def test_a_padded_crop_is_of_the_stored_picture(tmp_path: Path) -> None:
         | (edge[:, 0] == 0).all(1)
         | (edge[:, -1] == 0).all(1)
     ).any()
-    assert torch.equal(inputs(batch), framed(batch.pixels, framing(described)))
+    assert torch.equal(inputs(batch), framed(batch.pixels, framing(reads)))
 
 
 # ---- the report's sheet, and end to end ----
@@ -413,13 +409,13 @@ def test_a_sheet_shows_the_picture_and_its_views(photos: dict[str, ImageSplit]) 
 
 def test_digits_from_the_folder(tmp_path: Path) -> None:
     pictures, labels = digits(30)
-    described = INPUT | {"size": [8, 8], "channels": 1, "mean": [0.5], "std": [0.5]}
+    reads = replace(INPUT, size=(8, 8), channels=1, mean=(0.5,), std=(0.5,))
     for split in opening.SPLITS:
         table = write_table(tmp_path / "clean" / f"{split}.parquet", pictures, labels)
-        image_arrays.tokenize(table, described, tmp_path, 8, lambda count: None, tiny.TASK)
+        image_arrays.tokenize(table, reads, tmp_path, 8, lambda count: None, tiny.TASK)
     storage.write_json(
         tmp_path / "meta.json",
-        {"task": task_spec.described(tiny.task(*map(str, range(10)))), "input": described},
+        {"task": task_spec.described(tiny.task(*map(str, range(10)))), "input": input_spec.described(reads)},
     )
     varied = augmentation(crop={"kind": "padded", "padding": 1}, rotation=10.0)
     splits = opening.open_splits(tmp_path, varied)

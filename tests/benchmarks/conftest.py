@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from baton import params, storage
 from baton.arrays import text_arrays
-from baton.contracts import task_spec
+from baton.contracts import input_spec, task_spec
 from baton.models import model_folder
 from baton.texts import document_windows
 from tests import tiny
@@ -33,7 +33,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tiny.TASK,
         )
     storage.write_json(
-        folder / "data/arrays/meta.json", {"task": task_spec.described(tiny.TASK), "input": tiny.TEXT_INPUT}
+        folder / "data/arrays/meta.json",
+        {"task": task_spec.described(tiny.TASK), "input": input_spec.described(tiny.TEXT_INPUT)},
     )
     raw: dict[str, Any] = params.read_raw(ROOT / "recipes/reuters-r8-minilm.yaml")
     raw["tokenize"] |= {"max_length": LENGTH, "chunk_size": 10}

@@ -32,7 +32,7 @@ def write_project(root: Path) -> None:
     """Write the inputs of `evaluate`, with models that make mistakes."""
     (root / "requirements.lock").write_text("")
     tiny.write_image_base(root / "data/base")
-    described = tiny_images.write_arrays(root / "data", COUNTS)
+    reads = tiny_images.write_arrays(root / "data", COUNTS)
     write_curves(root)
     splits = array_splits.open_splits(root / "data/arrays", None)
     labels = array_splits.read_meta(root / "data/arrays")["labels"]
@@ -42,7 +42,7 @@ def write_project(root: Path) -> None:
         model = trained(root / "data/base", splits["train"], steps, seed)
         model_folder.save(
             model,
-            model_folder.ModelInfo(tiny.task(*labels), HEAD, described),
+            model_folder.ModelInfo(tiny.task(*labels), HEAD, reads),
             root / "data/base",
             root / "models" / name,
         )

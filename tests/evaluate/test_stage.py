@@ -13,7 +13,7 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from baton import params, storage
-from baton.contracts import predictions
+from baton.contracts import input_spec, predictions
 from baton.errors import DataError
 from baton.evaluate import seeds
 from baton.evaluate.report import plots, terminal
@@ -46,7 +46,9 @@ def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
             ("labels", np.array([0])),
         ):
             np.save(project / f"data/arrays/{split}.{name}.npy", values)
-    storage.write_json(project / "data/arrays/meta.json", {"labels": NAMES, "input": tiny.TEXT_INPUT})
+    storage.write_json(
+        project / "data/arrays/meta.json", {"labels": NAMES, "input": input_spec.described(tiny.TEXT_INPUT)}
+    )
     measured: list[str] = []
 
     def measure(folders: dict[str, Path], *_: Any) -> dict[str, Any]:

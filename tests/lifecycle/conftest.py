@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from baton import params, tracking
 from baton.arrays import text_arrays
 from baton.batches.sampler import Split, TrainingBatches
 from baton.batches.text_batches import TextSplit
+from baton.contracts.input_spec import InputSpec
 from baton.losses import class_losses
 from baton.models import model_folder
 from baton.runtime import resolve
@@ -103,21 +103,21 @@ def publish_images(lenient: Path) -> Publish:
     }
     pictures.write(Path("data/clean"), splits)
     base = tiny.write_image_base(lenient.parent / "base", size=pictures.SIDE, channels=3)
-    described = tiny.image_input(pictures.SIDE, 3)
+    reads = tiny.image_input(pictures.SIDE, 3)
 
     def tokenize() -> Split:
         image_arrays.tokenize(
-            Path("data/clean/train.parquet"), described, ARRAYS, 32, lambda count: None, tiny.TASK
+            Path("data/clean/train.parquet"), reads, ARRAYS, 32, lambda count: None, tiny.TASK
         )
         return image_batches.ImageSplit(
-            image_arrays.open_arrays(ARRAYS, "train", tiny.TASK), tuple, described, None, 3
+            image_arrays.open_arrays(ARRAYS, "train", tiny.TASK), tuple, reads, None
         )
 
-    return publisher(base, tokenize, described, pictures.LABELS, [pictures.base64_of(splits["val"][0][0])])
+    return publisher(base, tokenize, reads, pictures.LABELS, [pictures.base64_of(splits["val"][0][0])])
 
 
 def publisher(
-    base: Path, tokenize: Callable[[], Split], described: dict[str, Any], names: list[str], example: list[str]
+    base: Path, tokenize: Callable[[], Split], reads: InputSpec, names: list[str], example: list[str]
 ) -> Publish:
     """Return the function described in `publish`."""
 
@@ -126,7 +126,7 @@ def publisher(
         settings = tiny.training(learning_rate=3e-3, epochs=max(1, epochs), metric="loss")
         where = tiny.machine()
         resolve.seed_everything(seed)
-        model = model_folder.create(base, HEAD, len(names), settings, where.attention, described)
+        model = model_folder.create(base, HEAD, len(names), settings, where.attention, reads)
         batches = TrainingBatches(tokenize(), 8, 1, seed)
         fixed = {"loss": 0.0, "accuracy": 0.0, "macro_f1": 0.0}
         if epochs:
@@ -142,7 +142,7 @@ def publisher(
                 pass
         folder = Path("models/student")
         model_folder.save(
-            model, model_folder.ModelInfo(tiny.task(*(labels or names)), HEAD, described), base, folder
+            model, model_folder.ModelInfo(tiny.task(*(labels or names)), HEAD, reads), base, folder
         )
         with tracking.stage("distill", REASONS) as run:
             run.dataset("train", Path("data/clean/train.parquet"), "training")

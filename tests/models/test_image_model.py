@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from timm.layers import DropPath, resample_abs_pos_embed
 from timm.models import adapt_input_conv, save_for_hf
 
 from baton import params
+from baton.contracts.input_spec import ImageInput
 from baton.errors import ModelError
 from baton.models import model_folder, timm_backbone
 from baton.models.kernels import dropout
@@ -101,7 +103,7 @@ def test_position_embeddings_and_the_first_convolution_are_adapted_as_timm_does(
 ) -> None:
     folder, theirs = hub
     model = model_folder.create(
-        folder, MEAN, 3, tiny.training(), "sdpa", tiny.image_input(16, 1) | {"size": size}
+        folder, MEAN, 3, tiny.training(), "sdpa", replace(tiny.image_input(16, 1), size=size)
     )
     expected = resample_abs_pos_embed(
         theirs.pos_embed, new_size=[size[0] // 4, size[1] // 4], num_prefix_tokens=1
@@ -126,7 +128,7 @@ def test_an_adapted_model_saves_and_loads_at_its_new_size(hub: tuple[Path, Any],
         assert (again / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
 
 
-def save_and_load(model: Any, folder: Path, shape: dict[str, Any], head: params.Head = MEAN) -> Any:
+def save_and_load(model: Any, folder: Path, shape: ImageInput, head: params.Head = MEAN) -> Any:
     info = model_folder.ModelInfo(tiny.task(*LABELS), head, shape)
     model_folder.save(model, info, folder, folder)
     loaded, found = model_folder.load(folder, "sdpa")

@@ -49,7 +49,7 @@ def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.floa
     from baton.tasks import temperature
 
     model, info = model_folder.load(folder, "matmul")
-    tokenizer = document_windows.open_tokenizer(folder, info.input["max_length"])
+    tokenizer = document_windows.open_tokenizer(folder, info.input.max_length)
     rows = []
     for item in texts:
         ids = torch.tensor([tokenizer.encode(item).ids])
@@ -60,7 +60,7 @@ def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.floa
 
 def log(folder: Path, name: str, code: dict[str, str] | None = None) -> str:
     """Log a model in a store next to it; return the logged model's folder."""
-    from baton.tracking import environment, logged_models, served_code, store
+    from baton.tracking import environment, logged_models, served_code, served_inputs, store
 
     shutil.copy(ROOT / "requirements.lock", "requirements.lock")
     opened = store.open_store(params.MlflowTracking(kind="mlflow", uri=None, experiment="tests"))
@@ -70,8 +70,10 @@ def log(folder: Path, name: str, code: dict[str, str] | None = None) -> str:
         "name": name,
         "path": folder.as_posix(),
         "info": storage.read_json(folder / "baton.json"),
-        "code": code or served_code.served("text"),
-        "requirements": environment.read_requirements(environment.LOCK, "text"),
+        "code": code or served_code.served("serve/pyfunc.py"),
+        "requirements": environment.read_requirements(
+            environment.LOCK, served_inputs.of(tiny.TEXT_INPUT).packages
+        ),
         "example": ["wheat exports rose", "port workers strike"],
     }
     model = opened.client.get_logged_model(logged_models.log(opened, run, entry, folder))

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from PIL import Image
 from baton import params, storage
 from baton.arrays import image_arrays
 from baton.batches import image_batches
+from baton.contracts.input_spec import ImageInput
 from baton.images import decoding
 from baton.models import model_folder
 from baton.predict import predict
@@ -34,16 +36,15 @@ from tests.serve import files
 ROOT = Path(__file__).parent.parent.parent
 LABELS = ["cat", "dog", "owl"]
 MEAN = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
-SHAPE = {
-    "kind": "images",
-    "size": [16, 16],
-    "channels": 3,
-    "mean": [0.4, 0.5, 0.6],
-    "std": [0.2, 0.25, 0.3],
-    "interpolation": "bicubic",
-    "crop_fraction": 0.875,
-    "crop_mode": "center",
-}
+SHAPE = ImageInput(
+    size=(16, 16),
+    channels=3,
+    mean=(0.4, 0.5, 0.6),
+    std=(0.2, 0.25, 0.3),
+    interpolation="bicubic",
+    crop_fraction=0.875,
+    crop_mode="center",
+)
 
 pytestmark = [pytest.mark.usefixtures("quiet_mlflow"), pytest.mark.filterwarnings("ignore::UserWarning:PIL")]
 
@@ -59,14 +60,14 @@ PHOTOS = [photo(40, 60), photo(90, 31, 1), photo(18, 18, 2), photo(200, 300, 3)]
 
 def write_model(
     folder: Path,
-    shape: dict[str, Any] = SHAPE,
+    shape: ImageInput = SHAPE,
     head: params.Head = MEAN,
     base: Path | None = None,
     seed: int = 1,
 ) -> Path:
     """Write a model folder with random weights whose answers differ between images."""
     base = base or tiny.write_image_base(
-        folder.parent / f"{folder.name}-base", size=shape["size"][0], channels=shape["channels"]
+        folder.parent / f"{folder.name}-base", size=shape.size[0], channels=shape.channels
     )
     torch.manual_seed(seed)
     model = model_folder.create(base, head, len(LABELS), tiny.training(), "matmul", shape)
@@ -120,7 +121,7 @@ def test_a_model_knows_how_many_bits_its_images_use(tmp_path: Path) -> None:
         files.encoded(Image.fromarray(np.rint(deep * (255 / 4095)).astype(np.uint8))),
     )
     answers = [
-        opened(write_model(tmp_path / f"model{bits}", SHAPE | {"significant_bits": bits})).predict(
+        opened(write_model(tmp_path / f"model{bits}", replace(SHAPE, significant_bits=bits))).predict(
             [dim, bright]
         )
         for bits in (12, 16)
@@ -154,7 +155,7 @@ def test_images_rejected_by_the_pipeline_are_rejected_with_their_row(kind: str, 
 def test_the_served_models_answers_are_the_pipelines(
     tmp_path: Path, images: list[bytes], channels: int
 ) -> None:
-    shape = SHAPE | {"channels": channels, "mean": [0.4] * channels, "std": [0.2] * channels}
+    shape = replace(SHAPE, channels=channels, mean=(0.4,) * channels, std=(0.2,) * channels)
     folder = write_model(tmp_path / "model", shape)
     wanted = expected(folder, images, tmp_path / "arrays")
     answer = opened(folder).predict(images)
@@ -201,7 +202,7 @@ def test_a_convolutional_model(tmp_path: Path) -> None:
         base / "config.json",
         {"architecture": "test_resnet", "model_args": {}, "pretrained_cfg": {"num_classes": 0}},
     )
-    shape = SHAPE | {"size": [32, 32]}
+    shape = replace(SHAPE, size=(32, 32))
     folder = write_model(tmp_path / "model", shape, base=base)
     large = [photo(40, 60), photo(90, 50, 1)]
     np.testing.assert_allclose(
@@ -214,7 +215,7 @@ def test_a_convolutional_model(tmp_path: Path) -> None:
 
 def log(folder: Path) -> Path:
     """Log a model in a store in `folder`, the working directory; return the logged model's folder."""
-    from baton.tracking import environment, logged_models, served_code, store
+    from baton.tracking import environment, logged_models, served_code, served_inputs, store
 
     shutil.copy(ROOT / "requirements.lock", "requirements.lock")
     write_model(folder / "photos")
@@ -224,8 +225,8 @@ def log(folder: Path) -> Path:
         "name": "photos",
         "path": "models/photos",
         "info": storage.read_json(folder / "photos/baton.json"),
-        "code": served_code.served("images"),
-        "requirements": environment.read_requirements(environment.LOCK, "images"),
+        "code": served_code.served("serve/pyfunc_image.py"),
+        "requirements": environment.read_requirements(environment.LOCK, served_inputs.of(SHAPE).packages),
         "config": {"serve_paths": False, "max_pixels": 60_000},
         "example": [text(photo(8, 8))],
     }

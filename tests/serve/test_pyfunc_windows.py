@@ -1,5 +1,6 @@
 """A served model reads long texts as in training: the same truncation, windows and mean over them."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from baton import params
-from baton.arrays import text_arrays
+from baton.contracts import input_spec
 from baton.models import model_folder
 from baton.texts import document_windows
 from tests import tiny
@@ -37,7 +38,7 @@ def write_model(folder: Path, pooling: str, rule: dict[str, Any]) -> Path:
     head = params.LinearHead(kind="linear", pooling=pooling, dropout=0.0)  # type: ignore[arg-type]
     base, labels = tiny.write_base(folder / "base"), sorted(tiny.TEXTS)
     with_habits(base / "tokenizer.json")
-    read = tiny.TEXT_INPUT | {"truncation": rule}
+    read = replace(tiny.TEXT_INPUT, truncation=input_spec.truncation(rule))
     torch.manual_seed(1)
     model = model_folder.create(base, head, len(labels), tiny.training(), "matmul", read)
     for parameter in (*model.backbone.embeddings.parameters(), *model.head.parameters()):
@@ -54,25 +55,19 @@ def with_habits(path: Path) -> None:
     tokenizer.save(str(path))
 
 
-def expected(folder: Path, rule: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def expected(folder: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return probabilities (texts, classes) by the definition.
 
     Each window passes through the encoder alone; then the mean over all tokens or windows is taken.
     """
     model, info = model_folder.load(folder, "matmul")
-    how = params.TextTokenize.model_validate(
-        {
-            "kind": "text",
-            "max_length": 16,
-            "truncation": rule,
-            "unknown": {"named": 1.0, "refused": 1.0},
-            "chunk_size": 1,
-        }
-    ).truncation
     with document_windows.untruncated(
-        tokenizer := document_windows.open_tokenizer(folder, info.input["max_length"])
+        tokenizer := document_windows.open_tokenizer(folder, info.input.max_length)
     ) as frame:
-        read = [frame.read(tokenizer.encode(one, add_special_tokens=False).ids, how)[0] for one in TEXTS]
+        read = [
+            frame.read(tokenizer.encode(one, add_special_tokens=False).ids, info.input.truncation)[0]
+            for one in TEXTS
+        ]
     rows = []
     with torch.no_grad():
         for windows in read:
@@ -85,7 +80,9 @@ def expected(folder: Path, rule: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.
                 case _:
                     pooled = torch.stack([state.pooler_output[0] for state in states]).mean(0)
             rows.append(model.head(pooled).double().softmax(-1).numpy())
-    assert len({len(windows) for windows in read}) > (2 if rule["kind"] == "windows" else 0)
+    assert len({len(windows) for windows in read}) > (
+        2 if isinstance(info.input.truncation, input_spec.Windows) else 0
+    )
     return np.stack(rows)
 
 
@@ -97,7 +94,7 @@ def test_probabilities_are_those_of_the_definition(tmp_path: Path, rule: dict[st
         folder = write_model(tmp_path / pooling, pooling, rule)
         served = TextClassifier()
         served.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
-        wanted = expected(folder, rule)
+        wanted = expected(folder)
         for size in (1, 2, 100):  # windows at a time
             found = served.predict(TEXTS, {"batch_size": size}).drop(columns="label").to_numpy()
             np.testing.assert_allclose(found, wanted, atol=1e-6)
@@ -108,7 +105,7 @@ def test_probabilities_are_those_of_the_definition(tmp_path: Path, rule: dict[st
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (text_arrays.HEAD.model_dump(), "Reads at most 16 tokens."),
+        ({"kind": "head"}, "Reads at most 16 tokens."),
         ({"kind": "tail"}, "Reads at most 16 tokens, of a longer text the last ones."),
         (
             {"kind": "head_tail", "head": 0.25},
@@ -120,6 +117,10 @@ def test_probabilities_are_those_of_the_definition(tmp_path: Path, rule: dict[st
 def test_the_models_page_says_what_is_read(rule: dict[str, Any], said: str) -> None:
     from baton.tracking import logged_models
 
-    info = {"labels": ["grain", "ship"], "input": tiny.TEXT_INPUT | {"truncation": rule}, "temperature": 1.0}
+    info = {
+        "labels": ["grain", "ship"],
+        "input": input_spec.described(tiny.TEXT_INPUT) | {"truncation": rule},
+        "temperature": 1.0,
+    }
     store: Any = SimpleNamespace(client=SimpleNamespace(tracking_uri="sqlite://"))
     assert said in logged_models.describe(store, "m-1", info)

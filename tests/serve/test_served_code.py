@@ -16,16 +16,17 @@ from tests.serve import files, test_pyfunc, test_pyfunc_image
 
 pytestmark = pytest.mark.usefixtures("quiet_mlflow")
 
-TEXT = {
-    "__init__.py",
-    "errors.py",
-    "tasks/__init__.py",
-    "tasks/answers.py",
-    "texts/__init__.py",
-    "texts/document_windows.py",
+COMMON = {"__init__.py", "errors.py", "storage.py"} | {
+    *(f"contracts/{name}.py" for name in ("__init__", "input_spec", "task_spec")),
+    *(
+        f"tasks/{name}.py"
+        for name in ("__init__", "answers", "class_figures", "metrics", "task_figures", "temperature")
+    ),
 }
-IMAGES = {"__init__.py", "errors.py", "tasks/__init__.py", "tasks/answers.py", "images/__init__.py"} | {
-    f"images/{name}.py" for name in ("bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
+TEXT = COMMON | {"texts/__init__.py", "texts/document_windows.py"}
+IMAGES = COMMON | {
+    f"images/{name}.py"
+    for name in ("__init__", "bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
 }
 LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and end belong to different classes
 
@@ -41,14 +42,14 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_"
 """
 
 
-@pytest.mark.parametrize(("kind", "modules"), [("text", TEXT), ("images", IMAGES)])
-def test_it_is_what_training_runs_and_nothing_heavy(kind: str, modules: set[str]) -> None:
-    code = served_code.served(kind)
+@pytest.mark.parametrize(("main", "modules"), [("serve/pyfunc.py", TEXT), ("serve/pyfunc_image.py", IMAGES)])
+def test_it_is_what_training_runs_and_nothing_heavy(main: str, modules: set[str]) -> None:
+    code = served_code.served(main)
     (package,) = {name.partition("/")[0] for name in code if name != served_code.MAIN}
     assert {name.partition("/")[2] for name in code if name != served_code.MAIN} == modules
     for name in modules:
         original = (served_code.PACKAGE / name).read_text()
-        assert code[f"{package}/{name}"].replace(f"{package}.", "baton.") == original
+        assert code[f"{package}/{name}"].replace(package, "baton") == original
     assert not any(
         line.lstrip().startswith(("from baton.", "import baton."))
         for text in code.values()
@@ -58,7 +59,7 @@ def test_it_is_what_training_runs_and_nothing_heavy(kind: str, modules: set[str]
 
 def test_the_name_follows_from_what_is_in_it(tmp_path: Path) -> None:
     def packages(copy: Path) -> set[str]:
-        return {name.partition("/")[0] for name in served_code.served("text", copy)}
+        return {name.partition("/")[0] for name in served_code.served("serve/pyfunc.py", copy)}
 
     copy = shutil.copytree(
         served_code.PACKAGE, tmp_path / "baton", ignore=shutil.ignore_patterns("__pycache__")
@@ -86,7 +87,7 @@ def test_two_versions_and_two_modalities_in_one_process_alongside_another_baton(
         warnings.simplefilter("ignore")
         folder = test_pyfunc.write_model(tmp_path / "text", seed=1)
         now, later = (
-            test_pyfunc.log(folder, name, served_code.served("text", package))
+            test_pyfunc.log(folder, name, served_code.served("serve/pyfunc.py", package))
             for name, package in (("now", served_code.PACKAGE), ("later", other))
         )
         image = test_pyfunc_image.log(tmp_path)

@@ -6,28 +6,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baton import params
 from baton.arrays import text_arrays
+from baton.contracts import input_spec
 from baton.texts import document_windows
 
-TAIL, HEAD_TAIL = params.TailTruncation(kind="tail"), params.HeadTailTruncation(kind="head_tail", head=0.25)
-RULES: list[params.Truncation] = [
+TAIL, HEAD_TAIL = input_spec.Tail(), input_spec.HeadTail(head=0.25)
+RULES: list[input_spec.Truncation] = [
     text_arrays.HEAD,
     TAIL,
     HEAD_TAIL,
-    *(
-        params.WindowsTruncation(kind="windows", most=most, overlap=overlap)
-        for most, overlap in ((2, 0), (3, 4), (8, 0), (8, 5))
-    ),
+    *(input_spec.Windows(most=most, overlap=overlap) for most, overlap in ((2, 0), (3, 4), (8, 0), (8, 5))),
 ]
 FRAME = document_windows.Frame([101], [102], 10)
 
 
-def windows(most: int, overlap: int = 0) -> params.WindowsTruncation:
-    return params.WindowsTruncation(kind="windows", most=most, overlap=overlap)
+def windows(most: int, overlap: int = 0) -> input_spec.Windows:
+    return input_spec.Windows(most=most, overlap=overlap)
 
 
-def own(ids: list[int], rule: params.Truncation) -> list[list[int]]:
+def own(ids: list[int], rule: input_spec.Truncation) -> list[list[int]]:
     """Return the windows without the special tokens that must surround each."""
     read, _ = FRAME.read(ids, rule)
     assert all((window[0], window[-1]) == (101, 102) for window in read)
@@ -47,7 +44,7 @@ def test_by_hand() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_properties(rule: params.Truncation) -> None:
+def test_properties(rule: input_spec.Truncation) -> None:
     for length in range(200):
         ids = list(range(length))
         found, (read, left_out) = own(ids, rule), FRAME.read(ids, rule)
@@ -62,7 +59,7 @@ def test_properties(rule: params.Truncation) -> None:
         )
         if length <= FRAME.room:
             assert found == [ids]
-        elif isinstance(rule, params.WindowsTruncation):
+        elif isinstance(rule, input_spec.Windows):
             assert len(found) <= rule.most and found[0][0] == 0 and found[-1][-1] == length - 1, (
                 "from the first token to the last"
             )

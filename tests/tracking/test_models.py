@@ -58,12 +58,12 @@ def test_a_model_and_a_dataset_of_images(project: Path) -> None:
     """The image classifier is logged, with a JSON-compatible example; the dataset's images are binary."""
     clean = tiny_images.write_clean(project / "data/clean", {"train": 3, "val": 2, "test": 4})
     base = tiny.write_image_base(project / "base")
-    head, described = params.LinearHead(kind="linear", pooling="mean", dropout=0.0), tiny.image_input()
-    model = model_folder.create(base, head, 10, tiny.training(), "matmul", described)
+    head, reads = params.LinearHead(kind="linear", pooling="mean", dropout=0.0), tiny.image_input()
+    model = model_folder.create(base, head, 10, tiny.training(), "matmul", reads)
     folder = Path("models/teacher")
     model_folder.save(
         model,
-        model_folder.ModelInfo(tiny.task(*[str(label) for label in range(10)]), head, described),
+        model_folder.ModelInfo(tiny.task(*[str(label) for label in range(10)]), head, reads),
         base,
         folder,
     )
@@ -100,15 +100,19 @@ def mlflow_model(location: str) -> Any:
 def test_a_model_folder_that_the_lock_does_not_cover_is_reported(
     project: Path, teacher: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from baton.tracking import environment
+    from baton.tracking import environment, served_inputs
 
     (project / "requirements.lock").write_text(
         "torch==2.14.1 ; python_version >= '3.11'\nnumpy==2.4.0 \\\n    --hash=sha256:0\n"
     )
     with pytest.raises(TrackingError, match="does not pin") as caught:
-        environment.read_requirements(project / "requirements.lock", "text")
+        environment.read_requirements(
+            project / "requirements.lock", served_inputs.of(tiny.TEXT_INPUT).packages
+        )
     assert "no mlflow, transformers, tokenizers, safetensors, pandas" in str(caught.value)
     with pytest.raises(
         TrackingError, match="no mlflow, torchvision, timm, pillow, pillow-heif, safetensors, pandas"
     ):
-        environment.read_requirements(project / "requirements.lock", "images")
+        environment.read_requirements(
+            project / "requirements.lock", served_inputs.of(tiny.image_input()).packages
+        )

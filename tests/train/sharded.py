@@ -23,6 +23,7 @@ from baton import console, params
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
 from baton.contracts.batch import Batch
+from baton.contracts.input_spec import ImageInput
 from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
@@ -54,9 +55,9 @@ def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: in
     wanted = tiny.SETTINGS | {"processes": size, "sharding": "full"} | options.get("runtime", {})
 
     def main() -> None:
-        kind = array_splits.read_meta(folder / "arrays")["input"]["kind"]
+        reads = array_splits.read_meta(folder / "arrays")["input"]
         with distributed.started(
-            params.Runtime.model_validate(wanted), kernels.Work(fixed_shapes=kind == "images")
+            params.Runtime.model_validate(wanted), kernels.Work(fixed_shapes=isinstance(reads, ImageInput))
         ) as machine:
             train(folder, options, machine)
 

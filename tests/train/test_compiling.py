@@ -25,6 +25,7 @@ from baton.arrays.text_arrays import TextArrays
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
+from baton.contracts.input_spec import ImageInput
 from baton.distill import soft_targets
 from baton.errors import TrainingError
 from baton.losses import class_losses
@@ -350,7 +351,7 @@ def run(
 ) -> list[loop.Point]:
     """Train for two epochs."""
     meta = array_splits.read_meta(root / "arrays")
-    images = meta["input"]["kind"] == "images"
+    images = isinstance(meta["input"], ImageInput)
     machine = dataclasses.replace(
         tiny.machine(attention="sdpa"), compile=compiled, fixed_shapes=images, **own
     )

@@ -16,6 +16,7 @@ import torch
 from baton import params
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
+from baton.contracts.input_spec import ImageInput
 from baton.distill import soft_targets
 from baton.losses import class_losses
 from baton.models import model_folder
@@ -90,7 +91,7 @@ def steps(
         "augmentation": training.AUGMENTATION,
         "ema": params.Ema(decay=0.9),
     }  # a TinyViT has no attention dropout
-    varied = images if meta["input"]["kind"] == "images" else {"attention_dropout": dropout}
+    varied = images if isinstance(meta["input"], ImageInput) else {"attention_dropout": dropout}
     settings = SETTINGS.model_copy(update={"dropout": dropout, "batch_size": batch_size} | varied)
     model, teacher = (
         model_folder.create(

@@ -10,6 +10,7 @@ from baton import params
 from baton.arrays import text_arrays
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
+from baton.contracts import input_spec
 from baton.distill import soft_targets, student
 from baton.losses import class_losses
 from baton.losses.loss import Loss
@@ -25,8 +26,8 @@ FILLER = ["rose", "sharply", "and", "left", "the", "board", "talks", "failed", "
 SIGNS = (["wheat", "corn"], ["port", "vessels"])
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 SETTINGS = {"epochs": 4, "batch_size": 8, "learning_rate": 3e-3, "log_every": 100}
-WINDOWS = params.WindowsTruncation(kind="windows", most=8, overlap=0)
-TAIL, HEAD_TAIL = params.TailTruncation(kind="tail"), params.HeadTailTruncation(kind="head_tail", head=0.5)
+WINDOWS = input_spec.Windows(most=8, overlap=0)
+TAIL, HEAD_TAIL = input_spec.Tail(), input_spec.HeadTail(head=0.5)
 
 
 def documents(count: int, seed: int) -> list[tuple[str, int]]:
@@ -50,7 +51,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def splits(root: Path, how: params.Truncation) -> dict[str, TextSplit]:
+def splits(root: Path, how: input_spec.Truncation) -> dict[str, TextSplit]:
     folder = root / f"{how.kind}-arrays"
     folder.mkdir(exist_ok=True)
     tokenizer = document_windows.open_tokenizer(root / "base", 64)
@@ -82,7 +83,7 @@ def create(root: Path) -> model_folder.Classifier:
 
 
 @pytest.mark.parametrize("how", [text_arrays.HEAD, TAIL, HEAD_TAIL], ids=lambda how: how.kind)
-def test_what_is_cut_away_cannot_be_learned(root: Path, how: params.Truncation) -> None:
+def test_what_is_cut_away_cannot_be_learned(root: Path, how: input_spec.Truncation) -> None:
     """The negative control of the next test.
 
     By chance 50 of 100 documents are right, and less than 65 in 998 of 1,000 cases.

@@ -11,6 +11,7 @@ from baton import params
 from baton.arrays import text_arrays
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
+from baton.contracts import input_spec
 from baton.distill import soft_targets
 from baton.losses import class_losses
 from baton.models import model_folder
@@ -28,7 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("packed")
     base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
     tokenizer = document_windows.open_tokenizer(base, 16)
-    windows = params.WindowsTruncation(kind="windows", most=3, overlap=0)
+    windows = input_spec.Windows(most=3, overlap=0)
     for split in ("train", "val"):
         text_arrays.tokenize(clean / f"{split}.parquet", tokenizer, root, 100, lambda count: None, tiny.TASK)
     short = document_windows.open_tokenizer(base, 6)

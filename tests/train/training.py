@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from baton import console, params, storage
 from baton.arrays import text_arrays
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
-from baton.contracts import task_spec
+from baton.contracts import input_spec, task_spec
+from baton.contracts.input_spec import ImageInput
 from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
@@ -59,7 +61,7 @@ AUGMENTATION = params.Augmentation(
     cutmix=1.0,
 )
 IMAGES = {"augmentation": AUGMENTATION, "ema": params.Ema(decay=0.9), "drop_path": 0.2, "layer_decay": 0.8}
-WINDOWS = params.WindowsTruncation(kind="windows", most=3, overlap=1)
+WINDOWS = input_spec.Windows(most=3, overlap=1)
 STEPS = 18  # 48 documents, batches of 8, 3 epochs
 
 
@@ -82,8 +84,11 @@ def prepare(folder: Path, images: Callable[[Path], Path] | None = None, windows:
             tiny.TASK,
             how,
         )
-    read = tiny.TEXT_INPUT | {"max_length": length, "truncation": how.model_dump()}
-    storage.write_json(folder / "arrays/meta.json", {"task": task_spec.described(tiny.TASK), "input": read})
+    read = replace(tiny.TEXT_INPUT, max_length=length, truncation=how)
+    storage.write_json(
+        folder / "arrays/meta.json",
+        {"task": task_spec.described(tiny.TASK), "input": input_spec.described(read)},
+    )
 
 
 def attempt(
@@ -114,7 +119,7 @@ def attempt(
         watch_operations(folder / "checkpoints", kill_operation, power)
     spoil(without)
     meta, machine = array_splits.read_meta(folder / "arrays"), tiny.machine()
-    images = IMAGES if meta["input"]["kind"] == "images" else {}
+    images = IMAGES if isinstance(meta["input"], ImageInput) else {}
     lacking = {"attention_dropout": 0.0} if "tiny_vit" in (folder / "base/config.json").read_text() else {}
     settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES | images | lacking)
     resolve.seed_everything(settings.seed)

@@ -8,10 +8,10 @@ import configparser
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
+from baton.contracts.input_spec import ImageInput
 from baton.errors import OutputError
 from baton.images import opening, pillow
 from baton.images.framing import Framing, framing
@@ -21,7 +21,7 @@ DVC = (Path(".dvc/config"), Path(".dvc/config.local"))
 CHUNK = 64  # images held in memory while their headers are read
 
 
-def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> int:
+def check(tables: Sequence[Path], reads: ImageInput, target: Path) -> int:
     """Return the most bytes that the arrays of these tables, including DVC's copy, can take.
 
     If full canvases fit, the result is their size; only if they do not is the size of each image read from
@@ -29,13 +29,13 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
 
     Args:
         tables: every `{split}.parquet` whose arrays will be written.
-        described: the model's input, from `image_input.describe`.
+        reads: the model's input.
         target: the folder the arrays will be written to; it need not exist.
 
     Raises:
         OutputError: If the disk has less free space than that.
     """
-    frame = framing(described)
+    frame = framing(reads)
     free = shutil.disk_usage(
         next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())
     ).free
@@ -47,12 +47,10 @@ def check(tables: Sequence[Path], described: dict[str, Any], target: Path) -> in
     if needed > free:
         where = ", here and in DVC's cache" if copies > 1 else ""
         got, expected = f"{free:,} bytes free", f"{needed:,} bytes: {count:,} images{where}"
-        lower = [f"lower tokenize.size (now {' x '.join(map(str, described['size']))})"]
-        lower += ["set tokenize.channels to 1"] if described["channels"] > 1 else []
+        lower = [f"lower tokenize.size (now {' x '.join(map(str, reads.size))})"]
+        lower += ["set tokenize.channels to 1"] if reads.channels > 1 else []
         lower += (
-            [f"raise tokenize.crop_fraction (now {described['crop_fraction']})"]
-            if described["crop_fraction"] < 1
-            else []
+            [f"raise tokenize.crop_fraction (now {reads.crop_fraction})"] if reads.crop_fraction < 1 else []
         )
         hint = (
             "free some space (`dvc config cache.dir` moves DVC's copy), "

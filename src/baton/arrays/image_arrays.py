@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baton.arrays import target_arrays
+from baton.contracts.input_spec import ImageInput
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
@@ -136,7 +137,7 @@ def significant_bits(table: Path) -> int:
 
 def tokenize(
     table: Path,
-    described: dict[str, Any],
+    reads: ImageInput,
     target: Path,
     chunk_size: int,
     advance: Callable[[int], object],
@@ -147,8 +148,7 @@ def tokenize(
 
     Args:
         table: `{split}.parquet`; its stem names the split.
-        described: the model's input, from `image_input.describe`, with `significant_bits` if 16-bit
-            images use fewer.
+        reads: the model's input.
         target: an existing folder.
         chunk_size: images that one thread takes at a time; `workers` + 1 such chunks are in memory.
         advance: called with the number of images done.
@@ -162,8 +162,7 @@ def tokenize(
     Raises:
         DataError: If an image cannot be decoded, which `preprocess` should have found.
     """
-    file, frame = pq.ParquetFile(table), framing(described)
-    bits = described.get("significant_bits", BITS_16)
+    file, frame = pq.ParquetFile(table), framing(reads)
     count, split = file.metadata.num_rows, table.stem
     arrays = {
         "shapes": (np.int32, (count, 2)),
@@ -182,7 +181,7 @@ def tokenize(
         for batch, chunk in _prepared(
             file,
             ["id", "image", task.column],
-            partial(_prepare, frame=frame, bits=bits),
+            partial(_prepare, frame=frame, bits=reads.significant_bits),
             chunk_size,
             workers or len(os.sched_getaffinity(0)),
         ):

@@ -1,8 +1,9 @@
-"""The section `input` of meta.json: what a model must know about its input."""
+"""What a model of images reads, from its base's data config and params."""
 
 from typing import Any
 
 from baton import params
+from baton.contracts.input_spec import ImageInput
 from baton.errors import ModelError
 
 # What timm takes where a data config does not say.
@@ -18,8 +19,8 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 CROP_MODES = ("center", "squash", "border")
 
 
-def describe(config: dict[str, Any], settings: params.ImageTokenize) -> dict[str, Any]:
-    """Return what a model must know about its input; `mean` and `std` are for values from 0 to 1.
+def describe(config: dict[str, Any], settings: params.ImageTokenize) -> ImageInput:
+    """Return what a model reads that starts from this base.
 
     Args:
         config: the base's config.json.
@@ -42,21 +43,20 @@ def describe(config: dict[str, Any], settings: params.ImageTokenize) -> dict[str
             problem = f"the base model's data config has an unknown {name}"
             hint = "fix pretrained_cfg in its config.json"
             raise ModelError(problem, got=data[name], expected=", ".join(known), hint=hint)
-    size = [settings.size, settings.size] if settings.size else [int(side) for side in data["input_size"][1:]]
-    return {
-        "kind": "images",
-        "size": size,
-        "channels": settings.channels,
-        "mean": _per_channel(data["mean"], settings.channels),
-        "std": _per_channel(data["std"], settings.channels),
-        "interpolation": data["interpolation"],
-        "crop_fraction": float(settings.crop_fraction or data["crop_pct"]),
-        "crop_mode": data["crop_mode"],
-    }
+    height, width = [settings.size] * 2 if settings.size else [int(side) for side in data["input_size"][1:]]
+    return ImageInput(
+        size=(height, width),
+        channels=settings.channels,
+        mean=_per_channel(data["mean"], settings.channels),
+        std=_per_channel(data["std"], settings.channels),
+        interpolation=data["interpolation"],
+        crop_fraction=float(settings.crop_fraction or data["crop_pct"]),
+        crop_mode=data["crop_mode"],
+    )
 
 
-def _per_channel(values: Any, channels: int) -> list[float]:
-    given = [float(value) for value in values]
+def _per_channel(values: Any, channels: int) -> tuple[float, ...]:
+    given = tuple(float(value) for value in values)
     if len(given) == channels:
         return given
-    return [sum(given) / len(given)] * channels
+    return (sum(given) / len(given),) * channels

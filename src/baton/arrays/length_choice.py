@@ -4,6 +4,7 @@ Input: params, the base model and the documents of train. Output: `max_length`, 
 reason for both.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.arrays import text_arrays
+from baton.contracts import input_spec
 from baton.errors import DataError
 from baton.texts import document_windows
 
@@ -27,7 +29,7 @@ class Choice:
     """How much of a document is read, and why."""
 
     max_length: int
-    truncation: params.Truncation
+    truncation: input_spec.Truncation
     reason: str | None = None  # None: set in params
 
 
@@ -39,18 +41,17 @@ def resolve(settings: params.TextTokenize, base: Path, config: dict[str, Any], t
     Raises:
         ModelError: If the base model has too few positions for that length, or no tokenizer.
     """
+    truncation = input_spec.truncation(settings.truncation.model_dump())
     if not isinstance(settings.max_length, params.AutoLength):
         text_arrays.check_length(config, settings.max_length)
-        return Choice(settings.max_length, settings.truncation)
+        return Choice(settings.max_length, truncation)
     tokenizer, file = document_windows.open_tokenizer(base, settings.max_length.most), pq.ParquetFile(train)
     own: list[int] = []
     with document_windows.untruncated(tokenizer) as frame:
         for texts in _sample(file):
             own += map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=False))
     documents = np.array(own, dtype=np.int64), file.metadata.num_rows
-    return choose(
-        *documents, frame.special, settings.max_length, settings.truncation, text_arrays.positions(config)
-    )
+    return choose(*documents, frame.special, settings.max_length, truncation, text_arrays.positions(config))
 
 
 def choose(
@@ -58,7 +59,7 @@ def choose(
     documents: int,
     special: int,
     wanted: params.AutoLength,
-    truncation: params.Truncation,
+    truncation: input_spec.Truncation,
     positions: int | None,
 ) -> Choice:
     """Choose the smallest length that leaves a share of `wanted.whole` of the documents whole.
@@ -88,12 +89,12 @@ def choose(
         return documents * float(document_windows.costs(own, length - special, special, truncation).mean())
 
     asked, limit = cost(), wanted.tokens
-    while isinstance(truncation, params.WindowsTruncation) and cost() > limit:
+    while isinstance(truncation, input_spec.Windows) and cost() > limit:
         fewer = truncation.most - 1
-        truncation = truncation.model_copy(update={"most": fewer}) if fewer > 1 else text_arrays.HEAD
+        truncation = dataclasses.replace(truncation, most=fewer) if fewer > 1 else text_arrays.HEAD
     while length > lengths[0] and cost() > limit:
         length -= STEP
-    if isinstance(truncation, params.WindowsTruncation) and truncation.overlap > length // 2:
+    if isinstance(truncation, input_spec.Windows) and truncation.overlap > length // 2:
         expected, hint = (
             f"at most half of the length, {length // 2}",
             "lower overlap; max_length.least may exceed the positions of the base model",
@@ -105,7 +106,7 @@ def choose(
         raise DataError("tokenize.truncation.overlap is too large", got=got, expected=expected, hint=hint)
     reason = f"{share:.0%} of train's documents are whole in {length} tokens"
     if asked > limit:
-        windows = f"{truncation.most} windows of " if isinstance(truncation, params.WindowsTruncation) else ""
+        windows = f"{truncation.most} windows of " if isinstance(truncation, input_spec.Windows) else ""
         reason = (
             f"the limit of {limit:,} tokens a pass over train allows "
             f"{windows}{length} tokens of a document; it would be {asked:,.0f}"

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from baton import params
 from baton.arrays import target_arrays, unknown_tokens
 from baton.arrays.growing_array import Growing
+from baton.contracts.input_spec import Head, Truncation, Windows
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError, ModelError
@@ -31,7 +31,7 @@ from baton.streams import ahead
 from baton.texts import document_windows
 
 SPLITS = ("train", "val", "test")
-HEAD = params.HeadTruncation(kind="head")
+HEAD = Head()
 # Batches are padded to multiples of this: with few different shapes the kernels' caches and the allocator's
 # free lists stay small (measured in LOG.md).
 WIDTH_MULTIPLE = 8
@@ -149,7 +149,7 @@ def tokenize(
     chunk_size: int,
     advance: Callable[[int], object],
     task: TaskSpec,
-    truncation: params.Truncation = HEAD,
+    truncation: Truncation = HEAD,
 ) -> dict[str, Any]:
     """Write the arrays of one split into `target` and return its statistics.
 
@@ -199,7 +199,7 @@ def tokenize(
             )
             row, total = end, int(ends[-1])
             advance(len(encodings))
-    if isinstance(truncation, params.WindowsTruncation):
+    if isinstance(truncation, Windows):
         np.save(target / f"{split}.documents.npy", np.concatenate([[0], np.cumsum(windows, dtype=np.int64)]))
     full, truncated = own + frame.special, int((left_out > 0).sum())
     quantiles = {f"p{q}": int(np.percentile(full, q, method="nearest")) for q in (5, 25, 50, 75, 95, 99)}

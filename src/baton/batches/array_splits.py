@@ -13,7 +13,8 @@ from baton import params, storage
 from baton.arrays import text_arrays
 from baton.batches.sampler import Split
 from baton.batches.text_batches import TextSplit
-from baton.contracts import task_spec
+from baton.contracts import input_spec, task_spec
+from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
 from baton.errors import DataError
 from baton.texts import document_windows
 
@@ -21,7 +22,7 @@ SPLITS = text_arrays.SPLITS
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """Read meta.json: `task` (a `TaskSpec`), and `input`, the description of the model's input.
+    """Read meta.json: `task` (a `TaskSpec`) and `input` (an `InputSpec`).
 
     Raises:
         DataError: If the file is missing or was written by an earlier version.
@@ -31,15 +32,14 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path} is missing", expected="a file written by `tokenize`", hint=hint)
     meta: dict[str, Any] = storage.read_json(path)
-    if (
-        "input" not in meta
-        or "task" not in meta
-        or (meta["input"]["kind"] == "text" and "truncation" not in meta["input"])
-    ):
+    if "input" not in meta or "task" not in meta:
         raise DataError(
             f"{path} has an unknown layout", got=", ".join(meta), expected="task and input", hint=hint
         )
-    return meta | {"task": task_spec.read(meta)}
+    return meta | {
+        "task": task_spec.read(meta),
+        "input": input_spec.read(meta["input"], f"{path}: input"),
+    }
 
 
 def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -> dict[str, Split]:
@@ -49,23 +49,26 @@ def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -
         DataError: If a file is missing or does not match the others.
     """
     meta = read_meta(folder)
-    if meta["input"]["kind"] == "text":
-        return {
-            split: TextSplit(text_arrays.open_arrays(folder, split, meta["task"]), meta["input"]["pad"])
-            for split in SPLITS
-        }
-    from baton.arrays import image_arrays
-    from baton.batches import image_batches  # imports torchvision, which text does not need
+    reads: InputSpec = meta["input"]
+    match reads:
+        case TextInput(pad=pad):
+            return {
+                split: TextSplit(text_arrays.open_arrays(folder, split, meta["task"]), pad)
+                for split in SPLITS
+            }
+        case ImageInput():
+            from baton.arrays import image_arrays
+            from baton.batches import image_batches  # imports torchvision, which text does not need
 
-    return {
-        split: image_batches.ImageSplit(
-            image_arrays.open_arrays(folder, split, meta["task"]),
-            partial(read_ids, folder, split),
-            meta["input"],
-            augmentation,
-        )
-        for split in SPLITS
-    }
+            return {
+                split: image_batches.ImageSplit(
+                    image_arrays.open_arrays(folder, split, meta["task"]),
+                    partial(read_ids, folder, split),
+                    reads,
+                    augmentation,
+                )
+                for split in SPLITS
+            }
 
 
 def read_ids(folder: Path, split: str) -> list[str]:
@@ -73,27 +76,30 @@ def read_ids(folder: Path, split: str) -> list[str]:
     return text_arrays.read_ids(folder, split)
 
 
-def examples(split: Split, model: Path, described: dict[str, Any], count: int = 2) -> list[str]:
+def examples(split: Split, model: Path, reads: InputSpec, count: int = 2) -> list[str]:
     """Return a few samples as a served model takes them: texts decoded from tokens, or images as base64 PNG.
 
     Args:
         split: a split of data/arrays.
         model: the folder with the tokenizer.
-        described: the `input` of `read_meta`.
+        reads: the `input` of `read_meta`.
         count: the most samples to return.
     """
-    if isinstance(split, TextSplit):
-        tokenizer, own = document_windows.open_tokenizer(model, described["max_length"]), split.arrays
-        first = range(len(own)) if own.documents is None else own.documents  # each document's first window
-        return [
-            tokenizer.decode(own.tokens[own.offsets[i] : own.offsets[i + 1]].tolist())
-            for i in first[: min(count, len(own))]
-        ]
-    from baton.batches import image_batches
-    from baton.images import decoding
+    match reads:
+        case TextInput(max_length=max_length):
+            assert isinstance(split, TextSplit)
+            tokenizer, own = document_windows.open_tokenizer(model, max_length), split.arrays
+            first = range(len(own)) if own.documents is None else own.documents  # documents' first windows
+            return [
+                tokenizer.decode(own.tokens[own.offsets[i] : own.offsets[i + 1]].tolist())
+                for i in first[: min(count, len(own))]
+            ]
+        case ImageInput():
+            from baton.batches import image_batches
+            from baton.images import decoding
 
-    assert isinstance(split, image_batches.ImageSplit)
-    return [
-        base64.b64encode(decoding.encode(split.arrays.picture(row))).decode()
-        for row in range(min(count, len(split)))
-    ]
+            assert isinstance(split, image_batches.ImageSplit)
+            return [
+                base64.b64encode(decoding.encode(split.arrays.picture(row))).decode()
+                for row in range(min(count, len(split)))
+            ]

@@ -13,7 +13,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from baton.batches.augmentation.device_augmentation import Variation
 from baton.batches.augmentation.mixing import mixing
 from baton.batches.device_images import Resident
 from baton.batches.image_batch import ImageBatch
+from baton.contracts.input_spec import ImageInput
 from baton.contracts.targets import Targets
 from baton.images import enlarging
 from baton.images.framing import Framing, framing
@@ -48,7 +48,7 @@ class ImageSplit:
 
     arrays: ImageArrays
     ids: Callable[[], Sequence[str]]  # of the rows; read once, and only if images are varied
-    described: dict[str, Any]  # the model's input
+    reads: ImageInput  # the model's input
     augmentation: params.Augmentation | None
     device: bool = False  # images are varied on the device that `ImageBatch.to` copies them to
     resident: Resident | None = None  # all images on the device; requires `device`
@@ -131,7 +131,7 @@ class ImageSplit:
 
     @cached_property
     def _framing(self) -> Framing:
-        return framing(self.described)
+        return framing(self.reads)
 
     @cached_property
     def _keys(self) -> NDArray[np.uint64]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 
 from baton import console, params
+from baton.contracts.input_spec import ImageInput, TextInput
 from baton.errors import ModelError, ParamsError
 from baton.models.classifier import Classifier, ModelInfo, weight_mismatch
 
@@ -35,19 +36,18 @@ def make(
         ParamsError: If the teacher lacks a layer, or the architecture is unavailable.
         ModelError: If the architecture lacks a dropout rate that is set.
     """
-    images = info.input["kind"] == "images"
-    match student:
-        case params.LayersStudent() if images:
-            return _blocks(cast("ImageClassifier", teacher), info, student.layers, settings, attention)
-        case params.LayersStudent():
+    match info.input:
+        case TextInput():
+            if isinstance(student, params.TimmStudent):
+                hint = "set distill.student.kind to teacher_layers"
+                raise ParamsError(
+                    "distill.student: timm's architectures read images", got=student.architecture, hint=hint
+                )
             return _layers(cast("TextClassifier", teacher), info, student.layers, settings, attention)
-        case params.TimmStudent() if images:
-            return _new(info, student, settings, attention)
-        case _:
-            hint = "set distill.student.kind to teacher_layers"
-            raise ParamsError(
-                "distill.student: timm's architectures read images", got=student.architecture, hint=hint
-            )
+        case ImageInput() as reads:
+            if isinstance(student, params.TimmStudent):
+                return _new(info, reads, student, settings, attention)
+            return _blocks(cast("ImageClassifier", teacher), info, reads, student.layers, settings, attention)
 
 
 def _layers(
@@ -83,6 +83,7 @@ def _layers(
 def _blocks(
     teacher: "ImageClassifier",
     info: ModelInfo,
+    reads: ImageInput,
     layers: tuple[int, ...],
     settings: params.Training,
     attention: str,
@@ -108,9 +109,9 @@ def _blocks(
         "pretrained_cfg": dict(teacher.backbone.pretrained_cfg),
     }
     arguments |= models.get_model_args(teacher.backbone) | {"depth": len(layers)}
-    arguments |= timm_trial.try_out(arguments, "pooler", settings, info.input)
+    arguments |= timm_trial.try_out(arguments, "pooler", settings, reads)
     student = image_model.ImageClassifier(
-        backbones.construct(arguments), info.head, info.task.width, attention, info.input
+        backbones.construct(arguments), info.head, info.task.width, attention, reads
     )
     places = {str(layer): str(place) for place, layer in enumerate(layers)}
     weights = {}
@@ -133,7 +134,11 @@ def _blocks(
 
 
 def _new(
-    info: ModelInfo, student: params.TimmStudent, settings: params.Training, attention: str
+    info: ModelInfo,
+    reads: ImageInput,
+    student: params.TimmStudent,
+    settings: params.Training,
+    attention: str,
 ) -> Classifier:
     """Return a newly initialised architecture for the teacher's input and classes."""
     from baton.models import image_model, timm_trial
@@ -146,18 +151,18 @@ def _new(
     if own := backbones.set_elsewhere(student.arguments):
         hint = "remove it: input and classes are the teacher's, and dropout rates are keys of distill"
         raise ParamsError("distill.student.arguments: some are set elsewhere", got=", ".join(own), hint=hint)
-    arguments = backbones.arguments(name, info.input, **student.arguments)
+    arguments = backbones.arguments(name, reads, **student.arguments)
     pooling = info.head.pooling
     try:
-        arguments |= timm_trial.try_out(arguments, pooling, settings, info.input)
+        arguments |= timm_trial.try_out(arguments, pooling, settings, reads)
     except backbones.PoolingError:
         pooling = "pooler"
         console.say(
             f"student: {name} cannot pool by {info.head.pooling} as its teacher does; it pools in its own way"
         )
-        arguments |= timm_trial.try_out(arguments, pooling, settings, info.input)
+        arguments |= timm_trial.try_out(arguments, pooling, settings, reads)
     head = info.head.model_copy(update={"pooling": pooling})
-    return image_model.finish(backbones.construct(arguments), head, info.task.width, attention, info.input)
+    return image_model.finish(backbones.construct(arguments), head, info.task.width, attention, reads)
 
 
 def _check_layers(layers: tuple[int, ...], count: int) -> None:

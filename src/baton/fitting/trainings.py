@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from baton import console, params, storage, tracking
 from baton.batches import array_splits, subset
 from baton.batches.sampler import Split, TrainingBatches
 from baton.contracts import predictions, row_attributes
+from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import ParamsError
@@ -39,7 +40,7 @@ class Data:
 
     splits: dict[str, Split]
     task: TaskSpec
-    input: dict[str, Any]  # what a model must know about its input
+    input: InputSpec
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ class Job:
         if settings.batch_size is not None:
             return 2 * settings.batch_size
         assert settings.tokens is not None
-        return max(2 * settings.tokens // int(self.data.input["max_length"]), 1)
+        assert isinstance(self.data.input, TextInput), "params refuse tokens for images"
+        return max(2 * settings.tokens // self.data.input.max_length, 1)
 
 
 @contextlib.contextmanager
@@ -140,14 +142,16 @@ def open_data(augmentation: params.Augmentation | None) -> Data:
 
 def placed(data: Data, runtime: Runtime) -> Data:
     """Move images to the runtime's device if they fit, and report the decision."""
-    if data.input["kind"] != "images":
-        return data
-    from baton.batches import placement  # imports torchvision, which text does not need
+    match data.input:
+        case TextInput():
+            return data
+        case ImageInput():
+            from baton.batches import placement  # imports torchvision, which text does not need
 
-    splits, reason = placement.placed(data.splits, runtime.device, runtime.data_on_device)
-    if runtime.device.type != "cpu":
-        console.say(f"data_on_device: {reason}")
-    return dataclasses.replace(data, splits=splits)
+            splits, reason = placement.placed(data.splits, runtime.device, runtime.data_on_device)
+            if runtime.device.type != "cpu":
+                console.say(f"data_on_device: {reason}")
+            return dataclasses.replace(data, splits=splits)
 
 
 def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> torch.Tensor | None:

@@ -1,6 +1,6 @@
 """The geometry of a model's input: which part of an image a model reads, and at which size.
 
-The section `input` of meta.json or baton.json -> its `Framing`. An image passes two steps, which together
+An `ImageInput` -> its `Framing`. An image passes two steps, which together
 equal timm's transform for evaluation: `tokenize` shrinks it to the canvas, which is the input size divided by
 `crop_fraction`; the batch enlarges smaller images and removes the margin. This module does not import torch,
 so that `tokenize` starts fast.
@@ -8,11 +8,13 @@ so that `tokenize` starts fast.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from baton.contracts.input_spec import ImageInput
 
 GREY = 1
 
@@ -112,17 +114,17 @@ class Framing:
         return slice(max(offset, 0), max(offset, 0) + kept), slice(max(-offset, 0), max(-offset, 0) + kept)
 
 
-def framing(described: dict[str, Any]) -> Framing:
-    """Return the geometry of an input described by `arrays.image_input.describe`."""
-    height, width = described["size"]
-    fraction = described["crop_fraction"]
+def framing(reads: ImageInput) -> Framing:
+    """Return the geometry of a model's input."""
+    height, width = reads.size
+    fraction = reads.crop_fraction
     return Framing(
         size=(height, width),
         canvas=(math.floor(height / fraction), math.floor(width / fraction)),
-        channels=described["channels"],
-        interpolation=described["interpolation"],
-        mode=described["crop_mode"],
-        border=tuple(round(255 * value) for value in described["mean"]),
+        channels=reads.channels,
+        interpolation=reads.interpolation,
+        mode=reads.crop_mode,
+        border=tuple(round(255 * value) for value in reads.mean),
     )
 
 

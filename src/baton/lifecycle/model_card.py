@@ -3,7 +3,7 @@
 from mlflow.entities import LoggedModel, Run
 
 from baton import params
-from baton.tracking.environment import MODEL_TYPES
+from baton.tracking.served_inputs import IMAGE_CLASSIFIER
 
 FIGURES = (
     "test_accuracy",
@@ -41,7 +41,7 @@ def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
         + (" with uncommitted changes" if tags.get("git.dirty") == "true" else ""),
         f"- model folder sha256 `{model.tags['sha256']}`",
     ]
-    example = "picture.png" if model.model_type == MODEL_TYPES["images"] else "raw text"
+    example = "picture.png" if model.model_type == IMAGE_CLASSIFIER else "raw text"
     use = (
         f'```python\nmlflow.pyfunc.load_model("models:/{settings.name}@champion").predict(["{example}"])\n```'
     )

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from baton import params
+from baton.contracts.input_spec import InputSpec
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import ModelError, first_line
 from baton.models.kernels import dropout as dropouts
@@ -25,13 +26,13 @@ WEIGHTS, CONFIG, INFO = "model.safetensors", "config.json", "baton.json"
 class ModelInfo:
     """The contents of a model folder besides weights and the backbone's config.
 
-    `input` is that of data/arrays/meta.json. Probabilities are those of `logits / temperature`; a
+    Probabilities are those of `logits / temperature`; a
     temperature of 1 is the model as trained.
     """
 
     task: TaskSpec
     head: params.Head
-    input: dict[str, Any]
+    input: InputSpec
     temperature: float = 1.0
 
 

@@ -11,6 +11,7 @@ from timm import models
 from torch import nn
 
 from baton import params
+from baton.contracts.input_spec import ImageInput
 from baton.errors import ModelError
 from baton.models import timm_backbone as backbones
 from baton.models import timm_trial
@@ -38,13 +39,14 @@ class ImageClassifier(Classifier):
     std: torch.Tensor
 
     def __init__(
-        self, backbone: Any, head: params.Head, classes: int, attention: str, shape: dict[str, Any]
+        self, backbone: Any, head: params.Head, classes: int, attention: str, reads: ImageInput
     ) -> None:
-        """`backbone` has no classifier and pools as `head` says; `shape` is meta.json's `input`."""
+        """`backbone` has no classifier and pools as `head` says."""
         super().__init__(backbone, head, backbone.head_hidden_size, classes)
-        self.shape = shape
+        self.reads = reads
         for name in ("mean", "std"):  # on the pixels' scale, 0 to 255
-            self.register_buffer(name, 255 * torch.tensor(shape[name]).view(1, -1, 1, 1), persistent=False)
+            own = 255 * torch.tensor(getattr(reads, name)).view(1, -1, 1, 1)
+            self.register_buffer(name, own, persistent=False)
         kernels = [module.kernel_size for module in backbone.modules() if isinstance(module, nn.Conv2d)]
         # A transformer has one convolution, its patch embedding. With more, this memory format has the fast
         # kernels.
@@ -78,17 +80,17 @@ class ImageClassifier(Classifier):
 
     def config(self) -> dict[str, Any]:
         """Return the config in timm's hub layout, with all arguments and the data config used in training."""
-        shape = self.shape
+        reads = self.reads
         data = {
-            "input_size": [shape["channels"], *shape["size"]],
-            "mean": shape["mean"],
-            "std": shape["std"],
+            "input_size": [reads.channels, *reads.size],
+            "mean": list(reads.mean),
+            "std": list(reads.std),
             "num_classes": 0,
         }
         crop = {
-            "interpolation": shape["interpolation"],
-            "crop_pct": shape["crop_fraction"],
-            "crop_mode": shape["crop_mode"],
+            "interpolation": reads.interpolation,
+            "crop_pct": reads.crop_fraction,
+            "crop_mode": reads.crop_mode,
         }
         current = models.get_model_input_config(self.backbone)
         kept = {
@@ -139,9 +141,9 @@ def create(
     classes: int,
     settings: params.Training,
     attention: str,
-    shape: dict[str, Any],
+    reads: ImageInput,
 ) -> ImageClassifier:
-    """Create a classifier on a base model, adapting its first convolution and position embeddings to `shape`.
+    """Create a classifier on a base model, adapting its first convolution and position embeddings.
 
     Without a weights file the backbone is initialised from torch's global seed, like the head.
 
@@ -150,18 +152,18 @@ def create(
             requested feature.
     """
     backbones.read_config(base)
-    arguments = backbones.arguments(f"local-dir:{base}", shape)
-    arguments |= timm_trial.try_out(arguments, head.pooling, settings, shape)
+    arguments = backbones.arguments(f"local-dir:{base}", reads)
+    arguments |= timm_trial.try_out(arguments, head.pooling, settings, reads)
     backbone = (
         backbones.pretrained(base, arguments)
         if (base / WEIGHTS).is_file()
         else backbones.construct(arguments)
     )
-    return finish(backbone, head, classes, attention, shape)
+    return finish(backbone, head, classes, attention, reads)
 
 
 def finish(
-    backbone: Any, head: params.Head, classes: int, attention: str, shape: dict[str, Any]
+    backbone: Any, head: params.Head, classes: int, attention: str, reads: ImageInput
 ) -> ImageClassifier:
     """Return the classifier on a timm model, whose own classifier is removed.
 
@@ -169,7 +171,7 @@ def finish(
         ModelError: If the model cannot pool as the head requires, or could not be loaded after saving.
     """
     backbones.pool(backbone, head.pooling)
-    model = ImageClassifier(backbone, head, classes, attention, shape)
+    model = ImageClassifier(backbone, head, classes, attention, reads)
     # Check before training, not after it, that the config builds the same model.
     with torch.device("meta"):
         again = backbones.construct({"model_name": model.architecture} | model.config()["model_args"])
@@ -188,7 +190,7 @@ def finish(
 
 
 def reassemble(
-    folder: Path, head: params.Head, classes: int, attention: str, shape: dict[str, Any]
+    folder: Path, head: params.Head, classes: int, attention: str, reads: ImageInput
 ) -> ImageClassifier:
     """Return the classifier that a Baton model folder's config describes, without loading its weights.
 
@@ -197,5 +199,5 @@ def reassemble(
     """
     backbones.read_config(folder)
     return ImageClassifier(
-        backbones.construct({"model_name": f"local-dir:{folder}"}), head, classes, attention, shape
+        backbones.construct({"model_name": f"local-dir:{folder}"}), head, classes, attention, reads
     )

@@ -8,14 +8,14 @@ head, input, temperature). Nothing is unpickled and no remote code runs.
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from baton import params, storage
-from baton.contracts import task_spec
+from baton.contracts import input_spec, task_spec
+from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
 from baton.errors import ModelError
 from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, weight_mismatch
 from baton.runtime.resolve import Work
@@ -33,17 +33,19 @@ TOKENIZER_FILES = (
 )
 
 
-def work(folder: Path, input: dict[str, Any]) -> Work:  # noqa: A002  the name in baton.json
+def work(folder: Path, reads: InputSpec) -> Work:
     """Return the facts on which the runtime's `auto` depends, for a base or Baton model in `folder`.
 
     Raises:
         ModelError: If it is not a known encoder.
     """
-    if input["kind"] != "text":  # timm fuses attention if an architecture has any
-        return Work(fixed_shapes=True)
-    from baton.models import text_model
+    match reads:
+        case TextInput():
+            from baton.models import text_model
 
-    return Work(unfused=text_model.unfused(folder))
+            return Work(unfused=text_model.unfused(folder))
+        case ImageInput():  # timm fuses attention if an architecture has any
+            return Work(fixed_shapes=True)
 
 
 def create(
@@ -52,7 +54,7 @@ def create(
     outputs: int,
     settings: params.Training,
     attention: str,
-    input: dict[str, Any],  # noqa: A002  the name in baton.json
+    reads: InputSpec,
 ) -> Classifier:
     """Create a classifier on a base model; its head is initialised from torch's global seed.
 
@@ -62,19 +64,21 @@ def create(
         outputs: the number of logits, the task's `width`.
         settings: the training settings, whose rates of dropout and stochastic depth apply to the backbone.
         attention: "sdpa" or "matmul".
-        input: the `input` of the arrays' meta.json.
+        reads: the model's input.
 
     Raises:
         ModelError: If the folder is incomplete, its weights do not match, or the architecture lacks a
             requested feature.
     """
-    if input["kind"] == "text":
-        from baton.models import text_model  # transformers and timm take seconds each to import
+    match reads:
+        case TextInput():
+            from baton.models import text_model  # transformers and timm take seconds each to import
 
-        return text_model.create(base, head, outputs, settings, attention)
-    from baton.models import image_model
+            return text_model.create(base, head, outputs, settings, attention)
+        case ImageInput():
+            from baton.models import image_model
 
-    return image_model.create(base, head, outputs, settings, attention, input)
+            return image_model.create(base, head, outputs, settings, attention, reads)
 
 
 def save(
@@ -99,7 +103,7 @@ def save(
         described = {
             "task": task_spec.described(info.task),
             "head": head,
-            "input": info.input,
+            "input": input_spec.described(info.input),
             "temperature": info.temperature,
         }
         storage.write_json(folder / INFO, described)
@@ -145,14 +149,17 @@ def _info(folder: Path) -> ModelInfo:
             hint=hint,
         )
     temperature = raw.get("temperature", 1.0)  # earlier versions did not write it
-    return ModelInfo(task_spec.read(raw), params.head(raw["head"]), raw["input"], temperature)
+    reads = input_spec.read(raw["input"], f"{folder / INFO}: input")
+    return ModelInfo(task_spec.read(raw), params.head(raw["head"]), reads, temperature)
 
 
 def _assemble(folder: Path, info: ModelInfo, attention: str) -> Classifier:
-    if info.input["kind"] == "text":
-        from baton.models import text_model
+    match info.input:
+        case TextInput():
+            from baton.models import text_model
 
-        return text_model.reassemble(folder, info.head, info.task.width, attention)
-    from baton.models import image_model
+            return text_model.reassemble(folder, info.head, info.task.width, attention)
+        case ImageInput() as reads:
+            from baton.models import image_model
 
-    return image_model.reassemble(folder, info.head, info.task.width, attention, info.input)
+            return image_model.reassemble(folder, info.head, info.task.width, attention, reads)

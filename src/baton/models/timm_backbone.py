@@ -17,6 +17,7 @@ import timm
 from timm import models
 
 from baton import storage
+from baton.contracts.input_spec import ImageInput
 from baton.errors import ModelError, first_line
 from baton.models.classifier import CONFIG, WEIGHTS, weight_mismatch
 from baton.params import timm_arguments
@@ -69,12 +70,12 @@ def close_matches(architecture: str) -> str:
     return f"did you mean {' or '.join(close)}?" if close else "`timm.list_models()` lists them"
 
 
-def arguments(name: str, shape: Mapping[str, Any], **own: Any) -> dict[str, Any]:
-    """Return arguments of `timm.create_model` for a model that reads images of `shape` (meta.json's `input`).
+def arguments(name: str, reads: ImageInput, **own: Any) -> dict[str, Any]:
+    """Return arguments of `timm.create_model` for a model that reads such images.
 
     Args:
         name: an architecture, or "local-dir:" and a folder, whose config is then used.
-        shape: its `size` and `channels` are used.
+        reads: its `size` and `channels` are used.
         own: arguments of the architecture.
 
     Raises:
@@ -82,7 +83,7 @@ def arguments(name: str, shape: Mapping[str, Any], **own: Any) -> dict[str, Any]
     """
     try:
         found: dict[str, Any] = models.resolve_model_input_args(
-            name, {"input_size": (shape["channels"], *shape["size"])}, **own
+            name, {"input_size": (reads.channels, *reads.size)}, **own
         )
     except REFUSALS as error:
         hint = "compare it with the config of a model on timm's hub"

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from baton import params
+from baton.contracts.input_spec import ImageInput
 from baton.errors import ModelError, first_line
 from baton.models.timm_backbone import construct, pool
 from baton.params.timm_arguments import REFUSALS
 
 
 def try_out(
-    arguments: Mapping[str, Any], pooling: str, settings: params.Training, shape: Mapping[str, Any]
+    arguments: Mapping[str, Any], pooling: str, settings: params.Training, reads: ImageInput
 ) -> dict[str, float]:
     """Build the model and run it on pixels of the input's shape.
 
@@ -31,7 +32,7 @@ def try_out(
     with torch.device("meta"), torch.no_grad():
         model = construct(arguments).eval()
         pool(model, pooling)
-        name, size = model.pretrained_cfg["architecture"], shape["size"]
+        name, size = model.pretrained_cfg["architecture"], list(reads.size)
         embedding = getattr(model, "patch_embed", None)
         patch = getattr(embedding, "patch_size", None) or 1
         patch = (patch, patch) if isinstance(patch, int) else tuple(patch)
@@ -49,7 +50,7 @@ def try_out(
                 hint=hint,
             )
         try:
-            model(torch.empty(2, shape["channels"], *size))
+            model(torch.empty(2, reads.channels, *size))
         except REFUSALS as error:
             hint = "change tokenize.size, or the architecture's arguments"
             raise ModelError(

@@ -16,7 +16,6 @@ temperature, with the temperature in `baton.json`. Params: `batch_size`.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import mlflow.models
@@ -27,7 +26,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel
 
-from baton.contracts import task_spec
+from baton.contracts import input_spec, task_spec
 from baton.tasks import answers, task_figures
 from baton.texts import document_windows
 
@@ -52,12 +51,14 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         self.temperature: float = info["temperature"]
         self.pooling: str = info["head"]["pooling"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.tokenizer = document_windows.open_tokenizer(folder, info["input"]["max_length"])
+        reads = input_spec.read(info["input"], "baton.json: input")
+        assert isinstance(reads, input_spec.TextInput), "models of other inputs are logged with another file"
+        self.tokenizer = document_windows.open_tokenizer(folder, reads.max_length)
         self.frame = document_windows.frame(self.tokenizer)
         self.tokenizer.no_truncation()  # the frame truncates
-        self.truncation = SimpleNamespace(**info["input"]["truncation"])
+        self.truncation = reads.truncation
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        self.pad: int = info["input"]["pad"]
+        self.pad = reads.pad
         weights = load_file(folder / "model.safetensors")
         self.head = {
             name.removeprefix("head."): weights.pop(name).to(self.device)

@@ -36,8 +36,8 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from baton.contracts import task_spec
-from baton.images import bit_depth, decoding, enlarging, framing, opening, pillow
+from baton.contracts import input_spec, task_spec
+from baton.images import decoding, enlarging, framing, opening, pillow
 from baton.tasks import answers, task_figures
 
 BATCH_SIZE = 32
@@ -63,8 +63,9 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.task = task_figures.of(task_spec.read(info))
         self.temperature: float = info["temperature"]
-        self.frame = framing.framing(info["input"])
-        self.bits = info["input"].get("significant_bits", bit_depth.BITS_16)
+        reads = input_spec.read(info["input"], "baton.json: input")
+        assert isinstance(reads, input_spec.ImageInput), "models of other inputs are logged with another file"
+        self.frame, self.bits = framing.framing(reads), reads.significant_bits
         config = context.model_config or {}
         self.serve_paths = bool(config.get("serve_paths"))
         self.max_pixels = config.get("max_pixels", MAX_PIXELS)
@@ -85,8 +86,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         )
         self.backbone.to(self.device).eval()
         mean, std = (
-            torch.tensor(info["input"][name], device=self.device).reshape(-1, 1, 1)
-            for name in ("mean", "std")
+            torch.tensor(values, device=self.device).reshape(-1, 1, 1) for values in (reads.mean, reads.std)
         )
         self.shift, self.scale = WHITE * mean, WHITE * std  # (channels, 1, 1), for values from 0 to 255
 

@@ -2,9 +2,6 @@
 
 A document that is too long is cut (`head`, `tail`, `head_tail`: Sun et al. 2019, "How to Fine-Tune BERT for
 Text Classification?", section 5.3.1) or read in several windows.
-
-A truncation rule, `how`, has the keys of `tokenize.truncation` in params as attributes: `kind`, and the keys
-of that kind.
 """
 
 import contextlib
@@ -13,18 +10,18 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from baton.contracts.input_spec import Head, HeadTail, Tail, Truncation, Windows
 from baton.errors import ModelError
 
 Parts = list[tuple[int, int]]  # (start, end) of consecutive stretches of a document
 
 
-def windows(length: int, room: int, how: Any) -> list[Parts]:
+def windows(length: int, room: int, how: Truncation) -> list[Parts]:
     """Return the parts of each window of a document of `length` tokens, if `room` tokens can be read at once.
 
     Windows have (nearly) equal lengths, share `overlap` tokens with the next one and cover the document from
@@ -33,16 +30,15 @@ def windows(length: int, room: int, how: Any) -> list[Parts]:
     """
     if length <= room:
         return [[(0, length)]]
-    match how.kind:
-        case "head":
+    match how:
+        case Head():
             return [[(0, room)]]
-        case "tail":
+        case Tail():
             return [[(length - room, length)]]
-        case "head_tail":
-            first = round(room * how.head)
+        case HeadTail(head=head):
+            first = round(room * head)
             return [[(0, first), (length - room + first, length)]]
-        case _:
-            most, overlap = how.most, how.overlap
+        case Windows(most=most, overlap=overlap):
             needed = math.ceil((length - overlap) / (room - overlap))
             if needed > most:
                 starts = [(length - room) * place // max(1, most - 1) for place in range(most)]
@@ -60,9 +56,9 @@ def covered(found: list[Parts]) -> int:
     return count
 
 
-def costs(lengths: NDArray[np.int64], room: int, special: int, how: Any) -> NDArray[np.int64]:
+def costs(lengths: NDArray[np.int64], room: int, special: int, how: Truncation) -> NDArray[np.int64]:
     """Return the tokens computed for documents of `lengths` tokens, including special ones, (documents,)."""
-    if how.kind != "windows":
+    if not isinstance(how, Windows):
         return np.minimum(lengths, room) + special
     counts = np.clip(-(-(lengths - how.overlap) // (room - how.overlap)), 1, how.most)  # (documents,)
     found: NDArray[np.int64] = (
@@ -84,7 +80,7 @@ class Frame:
         """The number of special tokens around a window."""
         return len(self.before) + len(self.after)
 
-    def read(self, ids: list[int], how: Any) -> tuple[list[list[int]], int]:
+    def read(self, ids: list[int], how: Truncation) -> tuple[list[list[int]], int]:
         """Return the windows of a document and how many of its tokens they leave out.
 
         `ids` are the document's own tokens; each window includes its special tokens.

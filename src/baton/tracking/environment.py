@@ -5,7 +5,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,6 @@ from baton.workspace import dvc_files
 
 LOCK = Path("requirements.lock")
 PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
-# Requirements of a logged model, by the kind of its input; timm imports torchvision.
-MODEL_PACKAGES = {
-    "text": ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy"),
-    "images": (
-        "mlflow",
-        "torch",
-        "torchvision",
-        "timm",
-        "pillow",
-        "pillow-heif",
-        "safetensors",
-        "pandas",
-        "numpy",
-    ),
-}
-MODEL_TYPES = {"text": "text classifier", "images": "image classifier"}  # as MLflow shows them
 GIT_SECONDS = 10.0
 DIFF_BYTES = 1_000_000
 
@@ -96,8 +80,8 @@ def git_tags(git: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in {**git, **named}.items() if value}
 
 
-def read_requirements(lock: Path, kind: str) -> list[str]:
-    """Return the lines of the lock that a model of this kind needs: `torch==2.14.1` and so on.
+def read_requirements(lock: Path, packages: Sequence[str]) -> list[str]:
+    """Return the lines of the lock for these packages: `torch==2.14.1` and so on.
 
     Raises:
         TrackingError: the lock is missing or does not pin one of them.
@@ -108,7 +92,7 @@ def read_requirements(lock: Path, kind: str) -> list[str]:
         for line in lines
         if (match := re.match(r"([\w.-]+)==([^\s;\\]+)", line))
     }
-    if missing := [name for name in MODEL_PACKAGES[kind] if name not in pins]:
+    if missing := [name for name in packages if name not in pins]:
         hint = "run `make lock`, or add their exact versions"
         raise TrackingError(
             f"{lock} does not pin what a model needs",
@@ -116,7 +100,7 @@ def read_requirements(lock: Path, kind: str) -> list[str]:
             expected="NAME==VERSION lines",
             hint=hint,
         )
-    return [pins[name] for name in MODEL_PACKAGES[kind]]
+    return [pins[name] for name in packages]
 
 
 def _git() -> dict[str, str]:

@@ -14,19 +14,13 @@ from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSp
 
 from baton import storage
 from baton.contracts import task_spec
+from baton.contracts.input_spec import InputSpec
 from baton.contracts.task_spec import TaskSpec
 from baton.tasks import task_figures
-from baton.tracking import environment, pipelines, served_code
+from baton.tracking import pipelines, served_code, served_inputs
 from baton.tracking.store import Store, param_items
 
 BATCH_SIZE = 32
-# A model page's description of the input, and an example.
-INPUTS = {
-    "text": "raw texts, string (a list, Series, array, or a DataFrame whose first column is `text`)",
-    "images": "images: PNG, JPEG, … as bytes, as base64 strings, or as paths "
-    "(a list, Series, array of objects, or a DataFrame whose first column is `image`)",
-}
-EXAMPLES = {"text": '["raw text", "another"]', "images": '["picture.png", Path("another.jpg").read_bytes()]'}
 
 
 def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
@@ -45,7 +39,7 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
     model = _open(store, run, entry, storage.sha256_tree(folder))
     if model.status == "READY":
         return str(model.model_id)
-    kind = _input(entry["info"])["kind"]
+    reads = served_inputs.read(entry["info"])
     # Not in the system's temporary folder, where a kill would leave it.
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         code, target = Path(temporary) / "code", Path(temporary) / "model"
@@ -61,7 +55,7 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
                 python_model=str(code / served_code.MAIN),
                 code_paths=packages,
                 artifacts={"model": str(folder.resolve())},
-                signature=signature(task_spec.read(entry["info"]), kind),
+                signature=signature(task_spec.read(entry["info"]), reads),
                 model_config=entry.get("config"),  # settings that may be changed on loading or serving
                 input_example=entry["example"],
                 pip_requirements=entry["requirements"],
@@ -109,7 +103,7 @@ def _open(store: Store, run: str, entry: Mapping[str, Any], digest: str) -> Logg
         }
         tags |= {"sha256": digest, "path": entry["path"]}
         kind, values = (
-            environment.MODEL_TYPES[_input(entry["info"])["kind"]],
+            served_inputs.of(served_inputs.read(entry["info"])).model_type,
             dict(param_items(owner.data.params)),
         )
         model = store.client.create_logged_model(
@@ -128,30 +122,29 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
 
     MLflow's UI shows the signature only in the file `MLmodel`.
     """
-    read = _input(info)
-    kind = read["kind"]
+    how = served_inputs.of(served_inputs.read(info))
     lines = [
         "import mlflow",
-        *(["from pathlib import Path"] if kind == "images" else []),
+        *how.imports,
         f'mlflow.set_tracking_uri("{store.client.tracking_uri}")',
         f'model = mlflow.pyfunc.load_model("models:/{model}")',
-        f"model.predict({EXAMPLES[kind]})",
+        f"model.predict({how.example})",
     ]
     # Journals of earlier versions have no temperature.
     softmax = f"softmax(logits / T), T = {info.get('temperature', 1.0):.4g}, fitted on validation"
     rows = [
-        f"| input | {INPUTS[kind]} |",
+        f"| input | {how.accepted} |",
         f"| output | `label`, string; `probability_CLASS`, double, one for each class: {softmax} |",
         f"| params | `batch_size`, long, default {BATCH_SIZE} |",
     ]
     names = task_spec.read(info).names
-    about = f"{len(names)} classes: {', '.join(names)}. {_reads(read)}"
+    about = f"{len(names)} classes: {', '.join(names)}. {how.reads}"
     code = "\n".join(["```python", *lines, "```"])
     table = "\n".join(["| signature | |", "|---|---|", *rows])
     return f"{about}\n\n{table}\n\n{code}"
 
 
-def signature(task: TaskSpec, kind: str) -> ModelSignature:
+def signature(task: TaskSpec, reads: InputSpec) -> ModelSignature:
     """Return a signature with one input column, and the columns of the task's answer as outputs.
 
     The column has no name, since MLflow would refuse a plain list otherwise. Images come as bytes and as
@@ -163,35 +156,5 @@ def signature(task: TaskSpec, kind: str) -> ModelSignature:
         ColSpec(types[kind], name) for name, kind in task_figures.of(task).columns.items()
     ]
     params = ParamSchema([ParamSpec("batch_size", DataType.long, BATCH_SIZE)])
-    return ModelSignature(
-        Schema([ColSpec(DataType.string if kind == "text" else AnyType())]), Schema(outputs), params
-    )
-
-
-def _input(info: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a model's input description; journals of earlier versions have none and are for text."""
-    found: Mapping[str, Any] = info.get("input") or {"kind": "text", "max_length": info["max_length"]}
-    return found
-
-
-def _reads(read: Mapping[str, Any]) -> str:
-    if read["kind"] == "text":
-        return _reads_text(read["max_length"], read.get("truncation", {"kind": "head"}))
-    height, width = read["size"]
-    colours = "grey" if read["channels"] == 1 else "RGB"
-    return f"Reads {width}x{height} pixels, {colours}; larger and smaller images are resized."
-
-
-def _reads_text(length: int, how: Mapping[str, Any]) -> str:
-    match how["kind"]:
-        case "windows":
-            return f"Reads at most {how['most']} windows of {length} tokens."
-        case "head_tail":
-            return (
-                f"Reads at most {length} tokens, of a longer text the first {how['head']:.0%} of them "
-                "and the last ones."
-            )
-        case "tail":
-            return f"Reads at most {length} tokens, of a longer text the last ones."
-        case _:
-            return f"Reads at most {length} tokens."
+    column = DataType.string if served_inputs.of(reads).column == "string" else AnyType()
+    return ModelSignature(Schema([ColSpec(column)]), Schema(outputs), params)

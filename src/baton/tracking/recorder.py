@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec
 from baton import console, params, storage
 from baton.errors import BatonError, TrackingError
 from baton.processes import ending
-from baton.tracking import datasets, delivery, environment, journal, served_code, writer
+from baton.tracking import datasets, delivery, environment, journal, served_code, served_inputs, writer
 from baton.tracking.run import Run
 from baton.tracking.writer import Writer
 from baton.workspace import dvc_files
@@ -106,10 +106,10 @@ class JournalRun(Run):
     def model(self, name: str, path: Path, example: Sequence[str]) -> None:
         """See `Run`."""
         info = storage.read_json(path / "baton.json")
-        kind = info["input"]["kind"]
+        how = served_inputs.of(served_inputs.read(info))
         requirements, code = (
-            environment.read_requirements(environment.LOCK, kind),
-            served_code.served(kind),
+            environment.read_requirements(environment.LOCK, how.packages),
+            served_code.served(how.main),
         )
         about = {
             "info": info,

@@ -14,20 +14,19 @@ import baton
 
 PACKAGE = Path(baton.__path__[0])
 MAIN = "pyfunc.py"
-# By kind of input. They are not imported: MLflow runs them, and `serve` is a layer above `tracking`.
-FILES = {"text": "serve/pyfunc.py", "images": "serve/pyfunc_image.py"}
 IMPORT = re.compile(r"^(\s*(?:from|import)\s+)baton(?=[.\s])", re.MULTILINE)
 
 
-def served(kind: str, package: Path = PACKAGE) -> dict[str, str]:
-    """Return the code of models that read this kind of input, as a dict from file name to text.
+def served(main: str, package: Path = PACKAGE) -> dict[str, str]:
+    """Return the code of a served model, as a dict from file name to text.
 
+    `main` is a file of the package, such as `serve/pyfunc.py`, that becomes `pyfunc.py`.
     MLflow runs `pyfunc.py`; the other files are `baton_DIGEST/…` and differ from the originals only in the
     name of the package.
     """
-    main = (package / FILES[kind]).read_text(encoding="utf-8")
+    source = (package / main).read_text(encoding="utf-8")
     modules: dict[str, str] = {}
-    todo = _imported(main, package)
+    todo = _imported(source, package)
     while todo:
         name = todo.pop()
         if name not in modules:
@@ -36,7 +35,7 @@ def served(kind: str, package: Path = PACKAGE) -> dict[str, str]:
     marks = "".join(f"{name}\n{text}\n" for name, text in sorted(modules.items()))
     own = f"baton_{hashlib.sha256(marks.encode()).hexdigest()[:12]}"
     renamed = {f"{own}/{name}": IMPORT.sub(rf"\1{own}", text) for name, text in sorted(modules.items())}
-    return {MAIN: IMPORT.sub(rf"\1{own}", main), **renamed}
+    return {MAIN: IMPORT.sub(rf"\1{own}", source), **renamed}
 
 
 def _imported(source: str, package: Path) -> set[str]:

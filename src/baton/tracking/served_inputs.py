@@ -1,0 +1,92 @@
+"""How a logged model is served, by the kind of its input."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from baton.contracts import input_spec
+from baton.contracts.input_spec import Head, HeadTail, ImageInput, InputSpec, Tail, TextInput, Windows
+
+
+@dataclass(frozen=True)
+class Served:
+    """What MLflow needs to know of models that read one kind of input."""
+
+    main: str  # the file that MLflow runs; it is not imported: `serve` is a layer above `tracking`
+    packages: tuple[str, ...]  # requirements
+    model_type: str  # as MLflow shows it
+    column: Literal["string", "any"]  # MLflow's type of the input
+    accepted: str  # what `predict` takes
+    imports: tuple[str, ...]  # lines of an example
+    example: str  # the argument of `predict` in it
+    reads: str  # how much of an input the model reads
+
+
+IMAGE_CLASSIFIER = "image classifier"
+
+
+def of(spec: InputSpec) -> Served:
+    """Return how a model that reads this input is served."""
+    match spec:
+        case TextInput():
+            return Served(
+                main="serve/pyfunc.py",
+                packages=("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy"),
+                model_type="text classifier",
+                column="string",
+                accepted="raw texts, string "
+                "(a list, Series, array, or a DataFrame whose first column is `text`)",
+                imports=(),
+                example='["raw text", "another"]',
+                reads=_tokens(spec),
+            )
+        case ImageInput(size=(height, width), channels=channels):
+            colours = "grey" if channels == 1 else "RGB"
+            return Served(
+                main="serve/pyfunc_image.py",
+                packages=(  # timm imports torchvision
+                    "mlflow",
+                    "torch",
+                    "torchvision",
+                    "timm",
+                    "pillow",
+                    "pillow-heif",
+                    "safetensors",
+                    "pandas",
+                    "numpy",
+                ),
+                model_type=IMAGE_CLASSIFIER,
+                column="any",
+                accepted="images: PNG, JPEG, … as bytes, as base64 strings, or as paths "
+                "(a list, Series, array of objects, or a DataFrame whose first column is `image`)",
+                imports=("from pathlib import Path",),
+                example='["picture.png", Path("another.jpg").read_bytes()]',
+                reads=f"Reads {width}x{height} pixels, {colours}; larger and smaller images are resized.",
+            )
+
+
+def read(info: Mapping[str, Any]) -> InputSpec:
+    """Return the input that a journal's copy of baton.json describes.
+
+    Earlier versions described texts without `input`, or without the truncation and the padding token.
+    """
+    match info.get("input"):
+        case None:
+            return TextInput(info["max_length"], Head(), 0)
+        case {"kind": "text"} as own:
+            return input_spec.read({"truncation": {"kind": "head"}, "pad": 0} | own)
+        case own:
+            return input_spec.read(own)
+
+
+def _tokens(spec: TextInput) -> str:
+    most = f"Reads at most {spec.max_length} tokens"
+    match spec.truncation:
+        case Windows(most=windows):
+            return f"Reads at most {windows} windows of {spec.max_length} tokens."
+        case HeadTail(head=head):
+            return f"{most}, of a longer text the first {head:.0%} of them and the last ones."
+        case Tail():
+            return f"{most}, of a longer text the last ones."
+        case Head():
+            return f"{most}."
