@@ -23,10 +23,9 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel
 
-from baton.contracts import input_spec, task_spec
+from baton.contracts import input_spec, saved_weights, task_spec
 from baton.tasks import answers, task_figures
 from baton.texts import document_windows
 
@@ -59,18 +58,11 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         self.truncation = reads.truncation
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.pad = reads.pad
-        weights = load_file(folder / "model.safetensors")
-        self.head = {
-            name.removeprefix("head."): weights.pop(name).to(self.device)
-            for name in list(weights)
-            if name.startswith("head.")
-        }
+        weights, self.head = saved_weights.read(folder, self.device)
         self.backbone = AutoModel.from_config(config, dtype=torch.float32)
         if self.pooling != "pooler" and hasattr(self.backbone, "pooler"):
             self.backbone.pooler = None
-        self.backbone.load_state_dict(
-            {name.removeprefix("backbone."): tensor for name, tensor in weights.items()}
-        )
+        self.backbone.load_state_dict(weights)
         self.backbone.to(self.device).eval()
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -113,7 +105,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         return result
 
     def _logits(self, tokens: torch.Tensor, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-        """Return logits (batch, classes).
+        """Return logits (batch, width).
 
         Args:
             tokens: (windows, length).
@@ -132,12 +124,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
             pooled, counts = (states * weight).sum(1), weight.sum(1)
         # The sums over the windows of each text: (batch, width) and (batch, 1).
         pooled, counts = (torch.where(owners.unsqueeze(-1), part, 0).sum(1) for part in (pooled, counts))
-        pooled = pooled / counts
-        if "hidden.weight" in self.head:
-            pooled = torch.tanh(
-                torch.nn.functional.linear(pooled, self.head["hidden.weight"], self.head["hidden.bias"])
-            )
-        return torch.nn.functional.linear(pooled, self.head["output.weight"], self.head["output.bias"])
+        return self.head(pooled / counts)
 
 
 def _batches(order: list[int], windows: list[int], most: int) -> Iterator[list[int]]:

@@ -33,10 +33,8 @@ import numpy as np
 import pandas as pd
 import timm
 import torch
-from safetensors.torch import load_file
-from torch.nn import functional
 
-from baton.contracts import input_spec, task_spec
+from baton.contracts import input_spec, saved_weights, task_spec
 from baton.images import decoding, enlarging, framing, opening, pillow
 from baton.tasks import answers, task_figures
 
@@ -73,17 +71,10 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
             found = f"  got:      max_pixels {self.max_pixels!r}\n  expected: a positive number of pixels"
             raise ValueError(f"model_config is invalid\n{found}\n  next:     fix max_pixels, or leave it out")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        weights = load_file(folder / "model.safetensors")
-        self.head = {
-            name.removeprefix("head."): weights.pop(name).to(self.device)
-            for name in list(weights)
-            if name.startswith("head.")
-        }
+        weights, self.head = saved_weights.read(folder, self.device)
         # config.json also sets the pooling that the head expects.
         self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
-        self.backbone.load_state_dict(
-            {name.removeprefix("backbone."): tensor for name, tensor in weights.items()}
-        )
+        self.backbone.load_state_dict(weights)
         self.backbone.to(self.device).eval()
         mean, std = (
             torch.tensor(values, device=self.device).reshape(-1, 1, 1) for values in (reads.mean, reads.std)
@@ -136,13 +127,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         return enlarging.framed(stored.permute(2, 0, 1)[None].float(), self.frame)[0]
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return logits (batch, classes) of pixels (batch, channels, height, width), 0 to 255."""
-        pooled = self.backbone((pixels - self.shift) / self.scale)  # (batch, width)
-        if "hidden.weight" in self.head:
-            pooled = torch.tanh(
-                functional.linear(pooled, self.head["hidden.weight"], self.head["hidden.bias"])
-            )
-        return functional.linear(pooled, self.head["output.weight"], self.head["output.bias"])
+        """Return logits (batch, width) of pixels (batch, channels, height, width), 0 to 255."""
+        return self.head(self.backbone((pixels - self.shift) / self.scale))
 
 
 # ---- any accepted input -> encoded images ----
