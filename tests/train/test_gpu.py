@@ -113,7 +113,7 @@ def steps(
     )
     work = loop._Loop(model, batches, loss_fn, settings, where)
     model.train()
-    work.warm_up()
+    work.gradients.warm_up()
     parts = loader.parts(batches, 0, work.steps, where)
     for number in range(1, count + 1):
         prepared = next(parts)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from baton.train import loop
+from baton.train import gradients
 from tests.train import unused
 
 
@@ -57,7 +57,7 @@ def test_without_looking_for_them_the_training_ends(tmp_path: Path, processes: A
 def test_what_a_loss_reaches() -> None:
     model = unused.Model()
     part, _ = unused.Batches(0, 1).micro_batches(1)[0]
-    reached = loop.reaches(unused.loss_fn(model, part))
+    reached = gradients.reaches(unused.loss_fn(model, part))
     assert {name for name, parameter in model.named_parameters() if parameter not in reached} == {
         "spare.weight",
         "spare.bias",

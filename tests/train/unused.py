@@ -12,7 +12,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from baton import params
 from baton.runtime import distributed, resolve
-from baton.train import loop
+from baton.train import gradients, loop
 from tests import tiny
 
 STEPS, SAMPLES = 6, 8
@@ -81,7 +81,7 @@ def loss_fn(model: Any, part: Part) -> torch.Tensor:
 def train(folder: Path, rank: int, ranks: int, port: int, spoiled: bool = False) -> None:
     """Run one process; rank 0 writes RANKS.safetensors. `spoiled`: DDP does not look for unused weights."""
     if spoiled:
-        loop._Loop._unused = lambda self: False  # type: ignore[method-assign]
+        gradients.Gradients._unused = lambda self: False  # type: ignore[method-assign]
     place = resolve.Place(rank, rank, ranks, ranks, "a test")
     machine = resolve.resolve(params.Runtime.model_validate(tiny.SETTINGS), place)
     with contextlib.ExitStack() as group:
