@@ -11,7 +11,7 @@ from typing import Any
 from rich.markup import escape
 
 from baton import console, params
-from baton.tables import clean
+from baton.tables import clean, label_drift
 
 RAW = Path("data/raw")
 CLEAN = Path("data/clean")
@@ -47,7 +47,7 @@ def show(report: dict[str, Any]) -> None:
     if "p_value" in drift:
         verdict = "[yellow]drift[/]" if drift["found"] else "no drift"
         console.say(
-            f"Labels of train and test: {verdict} (policy {drift['policy']}); {clean.drift_text(drift)}"
+            f"Labels of train and test: {verdict} (policy {drift['policy']}); {label_drift.text(drift)}"
         )
     if decoded := report.get("decoded"):
         show_decoded(decoded)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, fisher_exact
 
-from baton.tables import checks, near_rows
+from baton.tables import checks, label_checks, near_rows
+from baton.tables.class_cells import ClassCells
 from baton.tables.rows import Row
 
 
@@ -21,9 +22,21 @@ def rows(*items: tuple[str, str, str]) -> list[Row]:
 CLEAN = rows(("train", "one", "a"), ("train", "two", "b"), ("val", "three", "a"), ("test", "four", "b"))
 
 
-@pytest.mark.parametrize("name", list(checks.ROW_CHECKS))
+CELLS = ClassCells()
+EVERY = checks.ordered(checks.ROW_CHECKS, CELLS.checks())
+
+
+@pytest.mark.parametrize("name", checks.ORDER)
 def test_clean_rows_are_not_found(name: str) -> None:
-    assert checks.ROW_CHECKS[name](CLEAN) == {}
+    assert EVERY[name](CLEAN) == {}
+
+
+def small(items: list[Row], least: int) -> dict[str, str]:
+    return label_checks.found(items, label_checks.small_names(items, least, CELLS.names), CELLS.names)
+
+
+def unknown(items: list[Row], known: dict[str, str]) -> dict[str, str]:
+    return label_checks.unknown_label(items, known, CELLS.names)
 
 
 def test_invalid_utf8_in_text_and_label() -> None:
@@ -54,7 +67,7 @@ def test_empty_and_unlabelled() -> None:
     assert checks.empty(rows(*(("train", text, "a") for text in unseen))) == {
         f"train:{n}": "invisible characters" for n in range(1, 5)
     }
-    assert list(checks.missing_label(items)) == ["train:3", "train:4"]
+    assert list(EVERY["missing_label"](items)) == ["train:3", "train:4"]
 
 
 def test_duplicates_are_exact_within_a_split_and_a_label() -> None:
@@ -90,7 +103,7 @@ def test_leakage_names_the_row_of_train_or_val_whatever_its_label_and_spelling()
 
 
 def test_conflicts_name_all_rows_of_the_text() -> None:
-    found = checks.conflict(
+    found = EVERY["conflict"](
         rows(("train", "x", "a"), ("train", " X", "b"), ("train", "y", "a"), ("test", "x", "a"))
     )
     assert list(found) == ["train:1", "train:2", "test:1"]
@@ -105,11 +118,9 @@ def test_small_classes_are_counted_in_texts_of_train() -> None:
         ("train", "z", "b"),
         ("test", "w", "a"),
     )
-    assert list(checks.small_class(items, 2)) == ["train:1", "train:2", "test:1"]
-    assert (
-        checks.small_class(items, 2)["test:1"] == "class 'a' has 1 different text in train, cutting needs 2"
-    )
-    assert checks.small_class(items, 1) == {}
+    assert list(small(items, 2)) == ["train:1", "train:2", "test:1"]
+    assert small(items, 2)["test:1"] == "class 'a' has 1 different text in train, cutting needs 2"
+    assert small(items, 1) == {}
 
 
 def test_near_duplicates_are_named_in_the_earlier_split_or_the_later_row() -> None:
@@ -136,37 +147,42 @@ def test_near_duplicates_are_named_in_the_earlier_split_or_the_later_row() -> No
 
 def test_unseen_labels_are_those_of_val_and_test_only() -> None:
     items = rows(("train", "x", "a"), ("val", "y", "b"), ("test", "z", "c"), ("test", "w", "a"))
-    assert list(checks.unseen_label(items)) == ["val:1", "test:1"]
+    assert label_checks.unseen_names(items, CELLS.names) == {
+        "b": "label 'b' is not in train",
+        "c": "label 'c' is not in train",
+    }
 
 
 def test_unknown_labels_need_names() -> None:
-    assert checks.unknown_label(CLEAN, {}) == {}
-    assert list(checks.unknown_label(CLEAN, {"a": "A"})) == ["train:2", "test:1"]
+    assert unknown(CLEAN, {}) == {}
+    assert list(unknown(CLEAN, {"a": "A"})) == ["train:2", "test:1"]
 
 
 @pytest.mark.parametrize(("label", "key"), [("True", "true"), ("01", "1"), ("1.50", "1.5")])
 def test_keys_as_yaml_reads_them_are_told_apart(label: str, key: str) -> None:
-    found = checks.unknown_label(rows(("train", "x", label)), {key: "A"})
+    found = unknown(rows(("train", "x", label)), {key: "A"})
     assert (
         f"whose key {key!r} is what YAML reads without quotes: write {label!r}: … in quotes"
         in found["train:1"]
     )
-    assert "quotes" not in checks.unknown_label(rows(("train", "x", "other")), {key: "A"})["train:1"]
+    assert "quotes" not in unknown(rows(("train", "x", "other")), {key: "A"})["train:1"]
 
 
 def test_labels_that_are_found_are_never_dropped() -> None:
     items = rows(("train", "x", "spam"), ("train", "y", "spam"), ("train", "z", "Spam"))
-    found = checks.similar_labels(items)
+    found = EVERY["similar_labels"](items)
     assert found == {"train:3": "label 'Spam' (1 rows) reads like 'spam' (2 rows)"}
     assert checks.apply("similar_labels", "fail", found, items)[0] == items
 
 
 def test_measured_numbers_are_no_classes() -> None:
     prices = rows(*(("train", f"house {n}", f"{n}.25") for n in range(300)))
-    assert "300 different decimal labels look like regression" in checks.continuous_labels(prices)["train:1"]
+    assert (
+        "300 different decimal labels look like regression" in EVERY["continuous_labels"](prices)["train:1"]
+    )
     ratings = rows(*(("train", f"film {n}", str(n % 11 / 2)) for n in range(300)))
     codes = rows(*(("train", f"article {n}", str(n)) for n in range(300)))
-    assert checks.continuous_labels(ratings) == checks.continuous_labels(codes) == {}
+    assert EVERY["continuous_labels"](ratings) == EVERY["continuous_labels"](codes) == {}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +201,7 @@ def test_drift_is_certain_and_large(train: tuple[int, int], test: tuple[int, int
         for label, n in zip("ab", counts, strict=True)
         for _ in range(n)
     ]
-    measured = checks.drift(items)
+    measured = CELLS.drift(items)
     assert measured is not None
     expected = chi2_contingency([train, test], correction=False)
     assert measured["chi_square"] == pytest.approx(expected.statistic)
@@ -206,13 +222,13 @@ def test_many_rare_labels_are_no_drift() -> None:
         return [Row(split, 1, "", str(label)) for label in random.choice(100, count, p=shares / shares.sum())]
 
     assert (
-        sum(bool((checks.drift(draw("train", 1000) + draw("test", 30)) or {})["found"]) for _ in range(150))
+        sum(bool((CELLS.drift(draw("train", 1000) + draw("test", 30)) or {})["found"]) for _ in range(150))
         <= 3
     )
 
 
 def test_drift_needs_a_test_file() -> None:
-    assert checks.drift(rows(("train", "x", "a"))) is None
+    assert CELLS.drift(rows(("train", "x", "a"))) is None
 
 
 @pytest.mark.parametrize(

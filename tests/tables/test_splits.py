@@ -141,8 +141,8 @@ def test_a_growing_table_moves_no_row_and_stays_stratified(share: float, order: 
             ids = {row.id for row in splits.flat(drawn)}
             assert {row.id for row in seen} & ids == before, "only new rows may be added"
             before, seen = ids, list(rows)
-            test = Counter(unit.label for unit in drawn)
-            for label, count in Counter(unit.label for unit in units).items():
+            test = Counter(unit.stratum for unit in drawn)
+            for label, count in Counter(unit.stratum for unit in units).items():
                 if count <= splits.IN_BLOCKS:
                     assert abs(test[label] - share * count) <= (1 if share <= 0.5 else 2), (label, count)
                 if count >= 3:

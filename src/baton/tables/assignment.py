@@ -8,8 +8,9 @@ import dataclasses
 
 from baton import params
 from baton.errors import DataError
-from baton.tables import checks, labels, near_duplicates, splits
+from baton.tables import label_checks, labels, near_duplicates, splits
 from baton.tables.rows import Row
+from baton.tables.target_cells import TargetCells
 
 SPLITS = ("train", "val", "test")
 SHOWN_CLASSES = 5
@@ -21,6 +22,7 @@ def part(
     present: set[str],
     alike: near_duplicates.Near,
     usable: list[Row],
+    cells: TargetCells,
 ) -> tuple[dict[str, list[Row]], dict[str, int], list[str]]:
     """Cut test (if the source has none), apply the limits, then cut val (if the source has none) from train.
 
@@ -31,6 +33,7 @@ def part(
         alike: The near-duplicates, which stay together.
         usable: `rows` plus the rows dropped by checks that compare rows; units are numbered over these, see
             `run_checks.Checked`.
+        cells: What labels mean: the names in them, and the strata by which rows are cut.
 
     Returns:
         Split -> rows in file order; split -> number of rows removed by a limit; notes on targets the cuts
@@ -41,10 +44,11 @@ def part(
     """
     left = {row.id: row for row in rows}
     numbered = [left.get(row.id, row) for row in usable]
-    parts = {
-        split: splits.units([row for row in numbered if row.part == split], alike, left) for split in SPLITS
-    }
-    stay = _staying(rows, settings, present, splits.unit_of(numbered, alike))
+    parts: dict[str, list[splits.Unit]] = {}
+    for split in SPLITS:
+        table = [row for row in numbered if row.part == split]
+        parts[split] = splits.units(table, alike, left, cells.strata(table))
+    stay = _staying(rows, settings, present, splits.unit_of(numbered, alike), cells)
     notes: list[str] = []
     cuts = 1 - ("val" in present)
     if "test" not in present:
@@ -52,15 +56,16 @@ def part(
         match settings.test:
             case params.ByShare(share=share):  # test rows remain test rows when rows are added
                 parts["test"], rest = splits.cut_for_good(whole, share, seed=seed, purpose="test")
-            case params.ByCount(count=count):
-                parts["test"], rest = splits.cut(whole, count, seed=seed, purpose="test", leave=leave)
-        notes += missed("test", splits.wanted(settings.test, sum(map(len, whole))), whole, parts["test"])
+            case params.ByCount(count=wanted):
+                parts["test"], rest = splits.cut(whole, wanted, seed=seed, purpose="test", leave=leave)
+        count = splits.wanted(settings.test, sum(map(len, whole)))
+        notes += missed("test", count, whole, parts["test"], cells)
         parts["train"] = rest + _only(parts["train"], stay)
     limited = {}
     for split, limit in (("train", settings.limit.train), ("test", settings.limit.test)):
         before = sum(map(len, parts[split]))
         if limit is not None and limit < before:
-            classes = len({unit.label for unit in parts[split]})
+            classes = len({unit.stratum for unit in parts[split]})
             least = 1 + cuts if split == "train" else int(limit >= classes)
             parts[split], _ = splits.cut(
                 parts[split], limit, seed=settings.seed, purpose=f"limit.{split}", least=least
@@ -70,15 +75,17 @@ def part(
         count = splits.wanted(settings.validation, sum(map(len, parts["train"])))
         whole = _without(parts["train"], stay)
         parts["val"], rest = splits.cut(whole, count, seed=settings.seed, purpose="validation", leave=1)
-        notes += missed("val", count, whole, parts["val"])
+        notes += missed("val", count, whole, parts["val"], cells)
         parts["train"] = rest + _only(parts["train"], stay)
     cut = {split: splits.flat(units) for split, units in parts.items()}
-    _refuse_gaps(rows, cut)
+    _refuse_gaps(rows, cut, cells.names)
     return cut, limited, notes
 
 
-def missed(split: str, count: int, whole: list[splits.Unit], drawn: list[splits.Unit]) -> list[str]:
-    """Return notes on a cut of `count` rows from `whole`: a large miss, and classes without any row.
+def missed(
+    split: str, count: int, whole: list[splits.Unit], drawn: list[splits.Unit], cells: TargetCells
+) -> list[str]:
+    """Return notes on a cut of `count` rows from `whole`: a large miss, and names without any row.
 
     A miss is large if it exceeds both a quarter of `count` and what chance explains.
     """
@@ -87,8 +94,11 @@ def missed(split: str, count: int, whole: list[splits.Unit], drawn: list[splits.
     notes = []
     if abs(got - count) > max(0.25 * count, 3 * count**0.5):
         notes.append(f"{split} has {got} of {of} rows, where params ask for {count}{why}")
-    there = {row.label for unit in drawn for row in unit.rows}
-    if absent := sorted({row.label for unit in whole for row in unit.rows} - there, key=labels.order):
+    there, before = (
+        {*label_checks.every((row for unit in units for row in unit.rows), cells.names)}
+        for units in (drawn, whole)
+    )
+    if absent := sorted(before - there, key=labels.order):
         more = f" and {len(absent) - SHOWN_CLASSES} more" if len(absent) > SHOWN_CLASSES else ""
         named = ", ".join(map(repr, absent[:SHOWN_CLASSES])) + more
         notes.append(
@@ -98,13 +108,12 @@ def missed(split: str, count: int, whole: list[splits.Unit], drawn: list[splits.
 
 
 def _staying(
-    rows: list[Row], settings: params.Preprocess, present: set[str], units: dict[str, int]
+    rows: list[Row], settings: params.Preprocess, present: set[str], units: dict[str, int], cells: TargetCells
 ) -> set[str]:
-    """Return the labels of the classes that stay in train entirely."""
+    """Return the strata that stay in train entirely: those of small classes, if params say so."""
     if settings.checks.small_class != "train_only":
         return set()
-    small = checks.small_class(rows, needed(present), units=units)
-    return {row.label for row in rows if row.id in small}
+    return {*label_checks.small_names(rows, needed(present), cells.names, units=units)}
 
 
 def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> tuple[list[Row], set[str]]:
@@ -146,18 +155,18 @@ def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> 
 
 
 def missed_by_time(
-    before: list[Row], after: list[Row], settings: params.Preprocess, cut: set[str]
+    before: list[Row], after: list[Row], settings: params.Preprocess, cut: set[str], cells: TargetCells
 ) -> list[str]:
     """Return the notes of `missed` for the splits `cut` that `by_time` cut from the rows `before`.
 
     Such cuts can miss because rows with the same time stay together.
     """
-    left = [splits.Unit(row.id, row.label, [row]) for row in before if row.part == "train"]
+    left = [splits.Unit(row.id, "", [row]) for row in before if row.part == "train"]
     part, notes = {row.id: row.part for row in after}, list[str]()
     for split, portion in (("test", settings.test), ("val", settings.validation)):
         if split in cut:
             drawn = [unit for unit in left if part[unit.name] == split]
-            notes += missed(split, splits.wanted(portion, len(left)), left, drawn)
+            notes += missed(split, splits.wanted(portion, len(left)), left, drawn, cells)
             left = [unit for unit in left if part[unit.name] != split]
     return notes
 
@@ -188,15 +197,16 @@ def needed(present: set[str]) -> int:
 
 
 def _only(units: list[splits.Unit], some: set[str]) -> list[splits.Unit]:
-    return [unit for unit in units if unit.label in some]
+    return [unit for unit in units if unit.stratum in some]
 
 
 def _without(units: list[splits.Unit], some: set[str]) -> list[splits.Unit]:
-    return [unit for unit in units if unit.label not in some]
+    return [unit for unit in units if unit.stratum not in some]
 
 
-def _refuse_gaps(rows: list[Row], parts: dict[str, list[Row]]) -> None:
-    lost = {row.label for row in rows if row.part == "train"} - {row.label for row in parts["train"]}
+def _refuse_gaps(rows: list[Row], parts: dict[str, list[Row]], names: label_checks.Names) -> None:
+    lost = {*label_checks.every((row for row in rows if row.part == "train"), names)}
+    lost -= {*label_checks.every(parts["train"], names)}
     if lost:
         hint = "duplicates, near-duplicates and rows of one group stay together regardless of their labels: "
         hint += "set preprocess.checks.conflict or small_class to drop, or choose another preprocess.seed"

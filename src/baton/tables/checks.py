@@ -1,6 +1,7 @@
 """The row checks: each returns the rows it found and why; `params.preprocess.checks` sets the policies.
 
-The checks run in the order of `ROW_CHECKS`, each on the rows left by the previous ones. "The same text" means
+The checks run in the order of `ORDER`, each on the rows left by the previous ones; those that read labels are
+in `label_checks`. "The same text" means
 the same after normalizing white space, case and Unicode form (`key`); an exact duplicate matches in every
 character and has the same label. The text of an image is the digest of its pixels; faults of single images
 are found when they are decoded (`image_rows`).
@@ -8,7 +9,7 @@ are found when they are decoded (`image_rows`).
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,11 +30,6 @@ UNUSABLE = UNREADABLE | {
 }
 STAYING = {"similar_labels", "continuous_labels"}  # never drop: later checks would then report missing rows
 LATER = {"train": ("test", "val"), "val": ("test",), "test": ()}  # the splits that must not leak into a split
-# Label drift must be both significant and large to be reported. With thousands of rows, a test alone finds
-# tiny differences significant; with few rows in many classes, chance alone makes the variation large, so the
-# limit applies to the excess over chance.
-DRIFT_P_VALUE = 0.01
-DRIFT_TOTAL_VARIATION = 0.1
 
 
 @dataclass
@@ -79,44 +75,9 @@ def invalid_utf8(rows: list[Row]) -> dict[str, str]:
     return {row.id: reason for row in rows if (reason := _undecodable(row))}
 
 
-def missing_label(rows: list[Row]) -> dict[str, str]:
-    """Return rows whose label is empty or white space."""
-    return {row.id: "no label" for row in rows if not row.label.strip()}
-
-
-def unknown_label(rows: list[Row], names: dict[str, str]) -> dict[str, str]:
-    """Return rows whose raw label is not a key of `label_names`; none if `label_names` is empty."""
-    if not names:
-        return {}
-    keys = {labels.alike(name): name for name in names}
-    reasons = {}
-    for label in {row.label for row in rows} - set(names):
-        reasons[label] = f"label {label!r} is not in preprocess.label_names"
-        if (name := keys.get(labels.alike(label))) is not None:
-            reasons[label] += (
-                f", whose key {name!r} is what YAML reads without quotes: write {label!r}: … in quotes"
-            )
-    return _of_labels(rows, reasons)
-
-
 def empty(rows: list[Row]) -> dict[str, str]:
     """Return rows without visible text: empty, white space, or zero-width and other invisible characters."""
     return {row.id: _nothing(row.text) for row in rows if not labels.visible(row.text)}
-
-
-def similar_labels(rows: list[Row]) -> dict[str, str]:
-    """Return rows whose label reads like a more frequent one, or like a missing value."""
-    return _of_labels(rows, labels.similar(row.label for row in rows))
-
-
-def continuous_labels(rows: list[Row]) -> dict[str, str]:
-    """Return rows whose label looks like a measured number, as in regression."""
-    found = labels.continuous(row.label for row in rows)
-    reason = (
-        f"{len(found)} different decimal labels look like regression; "
-        "a classifier needs classes: cut the numbers into ranges"
-    )
-    return _of_labels(rows, dict.fromkeys(found, reason))
 
 
 def mojibake(rows: list[Row]) -> dict[str, str]:
@@ -130,25 +91,9 @@ def mojibake(rows: list[Row]) -> dict[str, str]:
     return found
 
 
-def conflict(rows: list[Row]) -> dict[str, str]:
-    """Return rows whose text also occurs under another label, within a file or across files."""
-    groups = _groups(rows, lambda row: key(row.text))
-    several = {
-        name: labels
-        for name, group in groups.items()
-        if len(labels := sorted({row.label for row in group})) > 1
-    }
-    found = {}
-    for row in rows:
-        if (name := key(row.text)) in several:
-            others = [other.id for other in groups[name] if other.label != row.label]
-            found[row.id] = f"{row.label!r}, but {several[name]} in all: see {_some(others)}"
-    return found
-
-
 def duplicate(rows: list[Row]) -> dict[str, str]:
     """Return rows that repeat the text and label of an earlier row of the same file."""
-    groups = _groups(rows, lambda row: f"{row.part}\0{row.label}\0{row.text}")
+    groups = grouped(rows, lambda row: f"{row.part}\0{row.label}\0{row.text}")
     repeats = {row.id: f"the same as {group[0].id}" for group in groups.values() for row in group[1:]}
     return {row.id: repeats[row.id] for row in rows if row.id in repeats}
 
@@ -198,99 +143,42 @@ def _shared(rows: list[Row], name: Callable[[Row], str]) -> dict[str, str]:
     return {id_: twin for id_, twin in twins.items() if twin}
 
 
-# In the order in which they run and are reported; all are functions of the rows alone.
-ROW_CHECKS: dict[str, Callable[[list[Row]], dict[str, str]]] = {
+Check = Callable[[list[Row]], dict[str, str]]
+
+# Those that need nothing but the rows.
+ROW_CHECKS: dict[str, Check] = {
     "invalid_utf8": invalid_utf8,
-    "missing_label": missing_label,
-    "similar_labels": similar_labels,
-    "continuous_labels": continuous_labels,
     "empty": empty,
     "mojibake": mojibake,
-    "conflict": conflict,
     "duplicate": duplicate,
     "leakage": leakage,
     "group_leakage": group_leakage,
     "time_leakage": time_leakage,
 }
-ROW_CHECKS_OF_IMAGES: dict[str, Callable[[list[Row]], dict[str, str]]] = {
-    "missing_label": missing_label,
-    "similar_labels": similar_labels,
-    "continuous_labels": continuous_labels,
-    "conflict": conflict,
+ROW_CHECKS_OF_IMAGES: dict[str, Check] = {
     "duplicate": duplicate,
     "leakage": partial(leakage, noun="picture"),
 }
+# In which the checks of rows and of labels run and are reported.
+ORDER = (
+    "invalid_utf8",
+    "missing_label",
+    "similar_labels",
+    "continuous_labels",
+    "empty",
+    "mojibake",
+    "conflict",
+    "duplicate",
+    "leakage",
+    "group_leakage",
+    "time_leakage",
+)
 
 
-def small_class(
-    rows: list[Row], least: int, noun: str = "text", units: Mapping[str, int] | None = None
-) -> dict[str, str]:
-    """Return the rows, in all files, of classes with fewer than `least` (but some) distinct texts in train.
-
-    `least` is one for each split to cut, plus one to stay. `units` (row id -> unit) numbers the rows that are
-    never separated: of near-duplicates or texts of one group, only one counts.
-    """
-    texts: dict[str, set[str]] = defaultdict(set)
-    apart: dict[str, set[int]] = defaultdict(set)
-    for row in rows:
-        if row.part == "train":
-            texts[row.label].add(key(row.text))
-            if units:
-                apart[row.label].add(units[row.id])
-    reasons = {}
-    for label, different in texts.items():
-        count, parted = len(different), len(apart[label]) if units else len(different)
-        if parted < least:
-            together = f" ({parted} where near-duplicates and groups stay together)" if parted < count else ""
-            reasons[label] = (
-                f"class {label!r} has {count} different {noun}{'s' * (count > 1)} in train{together}, "
-                f"cutting needs {least}"
-            )
-    return _of_labels(rows, reasons)
-
-
-def unseen_label(rows: list[Row]) -> dict[str, str]:
-    """Return val and test rows whose label is not in train."""
-    known = {row.label for row in rows if row.part == "train"}
-    return {row.id: f"label {row.label!r} is not in train" for row in rows if row.label not in known}
-
-
-def drift(rows: list[Row]) -> dict[str, float | int | bool] | None:
-    """Compare the labels of the train and the test file; return None if there is no test file.
-
-    Returns:
-        `chi_square` and `degrees_of_freedom` of Pearson's test of homogeneity, and its `p_value` from draws
-        without replacement, which is exact even if many labels are rare; `total_variation`, half the sum of
-        the absolute differences between the shares (0: equal, 1: disjoint), and `by_chance`, its mean if both
-        files came from the same source; `found`, whether both thresholds above are crossed.
-    """
-    train = Counter(row.label for row in rows if row.part == "train")
-    test = Counter(row.label for row in rows if row.part == "test")
-    if not train or not test:
-        return None
-    from baton.tables import two_sample_tests
-
-    labels = sorted(train | test)
-    all_train, all_test = train.total(), test.total()
-    chi_square = 0.0
-    for label in labels:
-        share = (train[label] + test[label]) / (all_train + all_test)
-        chi_square += (train[label] - share * all_train) ** 2 / (share * all_train) + (
-            test[label] - share * all_test
-        ) ** 2 / (share * all_test)
-    distance = two_sample_tests.labels(train, test)
-    return {
-        "chi_square": chi_square,
-        "degrees_of_freedom": len(labels) - 1,
-        "p_value": distance.p,
-        "total_variation": distance.value,
-        "by_chance": distance.chance,
-        "found": distance.p < DRIFT_P_VALUE and distance.excess > DRIFT_TOTAL_VARIATION,
-    }
-
-
-def _of_labels(rows: list[Row], reasons: dict[str, str]) -> dict[str, str]:
-    return {row.id: reasons[row.label] for row in rows if row.label in reasons} if reasons else {}
+def ordered(*some: Mapping[str, Check]) -> dict[str, Check]:
+    """Return checks in the order in which they run."""
+    every = {name: one for checks in some for name, one in checks.items()}
+    return {name: every[name] for name in ORDER if name in every}
 
 
 def _nothing(text: str) -> str:
@@ -299,7 +187,8 @@ def _nothing(text: str) -> str:
     return "white space" if not text.strip() else "invisible characters"
 
 
-def _groups(rows: list[Row], name: Callable[[Row], str]) -> dict[str, list[Row]]:
+def grouped(rows: list[Row], name: Callable[[Row], str]) -> dict[str, list[Row]]:
+    """Return the rows by name."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         groups[name(row)].append(row)
@@ -315,7 +204,3 @@ def _undecodable(row: Row) -> str:
             )
             return f"{what} at character {match.start() + 1} of the {where}"
     return ""
-
-
-def _some(ids: list[str], count: int = 3) -> str:
-    return ", ".join(ids[:count]) + (f" and {len(ids) - count} more" if len(ids) > count else "")

@@ -1,9 +1,10 @@
 """Turn `data/raw/` into `data/clean/`: one clean table per split, the labels, and a report of the checks.
 
-Outputs: `{train,val,test}.parquet` (id string, text string, label int32: index into the names in `task.json`,
-weight float32 if params name its column, and the kept columns as strings; for images see `image_tables`),
-`units.parquet` (see `row_attributes`), `task.json` (see `contracts.task_spec`; names are sorted, numbers by
-value), `report.json`. Equal inputs and params give equal bytes.
+Outputs: `{train,val,test}.parquet` (id string, text string, the target as indexes into the names in
+`task.json`, see `target_cells`, weight float32 if params name its column, and the kept columns as strings;
+for images see `image_tables`), `units.parquet` (see `row_attributes`), `task.json` (see
+`contracts.task_spec`; names are sorted, numbers by value), `report.json`. Equal inputs and params
+give equal bytes.
 """
 
 from collections import Counter
@@ -15,10 +16,11 @@ from baton.contracts import row_attributes, task_spec
 from baton.errors import DataError
 from baton.tables import (
     assignment,
-    checks,
     dropped_rows,
     extra_columns,
     image_rows,
+    label_checks,
+    label_drift,
     labels,
     near_rows,
     readers,
@@ -29,6 +31,7 @@ from baton.tables import (
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.columns import Columns
 from baton.tables.rows import RawTable, Row
+from baton.tables.target_cells import TargetCells
 
 SPLITS = assignment.SPLITS
 ROW_GROUP = 4096  # rows; a reader that works by row groups needs memory for this many
@@ -44,27 +47,27 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
         OutputError: `target` cannot be written.
     """
     cells = target_cells.of(task)
-    raw_tables = _read(raw, settings)
-    checked = run_checks.check(raw_tables, settings)
+    raw_tables = _read(raw, settings, cells)
+    checked = run_checks.check(raw_tables, settings, cells)
     rows, findings = checked.rows, checked.findings
-    drift = checks.drift(rows)
+    drift = cells.drift(rows)
     report: dict[str, Any] = {
         "rows": {"raw": {table.split: table.count for table in raw_tables}},
         "blank_lines": {table.split: table.blank_lines for table in raw_tables},
         "labels": _respelled(raw_tables),
-        "notes": _notes(raw_tables, settings) + checked.notes,
+        "notes": _notes(raw_tables, settings, cells) + checked.notes,
         "checks": {finding.check: _describe(finding, raw_tables) for finding in findings}
         | {"drift": {"policy": settings.checks.drift, **(drift or {"found": False})}},
     }
     try:
-        _raise_failures(rows, findings, drift, raw_tables, settings)
+        _raise_failures(rows, findings, drift, raw_tables, settings, cells)
         parts, limited, missed = assignment.part(
-            rows, settings, checked.present, checked.alike, checked.usable
+            rows, settings, checked.present, checked.alike, checked.usable, cells
         )
     except DataError as error:
         raise dropped_rows.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
-    names = sorted({row.label for part in parts.values() for row in part}, key=labels.order)
-    counts = {split: Counter(row.label for row in parts[split]) for split in SPLITS}
+    counts = {split: Counter(label_checks.every(parts[split], cells.names)) for split in SPLITS}
+    names = sorted(set().union(*counts.values()), key=labels.order)
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
     report["limited"] = limited
     report["notes"] += missed
@@ -79,9 +82,9 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
         match settings:
             case params.TextPreprocess():
                 for split in SPLITS:
-                    _write(folder / f"{split}.parquet", parts[split], names, settings)
+                    _write(folder / f"{split}.parquet", parts[split], names, settings, cells)
             case params.ImagePreprocess():
-                image_rows.write(folder, raw_tables, parts, names, settings)
+                image_rows.write(folder, raw_tables, parts, names, settings, cells)
         _write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )
@@ -94,7 +97,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
 # ---- reading and checking ----------------------------------------------------------------------------------
 
 
-def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
+def _read(raw: Path, settings: params.Preprocess, cells: TargetCells) -> list[RawTable]:
     manifest = raw / "manifest.json"
     if not manifest.is_file():
         raise DataError(
@@ -116,12 +119,15 @@ def _read(raw: Path, settings: params.Preprocess) -> list[RawTable]:
     match settings:
         case params.TextPreprocess():
             columns = Columns(settings.text_column, settings.label_column, extra=extra_columns.of(settings))
-            read = [readers.read(path, split, settings.format, columns) for split, path in paths.items()]
+            read = [
+                readers.read(path, split, settings.format, columns, cells.read)
+                for split, path in paths.items()
+            ]
             _refuse_several_guesses(read)
             extra_columns.refuse_mixed_times(read, settings.time_column)
             return read
         case params.ImagePreprocess():
-            return [*image_rows.read_all(paths, settings)]
+            return [*image_rows.read_all(paths, settings, cells.read)]
 
 
 def _refuse_several_guesses(raw_tables: list[RawTable]) -> None:
@@ -143,45 +149,35 @@ def _raise_failures(
     drift: dict[str, Any] | None,
     raw_tables: list[RawTable],
     settings: params.Preprocess,
+    cells: TargetCells,
 ) -> None:
     problems = [
         f"{finding.check}: {len(finding.rows)} rows: {dropped_rows.words(finding.rows)}"
         for finding in findings
         if finding.policy == "fail" and finding.rows
     ]
-    problems += dropped_rows.too_many(findings, raw_tables, settings)
+    problems += dropped_rows.too_many(findings, raw_tables, settings, cells.names)
     if settings.checks.drift == "fail" and drift and drift["found"]:
-        problems.append(f"drift: the labels of test differ from train's: {drift_text(drift)}")
-    train = Counter(row.label for row in rows if row.part == "train")
+        problems.append(f"drift: the labels of test differ from train's: {label_drift.text(drift)}")
+    train = [row for row in rows if row.part == "train"]
     before = {row.label for table in raw_tables if table.split == "train" for row in table.rows}
-    if len(train) < 2 and (not problems or len(before) == 1):  # otherwise it follows from the other problems
-        left = ", ".join(f"{count} rows of {label!r}" for label, count in train.items()) or "no rows"
-        problems.append(
-            f"single class: train has {left} after the checks; a classifier needs at least 2 labels"
-        )
+    few = cells.too_few(row.label for row in train)
+    if few and (not problems or len(before) == 1):  # otherwise it follows from the other problems
+        problems.append(few)
     if problems:
         hint = "fix the rows or preprocess (format, columns, label_names), or allow them: "
         hint += "a policy in preprocess.checks, a share in max_dropped"
         small = [finding for finding in findings if finding.check == "small_class" and finding.rows]
         if small and any("small_class" in line for line in problems):
             listed = dropped_rows.classes(small[0], raw_tables)
-            hint += f"; {_small_advice(len(train))}; the small classes: {listed}"
+            hint += f"; {cells.small_advice(len({*label_checks.every(train, cells.names)}), listed)}"
         problem = f"the data cannot be used: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise DataError(
             problem, got="".join(f"\n    - {line}" for line in problems), expected="none of these", hint=hint
         )
 
 
-def _small_advice(left: int) -> str:
-    if left < 2:
-        return (
-            "no small_class policy helps if (nearly) all classes are small: "
-            "add rows, or name files for val and test in source"
-        )
-    return "small_class may be train_only (the class stays in train) or {other: NAME} (merges such classes)"
-
-
-def _notes(raw_tables: list[RawTable], settings: params.Preprocess) -> list[str]:
+def _notes(raw_tables: list[RawTable], settings: params.Preprocess, cells: TargetCells) -> list[str]:
     """Return notes on the files for the user, besides the findings of the checks."""
     notes = [note for table in raw_tables for note in table.remarks]
     for table in raw_tables:
@@ -199,12 +195,7 @@ def _notes(raw_tables: list[RawTable], settings: params.Preprocess) -> list[str]
                 f"{table.path}: {alone} of {table.count} rows have no {settings.group_column}: "
                 "each is a group of its own"
             )
-        if lists := labels.listed(row.label for row in table.rows) - set(settings.label_names):
-            first = min(lists)
-            notes.append(
-                f"{table.path}: labels such as {first!r} look like lists; "
-                "each different one is a class of its own"
-            )
+        notes += cells.notes(table, settings.label_names)
     return notes
 
 
@@ -238,15 +229,17 @@ def _describe(finding: Finding, raw_tables: list[RawTable]) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, rows: list[Row], labels: list[str], settings: params.TextPreprocess) -> None:
+def _write(
+    path: Path, rows: list[Row], names: list[str], settings: params.TextPreprocess, cells: TargetCells
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    index = {label: number for number, label in enumerate(labels)}
+    places = {name: place for place, name in enumerate(names)}
     columns = {
         "id": pa.array([row.id for row in rows], pa.string()),
         "text": pa.array([row.text for row in rows], pa.string()),
-        "label": pa.array([index[row.label] for row in rows], pa.int32()),
+        cells.spec(names).column: pa.array([cells.target(row.label, places) for row in rows], cells.type()),
     }
     if settings.weight_column is not None:
         columns["weight"] = pa.array([row.extras.weight for row in rows], pa.float32())
@@ -272,12 +265,3 @@ def _write_units(path: Path, rows: list[Row], units: dict[str, int]) -> None:
         "unit": pa.array([unit for _, unit in shared], pa.int64()),
     }
     pq.write_table(pa.table(columns), path)
-
-
-def drift_text(drift: dict[str, Any]) -> str:
-    """Return the drift as one line for the user."""
-    return (
-        f"total variation {drift['total_variation']:.3f} ({drift['by_chance']:.3f} expected by chance), "
-        f"chi-square {drift['chi_square']:.1f} with {drift['degrees_of_freedom']} degrees of freedom, "
-        f"p = {drift['p_value']:.2g}"
-    )

@@ -21,6 +21,7 @@ from baton import params, storage
 from baton.errors import DataError, OutputError
 from baton.tables import labels
 from baton.tables.checks import SURROGATE, Finding
+from baton.tables.label_checks import Names
 from baton.tables.rows import RawTable
 
 STAY_ELSEWHERE = {"duplicate", "leakage", "near_duplicate"}  # another row with the same text stays
@@ -63,18 +64,23 @@ def some(ids: list[str]) -> str:
 
 
 def too_many(
-    findings: Iterable[Finding], tables: Iterable[RawTable], settings: params.Preprocess
+    findings: Iterable[Finding], tables: Iterable[RawTable], settings: params.Preprocess, names: Names
 ) -> list[str]:
-    """Return a line for each file that loses too many rows, and for its classes that do."""
+    """Return a line for each file that loses too many rows, and for its classes that do.
+
+    `names` returns the names in a label.
+    """
     counted = [
         finding
         for finding in findings
         if finding.policy == "drop" and finding.dropped and finding.check not in STAY_ELSEWHERE
     ]
-    return [line for table in tables if counted for line in _of_table(counted, table, settings)]
+    return [line for table in tables if counted for line in _of_table(counted, table, settings, names)]
 
 
-def _of_table(findings: list[Finding], table: RawTable, settings: params.Preprocess) -> list[str]:
+def _of_table(
+    findings: list[Finding], table: RawTable, settings: params.Preprocess, names: Names
+) -> list[str]:
     allowed, prefix = settings.max_dropped, f"{table.split}:"
     dropped = {
         finding.check: [
@@ -96,9 +102,10 @@ def _of_table(findings: list[Finding], table: RawTable, settings: params.Preproc
             f"{limit}:{why}"
         )
     of_rows = {id_ for check, ids in dropped.items() if check not in WHOLE_CLASSES for id_ in ids}
-    known = [*((row.id, row.label) for row in table.rows), *table.rejected.items()]
-    sizes = Counter(label for _, label in known)
-    gone = Counter(label for id_, label in known if label and id_ in of_rows)
+    labelled = [*((row.id, row.label) for row in table.rows), *table.rejected.items()]
+    known = [(id_, name) for id_, label in labelled for name in names(label)]
+    sizes = Counter(name for _, name in known)
+    gone = Counter(name for id_, name in known if id_ in of_rows)
     hit = [
         label
         for label, count in gone.most_common()

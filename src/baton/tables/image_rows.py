@@ -25,7 +25,8 @@ from baton.tables.checks import SURROGATE
 from baton.tables.image_tables import CleanImage, RawImage, Writer
 from baton.tables.near_duplicates import Near
 from baton.tables.near_images import Print, fingerprint
-from baton.tables.rows import RawTable, Row, plain
+from baton.tables.rows import Cell, RawTable, Row, one_name, plain
+from baton.tables.target_cells import TargetCells
 
 CHECKS = ("unreadable", "enormous", "misnamed", "animated", "transparent")  # of single images, in this order
 CAMERA_BITS = (8, 10, 12, 14, 16)
@@ -71,8 +72,12 @@ class ImageTable(RawTable):
         return {"formats": dict(self.formats), "notes": dict(self.notes), "warnings": self.warnings} | deep
 
 
-def read_all(paths: Mapping[str, Path], settings: params.ImagePreprocess) -> list[ImageTable]:
-    """Decode every image of the raw files, {split: path} with train first.
+def read_all(
+    paths: Mapping[str, Path],
+    settings: params.ImagePreprocess,
+    read_label: Callable[[Any], Cell | str] = one_name,
+) -> list[ImageTable]:
+    """Decode every image of the raw files, {split: path} with train first; `read_label` is as in `RawTable`.
 
     If `significant_bits` is `auto`, use the bits that the greatest value in train needs. If these are fewer
     than 16, decode train again.
@@ -84,24 +89,30 @@ def read_all(paths: Mapping[str, Path], settings: params.ImagePreprocess) -> lis
     bits = BITS_16 if wanted == "auto" else wanted
     tables = []
     for split, path in paths.items():
-        tables.append(read(path, split, settings, bits))
+        tables.append(read(path, split, settings, bits, read_label))
         if wanted == "auto" and len(tables) == 1 and tables[0].greatest:
             bits = next(some for some in CAMERA_BITS if tables[0].greatest < 2**some)
             if bits < BITS_16:
                 console.say(
                     f"16-bit images of {split} use {bits} bits: their greatest value is {tables[0].greatest}"
                 )
-                tables = [read(path, split, settings, bits)]
+                tables = [read(path, split, settings, bits, read_label)]
     return tables
 
 
-def read(path: Path, split: str, settings: params.ImagePreprocess, bits: int = BITS_16) -> ImageTable:
+def read(
+    path: Path,
+    split: str,
+    settings: params.ImagePreprocess,
+    bits: int = BITS_16,
+    read_label: Callable[[Any], Cell | str] = one_name,
+) -> ImageTable:
     """Decode every image of one raw file; `bits` is how many of 16 bits are used.
 
     Raises:
         DataError: The file is not a Parquet table, is damaged, has no rows, or lacks a column.
     """
-    table = ImageTable(split, path, bits=bits)
+    table = ImageTable(split, path, read_label, bits=bits)
     rows = image_tables.count(path)
     if not rows:
         raise DataError(
@@ -148,8 +159,9 @@ def write(
     folder: Path,
     tables: Iterable[RawTable],
     parts: Mapping[str, list[Row]],
-    labels: list[str],
+    names: list[str],
     settings: params.ImagePreprocess,
+    cells: TargetCells,
 ) -> None:
     """Write `folder`/{split}.parquet for each of `parts`, whose rows are in the order of the raw files.
 
@@ -157,15 +169,17 @@ def write(
         folder: The target folder.
         tables: The raw files.
         parts: Split -> its rows.
-        labels: The label names; a label is written as its index among them.
+        names: The names of the task; a label is written as their indexes.
         settings: Names the columns of the raw files.
+        cells: How a label is written.
     """
     bits = next((table.bits for table in tables if isinstance(table, ImageTable)), BITS_16)
-    place = {label: number for number, label in enumerate(labels)}
+    places = {name: place for place, name in enumerate(names)}
+    column = (cells.spec(names).column, cells.type())
     target = {row.id: (split, row) for split, rows in parts.items() for row in rows}
     with ExitStack() as stack:
         writers = {
-            split: stack.enter_context(Writer(folder / f"{split}.parquet", CleanImage, bits))
+            split: stack.enter_context(Writer(folder / f"{split}.parquet", CleanImage, bits, column))
             for split in parts
         }
         advance = stack.enter_context(console.progress("write", len(target), "images"))
@@ -174,9 +188,8 @@ def write(
             for number, sample in enumerate(samples, start=1):
                 split, row = target.get(f"{table.split}:{number}", ("", None))
                 if row:
-                    writers[split].add(
-                        CleanImage(row.id, sample.name, sample.image, row.text, place[row.label])
-                    )
+                    label = cells.target(row.label, places)
+                    writers[split].add(CleanImage(row.id, sample.name, sample.image, row.text, label))
                     advance(1)
 
 
@@ -214,10 +227,10 @@ def _look(sample: Sample, max_pixels: int, bits: int) -> Seen:
 
 
 def _add(table: ImageTable, sample: Sample, seen: Seen) -> None:
-    label = plain(sample.label)
+    label = table.read_label(sample.label)
     if sample.problem:
         table.reject(f"{sample.name}: {sample.problem}", sample.label)
-    elif label is not None and SURROGATE.search(label):
+    elif isinstance(label, Cell) and SURROGATE.search(label.label):
         table.reject(f"{sample.name}: its label is no UTF-8")
     else:
         id_ = f"{table.split}:{table.count + 1}"

@@ -3,7 +3,7 @@
 `download` writes data/raw/{split}.parquet: `name` string (a path, or `train/17`), `image` binary (the
 original file, or an array as PNG), `label` string, and `problem` string (why there is no image). `preprocess`
 writes data/clean/{split}.parquet: `id` string, `name` string, `image` binary (unchanged), `digest` string
-(see `decoding.digest`), `label` int32; its metadata contains `significant_bits`.
+(see `decoding.digest`), and the target, see `target_cells`; its metadata contains `significant_bits`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -51,7 +51,7 @@ class CleanImage(NamedTuple):
     name: str
     image: bytes
     digest: str
-    label: int
+    label: int | list[int]
 
 
 def numbered(split: str, pairs: Iterable[tuple[NDArray[np.uint8], str]]) -> Iterator[RawImage]:
@@ -65,20 +65,30 @@ def numbered(split: str, pairs: Iterable[tuple[NDArray[np.uint8], str]]) -> Iter
 class Writer:
     """A Parquet file to append rows to; a context manager."""
 
-    def __init__(self, path: Path, kind: type[RawImage] | type[CleanImage], bits: int = BITS_16) -> None:
-        """Open the file; `bits` is what `image_arrays.significant_bits` reads back."""
+    def __init__(
+        self,
+        path: Path,
+        kind: type[RawImage] | type[CleanImage],
+        bits: int = BITS_16,
+        target: tuple[str, Any] | None = None,
+    ) -> None:
+        """Open the file.
+
+        `bits` is what `image_arrays.significant_bits` reads back; `target` is the name and the Arrow type of
+        the column with the labels, of a clean table by default `label` and int32.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        types = {"image": pa.binary(), "label": pa.string() if kind is RawImage else pa.int32()}
+        column, type_ = target or ("label", pa.string() if kind is RawImage else pa.int32())
+        types = {"image": pa.binary(), column: type_}
         named = {BITS_KEY: str(bits)} if bits != BITS_16 else None
-        self.schema = pa.schema(
-            [(name, types.get(name, pa.string())) for name in kind._fields], metadata=named
-        )
+        fields = [column if name == "label" else name for name in kind._fields]
+        self.schema = pa.schema([(name, types.get(name, pa.string())) for name in fields], metadata=named)
         # Compressing an encoded image again gains nothing, and its statistics would be the image itself.
-        packing = {name: "none" if name == "image" else "snappy" for name in kind._fields}
+        packing = {name: "none" if name == "image" else "snappy" for name in fields}
         self.file = pq.ParquetWriter(
-            path, self.schema, compression=packing, use_dictionary=["label"], write_statistics=["label"]
+            path, self.schema, compression=packing, use_dictionary=[column], write_statistics=[column]
         )
         self.rows: list[RawImage | CleanImage] = []
         self.bytes = 0

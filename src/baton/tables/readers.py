@@ -1,5 +1,6 @@
 """Read raw files into rows of text and label; unreadable rows are kept by number with their reason."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +8,22 @@ from baton import params
 from baton.errors import DataError
 from baton.tables import columns, containers, delimited, encodings, json_lines
 from baton.tables.columns import Columns
-from baton.tables.rows import RawTable
+from baton.tables.rows import Cell, RawTable, one_name
 
 
-def read(path: Path, split: str, form: params.Format, wanted: Columns) -> RawTable:
-    """Read one file of texts and labels, or of paths and labels.
+def read(
+    path: Path,
+    split: str,
+    form: params.Format,
+    wanted: Columns,
+    read_label: Callable[[Any], Cell | str] = one_name,
+) -> RawTable:
+    """Read one file of texts and labels, or of paths and labels; `read_label` is that of `RawTable`.
 
     Raises:
         DataError: The file is empty, has another format, or lacks a column.
     """
-    table = RawTable(split, path)
+    table = RawTable(split, path, read_label)
     if path.stat().st_size == 0:
         raise DataError(
             f"{path} is empty",

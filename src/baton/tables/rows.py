@@ -6,6 +6,7 @@ survive as lone surrogates (Python's `surrogateescape`), so that their row can b
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
@@ -31,9 +32,11 @@ NO_EXTRAS = Extras()
 
 @dataclass(slots=True)
 class Row:
-    """One labelled text of a raw file; a missing text or label is empty, the label is `labels.normal`.
+    """One labelled text of a raw file; a missing text or label is empty.
 
-    `part` is the split that the row belongs to: that of its file, unless the file is cut by time.
+    The label is the text of the row's target, whose names `target_cells.TargetCells.names` returns: for
+    classes the name itself. `part` is the split that the row belongs to: that of its file, unless the file is
+    cut by time.
     """
 
     split: str
@@ -52,12 +55,29 @@ class Row:
         return f"{self.split}:{self.number}"
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of the label column: the label, and the names that were normalized (in the file, kept)."""
+
+    label: str
+    respelled: tuple[tuple[str, str], ...] = ()
+
+
+def one_name(value: Any) -> Cell | str:
+    """Read a cell of the label column as one name, see `labels.normal`; return the fault of another value."""
+    if (spelled := plain(value)) is None:
+        return f"label is a {type(value).__name__}; one label a row is needed"
+    kept = labels.normal(spelled)
+    return Cell(kept, ((spelled, kept),) if kept != spelled else ())
+
+
 @dataclass
 class RawTable:
     """The rows of one raw file, and those that could not be read (id -> reason)."""
 
     split: str
     path: Path
+    read_label: Callable[[Any], Cell | str] = one_name  # see target_cells.TargetCells
     rows: list[Row] = field(default_factory=list)
     malformed: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)  # malformed rows with a known label: id -> label
@@ -78,31 +98,30 @@ class RawTable:
         It is malformed if a value is not text, a number or a Boolean, or if `extras` is a reason instead of
         values.
         """
-        values = {"text": (text, plain(text)), "label": (label, plain(label))}
-        wrong = [
-            f"{name} is a {type(value).__name__}" for name, (value, read) in values.items() if read is None
-        ]
-        if wrong:
-            needed = "one label a row" if wrong[-1].startswith("label") else "text or a number"
-            self.reject(f"{' and '.join(wrong)}; {needed} is needed", label)
+        words, cell = plain(text), self.read_label(label)
+        if words is None:
+            fault = f"text is a {type(text).__name__}"
+            fault += f" and {cell}" if isinstance(cell, str) else "; text or a number is needed"
+            self.reject(fault, label)
+            return
+        if isinstance(cell, str):
+            self.reject(cell, label)
             return
         if isinstance(extras, str):
             self.reject(extras, label)
             return
-        spelled = values["label"][1] or ""
-        kept = labels.normal(spelled)
-        if label is None:
+        if label is None and not cell.label:
             self.unlabelled.add(f"{self.split}:{self.count + 1}")
-        if kept != spelled:
-            self.respelled[spelled, kept] += 1
-        self.rows.append(Row(self.split, self.count + 1, values["text"][1] or "", kept, extras))
+        self.respelled.update(cell.respelled)
+        self.rows.append(Row(self.split, self.count + 1, words, cell.label, extras))
 
     def reject(self, reason: str, label: Any = None) -> None:
         """Append a row that cannot be read; its label, if known, counts as a loss of its class."""
         id_ = f"{self.split}:{self.count + 1}"
         self.malformed[id_] = reason
-        if known := labels.normal(plain(label) or ""):
-            self.rejected[id_] = known
+        cell = self.read_label(label)
+        if isinstance(cell, Cell) and cell.label:
+            self.rejected[id_] = cell.label
 
 
 def plain(value: Any) -> str | None:

@@ -1,7 +1,8 @@
 """Run all checks on the rows of all files in order, and the cut by time between them."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 
 from baton import params
 from baton.errors import DataError
@@ -10,6 +11,7 @@ from baton.tables import (
     checks,
     dropped_rows,
     image_rows,
+    label_checks,
     labels,
     near_duplicates,
     near_rows,
@@ -17,6 +19,7 @@ from baton.tables import (
 )
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.rows import RawTable, Row
+from baton.tables.target_cells import TargetCells
 
 
 @dataclasses.dataclass
@@ -34,28 +37,47 @@ class Checked:
     usable: list[Row] = dataclasses.field(default_factory=list)
     alike: near_duplicates.Near = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)  # for the user
+    cells: TargetCells = dataclasses.field(kw_only=True)
 
     def apply(self, name: str, policy: str, found: dict[str, str]) -> None:
         """Drop rows as the policy says, and keep the finding."""
         self.rows, finding = checks.apply(name, policy, found, self.rows)
         self.findings.append(finding)
 
+    def drop_names(self, name: str, policy: str, reasons: Mapping[str, str]) -> None:
+        """Apply a check that found names: with the policy `drop` they, or their rows, leave the table."""
+        found = label_checks.found(self.rows, reasons, self.cells.names)
+        if policy != "drop" or not self.cells.names_leave:
+            self.apply(name, policy, found)
+            return
+        self.findings.append(Finding(name, policy, found))
+        self.rename(lambda one: None if one in reasons else one)
 
-def check(raw_tables: list[RawTable], settings: params.Preprocess) -> Checked:
-    """Run all checks.
+    def rename(self, new: Callable[[str], str | None]) -> None:
+        """Rename the names of all rows; a name that becomes None leaves them."""
+        self.rows, self.usable = (
+            [dataclasses.replace(row, label=self.cells.renamed(row.label, new)) for row in rows]
+            for rows in (self.rows, self.usable)
+        )
+
+
+def check(raw_tables: list[RawTable], settings: params.Preprocess, cells: TargetCells) -> Checked:
+    """Run all checks; `cells` says what labels mean.
 
     Raises:
         DataError: Params name a time column, and no row is left for train.
     """
     policies = settings.checks.model_dump()
-    row_checks, noun = checks.ROW_CHECKS, "text"
+    row_checks, noun = checks.ordered(checks.ROW_CHECKS, cells.checks()), "text"
     if isinstance(settings, params.ImagePreprocess):
-        row_checks, noun = image_rows.single_checks(raw_tables) | checks.ROW_CHECKS_OF_IMAGES, "picture"
+        row_checks, noun = checks.ordered(checks.ROW_CHECKS_OF_IMAGES, cells.checks()), "picture"
+        row_checks = image_rows.single_checks(raw_tables) | row_checks
     malformed = checks.malformed(raw_tables)
     state = Checked(
         [row for table in raw_tables for row in table.rows],
         {table.split for table in raw_tables},
         [Finding("malformed", policies["malformed"], malformed, list(malformed))],
+        cells=cells,
     )
     for name, one in row_checks.items():
         if name == "conflict":
@@ -67,7 +89,9 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess) -> Checked:
         "near_duplicate", policies["near_duplicate"], near_rows.near_duplicate(state.rows, state.alike)
     )
     _small_classes(state, settings, noun)
-    state.apply("unseen_label", policies["unseen_label"], checks.unseen_label(state.rows))
+    state.drop_names(
+        "unseen_label", policies["unseen_label"], label_checks.unseen_names(state.rows, cells.names)
+    )
     return state
 
 
@@ -78,13 +102,15 @@ def _run(
     policy: str,
     settings: params.Preprocess,
 ) -> None:
+    if name == "similar_labels" and settings.label_names:
+        named = {labels.normal(label): labels.normal(name) for label, name in settings.label_names.items()}
+        unknown = label_checks.unknown_label(state.rows, named, state.cells.names)
+        state.apply("unknown_label", "fail", unknown)
+        state.rename(named.__getitem__)
     state.apply(name, policy, one(state.rows))
     if name == "invalid_utf8":  # undecodable bytes of the rows that stay become the replacement character
-        state.rows = [_replaced(row) for row in state.rows]
-    if name == "missing_label" and settings.label_names:
-        named = {labels.normal(label): labels.normal(name) for label, name in settings.label_names.items()}
-        state.apply("unknown_label", "fail", checks.unknown_label(state.rows, named))
-        state.rows = [dataclasses.replace(row, label=named[row.label]) for row in state.rows]
+        state.rows = [dataclasses.replace(row, text=SURROGATE.sub("\ufffd", row.text)) for row in state.rows]
+        state.rename(lambda one: SURROGATE.sub("\ufffd", one))
 
 
 def _cut_by_time(state: Checked, raw_tables: list[RawTable], settings: params.Preprocess) -> None:
@@ -94,28 +120,31 @@ def _cut_by_time(state: Checked, raw_tables: list[RawTable], settings: params.Pr
         state.rows, state.present = assignment.by_time(before, settings, files)
     except DataError as error:
         raise dropped_rows.explained(error, state.findings, raw_tables, {"error": str(error)}) from None
-    state.notes += assignment.missed_by_time(before, state.rows, settings, state.present - files)
+    state.notes += assignment.missed_by_time(before, state.rows, settings, state.present - files, state.cells)
 
 
 def _small_classes(state: Checked, settings: params.Preprocess, noun: str) -> None:
     least, units = assignment.needed(state.present), splits.unit_of(state.usable, state.alike)
-    small = checks.small_class(state.rows, least, noun, units)
-    state.apply("small_class", str(settings.checks.small_class), small)
+    find = functools.partial(
+        label_checks.small_names,
+        least=least,
+        names=state.cells.names,
+        noun=noun,
+        units=units,
+        what=state.cells.word,
+    )
+    reasons = find(state.rows)
+    small = label_checks.found(state.rows, reasons, state.cells.names)
+    state.drop_names("small_class", str(settings.checks.small_class), reasons)
     if isinstance(settings.checks.small_class, params.OtherClass):
-        merged, name = {row.label for row in state.rows if row.id in small}, settings.checks.small_class.other
+        name = settings.checks.small_class.other
         if own := sum(row.label == name and row.id not in small for row in state.rows):
             note = f"preprocess.checks.small_class: {name!r} is a class of {own} rows already; "
             note += f"{len(small)} rows of small classes come to it"
             state.notes.append(note)
-        state.rows, state.usable = (
-            [dataclasses.replace(row, label=name) if row.label in merged else row for row in rows]
-            for rows in (state.rows, state.usable)
-        )
-        if still := {
-            id_: reason
-            for id_, reason in checks.small_class(state.rows, least, noun, units).items()
-            if id_ in small
-        }:
+        state.rename(lambda one: name if one in reasons else one)
+        still = label_checks.found(state.rows, find(state.rows), state.cells.names)
+        if still := {id_: reason for id_, reason in still.items() if id_ in small}:
             state.apply("small_class_merged", "fail", still)
 
 
@@ -125,9 +154,3 @@ def _alike(rows: list[Row], raw_tables: list[RawTable], settings: params.Preproc
             return near_duplicates.texts(checks.key(row.text) for row in rows)
         case params.ImagePreprocess():
             return image_rows.near_duplicates(raw_tables, rows)
-
-
-def _replaced(row: Row) -> Row:
-    return dataclasses.replace(
-        row, text=SURROGATE.sub("\ufffd", row.text), label=SURROGATE.sub("\ufffd", row.label)
-    )

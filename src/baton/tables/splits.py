@@ -25,12 +25,12 @@ IN_BLOCKS = 100
 
 @dataclass
 class Unit:
-    """Rows that stay together, in file order. The label is that of the first row."""
+    """Rows that stay together, in file order. The stratum is that of the first row."""
 
     name: str
-    label: str
+    stratum: str
     rows: list[Row] = field(default_factory=list)
-    # Rows unlike any before them: label, number among such rows of the label, name.
+    # Rows unlike any before them: stratum, number among such rows of the stratum, name.
     firsts: list[tuple[str, int, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -38,7 +38,10 @@ class Unit:
 
 
 def units(
-    rows: list[Row], alike: near_duplicates.Near | None = None, left: Container[str] | None = None
+    rows: list[Row],
+    alike: near_duplicates.Near | None = None,
+    left: Container[str] | None = None,
+    strata: list[str] | None = None,
 ) -> list[Unit]:
     """Join rows that have the same text (see `checks.key`), nearly the same text, or the same group.
 
@@ -47,6 +50,7 @@ def units(
         alike: Pairs of near-duplicates.
         left: Ids of the rows to keep in the units; the others only count in joining and numbering. None keeps
             all.
+        strata: The stratum of each row; None: its label.
 
     Returns:
         The units, ordered by their first rows; none is empty.
@@ -54,18 +58,20 @@ def units(
     names, pairs = _linked(rows, alike or {})
     linked = {late for _, late in pairs}
     joined: dict[int, Unit] = {}
+    strata = [row.label for row in rows] if strata is None else strata
     seen: dict[str, int] = defaultdict(int)
     for place, first in enumerate(near_duplicates.groups(len(rows), pairs)):
         row = rows[place]
-        unit = joined.setdefault(first, Unit(names[first], rows[first].label))
+        unit = joined.setdefault(first, Unit(names[first], strata[first]))
         unit.rows.append(row)
         if place not in linked:
-            unit.firsts.append((row.label, seen[row.label], names[place]))
-            seen[row.label] += 1
+            unit.firsts.append((stratum := strata[place], seen[stratum], names[place]))
+            seen[stratum] += 1
     if left is not None:
+        of_rows = {row.id: stratum for row, stratum in zip(rows, strata, strict=True)}
         for unit in joined.values():
             unit.rows = [row for row in unit.rows if row.id in left]
-            unit.label = unit.rows[0].label if unit.rows else unit.label
+            unit.stratum = of_rows[unit.rows[0].id] if unit.rows else unit.stratum
     return [unit for unit in joined.values() if unit.rows]
 
 
@@ -115,7 +121,7 @@ def wanted(portion: params.ByShare | params.ByCount, rows: int) -> int:
 def cut(
     whole: list[Unit], count: int, *, seed: int, purpose: str, least: int = 1, leave: int = 0
 ) -> tuple[list[Unit], list[Unit]]:
-    """Draw `count` rows, from each class in proportion to its size.
+    """Draw `count` rows, from each stratum in proportion to its size.
 
     Args:
         whole: The units of one table; their order is kept in both parts.
@@ -164,7 +170,7 @@ def cut(
 def cut_for_good(
     whole: list[Unit], share: float, *, seed: int, purpose: str
 ) -> tuple[list[Unit], list[Unit]]:
-    """Draw `share` of each class so that rows appended to the file never move others to another part.
+    """Draw `share` of each stratum so that rows appended to the file never move others to another part.
 
     No rule can give every class its exact number and also keep every row in its part regardless of added
     rows: to keep rows, a rule must decide on each as if it were alone, and then all rows of some class fall
@@ -188,12 +194,12 @@ def cut_for_good(
     Returns:
         The drawn units and the units left behind.
     """
-    labels = {label for unit in whole for label, _, _ in unit.firsts}
-    places = {label: _places(share, f"{seed}\0{purpose}\0{label}") for label in labels}
+    strata = {stratum for unit in whole for stratum, _, _ in unit.firsts}
+    places = {stratum: _places(share, f"{seed}\0{purpose}\0{stratum}") for stratum in strata}
 
-    def falls(label: str, number: int, name: str) -> bool:
+    def falls(stratum: str, number: int, name: str) -> bool:
         return (
-            number in places[label]
+            number in places[stratum]
             if number < IN_BLOCKS
             else _order(f"{seed}\0{purpose}\0{name}") < share * 2.0**64
         )
@@ -224,12 +230,12 @@ def _order(name: str) -> int:
 
 
 def _classes(whole: list[Unit], seed: int, purpose: str) -> dict[str, list[Unit]]:
-    """Return the units of each label in drawing order; labels are sorted."""
-    classes: dict[str, list[Unit]] = {label: [] for label in sorted({unit.label for unit in whole})}
+    """Return the units of each stratum in drawing order; strata are sorted."""
+    classes: dict[str, list[Unit]] = {label: [] for label in sorted({unit.stratum for unit in whole})}
     for unit in sorted(
         whole, key=lambda unit: hashlib.sha256(f"{seed}\0{purpose}\0{unit.name}".encode()).digest()
     ):
-        classes[unit.label].append(unit)
+        classes[unit.stratum].append(unit)
     return classes
 
 

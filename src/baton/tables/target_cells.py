@@ -1,20 +1,84 @@
 """What a cell of the label column means for each kind of task.
 
-Input: params `task`. Output: its `TargetCells`.
+Input: params `task`. Output: its `TargetCells`. A cell holds names (of classes): they are normalized, checked
+and counted, and become the names of the task.
 """
 
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 from baton import params
 from baton.contracts.task_spec import TaskSpec
+from baton.tables.checks import Check
 from baton.tables.class_cells import ClassCells
+from baton.tables.rows import Cell, RawTable, Row
 
 
 class TargetCells(Protocol):
-    """How cells of the label column are read, checked, divided among splits and written."""
+    """How cells of the label column are read, checked, divided among splits and written.
+
+    A row keeps its target as text, `Row.label`; `names` returns the names in it.
+    """
+
+    @property
+    def word(self) -> str:
+        """What a name denotes, for messages: `class`."""
+        ...
+
+    @property
+    def names_leave(self) -> bool:
+        """Whether dropping a name leaves its rows, which have others or none, in the table."""
+        ...
+
+    def read(self, value: Any) -> Cell | str:
+        """Return the label of a cell, each name in its normal form (`labels.normal`), or the fault."""
+        ...
+
+    def names(self, label: str) -> tuple[str, ...]:
+        """Return the names in a label."""
+        ...
+
+    def renamed(self, label: str, new: Callable[[str], str | None]) -> str:
+        """Return the label with new names; a name that becomes None leaves it."""
+        ...
+
+    def checks(self) -> dict[str, Check]:
+        """Return the checks of labels that apply, by their names in `preprocess.checks`."""
+        ...
+
+    def strata(self, rows: list[Row]) -> list[str]:
+        """Return the stratum of each row of one table, in file order; it is cut in proportion to its size."""
+        ...
+
+    def drift(self, rows: list[Row]) -> dict[str, Any] | None:
+        """Compare the labels of train and test, see `label_drift`; None if there is no test file."""
+        ...
+
+    def too_few(self, train: Iterable[str]) -> str:
+        """Return why the labels of train's rows do not suffice for a model; '' if they do."""
+        ...
+
+    def small_advice(self, left: int, listed: str) -> str:
+        """Return what to do about names with too few rows.
+
+        `left` names are in train; `listed` are the labels of the rows found, with their numbers.
+        """
+        ...
+
+    def notes(self, table: RawTable, known: Mapping[str, str]) -> list[str]:
+        """Return notes on the labels of a raw file for the user; `known` is `preprocess.label_names`."""
+        ...
 
     def spec(self, names: list[str]) -> TaskSpec:
         """Return the task with these names, in the order of a model's outputs."""
+        ...
+
+    def type(self) -> Any:
+        """Return the Arrow type of the clean column `TaskSpec.column`."""
+        ...
+
+    def target(self, label: str, places: Mapping[str, int]) -> int | list[int]:
+        """Return a label as the clean column holds it; `places` has the index of each name."""
         ...
 
 

@@ -1,0 +1,54 @@
+"""Compare the labels of the train and the test file."""
+
+from collections import Counter
+from typing import Any
+
+from baton.tables import two_sample_tests
+from baton.tables.two_sample_tests import Distance
+
+# Label drift must be both significant and large to be reported. With thousands of rows, a test alone finds
+# tiny differences significant; with few rows in many classes, chance alone makes the variation large, so the
+# limit applies to the excess over chance.
+P_VALUE = 0.01
+TOTAL_VARIATION = 0.1
+
+
+def of_classes(train: Counter[str], test: Counter[str]) -> dict[str, Any] | None:
+    """Compare the numbers of rows of each class; return None if there is no test file.
+
+    Returns:
+        `chi_square` and `degrees_of_freedom` of Pearson's test of homogeneity, and its `p_value` from draws
+        without replacement, which is exact even if many labels are rare; `total_variation`, half the sum of
+        the absolute differences between the shares (0: equal, 1: disjoint), and `by_chance`, its mean if both
+        files came from the same source; `found`, whether both thresholds above are crossed.
+    """
+    if not train or not test:
+        return None
+    names = sorted(train | test)
+    all_train, all_test = train.total(), test.total()
+    chi_square = 0.0
+    for name in names:
+        share = (train[name] + test[name]) / (all_train + all_test)
+        chi_square += (train[name] - share * all_train) ** 2 / (share * all_train) + (
+            test[name] - share * all_test
+        ) ** 2 / (share * all_test)
+    pearson = {"chi_square": chi_square, "degrees_of_freedom": len(names) - 1}
+    return pearson | _judged(two_sample_tests.labels(train, test))
+
+
+def text(drift: dict[str, Any]) -> str:
+    """Return a result as one line for the user."""
+    line = f"total variation {drift['total_variation']:.3f} ({drift['by_chance']:.3f} expected by chance), "
+    if "chi_square" in drift:
+        line += f"chi-square {drift['chi_square']:.1f} "
+        line += f"with {drift['degrees_of_freedom']} degrees of freedom, "
+    return f"{line}p = {drift['p_value']:.2g}"
+
+
+def _judged(distance: Distance) -> dict[str, Any]:
+    return {
+        "p_value": distance.p,
+        "total_variation": distance.value,
+        "by_chance": distance.chance,
+        "found": distance.p < P_VALUE and distance.excess > TOTAL_VARIATION,
+    }
