@@ -151,7 +151,7 @@ def timm_step(work: Work) -> dict[str, Any]:
     machine = resolve.resolve(work.runtime, work=resolve.Work(fixed_shapes=True))
     resolve.seed_everything(settings.seed)
     config = storage.read_json(work.project / "data/base/config.json")
-    classes = array_splits.read_meta(work.project / "data/arrays")["task"].width
+    classes = array_splits.read_meta(work.project / "data/arrays").task.width
     pool = {"cls": "token", "mean": "avg"}[settings.head.pooling]
     shape = {"num_classes": classes, "global_pool": pool, "drop_path_rate": settings.drop_path}
     model = timm.create_model(config["architecture"], **config["model_args"], **shape).to(

@@ -89,11 +89,11 @@ def setup(work: Work, **changes: Any) -> tuple[Job, Classifier, TrainingBatches]
     """Make the job, the model and its batches as `finetune` does, and change to the work's project."""
     settings, folder = work.settings, Path("data/arrays")
     meta, splits = array_splits.read_meta(folder), array_splits.open_splits(folder, settings.augmentation)
-    computed = model_folder.work(Path("data/base"), meta["input"])
+    computed = model_folder.work(Path("data/base"), meta.input)
     machine = resolve.resolve(work.runtime.model_copy(update=changes), work=computed)
     resolve.seed_everything(settings.seed)
     model = model_folder.create(
-        Path("data/base"), settings.head, meta["task"].width, settings, machine.attention, meta["input"]
+        Path("data/base"), settings.head, meta.task.width, settings, machine.attention, meta.input
     )
     model = model.to(machine.device)
     if work.name in PICTURES:

@@ -192,7 +192,7 @@ def same_model(work: Work, attention: str) -> nn.Module:
     """Return the architecture of `ours` with transformers' attention and torch's dropout, as is usual."""
     settings, meta = work.settings, work.meta()
     model = model_folder.create(
-        work.project / "data/base", settings.head, meta["task"].width, settings, "sdpa", meta["input"]
+        work.project / "data/base", settings.head, meta.task.width, settings, "sdpa", meta.input
     )
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
@@ -211,7 +211,7 @@ def sequence_classifier(work: Work, attention: str) -> Any:
     logging.disable_progress_bar()
     return AutoModelForSequenceClassification.from_pretrained(
         work.project / "data/base",
-        num_labels=work.meta()["task"].width,
+        num_labels=work.meta().task.width,
         attn_implementation=attention,
         dtype=torch.float32,
         local_files_only=True,

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,16 +40,16 @@ class Work:
 
     def split(self, split: str) -> TextSplit:
         """Return one split."""
-        opened = text_arrays.open_arrays(self.project / "data/arrays", split, self.meta()["task"])
+        opened = text_arrays.open_arrays(self.project / "data/arrays", split, self.meta().task)
         if opened.documents is not None:
             hint = "run `dvc repro tokenize` with tokenize.truncation {kind: head}"
             raise DataError(
                 "the other sides read one window per document", got="arrays of several windows", hint=hint
             )
-        return TextSplit(opened, self.meta()["input"].pad)
+        return TextSplit(opened, self.meta().input.pad)
 
-    def meta(self) -> dict[str, Any]:
-        """Return the task, and padding token and length as `input`."""
+    def meta(self) -> array_splits.Meta:
+        """Return the description of the arrays."""
         return array_splits.read_meta(self.project / "data/arrays")
 
     def machine(self) -> resolve.Runtime:
@@ -73,8 +72,8 @@ def ours(work: Work) -> Measured:
     """Run Baton's loop as `finetune` calls it."""
     settings, meta, machine = work.settings, work.meta(), work.machine()
     resolve.seed_everything(settings.seed)
-    base, classes = work.project / "data/base", meta["task"].width
-    model = model_folder.create(base, settings.head, classes, settings, machine.attention, meta["input"]).to(
+    base, classes = work.project / "data/base", meta.task.width
+    model = model_folder.create(base, settings.head, classes, settings, machine.attention, meta.input).to(
         machine.device
     )
     train, val = work.split("train"), work.split("val")

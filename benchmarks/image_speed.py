@@ -91,7 +91,7 @@ def measure(project: Path, recipe: Path, files: Path, options: Any) -> None:
 
     loaded = params.load("finetune", "runtime", path=recipe)
     meta = array_splits.read_meta(project / "data/arrays")
-    reads = meta["input"]
+    reads = meta.input
     if not isinstance(reads, ImageInput):
         hint = "run `baton use digits-vit`, then `dvc repro tokenize`"
         raise DataError(
@@ -100,7 +100,7 @@ def measure(project: Path, recipe: Path, files: Path, options: Any) -> None:
             expected="data/arrays of images",
             hint=hint,
         )
-    write_files(project / "data/clean/train.parquet", files, meta["task"].names)
+    write_files(project / "data/clean/train.parquet", files, meta.task.names)
     settings = loaded.finetune.of(options.seed).model_copy(update={"accumulation": 1, "ema": None})
     report(Work(project, files, settings, loaded.runtime, options.steps), options.repeats)
     size, channels = reads.size, reads.channels
@@ -303,7 +303,7 @@ def our_model(work: Work, machine: Any) -> Any:
     resolve.seed_everything(work.settings.seed)
     base = work.project / "data/base"
     return model_folder.create(
-        base, work.settings.head, meta["task"].width, work.settings, machine.attention, meta["input"]
+        base, work.settings.head, meta.task.width, work.settings, machine.attention, meta.input
     ).to(machine.device)
 
 
@@ -319,10 +319,10 @@ def timm_model(work: Work, machine: Any) -> Any:
     pool = {"cls": {"global_pool": "token"}, "mean": {"global_pool": "avg"}, "pooler": {}}[
         work.settings.head.pooling
     ]
-    size = {"img_size": meta["input"].size} if config["pretrained_cfg"].get("fixed_input_size") else {}
+    size = {"img_size": meta.input.size} if config["pretrained_cfg"].get("fixed_input_size") else {}
     shape = {
-        "num_classes": meta["task"].width,
-        "in_chans": meta["input"].channels,
+        "num_classes": meta.task.width,
+        "in_chans": meta.input.channels,
         "drop_path_rate": work.settings.drop_path,
     }
     made = timm.create_model(
@@ -333,7 +333,7 @@ def timm_model(work: Work, machine: Any) -> Any:
 
 def described(work: Work) -> tuple[tuple[int, int], int, list[float], list[float]]:
     """Return size, channels, mean and deviation of the model's input."""
-    own: ImageInput = array_splits.read_meta(work.project / "data/arrays")["input"]
+    own: ImageInput = array_splits.read_meta(work.project / "data/arrays").input
     return own.size, own.channels, list(own.mean), list(own.std)
 
 

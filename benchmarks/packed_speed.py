@@ -61,10 +61,10 @@ def measure(work: Work, steps: int, repeats: int) -> dict[str, Any]:
     model = model_folder.create(
         work.project / "data/base",
         settings.head,
-        meta["task"].width,
+        meta.task.width,
         settings,
         machine.attention,
-        meta["input"],
+        meta.input,
     )
     model.to(machine.device).train()
     packs, reason = packing.settled(machine, model, settings.attention_dropout)

@@ -36,7 +36,7 @@ TRAINED = [Path("metrics/finetune.json"), Path("metrics/distill.json")]
 def main() -> None:
     """Write the figures first, then the speeds, then the plot that needs both."""
     loaded = params.load("evaluate", "finetune", "runtime")
-    work = model_folder.work(MODELS["teacher"], array_splits.read_meta(measurements.ARRAYS)["input"])
+    work = model_folder.work(MODELS["teacher"], array_splits.read_meta(measurements.ARRAYS).input)
     settings, machine = loaded.evaluate, resolve.resolve(loaded.runtime, work=work)
     with tracking.stage("evaluate", machine.reasons) as run:
         run.dataset("test", CLEAN / "test.parquet", "evaluation")
@@ -139,7 +139,7 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, O
         )
     wanted, few = subject.settings.baselines, subject.finetune.probe
     assert few is not None, "finetune writes left-out predictions only if its params set a probe"
-    logits = inputs.read_logits(path, rows["train"], subject.meta["task"].width)
+    logits = inputs.read_logits(path, rows["train"], subject.meta.task.width)
     hits = {"teacher": logits.argmax(axis=1) == rows["train"].labels}
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
         hits[name] = measurements.cross_validated(subject, baseline, rows, few.folds)

@@ -35,7 +35,7 @@ def write_project(root: Path) -> None:
     reads = tiny_images.write_arrays(root / "data", COUNTS)
     write_curves(root)
     splits = array_splits.open_splits(root / "data/arrays", None)
-    labels = array_splits.read_meta(root / "data/arrays")["labels"]
+    labels = array_splits.read_meta(root / "data/arrays").task.names
     pretrained = trained(root / "data/base", splits["train"], steps=60, seed=9)
     save_file(pretrained.backbone.state_dict(), root / "data/base/model.safetensors")
     for seed, (name, steps) in enumerate(STEPS.items()):

@@ -55,7 +55,7 @@ def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: in
     wanted = tiny.SETTINGS | {"processes": size, "sharding": "full"} | options.get("runtime", {})
 
     def main() -> None:
-        reads = array_splits.read_meta(folder / "arrays")["input"]
+        reads = array_splits.read_meta(folder / "arrays").input
         with distributed.started(
             params.Runtime.model_validate(wanted), kernels.Work(fixed_shapes=isinstance(reads, ImageInput))
         ) as machine:
@@ -75,7 +75,7 @@ def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> No
     )
     resolve.seed_everything(settings.seed)
     model = model_folder.create(
-        folder / "base", HEAD, meta["task"].width, settings, machine.attention, meta["input"]
+        folder / "base", HEAD, meta.task.width, settings, machine.attention, meta.input
     )
     if machine.gradient_checkpointing:
         model.checkpoint_activations()

@@ -351,13 +351,13 @@ def run(
 ) -> list[loop.Point]:
     """Train for two epochs."""
     meta = array_splits.read_meta(root / "arrays")
-    images = isinstance(meta["input"], ImageInput)
+    images = isinstance(meta.input, ImageInput)
     machine = dataclasses.replace(
         tiny.machine(attention="sdpa"), compile=compiled, fixed_shapes=images, **own
     )
     settings = SETTINGS.model_copy(update={"batch_size": batch_size})
     resolve.seed_everything(0)
-    model = model_folder.create(root / "base", HEAD, meta["task"].width, settings, "sdpa", meta["input"])
+    model = model_folder.create(root / "base", HEAD, meta.task.width, settings, "sdpa", meta.input)
     split = array_splits.open_splits(root / "arrays", training.AUGMENTATION if images else None)["train"]
     batches = TrainingBatches(
         split, batch_size, 1, 0, lambda: array_splits.read_ids(root / "arrays", "train")
@@ -597,7 +597,7 @@ def test_pictures_are_compiled_for_their_shapes_before_the_first_step(images: Pa
 
 def test_a_live_teacher_is_compiled_with_its_student(texts: Path, counter: Counter) -> None:
     meta = array_splits.read_meta(texts / "arrays")
-    own = model_folder.create(texts / "base", HEAD, meta["task"].width, SETTINGS, "sdpa", meta["input"])
+    own = model_folder.create(texts / "base", HEAD, meta.task.width, SETTINGS, "sdpa", meta.input)
     plain = [
         point.loss
         for point in run(texts, 8, False, soft_targets.Live(own))
@@ -640,7 +640,7 @@ def test_the_pass_that_looks_for_unused_weights_decides_nothing(
     monkeypatch.setattr(sys.modules[__name__], "TrainingBatches", Uneven)
     meta = array_splits.read_meta(texts / "arrays")
     teacher = soft_targets.Live(
-        model_folder.create(texts / "base", HEAD, meta["task"].width, SETTINGS, "sdpa", meta["input"])
+        model_folder.create(texts / "base", HEAD, meta.task.width, SETTINGS, "sdpa", meta.input)
     )
     run(texts, 8, True, teacher, processes=2)
     assert counter.graphs == 2
@@ -664,7 +664,7 @@ def test_whatever_ends_a_training_nothing_stays_compiled(
 ) -> None:
     meta = array_splits.read_meta(texts / "arrays")
     student, own = (
-        model_folder.create(texts / "base", HEAD, meta["task"].width, SETTINGS, "sdpa", meta["input"])
+        model_folder.create(texts / "base", HEAD, meta.task.width, SETTINGS, "sdpa", meta.input)
         for _ in range(2)
     )
     teacher = soft_targets.Live(own)
@@ -703,7 +703,7 @@ def test_validation_and_prediction_compile_nothing(texts: Path, counter: Counter
     from baton.predict import predict
 
     meta = array_splits.read_meta(texts / "arrays")
-    model = model_folder.create(texts / "base", HEAD, meta["task"].width, SETTINGS, "sdpa", meta["input"])
+    model = model_folder.create(texts / "base", HEAD, meta.task.width, SETTINGS, "sdpa", meta.input)
     compiled = Compiled(model, False)
     predict(
         model,

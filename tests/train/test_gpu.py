@@ -85,17 +85,17 @@ def steps(
     """Return the weights after `count` steps, on the CPU; waiting is an error from step `quiet_from` on."""
     meta = array_splits.read_meta(root / "arrays")
     wanted = params.Runtime.model_validate(tiny.SETTINGS | machine)
-    where = resolve.resolve(wanted, work=model_folder.work(root / "base", meta["input"]))
+    where = resolve.resolve(wanted, work=model_folder.work(root / "base", meta.input))
     resolve.seed_everything(0)
     images = {
         "augmentation": training.AUGMENTATION,
         "ema": params.Ema(decay=0.9),
     }  # a TinyViT has no attention dropout
-    varied = images if isinstance(meta["input"], ImageInput) else {"attention_dropout": dropout}
+    varied = images if isinstance(meta.input, ImageInput) else {"attention_dropout": dropout}
     settings = SETTINGS.model_copy(update={"dropout": dropout, "batch_size": batch_size} | varied)
     model, teacher = (
         model_folder.create(
-            root / "base", settings.head, meta["task"].width, settings, where.attention, meta["input"]
+            root / "base", settings.head, meta.task.width, settings, where.attention, meta.input
         ).to(where.device)
         for _ in range(2)
     )

@@ -54,9 +54,7 @@ def losses_of(
     machine, meta = tiny.machine(**CUDA, **own), array_splits.read_meta(root / "arrays")
     resolve.seed_everything(0)
     settings = tiny.training(epochs=4, clip_norm=1.0, ema={"decay": 0.9}, log_every=1000)
-    model = model_folder.create(
-        root / "base", HEAD, meta["task"].width, settings, machine.attention, meta["input"]
-    )
+    model = model_folder.create(root / "base", HEAD, meta.task.width, settings, machine.attention, meta.input)
     if split:
         machine = dataclasses.replace(machine, sharding="full")
         sharding.split(model, machine)
@@ -91,9 +89,7 @@ def test_a_checkpoint_is_of_its_moment_although_the_training_goes_on(
 ) -> None:
     """Written by threads, from pinned copies, while the weights change."""
     meta = array_splits.read_meta(root / "arrays")
-    model = model_folder.create(
-        root / "base", HEAD, meta["task"].width, tiny.training(), "sdpa", meta["input"]
-    )
+    model = model_folder.create(root / "base", HEAD, meta.task.width, tiny.training(), "sdpa", meta.input)
     sharding.split(model, dataclasses.replace(tiny.machine(**CUDA, precision="bf16"), sharding="full"))
     saved = sharded_checkpoint.ShardedCheckpoints(
         checkpoint.Checkpoints(tmp_path / "teacher", 1000.0, {}), model

@@ -119,12 +119,12 @@ def attempt(
         watch_operations(folder / "checkpoints", kill_operation, power)
     spoil(without)
     meta, machine = array_splits.read_meta(folder / "arrays"), tiny.machine()
-    images = IMAGES if isinstance(meta["input"], ImageInput) else {}
+    images = IMAGES if isinstance(meta.input, ImageInput) else {}
     lacking = {"attention_dropout": 0.0} if "tiny_vit" in (folder / "base/config.json").read_text() else {}
     settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES | images | lacking)
     resolve.seed_everything(settings.seed)
     model = model_folder.create(
-        folder / "base", settings.head, meta["task"].width, settings, machine.attention, meta["input"]
+        folder / "base", settings.head, meta.task.width, settings, machine.attention, meta.input
     )
     splits = array_splits.open_splits(folder / "arrays", settings.augmentation)
     batches = Recorded(

@@ -5,9 +5,11 @@ and test.
 """
 
 import base64
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton import params, storage
 from baton.arrays import text_arrays
@@ -15,17 +17,33 @@ from baton.batches.sampler import Split
 from baton.batches.text_batches import TextSplit
 from baton.contracts import input_spec, task_spec
 from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
+from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.texts import document_windows
 
 SPLITS = text_arrays.SPLITS
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
-    """Read meta.json: `task` (a `TaskSpec`) and `input` (an `InputSpec`).
+@dataclass(frozen=True)
+class Meta:
+    """The description of arrays: what a model predicts and what it reads."""
+
+    task: TaskSpec
+    input: InputSpec
+
+
+class _Kind(NamedTuple):
+    """The functions for one kind of input."""
+
+    open_split: Callable[[Path, str, TaskSpec, params.Augmentation | None], Split]
+    examples: Callable[[Split, Path, int], list[str]]
+
+
+def read_meta(folder: Path) -> Meta:
+    """Read meta.json.
 
     Raises:
-        DataError: If the file is missing or was written by an earlier version.
+        DataError: If the file is missing or was written by another version.
     """
     path = folder / "meta.json"
     hint = "run `dvc repro tokenize`"
@@ -36,10 +54,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} has an unknown layout", got=", ".join(meta), expected="task and input", hint=hint
         )
-    return meta | {
-        "task": task_spec.read(meta),
-        "input": input_spec.read(meta["input"], f"{path}: input"),
-    }
+    return Meta(task_spec.read(meta), input_spec.read(meta["input"], f"{path}: input"))
 
 
 def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -> dict[str, Split]:
@@ -49,26 +64,8 @@ def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -
         DataError: If a file is missing or does not match the others.
     """
     meta = read_meta(folder)
-    reads: InputSpec = meta["input"]
-    match reads:
-        case TextInput(pad=pad):
-            return {
-                split: TextSplit(text_arrays.open_arrays(folder, split, meta["task"]), pad)
-                for split in SPLITS
-            }
-        case ImageInput():
-            from baton.arrays import image_arrays
-            from baton.batches import image_batches  # imports torchvision, which text does not need
-
-            return {
-                split: image_batches.ImageSplit(
-                    image_arrays.open_arrays(folder, split, meta["task"]),
-                    partial(read_ids, folder, split),
-                    reads,
-                    augmentation,
-                )
-                for split in SPLITS
-            }
+    open_split = _kind(meta.input).open_split
+    return {split: open_split(folder, split, meta.task, augmentation) for split in SPLITS}
 
 
 def read_ids(folder: Path, split: str) -> list[str]:
@@ -82,24 +79,49 @@ def examples(split: Split, model: Path, reads: InputSpec, count: int = 2) -> lis
     Args:
         split: a split of data/arrays.
         model: the folder with the tokenizer.
-        reads: the `input` of `read_meta`.
+        reads: the input of the arrays.
         count: the most samples to return.
     """
-    match reads:
-        case TextInput(max_length=max_length):
-            assert isinstance(split, TextSplit)
-            tokenizer, own = document_windows.open_tokenizer(model, max_length), split.arrays
-            first = range(len(own)) if own.documents is None else own.documents  # documents' first windows
-            return [
-                tokenizer.decode(own.tokens[own.offsets[i] : own.offsets[i + 1]].tolist())
-                for i in first[: min(count, len(own))]
-            ]
-        case ImageInput():
-            from baton.batches import image_batches
-            from baton.images import decoding
+    return _kind(reads).examples(split, model, min(count, len(split)))
 
-            assert isinstance(split, image_batches.ImageSplit)
-            return [
-                base64.b64encode(decoding.encode(split.arrays.picture(row))).decode()
-                for row in range(min(count, len(split)))
-            ]
+
+def _kind(reads: InputSpec) -> _Kind:
+    match reads:
+        case TextInput():
+            return _Kind(partial(_open_texts, reads), partial(_texts, reads))
+        case ImageInput():
+            return _Kind(partial(_open_images, reads), _images)
+
+
+def _open_texts(
+    reads: TextInput, folder: Path, split: str, task: TaskSpec, _: params.Augmentation | None
+) -> TextSplit:
+    return TextSplit(text_arrays.open_arrays(folder, split, task), reads.pad)
+
+
+def _open_images(
+    reads: ImageInput, folder: Path, split: str, task: TaskSpec, augmentation: params.Augmentation | None
+) -> Split:
+    from baton.arrays import image_arrays
+    from baton.batches import image_batches  # imports torchvision, which text does not need
+
+    arrays = image_arrays.open_arrays(folder, split, task)
+    return image_batches.ImageSplit(arrays, partial(read_ids, folder, split), reads, augmentation)
+
+
+def _texts(reads: TextInput, split: Split, model: Path, count: int) -> list[str]:
+    assert isinstance(split, TextSplit)
+    tokenizer, own = document_windows.open_tokenizer(model, reads.max_length), split.arrays
+    first = range(len(own)) if own.documents is None else own.documents  # each document's first window
+    return [
+        tokenizer.decode(own.tokens[own.offsets[window] : own.offsets[window + 1]].tolist())
+        for window in first[:count]
+    ]
+
+
+def _images(split: Split, _: Path, count: int) -> list[str]:
+    from baton.batches import image_batches
+    from baton.images import decoding
+
+    assert isinstance(split, image_batches.ImageSplit)
+    return [base64.b64encode(decoding.encode(split.arrays.picture(row))).decode() for row in range(count)]

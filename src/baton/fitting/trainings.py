@@ -95,7 +95,7 @@ def started(
     copied. Success removes the checkpoints.
     """
     with distributed.started(
-        wanted, model_folder.work(source, array_splits.read_meta(ARRAYS)["input"])
+        wanted, model_folder.work(source, array_splits.read_meta(ARRAYS).input)
     ) as runtime:
         data = placed(open_data(settings.augmentation), runtime)
         check_metric(stage, settings, data.task)
@@ -137,7 +137,7 @@ def check_metric(stage: str, settings: params.Training, task: TaskSpec) -> None:
 def open_data(augmentation: params.Augmentation | None) -> Data:
     """Memory-map data/arrays."""
     meta = array_splits.read_meta(ARRAYS)
-    return Data(array_splits.open_splits(ARRAYS, augmentation), meta["task"], meta["input"])
+    return Data(array_splits.open_splits(ARRAYS, augmentation), meta.task, meta.input)
 
 
 def placed(data: Data, runtime: Runtime) -> Data:

@@ -51,8 +51,8 @@ class Subject:
     machine: resolve.Runtime
 
     @cached_property
-    def meta(self) -> dict[str, Any]:
-        """The metadata of the arrays."""
+    def meta(self) -> array_splits.Meta:
+        """The description of the arrays."""
         return array_splits.read_meta(ARRAYS)
 
     @cached_property
@@ -63,9 +63,9 @@ class Subject:
     @cached_property
     def features(self) -> dict[str, NDArray[np.float32]]:
         """The base model's features of each split, (samples, width), pooled as in the teacher's head."""
-        classes, described = len(self.meta["labels"]), self.meta["input"]
+        meta = self.meta
         encoder: Any = model_folder.create(
-            BASE, self.finetune.head, classes, self.finetune, self.machine.attention, described
+            BASE, self.finetune.head, meta.task.width, self.finetune, self.machine.attention, meta.input
         )
         encoder.head = torch.nn.Identity()
         encoder.to(self.machine.device).eval()
@@ -165,7 +165,7 @@ def cross_validated(
             fewer,
             own,
             labels[fitted],
-            subject.meta["task"].width,
+            subject.meta.task.width,
             (inputs["val"], rows["val"].labels),
             of_rows,
         )
@@ -250,7 +250,7 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
     train = subject.splits["train"]
     assert isinstance(train, ImageSplit), "params refuse augmentation for text"
     rows = image_galleries.examples(train.targets.all, SHEET_SAMPLES)
-    names = [subject.meta["task"].names[label] for label in train.targets.take(rows)]
+    names = [subject.meta.task.names[label] for label in train.targets.take(rows)]
     return image_galleries.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
 
 
@@ -273,7 +273,7 @@ def _fitted(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows
     validation = (inputs["val"], rows["val"].labels)
     weights = row_attributes.weights(ARRAYS, "train", len(train.labels))
     fitted = baselines.fit(
-        baseline, inputs["train"], train.labels, subject.meta["task"].width, validation, weights
+        baseline, inputs["train"], train.labels, subject.meta.task.width, validation, weights
     )
     outputs = {split: fitted.outputs(inputs[split]) for split in ("val", "test")}
     made = {
@@ -304,4 +304,4 @@ def _gallery(
     known = subject.known(MODELS[name], **own, runtime=subject.machine.reasons)
     attributions = result_cache.arrays("attributions", known, measure)["attributions"]
     shown = inputs.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return image_galleries.gallery(places, test, outputs, subject.meta["task"].names, shown, attributions)
+    return image_galleries.gallery(places, test, outputs, subject.meta.task.names, shown, attributions)

@@ -18,6 +18,7 @@ from baton.models import timm_trial
 from baton.models.classifier import WEIGHTS, Classifier
 from baton.models.kernels import convolution
 from baton.models.kernels import dropout as dropouts
+from baton.runtime.resolve import Work
 
 # Keys of a checkpoint's data config: its origin, and values that do not hold for the model trained from it.
 ORIGIN = {"architecture", "file", "hf_hub_filename", "hf_hub_id", "source", "state_dict", "url"}
@@ -133,6 +134,11 @@ class ImageClassifier(Classifier):
             raise ModelError(problem, got=self.architecture, hint=hint)
         groups = models.group_parameters(self.backbone, self.backbone.group_matcher())
         return [groups[index] for index in sorted(groups)]
+
+
+def work(_: Path) -> Work:
+    """Return the facts on which the runtime's `auto` depends: timm fuses attention if a model has any."""
+    return Work(fixed_shapes=True)
 
 
 def create(

@@ -6,8 +6,10 @@ head, input, temperature). Nothing is unpickled and no remote code runs.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -33,19 +35,37 @@ TOKENIZER_FILES = (
 )
 
 
+class _Kind(NamedTuple):
+    """The functions for one kind of input."""
+
+    work: Callable[[Path], Work]
+    create: Callable[[Path, params.Head, int, params.Training, str], Classifier]
+    reassemble: Callable[[Path, params.Head, int, str], Classifier]
+
+
+def _kind(reads: InputSpec) -> _Kind:
+    match reads:  # transformers and timm take seconds each to import
+        case TextInput():
+            from baton.models import text_model
+
+            return _Kind(text_model.work, text_model.create, text_model.reassemble)
+        case ImageInput():
+            from baton.models import image_model
+
+            return _Kind(
+                image_model.work,
+                partial(image_model.create, reads=reads),
+                partial(image_model.reassemble, reads=reads),
+            )
+
+
 def work(folder: Path, reads: InputSpec) -> Work:
     """Return the facts on which the runtime's `auto` depends, for a base or Baton model in `folder`.
 
     Raises:
         ModelError: If it is not a known encoder.
     """
-    match reads:
-        case TextInput():
-            from baton.models import text_model
-
-            return Work(unfused=text_model.unfused(folder))
-        case ImageInput():  # timm fuses attention if an architecture has any
-            return Work(fixed_shapes=True)
+    return _kind(reads).work(folder)
 
 
 def create(
@@ -70,15 +90,7 @@ def create(
         ModelError: If the folder is incomplete, its weights do not match, or the architecture lacks a
             requested feature.
     """
-    match reads:
-        case TextInput():
-            from baton.models import text_model  # transformers and timm take seconds each to import
-
-            return text_model.create(base, head, outputs, settings, attention)
-        case ImageInput():
-            from baton.models import image_model
-
-            return image_model.create(base, head, outputs, settings, attention, reads)
+    return _kind(reads).create(base, head, outputs, settings, attention)
 
 
 def save(
@@ -127,7 +139,7 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
                 hint="run `dvc repro`",
             )
     info = _info(folder)
-    model = _assemble(folder, info, attention)
+    model = _kind(info.input).reassemble(folder, info.head, info.task.width, attention)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
@@ -151,15 +163,3 @@ def _info(folder: Path) -> ModelInfo:
     temperature = raw.get("temperature", 1.0)  # earlier versions did not write it
     reads = input_spec.read(raw["input"], f"{folder / INFO}: input")
     return ModelInfo(task_spec.read(raw), params.head(raw["head"]), reads, temperature)
-
-
-def _assemble(folder: Path, info: ModelInfo, attention: str) -> Classifier:
-    match info.input:
-        case TextInput():
-            from baton.models import text_model
-
-            return text_model.reassemble(folder, info.head, info.task.width, attention)
-        case ImageInput() as reads:
-            from baton.models import image_model
-
-            return image_model.reassemble(folder, info.head, info.task.width, attention, reads)

@@ -17,6 +17,7 @@ from baton.models.classifier import CONFIG, WEIGHTS, Classifier
 from baton.models.kernels import attention as attentions
 from baton.models.kernels import dropout as dropouts
 from baton.models.kernels import varlen
+from baton.runtime.resolve import Work
 
 # The names that encoder families have for the same two rates.
 DROPOUT_NAMES = ("hidden_dropout_prob", "hidden_dropout", "dropout", "embd_pdrop", "mlp_dropout")
@@ -245,6 +246,15 @@ def reassemble(folder: Path, head: params.Head, classes: int, attention: str) ->
         ModelError: If it is not a known encoder.
     """
     return assemble(_config(folder), head, classes, attention)
+
+
+def work(folder: Path) -> Work:
+    """Return the facts on which the runtime's `auto` depends, for the encoder in a folder.
+
+    Raises:
+        ModelError: If it is not a known encoder.
+    """
+    return Work(unfused=unfused(folder))
 
 
 def unfused(folder: Path) -> str | None:
