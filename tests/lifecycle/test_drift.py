@@ -8,9 +8,9 @@ import pytest
 
 from baton import params, storage
 from baton.contracts import task_spec
-from baton.errors import DataError
+from baton.errors import DataError, ModelError
 from baton.lifecycle import test_table
-from baton.lifecycle.retraining import drift, unlabelled
+from baton.lifecycle.retraining import drift, predicted_drift, unlabelled
 from tests import tiny
 from tests.lifecycle import pictures
 from tests.tracking.reading import ROOT
@@ -231,3 +231,38 @@ def test_the_brightness_of_an_image_is_its_mean(tmp_path: Path) -> None:
     )
     assert brightness.measure(clean, {0, 1, 2}) == [0.0, 0.2, 1.0]
     assert brightness.measure(clean, {2}) == [1.0]
+
+
+def test_a_profile_counts_the_names_of_classes(tmp_path: Path) -> None:
+    """Rows are known by their text and the name of their class, as in profiles of earlier versions."""
+    found = drift.profile(write(tmp_path, [("one", 0), ("two", 1), ("three", 1), ("four", 0)]))
+    assert found["labels"] == {"ham": 2, "spam": 2}
+    assert found["rows"] == test_table.digests(["one ham", "two spam", "three spam", "four ham"])
+
+
+def test_predictions_are_read_from_the_column_of_the_task(
+    earlier: Earlier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that says spam for all new rows, and ham for those of val, is as far away as can be."""
+    import mlflow.pyfunc
+    import pandas as pd
+
+    clean, val = earlier[0], earlier[0] / "val.parquet"
+    known = frozenset(test_table.training_digests(clean))
+    sample = drift.Sample("text", [f"new {row}" for row in range(30)], None)
+    answers = {"column": "label"}
+
+    class Model:
+        def predict(self, some: list[str]) -> pd.DataFrame:
+            return pd.DataFrame(
+                {answers["column"]: ["spam" if one.startswith("new") else "ham" for one in some]}
+            )
+
+    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: Model())
+    found = predicted_drift.distance("models:/n/1", val, known, sample, range(30))
+    assert found is not None and found.value == 1.0
+    answers["column"] = "amount"
+    with pytest.raises(
+        ModelError, match=r"models:/n/1 has another task than data/clean(?s:.*)a column label"
+    ):
+        predicted_drift.distance("models:/n/1", val, known, sample, range(30))

@@ -13,6 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from baton import params
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import Classes
 from baton.evaluate import proportions
 from baton.lifecycle.promotion import floors, gate
 from baton.lifecycle.promotion.gate import Scored
@@ -36,20 +38,19 @@ def table(*rows: int) -> Table:
         "text",
         ids,
         digests(texts),
-        labels,
-        list("abcdefghijklmnop"[: len(rows)]),
+        Targets(Classes(tuple("abcdefghijklmnop"[: len(rows)])), labels),
     )
 
 
 def right(some: Table, *counts: int) -> Scored:
     """Return a model that is right on the first rows of each class, as many as given."""
-    predicted: NDArray[np.int64] = some.labels.copy()
+    predicted: NDArray[np.int64] = some.targets.all.copy()
     for label, count in enumerate(counts):
-        own = np.flatnonzero(some.labels == label)
+        own = np.flatnonzero(some.targets.all == label)
         predicted[own[count:]] = (label + 1) % len(counts)
     probabilities = np.full((len(predicted), len(counts)), 0.1 / (len(counts) - 1))
     probabilities[np.arange(len(predicted)), predicted] = 0.9
-    return Scored(some.names, probabilities, 100, np.full(20, 1.0), frozenset({"x"}))
+    return Scored(list(some.task.names), probabilities, 100, np.full(20, 1.0), frozenset({"x"}))
 
 
 def rules(**changes: Any) -> params.Promotion:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from baton.lifecycle import model_card
+from tests import tiny
 
 
 @pytest.mark.parametrize(
@@ -21,4 +22,4 @@ def test_the_card_names_the_seed_that_validation_chose(model: str, line: str) ->
     metric = SimpleNamespace(key=f"{model}/seed", value=3.0)
     logged: Any = SimpleNamespace(metrics=[metric], tags={"sha256": "0"}, model_type="text")
     settings: Any = SimpleNamespace(model=model, name="n")
-    assert line in model_card.describe(logged, run, settings).splitlines()
+    assert line in model_card.describe(logged, run, settings, tiny.TASK).splitlines()

@@ -61,6 +61,19 @@ def test_one_that_dies_is_named_with_its_last_words(scorer: scoring._Scorer) -> 
         scorer.ask("1")  # one that died unnoticed; nothing is left to write when the process is closed
 
 
+def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
+    import pandas as pd
+
+    class Model:
+        def predict(self, some: list[str]) -> pd.DataFrame:
+            return pd.DataFrame({"amount": np.ones(len(some)), "probability_grain": 1.0})
+
+    table = test_table.read(tiny.write_clean(tmp_path) / "test.parquet")
+    message = r"models:/n/1 does not have the task of .*test\.parquet[\s\S]*amount[\s\S]*label, probability_"
+    with pytest.raises(ModelError, match=message):
+        scoring._probabilities(Model(), table, "models:/n/1")
+
+
 def test_the_process_times_the_samples_that_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

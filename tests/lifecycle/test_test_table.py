@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from baton import storage
 from baton.errors import DataError
 from baton.lifecycle import test_table
 from tests import tiny
@@ -16,10 +17,21 @@ from tests.lifecycle import pictures
 def test_a_table_of_texts(tmp_path: Path) -> None:
     path = tiny.write_clean(tmp_path) / "test.parquet"
     table = test_table.read(path)
-    assert (table.kind, len(table.ids), table.names) == ("text", 12, sorted(tiny.TEXTS))
+    assert (table.kind, len(table.ids), table.task) == ("text", 12, tiny.TASK)
     [texts] = table.inputs()
     assert texts == pq.read_table(path)["text"].to_pylist()
     assert table.digests == test_table.digests(texts) and len(set(table.digests)) == 12
+
+
+def test_a_frozen_table_of_an_earlier_version_has_its_names_next_to_it(tmp_path: Path) -> None:
+    """Earlier versions wrote the names of the classes to labels.json."""
+    path = tiny.write_clean(tmp_path) / "test.parquet"
+    now = test_table.read(path)
+    (tmp_path / "task.json").unlink()
+    storage.write_json(tmp_path / "labels.json", sorted(tiny.TEXTS))
+    earlier = test_table.read(path)
+    assert (earlier.task, earlier.sha256) == (now.task, now.sha256)
+    assert earlier.targets.all.tolist() == now.targets.all.tolist()
 
 
 def test_a_table_of_images_is_read_in_portions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,11 +39,11 @@ def test_a_table_of_images_is_read_in_portions(tmp_path: Path, monkeypatch: pyte
     path = pictures.write(tmp_path, {"test": rows}) / "test.parquet"
     monkeypatch.setitem(test_table.PORTION, "images", 16)
     table = test_table.read(path)
-    assert (table.kind, table.ids[:2], table.labels[:4].tolist(), table.names) == (
+    assert (table.kind, table.ids[:2], table.targets.all[:4].tolist(), table.task) == (
         "images",
         ["test:1", "test:2"],
         [0, 1, 2, 0],
-        pictures.LABELS,
+        tiny.task(*pictures.LABELS),
     )
     portions = list(table.inputs())
     assert [len(some) for some in portions] == [16, 16, 8]

@@ -190,6 +190,25 @@ def test_the_models_page_says_its_temperature(logged: tuple[Path, str, Path, str
     )
 
 
+def test_a_model_and_a_journal_of_an_earlier_version_are_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions wrote the names of the classes to baton.json, as `labels`, and no task."""
+    from baton.tracking import logged_models
+
+    monkeypatch.chdir(tmp_path)
+    folder = write_model(tmp_path / "model", seed=1)
+    info = storage.read_json(folder / "baton.json")
+    earlier = {key: value for key, value in info.items() if key != "task"} | {"labels": list(LABELS)}
+    storage.write_json(folder / "baton.json", earlier)
+    answer = load(log(folder, "model")).predict(TEXTS)
+    np.testing.assert_allclose(probabilities(answer), expected(folder, TEXTS), atol=1e-6)
+    assert set(answer["label"]) <= set(LABELS)
+    store: Any = type("Store", (), {"client": type("Client", (), {"tracking_uri": "sqlite://"})})
+    pages = [logged_models.describe(store, "m-1", some) for some in (earlier, info)]
+    assert pages[0] == pages[1] and pages[0].startswith("3 classes: grain, ship, trade. Reads")
+
+
 @pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])
 def test_every_pooling_is_the_projects_own(tmp_path: Path, pooling: str) -> None:
     from types import SimpleNamespace

@@ -61,6 +61,15 @@ class Targets:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets)), np.asarray(self.values)
 
 
+def of_column(column: Any, spec: TaskSpec) -> Targets:
+    """Return the targets in a column of a clean table (an Arrow array): numbers, or lists of them."""
+    if not spec.ragged:
+        return Targets(spec, column.to_numpy(zero_copy_only=False).astype(np.int64))
+    counts = column.value_lengths().to_numpy(zero_copy_only=False)
+    values = column.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+    return Targets(spec, values, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+
+
 def paths(folder: Path, split: str, spec: TaskSpec) -> dict[str, Path]:
     """Return the files of a split's targets: name of the field -> path."""
     found = {"values": folder / f"{split}.targets.npy"}

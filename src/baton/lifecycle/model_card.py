@@ -3,29 +3,23 @@
 from mlflow.entities import LoggedModel, Run
 
 from baton import params
+from baton.contracts.task_spec import TaskSpec
+from baton.tasks import task_figures
 from baton.tracking.served_inputs import IMAGE_CLASSIFIER
 
-FIGURES = (
-    "test_accuracy",
-    "test_macro_f1",
-    "test_log_loss_scaled",
-    "test_calibration_error_scaled",
-    "val_accuracy",
-    "parameters",
-    "bytes",
-    "samples_per_second",
-    "latency_p50_ms",
-)
+CALIBRATION = ("test_log_loss_scaled", "test_calibration_error_scaled")
+COSTS = ("parameters", "bytes", "samples_per_second", "latency_p50_ms")
 
 LARGE = 1000  # figures from here on are shown without decimals
 
 
-def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
+def describe(model: LoggedModel, run: Run, settings: params.Promotion, task: TaskSpec) -> str:
     """Return the card as Markdown; its figures are those that `evaluate` put on the logged model."""
+    *tested, validated = headline(task)
     known = {metric.key.removeprefix(f"{settings.model}/"): metric.value for metric in model.metrics or ()}
     rows = [
         f"| {key} | {known[key]:{',.0f' if known[key] >= LARGE else '.4g'}} |"
-        for key in FIGURES
+        for key in (*tested, *CALIBRATION, validated, *COSTS)
         if key in known
     ]
     tags = run.data.tags
@@ -46,6 +40,12 @@ def describe(model: LoggedModel, run: Run, settings: params.Promotion) -> str:
         f'```python\nmlflow.pyfunc.load_model("models:/{settings.name}@champion").predict(["{example}"])\n```'
     )
     return "\n".join([*origin, "", "| figure | |", "|---|---|", *rows, "", use])
+
+
+def headline(task: TaskSpec) -> tuple[str, ...]:
+    """Return the figures that say most about a model, those on test first and the one on validation last."""
+    figures = task_figures.of(task)
+    return (*(f"test_{figure}" for figure in figures.gated), f"val_{figures.main}")
 
 
 def _seed(known: dict[str, float], model: str, run: Run) -> list[str]:

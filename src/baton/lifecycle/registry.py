@@ -16,6 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from baton import params, storage
+from baton.contracts import task_spec
 from baton.errors import DataError, ModelError, TrackingError
 from baton.lifecycle import model_card, test_table
 from baton.lifecycle.retraining import drift
@@ -26,7 +27,6 @@ from baton.workspace.dvc_files import LOCK
 CHALLENGER, CHAMPION = "challenger", "champion"
 CLEAN = Path("data/clean")
 SEED, SHA256, ROWS, PROFILE = "baton.seed", "baton.sha256", "training_rows.json", "profile.json"
-SHOWN = ("test_accuracy", "test_macro_f1", "val_accuracy")  # in the list of versions; the card has more
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -155,7 +155,8 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
     files = {ROWS: json.dumps(_training_rows(registry)), PROFILE: json.dumps(drift.profile(CLEAN))}
     files["params.yaml"] = params.PATH.read_text(encoding="utf-8")
     files |= {LOCK.name: LOCK.read_text(encoding="utf-8")} if LOCK.is_file() else {}
-    about = model_card.describe(model, run, settings)
+    task = task_spec.read_file(CLEAN)
+    about = model_card.describe(model, run, settings, task)
     for name, text in (files | {"card.md": about}).items():
         client.log_text(run.info.run_id, text, f"{_folder(digest)}/{name}")
     with contextlib.suppress(MlflowException):  # it exists already
@@ -164,7 +165,8 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
         )
     tags = {SHA256: digest, "baton.model": settings.model, "git.commit": run.data.tags.get("git.commit", "")}
     tags |= _teacher(registry.store)
-    shown = {f"{settings.model}/{key}" for key in SHOWN}
+    # In the list of versions; the card has more.
+    shown = {f"{settings.model}/{key}" for key in model_card.headline(task)}
     trained = next(
         (metric.value for metric in model.metrics or () if metric.key == f"{settings.model}/seed"), None
     )

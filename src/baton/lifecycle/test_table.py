@@ -1,9 +1,10 @@
 """The frozen test table, and the row digests that reveal test rows in a model's training data.
 
-Input: a Parquet table as written by `preprocess`, `id, text, label` or `id, image, digest, label`, with
-`task.json` next to it. A text's digest is taken after normalizing case and white space, so a copy that
-differs only in these is the same row; an image's digest is that of its pixels, so a copy in another file
-format is the same row. Model inputs are not kept in memory: a table returns them in portions.
+Input: a Parquet table as written by `preprocess`, `id, text` or `id, image, digest` and the targets, with
+`task.json` next to it, or the `labels.json` of an earlier version. A text's digest is taken after normalizing
+case and white space, so a copy that differs only in these is the same row; an image's digest is that of its
+pixels, so a copy in another file format is the same row. Model inputs are not kept in memory: a table returns
+them in portions.
 """
 
 import hashlib
@@ -12,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from baton import storage
-from baton.contracts import task_spec
+from baton.contracts import targets, task_spec
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.tables import checks
 
@@ -40,8 +41,12 @@ class Table:
     kind: Kind
     ids: list[str]
     digests: list[str]
-    labels: NDArray[np.int64]  # (rows,), index into `names`
-    names: list[str]
+    targets: Targets
+
+    @property
+    def task(self) -> TaskSpec:
+        """The task for which the rows are labelled."""
+        return self.targets.spec
 
     def inputs(self) -> Iterator[list[Any]]:
         """Yield what a model reads, raw texts or encoded images, in row order, a portion at a time."""
@@ -57,10 +62,8 @@ def read(path: Path) -> Table:
     if not path.is_file():
         hint = "run `make repro`, or set promotion.test to a table with task.json next to it"
         raise DataError(f"{path} is missing", expected="the frozen test table", hint=hint)
-    names = list(task_spec.read_file(path.parent).names)
-    which = kind(path)
-    table = pq.read_table(path, columns=["id", "label"])
-    labels = table.column("label").to_numpy().astype(np.int64)
+    task, which = task_spec.read_file(path.parent), kind(path)
+    table = pq.read_table(path, columns=["id", task.column])
     ids = table.column("id").to_pylist()
     if not ids:
         raise DataError(
@@ -75,8 +78,7 @@ def read(path: Path) -> Table:
         which,
         ids,
         list(row_digests(path, which)),
-        labels,
-        names,
+        targets.of_column(table[task.column].combine_chunks(), task),
     )
 
 
@@ -86,9 +88,9 @@ def kind(path: Path) -> Kind:
     Raises:
         DataError: a column is missing.
     """
-    names = pq.read_schema(path).names
+    names, target = pq.read_schema(path).names, task_spec.read_file(path.parent).column
     found: Kind = "images" if "image" in names else "text"
-    expected = ["id", "image", "digest", "label"] if found == "images" else ["id", "text", "label"]
+    expected = ["id", "image", "digest", target] if found == "images" else ["id", "text", target]
     if absent := [name for name in expected if name not in names]:
         wanted = f"columns {', '.join(expected[:-1])} and {expected[-1]}"
         hint = "use a table written by preprocess"

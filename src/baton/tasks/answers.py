@@ -1,10 +1,11 @@
-"""The inputs of a served model: what users pass -> a list of values."""
+"""The inputs of a served model: what users pass -> a list of values. Names of columns of its answer."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+PROBABILITY = "probability_"  # with a name after it: the column of the name's probability
 SHOWN = 60  # characters of an input that an error message shows
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from baton.contracts.task_spec import Classes
 from baton.tasks import metrics, temperature
+from baton.tasks.answers import PROBABILITY
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class ClassFigures:
     main: ClassVar[str] = "accuracy"
     gated: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
     probes: ClassVar[bool] = True
+    output: ClassVar[str] = (
+        "`label`, string; `probability_CLASS`, double, one for each class: softmax(logits / T)"
+    )
 
     def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """Return `loss` (log loss in nats), `accuracy` and `macro_f1` of `logits` (n, classes)."""
@@ -36,14 +40,17 @@ class ClassFigures:
         """Return softmax(logits / temperature), (n, classes)."""
         return np.exp(metrics.log_probabilities(logits.astype(np.float64) / temperature))
 
+    def texts(self, targets: NDArray[Any]) -> list[str]:
+        """Return the name of each row's class."""
+        return [self.spec.names[target] for target in targets]
+
     def answer(self, probabilities: NDArray[np.float64], index: Any) -> pd.DataFrame:
         """Return `label`, the most probable class, and `probability_CLASS` of each class."""
-        names = self.spec.names
         frame = pd.DataFrame(probabilities, columns=list(self.columns)[1:], index=index)
-        frame.insert(0, "label", [names[best] for best in probabilities.argmax(axis=1)])
+        frame.insert(0, self.spec.column, self.texts(probabilities.argmax(axis=1)))
         return frame
 
     @property
     def columns(self) -> Mapping[str, type]:
         """`label` and the probabilities."""
-        return {"label": str} | {f"probability_{name}": float for name in self.spec.names}
+        return {self.spec.column: str} | {f"{PROBABILITY}{name}": float for name in self.spec.names}

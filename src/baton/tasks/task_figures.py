@@ -65,13 +65,22 @@ class TaskFigures(Protocol):
         """Return the probabilities (n, width) at a temperature."""
         ...
 
+    def texts(self, targets: NDArray[Any]) -> list[str]:
+        """Return each row's targets as the answer writes them, in the column that the task names."""
+        ...
+
     def answer(self, probabilities: Floats, index: Any) -> pd.DataFrame:
         """Return what a served model answers, one row per input; `index` is that of the inputs, or None."""
         ...
 
     @property
     def columns(self) -> Mapping[str, type]:
-        """The columns of `answer` and the types of their cells, `str` or `float`."""
+        """The columns of `answer` and the types of their cells, `str` or `float`; first the targets' own."""
+        ...
+
+    @property
+    def output(self) -> str:
+        """What the columns hold, for a model's page; T is the temperature."""
         ...
 
 

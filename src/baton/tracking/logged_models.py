@@ -118,7 +118,7 @@ def _open(store: Store, run: str, entry: Mapping[str, Any], digest: str) -> Logg
 
 
 def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
-    """Return the model page's description: classes, signature and how to use it.
+    """Return the model page's description: the task, signature and how to use it.
 
     MLflow's UI shows the signature only in the file `MLmodel`.
     """
@@ -131,14 +131,13 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
         f"model.predict({how.example})",
     ]
     # Journals of earlier versions have no temperature.
-    softmax = f"softmax(logits / T), T = {info.get('temperature', 1.0):.4g}, fitted on validation"
+    task, fitted = task_spec.read(info), f"T = {info.get('temperature', 1.0):.4g}, fitted on validation"
     rows = [
         f"| input | {how.accepted} |",
-        f"| output | `label`, string; `probability_CLASS`, double, one for each class: {softmax} |",
+        f"| output | {task_figures.of(task).output}, {fitted} |",
         f"| params | `batch_size`, long, default {BATCH_SIZE} |",
     ]
-    names = task_spec.read(info).names
-    about = f"{len(names)} classes: {', '.join(names)}. {how.reads}"
+    about = f"{len(task.names)} {task.kind}: {', '.join(task.names)}. {how.reads}"
     code = "\n".join(["```python", *lines, "```"])
     table = "\n".join(["| signature | |", "|---|---|", *rows])
     return f"{about}\n\n{table}\n\n{code}"

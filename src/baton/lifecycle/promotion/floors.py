@@ -15,11 +15,11 @@ from baton.evaluate.results import rounded
 from baton.lifecycle.promotion.verdicts import CHALLENGER, CHAMPION, Check, Mark, Marks, some
 from baton.lifecycle.test_table import Table
 
-Hits = Mapping[str, NDArray[np.bool_]]
+Hits = Mapping[str, NDArray[np.bool_]]  # model -> which targets of `Targets.pairs` it has right, (targets,)
 
 
 def of_classes(hits: Hits, table: Table, rules: params.Promotion) -> Iterable[Check]:
-    """Check the recall of each class, alone and, if there is a champion, against the champion's."""
+    """Check the recall of each name, alone and, if there is a champion, against the champion's."""
     if rules.class_floor is None:
         return
     yield _lowest(hits[CHALLENGER], table, rules.class_floor)
@@ -68,15 +68,16 @@ def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion)
 
 
 def _lowest(hits: NDArray[np.bool_], table: Table, floor: params.ClassFloor) -> Check:
-    rows, right = (np.bincount(own, minlength=len(table.names)) for own in (table.labels, table.labels[hits]))
+    _, own = table.targets.pairs
+    rows, right = (np.bincount(some, minlength=len(table.task.names)) for some in (own, own[hits]))
     judged = [
         (right[place] / count, name, count)
-        for place, (name, count) in enumerate(zip(table.names, rows, strict=True))
+        for place, (name, count) in enumerate(zip(table.task.names, rows, strict=True))
         if count >= floor.rows
     ]
     small = [
         f"{name} ({count:,} rows)"
-        for name, count in zip(table.names, rows, strict=True)
+        for name, count in zip(table.task.names, rows, strict=True)
         if count < floor.rows
     ]
     left = f"; not judged: {some(small)}" if small else ""
@@ -99,9 +100,9 @@ def _losses(
     The p-values are adjusted for the number of classes (Holm 1979). A class is judged if losing every row
     that the champion has right would be significant.
     """
-    classes = len(table.names)
+    classes, (_, names) = len(table.task.names), table.targets.pairs
     rows, right, only_new, only_old = (
-        np.bincount(table.labels[own], minlength=classes)
+        np.bincount(names[own], minlength=classes)
         for own in (np.full(len(new), True), old, new & ~old, old & ~new)
     )
     judged = [
@@ -110,7 +111,7 @@ def _losses(
         if classes * _lost(int(right[place]), 0, int(rows[place]), floor.loss) < level
     ]
     small = [
-        f"{table.names[place]} ({rows[place]:,} rows, {right[place]:,} right)"
+        f"{table.task.names[place]} ({rows[place]:,} rows, {right[place]:,} right)"
         for place in range(classes)
         if place not in judged
     ]
@@ -129,7 +130,7 @@ def _losses(
                 (
                     p,
                     (
-                        f"{table.names[place]} from {100 * then:.1f}% to {100 * now:.1f}% of "
+                        f"{table.task.names[place]} from {100 * then:.1f}% to {100 * now:.1f}% of "
                         f"{rows[place]:,} rows (p = {p:.2g})"
                     ),
                 )

@@ -16,11 +16,13 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 
 from baton import params
+from baton.contracts.task_spec import TaskSpec
+from baton.errors import ParamsError
 from baton.evaluate import calibration, significance, timing
 from baton.lifecycle.promotion import floors, margins
 from baton.lifecycle.promotion.verdicts import CHALLENGER, CHAMPION, SOME, Check, Marks, Verdict
 from baton.lifecycle.test_table import Table
-from baton.tasks import metrics
+from baton.tasks import metrics, task_figures
 
 ACCIDENT = 1e-3  # a swap of names is reported if chance explains it with a lower probability than this
 
@@ -59,7 +61,7 @@ def decide(
     if not all(check.passed for check in known):  # nothing can be compared
         return Verdict(tuple(checks), {})
     log_p = {name: _ordered(scored, table) for name, scored in both.items()}
-    hits = {name: value.argmax(axis=1) == table.labels for name, value in log_p.items()}
+    hits = {name: value.argmax(axis=1) == table.targets.all for name, value in log_p.items()}
     bootstrap = _bootstrap(log_p, table, rules)
     figures: dict[str, Any] = {
         name: bootstrap.figures(name) | _calibration(log_p[name], table, rules) | _costs(both[name])
@@ -79,6 +81,22 @@ def decide(
     return Verdict(tuple(checks), figures)
 
 
+def check_metric(rules: params.Promotion, task: TaskSpec) -> None:
+    """Refuse a metric by which the gate cannot decide.
+
+    Raises:
+        ParamsError: it is not a figure of the task.
+    """
+    known = task_figures.of(task).gated
+    if rules.metric not in known:
+        raise ParamsError(
+            f"promotion.metric is not a figure by which the gate judges the task `{task.kind}`",
+            got=rules.metric,
+            expected=", ".join(known),
+            hint="set it to one of them",
+        )
+
+
 def _classes(name: str, scored: Scored, table: Table) -> Check:
     """Check that a model has the table's classes.
 
@@ -86,14 +104,14 @@ def _classes(name: str, scored: Scored, table: Table) -> Check:
     than it is.
     """
     missing, more = (
-        sorted(set(table.names) - set(scored.classes)),
-        sorted(set(scored.classes) - set(table.names)),
+        sorted(set(table.task.names) - set(scored.classes)),
+        sorted(set(scored.classes) - set(table.task.names)),
     )
     got = ", ".join(
         [*(f"no {label}" for label in missing[:SOME]), *(f"unexpected {label}" for label in more[:SOME])]
     )
     if not missing and not more:
-        return Check("classes", True, f"the {name} knows the table's {len(table.names)} classes")
+        return Check("classes", True, f"the {name} knows the table's {len(table.task.names)} classes")
     if name == CHAMPION and not more:
         return Check(
             "classes", True, f"the champion lacks classes of {table.path} ({got}) and cannot be right on them"
@@ -127,8 +145,8 @@ def _leakage(name: str, scored: Scored, table: Table) -> Check:
 
 def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
     """Return log-probabilities (rows, classes) in the table's order; an unknown class gets the least."""
-    probabilities = np.zeros((len(table.labels), len(table.names)))
-    for place, name in enumerate(table.names):
+    probabilities = np.zeros((len(table.targets), len(table.task.names)))
+    for place, name in enumerate(table.task.names):
         if name in scored.classes:
             probabilities[:, place] = scored.probabilities[:, scored.classes.index(name)]
     return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
@@ -137,9 +155,9 @@ def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
 def _bootstrap(
     log_p: Mapping[str, NDArray[np.float64]], table: Table, rules: params.Promotion
 ) -> significance.Bootstrap:
-    classes = len(table.names)
+    classes = len(table.task.names)
     rows = {
-        name: metrics.statistics(table.labels, value.argmax(axis=1), classes, value, metrics.BINS)
+        name: metrics.statistics(table.targets.all, value.argmax(axis=1), classes, value, metrics.BINS)
         for name, value in log_p.items()
     }
     return significance.Bootstrap(rows, classes, rules.bootstrap)
@@ -152,18 +170,18 @@ def _label_map(log_p: NDArray[np.float64], table: Table) -> Check:
     name is right more often after the change, and chance does not explain it (binomial test over the cycle).
     A model that is no better than a constant under any names is bad, not swapped.
     """
-    counts = np.zeros((len(table.names), len(table.names)), np.int64)
-    np.add.at(counts, (log_p.argmax(axis=1), table.labels), 1)  # (predicted, actual)
+    counts = np.zeros((len(table.task.names), len(table.task.names)), np.int64)
+    np.add.at(counts, (log_p.argmax(axis=1), table.targets.all), 1)  # (predicted, actual)
     predicted, actual = linear_sum_assignment(counts, maximize=True)
     fits = counts[predicted, actual].sum() > counts.sum(axis=0).max()
     moved = [circle for circle in _circles(actual) if fits and _swapped(counts, circle)]
     if not moved:
         return Check("label map", True, "no other order of the classes fits the predictions better")
-    names = [f"{table.names[i]} as {table.names[actual[i]]}" for circle in moved for i in circle]
+    names = [f"{table.task.names[i]} as {table.task.names[actual[i]]}" for circle in moved for i in circle]
     gained = sum(int(counts[i, actual[i]] - counts[i, i]) for circle in moved for i in circle)
     text = (
         f"its label map looks swapped: reading {', '.join(names[:SOME])} would make {gained:,} more of "
-        f"{len(table.labels):,} rows right"
+        f"{len(table.targets):,} rows right"
     )
     return Check("label map", False, text)
 
@@ -192,7 +210,7 @@ def _swapped(counts: NDArray[np.int64], circle: list[int]) -> bool:
 def _calibration(log_p: NDArray[np.float64], table: Table, rules: params.Promotion) -> dict[str, Any]:
     """Return the calibration error of the served probabilities; unlike ECE it has no small-sample bias."""
     error, bounds = calibration.error(
-        table.labels, log_p.argmax(axis=1), log_p, metrics.BINS, rules.bootstrap.confidence
+        table.targets.all, log_p.argmax(axis=1), log_p, metrics.BINS, rules.bootstrap.confidence
     )
     return {"calibration_error": error, "calibration_error_interval": bounds}
 

@@ -7,7 +7,6 @@ table has that digest.
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from baton.lifecycle.promotion.verdicts import Mark, Marks
 from baton.lifecycle.registry import CLEAN, Registry, number
@@ -15,7 +14,6 @@ from baton.tracking import pipelines
 
 CHAMPIONS, LOOKS = "gate.champions.", "gate.looks."
 DIGITS = 16  # of a digest in a tag
-KEPT = ("accuracy", "macro_f1")
 TRANSFORMERS = ("teacher", "student", "control")
 
 
@@ -33,9 +31,9 @@ def marks(registry: Registry, table: str, metric: str, ignored: str) -> Marks:
     return Marks(max(reached, key=lambda mark: mark.value, default=None), _baseline(registry, table, metric))
 
 
-def note_champion(registry: Registry, table: str, version: str, figures: Mapping[str, Any]) -> None:
-    """Record the figures of a champion."""
-    champions = _champions(registry, table) | {version: {key: figures[key] for key in KEPT}}
+def note_champion(registry: Registry, table: str, version: str, figures: Mapping[str, float]) -> None:
+    """Record the figures of a champion by which the gate may decide."""
+    champions = _champions(registry, table) | {version: dict(figures)}
     registry.client.set_registered_model_tag(registry.name, CHAMPIONS + table[:DIGITS], json.dumps(champions))
 
 

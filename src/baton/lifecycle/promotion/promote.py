@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from baton.lifecycle.promotion import gate, history, scoring, verdicts
 from baton.lifecycle.promotion.promotion_lock import claim
 from baton.lifecycle.promotion.verdicts import Check, Verdict
 from baton.lifecycle.registry import CHALLENGER, CHAMPION, SHA256, Registry, number
+from baton.tasks import task_figures
 
 GATE = "gate."  # prefix of the tags of a version
 MARK = "\n\n## Gate\n\n"
@@ -33,6 +34,7 @@ class Outcome:
     moved: bool  # whether the alias was moved
     text: str
     record: Mapping[str, Any]  # the verdict as JSON
+    reached: Mapping[str, float] = field(default_factory=dict)  # figures to remember if it becomes champion
 
     @property
     def to_move(self) -> bool:
@@ -67,11 +69,13 @@ def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersi
 
     Raises:
         ModelError: a model cannot be scored.
+        ParamsError: `promotion.metric` is not a figure of the table's task.
     """
     champion = registry.alias(CHAMPION)
     if champion and number(challenger) == number(champion):
         return _nothing(registry, champion)
     table = test_table.read(Path(settings.test))
+    gate.check_metric(settings, table.task)
     if since := challenger.tags.get(GATE + ROLLED_BACK):
         back = f"`baton promote --to {number(challenger)}` makes it the champion again"
         text = f"version {number(challenger)} was the champion and was replaced by hand on {since}; {back}"
@@ -87,15 +91,20 @@ def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersi
         both = scored[registry.uri(challenger)], scored[registry.uri(champion)] if champion else None
         verdict = gate.decide(table, *both, settings, marks)
         if champion and verdicts.CHAMPION in verdict.figures:
-            history.note_champion(
-                registry, table.sha256, number(champion), verdict.figures[verdicts.CHAMPION]
-            )
+            reached = _reached(verdict, verdicts.CHAMPION, table)
+            history.note_champion(registry, table.sha256, number(champion), reached)
     looks = history.look(registry, table.sha256) if verdict.figures else 0
     record = _record(registry, settings, table, challenger, champion, verdict, enabled, looks)
     text = words(record)
     _note(registry, challenger, record, text)
     return Outcome(
-        number(challenger), number(champion) if champion else None, verdict.passed, False, text, record
+        number(challenger),
+        number(champion) if champion else None,
+        verdict.passed,
+        False,
+        text,
+        record,
+        _reached(verdict, verdicts.CHALLENGER, table),
     )
 
 
@@ -112,9 +121,14 @@ def enact(registry: Registry, outcome: Outcome) -> Outcome:
         registry.version(outcome.version),
         registry.version(outcome.champion) if outcome.champion else None,
     )
-    table, figures = outcome.record["table"]["sha256"], outcome.record["figures"][verdicts.CHALLENGER]
-    history.note_champion(registry, table, outcome.version, figures)
+    history.note_champion(registry, outcome.record["table"]["sha256"], outcome.version, outcome.reached)
     return replace(outcome, moved=True)
+
+
+def _reached(verdict: Verdict, which: str, table: test_table.Table) -> dict[str, float]:
+    """Return the figures of a model by which the gate may decide, if it was judged by its figures."""
+    figures = verdict.figures.get(which, {})
+    return {key: figures[key] for key in task_figures.of(table.task).gated if key in figures}
 
 
 def roll_back(registry: Registry, wanted: str) -> Outcome:

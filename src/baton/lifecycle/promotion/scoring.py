@@ -4,7 +4,7 @@
 
 MODEL is `models:/NAME/VERSION`, TABLE a Parquet table such as data/clean/test.parquet. The model is loaded as
 its users load it (`mlflow.pyfunc.load_model`) and reads raw texts or encoded images. OUT.npz holds its
-classes, probabilities (rows, classes) and size in bytes. Models are loaded in parallel, which takes longest,
+names, probabilities (rows, names) and size in bytes. Models are loaded in parallel, which takes longest,
 and scored one after the other; then they take turns at single samples, so that a busy machine slows all of
 them alike. A process does what each line on its standard input asks for: `score`, or the index of a sample to
 time; its answer is a line that begins with `MARK`.
@@ -29,8 +29,10 @@ from baton.errors import ModelError
 from baton.evaluate import timing
 from baton.lifecycle import test_table
 from baton.lifecycle.promotion.gate import Scored
+from baton.lifecycle.promotion.verdicts import SOME
+from baton.tasks import task_figures
+from baton.tasks.answers import PROBABILITY
 
-PREFIX = "probability_"
 MARK = "baton: "  # distinguishes answers from what libraries print
 # Limits of the timing; the first round is a warm-up.
 LIMITS = timing.Limits(rounds=1, precision=0.05, seconds=30.0, confidence=0.95)
@@ -177,19 +179,27 @@ def _samples(table: test_table.Table, count: int) -> list[Any]:
 
 
 def _probabilities(model: Any, table: test_table.Table, uri: str) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the classes and the model's probabilities (rows, classes)."""
+    """Return the names of the model's outputs, and its probabilities (rows, names)."""
     frames = [model.predict(some) for some in table.inputs()]
-    columns = [name for name in frames[0].columns if name.startswith(PREFIX)]
+    known, expected = list(frames[0].columns), list(task_figures.of(table.task).columns)
+    if expected[0] not in known:
+        raise ModelError(
+            f"{uri} does not have the task of {table.path}",
+            got=f"columns {', '.join(map(str, known[:SOME]))}, …",
+            expected=f"columns {', '.join(expected[:SOME])}, …",
+            hint="register a model trained on this data, or set promotion.test to a table of its task",
+        )
+    columns = [name for name in known if name.startswith(PROBABILITY)]
     found: NDArray[np.float64] = np.concatenate(
         [frame[columns].to_numpy(dtype=np.float64) for frame in frames]
     )
     if not columns or not np.isfinite(found).all():
         raise ModelError(
             f"{uri} returns no probabilities",
-            got=", ".join(map(str, frames[0].columns)),
-            expected=f"columns {PREFIX}CLASS",
+            got=", ".join(map(str, known)),
+            expected=f"columns {PROBABILITY}NAME",
         )
-    return [name.removeprefix(PREFIX) for name in columns], found
+    return [name.removeprefix(PROBABILITY) for name in columns], found
 
 
 if __name__ == "__main__":

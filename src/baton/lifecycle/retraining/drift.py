@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from baton import params
 from baton.arrays.image_arrays import significant_bits
-from baton.contracts import task_spec
+from baton.contracts import targets, task_spec
 from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.images.bit_depth import BITS_16
@@ -30,6 +31,7 @@ from baton.lifecycle import test_table
 from baton.lifecycle.retraining import brightness
 from baton.tables import two_sample_tests
 from baton.tables.two_sample_tests import Distance
+from baton.tasks import task_figures
 
 LAYOUT = 2  # of a profile; the first layout held shares and quantiles, which do not show how certain they are
 BITS = "significant_bits"  # the profile's key for how many of 16 bits the images used, if fewer
@@ -86,7 +88,7 @@ class Sample:
 
     kind: test_table.Kind
     keys: Sequence[str]  # texts, or digests of pixels
-    labels: Sequence[str] | None
+    labels: Sequence[str] | None  # the targets of each row, as a served model writes them
     clean: Path | None = None  # folder of the images, in the order of the keys
     brightness: Sequence[float] | None = None  # of images stored elsewhere
     files: Sequence[Path] | None = None  # their paths
@@ -195,17 +197,12 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
 
 def _rows(clean: Path) -> Sample:
     """Return train and val of data/clean, train first."""
-    names = task_spec.read_file(clean).names
-    kind = test_table.kind(clean / "train.parquet")
+    task, kind = task_spec.read_file(clean), test_table.kind(clean / "train.parquet")
     column = test_table.KEYS[kind]
-    found = [
-        pq.read_table(clean / f"{split}.parquet", columns=[column, "label"])
-        for split in test_table.TRAINED_ON
-    ]
-    keys = [key for table in found for key in table[column].to_pylist()]
-    return Sample(
-        kind, keys, [names[label] for table in found for label in table["label"].to_pylist()], clean
-    )
+    paths = [clean / f"{split}.parquet" for split in test_table.TRAINED_ON]
+    table = pa.concat_tables(pq.read_table(path, columns=[column, task.column]) for path in paths)
+    own = targets.of_column(table[task.column].combine_chunks(), task)
+    return Sample(kind, table[column].to_pylist(), task_figures.of(task).texts(own.all), clean)
 
 
 def _labelled(rows: Sample) -> list[str]:

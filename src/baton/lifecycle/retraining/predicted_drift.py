@@ -7,13 +7,14 @@ the other side is val of data/clean, which only served to select it.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from baton.contracts import task_spec
 from baton.errors import ModelError
 from baton.lifecycle import test_table
-from baton.lifecycle.promotion.scoring import PREFIX
 from baton.lifecycle.retraining.drift import Sample
 from baton.tables import two_sample_tests
 from baton.tables.two_sample_tests import Distance
@@ -36,7 +37,7 @@ def distance(
         places: the rows of the sample to predict.
 
     Raises:
-        ModelError: it returns no probabilities.
+        ModelError: it has another task.
     """
     if not places or not val.is_file() or test_table.kind(val) != sample.kind:
         return None
@@ -54,19 +55,27 @@ def distance(
     chosen = sorted(places, key=lambda place: sample.keys[place])[:ROWS]
     inputs = (sample.files[place].read_bytes() if sample.files else sample.keys[place] for place in chosen)
     rows = enumerate(row for some in test_table.inputs(val, sample.kind) for row in some)
-    earlier = _labels(model, uri, (row for place, row in rows if place in own), sample.kind)
-    return two_sample_tests.labels(earlier, _labels(model, uri, inputs, sample.kind))
+    read = _Reader(model, uri, task_spec.read_file(val.parent).column, test_table.PORTION[sample.kind])
+    earlier = read.answers(row for place, row in rows if place in own)
+    return two_sample_tests.labels(earlier, read.answers(inputs))
 
 
-def _labels(model: Any, uri: str, inputs: Iterator[Any], kind: test_table.Kind) -> Counter[str]:
-    found: Counter[str] = Counter()
-    while some := list(islice(inputs, test_table.PORTION[kind])):
-        frame = model.predict(some)
-        columns = [name for name in frame.columns if name.startswith(PREFIX)]
-        if not columns:
-            expected = f"columns {PREFIX}CLASS"
-            raise ModelError(
-                f"{uri} returns no probabilities", got=", ".join(map(str, frame.columns)), expected=expected
-            )
-        found.update(frame[columns].idxmax(axis=1))
-    return found
+@dataclass(frozen=True)
+class _Reader:
+    """A served model, and the column in which it answers."""
+
+    model: Any
+    uri: str
+    column: str
+    portion: int  # inputs at a time
+
+    def answers(self, inputs: Iterator[Any]) -> Counter[str]:
+        """Count the model's answers."""
+        found: Counter[str] = Counter()
+        while some := list(islice(inputs, self.portion)):
+            frame = self.model.predict(some)
+            if self.column not in frame.columns:
+                got, expected = ", ".join(map(str, frame.columns)), f"a column {self.column}"
+                raise ModelError(f"{self.uri} has another task than data/clean", got=got, expected=expected)
+            found.update(frame[self.column])
+        return found

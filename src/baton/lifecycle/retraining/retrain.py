@@ -11,7 +11,7 @@ from pathlib import Path
 from baton import console, params, storage, tracking
 from baton.errors import OutputError, ParamsError
 from baton.lifecycle import registry, test_table
-from baton.lifecycle.promotion import promote
+from baton.lifecycle.promotion import gate, promote
 from baton.lifecycle.retraining import checkout, decision
 from baton.sources import inbox
 from baton.tracking.store import open_store, usable
@@ -82,7 +82,8 @@ def _why(own: registry.Registry, active: params.Params) -> str:
         dvc("pull", "--quiet", *tracked)  # the user's own files
     inbox.check()
     _reproduce(["preprocess"], ["data/clean", decision.BASE])
-    test_table.read(Path(active.promotion.test))  # checked before hours of training
+    table = test_table.read(Path(active.promotion.test))  # checked before hours of training
+    gate.check_metric(active.promotion, table.task)
     return decision.decide(own, active.retrain)
 
 
