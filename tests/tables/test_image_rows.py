@@ -18,7 +18,7 @@ from baton.errors import DataError
 from baton.images import decoding
 from baton.sources import fetching
 from baton.streams import ahead
-from baton.tables import checks, clean, image_rows, image_tables
+from baton.tables import checks, clean, image_rows, image_samples, image_tables
 from tests import image_files
 from tests.data_fixtures import CLASSES
 from tests.image_files import noise, put, saved, smooth
@@ -430,10 +430,10 @@ def test_max_pixels_is_a_limit_to_the_pixel(workplace: Path, image_settings: Set
 def test_only_a_few_batches_are_in_memory() -> None:
     taken = 0
 
-    def batches() -> Iterator[list[image_rows.Sample]]:
+    def batches() -> Iterator[list[image_samples.Sample]]:
         nonlocal taken
         for taken in range(1, 31):
-            yield [image_rows.Sample(str(taken), b"", None, "")]
+            yield [image_samples.Sample(str(taken), b"", None, "")]
 
     with ThreadPoolExecutor(2) as pool:
         for number, (samples, seen) in enumerate(

@@ -16,6 +16,7 @@ from baton.contracts import row_attributes, task_spec
 from baton.errors import DataError
 from baton.tables import (
     assignment,
+    clean_tables,
     dropped_rows,
     extra_columns,
     image_rows,
@@ -34,7 +35,6 @@ from baton.tables.rows import RawTable, Row
 from baton.tables.target_cells import TargetCells
 
 SPLITS = assignment.SPLITS
-ROW_GROUP = 4096  # rows; a reader that works by row groups needs memory for this many
 
 
 def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Task) -> dict[str, Any]:
@@ -82,10 +82,10 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
         match settings:
             case params.TextPreprocess():
                 for split in SPLITS:
-                    _write(folder / f"{split}.parquet", parts[split], names, settings, cells)
+                    clean_tables.write(folder / f"{split}.parquet", parts[split], names, settings, cells)
             case params.ImagePreprocess():
                 image_rows.write(folder, raw_tables, parts, names, settings, cells)
-        _write_units(
+        clean_tables.write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )
         storage.write_json(folder / task_spec.FILE, task_spec.described(cells.spec(names)))
@@ -212,9 +212,6 @@ def _respelled(raw_tables: list[RawTable]) -> list[dict[str, Any]]:
     ]
 
 
-# ---- writing -----------------------------------------------------------------------------------------------
-
-
 def _describe(finding: Finding, raw_tables: list[RawTable]) -> dict[str, Any]:
     found, dropped = (
         Counter(id_.partition(":")[0] for id_ in ids) for ids in (finding.rows, finding.dropped)
@@ -227,41 +224,3 @@ def _describe(finding: Finding, raw_tables: list[RawTable]) -> dict[str, Any]:
         "reasons": finding.rows,
         "dropped_rows": finding.dropped,
     }
-
-
-def _write(
-    path: Path, rows: list[Row], names: list[str], settings: params.TextPreprocess, cells: TargetCells
-) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    places = {name: place for place, name in enumerate(names)}
-    columns = {
-        "id": pa.array([row.id for row in rows], pa.string()),
-        "text": pa.array([row.text for row in rows], pa.string()),
-        cells.spec(names).column: pa.array([cells.target(row.label, places) for row in rows], cells.type()),
-    }
-    if settings.weight_column is not None:
-        columns["weight"] = pa.array([row.extras.weight for row in rows], pa.float32())
-    for place, name in enumerate(settings.keep_columns):
-        columns[name] = pa.array(
-            [SURROGATE.sub("\ufffd", row.extras.kept[place]) for row in rows], pa.string()
-        )
-    pq.write_table(pa.table(columns), path, row_group_size=ROW_GROUP)
-
-
-def _write_units(path: Path, rows: list[Row], units: dict[str, int]) -> None:
-    """Write which train rows are never separated, so that cross-validation keeps them together too.
-
-    Rows that are alone in their unit are left out.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sizes = Counter(units[row.id] for row in rows)
-    shared = [(row.id, units[row.id]) for row in rows if sizes[units[row.id]] > 1]
-    columns = {
-        "id": pa.array([id_ for id_, _ in shared], pa.string()),
-        "unit": pa.array([unit for _, unit in shared], pa.int64()),
-    }
-    pq.write_table(pa.table(columns), path)

@@ -7,7 +7,7 @@ pass keeps the images in memory.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,23 +22,15 @@ from baton.images.bit_depth import BITS_16
 from baton.streams import ahead
 from baton.tables import image_tables, near_images
 from baton.tables.checks import SURROGATE
-from baton.tables.image_tables import CleanImage, RawImage, Writer
+from baton.tables.image_samples import Sample, batches
+from baton.tables.image_tables import CleanImage, Writer
 from baton.tables.near_duplicates import Near
 from baton.tables.near_images import Print, fingerprint
-from baton.tables.rows import Cell, RawTable, Row, one_name, plain
+from baton.tables.rows import Cell, RawTable, Row, one_name
 from baton.tables.target_cells import TargetCells
 
 CHECKS = ("unreadable", "enormous", "misnamed", "animated", "transparent")  # of single images, in this order
 CAMERA_BITS = (8, 10, 12, 14, 16)
-
-
-class Sample(NamedTuple):
-    """A row as read from the table; `problem` is why it has no image."""
-
-    name: str
-    image: bytes
-    label: Any
-    problem: str
 
 
 class Seen(NamedTuple):
@@ -128,7 +120,7 @@ def read(
         stack.enter_context(pillow.listening())  # once, not for every image
         pool = ThreadPoolExecutor(threads)
         stack.callback(pool.shutdown, cancel_futures=True)  # an interrupt does not wait for the queue
-        for samples, seen in ahead(pool, look, _batches(path, split, settings), 2 * threads):
+        for samples, seen in ahead(pool, look, batches(path, split, settings), 2 * threads):
             for sample, one in zip(samples, seen, strict=True):
                 _add(table, sample, one)
             advance(len(samples))
@@ -184,7 +176,7 @@ def write(
         }
         advance = stack.enter_context(console.progress("write", len(target), "images"))
         for table in tables:
-            samples = (sample for batch in _batches(table.path, table.split, settings) for sample in batch)
+            samples = (sample for batch in batches(table.path, table.split, settings) for sample in batch)
             for number, sample in enumerate(samples, start=1):
                 split, row = target.get(f"{table.split}:{number}", ("", None))
                 if row:
@@ -251,51 +243,3 @@ def _add(table: ImageTable, sample: Sample, seen: Seen) -> None:
 
 def _found(reasons: dict[str, str], rows: list[Row]) -> dict[str, str]:
     return {row.id: reasons[row.id] for row in rows if row.id in reasons}
-
-
-# ---- reading -----------------------------------------------------------------------------------------------
-
-
-def _batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterator[list[Sample]]:
-    there = image_tables.names(path)
-    for key in ("image_column", "label_column"):
-        if (wanted := getattr(settings, key)) not in there:
-            hint = f"set preprocess.{key} to one of them"
-            raise DataError(
-                f"{path} has no column {wanted!r}",
-                got=", ".join(map(repr, there)),
-                expected=f"a column {wanted!r}",
-                hint=hint,
-            )
-    ours = there == list(RawImage._fields)  # otherwise `name` and `problem` may mean anything
-    wanted_columns = dict.fromkeys(
-        (settings.image_column, settings.label_column, *(("name", "problem") if ours else ()))
-    )
-    number = 0
-    for batch in image_tables.read(path, wanted_columns):
-        images, labels = batch[settings.image_column], batch[settings.label_column]
-        names = (
-            batch["name"] if ours else [f"{split}/{number + place}" for place in range(1, len(images) + 1)]
-        )
-        problems = batch["problem"] if ours else [None] * len(images)
-        number += len(images)
-        rows = zip(images, labels, names, problems, strict=True)
-        yield [
-            _sample(image, label, plain(name) or "", plain(problem) or "")
-            for image, label, name, problem in rows
-        ]
-
-
-def _sample(image: Any, label: Any, name: str, problem: str) -> Sample:
-    if isinstance(image, dict):  # {bytes, path}, as on the Hugging Face Hub
-        path = plain(image.get("path"))
-        name, image = SURROGATE.sub("\ufffd", path) if path else name, image.get("bytes")
-        problem = problem or (f"no bytes, but the path {name}" if image is None and path else "")
-    if not isinstance(image, bytes):
-        return Sample(
-            name,
-            b"",
-            label,
-            problem or ("no image" if image is None else f"{type(image).__name__} instead of an image"),
-        )
-    return Sample(name, image, label, problem)

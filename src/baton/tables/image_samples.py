@@ -1,0 +1,71 @@
+"""Read the rows of a raw table of images: one that `download` wrote, or one of the hub's."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from baton import params
+from baton.errors import DataError
+from baton.tables import image_tables
+from baton.tables.checks import SURROGATE
+from baton.tables.image_tables import RawImage
+from baton.tables.rows import plain
+
+
+class Sample(NamedTuple):
+    """A row as read from the table; `problem` is why it has no image."""
+
+    name: str
+    image: bytes
+    label: Any
+    problem: str
+
+
+def batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterator[list[Sample]]:
+    """Yield the rows of one raw file, a few at a time.
+
+    Raises:
+        DataError: The file is not Parquet, is damaged, or lacks a column.
+    """
+    there = image_tables.names(path)
+    for key in ("image_column", "label_column"):
+        if (wanted := getattr(settings, key)) not in there:
+            hint = f"set preprocess.{key} to one of them"
+            raise DataError(
+                f"{path} has no column {wanted!r}",
+                got=", ".join(map(repr, there)),
+                expected=f"a column {wanted!r}",
+                hint=hint,
+            )
+    ours = there == list(RawImage._fields)  # otherwise `name` and `problem` may mean anything
+    wanted_columns = dict.fromkeys(
+        (settings.image_column, settings.label_column, *(("name", "problem") if ours else ()))
+    )
+    number = 0
+    for batch in image_tables.read(path, wanted_columns):
+        images, labels = batch[settings.image_column], batch[settings.label_column]
+        names = (
+            batch["name"] if ours else [f"{split}/{number + place}" for place in range(1, len(images) + 1)]
+        )
+        problems = batch["problem"] if ours else [None] * len(images)
+        number += len(images)
+        rows = zip(images, labels, names, problems, strict=True)
+        yield [
+            _sample(image, label, plain(name) or "", plain(problem) or "")
+            for image, label, name, problem in rows
+        ]
+
+
+def _sample(image: Any, label: Any, name: str, problem: str) -> Sample:
+    if isinstance(image, dict):  # {bytes, path}, as on the Hugging Face Hub
+        path = plain(image.get("path"))
+        name, image = SURROGATE.sub("\ufffd", path) if path else name, image.get("bytes")
+        problem = problem or (f"no bytes, but the path {name}" if image is None and path else "")
+    if not isinstance(image, bytes):
+        return Sample(
+            name,
+            b"",
+            label,
+            problem or ("no image" if image is None else f"{type(image).__name__} instead of an image"),
+        )
+    return Sample(name, image, label, problem)
