@@ -6,6 +6,7 @@ Run by DVC as `sh stages/run evaluate`.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,15 @@ from baton import console, params, storage, tracking
 from baton.batches import array_splits
 from baton.contracts import predictions
 from baton.evaluate import baselines, inputs, recommend, repeated, results, seeds, slices
-from baton.evaluate.baselines import Outputs
+from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.report import csv_tables, plots, terminal
 from baton.measure import measurements
 from baton.measure.measurements import MODELS, Subject
 from baton.models import model_folder
 from baton.runtime import resolve
-from baton.tasks import metrics, temperature
+from baton.tasks import task_figures
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
-FIGURES = (  # shown in MLflow
-    *metrics.FIGURES,
-    *metrics.MORE_FIGURES,
-    *(f"{figure}_scaled" for figure in results.SCALED),
-    *results.CALIBRATION,
-)
 CURVES = [Path("curves/finetune.csv"), Path("curves/distill.csv")]
 TRAINED = [Path("metrics/finetune.json"), Path("metrics/distill.json")]
 
@@ -49,7 +44,7 @@ def main() -> None:
             ("figures", plots.draw),
         ):
             with storage.atomic_folder(REPORTS / name) as folder:
-                write(folder, evaluation)
+                write(folder, subject.task, evaluation)
         storage.write_json(REPORTS / "metrics.json", figures)
         timings = measurements.speed(subject)
         storage.write_json(REPORTS / "timings.json", timings)
@@ -58,43 +53,49 @@ def main() -> None:
                 plots.speed_accuracy(
                     folder / "speed_accuracy.png",
                     {name: figures[name] | timings["models"][name] for name in MODELS},
+                    subject.task.main,
                 )
-        track(run, figures, timings)
+        track(run, subject.task.tracked, figures, timings)
     # `make repro` shows the summary at the very end, even when this stage had nothing to do.
     if os.environ.get("BATON_SUMMARY") != "later":
         terminal.show(REPORTS)
 
 
-def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[results.Evaluation, dict[str, Any]]:
+def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evaluation, dict[str, Any]]:
     """Return everything that is shown, and the content of metrics.json."""
-    settings, names = subject.settings, inputs.read_names(CLEAN)
+    settings, task = subject.settings, subject.task
+    task.refuse(settings.baselines)
     rows = {split: inputs.read_rows(CLEAN, split) for split in array_splits.SPLITS}
-    curves = inputs.read_curves(CURVES, {name: own.chosen for name, own in trained.items()})
-    outputs = answers(subject, rows, len(names))
-    boot = results.bootstrap(rows["test"], outputs["test"], len(names), settings)
-    more = results.calibrations(rows["test"], outputs["test"], settings)
+    chosen = {name: own.chosen for name, own in trained.items()}
+    curves = inputs.read_curves(CURVES, chosen, task_figures.of(task.spec).directions)
+    outputs = answers(subject, rows)
+    resampling = settings.bootstrap
+    boot = task.bootstrap(rows["test"].targets, outputs["test"], settings.calibration_bins, resampling)
+    more = task.calibrations(rows["test"], outputs["test"], settings)
     for name, folder in MODELS.items():
         more[name] |= inputs.model_size(folder)
     choice = recommended(subject, rows, outputs["val"])
-    figures = results.build(boot, rows, outputs, more, settings.bootstrap.confidence, choice["model"])
+    figures = results.build(task, boot, rows, outputs, more, choice["model"])
     figures["recommended"] = results.rounded(choice)
     repeats = repeated.read(CLEAN)
     for name, own in repeated.figures(
-        repeats, rows["test"], outputs["test"], settings.bootstrap.confidence
+        task, repeats, rows["test"], outputs["test"], resampling.confidence
     ).items():
         figures[name] |= results.rounded(own)
     figures["test"]["near_duplicates"] = len(repeats)
-    over_seeds = seeds.test_figures(trained, PREDICTIONS / "seeds", rows["test"], len(names))
-    figures["seeds"] = results.rounded(seeds.figures(trained, over_seeds, settings.bootstrap.confidence))
-    evaluation = results.Evaluation(
-        names=names,
+    over_seeds = seeds.test_figures(task, trained, PREDICTIONS / "seeds", rows["test"])
+    figures["seeds"] = results.rounded(
+        seeds.figures(trained, over_seeds, task.over_seeds, resampling.confidence)
+    )
+    evaluation = Evaluation(
+        names=list(task.spec.names),
         test=rows["test"],
         outputs=outputs["test"],
         bootstrap=boot,
         curves=curves,
         best=figures["test"]["strongest_baseline"],
         bins=settings.calibration_bins,
-        kept=slices.read(CLEAN),
+        kept=slices.read(CLEAN, task.spec.column),
         robustness=measurements.robust(subject),
         galleries=measurements.galleries(subject, rows["test"], outputs["test"]),
         sheet=measurements.sheet(subject),
@@ -104,50 +105,51 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[result
     return evaluation, figures
 
 
-def answers(subject: Subject, rows: dict[str, inputs.Rows], classes: int) -> dict[str, dict[str, Outputs]]:
-    """Return split (val, test) -> model -> its answers.
+def answers(subject: Subject, rows: dict[str, inputs.Rows]) -> dict[str, dict[str, Any]]:
+    """Return split (val, test) -> model -> its outputs.
 
-    The transformers' answers are read from their predictions; the baselines are fitted on train here. Each
+    The transformers' outputs are read from their predictions; the baselines are fitted on train here. Each
     model has one temperature, fitted on val; that of a transformer lies in its folder, and it is served with
     it.
     """
-    outputs: dict[str, dict[str, Outputs]] = {"val": {}, "test": {}}
+    task, outputs = subject.task, {"val": dict[str, Any](), "test": dict[str, Any]()}
     for split, into in outputs.items():
         for name in MODELS:
-            logits = inputs.read_logits(PREDICTIONS / name / f"{split}.parquet", rows[split], classes)
-            log_p = metrics.log_probabilities(logits)
-            into[name] = Outputs(log_p.argmax(axis=1), log_p, inputs.read_temperature(MODELS[name]))
+            path = PREDICTIONS / name / f"{split}.parquet"
+            logits = inputs.read_logits(path, rows[split], task.spec.width)
+            into[name] = task.outputs(logits, inputs.read_temperature(MODELS[name]))
     wanted = subject.settings.baselines
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
         answer = measurements.answer(subject, baseline, rows)
-        fitted = temperature.fit(answer["val"].log_p, rows["val"].labels)
+        fitted = task.temperature(rows["val"].targets, answer["val"])
         for split, own in answer.items():
             outputs[split][name] = replace(own, temperature=fitted)
     return outputs
 
 
-def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, Outputs]) -> dict[str, Any]:
+def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, Any]) -> dict[str, Any]:
     """Return which model to use.
 
     It is chosen by the rows of train left out in cross-validation, if `finetune` ran one, else by validation.
     """
-    path = PREDICTIONS / "teacher" / f"{predictions.LEFT_OUT}.parquet"
+    path, task = PREDICTIONS / "teacher" / f"{predictions.LEFT_OUT}.parquet", subject.task
     if not path.is_file():
         return recommend.choose(
-            {name: own.predicted == rows["val"].labels for name, own in val.items() if name != "control"},
+            {name: task.score(rows["val"].targets, own) for name, own in val.items() if name != "control"},
             None,
         )
     wanted, few = subject.settings.baselines, subject.finetune.probe
     assert few is not None, "finetune writes left-out predictions only if its params set a probe"
-    logits = inputs.read_logits(path, rows["train"], subject.meta.task.width)
-    hits = {"teacher": logits.argmax(axis=1) == rows["train"].labels}
+    train = rows["train"]
+    logits = inputs.read_logits(path, train, task.spec.width)
+    scores = {"teacher": task.score(train.targets, task.outputs(logits, 1.0))}
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
-        hits[name] = measurements.cross_validated(subject, baseline, rows, few.folds)
-    return recommend.choose(hits, few.folds)
+        scores[name] = measurements.cross_validated(subject, baseline, rows, few.folds)
+    return recommend.choose(scores, few.folds)
 
 
-def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -> None:
-    """Log figures to the runs and to the logged models, and plots and tables as artifacts."""
+def track(run: tracking.Run, shown: Sequence[str], figures: dict[str, Any], timings: dict[str, Any]) -> None:
+    """Log the `shown` figures to the runs and to the logged models, and plots and tables as artifacts."""
     final: dict[str, float] = {
         f"{name}/{key}": value
         for name, own in timings["models"].items()
@@ -155,7 +157,7 @@ def track(run: tracking.Run, figures: dict[str, Any], timings: dict[str, Any]) -
         if isinstance(value, float | int)
     }
     for name in (*MODELS, *figures["test"]["baselines"]):
-        own = {f"test/{key}": value for key, value in figures[name].items() if key in FIGURES}
+        own = {f"test/{key}": value for key, value in figures[name].items() if key in shown}
         if name in MODELS:
             run.model_metrics(name, MODELS[name], own)
         else:

@@ -62,6 +62,6 @@ def trained(base: Path, train: Split, steps: int, seed: int) -> model_folder.Cla
     optimizer, batch = torch.optim.Adam(model.parameters(), 3e-3), train.batch(np.arange(len(train)))
     for _ in range(steps):
         optimizer.zero_grad()
-        functional.cross_entropy(model(*batch.inputs), batch.labels).backward()
+        functional.cross_entropy(model(*batch.inputs), batch.targets).backward()
         optimizer.step()
     return model.eval()

@@ -76,7 +76,11 @@ def run(made: Path, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch)
     recipe["runtime"] |= {"device": "cpu", "precision": "fp32", "threads": 1}
     recipe["finetune"]["augmentation"] = AUGMENTATION | {"erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
     # The plots for all modalities take seconds.
-    drawing = {"": lambda *_: None, "images": image_plots.draw, "all": plots.draw}
+    drawing = {
+        "": lambda *_: None,
+        "images": lambda folder, _task, evaluation: image_plots.draw(folder, evaluation),
+        "all": plots.draw,
+    }
 
     def evaluated(draw: str = "", **changes: Any) -> dict[str, Any]:
         monkeypatch.setattr(plots, "draw", drawing[draw])
@@ -200,9 +204,9 @@ def test_features_are_what_the_base_model_makes_of_a_sample(run: Run) -> None:
         for name in ("train", "test")
     )
     settings = params.FeaturesBaseline.model_validate(BASELINES[3] | {"C": (1.0,)})
-    answers = baselines.fit(settings, train, splits["train"].labels, 10).outputs(test)
+    answers = baselines.fit(settings, train, splits["train"].targets.all, 10).outputs(test)
     assert report["features_knn"]["accuracy"] == pytest.approx(
-        (answers.predicted == splits["test"].labels).mean(), abs=1 / COUNTS["test"]
+        (answers.predicted == splits["test"].targets.all).mean(), abs=1 / COUNTS["test"]
     )
 
 

@@ -1,6 +1,5 @@
 """Files that do not belong together are refused, with what was found and what was expected."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +8,21 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from baton.contracts import predictions
+from baton import storage
+from baton.contracts import predictions, task_spec
 from baton.errors import DataError
 from baton.evaluate import inputs
+from tests import tiny
 from tests.evaluate.conftest import NAMES, Split
 
 CHOSEN = {"teacher": 0, "student": 0, "control": 0}
+FIGURES = ("loss", "accuracy", "macro_f1")
 
 
 def test_rows_come_as_they_stand(project: Path, splits: dict[str, Split]) -> None:
     rows = inputs.read_rows(Path("data/clean"), "test")
     assert rows.texts == splits["test"][0]
-    assert rows.labels.tolist() == splits["test"][1].tolist()
+    assert rows.targets.tolist() == splits["test"][1].tolist()
     assert rows.ids[:2] == ["test:1", "test:2"]
     logits = inputs.read_logits(Path("data/predictions/teacher/test.parquet"), rows, len(NAMES))
     assert logits.shape == (len(rows.ids), len(NAMES))
@@ -47,7 +49,7 @@ def test_swapped_missing_and_foreign_ids_are_refused(project: Path) -> None:
 
 def test_other_classes_are_refused(project: Path) -> None:
     rows = inputs.read_rows(Path("data/clean"), "test")
-    with pytest.raises(DataError, match=r"3 classes[\s\S]*4, as in labels\.json"):
+    with pytest.raises(DataError, match=r"3 outputs[\s\S]*4, as in task\.json"):
         inputs.read_logits(Path("data/predictions/teacher/test.parquet"), rows, 4)
 
 
@@ -82,7 +84,7 @@ def test_missing_files_are_named(project: Path) -> None:
         Path(path).write_bytes(kept)
     Path("curves/distill.csv").unlink()
     with pytest.raises(DataError, match=r"curves/distill\.csv is missing"):
-        inputs.read_curves([Path("curves/finetune.csv"), Path("curves/distill.csv")], CHOSEN)
+        inputs.read_curves([Path("curves/finetune.csv"), Path("curves/distill.csv")], CHOSEN, FIGURES)
 
 
 def test_sizes_come_from_the_header(project: Path) -> None:
@@ -97,7 +99,7 @@ def test_sizes_come_from_the_header(project: Path) -> None:
 
 
 def test_curves_are_split_by_model_and_kind(project: Path) -> None:
-    curves = inputs.read_curves([Path("curves/finetune.csv"), Path("curves/distill.csv")], CHOSEN)
+    curves = inputs.read_curves([Path("curves/finetune.csv"), Path("curves/distill.csv")], CHOSEN, FIGURES)
     assert list(curves) == ["teacher", "student", "control"]
     assert curves["control"].training["step"][:2] == [10, 20]
     assert curves["control"].validation["step"] == [100, 200, 300, 400]
@@ -105,12 +107,12 @@ def test_curves_are_split_by_model_and_kind(project: Path) -> None:
     assert np.isfinite(curves["student"].validation["val_macro_f1"]).all()
     Path("curves/finetune.csv").write_text("model,seed,step,epoch,loss\nteacher,0,1,0.1,high\n")
     with pytest.raises(DataError, match="not a learning curve"):
-        inputs.read_curves([Path("curves/finetune.csv")], CHOSEN)
+        inputs.read_curves([Path("curves/finetune.csv")], CHOSEN, FIGURES)
 
 
-def test_labels_json_of_another_run_is_noticed(project: Path) -> None:
-    Path("data/clean/task.json").write_text(json.dumps(NAMES[:2]))
-    with pytest.raises(DataError, match=r"does not match data/clean/labels\.json"):
+def test_a_task_of_another_run_is_noticed(project: Path) -> None:
+    storage.write_json(Path("data/clean/task.json"), task_spec.described(tiny.task(*NAMES[:2])))
+    with pytest.raises(DataError, match=r"does not match data/clean/task\.json"):
         inputs.read_rows(Path("data/clean"), "test")
 
 
@@ -125,7 +127,7 @@ def test_of_images_the_names_are_read_and_the_pictures_are_not(project: Path) ->
     pq.write_table(pa.table(columns), "data/clean/test.parquet")
     rows = inputs.read_rows(Path("data/clean"), "test")
     assert (rows.ids, rows.texts, rows.shown) == (["test:1", "test:2"], ["cats/a.png", "dogs/b.png"], "name")
-    assert rows.labels.tolist() == [1, 0]
+    assert rows.targets.tolist() == [1, 0]
 
 
 def test_statistics_of_batch_normalisation_are_no_parameters(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_baseline_on_features_is_kept(
     rows = {split: inputs.read_rows(Path("data/clean"), split) for split in text_arrays.SPLITS}
     first = measurements.answer(subject, KNN, rows)
     # Train holds each text with a number appended.
-    assert (first["test"].predicted == rows["test"].labels).mean() > 0.9
+    assert (first["test"].predicted == rows["test"].targets).mean() > 0.9
     monkeypatch.setattr(measurements, "_fitted", lambda *_: pytest.fail("fitted again"))
     again = measurements.answer(subject, KNN, rows)
     for split in ("val", "test"):

@@ -14,7 +14,7 @@ from PIL import Image
 from baton.evaluate import calibration
 from baton.evaluate.calibration import Calibration, reliability
 from baton.evaluate.inputs import Curve
-from baton.evaluate.report import csv_tables, plots
+from baton.evaluate.report import class_plots, class_tables, csv_files, plots
 from baton.tasks import temperature
 
 ODD = ["$x_1$ and $", "a very long name of a class that does not fit", "日本語", "", "x\ty"]
@@ -36,13 +36,13 @@ def draw_all(folder: Path, classes: int, names: list[str] | None = None) -> list
     labels = generator.integers(0, classes, 300)
     predicted = np.where(generator.random(300) < 0.8, labels, generator.integers(0, classes, 300))
     log_p = np.log(generator.dirichlet(np.ones(classes), 300))
-    plots.confusion(
-        folder / "confusion.png", "student", names, csv_tables.confusion(labels, predicted, classes)
+    class_plots.confusion(
+        folder / "confusion.png", "student", names, class_tables.confusion(labels, predicted, classes)
     )
     one = calibrated(labels, log_p, 15)
-    plots.reliability(folder / "reliability.png", {"teacher": one, "tfidf_svm": one})
+    class_plots.reliability(folder / "reliability.png", {"teacher": one, "tfidf_svm": one})
     f1 = np.where(np.arange(classes) == 1, np.nan, 0.9)
-    plots.per_class_f1(
+    class_plots.per_class_f1(
         folder / "f1.png",
         names,
         {name: (f1, np.stack([f1 - 0.02, f1 + 0.02])) for name in ("teacher", "student")},
@@ -54,6 +54,7 @@ def draw_all(folder: Path, classes: int, names: list[str] | None = None) -> list
     plots.learning_curves(
         folder / "curves.png",
         {"teacher": curve, "student": Curve(curve.training, {name: [] for name in curve.validation})},
+        ("accuracy", "macro_f1"),
     )
     speed = {
         "samples_per_second": 10.0,
@@ -62,7 +63,7 @@ def draw_all(folder: Path, classes: int, names: list[str] | None = None) -> list
         "parameters": 1000,
     }
     plots.speed_accuracy(
-        folder / "speed.png", {"teacher": speed, "student": speed | {"samples_per_second": 20.0}}
+        folder / "speed.png", {"teacher": speed, "student": speed | {"samples_per_second": 20.0}}, "accuracy"
     )
     return sorted(folder.glob("*.png"))
 
@@ -94,23 +95,21 @@ def test_the_same_bytes_whatever_the_users_settings(tmp_path: Path) -> None:
 
 def test_other_values_other_bytes(tmp_path: Path) -> None:
     for name, right in (("a", 9), ("b", 8)):
-        plots.confusion(tmp_path / f"{name}.png", "m", ["x", "y"], np.array([[right, 1], [0, 5]]))
+        class_plots.confusion(tmp_path / f"{name}.png", "m", ["x", "y"], np.array([[right, 1], [0, 5]]))
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
 def test_a_classifier_that_is_always_sure_can_be_drawn(tmp_path: Path) -> None:
     log_p = np.array([[0.0, -30.0]] * 4)
-    plots.reliability(tmp_path / "r.png", {"m": calibrated(np.array([0, 0, 1, 0]), log_p, 10)})
+    class_plots.reliability(tmp_path / "r.png", {"m": calibrated(np.array([0, 0, 1, 0]), log_p, 10)})
     assert (tmp_path / "r.png").stat().st_size > 1000
 
 
 def test_confusion_counts() -> None:
-    counts = csv_tables.confusion(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
+    counts = class_tables.confusion(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
     assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
 
 
 def test_csv_cells(tmp_path: Path) -> None:
-    csv_tables.write_csv(
-        tmp_path / "t.csv", ["a", "b"], [[0.123456789, float("nan")], [2.0, 'say "x", y\nz']]
-    )
+    csv_files.write_csv(tmp_path / "t.csv", ["a", "b"], [[0.123456789, float("nan")], [2.0, 'say "x", y\nz']])
     assert (tmp_path / "t.csv").read_bytes() == b'a,b\n0.123457,\n2,"say ""x"", y\nz"\n'

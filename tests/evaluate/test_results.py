@@ -8,7 +8,9 @@ import pytest
 from baton import params
 from baton.evaluate import results
 from baton.evaluate.baselines import Outputs
+from baton.evaluate.class_reports import ClassReports
 from baton.evaluate.inputs import Rows
+from tests import tiny
 
 
 def rows(count: int) -> Rows:
@@ -18,7 +20,7 @@ def rows(count: int) -> Rows:
 
 def outputs(split: Rows, wrong: int) -> Outputs:
     """Return answers that are wrong on the first `wrong` rows, with equal confidence everywhere."""
-    predicted = split.labels.copy()
+    predicted = split.targets.copy()
     predicted[:wrong] = 1 - predicted[:wrong]
     return Outputs(predicted, np.log(np.where(np.eye(2)[predicted] > 0, 0.9, 0.1)))
 
@@ -35,9 +37,10 @@ def test_no_ratio_tells_apart_what_the_page_does_not(root: Path) -> None:
     settings = recipe.model_copy(
         update={"bootstrap": params.Bootstrap(resamples=50, confidence=0.95, seed=0)}
     )
-    boot = results.bootstrap(split, answers, 2, settings)
+    task = ClassReports(tiny.task("no", "yes"))
+    boot = task.bootstrap(split.targets, answers, settings.calibration_bins, settings.bootstrap)
     report = results.build(
-        boot, {"train": split, "val": split, "test": split}, {"val": answers, "test": answers}, {}, 0.95
+        task, boot, {"train": split, "val": split, "test": split}, {"val": answers, "test": answers}, {}
     )
     for pair in ("student_vs_teacher", "student_vs_svm"):
         own = report["comparison"][pair]

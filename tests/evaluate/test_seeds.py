@@ -15,6 +15,7 @@ from baton.evaluate import seeds
 # Student 1908, "The probable error of a mean", Biometrika 6, p. 20: additional hours of sleep of ten patients
 # with two drugs.
 FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+FIGURES = ("accuracy", "macro_f1", "log_loss")
 SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
 
@@ -27,7 +28,7 @@ def test_students_own_data() -> None:
 
     These are the values of R: t.test(paired = TRUE).
     """
-    found = seeds.paired(of(*SECOND), of(*FIRST), 0.95)
+    found = seeds.paired(of(*SECOND), of(*FIRST), FIGURES, 0.95)
     assert found["seeds"] == 10
     assert found["accuracy_difference"] == pytest.approx(1.58)
     assert found["accuracy_difference_deviation"] == pytest.approx(1.229995, abs=1e-6)
@@ -46,7 +47,7 @@ def test_two_seeds_in_closed_form(differences: tuple[float, float]) -> None:
     """
     mean, deviation = sum(differences) / 2, abs(differences[0] - differences[1]) / math.sqrt(2)
     t = mean / (deviation / math.sqrt(2))
-    found = seeds.paired(of(*(0.5 + value for value in differences)), of(0.5, 0.5), 0.95)
+    found = seeds.paired(of(*(0.5 + value for value in differences)), of(0.5, 0.5), FIGURES, 0.95)
     assert found["accuracy_p"] == pytest.approx(1 - 2 / math.pi * math.atan(t))
     half = math.tan(0.475 * math.pi) * deviation / math.sqrt(2)
     assert found["accuracy_difference_interval"] == pytest.approx([mean - half, mean + half])
@@ -54,7 +55,7 @@ def test_two_seeds_in_closed_form(differences: tuple[float, float]) -> None:
 
 def test_differences_without_spread_are_not_tested() -> None:
     """Both students have one row of a hundred more right, which proves nothing."""
-    found = seeds.paired(of(0.91, 0.93), of(0.90, 0.92), 0.95)
+    found = seeds.paired(of(0.91, 0.93), of(0.90, 0.92), FIGURES, 0.95)
     assert found["accuracy_difference"] == pytest.approx(0.01)
     assert "accuracy_p" not in found and "accuracy_difference_interval" not in found
 
@@ -70,7 +71,7 @@ def section(student: list[float], control: list[float]) -> dict[str, object]:
     test = {
         name: dict(enumerate(of(*values), 1)) for name, values in (("student", student), ("control", control))
     }
-    return seeds.figures(trained, test | {"teacher": {4: of(0.95)[0]}}, 0.95)
+    return seeds.figures(trained, test | {"teacher": {4: of(0.95)[0]}}, FIGURES, 0.95)
 
 
 def test_mean_and_deviation_of_every_model() -> None:
@@ -93,7 +94,7 @@ def test_mean_and_deviation_of_every_model() -> None:
     ],
 )
 def test_the_method_is_judged_over_seeds(student: list[float], control: list[float], verdict: str) -> None:
-    first, second = seeds.said(section(student, control), 0.95)
+    first, second = seeds.said(section(student, control), "accuracy", 0.95)
     assert verdict in plain(first) and "over 3 seeds" in first
     assert second.startswith("Accuracy over seeds, mean ± deviation: student ") and "teacher" not in second
 
@@ -101,7 +102,7 @@ def test_the_method_is_judged_over_seeds(student: list[float], control: list[flo
 def test_of_one_seed_nothing_is_said() -> None:
     """However different the two are."""
     found = section([0.99], [0.5])
-    assert seeds.said(found, 0.95) == []
+    assert seeds.said(found, "accuracy", 0.95) == []
     assert "comparison" not in found
 
 

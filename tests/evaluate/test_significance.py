@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binom, norm
 
 from baton import params
-from baton.evaluate import proportions, significance
+from baton.evaluate import proportions, resampling, significance
 from baton.tasks import metrics
 
 
@@ -22,7 +22,7 @@ def statistics(labels: np.ndarray, predicted: np.ndarray, classes: int) -> metri
 
 def resample(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     return np.concatenate(
-        [drawn @ rows for _, drawn in significance.draws(len(rows), resamples, seed, rows.shape[1])]
+        [drawn @ rows for _, drawn in resampling.draws(len(rows), resamples, seed, rows.shape[1])]
     )
 
 
@@ -37,7 +37,7 @@ def test_sums_are_those_of_drawn_rows() -> None:
 
 
 def test_blocks_do_not_lose_or_repeat_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(significance, "DRAWS_AT_ONCE", 30)
+    monkeypatch.setattr(resampling, "DRAWS_AT_ONCE", 30)
     sums = resample(np.eye(10), 8, 0)
     assert (sums.sum(axis=1) == 10).all()
     assert len(np.unique(sums, axis=0)) == 8
@@ -53,7 +53,7 @@ def test_shares_have_wilsons_interval() -> None:
     assert boot.figures("m")["accuracy_interval"] == pytest.approx(
         np.ravel(proportions.wilson(356, 359, 0.95))
     )
-    assert significance.interval(boot.drawn["m"]["accuracy"], 0.95)[1] == 1  # negative control
+    assert resampling.interval(boot.drawn["m"]["accuracy"], 0.95)[1] == 1  # negative control
     hit, chosen, actual = (
         ((labels == 0) & (predicted == 0)).sum(),
         (predicted == 0).sum(),
@@ -77,7 +77,7 @@ def test_no_interval_collapses_where_all_is_right() -> None:
         assert low < 0.85 < high == 1, figure
         if figure != "accuracy":
             # Negative control: the bootstrap alone.
-            assert significance.interval(boot.drawn["one"][figure], 0.95) == [1, 1]
+            assert resampling.interval(boot.drawn["one"][figure], 0.95) == [1, 1]
     for figure in ("accuracy", "macro_f1"):
         for value, (low, high) in (
             boot.difference("one", "other", figure),
@@ -107,7 +107,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(rows: int, share: float,
         for index, name in enumerate(wanted):
             for count, (low, high) in (
                 (inside, figures[f"{name}_interval"]),
-                (alone, significance.interval(boot.drawn["m"][name], 0.95)),
+                (alone, resampling.interval(boot.drawn["m"][name], 0.95)),
             ):  # type: ignore[misc]
                 count[index] += low <= truth[name] <= high
     assert (inside / 200 >= least).all(), inside

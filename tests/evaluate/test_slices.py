@@ -10,8 +10,11 @@ from scipy.stats import binomtest
 
 from baton.evaluate import slices
 from baton.evaluate.baselines import Outputs
+from baton.evaluate.class_reports import ClassReports
 from baton.evaluate.inputs import Rows
+from tests import tiny
 
+TASK = ClassReports(tiny.task("no", "yes"))
 LABELS = np.array([0, 1, 0, 1, 1])
 TEST = Rows([f"test:{number}" for number in range(1, 6)], [""] * 5, LABELS)
 OUTPUTS = {
@@ -30,9 +33,9 @@ def test_slices_are_counted(tmp_path: Path) -> None:
         "year": ["1"] * 5,
     }
     pq.write_table(pa.table(table), tmp_path / "test.parquet")
-    kept = slices.read(tmp_path)
+    kept = slices.read(tmp_path, "label")
     assert kept == {"site": table["site"], "year": table["year"]}
-    rows = slices.table(kept, TEST, OUTPUTS, 0.9)
+    rows = slices.table(TASK, kept, TEST, OUTPUTS, 0.9)
     counted = [
         ("site", "b", 3, "good", 3),
         ("site", "b", 3, "half", 3),
@@ -49,7 +52,7 @@ def test_slices_are_counted(tmp_path: Path) -> None:
 
 def test_rare_values_are_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "MOST_VALUES", 2)
-    rows = slices.table({"site": ["a", "a", "b", "c", "b"]}, TEST, {"half": OUTPUTS["half"]}, 0.9)
+    rows = slices.table(TASK, {"site": ["a", "a", "b", "c", "b"]}, TEST, {"half": OUTPUTS["half"]}, 0.9)
     assert [row[1:5] for row in rows] == [
         ["a", 2, "half", 0.5],
         ["b", 2, "half", 1.0],

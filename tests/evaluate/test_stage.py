@@ -13,7 +13,7 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from baton import params, storage
-from baton.contracts import input_spec, predictions
+from baton.contracts import input_spec, predictions, task_spec
 from baton.errors import DataError
 from baton.evaluate import seeds
 from baton.evaluate.report import plots, terminal
@@ -43,11 +43,15 @@ def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
         for name, values in (
             ("tokens", np.arange(4, dtype=np.int32)),
             ("offsets", np.array([0, 4])),
-            ("labels", np.array([0])),
+            ("targets", np.array([0])),
         ):
             np.save(project / f"data/arrays/{split}.{name}.npy", values)
     storage.write_json(
-        project / "data/arrays/meta.json", {"labels": NAMES, "input": input_spec.described(tiny.TEXT_INPUT)}
+        project / "data/arrays/meta.json",
+        {
+            "task": task_spec.described(tiny.task(*NAMES)),
+            "input": input_spec.described(tiny.TEXT_INPUT),
+        },
     )
     measured: list[str] = []
 
@@ -393,7 +397,7 @@ def test_summary_does_not_compare_a_chosen_student_with_its_control(
         }
         for name, value in (("teacher", 0.9), ("student", 0.8), ("control", 0.8))
     }
-    report["seeds"] = seeds.figures(trained, test, 0.95)
+    report["seeds"] = seeds.figures(trained, test, ("accuracy", "macro_f1", "log_loss"), 0.95)
     report["comparison"]["student_vs_control"] |= {"holm_p": 1e-9, "accuracy_difference": 0.2}
     said = words(report, timings, capsys)
     assert (

@@ -1,7 +1,7 @@
 """Prediction tables: written by predictors, read by evaluation, the teacher cache and probes.
 
 One Parquet file per model and split: `id` (string, unique) and `logits` (fixed-size list of float32, one
-per class in the order of `labels.json`), in the row order of data/clean. Equal values give equal bytes.
+per output in the order of task.json), in the row order of data/clean. Equal values give equal bytes.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ HINT = "run `dvc repro` again: it repeats the stage that writes this file"
 
 
 def write_predictions(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
-    """Write `logits` (n, classes) for the rows `ids` (n) atomically.
+    """Write `logits` (n, outputs) for the rows `ids` (n) atomically.
 
     Raises:
         DataError: the shapes do not match, an id occurs twice, or a logit is not finite.
@@ -32,7 +32,7 @@ def write_predictions(path: Path, ids: Sequence[str], logits: NDArray[np.float32
     import pyarrow.parquet as pq
 
     _check(path, ids, logits)
-    flat = pa.array(np.ascontiguousarray(logits, dtype=np.float32).reshape(-1))  # (n * classes)
+    flat = pa.array(np.ascontiguousarray(logits, dtype=np.float32).reshape(-1))  # (n * outputs)
     table = pa.table(
         {
             "id": pa.array(list(ids), pa.string()),
@@ -44,7 +44,7 @@ def write_predictions(path: Path, ids: Sequence[str], logits: NDArray[np.float32
 
 
 def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """Read the ids (n) and logits (n, classes) of a prediction table.
+    """Read the ids (n) and logits (n, outputs) of a prediction table.
 
     Raises:
         DataError: the file is missing or not a prediction table, an id occurs twice, or a logit is not
@@ -81,7 +81,7 @@ def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
             expected="none",
             hint=HINT,
         )
-    # (n * classes) -> (n, classes); a copy, so that the caller can write to it
+    # (n * outputs) -> (n, outputs); a copy, so that the caller can write to it
     logits = np.array(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32).reshape(
         len(ids), logits_type.list_size
     )
@@ -90,12 +90,12 @@ def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
 
 
 def _check(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
-    if logits.ndim != 2 or logits.shape[0] != len(ids) or logits.shape[1] < 2:
-        hint = "pass one row of logits per id and one logit per class"
+    if logits.ndim != 2 or logits.shape[0] != len(ids) or logits.shape[1] < 1:
+        hint = "pass one row of logits per id and one logit per output"
         raise DataError(
             f"{path}: logits do not match the ids",
             got=logits.shape,
-            expected=f"({len(ids)}, classes >= 2)",
+            expected=f"({len(ids)}, outputs >= 1)",
             hint=hint,
         )
     repeated = [name for name, count in Counter(ids).items() if count > 1]

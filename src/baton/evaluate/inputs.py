@@ -1,12 +1,12 @@
 """Read the inputs of evaluation, and refuse files that do not belong together.
 
-Inputs: data/clean (tables, task.json) and data/predictions -> texts, labels and logits of the same rows in
+Inputs: data/clean (tables, task.json) and data/predictions -> texts, targets and logits of the same rows in
 the same order. Images are not read.
 """
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import storage
-from baton.contracts import task_spec
+from baton.contracts import targets, task_spec
 from baton.contracts.predictions import HINT, read_predictions
 from baton.errors import DataError
 
@@ -28,7 +28,7 @@ class Rows:
 
     ids: list[str]  # (n)
     texts: list[str]  # (n), what identifies a row to a reader: the text, or the name of the image
-    labels: NDArray[np.int64]  # (n)
+    targets: NDArray[Any]  # (n, …), as `Targets.take` returns them
     shown: str = "text"  # the column of `texts`: text or name
 
 
@@ -36,49 +36,41 @@ def read_rows(clean: Path, split: str) -> Rows:
     """Read a split of data/clean.
 
     Raises:
-        DataError: the table is missing, lacks a column, has no rows, or a label is not in task.json.
+        DataError: the table is missing, lacks a column, has no rows, or a target is not in task.json.
     """
     import pyarrow.parquet as pq
 
-    path, classes = clean / f"{split}.parquet", len(read_names(clean))
-    expected, hint = "columns id, label, and text or name", "run `dvc repro preprocess`"
+    path, spec = clean / f"{split}.parquet", task_spec.read_file(clean)
+    expected, hint = f"columns id, {spec.column}, and text or name", "run `dvc repro preprocess`"
     if not path.is_file():
         raise DataError(
             f"{path} is missing", got="no such file", expected=f"a table of {expected}", hint=hint
         )
     schema = pq.read_schema(path)
     shown = "text" if "text" in schema.names else "name"
-    if not {"id", shown, "label"} <= set(schema.names):
+    if not {"id", shown, spec.column} <= set(schema.names):
         raise DataError(
             f"{path} has unexpected columns", got=", ".join(schema.names), expected=expected, hint=hint
         )
-    table = pq.read_table(path, columns=["id", shown, "label"])
-    labels = table["label"].to_numpy().astype(np.int64)
-    if not len(labels) or labels.min() < 0 or labels.max() >= classes:
-        got = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no rows"
+    table = pq.read_table(path, columns=["id", shown, spec.column])
+    found = targets.of_column(table[spec.column].combine_chunks(), spec)
+    values, most = found.values, len(spec.names) - 1
+    if not len(found) or (len(values) and (values.min() < 0 or values.max() > most)):
+        got = f"labels {values.min()} to {values.max()}" if len(found) else "no rows"
         raise DataError(
-            f"{path} does not match {clean / 'task.json'}",
+            f"{path} does not match {clean / task_spec.FILE}",
             got=got,
-            expected=f"rows with labels 0 to {classes - 1}",
+            expected=f"rows with labels 0 to {most}",
             hint="run `dvc repro -f`",
         )
-    return Rows(table["id"].to_pylist(), table[shown].to_pylist(), labels, shown)
+    return Rows(table["id"].to_pylist(), table[shown].to_pylist(), found.all, shown)
 
 
-def read_names(clean: Path) -> list[str]:
-    """Read the class names.
-
-    Raises:
-        DataError: task.json is missing or is not valid.
-    """
-    return list(task_spec.read_file(clean).names)
-
-
-def read_logits(path: Path, rows: Rows, classes: int) -> NDArray[np.float32]:
-    """Read logits (n, classes) of exactly these rows in this order.
+def read_logits(path: Path, rows: Rows, width: int) -> NDArray[np.float32]:
+    """Read logits (n, width) of exactly these rows in this order.
 
     Raises:
-        DataError: the file is missing or broken, belongs to other rows or classes, or holds non-finite
+        DataError: the file is missing or broken, belongs to other rows or outputs, or holds non-finite
             values.
     """
     ids, logits = read_predictions(path)
@@ -94,9 +86,9 @@ def read_logits(path: Path, rows: Rows, classes: int) -> NDArray[np.float32]:
         raise DataError(
             f"{path} does not match the rows of data/clean", got=got, expected=expected, hint=HINT
         )
-    if logits.shape[1] != classes:
-        got, expected = f"{logits.shape[1]} classes", f"{classes}, as in task.json"
-        raise DataError(f"{path} has the wrong number of classes", got=got, expected=expected, hint=HINT)
+    if logits.shape[1] != width:
+        got, expected = f"{logits.shape[1]} outputs", f"{width}, as in task.json"
+        raise DataError(f"{path} has the wrong number of outputs", got=got, expected=expected, hint=HINT)
     return logits
 
 
@@ -159,18 +151,20 @@ class Curve:
     """
 
     training: dict[str, list[float]]  # step, epoch, loss, learning_rate, gradient_norm
-    validation: dict[str, list[float]]  # step, epoch, val_loss, val_accuracy, val_macro_f1
+    validation: dict[str, list[float]]  # step, epoch, val_loss and the other figures of validation
 
 
-def read_curves(paths: list[Path], chosen: Mapping[str, int]) -> dict[str, Curve]:
+def read_curves(paths: list[Path], chosen: Mapping[str, int], figures: Iterable[str]) -> dict[str, Curve]:
     """Return model name -> its curve for the `chosen` seed, from files written by `finetune` and `distill`.
+
+    `figures` are those of validation, `loss` among them.
 
     Raises:
         DataError: a file is missing, lacks a column or holds a value that is not a number.
     """
     training, validation = (
         ["step", "epoch", "loss", "learning_rate", "gradient_norm"],
-        ["step", "epoch", "val_loss", "val_accuracy", "val_macro_f1"],
+        ["step", "epoch", *(f"val_{figure}" for figure in figures)],
     )
     curves: dict[str, Curve] = {}
     for path in paths:

@@ -122,8 +122,3 @@ def errors_removed(
     )
     low, high = paired_ratio(both, only_first, only_second, len(first), confidence)
     return 1 - (both + only_first) / (both + only_second), [1 - high, 1 - low]
-
-
-def widest(*intervals: list[float] | tuple[float, float]) -> list[float]:
-    """Return the smallest interval that contains all of them."""
-    return [float(min(low for low, _ in intervals)), float(max(high for _, high in intervals))]

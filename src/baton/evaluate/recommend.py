@@ -1,11 +1,11 @@
 """Choose the trained model to use, on rows that no model was fitted on; test plays no part in it.
 
-Inputs: which rows each model has right, from validation, or with few rows those left out in cross-validation
--> the recommended model. A baseline costs a fraction of a transformer, so a transformer is recommended only
-if it beats the best baseline, on the same rows, by more than the standard error of the difference.
+Inputs: how well each model does on each row (for classes, whether it is right), of validation, or with few
+rows those left out in cross-validation -> the recommended model. A baseline costs a fraction of a
+transformer, so a transformer is recommended only if it beats the best baseline, on the same rows, by more
+than the standard error of the difference.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,44 +13,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 STUDENT, TEACHER = "student", "teacher"
-Hits = NDArray[np.bool_]
+Scores = NDArray[np.float64]
 
 
-def choose(hits: Mapping[str, Hits], folds: int | None) -> dict[str, Any]:
+def choose(rows: Mapping[str, Scores], folds: int | None) -> dict[str, Any]:
     """Return the section `recommended` of metrics.json.
 
     Args:
-        hits: model -> which rows it has right (rows,): the student (absent with rows left out in folds of
-            train: it is not trained again for each fold), the teacher, and every baseline.
+        rows: model -> its score on each row, from 0 to 1 (rows,): the student (absent with rows left out in
+            folds of train: it is not trained again for each fold), the teacher, and every baseline.
         folds: of cross-validation on train; None: the rows are those of validation.
 
     Returns:
-        `model`, `scores` (model -> accuracy), `rows`, `folds` (absent without cross-validation). Ties go to
+        `model`, `scores` (model -> mean score), `rows`, `folds` (absent without cross-validation). Ties go to
             the student among transformers, and to the first among baselines.
     """
-    scores = {name: float(own.mean()) for name, own in hits.items()}
+    scores = {name: float(own.mean()) for name, own in rows.items()}
     order = [name for name in (STUDENT, TEACHER) if name in scores]
     model = max(order, key=lambda name: scores[name])
     baselines = [name for name in scores if name not in order]
     if baselines:
         best = max(baselines, key=lambda name: scores[name])
-        model = model if _better(hits[model], hits[best]) else best
-    return {"model": model, "scores": scores, "rows": len(hits[TEACHER])} | (
+        model = model if _better(rows[model], rows[best]) else best
+    return {"model": model, "scores": scores, "rows": len(rows[TEACHER])} | (
         {"folds": folds} if folds else {}
     )
 
 
-def _better(first: Hits, second: Hits) -> bool:
-    """Return whether `first` is right on more rows by more than the standard error of the paired difference.
+def _better(first: Scores, second: Scores) -> bool:
+    """Return whether `first` is better by more than the standard error of the mean paired difference.
 
-    This means that McNemar's z is above 1.
+    The error is that under no difference: for rows right or wrong, McNemar's z is above 1.
     """
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    return only_first - only_second > math.sqrt(only_first + only_second)
+    change = np.subtract(first, second, dtype=np.float64)
+    return bool(change.sum() > np.sqrt((change**2).sum()))
 
 
-def said(section: Mapping[str, Any]) -> str:
-    """Return the recommendation as a sentence."""
+def said(section: Mapping[str, Any], score: str) -> str:
+    """Return the recommendation as a sentence; `score` names the scores, or is empty for shares of rows."""
     model, scores = section["model"], section["scores"]
     others = ", ".join(
         f"{name} {100 * value:.1f}%"
@@ -64,7 +64,7 @@ def said(section: Mapping[str, Any]) -> str:
             "in which the student takes no part"
         )
     return (
-        f"Recommended: [bold]{model}[/], by {how} ({100 * scores[model]:.1f}%; {others}). "
+        f"Recommended: [bold]{model}[/], by {how} ({score}{100 * scores[model]:.1f}%; {others}). "
         "A transformer is recommended if it beats the best baseline by more than a standard error. "
         "Test took no part in this choice."
     )

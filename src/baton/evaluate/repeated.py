@@ -1,4 +1,4 @@
-"""Accuracy without the test rows that training has nearly seen: how much of a figure is due to repetition.
+"""The main figure without the test rows that training has nearly seen: how much of it is due to repetition.
 
 Input: `report.json` of data/clean, which names the test rows that have a near-duplicate (or a copy) in train
 or val. Output: figures next to those of the whole test split.
@@ -12,9 +12,8 @@ import numpy as np
 
 from baton import storage
 from baton.errors import DataError
-from baton.evaluate.baselines import Outputs
 from baton.evaluate.inputs import Rows
-from baton.evaluate.proportions import wilson
+from baton.evaluate.task_reports import TaskReports
 
 
 def read(clean: Path) -> set[str]:
@@ -33,13 +32,14 @@ def read(clean: Path) -> set[str]:
 
 
 def figures(
-    repeats: set[str], test: Rows, outputs: Mapping[str, Outputs], confidence: float
+    task: TaskReports, repeats: set[str], test: Rows, outputs: Mapping[str, Any], confidence: float
 ) -> dict[str, dict[str, Any]]:
-    """Return `accuracy_without_near_duplicates` of each model with Wilson's interval.
+    """Return `<main figure>_without_near_duplicates` of each model with its interval.
 
     Empty if no row, or every row, is a near-duplicate.
 
     Args:
+        task: what the models predict.
         repeats: ids, as returned by `read`.
         test: the rows.
         outputs: model -> its answers on them.
@@ -50,8 +50,7 @@ def figures(
         return {}
     found: dict[str, dict[str, Any]] = {}
     for name, one in outputs.items():
-        right, rows = int((one.predicted == test.labels)[own].sum()), int(own.sum())
-        low, high = wilson(right, rows, confidence)
-        key = "accuracy_without_near_duplicates"
-        found[name] = {key: right / rows, f"{key}_interval": [float(low), float(high)]}
+        value, *ends = task.of_rows(test.targets, one, own, confidence)
+        key = f"{task.main}_without_near_duplicates"
+        found[name] = {key: value, f"{key}_interval": ends}
     return found

@@ -17,9 +17,9 @@ from baton import storage
 from baton.contracts.predictions import HINT
 from baton.errors import DataError
 from baton.evaluate.inputs import Rows, read_logits
-from baton.tasks import metrics
+from baton.evaluate.report.wording import spelled
+from baton.evaluate.task_reports import TaskReports
 
-FIGURES = ("accuracy", "macro_f1", "log_loss")
 PAIR = ("student", "control")  # for each seed, both see the same batches in the same order
 
 
@@ -54,13 +54,13 @@ def read(paths: Sequence[Path]) -> dict[str, Seeds]:
 
 
 def test_figures(
-    seeds: Mapping[str, Seeds], predictions: Path, test: Rows, classes: int
+    task: TaskReports, seeds: Mapping[str, Seeds], predictions: Path, test: Rows
 ) -> dict[str, dict[int, dict[str, float]]]:
     """Return model -> seed -> its figures on test, from predictions/MODEL/SEED.parquet."""
     return {
         name: {
-            seed: metrics.scores(
-                read_logits(predictions / name / f"{seed}.parquet", test, classes), test.labels
+            seed: task.of_seed(
+                read_logits(predictions / name / f"{seed}.parquet", test, task.spec.width), test.targets
             )
             for seed in own.all
         }
@@ -69,29 +69,33 @@ def test_figures(
 
 
 def figures(
-    seeds: Mapping[str, Seeds], test: Mapping[str, Mapping[int, Mapping[str, float]]], confidence: float
+    seeds: Mapping[str, Seeds],
+    test: Mapping[str, Mapping[int, Mapping[str, float]]],
+    shown: Sequence[str],
+    confidence: float,
 ) -> dict[str, Any]:
     """Return the section `seeds`.
 
     Args:
         seeds: of each model.
         test: model -> seed -> its figures on test.
+        shown: the figures to summarise.
         confidence: of the intervals.
 
     Returns:
-        model -> `chosen`, `all`, and for each of FIGURES its values in the order of `all`, `_mean` and, with
+        model -> `chosen`, `all`, and for each of `shown` its values in the order of `all`, `_mean` and, with
             two or more, `_deviation` (n - 1); `comparison` -> student_vs_control -> see `paired`, with two or
             more seeds.
     """
     result: dict[str, Any] = {}
     for name, own in seeds.items():
         result[name] = {"chosen": own.chosen, "all": list(own.all)}
-        for figure in FIGURES:
+        for figure in shown:
             result[name] |= spread(figure, [test[name][seed][figure] for seed in own.all])
     both = seeds[PAIR[0]].all
     if len(both) > 1:
         first, second = ([test[name][seed] for seed in both] for name in PAIR)
-        result["comparison"] = {"student_vs_control": paired(first, second, confidence)}
+        result["comparison"] = {"student_vs_control": paired(first, second, shown, confidence)}
     return result
 
 
@@ -102,7 +106,10 @@ def spread(figure: str, values: Sequence[float]) -> dict[str, Any]:
 
 
 def paired(
-    first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]], confidence: float
+    first: Sequence[Mapping[str, float]],
+    second: Sequence[Mapping[str, float]],
+    shown: Sequence[str],
+    confidence: float,
 ) -> dict[str, Any]:
     """Return `first` minus `second`, paired by seed.
 
@@ -113,7 +120,7 @@ def paired(
     from scipy.stats import ttest_1samp
 
     result: dict[str, Any] = {"seeds": len(first)}
-    for figure in FIGURES:
+    for figure in shown:
         differences = np.array(
             [one[figure] - other[figure] for one, other in zip(first, second, strict=True)]
         )
@@ -129,33 +136,35 @@ def paired(
     return result
 
 
-def said(section: Mapping[str, Any], confidence: float) -> list[str]:
-    """Return what several seeds show, as sentences; empty for one seed."""
-    parts = []
+def said(section: Mapping[str, Any], figure: str, confidence: float) -> list[str]:
+    """Return what several seeds show in the main `figure`, as sentences; empty for one seed."""
+    parts, name_ = [], spelled(figure)
     for name in ("teacher", *PAIR):
         own = section[name]
-        if "accuracy_deviation" in own:
-            spread_ = f"{100 * own['accuracy_mean']:.1f} ± {100 * own['accuracy_deviation']:.1f}%"
+        if f"{figure}_deviation" in own:
+            spread_ = f"{100 * own[f'{figure}_mean']:.1f} ± {100 * own[f'{figure}_deviation']:.1f}%"
             parts.append(f"{name} {spread_} ({len(own['all'])} seeds, {own['chosen']} is used)")
-    sentences = [f"Accuracy over seeds, mean ± deviation: {'; '.join(parts)}."] if parts else []
+    first = name_[0].upper() + name_[1:]
+    sentences = [f"{first} over seeds, mean ± deviation: {'; '.join(parts)}."] if parts else []
     if "comparison" in section:
-        sentences.insert(0, _verdict(section["comparison"]["student_vs_control"], confidence))
+        sentences.insert(0, _verdict(section["comparison"]["student_vs_control"], figure, confidence))
     return sentences
 
 
-def _verdict(own: Mapping[str, Any], confidence: float) -> str:
+def _verdict(own: Mapping[str, Any], figure: str, confidence: float) -> str:
     """Return the verdict on the method, over seeds."""
-    change, deviation = 100 * own["accuracy_difference"], 100 * own["accuracy_difference_deviation"]
-    shown = f"{change:+.2f} ± {deviation:.2f} points of accuracy"
+    key = f"{figure}_difference"
+    change, deviation = 100 * own[key], 100 * own[f"{key}_deviation"]
+    shown = f"{change:+.2f} ± {deviation:.2f} points of {spelled(figure)}"
     over = f"over {own['seeds']} seeds"
-    if "accuracy_p" not in own:
+    if f"{figure}_p" not in own:
         same = (
             "the student differs from its control by the same amount in each, "
             "so a test has no deviation to go by"
         )
         return f"[bold]It is not clear whether distillation helps[/] {over}: {same} ({shown})."
-    low, high = own["accuracy_difference_interval"]
-    p_value = own["accuracy_p"]
+    low, high = own[f"{key}_interval"]
+    p_value = own[f"{figure}_p"]
     p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
     evidence = (
         f"{shown}, {100 * confidence:.0f}% interval {100 * low:+.2f} to {100 * high:+.2f}, "
@@ -163,9 +172,5 @@ def _verdict(own: Mapping[str, Any], confidence: float) -> str:
     )
     if p_value >= 1 - confidence:
         return f"[bold]It is not clear whether distillation helps[/] {over} ({evidence})."
-    verdict = (
-        "[bold green]Distillation helps[/]"
-        if own["accuracy_difference"] > 0
-        else "[bold red]Distillation hurts[/]"
-    )
+    verdict = "[bold green]Distillation helps[/]" if own[key] > 0 else "[bold red]Distillation hurts[/]"
     return f"{verdict} on these test rows, {over} ({evidence})."

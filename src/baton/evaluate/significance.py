@@ -1,4 +1,4 @@
-"""Intervals and paired tests for models that predicted the same test rows.
+"""Intervals and paired tests for classifiers that predicted the same test rows.
 
 - Shares (accuracy, top-5, recall, precision) have Wilson's interval; per-class F1 has one derived from it.
 - Means over classes (macro and weighted F1, balanced accuracy) and the correlation have the percentile
@@ -16,83 +16,36 @@ Inputs: per-row statistics (`metrics.statistics`) or hits -> figures with interv
 tests.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
 from baton.evaluate import intervals, proportions
+from baton.evaluate.resampling import Resamples, Statistics, interval, widest
 from baton.tasks import metrics
-from baton.tasks.metrics import Statistics, counts, per_class
-
-__all__ = ["Bootstrap", "interval", "paired", "per_class"]
+from baton.tasks.metrics import counts, per_class
 
 Floats = NDArray[np.float64]
 Hits = NDArray[np.bool_]
 
-DRAWS_AT_ONCE = 2_000_000  # bounds memory: 16 MB of row counts
 SHARES = ("accuracy", "top5_accuracy")
 
 
-def draws(rows: int, resamples: int, seed: int, width: int = 1) -> Iterator[tuple[slice, Floats]]:
-    """Yield how often each row is drawn, (block, rows), in blocks of resamples, for sums of `width` columns.
+class Bootstrap(Resamples):
+    """Point sums and resampled figures of several classifiers on the same rows."""
 
-    The draws depend only on `rows`, `resamples` and `seed`.
-    """
-    generator = np.random.default_rng(seed)
-    block = max(1, DRAWS_AT_ONCE // max(rows, width))
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        # Each resample counts in its own range.
-        drawn = generator.integers(0, rows, size=(size, rows)) + rows * np.arange(size)[:, None]
-        yield (
-            slice(start, start + size),
-            np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64),
-        )
+    def __init__(
+        self, statistics: Mapping[str, Statistics], classes: int, settings: params.Bootstrap
+    ) -> None:
+        """Draw once for all models; `statistics` maps a model's name to its `metrics.statistics`."""
+        self.classes = classes
+        super().__init__(statistics, lambda sums, whole: metrics.figures(sums, classes, whole), settings)
 
-
-def interval(values: Floats, confidence: float) -> list[float]:
-    """Return the percentile interval [low, high] over the first axis of `values` (resamples).
-
-    Undefined values (NaN) are ignored. Efron 1979, Bootstrap methods: another look at the jackknife.
-    """
-    tail = 50 * (1 - confidence)
-    return [float(bound) for bound in np.nanpercentile(values, [tail, 100 - tail])]
-
-
-class Bootstrap:
-    """Point sums and resampled figures of several models on the same rows."""
-
-    def __init__(self, statistics: dict[str, Statistics], classes: int, settings: params.Bootstrap) -> None:
-        """Draw once for all models; `statistics` maps a model's name to its (n, columns)."""
-        self.classes, self.confidence, self.statistics = classes, settings.confidence, statistics
-        self.sums = {name: np.asarray(value.sum(axis=0)) for name, value in statistics.items()}
-        self.points = {name: metrics.figures(sums, classes) for name, sums in self.sums.items()}
-        self.drawn = {
-            name: {figure: np.empty(settings.resamples) for figure in own}
-            for name, own in self.points.items()
-        }
-        rows, width = (
-            next(iter(statistics.values())).shape[0],
-            max(value.shape[1] for value in statistics.values()),
-        )
-        for place, counted in draws(rows, settings.resamples, settings.seed, width):
-            # One model at a time: sums of many classes are large, figures are not.
-            for name, own in statistics.items():
-                for figure, values in metrics.figures(counted @ own, classes, self.sums[name]).items():
-                    self.drawn[name][figure][place] = values
-
-    def figures(self, name: str) -> dict[str, float | list[float]]:
-        """Return the model's overall figures; each except ece has `<figure>_interval: [low, high]`."""
-        result: dict[str, float | list[float]] = {}
-        for figure, value in self.points[name].items():
-            result[figure] = float(value)
-            if figure != "ece":
-                result[f"{figure}_interval"] = self._interval(name, figure)
-        return result
-
-    def _interval(self, name: str, figure: str) -> list[float]:
+    def _interval(self, name: str, figure: str) -> list[float] | None:
+        if figure == "ece":
+            return None
         value, (hit, chosen, actual) = float(self.points[name][figure]), counts(self.sums[name], self.classes)
         rows, has_rows = float(actual.sum()), actual > 0
         if figure in SHARES:
@@ -104,14 +57,14 @@ class Bootstrap:
             case "macro_f1" | "weighted_f1":
                 weights = actual / rows if figure == "weighted_f1" else np.full(len(actual), 1 / len(actual))
                 ends = intervals.f1(hit, chosen, actual, self.confidence)
-                return intervals.widest(drawn, intervals.mean(weights, 2 * hit / (chosen + actual), *ends))
+                return widest(drawn, intervals.mean(weights, 2 * hit / (chosen + actual), *ends))
             case "balanced_accuracy":
                 ends = proportions.wilson(hit, actual, self.confidence)
-                return intervals.widest(
+                return widest(
                     drawn, intervals.mean(np.full(len(actual), 1 / len(actual)), hit / actual, *ends)
                 )
             case "mcc":
-                return intervals.widest(drawn, self._matthews(name))
+                return widest(drawn, self._matthews(name))
         return drawn
 
     def _matthews(self, name: str) -> tuple[float, float]:
@@ -136,13 +89,12 @@ class Bootstrap:
         For accuracy the interval is Tango's. For macro F1 and balanced accuracy it is the bootstrap's, but
         not narrower than that of mean recall.
         """
-        value = float(self.points[first][figure] - self.points[second][figure])
+        value, drawn = super().difference(first, second, figure)
         if figure == "accuracy":
             only_first, only_second = discordant(self.hits(first), self.hits(second))
             return value, list(
                 proportions.paired_interval(only_first, only_second, len(self.hits(first)), self.confidence)
             )
-        drawn = interval(self.drawn[first][figure] - self.drawn[second][figure], self.confidence)
         if figure in ("macro_f1", "balanced_accuracy"):
             low, high = intervals.mean_difference(
                 self.labels(first), self.hits(first), self.hits(second), self.confidence
@@ -150,7 +102,7 @@ class Bootstrap:
             shift = value - float(
                 self.points[first]["balanced_accuracy"] - self.points[second]["balanced_accuracy"]
             )
-            return value, intervals.widest(drawn, (max(-1.0, low + shift), min(1.0, high + shift)))
+            return value, widest(drawn, (max(-1.0, low + shift), min(1.0, high + shift)))
         return value, drawn
 
     def ratio(self, first: str, second: str, figure: str) -> tuple[float, list[float]] | None:
@@ -160,27 +112,18 @@ class Bootstrap:
         that of the difference. The result is None if `second` is 0, or if the interval has no upper end.
         """
         denominator = float(self.points[second][figure])
-        if denominator == 0:
-            return None
-        value = float(self.points[first][figure]) / denominator
-        if figure == "accuracy":
-            one, other = self.hits(first), self.hits(second)
-            only_first, only_second = discordant(one, other)
-            bounds = list(
-                intervals.paired_ratio(
-                    int((one & other).sum()), only_first, only_second, len(one), self.confidence
-                )
+        if figure != "accuracy" or denominator == 0:
+            return super().ratio(first, second, figure)
+        one, other = self.hits(first), self.hits(second)
+        only_first, only_second = discordant(one, other)
+        bounds = list(
+            intervals.paired_ratio(
+                int((one & other).sum()), only_first, only_second, len(one), self.confidence
             )
-            return (value, bounds) if np.isfinite(bounds).all() else None
-        # A resample in which `second` is 0 counts as infinite, or as undefined.
-        with np.errstate(divide="ignore", invalid="ignore"):
-            drawn = interval(self.drawn[first][figure] / self.drawn[second][figure], self.confidence)
-        difference, (low, high) = self.difference(first, second, figure)
-        closed = (
-            max(0.0, value + (low - difference) / denominator),
-            value + (high - difference) / denominator,
         )
-        return (value, intervals.widest(drawn, closed)) if np.isfinite(drawn).all() else None
+        return (
+            (float(self.points[first][figure]) / denominator, bounds) if np.isfinite(bounds).all() else None
+        )
 
     def per_class(self, name: str) -> dict[str, tuple[Floats, Floats]]:
         """Return precision, recall and f1 -> values (classes) and bounds (2, classes); NaN if undefined.
@@ -215,15 +158,6 @@ class Bootstrap:
             return {}
         both = own[:, [3 * self.classes, 3 * self.classes + 1]].toarray()
         return {"log_loss": both[:, 0], "brier": both[:, 1]}
-
-
-def means(values: Floats, settings: params.Bootstrap) -> tuple[Floats, Floats]:
-    """Return means over rows (k) of `values` (rows, k), and ends of their bootstrap intervals (2, k)."""
-    drawn = np.concatenate(
-        [counted @ values for _, counted in draws(len(values), settings.resamples, settings.seed)]
-    ) / len(values)
-    tail = 50 * (1 - settings.confidence)
-    return values.mean(axis=0), np.percentile(drawn, [tail, 100 - tail], axis=0)
 
 
 def discordant(first: Hits, second: Hits) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Accuracy by the values of the columns that `preprocess.keep_columns` kept.
+"""The main figure by the values of the columns that `preprocess.keep_columns` kept.
 
 It shows for which rows a model is better or worse.
 
@@ -8,45 +8,53 @@ Input: data/clean/test.parquet -> rows of reports/tables/slices.csv.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from baton.evaluate.baselines import Outputs
 from baton.evaluate.inputs import Rows
-from baton.evaluate.proportions import wilson
+from baton.evaluate.task_reports import TaskReports
 
-COLUMNS = ("column", "value", "rows", "model", "accuracy", "accuracy_low", "accuracy_high")
 OWN = {
     "id",
     "text",
-    "label",
     "weight",
     "name",
     "image",
     "digest",
-}  # the columns that `preprocess` itself writes
+}  # the columns that `preprocess` itself writes, and that of the targets
 MOST_VALUES = 50  # per column, the most frequent; the rest form one slice
 REST = "(all others)"
 
 
-def read(clean: Path) -> dict[str, list[str]]:
-    """Return the kept columns of the test rows, name -> values (n)."""
+def columns(figure: str) -> list[str]:
+    """Return the columns of the table of a figure."""
+    return ["column", "value", "rows", "model", figure, f"{figure}_low", f"{figure}_high"]
+
+
+def read(clean: Path, targets: str) -> dict[str, list[str]]:
+    """Return the kept columns of the test rows, name -> values (n); `targets` is the column of targets."""
     import pyarrow.parquet as pq
 
     path = clean / "test.parquet"
-    names = [name for name in pq.read_schema(path).names if name not in OWN]
+    names = [name for name in pq.read_schema(path).names if name not in OWN | {targets}]
     table = pq.read_table(path, columns=names)
     return {name: table[name].to_pylist() for name in names}
 
 
 def table(
-    kept: Mapping[str, Sequence[str]], test: Rows, outputs: Mapping[str, Outputs], confidence: float
+    task: TaskReports,
+    kept: Mapping[str, Sequence[str]],
+    test: Rows,
+    outputs: Mapping[str, Any],
+    confidence: float,
 ) -> list[list[object]]:
-    """Return rows of COLUMNS, with Wilson's interval.
+    """Return rows of `columns`.
 
     Each column's values come by frequency, and for each value every model.
 
     Args:
+        task: what the models predict.
         kept: column -> values of the test rows (n).
         test: the rows.
         outputs: model -> its answers on them.
@@ -63,7 +71,6 @@ def table(
         for value in frequent + [REST] * (len(counts) > MOST_VALUES):
             own = shown == value
             for model, one in outputs.items():
-                hits, count = int((one.predicted == test.labels)[own].sum()), int(own.sum())
-                low, high = wilson(hits, count, confidence)
-                rows.append([column, value, count, model, hits / count, float(low), float(high)])
+                found = task.of_rows(test.targets, one, own, confidence)
+                rows.append([column, value, int(own.sum()), model, *found])
     return rows

@@ -24,10 +24,11 @@ from baton import console, params, predict, storage
 from baton.batches import array_splits, sampler
 from baton.batches.subset import folds
 from baton.contracts import row_attributes
-from baton.evaluate import baselines, robustness
+from baton.evaluate import baselines, robustness, task_reports
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.inputs import Rows
 from baton.evaluate.report import image_galleries
+from baton.evaluate.task_reports import TaskReports
 from baton.measure import explain, features, result_cache
 from baton.measure import speed as speeds
 from baton.models import model_folder
@@ -56,6 +57,11 @@ class Subject:
         return array_splits.read_meta(ARRAYS)
 
     @cached_property
+    def task(self) -> TaskReports:
+        """The task of the models."""
+        return task_reports.of(self.meta.task)
+
+    @cached_property
     def splits(self) -> dict[str, sampler.Split]:
         """The arrays; training batches are augmented as the teacher's were."""
         return array_splits.open_splits(ARRAYS, self.finetune.augmentation)
@@ -63,9 +69,9 @@ class Subject:
     @cached_property
     def features(self) -> dict[str, NDArray[np.float32]]:
         """The base model's features of each split, (samples, width), pooled as in the teacher's head."""
-        meta = self.meta
+        width, described = self.task.spec.width, self.meta.input
         encoder: Any = model_folder.create(
-            BASE, self.finetune.head, meta.task.width, self.finetune, self.machine.attention, meta.input
+            BASE, self.finetune.head, width, self.finetune, self.machine.attention, described
         )
         encoder.head = torch.nn.Identity()
         encoder.to(self.machine.device).eval()
@@ -83,7 +89,7 @@ class Subject:
         return model_folder.load(MODELS[name], self.machine.attention)[0].to(self.machine.device)
 
     def logits(self, model: torch.nn.Module, split: sampler.Split) -> NDArray[np.float32]:
-        """Return a model's logits for every sample, (samples, classes)."""
+        """Return a model's logits for every sample, (samples, width)."""
         return predict.predict(model, split, self.machine, self.settings.speed.batch_size)
 
     def known(self, *folders: Path, **own: Any) -> dict[str, Any]:
@@ -111,8 +117,8 @@ class Subject:
         ]
 
 
-def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> dict[str, Outputs]:
-    """Fit a baseline on train and return its answers on val and test.
+def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> dict[str, Any]:
+    """Fit a baseline on train and return its outputs on val and test.
 
     Baselines fitted on images take minutes, so their results are cached.
     """
@@ -129,27 +135,34 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
             )
         case _:
             made = _fitted(subject, baseline, rows)
-    chosen = float(made["C"]) if "C" in made else None
+    chosen = float(made.pop("C")) if "C" in made else None
     return {
-        split: Outputs(made[f"{split}.predicted"], made[f"{split}.log_p"], C=chosen)
+        split: subject.task.of_arrays(
+            {
+                name.removeprefix(f"{split}."): values
+                for name, values in made.items()
+                if name.startswith(f"{split}.")
+            },
+            chosen,
+        )
         for split in ("val", "test")
     }
 
 
 def cross_validated(
     subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows], count: int
-) -> NDArray[np.bool_]:
-    """Return which rows of train a baseline gets right when each of `count` folds is left out.
+) -> NDArray[np.float64]:
+    """Return a baseline's score on each row of train, when each of `count` folds is left out, (rows,).
 
     The folds are those by which the teacher's training was chosen. C is chosen on val, as is the checkpoint
     of each fold's fine-tuning.
     """
-    inputs, labels = _inputs(subject, baseline, rows), rows["train"].labels
+    inputs, targets = _inputs(subject, baseline, rows), rows["train"].targets
     whole: Any = inputs["train"]
-    weights = row_attributes.weights(ARRAYS, "train", len(labels))
-    hits = np.zeros(len(labels), bool)
+    weights = row_attributes.weights(ARRAYS, "train", len(targets))
+    scores = np.zeros(len(targets))
     for fitted, scored in folds(
-        labels, row_attributes.units(ARRAYS, len(labels)), count, subject.finetune.seed
+        targets, row_attributes.units(ARRAYS, len(targets)), count, subject.finetune.seed
     ):
         own, others = (
             [whole[row] for row in part] if isinstance(whole, list) else whole[part]
@@ -161,16 +174,9 @@ def cross_validated(
             else {}
         )
         of_rows = None if weights is None else weights[fitted]
-        model = baselines.fit(
-            fewer,
-            own,
-            labels[fitted],
-            subject.meta.task.width,
-            (inputs["val"], rows["val"].labels),
-            of_rows,
-        )
-        hits[scored] = model.outputs(others).predicted == labels[scored]
-    return hits
+        model = subject.task.fit(fewer, own, targets[fitted], (inputs["val"], rows["val"].targets), of_rows)
+        scores[scored] = subject.task.score(targets[scored], model.outputs(others))
+    return scores
 
 
 def speed(subject: Subject) -> dict[str, Any]:
@@ -198,7 +204,7 @@ def speed(subject: Subject) -> dict[str, Any]:
 def robust(subject: Subject) -> robustness.Robustness | None:
     """Measure the accuracy of the models on corrupted test images; None unless params ask for it."""
     wanted = subject.settings.robustness
-    if wanted is None:
+    if wanted is None or not subject.task.explains:
         return None
     from baton.batches.image_batches import ImageSplit
     from baton.measure import corruptions  # needs torchvision, which text does not
@@ -235,7 +241,7 @@ def galleries(
 
     Empty unless params ask for them.
     """
-    wanted = subject.settings.gallery
+    wanted = subject.settings.gallery if subject.task.explains else None
     return (
         {name: _gallery(subject, wanted, name, test, outputs[name]) for name in EXPLAINED} if wanted else {}
     )
@@ -250,7 +256,7 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
     train = subject.splits["train"]
     assert isinstance(train, ImageSplit), "params refuse augmentation for text"
     rows = image_galleries.examples(train.targets.all, SHEET_SAMPLES)
-    names = [subject.meta.task.names[label] for label in train.targets.take(rows)]
+    names = [subject.task.spec.names[label] for label in train.targets.take(rows)]
     return image_galleries.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
 
 
@@ -269,17 +275,14 @@ def _inputs(
 
 def _fitted(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> result_cache.Arrays:
     (name,), train, inputs = baselines.names([baseline]), rows["train"], _inputs(subject, baseline, rows)
-    console.say(f"fitting baseline {name} on {len(train.labels):,} train rows")
-    validation = (inputs["val"], rows["val"].labels)
-    weights = row_attributes.weights(ARRAYS, "train", len(train.labels))
-    fitted = baselines.fit(
-        baseline, inputs["train"], train.labels, subject.meta.task.width, validation, weights
-    )
-    outputs = {split: fitted.outputs(inputs[split]) for split in ("val", "test")}
+    console.say(f"fitting baseline {name} on {len(train.targets):,} train rows")
+    validation = (inputs["val"], rows["val"].targets)
+    weights = row_attributes.weights(ARRAYS, "train", len(train.targets))
+    fitted = subject.task.fit(baseline, inputs["train"], train.targets, validation, weights)
     made = {
-        f"{split}.{part}": getattr(own, part)
-        for split, own in outputs.items()
-        for part in ("predicted", "log_p")
+        f"{split}.{part}": values
+        for split in ("val", "test")
+        for part, values in subject.task.arrays(fitted.outputs(inputs[split])).items()
     }
     return made if fitted.C is None else made | {"C": np.array(fitted.C)}
 
@@ -290,10 +293,10 @@ def _gallery(
     places = image_galleries.mistakes(test, outputs)[0][: wanted.errors]
     if not len(places):
         return image_galleries.Gallery(
-            [], np.empty((0, 1, 1, 1), np.uint8), np.empty((0, 1, 1), np.float32), 0, len(test.labels)
+            [], np.empty((0, 1, 1, 1), np.uint8), np.empty((0, 1, 1), np.float32), 0, len(test.targets)
         )
     inputs = subject.splits["test"].batch(places).inputs[0]  # (shown, channels, height, width)
-    predicted, actual = outputs.predicted[places], test.labels[places]
+    predicted, actual = outputs.predicted[places], test.targets[places]
 
     def measure() -> result_cache.Arrays:
         console.say(f"computing attributions of the {name}'s {len(places)} most confident mistakes")
@@ -304,4 +307,4 @@ def _gallery(
     known = subject.known(MODELS[name], **own, runtime=subject.machine.reasons)
     attributions = result_cache.arrays("attributions", known, measure)["attributions"]
     shown = inputs.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return image_galleries.gallery(places, test, outputs, subject.meta.task.names, shown, attributions)
+    return image_galleries.gallery(places, test, outputs, subject.task.spec.names, shown, attributions)

@@ -44,7 +44,7 @@ class Sheet:
 
 def mistakes(rows: Rows, outputs: Outputs) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return positions of wrong answers, most confident first, and their confidence, both (mistakes)."""
-    wrong = np.flatnonzero(outputs.predicted != rows.labels)
+    wrong = np.flatnonzero(outputs.predicted != rows.targets)
     confidence = np.exp(outputs.scaled.max(axis=1))
     order = wrong[np.argsort(-confidence[wrong], kind="stable")]
     return order, confidence[order]
@@ -63,11 +63,11 @@ def gallery(
     answers = [
         Mistake(rows.texts[row], (names[actual], float(p[k, actual])), (names[chosen], float(p[k, chosen])))
         for k, (row, actual, chosen) in enumerate(
-            zip(places, rows.labels[places], outputs.predicted[places], strict=True)
+            zip(places, rows.targets[places], outputs.predicted[places], strict=True)
         )
     ]
     return Gallery(
-        answers, pixels, attributions, int((outputs.predicted != rows.labels).sum()), len(rows.labels)
+        answers, pixels, attributions, int((outputs.predicted != rows.targets).sum()), len(rows.targets)
     )
 
 

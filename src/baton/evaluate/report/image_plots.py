@@ -15,9 +15,9 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.report.canvas import canvas, colour, legend, short
 from baton.evaluate.report.image_galleries import Gallery, Sheet
-from baton.evaluate.results import Evaluation
 from baton.evaluate.robustness import Robustness
 
 # Of the gallery: mistakes per row; side of an image and gap between two, in inches.

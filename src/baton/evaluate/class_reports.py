@@ -1,0 +1,203 @@
+"""What evaluation does for a classifier that gives each row one class; see `task_reports.TaskReports`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton import params
+from baton.contracts.task_spec import Classes
+from baton.evaluate import baselines, calibration, class_results, multiple_comparisons, ranking, significance
+from baton.evaluate.baselines import Outputs
+from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
+from baton.evaluate.inputs import Rows
+from baton.evaluate.proportions import wilson
+from baton.evaluate.report import class_tables, class_terminal
+from baton.evaluate.report.csv_files import Table
+from baton.evaluate.significance import Bootstrap
+from baton.tasks import metrics, temperature
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassReports:
+    """Figures of the most probable class and of the probabilities; McNemar's test and Tango's interval."""
+
+    spec: Classes
+
+    main: ClassVar[str] = "accuracy"
+    curves: ClassVar[tuple[str, str]] = ("accuracy", "macro_f1")
+    over_seeds: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "log_loss")
+    tracked: ClassVar[tuple[str, ...]] = (
+        *metrics.FIGURES,
+        *metrics.MORE_FIGURES,
+        *(f"{figure}_scaled" for figure in class_results.SCALED),
+        *class_results.CALIBRATION,
+    )
+    explains: ClassVar[bool] = True
+    counted: ClassVar[str] = "classes"
+    scored: ClassVar[str] = ""
+    tested: ClassVar[str] = "McNemar's mid-p test"
+    bounded: ClassVar[str] = "Tango's"
+    remark: ClassVar[str] = class_terminal.REMARK
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The number of classes."""
+        return {"classes": self.spec.width}
+
+    def outputs(self, logits: NDArray[np.float32], temperature: float) -> Outputs:
+        """Return the most probable classes and the log-probabilities."""
+        log_p = metrics.log_probabilities(logits)
+        return Outputs(log_p.argmax(axis=1), log_p, temperature)
+
+    def served(self, probabilities: NDArray[np.float64]) -> Outputs:
+        """Return the same for the probabilities (n, classes) that a served model answered."""
+        log_p = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+        return Outputs(log_p.argmax(axis=1), log_p)
+
+    def arrays(self, outputs: Outputs) -> dict[str, NDArray[Any]]:
+        """Return `predicted` and `log_p`."""
+        return {"predicted": outputs.predicted, "log_p": outputs.log_p}
+
+    def of_arrays(self, arrays: Mapping[str, NDArray[Any]], C: float | None) -> Outputs:  # noqa: N803
+        """Return the outputs whose `arrays` these are."""
+        return Outputs(arrays["predicted"], arrays["log_p"], C=C)
+
+    def temperature(self, targets: Labels, outputs: Outputs) -> float:
+        """Return the temperature of softmax, see `temperature.fit`."""
+        return temperature.fit(outputs.log_p, targets)
+
+    def score(self, targets: Labels, outputs: Outputs) -> NDArray[np.float64]:
+        """Return 1 for rows that are right, else 0."""
+        return np.asarray(outputs.predicted == targets, np.float64)
+
+    def overall(self, targets: Labels, outputs: Outputs) -> float:
+        """Return the accuracy."""
+        return float((outputs.predicted == targets).mean())
+
+    def of_rows(
+        self, targets: Labels, outputs: Outputs, rows: NDArray[np.bool_], confidence: float
+    ) -> tuple[float, float, float]:
+        """Return the accuracy on `rows`, with Wilson's interval."""
+        hits, count = int((outputs.predicted == targets)[rows].sum()), int(rows.sum())
+        low, high = wilson(hits, count, confidence)
+        return hits / count, float(low), float(high)
+
+    def found(self, targets: Labels, outputs: Outputs) -> tuple[Labels, NDArray[np.bool_]]:
+        """Return each row's class, and whether it was predicted."""
+        return targets, np.asarray(outputs.predicted == targets)
+
+    def of_seed(self, logits: NDArray[np.float32], targets: Labels) -> dict[str, float]:
+        """Return the figures of `metrics`."""
+        return metrics.scores(logits, targets)
+
+    def refuse(self, baselines: Sequence[params.Baseline]) -> None:
+        """Accept every baseline; those that the input does not have are refused with the params."""
+
+    def fit(
+        self,
+        baseline: params.Baseline,
+        inputs: baselines.Inputs,
+        targets: Labels,
+        validation: tuple[baselines.Inputs, Labels] | None,
+        weights: NDArray[np.float32] | None,
+    ) -> baselines.Fitted:
+        """Fit a baseline, see `baselines.fit`."""
+        return baselines.fit(baseline, inputs, targets, self.spec.width, validation, weights)
+
+    def bootstrap(
+        self, targets: Labels, outputs: Mapping[str, Outputs], bins: int, settings: params.Bootstrap
+    ) -> Bootstrap:
+        """Resample the statistics of `metrics`, with probabilities at the temperature."""
+        classes = self.spec.width
+        statistics = {
+            name: metrics.statistics(targets, one.predicted, classes, one.scaled, bins)
+            for name, one in outputs.items()
+        }
+        return Bootstrap(statistics, classes, settings)
+
+    def figures(self, boot: Bootstrap, name: str) -> dict[str, Any]:
+        """Return the figures of `significance`; those at the temperature end in `_scaled`."""
+        return class_results.renamed(boot.figures(name))
+
+    def calibrations(
+        self, test: Rows, outputs: Mapping[str, Outputs], settings: params.Evaluate
+    ) -> dict[str, dict[str, Any]]:
+        """Return model -> its calibration figures, see `class_results.calibrations`."""
+        return class_results.calibrations(test, outputs, settings)
+
+    def calibration(
+        self, targets: Labels, outputs: Outputs, bins: int, confidence: float
+    ) -> tuple[float, list[float]]:
+        """Return the calibration error at the temperature and its interval, see `calibration.error`."""
+        return calibration.error(targets, outputs.predicted, outputs.scaled, bins, confidence)
+
+    def beyond(
+        self, splits: Mapping[str, Rows], outputs: Mapping[str, Outputs], best: str | None, confidence: float
+    ) -> dict[str, dict[str, Any]]:
+        """Return the figures of `ranking`, skill and errors removed."""
+        test, majority = splits["test"], self._majority(splits)
+        hits = {name: one.predicted == test.targets for name, one in outputs.items()}
+        result = {}
+        for name, one in outputs.items():
+            result[name] = ranking.figures(test.targets, one.scaled, confidence)
+            result[name] |= class_results.removed("skill", hits[name], majority, confidence)
+            if best and name in TRANSFORMERS:
+                result[name] |= class_results.removed("errors_removed", hits[name], hits[best], confidence)
+        return result
+
+    def paired(self, boot: Bootstrap, first: str, second: str) -> dict[str, Any]:
+        """Compare two models alone, see `significance.paired`."""
+        return dict(
+            significance.paired(boot, {name: boot.hits(name) for name in (first, second)}, first, second)
+        )
+
+    def compared(self, boot: Bootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+        """Compare models jointly, see `multiple_comparisons.compared`."""
+        return {
+            pair: class_results.renamed(own)
+            for pair, own in multiple_comparisons.compared(boot, pairs).items()
+        }
+
+    def retention(
+        self, boot: Bootstrap, splits: Mapping[str, Rows], result: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the student's skill, accuracy and macro F1 over the teacher's."""
+        return class_results.retention(boot, result, self._majority(splits))
+
+    def agree(self, result: dict[str, Any], best: str | None, confidence: float) -> None:
+        """Extend intervals so that they agree with the tests, see `class_results.agree`."""
+        class_results.agree(result, best, confidence)
+
+    def tables(self, evaluation: Evaluation) -> dict[str, Table]:
+        """Return per_class.csv and errors.csv."""
+        return class_tables.tables(evaluation)
+
+    def plots(self, evaluation: Evaluation) -> dict[str, Table]:
+        """Return confusions, per-class F1 and calibration of each model."""
+        return class_tables.plots(evaluation)
+
+    def draw(self, folder: Path, evaluation: Evaluation) -> None:
+        """Draw confusions, reliability and per-class F1."""
+        from baton.evaluate.report import class_plots  # matplotlib, which the gate does not need
+
+        class_plots.draw(folder, evaluation)
+
+    def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
+        """Return columns and cells of the terminal's first table."""
+        return class_terminal.summary(models)
+
+    def beyond_summary(
+        self, models: Mapping[str, Mapping[str, Any]], test: Mapping[str, Any]
+    ) -> tuple[str, list[str], list[list[str]]]:
+        """Return title, columns and rows of the terminal's second table."""
+        return class_terminal.beyond(models, test)
+
+    def _majority(self, splits: Mapping[str, Rows]) -> NDArray[np.bool_]:
+        """Return which test rows have train's most frequent class."""
+        return np.asarray(splits["test"].targets == np.bincount(splits["train"].targets).argmax())

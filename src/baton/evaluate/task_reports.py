@@ -1,0 +1,244 @@
+"""What evaluation does for each kind of task.
+
+The stage, `results` and `report` hold what all kinds share, and ask for the rest here; so does the gate.
+
+Input: the description of a task (`contracts.task_spec`). Output: its `TaskReports`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton import params
+from baton.contracts.task_spec import Classes, TaskSpec
+from baton.evaluate.class_reports import ClassReports
+from baton.evaluate.evaluation import Evaluation
+from baton.evaluate.inputs import Rows
+from baton.evaluate.report.csv_files import Table
+
+Figures = Mapping[str, Any]
+Targets = NDArray[Any]  # (n, …), as `Targets.take` of contracts.targets returns them
+
+
+class TaskReports(Protocol):
+    """What evaluation does for one kind of task.
+
+    The `outputs` of a model have the kind's own type; all have `temperature`, and `C` of a linear baseline.
+    """
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The task."""
+        ...
+
+    # Names of figures, and words.
+
+    @property
+    def main(self) -> str:
+        """The figure that says how good a model is on test; all intervals, p-values and sentences have it."""
+        ...
+
+    @property
+    def curves(self) -> tuple[str, str]:
+        """The two figures of validation that learning curves show next to the loss."""
+        ...
+
+    @property
+    def over_seeds(self) -> tuple[str, ...]:
+        """The figures of `of_seed` that are summarised over seeds; `main` is among them."""
+        ...
+
+    @property
+    def tracked(self) -> tuple[str, ...]:
+        """The figures of a model that are logged to MLflow."""
+        ...
+
+    @property
+    def explains(self) -> bool:
+        """Whether an image's answer is right or wrong, which robustness and galleries are about."""
+        ...
+
+    @property
+    def counted(self) -> str:
+        """The word for the task's names, a key of `described`."""
+        ...
+
+    @property
+    def scored(self) -> str:
+        """The words before the mean of `score` in a sentence; empty if it is a share of rows."""
+        ...
+
+    @property
+    def tested(self) -> str:
+        """The words for the test behind `holm_p`."""
+        ...
+
+    @property
+    def bounded(self) -> str:
+        """The words for the method behind `holm_interval`."""
+        ...
+
+    @property
+    def remark(self) -> str:
+        """The last remark of the terminal's summary about figures."""
+        ...
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The part of metrics.json's section `test` that describes the task."""
+        ...
+
+    # Outputs of one model.
+
+    def outputs(self, logits: NDArray[np.float32], temperature: float) -> Any:
+        """Return a model's outputs from its logits (n, width)."""
+        ...
+
+    def served(self, probabilities: NDArray[np.float64]) -> Any:
+        """Return a model's outputs from the probabilities (n, width) that it answered when served."""
+        ...
+
+    def arrays(self, outputs: Any) -> dict[str, NDArray[Any]]:
+        """Return the arrays of outputs, to keep them in a file."""
+        ...
+
+    def of_arrays(self, arrays: Mapping[str, NDArray[Any]], C: float | None) -> Any:  # noqa: N803
+        """Return the outputs whose `arrays` these are."""
+        ...
+
+    def temperature(self, targets: Targets, outputs: Any) -> float:
+        """Return the temperature that calibrates outputs on validation rows."""
+        ...
+
+    def score(self, targets: Targets, outputs: Any) -> NDArray[np.float64]:
+        """Return how well each row was answered, from 0 to 1, (n,)."""
+        ...
+
+    def overall(self, targets: Targets, outputs: Any) -> float:
+        """Return the main figure."""
+        ...
+
+    def of_rows(
+        self, targets: Targets, outputs: Any, rows: NDArray[np.bool_], confidence: float
+    ) -> tuple[float, float, float]:
+        """Return the main figure on `rows` (n,) alone, and the ends of its interval."""
+        ...
+
+    def found(self, targets: Targets, outputs: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the name (an index) of each target, and whether the model found it, both (targets,).
+
+        Their order depends on the targets alone, so that those of two models are pairs.
+        """
+        ...
+
+    def of_seed(self, logits: NDArray[np.float32], targets: Targets) -> dict[str, float]:
+        """Return the figures of one training run on test; `over_seeds` names some of them."""
+        ...
+
+    # Baselines.
+
+    def refuse(self, baselines: Sequence[params.Baseline]) -> None:
+        """Refuse baselines that the task cannot have.
+
+        Raises:
+            ParamsError: one of them is.
+        """
+        ...
+
+    def fit(
+        self,
+        baseline: params.Baseline,
+        inputs: Any,
+        targets: Targets,
+        validation: tuple[Any, Targets] | None,
+        weights: NDArray[np.float32] | None,
+    ) -> Any:
+        """Fit a baseline on train; the result has `outputs(inputs)`, and `C` if validation chose one.
+
+        `inputs` are texts (n) or a matrix (n, width), `weights` those of the rows (n).
+        """
+        ...
+
+    # Figures on the test rows.
+
+    def bootstrap(
+        self, targets: Targets, outputs: Mapping[str, Any], bins: int, settings: params.Bootstrap
+    ) -> Any:
+        """Resample the test rows once for all models: `resampling.Resamples`."""
+        ...
+
+    def figures(self, boot: Any, name: str) -> dict[str, Any]:
+        """Return a model's figures, with `<figure>_interval: [low, high]`."""
+        ...
+
+    def calibrations(
+        self, test: Rows, outputs: Mapping[str, Any], settings: params.Evaluate
+    ) -> dict[str, dict[str, Any]]:
+        """Return model -> `temperature` and its figures of calibration."""
+        ...
+
+    def calibration(
+        self, targets: Targets, outputs: Any, bins: int, confidence: float
+    ) -> tuple[float, list[float]]:
+        """Return the calibration error at the temperature and its interval [low, high]."""
+        ...
+
+    def beyond(
+        self, splits: Mapping[str, Rows], outputs: Mapping[str, Any], best: str | None, confidence: float
+    ) -> dict[str, dict[str, Any]]:
+        """Return model -> figures that need train, the probabilities' order or the best baseline."""
+        ...
+
+    def paired(self, boot: Any, first: str, second: str) -> dict[str, Any]:
+        """Compare two models alone: `<figure>_difference` with `_interval`, and p-values."""
+        ...
+
+    def compared(self, boot: Any, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+        """Return `first_vs_second` -> comparison, with p-values adjusted for all pairs.
+
+        Of the main figure: `<figure>_difference`, `holm_p`, `holm_interval` at the level `holm_confidence`,
+        and `excluded`, the size beyond which differences are excluded.
+        """
+        ...
+
+    def retention(self, boot: Any, splits: Mapping[str, Rows], result: Mapping[str, Any]) -> dict[str, Any]:
+        """Return figures of the student over those of the teacher, with intervals; without undefined ones."""
+        ...
+
+    def agree(self, result: dict[str, Any], best: str | None, confidence: float) -> None:
+        """Extend intervals of metrics.json (`result`) that contradict its tests."""
+        ...
+
+    # What is shown.
+
+    def tables(self, evaluation: Evaluation) -> dict[str, Table]:
+        """Return the files of reports/tables."""
+        ...
+
+    def plots(self, evaluation: Evaluation) -> dict[str, Table]:
+        """Return the files of reports/plots."""
+        ...
+
+    def draw(self, folder: Path, evaluation: Evaluation) -> None:
+        """Draw the task's figures."""
+        ...
+
+    def summary(self, models: Mapping[str, Figures]) -> tuple[list[str], dict[str, list[str]]]:
+        """Return columns of the terminal's table, and model -> cells, from metrics.json."""
+        ...
+
+    def beyond_summary(
+        self, models: Mapping[str, Figures], test: Figures
+    ) -> tuple[str, list[str], list[list[str]]] | None:
+        """Return title, columns and rows of a second table, if there is one."""
+        ...
+
+
+def of(spec: TaskSpec) -> TaskReports:
+    """Return what evaluation does for a task."""
+    match spec:
+        case Classes():
+            return ClassReports(spec)
