@@ -48,6 +48,13 @@ def test_reading_and_writing_leaves_the_text(raw: dict[str, Any]) -> None:
 def test_values_are_those_of_the_file() -> None:
     assert input_spec.read(TEXT) == input_spec.TextInput(max_length=256, truncation=input_spec.Head(), pad=1)
     assert input_spec.read(WRITTEN[3]) == input_spec.TextInput(256, input_spec.Windows(most=8, overlap=0), 1)
+    rules: list[input_spec.Truncation] = [
+        input_spec.Head(),
+        input_spec.Tail(),
+        input_spec.HeadTail(head=0.25),
+        input_spec.Windows(most=8, overlap=0),
+    ]
+    assert [input_spec.truncation(raw["truncation"]) for raw in WRITTEN[:4]] == rules
     assert input_spec.read(IMAGES | {"significant_bits": 12}) == input_spec.ImageInput(
         size=(32, 48),
         channels=3,
