@@ -23,14 +23,14 @@ WANTED = params.read(ROOT / "params.yaml").runtime.model_copy(
 )
 
 JOB = """
-import datetime, os, sys, time
+import atexit, datetime, os, sys, time
 from pathlib import Path
 
 import torch
 
 from baton import console, params
 from baton.errors import DataError
-from baton.processes import supervision, workers
+from baton.processes import alarm, supervision, workers
 from baton.runtime import distributed
 
 def made(rank):
@@ -46,6 +46,8 @@ def main():
     what, wanted = sys.argv[1], params.Runtime.model_validate_json(Path("wanted.json").read_text())
     if what == "early" and os.environ.get("RANK") == "1":
         raise DataError("rank 1 cannot even start")
+    if "slowly" in sys.argv:
+        alarm.EXIT_SECONDS = 0.1
     if "unwatched" in sys.argv:
         workers.Ranks._watch = lambda self: None
         supervision.die_with_parent = lambda number, parent: True
@@ -61,19 +63,25 @@ def main():
         distributed.barrier()
         where = f"rank {machine.rank} of {machine.processes}, pid {os.getpid()}"
         found = f"[{where}, threads {torch.get_num_threads()}, {found}]"
-        os.write(1, f"{found}\\n".encode())  # the whole line at once: the other rank writes too
-        if what in ("fail", "python") and machine.rank == 1:
-            raise DataError("a row of rank 1 is broken")
-        if what == "fail" or what == f"exchange without {1 - machine.rank}":
-            distributed.total(own)  # the other never arrives here
-        if what in ("patient", "hasty"):
-            time.sleep(0 if machine.rank else 8)  # rank 0 writes a model
-            distributed.total(own)
-        elif what != "end":
-            try:
-                time.sleep(60)
-            finally:
-                Path(f"closed {machine.rank}").touch()
+        try:
+            # The whole line at once: the other rank writes too. A signal may follow at once.
+            os.write(1, f"{found}\\n".encode())
+            work(what, machine.rank, own)
+        finally:
+            Path(f"closed {machine.rank}").touch()
+
+def work(what, rank, own):
+    if what in ("fail", "python") and rank == 1:
+        if "slowly" in sys.argv:
+            atexit.register(time.sleep, 2)  # as Python takes on a busy machine
+        raise DataError("a row of rank 1 is broken")
+    if what == "fail" or what == f"exchange without {1 - rank}":
+        distributed.total(own)  # the other never arrives here
+    if what in ("patient", "hasty"):
+        time.sleep(0 if rank else 8)  # rank 0 writes a model
+        distributed.total(own)
+    elif what != "end":
+        time.sleep(60)
 
 console.run_stage(main)
 """
@@ -136,8 +144,10 @@ def test_two_processes_are_a_group_and_only_rank_0_speaks(folder: Path) -> None:
     assert "said by 0" in output and "said by 1" not in output
 
 
-def test_a_rank_that_fails_ends_all_with_its_error(folder: Path) -> None:
-    with start(folder, "fail") as job:
+@pytest.mark.parametrize("how", ["at once", pytest.param("slowly", marks=pytest.mark.slow)])
+def test_a_rank_that_fails_ends_all_with_its_error(folder: Path, how: str) -> None:
+    """Its connection is closed before its process ends, which rank 0 waits for."""
+    with start(folder, "fail", how) as job:
         output = finished(job, 1)
     assert "error: a row of rank 1 is broken" in output
     assert "error: process 1 of this training run failed" in output and "exit code 1" in output

@@ -24,8 +24,13 @@ LEAVE_SECONDS = 20.0  # after the alarm, for a process to close its runs
 class Alarm:
     """An alarm for a thread that watches other processes; `failure` is that of the first that failed."""
 
-    def __init__(self) -> None:
-        """Start silent."""
+    def __init__(self, patience: float | None = None) -> None:
+        """Start silent.
+
+        Args:
+            patience: seconds that a failed exchange waits for the news of its cause; None: `EXIT_SECONDS`.
+        """
+        self.patience = EXIT_SECONDS if patience is None else patience
         self.failure: TrainingError | None = None
         self.failed, self.leaving = threading.Event(), threading.Event()
 
@@ -40,7 +45,7 @@ class Alarm:
                 raise
             # torchrun stops all processes when one fails; the reason to report is still that failure.
             with contextlib.suppress(SystemExit):
-                self.failed.wait(EXIT_SECONDS)  # the failed exchange is only its consequence
+                self.failed.wait(self.patience)  # the failed exchange is only its consequence
             raise (self.failure or connection) from error
         finally:
             self.leaving.set()

@@ -18,7 +18,7 @@ from baton.errors import TrainingError
 from baton.processes.alarm import Alarm
 
 START_SECONDS = 300.0  # until all ranks have imported what they need
-END_SECONDS = 60.0  # from the end of rank 0's work to the end of the others'
+END_SECONDS = 60.0  # from the end of rank 0's work, or of an exchange with it, to the end of the others
 POLL_SECONDS = 0.1
 
 
@@ -29,7 +29,8 @@ class Ranks:
         """Start this process's command again for each environment."""
         environs = ({name: str(value) for name, value in environment.items()} for environment in environments)
         self.processes = [subprocess.Popen(command(), env=os.environ | environ) for environ in environs]
-        self.alarm = Alarm()
+        # A rank that failed has lost its connections, but Python may take long to end it.
+        self.alarm = Alarm(END_SECONDS)
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
