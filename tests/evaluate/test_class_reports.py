@@ -81,3 +81,19 @@ def test_validation_figures_are_those_of_the_tasks_curves() -> None:
     assert set(TASK.curves) | {"loss"} == set(own.directions)
     assert own.main == TASK.main
     assert own.scores(logits, labels)[TASK.main] == metrics.scores(logits, labels)[TASK.main]
+
+
+def test_what_was_served_keeps_its_last_digits() -> None:
+    """The gate's verdicts are kept as they are, so normalizing again would change what is compared."""
+    _, logits = sample(5)
+    probabilities = task_figures.of(TASK.spec).probabilities(logits, 0.6)
+    assert (TASK.served(probabilities).scaled == np.log(probabilities)).all()
+
+
+def test_a_label_map_is_judged_by_the_rows_that_another_one_would_make_right() -> None:
+    """The first two of three classes have each other's names: 60 of 90 rows would be right."""
+    labels = np.arange(90) % 3
+    swapped = TASK.served(np.eye(3)[np.array([1, 0, 2])[labels]] * 0.97 + 0.01)
+    right, text = TASK.label_map(labels, swapped) or (True, "")
+    assert not right and "reading a as b, b as a would make 60 more of 90 rows right" in text
+    assert (TASK.label_map(labels, TASK.served(np.eye(3)[labels] * 0.97 + 0.01)) or (False,))[0]

@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 
 from baton import params
-from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Classes
 from baton.evaluate import proportions
 from baton.lifecycle.promotion import floors, gate
@@ -38,15 +37,16 @@ def table(*rows: int) -> Table:
         "text",
         ids,
         digests(texts),
-        Targets(Classes(tuple("abcdefghijklmnop"[: len(rows)])), labels),
+        Classes(tuple("abcdefghijklmnop"[: len(rows)])),
+        labels,
     )
 
 
 def right(some: Table, *counts: int) -> Scored:
     """Return a model that is right on the first rows of each class, as many as given."""
-    predicted: NDArray[np.int64] = some.targets.all.copy()
+    predicted: NDArray[np.int64] = some.targets.copy()
     for label, count in enumerate(counts):
-        own = np.flatnonzero(some.targets.all == label)
+        own = np.flatnonzero(some.targets == label)
         predicted[own[count:]] = (label + 1) % len(counts)
     probabilities = np.full((len(predicted), len(counts)), 0.1 / (len(counts) - 1))
     probabilities[np.arange(len(predicted)), predicted] = 0.9

@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from baton import params
-from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Classes
 from baton.errors import ParamsError
 from baton.lifecycle.promotion import gate
@@ -51,19 +50,20 @@ def table() -> Table:
         "text",
         [f"test:{row}" for row in range(ROWS)],
         digests(texts),
-        Targets(TASK, labels),
+        TASK,
+        labels,
     )
 
 
 def scored(table: Table, wrong: int, first: int = 0, **changes: Any) -> Scored:
     """Return a model that is wrong on `wrong` rows from `first` on, and as confident as it is accurate."""
-    predicted: NDArray[np.int64] = table.targets.all.copy()
+    predicted: NDArray[np.int64] = table.targets.copy()
     predicted[first : first + wrong] = (predicted[first : first + wrong] + 1) % 3
     sure = 1 - wrong / ROWS - 0.01
     probabilities = np.full((ROWS, 3), (1 - sure) / 2)
     probabilities[np.arange(ROWS), predicted] = sure
     values: dict[str, Any] = {
-        "classes": NAMES,
+        "names": NAMES,
         "probabilities": probabilities,
         "size": 100,
         "latency": MS,
@@ -144,7 +144,7 @@ def test_a_swapped_label_map_is_refused_as_such(table: Table) -> None:
 def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
     """The classes have 36 and 10 of 600 rows, as in R8: 46 rows are 8%, and the rest is right."""
     labels = np.repeat([0, 1, 2], [554, 36, 10])
-    uneven = replace(table, targets=Targets(TASK, labels))
+    uneven = replace(table, targets=labels)
     good = scored(uneven, 20)
     assert "label map" not in refused(gate.decide(uneven, good, scored(uneven, 60), RULES))
     swapped = Scored(["a", "c", "b"], good.probabilities, good.size, good.latency, good.training_rows)
@@ -157,7 +157,7 @@ def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
 def test_a_confused_class_is_bad_but_not_swapped(table: Table) -> None:
     """Half of one class is taken for another, and none the other way round."""
     probabilities = scored(table, 0).probabilities.copy()
-    rows = np.flatnonzero(table.targets.all == 1)[:150]
+    rows = np.flatnonzero(table.targets == 1)[:150]
     probabilities[rows] = probabilities[0]
     confused = Scored(NAMES, probabilities, 100, MS, frozenset({"x"}))
     assert "label map" not in refused(gate.decide(table, confused, scored(table, 300), RULES))
@@ -179,7 +179,7 @@ def test_another_order_of_columns_with_its_names_is_no_swap(table: Table) -> Non
 
 
 def test_other_classes_are_refused(table: Table) -> None:
-    verdict = gate.decide(table, scored(table, 30, classes=["a", "b", "d"]), scored(table, 60), RULES)
+    verdict = gate.decide(table, scored(table, 30, names=["a", "b", "d"]), scored(table, 60), RULES)
     assert refused(verdict) == ["classes"] and "no c, unexpected d" in verdict.reasons[0]
 
 
@@ -198,7 +198,7 @@ def test_a_champion_that_does_not_know_a_new_class_can_be_beaten(table: Table) -
 def test_a_gain_in_macro_f1_must_not_cost_accuracy(table: Table) -> None:
     """A small class gains 60 rows, a large one loses 110: macro F1 rises, and accuracy certainly falls."""
     labels = np.repeat([0, 1, 2], [70, 265, 265])
-    uneven = replace(table, targets=Targets(TASK, labels))
+    uneven = replace(table, targets=labels)
     rules = RULES.model_copy(
         update={"metric": "macro_f1", "class_floor": None, "max_calibration_error": None}
     )
@@ -226,7 +226,7 @@ def test_a_class_that_is_given_up_is_refused(table: Table) -> None:
     """It is better overall, but nothing is left of one class."""
     challenger = scored(table, 0)
     probabilities = challenger.probabilities.copy()
-    rows = np.flatnonzero(table.targets.all == 2)[:120]
+    rows = np.flatnonzero(table.targets == 2)[:120]
     probabilities[rows] = probabilities[0]
     verdict = gate.decide(
         table, Scored(NAMES, probabilities, 100, MS, frozenset({"x"})), scored(table, 300), RULES
@@ -265,11 +265,9 @@ def test_a_latency_is_judged_by_the_lower_end_of_its_ratio(table: Table) -> None
 def test_the_calibration_error_of_a_small_table_is_not_its_chance(table: Table) -> None:
     """60 rows of an honest model: its ECE is above a limit that the debiased error meets."""
     generator = np.random.default_rng(1)
-    small = replace(
-        table, targets=table.targets.part(np.arange(60)), ids=table.ids[:60], digests=table.digests[:60]
-    )
+    small = replace(table, targets=table.targets[:60], ids=table.ids[:60], digests=table.digests[:60])
     sure = generator.uniform(0.4, 0.95, 60)
-    predicted = np.where(generator.random(60) < sure, small.targets.all, (small.targets.all + 1) % 3)
+    predicted = np.where(generator.random(60) < sure, small.targets, (small.targets + 1) % 3)
     probabilities = np.tile(((1 - sure) / 2)[:, None], (1, 3))
     probabilities[np.arange(60), predicted] = sure
     rules = RULES.model_copy(update={"max_calibration_error": 0.08, "class_floor": None})

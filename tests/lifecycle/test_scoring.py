@@ -109,5 +109,5 @@ def test_the_process_times_the_samples_that_it_is_asked_for(
     assert lines[:2] == ["baton: ready", "baton: scored"]
     assert all(float(line.removeprefix(scoring.MARK)) >= 0 for line in lines[2:]) and len(lines) == 5
     found = scoring._read(tmp_path / "out.npz", np.ones(3), None)
-    assert (found.classes, found.size, found.probabilities.shape) == (["a"], 5, (10, 1))
+    assert (found.names, found.size, found.probabilities.shape) == (["a"], 5, (10, 1))
     assert test_table.read(tmp_path / "test.parquet").ids == texts

@@ -31,7 +31,7 @@ def test_a_frozen_table_of_an_earlier_version_has_its_names_next_to_it(tmp_path:
     storage.write_json(tmp_path / "labels.json", sorted(tiny.TEXTS))
     earlier = test_table.read(path)
     assert (earlier.task, earlier.sha256) == (now.task, now.sha256)
-    assert earlier.targets.all.tolist() == now.targets.all.tolist()
+    assert earlier.targets.tolist() == now.targets.tolist()
 
 
 def test_a_table_of_images_is_read_in_portions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_a_table_of_images_is_read_in_portions(tmp_path: Path, monkeypatch: pyte
     path = pictures.write(tmp_path, {"test": rows}) / "test.parquet"
     monkeypatch.setitem(test_table.PORTION, "images", 16)
     table = test_table.read(path)
-    assert (table.kind, table.ids[:2], table.targets.all[:4].tolist(), table.task) == (
+    assert (table.kind, table.ids[:2], table.targets[:4].tolist(), table.task) == (
         "images",
         ["test:1", "test:2"],
         [0, 1, 2, 0],

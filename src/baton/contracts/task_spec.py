@@ -26,6 +26,7 @@ class Classes:
     names: tuple[str, ...]
     kind: Literal["classes"] = "classes"
 
+    word: ClassVar[str] = "class"  # what a name denotes, for messages
     column: ClassVar[str] = "label"  # of a clean table: int32
     ragged: ClassVar[bool] = False
     pools: ClassVar[bool] = True  # one output for a whole input, not one per token

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.contracts.task_spec import Classes
-from baton.evaluate import baselines, calibration, class_results, multiple_comparisons, ranking, significance
+from baton.evaluate import (
+    baselines,
+    calibration,
+    class_results,
+    multiple_comparisons,
+    ranking,
+    significance,
+    swapped_names,
+)
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
 from baton.evaluate.inputs import Rows
@@ -21,6 +29,15 @@ from baton.evaluate.significance import Bootstrap
 from baton.tasks import metrics, temperature
 
 Labels = NDArray[np.int64]
+
+
+class Served(Outputs):
+    """Answers of a served model, whose log-probabilities are at its temperature."""
+
+    @property
+    def scaled(self) -> NDArray[np.float64]:
+        """Log-probabilities (n, classes) as they are: dividing by 1 would change their last digits."""
+        return self.log_p
 
 
 @dataclass(frozen=True)
@@ -58,7 +75,7 @@ class ClassReports:
     def served(self, probabilities: NDArray[np.float64]) -> Outputs:
         """Return the same for the probabilities (n, classes) that a served model answered."""
         log_p = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
-        return Outputs(log_p.argmax(axis=1), log_p)
+        return Served(log_p.argmax(axis=1), log_p)
 
     def arrays(self, outputs: Outputs) -> dict[str, NDArray[Any]]:
         """Return `predicted` and `log_p`."""
@@ -91,6 +108,10 @@ class ClassReports:
     def found(self, targets: Labels, outputs: Outputs) -> tuple[Labels, NDArray[np.bool_]]:
         """Return each row's class, and whether it was predicted."""
         return targets, np.asarray(outputs.predicted == targets)
+
+    def label_map(self, targets: Labels, outputs: Outputs) -> tuple[bool, str]:
+        """Return whether classes have each other's names, see `swapped_names.judge`."""
+        return swapped_names.judge(outputs.predicted, targets, self.spec.names)
 
     def of_seed(self, logits: NDArray[np.float32], targets: Labels) -> dict[str, float]:
         """Return the figures of `metrics`."""

@@ -134,6 +134,10 @@ class TaskReports(Protocol):
         """
         ...
 
+    def label_map(self, targets: Targets, outputs: Any) -> tuple[bool, str] | None:
+        """Return whether the names of a model's outputs look right, and why; None if no one can tell."""
+        ...
+
     def of_seed(self, logits: NDArray[np.float32], targets: Targets) -> dict[str, float]:
         """Return the figures of one training run on test; `over_seeds` names some of them."""
         ...

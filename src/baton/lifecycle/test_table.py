@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from baton import storage
 from baton.contracts import targets, task_spec
-from baton.contracts.targets import Targets
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.tables import checks
@@ -41,12 +41,8 @@ class Table:
     kind: Kind
     ids: list[str]
     digests: list[str]
-    targets: Targets
-
-    @property
-    def task(self) -> TaskSpec:
-        """The task for which the rows are labelled."""
-        return self.targets.spec
+    task: TaskSpec
+    targets: NDArray[Any]  # (rows, …), as `Targets.take` returns them
 
     def inputs(self) -> Iterator[list[Any]]:
         """Yield what a model reads, raw texts or encoded images, in row order, a portion at a time."""
@@ -78,7 +74,8 @@ def read(path: Path) -> Table:
         which,
         ids,
         list(row_digests(path, which)),
-        targets.of_column(table[task.column].combine_chunks(), task),
+        task,
+        targets.of_column(table[task.column].combine_chunks(), task).all,
     )
 
 

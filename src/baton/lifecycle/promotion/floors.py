@@ -10,23 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
+from baton.contracts.task_spec import TaskSpec
 from baton.evaluate import proportions
 from baton.evaluate.results import rounded
 from baton.lifecycle.promotion.verdicts import CHALLENGER, CHAMPION, Check, Mark, Marks, some
-from baton.lifecycle.test_table import Table
 
-Hits = Mapping[str, NDArray[np.bool_]]  # model -> which targets of `Targets.pairs` it has right, (targets,)
+Hits = NDArray[np.bool_]
+# The name (an index) of each target, and whether the model found it, both (targets,): `TaskReports.found`.
+Found = tuple[NDArray[np.int64], Hits]
 
 
-def of_classes(hits: Hits, table: Table, rules: params.Promotion) -> Iterable[Check]:
+def of_names(found: Mapping[str, Found], task: TaskSpec, rules: params.Promotion) -> Iterable[Check]:
     """Check the recall of each name, alone and, if there is a champion, against the champion's."""
     if rules.class_floor is None:
         return
-    yield _lowest(hits[CHALLENGER], table, rules.class_floor)
-    if CHAMPION in hits:
-        yield _losses(
-            hits[CHALLENGER], hits[CHAMPION], table, rules.class_floor, 1 - rules.bootstrap.confidence
-        )
+    names, new = found[CHALLENGER]
+    yield _lowest(names, new, task, rules.class_floor)
+    if CHAMPION in found:
+        _, old = found[CHAMPION]
+        yield _losses(names, (new, old), task, rules.class_floor, 1 - rules.bootstrap.confidence)
 
 
 def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion) -> Iterable[Check]:
@@ -67,40 +69,39 @@ def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion)
         yield Check("baseline", bool(value > rounded(marks.baseline.value - floor.below_baseline)), text)
 
 
-def _lowest(hits: NDArray[np.bool_], table: Table, floor: params.ClassFloor) -> Check:
-    _, own = table.targets.pairs
-    rows, right = (np.bincount(some, minlength=len(table.task.names)) for some in (own, own[hits]))
+def _lowest(names: NDArray[np.int64], hits: Hits, task: TaskSpec, floor: params.ClassFloor) -> Check:
+    rows, right = (np.bincount(own, minlength=len(task.names)) for own in (names, names[hits]))
     judged = [
         (right[place] / count, name, count)
-        for place, (name, count) in enumerate(zip(table.task.names, rows, strict=True))
+        for place, (name, count) in enumerate(zip(task.names, rows, strict=True))
         if count >= floor.rows
     ]
     small = [
-        f"{name} ({count:,} rows)"
-        for name, count in zip(table.task.names, rows, strict=True)
-        if count < floor.rows
+        f"{name} ({count:,} rows)" for name, count in zip(task.names, rows, strict=True) if count < floor.rows
     ]
     left = f"; not judged: {some(small)}" if small else ""
-    wanted = f"every class with {floor.rows} test rows must reach {100 * floor.recall:.1f}%"
+    wanted = f"every {task.word} with {floor.rows} test rows must reach {100 * floor.recall:.1f}%"
     if not judged:
         hint = "use a larger test table, lower promotion.class_floor.rows, or set class_floor to null"
         return Check(
-            "class floor", False, f"no class has {floor.rows} test rows, so none can be judged ({hint}){left}"
+            f"{task.word} floor",
+            False,
+            f"no {task.word} has {floor.rows} test rows, so none can be judged ({hint}){left}",
         )
     recall, name, count = min(judged)
     text = f"recall is lowest for {name}: {100 * recall:.1f}% of {count:,} rows; {wanted}{left}"
-    return Check("class floor", bool(recall >= floor.recall), text)
+    return Check(f"{task.word} floor", bool(recall >= floor.recall), text)
 
 
 def _losses(
-    new: NDArray[np.bool_], old: NDArray[np.bool_], table: Table, floor: params.ClassFloor, level: float
+    names: NDArray[np.int64], hits: tuple[Hits, Hits], task: TaskSpec, floor: params.ClassFloor, level: float
 ) -> Check:
-    """Check that no class loses significantly more than `floor.loss` against the champion.
+    """Check that no name loses significantly more than `floor.loss` against the champion.
 
-    The p-values are adjusted for the number of classes (Holm 1979). A class is judged if losing every row
-    that the champion has right would be significant.
+    The p-values are adjusted for the number of names (Holm 1979). A name is judged if losing every row that
+    the champion has right would be significant. `hits` are those of the challenger and of the champion.
     """
-    classes, (_, names) = len(table.task.names), table.targets.pairs
+    (new, old), classes = hits, len(task.names)
     rows, right, only_new, only_old = (
         np.bincount(names[own], minlength=classes)
         for own in (np.full(len(new), True), old, new & ~old, old & ~new)
@@ -111,7 +112,7 @@ def _losses(
         if classes * _lost(int(right[place]), 0, int(rows[place]), floor.loss) < level
     ]
     small = [
-        f"{table.task.names[place]} ({rows[place]:,} rows, {right[place]:,} right)"
+        f"{task.names[place]} ({rows[place]:,} rows, {right[place]:,} right)"
         for place in range(classes)
         if place not in judged
     ]
@@ -130,29 +131,23 @@ def _losses(
                 (
                     p,
                     (
-                        f"{table.task.names[place]} from {100 * then:.1f}% to {100 * now:.1f}% of "
+                        f"{task.names[place]} from {100 * then:.1f}% to {100 * now:.1f}% of "
                         f"{rows[place]:,} rows (p = {p:.2g})"
                     ),
                 )
             )
-    allowed = f"no class may lose significantly more than {100 * floor.loss:.1f} points"
+    allowed = f"no {task.word} may lose significantly more than {100 * floor.loss:.1f} points"
     if worse:
         return Check(
-            "class losses",
+            f"{task.word} losses",
             False,
             (
                 "recall falls further below the champion's than allowed: "
                 f"{some([text for _, text in sorted(worse)])}; {allowed}{left}"
             ),
         )
-    return Check(
-        "class losses",
-        True,
-        (
-            f"no class has lost significantly more than allowed against the champion ({len(judged)} judged; "
-            f"{allowed}){left}"
-        ),
-    )
+    text = f"no {task.word} has lost significantly more than allowed against the champion"
+    return Check(f"{task.word} losses", True, f"{text} ({len(judged)} judged; {allowed}){left}")
 
 
 def _lost(only_old: int, only_new: int, rows: int, loss: float) -> float:

@@ -12,27 +12,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
 
 from baton import params
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import ParamsError
-from baton.evaluate import calibration, significance, timing
+from baton.evaluate import task_reports, timing
+from baton.evaluate.task_reports import TaskReports
 from baton.lifecycle.promotion import floors, margins
 from baton.lifecycle.promotion.verdicts import CHALLENGER, CHAMPION, SOME, Check, Marks, Verdict
 from baton.lifecycle.test_table import Table
 from baton.tasks import metrics, task_figures
-
-ACCIDENT = 1e-3  # a swap of names is reported if chance explains it with a lower probability than this
 
 
 @dataclass(frozen=True)
 class Scored:
     """A model's predictions on the table, and its costs."""
 
-    classes: list[str]  # in the order of the columns
-    probabilities: NDArray[np.float64]  # (rows, classes)
+    names: list[str]  # of the outputs, in the order of the columns
+    probabilities: NDArray[np.float64]  # (rows, names)
     size: int  # bytes of the model folder
     # Milliseconds of single samples: the same samples in the same order for every model, measured in turns.
     latency: NDArray[np.float64]
@@ -56,27 +53,32 @@ def decide(
         marks: what was reached on the table earlier.
     """
     both = {CHALLENGER: challenger} | ({CHAMPION: champion} if champion else {})
-    known = [_classes(name, scored, table) for name, scored in both.items()]
+    known = [_names(name, scored, table) for name, scored in both.items()]
     checks = [*known, *(_leakage(name, scored, table) for name, scored in both.items())]
     if not all(check.passed for check in known):  # nothing can be compared
         return Verdict(tuple(checks), {})
-    log_p = {name: _ordered(scored, table) for name, scored in both.items()}
-    hits = {name: value.argmax(axis=1) == table.targets.all for name, value in log_p.items()}
-    bootstrap = _bootstrap(log_p, table, rules)
+    reports, targets = task_reports.of(table.task), table.targets
+    outputs = {name: reports.served(_ordered(scored, table)) for name, scored in both.items()}
+    bootstrap = reports.bootstrap(targets, outputs, metrics.BINS, rules.bootstrap)
     figures: dict[str, Any] = {
-        name: bootstrap.figures(name) | _calibration(log_p[name], table, rules) | _costs(both[name])
-        for name in both
+        name: bootstrap.figures(name) | _calibration(reports, targets, own, rules) | _costs(both[name])
+        for name, own in outputs.items()
     }
-    checks.append(_label_map(log_p[CHALLENGER], table))
+    if (named := reports.label_map(targets, outputs[CHALLENGER])) is not None:
+        checks.append(Check("label map", *named))
     if champion:
-        figures["comparison"] = significance.paired(bootstrap, hits, CHALLENGER, CHAMPION)
+        figures["comparison"] = reports.paired(bootstrap, CHALLENGER, CHAMPION)
         checks += [
             margins.better(figures["comparison"], len(table.ids), rules),
             *_ratios(challenger, champion, rules),
         ]
     else:
         checks.append(margins.first(figures[CHALLENGER], len(table.ids), rules))
-    checks += [*floors.of_classes(hits, table, rules), *floors.permanent(figures, marks or Marks(), rules)]
+    found = {name: reports.found(targets, own) for name, own in outputs.items()}
+    checks += [
+        *floors.of_names(found, table.task, rules),
+        *floors.permanent(figures, marks or Marks(), rules),
+    ]
     checks += _calibrated(figures[CHALLENGER], len(table.ids), rules)
     return Verdict(tuple(checks), figures)
 
@@ -97,26 +99,22 @@ def check_metric(rules: params.Promotion, task: TaskSpec) -> None:
         )
 
 
-def _classes(name: str, scored: Scored, table: Table) -> Check:
-    """Check that a model has the table's classes.
+def _names(name: str, scored: Scored, table: Table) -> Check:
+    """Check that a model's outputs have the names of the table's task.
 
-    A champion may lack new classes: it is wrong there. Other names for its classes would make it look worse
+    A champion may lack new names: it is wrong there. Other names for its outputs would make it look worse
     than it is.
     """
-    missing, more = (
-        sorted(set(table.task.names) - set(scored.classes)),
-        sorted(set(scored.classes) - set(table.task.names)),
-    )
-    got = ", ".join(
-        [*(f"no {label}" for label in missing[:SOME]), *(f"unexpected {label}" for label in more[:SOME])]
-    )
+    kind, known = table.task.kind, table.task.names
+    missing, more = sorted(set(known) - set(scored.names)), sorted(set(scored.names) - set(known))
+    got = ", ".join([*(f"no {own}" for own in missing[:SOME]), *(f"unexpected {own}" for own in more[:SOME])])
     if not missing and not more:
-        return Check("classes", True, f"the {name} knows the table's {len(table.task.names)} classes")
+        return Check(kind, True, f"the {name} knows the table's {len(known)} {kind}")
     if name == CHAMPION and not more:
         return Check(
-            "classes", True, f"the champion lacks classes of {table.path} ({got}) and cannot be right on them"
+            kind, True, f"the champion lacks {kind} of {table.path} ({got}) and cannot be right on them"
         )
-    return Check("classes", False, f"the {name} does not have the classes of {table.path}: {got}")
+    return Check(kind, False, f"the {name} does not have the {kind} of {table.path}: {got}")
 
 
 def _leakage(name: str, scored: Scored, table: Table) -> Check:
@@ -144,74 +142,19 @@ def _leakage(name: str, scored: Scored, table: Table) -> Check:
 
 
 def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
-    """Return log-probabilities (rows, classes) in the table's order; an unknown class gets the least."""
+    """Return probabilities (rows, names) in the table's order; an unknown name has none."""
     probabilities = np.zeros((len(table.targets), len(table.task.names)))
     for place, name in enumerate(table.task.names):
-        if name in scored.classes:
-            probabilities[:, place] = scored.probabilities[:, scored.classes.index(name)]
-    return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+        if name in scored.names:
+            probabilities[:, place] = scored.probabilities[:, scored.names.index(name)]
+    return probabilities
 
 
-def _bootstrap(
-    log_p: Mapping[str, NDArray[np.float64]], table: Table, rules: params.Promotion
-) -> significance.Bootstrap:
-    classes = len(table.task.names)
-    rows = {
-        name: metrics.statistics(table.targets.all, value.argmax(axis=1), classes, value, metrics.BINS)
-        for name, value in log_p.items()
-    }
-    return significance.Bootstrap(rows, classes, rules.bootstrap)
-
-
-def _label_map(log_p: NDArray[np.float64], table: Table) -> Check:
-    """Check that the model's classes have their right names.
-
-    Names are suspect if the assignment that best fits the predictions renames some of them in a cycle, each
-    name is right more often after the change, and chance does not explain it (binomial test over the cycle).
-    A model that is no better than a constant under any names is bad, not swapped.
-    """
-    counts = np.zeros((len(table.task.names), len(table.task.names)), np.int64)
-    np.add.at(counts, (log_p.argmax(axis=1), table.targets.all), 1)  # (predicted, actual)
-    predicted, actual = linear_sum_assignment(counts, maximize=True)
-    fits = counts[predicted, actual].sum() > counts.sum(axis=0).max()
-    moved = [circle for circle in _circles(actual) if fits and _swapped(counts, circle)]
-    if not moved:
-        return Check("label map", True, "no other order of the classes fits the predictions better")
-    names = [f"{table.task.names[i]} as {table.task.names[actual[i]]}" for circle in moved for i in circle]
-    gained = sum(int(counts[i, actual[i]] - counts[i, i]) for circle in moved for i in circle)
-    text = (
-        f"its label map looks swapped: reading {', '.join(names[:SOME])} would make {gained:,} more of "
-        f"{len(table.targets):,} rows right"
-    )
-    return Check("label map", False, text)
-
-
-def _circles(order: NDArray[np.int64]) -> Iterable[list[int]]:
-    """Yield the cycles of a permutation, except fixed points; each element is followed by its image."""
-    left = set(range(len(order)))
-    while left:
-        circle = [left.pop()]
-        while (following := int(order[circle[-1]])) in left:
-            left.remove(following)
-            circle.append(following)
-        if len(circle) > 1:
-            yield circle
-
-
-def _swapped(counts: NDArray[np.int64], circle: list[int]) -> bool:
-    renamed = [int(counts[i, j]) for i, j in zip(circle, [*circle[1:], circle[0]], strict=True)]
-    kept = [int(counts[i, i]) for i in circle]
-    more = all(new > old for new, old in zip(renamed, kept, strict=True))
-    return more and bool(
-        binomtest(sum(renamed), sum(renamed) + sum(kept), 0.5, alternative="greater").pvalue < ACCIDENT
-    )
-
-
-def _calibration(log_p: NDArray[np.float64], table: Table, rules: params.Promotion) -> dict[str, Any]:
+def _calibration(
+    reports: TaskReports, targets: NDArray[Any], outputs: Any, rules: params.Promotion
+) -> dict[str, Any]:
     """Return the calibration error of the served probabilities; unlike ECE it has no small-sample bias."""
-    error, bounds = calibration.error(
-        table.targets.all, log_p.argmax(axis=1), log_p, metrics.BINS, rules.bootstrap.confidence
-    )
+    error, bounds = reports.calibration(targets, outputs, metrics.BINS, rules.bootstrap.confidence)
     return {"calibration_error": error, "calibration_error_interval": bounds}
 
 
