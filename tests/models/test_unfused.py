@@ -17,7 +17,7 @@ from transformers import (
 from baton import params
 from baton.distill import student
 from baton.errors import ModelError
-from baton.models import model_folder, text_model
+from baton.models import model_folder, transformers_backbone
 from baton.runtime import kernels, resolve
 from tests import tiny
 
@@ -87,7 +87,7 @@ def test_a_student_of_theirs_has_their_attention(tmp_path: Path) -> None:
     teacher = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
     info = model_folder.ModelInfo(tiny.task("a", "b", "c"), HEAD, tiny.TEXT_INPUT)
     model_folder.save(teacher, info, base, tmp_path / "teacher")
-    assert text_model.unfused(tmp_path / "teacher") == "MPNetModel"
+    assert transformers_backbone.unfused(tmp_path / "teacher") == "MPNetModel"
     loaded, info = model_folder.load(tmp_path / "teacher", "matmul")
     kept = params.LayersStudent(kind="teacher_layers", layers=(1,))
     small = student.make(loaded, info, kept, tiny.training(), "matmul")

@@ -58,12 +58,12 @@ def _layers(
     attention: str,
 ) -> Classifier:
     """Return a copy of the teacher with only `layers` of its encoder, counted from 0."""
-    from baton.models import text_model
+    from baton.models import text_model, transformers_backbone
 
     count: int = teacher.backbone.config.num_hidden_layers
     _check_layers(layers, count)
     kept = copy.deepcopy(teacher)
-    name = text_model.layer_stack(kept.backbone)
+    name = transformers_backbone.layer_stack(kept.backbone)
     if name is None:
         got, expected = type(kept.backbone).__name__, f"a list of {count} layers"
         raise ParamsError("distill: cannot find this teacher's layers", got=got, expected=expected)
@@ -74,7 +74,7 @@ def _layers(
     if getattr(config, "layer_types", None):  # one entry per layer
         config.layer_types = [config.layer_types[index] for index in layers]
     config.num_hidden_layers = len(layers)
-    text_model.set_dropout(config, settings)
+    transformers_backbone.set_dropout(config, settings)
     student = text_model.assemble(config, info.head, info.task.width, attention)
     student.load_state_dict(kept.state_dict())
     return student

@@ -5,26 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig
-from transformers.utils import logging as transformers_logging
 
 from baton import params
 from baton.contracts.packed_documents import Packing
-from baton.errors import ModelError, first_line
-from baton.models.classifier import CONFIG, WEIGHTS, Classifier
+from baton.errors import ModelError
+from baton.models import transformers_backbone as backbones
+from baton.models.classifier import Classifier
 from baton.models.kernels import attention as attentions
 from baton.models.kernels import dropout as dropouts
 from baton.models.kernels import varlen
 from baton.runtime.resolve import Work
-
-# The names that encoder families have for the same two rates.
-DROPOUT_NAMES = ("hidden_dropout_prob", "hidden_dropout", "dropout", "embd_pdrop", "mlp_dropout")
-ATTENTION_DROPOUT_NAMES = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
-# Transformers' names of our two attention implementations; `models.kernels.attention` replaces "eager" if the
-# family supports it.
-ATTENTION = {"matmul": "eager", "sdpa": "sdpa"}
 
 # Families that take packed documents, each of them tested. Those in `FROM_PADDING` count positions from the
 # padding token's id + 1.
@@ -145,12 +136,12 @@ class TextClassifier(Classifier):
 
     def shards(self) -> list[nn.Module]:
         """Return the encoder's list of layers."""
-        stack = layer_stack(self.backbone)
+        stack = backbones.layer_stack(self.backbone)
         return list(self.backbone.get_submodule(stack)) if stack else []
 
     def _backbone_groups(self) -> list[list[str]]:
         """Return the embeddings, each layer, and the parameters after the last layer."""
-        stack = layer_stack(self.backbone)
+        stack = backbones.layer_stack(self.backbone)
         tables = {
             f"{name}.weight"
             for name, module in self.backbone.named_modules()
@@ -189,54 +180,12 @@ def create(
         ModelError: If the folder is incomplete or not a known encoder, or the encoder lacks a dropout rate
             that is set.
     """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    config = _config(base)
-    set_dropout(config, settings)
-    try:
-        backbone, loading = AutoModel.from_pretrained(
-            base,
-            config=config,
-            attn_implementation=ATTENTION[attention],
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError) as error:
-        hint = (
-            "it must be a transformers encoder with safetensors weights; "
-            "if it has no fused attention, set runtime.attention to matmul"
-        )
-        raise ModelError(
-            f"{base} cannot be loaded", got=first_line(error), expected="an encoder", hint=hint
-        ) from None
-    # Transformers initialises weights missing from the file at random and only warns.
-    missing = sorted(
-        name for name in loading["missing_keys"] if head.pooling == "pooler" or not name.startswith("pooler.")
-    )
-    if missing:
-        got, hint = (
-            f"{len(missing)} missing, first {missing[0]}",
-            "use the encoder's own checkpoint (a Baton model folder is not a base model)",
-        )
-        raise ModelError(
-            f"{base / WEIGHTS} does not match {CONFIG}",
-            got=got,
-            expected="every weight of the encoder",
-            hint=hint,
-        )
-    return TextClassifier(backbone, head, classes)
+    return TextClassifier(backbones.pretrained(base, head.pooling, settings, attention), head, classes)
 
 
 def assemble(config: Any, head: params.Head, classes: int, attention: str) -> TextClassifier:
     """Return a classifier with the encoder that `config` describes, without loading its weights."""
-    return TextClassifier(
-        AutoModel.from_config(config, attn_implementation=ATTENTION[attention], dtype=torch.float32),
-        head,
-        classes,
-    )
+    return TextClassifier(backbones.construct(config, attention), head, classes)
 
 
 def reassemble(folder: Path, head: params.Head, classes: int, attention: str) -> TextClassifier:
@@ -245,7 +194,7 @@ def reassemble(folder: Path, head: params.Head, classes: int, attention: str) ->
     Raises:
         ModelError: If it is not a known encoder.
     """
-    return assemble(_config(folder), head, classes, attention)
+    return assemble(backbones.read_config(folder), head, classes, attention)
 
 
 def work(folder: Path) -> Work:
@@ -254,78 +203,4 @@ def work(folder: Path) -> Work:
     Raises:
         ModelError: If it is not a known encoder.
     """
-    return Work(unfused=unfused(folder))
-
-
-def unfused(folder: Path) -> str | None:
-    """Return the name of the encoder in a folder if transformers has no fused attention (SDPA) for it.
-
-    Such encoders are DeBERTa, MPNet and Longformer; for others the result is None.
-
-    Raises:
-        ModelError: If it is not a known encoder.
-    """
-    config = _config(folder)
-    family: Any = AutoModel._model_mapping.get(type(config), None)
-    if isinstance(family, tuple | list):  # one without and one with a decoder, as in Funnel
-        named = getattr(config, "architectures", None) or []
-        family = next((one for one in family if one.__name__ in named), family[0])
-    return None if family is None or family._supports_sdpa else str(family.__name__)
-
-
-def set_dropout(config: Any, settings: params.Training) -> None:
-    """Set the rates in an encoder's config, under the names its family has for them.
-
-    Raises:
-        ModelError: If a rate is above 0, but the family does not have it.
-    """
-    if settings.drop_path:
-        hint = "set drop_path to 0.0"
-        raise ModelError(
-            "text encoders have no stochastic depth",
-            got=f"drop_path {settings.drop_path}",
-            expected=0.0,
-            hint=hint,
-        )
-    _set_rate(config, DROPOUT_NAMES, settings.dropout)
-    _set_rate(config, ATTENTION_DROPOUT_NAMES, settings.attention_dropout)
-
-
-def layer_stack(backbone: Any) -> str | None:
-    """Return the name of the encoder's list of layers: the first ModuleList of the length in its config."""
-    count = backbone.config.num_hidden_layers
-    found: list[str] = [
-        name
-        for name, module in backbone.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == count
-    ]
-    return found[0] if found else None
-
-
-def _config(folder: Path) -> PreTrainedConfig:
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, StrictDataclassError) as error:
-        hint = "the base model must be one that transformers supports without remote code"
-        raise ModelError(
-            f"{folder / CONFIG} is not a known encoder", got=first_line(error), hint=hint
-        ) from None
-    if config.model_type == "timm_wrapper":  # transformers would load it
-        hint = "set base to a transformers encoder, or the kinds of preprocess and tokenize to images"
-        raise ModelError(
-            f"{folder / CONFIG} is not a known encoder", got="a timm architecture, for images", hint=hint
-        )
-    return config
-
-
-def _set_rate(config: Any, names: tuple[str, ...], rate: float) -> None:
-    known = [name for name in names if hasattr(config, name)]
-    for name in known:
-        setattr(config, name, rate)
-    if not known and rate:
-        got, expected = f"{rate} for {config.model_type}", f"one of {', '.join(names)} in its config"
-        raise ModelError(
-            "this encoder has no such dropout", got=got, expected=expected, hint="set the rate to 0.0"
-        )
+    return Work(unfused=backbones.unfused(folder))
