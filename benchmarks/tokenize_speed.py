@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from baton import console, params
 from baton.arrays import text_arrays
 from baton.contracts import task_spec
+from baton.contracts.task_spec import TaskSpec
 from baton.texts import document_windows
 from benchmarks import _sides
 
@@ -56,14 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     _sides.require(options.project, "data/clean/train.parquet", "data/base/tokenizer.json")
     settings = params.load("tokenize", path=options.params or options.project / "params.yaml").tokenize
-    rows = []
+    task, rows = task_spec.read_file(options.project / "data/clean"), []
     for count in options.documents:
         with tempfile.TemporaryDirectory() as folder:
             table = Path(folder) / "train.parquet"
             console.say(f"writing {count:,} documents")
             write(table, options.project / "data/clean/train.parquet", count, options.seed)
             job = (table, options.project / "data/base", settings.max_length, settings.chunk_size)
-            sides = {"bare": functools.partial(bare, *job), "ours": functools.partial(ours, *job)}
+            sides = {"bare": functools.partial(bare, *job), "ours": functools.partial(ours, *job, task)}
             with _sides.processes(sides, fresh=True) as measures:
                 results = _sides.take_turns(measures, options.repeats, shown)
             rows.append(row(count, table.stat().st_size, results))
@@ -96,9 +97,9 @@ def bare(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
     )
 
 
-def ours(table: Path, base: Path, max_length: int, chunk_size: int) -> Measured:
+def ours(table: Path, base: Path, max_length: int, chunk_size: int, task: TaskSpec) -> Measured:
     """Measure the stage's code, from the table to the arrays."""
-    tokenizer, task = document_windows.open_tokenizer(base, max_length), task_spec.read_file(table.parent)
+    tokenizer = document_windows.open_tokenizer(base, max_length)
     tokenizer.encode_batch_fast(
         pq.ParquetFile(table).read_row_group(0, ["text"])["text"].to_pylist()[:WARM_UP]
     )

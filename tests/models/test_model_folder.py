@@ -1,14 +1,15 @@
 """Text classifiers: created from a base model, saved and loaded; the order of their layers; students."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from baton import params
+from baton import params, storage
 from baton.distill import student
-from baton.errors import ModelError, ParamsError
+from baton.errors import DataError, ModelError, ParamsError
 from baton.models import model_folder
 from tests import tiny
 
@@ -188,6 +189,20 @@ def test_a_folder_of_an_earlier_version_is_named(base: Path, tmp_path: Path) -> 
     )
     with pytest.raises(ModelError, match=r"has an unknown layout[\s\S]*max_length"):
         model_folder.load(tmp_path / "model", "matmul")
+
+
+def test_an_input_of_another_version_is_named_with_its_file(base: Path, tmp_path: Path) -> None:
+    model_folder.save(make(base), INFO, base, tmp_path / "model")
+    path = tmp_path / "model/baton.json"
+    written = storage.read_json(path)
+    for changed, part in (
+        ({"kind": "audio"}, "unknown kind\n  got:      audio"),
+        ({"stride": 4}, "unknown layout\n  got:      kind, max_length, pad, stride, truncation"),
+    ):
+        path.write_text(json.dumps(written | {"input": written["input"] | changed}))
+        with pytest.raises(DataError) as raised:
+            model_folder.load(tmp_path / "model", "matmul")
+        assert f"{path}: input has an {part}" in str(raised.value)
 
 
 def test_a_layer_that_is_not_there_is_refused(base: Path) -> None:
