@@ -57,7 +57,7 @@ def test_small_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
     assert isinstance(arrays.pixels, np.memmap)
     assert (len(arrays), arrays.channels, arrays.shape) == (50, 1, (8, 8))
     assert arrays.targets.all.tolist() == labels
-    assert all(np.array_equal(arrays.picture(row), picture) for row, picture in enumerate(pictures))
+    assert all(np.array_equal(arrays.image(row), picture) for row, picture in enumerate(pictures))
     rows = np.array([3, 0, 49])
     assert np.array_equal(arrays.stack(rows), [pictures[row] for row in rows])
     size = {"min": 8, "p5": 8, "p25": 8, "p50": 8, "p75": 8, "p95": 8, "max": 8}
@@ -77,7 +77,7 @@ def test_pictures_of_any_size_are_stored_as_framed(table: Path, tmp_path: Path) 
     arrays = image_arrays.open_arrays(tmp_path, "train", tiny.TASK)
     assert arrays.shape is None
     for row, shape in enumerate(SHAPES):
-        assert np.array_equal(arrays.picture(row), framing(INPUT).stored(photo(*shape, seed=row)))
+        assert np.array_equal(arrays.image(row), framing(INPUT).stored(photo(*shape, seed=row)))
     assert report["bytes"] == len(arrays.pixels) == int(arrays.offsets[-1])
     assert (report["resized"], report["resized_share"]) == (21, 0.6)  # those with both sides above 16
     assert (
@@ -93,8 +93,8 @@ def test_channels_are_converted_and_counted(tmp_path: Path) -> None:
     source = write_table(tmp_path / "val.parquet", mixed, [0, 1, 0])
     assert tokenize(source, tmp_path / "colours")["recoloured"] == 1
     assert tokenize(source, tmp_path / "grey", GREY)["recoloured"] == 2
-    assert image_arrays.open_arrays(tmp_path / "colours", "val", tiny.TASK).picture(1).shape == (16, 16, 3)
-    assert image_arrays.open_arrays(tmp_path / "grey", "val", tiny.TASK).picture(0).shape == (8, 8, 1)
+    assert image_arrays.open_arrays(tmp_path / "colours", "val", tiny.TASK).image(1).shape == (16, 16, 3)
+    assert image_arrays.open_arrays(tmp_path / "grey", "val", tiny.TASK).image(0).shape == (8, 8, 1)
 
 
 def test_large_pictures_are_read_few_at_a_time(table: Path) -> None:
@@ -287,7 +287,7 @@ def test_the_stage_writes_pictures(stage: Write, capsys: pytest.CaptureFixture[s
         "val": 10,
         "test": 10,
     }
-    assert np.array_equal(image_arrays.open_arrays(folder, "test", tiny.TASK).picture(9), digits(60)[0][-1])
+    assert np.array_equal(image_arrays.open_arrays(folder, "test", tiny.TASK).image(9), digits(60)[0][-1])
     printed = capsys.readouterr().out
     assert "tokenize: 60 of 60 images" in printed
     assert "8 (p95 8, max 8)" in printed
@@ -310,7 +310,7 @@ def test_the_stage_hands_on_how_many_bits_pictures_use(stage: Write) -> None:
     stage("digits-vit.yaml", size=8, crop_fraction=1.0)
     assert storage.read_json(Path("data/arrays/meta.json"))["input"]["significant_bits"] == 12
     assert np.array_equal(
-        image_arrays.open_arrays(Path("data/arrays"), "test", tiny.TASK).picture(0)[:, :, 0],
+        image_arrays.open_arrays(Path("data/arrays"), "test", tiny.TASK).image(0)[:, :, 0],
         np.rint(values * (255 / 4095)),
     )
 

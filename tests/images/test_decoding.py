@@ -17,7 +17,7 @@ GREY = noise(1, channels=1)
 MOST = 1_000_000
 
 
-def decode(content: bytes) -> decoding.Picture:
+def decode(content: bytes) -> decoding.DecodedImage:
     return decoding.decode(content, MOST)
 
 

@@ -114,7 +114,7 @@ def write_images(folder: Path, some: list[tuple[bytes, int]]) -> Path:
 def test_drift_of_images_is_told_by_labels_and_brightness(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift, "PICTURES", 100)  # fewer than the table has
+    monkeypatch.setattr(drift, "MOST_IMAGES", 100)  # fewer than the table has
     first = pictures.draw(120)
     clean = write_images(tmp_path / "clean", first)
     earlier = json.loads(json.dumps(drift.profile(clean)))

@@ -128,5 +128,5 @@ def test_examples_show_one_picture_at_every_severity(folder: Path) -> None:
     split = array_splits.open_splits(folder / "arrays")["test"]
     shown = corruptions.examples(split, 7, {"brightness": (0.1, 0.4)})["brightness"]
     assert shown.shape == (3, 8, 8, 1)
-    assert np.array_equal(shown[0], split.arrays.picture(7))
+    assert np.array_equal(shown[0], split.arrays.image(7))
     assert shown[0].mean() < shown[1].mean() < shown[2].mean()

@@ -16,7 +16,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> tuple[array_splits.Split,
     tiny.write_image_base(folder / "base")
     tiny_images.write_arrays(folder, {"train": 30, "val": 8, "test": 8})
     opened = array_splits.open_splits(folder / "arrays")["train"]
-    return opened, np.stack([opened.arrays.picture(row) for row in range(30)])  # type: ignore[attr-defined]
+    return opened, np.stack([opened.arrays.image(row) for row in range(30)])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("side", [8, 50])

@@ -34,7 +34,7 @@ def resized(pixels: Pixels, wider: int, higher: int) -> Pixels:
 
 
 def alike(*shown: Pixels) -> dict[str, dict[str, float]]:
-    return near_images.pictures(
+    return near_images.images(
         {str(place): near_images.fingerprint(pixels) for place, pixels in enumerate(shown)}
     )
 
@@ -77,7 +77,7 @@ def test_no_two_handwritten_digits_are_one() -> None:
         for place in range(len(hashes))
     )
     assert alone > 400, "pairs that the hash alone would confuse"
-    assert near_images.pictures(prints) == {}
+    assert near_images.images(prints) == {}
 
 
 def test_flat_pictures_are_not_one() -> None:
@@ -121,10 +121,10 @@ def test_the_order_changes_nothing_and_none_is_fine() -> None:
         name: near_images.fingerprint(pixels)
         for name, pixels in zip("abc", (smooth(0), smooth(0) ^ 1, noise(1)), strict=True)
     }
-    found = near_images.pictures(prints)
+    found = near_images.images(prints)
     assert set(found) == {"a", "b"} and found["a"]["b"] == found["b"]["a"]
-    assert found == near_images.pictures(dict(reversed(prints.items())))
-    assert near_images.pictures({}) == {}
+    assert found == near_images.images(dict(reversed(prints.items())))
+    assert near_images.images({}) == {}
 
 
 def test_a_series_of_shots_is_one_group_in_little_time_and_memory() -> None:
@@ -136,7 +136,7 @@ def test_a_series_of_shots_is_one_group_in_little_time_and_memory() -> None:
         small[draw.integers(len(small))] ^= 1
         prints[f"{number:04}"] = near_images.Print(picture.hash, small.tobytes())
     start = time.process_time()
-    found = near_images.pictures(prints)
+    found = near_images.images(prints)
     assert time.process_time() - start < 30, "a second or two; comparing all pairs takes minutes"
     assert set(near_duplicates.groups(5000, near_duplicates.links(prints, found))) == {0}
     assert sum(map(len, found.values())) <= 2 * (near_images.PLACES + near_images.ENOUGH) * len(prints)

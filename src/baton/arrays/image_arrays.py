@@ -68,7 +68,7 @@ class ImageArrays:
         height, width = self.shapes.max(axis=0).tolist()
         return height, width
 
-    def picture(self, row: int) -> NDArray[np.uint8]:
+    def image(self, row: int) -> NDArray[np.uint8]:
         """Return one image, (height, width, channels)."""
         height, width = self.shapes[row]
         return self.pixels[self.offsets[row] : self.offsets[row + 1]].reshape(height, width, self.channels)
@@ -91,7 +91,7 @@ class ImageArrays:
         stacked = np.zeros((len(rows), *self.largest, self.channels), np.uint8)
         for target, row in zip(stacked, rows, strict=True):
             height, width = self.shapes[row]
-            target[:height, :width] = self.picture(row)
+            target[:height, :width] = self.image(row)
         return stacked
 
 
@@ -223,13 +223,13 @@ def _prepare(batch: pa.RecordBatch, frame: Framing, bits: int) -> tuple[pa.Recor
     chunk = []
     for name, content in zip(batch["id"], batch["image"], strict=True):
         try:
-            picture = decoding.decode(content.as_py(), ANY_SIZE, bits)
+            decoded = decoding.decode(content.as_py(), ANY_SIZE, bits)
         except DataError as error:
             hint = "run `dvc repro --force preprocess`, which checks that every image can be decoded"
             raise DataError(
                 f"image {name.as_py()} cannot be decoded", got=error, expected="an image", hint=hint
             ) from error
-        chunk.append((frame.stored(picture.pixels), picture.pixels.shape))
+        chunk.append((frame.stored(decoded.pixels), decoded.pixels.shape))
     return batch.drop_columns(["image"]), chunk
 
 

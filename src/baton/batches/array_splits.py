@@ -124,4 +124,4 @@ def _images(split: Split, _: Path, count: int) -> list[str]:
     from baton.images import decoding
 
     assert isinstance(split, image_batches.ImageSplit)
-    return [base64.b64encode(decoding.encode(split.arrays.picture(row))).decode() for row in range(count)]
+    return [base64.b64encode(decoding.encode(split.arrays.image(row))).decode() for row in range(count)]

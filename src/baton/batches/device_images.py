@@ -44,7 +44,7 @@ class Resident:
         """Pickle only the token."""
         return _named, (self._token,)
 
-    def pictures(self, rows: torch.Tensor) -> torch.Tensor:
+    def images(self, rows: torch.Tensor) -> torch.Tensor:
         """Return the images at `rows` (images,) int64, on the device: (images, channels, height, width).
 
         Their memory format is channels last.

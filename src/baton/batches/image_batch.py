@@ -75,7 +75,7 @@ class ImageBatch:
         )
         if moved.resident is None and not moved.variations:
             return moved
-        pixels = moved.resident.pictures(moved.pixels) if moved.resident else moved.pixels
+        pixels = moved.resident.images(moved.pixels) if moved.resident else moved.pixels
         if moved.variations:
             pixels = device_augmentation.apply(pixels, moved.variations).contiguous(
                 memory_format=torch.channels_last

@@ -164,7 +164,7 @@ class ImageSplit:
         match settings.crop:
             case params.ResizedCrop() as crop:
                 parts = (
-                    pipeline.random_part(self.arrays.picture(row), crop, own)
+                    pipeline.random_part(self.arrays.image(row), crop, own)
                     for row, own in zip(rows, drawn.crop, strict=True)
                 )
                 return _tensor(np.stack([self._resized(part, self._framing.size) for part in parts]))
@@ -172,7 +172,7 @@ class ImageSplit:
                 return _tensor(
                     self._canvases(
                         rows,
-                        lambda pictures, places: pipeline.padded_crop(pictures, padding, drawn.crop[places]),
+                        lambda images, places: pipeline.padded_crop(images, padding, drawn.crop[places]),
                     )
                 )
             case None:
@@ -181,18 +181,18 @@ class ImageSplit:
     def _canvases(self, rows: NDArray[np.int64], change: "_Change | None" = None) -> NDArray[np.uint8]:
         """Return images of one shape, (rows, height, width, channels); `change` applies before resizing."""
         if self.arrays.shape:
-            pictures = self.arrays.stack(rows)
-            return change(pictures, slice(None)) if change else pictures
+            images = self.arrays.stack(rows)
+            return change(images, slice(None)) if change else images
         canvases = []
         for place, row in enumerate(rows):
-            picture = self.arrays.picture(row)[None]
-            own = change(picture, slice(place, place + 1)) if change else picture
+            image = self.arrays.image(row)[None]
+            own = change(image, slice(place, place + 1)) if change else image
             canvases.append(self._resized(own[0], self._framing.canvas))
         return np.stack(canvases)
 
-    def _resized(self, picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    def _resized(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         """Resize (height, width, channels) to (*size, channels)."""
-        own = _tensor(picture[None].copy())  # torch requires writable memory
+        own = _tensor(image[None].copy())  # torch requires writable memory
         return enlarging.resized(own, size, self._framing.interpolation)[0].permute(1, 2, 0).numpy()
 
 
@@ -209,6 +209,6 @@ def _with_partners(
     return np.fromiter(places, np.int64, len(places)), np.array(partners, dtype=np.int64)
 
 
-def _tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
+def _tensor(images: NDArray[np.uint8]) -> torch.Tensor:
     """View (images, height, width, channels) as (images, channels, height, width), which is channels last."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    return torch.from_numpy(images).permute(0, 3, 1, 2)

@@ -32,7 +32,7 @@ class UndecodableError(DataError):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedImage:
     """A decoded image and the conversions applied to it."""
 
     pixels: NDArray[np.uint8]  # (height, width, channels): 1 channel if the file is greyscale, else 3
@@ -49,7 +49,7 @@ class Picture:
         return bit_depth.TRANSPARENT in self.notes
 
 
-def decode(content: bytes, max_pixels: int, bits: int = bit_depth.BITS_16) -> Picture:
+def decode(content: bytes, max_pixels: int, bits: int = bit_depth.BITS_16) -> DecodedImage:
     """Decode the first frame of an image, upright and on a white background.
 
     16-bit values are scaled to 8 bits. 32-bit values have no defined white level: floats between 0 and 1 are
@@ -90,7 +90,7 @@ def decode(content: bytes, max_pixels: int, bits: int = bit_depth.BITS_16) -> Pi
             raise UndecodableError(
                 "unreadable", f"{'truncated' if 'truncated' in text.lower() else 'broken'}: {text}"
             ) from None
-    return Picture(pixels, name, tuple(notes), frames, tuple(dict.fromkeys(heard)), greatest)
+    return DecodedImage(pixels, name, tuple(notes), frames, tuple(dict.fromkeys(heard)), greatest)
 
 
 def encode(pixels: NDArray[np.uint8]) -> bytes:

@@ -141,8 +141,8 @@ def recoloured(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
 
 
 def _resized(pixels: NDArray[np.uint8], shape: tuple[int, int], interpolation: str) -> NDArray[np.uint8]:
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == GREY else pixels)
-    resized = np.asarray(picture.resize(shape[::-1], Image.Resampling[interpolation.upper()]))
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == GREY else pixels)
+    resized = np.asarray(image.resize(shape[::-1], Image.Resampling[interpolation.upper()]))
     return resized[..., None] if resized.ndim == 2 else resized
 
 

@@ -92,7 +92,7 @@ def begins_as(content: bytes) -> str:
     )
 
 
-def named_as_picture(name: str) -> bool:
+def named_as_image(name: str) -> bool:
     """Return whether a file's suffix is that of an image."""
     from PIL import Image
 

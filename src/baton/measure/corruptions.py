@@ -124,7 +124,7 @@ def examples(
         )
         for kind, own in strengths.items()
     }
-    return {kind: pictures.permute(0, 2, 3, 1).numpy() for kind, pictures in shown.items()}
+    return {kind: images.permute(0, 2, 3, 1).numpy() for kind, images in shown.items()}
 
 
 def corrupt(pixels: torch.Tensor, kind: str, strength: float, places: NDArray[np.int64]) -> torch.Tensor:

@@ -131,8 +131,8 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
             hint=hint,
         )
     loose = [path for path in shown if not path.is_dir() and path.suffix != ".dvc"]
-    files: list[tuple[Path, str | None]] = [(path, None) for path in loose if _may_be_picture(path)]
-    left_out.update(path.name for path in loose if not _may_be_picture(path))
+    files: list[tuple[Path, str | None]] = [(path, None) for path in loose if _may_be_image(path)]
+    left_out.update(path.name for path in loose if not _may_be_image(path))
     for folder in classes:
         inside = [(path, _text(folder.name)) for path in sorted(files_of(folder, left_out), key=os.fsencode)]
         if not inside:
@@ -146,12 +146,12 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
     return files
 
 
-def _may_be_picture(path: Path) -> bool:
+def _may_be_image(path: Path) -> bool:
     """Return whether a file next to the class folders may be an image without a class rather than a README.
 
     Its name or its first bytes decide.
     """
-    if opening.named_as_picture(path.name) or not path.is_file():
+    if opening.named_as_image(path.name) or not path.is_file():
         return True
     with contextlib.suppress(OSError), path.open("rb") as file:
         return opening.begins_as(file.read(opening.BEGINNING_BYTES)) != ""

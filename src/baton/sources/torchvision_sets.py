@@ -121,10 +121,10 @@ def _cifar_rows(
 ) -> Iterator[RawImage]:
     number = 0
     for pixels, labels in batches:
-        for picture, label in zip(pixels, labels, strict=True):
+        for image, label in zip(pixels, labels, strict=True):
             number += 1
             if 0 <= label < len(names):
-                yield RawImage(f"{split}/{number}", decoding.encode(picture), names[label])
+                yield RawImage(f"{split}/{number}", decoding.encode(image), names[label])
             else:
                 yield RawImage(f"{split}/{number}", None, None, f"label {label} of {len(names)} classes")
 

@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     notes: tuple[str, ...]
     found: dict[str, str]  # check -> reason
     warnings: tuple[str, ...]
-    greatest: int = 0  # see decoding.Picture
+    greatest: int = 0  # see decoding.DecodedImage
     print: Print | None = None
 
 
@@ -144,7 +144,7 @@ def near_duplicates(tables: Iterable[RawTable], rows: list[Row]) -> Near:
         if isinstance(table, ImageTable)
         for digest, one in table.prints.items()
     }
-    return near_images.pictures({row.text: known[row.text] for row in rows if row.text in known})
+    return near_images.images({row.text: known[row.text] for row in rows if row.text in known})
 
 
 def write(
@@ -196,25 +196,25 @@ def _look(sample: Sample, max_pixels: int, bits: int) -> Seen:
     if sample.problem:
         return Seen("", "", (), {}, ())
     try:
-        picture = decoding.decode(sample.image, max_pixels, bits)
+        decoded = decoding.decode(sample.image, max_pixels, bits)
     except decoding.UndecodableError as error:
         return Seen("", "", (), {error.check: str(error)}, ())
-    found = {"misnamed": decoding.misnamed(sample.name, picture.format)}
-    if picture.frames > 1:
-        found["animated"] = f"the first of {picture.frames} frames is taken"
-    if picture.transparent:
+    found = {"misnamed": decoding.misnamed(sample.name, decoded.format)}
+    if decoded.frames > 1:
+        found["animated"] = f"the first of {decoded.frames} frames is taken"
+    if decoded.transparent:
         found["transparent"] = (
-            f"all its pixels are transparent ({picture.format}): there is nothing to see but white"
+            f"all its pixels are transparent ({decoded.format}): there is nothing to see but white"
         )
     reasons = {check: reason for check, reason in found.items() if reason}
     return Seen(
-        decoding.digest(picture.pixels),
-        picture.format,
-        picture.notes,
+        decoding.digest(decoded.pixels),
+        decoded.format,
+        decoded.notes,
         reasons,
-        picture.warnings,
-        picture.greatest,
-        fingerprint(picture.pixels),
+        decoded.warnings,
+        decoded.greatest,
+        fingerprint(decoded.pixels),
     )
 
 

@@ -48,7 +48,7 @@ def fingerprint(pixels: NDArray[np.uint8]) -> Print:
     return Print(int.from_bytes(bits.tobytes()), small.tobytes())
 
 
-def pictures(prints: Mapping[str, Print]) -> Near:
+def images(prints: Mapping[str, Print]) -> Near:
     """Find near-duplicate images.
 
     If many are alike (a burst of shots), not all pairs are returned: an image that is near `ENOUGH` earlier

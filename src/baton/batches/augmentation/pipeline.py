@@ -65,17 +65,17 @@ def draw(keys: NDArray[np.uint64], seed: int, epoch: int, settings: params.Augme
     return Draws(crop, flip[:, 0], rotation[:, 0], colour, erasing[:, 0], erased, mixed, chosen, keys, noise)
 
 
-def padded_crop(pictures: NDArray[np.uint8], padding: int, drawn: NDArray[np.float64]) -> NDArray[np.uint8]:
+def padded_crop(images: NDArray[np.uint8], padding: int, drawn: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Pad each image with `padding` black pixels and crop its own size: shift it and fill with black.
 
     Args:
-        pictures: (images, height, width, channels).
+        images: (images, height, width, channels).
         padding: pixels on each side.
         drawn: `Draws.crop`.
     """
-    moved = np.zeros_like(pictures)
-    for picture, target, (down, right) in zip(pictures, moved, moves(padding, drawn).tolist(), strict=True):
-        target[_inside(-down), _inside(-right)] = picture[_inside(down), _inside(right)]
+    moved = np.zeros_like(images)
+    for image, target, (down, right) in zip(images, moved, moves(padding, drawn).tolist(), strict=True):
+        target[_inside(-down), _inside(-right)] = image[_inside(down), _inside(right)]
     return moved
 
 
@@ -89,16 +89,16 @@ def _inside(move: int) -> slice:
 
 
 def random_part(
-    picture: NDArray[np.uint8], settings: params.ResizedCrop, drawn: NDArray[np.float64]
+    image: NDArray[np.uint8], settings: params.ResizedCrop, drawn: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
     """Return the part of one image (height, width, channels) that its `Draws.crop` (RECTANGLE,) select.
 
     It has the image's resolution.
     """
     top, left, rows, columns = rectangle(
-        picture.shape[0], picture.shape[1], settings.scale, settings.ratio, drawn
+        image.shape[0], image.shape[1], settings.scale, settings.ratio, drawn
     )
-    return picture[top : top + rows, left : left + columns]
+    return image[top : top + rows, left : left + columns]
 
 
 def vary(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -> torch.Tensor:

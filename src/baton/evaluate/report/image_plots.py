@@ -59,9 +59,9 @@ def robustness(path: Path, measured: Robustness) -> None:
             axes.set_xticks(range(levels), ["none", *map(str, range(1, levels))])
             axes.set(xlabel="severity", xlim=(-0.5, levels - 0.5))
             axes.grid()
-            for level, picture in enumerate(examples[kind]):
+            for level, image in enumerate(examples[kind]):
                 below = axes.inset_axes((level - 0.45, -0.6, 0.9, 0.36), transform=axes.get_xaxis_transform())
-                _picture(below, picture)
+                _show(below, image)
                 below.set_anchor("N")
                 below.set_in_layout(False)
         panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -97,7 +97,7 @@ def gallery(path: Path, model: str, shown: Gallery) -> None:
                 8.5,
             )
             _text(figure, left, top + ABOVE + SIDE + 0.03, _end(mistake.name, 52), 6.5, "#666666")
-            _picture(_axes(figure, left, top + ABOVE, SIDE), shown.pixels[place])
+            _show(_axes(figure, left, top + ABOVE, SIDE), shown.pixels[place])
             _attributed(
                 _axes(figure, left + SIDE + GAP, top + ABOVE, SIDE),
                 shown.pixels[place],
@@ -120,7 +120,7 @@ def sheet(path: Path, shown: Sheet) -> None:
             _text(figure, left, head - 0.19, "as it is" if view == 0 else f"epoch {view}", 8.5)
             for row, name in enumerate(short(shown.classes, 18)):
                 top = head + row * (side + GAP)
-                _picture(_axes(figure, left, top, side), shown.pixels[row, view])
+                _show(_axes(figure, left, top, side), shown.pixels[row, view])
                 if view == 0:
                     _text(figure, named - 0.1, top + side / 2 - 0.07, name, 9, align="right")
 
@@ -159,7 +159,7 @@ def _axes(figure: Figure, left: float, top: float, side: float) -> Axes:
     return figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
 
 
-def _picture(axes: Axes, pixels: NDArray[np.uint8]) -> None:
+def _show(axes: Axes, pixels: NDArray[np.uint8]) -> None:
     """Draw an image (height, width, 1 or 3)."""
     if pixels.shape[2] == 1:
         axes.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")

@@ -40,7 +40,7 @@ WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
 # One in HELD_OUT texts is kept out of the vocabulary; new texts are compared with the share of words it lacks
 # of them.
 HELD_OUT = 4
-PICTURES = 1000  # the most images whose brightness is measured: decoding takes time
+MOST_IMAGES = 1000  # the most images whose brightness is measured: decoding takes time
 ACCIDENT = 0.01  # probability of reporting drift for rows of the same source, over all distances together
 
 
@@ -215,7 +215,7 @@ def _lengths(rows: Sample, places: Sequence[int]) -> Counter[float]:
     """Count the words of each text, or the brightness of some images: those with the smallest digests."""
     if rows.kind == "text":
         return Counter(float(len(_words(rows.keys[place]))) for place in places)
-    some = set(sorted(places, key=lambda place: rows.keys[place])[:PICTURES])
+    some = set(sorted(places, key=lambda place: rows.keys[place])[:MOST_IMAGES])
     found = [rows.brightness[place] for place in sorted(some)] if rows.brightness is not None else []
     if rows.clean is not None:
         found = brightness.measure(rows.clean, some)
