@@ -33,20 +33,20 @@ def placed(
     """
     if device.type == "cpu" and free is None:
         return splits, f"false: {device_images.fits(wanted, device.type, 0, 0)[1]}"
-    free, result, told = torch.cuda.mem_get_info(device)[0] if free is None else free, dict(splits), []
+    free, result, reasons = torch.cuda.mem_get_info(device)[0] if free is None else free, dict(splits), []
     for name in KEPT:
         split = splits[name]
         assert isinstance(split, ImageSplit)
         if name != "train" and split.arrays.shape is None:
-            told.append(f"{name} false: images of different shapes, which evaluation resizes on the host")
+            reasons.append(f"{name} false: images of different shapes, which evaluation resizes on the host")
             continue
         needed = device_images.size(split.arrays)
         kept, reason = device_images.fits(wanted, "cuda", needed, free)
-        told.append(f"{name} {str(kept).lower()}: {reason}")
+        reasons.append(f"{name} {str(kept).lower()}: {reason}")
         own = device_images.Resident(split.arrays, device) if kept else None
         free -= needed if kept else 0
         result[name] = dataclasses.replace(split, device=True, resident=own)
-    return result, "; ".join(told)
+    return result, "; ".join(reasons)
 
 
 def of_one_size(split: Split, size: int) -> Split:

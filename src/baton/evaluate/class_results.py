@@ -73,8 +73,8 @@ def agree(result: dict[str, Any], best: str | None, confidence: float) -> None:
     same = [("student", "teacher", result["retention"], figure, 1.0) for figure in ("accuracy", "skill")]
     same += [(name, best, result[name], "errors_removed", 0.0) for name in ("teacher", "student") if best]
     for first, second, figures, figure, value in same:
-        told = result["comparison"][f"{first}_vs_{second}"]["holm_p"] < 1 - confidence
-        if not told and f"{figure}_interval" in figures:
+        distinguished = result["comparison"][f"{first}_vs_{second}"]["holm_p"] < 1 - confidence
+        if not distinguished and f"{figure}_interval" in figures:
             low, high = figures[f"{figure}_interval"]
             figures[f"{figure}_interval"] = [min(value, low), max(value, high)]
 

@@ -33,10 +33,10 @@ def judge(predicted: NDArray[np.int64], labels: NDArray[np.int64], names: Sequen
     moved = [circle for circle in _circles(actual) if fits and _swapped(counts, circle)]
     if not moved:
         return True, "no other order of the classes fits the predictions better"
-    told = [f"{names[i]} as {names[actual[i]]}" for circle in moved for i in circle]
+    examples = [f"{names[i]} as {names[actual[i]]}" for circle in moved for i in circle]
     gained = sum(int(counts[i, actual[i]] - counts[i, i]) for circle in moved for i in circle)
     text = (
-        f"its label map looks swapped: reading {', '.join(told[:SOME])} would make {gained:,} more of "
+        f"its label map looks swapped: reading {', '.join(examples[:SOME])} would make {gained:,} more of "
         f"{len(labels):,} rows right"
     )
     return False, text

@@ -193,7 +193,7 @@ def fit(
     """
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
     saved = job.checkpoints.training(f"{name}-{seed}")
-    told, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
+    prefix, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
     packs, reason = packing.settled(runtime, model, settings.attention_dropout, companions)
     console.say(f"{said}: packing {str(packs).lower()}: {reason}")
     batches, validation = (
@@ -208,7 +208,7 @@ def fit(
     choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, companions)
     if runtime.compile == MEASURED:
         console.say(escape(f"{said}: compile: {str(choice.compile).lower()}: {choice.reason}"))
-        run.metrics(_prefixed(told, choice.figures()), 0)
+        run.metrics(_prefixed(prefix, choice.figures()), 0)
     runtime = dataclasses.replace(runtime, compile=choice.compile)
 
     def validate() -> Figures:
@@ -251,9 +251,11 @@ def fit(
                 )
                 if point.best:
                     figures |= shown | {"best_step": point.step}
-            run.metrics(_prefixed(told, shown), point.step, point.time)
+            run.metrics(_prefixed(prefix, shown), point.step, point.time)
     if point.time >= begun:  # otherwise an earlier attempt had finished it
-        run.metrics({f"{told}/peak_memory_bytes": memory.peak_memory(), f"{told}/packed": packs}, point.step)
+        run.metrics(
+            {f"{prefix}/peak_memory_bytes": memory.peak_memory(), f"{prefix}/packed": packs}, point.step
+        )
     return Fitted(curve, figures, packs)
 
 

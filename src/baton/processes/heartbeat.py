@@ -51,13 +51,13 @@ class Pulse:
         count = 0
         while not self.ending.wait(BEAT_SECONDS):
             count += 1
-            problem = self._told(seen, count)
+            problem = self._exchange(seen, count)
             if problem is not None:
                 if not self.ending.is_set():
                     self.alarm.ring(problem)
                 return
 
-    def _told(self, seen: dict[str, tuple[bytes, float]], count: int) -> TrainingError | None:
+    def _exchange(self, seen: dict[str, tuple[bytes, float]], count: int) -> TrainingError | None:
         """Send beat number `count` and note the others'; return the problem, if any."""
         try:
             self.store.set(self.keys[self.rank], str(count))

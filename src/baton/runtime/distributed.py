@@ -240,9 +240,9 @@ def _on_devices_of_their_own(store: Store, runtime: Runtime) -> None:
     )
     keys = [f"device {rank}" for rank in range(runtime.processes)]
     store.set(keys[runtime.rank], own)
-    told = [value.decode() for value in store.multi_get(keys)]
-    for rank, device in enumerate(told):
-        if (first := told.index(device)) < rank:
+    devices = [value.decode() for value in store.multi_get(keys)]
+    for rank, device in enumerate(devices):
+        if (first := devices.index(device)) < rank:
             hint = (
                 "with torchrun, start at most one process per device; "
                 "with srun, give each task its own device (--gpus-per-task=1)"

@@ -78,8 +78,8 @@ def ending(code: int) -> int | None:
     stopped: srun with `--kill-on-bad-exit=1` returns the highest of its tasks' codes.
     """
     asked = {128 + number for number in (signal.SIGTERM, signal.SIGINT)}
-    told = code if code >= 0 else 128 - code
-    return told if told in {0, *asked} else None
+    shell_code = code if code >= 0 else 128 - code
+    return shell_code if shell_code in {0, *asked} else None
 
 
 def kept(host: str) -> TCPStore:

@@ -198,8 +198,8 @@ class ShardedCheckpoints(BackgroundWrites):
 
     def _read(self, folder: Path) -> Checkpoint | None:
         """Read a checkpoint; if it is broken, remove it and return None."""
-        told = _gathered(shards.verify(folder))
-        if wrong := next(filter(None, told), None):
+        problems = _gathered(shards.verify(folder))
+        if wrong := next(filter(None, problems), None):
             if self.main:
                 console.warn(
                     "checkpoint", f"{folder} is broken ({wrong}); using the previous one, if there is one"
@@ -219,7 +219,7 @@ class ShardedCheckpoints(BackgroundWrites):
         for key, tensor in flat.items():
             part, _, name = key.partition("/")
             parts[part][name] = tensor
-        if state[PROCESSES] != (now := len(told)):
+        if state[PROCESSES] != (now := len(problems)):
             console.say(
                 f"checkpoint: written by {state[PROCESSES]} processes, read by {now}: "
                 "results agree to rounding, not bit for bit"

@@ -33,7 +33,7 @@ class Snapshot:
         """Allocate nothing yet; `processes` is how many on this machine take as much at the same time."""
         self._processes = processes
         self._block = torch.empty(0, dtype=torch.uint8)
-        self._pinned = self._told = False
+        self._pinned = self._warned = False
 
     def take(self, parts: Parts) -> tuple[Parts, Callable[[], None]] | None:
         """Copy all tensors; they may change as soon as this returns. Copies are valid until the next call.
@@ -96,9 +96,9 @@ class Snapshot:
         return True
 
     def _refuse(self, why: str) -> bool:
-        if not self._told:
+        if not self._warned:
             console.warn("checkpoint", f"{why}, so training waits while each checkpoint is written")
-            self._told = True
+            self._warned = True
         return False
 
     def _copy(self, tensor: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:

@@ -125,8 +125,8 @@ def moved(stage: str) -> Iterator[str]:
     ).items():
         for change in changes:
             for kind, items in change.items() if isinstance(change, dict) else ():
-                told = ", ".join(_moved(path, how, commit) for path, how in items.items())
-                yield f"since {name} ran, {kind.removeprefix('changed ')} no longer match dvc.lock: {told}"
+                found = ", ".join(_moved(path, how, commit) for path, how in items.items())
+                yield f"since {name} ran, {kind.removeprefix('changed ')} no longer match dvc.lock: {found}"
 
 
 def _moved(path: str, how: str | list[str], commit: str) -> str:
