@@ -140,7 +140,7 @@ def test_the_logged_model_takes_images(project: Project, monkeypatch: pytest.Mon
         warnings.simplefilter("ignore")
         served = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
     content = pq.read_table("data/clean/test.parquet")["image"].to_pylist()[:8]
-    labels = storage.read_json(Path("data/clean/task.json"))
+    labels = storage.read_json(Path("data/clean/task.json"))["names"]
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
     expected = [labels[best] for best in logits[:8].argmax(axis=1)]
     Path("picture.png").write_bytes(content[0])
