@@ -59,6 +59,7 @@ class ClassReports:
     counted: ClassVar[str] = "classes"
     scored: ClassVar[str] = ""
     tested: ClassVar[str] = "McNemar's mid-p test"
+    p: ClassVar[str] = "mcnemar_p"
     bounded: ClassVar[str] = "Tango's"
     remark: ClassVar[str] = class_terminal.REMARK
 
@@ -177,6 +178,12 @@ class ClassReports:
         return dict(
             significance.paired(boot, {name: boot.hits(name) for name in (first, second)}, first, second)
         )
+
+    def told(self, paired: Mapping[str, Any], first: str, second: str) -> str:
+        """Return how many rows only one of two models has right, and McNemar's p."""
+        only_first, only_second = paired["discordant"]
+        text = f"only {first} is right on {only_first} rows, only {second} on {only_second}"
+        return f"{text}, McNemar's mid-p = {paired[self.p]:.2g}"
 
     def compared(self, boot: Bootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
         """Compare models jointly, see `multiple_comparisons.compared`."""

@@ -77,6 +77,11 @@ class TaskReports(Protocol):
         ...
 
     @property
+    def p(self) -> str:
+        """The key in `paired` of the p-value of equal main figures."""
+        ...
+
+    @property
     def bounded(self) -> str:
         """The words for the method behind `holm_interval`."""
         ...
@@ -198,6 +203,10 @@ class TaskReports(Protocol):
 
     def paired(self, boot: Any, first: str, second: str) -> dict[str, Any]:
         """Compare two models alone: `<figure>_difference` with `_interval`, and p-values."""
+        ...
+
+    def told(self, paired: Mapping[str, Any], first: str, second: str) -> str:
+        """Return in words on which rows two models differ, and the p-value."""
         ...
 
     def compared(self, boot: Any, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:

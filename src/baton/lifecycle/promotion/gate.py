@@ -69,7 +69,7 @@ def decide(
     if champion:
         figures["comparison"] = reports.paired(bootstrap, CHALLENGER, CHAMPION)
         checks += [
-            margins.better(figures["comparison"], len(table.ids), rules),
+            margins.better(figures["comparison"], len(table.ids), rules, reports),
             *_ratios(challenger, champion, rules),
         ]
     else:

@@ -7,51 +7,48 @@ refused, with the number of rows that would be enough.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from baton import params
 from baton.evaluate import proportions
+from baton.evaluate.task_reports import TaskReports
 from baton.lifecycle.promotion.verdicts import Check
 
 
-def better(found: Mapping[str, Any], rows: int, rules: params.Promotion) -> Check:
-    """Apply the rule between challenger and champion to `significance.paired` on a table of `rows`."""
+def better(found: Mapping[str, Any], rows: int, rules: params.Promotion, task: TaskReports) -> Check:
+    """Apply the rule between challenger and champion to `TaskReports.paired` on a table of `rows`."""
     difference, (low, high) = (
         found[f"{rules.metric}_difference"],
         found[f"{rules.metric}_difference_interval"],
     )
-    p, (only_new, only_old) = found["mcnemar_p"], found["discordant"]
     bounds = f"{100 * rules.bootstrap.confidence:.0f}% interval {100 * low:+.1f} to {100 * high:+.1f}"
-    pairs = (
-        f"only the challenger is right on {only_new} rows, only the champion on {only_old}, McNemar's mid-p "
-        f"= {p:.2g}"
-    )
+    pairs = task.told(found, "the challenger", "the champion")
     text = f"{100 * difference:+.1f} points of {rules.metric} ({bounds}; {pairs})"
     least = -rules.rule.margin if isinstance(rules.rule, params.NonInferiority) else rules.rule.minimum
-    agrees, wanted = _agrees(p, only_new - only_old, rules)
+    agrees, wanted = _agrees(found, rules, task)
     passed = bool(low > least and agrees)
     if not passed and least >= 0 and low <= 0 <= high:
-        text = f"{_untold(only_new, only_old, rows, rules)}: {text}"
+        text = f"{_untold(found, task.main)}: {text}"
     text = f"{text}; the interval must lie above {100 * least:+.1f} points{wanted}"
     if low <= least:
-        needed = _rows_needed(rules, (difference, low, least), (only_new, only_old, rows))
+        needed = _rows_needed(rules, (difference, low, least), found["discordant"], rows)
         text = f"{text}; {_small(rows, needed)}"
     return Check(rules.rule.kind.replace("non_", "non-"), passed, text)
 
 
-def _agrees(p: float, more: int, rules: params.Promotion) -> tuple[bool, str]:
-    """Return whether McNemar's test agrees with the interval, and what is required of it.
+def _agrees(found: Mapping[str, Any], rules: params.Promotion, task: TaskReports) -> tuple[bool, str]:
+    """Return whether the task's test agrees with the interval, and what is required of it.
 
-    The test is about accuracy. It confirms a gain in accuracy. It cannot confirm a gain in another metric,
-    but must not show a loss of accuracy.
+    The test is about the task's main figure, such as accuracy. It confirms a gain in that figure. It cannot
+    confirm a gain in another metric, but must not show a loss of the main figure.
     """
-    level = 1 - rules.bootstrap.confidence
-    if rules.metric != "accuracy":
-        return p >= level or more > 0, f", and accuracy must not fall significantly (p below {level:.2g})"
+    level, p, rises = 1 - rules.bootstrap.confidence, found[task.p], found[f"{task.main}_difference"] > 0
+    if rules.metric != task.main:
+        return p >= level or rises, f", and {task.main} must not fall significantly (p below {level:.2g})"
     if isinstance(rules.rule, params.NonInferiority):
         return True, ""
-    return p < level and more > 0, f", and p must be below {level:.2g}"
+    return p < level and rises, f", and p must be below {level:.2g}"
 
 
 def first(figures: Mapping[str, Any], rows: int, rules: params.Promotion) -> Check:
@@ -70,18 +67,18 @@ def first(figures: Mapping[str, Any], rows: int, rules: params.Promotion) -> Che
     return Check("first champion", False, f"{text}; {_small(rows, needed)}")
 
 
-def _untold(only_new: int, only_old: int, rows: int, rules: params.Promotion) -> str:
-    beyond = 100 * proportions.excluded(only_new, only_old, rows, rules.bootstrap.confidence)
+def _untold(found: Mapping[str, Any], main: str) -> str:
+    beyond = 100 * max(abs(bound) for bound in found[f"{main}_difference_interval"])
     return (
         f"it is not distinguishable from the champion (differences of more than {beyond:.1f} points of "
-        "accuracy are excluded)"
+        f"{main} are excluded)"
     )
 
 
 def _rows_needed(
-    rules: params.Promotion, interval: tuple[float, float, float], counts: tuple[int, int, int]
+    rules: params.Promotion, interval: tuple[float, float, float], pair: Sequence[int], rows: int
 ) -> int | None:
-    (difference, low, least), (only_new, only_old, rows) = interval, counts
+    (difference, low, least), (only_new, only_old) = interval, pair
     if rules.metric != "accuracy":
         return by_root(rows, difference, low, least)
     return proportions.rows_needed(-least, rules.bootstrap.confidence, only_new, only_old, rows)
