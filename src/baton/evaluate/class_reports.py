@@ -179,7 +179,7 @@ class ClassReports:
             significance.paired(boot, {name: boot.hits(name) for name in (first, second)}, first, second)
         )
 
-    def told(self, paired: Mapping[str, Any], first: str, second: str) -> str:
+    def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return how many rows only one of two models has right, and McNemar's p."""
         only_first, only_second = paired["discordant"]
         text = f"only {first} is right on {only_first} rows, only {second} on {only_second}"

@@ -205,7 +205,7 @@ class TaskReports(Protocol):
         """Compare two models alone: `<figure>_difference` with `_interval`, and p-values."""
         ...
 
-    def told(self, paired: Mapping[str, Any], first: str, second: str) -> str:
+    def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return in words on which rows two models differ, and the p-value."""
         ...
 

@@ -23,7 +23,7 @@ def better(found: Mapping[str, Any], rows: int, rules: params.Promotion, task: T
         found[f"{rules.metric}_difference_interval"],
     )
     bounds = f"{100 * rules.bootstrap.confidence:.0f}% interval {100 * low:+.1f} to {100 * high:+.1f}"
-    pairs = task.told(found, "the challenger", "the champion")
+    pairs = task.in_words(found, "the challenger", "the champion")
     text = f"{100 * difference:+.1f} points of {rules.metric} ({bounds}; {pairs})"
     least = -rules.rule.margin if isinstance(rules.rule, params.NonInferiority) else rules.rule.minimum
     agrees, wanted = _agrees(found, rules, task)
