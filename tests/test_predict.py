@@ -17,27 +17,18 @@ from baton.batches.text_batches import TextSplit
 from baton.errors import TrainingError
 from baton.models import model_folder
 from baton.predict import predict
-from baton.texts import document_windows
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
 
 
 def prepare(root: Path) -> tuple[model_folder.Classifier, TextSplit]:
-    base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
-    text_arrays.tokenize(
-        clean / "train.parquet",
-        document_windows.open_tokenizer(base, 16),
-        root,
-        100,
-        lambda count: None,
-        tiny.TASK,
-    )
+    tiny.write_arrays(root)
     settings = params.read(Path("params.yaml")).finetune.model_copy(
         update={"dropout": 0.1, "attention_dropout": 0.1}
     )
-    model = model_folder.create(base, HEAD, 3, settings, "matmul", tiny.TEXT_INPUT)
-    return model.eval(), TextSplit(text_arrays.open_arrays(root, "train", tiny.TASK), 0)
+    model = model_folder.create(root / "base", HEAD, 3, settings, "matmul", tiny.TEXT_INPUT)
+    return model.eval(), TextSplit(text_arrays.open_arrays(root / "arrays", "train", tiny.TASK), 0)
 
 
 def test_logits_keep_the_order_of_the_arrays_and_do_not_depend_on_the_batch(tmp_path: Path) -> None:
@@ -122,7 +113,8 @@ class Simple(torch.nn.Module):
 def main():
     with distributed.started(params.Runtime.model_validate_json(Path("wanted.json").read_text())) as machine:
         classes = Classes(("grain", "ship", "trade"))
-        model, arrays = Simple().eval(), TextSplit(text_arrays.open_arrays(Path(), "train", classes), 0)
+        arrays = TextSplit(text_arrays.open_arrays(Path("arrays"), "train", classes), 0)
+        model = Simple().eval()
         for size in (7, 40, 1000):
             done = []
             logits = predict(model, arrays, machine, size, done.append)

@@ -87,22 +87,28 @@ def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
     return folder
 
 
-def write_arrays(data: Path, copies: int = 4) -> None:
-    """Write a base model, clean tables and their arrays of at most 16 tokens to folders of `data`."""
+def write_arrays(data: Path, copies: int = 4, reads: TextInput = TEXT_INPUT) -> None:
+    """Write a base model, clean tables and arrays to folders of `data`; `reads` is the model's input."""
     from baton import storage
     from baton.arrays import text_arrays
     from baton.texts import document_windows
 
     base, clean = write_base(data / "base"), write_clean(data / "clean", copies)
-    tokenizer = document_windows.open_tokenizer(base, TEXT_INPUT.max_length)
+    tokenizer = document_windows.open_tokenizer(base, reads.max_length)
     (data / "arrays").mkdir()
     for split in text_arrays.SPLITS:
         text_arrays.tokenize(
-            clean / f"{split}.parquet", tokenizer, data / "arrays", 100, lambda count: None, TASK
+            clean / f"{split}.parquet",
+            tokenizer,
+            data / "arrays",
+            100,
+            lambda count: None,
+            TASK,
+            reads.truncation,
         )
     storage.write_json(
         data / "arrays/meta.json",
-        {"task": task_spec.described(TASK), "input": input_spec.described(TEXT_INPUT)},
+        {"task": task_spec.described(TASK), "input": input_spec.described(reads)},
     )
 
 

@@ -6,38 +6,21 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from baton import params, storage
-from baton.arrays import text_arrays
-from baton.contracts import input_spec, task_spec
+from baton import params
 from baton.models import model_folder
-from baton.texts import document_windows
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent.parent
-LENGTH = 16
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project with params.yaml, data/base, data/clean, data/arrays and models/teacher."""
     folder = tmp_path_factory.mktemp("project")
-    base, clean = tiny.write_base(folder / "data/base"), tiny.write_clean(folder / "data/clean")
-    (folder / "data/arrays").mkdir()
-    for split in text_arrays.SPLITS:
-        text_arrays.tokenize(
-            clean / f"{split}.parquet",
-            document_windows.open_tokenizer(base, LENGTH),
-            folder / "data/arrays",
-            10,
-            lambda count: None,
-            tiny.TASK,
-        )
-    storage.write_json(
-        folder / "data/arrays/meta.json",
-        {"task": task_spec.described(tiny.TASK), "input": input_spec.described(tiny.TEXT_INPUT)},
-    )
+    tiny.write_arrays(folder / "data")
+    base = folder / "data/base"
     raw: dict[str, Any] = params.read_raw(ROOT / "recipes/reuters-r8-minilm.yaml")
-    raw["tokenize"] |= {"max_length": LENGTH, "chunk_size": 10}
+    raw["tokenize"] |= {"max_length": tiny.TEXT_INPUT.max_length, "chunk_size": 10}
     raw["finetune"] |= {
         "batch_size": 4,
         "epochs": 1,

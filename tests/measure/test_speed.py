@@ -12,7 +12,6 @@ from baton.arrays import text_arrays
 from baton.batches.text_batches import TextSplit
 from baton.measure import speed
 from baton.models import model_folder
-from baton.texts import document_windows
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
@@ -22,15 +21,8 @@ NAMES = ("teacher", "student", "control")
 @pytest.fixture
 def arrays(tmp_path: Path) -> TextSplit:
     """Three model folders, and the samples."""
-    base, clean = tiny.write_base(tmp_path / "base"), tiny.write_clean(tmp_path / "clean")
-    text_arrays.tokenize(
-        clean / "train.parquet",
-        document_windows.open_tokenizer(base, 16),
-        tmp_path,
-        100,
-        lambda count: None,
-        tiny.TASK,
-    )
+    tiny.write_arrays(tmp_path)
+    base = tmp_path / "base"
     model = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
     for name in NAMES:
         model_folder.save(
@@ -39,7 +31,7 @@ def arrays(tmp_path: Path) -> TextSplit:
             base,
             tmp_path / name,
         )
-    return TextSplit(text_arrays.open_arrays(tmp_path, "train", tiny.TASK), 0)
+    return TextSplit(text_arrays.open_arrays(tmp_path / "arrays", "train", tiny.TASK), 0)
 
 
 def settings(**changes: object) -> params.Speed:

@@ -21,7 +21,6 @@ from baton.models.kernels import dropout as dropouts
 from baton.predict import predict
 from baton.runtime import resolve
 from baton.tasks import metrics
-from baton.texts import document_windows
 from baton.train import loop, optimizer
 from tests import tiny
 
@@ -40,16 +39,7 @@ SETTINGS = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES)
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("loop")
-    base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
-    for split in text_arrays.SPLITS:
-        text_arrays.tokenize(
-            clean / f"{split}.parquet",
-            document_windows.open_tokenizer(base, 16),
-            root,
-            100,
-            lambda count: None,
-            tiny.TASK,
-        )
+    tiny.write_arrays(root)
     return root
 
 
@@ -71,7 +61,8 @@ def fit(root: Path) -> Run:
             root / "base", settings.head, 3, settings, machine.attention, tiny.TEXT_INPUT
         )
         train, val = (
-            TextSplit(text_arrays.open_arrays(root, split, tiny.TASK), 0) for split in ("train", "val")
+            TextSplit(text_arrays.open_arrays(root / "arrays", split, tiny.TASK), 0)
+            for split in ("train", "val")
         )
 
         def scores() -> dict[str, float]:

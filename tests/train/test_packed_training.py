@@ -1,5 +1,6 @@
 """Test that training on packed documents follows the curve of padded ones, for any division into parts."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
-from baton.texts import document_windows
 from baton.train import loop
 from tests import tiny
 
@@ -27,23 +27,16 @@ HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("packed")
-    base, clean = tiny.write_base(root / "base"), tiny.write_clean(root / "clean")
-    tokenizer = document_windows.open_tokenizer(base, 16)
     windows = input_spec.Windows(most=3, overlap=0)
-    for split in ("train", "val"):
-        text_arrays.tokenize(clean / f"{split}.parquet", tokenizer, root, 100, lambda count: None, tiny.TASK)
-    short = document_windows.open_tokenizer(base, 6)
-    (root / "windows").mkdir()
-    text_arrays.tokenize(
-        clean / "train.parquet", short, root / "windows", 100, lambda count: None, tiny.TASK, windows
-    )
+    tiny.write_arrays(root)
+    tiny.write_arrays(root / "windows", reads=replace(tiny.TEXT_INPUT, max_length=6, truncation=windows))
     return root
 
 
 def curve(root: Path, packs: bool, folder: str = ".", taught: bool = False, **changes: Any) -> list[float]:
     """Return the loss of each step of two epochs."""
     settings, machine = tiny.training(**{"epochs": 2, "learning_rate": 3e-4} | changes), tiny.machine()
-    split = TextSplit(text_arrays.open_arrays(root / folder, "train", tiny.TASK), 0)
+    split = TextSplit(text_arrays.open_arrays(root / folder / "arrays", "train", tiny.TASK), 0)
     resolve.seed_everything(0)
     model = model_folder.create(root / "base", HEAD, 3, settings, "matmul", tiny.TEXT_INPUT)
     weights = torch.tensor([0.5, 2.0, 1.0])
@@ -91,7 +84,7 @@ def test_the_parts_of_a_step_by_tokens_change_nothing(root: Path) -> None:
 def test_predictions_of_packed_documents_are_those_of_padded_ones(root: Path) -> None:
     machine, split = (
         tiny.machine(),
-        TextSplit(text_arrays.open_arrays(root / "windows", "train", tiny.TASK), 0),
+        TextSplit(text_arrays.open_arrays(root / "windows/arrays", "train", tiny.TASK), 0),
     )
     model = model_folder.create(root / "base", HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT).eval()
     np.testing.assert_allclose(

@@ -24,18 +24,16 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  once for all attempts, which are forked
 from safetensors.torch import save_file
 
-from baton import console, params, storage
-from baton.arrays import text_arrays
+from baton import console, params
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
-from baton.contracts import input_spec, task_spec
+from baton.contracts import input_spec
 from baton.contracts.input_spec import ImageInput
 from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
 from baton.tasks import metrics
-from baton.texts import document_windows
 from baton.train import checkpoint, checkpoint_folders, loop, snapshot, state
 from tests import tiny, tiny_images
 
@@ -71,24 +69,8 @@ def prepare(folder: Path, images: Callable[[Path], Path] | None = None, windows:
         images(folder / "base")
         tiny_images.write_arrays(folder, {"train": 48, "val": 12, "test": 12})
         return
-    base, clean = tiny.write_base(folder / "base"), tiny.write_clean(folder / "clean")
-    (folder / "arrays").mkdir()
-    length, how = (8, WINDOWS) if windows else (16, text_arrays.HEAD)
-    for split in text_arrays.SPLITS:
-        text_arrays.tokenize(
-            clean / f"{split}.parquet",
-            document_windows.open_tokenizer(base, length),
-            folder / "arrays",
-            100,
-            lambda count: None,
-            tiny.TASK,
-            how,
-        )
-    read = replace(tiny.TEXT_INPUT, max_length=length, truncation=how)
-    storage.write_json(
-        folder / "arrays/meta.json",
-        {"task": task_spec.described(tiny.TASK), "input": input_spec.described(read)},
-    )
+    long = replace(tiny.TEXT_INPUT, max_length=8, truncation=WINDOWS)
+    tiny.write_arrays(folder, reads=long if windows else tiny.TEXT_INPUT)
 
 
 def attempt(
