@@ -3,13 +3,15 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from ruamel.yaml import YAML
 
 from baton import params
+from baton.contracts.task_spec import Classes, TaskSpec
 from baton.errors import ParamsError
+from baton.tasks import task_figures
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -249,6 +251,14 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         ),
         (lambda raw: raw.update(tokenize=IMAGES), "tokenize.kind is images, but preprocess.kind is text"),
         (
+            lambda raw: raw["distill"].update(metric="micro_f1"),
+            "distill.metric is micro_f1, but task.kind is classes: set it to one of loss, accuracy, macro_f1",
+        ),
+        (
+            lambda raw: raw["promotion"].update(metric="micro_f1"),
+            "promotion.metric is micro_f1, but task.kind is classes: set it to one of accuracy, macro_f1",
+        ),
+        (
             lambda raw: raw["finetune"].update(drop_path=0.1, augmentation=AUGMENTATION),
             "finetune.augmentation, finetune.drop_path: only",
         ),
@@ -359,3 +369,10 @@ def test_keys_of_label_names_are_text_whatever_yaml_reads(tmp_path: Path) -> Non
         .replace("label_names: {}", "label_names: {2024-01-31: a, 01: b, null: c, 2.5: d}")
     )
     assert params.read(path).preprocess.label_names == {"2024-01-31": "a", "1": "b", "null": "c", "2.5": "d"}
+
+
+@pytest.mark.parametrize(("section", "task"), [(params.ClassesTask, Classes(("a", "b")))])
+def test_params_know_the_metrics_of_tasks(section: type[params.ClassesTask], task: TaskSpec) -> None:
+    figures = task_figures.of(task)
+    assert section.metrics == tuple(figures.directions) and section.gated == figures.gated
+    assert section.model_fields["kind"].annotation == Literal[task.kind]

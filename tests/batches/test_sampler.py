@@ -1,11 +1,7 @@
 """Batches as a pure function of (seed, epoch, position)."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from baton.arrays.text_arrays import TextArrays
 from baton.batches.sampler import TrainingBatches
@@ -141,43 +137,3 @@ def test_a_batch_pads_and_masks(arrays: TextArrays) -> None:
         assert batch.input_ids[index, length:].sum() == 0
         assert batch.attention_mask[index].sum() == length
     assert batch.targets.tolist() == [3, 2]
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Targets of which each row has its own number, as the tokens of a text would."""
-
-    counts: NDArray[np.int64]
-
-
-class Ragged(TextSplit):
-    """Documents of which each token has a target."""
-
-    @property
-    def targets(self) -> Any:
-        return Counted(self.arrays.lengths)
-
-
-@pytest.mark.parametrize(("accumulation", "ranks"), [(1, 1), (4, 1), (2, 3)])
-@pytest.mark.parametrize("by_rows", [False, True])
-def test_parts_weigh_by_their_targets(
-    arrays: TextArrays, accumulation: int, ranks: int, by_rows: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The mean over a step's targets is that of its parts; weighed by rows (the control) it is not."""
-    split, values = Ragged(arrays, 0), np.random.default_rng(1).normal(size=203)
-    if by_rows:
-        monkeypatch.setattr(Ragged, "targets", property(lambda self: arrays.targets))
-    sides = [TrainingBatches(split, 24, accumulation, 0, rank=rank, ranks=ranks) for rank in range(ranks)]
-    lengths = arrays.lengths
-    differences = []
-    for step in range(sides[0].steps_per_epoch):
-        rows = sides[0].rows(step)
-        whole = (values[rows] * lengths[rows]).sum() / lengths[rows].sum()
-        mean = 0.0
-        for side in sides:
-            for batch, share in side.micro_batches(step):
-                own = batch.rows.numpy()
-                mean += share * (values[own] * lengths[own]).sum() / lengths[own].sum()
-        differences.append(abs(mean - whole))
-    exact = bool(max(differences) < 1e-12)
-    assert exact is (not by_rows or (accumulation, ranks) == (1, 1))

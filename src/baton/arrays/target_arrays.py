@@ -26,9 +26,20 @@ class Writer:
         self._total = 0
 
     def append(self, rows: pa.RecordBatch) -> None:
-        """Append the targets of some rows of a clean table."""
+        """Append the targets of some rows of a clean table.
+
+        Raises:
+            DataError: the column has an empty cell, or targets that are not integers.
+        """
         column = rows[self._column]
         values = column.flatten() if "offsets" in self._files else column
+        if column.null_count or values.null_count or not pa.types.is_integer(values.type):
+            raise DataError(
+                f"column {self._column} of the clean table has no targets",
+                got=f"{column.type} with {column.null_count + values.null_count} empty cells",
+                expected="integers, none empty",
+                hint="run `dvc repro --force preprocess`",
+            )
         # to_numpy() would import pandas, which takes longer than tokenizing thousands of documents.
         self._files["values"].append(np.from_dlpack(values).astype(np.int64))
         if "offsets" in self._files:
@@ -70,4 +81,11 @@ def open_targets(folder: Path, split: str, spec: TaskSpec) -> Targets:
     if found.offsets is not None and found.offsets[-1] != len(found.values):
         got = f"{len(found.values)} targets, offsets to {found.offsets[-1]}"
         raise DataError(f"{folder}/{split}.targets*.npy do not match", got=got, hint=hint)
+    if len(found.values) and not 0 <= found.values.min() <= found.values.max() < len(spec.names):
+        raise DataError(
+            f"{folder}/{split}.targets.npy does not match the task",
+            got=f"targets {found.values.min()} to {found.values.max()}",
+            expected=f"0 to {len(spec.names) - 1}",
+            hint=hint,
+        )
     return found

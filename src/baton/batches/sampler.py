@@ -182,7 +182,7 @@ class TrainingBatches:
                 for few in by_windows(part, self.split.windows, most)
             ]
         targets = self._targets
-        whole = int(targets[rows].sum())
+        whole = max(int(targets[rows].sum()), 1)  # a step may have no target at all
         return [(self._batch(part, rows, step), int(targets[part].sum()) / whole) for part in parts]
 
     @cached_property

@@ -29,7 +29,6 @@ class Classes:
     word: ClassVar[str] = "class"  # what a name denotes, for messages
     column: ClassVar[str] = "label"  # of a clean table: int32
     ragged: ClassVar[bool] = False
-    pools: ClassVar[bool] = True  # one output for a whole input, not one per token
 
     @property
     def width(self) -> int:
@@ -51,8 +50,9 @@ def read(raw: Mapping[str, Any]) -> TaskSpec:
 
     Raises:
         DataError: the kind is unknown.
+        KeyError, TypeError: there is no task.
     """
-    own = raw.get("task") or {"kind": "classes", "names": raw["labels"]}
+    own = raw["task"] if "task" in raw else {"kind": "classes", "names": raw["labels"]}
     match own["kind"]:
         case "classes":
             return Classes(tuple(own["names"]))
@@ -61,18 +61,18 @@ def read(raw: Mapping[str, Any]) -> TaskSpec:
             raise DataError("unknown kind of task", got=kind, expected="classes", hint=hint)
 
 
-def read_file(folder: Path) -> TaskSpec:
+def read_file(folder: Path, hint: str = "run `dvc repro preprocess`") -> TaskSpec:
     """Read the task of the clean tables in `folder`.
 
     Raises:
-        DataError: task.json is missing or is not valid.
+        DataError: task.json is missing or is not valid; `hint` says what to do.
     """
-    path, earlier = folder / FILE, folder / EARLIER
-    if not path.is_file() and earlier.is_file():
-        return Classes(tuple(storage.read_json(earlier)))
+    path, key = folder / FILE, "task"
+    if not path.is_file() and (folder / EARLIER).is_file():
+        path, key = folder / EARLIER, "labels"
     try:
-        return read({"task": storage.read_json(path)})
+        return read({key: storage.read_json(path)})
     except (OSError, ValueError, KeyError, TypeError) as error:
         got = getattr(error, "strerror", None) or repr(error)
-        expected, hint = "the kind of the task and its names", "run `dvc repro preprocess`"
+        expected = "the kind of the task and its names"
         raise DataError(f"{path} cannot be read", got=got, expected=expected, hint=hint) from None

@@ -20,7 +20,6 @@ from baton.contracts import predictions, row_attributes
 from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import TaskSpec
-from baton.errors import ParamsError
 from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, Figures
 from baton.losses import task_losses
 from baton.losses.loss import Loss
@@ -98,7 +97,6 @@ def started(
         wanted, model_folder.work(source, array_splits.read_meta(ARRAYS).input)
     ) as runtime:
         data = placed(open_data(settings.augmentation), runtime)
-        check_metric(stage, settings, data.task)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
         sections = {
@@ -116,22 +114,6 @@ def started(
             distributed.barrier()  # a failure of any rank before this point fails all
             if runtime.is_main:
                 checkpoints.succeeded(settings.seeds)
-
-
-def check_metric(stage: str, settings: params.Training, task: TaskSpec) -> None:
-    """Refuse a metric that the task does not have.
-
-    Raises:
-        ParamsError: it is not one of the task's validation figures.
-    """
-    known = task_figures.of(task).directions
-    if settings.metric not in known:
-        raise ParamsError(
-            f"{stage}.metric is not a figure of the task `{task.kind}`",
-            got=settings.metric,
-            expected=", ".join(known),
-            hint="set it to one of them",
-        )
 
 
 def open_data(augmentation: params.Augmentation | None) -> Data:

@@ -29,6 +29,7 @@ COLUMNS: dict[Kind, str] = {"text": "text", "images": "image"}  # what a model r
 KEYS: dict[Kind, str] = {"text": "text", "images": "digest"}  # what distinguishes rows
 PORTION: dict[Kind, int] = {"text": 4096, "images": 64}  # rows in memory at a time
 TRAINED_ON = ("train", "val")  # splits that a model is trained or selected on
+HINT = "run `make repro`, or set promotion.test to a table with task.json next to it"
 BUFFER_BYTES = 1 << 20  # read at once; otherwise a whole row group would be
 
 
@@ -56,9 +57,8 @@ def read(path: Path) -> Table:
         DataError: it is missing or empty, or lacks a column.
     """
     if not path.is_file():
-        hint = "run `make repro`, or set promotion.test to a table with task.json next to it"
-        raise DataError(f"{path} is missing", expected="the frozen test table", hint=hint)
-    task, which = task_spec.read_file(path.parent), kind(path)
+        raise DataError(f"{path} is missing", expected="the frozen test table", hint=HINT)
+    task, which = task_spec.read_file(path.parent, HINT), kind(path)
     table = pq.read_table(path, columns=["id", task.column])
     ids = table.column("id").to_pylist()
     if not ids:
@@ -85,7 +85,7 @@ def kind(path: Path) -> Kind:
     Raises:
         DataError: a column is missing.
     """
-    names, target = pq.read_schema(path).names, task_spec.read_file(path.parent).column
+    names, target = pq.read_schema(path).names, task_spec.read_file(path.parent, HINT).column
     found: Kind = "images" if "image" in names else "text"
     expected = ["id", "image", "digest", target] if found == "images" else ["id", "text", target]
     if absent := [name for name in expected if name not in names]:

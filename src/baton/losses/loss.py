@@ -23,12 +23,12 @@ class Sum:
     """A loss summed over targets, in fp32."""
 
     total: torch.Tensor  # ()
-    count: int  # of the targets
+    count: int  # of the targets; the sum of `Targets.counts` over the batch's rows
 
     @property
     def mean(self) -> torch.Tensor:
-        """The mean over targets, ()."""
-        return self.total / self.count
+        """The mean over targets, (); 0 without targets."""
+        return self.total / self.count if self.count else self.total
 
 
 class TaskLosses(Protocol):

@@ -58,7 +58,7 @@ class Promotion(Section):
     name: Annotated[str, AfterValidator(_name)]  # of the registered model
     model: Literal["student", "teacher"]
     test: RelativePath  # the frozen test table; task.json is in the same folder
-    metric: Literal["accuracy", "macro_f1"]
+    metric: str  # one of the task's `gated`
     rule: Annotated[Gain | NonInferiority, Field(discriminator="kind")]
     first_minimum: Annotated[float, Field(ge=0, le=1)]
     class_floor: ClassFloor | None

@@ -46,7 +46,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Params":
-        problems = [*self._other_modality(), *self._without_data()]
+        problems = [*self._other_modality(), *self._other_task(), *self._without_data()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -66,6 +66,16 @@ class Params(Section):
                     yield f"{name}.tokens: only for texts, preprocess.kind is images; set batch_size instead"
             if self.runtime.packing is True:
                 yield "runtime.packing: only for texts, preprocess.kind is images; set to auto or false"
+
+    def _other_task(self) -> Iterator[str]:
+        known = {"finetune": self.task.metrics, "distill": self.task.metrics, "promotion": self.task.gated}
+        for name, metrics in known.items():
+            metric = getattr(self, name).metric
+            if metric not in metrics:
+                yield (
+                    f"{name}.metric is {metric}, but task.kind is {self.task.kind}: "
+                    f"set it to one of {', '.join(metrics)}"
+                )
 
     def _without_data(self) -> Iterator[str]:
         """Check the baselines now, although they are fitted last."""

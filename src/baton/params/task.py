@@ -3,7 +3,7 @@
 Later stages read that description (`contracts.task_spec`), not this section.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from baton.params.fields import Section
 
@@ -12,6 +12,9 @@ class ClassesTask(Section):
     """One class per row; a cell of the label column is the name of a class."""
 
     kind: Literal["classes"]
+
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "macro_f1")  # of validation
+    gated: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")  # by which the gate may decide
 
 
 Task = ClassesTask

@@ -78,7 +78,7 @@ class Training(Section):
     class_weights: Literal["none", "balanced"]
     ema: Ema | None
     augmentation: Augmentation | None
-    metric: Literal["accuracy", "macro_f1", "loss"]
+    metric: str  # one of the task's `metrics`
     evaluations_per_epoch: Count
     early_stopping: EarlyStopping | None
     log_every: Count

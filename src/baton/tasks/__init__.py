@@ -1,1 +1,1 @@
-"""Losses, metrics and calibration."""
+"""Figures, temperature and answers, by the kind of task."""

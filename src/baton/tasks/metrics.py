@@ -60,7 +60,7 @@ def check(logits: NDArray[Any], labels: NDArray[Any]) -> None:
         DataError: there are no rows, the shapes do not match, a logit is not finite, or a label is not a
             class.
     """
-    hint = "predictions and labels must come from the same rows and the same labels.json"
+    hint = "predictions and labels must come from the same rows and the same task.json"
     if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels) or len(labels) == 0:
         got = f"logits {logits.shape}, labels {labels.shape}"
         raise DataError(
