@@ -326,6 +326,20 @@ def test_one_that_could_not_be_written_does_not_cost_the_last(
     assert "0004 cannot be written" in capsys.readouterr().out
 
 
+def test_a_fault_of_the_writer_itself_is_not_only_printed(
+    saved: checkpoint.Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a checkpoint without room may be lost; a fault of ours ends training at the next save."""
+
+    def fault(*_: Any) -> None:
+        raise AssertionError("a fault of ours")
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "_write", fault)
+    saved.save("0004", parts(4), {"step": 4}, wait=False)
+    with pytest.raises(AssertionError, match="a fault of ours"):
+        saved.save("0005", parts(5), {"step": 5})
+
+
 def test_a_training_that_fails_leaves_the_last_one_whole(
     saved: checkpoint.Checkpoints, held_back: threading.Event
 ) -> None:

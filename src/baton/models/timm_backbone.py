@@ -17,11 +17,11 @@ import timm
 from timm import models
 
 from baton import storage
+from baton.contracts import timm_arguments
 from baton.contracts.input_spec import ImageInput
+from baton.contracts.timm_arguments import FOREIGN, REFUSALS
 from baton.errors import ModelError, first_line
 from baton.models.classifier import CONFIG, WEIGHTS, weight_mismatch
-from baton.params import timm_arguments
-from baton.params.timm_arguments import FOREIGN, REFUSALS
 
 POOLING = {"cls": "token", "mean": "avg", "pooler": None}  # timm's names; None: the architecture's own
 

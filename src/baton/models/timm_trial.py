@@ -13,9 +13,9 @@ import torch
 
 from baton import params
 from baton.contracts.input_spec import ImageInput
+from baton.contracts.timm_arguments import REFUSALS
 from baton.errors import ModelError, first_line
 from baton.models.timm_backbone import construct, pool
-from baton.params.timm_arguments import REFUSALS
 
 
 def try_out(

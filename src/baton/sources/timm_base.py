@@ -14,8 +14,8 @@ import torch
 from timm import models
 
 from baton import params, storage
+from baton.contracts.timm_arguments import REFUSALS, set_elsewhere
 from baton.errors import SourceError, first_line
-from baton.params.timm_arguments import REFUSALS, set_elsewhere
 from baton.sources import local_files
 
 ORIGIN = {

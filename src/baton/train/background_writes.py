@@ -67,9 +67,9 @@ class BackgroundWrites:
         """Return whether the thread is still writing."""
         return self._pending is not None and not self._pending.done()
 
-    def _settle(self) -> None:
-        """Wait for the pending write; only print its error, as something else matters more."""
+    def _settle(self, kind: type[Exception] = Exception) -> None:
+        """Wait for the pending write; only print an error of this `kind`, as something else matters more."""
         try:
             self.wait()
-        except Exception as error:  # noqa: BLE001  it must not replace the error that ends training
+        except kind as error:
             console.warn("checkpoint", (isinstance(error, RuntimeError) and lost(error)) or error)

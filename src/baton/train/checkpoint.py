@@ -91,7 +91,7 @@ class Checkpoints(BackgroundWrites):
         Raises:
             OutputError: the disk is full, or the folder cannot be written; earlier checkpoints are intact.
         """
-        self._settle()  # write this one even if an older one failed
+        self._settle(OutputError)  # write this one even if there was no room for an older one
         self._last = time.monotonic()
         target = self.folder / name
         if target.exists():

@@ -4,7 +4,7 @@ import inspect
 
 import timm
 
-from baton.params import timm_arguments
+from baton.contracts import timm_arguments
 
 
 def test_foreign_arguments_are_those_that_timm_gives_no_architecture() -> None:
