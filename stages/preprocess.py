@@ -68,6 +68,8 @@ def show(report: dict[str, Any]) -> None:
         (split, rows["raw"].get(split, "cut from train"), rows["clean"][split]) for split in clean.SPLITS
     ]
     console.table("Rows", ("split", "raw", "clean"), lines)
+    if without := report.get("without_label"):
+        console.say(f"rows without a label: {', '.join(f'{split} {n}' for split, n in without.items())}")
     if len(classes) <= MOST_CLASSES:
         console.table(
             "Classes",

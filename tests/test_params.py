@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from baton import params
-from baton.contracts.task_spec import Classes, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, TaskSpec
 from baton.errors import ParamsError
 from baton.tasks import task_figures
 
@@ -301,9 +301,9 @@ def test_values_that_do_not_fit_together(
 def test_a_file_without_a_task_is_told_the_line_to_add(tmp_path: Path) -> None:
     message = problems(edited(tmp_path, lambda raw: raw.pop("task")))
     assert "1 problem\n  - task: missing; add the line `task: {kind: classes}`\n" in message
-    assert "task.kind: input should be 'classes'" in problems(
-        edited(tmp_path, lambda raw: raw.update(task={"kind": "boxes"}))
-    )
+    message = problems(edited(tmp_path, lambda raw: raw.update(task={"kind": "boxes"})))
+    assert "task: input tag 'boxes' found" in message
+    assert "'classes', 'labels'" in message
 
 
 @pytest.mark.parametrize(
@@ -371,8 +371,10 @@ def test_keys_of_label_names_are_text_whatever_yaml_reads(tmp_path: Path) -> Non
     assert params.read(path).preprocess.label_names == {"2024-01-31": "a", "1": "b", "null": "c", "2.5": "d"}
 
 
-@pytest.mark.parametrize(("section", "task"), [(params.ClassesTask, Classes(("a", "b")))])
-def test_params_know_the_metrics_of_tasks(section: type[params.ClassesTask], task: TaskSpec) -> None:
+@pytest.mark.parametrize(
+    ("section", "task"), [(params.ClassesTask, Classes(("a", "b"))), (params.LabelsTask, Labels(("a", "b")))]
+)
+def test_params_know_the_metrics_of_tasks(section: Any, task: TaskSpec) -> None:
     figures = task_figures.of(task)
     assert section.metrics == tuple(figures.directions) and section.gated == figures.gated
     assert section.model_fields["kind"].annotation == Literal[task.kind]

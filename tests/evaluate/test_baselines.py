@@ -171,7 +171,7 @@ def test_other_validation_rows_choose_another() -> None:
         ({0.1: 0.5, 1.0: 0.6, 10.0: 0.5, 100.0: 0.7}, 100.0, 4),
     ):
         tried.clear()
-        assert baselines._regularised(Scored, grid, (nothing, nothing), (scores, nothing))[1] == chosen
+        assert baselines.regularised(Scored, grid, (nothing, nothing), (scores, nothing))[1] == chosen
         assert len(tried) == count
 
 

@@ -78,6 +78,7 @@ def test_what_is_kept_depends_on_all_code_that_it_went_through(
             "measure.corruptions",
             "measure.features",
             "evaluate.baselines",
+            "evaluate.label_baselines",
             "evaluate.timing",
         ],
         set(),

@@ -20,7 +20,15 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
     *(f"contracts/{name}.py" for name in ("__init__", "input_spec", "saved_weights", "task_spec")),
     *(
         f"tasks/{name}.py"
-        for name in ("__init__", "answers", "class_figures", "metrics", "task_figures", "temperature")
+        for name in (
+            "__init__",
+            "answers",
+            "class_figures",
+            "label_figures",
+            "metrics",
+            "task_figures",
+            "temperature",
+        )
     ),
 }
 TEXT = COMMON | {"texts/__init__.py", "texts/document_windows.py"}

@@ -18,6 +18,7 @@ class Batch(Protocol):
         """The targets in the task's encoding.
 
         - classes: (batch,) int64, or shares of classes (batch, classes) float32 if samples are mixed.
+        - labels: (batch, width) float32, 1 for the row's labels; between 0 and 1 if samples are mixed.
         """
         ...
 

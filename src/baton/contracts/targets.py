@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.contracts.task_spec import Classes, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,15 @@ class Targets:
         """Return the targets of `rows` (batch,) as losses and figures read them.
 
         - classes: (batch,) int64.
+        - labels: (batch, width) float32, 1 for the row's labels, 0 for others.
         """
         match self.spec:
             case Classes():
                 return np.asarray(self.values[rows], dtype=np.int64)
+            case Labels(names=names):
+                marked = np.zeros((len(rows), len(names)), np.float32)
+                marked[self.part(rows).pairs] = 1
+                return marked
 
     def part(self, rows: NDArray[np.int64]) -> "Targets":
         """Return the targets of `rows` alone, in that order."""

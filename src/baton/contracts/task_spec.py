@@ -36,7 +36,24 @@ class Classes:
         return len(self.names)
 
 
-TaskSpec = Classes
+@dataclass(frozen=True)
+class Labels:
+    """Any number of labels per row, none included; a target is a label (an index into `names`)."""
+
+    names: tuple[str, ...]
+    kind: Literal["labels"] = "labels"
+
+    word: ClassVar[str] = "label"
+    column: ClassVar[str] = "labels"  # of a clean table: list<int32>, ascending
+    ragged: ClassVar[bool] = True
+
+    @property
+    def width(self) -> int:
+        """The number of a model's outputs."""
+        return len(self.names)
+
+
+TaskSpec = Classes | Labels
 
 
 def described(spec: TaskSpec) -> dict[str, Any]:
@@ -56,9 +73,11 @@ def read(raw: Mapping[str, Any]) -> TaskSpec:
     match own["kind"]:
         case "classes":
             return Classes(tuple(own["names"]))
+        case "labels":
+            return Labels(tuple(own["names"]))
         case kind:
             hint = "update Baton: a later version wrote this"
-            raise DataError("unknown kind of task", got=kind, expected="classes", hint=hint)
+            raise DataError("unknown kind of task", got=kind, expected="classes or labels", hint=hint)
 
 
 def read_file(folder: Path, hint: str = "run `dvc repro preprocess`") -> TaskSpec:

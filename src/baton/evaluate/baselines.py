@@ -121,18 +121,18 @@ def fit(
             )
             return Fitted(vectorizer, model.fit(vectorizer.transform(inputs), labels, weights), classes)
         case params.TfidfBaseline():
-            vectorizer, features = _vectorize(baseline, inputs)
-            make = _svm if baseline.model == "svm" else partial(_logistic, 1e-4)
+            vectorizer, features = vectorize(baseline, inputs)
+            make = svm if baseline.model == "svm" else partial(logistic, 1e-4)
         case params.PixelsBaseline():
-            vectorizer, features, make = FunctionTransformer(), inputs, partial(_logistic, TOLERANCE)
+            vectorizer, features, make = FunctionTransformer(), inputs, partial(logistic, TOLERANCE)
         case params.FeaturesBaseline(model="linear"):
-            vectorizer, make = StandardScaler(), partial(_logistic, TOLERANCE)
+            vectorizer, make = StandardScaler(), partial(logistic, TOLERANCE)
             features = vectorizer.fit_transform(inputs)
         case params.FeaturesBaseline():
             vectorizer, model = Normalizer(), _neighbours(baseline.neighbours, len(labels))
             return Fitted(vectorizer, model.fit(vectorizer.fit_transform(inputs), labels), classes)
     held = None if validation is None else (vectorizer.transform(validation[0]), validation[1])
-    model, chosen = _regularised(make, baseline.C, (features, labels, weights), held)
+    model, chosen = regularised(make, baseline.C, (features, labels, weights), held)
     return Fitted(vectorizer, model, classes, chosen)
 
 
@@ -156,7 +156,8 @@ def names(baselines: Sequence[params.Baseline]) -> list[str]:
     return result
 
 
-def _vectorize(baseline: params.TfidfBaseline, texts: Inputs) -> tuple[Any, Any]:
+def vectorize(baseline: params.TfidfBaseline, texts: Inputs) -> tuple[Any, Any]:
+    """Return a fitted vectorizer, and the features of the train texts."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(
@@ -178,7 +179,7 @@ def _vectorize(baseline: params.TfidfBaseline, texts: Inputs) -> tuple[Any, Any]
         ) from None
 
 
-def _regularised(
+def regularised(
     make: Callable[[float], Any],
     grid: Sequence[float],
     train: tuple[Any, ...],
@@ -211,7 +212,7 @@ def _regularised(
     return best
 
 
-def _logistic(tolerance: float, c: float) -> Any:
+def logistic(tolerance: float, c: float) -> Any:
     """Return an unfitted logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
@@ -220,7 +221,7 @@ def _logistic(tolerance: float, c: float) -> Any:
     return LogisticRegression(C=c, solver="sag", tol=tolerance, max_iter=1000, random_state=0)
 
 
-def _svm(c: float) -> Any:
+def svm(c: float) -> Any:
     """Return an unfitted linear SVM."""
     from sklearn.svm import LinearSVC
 

@@ -101,6 +101,31 @@ def error(
     """
     sure = np.exp(log_p[np.arange(len(labels)), predicted])
     gaps, excess, variances = _gaps(sure, labels == predicted, bins)
+    return _error(gaps, excess, variances, confidence)
+
+
+def pooled(
+    probabilities: NDArray[np.float64], targets: NDArray[Any], bins: int, confidence: float
+) -> tuple[float, list[float]]:
+    """Return the same for decisions on several labels of each row, both arrays (n, labels).
+
+    The decisions of one row count as at least one and at most all: their variance is multiplied by the design
+    effect, estimated from the variances of single residuals and of their mean over a row (Kish 1965, Survey
+    sampling).
+    """
+    predicted = probabilities >= 0.5
+    sure, hits = np.where(predicted, probabilities, 1 - probabilities), predicted == (targets > 0)
+    residual, labels = hits - sure, probabilities.shape[1]
+    single, mean = float(residual.var()), float(residual.mean(axis=1).var())
+    worth = min(max(single / mean, 1.0), labels) if mean else 1.0
+    gaps, excess, variances = _gaps(sure.ravel(), hits.ravel(), bins)
+    return _error(gaps, excess * labels / worth, variances * labels / worth, confidence)
+
+
+def _error(
+    gaps: NDArray[np.float64], excess: NDArray[np.float64], variances: NDArray[np.float64], confidence: float
+) -> tuple[float, list[float]]:
+    """Return the error and its interval from `_gaps`."""
     if not len(gaps):  # one row per confidence: there is no information
         return 0.0, [0.0, 1.0]
     weight = variances**2

@@ -4,16 +4,31 @@ Inputs: a bootstrap of the test rows and pairs of its models -> differences with
 by Holm's method, and excluded differences.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from baton.evaluate import proportions, significance
 from baton.evaluate.significance import Bootstrap
 
 LOSSES = ("log_loss", "brier")
 SAME = 1e-9  # smaller differences between losses are rounding errors
+
+
+class OfRows(Protocol):
+    """Losses of the test rows."""
+
+    confidence: float
+
+    def hits(self, name: str) -> NDArray[np.bool_]:
+        """Return which rows the model has right, (n)."""
+        ...
+
+    def losses(self, name: str) -> dict[str, NDArray[np.float64]]:
+        """Return each loss of every row, (n)."""
+        ...
 
 
 def compared(bootstrap: Bootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
@@ -33,13 +48,18 @@ def compared(bootstrap: Bootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str
     ]
     for name, joint in zip(result, together(counts, bootstrap.confidence), strict=True):
         result[name] |= joint
+    adjust_losses(result)
+    return result
+
+
+def adjust_losses(result: Mapping[str, dict[str, Any]]) -> None:
+    """Add `<loss>_holm_p` to the comparisons that have `<loss>_p`: those of one loss are a family."""
     for figure in LOSSES:
         tested: list[dict[str, Any]] = [one for one in result.values() if f"{figure}_p" in one]
         for own, p_value in zip(
             tested, proportions.holm([one[f"{figure}_p"] for one in tested]), strict=True
         ):
             own[f"{figure}_holm_p"] = p_value
-    return result
 
 
 def together(pairs: Sequence[tuple[int, int, int]], confidence: float) -> list[dict[str, Any]]:
@@ -66,7 +86,7 @@ def together(pairs: Sequence[tuple[int, int, int]], confidence: float) -> list[d
     ]
 
 
-def paired_losses(bootstrap: Bootstrap, first: str, second: str) -> dict[str, float | list[float]]:
+def paired_losses(bootstrap: OfRows, first: str, second: str) -> dict[str, float | list[float]]:
     """Return `first` minus `second` in log loss and Brier score; negative means the first is better.
 
     Each difference has the interval and p of the paired t-test. The result is empty if one of the two has no

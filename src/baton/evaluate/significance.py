@@ -130,16 +130,7 @@ class Bootstrap(Resamples):
 
         The result also has `support`, with empty bounds.
         """
-        hit, chosen, actual = counts(self.sums[name], self.classes)
-        ends = {
-            "precision": proportions.wilson(hit, chosen, self.confidence),
-            "recall": proportions.wilson(hit, actual, self.confidence),
-            "f1": intervals.f1(hit, chosen, actual, self.confidence),
-        }
-        values = per_class(self.sums[name], self.classes)
-        return {"support": (actual, np.empty((2, 0)))} | {
-            figure: (values[figure], np.stack(ends[figure])) for figure in ends
-        }
+        return bounded_per_class(self.sums[name], self.classes, self.confidence)
 
     def hits(self, name: str) -> Hits:
         """Return which rows the model has right, (n)."""
@@ -158,6 +149,20 @@ class Bootstrap(Resamples):
             return {}
         both = own[:, [3 * self.classes, 3 * self.classes + 1]].toarray()
         return {"log_loss": both[:, 0], "brier": both[:, 1]}
+
+
+def bounded_per_class(sums: Floats, classes: int, confidence: float) -> dict[str, tuple[Floats, Floats]]:
+    """Return `Bootstrap.per_class` from sums (columns) that begin with those of `metrics.counts`."""
+    hit, chosen, actual = counts(sums, classes)
+    ends = {
+        "precision": proportions.wilson(hit, chosen, confidence),
+        "recall": proportions.wilson(hit, actual, confidence),
+        "f1": intervals.f1(hit, chosen, actual, confidence),
+    }
+    values = per_class(sums, classes)
+    return {"support": (actual, np.empty((2, 0)))} | {
+        figure: (values[figure], np.stack(ends[figure])) for figure in ends
+    }
 
 
 def discordant(first: Hits, second: Hits) -> tuple[int, int]:

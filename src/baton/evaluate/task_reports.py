@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.contracts.task_spec import Classes, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, TaskSpec
 from baton.evaluate.class_reports import ClassReports
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
+from baton.evaluate.label_reports import LabelReports
 from baton.evaluate.report.csv_files import Table
 
 Figures = Mapping[str, Any]
@@ -255,3 +256,5 @@ def of(spec: TaskSpec) -> TaskReports:
     match spec:
         case Classes():
             return ClassReports(spec)
+        case Labels():
+            return LabelReports(spec)

@@ -1,7 +1,8 @@
 """The losses of each kind of task."""
 
-from baton.contracts.task_spec import Classes, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, TaskSpec
 from baton.losses.class_losses import ClassLosses
+from baton.losses.label_losses import LabelLosses
 from baton.losses.loss import TaskLosses
 
 
@@ -10,3 +11,5 @@ def of(spec: TaskSpec) -> TaskLosses:
     match spec:
         case Classes():
             return ClassLosses(spec)
+        case Labels():
+            return LabelLosses(spec)

@@ -33,13 +33,22 @@ from baton.measure import explain, features, result_cache
 from baton.measure import speed as speeds
 from baton.models import model_folder
 from baton.runtime import resolve
+from baton.tasks import task_figures
 
 ARRAYS, BASE = Path("data/arrays"), Path("data/base")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
 EXPLAINED = ("teacher", "student")
 # The code that measurements run: packages of baton, and single modules of other packages.
 PACKAGES = ("arrays", "batches", "contracts", "images", "measure", "models", "runtime", "tasks", "texts")
-MODULES = ("predict.py", "storage.py", "streams.py", "evaluate/baselines.py", "evaluate/timing.py")
+MODULES = (
+    "predict.py",
+    "storage.py",
+    "streams.py",
+    "evaluate/baselines.py",
+    "evaluate/label_baselines.py",
+    "evaluate/label_outputs.py",
+    "evaluate/timing.py",
+)
 SHEET_SAMPLES, SHEET_EPOCHS = 8, 7
 
 
@@ -204,7 +213,7 @@ def speed(subject: Subject) -> dict[str, Any]:
 def robust(subject: Subject) -> robustness.Robustness | None:
     """Measure the accuracy of the models on corrupted test images; None unless params ask for it."""
     wanted = subject.settings.robustness
-    if wanted is None or not subject.task.explains:
+    if wanted is None or _unavailable(subject, "robustness"):
         return None
     from baton.batches.image_batches import ImageSplit
     from baton.measure import corruptions  # needs torchvision, which text does not
@@ -241,7 +250,9 @@ def galleries(
 
     Empty unless params ask for them.
     """
-    wanted = subject.settings.gallery if subject.task.explains else None
+    wanted = subject.settings.gallery
+    if wanted and _unavailable(subject, "gallery"):
+        return {}
     return (
         {name: _gallery(subject, wanted, name, test, outputs[name]) for name in EXPLAINED} if wanted else {}
     )
@@ -255,9 +266,19 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
 
     train = subject.splits["train"]
     assert isinstance(train, ImageSplit), "params refuse augmentation for text"
-    rows = image_galleries.examples(train.targets.all, SHEET_SAMPLES)
-    names = [subject.task.spec.names[label] for label in train.targets.take(rows)]
+    _, kinds = np.unique(train.targets.all, axis=0, return_inverse=True)  # rows of equal targets
+    rows = image_galleries.examples(kinds, SHEET_SAMPLES)
+    names = task_figures.of(subject.task.spec).texts(train.targets.take(rows))
     return image_galleries.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
+
+
+def _unavailable(subject: Subject, section: str) -> bool:
+    """Return whether the task has no such measurement, and say so."""
+    if subject.task.explains:
+        return False
+    kind = subject.task.spec.kind
+    console.say(f"evaluate.{section} is left out: it asks whether an answer is right, which `{kind}` has no")
+    return True
 
 
 def _inputs(

@@ -67,7 +67,7 @@ from baton.params.source import (
     WheelBase,
     WheelSource,
 )
-from baton.params.task import ClassesTask, Task
+from baton.params.task import ClassesTask, LabelsTask, Task
 from baton.params.tokenize import (
     AutoLength,
     HeadTailTruncation,
@@ -133,6 +133,7 @@ __all__ = [
     "ImagePreprocess",
     "ImageTokenize",
     "JsonLinesFormat",
+    "LabelsTask",
     "LayersStudent",
     "Limit",
     "LinearHead",

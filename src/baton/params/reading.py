@@ -16,11 +16,19 @@ from baton.errors import ParamsError
 from baton.params.evaluate import Evaluate, FeaturesBaseline, PixelsBaseline, TfidfBaseline
 from baton.params.fields import Section
 from baton.params.lifecycle import Promotion, Retrain
-from baton.params.preprocess import Preprocess
+from baton.params.preprocess import OtherClass, Preprocess, TextPreprocess
 from baton.params.problems import problem
 from baton.params.runtime import Runtime, Tracking
-from baton.params.source import Base, Source, TimmBase
-from baton.params.task import Task
+from baton.params.source import (
+    Base,
+    DigitsSource,
+    FolderSource,
+    IdxSource,
+    Source,
+    TimmBase,
+    TorchvisionSource,
+)
+from baton.params.task import LabelsTask, Task
 from baton.params.tokenize import Tokenize
 from baton.params.training import Distill, Finetune, Head
 
@@ -46,7 +54,12 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Params":
-        problems = [*self._other_modality(), *self._other_task(), *self._without_data()]
+        problems = [
+            *self._other_modality(),
+            *self._other_task(),
+            *self._without_data(),
+            *self._of_classes(),
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -93,6 +106,24 @@ class Params(Section):
                 and self.base.weights is None
             ):
                 yield f"{name} needs a pretrained base model, but base.weights is null: remove it"
+
+    def _of_classes(self) -> Iterator[str]:
+        """Check that nothing needs one class per row if the task is labels."""
+        if not isinstance(self.task, LabelsTask):
+            return
+        small = self.preprocess.checks.small_class
+        if small == "train_only" or isinstance(small, OtherClass):
+            yield (
+                f"preprocess.checks.small_class: {small} is for rows of one class, task.kind is labels: "
+                "set it to fail, keep or drop (which takes a rare label out of its rows)"
+            )
+        if isinstance(self.source, FolderSource | DigitsSource | IdxSource | TorchvisionSource):
+            yield (
+                f"source.kind {self.source.kind} gives each image one class, task.kind is labels: list the "
+                "images in a table with a column of labels (source.kind: table), or set task.kind to classes"
+            )
+        if isinstance(self.preprocess, TextPreprocess) and "labels" in self.preprocess.keep_columns:
+            yield "preprocess.keep_columns: labels is already a column of the clean tables; rename it"
 
     def _of_images(self) -> dict[str, Any]:
         sections = {"finetune": self.finetune, "distill": self.distill}

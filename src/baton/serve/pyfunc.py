@@ -6,9 +6,10 @@ of a different name (`tracking.served_code`), so Baton need not be installed, an
 effect.
 
 Input: raw texts, as a list of strings, a string, a Series, an array, or a DataFrame whose first column is
-called `text`. Output: a DataFrame with one row per text: `label`, the most probable class, and
-`probability_CLASS` for each class in the order of the labels. Probabilities are the softmax of logits /
-temperature, with the temperature in `baton.json`. Params: `batch_size`.
+called `text`. Output: a DataFrame with one row per text, as the model's task answers: of classes `label`, the
+most probable one, and `probability_CLASS` for each (the softmax of logits / temperature); of labels `labels`,
+a JSON list of those whose probability is at least 1/2, and `probability_LABEL` for each (the sigmoid of
+logits / temperature). The temperature is in `baton.json`. Params: `batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["raw text"])
 """

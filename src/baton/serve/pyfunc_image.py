@@ -8,9 +8,10 @@ effect.
 Input: images, each as encoded bytes (PNG, JPEG, HEIC, …), as a base64 string (bare or a `data:` URI) or as a
 file path; a single image, a list, a Series, an array of objects, or a DataFrame whose first column is called
 `image`.
-Output: a DataFrame with one row per image: `label`, the most probable class, and `probability_CLASS` for each
-class in the order of the labels. Probabilities are the softmax of logits / temperature, with the temperature
-in `baton.json`. Params: `batch_size`.
+Output: a DataFrame with one row per image, as the model's task answers: of classes `label`, the most probable
+one, and `probability_CLASS` for each (the softmax of logits / temperature); of labels `labels`, a JSON list
+of those whose probability is at least 1/2, and `probability_LABEL` for each (the sigmoid of logits /
+temperature). The temperature is in `baton.json`. Params: `batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["image.png"])
 

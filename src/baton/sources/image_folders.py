@@ -6,11 +6,13 @@ Files are copied byte by byte; nothing is decoded here.
 """
 
 import contextlib
+import json
 import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -21,9 +23,10 @@ from baton.sources import local_files, system_files
 from baton.tables import readers
 from baton.tables.columns import Columns
 from baton.tables.image_tables import Images, RawImage
-from baton.tables.rows import RawTable
+from baton.tables.rows import Cell, RawTable, one_name, plain
 
 MOST_BYTES = 2**30  # of one file
+LIST = "\0"  # marks a label that was a list, until its row is written
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
@@ -60,16 +63,18 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
             raise local_files.missing(Path(name), f"source.files.{split}", "a table with a column of paths")
         if not folder.is_dir():
             raise local_files.missing(folder, "source.folder", "the folder that the paths are relative to")
-        table = readers.read(Path(name), split, source.format, columns)
+        table = readers.read(Path(name), split, source.format, columns, _label)
         for remark in table.remarks:
             console.say(escape(f"note: {remark}"))
         if table.blank_lines:
             console.say(escape(f"{name}: blank lines skipped: {table.blank_lines}"))
-        found[split] = Images(f"{name}, files in {source.folder}", table.count, _of_table(table, folder))
+        listed = _all_lists(table)
+        rows = _of_table(table, folder, listed=listed)
+        found[split] = Images(f"{name}, files in {source.folder}", table.count, rows, listed)
     return found
 
 
-def read_file(path: Path, name: str, label: str | None) -> RawImage:
+def read_file(path: Path, name: str, label: str | list[str] | None) -> RawImage:
     """Read the bytes of a file, or say what is wrong with it."""
     name = _text(name)
     try:
@@ -203,17 +208,41 @@ def _text(name: str) -> str:
 # ---- tables of paths -------------------------------------------------------------------------------------
 
 
-def _of_table(table: RawTable, folder: Path) -> Iterator[RawImage]:
+def _label(value: Any) -> Cell | str:
+    """Read a label, which may be a list (`task` says later whether it may): as JSON, behind a mark.
+
+    No other label begins with a zero byte, see `labels.normal`.
+    """
+    if not isinstance(value, list):
+        return one_name(value)
+    items = [plain(item) for item in value]
+    if None in value or None in items:
+        return "label has an item in its list that is not a name; names of labels are needed"
+    return Cell(LIST + json.dumps(items, ensure_ascii=False))
+
+
+def _all_lists(table: RawTable) -> bool:
+    """Return whether every label that is not empty is a list."""
+    known = [row.label for row in table.rows if row.label]
+    return bool(known) and all(label.startswith(LIST) for label in known)
+
+
+def _of_table(table: RawTable, folder: Path, *, listed: bool) -> Iterator[RawImage]:
     rows = iter(table.rows)
     for number in range(1, table.count + 1):
         name = f"{table.split}/{number}"
         id_ = f"{table.split}:{number}"
         if reason := table.malformed.get(id_):
-            yield RawImage(name, None, table.rejected.get(id_), reason)
+            yield RawImage(name, None, None if listed else table.rejected.get(id_), reason)
             continue
         row = next(rows)
         # An empty label counts as lost, a null label does not.
-        label = None if id_ in table.unlabelled else row.label
+        label: Any = None if listed or id_ in table.unlabelled else row.label
+        if row.label.startswith(LIST):
+            if not listed:
+                yield RawImage(name, None, None, "label is a list; one label a row is needed")
+                continue
+            label = json.loads(row.label.removeprefix(LIST))
         if row.label.encode("utf-8", "ignore").decode() != row.label:
             yield RawImage(_text(row.text) or name, None, None, f"its label is no UTF-8: {_text(row.label)}")
         elif not row.text.strip():

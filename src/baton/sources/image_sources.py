@@ -52,7 +52,7 @@ def fetch(source: ImageSource, folder: Path) -> dict[str, tuple[str, str]]:
 def _write(path: Path, split: str, images: Images) -> None:
     with (
         console.progress(f"images of {split}", images.total, "images") as advance,
-        Writer(path, RawImage) as writer,
+        Writer(path, RawImage, listed=images.listed) as writer,
     ):
         for row in images.rows:
             writer.add(row)

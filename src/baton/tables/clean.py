@@ -74,6 +74,9 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     # Ids of the clean table, including exact duplicates.
     report["near_duplicates"] = {"test_rows": near_rows.near_training(parts, checked.alike)}
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
+    without = {split: sum(not cells.names(row.label) for row in parts[split]) for split in SPLITS}
+    if any(without.values()):
+        report["without_label"] = without
     if decoded := {
         table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)
     }:
@@ -169,7 +172,7 @@ def _raise_failures(
         hint += "a policy in preprocess.checks, a share in max_dropped"
         small = [finding for finding in findings if finding.check == "small_class" and finding.rows]
         if small and any("small_class" in line for line in problems):
-            listed = dropped_rows.classes(small[0], raw_tables)
+            listed = dropped_rows.classes(small[0], raw_tables, cells.names)
             hint += f"; {cells.small_advice(len({*label_checks.every(train, cells.names)}), listed)}"
         problem = f"the data cannot be used: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise DataError(

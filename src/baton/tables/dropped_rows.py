@@ -42,14 +42,15 @@ def words(reasons: Mapping[str, str]) -> str:
     return "; ".join(shown) + (f"; … {more} more" if more else "")
 
 
-def classes(finding: Finding, tables: Iterable[RawTable]) -> str:
-    """Return the labels of its rows, as in the files, with their numbers of train rows; the rarest first."""
+def classes(finding: Finding, tables: Iterable[RawTable], names: Names) -> str:
+    """Return the names of its rows, as in the files, with their numbers of train rows; the rarest first."""
     counts = Counter(
-        row.label
+        name
         for table in tables
         if table.split == "train"
         for row in table.rows
         if row.id in finding.rows
+        for name in names(row.label)
     )
     rarest = sorted(counts, key=lambda label: (counts[label], labels.order(label)))
     more = f" and {len(rarest) - SHOWN_SMALL} more" if len(rarest) > SHOWN_SMALL else ""

@@ -1,9 +1,10 @@
 """Write and read Parquet tables of encoded images, a few rows at a time to keep memory constant.
 
 `download` writes data/raw/{split}.parquet: `name` string (a path, or `train/17`), `image` binary (the
-original file, or an array as PNG), `label` string, and `problem` string (why there is no image). `preprocess`
-writes data/clean/{split}.parquet: `id` string, `name` string, `image` binary (unchanged), `digest` string
-(see `decoding.digest`), and the target, see `target_cells`; its metadata contains `significant_bits`.
+original file, or an array as PNG), `label` string or list of strings, and `problem` string (why there is no
+image). `preprocess` writes data/clean/{split}.parquet: `id` string, `name` string, `image` binary
+(unchanged), `digest` string (see `decoding.digest`), and the target, see `target_cells`; its metadata
+contains `significant_bits`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,7 +32,7 @@ class RawImage(NamedTuple):
 
     name: str
     image: bytes | None
-    label: str | None
+    label: str | list[str] | None  # a list only if all labels of the table are lists
     problem: str | None = None
 
 
@@ -42,6 +43,7 @@ class Images:
     origin: str
     total: int | None  # if known in advance
     rows: Iterable[RawImage]
+    listed: bool = False  # whether labels are lists
 
 
 class CleanImage(NamedTuple):
@@ -71,16 +73,20 @@ class Writer:
         kind: type[RawImage] | type[CleanImage],
         bits: int = BITS_16,
         target: tuple[str, Any] | None = None,
+        *,
+        listed: bool = False,
     ) -> None:
         """Open the file.
 
         `bits` is what `image_arrays.significant_bits` reads back; `target` is the name and the Arrow type of
-        the column with the labels, of a clean table by default `label` and int32.
+        the column with the labels, of a clean table by default `label` and int32; those of a raw table may
+        be `listed`.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        column, type_ = target or ("label", pa.string() if kind is RawImage else pa.int32())
+        raw = pa.list_(pa.string()) if listed else pa.string()
+        column, type_ = target or ("label", raw if kind is RawImage else pa.int32())
         types = {"image": pa.binary(), column: type_}
         named = {BITS_KEY: str(bits)} if bits != BITS_16 else None
         fields = [column if name == "label" else name for name in kind._fields]

@@ -56,15 +56,13 @@ def conflict(rows: list[Row], shown: Callable[[str], str]) -> dict[str, str]:
     """
     groups = grouped(rows, lambda row: key(row.text))
     several = {
-        name: labels
-        for name, group in groups.items()
-        if len(labels := sorted({row.label for row in group})) > 1
+        name: labels for name, group in groups.items() if len(labels := {row.label for row in group}) > 1
     }
     reasons = {}
     for row in rows:
         if (name := key(row.text)) in several:
             others = [other.id for other in groups[name] if other.label != row.label]
-            in_all = [*map(shown, several[name])]
+            in_all = sorted(map(shown, several[name]))
             reasons[row.id] = f"{shown(row.label)!r}, but {in_all} in all: see {_some(others)}"
     return reasons
 

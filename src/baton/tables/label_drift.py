@@ -36,6 +36,19 @@ def of_classes(train: Counter[str], test: Counter[str]) -> dict[str, Any] | None
     return pearson | _judged(two_sample_tests.labels(train, test))
 
 
+def of_label_sets(train: Counter[tuple[str, ...]], test: Counter[tuple[str, ...]]) -> dict[str, Any] | None:
+    """Compare how often each label occurs, given how many rows have which labels; None without a test file.
+
+    Returns:
+        What `of_classes` returns, without `chi_square` and `degrees_of_freedom`: the labels of a row are not
+        independent. `total_variation` is of each label's share in all labels of a file; the draws behind
+        `p_value` and `by_chance` are draws of rows.
+    """
+    if not train or not test:
+        return None
+    return _judged(two_sample_tests.label_sets(train, test))
+
+
 def text(drift: dict[str, Any]) -> str:
     """Return a result as one line for the user."""
     line = f"total variation {drift['total_variation']:.3f} ({drift['by_chance']:.3f} expected by chance), "

@@ -64,7 +64,8 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
                     raise columns.missing(
                         table.path, name, file.schema_arrow.names, wanted, _inner(file.schema_arrow, name)
                     )
-                _refuse_nested(table.path, file.schema_arrow.field(name))
+                if name != wanted.label or isinstance(table.read_label([]), str):
+                    _refuse_nested(table.path, file.schema_arrow.field(name))
             for batch in file.iter_batches(columns=list(wanted.names)):
                 for row in zip(*(values(batch.column(name)) for name in wanted.names), strict=True):
                     table.add(*wanted.row(dict(zip(wanted.names, row, strict=True))))
@@ -96,7 +97,8 @@ def _refuse_nested(path: Path, field: Any) -> None:
 
     kind = field.type
     if pa.types.is_nested(kind.value_type if pa.types.is_dictionary(kind) else kind):
-        hint = "write one value per row: split a list of labels into rows or join it into one name, "
+        hint = "write one value per row: split a list of labels into rows or join it into one name "
+        hint += "(or set `task: {kind: labels, separator: null}` for several labels per row), "
         hint += "and write the field of a struct as a separate column"
         raise DataError(
             f"{path}: column {field.name!r} does not contain single values",
@@ -120,10 +122,15 @@ def values(column: Any) -> list[Any]:
 
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if (
-        pa.types.is_string(column.type)
-        or pa.types.is_large_string(column.type)
-        or pa.types.is_string_view(column.type)
-    ):
+    if _is_text(column.type):
         column = column.cast(pa.large_binary())
+    lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    if lists and _is_text(column.type.value_type):
+        column = column.cast(pa.large_list(pa.large_binary()))
     return list(column.to_pylist())
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

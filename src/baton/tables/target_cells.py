@@ -1,7 +1,7 @@
 """What a cell of the label column means for each kind of task.
 
-Input: params `task`. Output: its `TargetCells`. A cell holds names (of classes): they are normalized, checked
-and counted, and become the names of the task.
+Input: params `task`. Output: its `TargetCells`. A cell holds names (of classes or labels): they are
+normalized, checked and counted, and become the names of the task.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +11,7 @@ from baton import params
 from baton.contracts.task_spec import TaskSpec
 from baton.tables.checks import Check
 from baton.tables.class_cells import ClassCells
+from baton.tables.label_cells import LabelCells
 from baton.tables.rows import Cell, RawTable, Row
 
 
@@ -22,7 +23,7 @@ class TargetCells(Protocol):
 
     @property
     def word(self) -> str:
-        """What a name denotes, for messages: `class`."""
+        """What a name denotes, for messages: `class` or `label`."""
         ...
 
     @property
@@ -65,7 +66,7 @@ class TargetCells(Protocol):
         """
         ...
 
-    def notes(self, table: RawTable, known: Mapping[str, str]) -> list[str]:
+    def notes(self, table: RawTable, known: Mapping[str, str], /) -> list[str]:
         """Return notes on the labels of a raw file for the user; `known` is `preprocess.label_names`."""
         ...
 
@@ -87,3 +88,5 @@ def of(task: params.Task) -> TargetCells:
     match task:
         case params.ClassesTask():
             return ClassCells()
+        case params.LabelsTask(separator=separator):
+            return LabelCells(separator)

@@ -89,6 +89,33 @@ def means(earlier: Mapping[float, int], new: Mapping[float, int]) -> Distance:
     return _distance(_drawn(counts, distances), distances(counts[1:])[0])
 
 
+def label_sets(earlier: Mapping[tuple[str, ...], int], new: Mapping[tuple[str, ...], int]) -> Distance:
+    """Return the total variation distance of the labels' shares in all labels of a sample.
+
+    Each sample is given as how many rows have which labels; rows are drawn with all their labels.
+    """
+    from scipy.sparse import csr_array
+
+    sets = sorted(earlier.keys() | new.keys())
+    names = {name: place for place, name in enumerate(sorted({name for one in sets for name in one}))}
+    if not names:
+        return Distance(0.0, 0.0, 1.0)
+    counts = _table([earlier.get(one, 0) for one in sets], [new.get(one, 0) for one in sets])
+    columns = [names[name] for one in sets for name in one]
+    starts = np.cumsum([0, *map(len, sets)])
+    member = csr_array((np.ones(len(columns)), columns, starts), shape=(len(sets), len(names)))
+    together = counts.sum(axis=0) @ member  # (names,)
+
+    def distances(drawn: Counts) -> Floats:  # (draws, sets) -> (draws,)
+        theirs = drawn @ member  # (draws, names)
+        ours = together - theirs
+        shares = [some / np.maximum(some.sum(axis=1, keepdims=True), 1) for some in (theirs, ours)]
+        found: Floats = np.abs(shares[0] - shares[1]).sum(axis=1) / 2
+        return found
+
+    return _distance(_drawn(counts, distances), distances(counts[1:])[0])
+
+
 def _table(earlier: list[int], new: list[int]) -> Counts:
     return np.array([earlier, new], np.int64)
 

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from baton.contracts.task_spec import Classes, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, TaskSpec
 from baton.tasks.class_figures import ClassFigures
+from baton.tasks.label_figures import LabelFigures
 
 Floats = NDArray[np.float64]
 
@@ -89,3 +90,5 @@ def of(spec: TaskSpec) -> TaskFigures:
     match spec:
         case Classes():
             return ClassFigures(spec)
+        case Labels():
+            return LabelFigures(spec)

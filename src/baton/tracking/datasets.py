@@ -28,11 +28,21 @@ def describe(path: Path) -> dict[str, Any]:
 
     footer = pq.ParquetFile(path)
     columns = [
-        {"name": field.name, "type": TYPES[str(field.type)], "required": True}
+        {"name": field.name, **kind, "required": True}
         for field in footer.schema_arrow
-        if str(field.type) in TYPES
+        if (kind := _type(field.type)) is not None
     ]
     return {"columns": columns, "rows": footer.metadata.num_rows, "uri": str(path.resolve())}
+
+
+def _type(arrow: Any) -> dict[str, Any] | None:
+    """Return the type of a column as MLflow's schemas describe it; None if they have no such type."""
+    import pyarrow as pa
+
+    if pa.types.is_list(arrow):
+        items = _type(arrow.value_type)
+        return None if items is None else {"type": "array", "items": items}
+    return {"type": TYPES[str(arrow)]} if str(arrow) in TYPES else None
 
 
 def log(store: "Store", run: str, entry: Mapping[str, Any], digest: str) -> str:

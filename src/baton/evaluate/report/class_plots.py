@@ -134,7 +134,10 @@ def reliability(path: Path, models: dict[str, Calibration]) -> None:
 
 
 def per_class_f1(
-    path: Path, names: Sequence[str], models: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    path: Path,
+    names: Sequence[str],
+    models: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    counted: str = "classes",
 ) -> None:
     """Draw each class's F1 as a bar with its interval, the hardest classes (by the first model) on top.
 
@@ -160,7 +163,7 @@ def per_class_f1(
             xlabel="F1 on test, with interval" + (f" (axis starts at {start:.1f})" if start else ""),
         )
         if len(order) < len(names):
-            axes.set_title(f"the {len(order)} hardest of {len(names)} classes", loc="left", fontsize=10)
+            axes.set_title(f"the {len(order)} hardest of {len(names)} {counted}", loc="left", fontsize=10)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         legend(figure, axes)

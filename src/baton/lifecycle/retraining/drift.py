@@ -11,6 +11,7 @@ what chance makes of it by more than its limit, and a test finds it significant 
 all distances together (Holm 1979, A simple sequentially rejective multiple test procedure).
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,6 +93,7 @@ class Sample:
     clean: Path | None = None  # folder of the images, in the order of the keys
     brightness: Sequence[float] | None = None  # of images stored elsewhere
     files: Sequence[Path] | None = None  # their paths
+    ragged: bool = False  # whether each of `labels` is a list of them
 
 
 def profile(clean: Path) -> dict[str, Any]:
@@ -182,9 +184,8 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
     if not places:
         return found
     if rows.labels is not None:
-        found["labels"] = two_sample_tests.labels(
-            earlier["labels"], Counter(rows.labels[place] for place in places)
-        )
+        own = Counter(rows.labels[place] for place in places)
+        found["labels"] = label_distance(earlier["labels"], own, rows.ragged)
     lengths = dict(zip(earlier["lengths"]["values"], earlier["lengths"]["counts"], strict=True))
     found["lengths"] = two_sample_tests.distributions(lengths, _lengths(rows, places))
     if rows.kind == "text" and earlier["unknown"] is not None:
@@ -195,6 +196,29 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
     return found
 
 
+def label_distance(earlier: Mapping[str, int], new: Mapping[str, int], ragged: bool) -> Distance:
+    """Return the distance of the shares of labels between two samples of targets, as a model writes them.
+
+    Args:
+        earlier: how many rows have which targets.
+        new: the same of the new rows.
+        ragged: whether a row has a list of labels; rows are compared with all their labels.
+    """
+    if not ragged:
+        return two_sample_tests.labels(earlier, new)
+    sets = [{_listed(text): count for text, count in counts.items()} for counts in (earlier, new)]
+    return two_sample_tests.label_sets(*sets)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """Return the labels in a JSON list; a champion that gave each row one class has no lists."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return (text,)
+    return tuple(found) if isinstance(found, list) else (text,)
+
+
 def _rows(clean: Path) -> Sample:
     """Return train and val of data/clean, train first."""
     task, kind = task_spec.read_file(clean), test_table.kind(clean / "train.parquet")
@@ -202,7 +226,8 @@ def _rows(clean: Path) -> Sample:
     paths = [clean / f"{split}.parquet" for split in test_table.TRAINED_ON]
     table = pa.concat_tables(pq.read_table(path, columns=[column, task.column]) for path in paths)
     own = targets.of_column(table[task.column].combine_chunks(), task)
-    return Sample(kind, table[column].to_pylist(), task_figures.of(task).texts(own.all), clean)
+    texts = task_figures.of(task).texts(own.all)
+    return Sample(kind, table[column].to_pylist(), texts, clean, ragged=task.ragged)
 
 
 def _labelled(rows: Sample) -> list[str]:

@@ -15,8 +15,7 @@ from typing import Any
 from baton.contracts import task_spec
 from baton.errors import ModelError
 from baton.lifecycle import test_table
-from baton.lifecycle.retraining.drift import Sample
-from baton.tables import two_sample_tests
+from baton.lifecycle.retraining.drift import Sample, label_distance
 from baton.tables.two_sample_tests import Distance
 
 ROWS = 1000  # the most rows of each side that are predicted: those with the smallest digests
@@ -55,9 +54,10 @@ def distance(
     chosen = sorted(places, key=lambda place: sample.keys[place])[:ROWS]
     inputs = (sample.files[place].read_bytes() if sample.files else sample.keys[place] for place in chosen)
     rows = enumerate(row for some in test_table.inputs(val, sample.kind) for row in some)
-    read = _Reader(model, uri, task_spec.read_file(val.parent).column, test_table.PORTION[sample.kind])
+    task = task_spec.read_file(val.parent)
+    read = _Reader(model, uri, task.column, test_table.PORTION[sample.kind])
     earlier = read.answers(row for place, row in rows if place in own)
-    return two_sample_tests.labels(earlier, read.answers(inputs))
+    return label_distance(earlier, read.answers(inputs), task.ragged)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,123 @@
+"""Baselines for several labels per row: each label's share in train, and one linear model per label.
+
+Inputs: texts or a matrix of rows, and targets (n, labels) of train and validation -> a fitted baseline that
+gives logits of other rows. Validation chooses the regularisation of all labels together, by micro F1.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton import params
+from baton.errors import ParamsError
+from baton.evaluate import baselines
+from baton.evaluate.label_outputs import LARGEST, LabelOutputs, of_probabilities
+
+Targets = NDArray[np.float32]
+
+
+class OneVsRest:
+    """One binary model per label; a label that none or all of the train rows have is answered so.
+
+    scikit-learn's OneVsRestClassifier neither takes weights of rows without metadata routing, nor gives a
+    label that is constant in train a logit.
+    """
+
+    def __init__(self, make: Callable[[float], Any], c: float) -> None:
+        """Take what makes an unfitted binary model at an inverse regularisation."""
+        self.make, self.c = make, c
+        self.models: list[Any] = []  # a model, or the logit of a constant label
+
+    def fit(self, features: Any, targets: Targets, weights: NDArray[np.float32] | None = None) -> "OneVsRest":
+        """Fit every label on features (n, …) and targets (n, labels)."""
+        for own in targets.T > 0:
+            constant = LARGEST if own.all() else -LARGEST
+            varies = own.any() and not own.all()
+            self.models.append(self.make(self.c).fit(features, own, weights) if varies else constant)
+        return self
+
+    def logits(self, features: Any) -> NDArray[np.float64]:
+        """Return decision values (n, labels)."""
+        rows = features.shape[0]
+        columns = [
+            np.full(rows, model) if isinstance(model, float) else model.decision_function(features)
+            for model in self.models
+        ]
+        return np.stack(columns, axis=1)
+
+    def score(self, features: Any, targets: Targets) -> float:
+        """Return micro F1."""
+        return micro_f1(targets, self.logits(features) >= 0)
+
+
+@dataclass(frozen=True)
+class LabelFitted:
+    """A baseline fitted on train."""
+
+    logits: Callable[[Any], NDArray[np.float64]]  # inputs -> (n, labels)
+    C: float | None = None  # chosen on validation
+
+    def outputs(self, inputs: baselines.Inputs) -> LabelOutputs:
+        """Return the outputs for `inputs` (n)."""
+        return LabelOutputs(self.logits(inputs), C=self.C)
+
+
+def micro_f1(targets: NDArray[Any], predicted: NDArray[np.bool_]) -> float:
+    """Return micro F1; 0 if there is no label and none is predicted."""
+    actual = targets > 0
+    return float(2 * (actual & predicted).sum() / max(actual.sum() + predicted.sum(), 1))
+
+
+def refuse(wanted: Sequence[params.Baseline]) -> None:
+    """Refuse baselines without a form for several labels.
+
+    Raises:
+        ParamsError: nearest neighbours are among them.
+    """
+    for place, baseline in enumerate(wanted):
+        if isinstance(baseline, params.FeaturesBaseline) and baseline.model == "knn":
+            raise ParamsError(
+                f"evaluate.baselines[{place}] is for one class per row",
+                got="features with model: knn",
+                expected="majority, tfidf, pixels, or features with model: linear",
+                hint="remove it, or set its model to linear",
+            )
+
+
+def fit(
+    baseline: params.Baseline,
+    inputs: baselines.Inputs,
+    targets: Targets,
+    validation: tuple[baselines.Inputs, Targets] | None = None,
+    weights: NDArray[np.float32] | None = None,
+) -> LabelFitted:
+    """Fit one baseline on train, see `baselines.fit`; targets are (n, labels).
+
+    Raises:
+        DataError: no term of the train texts is left to count.
+    """
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    match baseline:
+        case params.MajorityBaseline():
+            shares = np.average(targets.astype(np.float64), axis=0, weights=weights)
+            logits = of_probabilities(shares)
+            return LabelFitted(lambda rows: np.tile(logits, (len(rows), 1)))
+        case params.TfidfBaseline():
+            vectorizer, features = baselines.vectorize(baseline, inputs)
+            make = baselines.svm if baseline.model == "svm" else partial(baselines.logistic, 1e-4)
+        case params.PixelsBaseline():
+            vectorizer, features = FunctionTransformer(), inputs
+            make = partial(baselines.logistic, baselines.TOLERANCE)
+        case params.FeaturesBaseline():
+            vectorizer, make = StandardScaler(), partial(baselines.logistic, baselines.TOLERANCE)
+            features = vectorizer.fit_transform(inputs)
+    held = None if validation is None else (vectorizer.transform(validation[0]), validation[1])
+    model, chosen = baselines.regularised(
+        partial(OneVsRest, make), baseline.C, (features, targets, weights), held
+    )
+    return LabelFitted(lambda rows: model.logits(vectorizer.transform(rows)), chosen)

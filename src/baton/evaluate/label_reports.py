@@ -1,0 +1,242 @@
+"""What evaluation does where rows have any number of labels; see `task_reports.TaskReports`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton import params
+from baton.contracts import task_spec
+from baton.contracts.task_spec import Labels
+from baton.evaluate import calibration, label_baselines, label_outputs, label_significance
+from baton.evaluate.baselines import Inputs
+from baton.evaluate.evaluation import Evaluation
+from baton.evaluate.inputs import Rows
+from baton.evaluate.label_baselines import LabelFitted
+from baton.evaluate.label_outputs import LabelOutputs
+from baton.evaluate.label_significance import LabelBootstrap
+from baton.evaluate.report import label_tables
+from baton.evaluate.report.csv_files import Table
+from baton.evaluate.resampling import means, widest
+from baton.tasks.label_figures import LabelFigures
+
+Marks = NDArray[np.float32]  # (n, labels), 0 or 1
+
+
+@dataclass(frozen=True)
+class LabelReports:
+    """F1 of labels at a probability of 1/2; paired bootstrap, and approximate randomisation of micro F1."""
+
+    spec: Labels
+
+    main: ClassVar[str] = "micro_f1"
+    curves: ClassVar[tuple[str, str]] = ("micro_f1", "macro_f1")
+    over_seeds: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "log_loss")
+    tracked: ClassVar[tuple[str, ...]] = (
+        "micro_f1",
+        "macro_f1",
+        "samples_f1",
+        "subset_accuracy",
+        "hamming_loss",
+        "log_loss",
+        "log_loss_scaled",
+        "temperature",
+    )
+    explains: ClassVar[bool] = False
+    p: ClassVar[str] = "micro_f1_p"
+    counted: ClassVar[str] = "labels"
+    scored: ClassVar[str] = "samples F1 "
+    tested: ClassVar[str] = "a randomisation test"
+    bounded: ClassVar[str] = "the bootstrap's"
+    remark: ClassVar[str] = label_tables.REMARK
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The number of labels, and the task, which tells reports apart."""
+        return {"labels": self.spec.width, "task": task_spec.described(self.spec)}
+
+    def outputs(self, logits: NDArray[np.float32], temperature: float) -> LabelOutputs:
+        """Return the logits in double precision."""
+        return LabelOutputs(logits.astype(np.float64), temperature)
+
+    def served(self, probabilities: NDArray[np.float64]) -> LabelOutputs:
+        """Return the logits of the probabilities (n, labels) that a served model answered."""
+        return LabelOutputs(label_outputs.of_probabilities(probabilities))
+
+    def arrays(self, outputs: LabelOutputs) -> dict[str, NDArray[Any]]:
+        """Return `logits`."""
+        return {"logits": outputs.logits}
+
+    def of_arrays(self, arrays: Mapping[str, NDArray[Any]], C: float | None) -> LabelOutputs:  # noqa: N803
+        """Return the outputs whose `arrays` these are."""
+        return LabelOutputs(arrays["logits"], C=C)
+
+    def temperature(self, targets: Marks, outputs: LabelOutputs) -> float:
+        """Return the temperature of the sigmoid, see `LabelFigures.temperature`."""
+        return LabelFigures(self.spec).temperature(outputs.logits, targets)
+
+    def score(self, targets: Marks, outputs: LabelOutputs) -> NDArray[np.float64]:
+        """Return the F1 of each row's labels."""
+        return label_outputs.samples_f1(targets, outputs.predicted)
+
+    def overall(self, targets: Marks, outputs: LabelOutputs) -> float:
+        """Return micro F1."""
+        return label_baselines.micro_f1(targets, outputs.predicted)
+
+    def of_rows(
+        self, targets: Marks, outputs: LabelOutputs, rows: NDArray[np.bool_], confidence: float
+    ) -> tuple[float, float, float]:
+        """Return micro F1 on `rows`, see `label_significance.f1_of_rows`."""
+        actual, predicted = targets[rows] > 0, outputs.predicted[rows]
+        counted = np.stack(
+            [(actual & predicted).sum(axis=1), (actual.sum(axis=1) + predicted.sum(axis=1))], 1
+        )
+        return label_significance.f1_of_rows(counted.astype(np.float64), confidence)
+
+    def found(self, targets: Marks, outputs: LabelOutputs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return each label of each row, and whether it was predicted."""
+        rows, names = np.nonzero(targets)
+        return names, outputs.predicted[rows, names]
+
+    def label_map(
+        self,
+        targets: Marks,  # noqa: ARG002
+        outputs: LabelOutputs,  # noqa: ARG002
+    ) -> tuple[bool, str] | None:
+        """Return None: labels that go together look like swapped ones."""
+        return None
+
+    def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
+        """Return how many rows only one of two models has exactly right, and p of equal micro F1."""
+        only_first, only_second = paired["discordant"]
+        text = f"only {first} has every label of {only_first} rows right, only {second} of {only_second}"
+        return f"{text}, randomisation test of micro F1 p = {paired[self.p]:.2g}"
+
+    def of_seed(self, logits: NDArray[np.float32], targets: Marks) -> dict[str, float]:
+        """Return the figures of `label_outputs`, as trained."""
+        sums = np.asarray(label_outputs.statistics(targets, self.outputs(logits, 1.0)).sum(axis=0))
+        return {name: float(value) for name, value in label_outputs.figures(sums, self.spec.width).items()}
+
+    def refuse(self, baselines: Sequence[params.Baseline]) -> None:
+        """Refuse nearest neighbours."""
+        label_baselines.refuse(baselines)
+
+    def fit(
+        self,
+        baseline: params.Baseline,
+        inputs: Inputs,
+        targets: Marks,
+        validation: tuple[Inputs, Marks] | None,
+        weights: NDArray[np.float32] | None,
+    ) -> LabelFitted:
+        """Fit a baseline, see `label_baselines.fit`."""
+        return label_baselines.fit(baseline, inputs, targets, validation, weights)
+
+    def bootstrap(
+        self,
+        targets: Marks,
+        outputs: Mapping[str, LabelOutputs],
+        bins: int,  # noqa: ARG002
+        settings: params.Bootstrap,
+    ) -> LabelBootstrap:
+        """Resample the statistics of `label_outputs`, with probabilities at the temperature."""
+        rows = {name: label_outputs.statistics(targets, one) for name, one in outputs.items()}
+        return LabelBootstrap(rows, self.spec.width, settings)
+
+    def figures(self, boot: LabelBootstrap, name: str) -> dict[str, Any]:
+        """Return the figures of `label_outputs`; log loss, at the temperature, is `log_loss_scaled`."""
+        return {
+            key.replace("log_loss", "log_loss_scaled"): value for key, value in boot.figures(name).items()
+        }
+
+    def calibrations(
+        self, test: Rows, outputs: Mapping[str, LabelOutputs], settings: params.Evaluate
+    ) -> dict[str, dict[str, Any]]:
+        """Return model -> temperature, and log loss as trained with its interval."""
+        rows = [label_outputs.losses(test.targets, one.logits) for one in outputs.values()]
+        values, bounds = means(np.stack(rows, axis=1), settings.bootstrap)
+        return {
+            name: {
+                "temperature": one.temperature,
+                "log_loss": float(values[place]),
+                "log_loss_interval": [float(end) for end in bounds[:, place]],
+            }
+            for place, (name, one) in enumerate(outputs.items())
+        }
+
+    def calibration(
+        self, targets: Marks, outputs: LabelOutputs, bins: int, confidence: float
+    ) -> tuple[float, list[float]]:
+        """Return the calibration error of all decisions together, see `calibration.pooled`."""
+        return calibration.pooled(outputs.probabilities, targets, bins, confidence)
+
+    def beyond(
+        self,
+        splits: Mapping[str, Rows],  # noqa: ARG002
+        outputs: Mapping[str, LabelOutputs],  # noqa: ARG002
+        best: str | None,  # noqa: ARG002
+        confidence: float,  # noqa: ARG002
+    ) -> dict[str, dict[str, Any]]:
+        """Return no further figures."""
+        return {}
+
+    def paired(self, boot: LabelBootstrap, first: str, second: str) -> dict[str, Any]:
+        """Compare two models alone, see `label_significance.paired`."""
+        return label_significance.paired(boot, first, second)
+
+    def compared(self, boot: LabelBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+        """Compare models jointly, see `label_significance.compared`."""
+        return {
+            pair: {key.replace("log_loss", "log_loss_scaled"): value for key, value in own.items()}
+            for pair, own in label_significance.compared(boot, pairs).items()
+        }
+
+    def retention(
+        self,
+        boot: LabelBootstrap,
+        splits: Mapping[str, Rows],  # noqa: ARG002
+        result: Mapping[str, Any],  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Return the student's micro, macro and samples F1 over the teacher's."""
+        kept: dict[str, Any] = {}
+        for figure in ("micro_f1", "macro_f1", "samples_f1"):
+            ratio = boot.ratio("student", "teacher", figure)
+            if ratio is not None:
+                kept[figure], kept[f"{figure}_interval"] = ratio
+        return kept
+
+    def agree(self, result: dict[str, Any], best: str | None, confidence: float) -> None:  # noqa: ARG002
+        """Extend the interval of the kept micro F1 to 1 if the page's test does not tell the two apart."""
+        kept, key = result["retention"], "micro_f1_interval"
+        if result["comparison"]["student_vs_teacher"]["holm_p"] >= 1 - confidence and key in kept:
+            kept[key] = widest(kept[key], (1.0, 1.0))
+
+    def tables(self, evaluation: Evaluation) -> dict[str, Table]:
+        """Return per_label.csv and errors.csv."""
+        return label_tables.tables(evaluation)
+
+    def plots(self, evaluation: Evaluation) -> dict[str, Table]:
+        """Return F1 per label of each transformer."""
+        return label_tables.plots(evaluation)
+
+    def draw(self, folder: Path, evaluation: Evaluation) -> None:
+        """Draw F1 per label."""
+        from baton.evaluate.report.class_plots import per_class_f1  # matplotlib, which the gate does not need
+
+        f1 = {name: evaluation.bootstrap.per_class(name)["f1"] for name in evaluation.drawn}
+        per_class_f1(folder / "per_label_f1.png", evaluation.names, f1, self.counted)
+
+    def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
+        """Return columns and cells of the terminal's table."""
+        return label_tables.summary(models)
+
+    def beyond_summary(
+        self,
+        models: Mapping[str, Mapping[str, Any]],  # noqa: ARG002
+        test: Mapping[str, Any],  # noqa: ARG002
+    ) -> tuple[str, list[str], list[list[str]]] | None:
+        """Return None: one table holds everything."""
+        return None

@@ -1,0 +1,103 @@
+"""Tables, plots and terminal cells for several labels per row.
+
+Inputs: targets, outputs and bootstrap of the test rows, or figures from metrics.json -> rows and cells.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
+from baton.evaluate.inputs import Rows
+from baton.evaluate.label_outputs import LabelOutputs
+from baton.evaluate.report.class_tables import PER_CLASS, per_class
+from baton.evaluate.report.csv_files import Table, excerpt
+from baton.evaluate.report.wording import percent
+
+PER_LABEL = ["model", "label", *PER_CLASS[2:]]
+ERRORS = ["model", "id", "missing", "superfluous", "probability"]  # plus the text, or the name of the image
+COLUMNS = [
+    "micro F1",
+    "interval",
+    "macro F1",
+    "samples F1",
+    "exact rows",
+    "Hamming loss",
+    "log loss",
+    "C",
+]
+REMARK = (
+    "A label is predicted at a probability of at least 1/2. Micro F1 is that of all decisions together, "
+    "macro F1 the mean over labels with test rows, samples F1 the mean over rows (1 if a row has no label "
+    "and none is predicted); exact rows have no wrong decision. Log loss, a mean over labels, is at the "
+    "temperature that was fitted on validation, for every model; metrics.json also has it as trained. "
+    "C was chosen on validation."
+)
+
+
+def errors(model: str, names: Sequence[str], rows: Rows, outputs: LabelOutputs) -> list[list[object]]:
+    """Return rows of ERRORS and the text: every row with a wrong decision, the most confident first.
+
+    `missing` and `superfluous` are JSON lists of labels; `probability` is that of the row's most confident
+    wrong decision, at the temperature.
+    """
+    actual, predicted, p = rows.targets > 0, outputs.predicted, outputs.probabilities
+    sure = np.where(actual != predicted, np.where(predicted, p, 1 - p), 0).max(axis=1)  # (rows)
+    wrong = np.flatnonzero(sure > 0)
+
+    def listed(own: Any) -> str:
+        return json.dumps([names[k] for k in np.flatnonzero(own).tolist()], ensure_ascii=False)
+
+    return [
+        [
+            model,
+            rows.ids[row],
+            listed(actual[row] & ~predicted[row]),
+            listed(predicted[row] & ~actual[row]),
+            float(sure[row]),
+            excerpt(rows.texts[row]),
+        ]
+        for row in wrong[np.argsort(-sure[wrong], kind="stable")]
+    ]
+
+
+def tables(evaluation: Evaluation) -> dict[str, Table]:
+    """Return per_label.csv of every model and errors.csv of the transformers."""
+    names, outputs, test = evaluation.names, evaluation.outputs, evaluation.test
+    return {
+        "per_label.csv": (
+            PER_LABEL,
+            [row for name in outputs for row in per_class(name, names, evaluation.bootstrap)],
+        ),
+        "errors.csv": (
+            [*ERRORS, test.shown],
+            [row for name in TRANSFORMERS for row in errors(name, names, test, outputs[name])],
+        ),
+    }
+
+
+def plots(evaluation: Evaluation) -> dict[str, Table]:
+    """Return F1 per label, one file per transformer."""
+    return {
+        f"per_label_{name}.csv": (PER_LABEL, per_class(name, evaluation.names, evaluation.bootstrap))
+        for name in TRANSFORMERS
+    }
+
+
+def summary(models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the terminal's columns, and model -> cells."""
+    return COLUMNS, {name: _row(figures) for name, figures in models.items()}
+
+
+def _row(figures: Mapping[str, Any]) -> list[str]:
+    low, high = figures["micro_f1_interval"]
+    return [
+        percent(figures["micro_f1"]),
+        f"{100 * low:.1f} to {percent(high)}",
+        *(percent(figures[figure]) for figure in ("macro_f1", "samples_f1", "subset_accuracy")),
+        f"{figures['hamming_loss']:.4f}",
+        f"{figures['log_loss_scaled']:.3f}",
+        f"{figures['C']:g}" if "C" in figures else "–",
+    ]

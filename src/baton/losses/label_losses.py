@@ -1,0 +1,63 @@
+"""The losses of a model that gives each row any number of labels; see `loss.TaskLosses`.
+
+A row's loss is the mean over labels, so the learning rate keeps its meaning if labels are added.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import Labels
+from baton.losses.loss import Sum
+
+
+@dataclass(frozen=True)
+class LabelLosses:
+    """Binary cross-entropy of each label, and the divergence of its two probabilities."""
+
+    spec: Labels
+
+    def weights(self, targets: Targets) -> torch.Tensor:
+        """Return rows without the label over rows with it, (width,): the weight of a row that has it."""
+        own = np.bincount(targets.pairs[1], minlength=self.spec.width)
+        return torch.tensor((len(targets) - own) / np.maximum(own, 1), dtype=torch.float32)
+
+    def supervised(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        label_smoothing: float,
+        weights: torch.Tensor | None,
+        of_rows: torch.Tensor | None = None,
+    ) -> Sum:
+        """Return binary cross-entropy in fp32; targets are (batch, width) from 0 to 1.
+
+        `label_smoothing` moves targets towards 1/2; `weights` multiplies the term of labels that a row has.
+        """
+        smoothed = targets * (1 - label_smoothing) + label_smoothing / 2
+        each = functional.binary_cross_entropy_with_logits(
+            logits.float(), smoothed, pos_weight=weights, reduction="none"
+        )
+        return _summed(each, of_rows)
+
+    def divergence(
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor,
+        temperature: float,
+        of_rows: torch.Tensor | None = None,
+    ) -> Sum:
+        """Return KL(teacher || student) of each label's two probabilities, sigmoid(logit / temperature)."""
+        own, taught = student.float() / temperature, teacher.float() / temperature
+        each = taught.sigmoid() * (functional.logsigmoid(taught) - functional.logsigmoid(own))
+        each = each + (-taught).sigmoid() * (functional.logsigmoid(-taught) - functional.logsigmoid(-own))
+        return _summed(each, of_rows)
+
+
+def _summed(each: torch.Tensor, of_rows: torch.Tensor | None) -> Sum:
+    """Sum over rows the mean over labels of (batch, width), weighted by `of_rows` (batch,)."""
+    rows = each.mean(dim=1)
+    return Sum((rows if of_rows is None else rows * of_rows).sum(), len(rows))

@@ -1,0 +1,161 @@
+"""What a cell of the label column means if a row has any number of labels; see `target_cells.TargetCells`."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, ClassVar
+
+from baton.contracts.task_spec import Labels
+from baton.tables import label_checks, label_drift, labels
+from baton.tables.checks import Check
+from baton.tables.rows import Cell, RawTable, Row, plain
+
+SHOWN = 60  # characters of a cell in a message
+
+
+@dataclass(frozen=True)
+class LabelCells:
+    """A cell is a list of labels, or text in which `separator` stands between them; it may be empty.
+
+    `Row.label` is the JSON list of a row's labels, each once, in the order of `labels.order`.
+    """
+
+    separator: str | None
+
+    word: ClassVar[str] = "label"
+    names_leave: ClassVar[bool] = True
+
+    def read(self, value: Any) -> Cell | str:
+        """Return the labels of a cell, or the fault; nothing between two separators is not a label."""
+        items = self._items(value)
+        if isinstance(items, str):
+            return f"label {items}"
+        pairs = [(item, labels.normal(item)) for item in items]
+        respelled = tuple((item, kept) for item, kept in pairs if kept and kept != item)
+        return Cell(_joined(kept for _, kept in pairs if kept), respelled)
+
+    def _items(self, value: Any) -> list[str] | str:
+        if isinstance(value, list):
+            return self._of_list(value) if self.separator is None else self._other("is a list")
+        if not isinstance(value, str | bytes):
+            # A column of numbers has NaN where nothing stands.
+            return [] if plain(value) == "" else f"is a {type(value).__name__}; names of labels are needed"
+        if not labels.visible(words := plain(value) or ""):
+            return []
+        listed = _list(words)
+        if self.separator is None:
+            if listed is not None:
+                return self._of_list(listed)
+            return self._other(f"{words[:SHOWN]!r} is not a JSON list")
+        if listed is not None:
+            return self._other(f"{words[:SHOWN]!r} is a JSON list")
+        return [item.strip() for item in words.split(self.separator)]
+
+    def _of_list(self, value: list[Any]) -> list[str] | str:
+        items: list[str] = []
+        for item in value:
+            if item is None or (words := plain(item)) is None:
+                wrong = "null" if item is None else f"a {type(item).__name__}"
+                return f"has {wrong} in its list; names of labels are needed"
+            items.append(words)
+        return items
+
+    def _other(self, fault: str) -> str:
+        if self.separator is None:
+            return f'{fault}, such as ["a", "b"]; set task.separator if one stands between names'
+        return f"{fault}, but task.separator is {self.separator!r}; set it to null to read lists"
+
+    def names(self, label: str) -> tuple[str, ...]:
+        """Return the labels of a row."""
+        return _names(label)
+
+    def renamed(self, label: str, new: Callable[[str], str | None]) -> str:
+        """Return the labels under their new names; those that become None are left out."""
+        return _joined(kept for name in self.names(label) if (kept := new(name)))
+
+    def checks(self) -> dict[str, Check]:
+        """Return the checks of labels that look alike, measured or contradictory; none may be missing."""
+        return {
+            "similar_labels": partial(label_checks.similar_labels, names=self.names),
+            "continuous_labels": partial(label_checks.continuous_labels, names=self.names),
+            "conflict": partial(label_checks.conflict, shown=self._shown),
+        }
+
+    def _shown(self, label: str) -> str:
+        return ", ".join(self.names(label)) or "no label"
+
+    def strata(self, rows: list[Row]) -> list[str]:
+        """Return of each row the label that is rarest up to there; '' for rows without labels.
+
+        Counting only what comes before keeps the stratum of a row when others are appended to the file. The
+        first row of a label is the first of its stratum, or has another label whose first row it is too, so
+        that it stays in train (`splits.cut_for_good`).
+        """
+        counts: Counter[str] = Counter()
+        strata = []
+        for row in rows:
+            names = self.names(row.label)
+            strata.append(min(names, key=lambda name: (counts[name], labels.order(name)), default=""))
+            counts.update(names)
+        return strata
+
+    def drift(self, rows: list[Row]) -> dict[str, Any] | None:
+        """Compare the shares of labels in train and test, see `label_drift.of_label_sets`."""
+        sets = (
+            Counter(self.names(row.label) for row in rows if row.part == part) for part in ("train", "test")
+        )
+        return label_drift.of_label_sets(*sets)
+
+    def too_few(self, train: Iterable[str]) -> str:
+        """Return that no row of train has a label, if so."""
+        if any(self.names(label) for label in train):
+            return ""
+        return "no labels: no row of train has a label after the checks; at least one label is needed"
+
+    def small_advice(self, left: int, listed: str) -> str:
+        """Return what to do about rare labels; `listed` are all labels of the rows found."""
+        advice = "small_class may be drop (takes such labels out of their rows, which stay) or keep"
+        return f"{advice}; {left} labels are in train; the labels of the rows found: {listed}"
+
+    def notes(self, table: RawTable, _known: Mapping[str, str]) -> list[str]:
+        """Return a note if no row has several labels, as with a wrong separator."""
+        if self.separator is None or any(len(self.names(row.label)) > 1 for row in table.rows):
+            return []
+        start = f"{table.path}: no row has more than one label; "
+        return [start + f"check that task.separator, {self.separator!r}, is the one between names"]
+
+    def spec(self, names: list[str]) -> Labels:
+        """Return the task with these labels, in the order of a model's outputs."""
+        return Labels(tuple(names))
+
+    def type(self) -> Any:
+        """Return the Arrow type of the clean column: a list of int32."""
+        import pyarrow as pa
+
+        return pa.list_(pa.int32())
+
+    def target(self, label: str, places: Mapping[str, int]) -> list[int]:
+        """Return the indexes of the labels, ascending."""
+        return sorted(places[name] for name in self.names(label))
+
+
+def _joined(names: Iterable[str]) -> str:
+    return json.dumps(sorted(set(names), key=labels.order), ensure_ascii=False)
+
+
+@lru_cache(maxsize=65_536)
+def _names(label: str) -> tuple[str, ...]:
+    return tuple(json.loads(label)) if label else ()
+
+
+def _list(words: str) -> list[Any] | None:
+    """Return the JSON list that a text is, or None."""
+    if not words.strip().startswith("["):
+        return None
+    try:
+        value = json.loads(words)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, list) else None

@@ -1,0 +1,121 @@
+"""Figures and answers of a model that gives each row any number of labels; see `task_figures.TaskFigures`.
+
+Probabilities are sigmoid(logits / temperature), one per label; a row has the labels of which they reach 1/2.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from baton.contracts.task_spec import Labels
+from baton.errors import DataError
+
+BOUND = 4.0  # of |log temperature|, as for classes
+THRESHOLD = 0.5
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LabelFigures:
+    """F1 over labels and rows at a threshold of 1/2; answers are `labels` and the probabilities."""
+
+    spec: Labels
+
+    directions: ClassVar[Mapping[str, int]] = {"loss": -1, "micro_f1": 1, "macro_f1": 1}
+    main: ClassVar[str] = "micro_f1"
+    gated: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
+    probes: ClassVar[bool] = False
+    output: ClassVar[str] = (
+        "`labels`, string, a JSON list of those whose probability is at least 1/2; `probability_LABEL`, "
+        "double, one for each label: sigmoid(logits / T)"
+    )
+
+    def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
+        """Return `loss` (mean binary cross-entropy, nats), `micro_f1` and `macro_f1` of `logits` (n, width).
+
+        Macro F1 is the mean over labels that some row has. F1 is 0 without labels, true or predicted.
+        """
+        raw, true = np.asarray(logits), np.asarray(targets)
+        check(raw, true)
+        predicted = raw >= 0
+        hit = (predicted & (true > 0)).sum(axis=0)
+        both = predicted.sum(axis=0) + (true > 0).sum(axis=0)  # (width,)
+        own = (true > 0).any(axis=0)
+        f1 = 2 * hit / np.maximum(both, 1)
+        return {
+            "loss": float(losses(raw, true).mean()),
+            "micro_f1": float(2 * hit.sum() / max(both.sum(), 1)),
+            "macro_f1": float(f1[own].mean()) if own.any() else 0.0,
+        }
+
+    def temperature(self, logits: NDArray[Any], targets: NDArray[Any]) -> float:
+        """Return the temperature that minimises the binary cross-entropy of validation rows, to 6 digits.
+
+        One extra row, half of each label, keeps it finite, as in `temperature.fit`.
+        """
+        from scipy.optimize import minimize_scalar
+
+        check(logits, targets)
+        raw, true = np.asarray(logits, np.float64), np.asarray(targets, np.float64)
+
+        def cost(log_t: float) -> float:
+            scaled = raw * np.exp(-log_t)
+            return float(
+                losses(scaled, true).sum() + losses(scaled, np.full_like(true, 0.5)).mean(axis=0).sum()
+            )
+
+        found = minimize_scalar(cost, bounds=(-BOUND, BOUND), method="bounded", options={"xatol": 1e-8})
+        return float(f"{np.exp(found.x):.6g}")
+
+    def probabilities(self, logits: NDArray[Any], temperature: float) -> Floats:
+        """Return sigmoid(logits / temperature), (n, width)."""
+        return np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64) / temperature))
+
+    def texts(self, targets: NDArray[Any]) -> list[str]:
+        """Return each row's labels as a JSON list."""
+        names = np.asarray(self.spec.names, dtype=object)
+        return [json.dumps(names[row > 0].tolist(), ensure_ascii=False) for row in targets]
+
+    def answer(self, probabilities: Floats, index: Any) -> pd.DataFrame:
+        """Return `labels`, a JSON list of the names that reach 1/2, and `probability_LABEL` of each label."""
+        frame = pd.DataFrame(probabilities, columns=list(self.columns)[1:], index=index)
+        frame.insert(0, self.spec.column, self.texts(probabilities >= THRESHOLD))
+        return frame
+
+    @property
+    def columns(self) -> Mapping[str, type]:
+        """`labels` and the probabilities."""
+        return {"labels": str} | {f"probability_{name}": float for name in self.spec.names}
+
+
+def losses(logits: NDArray[Any], targets: NDArray[Any]) -> Floats:
+    """Return the binary cross-entropy of each row and label, (n, width), in nats and double precision."""
+    raw, true = np.asarray(logits, np.float64), np.asarray(targets, np.float64)
+    return np.asarray(np.logaddexp(0, raw) - raw * true)
+
+
+def check(logits: NDArray[Any], targets: NDArray[Any]) -> None:
+    """Refuse predictions and targets from which no figure can be computed.
+
+    Raises:
+        DataError: there are no rows, the shapes do not match, or a logit is not finite.
+    """
+    if logits.ndim != 2 or logits.shape != targets.shape or not len(logits):
+        raise DataError(
+            "predictions do not match the labels",
+            got=f"logits {logits.shape}, targets {targets.shape}",
+            expected="both (n, labels), n > 0",
+            hint="predictions and labels must come from the same rows and the same task.json",
+        )
+    if not np.isfinite(logits).all():
+        raise DataError(
+            "logits are not finite",
+            got=f"{int((~np.isfinite(logits)).sum())} values that are NaN or infinite",
+            expected="finite numbers",
+            hint="training diverged: lower learning_rate",
+        )

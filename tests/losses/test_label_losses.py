@@ -1,0 +1,77 @@
+"""Losses of several labels per row against their definitions."""
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Bernoulli, kl_divergence
+from torch.nn import functional
+
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import Labels
+from baton.distill import soft_targets
+from baton.losses.label_losses import LabelLosses
+
+TASK = LabelLosses(Labels(("a", "b", "c")))
+
+
+def logits(seed: int, rows: int = 5) -> torch.Tensor:
+    return torch.randn(rows, 3, generator=torch.Generator().manual_seed(seed)) * 3
+
+
+TRUE = torch.tensor([[1.0, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0], [0, 0, 1]])
+
+
+def test_the_loss_is_binary_cross_entropy_of_rows_and_labels() -> None:
+    found = TASK.supervised(logits(0), TRUE, 0.0, None)
+    assert found.count == 5
+    torch.testing.assert_close(found.mean, functional.binary_cross_entropy_with_logits(logits(0), TRUE))
+    p = torch.sigmoid(logits(0))
+    smoothed = 0.8 * TRUE + 0.1
+    by_hand = -(smoothed * p.log() + (1 - smoothed) * (1 - p).log()).mean()
+    torch.testing.assert_close(TASK.supervised(logits(0), TRUE, 0.2, None).mean, by_hand)
+
+
+def test_parts_add_up_and_a_row_of_weight_two_counts_as_two_rows() -> None:
+    weights = torch.tensor([0.5, 1.0, 2.0])
+    whole = TASK.supervised(logits(0), TRUE, 0.1, weights)
+    first, second = (
+        TASK.supervised(logits(0)[part], TRUE[part], 0.1, weights) for part in (slice(2), slice(2, 5))
+    )
+    torch.testing.assert_close(whole.total, first.total + second.total)
+    assert whole.count == first.count + second.count
+    places = torch.tensor([0, 0, 1, 3, 3, 3])
+    of_rows = torch.tensor([2.0, 1.0, 0.0, 3.0, 0.0])
+    twice = TASK.supervised(logits(0)[places], TRUE[places], 0.1, weights)
+    torch.testing.assert_close(TASK.supervised(logits(0), TRUE, 0.1, weights, of_rows).total, twice.total)
+    twice = TASK.divergence(logits(0)[places], logits(1)[places], 2.0)
+    torch.testing.assert_close(TASK.divergence(logits(0), logits(1), 2.0, of_rows).total, twice.total)
+
+
+def test_the_divergence_is_that_of_two_coins_per_label() -> None:
+    expected = kl_divergence(Bernoulli(logits=logits(1) / 2), Bernoulli(logits=logits(0) / 2)).mean()
+    torch.testing.assert_close(TASK.divergence(logits(0), logits(1), 2.0).mean, expected)
+    assert TASK.divergence(logits(0), logits(0), 3.0).total.abs() < 1e-6
+    loss = soft_targets.distillation(TASK, soft_targets.cached(logits(1)), 2.0, 0.3, 0.0, None)
+
+    class Rows:
+        inputs, targets, rows = (torch.zeros(1),), TRUE, torch.arange(5)
+
+    hard = functional.binary_cross_entropy_with_logits(logits(0), TRUE)
+    torch.testing.assert_close(loss(lambda _: logits(0), Rows()), 0.3 * hard + 0.7 * 4 * expected)
+
+
+def test_extreme_logits_have_finite_losses_and_gradients() -> None:
+    student = torch.tensor([[200.0, -200.0, 0.0]], requires_grad=True)
+    teacher = torch.tensor([[-200.0, 200.0, 90.0]])
+    total = TASK.divergence(student, teacher, 1.0).total + TASK.supervised(student, TRUE[:1], 0.0, None).total
+    total.backward()
+    assert torch.isfinite(total) and torch.isfinite(student.grad).all()
+
+
+def test_balanced_weights_make_both_sides_of_a_label_equal() -> None:
+    rows = [[0, 2], [], [0, 1, 2], [1], [2]]
+    offsets = np.cumsum([0, *map(len, rows)])
+    found = TASK.weights(
+        Targets(TASK.spec, np.array([label for row in rows for label in row], np.int64), offsets)
+    )
+    assert found.tolist() == pytest.approx([3 / 2, 3 / 2, 2 / 3])

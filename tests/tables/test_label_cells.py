@@ -1,0 +1,439 @@
+"""Rows with any number of labels: cells, checks, splits, drift and clean tables."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from baton import params
+from baton.contracts import task_spec
+from baton.errors import DataError, ParamsError
+from baton.sources import image_sources
+from baton.tables import clean, splits, two_sample_tests
+from baton.tables.label_cells import LabelCells
+from baton.tables.rows import Cell, Row
+from tests.data_fixtures import CLASSES
+from tests.image_files import saved
+
+RAW, TARGET = Path("data/raw"), Path("data/clean")
+BAR = params.LabelsTask(kind="labels", separator="|")
+LISTS = params.LabelsTask(kind="labels", separator=None)
+CSV = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+Settings = Callable[..., params.TextPreprocess]
+ROWS: list[tuple[str, list[str]]] = [
+    (f"text {number}", names)
+    for number, names in enumerate(
+        [
+            ["war", "trade"],
+            ["trade"],
+            [],
+            ["war"],
+            ["trade", "grain"],
+            ["grain", "war", "trade"],
+            [],
+            ["grain"],
+        ]
+        * 5
+    )
+]
+
+
+def write_raw(**files: str | bytes) -> None:
+    RAW.mkdir(parents=True, exist_ok=True)
+    for split, content in files.items():
+        (RAW / split).write_bytes(content.encode() if isinstance(content, str) else content)
+    (RAW / "manifest.json").write_text(json.dumps({"files": {split: {"path": split} for split in files}}))
+
+
+def as_csv(rows: list[tuple[str, list[str]]]) -> str:
+    return "text,label\n" + "".join(f"{text},{'|'.join(names)}\n" for text, names in rows)
+
+
+def quoted(names: list[str]) -> str:
+    """Return a JSON list as a quoted cell of a CSV."""
+    return '"' + json.dumps(names).replace('"', '""') + '"'
+
+
+def as_lines(rows: list[tuple[str, Any]]) -> str:
+    return "".join(json.dumps({"text": text, "label": names}) + "\n" for text, names in rows)
+
+
+def as_parquet(rows: list[tuple[str, Any]]) -> bytes:
+    texts, names = zip(*rows, strict=True)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"text": list(texts), "label": list(names)}), sink)
+    return bytes(sink.getvalue())
+
+
+def read(split: str) -> dict[str, list[str]]:
+    """Return the labels of a clean split, by text."""
+    spec = task_spec.read_file(TARGET)
+    assert isinstance(spec, task_spec.Labels)
+    table = pq.read_table(TARGET / f"{split}.parquet")
+    assert table.schema.field("labels").type == pa.list_(pa.int32())
+    return {row["text"]: [spec.names[place] for place in row["labels"]] for row in table.to_pylist()}
+
+
+@pytest.mark.parametrize(
+    ("task", "form", "content"),
+    [
+        (BAR, CSV, as_csv(ROWS)),
+        (LISTS, CSV, as_csv([(text, [quoted(names)]) for text, names in ROWS])),
+        (BAR, {"kind": "jsonl"}, as_lines([(text, "|".join(names)) for text, names in ROWS])),
+        (LISTS, {"kind": "jsonl"}, as_lines(ROWS)),
+        (BAR, {"kind": "parquet"}, as_parquet([(text, "|".join(names) or None) for text, names in ROWS])),
+        (LISTS, {"kind": "parquet"}, as_parquet([(text, names or None) for text, names in ROWS])),
+        (LISTS, {"kind": "parquet"}, as_parquet([(text, json.dumps(names)) for text, names in ROWS])),
+    ],
+    ids=["csv", "csv of lists", "lines", "lines of lists", "parquet", "parquet of lists", "parquet of JSON"],
+)
+def test_cells_of_every_format_give_the_same_table(
+    workplace: Path, settings: Settings, task: params.LabelsTask, form: dict[str, Any], content: str | bytes
+) -> None:
+    write_raw(train=content)
+    report = clean.clean(RAW, TARGET, settings(format=form), task)
+    assert storage_of(TARGET) == {"kind": "labels", "names": ["grain", "trade", "war"]}
+    found = read("train") | read("val") | read("test")
+    assert found == {text: sorted(names) for text, names in ROWS}, "indexes are ascending, names sorted"
+    assert report["classes"]["war"] == {
+        split: sum("war" in names for names in read(split).values()) for split in clean.SPLITS
+    }
+    assert report["without_label"] == {
+        split: sum(not names for names in read(split).values()) for split in clean.SPLITS
+    }
+    assert sum(report["without_label"].values()) == 10
+    assert "missing_label" not in report["checks"]
+    before = {path.name: path.read_bytes() for path in TARGET.iterdir()}
+    clean.clean(RAW, TARGET, settings(format=form), task)
+    assert {path.name: path.read_bytes() for path in TARGET.iterdir()} == before
+
+
+def storage_of(folder: Path) -> Any:
+    return json.loads((folder / "task.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("separator", "value", "wanted"),
+    [
+        ("|", "b| a|b|", ["a", "b"]),
+        ("; ", "b; a", ["a", "b"]),
+        ("|", None, []),
+        ("|", " \u200b", []),
+        ("|", float("nan"), []),
+        ("|", b"a", ["a"]),
+        ("|", "[a]|b", ["[a]", "b"]),
+        (None, [], []),
+        (None, "[]", []),
+        (None, "", []),
+        (None, [10, 9, b"x", True], ["9", "10", "true", "x"]),
+        (None, ["e\u0301", "\u00e9 "], ["\u00e9"]),
+        (None, '["b", "a"]', ["a", "b"]),
+    ],
+)
+def test_a_cell_is_a_set_of_names(separator: str | None, value: Any, wanted: list[str]) -> None:
+    cells = LabelCells(separator)
+    cell = cells.read(value)
+    assert isinstance(cell, Cell)
+    assert list(cells.names(cell.label)) == wanted
+
+
+BAD = [
+    (BAR, ["war"], "label is a list, but task.separator is '|'; set it to null to read lists"),
+    (BAR, '["war"]', "is a JSON list, but task.separator is '|'; set it to null"),
+    (BAR, 7, "label is a int; names of labels are needed"),
+    (BAR, {"a": 1}, "label is a dict; names of labels are needed"),
+    (LISTS, "war|trade", 'label \'war|trade\' is not a JSON list, such as ["a", "b"]; set task.separator'),
+    (LISTS, "7", "label '7' is not a JSON list"),
+    (LISTS, 7.5, "label is a float; names of labels are needed"),
+    (LISTS, ["war", None], "label has null in its list; names of labels are needed"),
+    (LISTS, ["war", ["trade"]], "label has a list in its list; names of labels are needed"),
+]
+
+
+@pytest.mark.parametrize(("task", "cell", "complaint"), BAD)
+def test_a_bad_cell_is_one_error_that_names_its_row(
+    workplace: Path, settings: Settings, task: params.LabelsTask, cell: Any, complaint: str
+) -> None:
+    good: list[tuple[str, Any]] = [
+        (text, "|".join(names) if task.separator else names) for text, names in ROWS
+    ]
+    write_raw(train=as_lines([*good[:5], ("bad", cell), *good[5:]]))
+    form = {"kind": "jsonl"}
+    with pytest.raises(DataError) as caught:
+        clean.clean(RAW, TARGET, settings({"malformed": "fail"}, format=form), task)
+    message = str(caught.value)
+    assert "1 problem\n" in message
+    assert "malformed: 1 rows: train:6 (" in message
+    assert complaint in message
+    assert not TARGET.exists()
+    report = clean.clean(RAW, TARGET, settings(format=form), task)
+    assert report["checks"]["malformed"]["rows"] == ["train:6"]
+    assert len(read("train") | read("val") | read("test")) == len(ROWS)
+
+
+def test_a_column_of_lists_needs_a_task_that_reads_them(workplace: Path, settings: Settings) -> None:
+    write_raw(train=as_parquet(ROWS))
+    with pytest.raises(DataError, match=r"(?s)'label' does not contain single values.*separator: null"):
+        clean.clean(RAW, TARGET, settings(format={"kind": "parquet"}), BAR)
+
+
+def test_names_are_mapped_and_checked_one_by_one(workplace: Path, settings: Settings) -> None:
+    write_raw(train=as_csv(ROWS))
+    names = {"war": "conflict", "trade": "trade", "grain": "crops"}
+    clean.clean(RAW, TARGET, settings(label_names=names), BAR)
+    assert storage_of(TARGET)["names"] == ["conflict", "crops", "trade"]
+    assert read("train") | read("val") | read("test") == {
+        text: sorted(names[name] for name in own) for text, own in ROWS
+    }
+    del names["grain"]
+    with pytest.raises(DataError, match=r"unknown_label: 15 rows: .*label 'grain' is not in preprocess"):
+        clean.clean(RAW, TARGET, settings(label_names=names), BAR)
+
+
+def test_checks_are_of_names(workplace: Path, settings: Settings) -> None:
+    rows = [
+        *ROWS,
+        ("text 0", ["trade", "war"]),  # the same as row 1: no conflict
+        ("Text 1", ["trade", "war"]),  # row 2 has trade alone
+        ("spelled", ["War", "trade"]),
+        ("rare", ["opera", "war"]),
+    ]
+    write_raw(train=as_csv(rows), test=as_csv([("one", ["trade"]), ("two", ["trade", "ballet"])]))
+    checks = clean.clean(RAW, TARGET, settings({"small_class": "keep", "duplicate": "drop"}), BAR)["checks"]
+    assert checks["conflict"]["reasons"] == {
+        "train:2": "'trade', but ['trade', 'trade, war'] in all: see train:42",
+        "train:42": "'trade, war', but ['trade', 'trade, war'] in all: see train:2",
+    }
+    assert checks["duplicate"]["rows"] == ["train:41"]
+    assert checks["similar_labels"]["reasons"] == {
+        "train:43": "label 'War' (1 rows) reads like 'war' (18 rows)"
+    }
+    assert checks["small_class"]["reasons"] == {
+        "train:43": "label 'War' has 1 different text in train, cutting needs 2",
+        "train:44": "label 'opera' has 1 different text in train, cutting needs 2",
+    }
+    assert checks["unseen_label"]["reasons"] == {"test:2": "label 'ballet' is not in train"}
+    assert "ballet" in storage_of(TARGET)["names"]
+
+
+def test_a_rare_label_leaves_its_rows_which_stay(workplace: Path, settings: Settings) -> None:
+    write_raw(
+        train=as_csv([*ROWS, ("rare", ["opera", "war"])]),
+        test=as_csv([("one", ["trade", "opera"]), ("two", ["ballet"])]),
+    )
+    wanted = settings({"small_class": "drop", "unseen_label": "drop"})
+    report = clean.clean(RAW, TARGET, wanted, BAR)
+    assert storage_of(TARGET)["names"] == ["grain", "trade", "war"]
+    assert (read("train") | read("val"))["rare"] == ["war"]
+    assert read("test") == {"one": ["trade"], "two": []}
+    assert report["checks"]["small_class"]["rows"] == ["train:41", "test:1"]
+    assert report["checks"]["small_class"]["dropped_rows"] == []
+    assert report["checks"]["unseen_label"]["rows"] == ["test:2"]
+
+
+def test_rare_labels_are_refused_with_advice(workplace: Path, settings: Settings) -> None:
+    write_raw(train=as_csv([*ROWS, ("rare", ["opera", "war"])]))
+    with pytest.raises(DataError) as caught:
+        clean.clean(RAW, TARGET, settings({"small_class": "fail"}), BAR)
+    assert "small_class: 1 rows: train:41 (label 'opera' has 1 different text" in str(caught.value)
+    assert "small_class may be drop (takes such labels out of their rows, which stay)" in str(caught.value)
+
+
+def test_a_table_without_any_label_is_refused(workplace: Path, settings: Settings) -> None:
+    write_raw(train=as_csv([(text, []) for text, _ in ROWS]))
+    with pytest.raises(DataError, match="no row of train has a label"):
+        clean.clean(RAW, TARGET, settings(), BAR)
+
+
+def test_a_wrong_separator_is_noted(workplace: Path, settings: Settings) -> None:
+    write_raw(train="text,label\n" + "".join(f"{text},{'; '.join(names)}\n" for text, names in ROWS))
+    share = {"kind": "share", "share": 0.3}
+    report = clean.clean(RAW, TARGET, settings(validation=share), BAR)
+    assert any(
+        "no row has more than one label; check that task.separator, '|'" in one for one in report["notes"]
+    )
+
+
+def random_rows(count: int, seed: int) -> list[Row]:
+    """Return rows whose labels have Zipf frequencies; about one in five has none."""
+    random = np.random.default_rng(seed)
+    rates = 0.4 / np.arange(1, 9)
+    cells = LabelCells("|")
+    rows = []
+    for number in range(1, count + 1):
+        cell = cells.read("|".join(f"l{place}" for place in np.flatnonzero(random.random(8) < rates)))
+        assert isinstance(cell, Cell)
+        rows.append(Row("train", number, f"text {number}", cell.label))
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cuts_are_stratified_and_appended_rows_move_none(seed: int) -> None:
+    cells, rows = LabelCells("|"), random_rows(1000, seed)
+
+    def drawn(some: list[Row]) -> set[str]:
+        units = splits.units(some, strata=cells.strata(some))
+        return {row.id for row in splits.flat(splits.cut_for_good(units, 0.2, seed=seed, purpose="test")[0])}
+
+    test = drawn(rows)
+    for count in (1, 2, 10, 100, 500):
+        earlier = {row.id for row in rows[:count]}
+        assert drawn(rows[:count]) == test & earlier
+    every, left = (
+        [name for row in some for name in cells.names(row.label)]
+        for some in (rows, [row for row in rows if row.id not in test])
+    )
+    assert {*every} == {*left}, "each label stays in train"
+    assert len(test) / len(rows) == pytest.approx(0.2, abs=0.03)
+    for name in {*every}:
+        assert left.count(name) / every.count(name) == pytest.approx(0.8, abs=0.1)
+
+
+def test_a_rare_label_is_cut_in_proportion_to_its_rows() -> None:
+    cells = LabelCells("|")
+    for seed in range(20):
+        rows = []
+        for number in range(1, 201):
+            cell = cells.read(f"common|rare {number % 5}" if number <= 50 else "common")
+            assert isinstance(cell, Cell)
+            rows.append(Row("train", number, f"text {number}", cell.label))
+        units = splits.units(rows, strata=cells.strata(rows))
+        drawn, _ = splits.cut_for_good(units, 0.2, seed=seed, purpose="test")
+        names = [name for row in splits.flat(drawn) for name in cells.names(row.label)]
+        assert all(1 <= names.count(f"rare {number}") <= 3 for number in range(5)), "2 of 10, within one"
+
+
+def test_drift_is_of_shares_of_labels(workplace: Path, settings: Settings) -> None:
+    write_raw(
+        train=as_csv(ROWS * 3),
+        test=as_csv([(f"new {number}", ["war"] if number % 4 else ["trade", "war"]) for number in range(60)]),
+    )
+    drift = clean.clean(RAW, TARGET, settings(), BAR)["checks"]["drift"]
+    # train: 20 trade, 15 war and 15 grain of 50; test: 60 war and 15 trade of 75
+    assert drift["total_variation"] == pytest.approx(60 / 75 - 15 / 50)
+    assert drift["p_value"] == 0.0005
+    assert drift["found"] is True
+    assert "chi_square" not in drift
+
+
+def test_drift_of_single_labels_is_that_of_classes() -> None:
+    earlier, new = {"a": 90, "b": 10}, {"a": 50, "b": 50}
+    as_sets = two_sample_tests.label_sets(
+        {(name,): count for name, count in earlier.items()}, {(name,): count for name, count in new.items()}
+    )
+    of_classes = two_sample_tests.labels(earlier, new)
+    assert as_sets.value == pytest.approx(of_classes.value) == pytest.approx(0.4)
+    assert as_sets.chance == pytest.approx(of_classes.chance)
+    assert two_sample_tests.label_sets({(): 5}, {(): 7}).value == 0.0
+
+
+def test_rows_are_drawn_with_all_their_labels() -> None:
+    """Ten labels that always come together are no more evidence than one."""
+    ours, theirs = (tuple(f"{letter}{number}" for number in range(10)) for letter in "ab")
+    as_sets = two_sample_tests.label_sets({ours: 30, theirs: 70}, {ours: 38, theirs: 62})
+    of_classes = two_sample_tests.labels({"a": 30, "b": 70}, {"a": 38, "b": 62})
+    assert as_sets.value == pytest.approx(of_classes.value) == pytest.approx(0.08)
+    assert (as_sets.chance, as_sets.p) == pytest.approx((of_classes.chance, of_classes.p))
+    assert as_sets.p > 0.2
+
+
+# ---- images ------------------------------------------------------------------------------------------------
+
+
+def write_images(count: int) -> list[str]:
+    Path("inbox").mkdir(exist_ok=True)
+    random = np.random.default_rng(0)
+    names = [f"{number}.png" for number in range(count)]
+    for name in names:
+        (Path("inbox") / name).write_bytes(saved(random.integers(0, 255, (8, 8), np.uint8)))
+    return names
+
+
+def fetch(form: dict[str, Any]) -> None:
+    """Download the images that inbox/table lists, with columns text and label."""
+    source = params.TableSource.model_validate(
+        {
+            "kind": "table",
+            "files": {"train": "inbox/table"},
+            "format": form,
+            "folder": "inbox",
+            "path_column": "text",
+            "label_column": "label",
+            "licence": "mine",
+        },
+        strict=False,
+    )
+    RAW.mkdir(parents=True)
+    found = image_sources.fetch(source, RAW)
+    files = {split: {"path": path} for split, (path, _) in found.items()}
+    (RAW / "manifest.json").write_text(json.dumps({"files": files}))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_tables_of_images_have_labels_too(
+    workplace: Path, image_settings: Callable[..., params.ImagePreprocess], kind: str
+) -> None:
+    files = write_images(len(ROWS))
+    rows = [(file, names) for file, (_, names) in zip(files, ROWS, strict=True)]
+    form: dict[str, Any] = {"csv": CSV}.get(kind, {"kind": kind})
+    content: dict[str, Any] = {
+        "csv": lambda: as_csv(rows).encode(),
+        "jsonl": lambda: as_lines([(file, names or None) for file, names in rows]).encode(),
+        "parquet": lambda: as_parquet(rows),
+    }
+    Path("inbox/table").write_bytes(content[kind]())
+    fetch(form)
+    report = clean.clean(RAW, TARGET, image_settings(), BAR if kind == "csv" else LISTS)
+    assert report["checks"]["malformed"]["rows"] == []
+    spec = task_spec.read_file(TARGET)
+    found = {
+        row["name"]: [spec.names[place] for place in row["labels"]]
+        for split in clean.SPLITS
+        for row in pq.read_table(TARGET / f"{split}.parquet").to_pylist()
+    }
+    assert found == {file: sorted(names) for file, names in rows}
+
+
+def test_a_list_among_names_of_classes_is_one_bad_row(
+    workplace: Path, image_settings: Callable[..., params.ImagePreprocess]
+) -> None:
+    rows: list[tuple[str, Any]] = [(name, "ab"[place % 2]) for place, name in enumerate(write_images(20))]
+    rows[6] = (rows[6][0], ["a", "b"])
+    Path("inbox/table").write_text(as_lines(rows))
+    fetch({"kind": "jsonl"})
+    checks = clean.clean(RAW, TARGET, image_settings(), CLASSES)["checks"]
+    assert checks["malformed"]["reasons"] == {
+        "train:7": "train/7: label is a list; one label a row is needed"
+    }
+
+
+# ---- params ------------------------------------------------------------------------------------------------
+
+
+def recipe(root: Path, name: str, **changes: Any) -> str:
+    raw = params.read_raw(root / "recipes" / name)
+    raw["task"] = {"kind": "labels", "separator": "|"}
+    for key, value in changes.items():
+        raw["preprocess"]["checks" if key == "small_class" else key] |= (
+            {key: value} if key == "small_class" else value
+        )
+    path = Path("params.yaml")
+    path.write_text(json.dumps(raw))
+    with pytest.raises(ParamsError) as caught:
+        params.read(path)
+    return str(caught.value)
+
+
+def test_what_needs_one_class_is_refused(workplace: Path, root: Path) -> None:
+    for policy in ("train_only", {"other": "rest"}):
+        message = recipe(root, "csv.yaml", small_class=policy)
+        assert "preprocess.checks.small_class: " in message
+        assert "is for rows of one class, task.kind is labels: set it to fail, keep or drop" in message
+    for name, kind in (("image-folder.yaml", "folder"), ("digits-vit.yaml", "digits")):
+        message = recipe(root, name)
+        assert f"source.kind {kind} gives each image one class, task.kind is labels" in message

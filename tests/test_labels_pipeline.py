@@ -1,0 +1,135 @@
+"""The pipeline on texts with any number of labels through real `dvc repro`, killed and resumed, then served.
+
+The labels say which words a docstring has; some have none.
+"""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from baton import params, storage
+from baton.contracts import predictions
+from tests import tiny
+from tests.test_interrupted import finish, last_step, longer, ours, start
+from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code, small, write_docstrings
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+WORDS = ("file", "message", "return", "value")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("labels") / "project"
+    copy_code(folder)
+    write_docstrings(folder / "inbox/classes.csv")
+    with (folder / "inbox/classes.csv").open(newline="", encoding="utf-8") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    with (folder / "inbox/data.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "labels"])
+        writer.writerows([text, "|".join(word for word in WORDS if word in text.lower())] for text in texts)
+    (folder / "inbox/classes.csv").unlink()
+    tiny.write_base(folder / "inbox/base")
+    shutil.copy(ROOT / "recipes/labels-csv.yaml", folder / "params.yaml")
+    made = Project(folder)
+    made.edit(small)
+    for command in ("init", "add .", "-c user.name=t -c user.email=t@example.org commit -m x"):
+        assert made.run("git", *command.split()).returncode == 0
+    yield made
+    shutil.rmtree(folder)
+
+
+def test_all_six_stages_run(project: Project) -> None:
+    assert project.repro() == STAGES
+    task = {"kind": "labels", "names": list(WORDS)}
+    assert storage.read_json(project.folder / "data/clean/task.json") == task
+    assert storage.read_json(project.folder / "models/student/baton.json")["task"] == task
+    metrics = storage.read_json(project.folder / "reports/metrics.json")
+    _, logits = predictions.read_predictions(project.folder / "data/predictions/student/test.parquet")
+    expected = f1_score(truth(project), logits >= 0, average="micro", zero_division=0)
+    assert metrics["student"]["micro_f1"] == pytest.approx(expected, abs=1e-6)
+    low, high = metrics["student"]["micro_f1_interval"]
+    assert low <= metrics["student"]["micro_f1"] <= high
+    assert "student_vs_control" in metrics["comparison"] and metrics["recommended"]["model"]
+
+
+def truth(project: Project) -> np.ndarray:
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(project.folder / "data/clean/test.parquet")["labels"].to_pylist()
+    assert any(not row for row in rows), "rows without labels are rows too"
+    return np.array([[place in row for place in range(len(WORDS))] for row in rows])
+
+
+def test_nothing_runs_again_and_a_forced_rerun_gives_the_same_bytes(project: Project) -> None:
+    assert project.repro() == []
+    before = project.digests()
+    assert project.repro("--force") == STAGES
+    after = project.digests()
+    assert {name for name in before if before[name] != after.get(name)} <= TIMED
+
+
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_the_logged_model_answers_with_the_labels_of_the_predictions(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    import mlflow
+    import pyarrow.parquet as pq
+
+    from baton import tracking
+
+    tracking.prepare()
+    store = f"sqlite:///{project.folder}/mlflow.db"
+    client = mlflow.MlflowClient(store)
+    experiment = client.get_experiment_by_name(params.read().tracking.experiment)
+    found = client.search_logged_models([experiment.experiment_id])
+    model = next(item for item in found if item.name == "student")
+    mlflow.set_tracking_uri(store)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        served = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
+    texts = pq.read_table("data/clean/test.parquet")["text"].to_pylist()[:20]
+    answer = served.predict(texts)
+    _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
+    temperature = storage.read_json(Path("models/student/baton.json"))["temperature"]
+    expected = 1 / (1 + np.exp(-logits[:20].astype(np.float64) / temperature))
+    served_p = answer.drop(columns="labels").to_numpy()
+    np.testing.assert_allclose(served_p, expected, atol=0.005)  # predictions are in bf16
+    assert [json.loads(cell) for cell in answer["labels"]] == [
+        [word for word, p in zip(WORDS, row, strict=True) if p >= 0.5] for row in served_p
+    ]
+
+
+def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
+    project.edit(lambda raw: (longer(raw), many(raw)))
+    finish(project, "finetune")
+    whole = project.digests()
+    project.edit(lambda raw: raw["finetune"].update(log_every=2))  # a run of its own, to kill
+    for _ in range(3):
+        with start(project, "finetune") as process:
+            before = last_step(project, "teacher-0")
+            while last_step(project, "teacher-0") < before + 7:
+                assert process.poll() is None, process.stdout.read() if process.stdout else ""
+            for one in ours(project):
+                os.kill(one.pid, signal.SIGKILL)
+    output = finish(project, "finetune")
+    assert "resumed after step" in output
+    after = project.digests()
+    same = ("models/teacher/model.safetensors", "data/predictions/teacher/test.parquet")
+    assert all(whole[name] == after[name] for name in same)
+
+
+def many(raw: dict[str, Any]) -> None:
+    raw["finetune"]["epochs"] = 12
