@@ -1,6 +1,7 @@
 """Rows with any number of labels: cells, checks, splits, drift and clean tables."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.spatial.distance import braycurtis
 
 from baton import params
 from baton.contracts import task_spec
 from baton.errors import DataError, ParamsError
 from baton.sources import image_sources
-from baton.tables import clean, splits, two_sample_tests
+from baton.tables import clean, label_drift, splits, two_sample_tests
 from baton.tables.label_cells import LabelCells
 from baton.tables.rows import Cell, Row
 from tests.data_fixtures import CLASSES
@@ -308,17 +312,18 @@ def test_a_rare_label_is_cut_in_proportion_to_its_rows() -> None:
         assert all(1 <= names.count(f"rare {number}") <= 3 for number in range(5)), "2 of 10, within one"
 
 
-def test_drift_is_of_shares_of_labels(workplace: Path, settings: Settings) -> None:
+def test_drift_is_of_shares_of_rows(workplace: Path, settings: Settings) -> None:
     write_raw(
         train=as_csv(ROWS * 3),
         test=as_csv([(f"new {number}", ["war"] if number % 4 else ["trade", "war"]) for number in range(60)]),
     )
     drift = clean.clean(RAW, TARGET, settings(), BAR)["checks"]["drift"]
-    # train: 20 trade, 15 war and 15 grain of 50; test: 60 war and 15 trade of 75
-    assert drift["total_variation"] == pytest.approx(60 / 75 - 15 / 50)
+    # Shares of rows with war, trade, grain and no label. Train: 3/8, 1/2, 3/8, 1/4; test: 1, 1/4, 0, 0.
+    assert drift["dissimilarity"] == pytest.approx((5 / 8 + 1 / 4 + 3 / 8 + 1 / 4) / (3 / 2 + 5 / 4))
     assert drift["p_value"] == 0.0005
     assert drift["found"] is True
-    assert "chi_square" not in drift
+    assert not {"chi_square", "total_variation"} & drift.keys()
+    assert label_drift.text(drift).startswith("dissimilarity 0.545 (")
 
 
 def test_drift_of_single_labels_is_that_of_classes() -> None:
@@ -329,7 +334,54 @@ def test_drift_of_single_labels_is_that_of_classes() -> None:
     of_classes = two_sample_tests.labels(earlier, new)
     assert as_sets.value == pytest.approx(of_classes.value) == pytest.approx(0.4)
     assert as_sets.chance == pytest.approx(of_classes.chance)
-    assert two_sample_tests.label_sets({(): 5}, {(): 7}).value == 0.0
+    assert two_sample_tests.label_sets({(): 5}, {(): 7}) == two_sample_tests.Distance(0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "new", "distance"),
+    [
+        # Each label becomes twice as frequent: |1/2 - 1| + |1/2 - 1| of 1/2 + 1/2 + 1 + 1.
+        ({("a",): 50, ("b",): 50}, {("a", "b"): 80}, 1 / 3),
+        ({(): 60, ("a",): 20, ("b",): 20}, {(): 20, ("a",): 40, ("b",): 40}, 0.4),
+        ({("a",): 50}, {(): 50}, 1.0),
+        ({("a",): 50}, {("(none)",): 50}, 1.0),
+        ({(): 50}, {(): 10, ("a", "b"): 40}, (4 / 5 + 4 / 5 + 4 / 5) / (1 + 1 / 5 + 8 / 5)),
+    ],
+    ids=["twice", "less often none", "none any more", "named none", "none before"],
+)
+def test_drift_in_how_many_labels_rows_have(
+    earlier: dict[tuple[str, ...], int], new: dict[tuple[str, ...], int], distance: float
+) -> None:
+    found = two_sample_tests.label_sets(earlier, new)
+    assert found.value == pytest.approx(distance)
+    assert found.p == 0.0005
+
+
+def label_sets(
+    random: np.random.Generator, rows: int, rates: NDArray[np.float64]
+) -> Counter[tuple[str, ...]]:
+    """Draw rows whose labels are independent, or come together if the first does."""
+    given = random.random((rows, len(rates))) < rates
+    given[:, 1] = given[:, 0]
+    return Counter(tuple(f"label {place}" for place in np.flatnonzero(row)) for row in given)
+
+
+@pytest.mark.parametrize("sizes", [(60, 600), (300, 30)])
+def test_the_same_source_of_label_sets_is_seldom_called_drifted(sizes: tuple[int, int]) -> None:
+    """The level is 5% over 100 tables; the value is that of SciPy's Bray-Curtis dissimilarity."""
+    random, rates = np.random.default_rng(sizes), 0.5 / np.arange(1, 9)
+    tables = [[label_sets(random, rows, rates) for rows in sizes] for _ in range(100)]
+    found = [two_sample_tests.label_sets(*pair) for pair in tables]
+    assert sum(one.p <= 0.05 for one in found) <= stats.binom.ppf(0.999, 100, 0.05)
+    names = [f"label {place}" for place in range(8)]
+    shares = [
+        [sum(n for own, n in table.items() if name in own) / table.total() for name in names]
+        + [table[()] / table.total()]
+        for table in tables[0]
+    ]
+    assert found[0].value == pytest.approx(braycurtis(*shares))
+    doubled = [label_sets(random, sizes[1], 2 * rates) for _ in range(10)]
+    assert all(two_sample_tests.label_sets(tables[0][0], other).p < 0.01 for other in doubled)
 
 
 def test_rows_are_drawn_with_all_their_labels() -> None:

@@ -102,7 +102,7 @@ class LabelCells:
         return strata
 
     def drift(self, rows: list[Row]) -> dict[str, Any] | None:
-        """Compare the shares of labels in train and test, see `label_drift.of_label_sets`."""
+        """Compare the shares of rows with each label, see `label_drift.of_label_sets`."""
         sets = (
             Counter(self.names(row.label) for row in rows if row.part == part) for part in ("train", "test")
         )

@@ -7,10 +7,10 @@ from baton.tables import two_sample_tests
 from baton.tables.two_sample_tests import Distance
 
 # Label drift must be both significant and large to be reported. With thousands of rows, a test alone finds
-# tiny differences significant; with few rows in many classes, chance alone makes the variation large, so the
+# tiny differences significant; with few rows in many classes, chance alone makes the distance large, so the
 # limit applies to the excess over chance.
 P_VALUE = 0.01
-TOTAL_VARIATION = 0.1
+LEAST_EXCESS = 0.1
 
 
 def of_classes(train: Counter[str], test: Counter[str]) -> dict[str, Any] | None:
@@ -33,35 +33,36 @@ def of_classes(train: Counter[str], test: Counter[str]) -> dict[str, Any] | None
             test[name] - share * all_test
         ) ** 2 / (share * all_test)
     pearson = {"chi_square": chi_square, "degrees_of_freedom": len(names) - 1}
-    return pearson | _judged(two_sample_tests.labels(train, test))
+    return pearson | _judged(two_sample_tests.labels(train, test), "total_variation")
 
 
 def of_label_sets(train: Counter[tuple[str, ...]], test: Counter[tuple[str, ...]]) -> dict[str, Any] | None:
-    """Compare how often each label occurs, given how many rows have which labels; None without a test file.
+    """Compare how many rows have each label, given how many have which labels; None without a test file.
 
     Returns:
-        What `of_classes` returns, without `chi_square` and `degrees_of_freedom`: the labels of a row are not
-        independent. `total_variation` is of each label's share in all labels of a file; the draws behind
-        `p_value` and `by_chance` are draws of rows.
+        `p_value`, `by_chance` and `found` as `of_classes`, from draws of rows with all their labels, and
+        `dissimilarity`, that of Bray and Curtis between the shares of rows with each label and with none (see
+        `two_sample_tests.label_sets`): with one label per row, the total variation distance.
     """
     if not train or not test:
         return None
-    return _judged(two_sample_tests.label_sets(train, test))
+    return _judged(two_sample_tests.label_sets(train, test), "dissimilarity")
 
 
 def text(drift: dict[str, Any]) -> str:
     """Return a result as one line for the user."""
-    line = f"total variation {drift['total_variation']:.3f} ({drift['by_chance']:.3f} expected by chance), "
+    key = next(key for key in ("total_variation", "dissimilarity") if key in drift)
+    line = f"{key.replace('_', ' ')} {drift[key]:.3f} ({drift['by_chance']:.3f} expected by chance), "
     if "chi_square" in drift:
         line += f"chi-square {drift['chi_square']:.1f} "
         line += f"with {drift['degrees_of_freedom']} degrees of freedom, "
     return f"{line}p = {drift['p_value']:.2g}"
 
 
-def _judged(distance: Distance) -> dict[str, Any]:
+def _judged(distance: Distance, name: str) -> dict[str, Any]:
     return {
         "p_value": distance.p,
-        "total_variation": distance.value,
+        name: distance.value,
         "by_chance": distance.chance,
-        "found": distance.p < P_VALUE and distance.excess > TOTAL_VARIATION,
+        "found": distance.p < P_VALUE and distance.excess > LEAST_EXCESS,
     }

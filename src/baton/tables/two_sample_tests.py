@@ -90,27 +90,30 @@ def means(earlier: Mapping[float, int], new: Mapping[float, int]) -> Distance:
 
 
 def label_sets(earlier: Mapping[tuple[str, ...], int], new: Mapping[tuple[str, ...], int]) -> Distance:
-    """Return the total variation distance of the labels' shares in all labels of a sample.
+    """Return the dissimilarity of Bray and Curtis (1957) between the shares of rows with each label, 0 to 1.
+
+    It is the sum of the shares' absolute differences over the sum of all shares. Rows without labels count as
+    a name of their own, so that with one label or none in each row it is the total variation distance.
+    Labels that all become more frequent alike change it, which the shares in all labels do not show; a mean
+    of differences over labels would hide one label among many.
 
     Each sample is given as how many rows have which labels; rows are drawn with all their labels.
     """
     from scipy.sparse import csr_array
 
     sets = sorted(earlier.keys() | new.keys())
-    names = {name: place for place, name in enumerate(sorted({name for one in sets for name in one}))}
-    if not names:
-        return Distance(0.0, 0.0, 1.0)
+    places = {name: place for place, name in enumerate(sorted({name for one in sets for name in one}), 1)}
     counts = _table([earlier.get(one, 0) for one in sets], [new.get(one, 0) for one in sets])
-    columns = [names[name] for one in sets for name in one]
-    starts = np.cumsum([0, *map(len, sets)])
-    member = csr_array((np.ones(len(columns)), columns, starts), shape=(len(sets), len(names)))
-    together = counts.sum(axis=0) @ member  # (names,)
+    columns = [[places[name] for name in one] or [0] for one in sets]  # 0: no label
+    flat = [place for own in columns for place in own]
+    starts = np.cumsum([0, *map(len, columns)])
+    member = csr_array((np.ones(len(flat)), flat, starts), shape=(len(sets), 1 + len(places)))
+    together, (ours, theirs) = counts.sum(axis=0) @ member, counts.sum(axis=1)  # (names,), rows
 
     def distances(drawn: Counts) -> Floats:  # (draws, sets) -> (draws,)
-        theirs = drawn @ member  # (draws, names)
-        ours = together - theirs
-        shares = [some / np.maximum(some.sum(axis=1, keepdims=True), 1) for some in (theirs, ours)]
-        found: Floats = np.abs(shares[0] - shares[1]).sum(axis=1) / 2
+        new_rows = drawn @ member  # (draws, names)
+        shares = new_rows / theirs, (together - new_rows) / ours
+        found: Floats = np.abs(shares[0] - shares[1]).sum(axis=1) / (shares[0] + shares[1]).sum(axis=1)
         return found
 
     return _distance(_drawn(counts, distances), distances(counts[1:])[0])

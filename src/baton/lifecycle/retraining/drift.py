@@ -52,9 +52,9 @@ class Drift:
     rows: int  # incoming rows
     gone: int  # rows that have disappeared
     changed: float  # both, as a share of the earlier rows
-    # labels: total variation; lengths: of words per text, or brightness of images (Kolmogorov–Smirnov);
-    # unknown: mean share of a text's words that the vocabulary lacks, in excess of that of texts kept out of
-    # it. Only those that could be measured.
+    # labels: total variation of classes, dissimilarity of sets of labels; lengths: of words per text, or
+    # brightness of images (Kolmogorov–Smirnov); unknown: mean share of a text's words that the vocabulary
+    # lacks, in excess of that of texts kept out of it. Only those that could be measured.
     distances: Mapping[str, Distance]
     kind: test_table.Kind = "text"
 
@@ -197,7 +197,7 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
 
 
 def label_distance(earlier: Mapping[str, int], new: Mapping[str, int], ragged: bool) -> Distance:
-    """Return the distance of the shares of labels between two samples of targets, as a model writes them.
+    """Return the distance between the labels of two samples of targets, as a model writes them.
 
     Args:
         earlier: how many rows have which targets.

@@ -24,7 +24,7 @@ ROWS = 1000  # the most rows of each side that are predicted: those with the sma
 def distance(
     uri: str, val: Path, known: frozenset[str], sample: Sample, places: Sequence[int]
 ) -> Distance | None:
-    """Measure the total variation between the labels a model predicts for val and for new rows.
+    """Measure the distance between the labels a model predicts for val and for new rows.
 
     Return None if val is not the model's own.
 
