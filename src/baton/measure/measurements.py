@@ -266,10 +266,11 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
 
     train = subject.splits["train"]
     assert isinstance(train, ImageSplit), "params refuse augmentation for text"
-    _, kinds = np.unique(train.targets.all, axis=0, return_inverse=True)  # rows of equal targets
-    rows = image_galleries.examples(kinds, SHEET_SAMPLES)
-    names = task_figures.of(subject.task.spec).texts(train.targets.take(rows))
-    return image_galleries.Sheet(names, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
+    own, names = train.targets.pairs
+    places = image_galleries.examples(names, len(names))  # a row with several targets has several places
+    rows = np.array([*dict.fromkeys(own[places].tolist())][:SHEET_SAMPLES])
+    texts = task_figures.of(subject.task.spec).texts(train.targets.take(rows))
+    return image_galleries.Sheet(texts, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
 
 
 def _unavailable(subject: Subject, section: str) -> bool:

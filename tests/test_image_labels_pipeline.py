@@ -1,0 +1,134 @@
+"""The pipeline on images with any number of labels through real `dvc repro`, then served.
+
+A CSV names PNG files of digits and their labels: `even`, `big` (above 4), both or none.
+"""
+
+import csv
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from baton import params, storage
+from baton.contracts import predictions
+from baton.images import decoding
+from tests.test_image_pipeline import ROOT, STAGES, Project, copy_code
+from tests.test_image_pipeline import small as small_image_run
+
+pytestmark = pytest.mark.slow
+NAMES = ("big", "even")
+CSV = {
+    "kind": "delimited",
+    "encoding": "auto",
+    "delimiter": ",",
+    "quote": '"',
+    "escape": None,
+    "skip_lines": 0,
+    "columns": None,
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("images") / "project"
+    copy_code(folder)
+    write_images(folder / "inbox")
+    shutil.copy(ROOT / "recipes/image-folder.yaml", folder / "params.yaml")
+    made = Project(folder)
+    made.edit(small)
+    for command in ("init", "add .", "-c user.name=t -c user.email=t@example.org commit -m x"):
+        assert made.run("git", *command.split()).returncode == 0
+    assert made.repro() == STAGES
+    yield made
+    shutil.rmtree(folder)
+
+
+def write_images(folder: Path) -> None:
+    """Write 160 digits, enlarged to 16 x 16, and the table that names them."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    (folder / "images").mkdir(parents=True)
+    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "labels"])
+        for number, (image, digit) in enumerate(zip(digits.images[:160], digits.target, strict=False)):
+            pixels = np.rint(image * (255 / 16)).astype(np.uint8).repeat(2, 0).repeat(2, 1)[..., None]
+            (folder / f"images/{number}.png").write_bytes(decoding.encode(pixels))
+            named = {"even": digit % 2 == 0, "big": digit > 4}
+            writer.writerow([f"{number}.png", "|".join(name for name, has in named.items() if has)])
+
+
+def small(raw: dict[str, Any]) -> None:
+    small_image_run(raw)
+    raw["source"] = {
+        "kind": "table",
+        "files": {"train": "inbox/images.csv"},
+        "format": CSV,
+        "folder": "inbox/images",
+        "path_column": "path",
+        "label_column": "labels",
+        "licence": "BSD-3-Clause",
+    }
+    raw["task"] = {"kind": "labels", "separator": "|"}
+    raw["evaluate"] |= {"robustness": None, "gallery": None}
+    raw["promotion"]["metric"] = "micro_f1"
+    for section in ("finetune", "distill"):
+        assert raw[section]["augmentation"]["mixup"] and raw[section]["augmentation"]["cutmix"]
+
+
+def test_all_six_stages_run(project: Project) -> None:
+    task = {"kind": "labels", "names": list(NAMES)}
+    assert storage.read_json(project.folder / "data/clean/task.json") == task
+    assert storage.read_json(project.folder / "models/student/baton.json")["task"] == task
+    metrics = storage.read_json(project.folder / "reports/metrics.json")
+    assert {"majority", "pixels_logistic", "student_vs_control"} <= {*metrics, *metrics["comparison"]}
+    for name in ("teacher", "student", "control"):
+        _, logits = predictions.read_predictions(project.folder / f"data/predictions/{name}/test.parquet")
+        hits = ((logits >= 0) & truth(project)).sum()
+        expected = 2 * hits / ((logits >= 0).sum() + truth(project).sum())  # micro F1 by its definition
+        assert metrics[name]["micro_f1"] == pytest.approx(expected, abs=1e-6)
+    assert (project.folder / "reports/figures/augmentation.png").stat().st_size > 1000
+
+
+def truth(project: Project) -> np.ndarray:
+    rows = pq.read_table(project.folder / "data/clean/test.parquet")["labels"].to_pylist()
+    assert {len(row) for row in rows} == {0, 1, 2}
+    return np.array([[place in row for place in range(len(NAMES))] for row in rows])
+
+
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_the_logged_model_answers_with_the_labels_of_the_predictions(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    import mlflow
+
+    from baton import tracking
+
+    tracking.prepare()
+    store = f"sqlite:///{project.folder}/mlflow.db"
+    client = mlflow.MlflowClient(store)
+    experiment = client.get_experiment_by_name(params.read().tracking.experiment)
+    found = client.search_logged_models([experiment.experiment_id])
+    model = next(item for item in found if item.name == "student")
+    mlflow.set_tracking_uri(store)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        served = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
+    answer = served.predict(pq.read_table("data/clean/test.parquet")["image"].to_pylist())
+    _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
+    temperature = storage.read_json(Path("models/student/baton.json"))["temperature"]
+    expected = 1 / (1 + np.exp(-logits.astype(np.float64) / temperature))
+    answered = answer[[f"probability_{name}" for name in NAMES]].to_numpy()
+    np.testing.assert_allclose(answered, expected, atol=0.005)  # predictions are in bf16
+    assert [json.loads(cell) for cell in answer["labels"]] == [
+        [name for name, p in zip(NAMES, row, strict=True) if p >= 0.5] for row in answered
+    ]
