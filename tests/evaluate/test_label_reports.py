@@ -265,10 +265,10 @@ def texts(splits: dict[str, Split]) -> dict[str, tuple[list[str], NDArray[np.flo
 def test_majority_has_the_shares_of_train() -> None:
     targets = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [1, 1, 0], [1, 1, 0]], np.float32)
     baseline = params.MajorityBaseline(kind="majority")
-    got = TASK.fit(baseline, ["a"] * 5, targets, None, None).outputs(["x", "y"])
+    got = TASK.baselines.fit(baseline, ["a"] * 5, targets, None, None).outputs(["x", "y"])
     assert got.predicted.tolist() == [[True, True, False]] * 2
     assert got.probabilities[0] == pytest.approx([1, 0.6, 0], abs=1e-12)
-    weighted = TASK.fit(baseline, ["a"] * 5, targets, None, np.array([5, 0, 5, 0, 5], np.float32))
+    weighted = TASK.baselines.fit(baseline, ["a"] * 5, targets, None, np.array([5, 0, 5, 0, 5], np.float32))
     assert weighted.outputs(["x"]).probabilities[0][1] == pytest.approx(1 / 3)
 
 
@@ -282,19 +282,22 @@ def tfidf(model: str, grid: tuple[float, ...] = (1.0,)) -> params.TfidfBaseline:
 def test_tfidf_is_one_model_per_label(model: str, splits: dict[str, Split]) -> None:
     marked = texts(splits)
     (train, own), (test, true) = marked["train"], marked["test"]
-    got = TASK.fit(tfidf(model, (0.1, 1.0, 10.0)), train, own, marked["val"], None)
+    got = TASK.baselines.fit(tfidf(model, (0.1, 1.0, 10.0)), train, own, marked["val"], None)
     found = got.outputs(test)
     vectorizer, features = baselines.vectorize(tfidf(model), train)
     make = baselines.svm(got.C) if model == "svm" else baselines.logistic(1e-4, got.C)
     plain = OneVsRestClassifier(make).fit(features, own[:, :2])
     assert found.logits[:, :2] == pytest.approx(plain.decision_function(vectorizer.transform(test)), abs=1e-6)
     assert not found.predicted[:, 2].any(), "no row of train has the third label"
-    majority = TASK.fit(params.MajorityBaseline(kind="majority"), train, own, None, None).outputs(test)
+    majority = TASK.baselines.fit(params.MajorityBaseline(kind="majority"), train, own, None, None).outputs(
+        test
+    )
     assert TASK.overall(true, found) > TASK.overall(true, majority) + 0.2
     assert got.C in (0.1, 1.0, 10.0)
     best = {
         c: TASK.overall(
-            marked["val"][1], TASK.fit(tfidf(model, (c,)), train, own, None, None).outputs(marked["val"][0])
+            marked["val"][1],
+            TASK.baselines.fit(tfidf(model, (c,)), train, own, None, None).outputs(marked["val"][0]),
         )
         for c in (0.1, 1.0, 10.0)
     }
@@ -310,23 +313,25 @@ def test_matrices_have_linear_baselines_and_no_neighbours() -> None:
         params.PixelsBaseline(kind="pixels", side=4, C=(1.0, 10.0)),
         params.FeaturesBaseline(kind="features", model="linear", neighbours=3, C=(1.0, 10.0)),
     ):
-        got = TASK.fit(baseline, matrix[:200], targets[:200], held, None).outputs(matrix[200:])
+        got = TASK.baselines.fit(baseline, matrix[:200], targets[:200], held, None).outputs(matrix[200:])
         assert TASK.overall(targets[200:], got) > 0.9
-        again = TASK.of_arrays(TASK.arrays(got), got.C)
+        again = TASK.baselines.of_arrays(TASK.baselines.arrays(got), got.C)
         assert (again.logits == got.logits).all() and again.C == got.C
     plain = LogisticRegression(C=10.0, solver="sag", tol=TOLERANCE, max_iter=1000, random_state=0)
-    pixels = TASK.fit(params.PixelsBaseline(kind="pixels", side=4, C=(10.0,)), matrix, targets, None, None)
+    pixels = TASK.baselines.fit(
+        params.PixelsBaseline(kind="pixels", side=4, C=(10.0,)), matrix, targets, None, None
+    )
     expected = plain.fit(matrix, targets[:, 1]).decision_function(matrix)
     assert pixels.outputs(matrix).logits[:, 1] == pytest.approx(expected)
     with pytest.raises(ParamsError, match=r"(?s)baselines\[1\] is for one class per row.*model: knn.*linear"):
-        TASK.refuse([baseline, baseline.model_copy(update={"model": "knn"})])
+        TASK.baselines.refuse([baseline, baseline.model_copy(update={"model": "knn"})])
 
 
 def test_weights_of_rows_reach_every_label(splits: dict[str, Split]) -> None:
     train, own = texts(splits)["train"]
     heavy = np.where(own[:, 1] > 0, 20.0, 1.0).astype(np.float32)
     plain, weighted = (
-        TASK.fit(tfidf("logistic"), train, own, None, weights).outputs(train).logits[:, 1].mean()
+        TASK.baselines.fit(tfidf("logistic"), train, own, None, weights).outputs(train).logits[:, 1].mean()
         for weights in (None, heavy)
     )
     assert weighted > plain
@@ -447,7 +452,7 @@ def test_the_stage_reports_several_labels(
 
 def test_the_task_is_chosen_by_its_description() -> None:
     assert isinstance(task_reports.of(Labels(NAMES)), LabelReports)
-    label_baselines.refuse([params.MajorityBaseline(kind="majority")])
+    label_baselines.LabelBaselines().refuse([params.MajorityBaseline(kind="majority")])
 
 
 def test_the_gate_reads_the_paired_test_in_words() -> None:

@@ -1,6 +1,9 @@
 """Measurements with models for `evaluate`, on text too."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -8,7 +11,8 @@ import torch
 
 from baton import params, storage
 from baton.arrays import text_arrays
-from baton.evaluate import inputs
+from baton.contracts.task_spec import Labels
+from baton.evaluate import inputs, task_reports
 from baton.measure import measurements
 from baton.models import model_folder
 from tests import test_cache_truth, tiny
@@ -63,27 +67,24 @@ def test_nothing_of_pictures_is_measured_on_texts(subject: measurements.Subject)
     assert measurements.galleries(subject, rows, {}) == {}
 
 
+# What the measuring module imports besides what it keeps, and why a change there leaves that as it is.
+NOT_KEPT = {
+    "src/baton/evaluate/task_reports.py": "chooses the kind; what is kept goes through its `baselines`",
+    "src/baton/evaluate/inputs.py": "reads the rows, which are among the digests",
+    "src/baton/evaluate/robustness.py": "sums up what is kept",
+    "src/baton/evaluate/report": "chooses the mistakes to explain, which are part of the key, and draws",
+}
+
+
 def test_what_is_kept_depends_on_all_code_that_it_went_through(
     subject: measurements.Subject, root: Path
 ) -> None:
-    """The digests cover everything that the measuring modules import from this project.
+    """The digests cover everything that the measuring module imports from this project.
 
     This includes half precision and threads (resolve, memory, distributed), and metrics.
     """
-    todo, found = (
-        [
-            "predict",
-            "measure.speed",
-            "measure.explain",
-            "measure.corruptions",
-            "measure.features",
-            "evaluate.baselines",
-            "evaluate.label_baselines",
-            "evaluate.timing",
-        ],
-        set(),
-    )
-    names = [f"baton.{name}" for name in todo]
+    names, found = ["baton.measure.measurements", "baton.evaluate.class_baselines"], set[Path]()
+    names.append("baton.evaluate.label_baselines")  # those two are reached by task_reports
     while names:
         file = test_cache_truth.module_file(root, names.pop())
         relative = file.relative_to(root).as_posix() if file else ""
@@ -92,8 +93,57 @@ def test_what_is_kept_depends_on_all_code_that_it_went_through(
             and file not in found
             and file.name != "__init__.py"
             and not test_cache_truth.exempt(relative)
+            and not any(relative == known or relative.startswith(f"{known}/") for known in NOT_KEPT)
         ):
             found.add(file)
             names += test_cache_truth.imported_names(file.read_text())
     assert {"metrics.py", "resolve.py", "memory.py", "distributed.py"} <= {file.name for file in found}
     assert [file.name for file in found if storage.sha256(file) not in subject._code] == []
+    assert all((root / known).exists() for known in NOT_KEPT)
+
+
+@pytest.mark.parametrize(("kind", "chosen_in"), [("classes", "class_reports"), ("labels", "label_reports")])
+def test_baselines_run_no_code_without_a_digest(
+    kind: str, chosen_in: str, subject: measurements.Subject, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every function of this project that fitting enters, seen by the interpreter's profiler, is in the key.
+
+    The imports cannot show this: the kinds of task are reached through a protocol.
+    """
+    rows = {split: inputs.read_rows(Path("data/clean"), split) for split in text_arrays.SPLITS}
+    if kind == "labels":
+        marks = {split: np.eye(3, dtype=np.float32)[own.targets] for split, own in rows.items()}
+        rows = {split: replace(own, targets=marks[split]) for split, own in rows.items()}
+        labels = task_reports.of(Labels(tuple(tiny.TEXTS)))
+        monkeypatch.setitem(subject.__dict__, "task", labels)
+    assert subject._code and subject.features and subject.task.spec.kind == kind
+    linear = KNN.model_copy(update={"model": "linear", "C": (0.1, 1.0)})
+    tfidf = next(own for own in subject.settings.baselines if own.kind == "tfidf")
+    entered = set[tuple[str, str]]()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            entered.add((frame.f_code.co_filename, frame.f_code.co_name))
+
+    for baseline in (linear, tfidf, params.MajorityBaseline(kind="majority")):
+        sys.setprofile(note)
+        try:
+            measurements._fitted(subject, baseline, rows)
+        finally:
+            sys.setprofile(None)
+    package = root / "src/baton"
+    ours = {
+        (Path(file).relative_to(root).as_posix(), name)
+        for file, name in entered
+        if Path(file).is_relative_to(package)
+    }
+    assert {"src/baton/measure/measurements.py", "src/baton/evaluate/baselines.py"} <= {
+        file for file, _ in ours
+    }
+    unknown = {
+        (file, name)
+        for file, name in ours
+        if not test_cache_truth.exempt(file) and storage.sha256(root / file) not in subject._code
+    }
+    # The property only returns an object of a listed module.
+    assert unknown == {(f"src/baton/evaluate/{chosen_in}.py", "baselines")}

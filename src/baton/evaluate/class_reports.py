@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from baton import params
 from baton.contracts.task_spec import Classes
 from baton.evaluate import (
-    baselines,
     calibration,
     class_results,
     multiple_comparisons,
@@ -20,6 +19,7 @@ from baton.evaluate import (
     swapped_names,
 )
 from baton.evaluate.baselines import Outputs
+from baton.evaluate.class_baselines import ClassBaselines
 from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.proportions import wilson
@@ -64,6 +64,11 @@ class ClassReports:
     remark: ClassVar[str] = class_terminal.REMARK
 
     @property
+    def baselines(self) -> ClassBaselines:
+        """The majority class, and linear models."""
+        return ClassBaselines(self.spec)
+
+    @property
     def described(self) -> dict[str, Any]:
         """The number of classes."""
         return {"classes": self.spec.width}
@@ -77,14 +82,6 @@ class ClassReports:
         """Return the same for the probabilities (n, classes) that a served model answered."""
         log_p = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
         return Served(log_p.argmax(axis=1), log_p)
-
-    def arrays(self, outputs: Outputs) -> dict[str, NDArray[Any]]:
-        """Return `predicted` and `log_p`."""
-        return {"predicted": outputs.predicted, "log_p": outputs.log_p}
-
-    def of_arrays(self, arrays: Mapping[str, NDArray[Any]], C: float | None) -> Outputs:  # noqa: N803
-        """Return the outputs whose `arrays` these are."""
-        return Outputs(arrays["predicted"], arrays["log_p"], C=C)
 
     def temperature(self, targets: Labels, outputs: Outputs) -> float:
         """Return the temperature of softmax, see `temperature.fit`."""
@@ -117,20 +114,6 @@ class ClassReports:
     def of_seed(self, logits: NDArray[np.float32], targets: Labels) -> dict[str, float]:
         """Return the figures of `metrics`."""
         return metrics.scores(logits, targets)
-
-    def refuse(self, baselines: Sequence[params.Baseline]) -> None:
-        """Accept every baseline; those that the input does not have are refused with the params."""
-
-    def fit(
-        self,
-        baseline: params.Baseline,
-        inputs: baselines.Inputs,
-        targets: Labels,
-        validation: tuple[baselines.Inputs, Labels] | None,
-        weights: NDArray[np.float32] | None,
-    ) -> baselines.Fitted:
-        """Fit a baseline, see `baselines.fit`."""
-        return baselines.fit(baseline, inputs, targets, self.spec.width, validation, weights)
 
     def bootstrap(
         self, targets: Labels, outputs: Mapping[str, Outputs], bins: int, settings: params.Bootstrap

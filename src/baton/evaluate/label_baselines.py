@@ -4,7 +4,7 @@ Inputs: texts or a matrix of rows, and targets (n, labels) of train and validati
 gives logits of other rows. Validation chooses the regularisation of all labels together, by micro F1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -66,26 +66,49 @@ class LabelFitted:
         return LabelOutputs(self.logits(inputs), C=self.C)
 
 
+@dataclass(frozen=True)
+class LabelBaselines:
+    """The baselines of this module; see `task_reports.TaskBaselines`."""
+
+    def refuse(self, wanted: Sequence[params.Baseline]) -> None:
+        """Refuse baselines without a form for several labels.
+
+        Raises:
+            ParamsError: nearest neighbours are among them.
+        """
+        for place, baseline in enumerate(wanted):
+            if isinstance(baseline, params.FeaturesBaseline) and baseline.model == "knn":
+                raise ParamsError(
+                    f"evaluate.baselines[{place}] is for one class per row",
+                    got="features with model: knn",
+                    expected="majority, tfidf, pixels, or features with model: linear",
+                    hint="remove it, or set its model to linear",
+                )
+
+    def fit(
+        self,
+        baseline: params.Baseline,
+        inputs: baselines.Inputs,
+        targets: Targets,
+        validation: tuple[baselines.Inputs, Targets] | None,
+        weights: NDArray[np.float32] | None,
+    ) -> LabelFitted:
+        """Fit a baseline, see `fit`."""
+        return fit(baseline, inputs, targets, validation, weights)
+
+    def arrays(self, outputs: LabelOutputs) -> dict[str, NDArray[Any]]:
+        """Return `logits`."""
+        return {"logits": outputs.logits}
+
+    def of_arrays(self, arrays: Mapping[str, NDArray[Any]], C: float | None) -> LabelOutputs:  # noqa: N803
+        """Return the outputs whose `arrays` these are."""
+        return LabelOutputs(arrays["logits"], C=C)
+
+
 def micro_f1(targets: NDArray[Any], predicted: NDArray[np.bool_]) -> float:
     """Return micro F1; 0 if there is no label and none is predicted."""
     actual = targets > 0
     return float(2 * (actual & predicted).sum() / max(actual.sum() + predicted.sum(), 1))
-
-
-def refuse(wanted: Sequence[params.Baseline]) -> None:
-    """Refuse baselines without a form for several labels.
-
-    Raises:
-        ParamsError: nearest neighbours are among them.
-    """
-    for place, baseline in enumerate(wanted):
-        if isinstance(baseline, params.FeaturesBaseline) and baseline.model == "knn":
-            raise ParamsError(
-                f"evaluate.baselines[{place}] is for one class per row",
-                got="features with model: knn",
-                expected="majority, tfidf, pixels, or features with model: linear",
-                hint="remove it, or set its model to linear",
-            )
 
 
 def fit(

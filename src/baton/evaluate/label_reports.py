@@ -12,10 +12,9 @@ from baton import params
 from baton.contracts import task_spec
 from baton.contracts.task_spec import Labels
 from baton.evaluate import calibration, label_baselines, label_outputs, label_significance
-from baton.evaluate.baselines import Inputs
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
-from baton.evaluate.label_baselines import LabelFitted
+from baton.evaluate.label_baselines import LabelBaselines
 from baton.evaluate.label_outputs import LabelOutputs
 from baton.evaluate.label_significance import LabelBootstrap
 from baton.evaluate.report import label_tables
@@ -54,6 +53,11 @@ class LabelReports:
     remark: ClassVar[str] = label_tables.REMARK
 
     @property
+    def baselines(self) -> LabelBaselines:
+        """Each label's share, and linear models."""
+        return LabelBaselines()
+
+    @property
     def described(self) -> dict[str, Any]:
         """The number of labels, and the task, which tells reports apart."""
         return {"labels": self.spec.width, "task": task_spec.described(self.spec)}
@@ -65,14 +69,6 @@ class LabelReports:
     def served(self, probabilities: NDArray[np.float64]) -> LabelOutputs:
         """Return the logits of the probabilities (n, labels) that a served model answered."""
         return LabelOutputs(label_outputs.of_probabilities(probabilities))
-
-    def arrays(self, outputs: LabelOutputs) -> dict[str, NDArray[Any]]:
-        """Return `logits`."""
-        return {"logits": outputs.logits}
-
-    def of_arrays(self, arrays: Mapping[str, NDArray[Any]], C: float | None) -> LabelOutputs:  # noqa: N803
-        """Return the outputs whose `arrays` these are."""
-        return LabelOutputs(arrays["logits"], C=C)
 
     def temperature(self, targets: Marks, outputs: LabelOutputs) -> float:
         """Return the temperature of the sigmoid, see `LabelFigures.temperature`."""
@@ -119,21 +115,6 @@ class LabelReports:
         """Return the figures of `label_outputs`, as trained."""
         sums = np.asarray(label_outputs.statistics(targets, self.outputs(logits, 1.0)).sum(axis=0))
         return {name: float(value) for name, value in label_outputs.figures(sums, self.spec.width).items()}
-
-    def refuse(self, baselines: Sequence[params.Baseline]) -> None:
-        """Refuse nearest neighbours."""
-        label_baselines.refuse(baselines)
-
-    def fit(
-        self,
-        baseline: params.Baseline,
-        inputs: Inputs,
-        targets: Marks,
-        validation: tuple[Inputs, Marks] | None,
-        weights: NDArray[np.float32] | None,
-    ) -> LabelFitted:
-        """Fit a baseline, see `label_baselines.fit`."""
-        return label_baselines.fit(baseline, inputs, targets, validation, weights)
 
     def bootstrap(
         self,

@@ -24,6 +24,44 @@ Figures = Mapping[str, Any]
 Targets = NDArray[Any]  # (n, …), as `Targets.take` of contracts.targets returns them
 
 
+class TaskBaselines(Protocol):
+    """The baselines of one kind of task.
+
+    `measure.measurements` keeps what they answer, so their code, and all that it imports, lies in modules
+    that are listed there.
+    """
+
+    def refuse(self, wanted: Sequence[params.Baseline]) -> None:
+        """Refuse baselines that the task cannot have.
+
+        Raises:
+            ParamsError: one of them is.
+        """
+        ...
+
+    def fit(
+        self,
+        baseline: params.Baseline,
+        inputs: Any,
+        targets: Targets,
+        validation: tuple[Any, Targets] | None,
+        weights: NDArray[np.float32] | None,
+    ) -> Any:
+        """Fit a baseline on train; the result has `outputs(inputs)`, and `C` if validation chose one.
+
+        `inputs` are texts (n) or a matrix (n, width), `weights` those of the rows (n).
+        """
+        ...
+
+    def arrays(self, outputs: Any) -> dict[str, NDArray[Any]]:
+        """Return the arrays of outputs, to keep them in a file."""
+        ...
+
+    def of_arrays(self, arrays: Mapping[str, NDArray[Any]], C: float | None) -> Any:  # noqa: N803
+        """Return the outputs whose `arrays` these are."""
+        ...
+
+
 class TaskReports(Protocol):
     """What evaluation does for one kind of task.
 
@@ -33,6 +71,11 @@ class TaskReports(Protocol):
     @property
     def spec(self) -> TaskSpec:
         """The task."""
+        ...
+
+    @property
+    def baselines(self) -> TaskBaselines:
+        """What models are compared with."""
         ...
 
     # Names of figures, and words.
@@ -107,14 +150,6 @@ class TaskReports(Protocol):
         """Return a model's outputs from the probabilities (n, width) that it answered when served."""
         ...
 
-    def arrays(self, outputs: Any) -> dict[str, NDArray[Any]]:
-        """Return the arrays of outputs, to keep them in a file."""
-        ...
-
-    def of_arrays(self, arrays: Mapping[str, NDArray[Any]], C: float | None) -> Any:  # noqa: N803
-        """Return the outputs whose `arrays` these are."""
-        ...
-
     def temperature(self, targets: Targets, outputs: Any) -> float:
         """Return the temperature that calibrates outputs on validation rows."""
         ...
@@ -146,30 +181,6 @@ class TaskReports(Protocol):
 
     def of_seed(self, logits: NDArray[np.float32], targets: Targets) -> dict[str, float]:
         """Return the figures of one training run on test; `over_seeds` names some of them."""
-        ...
-
-    # Baselines.
-
-    def refuse(self, baselines: Sequence[params.Baseline]) -> None:
-        """Refuse baselines that the task cannot have.
-
-        Raises:
-            ParamsError: one of them is.
-        """
-        ...
-
-    def fit(
-        self,
-        baseline: params.Baseline,
-        inputs: Any,
-        targets: Targets,
-        validation: tuple[Any, Targets] | None,
-        weights: NDArray[np.float32] | None,
-    ) -> Any:
-        """Fit a baseline on train; the result has `outputs(inputs)`, and `C` if validation chose one.
-
-        `inputs` are texts (n) or a matrix (n, width), `weights` those of the rows (n).
-        """
         ...
 
     # Figures on the test rows.

@@ -45,6 +45,7 @@ MODULES = (
     "storage.py",
     "streams.py",
     "evaluate/baselines.py",
+    "evaluate/class_baselines.py",
     "evaluate/label_baselines.py",
     "evaluate/label_outputs.py",
     "evaluate/timing.py",
@@ -146,7 +147,7 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
             made = _fitted(subject, baseline, rows)
     chosen = float(made.pop("C")) if "C" in made else None
     return {
-        split: subject.task.of_arrays(
+        split: subject.task.baselines.of_arrays(
             {
                 name.removeprefix(f"{split}."): values
                 for name, values in made.items()
@@ -183,7 +184,9 @@ def cross_validated(
             else {}
         )
         of_rows = None if weights is None else weights[fitted]
-        model = subject.task.fit(fewer, own, targets[fitted], (inputs["val"], rows["val"].targets), of_rows)
+        model = subject.task.baselines.fit(
+            fewer, own, targets[fitted], (inputs["val"], rows["val"].targets), of_rows
+        )
         scores[scored] = subject.task.score(targets[scored], model.outputs(others))
     return scores
 
@@ -300,11 +303,11 @@ def _fitted(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows
     console.say(f"fitting baseline {name} on {len(train.targets):,} train rows")
     validation = (inputs["val"], rows["val"].targets)
     weights = row_attributes.weights(ARRAYS, "train", len(train.targets))
-    fitted = subject.task.fit(baseline, inputs["train"], train.targets, validation, weights)
+    fitted = subject.task.baselines.fit(baseline, inputs["train"], train.targets, validation, weights)
     made = {
         f"{split}.{part}": values
         for split in ("val", "test")
-        for part, values in subject.task.arrays(fitted.outputs(inputs[split])).items()
+        for part, values in subject.task.baselines.arrays(fitted.outputs(inputs[split])).items()
     }
     return made if fitted.C is None else made | {"C": np.array(fitted.C)}
 
