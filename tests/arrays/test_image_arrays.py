@@ -28,6 +28,7 @@ from tests.image_files import saved
 from tests.photos import INPUT, digits, photo, write_table
 
 SHAPES = [(40, 50), (16, 16), (9, 12), (64, 33), (200, 17)] * 7
+DIGITS = tiny.task(*map(str, range(10)))
 FILES = ("pixels.npy", "shapes.npy", "offsets.npy", "targets.npy", "ids.parquet")
 GREY = replace(INPUT, size=(8, 8), channels=1, mean=(0.5,), std=(0.5,))
 
@@ -36,7 +37,7 @@ def tokenize(
     table: Path, target: Path, reads: ImageInput = INPUT, chunk_size: int = 4, workers: int = 2
 ) -> dict[str, Any]:
     target.mkdir(exist_ok=True)
-    return image_arrays.tokenize(table, reads, target, chunk_size, lambda count: None, tiny.TASK, workers)
+    return image_arrays.tokenize(table, reads, target, chunk_size, lambda count: None, DIGITS, workers)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_small_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
     pictures, labels = digits(50)
     report = tokenize(write_table(tmp_path / "test.parquet", pictures, labels), tmp_path, GREY)
-    arrays = image_arrays.open_arrays(tmp_path, "test", tiny.TASK)
+    arrays = image_arrays.open_arrays(tmp_path, "test", DIGITS)
     assert isinstance(arrays.pixels, np.memmap)
     assert (len(arrays), arrays.channels, arrays.shape) == (50, 1, (8, 8))
     assert arrays.targets.all.tolist() == labels
@@ -74,7 +75,7 @@ def test_small_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
 
 def test_pictures_of_any_size_are_stored_as_framed(table: Path, tmp_path: Path) -> None:
     report = tokenize(table, tmp_path)
-    arrays = image_arrays.open_arrays(tmp_path, "train", tiny.TASK)
+    arrays = image_arrays.open_arrays(tmp_path, "train", DIGITS)
     assert arrays.shape is None
     for row, shape in enumerate(SHAPES):
         assert np.array_equal(arrays.image(row), framing(INPUT).stored(photo(*shape, seed=row)))
@@ -93,8 +94,8 @@ def test_channels_are_converted_and_counted(tmp_path: Path) -> None:
     source = write_table(tmp_path / "val.parquet", mixed, [0, 1, 0])
     assert tokenize(source, tmp_path / "colours")["recoloured"] == 1
     assert tokenize(source, tmp_path / "grey", GREY)["recoloured"] == 2
-    assert image_arrays.open_arrays(tmp_path / "colours", "val", tiny.TASK).image(1).shape == (16, 16, 3)
-    assert image_arrays.open_arrays(tmp_path / "grey", "val", tiny.TASK).image(0).shape == (8, 8, 1)
+    assert image_arrays.open_arrays(tmp_path / "colours", "val", DIGITS).image(1).shape == (16, 16, 3)
+    assert image_arrays.open_arrays(tmp_path / "grey", "val", DIGITS).image(0).shape == (8, 8, 1)
 
 
 def test_large_pictures_are_read_few_at_a_time(table: Path) -> None:
@@ -146,10 +147,10 @@ def test_arrays_that_do_not_fit_are_refused(table: Path, tmp_path: Path, name: s
     path = tmp_path / f"train.{name}"
     np.save(path, np.load(path)[:-1])
     with pytest.raises(DataError, match=r"train\.\*\.npy do not match"):
-        image_arrays.open_arrays(tmp_path, "train", tiny.TASK)
+        image_arrays.open_arrays(tmp_path, "train", DIGITS)
     path.unlink()
     with pytest.raises(DataError, match=rf"train\.{name} is missing"):
-        image_arrays.open_arrays(tmp_path, "train", tiny.TASK)
+        image_arrays.open_arrays(tmp_path, "train", DIGITS)
 
 
 def test_pictures_of_swapped_shapes_are_refused(table: Path, tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_pictures_of_swapped_shapes_are_refused(table: Path, tmp_path: Path) -> 
     shapes[[0, 2]] = shapes[[2, 0]]  # their sum stays the same
     np.save(tmp_path / "train.shapes.npy", shapes)
     with pytest.raises(DataError, match="do not match"):
-        image_arrays.open_arrays(tmp_path, "train", tiny.TASK)
+        image_arrays.open_arrays(tmp_path, "train", DIGITS)
 
 
 # ---- room on the disk ----
@@ -229,7 +230,7 @@ def test_pictures_on_their_side_are_counted_for_either_way(
     stored = tokenize(source, tmp_path, reads)["bytes"]
     free(monkeypatch, 2 * (stored + disk_space.INDEX_BYTES))
     assert disk_space.check([source], reads, tmp_path) == 2 * (stored + disk_space.INDEX_BYTES)
-    assert image_arrays.open_arrays(tmp_path, "train", tiny.TASK).shape == (45, 20)
+    assert image_arrays.open_arrays(tmp_path, "train", DIGITS).shape == (45, 20)
 
 
 # ---- the stage ----
@@ -287,7 +288,7 @@ def test_the_stage_writes_pictures(stage: Write, capsys: pytest.CaptureFixture[s
         "val": 10,
         "test": 10,
     }
-    assert np.array_equal(image_arrays.open_arrays(folder, "test", tiny.TASK).image(9), digits(60)[0][-1])
+    assert np.array_equal(image_arrays.open_arrays(folder, "test", DIGITS).image(9), digits(60)[0][-1])
     printed = capsys.readouterr().out
     assert "tokenize: 60 of 60 images" in printed
     assert "8 (p95 8, max 8)" in printed
@@ -310,7 +311,7 @@ def test_the_stage_hands_on_how_many_bits_pictures_use(stage: Write) -> None:
     stage("digits-vit.yaml", size=8, crop_fraction=1.0)
     assert storage.read_json(Path("data/arrays/meta.json"))["input"]["significant_bits"] == 12
     assert np.array_equal(
-        image_arrays.open_arrays(Path("data/arrays"), "test", tiny.TASK).image(0)[:, :, 0],
+        image_arrays.open_arrays(Path("data/arrays"), "test", DIGITS).image(0)[:, :, 0],
         np.rint(values * (255 / 4095)),
     )
 
