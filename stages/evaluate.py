@@ -21,7 +21,7 @@ from baton.measure import measurements
 from baton.measure.measurements import MODELS, Subject
 from baton.models import model_folder
 from baton.runtime import resolve
-from baton.tasks import task_figures
+from baton.tasks import figure_scale
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
 CURVES = [Path("curves/finetune.csv"), Path("curves/distill.csv")]
@@ -53,7 +53,7 @@ def main() -> None:
                 plots.speed_accuracy(
                     folder / "speed_accuracy.png",
                     {name: figures[name] | timings["models"][name] for name in MODELS},
-                    subject.task.main,
+                    figure_scale.of(subject.task.figures),
                 )
         track(run, subject.task.tracked, figures, timings)
     # `make repro` shows the summary at the very end, even when this stage had nothing to do.
@@ -67,7 +67,7 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
     task.baselines.refuse(settings.baselines)
     rows = {split: inputs.read_rows(CLEAN, split) for split in array_splits.SPLITS}
     chosen = {name: own.chosen for name, own in trained.items()}
-    curves = inputs.read_curves(CURVES, chosen, task_figures.of(task.spec).directions)
+    curves = inputs.read_curves(CURVES, chosen, task.figures.directions)
     outputs = answers(subject, rows)
     resampling = settings.bootstrap
     boot = task.bootstrap(rows["test"].targets, outputs["test"], settings.calibration_bins, resampling)

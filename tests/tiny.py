@@ -17,6 +17,7 @@ from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Classes
 from baton.losses.class_losses import ClassLosses
 from baton.runtime import resolve
+from baton.tasks import figure_scale, task_figures
 
 TEXTS = {
     "grain": [
@@ -41,6 +42,7 @@ TEXTS = {
 
 TASK = Classes(tuple(sorted(TEXTS)))  # the task of `TEXTS`
 LOSSES = ClassLosses(TASK)
+ACCURACY = figure_scale.of(task_figures.of(TASK))
 
 TEXT_INPUT = TextInput(max_length=16, truncation=Head(), pad=0)
 

@@ -36,7 +36,7 @@ def test_what_was_served_has_the_figures_of_the_logits_at_the_temperature() -> N
     probabilities = task_figures.of(TASK.spec).probabilities(logits, 1.7)
     outputs = {"logits": TASK.outputs(logits, 1.7), "served": TASK.served(probabilities)}
     boot = TASK.bootstrap(labels, outputs, 15, SETTINGS)
-    served, own = (TASK.figures(boot, name) for name in ("served", "logits"))
+    served, own = (TASK.of_model(boot, name) for name in ("served", "logits"))
     assert served.keys() == own.keys()
     for name, value in served.items():
         assert value == pytest.approx(own[name]), name
@@ -79,8 +79,8 @@ def test_validation_figures_are_those_of_the_tasks_curves() -> None:
     labels, logits = sample(6)
     own = task_figures.of(TASK.spec)
     assert set(TASK.curves) | {"loss"} == set(own.directions)
-    assert own.main == TASK.main
-    assert own.scores(logits, labels)[TASK.main] == metrics.scores(logits, labels)[TASK.main]
+    assert own == TASK.figures
+    assert own.scores(logits, labels)[own.main] == metrics.scores(logits, labels)[own.main]
 
 
 def test_what_was_served_keeps_its_last_digits() -> None:

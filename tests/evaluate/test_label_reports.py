@@ -32,6 +32,7 @@ from baton.evaluate import (
 )
 from baton.evaluate.baselines import TOLERANCE
 from baton.evaluate.label_reports import LabelReports
+from baton.tasks import figure_scale
 from baton.tasks.label_figures import LabelFigures
 from stages import evaluate
 from tests import tiny
@@ -346,7 +347,9 @@ def test_a_transformer_must_be_better_by_rows() -> None:
     assert recommend.choose({"teacher": better, "tfidf_svm": base}, None)["model"] == "teacher"
     found = recommend.choose({"teacher": close, "tfidf_svm": base}, None)
     assert found["model"] == "tfidf_svm"
-    assert "(samples F1 50.0%; teacher 51.0%)" in recommend.said(found, TASK.scored)
+    assert "(samples F1 50.0%; teacher 51.0%)" in recommend.said(
+        found, TASK.scored, figure_scale.of(TASK.figures)
+    )
 
 
 def _counted(targets: NDArray[Any], outputs: label_outputs.LabelOutputs) -> NDArray[np.float64]:
@@ -471,6 +474,6 @@ def test_validation_and_test_have_the_same_definitions() -> None:
     targets, logits = sample()
     validation, test = LabelFigures(TASK.spec).scores(logits, targets), TASK.of_seed(logits, targets)
     assert set(validation) == {"loss", *TASK.curves} == set(LabelFigures.directions)
-    assert LabelFigures.main == TASK.main
+    assert LabelFigures.main == TASK.figures.main
     for name, value in validation.items():
         assert test["log_loss" if name == "loss" else name] == pytest.approx(value, abs=1e-12)

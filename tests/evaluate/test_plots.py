@@ -16,6 +16,7 @@ from baton.evaluate.calibration import Calibration, reliability
 from baton.evaluate.inputs import Curve
 from baton.evaluate.report import class_plots, class_tables, csv_files, plots
 from baton.tasks import temperature
+from tests import tiny
 
 ODD = ["$x_1$ and $", "a very long name of a class that does not fit", "日本語", "", "x\ty"]
 
@@ -63,7 +64,9 @@ def draw_all(folder: Path, classes: int, names: list[str] | None = None) -> list
         "parameters": 1000,
     }
     plots.speed_accuracy(
-        folder / "speed.png", {"teacher": speed, "student": speed | {"samples_per_second": 20.0}}, "accuracy"
+        folder / "speed.png",
+        {"teacher": speed, "student": speed | {"samples_per_second": 20.0}},
+        tiny.ACCURACY,
     )
     return sorted(folder.glob("*.png"))
 

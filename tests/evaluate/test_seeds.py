@@ -11,6 +11,7 @@ import pytest
 from baton import storage
 from baton.errors import DataError
 from baton.evaluate import seeds
+from tests import tiny
 
 # Student 1908, "The probable error of a mean", Biometrika 6, p. 20: additional hours of sleep of ten patients
 # with two drugs.
@@ -94,7 +95,7 @@ def test_mean_and_deviation_of_every_model() -> None:
     ],
 )
 def test_the_method_is_judged_over_seeds(student: list[float], control: list[float], verdict: str) -> None:
-    first, second = seeds.said(section(student, control), "accuracy", 0.95)
+    first, second = seeds.said(section(student, control), tiny.ACCURACY, 0.95)
     assert verdict in plain(first) and "over 3 seeds" in first
     assert second.startswith("Accuracy over seeds, mean ± deviation: student ") and "teacher" not in second
 
@@ -102,7 +103,7 @@ def test_the_method_is_judged_over_seeds(student: list[float], control: list[flo
 def test_of_one_seed_nothing_is_said() -> None:
     """However different the two are."""
     found = section([0.99], [0.5])
-    assert seeds.said(found, "accuracy", 0.95) == []
+    assert seeds.said(found, tiny.ACCURACY, 0.95) == []
     assert "comparison" not in found
 
 

@@ -19,6 +19,7 @@ from baton.lifecycle.promotion import floors, gate
 from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import Check, Mark, Marks, Verdict
 from baton.lifecycle.test_table import Table, digests
+from tests import tiny
 from tests.lifecycle.test_gate import RULES as GATE
 
 SQUARE = 3.8414588
@@ -244,7 +245,10 @@ def test_a_tie_with_the_best_baseline_is_not_above_it() -> None:
             marks = Marks(baseline=Mark("tfidf_svm", logged))
             for more, passes in ((0, False), (1, True)):
                 figures = {"challenger": {"accuracy": (count + more + rows) / (2 * rows)}}
-                assert next(iter(floors.permanent(figures, marks, ours))).passed is passes, (count, rows)
+                assert next(iter(floors.permanent(figures, marks, ours, tiny.ACCURACY))).passed is passes, (
+                    count,
+                    rows,
+                )
     assert 2 / 3 < 0.666667 and 13 / 18 > 0.722222, "the control: unrounded, the second would be above"
 
 

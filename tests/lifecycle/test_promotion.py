@@ -95,7 +95,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
         == json.loads(version.tags["gate.json"])["table"]["sha256"]
     )
 
-    reached = history.marks(own, kept["table"]["sha256"], "accuracy", "gate.rolled_back")
+    reached = history.marks(own, kept["table"]["sha256"], tiny.ACCURACY, "gate.rolled_back")
     assert (
         reached.champion == Mark("version 3", kept["figures"]["challenger"]["accuracy"])
         and reached.baseline is None
@@ -115,7 +115,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, proj
     assert failed(again) == ["rolled back"] and aliases(own) == {"champion": "2", "challenger": "3"}, (
         "a retraining does not undo it"
     )
-    before = history.marks(own, kept["table"]["sha256"], "accuracy", "gate.rolled_back").champion
+    before = history.marks(own, kept["table"]["sha256"], tiny.ACCURACY, "gate.rolled_back").champion
     assert before == Mark("version 2", kept["figures"]["champion"]["accuracy"]), (
         "a rolled-back champion sets no mark"
     )

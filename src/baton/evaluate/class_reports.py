@@ -26,7 +26,8 @@ from baton.evaluate.proportions import wilson
 from baton.evaluate.report import class_tables, class_terminal
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.significance import Bootstrap
-from baton.tasks import metrics, temperature
+from baton.tasks import metrics
+from baton.tasks.class_figures import ClassFigures
 
 Labels = NDArray[np.int64]
 
@@ -46,7 +47,6 @@ class ClassReports:
 
     spec: Classes
 
-    main: ClassVar[str] = "accuracy"
     curves: ClassVar[tuple[str, str]] = ("accuracy", "macro_f1")
     over_seeds: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "log_loss")
     tracked: ClassVar[tuple[str, ...]] = (
@@ -58,10 +58,16 @@ class ClassReports:
     explains: ClassVar[bool] = True
     counted: ClassVar[str] = "classes"
     scored: ClassVar[str] = ""
+    counting: ClassVar[str] = "accuracy"
     tested: ClassVar[str] = "McNemar's mid-p test"
     p: ClassVar[str] = "mcnemar_p"
     bounded: ClassVar[str] = "Tango's"
     remark: ClassVar[str] = class_terminal.REMARK
+
+    @property
+    def figures(self) -> ClassFigures:
+        """The figures of validation, and the answers."""
+        return ClassFigures(self.spec)
 
     @property
     def baselines(self) -> ClassBaselines:
@@ -84,8 +90,8 @@ class ClassReports:
         return Served(log_p.argmax(axis=1), log_p)
 
     def temperature(self, targets: Labels, outputs: Outputs) -> float:
-        """Return the temperature of softmax, see `temperature.fit`."""
-        return temperature.fit(outputs.log_p, targets)
+        """Return the temperature of softmax, see `ClassFigures.temperature`."""
+        return self.figures.temperature(outputs.log_p, targets)
 
     def score(self, targets: Labels, outputs: Outputs) -> NDArray[np.float64]:
         """Return 1 for rows that are right, else 0."""
@@ -126,7 +132,7 @@ class ClassReports:
         }
         return Bootstrap(statistics, classes, settings)
 
-    def figures(self, boot: Bootstrap, name: str) -> dict[str, Any]:
+    def of_model(self, boot: Bootstrap, name: str) -> dict[str, Any]:
         """Return the figures of `significance`; those at the temperature end in `_scaled`."""
         return class_results.renamed(boot.figures(name))
 

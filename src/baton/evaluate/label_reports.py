@@ -31,7 +31,6 @@ class LabelReports:
 
     spec: Labels
 
-    main: ClassVar[str] = "micro_f1"
     curves: ClassVar[tuple[str, str]] = ("micro_f1", "macro_f1")
     over_seeds: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "log_loss")
     tracked: ClassVar[tuple[str, ...]] = (
@@ -48,9 +47,15 @@ class LabelReports:
     p: ClassVar[str] = "micro_f1_p"
     counted: ClassVar[str] = "labels"
     scored: ClassVar[str] = "samples F1 "
+    counting: ClassVar[str] = "subset_accuracy"
     tested: ClassVar[str] = "a randomisation test"
     bounded: ClassVar[str] = "the bootstrap's"
     remark: ClassVar[str] = label_tables.REMARK
+
+    @property
+    def figures(self) -> LabelFigures:
+        """The figures of validation, and the answers."""
+        return LabelFigures(self.spec)
 
     @property
     def baselines(self) -> LabelBaselines:
@@ -72,7 +77,7 @@ class LabelReports:
 
     def temperature(self, targets: Marks, outputs: LabelOutputs) -> float:
         """Return the temperature of the sigmoid, see `LabelFigures.temperature`."""
-        return LabelFigures(self.spec).temperature(outputs.logits, targets)
+        return self.figures.temperature(outputs.logits, targets)
 
     def score(self, targets: Marks, outputs: LabelOutputs) -> NDArray[np.float64]:
         """Return the F1 of each row's labels."""
@@ -127,7 +132,7 @@ class LabelReports:
         rows = {name: label_outputs.statistics(targets, one) for name, one in outputs.items()}
         return LabelBootstrap(rows, self.spec.width, settings)
 
-    def figures(self, boot: LabelBootstrap, name: str) -> dict[str, Any]:
+    def of_model(self, boot: LabelBootstrap, name: str) -> dict[str, Any]:
         """Return the figures of `label_outputs`; log loss, at the temperature, is `log_loss_scaled`."""
         return {
             key.replace("log_loss", "log_loss_scaled"): value for key, value in boot.figures(name).items()

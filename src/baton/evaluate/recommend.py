@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.tasks.figure_scale import Scale
+
 STUDENT, TEACHER = "student", "teacher"
 Scores = NDArray[np.float64]
 
@@ -20,8 +22,8 @@ def choose(rows: Mapping[str, Scores], folds: int | None) -> dict[str, Any]:
     """Return the section `recommended` of metrics.json.
 
     Args:
-        rows: model -> its score on each row, from 0 to 1 (rows,): the student (absent with rows left out in
-            folds of train: it is not trained again for each fold), the teacher, and every baseline.
+        rows: model -> its score on each row (rows,), higher is better: the student (absent with rows left
+            out in folds of train: it is not trained again for each fold), the teacher, every baseline.
         folds: of cross-validation on train; None: the rows are those of validation.
 
     Returns:
@@ -49,11 +51,14 @@ def _better(first: Scores, second: Scores) -> bool:
     return bool(change.sum() > np.sqrt((change**2).sum()))
 
 
-def said(section: Mapping[str, Any], score: str) -> str:
-    """Return the recommendation as a sentence; `score` names the scores, or is empty for shares of rows."""
+def said(section: Mapping[str, Any], score: str, scale: Scale) -> str:
+    """Return the recommendation as a sentence.
+
+    Scores are written on the `scale` of the main figure; `score` names them, or is empty if they are it.
+    """
     model, scores = section["model"], section["scores"]
     others = ", ".join(
-        f"{name} {100 * value:.1f}%"
+        f"{name} {scale.value(scale.gain(value))}"
         for name, value in sorted(scores.items(), key=lambda item: -item[1])
         if name != model
     )
@@ -63,8 +68,9 @@ def said(section: Mapping[str, Any], score: str) -> str:
             f"{section['folds']}-fold cross-validation on {section['rows']:,} rows of train, "
             "in which the student takes no part"
         )
+    own = scale.value(scale.gain(scores[model]))
     return (
-        f"Recommended: [bold]{model}[/], by {how} ({score}{100 * scores[model]:.1f}%; {others}). "
+        f"Recommended: [bold]{model}[/], by {how} ({score}{own}; {others}). "
         "A transformer is recommended if it beats the best baseline by more than a standard error. "
         "Test took no part in this choice."
     )

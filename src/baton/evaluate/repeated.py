@@ -51,6 +51,6 @@ def figures(
     found: dict[str, dict[str, Any]] = {}
     for name, one in outputs.items():
         value, *ends = task.of_rows(test.targets, one, own, confidence)
-        key = f"{task.main}_without_near_duplicates"
+        key = f"{task.figures.main}_without_near_duplicates"
         found[name] = {key: value, f"{key}_interval": ends}
     return found

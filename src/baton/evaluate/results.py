@@ -11,6 +11,7 @@ from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.inputs import Rows
 from baton.evaluate.resampling import Resamples
 from baton.evaluate.task_reports import TaskReports
+from baton.tasks import figure_scale
 
 
 def strongest(
@@ -20,7 +21,8 @@ def strongest(
 
     Ties go to the first. Test plays no part in the choice.
     """
-    return max(baselines, key=lambda name: task.overall(val.targets, outputs[name]), default=None)
+    main = figure_scale.of(task.figures)
+    return main.best(baselines, lambda name: task.overall(val.targets, outputs[name]))
 
 
 def build(
@@ -51,12 +53,12 @@ def build(
     test, own = splits["test"], outputs["test"]
     baselines = [name for name in own if name not in TRANSFORMERS]
     best = strongest(task, baselines, splits["val"], outputs["val"])
-    result: dict[str, Any] = {name: task.figures(boot, name) | dict(more.get(name, {})) for name in own}
+    result: dict[str, Any] = {name: task.of_model(boot, name) | dict(more.get(name, {})) for name in own}
     for name, figures in task.beyond(splits, own, best, boot.confidence).items():
         result[name] |= figures
     for name in baselines:
         # The strongest baseline is chosen by this.
-        result[name][f"val_{task.main}"] = task.overall(splits["val"].targets, outputs["val"][name])
+        result[name][f"val_{task.figures.main}"] = task.overall(splits["val"].targets, outputs["val"][name])
         chosen = own[name].C
         result[name] |= {} if chosen is None else {"C": chosen}
     pairs = [("student", "control"), ("student", "teacher")] + (

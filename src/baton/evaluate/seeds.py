@@ -19,6 +19,7 @@ from baton.errors import DataError
 from baton.evaluate.inputs import Rows, read_logits
 from baton.evaluate.report.wording import spelled
 from baton.evaluate.task_reports import TaskReports
+from baton.tasks.figure_scale import Scale
 
 PAIR = ("student", "control")  # for each seed, both see the same batches in the same order
 
@@ -136,41 +137,39 @@ def paired(
     return result
 
 
-def said(section: Mapping[str, Any], figure: str, confidence: float) -> list[str]:
-    """Return what several seeds show in the main `figure`, as sentences; empty for one seed."""
-    parts, name_ = [], spelled(figure)
+def said(section: Mapping[str, Any], main: Scale, confidence: float) -> list[str]:
+    """Return what several seeds show in the main figure, as sentences; empty for one seed."""
+    parts, figure, name_ = [], main.name, spelled(main.name)
     for name in ("teacher", *PAIR):
         own = section[name]
         if f"{figure}_deviation" in own:
-            spread_ = f"{100 * own[f'{figure}_mean']:.1f} ± {100 * own[f'{figure}_deviation']:.1f}%"
+            spread_ = f"{main.number(own[f'{figure}_mean'])} ± {main.value(own[f'{figure}_deviation'])}"
             parts.append(f"{name} {spread_} ({len(own['all'])} seeds, {own['chosen']} is used)")
     first = name_[0].upper() + name_[1:]
     sentences = [f"{first} over seeds, mean ± deviation: {'; '.join(parts)}."] if parts else []
     if "comparison" in section:
-        sentences.insert(0, _verdict(section["comparison"]["student_vs_control"], figure, confidence))
+        sentences.insert(0, _verdict(section["comparison"]["student_vs_control"], main, confidence))
     return sentences
 
 
-def _verdict(own: Mapping[str, Any], figure: str, confidence: float) -> str:
+def _verdict(own: Mapping[str, Any], main: Scale, confidence: float) -> str:
     """Return the verdict on the method, over seeds."""
-    key = f"{figure}_difference"
-    change, deviation = 100 * own[key], 100 * own[f"{key}_deviation"]
-    shown = f"{change:+.2f} ± {deviation:.2f} points of {spelled(figure)}"
+    key = f"{main.name}_difference"
+    change, deviation = main.number(own[key], 2, "+"), main.number(own[f"{key}_deviation"], 2)
+    shown = f"{change} ± {deviation}{main.points} of {spelled(main.name)}"
     over = f"over {own['seeds']} seeds"
-    if f"{figure}_p" not in own:
+    if f"{main.name}_p" not in own:
         same = (
             "the student differs from its control by the same amount in each, "
             "so a test has no deviation to go by"
         )
         return f"[bold]It is not clear whether distillation helps[/] {over}: {same} ({shown})."
-    low, high = own[f"{key}_interval"]
-    p_value = own[f"{figure}_p"]
+    low, high = (main.number(end, 2, "+") for end in own[f"{key}_interval"])
+    p_value = own[f"{main.name}_p"]
     p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
-    evidence = (
-        f"{shown}, {100 * confidence:.0f}% interval {100 * low:+.2f} to {100 * high:+.2f}, "
-        f"t-test paired by seed {p}"
-    )
+    evidence = f"{shown}, {100 * confidence:.0f}% interval {low} to {high}, t-test paired by seed {p}"
     if p_value >= 1 - confidence:
         return f"[bold]It is not clear whether distillation helps[/] {over} ({evidence})."
-    verdict = "[bold green]Distillation helps[/]" if own[key] > 0 else "[bold red]Distillation hurts[/]"
+    helps = main.gain(own[key]) > 0
+    verdict = "[bold green]Distillation helps[/]" if helps else "[bold red]Distillation hurts[/]"
     return f"{verdict} on these test rows, {over} ({evidence})."

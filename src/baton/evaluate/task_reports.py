@@ -19,6 +19,7 @@ from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.label_reports import LabelReports
 from baton.evaluate.report.csv_files import Table
+from baton.tasks.task_figures import TaskFigures
 
 Figures = Mapping[str, Any]
 Targets = NDArray[Any]  # (n, …), as `Targets.take` of contracts.targets returns them
@@ -74,16 +75,16 @@ class TaskReports(Protocol):
         ...
 
     @property
+    def figures(self) -> TaskFigures:
+        """The figures of validation; its main one, on test, is that of intervals, p-values and sentences."""
+        ...
+
+    @property
     def baselines(self) -> TaskBaselines:
         """What models are compared with."""
         ...
 
     # Names of figures, and words.
-
-    @property
-    def main(self) -> str:
-        """The figure that says how good a model is on test; all intervals, p-values and sentences have it."""
-        ...
 
     @property
     def curves(self) -> tuple[str, str]:
@@ -92,7 +93,7 @@ class TaskReports(Protocol):
 
     @property
     def over_seeds(self) -> tuple[str, ...]:
-        """The figures of `of_seed` that are summarised over seeds; `main` is among them."""
+        """The figures of `of_seed` that are summarised over seeds; the main one is among them."""
         ...
 
     @property
@@ -112,7 +113,7 @@ class TaskReports(Protocol):
 
     @property
     def scored(self) -> str:
-        """The words before the mean of `score` in a sentence; empty if it is a share of rows."""
+        """The words before the mean of `score` in a sentence; empty if it is the main figure."""
         ...
 
     @property
@@ -123,6 +124,11 @@ class TaskReports(Protocol):
     @property
     def p(self) -> str:
         """The key in `paired` of the p-value of equal main figures."""
+        ...
+
+    @property
+    def counting(self) -> str:
+        """The figure that is the share of rows that are right, as `discordant` of `paired` counts them."""
         ...
 
     @property
@@ -155,7 +161,10 @@ class TaskReports(Protocol):
         ...
 
     def score(self, targets: Targets, outputs: Any) -> NDArray[np.float64]:
-        """Return how well each row was answered, from 0 to 1, (n,)."""
+        """Return how well each row was answered, (n,): higher is better.
+
+        It is written on the scale of the main figure; if that is an error, it is minus the row's error.
+        """
         ...
 
     def overall(self, targets: Targets, outputs: Any) -> float:
@@ -191,7 +200,7 @@ class TaskReports(Protocol):
         """Resample the test rows once for all models: `resampling.Resamples`."""
         ...
 
-    def figures(self, boot: Any, name: str) -> dict[str, Any]:
+    def of_model(self, boot: Any, name: str) -> dict[str, Any]:
         """Return a model's figures, with `<figure>_interval: [low, high]`."""
         ...
 

@@ -21,7 +21,7 @@ from baton.losses.loss import Loss
 from baton.models.model_folder import Classifier
 from baton.predict import predict
 from baton.runtime import distributed, sharding
-from baton.tasks import task_figures
+from baton.tasks import figure_scale, task_figures
 from baton.train import probe
 from baton.train.state import merit
 
@@ -69,7 +69,8 @@ def train(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.J
     best = distributed.share(
         max(METHODS, key=lambda name: merit(found[name], settings.metric, task.directions))
     )
-    shown = ", ".join(f"{name} {100 * own[task.main]:.1f}%" for name, own in found.items())
+    main = figure_scale.of(task)
+    shown = ", ".join(f"{name} {main.value(own[main.name])}" for name, own in found.items())
     console.say(
         f"cross-validated {task.main}: {shown}; "
         f"the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}"

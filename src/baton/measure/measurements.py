@@ -33,7 +33,6 @@ from baton.measure import explain, features, result_cache
 from baton.measure import speed as speeds
 from baton.models import model_folder
 from baton.runtime import resolve
-from baton.tasks import task_figures
 
 ARRAYS, BASE = Path("data/arrays"), Path("data/base")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
@@ -272,7 +271,7 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
     own, names = train.targets.pairs
     places = image_galleries.examples(names, len(names))  # a row with several targets has several places
     rows = np.array([*dict.fromkeys(own[places].tolist())][:SHEET_SAMPLES])
-    texts = task_figures.of(subject.task.spec).texts(train.targets.take(rows))
+    texts = subject.task.figures.texts(train.targets.take(rows))
     return image_galleries.Sheet(texts, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
 
 

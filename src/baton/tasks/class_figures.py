@@ -22,6 +22,7 @@ class ClassFigures:
     directions: ClassVar[Mapping[str, int]] = {"loss": -1, "accuracy": 1, "macro_f1": 1}
     main: ClassVar[str] = "accuracy"
     gated: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+    share: ClassVar[bool] = True
     probes: ClassVar[bool] = True
     output: ClassVar[str] = (
         "`label`, string; `probability_CLASS`, double, one for each class: softmax(logits / T)"

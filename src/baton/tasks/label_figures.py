@@ -29,6 +29,7 @@ class LabelFigures:
     directions: ClassVar[Mapping[str, int]] = {"loss": -1, "micro_f1": 1, "macro_f1": 1}
     main: ClassVar[str] = "micro_f1"
     gated: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
+    share: ClassVar[bool] = True
     probes: ClassVar[bool] = False
     output: ClassVar[str] = (
         "`labels`, string, a JSON list of those whose probability is at least 1/2; `probability_LABEL`, "

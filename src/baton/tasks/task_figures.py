@@ -37,12 +37,17 @@ class TaskFigures(Protocol):
 
     @property
     def main(self) -> str:
-        """The figure that says how good a model is, one of `directions`."""
+        """The figure that says how good a model is, one of `gated`."""
         ...
 
     @property
     def gated(self) -> tuple[str, ...]:
-        """Figures by which the gate may decide: params `promotion.metric` names one of them."""
+        """Those of `directions` by which the gate may decide: params `promotion.metric` names one of them."""
+        ...
+
+    @property
+    def share(self) -> bool:
+        """Whether the `gated` figures are shares, from 0 to 1; see `figure_scale`."""
         ...
 
     @property

@@ -18,7 +18,7 @@ def write_tables(folder: Path, task: TaskReports, evaluation: Evaluation) -> Non
     if evaluation.kept:
         confidence = evaluation.bootstrap.confidence
         found = slices.table(task, evaluation.kept, evaluation.test, evaluation.outputs, confidence)
-        write_csv(folder / "slices.csv", slices.columns(task.main), found)
+        write_csv(folder / "slices.csv", slices.columns(task.figures.main), found)
     if evaluation.robustness:
         write_csv(folder / "robustness.csv", robustness.COLUMNS, evaluation.robustness.table())
 

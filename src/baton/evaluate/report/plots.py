@@ -16,6 +16,7 @@ from baton.evaluate.report import image_plots
 from baton.evaluate.report.canvas import canvas, colour, legend
 from baton.evaluate.report.wording import spelled
 from baton.evaluate.task_reports import TaskReports
+from baton.tasks.figure_scale import Scale
 
 
 def draw(folder: Path, task: TaskReports, evaluation: Evaluation) -> None:
@@ -66,7 +67,7 @@ def learning_curves(path: Path, curves: dict[str, Curve], figures: tuple[str, st
         legend(figure, left)
 
 
-def speed_accuracy(path: Path, models: dict[str, dict[str, Any]], figure: str) -> None:
+def speed_accuracy(path: Path, models: dict[str, dict[str, Any]], figure: Scale) -> None:
     """Draw a figure with interval against samples per second; a dot's area is the model's size.
 
     `models` maps a name to the model's metrics and timings.
@@ -75,8 +76,8 @@ def speed_accuracy(path: Path, models: dict[str, dict[str, Any]], figure: str) -
         axes = drawn.add_subplot()
         largest = max(model["parameters"] for model in models.values())
         for index, (name, model) in enumerate(models.items()):
-            speed, value, own = model["samples_per_second"], model[figure], colour(name)
-            axes.vlines(speed, *model[f"{figure}_interval"], color=own, linewidth=1.5)
+            speed, value, own = model["samples_per_second"], model[figure.name], colour(name)
+            axes.vlines(speed, *model[f"{figure.name}_interval"], color=own, linewidth=1.5)
             axes.scatter(
                 speed, value, s=400 * model["parameters"] / largest, color=own, alpha=0.8, linewidths=0
             )
@@ -89,8 +90,9 @@ def speed_accuracy(path: Path, models: dict[str, dict[str, Any]], figure: str) -
                 color=own,
             )
         axes.set_xlim(0, 1.35 * max(model["samples_per_second"] for model in models.values()))
-        axes.set(xlabel="samples per second", ylabel=f"test {spelled(figure)}, with interval")
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+        axes.set(xlabel="samples per second", ylabel=f"test {spelled(figure.name)}, with interval")
+        if figure.share:
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
         axes.grid()
 
 

@@ -13,6 +13,8 @@ from baton.evaluate import recommend, seeds, task_reports
 from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.report.wording import percent, spelled
 from baton.evaluate.task_reports import TaskReports
+from baton.tasks import figure_scale
+from baton.tasks.figure_scale import Scale
 
 COSTS = ["params", "size MB", "samples/s", "p50 ms", "p95 ms"]
 VERDICTS = {
@@ -94,7 +96,7 @@ def _costs(figures: dict[str, Any], speed: dict[str, Any]) -> list[str]:
 
 
 def _sentences(task: TaskReports, metrics: dict[str, Any], timings: dict[str, Any]) -> list[str]:
-    test, figure = metrics["test"], task.main
+    test, figure = metrics["test"], figure_scale.of(task.figures)
     against = _against(metrics["comparison"]["student_vs_teacher"], test, "the teacher", figure)
     return [
         _retention(metrics, timings, figure),
@@ -102,21 +104,22 @@ def _sentences(task: TaskReports, metrics: dict[str, Any], timings: dict[str, An
         _distillation(metrics, test, figure),
         *seeds.said(metrics["seeds"], figure, test["confidence"]),
         _baseline(metrics["comparison"], test, figure),
-        recommend.said(metrics["recommended"], task.scored),
+        recommend.said(metrics["recommended"], task.scored, figure),
         _robustness(metrics["robustness"]) if "robustness" in metrics else "",
     ]
 
 
-def _retention(metrics: dict[str, Any], timings: dict[str, Any], figure: str) -> str:
-    retention = metrics["retention"]
+def _retention(metrics: dict[str, Any], timings: dict[str, Any], main: Scale) -> str:
+    retention, figure = metrics["retention"], main.name
     kept = f"The student's {spelled(figure)} cannot be compared with the teacher's, which is 0 or close to it"
     if figure in retention:
         low, high = retention[f"{figure}_interval"]
         skill = f", {percent(retention['skill'])} of its skill," if "skill" in retention else ""
-        kept = (
-            f"The student keeps [bold]{percent(retention[figure])}[/] of the teacher's {spelled(figure)} "
-            f"({percent(low)} to {percent(high)}){skill}"
+        ratio, name = f"[bold]{percent(retention[figure])}[/] of the teacher's", spelled(figure)
+        said = (
+            f"The student keeps {ratio} {name}" if main.direction > 0 else f"The student's {name} is {ratio}"
         )
+        kept = f"{said} ({percent(low)} to {percent(high)}){skill}"
     size = f"{metrics['student']['parameters'] / metrics['teacher']['parameters']:.0%} of its parameters"
     if "ratios" not in timings:
         return f"{kept} with {size}; speed was not measured (evaluate.speed.repeats is 0)."
@@ -144,7 +147,7 @@ def _speed(timings: dict[str, Any]) -> str:
     return f"[dim]{taken}; {same} is {low:.2f} to {high:.2f} times as fast as it{narrow}.[/]"
 
 
-def _distillation(metrics: dict[str, Any], test: dict[str, Any], figure: str) -> str:
+def _distillation(metrics: dict[str, Any], test: dict[str, Any], figure: Scale) -> str:
     """Compare these two models; a statement about the method needs several seeds."""
     seed = metrics["seeds"]["student"]["chosen"]
     if "comparison" in metrics["seeds"]:
@@ -156,7 +159,7 @@ def _distillation(metrics: dict[str, Any], test: dict[str, Any], figure: str) ->
     return f"This student (seed {seed}) {verdict}. {alone}"
 
 
-def _baseline(comparison: dict[str, Any], test: dict[str, Any], figure: str) -> str:
+def _baseline(comparison: dict[str, Any], test: dict[str, Any], figure: Scale) -> str:
     name = test["strongest_baseline"]
     if name is None:
         return "There is no baseline to compare with (evaluate.baselines is empty)."
@@ -167,7 +170,7 @@ def _baseline(comparison: dict[str, Any], test: dict[str, Any], figure: str) -> 
     return f"Against the baseline that is best on validation: {'; '.join(parts)}."
 
 
-def _against(figures: dict[str, Any], test: dict[str, Any], other: str, figure: str) -> str:
+def _against(figures: dict[str, Any], test: dict[str, Any], other: str, figure: Scale) -> str:
     return f"{VERDICTS[_verdict(figures, test, figure)]} {other} ({_evidence(figures, test, figure)})"
 
 
@@ -185,26 +188,27 @@ def _robustness(figures: dict[str, Any]) -> str:
     return f"Accuracy on {measured}: {'; '.join(parts)}."
 
 
-def _verdict(figures: dict[str, Any], test: dict[str, Any], figure: str) -> int:
+def _verdict(figures: dict[str, Any], test: dict[str, Any], figure: Scale) -> int:
     """Return 1 for better, -1 for worse, 0 for no significant difference among all tests of the page."""
     if figures["holm_p"] >= 1 - test["confidence"]:
         return 0
-    return 1 if figures[f"{figure}_difference"] > 0 else -1
+    return 1 if figure.gain(figures[f"{figure.name}_difference"]) > 0 else -1
 
 
-def _evidence(figures: dict[str, Any], test: dict[str, Any], figure: str) -> str:
+def _evidence(figures: dict[str, Any], test: dict[str, Any], figure: Scale) -> str:
     low, high = figures["holm_interval"]
     p_value = figures["holm_p"]
     shown = (
         "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
     )
-    points = f"{100 * figures[f'{figure}_difference']:+.1f} points"
+    change = f"{figure.number(figures[f'{figure.name}_difference'], sign='+')}{figure.points}"
     more = ""
     if _verdict(figures, test, figure) == 0:
-        more = f"; more than {100 * figures['excluded']:.1f} points either way are excluded"
+        more = f"; more than {figure.number(figures['excluded'])}{figure.points} either way are excluded"
     elif low <= 0 <= high:
         more = "; they differ, but it is not clear by how much"
-    return f"{points} of {spelled(figure)}, interval {100 * low:+.1f} to {100 * high:+.1f}, {shown}{more}"
+    bounds = f"{figure.number(low, sign='+')} to {figure.number(high, sign='+')}"
+    return f"{change} of {spelled(figure.name)}, interval {bounds}, {shown}{more}"
 
 
 def _tests(task: TaskReports, metrics: dict[str, Any], test: dict[str, Any]) -> str:

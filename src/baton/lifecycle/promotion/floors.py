@@ -14,6 +14,7 @@ from baton.contracts.task_spec import TaskSpec
 from baton.evaluate import proportions
 from baton.evaluate.results import rounded
 from baton.lifecycle.promotion.verdicts import CHALLENGER, CHAMPION, Check, Mark, Marks, some
+from baton.tasks.figure_scale import Scale
 
 Hits = NDArray[np.bool_]
 # The name (an index) of each target, and whether the model found it, both (targets,): `TaskReports.found`.
@@ -31,7 +32,9 @@ def of_names(found: Mapping[str, Found], task: TaskSpec, rules: params.Promotion
         yield _losses(names, (new, old), task, rules.class_floor, 1 - rules.bootstrap.confidence)
 
 
-def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion) -> Iterable[Check]:
+def permanent(
+    figures: Mapping[str, Any], marks: Marks, rules: params.Promotion, metric: Scale
+) -> Iterable[Check]:
     """Check a challenger against what was reached earlier on this table.
 
     Without this check, a chain of challengers, each only slightly worse, would lead downwards. Baselines are
@@ -39,19 +42,19 @@ def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion)
     digits would decide a tie.
     """
     floor, value = rules.permanent_floor, rounded(figures[CHALLENGER][rules.metric])
-    measured = f"the challenger's {rules.metric} is {100 * value:.2f}%"
+    measured, gain = f"the challenger's {rules.metric} is {metric.value(value, 2)}", metric.gain(value)
+    above, below = ("above", "below") if metric.direction > 0 else ("below", "above")
     if floor is None:
         return
     if floor.below_best is not None:
         now = [Mark("the current champion", figures[CHAMPION][rules.metric])] if CHAMPION in figures else []
-        reached = [*([marks.champion] if marks.champion else []), *now]
-        if reached:
-            best = max(reached, key=lambda mark: mark.value)
-            wanted = (
-                f"at most {100 * floor.below_best:.1f} points below the best champion so far on this table"
-            )
-            text = f"{measured} and must be {wanted}, {best.name}: {100 * best.value:.2f}%"
-            yield Check("best champion", bool(value >= rounded(best.value - floor.below_best)), text)
+        best = metric.best([*([marks.champion] if marks.champion else []), *now], lambda mark: mark.value)
+        if best:
+            room = f"{metric.number(floor.below_best)}{metric.points}"
+            wanted = f"at most {room} {below} the best champion so far on this table"
+            text = f"{measured} and must be {wanted}, {best.name}: {metric.value(best.value, 2)}"
+            least = rounded(metric.gain(best.value) - floor.below_best)
+            yield Check("best champion", bool(gain >= least), text)
     if floor.below_baseline is not None:
         if marks.baseline is None:
             yield Check(
@@ -60,13 +63,14 @@ def permanent(figures: Mapping[str, Any], marks: Marks, rules: params.Promotion)
                 "not judged against baselines: no `evaluate` run in this store measured any on this table",
             )
             return
-        below = f"less than {100 * floor.below_baseline:.1f} points below"
-        least = below if floor.below_baseline else "above"
+        room = f"less than {metric.number(floor.below_baseline)}{metric.points} {below}"
+        wanted = room if floor.below_baseline else above
         text = (
-            f"{measured} and must be {least} the best baseline, {marks.baseline.name}: "
-            f"{100 * marks.baseline.value:.2f}%"
+            f"{measured} and must be {wanted} the best baseline, {marks.baseline.name}: "
+            f"{metric.value(marks.baseline.value, 2)}"
         )
-        yield Check("baseline", bool(value > rounded(marks.baseline.value - floor.below_baseline)), text)
+        least = rounded(metric.gain(marks.baseline.value) - floor.below_baseline)
+        yield Check("baseline", bool(gain > least), text)
 
 
 def _lowest(names: NDArray[np.int64], hits: Hits, task: TaskSpec, floor: params.ClassFloor) -> Check:

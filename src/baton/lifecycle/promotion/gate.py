@@ -21,7 +21,7 @@ from baton.evaluate.task_reports import TaskReports
 from baton.lifecycle.promotion import floors, margins
 from baton.lifecycle.promotion.verdicts import CHALLENGER, CHAMPION, SOME, Check, Marks, Verdict
 from baton.lifecycle.test_table import Table
-from baton.tasks import metrics, task_figures
+from baton.tasks import figure_scale, metrics, task_figures
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def decide(
             *_ratios(challenger, champion, rules),
         ]
     else:
-        checks.append(margins.first(figures[CHALLENGER], len(table.ids), rules))
+        checks.append(margins.first(figures[CHALLENGER], len(table.ids), rules, reports))
     found = {name: reports.found(targets, own) for name, own in outputs.items()}
     checks += [
         *floors.of_names(found, table.task, rules),
-        *floors.permanent(figures, marks or Marks(), rules),
+        *floors.permanent(figures, marks or Marks(), rules, figure_scale.of(reports.figures, rules.metric)),
     ]
     checks += _calibrated(figures[CHALLENGER], len(table.ids), rules)
     return Verdict(tuple(checks), figures)

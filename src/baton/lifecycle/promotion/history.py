@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from baton.lifecycle.promotion.verdicts import Mark, Marks
 from baton.lifecycle.registry import CLEAN, Registry, number
+from baton.tasks.figure_scale import Scale
 from baton.tracking import pipelines
 
 CHAMPIONS, LOOKS = "gate.champions.", "gate.looks."
@@ -17,18 +18,18 @@ DIGITS = 16  # of a digest in a tag
 TRANSFORMERS = ("teacher", "student", "control")
 
 
-def marks(registry: Registry, table: str, metric: str, ignored: str) -> Marks:
+def marks(registry: Registry, table: str, metric: Scale, ignored: str) -> Marks:
     """Return the best champion so far and the best baseline on the table with this sha256.
 
     Champions with the tag `ignored`, which were rolled back by hand, do not count.
     """
     withdrawn = {number(version) for version in registry.versions() if ignored in version.tags}
     reached = [
-        Mark(f"version {version}", own[metric])
+        Mark(f"version {version}", own[metric.name])
         for version, own in _champions(registry, table).items()
         if version not in withdrawn
     ]
-    return Marks(max(reached, key=lambda mark: mark.value, default=None), _baseline(registry, table, metric))
+    return Marks(metric.best(reached, lambda mark: mark.value), _baseline(registry, table, metric))
 
 
 def note_champion(registry: Registry, table: str, version: str, figures: Mapping[str, float]) -> None:
@@ -54,13 +55,13 @@ def _tag(registry: Registry, key: str) -> str | None:
     return found
 
 
-def _baseline(registry: Registry, table: str, metric: str) -> Mark | None:
+def _baseline(registry: Registry, table: str, metric: Scale) -> Mark | None:
     path = CLEAN / "test.parquet"
     condition = (
         f"tags.`{pipelines.STAGE}` = 'evaluate' AND tags.`sha256.{path.as_posix()}` = '{table}' AND "
         "attributes.status = 'FINISHED'"
     )
-    reached, suffix = [], f"/test_{metric}"
+    reached, suffix = [], f"/test_{metric.name}"
     for run in registry.store.runs(condition):
         own = {
             key.removesuffix(suffix): value for key, value in run.data.metrics.items() if key.endswith(suffix)
@@ -68,4 +69,4 @@ def _baseline(registry: Registry, table: str, metric: str) -> Mark | None:
         reached += [
             Mark(name, value) for name, value in own.items() if name.partition("/")[0] not in TRANSFORMERS
         ]
-    return max(reached, key=lambda mark: mark.value, default=None)
+    return metric.best(reached, lambda mark: mark.value)

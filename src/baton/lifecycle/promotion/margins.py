@@ -14,26 +14,28 @@ from baton import params
 from baton.evaluate import proportions
 from baton.evaluate.task_reports import TaskReports
 from baton.lifecycle.promotion.verdicts import Check
+from baton.tasks import figure_scale
 
 
 def better(found: Mapping[str, Any], rows: int, rules: params.Promotion, task: TaskReports) -> Check:
     """Apply the rule between challenger and champion to `TaskReports.paired` on a table of `rows`."""
-    difference, (low, high) = (
-        found[f"{rules.metric}_difference"],
-        found[f"{rules.metric}_difference_interval"],
-    )
-    bounds = f"{100 * rules.bootstrap.confidence:.0f}% interval {100 * low:+.1f} to {100 * high:+.1f}"
+    metric = figure_scale.of(task.figures, rules.metric)
+    difference, interval = found[f"{metric.name}_difference"], found[f"{metric.name}_difference_interval"]
+    low, high = (metric.number(end, sign="+") for end in interval)
+    bounds = f"{100 * rules.bootstrap.confidence:.0f}% interval {low} to {high}"
     pairs = task.in_words(found, "the challenger", "the champion")
-    text = f"{100 * difference:+.1f} points of {rules.metric} ({bounds}; {pairs})"
+    text = f"{metric.number(difference, sign='+')}{metric.points} of {metric.name} ({bounds}; {pairs})"
     least = -rules.rule.margin if isinstance(rules.rule, params.NonInferiority) else rules.rule.minimum
     agrees, wanted = _agrees(found, rules, task)
-    passed = bool(low > least and agrees)
-    if not passed and least >= 0 and low <= 0 <= high:
-        text = f"{_untold(found, task.main)}: {text}"
-    text = f"{text}; the interval must lie above {100 * least:+.1f} points{wanted}"
-    if low <= least:
-        needed = _rows_needed(rules, (difference, low, least), found["discordant"], rows)
-        text = f"{text}; {_small(rows, needed)}"
+    worst = metric.worst(interval)
+    passed = bool(worst > least and agrees)
+    if not passed and least >= 0 and interval[0] <= 0 <= interval[1]:
+        text = f"{_untold(found, task)}: {text}"
+    side, bound = "above" if metric.direction > 0 else "below", metric.number(metric.gain(least), sign="+")
+    text = f"{text}; the interval must lie {side} {bound}{metric.points}{wanted}"
+    if worst <= least:
+        gained = (metric.gain(difference), worst, least)
+        text = f"{text}; {_small(rows, _rows_needed(rules, task, gained, found['discordant'], rows))}"
     return Check(rules.rule.kind.replace("non_", "non-"), passed, text)
 
 
@@ -43,44 +45,56 @@ def _agrees(found: Mapping[str, Any], rules: params.Promotion, task: TaskReports
     The test is about the task's main figure, such as accuracy. It confirms a gain in that figure. It cannot
     confirm a gain in another metric, but must not show a loss of the main figure.
     """
-    level, p, rises = 1 - rules.bootstrap.confidence, found[task.p], found[f"{task.main}_difference"] > 0
-    if rules.metric != task.main:
-        return p >= level or rises, f", and {task.main} must not fall significantly (p below {level:.2g})"
+    level, p, main = 1 - rules.bootstrap.confidence, found[task.p], figure_scale.of(task.figures)
+    gains = main.gain(found[f"{main.name}_difference"]) > 0
+    if rules.metric != main.name:
+        change = "fall" if main.direction > 0 else "rise"
+        return p >= level or gains, f", and {main.name} must not {change} significantly (p below {level:.2g})"
     if isinstance(rules.rule, params.NonInferiority):
         return True, ""
-    return p < level and rises, f", and p must be below {level:.2g}"
+    return p < level and gains, f", and p must be below {level:.2g}"
 
 
-def first(figures: Mapping[str, Any], rows: int, rules: params.Promotion) -> Check:
+def first(figures: Mapping[str, Any], rows: int, rules: params.Promotion, task: TaskReports) -> Check:
     """Apply the rule for a challenger without a champion."""
-    value, low = figures[rules.metric], figures[f"{rules.metric}_interval"][0]
+    metric, limit = figure_scale.of(task.figures, rules.metric), rules.first_minimum
+    value, interval = metric.gain(figures[metric.name]), figures[f"{metric.name}_interval"]
+    worst, least = metric.worst(interval), metric.gain(limit)
+    end, must = ("lower", "at least") if metric.direction > 0 else ("upper", "at most")
     wanted = (
-        f"the lower end of a first champion's {rules.metric} interval must be at least "
-        f"{100 * rules.first_minimum:.1f}%"
+        f"the {end} end of a first champion's {metric.name} interval must be {must} {metric.value(limit)}"
     )
-    text = f"there is no champion; {wanted} and is {100 * low:.1f}%"
-    if low >= rules.first_minimum:
+    text = f"there is no champion; {wanted} and is {metric.value(metric.gain(worst))}"
+    if worst >= least:
         return Check("first champion", True, text)
-    needed = proportions.rows_needed_alone(rules.first_minimum, rules.bootstrap.confidence, value)
-    if rules.metric != "accuracy":
-        needed = by_root(rows, value, low, rules.first_minimum)
+    needed = (
+        proportions.rows_needed_alone(limit, rules.bootstrap.confidence, value)
+        if metric.name == task.counting
+        else by_root(rows, value, worst, least)
+    )
     return Check("first champion", False, f"{text}; {_small(rows, needed)}")
 
 
-def _untold(found: Mapping[str, Any], main: str) -> str:
-    beyond = 100 * max(abs(bound) for bound in found[f"{main}_difference_interval"])
+def _untold(found: Mapping[str, Any], task: TaskReports) -> str:
+    main = figure_scale.of(task.figures)
+    beyond = main.number(max(abs(bound) for bound in found[f"{main.name}_difference_interval"]))
     return (
-        f"it is not distinguishable from the champion (differences of more than {beyond:.1f} points of "
-        f"{main} are excluded)"
+        f"it is not distinguishable from the champion (differences of more than {beyond}{main.points} of "
+        f"{main.name} are excluded)"
     )
 
 
 def _rows_needed(
-    rules: params.Promotion, interval: tuple[float, float, float], pair: Sequence[int], rows: int
+    rules: params.Promotion,
+    task: TaskReports,
+    gained: tuple[float, float, float],
+    pair: Sequence[int],
+    rows: int,
 ) -> int | None:
-    (difference, low, least), (only_new, only_old) = interval, pair
-    if rules.metric != "accuracy":
-        return by_root(rows, difference, low, least)
+    """Return how many rows are enough for a gain, the worse end of its interval, and the least gain."""
+    (gain, worst, least), (only_new, only_old) = gained, pair
+    if rules.metric != task.counting:
+        return by_root(rows, gain, worst, least)
     return proportions.rows_needed(-least, rules.bootstrap.confidence, only_new, only_old, rows)
 
 

@@ -16,7 +16,7 @@ from baton.lifecycle.promotion import gate, history, scoring, verdicts
 from baton.lifecycle.promotion.promotion_lock import claim
 from baton.lifecycle.promotion.verdicts import Check, Verdict
 from baton.lifecycle.registry import CHALLENGER, CHAMPION, SHA256, Registry, number
-from baton.tasks import task_figures
+from baton.tasks import figure_scale, task_figures
 
 GATE = "gate."  # prefix of the tags of a version
 MARK = "\n\n## Gate\n\n"
@@ -87,7 +87,8 @@ def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersi
             if version
         }
         scored = scoring.score(rows, table, registry.client.tracking_uri, settings.latency_samples)
-        marks = history.marks(registry, table.sha256, settings.metric, GATE + ROLLED_BACK)
+        metric = figure_scale.of(task_figures.of(table.task), settings.metric)
+        marks = history.marks(registry, table.sha256, metric, GATE + ROLLED_BACK)
         both = scored[registry.uri(challenger)], scored[registry.uri(champion)] if champion else None
         verdict = gate.decide(table, *both, settings, marks)
         if champion and verdicts.CHAMPION in verdict.figures:
