@@ -75,3 +75,26 @@ def test_balanced_weights_make_both_sides_of_a_label_equal() -> None:
         Targets(TASK.spec, np.array([label for row in rows for label in row], np.int64), offsets)
     )
     assert found.tolist() == pytest.approx([3 / 2, 3 / 2, 2 / 3])
+    none = TASK.weights(Targets(TASK.spec, np.array([0], np.int64), np.array([0, 1, 1])))
+    assert none.tolist() == [1.0, 1.0, 1.0]  # a label that no row has changes nothing
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weights_do_not_teach_a_label_to_rows_without_it(smoothing: float) -> None:
+    """The best answer for a row is its smoothed target, whatever the label weighs."""
+    answers = torch.linspace(0.001, 0.999, 999)
+    for target in (0.0, 1.0):
+        costs = [
+            TASK.supervised(
+                answer.logit().expand(1, 3), torch.full((1, 3), target), smoothing, torch.full((3,), 99.0)
+            ).total
+            for answer in answers
+        ]
+        best = float(answers[torch.stack(costs).argmin()])
+        assert best == pytest.approx(target * (1 - smoothing) + smoothing / 2, abs=0.0011)
+
+
+def test_without_smoothing_weights_are_those_of_torch() -> None:
+    weights = torch.tensor([0.5, 1.0, 7.0])
+    expected = functional.binary_cross_entropy_with_logits(logits(0), TRUE, pos_weight=weights)
+    torch.testing.assert_close(TASK.supervised(logits(0), TRUE, 0.0, weights).mean, expected)
