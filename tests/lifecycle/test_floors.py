@@ -186,6 +186,15 @@ def test_classes_that_are_too_small_are_named() -> None:
     assert "could be chance: c (4 rows, 4 right)" in check(verdict, "class losses").text
 
 
+def test_a_class_without_test_rows_is_not_judged() -> None:
+    some = table(100, 100, 0)
+    verdict = gate.decide(some, right(some, 100, 100, 0), right(some, 80, 80, 0), rules(class_floor=FLOOR))
+    assert verdict.passed
+    assert "not judged: c (0 rows)" in check(verdict, "class floor").text
+    lost = check(verdict, "class losses").text
+    assert "(2 judged;" in lost and "could be chance: c (0 rows, 0 right)" in lost
+
+
 def test_a_floor_that_no_class_can_be_held_to_is_not_met() -> None:
     some = table(29, 29)
     found = check(gate.decide(some, right(some, 29, 29), None, rules(class_floor=FLOOR)), "class floor")

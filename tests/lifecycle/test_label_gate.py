@@ -149,6 +149,17 @@ def test_a_label_may_not_lose_much_against_the_champion(table: Table) -> None:
     assert "«naïve» from 100.0% to 60.0% of 100 rows" in text(verdict, "label losses")
 
 
+def test_a_label_without_test_rows_is_not_judged(table: Table) -> None:
+    marks = table.targets.copy()
+    marks[:, 2] = 0
+    without = replace(table, targets=marks)
+    verdict = gate.decide(without, scored(without, 20), scored(without, 60), RULES)
+    assert refused(verdict) == []
+    assert "not judged: «naïve» (0 rows)" in text(verdict, "label floor")
+    lost = text(verdict, "label losses")
+    assert "(2 judged;" in lost and "could be chance: «naïve» (0 rows, 0 right)" in lost
+
+
 def test_a_gain_in_macro_f1_must_not_cost_micro_f1(table: Table) -> None:
     """The rare label gains all of its 20 rows; the one of 200 rows loses 70."""
     marks = table.targets.copy()

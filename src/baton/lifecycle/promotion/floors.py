@@ -102,8 +102,9 @@ def _losses(
 ) -> Check:
     """Check that no name loses significantly more than `floor.loss` against the champion.
 
-    The p-values are adjusted for the number of names (Holm 1979). A name is judged if losing every row that
-    the champion has right would be significant. `hits` are those of the challenger and of the champion.
+    The p-values are adjusted for the number of names (Holm 1979). A name is judged if it has rows, and
+    losing every one that the champion has right would be significant. `hits` are those of the challenger and
+    of the champion.
     """
     (new, old), classes = hits, len(task.names)
     rows, right, only_new, only_old = (
@@ -113,7 +114,7 @@ def _losses(
     judged = [
         place
         for place in range(classes)
-        if classes * _lost(int(right[place]), 0, int(rows[place]), floor.loss) < level
+        if rows[place] and classes * _lost(int(right[place]), 0, int(rows[place]), floor.loss) < level
     ]
     small = [
         f"{task.names[place]} ({rows[place]:,} rows, {right[place]:,} right)"
