@@ -305,6 +305,27 @@ def test_tfidf_is_one_model_per_label(model: str, splits: dict[str, Split]) -> N
     assert best[got.C] == max(best.values())
 
 
+def test_rare_labels_are_not_regularised_away() -> None:
+    """At the grid's smallest values of C no label reaches 1/2, so micro F1 is 0 on validation."""
+    generator = np.random.default_rng(0)
+    width = 8
+    targets = (generator.random((900, width)) < 0.03).astype(np.float32)
+    matrix = (generator.normal(size=(900, width)) / 10 + targets / 2).astype(np.float32)
+    grid = (0.01, 0.1, 0.3, 1.0, 30.0, 100.0)
+    held = matrix[500:700], targets[500:700]
+
+    def fitted(own: tuple[float, ...]) -> Any:
+        baseline = params.PixelsBaseline(kind="pixels", side=4, C=own)
+        return TASK.baselines.fit(baseline, matrix[:500], targets[:500], held, None)
+
+    alone = {c: TASK.overall(held[1], fitted((c,)).outputs(held[0])) for c in grid}
+    assert alone[0.01] == alone[0.1] == alone[0.3] == 0, "patience would end the search here"
+    got = fitted(grid)
+    assert alone[got.C] == max(alone.values()) > 0.5
+    assert TASK.overall(targets[700:], got.outputs(matrix[700:])) > 0.5
+    assert fitted((0.01, 0.1, 0.3)).C == 0.01, "a tie goes to the most regularised"
+
+
 def test_matrices_have_linear_baselines_and_no_neighbours() -> None:
     generator = np.random.default_rng(0)
     matrix = generator.normal(size=(300, 5)).astype(np.float32)

@@ -184,11 +184,13 @@ def regularised(
     grid: Sequence[float],
     train: tuple[Any, ...],
     held: tuple[Any, NDArray[Any]] | None,
+    nothing: float = -1.0,
 ) -> tuple[Any, float]:
     """Return the model that is best on the held-out rows, and its C; ties go to the most regularised model.
 
     `train` holds features, labels and weights. C rises until `PATIENCE` values in a row bring no improvement,
-    since the largest values take longest. A single value needs no choice.
+    since the largest values take longest. They count only once a score above `nothing` was found: that of a
+    model so regularised that it predicts nothing. A single value needs no choice.
     """
     from sklearn.exceptions import ConvergenceWarning
 
@@ -205,7 +207,7 @@ def regularised(
         if found > accuracy:
             best, accuracy, worse = (model, c), found, 0
         else:
-            worse += 1
+            worse += accuracy > nothing
         if worse == PATIENCE:
             break
     assert best is not None

@@ -141,6 +141,6 @@ def fit(
             features = vectorizer.fit_transform(inputs)
     held = None if validation is None else (vectorizer.transform(validation[0]), validation[1])
     model, chosen = baselines.regularised(
-        partial(OneVsRest, make), baseline.C, (features, targets, weights), held
+        partial(OneVsRest, make), baseline.C, (features, targets, weights), held, nothing=0.0
     )
     return LabelFitted(lambda rows: model.logits(vectorizer.transform(rows)), chosen)
