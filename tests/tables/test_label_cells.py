@@ -312,6 +312,27 @@ def test_a_rare_label_is_cut_in_proportion_to_its_rows() -> None:
         assert all(1 <= names.count(f"rare {number}") <= 3 for number in range(5)), "2 of 10, within one"
 
 
+@pytest.mark.parametrize("policy", ["drop", "keep"])
+def test_a_label_that_later_rows_make_common_moves_no_old_row(
+    workplace: Path, settings: Settings, policy: str
+) -> None:
+    """Ten labels of one or two rows are taken out of them until appended rows bring them back."""
+    common = ["war", "trade", "grain"]
+    old = [(f"old {number}", [common[number % 3]]) for number in range(600)]
+    for rare in range(18):
+        old[rare * 31 + 5] = (f"old rare {rare}", [common[rare % 3], f"rare {rare % 10}"])
+    new = [(f"new {number}", ["war", f"rare {number % 10}"]) for number in range(30)]
+    seen = []
+    for rows in (old, [*old, *new]):
+        write_raw(train=as_csv(rows))
+        clean.clean(RAW, TARGET, settings({"small_class": policy}), BAR)
+        seen.append({row["id"] for row in pq.read_table(TARGET / "test.parquet").to_pylist()})
+    before, after = seen
+    kept = {f"train:{number}" for number in range(1, len(old) + 1)}
+    assert before == after & kept
+    assert len(before) / len(old) == pytest.approx(0.2, abs=0.03)
+
+
 def test_drift_is_of_shares_of_rows(workplace: Path, settings: Settings) -> None:
     write_raw(
         train=as_csv(ROWS * 3),

@@ -28,7 +28,8 @@ class Checked:
 
     `usable` are the rows that can be read and have a label, including those dropped by a later check. Units
     are numbered over these, so that a new row that makes another one conflict or leak does not move a third
-    to another split.
+    to another split. For the same reason their labels keep the names that a check takes out of `rows`: it may
+    leave them there once more rows have come.
     """
 
     rows: list[Row]
@@ -51,14 +52,14 @@ class Checked:
             self.apply(name, policy, found)
             return
         self.findings.append(Finding(name, policy, found))
-        self.rename(lambda one: None if one in reasons else one)
+        self.rows = self._renamed(self.rows, lambda one: None if one in reasons else one)
 
-    def rename(self, new: Callable[[str], str | None]) -> None:
-        """Rename the names of all rows; a name that becomes None leaves them."""
-        self.rows, self.usable = (
-            [dataclasses.replace(row, label=self.cells.renamed(row.label, new)) for row in rows]
-            for rows in (self.rows, self.usable)
-        )
+    def rename(self, new: Callable[[str], str]) -> None:
+        """Rename the names of all rows."""
+        self.rows, self.usable = self._renamed(self.rows, new), self._renamed(self.usable, new)
+
+    def _renamed(self, rows: list[Row], new: Callable[[str], str | None]) -> list[Row]:
+        return [dataclasses.replace(row, label=self.cells.renamed(row.label, new)) for row in rows]
 
 
 def check(raw_tables: list[RawTable], settings: params.Preprocess, cells: TargetCells) -> Checked:
