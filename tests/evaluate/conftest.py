@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
+from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 
 from baton import storage
@@ -137,6 +138,23 @@ def write_project(root: Path, names: list[str], splits: dict[str, Split], shares
     write_models(root, names, splits, shares)
     write_curves(root)
     write_seeds(root)
+
+
+def unknown_plots(root: Path) -> tuple[list[str], set[str]]:
+    """Return plots of dvc.yaml whose field is not in its file, and the files of reports/plots that are shown.
+
+    Files that are missing are those of another kind of task.
+    """
+    plots = YAML(typ="safe", pure=True).load((root / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    unknown, shown = [], set()
+    for name, plot in (pair for entry in plots if isinstance(entry, dict) for pair in entry.items()):
+        x = plot["x"] if isinstance(plot["x"], dict) else dict.fromkeys(plot["y"], plot["x"])
+        for file, field in (*x.items(), *plot["y"].items()):
+            if Path(file).is_file():
+                shown.add(Path(file).name)
+                columns = Path(file).read_text(encoding="utf-8").split("\n")[0].split(",")
+                unknown += [] if field in columns else [f"{name}: {file} has no {field}"]
+    return unknown, shown
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, recall_score
+from scipy import optimize, stats
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from baton import params
-from baton.evaluate import resampling, significance, task_reports
+from baton.evaluate import resampling, task_reports
 from baton.tasks import metrics, task_figures
 from tests import tiny
 
@@ -48,14 +49,45 @@ def test_what_was_served_has_the_figures_of_the_logits_at_the_temperature() -> N
     )
 
 
-def test_a_pair_is_that_of_significance() -> None:
+def tango(only_first: int, only_second: int, rows: int, difference: float) -> float:
+    """Return the score statistic of a difference (Tango 1998), whose nuisance is found numerically.
+
+    `q`, the probability that only the second is right, maximises the likelihood of the three counts.
+    """
+
+    def cost(q: float) -> float:
+        parts = (q + difference, q, 1 - 2 * q - difference)
+        counts = (only_first, only_second, rows - only_first - only_second)
+        return -float(np.dot(counts, np.log(parts)))
+
+    bounds = max(0.0, -difference) + 1e-9, (1 - difference) / 2 - 1e-9
+    q = optimize.minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+    spread = np.sqrt(rows * (2 * q + difference - difference**2))
+    return float((only_first - only_second - rows * difference) / spread)
+
+
+def test_a_pair_has_its_counts_mcnemars_p_and_tangos_interval() -> None:
     labels, first = sample(3)
     _, second = sample(4)
     boot = TASK.bootstrap(
         labels, {"x": TASK.outputs(first, 1.0), "y": TASK.outputs(second, 1.0)}, 15, SETTINGS
     )
-    hits = {name: boot.hits(name) for name in ("x", "y")}
-    assert TASK.paired(boot, "x", "y") == significance.paired(boot, hits, "x", "y")
+    found, predicted = TASK.paired(boot, "x", "y"), [own.argmax(axis=1) for own in (first, second)]
+    right = [own == labels for own in predicted]
+    only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    assert found["discordant"] == [only_first, only_second]
+    pairs, few = only_first + only_second, min(only_first, only_second)
+    # McNemar's mid-p: both tails of a fair coin, of which the observed count counts half.
+    tail = 2 * stats.binom.cdf(few, pairs, 0.5) - stats.binom.pmf(few, pairs, 0.5)
+    assert found["mcnemar_p"] == pytest.approx(tail) and tail > 0.01
+    accuracies = [accuracy_score(labels, own) for own in predicted]
+    assert found["accuracy_difference"] == pytest.approx(accuracies[0] - accuracies[1])
+    for end in found["accuracy_difference_interval"]:
+        assert abs(tango(only_first, only_second, len(labels), end)) == pytest.approx(1.959964, rel=1e-4)
+    f1 = [f1_score(labels, own, average="macro") for own in predicted]
+    assert found["macro_f1_difference"] == pytest.approx(f1[0] - f1[1])
+    low, high = found["macro_f1_difference_interval"]
+    assert low < f1[0] - f1[1] < high
 
 
 def test_resamples_know_no_classes() -> None:
@@ -78,7 +110,6 @@ def test_resamples_know_no_classes() -> None:
 def test_validation_figures_are_those_of_the_tasks_curves() -> None:
     labels, logits = sample(6)
     own = task_figures.of(TASK.spec)
-    assert set(TASK.curves) | {"loss"} == set(own.directions)
     assert own == TASK.figures
     assert own.scores(logits, labels)[own.main] == metrics.scores(logits, labels)[own.main]
 

@@ -36,7 +36,7 @@ from baton.tasks import figure_scale
 from baton.tasks.label_figures import LabelFigures
 from stages import evaluate
 from tests import tiny
-from tests.evaluate.conftest import TEMPERATURES, Split, write_models, write_seeds
+from tests.evaluate.conftest import TEMPERATURES, Split, unknown_plots, write_models, write_seeds
 
 NAMES = ("mutable", "of text", "«naïve»")
 TASK = LabelReports(Labels(NAMES))
@@ -369,7 +369,7 @@ def test_a_transformer_must_be_better_by_rows() -> None:
     found = recommend.choose({"teacher": close, "tfidf_svm": base}, None)
     assert found["model"] == "tfidf_svm"
     assert "(samples F1 50.0%; teacher 51.0%)" in recommend.said(
-        found, TASK.scored, figure_scale.of(TASK.figures)
+        found, TASK.words.scored, figure_scale.of(TASK.figures)
     )
 
 
@@ -425,7 +425,7 @@ def run(
 
 
 def test_the_stage_reports_several_labels(
-    run: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    run: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str], root: Path
 ) -> None:
     report = run()
     said = " ".join(capsys.readouterr().out.split())
@@ -469,6 +469,8 @@ def test_the_stage_reports_several_labels(
     assert {"per_label_f1.png", "learning_curves.png"} <= {
         path.name for path in Path("reports/figures").iterdir()
     }
+    unknown, drawn = unknown_plots(root)
+    assert not unknown and {"main_control.csv", "per_label_teacher.csv", "validation_student.csv"} <= drawn
     before = {name: storage.sha256_tree(Path("reports") / name) for name in ("tables", "plots", "figures")}
     assert run() == report
     assert {name: storage.sha256_tree(Path("reports") / name) for name in before} == before
@@ -494,7 +496,7 @@ def test_the_gate_reads_the_paired_test_in_words() -> None:
 def test_validation_and_test_have_the_same_definitions() -> None:
     targets, logits = sample()
     validation, test = LabelFigures(TASK.spec).scores(logits, targets), TASK.of_seed(logits, targets)
-    assert set(validation) == {"loss", *TASK.curves} == set(LabelFigures.directions)
+    assert set(validation) == set(LabelFigures.directions)
     assert LabelFigures.main == TASK.figures.main
     for name, value in validation.items():
         assert test["log_loss" if name == "loss" else name] == pytest.approx(value, abs=1e-12)

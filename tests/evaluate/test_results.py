@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from baton import params
+from baton.contracts.task_spec import Classes, Labels, TaskSpec
 from baton.evaluate import results
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.class_reports import ClassReports
@@ -50,3 +51,11 @@ def test_no_ratio_tells_apart_what_the_page_does_not(root: Path) -> None:
     assert report["student"]["errors_removed_interval"][0] == 0
     assert report["comparison"]["teacher_vs_svm"]["holm_p"] < 0.01
     assert report["teacher"]["errors_removed_interval"][0] > 0, "a significant difference stays one"
+
+
+@pytest.mark.parametrize("spec", [Classes(("a", "b")), Labels(("x", "y", "z"))])
+def test_a_report_says_what_kind_of_task_it_is_about(spec: TaskSpec) -> None:
+    """That of classes keeps the form that it had before there were other kinds."""
+    named = results._named(spec)
+    assert type(results.task_of({"rows": 3, spec.kind: spec.width} | named)) is type(spec)
+    assert named == ({} if spec.kind == "classes" else {"task": {"kind": "labels", "names": ["x", "y", "z"]}})

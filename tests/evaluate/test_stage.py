@@ -21,7 +21,7 @@ from baton.measure import speed
 from baton.tasks import metrics
 from stages import evaluate
 from tests import tiny
-from tests.evaluate.conftest import NAMES, TEMPERATURES, Split
+from tests.evaluate.conftest import NAMES, TEMPERATURES, Split, unknown_plots
 
 SPEEDS = {"teacher": 100.0, "student": 190.0, "control": 191.0}
 RATIOS = {
@@ -95,7 +95,10 @@ def digests(names: list[str]) -> dict[str, str]:
 
 
 def test_reports_are_complete_and_right(
-    ready: Callable[..., list[str]], splits: dict[str, Split], capsys: pytest.CaptureFixture[str]
+    ready: Callable[..., list[str]],
+    splits: dict[str, Split],
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ready(draw=True)
     report = json.loads(Path("reports/metrics.json").read_text())
@@ -188,6 +191,13 @@ def test_reports_are_complete_and_right(
         "tables": ["errors.csv", "per_class.csv", "slices.csv"],
     }.items():
         assert set(names) <= {path.name for path in Path("reports", folder).iterdir()}
+    unknown, drawn = unknown_plots(root)
+    assert not unknown and {"main_control.csv", "per_class_teacher.csv", "confusion_student.csv"} <= drawn
+    curve = [line.split(",") for line in Path("reports/plots/validation_student.csv").read_text().split()]
+    place = curve[0].index("val_accuracy")
+    main = [line.split(",") for line in Path("reports/plots/main_student.csv").read_text().split()]
+    assert main[1:] == [[line[curve[0].index("epoch")], line[place]] for line in curve[1:]]
+    assert main[0] == ["epoch", "value"] and len(main) > 2
 
 
 def test_every_model_has_its_own_temperature_and_figures_as_trained_and_at_it(

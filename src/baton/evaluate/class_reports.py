@@ -25,6 +25,7 @@ from baton.evaluate.inputs import Rows
 from baton.evaluate.proportions import wilson
 from baton.evaluate.report import class_tables, class_terminal
 from baton.evaluate.report.csv_files import Table
+from baton.evaluate.report.wording import Words
 from baton.evaluate.significance import Bootstrap
 from baton.tasks import metrics
 from baton.tasks.class_figures import ClassFigures
@@ -47,7 +48,6 @@ class ClassReports:
 
     spec: Classes
 
-    curves: ClassVar[tuple[str, str]] = ("accuracy", "macro_f1")
     over_seeds: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "log_loss")
     tracked: ClassVar[tuple[str, ...]] = (
         *metrics.FIGURES,
@@ -55,14 +55,16 @@ class ClassReports:
         *(f"{figure}_scaled" for figure in class_results.SCALED),
         *class_results.CALIBRATION,
     )
+    words: ClassVar[Words] = Words(
+        counted="classes",
+        scored="",
+        tested="McNemar's mid-p test",
+        bounded="Tango's",
+        remark=class_terminal.REMARK,
+    )
     explains: ClassVar[bool] = True
-    counted: ClassVar[str] = "classes"
-    scored: ClassVar[str] = ""
     counting: ClassVar[str] = "accuracy"
-    tested: ClassVar[str] = "McNemar's mid-p test"
     p: ClassVar[str] = "mcnemar_p"
-    bounded: ClassVar[str] = "Tango's"
-    remark: ClassVar[str] = class_terminal.REMARK
 
     @property
     def figures(self) -> ClassFigures:
@@ -73,11 +75,6 @@ class ClassReports:
     def baselines(self) -> ClassBaselines:
         """The majority class, and linear models."""
         return ClassBaselines(self.spec)
-
-    @property
-    def described(self) -> dict[str, Any]:
-        """The number of classes."""
-        return {"classes": self.spec.width}
 
     def outputs(self, logits: NDArray[np.float32], temperature: float) -> Outputs:
         """Return the most probable classes and the log-probabilities."""

@@ -16,6 +16,7 @@ from baton import params
 from baton.errors import ParamsError
 from baton.evaluate import baselines
 from baton.evaluate.label_outputs import LARGEST, LabelOutputs, of_probabilities
+from baton.tasks.label_figures import chosen, micro_f1
 
 Targets = NDArray[np.float32]
 
@@ -51,7 +52,7 @@ class OneVsRest:
 
     def score(self, features: Any, targets: Targets) -> float:
         """Return micro F1."""
-        return micro_f1(targets, self.logits(features) >= 0)
+        return micro_f1(targets, chosen(self.logits(features)))
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,6 @@ class LabelBaselines:
     def of_arrays(self, arrays: Mapping[str, NDArray[Any]], C: float | None) -> LabelOutputs:  # noqa: N803
         """Return the outputs whose `arrays` these are."""
         return LabelOutputs(arrays["logits"], C=C)
-
-
-def micro_f1(targets: NDArray[Any], predicted: NDArray[np.bool_]) -> float:
-    """Return micro F1; 0 if there is no label and none is predicted."""
-    actual = targets > 0
-    return float(2 * (actual & predicted).sum() / max(actual.sum() + predicted.sum(), 1))
 
 
 def fit(

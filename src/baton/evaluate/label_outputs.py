@@ -33,7 +33,7 @@ class LabelOutputs:
     @property
     def predicted(self) -> NDArray[np.bool_]:
         """The labels whose probability is at least 1/2, (n, labels), whatever the temperature."""
-        return self.logits >= 0
+        return label_figures.chosen(self.logits)
 
     @property
     def scaled(self) -> Floats:
@@ -43,7 +43,7 @@ class LabelOutputs:
     @property
     def probabilities(self) -> Floats:
         """Probabilities at the temperature, (n, labels)."""
-        return np.asarray(np.exp(-np.logaddexp(0, -self.scaled)))
+        return label_figures.sigmoid(self.scaled)
 
 
 def of_probabilities(probabilities: Floats) -> Floats:

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.contracts import task_spec
 from baton.contracts.task_spec import Labels
-from baton.evaluate import calibration, label_baselines, label_outputs, label_significance
+from baton.evaluate import calibration, label_outputs, label_significance
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.label_baselines import LabelBaselines
@@ -19,7 +18,9 @@ from baton.evaluate.label_outputs import LabelOutputs
 from baton.evaluate.label_significance import LabelBootstrap
 from baton.evaluate.report import label_tables
 from baton.evaluate.report.csv_files import Table
+from baton.evaluate.report.wording import Words
 from baton.evaluate.resampling import means, widest
+from baton.tasks import label_figures
 from baton.tasks.label_figures import LabelFigures
 
 Marks = NDArray[np.float32]  # (n, labels), 0 or 1
@@ -31,7 +32,6 @@ class LabelReports:
 
     spec: Labels
 
-    curves: ClassVar[tuple[str, str]] = ("micro_f1", "macro_f1")
     over_seeds: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "log_loss")
     tracked: ClassVar[tuple[str, ...]] = (
         "micro_f1",
@@ -43,14 +43,16 @@ class LabelReports:
         "log_loss_scaled",
         "temperature",
     )
+    words: ClassVar[Words] = Words(
+        counted="labels",
+        scored="samples F1 ",
+        tested="a randomisation test",
+        bounded="the bootstrap's",
+        remark=label_tables.REMARK,
+    )
     explains: ClassVar[bool] = False
     p: ClassVar[str] = "micro_f1_p"
-    counted: ClassVar[str] = "labels"
-    scored: ClassVar[str] = "samples F1 "
     counting: ClassVar[str] = "subset_accuracy"
-    tested: ClassVar[str] = "a randomisation test"
-    bounded: ClassVar[str] = "the bootstrap's"
-    remark: ClassVar[str] = label_tables.REMARK
 
     @property
     def figures(self) -> LabelFigures:
@@ -61,11 +63,6 @@ class LabelReports:
     def baselines(self) -> LabelBaselines:
         """Each label's share, and linear models."""
         return LabelBaselines()
-
-    @property
-    def described(self) -> dict[str, Any]:
-        """The number of labels, and the task, which tells reports apart."""
-        return {"labels": self.spec.width, "task": task_spec.described(self.spec)}
 
     def outputs(self, logits: NDArray[np.float32], temperature: float) -> LabelOutputs:
         """Return the logits in double precision."""
@@ -85,7 +82,7 @@ class LabelReports:
 
     def overall(self, targets: Marks, outputs: LabelOutputs) -> float:
         """Return micro F1."""
-        return label_baselines.micro_f1(targets, outputs.predicted)
+        return label_figures.micro_f1(targets, outputs.predicted)
 
     def of_rows(
         self, targets: Marks, outputs: LabelOutputs, rows: NDArray[np.bool_], confidence: float
@@ -213,7 +210,7 @@ class LabelReports:
         from baton.evaluate.report.class_plots import per_class_f1  # matplotlib, which the gate does not need
 
         f1 = {name: evaluation.bootstrap.per_class(name)["f1"] for name in evaluation.drawn}
-        per_class_f1(folder / "per_label_f1.png", evaluation.names, f1, self.counted)
+        per_class_f1(folder / "per_label_f1.png", evaluation.names, f1, self.words.counted)
 
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""

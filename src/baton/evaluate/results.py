@@ -7,6 +7,8 @@ retention. `dvc metrics show` omits lists (the intervals), and so shows only the
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from baton.contracts import task_spec
+from baton.contracts.task_spec import Classes, TaskSpec
 from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.inputs import Rows
 from baton.evaluate.resampling import Resamples
@@ -47,8 +49,8 @@ def build(
     Returns:
         model -> figure and figure_interval, those of `TaskReports.beyond` and of `more`, the main figure on
             val, and C (baselines); `comparison` -> pair -> see `TaskReports.compared`; `retention` ->
-            student / teacher (absent if the teacher's figure is 0); `test` -> the split measured on. All have
-            6 significant digits.
+            student / teacher (absent if the teacher's figure is 0); `test` -> the split measured on, and its
+            task, see `task_of`. All have 6 significant digits.
     """
     test, own = splits["test"], outputs["test"]
     baselines = [name for name in own if name not in TRANSFORMERS]
@@ -71,12 +73,26 @@ def build(
     task.agree(result, best, boot.confidence)
     result["test"] = {
         "rows": len(test.targets),
-        **task.described,
+        task.words.counted: task.spec.width,
+        **_named(task.spec),
         "confidence": boot.confidence,
         "baselines": baselines,
         "strongest_baseline": best,
     }
     return dict(rounded(result))
+
+
+def task_of(test: Mapping[str, Any]) -> TaskSpec:
+    """Return the task of metrics.json's section `test`.
+
+    The section of every kind but classes has `task`, see `contracts.task_spec`. That of classes keeps the
+    form of earlier versions, which had no other kind; its names are left out.
+    """
+    return task_spec.read(test) if "task" in test else Classes(())
+
+
+def _named(task: TaskSpec) -> dict[str, Any]:
+    return {} if isinstance(task, Classes) else {"task": task_spec.described(task)}
 
 
 def rounded(value: Any) -> Any:

@@ -19,6 +19,7 @@ from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.label_reports import LabelReports
 from baton.evaluate.report.csv_files import Table
+from baton.evaluate.report.wording import Words
 from baton.tasks.task_figures import TaskFigures
 
 Figures = Mapping[str, Any]
@@ -84,12 +85,12 @@ class TaskReports(Protocol):
         """What models are compared with."""
         ...
 
-    # Names of figures, and words.
-
     @property
-    def curves(self) -> tuple[str, str]:
-        """The two figures of validation that learning curves show next to the loss."""
+    def words(self) -> Words:
+        """The words of the terminal's summary."""
         ...
+
+    # Names of figures.
 
     @property
     def over_seeds(self) -> tuple[str, ...]:
@@ -107,21 +108,6 @@ class TaskReports(Protocol):
         ...
 
     @property
-    def counted(self) -> str:
-        """The word for the task's names, a key of `described`."""
-        ...
-
-    @property
-    def scored(self) -> str:
-        """The words before the mean of `score` in a sentence; empty if it is the main figure."""
-        ...
-
-    @property
-    def tested(self) -> str:
-        """The words for the test behind `holm_p`."""
-        ...
-
-    @property
     def p(self) -> str:
         """The key in `paired` of the p-value of equal main figures."""
         ...
@@ -129,21 +115,6 @@ class TaskReports(Protocol):
     @property
     def counting(self) -> str:
         """The figure that is the share of rows that are right, as `discordant` of `paired` counts them."""
-        ...
-
-    @property
-    def bounded(self) -> str:
-        """The words for the method behind `holm_interval`."""
-        ...
-
-    @property
-    def remark(self) -> str:
-        """The last remark of the terminal's summary about figures."""
-        ...
-
-    @property
-    def described(self) -> dict[str, Any]:
-        """The part of metrics.json's section `test` that describes the task."""
         ...
 
     # Outputs of one model.

@@ -43,14 +43,14 @@ class LabelFigures:
         """
         raw, true = np.asarray(logits), np.asarray(targets)
         check(raw, true)
-        predicted = raw >= 0
+        predicted = chosen(raw)
         hit = (predicted & (true > 0)).sum(axis=0)
         both = predicted.sum(axis=0) + (true > 0).sum(axis=0)  # (width,)
         own = (true > 0).any(axis=0)
         f1 = 2 * hit / np.maximum(both, 1)
         return {
             "loss": float(losses(raw, true).mean()),
-            "micro_f1": float(2 * hit.sum() / max(both.sum(), 1)),
+            "micro_f1": micro_f1(true, predicted),
             "macro_f1": float(f1[own].mean()) if own.any() else 0.0,
         }
 
@@ -75,7 +75,7 @@ class LabelFigures:
 
     def probabilities(self, logits: NDArray[Any], temperature: float) -> Floats:
         """Return sigmoid(logits / temperature), (n, width)."""
-        return np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64) / temperature))
+        return sigmoid(np.asarray(logits, np.float64) / temperature)
 
     def texts(self, targets: NDArray[Any]) -> list[str]:
         """Return each row's labels as a JSON list."""
@@ -92,6 +92,22 @@ class LabelFigures:
     def columns(self) -> Mapping[str, type]:
         """`labels` and the probabilities."""
         return {"labels": str} | {f"probability_{name}": float for name in self.spec.names}
+
+
+def chosen(logits: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the labels whose probability is at least 1/2, (n, width), whatever the temperature."""
+    return np.asarray(logits >= 0)
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Return the probabilities (n, width) of logits."""
+    return np.asarray(np.exp(-np.logaddexp(0, -logits)))
+
+
+def micro_f1(targets: NDArray[Any], predicted: NDArray[np.bool_]) -> float:
+    """Return micro F1; 0 if there is no label and none is predicted."""
+    actual = targets > 0
+    return float(2 * (actual & predicted).sum() / max(actual.sum() + predicted.sum(), 1))
 
 
 def losses(logits: NDArray[Any], targets: NDArray[Any]) -> Floats:

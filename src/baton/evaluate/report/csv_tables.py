@@ -24,9 +24,18 @@ def write_tables(folder: Path, task: TaskReports, evaluation: Evaluation) -> Non
 
 
 def write_plots(folder: Path, task: TaskReports, evaluation: Evaluation) -> None:
-    """Write the data that `dvc plots show` draws, one file per model: the task's, and learning curves."""
+    """Write the data that `dvc plots show` draws, one file per model: the task's, and learning curves.
+
+    `main_MODEL.csv` has the main figure on validation as `value`: dvc.yaml cannot name it for every task.
+    """
     for name, (columns, rows) in task.plots(evaluation).items():
         write_csv(folder / name, columns, rows)
     for model, curve in evaluation.curves.items():
         for part, own in (("training", curve.training), ("validation", curve.validation)):
             write_csv(folder / f"{part}_{model}.csv", list(own), zip(*own.values(), strict=True))
+        main = curve.validation[f"val_{task.figures.main}"]
+        write_csv(
+            folder / f"main_{model}.csv",
+            ["epoch", "value"],
+            zip(curve.validation["epoch"], main, strict=True),
+        )

@@ -3,6 +3,7 @@
 Inputs: an evaluation -> reports/figures/*.png, and reports/speed/*.png from timings.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ from baton.evaluate.report.wording import spelled
 from baton.evaluate.task_reports import TaskReports
 from baton.tasks.figure_scale import Scale
 
+STYLES = {"o-": "solid", "s--": "dashed", "^:": "dotted"}  # of figures in one plot, the first ones of a task
+
 
 def draw(folder: Path, task: TaskReports, evaluation: Evaluation) -> None:
     """Draw every plot that does not depend on speed."""
     task.draw(folder, evaluation)
-    learning_curves(folder / "learning_curves.png", evaluation.curves, task.curves)
+    shown = [figure for figure in task.figures.directions if figure != "loss"]
+    learning_curves(folder / "learning_curves.png", evaluation.curves, shown)
     image_plots.draw(folder, evaluation)
 
 
-def learning_curves(path: Path, curves: dict[str, Curve], figures: tuple[str, str]) -> None:
-    """Draw training loss, validation loss, and the two `figures` on validation by epoch.
+def learning_curves(path: Path, curves: dict[str, Curve], figures: Sequence[str]) -> None:
+    """Draw training loss, validation loss, and the other `figures` on validation by epoch.
 
     The thin training loss is as logged, the thick one a running mean.
     """
@@ -41,7 +45,7 @@ def learning_curves(path: Path, curves: dict[str, Curve], figures: tuple[str, st
             middle.plot(
                 curve.validation["epoch"], curve.validation["val_loss"], "o-", color=own, markersize=4
             )
-            for shown, style in zip(figures, ("o-", "s--"), strict=True):
+            for shown, style in zip(figures, STYLES, strict=False):
                 right.plot(
                     curve.validation["epoch"],
                     curve.validation[f"val_{shown}"],
@@ -51,8 +55,8 @@ def learning_curves(path: Path, curves: dict[str, Curve], figures: tuple[str, st
                 )
         left.set_title("training loss (student: with the teacher's part)", loc="left", fontsize=10)
         middle.set_title("validation log loss", loc="left", fontsize=10)
-        solid, dashed = (spelled(shown) for shown in figures)
-        right.set_title(f"validation {solid} (solid), {dashed} (dashed)", loc="left", fontsize=10)
+        words = (f"{spelled(shown)} ({STYLES[style]})" for shown, style in zip(figures, STYLES, strict=False))
+        right.set_title(f"validation {', '.join(words)}", loc="left", fontsize=10)
         left.set_ylim(bottom=0)
         middle.set_ylim(bottom=0)
         last = max(

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from baton import console, storage
-from baton.contracts import task_spec
 from baton.errors import DataError
-from baton.evaluate import recommend, seeds, task_reports
+from baton.evaluate import recommend, results, seeds, task_reports
 from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.report.wording import percent, spelled
 from baton.evaluate.task_reports import TaskReports
@@ -33,8 +32,7 @@ def show(reports: Path) -> None:
     metrics, timings = _read(reports / "metrics.json"), _read(reports / "timings.json")
     try:
         test, speeds = metrics["test"], timings["models"]
-        # Reports of classes do not name their task.
-        task = task_reports.of(task_spec.read(test if "task" in test else {"labels": []}))
+        task = task_reports.of(results.task_of(test))
         models = [name for name in TRANSFORMERS if name in metrics] + list(test["baselines"])
         shown = {name: metrics[name] for name in models}
         columns, cells = task.summary(shown)
@@ -51,7 +49,7 @@ def show(reports: Path) -> None:
             hint="run `dvc repro evaluate`",
         ) from None
     console.table(
-        f"test split: {test['rows']:,} rows, {test[task.counted]} {task.counted}; "
+        f"test split: {test['rows']:,} rows, {test[task.words.counted]} {task.words.counted}; "
         f"{percent(test['confidence'], 0)} intervals",
         ["model", *columns, *COSTS],
         rows,
@@ -61,7 +59,7 @@ def show(reports: Path) -> None:
     for sentence in filter(None, sentences):
         console.say(f"• {sentence}")
     console.say(f"[dim]{tests}[/]")
-    console.say(f"[dim]{task.remark}[/]")
+    console.say(f"[dim]{task.words.remark}[/]")
     if speed := _speed(timings):
         console.say(speed)
     console.say(
@@ -104,7 +102,7 @@ def _sentences(task: TaskReports, metrics: dict[str, Any], timings: dict[str, An
         _distillation(metrics, test, figure),
         *seeds.said(metrics["seeds"], figure, test["confidence"]),
         _baseline(metrics["comparison"], test, figure),
-        recommend.said(metrics["recommended"], task.scored, figure),
+        recommend.said(metrics["recommended"], task.words.scored, figure),
         _robustness(metrics["robustness"]) if "robustness" in metrics else "",
     ]
 
@@ -218,8 +216,9 @@ def _tests(task: TaskReports, metrics: dict[str, Any], test: dict[str, Any]) -> 
     if "comparison" in metrics["seeds"]:
         family = f"{len(pairs)} tests, the {len(pairs) - 1} above and that of this student and its control"
     level = next(iter(pairs.values()))["holm_confidence"]
+    tested, bounded = task.words.tested, task.words.bounded
     return (
-        f"p is {task.tested}, adjusted for {family} by Holm's method; the intervals are {task.bounded}, "
+        f"p is {tested}, adjusted for {family} by Holm's method; the intervals are {bounded}, "
         f"each at {100 * level:.4g}% so that all of them hold together at {percent(test['confidence'], 0)}, "
         "and excluded differences lie beyond them. "
         "They cover the choice of test rows, not the training seed; "

@@ -1,5 +1,18 @@
 """How numbers and figures are written in the terminal and in plots."""
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the terminal's summary says about a kind of task."""
+
+    counted: str  # the task's names; in metrics.json the key of their number, in section `test`
+    scored: str  # before the mean of `TaskReports.score`; empty if it is the main figure
+    tested: str  # the test behind `holm_p`
+    bounded: str  # the method behind `holm_interval`
+    remark: str  # the last remark about figures
+
 
 def spelled(figure: str) -> str:
     """Return a figure's name in words: macro_f1 is "macro F1"."""
