@@ -140,21 +140,23 @@ def write_project(root: Path, names: list[str], splits: dict[str, Split], shares
     write_seeds(root)
 
 
-def unknown_plots(root: Path) -> tuple[list[str], set[str]]:
-    """Return plots of dvc.yaml whose field is not in its file, and the files of reports/plots that are shown.
+def shown_plots(root: Path) -> tuple[set[str], set[str]]:
+    """Return the files that dvc.yaml's plots name, those with rows and those without.
 
-    Files that are missing are those of another kind of task.
+    None may be missing or lack the field that is shown: `dvc plots show` complains of both.
     """
     plots = YAML(typ="safe", pure=True).load((root / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
-    unknown, shown = [], set()
-    for name, plot in (pair for entry in plots if isinstance(entry, dict) for pair in entry.items()):
+    unknown, known, empty = set[str](), set[str](), set[str]()
+    for plot in (own for entry in plots if isinstance(entry, dict) for own in entry.values()):
         x = plot["x"] if isinstance(plot["x"], dict) else dict.fromkeys(plot["y"], plot["x"])
         for file, field in (*x.items(), *plot["y"].items()):
-            if Path(file).is_file():
-                shown.add(Path(file).name)
-                columns = Path(file).read_text(encoding="utf-8").split("\n")[0].split(",")
-                unknown += [] if field in columns else [f"{name}: {file} has no {field}"]
-    return unknown, shown
+            columns, *rows = (
+                Path(file).read_text(encoding="utf-8").splitlines() if Path(file).is_file() else [""]
+            )
+            (known if field in columns.split(",") else unknown).add(Path(file).name)
+            empty |= set() if rows else {Path(file).name}
+    assert not unknown, unknown
+    return known - empty, empty
 
 
 @pytest.fixture(scope="session")

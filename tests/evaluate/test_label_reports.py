@@ -36,7 +36,7 @@ from baton.tasks import figure_scale
 from baton.tasks.label_figures import LabelFigures
 from stages import evaluate
 from tests import tiny
-from tests.evaluate.conftest import TEMPERATURES, Split, unknown_plots, write_models, write_seeds
+from tests.evaluate.conftest import TEMPERATURES, Split, shown_plots, write_models, write_seeds
 
 NAMES = ("mutable", "of text", "«naïve»")
 TASK = LabelReports(Labels(NAMES))
@@ -469,8 +469,9 @@ def test_the_stage_reports_several_labels(
     assert {"per_label_f1.png", "learning_curves.png"} <= {
         path.name for path in Path("reports/figures").iterdir()
     }
-    unknown, drawn = unknown_plots(root)
-    assert not unknown and {"main_control.csv", "per_label_teacher.csv", "validation_student.csv"} <= drawn
+    drawn, empty = shown_plots(root)
+    assert {"main_control.csv", "per_label_teacher.csv", "validation_student.csv"} <= drawn
+    assert {"confusion_teacher.csv", "calibration_raw_student.csv", "per_class_control.csv"} <= empty
     before = {name: storage.sha256_tree(Path("reports") / name) for name in ("tables", "plots", "figures")}
     assert run() == report
     assert {name: storage.sha256_tree(Path("reports") / name) for name in before} == before

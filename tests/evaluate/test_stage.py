@@ -21,7 +21,7 @@ from baton.measure import speed
 from baton.tasks import metrics
 from stages import evaluate
 from tests import tiny
-from tests.evaluate.conftest import NAMES, TEMPERATURES, Split, unknown_plots
+from tests.evaluate.conftest import NAMES, TEMPERATURES, Split, shown_plots
 
 SPEEDS = {"teacher": 100.0, "student": 190.0, "control": 191.0}
 RATIOS = {
@@ -191,8 +191,9 @@ def test_reports_are_complete_and_right(
         "tables": ["errors.csv", "per_class.csv", "slices.csv"],
     }.items():
         assert set(names) <= {path.name for path in Path("reports", folder).iterdir()}
-    unknown, drawn = unknown_plots(root)
-    assert not unknown and {"main_control.csv", "per_class_teacher.csv", "confusion_student.csv"} <= drawn
+    drawn, empty = shown_plots(root)
+    assert {"main_control.csv", "per_class_teacher.csv", "confusion_student.csv"} <= drawn
+    assert empty == {f"per_label_{name}.csv" for name in ("teacher", "student", "control")}
     curve = [line.split(",") for line in Path("reports/plots/validation_student.csv").read_text().split()]
     place = curve[0].index("val_accuracy")
     main = [line.split(",") for line in Path("reports/plots/main_student.csv").read_text().split()]

@@ -6,9 +6,19 @@ Inputs: an evaluation -> reports/tables and reports/plots.
 from pathlib import Path
 
 from baton.evaluate import robustness, slices
-from baton.evaluate.evaluation import Evaluation
-from baton.evaluate.report.csv_files import write_csv
+from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
+from baton.evaluate.report.csv_files import Table, write_csv
 from baton.evaluate.task_reports import TaskReports
+
+# Plots of tasks that dvc.yaml shows, and the columns that it names. `dvc plots show` complains of a missing
+# file, and leaves out one without rows, so those of another kind of task have no rows.
+SHOWN = {
+    "confusion": ["actual", "predicted"],
+    "calibration": ["confidence", "accuracy"],
+    "calibration_raw": ["confidence", "accuracy"],
+    "per_class": ["class", "f1"],
+    "per_label": ["label", "f1"],
+}
 
 
 def write_tables(folder: Path, task: TaskReports, evaluation: Evaluation) -> None:
@@ -28,7 +38,10 @@ def write_plots(folder: Path, task: TaskReports, evaluation: Evaluation) -> None
 
     `main_MODEL.csv` has the main figure on validation as `value`: dvc.yaml cannot name it for every task.
     """
-    for name, (columns, rows) in task.plots(evaluation).items():
+    empty: dict[str, Table] = {
+        f"{plot}_{model}.csv": (columns, []) for plot, columns in SHOWN.items() for model in TRANSFORMERS
+    }
+    for name, (columns, rows) in (empty | dict(task.plots(evaluation))).items():
         write_csv(folder / name, columns, rows)
     for model, curve in evaluation.curves.items():
         for part, own in (("training", curve.training), ("validation", curve.validation)):
