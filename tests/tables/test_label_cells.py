@@ -333,6 +333,36 @@ def test_a_label_that_later_rows_make_common_moves_no_old_row(
     assert len(before) / len(old) == pytest.approx(0.2, abs=0.03)
 
 
+def many_labels(count: int, rows: int) -> list[tuple[str, list[str]]]:
+    """Return rows with one of `count` labels each, `rows` of each label."""
+    return [
+        (f"text {number} of {label}", [f"label {label:03}"])
+        for label in range(count)
+        for number in range(rows)
+    ]
+
+
+def test_fewer_rows_than_labels_can_be_cut(workplace: Path, settings: Settings) -> None:
+    """Labels too rare to be due a row are drawn from as one stratum, and each keeps rows in train."""
+    write_raw(train=as_csv([*many_labels(200, 5), *((f"more {number}", []) for number in range(1000))]))
+    count = {"kind": "count", "count": 30}
+    report = clean.clean(RAW, TARGET, settings(validation=count, test=count), BAR)
+    assert report["rows"]["clean"] == {"train": 1940, "val": 30, "test": 30}
+    assert report["without_label"] == {"train": 970, "val": 15, "test": 15}
+    for split in ("val", "test"):
+        drawn = [int(name[-3:]) for name, parts in report["classes"].items() if parts[split]]
+        assert len(drawn) >= 12 and 60 < np.mean(drawn) < 140, "not only the first labels"
+
+
+def test_a_limit_below_the_labels_advises_what_labels_allow(workplace: Path, settings: Settings) -> None:
+    write_raw(train=as_csv(many_labels(30, 10)))
+    limit = {"train": 40, "test": None}
+    with pytest.raises(
+        DataError, match=r"(?s)got: +40 rows for 30 labels.*at least 60.*small_class to drop\n"
+    ):
+        clean.clean(RAW, TARGET, settings(limit=limit), BAR)
+
+
 def test_drift_is_of_shares_of_rows(workplace: Path, settings: Settings) -> None:
     write_raw(
         train=as_csv(ROWS * 3),

@@ -9,6 +9,7 @@ import pytest
 from baton import params
 from baton.errors import DataError
 from baton.tables import checks, near_duplicates, splits
+from baton.tables.class_cells import ClassCells
 from baton.tables.rows import Row
 
 
@@ -29,7 +30,7 @@ def labels(rows: list[Row]) -> Counter[str]:
 
 
 def cut(rows: list[Row], count: int, **settings: Any) -> tuple[list[Row], list[Row]]:
-    drawn, left = splits.cut(splits.units(rows), count, **settings)
+    drawn, left = splits.cut(splits.units(rows), count, cells=ClassCells(), **settings)
     return splits.flat(drawn), splits.flat(left)
 
 
@@ -218,7 +219,8 @@ def test_near_texts_stay_together_and_a_row_between_two_units_takes_none_out_of_
         joined = {rows[place].id for place in (3, 40, -1)}
         assert joined <= after or joined.isdisjoint(after)
         assert before <= after and after - before <= joined
-        drawn, left = splits.cut(splits.units(rows, alike), 30, seed=seed, purpose="validation", leave=1)
+        units = splits.units(rows, alike)
+        drawn, left = splits.cut(units, 30, cells=ClassCells(), seed=seed, purpose="validation", leave=1)
         assert joined <= {row.id for row in splits.flat(drawn)} or joined <= {
             row.id for row in splits.flat(left)
         }

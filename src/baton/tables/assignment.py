@@ -52,13 +52,16 @@ def part(
     stay = _staying(rows, settings, present, splits.unit_of(numbered, alike), cells)
     notes: list[str] = []
     cuts = 1 - ("val" in present)
+    merge = cells.names_leave  # rows have several names: a split need not have a row of each stratum
     if "test" not in present:
         whole, seed, leave = _without(parts["train"], stay), settings.seed, 1 + cuts
         match settings.test:
             case params.ByShare(share=share):  # test rows remain test rows when rows are added
                 parts["test"], rest = splits.cut_for_good(whole, share, seed=seed, purpose="test")
             case params.ByCount(count=wanted):
-                parts["test"], rest = splits.cut(whole, wanted, seed=seed, purpose="test", leave=leave)
+                parts["test"], rest = splits.cut(
+                    whole, wanted, cells=cells, seed=seed, purpose="test", leave=leave, merge=merge
+                )
         count = splits.wanted(settings.test, sum(map(len, whole)))
         notes += missed("test", count, whole, parts["test"], cells)
         parts["train"] = rest + _only(parts["train"], stay)
@@ -69,13 +72,27 @@ def part(
             classes = len({unit.stratum for unit in parts[split]})
             least = 1 + cuts if split == "train" else int(limit >= classes)
             parts[split], _ = splits.cut(
-                parts[split], limit, seed=settings.seed, purpose=f"limit.{split}", least=least
+                parts[split],
+                limit,
+                cells=cells,
+                seed=settings.seed,
+                purpose=f"limit.{split}",
+                least=least,
+                merge=merge and split == "test",  # train needs each name
             )
         limited[split] = before - sum(map(len, parts[split]))
     if "val" not in present:
         count = splits.wanted(settings.validation, sum(map(len, parts["train"])))
         whole = _without(parts["train"], stay)
-        parts["val"], rest = splits.cut(whole, count, seed=settings.seed, purpose="validation", leave=1)
+        parts["val"], rest = splits.cut(
+            whole,
+            count,
+            cells=cells,
+            seed=settings.seed,
+            purpose="validation",
+            leave=1,
+            merge=merge,
+        )
         notes += missed("val", count, whole, parts["val"], cells)
         parts["train"] = rest + _only(parts["train"], stay)
     cut = {split: splits.flat(units) for split, units in parts.items()}

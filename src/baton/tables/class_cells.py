@@ -17,6 +17,8 @@ class ClassCells:
     """A cell is the name of a class, which is the row's label."""
 
     word: ClassVar[str] = "class"
+    words: ClassVar[str] = "classes"
+    small_policies: ClassVar[str] = "drop, train_only or {other: NAME}"
     names_leave: ClassVar[bool] = False
 
     def read(self, value: Any) -> Cell | str:

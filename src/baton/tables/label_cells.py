@@ -25,6 +25,8 @@ class LabelCells:
     separator: str | None
 
     word: ClassVar[str] = "label"
+    words: ClassVar[str] = "labels"
+    small_policies: ClassVar[str] = "drop"
     names_leave: ClassVar[bool] = True
 
     def read(self, value: Any) -> Cell | str:

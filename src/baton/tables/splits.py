@@ -17,6 +17,7 @@ from baton.errors import DataError
 from baton.tables import near_duplicates
 from baton.tables.checks import key
 from baton.tables.rows import Row
+from baton.tables.target_cells import TargetCells
 
 # The first units of a class, this many, are drawn in blocks, in file order; each later one by its own digest,
 # which needs no order.
@@ -119,18 +120,29 @@ def wanted(portion: params.ByShare | params.ByCount, rows: int) -> int:
 
 
 def cut(
-    whole: list[Unit], count: int, *, seed: int, purpose: str, least: int = 1, leave: int = 0
+    whole: list[Unit],
+    count: int,
+    *,
+    cells: TargetCells,
+    seed: int,
+    purpose: str,
+    least: int = 1,
+    leave: int = 0,
+    merge: bool = False,
 ) -> tuple[list[Unit], list[Unit]]:
     """Draw `count` rows, from each stratum in proportion to its size.
 
     Args:
         whole: The units of one table; their order is kept in both parts.
         count: How many rows to draw; missed by a few if units do not fit.
+        cells: What labels mean, for messages.
         seed: The seed of the draw.
         purpose: The key of `preprocess` that requests it; draws with one seed and different purposes are
             independent.
         least: Rows to draw from each class that can spare them.
         leave: Units of each class that must stay behind.
+        merge: Draw from strata that are due less than one row as if they were one, if there are more strata
+            than rows to draw.
 
     Returns:
         The drawn units and the units left behind.
@@ -140,20 +152,22 @@ def cut(
     """
     classes = _classes(whole, seed, purpose)
     offered = {label: some[: max(0, len(some) - leave)] for label, some in classes.items()}
+    if merge and count < len(classes):
+        few = {label for label, some in classes.items() if count * sum(map(len, some)) < sum(map(len, whole))}
+        classes, offered = (_merged(strata, few, seed, purpose) for strata in (classes, offered))
     sizes = {label: sum(map(len, some)) for label, some in classes.items()}
     most = {label: sum(map(len, some)) for label, some in offered.items()}
     floor = {label: min(least, most[label]) for label in sizes}
     if count < sum(floor.values()):
-        got = f"{count} rows for {len(sizes)} classes"
-        hint = f"raise preprocess.{purpose}, "
-        hint += "or set preprocess.checks.small_class to drop, train_only or {other: NAME}"
-        expected = f"at least {sum(floor.values())} rows, {least} for each class"
+        got = f"{count} rows for {len(sizes)} {cells.words}"
+        hint = f"raise preprocess.{purpose}, or set preprocess.checks.small_class to {cells.small_policies}"
+        expected = f"at least {sum(floor.values())} rows, {least} for each {cells.word}"
         raise DataError(f"preprocess.{purpose} is too small", got=got, expected=expected, hint=hint)
     if count > sum(most.values()):
         got, hint = f"{count} of {sum(sizes.values())} rows", f"lower preprocess.{purpose}"
         if not sum(most.values()):  # it cannot be lowered
-            hint = f"each of the {len(sizes)} classes has too few different texts or images for every split: "
-            hint += "add rows to them, or name a file for the split in source"
+            hint = f"each of the {len(sizes)} {cells.words} has too few different texts or images for "
+            hint += "every split: add rows to them, or name a file for the split in source"
             hint += f"; {some}" if (some := largest(whole)) else ""
         raise DataError(
             f"preprocess.{purpose} leaves too few rows",
@@ -232,11 +246,21 @@ def _order(name: str) -> int:
 def _classes(whole: list[Unit], seed: int, purpose: str) -> dict[str, list[Unit]]:
     """Return the units of each stratum in drawing order; strata are sorted."""
     classes: dict[str, list[Unit]] = {label: [] for label in sorted({unit.stratum for unit in whole})}
-    for unit in sorted(
-        whole, key=lambda unit: hashlib.sha256(f"{seed}\0{purpose}\0{unit.name}".encode()).digest()
-    ):
+    for unit in _drawing(whole, seed, purpose):
         classes[unit.stratum].append(unit)
     return classes
+
+
+def _merged(classes: dict[str, list[Unit]], few: set[str], seed: int, purpose: str) -> dict[str, list[Unit]]:
+    """Return the strata, with those of `few` as one; their units are in drawing order."""
+    joined = [unit for label in few for unit in classes[label]]
+    left = {label: some for label, some in classes.items() if label not in few}
+    return left | {min(few): _drawing(joined, seed, purpose)}
+
+
+def _drawing(some: list[Unit], seed: int, purpose: str) -> list[Unit]:
+    """Return units in drawing order."""
+    return sorted(some, key=lambda unit: hashlib.sha256(f"{seed}\0{purpose}\0{unit.name}".encode()).digest())
 
 
 def _allot(sizes: dict[str, int], least: dict[str, int], most: dict[str, int], count: int) -> dict[str, int]:

@@ -27,6 +27,16 @@ class TargetCells(Protocol):
         ...
 
     @property
+    def words(self) -> str:
+        """The plural of `word`."""
+        ...
+
+    @property
+    def small_policies(self) -> str:
+        """The values of `preprocess.checks.small_class` that help if a cut is too small for every name."""
+        ...
+
+    @property
     def names_leave(self) -> bool:
         """Whether dropping a name leaves its rows, which have others or none, in the table."""
         ...
