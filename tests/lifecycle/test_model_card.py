@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from baton.contracts.input_spec import InputSpec
 from baton.lifecycle import model_card
 from tests import tiny
 
@@ -20,6 +21,25 @@ def test_the_card_names_the_seed_that_validation_chose(model: str, line: str) ->
         )
     )
     metric = SimpleNamespace(key=f"{model}/seed", value=3.0)
-    logged: Any = SimpleNamespace(metrics=[metric], tags={"sha256": "0"}, model_type="text")
+    logged: Any = SimpleNamespace(metrics=[metric], tags={"sha256": "0"})
     settings: Any = SimpleNamespace(model=model, name="n")
-    assert line in model_card.describe(logged, run, settings, tiny.TASK).splitlines()
+    card = model_card.describe(logged, run, settings, tiny.TASK, tiny.TEXT_INPUT)
+    assert line in card.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("reads", "given"),
+    [
+        (tiny.TEXT_INPUT, '"raw text"'),
+        (tiny.image_input(), 'Path("another.jpg").read_bytes()'),
+    ],
+    ids=["text", "images"],
+)
+def test_the_card_shows_how_its_kind_of_input_is_given(reads: InputSpec, given: str) -> None:
+    run: Any = SimpleNamespace(data=SimpleNamespace(params={}, tags={}))
+    logged: Any = SimpleNamespace(metrics=[], tags={"sha256": "0"})
+    settings: Any = SimpleNamespace(model="student", name="n")
+    card = model_card.describe(logged, run, settings, tiny.TASK, reads)
+    code = card.partition("```python\n")[2].partition("```")[0]
+    compile(code, "card", "exec")
+    assert given in code and ("from pathlib import Path" in code) == ("Path(" in code)

@@ -231,7 +231,7 @@ def log(folder: Path) -> Path:
         "example": [text(photo(8, 8))],
     }
     model = at.client.get_logged_model(logged_models.log(at, run, entry, folder / "photos"))
-    assert model.model_type == "image classifier"
+    assert model.model_type == "image model"
     assert "Reads 16x16 pixels, RGB" in model.tags["mlflow.note.content"]
     return Path(model.artifact_location.removeprefix("file://"))
 

@@ -55,7 +55,7 @@ def test_a_logged_model_says_where_it_is_from_and_gets_test_figures(project: Pat
 
 
 def test_a_model_and_a_dataset_of_images(project: Path) -> None:
-    """The image classifier is logged, with a JSON-compatible example; the dataset's images are binary."""
+    """The image model is logged, with a JSON-compatible example; the dataset's images are binary."""
     clean = tiny_images.write_clean(project / "data/clean", {"train": 3, "val": 2, "test": 4})
     base = tiny.write_image_base(project / "base")
     head, reads = params.LinearHead(kind="linear", pooling="mean", dropout=0.0), tiny.image_input()
@@ -85,7 +85,7 @@ def test_a_model_and_a_dataset_of_images(project: Path) -> None:
     }
     [output] = child.outputs.model_outputs
     logged = client().get_logged_model(output.model_id)
-    assert (logged.status, logged.model_type) == ("READY", "image classifier")
+    assert (logged.status, logged.model_type) == ("READY", "image model")
     assert "Reads 8x8 pixels, grey" in logged.tags["mlflow.note.content"]
     served = mlflow_model(logged.artifact_location)
     assert served.predict([image])["label"][0] == served.predict(served.input_example)["label"][0]

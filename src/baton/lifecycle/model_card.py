@@ -3,9 +3,10 @@
 from mlflow.entities import LoggedModel, Run
 
 from baton import params
+from baton.contracts.input_spec import InputSpec
 from baton.contracts.task_spec import TaskSpec
 from baton.tasks import task_figures
-from baton.tracking.served_inputs import IMAGE_CLASSIFIER
+from baton.tracking import served_inputs
 
 CALIBRATION = ("test_log_loss_scaled", "test_calibration_error_scaled")
 COSTS = ("parameters", "bytes", "samples_per_second", "latency_p50_ms")
@@ -13,7 +14,9 @@ COSTS = ("parameters", "bytes", "samples_per_second", "latency_p50_ms")
 LARGE = 1000  # figures from here on are shown without decimals
 
 
-def describe(model: LoggedModel, run: Run, settings: params.Promotion, task: TaskSpec) -> str:
+def describe(
+    model: LoggedModel, run: Run, settings: params.Promotion, task: TaskSpec, reads: InputSpec
+) -> str:
     """Return the card as Markdown; its figures are those that `evaluate` put on the logged model."""
     *tested, validated = headline(task)
     known = {metric.key.removeprefix(f"{settings.model}/"): metric.value for metric in model.metrics or ()}
@@ -35,10 +38,9 @@ def describe(model: LoggedModel, run: Run, settings: params.Promotion, task: Tas
         + (" with uncommitted changes" if tags.get("git.dirty") == "true" else ""),
         f"- model folder sha256 `{model.tags['sha256']}`",
     ]
-    example = "picture.png" if model.model_type == IMAGE_CLASSIFIER else "raw text"
-    use = (
-        f'```python\nmlflow.pyfunc.load_model("models:/{settings.name}@champion").predict(["{example}"])\n```'
-    )
+    how = served_inputs.of(reads)
+    load = f'mlflow.pyfunc.load_model("models:/{settings.name}@champion")'
+    use = "\n".join(["```python", *how.imports, f"{load}.predict({how.example})", "```"])
     return "\n".join([*origin, "", "| figure | |", "|---|---|", *rows, "", use])
 
 

@@ -20,6 +20,7 @@ from baton.contracts import task_spec
 from baton.errors import DataError, ModelError, TrackingError
 from baton.lifecycle import model_card, test_table
 from baton.lifecycle.retraining import drift
+from baton.tracking import served_inputs
 from baton.tracking.registered_models import TEACHER, TEACHER_SHA256
 from baton.tracking.store import Store
 from baton.workspace.dvc_files import LOCK
@@ -156,7 +157,8 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
     files["params.yaml"] = params.PATH.read_text(encoding="utf-8")
     files |= {LOCK.name: LOCK.read_text(encoding="utf-8")} if LOCK.is_file() else {}
     task = task_spec.read_file(CLEAN)
-    about = model_card.describe(model, run, settings, task)
+    reads = served_inputs.read(storage.read_json(Path("models", settings.model, "baton.json")))
+    about = model_card.describe(model, run, settings, task, reads)
     for name, text in (files | {"card.md": about}).items():
         client.log_text(run.info.run_id, text, f"{_folder(digest)}/{name}")
     with contextlib.suppress(MlflowException):  # it exists already

@@ -1,4 +1,4 @@
-"""A text classifier as an MLflow model.
+"""A text model as an MLflow model.
 
 MLflow copies this file, the model folder and the Baton modules imported here into the logged model ("models
 from code") and runs the file when the model is loaded. In the logged model, these modules belong to a package

@@ -22,9 +22,6 @@ class Served:
     reads: str  # how much of an input the model reads
 
 
-IMAGE_CLASSIFIER = "image classifier"
-
-
 def of(spec: InputSpec) -> Served:
     """Return how a model that reads this input is served."""
     match spec:
@@ -32,7 +29,7 @@ def of(spec: InputSpec) -> Served:
             return Served(
                 main="serve/pyfunc.py",
                 packages=("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy"),
-                model_type="text classifier",
+                model_type="text model",
                 column="string",
                 accepted="raw texts, string "
                 "(a list, Series, array, or a DataFrame whose first column is `text`)",
@@ -55,7 +52,7 @@ def of(spec: InputSpec) -> Served:
                     "pandas",
                     "numpy",
                 ),
-                model_type=IMAGE_CLASSIFIER,
+                model_type="image model",
                 column="any",
                 accepted="images: PNG, JPEG, … as bytes, as base64 strings, or as paths "
                 "(a list, Series, array of objects, or a DataFrame whose first column is `image`)",
