@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from baton import params
 from baton.arrays import text_arrays
 from baton.batches import array_splits
-from baton.batches.sampler import Batch, TrainingBatches
+from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
+from baton.contracts.batch import Batch
 from baton.errors import DataError
 from baton.losses import class_losses
 from baton.models import model_folder

@@ -22,7 +22,7 @@ def predict(
     batch_size: int,
     advance: Callable[[int], object] = lambda count: None,
 ) -> NDArray[np.float32]:
-    """Return the logits of every sample, (samples, classes), in the split's order.
+    """Return the logits of every sample, (samples, width), in the split's order.
 
     Args:
         model: in eval mode, on the runtime's device.
@@ -69,7 +69,7 @@ def inference(runtime: Runtime) -> Iterator[None]:
 
 
 def forward(model: nn.Module, batch: Batch, runtime: Runtime) -> torch.Tensor:
-    """Return logits, (batch, classes), on the device."""
+    """Return logits, (batch, width), on the device."""
     moved = batch if runtime.device.type == "cpu" else batch.pin_memory().to(runtime.device)
     with explained_memory("prediction", batch.shape):
         logits: torch.Tensor = model(*moved.inputs)

@@ -14,11 +14,11 @@ from baton.losses.loss import Loss, Model, TaskLosses, chosen, own
 from baton.models.classifier import Classifier
 from baton.runtime import sharding
 
-Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, classes)
+Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, width)
 
 
 def cached(logits: torch.Tensor) -> Teacher:
-    """Return a teacher that looks up `logits` (rows of train, classes), fp32, by a batch's `rows`."""
+    """Return a teacher that looks up `logits` (rows of train, width), fp32, by a batch's `rows`."""
     return lambda batch, _inputs: logits[batch.rows]
 
 
@@ -42,7 +42,7 @@ class Live:
 
     @torch.no_grad()
     def __call__(self, _batch: Batch, inputs: tuple[Any, ...]) -> torch.Tensor:
-        """Return logits, (batch, classes)."""
+        """Return logits, (batch, width)."""
         logits: torch.Tensor = self.forward(*inputs)
         sharding.rest(self.model)
         return logits

@@ -40,7 +40,7 @@ class Trained:
     curve: list[dict[str, object]]
     figures: Figures
     packs: bool
-    # The chosen method's logits of train (rows, classes), each from a model that did not see the row.
+    # The chosen method's logits of train (rows, width), each from a model that did not see the row.
     left_out: Logits | None = None
 
 
@@ -90,7 +90,7 @@ def train(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.J
 
 
 def _probed(make: Make, settings: params.Finetune, job: trainings.Job) -> Logits:
-    """Return a probe's logits of the rows that each fold leaves out, (rows, classes)."""
+    """Return a probe's logits of the rows that each fold leaves out, (rows, width)."""
     split = job.data.splits["train"]
     features, labels = _frozen(make(), split, settings, job), split.targets.all
     logits = np.zeros((len(labels), job.data.task.width), np.float32)

@@ -1,9 +1,9 @@
 """The geometry of a model's input: which part of an image a model reads, and at which size.
 
-An `ImageInput` -> its `Framing`. An image passes two steps, which together
-equal timm's transform for evaluation: `tokenize` shrinks it to the canvas, which is the input size divided by
-`crop_fraction`; the batch enlarges smaller images and removes the margin. This module does not import torch,
-so that `tokenize` starts fast.
+An `ImageInput` -> its `Framing`. An image passes two steps, which together equal timm's transform for
+evaluation: `tokenize` shrinks it to the canvas, which is the input size divided by `crop_fraction`; the batch
+enlarges smaller images and removes the margin. This module does not import torch, so that `tokenize` starts
+fast.
 """
 
 import math

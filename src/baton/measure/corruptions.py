@@ -92,7 +92,7 @@ def hits(
     """Return which predictions are correct: kind -> (1 + severities, n), starting with the unchanged images.
 
     Args:
-        predict: a split -> the model's logits (n, classes).
+        predict: a split -> the model's logits (n, width).
         split: the images.
         places: the selected images, (n,).
         strengths: kind -> strength of each severity.

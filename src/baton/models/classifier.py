@@ -26,8 +26,7 @@ WEIGHTS, CONFIG, INFO = "model.safetensors", "config.json", "baton.json"
 class ModelInfo:
     """The contents of a model folder besides weights and the backbone's config.
 
-    Probabilities are those of `logits / temperature`; a
-    temperature of 1 is the model as trained.
+    Probabilities are those of `logits / temperature`; a temperature of 1 is the model as trained.
     """
 
     task: TaskSpec

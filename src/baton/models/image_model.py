@@ -70,7 +70,7 @@ class ImageClassifier(Classifier):
         return pooled
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Map pixels, as in `features`, to logits (batch, classes)."""
+        """Map pixels, as in `features`, to logits (batch, width)."""
         logits: torch.Tensor = self.head(self.features(pixels))
         return logits
 

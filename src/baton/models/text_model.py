@@ -106,7 +106,7 @@ class TextClassifier(Classifier):
         owners: torch.Tensor | None = None,
         packing: Packing | None = None,
     ) -> torch.Tensor:
-        """Return logits (batch, classes); the arguments are those of `features`."""
+        """Return logits (batch, width); the arguments are those of `features`."""
         logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, owners, packing))
         return logits
 

@@ -1,10 +1,9 @@
 """The row checks: each returns the rows it found and why; `params.preprocess.checks` sets the policies.
 
 The checks run in the order of `ORDER`, each on the rows left by the previous ones; those that read labels are
-in `label_checks`. "The same text" means
-the same after normalizing white space, case and Unicode form (`key`); an exact duplicate matches in every
-character and has the same label. The text of an image is the digest of its pixels; faults of single images
-are found when they are decoded (`image_rows`).
+in `label_checks`. "The same text" means the same after normalizing white space, case and Unicode form
+(`key`); an exact duplicate matches in every character and has the same label. The text of an image is the
+digest of its pixels; faults of single images are found when they are decoded (`image_rows`).
 """
 
 import re

@@ -1,4 +1,7 @@
-"""The inputs of a served model: what users pass -> a list of values. Names of columns of its answer."""
+"""The inputs of a served model: what users pass -> a list of values, or the error that refuses it.
+
+Columns of its answer are named here too.
+"""
 
 from typing import Any
 

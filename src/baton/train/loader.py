@@ -22,10 +22,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from baton import console
+from baton.contracts.batch import Batch
 from baton.processes import supervision
 from baton.runtime.resolve import Runtime
 
-Parts = list[tuple[Any, float]]
+Parts = list[tuple[Batch, float]]  # parts of a step, each with its share of all targets
 
 TRIAL = 24  # steps before deciding what prepares batches
 SETTLING = 4  # trial steps that do not count
@@ -57,10 +58,7 @@ class Batches(Protocol):
         ...
 
     def micro_batches(self, step: int) -> Parts:
-        """Return this rank's parts of the batch, each with its share of all targets.
-
-        A part has `to(device)` and `shape`.
-        """
+        """Return this rank's parts of the batch, each with its share of all targets."""
         ...
 
 
