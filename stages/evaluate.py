@@ -64,7 +64,6 @@ def main() -> None:
 def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evaluation, dict[str, Any]]:
     """Return everything that is shown, and the content of metrics.json."""
     settings, task = subject.settings, subject.task
-    task.baselines.refuse(settings.baselines)
     rows = {split: inputs.read_rows(CLEAN, split) for split in array_splits.SPLITS}
     chosen = {name: own.chosen for name, own in trained.items()}
     curves = inputs.read_curves(CURVES, chosen, task.figures.directions)

@@ -19,11 +19,9 @@ from sklearn.multiclass import OneVsRestClassifier
 from baton import params, storage
 from baton.contracts import input_spec, predictions, task_spec
 from baton.contracts.task_spec import Labels
-from baton.errors import ParamsError
 from baton.evaluate import (
     baselines,
     inputs,
-    label_baselines,
     label_outputs,
     label_significance,
     proportions,
@@ -345,8 +343,6 @@ def test_matrices_have_linear_baselines_and_no_neighbours() -> None:
     )
     expected = plain.fit(matrix, targets[:, 1]).decision_function(matrix)
     assert pixels.outputs(matrix).logits[:, 1] == pytest.approx(expected)
-    with pytest.raises(ParamsError, match=r"(?s)baselines\[1\] is for one class per row.*model: knn.*linear"):
-        TASK.baselines.refuse([baseline, baseline.model_copy(update={"model": "knn"})])
 
 
 def test_weights_of_rows_reach_every_label(splits: dict[str, Split]) -> None:
@@ -479,7 +475,6 @@ def test_the_stage_reports_several_labels(
 
 def test_the_task_is_chosen_by_its_description() -> None:
     assert isinstance(task_reports.of(Labels(NAMES)), LabelReports)
-    label_baselines.LabelBaselines().refuse([params.MajorityBaseline(kind="majority")])
 
 
 def test_the_gate_reads_the_paired_test_in_words() -> None:

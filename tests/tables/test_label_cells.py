@@ -540,3 +540,5 @@ def test_what_needs_one_class_is_refused(workplace: Path, root: Path) -> None:
     for name, kind in (("image-folder.yaml", "folder"), ("digits-vit.yaml", "digits")):
         message = recipe(root, name)
         assert f"source.kind {kind} gives each image one class, task.kind is labels" in message
+        knn = "evaluate.baselines.3 (features): knn gives each row one class, task.kind is labels" in message
+        assert knn == (name == "image-folder.yaml"), "the other has none"

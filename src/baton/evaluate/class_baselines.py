@@ -3,7 +3,7 @@
 What they answer is kept by a digest of this code (`measure.measurements`), so it stands apart from reports.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,6 @@ class ClassBaselines:
     """The baselines of `baselines`."""
 
     spec: Classes
-
-    def refuse(self, wanted: Sequence[params.Baseline]) -> None:
-        """Accept every baseline; those that the input does not have are refused with the params."""
 
     def fit(
         self,

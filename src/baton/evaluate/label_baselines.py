@@ -4,7 +4,7 @@ Inputs: texts or a matrix of rows, and targets (n, labels) of train and validati
 gives logits of other rows. Validation chooses the regularisation of all labels together, by micro F1.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.errors import ParamsError
 from baton.evaluate import baselines
 from baton.evaluate.label_outputs import LARGEST, LabelOutputs, of_probabilities
 from baton.tasks.label_figures import chosen, micro_f1
@@ -70,21 +69,6 @@ class LabelFitted:
 @dataclass(frozen=True)
 class LabelBaselines:
     """The baselines of this module; see `task_reports.TaskBaselines`."""
-
-    def refuse(self, wanted: Sequence[params.Baseline]) -> None:
-        """Refuse baselines without a form for several labels.
-
-        Raises:
-            ParamsError: nearest neighbours are among them.
-        """
-        for place, baseline in enumerate(wanted):
-            if isinstance(baseline, params.FeaturesBaseline) and baseline.model == "knn":
-                raise ParamsError(
-                    f"evaluate.baselines[{place}] is for one class per row",
-                    got="features with model: knn",
-                    expected="majority, tfidf, pixels, or features with model: linear",
-                    hint="remove it, or set its model to linear",
-                )
 
     def fit(
         self,

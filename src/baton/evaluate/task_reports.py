@@ -33,14 +33,6 @@ class TaskBaselines(Protocol):
     that are listed there.
     """
 
-    def refuse(self, wanted: Sequence[params.Baseline]) -> None:
-        """Refuse baselines that the task cannot have.
-
-        Raises:
-            ParamsError: one of them is.
-        """
-        ...
-
     def fit(
         self,
         baseline: params.Baseline,

@@ -122,6 +122,12 @@ class Params(Section):
                 f"source.kind {self.source.kind} gives each image one class, task.kind is labels: list the "
                 "images in a table with a column of labels (source.kind: table), or set task.kind to classes"
             )
+        for place, baseline in enumerate(self.evaluate.baselines):
+            if isinstance(baseline, FeaturesBaseline) and baseline.model == "knn":
+                yield (
+                    f"evaluate.baselines.{place} (features): knn gives each row one class, task.kind is "
+                    "labels: remove it, or set its model to linear"
+                )
         if isinstance(self.preprocess, TextPreprocess) and "labels" in self.preprocess.keep_columns:
             yield "preprocess.keep_columns: labels is already a column of the clean tables; rename it"
 
