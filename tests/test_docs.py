@@ -86,7 +86,7 @@ def test_methods_exist() -> None:
     every = {name for path in (ROOT / "src/baton").rglob("*.py") for name in defined(path)}
     for page in PAGES:
         named = re.findall(r"`([A-Z]\w*[a-z]\w*\.[a-z_]\w*)`", (ROOT / page).read_text(encoding="utf-8"))
-        assert [name for name in named if name not in every] == []
+        assert [name for name in named if name not in every and not name.endswith(".py")] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
