@@ -90,8 +90,8 @@ def read(split: str) -> dict[str, list[str]]:
         (LISTS, CSV, as_csv([(text, [quoted(names)]) for text, names in ROWS])),
         (BAR, {"kind": "jsonl"}, as_lines([(text, "|".join(names)) for text, names in ROWS])),
         (LISTS, {"kind": "jsonl"}, as_lines(ROWS)),
-        (BAR, {"kind": "parquet"}, as_parquet([(text, "|".join(names) or None) for text, names in ROWS])),
-        (LISTS, {"kind": "parquet"}, as_parquet([(text, names or None) for text, names in ROWS])),
+        (BAR, {"kind": "parquet"}, as_parquet([(text, "|".join(names)) for text, names in ROWS])),
+        (LISTS, {"kind": "parquet"}, as_parquet(ROWS)),
         (LISTS, {"kind": "parquet"}, as_parquet([(text, json.dumps(names)) for text, names in ROWS])),
     ],
     ids=["csv", "csv of lists", "lines", "lines of lists", "parquet", "parquet of lists", "parquet of JSON"],
@@ -111,7 +111,7 @@ def test_cells_of_every_format_give_the_same_table(
         split: sum(not names for names in read(split).values()) for split in clean.SPLITS
     }
     assert sum(report["without_label"].values()) == 10
-    assert "missing_label" not in report["checks"]
+    assert report["checks"]["missing_label"]["rows"] == []
     before = {path.name: path.read_bytes() for path in TARGET.iterdir()}
     clean.clean(RAW, TARGET, settings(format=form), task)
     assert {path.name: path.read_bytes() for path in TARGET.iterdir()} == before
@@ -131,6 +131,9 @@ def storage_of(folder: Path) -> Any:
         ("|", float("nan"), []),
         ("|", b"a", ["a"]),
         ("|", "[a]|b", ["[a]", "b"]),
+        (", ", "a,b, c", ["a", "b", "c"]),
+        (" ", "a b", ["a", "b"]),
+        ("|", 7, ["7"]),
         (None, [], []),
         (None, "[]", []),
         (None, "", []),
@@ -149,11 +152,11 @@ def test_a_cell_is_a_set_of_names(separator: str | None, value: Any, wanted: lis
 BAD = [
     (BAR, ["war"], "label is a list, but task.separator is '|'; set it to null to read lists"),
     (BAR, '["war"]', "is a JSON list, but task.separator is '|'; set it to null"),
-    (BAR, 7, "label is a int; names of labels are needed"),
     (BAR, {"a": 1}, "label is a dict; names of labels are needed"),
     (LISTS, "war|trade", 'label \'war|trade\' is not a JSON list, such as ["a", "b"]; set task.separator'),
     (LISTS, "7", "label '7' is not a JSON list"),
     (LISTS, 7.5, "label is a float; names of labels are needed"),
+    (LISTS, ["war", float("nan")], "label has null in its list; names of labels are needed"),
     (LISTS, ["war", None], "label has null in its list; names of labels are needed"),
     (LISTS, ["war", ["trade"]], "label has a list in its list; names of labels are needed"),
 ]
@@ -238,6 +241,55 @@ def test_a_rare_label_leaves_its_rows_which_stay(workplace: Path, settings: Sett
     assert report["checks"]["small_class"]["rows"] == ["train:41", "test:1"]
     assert report["checks"]["small_class"]["dropped_rows"] == []
     assert report["checks"]["unseen_label"]["rows"] == ["test:2"]
+
+    note = "small_class: 2 mentions of 1 labels taken out; 0 rows lost their only label"
+    assert note in report["notes"]
+    assert "unseen_label: 1 mentions of 1 labels taken out; 1 rows lost their only label" in report["notes"]
+    assert report["checks"]["unseen_label"]["emptied_rows"] == ["test:2"]
+
+
+def test_taking_out_the_labels_of_most_rows_is_refused(workplace: Path, settings: Settings) -> None:
+    """The names are separated by "; ", but params say "|": nearly each row has a name of its own."""
+    rows = [(f"text {number}", [f"a; b {number}; c"]) for number in range(600)]
+    rows[::100] = [(text, ["extra", "more"]) for text, _ in rows[::100]]
+    write_raw(train=as_csv(rows))
+    limits = {"rows": 0.01, "rows_of_class": 0.05}
+    with pytest.raises(DataError) as caught:
+        clean.clean(RAW, TARGET, settings({"small_class": "drop"}, max_dropped=limits), BAR)
+    message = str(caught.value)
+    assert "dropped: train loses 594 of 600 rows (99.0%), more than preprocess.max_dropped.rows" in message
+    assert "small_class take 594 of 606 mentions of labels out of rows of train (98.0%), more" in message
+    report = clean.clean(RAW, TARGET, settings({"small_class": "drop"}), BAR)
+    note = "small_class: 594 mentions of 594 labels taken out; 594 rows lost their only label"
+    assert note in report["notes"]
+
+
+@pytest.mark.parametrize("task", [BAR, LISTS])
+def test_null_is_not_annotated_and_an_empty_cell_is_no_label(
+    workplace: Path, settings: Settings, task: params.LabelsTask
+) -> None:
+    good = [(text, "|".join(names) if task.separator else names) for text, names in ROWS]
+    empty: Any = "" if task.separator else []
+    lines = as_lines([*good, ("null", None), ("nan", float("nan")), ("empty", empty)])
+    write_raw(train=lines + json.dumps({"text": "no key"}) + "\n")
+    report = clean.clean(RAW, TARGET, settings(format={"kind": "jsonl"}), task)
+    found = read("train") | read("val") | read("test")
+    assert {*found} == {text for text, _ in ROWS} | {"empty"}
+    assert found["empty"] == []
+    missing = report["checks"]["missing_label"]["reasons"]
+    assert missing == dict.fromkeys(["train:41", "train:42", "train:44"], "no label")
+    assert any("1 of 44 rows have a null for a label: they are left out" in note for note in report["notes"])
+
+
+def test_parts_of_lists_are_noted(workplace: Path, settings: Settings) -> None:
+    rows = [
+        (text, f"\"['war', '{'trade' if number % 2 else 'grain'}']\"")
+        for number, (text, _) in enumerate(ROWS)
+    ]
+    write_raw(train="text,label\n" + "".join(f"{text},{cell}\n" for text, cell in rows))
+    comma = params.LabelsTask(kind="labels", separator=", ")
+    notes = clean.clean(RAW, TARGET, settings(), comma)["notes"]
+    assert any("labels such as \"'grain']\" look like parts of lists" in note for note in notes)
 
 
 def test_rare_labels_are_refused_with_advice(workplace: Path, settings: Settings) -> None:
@@ -486,7 +538,7 @@ def test_tables_of_images_have_labels_too(
     form: dict[str, Any] = {"csv": CSV}.get(kind, {"kind": kind})
     content: dict[str, Any] = {
         "csv": lambda: as_csv(rows).encode(),
-        "jsonl": lambda: as_lines([(file, names or None) for file, names in rows]).encode(),
+        "jsonl": lambda: as_lines(rows).encode(),
         "parquet": lambda: as_parquet(rows),
     }
     Path("inbox/table").write_bytes(content[kind]())
@@ -513,6 +565,24 @@ def test_a_list_among_names_of_classes_is_one_bad_row(
     assert checks["malformed"]["reasons"] == {
         "train:7": "train/7: label is a list; one label a row is needed"
     }
+
+
+def test_a_name_among_lists_is_one_bad_row(
+    workplace: Path, image_settings: Callable[..., params.ImagePreprocess]
+) -> None:
+    rows: list[tuple[str, Any]] = [
+        (name, ["a", "b"][: place % 3]) for place, name in enumerate(write_images(24))
+    ]
+    rows[6], rows[7], rows[9], rows[12] = (
+        (rows[n][0], c) for n, c in ((6, "[]"), (7, "a"), (9, None), (12, ""))
+    )
+    Path("inbox/table").write_text(as_lines(rows) + json.dumps({"text": "0.png"}) + "\n")
+    fetch({"kind": "jsonl"})
+    checks = clean.clean(RAW, TARGET, image_settings(), LISTS)["checks"]
+    assert checks["malformed"]["reasons"] == {
+        "train:8": "train/8: label 'a' is not a list, as most others are"
+    }
+    assert checks["missing_label"]["rows"] == ["train:10", "train:25"]
 
 
 # ---- params ------------------------------------------------------------------------------------------------

@@ -23,9 +23,10 @@ from baton.sources import local_files, system_files
 from baton.tables import readers
 from baton.tables.columns import Columns
 from baton.tables.image_tables import Images, RawImage
-from baton.tables.rows import Cell, RawTable, one_name, plain
+from baton.tables.rows import NO_KEY, Cell, RawTable, is_null, one_name, plain
 
 MOST_BYTES = 2**30  # of one file
+NO_LABEL = "\1"  # marks the label of a record without its key, likewise
 LIST = "\0"  # marks a label that was a list, until its row is written
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
@@ -68,7 +69,7 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
             console.say(escape(f"note: {remark}"))
         if table.blank_lines:
             console.say(escape(f"{name}: blank lines skipped: {table.blank_lines}"))
-        listed = _all_lists(table)
+        listed = _mostly_lists(table)
         rows = _of_table(table, folder, listed=listed)
         found[split] = Images(f"{name}, files in {source.folder}", table.count, rows, listed)
     return found
@@ -211,38 +212,57 @@ def _text(name: str) -> str:
 def _label(value: Any) -> Cell | str:
     """Read a label, which may be a list (`task` says later whether it may): as JSON, behind a mark.
 
-    No other label begins with a zero byte, see `labels.normal`.
+    No other label begins with such a mark, see `labels.normal`.
     """
+    if value is NO_KEY:
+        return Cell(NO_LABEL)
     if not isinstance(value, list):
         return one_name(value)
-    items = [plain(item) for item in value]
-    if None in value or None in items:
+    items = [None if is_null(item) else plain(item) for item in value]
+    if None in items:
         return "label has an item in its list that is not a name; names of labels are needed"
     return Cell(LIST + json.dumps(items, ensure_ascii=False))
 
 
-def _all_lists(table: RawTable) -> bool:
-    """Return whether every label that is not empty is a list."""
-    known = [row.label for row in table.rows if row.label]
-    return bool(known) and all(label.startswith(LIST) for label in known)
+def _mostly_lists(table: RawTable) -> bool:
+    """Return whether most of the labels that are not empty are lists."""
+    known = [row.label for row in table.rows if row.label not in ("", NO_LABEL)]
+    return 2 * sum(label.startswith(LIST) for label in known) > len(known)
+
+
+def _as_list(label: str) -> list[str] | None:
+    """Return the list that a label of a table of lists is, perhaps as JSON; None if it is not a list."""
+    if not label:
+        return []
+    try:
+        value = json.loads(label.removeprefix(LIST))
+    except (ValueError, RecursionError):
+        return None
+    known = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return value if known else None
 
 
 def _of_table(table: RawTable, folder: Path, *, listed: bool) -> Iterator[RawImage]:
     rows = iter(table.rows)
+    label: Any
     for number in range(1, table.count + 1):
         name = f"{table.split}/{number}"
         id_ = f"{table.split}:{number}"
         if reason := table.malformed.get(id_):
-            yield RawImage(name, None, None if listed else table.rejected.get(id_), reason)
+            label = table.rejected.get(id_)
+            yield RawImage(name, None, None if listed or label == NO_LABEL else label, reason)
             continue
         row = next(rows)
         # An empty label counts as lost, a null label does not.
-        label: Any = None if listed or id_ in table.unlabelled else row.label
-        if row.label.startswith(LIST):
-            if not listed:
-                yield RawImage(name, None, None, "label is a list; one label a row is needed")
-                continue
-            label = json.loads(row.label.removeprefix(LIST))
+        label = None if id_ in table.unlabelled else row.label
+        if label == NO_LABEL:
+            label = None if listed else ""
+        elif listed and label is not None and (label := _as_list(row.label)) is None:
+            yield RawImage(name, None, None, f"label {_text(row.label)!r} is not a list, as most others are")
+            continue
+        elif not listed and row.label.startswith(LIST):
+            yield RawImage(name, None, None, "label is a list; one label a row is needed")
+            continue
         if row.label.encode("utf-8", "ignore").decode() != row.label:
             yield RawImage(_text(row.text) or name, None, None, f"its label is no UTF-8: {_text(row.label)}")
         elif not row.text.strip():

@@ -32,7 +32,7 @@ def part(
         present: The splits that have a file.
         alike: The near-duplicates, which stay together.
         usable: `rows` plus the rows dropped by checks that compare rows, with all their names; units are
-            numbered, and strata found, over these, see `run_checks.Checked`.
+            numbered over these, see `run_checks.Checked`.
         cells: What labels mean: the names in them, and the strata by which rows are cut.
 
     Returns:
@@ -48,7 +48,7 @@ def part(
     for split in SPLITS:
         table = [row for row in numbered if row.part == split]
         named = [own for row, own in zip(numbered, usable, strict=True) if row.part == split]
-        parts[split] = splits.units(table, alike, left, cells.strata(named))
+        parts[split] = splits.units(table, alike, left, cells.strata(table), cells.strata(named))
     stay = _staying(rows, settings, present, splits.unit_of(numbered, alike), cells)
     notes: list[str] = []
     cuts = 1 - ("val" in present)

@@ -33,12 +33,17 @@ LATER = {"train": ("test", "val"), "val": ("test",), "test": ()}  # the splits t
 
 @dataclass
 class Finding:
-    """The result of one check: row id -> reason, in row order, and the rows dropped for it."""
+    """The result of one check: row id -> reason, in row order, and the rows dropped for it.
+
+    If it takes names out of rows that stay: how many from each row, and the rows that lost their last name.
+    """
 
     check: str
     policy: str
     rows: dict[str, str] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
+    taken: dict[str, int] = field(default_factory=dict)
+    emptied: list[str] = field(default_factory=list)
 
 
 def key(text: str) -> str:

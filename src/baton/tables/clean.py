@@ -226,4 +226,4 @@ def _describe(finding: Finding, raw_tables: list[RawTable]) -> dict[str, Any]:
         "rows": list(finding.rows),
         "reasons": finding.rows,
         "dropped_rows": finding.dropped,
-    }
+    } | ({"emptied_rows": finding.emptied} if finding.taken else {})

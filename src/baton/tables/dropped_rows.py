@@ -10,6 +10,9 @@ string, or whose key is missing, counts, since it may be in the wrong column. A 
 never stops a run; otherwise every share would mean "none" in a small one, which is what `fail` is for. Losing
 a whole class does stop it, even a class of one row. The label of a row that cannot be read counts if it is
 known (`RawTable.rejected`).
+
+If a check takes names out of rows that stay, a row that loses its last name counts as dropped, and the names
+taken out of a file are limited by the same share.
 """
 
 import re
@@ -74,7 +77,9 @@ def too_many(
     counted = [
         finding
         for finding in findings
-        if finding.policy == "drop" and finding.dropped and finding.check not in STAY_ELSEWHERE
+        if finding.policy == "drop"
+        and (finding.dropped or finding.taken)
+        and finding.check not in STAY_ELSEWHERE
     ]
     return [line for table in tables if counted for line in _of_table(counted, table, settings, names)]
 
@@ -85,7 +90,9 @@ def _of_table(
     allowed, prefix = settings.max_dropped, f"{table.split}:"
     dropped = {
         finding.check: [
-            id_ for id_ in finding.dropped if id_.startswith(prefix) and id_ not in table.unlabelled
+            id_
+            for id_ in (*finding.dropped, *finding.emptied)
+            if id_.startswith(prefix) and id_ not in table.unlabelled
         ]
         for finding in findings
     }
@@ -105,6 +112,16 @@ def _of_table(
     of_rows = {id_ for check, ids in dropped.items() if check not in WHOLE_CLASSES for id_ in ids}
     labelled = [*((row.id, row.label) for row in table.rows), *table.rejected.items()]
     known = [(id_, name) for id_, label in labelled for name in names(label)]
+    taken = sum(
+        count for finding in findings for id_, count in finding.taken.items() if id_.startswith(prefix)
+    )
+    if _exceeds(taken, len(known), allowed.rows):
+        limit = f"more than preprocess.max_dropped.rows allows ({allowed.rows:.0%})"
+        checks = ", ".join(finding.check for finding in findings if finding.taken)
+        lines.append(
+            f"dropped: {checks} take {taken} of {len(known)} mentions of labels out of rows of {table.split} "
+            f"({taken / len(known):.1%}), {limit}"
+        )
     sizes = Counter(name for _, name in known)
     gone = Counter(name for id_, name in known if id_ in of_rows)
     hit = [

@@ -32,7 +32,7 @@ class RawImage(NamedTuple):
 
     name: str
     image: bytes | None
-    label: str | list[str] | None  # a list only if all labels of the table are lists
+    label: str | list[str] | None  # a list only if most labels of the table are
     problem: str | None = None
 
 

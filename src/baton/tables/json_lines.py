@@ -8,7 +8,7 @@ from baton import params
 from baton.errors import DataError
 from baton.tables import columns, encodings
 from baton.tables.columns import Columns
-from baton.tables.rows import RawTable
+from baton.tables.rows import NO_KEY, RawTable
 
 EXPECTED = "JSON Lines: one object per line"
 SEVERAL = "several JSON values in one line"
@@ -49,7 +49,8 @@ def _add(table: RawTable, number: int, value: dict[str, Any], wanted: Columns) -
     if any(name in value for name in wanted.texts):
         table.add(
             *wanted.row(
-                {name: value.get(name) for name in wanted.names} | {wanted.label: value.get(wanted.label, "")}
+                {name: value.get(name) for name in wanted.names}
+                | {wanted.label: value.get(wanted.label, NO_KEY)}
             )
         )
     else:

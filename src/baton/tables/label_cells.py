@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from baton.contracts.task_spec import Labels
 from baton.tables import label_checks, label_drift, labels
 from baton.tables.checks import Check
-from baton.tables.rows import Cell, RawTable, Row, plain
+from baton.tables.rows import Cell, RawTable, Row, is_null, plain
 
 SHOWN = 60  # characters of a cell in a message
 
@@ -19,7 +19,8 @@ SHOWN = 60  # characters of a cell in a message
 class LabelCells:
     """A cell is a list of labels, or text in which `separator` stands between them; it may be empty.
 
-    `Row.label` is the JSON list of a row's labels, each once, in the order of `labels.order`.
+    `Row.label` is the JSON list of a row's labels, each once, in the order of `labels.order`; '' if the cell
+    is null: it is then unknown which labels the row has.
     """
 
     separator: str | None
@@ -31,6 +32,8 @@ class LabelCells:
 
     def read(self, value: Any) -> Cell | str:
         """Return the labels of a cell, or the fault; nothing between two separators is not a label."""
+        if is_null(value):
+            return Cell("")
         items = self._items(value)
         if isinstance(items, str):
             return f"label {items}"
@@ -41,10 +44,9 @@ class LabelCells:
     def _items(self, value: Any) -> list[str] | str:
         if isinstance(value, list):
             return self._of_list(value) if self.separator is None else self._other("is a list")
-        if not isinstance(value, str | bytes):
-            # A column of numbers has NaN where nothing stands.
-            return [] if plain(value) == "" else f"is a {type(value).__name__}; names of labels are needed"
-        if not labels.visible(words := plain(value) or ""):
+        if (words := plain(value)) is None or (self.separator is None and not isinstance(value, str | bytes)):
+            return f"is a {type(value).__name__}; names of labels are needed"
+        if not labels.visible(words):
             return []
         listed = _list(words)
         if self.separator is None:
@@ -53,13 +55,13 @@ class LabelCells:
             return self._other(f"{words[:SHOWN]!r} is not a JSON list")
         if listed is not None:
             return self._other(f"{words[:SHOWN]!r} is a JSON list")
-        return [item.strip() for item in words.split(self.separator)]
+        return words.split(self.separator.strip() or self.separator)
 
     def _of_list(self, value: list[Any]) -> list[str] | str:
         items: list[str] = []
         for item in value:
-            if item is None or (words := plain(item)) is None:
-                wrong = "null" if item is None else f"a {type(item).__name__}"
+            if is_null(item) or (words := plain(item)) is None:
+                wrong = "null" if is_null(item) else f"a {type(item).__name__}"
                 return f"has {wrong} in its list; names of labels are needed"
             items.append(words)
         return items
@@ -75,11 +77,12 @@ class LabelCells:
 
     def renamed(self, label: str, new: Callable[[str], str | None]) -> str:
         """Return the labels under their new names; those that become None are left out."""
-        return _joined(kept for name in self.names(label) if (kept := new(name)))
+        return label and _joined(kept for name in self.names(label) if (kept := new(name)))
 
     def checks(self) -> dict[str, Check]:
-        """Return the checks of labels that look alike, measured or contradictory; none may be missing."""
+        """Return the checks of labels that are null, look alike, look measured or contradict each other."""
         return {
+            "missing_label": label_checks.missing_label,
             "similar_labels": partial(label_checks.similar_labels, names=self.names),
             "continuous_labels": partial(label_checks.continuous_labels, names=self.names),
             "conflict": partial(label_checks.conflict, shown=self._shown),
@@ -121,12 +124,21 @@ class LabelCells:
         advice = "small_class may be drop (takes such labels out of their rows, which stay) or keep"
         return f"{advice}; {left} labels are in train; the labels of the rows found: {listed}"
 
-    def notes(self, table: RawTable, _known: Mapping[str, str]) -> list[str]:
-        """Return a note if no row has several labels, as with a wrong separator."""
-        if self.separator is None or any(len(self.names(row.label)) > 1 for row in table.rows):
+    def notes(self, table: RawTable, known: Mapping[str, str]) -> list[str]:
+        """Return notes if no row has several labels, or if names seem to be parts of a list."""
+        if self.separator is None:
             return []
-        start = f"{table.path}: no row has more than one label; "
-        return [start + f"check that task.separator, {self.separator!r}, is the one between names"]
+        notes = []
+        if not any(len(self.names(row.label)) > 1 for row in table.rows):
+            start = f"{table.path}: no row has more than one label; "
+            notes = [start + f"check that task.separator, {self.separator!r}, is the one between names"]
+        every = {*label_checks.every(table.rows, self.names)} - set(known)
+        if parts := [name for name in every if name.startswith("[") or name.endswith("]")]:
+            start = f"{table.path}: labels such as {min(parts)!r} look like parts of lists; "
+            notes.append(
+                start + f"write the names of a row with {self.separator!r} between them, no brackets"
+            )
+        return notes
 
     def spec(self, names: list[str]) -> Labels:
         """Return the task with these labels, in the order of a model's outputs."""

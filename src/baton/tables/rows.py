@@ -28,6 +28,7 @@ class Extras:
 
 
 NO_EXTRAS = Extras()
+NO_KEY = object()  # the label of a record without the label's key
 
 
 @dataclass(slots=True)
@@ -124,14 +125,19 @@ class RawTable:
             self.rejected[id_] = cell.label
 
 
+def is_null(value: Any) -> bool:
+    """Return whether a value is null: None, NaN (a gap in a column of numbers) or `NO_KEY`."""
+    return value is None or value is NO_KEY or (isinstance(value, float) and math.isnan(value))
+
+
 def plain(value: Any) -> str | None:
     """Return a value as text, or None if it is a list or another unsupported type.
 
     Null becomes '', true becomes 'true', 1 and 1.0 become '1' (a column with gaps contains floats).
     """
+    if is_null(value):
+        return ""
     match value:
-        case None:
-            return ""
         case str():
             return value
         case bytes():
@@ -141,7 +147,7 @@ def plain(value: Any) -> str | None:
         case int():
             return str(value)
         case float():
-            return "" if math.isnan(value) else str(int(value)) if value.is_integer() else repr(value)
+            return str(int(value)) if value.is_integer() else repr(value)
         case Decimal():
             return str(int(value)) if value == value.to_integral_value() else f"{value:f}"
         case date() | time():  # a datetime too

@@ -51,8 +51,22 @@ class Checked:
         if policy != "drop" or not self.cells.names_leave:
             self.apply(name, policy, found)
             return
-        self.findings.append(Finding(name, policy, found))
-        self.rows = self._renamed(self.rows, lambda one: None if one in reasons else one)
+        if not found:
+            self.findings.append(Finding(name, policy))
+            return
+        names, before = self.cells.names, self.rows
+        self.rows = self._renamed(before, lambda one: None if one in reasons else one)
+        pairs = [
+            (row.id, names(old.label), names(row.label)) for old, row in zip(before, self.rows, strict=True)
+        ]
+        taken = {id_: len(old) - len(new) for id_, old, new in pairs if len(old) > len(new)}
+        emptied = [id_ for id_, old, new in pairs if old and not new]
+        self.findings.append(Finding(name, policy, found, taken=taken, emptied=emptied))
+        gone = {one for _, old, new in pairs for one in {*old} - {*new}}
+        self.notes.append(
+            f"{name}: {sum(taken.values())} mentions of {len(gone)} labels taken out; "
+            f"{len(emptied)} rows lost their only label"
+        )
 
     def rename(self, new: Callable[[str], str]) -> None:
         """Rename the names of all rows."""

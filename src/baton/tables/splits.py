@@ -43,6 +43,7 @@ def units(
     alike: near_duplicates.Near | None = None,
     left: Container[str] | None = None,
     strata: list[str] | None = None,
+    lasting: list[str] | None = None,
 ) -> list[Unit]:
     """Join rows that have the same text (see `checks.key`), nearly the same text, or the same group.
 
@@ -52,6 +53,8 @@ def units(
         left: Ids of the rows to keep in the units; the others only count in joining and numbering. None keeps
             all.
         strata: The stratum of each row; None: its label.
+        lasting: The strata in which rows are numbered for `cut_for_good`, which must not depend on rows
+            appended later; None: `strata`.
 
     Returns:
         The units, ordered by their first rows; none is empty.
@@ -60,13 +63,14 @@ def units(
     linked = {late for _, late in pairs}
     joined: dict[int, Unit] = {}
     strata = [row.label for row in rows] if strata is None else strata
+    lasting = strata if lasting is None else lasting
     seen: dict[str, int] = defaultdict(int)
     for place, first in enumerate(near_duplicates.groups(len(rows), pairs)):
         row = rows[place]
         unit = joined.setdefault(first, Unit(names[first], strata[first]))
         unit.rows.append(row)
         if place not in linked:
-            unit.firsts.append((stratum := strata[place], seen[stratum], names[place]))
+            unit.firsts.append((stratum := lasting[place], seen[stratum], names[place]))
             seen[stratum] += 1
     if left is not None:
         of_rows = {row.id: stratum for row, stratum in zip(rows, strata, strict=True)}
