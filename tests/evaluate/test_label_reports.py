@@ -118,7 +118,10 @@ def test_a_perfect_table_proves_no_perfect_model() -> None:
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
-    """60 tables of 60 rows; decisions of a row depend on each other. The truth is that of 100,000 rows."""
+    """200 tables of 60 rows; decisions of a row depend on each other. The truth is that of 100,000 rows.
+
+    Differences are those to a model with less signal and more noise.
+    """
 
     def table(rows: int, seed: int) -> Sample:
         generator = np.random.default_rng(seed)
@@ -128,24 +131,35 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
             np.float32
         )
 
+    def weaker(own: Sample, seed: int) -> NDArray[np.float32]:
+        noise = np.random.default_rng((seed, 1)).normal(0, 1, own[0].shape)
+        return (own[1] + noise - 0.45 * (2 * own[0] - 1)).astype(np.float32)
+
     many, logits = table(100_000, 0)
     sums = label_outputs.statistics(many, TASK.outputs(logits, 1.0)).sum(axis=0)
     truth = label_outputs.figures(np.asarray(sums), 3)
     part = TASK.of_rows(many, TASK.outputs(logits, 1.0), np.arange(len(many)) >= 0, 0.95)
     assert part[0] == pytest.approx(truth["micro_f1"])
-    inside = dict.fromkeys([*truth, "rows"], 0)
+    other = label_outputs.statistics(many, TASK.outputs(weaker((many, logits), 0), 1.0)).sum(axis=0)
+    gaps = {name: truth[name] - value for name, value in label_outputs.figures(np.asarray(other), 3).items()}
+    assert gaps["micro_f1"] > 0.05
+    inside = dict.fromkeys([*truth, "rows", *(f"{name} difference" for name in gaps)], 0)
     few = params.Bootstrap(resamples=200, confidence=0.95, seed=0)
-    for trial in range(60):
+    for trial in range(200):
         targets, logits = table(60, 1 + trial)
         outputs = TASK.outputs(logits, 1.0)
-        found = TASK.bootstrap(targets, {"m": outputs}, 15, few).figures("m")
+        models = {"m": outputs, "weaker": TASK.outputs(weaker((targets, logits), 1 + trial), 1.0)}
+        boot = TASK.bootstrap(targets, models, 15, few)
+        found = boot.figures("m")
+        for name, gap in gaps.items():
+            _, (low, high) = boot.difference("m", "weaker", name)
+            inside[f"{name} difference"] += low <= gap <= high
         for name, value in truth.items():
             low, high = found[f"{name}_interval"]  # type: ignore[misc]
             inside[name] += low <= value <= high
         _, low, high = TASK.of_rows(targets, outputs, np.full(60, True), 0.95)
         inside["rows"] += low <= truth["micro_f1"] <= high
-    least = binom.ppf(0.001, 60, 0.92)
-    assert min(inside.values()) >= least, inside
+    assert min(inside.values()) >= binom.ppf(0.001, 200, 0.95), inside
 
 
 def test_decisions_of_one_row_are_not_independent() -> None:
@@ -223,6 +237,18 @@ def test_comparisons_agree_with_the_adjusted_test() -> None:
         assert own["log_loss_scaled_holm_p"] >= own["log_loss_scaled_p"]
     hits = [(((own >= 0) == (targets > 0)).all(axis=1)) for own in models.values()]
     assert found["a_vs_c"]["discordant"] == [int((hits[0] & ~hits[2]).sum()), int((hits[2] & ~hits[0]).sum())]
+
+
+def test_few_resamples_leave_differences_significant_for_all_pairs() -> None:
+    """With 50 exchanges the smallest p is 1/51, which Holm's method multiplies by 3 to more than 0.05."""
+    targets, strong = sample(150, 3, 1, 2.0)
+    few = params.Bootstrap(resamples=50, confidence=0.95, seed=0)
+    outputs = {name: TASK.outputs(own, 1.0) for name, own in (("a", strong), ("b", -strong), ("c", strong))}
+    pairs = [("a", "b"), ("c", "b"), ("a", "c")]
+    found = TASK.compared(TASK.bootstrap(targets, outputs, 15, few), pairs)
+    assert 3 / 51 > 0.05
+    assert found["a_vs_b"]["holm_p"] == pytest.approx(3 / (1 + 20 * 3 / 0.05), rel=1e-2)
+    assert found["c_vs_b"]["holm_p"] < 0.05 and found["a_vs_c"]["holm_p"] == 1
 
 
 def test_what_was_served_has_the_figures_of_the_logits_at_the_temperature() -> None:
@@ -484,6 +510,7 @@ def test_the_gate_reads_the_paired_test_in_words() -> None:
     )
     found = TASK.paired(boot, "x", "y")
     assert found[TASK.p] == pytest.approx(1 / (1 + SETTINGS.resamples))
+    assert label_significance.exchanges(SETTINGS, 1) == SETTINGS.resamples == 400
     said = TASK.in_words(found, "the challenger", "the champion")
     assert f"only the challenger has every label of {found['discordant'][0]} rows right" in said
     assert TASK.label_map(targets, TASK.outputs(logits, 1.0)) is None

@@ -13,6 +13,7 @@
 Inputs: `label_outputs.statistics` -> figures with intervals, differences, tests.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from baton.tasks.metrics import counts
 Floats = NDArray[np.float64]
 
 AT_ONCE = 2_000_000  # signs in memory: 16 MB
+EXCHANGES = 20  # at least, for each p of the level divided by the number of tests
 SAME = 1e-12  # smaller differences are rounding errors
 
 
@@ -121,8 +123,17 @@ def randomised_p(first: Floats, second: Floats, resamples: int, seed: int) -> fl
     return (1 + reached) / (1 + resamples)
 
 
-def paired(boot: LabelBootstrap, first: str, second: str) -> dict[str, Any]:
-    """Compare `first` with `second`.
+def exchanges(settings: params.Bootstrap, pairs: int) -> int:
+    """Return how many exchanges a test makes that is adjusted for `pairs` tests.
+
+    The smallest p must be far below the level even after it was multiplied by the number of tests, however
+    few resamples the bootstrap has; with too few exchanges no difference could be significant.
+    """
+    return max(settings.resamples, math.ceil(EXCHANGES * pairs / (1 - settings.confidence)))
+
+
+def paired(boot: LabelBootstrap, first: str, second: str, pairs: int = 1) -> dict[str, Any]:
+    """Compare `first` with `second`, one of `pairs` comparisons.
 
     Differences in micro, macro and samples F1 have intervals; `micro_f1_p` is that of `randomised_p`, and the
     interval of micro F1 is extended to 0 if p is not below 1 - confidence. `discordant` holds the rows that
@@ -133,9 +144,8 @@ def paired(boot: LabelBootstrap, first: str, second: str) -> dict[str, Any]:
         result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = boot.difference(
             first, second, figure
         )
-    p_value = randomised_p(
-        boot.counted(first), boot.counted(second), boot.settings.resamples, boot.settings.seed
-    )
+    draws = exchanges(boot.settings, pairs)
+    p_value = randomised_p(boot.counted(first), boot.counted(second), draws, boot.settings.seed)
     if p_value >= 1 - boot.confidence:
         result["micro_f1_difference_interval"] = widest(result["micro_f1_difference_interval"], (0.0, 0.0))
     pair = significance.discordant(boot.hits(first), boot.hits(second))
@@ -153,7 +163,7 @@ def compared(boot: LabelBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str
     for micro F1; the interval is the bootstrap's, extended to 0 if Holm's method does not reject.
     """
     result = {
-        f"{first}_vs_{second}": paired(boot, first, second)
+        f"{first}_vs_{second}": paired(boot, first, second, len(pairs))
         | multiple_comparisons.paired_losses(boot, first, second)
         for first, second in pairs
     }
