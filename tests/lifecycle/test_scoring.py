@@ -26,6 +26,8 @@ print("baton: ready", flush=True)
 for line in sys.stdin:
     if line.strip() == "die":
         sys.exit("no such model")
+    if line.strip() == "refuse":
+        sys.exit("a library warns\\nerror: not this one\\n  got:      a\\n  next:     do b")
     print("baton: " + (line.strip() if line.strip() != "score" else "scored"), flush=True)
 """
 
@@ -59,6 +61,13 @@ def test_one_that_dies_is_named_with_its_last_words(scorer: scoring._Scorer) -> 
         scorer.ask("die")
     with pytest.raises(ModelError, match="cannot be scored"):
         scorer.ask("1")  # one that died unnoticed; nothing is left to write when the process is closed
+
+
+def test_an_error_of_ours_is_passed_on_whole(scorer: scoring._Scorer) -> None:
+    scorer.answer()
+    with pytest.raises(ModelError) as caught:
+        scorer.ask("refuse")
+    assert str(caught.value) == "models:/n/1 cannot be scored: not this one\n  got:      a\n  next:     do b"
 
 
 def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:

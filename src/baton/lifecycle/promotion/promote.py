@@ -12,7 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 from baton import params
 from baton.errors import ModelError, TrackingError
 from baton.lifecycle import test_table
-from baton.lifecycle.promotion import gate, history, scoring, verdicts
+from baton.lifecycle.promotion import gate, history, scoring, task_match, verdicts
 from baton.lifecycle.promotion.promotion_lock import claim
 from baton.lifecycle.promotion.verdicts import Check, Verdict
 from baton.lifecycle.registry import CHALLENGER, CHAMPION, SHA256, Registry, number
@@ -80,6 +80,9 @@ def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersi
         back = f"`baton promote --to {number(challenger)}` makes it the champion again"
         text = f"version {number(challenger)} was the champion and was replaced by hand on {since}; {back}"
         verdict = Verdict((Check("rolled back", False, text),), {})
+    elif champion and (found := task_match.other(registry, champion, table)):
+        text = f"{found}; `baton promote --to {number(challenger)}` makes this version the champion"
+        verdict = Verdict((Check("task", False, text),), {})
     else:
         rows = {
             registry.uri(version): registry.training_rows(version)

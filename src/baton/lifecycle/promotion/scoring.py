@@ -11,6 +11,7 @@ time; its answer is a line that begins with `MARK`.
 """
 
 import contextlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -117,7 +118,10 @@ class _Scorer:
                 return line.removeprefix(MARK)
         self.process.wait()
         self.errors.seek(0)
-        lines = self.errors.read().strip().splitlines()
+        text = self.errors.read().strip()
+        if own := re.search(r"^error: (.*)", text, re.MULTILINE | re.DOTALL):  # as `console.run` prints it
+            raise ModelError(f"{self.uri} cannot be scored: {own[1]}")
+        lines = text.splitlines()
         got = lines[-1] if lines else f"exit code {self.process.returncode}"
         raise ModelError(
             f"{self.uri} cannot be scored", got=got, hint="check whether mlflow.pyfunc.load_model can load it"

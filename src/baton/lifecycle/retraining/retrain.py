@@ -11,7 +11,7 @@ from pathlib import Path
 from baton import console, params, storage, tracking
 from baton.errors import OutputError, ParamsError
 from baton.lifecycle import registry, test_table
-from baton.lifecycle.promotion import gate, promote
+from baton.lifecycle.promotion import gate, promote, task_match
 from baton.lifecycle.retraining import checkout, decision
 from baton.sources import inbox
 from baton.tracking.store import open_store, usable
@@ -83,6 +83,7 @@ def _why(own: registry.Registry, active: params.Params) -> str:
     inbox.check()
     _reproduce(["preprocess"], ["data/clean", decision.BASE])
     table = test_table.read(Path(active.promotion.test))  # checked before hours of training
+    task_match.check(own, active, table)
     gate.check_metric(active.promotion, table.task)
     return decision.decide(own, active.retrain)
 
