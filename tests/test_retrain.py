@@ -229,7 +229,7 @@ def test_the_story(tmp_path: Path, server: Server) -> None:
 def count_runs(world: World) -> int:
     from mlflow import MlflowClient
 
-    found = MlflowClient(world.server.uri)
+    found = MlflowClient(world.server.uri, world.server.uri)
     return len(
         found.search_runs([item.experiment_id for item in found.search_experiments()], max_results=1000)
     )
@@ -292,7 +292,10 @@ def test_each_step_that_leaves_something_can_be_the_last_of_a_job(tmp_path: Path
     assert world.registry() == {"champion": "1", "versions": "1"}
     from mlflow import MlflowClient
 
-    assert MlflowClient(world.server.uri, world.server.uri).get_model_version("story", "1").tags["gate.verdict"] == "promoted"
+    assert (
+        MlflowClient(world.server.uri, world.server.uri).get_model_version("story", "1").tags["gate.verdict"]
+        == "promoted"
+    )
     world.git("pull", "--quiet")
     log = world.git("log", "--format=%s").splitlines()
     assert len(log) == 3 and log[0] == "Retrain: version 1 passed"
