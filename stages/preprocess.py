@@ -11,7 +11,7 @@ from typing import Any
 from rich.markup import escape
 
 from baton import console, params
-from baton.tables import clean, label_drift
+from baton.tables import clean, label_drift, target_cells
 
 RAW = Path("data/raw")
 CLEAN = Path("data/clean")
@@ -21,11 +21,12 @@ MOST_CLASSES = 30  # a longer table is only in report.json
 def main() -> None:
     """Write the clean tables and show the findings."""
     settings = params.load("preprocess", "task")
-    show(clean.clean(RAW, CLEAN, settings.preprocess, settings.task))
+    report = clean.clean(RAW, CLEAN, settings.preprocess, settings.task)
+    show(report, target_cells.of(settings.task).words)
 
 
-def show(report: dict[str, Any]) -> None:
-    """Print tables of the checks, the decoded images, the rows and the classes."""
+def show(report: dict[str, Any], words: str) -> None:
+    """Print tables of the checks, the decoded images, the rows and the classes or labels, called `words`."""
     files = list(report["rows"]["raw"])
     found = {name: check for name, check in report["checks"].items() if name != "drift"}
     lines = [
@@ -72,7 +73,7 @@ def show(report: dict[str, Any]) -> None:
         console.say(f"rows without a label: {', '.join(f'{split} {n}' for split, n in without.items())}")
     if len(classes) <= MOST_CLASSES:
         console.table(
-            "Classes",
+            words.capitalize(),
             ("label", *clean.SPLITS),
             [(label, *counts.values()) for label, counts in classes.items()],
         )

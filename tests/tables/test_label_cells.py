@@ -264,6 +264,20 @@ def test_taking_out_the_labels_of_most_rows_is_refused(workplace: Path, settings
     assert note in report["notes"]
 
 
+def test_messages_speak_of_labels(workplace: Path, settings: Settings) -> None:
+    rows = [(text if place % 3 else "", names) for place, (text, names) in enumerate(ROWS)]
+    decimals = [(f"decimal {place}", [f"{place}.5"]) for place in range(40)]
+    write_raw(train=as_csv([*rows, *decimals]))
+    limits = {"rows": 0.01, "rows_of_class": 0.05}
+    wanted = settings({"empty": "drop", "continuous_labels": "fail"}, max_dropped=limits)
+    with pytest.raises(DataError) as caught:
+        clean.clean(RAW, TARGET, wanted, BAR)
+    message = str(caught.value)
+    assert "dropped: labels of train lose rows to empty" in message
+    assert "look like regression; a label is a name: cut the numbers into ranges" in message
+    assert "class" not in message.replace("rows_of_class", "").replace("small_class", "")
+
+
 @pytest.mark.parametrize("task", [BAR, LISTS])
 def test_null_is_not_annotated_and_an_empty_cell_is_no_label(
     workplace: Path, settings: Settings, task: params.LabelsTask

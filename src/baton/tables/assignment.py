@@ -120,7 +120,7 @@ def missed(
         more = f" and {len(absent) - SHOWN_CLASSES} more" if len(absent) > SHOWN_CLASSES else ""
         named = ", ".join(map(repr, absent[:SHOWN_CLASSES])) + more
         notes.append(
-            f"{split} has no row of {named}, so nothing is known of how well these are told apart{why}"
+            f"{split} has no row of {named}, so nothing is known of how well these are {cells.found}{why}"
         )
     return notes
 

@@ -19,6 +19,7 @@ class ClassCells:
     word: ClassVar[str] = "class"
     words: ClassVar[str] = "classes"
     small_policies: ClassVar[str] = "drop, train_only or {other: NAME}"
+    found: ClassVar[str] = "told apart"
     names_leave: ClassVar[bool] = False
 
     def read(self, value: Any) -> Cell | str:
@@ -38,7 +39,9 @@ class ClassCells:
         return {
             "missing_label": label_checks.missing_label,
             "similar_labels": partial(label_checks.similar_labels, names=self.names),
-            "continuous_labels": partial(label_checks.continuous_labels, names=self.names),
+            "continuous_labels": partial(
+                label_checks.continuous_labels, names=self.names, needed="a classifier needs classes"
+            ),
             "conflict": partial(label_checks.conflict, shown=str),
         }
 

@@ -159,7 +159,7 @@ def _raise_failures(
         for finding in findings
         if finding.policy == "fail" and finding.rows
     ]
-    problems += dropped_rows.too_many(findings, raw_tables, settings, cells.names)
+    problems += dropped_rows.too_many(findings, raw_tables, settings, cells)
     if settings.checks.drift == "fail" and drift and drift["found"]:
         problems.append(f"drift: the labels of test differ from train's: {label_drift.text(drift)}")
     train = [row for row in rows if row.part == "train"]

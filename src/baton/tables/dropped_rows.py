@@ -26,6 +26,7 @@ from baton.tables import labels
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.label_checks import Names
 from baton.tables.rows import RawTable
+from baton.tables.target_cells import TargetCells
 
 STAY_ELSEWHERE = {"duplicate", "leakage", "near_duplicate"}  # another row with the same text stays
 WHOLE_CLASSES = {"small_class", "unseen_label"}  # take all of a class or nothing, so a share means nothing
@@ -68,12 +69,9 @@ def some(ids: list[str]) -> str:
 
 
 def too_many(
-    findings: Iterable[Finding], tables: Iterable[RawTable], settings: params.Preprocess, names: Names
+    findings: Iterable[Finding], tables: Iterable[RawTable], settings: params.Preprocess, cells: TargetCells
 ) -> list[str]:
-    """Return a line for each file that loses too many rows, and for its classes that do.
-
-    `names` returns the names in a label.
-    """
+    """Return a line for each file that loses too many rows, and for its classes or labels that do."""
     counted = [
         finding
         for finding in findings
@@ -81,11 +79,11 @@ def too_many(
         and (finding.dropped or finding.taken)
         and finding.check not in STAY_ELSEWHERE
     ]
-    return [line for table in tables if counted for line in _of_table(counted, table, settings, names)]
+    return [line for table in tables if counted for line in _of_table(counted, table, settings, cells)]
 
 
 def _of_table(
-    findings: list[Finding], table: RawTable, settings: params.Preprocess, names: Names
+    findings: list[Finding], table: RawTable, settings: params.Preprocess, cells: TargetCells
 ) -> list[str]:
     allowed, prefix = settings.max_dropped, f"{table.split}:"
     dropped = {
@@ -111,7 +109,7 @@ def _of_table(
         )
     of_rows = {id_ for check, ids in dropped.items() if check not in WHOLE_CLASSES for id_ in ids}
     labelled = [*((row.id, row.label) for row in table.rows), *table.rejected.items()]
-    known = [(id_, name) for id_, label in labelled for name in names(label)]
+    known = [(id_, name) for id_, label in labelled for name in cells.names(label)]
     taken = sum(
         count for finding in findings for id_, count in finding.taken.items() if id_.startswith(prefix)
     )
@@ -137,7 +135,7 @@ def _of_table(
         more = f" and {len(hit) - SHOWN_CLASSES} more" if len(hit) > SHOWN_CLASSES else ""
         checks = ", ".join(check for check, ids in dropped.items() if ids and check not in WHOLE_CLASSES)
         limit = f"more than preprocess.max_dropped.rows_of_class allows ({allowed.rows_of_class:.0%})"
-        lines.append(f"dropped: classes of {table.split} lose rows to {checks}, {limit}: {shown}{more}")
+        lines.append(f"dropped: {cells.words} of {table.split} lose rows to {checks}, {limit}: {shown}{more}")
     return lines
 
 

@@ -28,6 +28,7 @@ class LabelCells:
     word: ClassVar[str] = "label"
     words: ClassVar[str] = "labels"
     small_policies: ClassVar[str] = "drop"
+    found: ClassVar[str] = "predicted"
     names_leave: ClassVar[bool] = True
 
     def read(self, value: Any) -> Cell | str:
@@ -84,7 +85,9 @@ class LabelCells:
         return {
             "missing_label": label_checks.missing_label,
             "similar_labels": partial(label_checks.similar_labels, names=self.names),
-            "continuous_labels": partial(label_checks.continuous_labels, names=self.names),
+            "continuous_labels": partial(
+                label_checks.continuous_labels, names=self.names, needed="a label is a name"
+            ),
             "conflict": partial(label_checks.conflict, shown=self._shown),
         }
 

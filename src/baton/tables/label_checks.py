@@ -39,12 +39,12 @@ def similar_labels(rows: list[Row], names: Names) -> dict[str, str]:
     return found(rows, labels.similar(every(rows, names)), names)
 
 
-def continuous_labels(rows: list[Row], names: Names) -> dict[str, str]:
-    """Return rows whose label looks like a measured number, as in regression."""
+def continuous_labels(rows: list[Row], names: Names, needed: str) -> dict[str, str]:
+    """Return rows whose label looks like a measured number, as in regression; `needed` names the need."""
     decimals = labels.continuous(every(rows, names))
     reason = (
         f"{len(decimals)} different decimal labels look like regression; "
-        "a classifier needs classes: cut the numbers into ranges"
+        f"{needed}: cut the numbers into ranges"
     )
     return found(rows, dict.fromkeys(decimals, reason), names)
 

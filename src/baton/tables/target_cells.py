@@ -37,6 +37,11 @@ class TargetCells(Protocol):
         ...
 
     @property
+    def found(self) -> str:
+        """The participle for what a model does with names, for messages: `told apart` or `predicted`."""
+        ...
+
+    @property
     def names_leave(self) -> bool:
         """Whether dropping a name leaves its rows, which have others or none, in the table."""
         ...
