@@ -278,6 +278,16 @@ def test_messages_speak_of_labels(workplace: Path, settings: Settings) -> None:
     assert "class" not in message.replace("rows_of_class", "").replace("small_class", "")
 
 
+def test_a_long_tail_of_labels_may_be_taken_out(workplace: Path, settings: Settings) -> None:
+    """2% of the names are too rare: more than the rows that may be lost, less than the part of a class."""
+    rows = [(f"text {number}", ["war", "trade"][number % 2 :]) for number in range(400)]
+    rows[::34] = [(text, [*names, f"rare {text}"]) for text, names in rows[::34]]
+    write_raw(train=as_csv(rows))
+    limits = {"rows": 0.01, "rows_of_class": 0.05}
+    report = clean.clean(RAW, TARGET, settings({"small_class": "drop"}, max_dropped=limits), BAR)
+    assert "small_class: 12 mentions of 12 labels taken out; 0 rows lost their only label" in report["notes"]
+
+
 @pytest.mark.parametrize("task", [BAR, LISTS])
 def test_null_is_not_annotated_and_an_empty_cell_is_no_label(
     workplace: Path, settings: Settings, task: params.LabelsTask

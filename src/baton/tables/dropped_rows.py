@@ -12,7 +12,7 @@ a whole class does stop it, even a class of one row. The label of a row that can
 known (`RawTable.rejected`).
 
 If a check takes names out of rows that stay, a row that loses its last name counts as dropped, and the names
-taken out of a file are limited by the same share.
+taken out of a file may be `rows_of_class` of all: long tails lose more than the few rows of `rows`.
 """
 
 import re
@@ -113,8 +113,8 @@ def _of_table(
     taken = sum(
         count for finding in findings for id_, count in finding.taken.items() if id_.startswith(prefix)
     )
-    if _exceeds(taken, len(known), allowed.rows):
-        limit = f"more than preprocess.max_dropped.rows allows ({allowed.rows:.0%})"
+    if _exceeds(taken, len(known), allowed.rows_of_class):
+        limit = f"more than preprocess.max_dropped.rows_of_class allows ({allowed.rows_of_class:.0%})"
         checks = ", ".join(finding.check for finding in findings if finding.taken)
         lines.append(
             f"dropped: {checks} take {taken} of {len(known)} mentions of labels out of rows of {table.split} "
