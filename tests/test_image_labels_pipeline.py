@@ -6,7 +6,6 @@ A CSV names PNG files of digits and their labels: `even`, `big` (above 4), both 
 import csv
 import json
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from baton import params, storage
+from baton import storage
 from baton.contracts import predictions
 from baton.images import decoding
 from tests.test_image_pipeline import ROOT, STAGES, Project, copy_code
@@ -109,20 +108,7 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
 ) -> None:
     monkeypatch.chdir(project.folder)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    import mlflow
-
-    from baton import tracking
-
-    tracking.prepare()
-    store = f"sqlite:///{project.folder}/mlflow.db"
-    client = mlflow.MlflowClient(store)
-    experiment = client.get_experiment_by_name(params.read().tracking.experiment)
-    found = client.search_logged_models([experiment.experiment_id])
-    model = next(item for item in found if item.name == "student")
-    mlflow.set_tracking_uri(store)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        served = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
+    served = project.served("student")
     answer = served.predict(pq.read_table("data/clean/test.parquet")["image"].to_pylist())
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
     temperature = storage.read_json(Path("models/student/baton.json"))["temperature"]

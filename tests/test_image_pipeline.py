@@ -5,7 +5,6 @@ The student is convolutional.
 
 import base64
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baton import params, storage
+from baton import storage
 from baton.images import decoding
 from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code
 
@@ -123,22 +122,11 @@ def test_the_logged_model_takes_images(project: Project, monkeypatch: pytest.Mon
     """Bytes, base64 and paths give the labels of the predictions table."""
     monkeypatch.chdir(project.folder)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    import mlflow
     import pyarrow.parquet as pq
 
-    from baton import tracking
     from baton.contracts import predictions
 
-    tracking.prepare()
-    client = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
-    experiment = client.get_experiment_by_name(params.read().tracking.experiment)
-    model = next(
-        item for item in client.search_logged_models([experiment.experiment_id]) if item.name == "student"
-    )
-    mlflow.set_tracking_uri(f"sqlite:///{project.folder}/mlflow.db")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        served = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
+    served = project.served("student")
     content = pq.read_table("data/clean/test.parquet")["image"].to_pylist()[:8]
     labels = storage.read_json(Path("data/clean/task.json"))["names"]
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))

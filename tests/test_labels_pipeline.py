@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from baton import params, storage
+from baton import storage
 from baton.contracts import predictions
 from tests import tiny
 from tests.test_interrupted import finish, last_step, longer, ours, start
@@ -85,21 +84,9 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
 ) -> None:
     monkeypatch.chdir(project.folder)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    import mlflow
     import pyarrow.parquet as pq
 
-    from baton import tracking
-
-    tracking.prepare()
-    store = f"sqlite:///{project.folder}/mlflow.db"
-    client = mlflow.MlflowClient(store)
-    experiment = client.get_experiment_by_name(params.read().tracking.experiment)
-    found = client.search_logged_models([experiment.experiment_id])
-    model = next(item for item in found if item.name == "student")
-    mlflow.set_tracking_uri(store)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        served = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
+    served = project.served("student")
     texts = pq.read_table("data/clean/test.parquet")["text"].to_pylist()[:20]
     answer = served.predict(texts)
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))

@@ -15,6 +15,7 @@ import pkgutil
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,23 @@ class Project:
         """Run `dvc repro`; return the stages that ran."""
         output = self.dvc("repro", *arguments)
         return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+    def served(self, name: str) -> Any:
+        """Load the newest logged model of this name as its users do; run it in the project's folder."""
+        import mlflow
+
+        from baton import tracking
+
+        tracking.prepare()
+        store = f"sqlite:///{self.folder}/mlflow.db"
+        client = mlflow.MlflowClient(store)
+        experiment = client.get_experiment_by_name(params.read().tracking.experiment)
+        found = client.search_logged_models([experiment.experiment_id])
+        model = next(item for item in found if item.name == name)
+        mlflow.set_tracking_uri(store)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return mlflow.pyfunc.load_model(f"models:/{model.model_id}")
 
     def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
         path = self.folder / "params.yaml"
