@@ -43,7 +43,7 @@ def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str,
         row_attributes.write(table, folder)
         return image_arrays.tokenize(table, reads, folder, settings.chunk_size, advance, task)
 
-    report = write(reads, "images", tokenize)
+    report = write(task, reads, "images", tokenize)
     columns = {
         "images": "images",
         "bytes": "bytes",
@@ -70,7 +70,8 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
         return found
 
     reads = input_spec.TextInput(chosen.max_length, chosen.truncation, config.get("pad_token_id") or 0)
-    report = write(reads, "documents", tokenize, {"max_length": chosen.reason} if chosen.reason else {})
+    reasons = {"max_length": chosen.reason} if chosen.reason else {}
+    report = write(task, reads, "documents", tokenize, reasons)
     for warning in filter(
         None,
         (
@@ -85,6 +86,7 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
 
 
 def write(
+    task: task_spec.TaskSpec,
     reads: input_spec.InputSpec,
     unit: str,
     tokenize: Callable[..., dict[str, Any]],
@@ -95,7 +97,7 @@ def write(
     Return the report.
     """
     total = sum(pq.ParquetFile(table).metadata.num_rows for table in TABLES)
-    meta = {"task": task_spec.described(task_spec.read_file(CLEAN)), "input": input_spec.described(reads)} | (
+    meta = {"task": task_spec.described(task), "input": input_spec.described(reads)} | (
         {"reasons": reasons} if reasons else {}
     )
     with storage.atomic_folder(ARRAYS) as folder, console.progress("tokenize", total, unit) as advance:

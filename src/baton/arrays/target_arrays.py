@@ -19,7 +19,7 @@ class Writer:
 
     def __init__(self, folder: Path, split: str, spec: TaskSpec) -> None:
         """Entering the `with` block overwrites the files in `folder`."""
-        self._column = spec.column
+        self._spec = spec
         self._files = {
             name: Growing(path, np.int64) for name, path in targets.paths(folder, split, spec).items()
         }
@@ -31,21 +31,11 @@ class Writer:
         Raises:
             DataError: the column has an empty cell, or targets that are not integers.
         """
-        column = rows[self._column]
-        values = column.flatten() if "offsets" in self._files else column
-        if column.null_count or values.null_count or not pa.types.is_integer(values.type):
-            raise DataError(
-                f"column {self._column} of the clean table has no targets",
-                got=f"{column.type} with {column.null_count + values.null_count} empty cells",
-                expected="integers, none empty",
-                hint="run `dvc repro --force preprocess`",
-            )
-        # to_numpy() would import pandas, which takes longer than tokenizing thousands of documents.
-        self._files["values"].append(np.from_dlpack(values).astype(np.int64))
-        if "offsets" in self._files:
-            counts = np.from_dlpack(column.value_lengths()).astype(np.int64)
-            self._files["offsets"].append(self._total + np.cumsum(counts))
-            self._total += int(counts.sum())
+        found = targets.of_column(rows[self._spec.column], self._spec)
+        self._files["values"].append(found.values)
+        if found.offsets is not None:
+            self._files["offsets"].append(self._total + found.offsets[1:])
+            self._total += len(found.values)
 
     def __enter__(self) -> Self:
         for name, file in self._files.items():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.contracts.task_spec import Classes, Labels, TaskSpec
+from baton.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Targets:
         """Return the targets of `rows` alone, in that order."""
         if self.offsets is None:
             return Targets(self.spec, self.values[rows])
-        starts, counts = self.offsets[rows], np.diff(self.offsets)[rows]
+        starts, counts = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
         ends = np.cumsum(counts)
         places = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
         return Targets(self.spec, self.values[places], np.concatenate([[0], ends]))
@@ -67,12 +68,27 @@ class Targets:
 
 
 def of_column(column: Any, spec: TaskSpec) -> Targets:
-    """Return the targets in a column of a clean table (an Arrow array): numbers, or lists of them."""
+    """Return the targets in a column of a clean table (an Arrow array): integers, or lists of them.
+
+    Raises:
+        DataError: a cell is empty, or a target is not an integer.
+    """
+    import pyarrow as pa
+
+    values = column.flatten() if spec.ragged else column
+    if column.null_count or values.null_count or not pa.types.is_integer(values.type):
+        raise DataError(
+            f"column {spec.column} of the clean table has no targets",
+            got=f"{column.type} with {column.null_count + values.null_count} empty cells",
+            expected="integers, none empty",
+            hint="run `dvc repro --force preprocess`",
+        )
+    # to_numpy() would import pandas, which takes longer than tokenizing thousands of documents.
+    found = np.from_dlpack(values).astype(np.int64)
     if not spec.ragged:
-        return Targets(spec, column.to_numpy(zero_copy_only=False).astype(np.int64))
-    counts = column.value_lengths().to_numpy(zero_copy_only=False)
-    values = column.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
-    return Targets(spec, values, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+        return Targets(spec, found)
+    ends = np.cumsum(np.from_dlpack(column.value_lengths()), dtype=np.int64)
+    return Targets(spec, found, np.concatenate([[0], ends]))
 
 
 def paths(folder: Path, split: str, spec: TaskSpec) -> dict[str, Path]:

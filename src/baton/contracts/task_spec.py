@@ -20,15 +20,10 @@ EARLIER = "labels.json"  # what earlier versions wrote there: the names of the c
 
 
 @dataclass(frozen=True)
-class Classes:
-    """One class per row; a target is a class (an index into `names`)."""
+class Named:
+    """A task with one output of the model for each name."""
 
     names: tuple[str, ...]
-    kind: Literal["classes"] = "classes"
-
-    word: ClassVar[str] = "class"  # what a name denotes, for messages
-    column: ClassVar[str] = "label"  # of a clean table: int32
-    ragged: ClassVar[bool] = False
 
     @property
     def width(self) -> int:
@@ -37,20 +32,25 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class Labels:
+class Classes(Named):
+    """One class per row; a target is a class (an index into `names`)."""
+
+    kind: Literal["classes"] = "classes"
+
+    word: ClassVar[str] = "class"  # what a name denotes, for messages
+    column: ClassVar[str] = "label"  # of a clean table: int32
+    ragged: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Labels(Named):
     """Any number of labels per row, none included; a target is a label (an index into `names`)."""
 
-    names: tuple[str, ...]
     kind: Literal["labels"] = "labels"
 
     word: ClassVar[str] = "label"
     column: ClassVar[str] = "labels"  # of a clean table: list<int32>, ascending
     ragged: ClassVar[bool] = True
-
-    @property
-    def width(self) -> int:
-        """The number of a model's outputs."""
-        return len(self.names)
 
 
 TaskSpec = Classes | Labels
