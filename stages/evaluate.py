@@ -17,7 +17,7 @@ from baton.contracts import predictions
 from baton.evaluate import baselines, inputs, recommend, repeated, results, seeds, slices
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.report import csv_tables, plots, terminal
-from baton.measure import measurements
+from baton.measure import image_measurements, measurements
 from baton.measure.measurements import MODELS, Subject
 from baton.models import model_folder
 from baton.runtime import resolve
@@ -95,9 +95,9 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
         best=figures["test"]["strongest_baseline"],
         bins=settings.calibration_bins,
         kept=slices.read(CLEAN, task.spec.column),
-        robustness=measurements.robust(subject),
-        galleries=measurements.galleries(subject, rows["test"], outputs["test"]),
-        sheet=measurements.sheet(subject),
+        robustness=image_measurements.robust(subject),
+        galleries=image_measurements.galleries(subject, rows["test"], outputs["test"]),
+        sheet=image_measurements.sheet(subject),
     )
     if evaluation.robustness:
         figures["robustness"] = results.rounded(evaluation.robustness.figures())

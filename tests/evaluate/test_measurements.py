@@ -13,7 +13,7 @@ from baton import params, storage
 from baton.arrays import text_arrays
 from baton.contracts.task_spec import Labels
 from baton.evaluate import inputs, task_reports
-from baton.measure import measurements
+from baton.measure import image_measurements, measurements
 from baton.models import model_folder
 from tests import test_cache_truth, tiny
 
@@ -61,13 +61,13 @@ def test_a_baseline_on_features_is_kept(
 
 
 def test_nothing_of_pictures_is_measured_on_texts(subject: measurements.Subject) -> None:
-    assert measurements.robust(subject) is None
-    assert measurements.sheet(subject) is None
+    assert image_measurements.robust(subject) is None
+    assert image_measurements.sheet(subject) is None
     rows = inputs.read_rows(Path("data/clean"), "test")
-    assert measurements.galleries(subject, rows, {}) == {}
+    assert image_measurements.galleries(subject, rows, {}) == {}
 
 
-# What the measuring module imports besides what it keeps, and why a change there leaves that as it is.
+# What the measuring modules import besides what it keeps, and why a change there leaves that as it is.
 NOT_KEPT = {
     "src/baton/evaluate/task_reports.py": "chooses the kind; what is kept goes through its `baselines`",
     "src/baton/evaluate/inputs.py": "reads the rows, which are among the digests",
@@ -79,12 +79,13 @@ NOT_KEPT = {
 def test_what_is_kept_depends_on_all_code_that_it_went_through(
     subject: measurements.Subject, root: Path
 ) -> None:
-    """The digests cover everything that the measuring module imports from this project.
+    """The digests cover everything that the measuring modules import from this project.
 
     This includes half precision and threads (resolve, memory, distributed), and metrics.
     """
-    names, found = ["baton.measure.measurements", "baton.evaluate.class_baselines"], set[Path]()
-    names.append("baton.evaluate.label_baselines")  # those two are reached by task_reports
+    names, found = ["baton.measure.measurements", "baton.measure.image_measurements"], set[Path]()
+    # Those two are reached by task_reports.
+    names += ["baton.evaluate.class_baselines", "baton.evaluate.label_baselines"]
     while names:
         file = test_cache_truth.module_file(root, names.pop())
         relative = file.relative_to(root).as_posix() if file else ""

@@ -1,0 +1,117 @@
+"""The parts of `evaluate` that show images: robustness, attributions and the sheet of augmented samples.
+
+Inputs: a `measurements.Subject`, the test rows and the models' outputs -> what `baton.evaluate` reads and
+draws. Slow results are cached as those of `measurements` are.
+"""
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from baton import console, params
+from baton.evaluate import robustness
+from baton.evaluate.baselines import Outputs
+from baton.evaluate.inputs import Rows
+from baton.evaluate.report import image_galleries
+from baton.measure import explain, result_cache
+from baton.measure.measurements import MODELS, Subject
+
+EXPLAINED = ("teacher", "student")
+SHEET_SAMPLES, SHEET_EPOCHS = 8, 7
+
+
+def robust(subject: Subject) -> robustness.Robustness | None:
+    """Measure the accuracy of the models on corrupted test images; None unless params ask for it."""
+    wanted = subject.settings.robustness
+    if wanted is None or _unavailable(subject, "robustness"):
+        return None
+    from baton.batches.image_batches import ImageSplit
+    from baton.measure import corruptions  # needs torchvision, which text does not
+
+    test = subject.splits["test"]
+    assert isinstance(test, ImageSplit), "params refuse robustness for text"
+    places = corruptions.draw(len(test), wanted.samples)
+    strengths = {kind: list(values[: wanted.severities]) for kind, values in corruptions.STRENGTHS.items()}
+
+    def measure() -> result_cache.Arrays:
+        made: result_cache.Arrays = dict(corruptions.examples(test, places[0], strengths))
+        for name in MODELS:
+            console.say(
+                f"robustness of the {name}: {len(strengths)} kinds, {wanted.severities} severities, "
+                f"{len(places):,} test rows"
+            )
+            found = corruptions.hits(
+                functools.partial(subject.logits, subject.load(name)), test, places, strengths
+            )
+            made |= {f"{kind}.{name}": hits for kind, hits in found.items()}
+        return made
+
+    known = subject.known(*MODELS.values(), robustness=wanted.model_dump(), runtime=subject.machine.reasons)
+    made = result_cache.arrays("robustness", known, measure)
+    hits = {kind: {name: made[f"{kind}.{name}"] for name in MODELS} for kind in strengths}
+    measured = robustness.Measured(strengths, hits, {kind: made[kind] for kind in strengths})
+    return robustness.Robustness(measured, subject.settings.bootstrap)
+
+
+def galleries(
+    subject: Subject, test: Rows, outputs: Mapping[str, Outputs]
+) -> dict[str, image_galleries.Gallery]:
+    """Return the most confident mistakes of teacher and student, explained.
+
+    Empty unless params ask for them.
+    """
+    wanted = subject.settings.gallery
+    if wanted and _unavailable(subject, "gallery"):
+        return {}
+    return (
+        {name: _gallery(subject, wanted, name, test, outputs[name]) for name in EXPLAINED} if wanted else {}
+    )
+
+
+def sheet(subject: Subject) -> image_galleries.Sheet | None:
+    """Return some train images as the teacher's training saw them; None without augmentation."""
+    if subject.finetune.augmentation is None:
+        return None
+    from baton.batches.image_batches import ImageSplit
+
+    train = subject.splits["train"]
+    assert isinstance(train, ImageSplit), "params refuse augmentation for text"
+    own, names = train.targets.pairs
+    places = image_galleries.examples(names, len(names))  # a row with several targets has several places
+    rows = np.array([*dict.fromkeys(own[places].tolist())][:SHEET_SAMPLES])
+    texts = subject.task.figures.texts(train.targets.take(rows))
+    return image_galleries.Sheet(texts, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
+
+
+def _unavailable(subject: Subject, section: str) -> bool:
+    """Return whether the task has no such measurement, and say so."""
+    if subject.task.explains:
+        return False
+    kind = subject.task.spec.kind
+    console.say(f"evaluate.{section} is left out: it asks whether an answer is right, which `{kind}` has no")
+    return True
+
+
+def _gallery(
+    subject: Subject, wanted: params.Gallery, name: str, test: Rows, outputs: Outputs
+) -> image_galleries.Gallery:
+    places = image_galleries.mistakes(test, outputs)[0][: wanted.errors]
+    if not len(places):
+        return image_galleries.Gallery(
+            [], np.empty((0, 1, 1, 1), np.uint8), np.empty((0, 1, 1), np.float32), 0, len(test.targets)
+        )
+    inputs = subject.splits["test"].batch(places).inputs[0]  # (shown, channels, height, width)
+    predicted, actual = outputs.predicted[places], test.targets[places]
+
+    def measure() -> result_cache.Arrays:
+        console.say(f"computing attributions of the {name}'s {len(places)} most confident mistakes")
+        classes, rivals = torch.from_numpy(predicted), torch.from_numpy(actual)
+        return {"attributions": explain.attribute(subject.load(name), inputs, classes, rivals, wanted.steps)}
+
+    own = {"rows": [test.ids[row] for row in places], "predicted": predicted.tolist(), "steps": wanted.steps}
+    known = subject.known(MODELS[name], **own, runtime=subject.machine.reasons)
+    attributions = result_cache.arrays("attributions", known, measure)["attributions"]
+    shown = inputs.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return image_galleries.gallery(places, test, outputs, subject.task.spec.names, shown, attributions)
