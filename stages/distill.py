@@ -3,18 +3,20 @@
 Both start from the same weights. Each seed is a pair of training runs. Student and control are those of the
 seed whose student is the best on val.
 
-Read data/arrays, models/teacher and the cached logits data/predictions/teacher/train.parquet; write
+Read data/arrays, models/teacher and the cached logits data/predictions/teacher/train.parquet (a student with
+its own base model: data/base/student, data/arrays/student); write
 models/{student,control}, data/predictions/{student,control} (val, test) and seeds/{student,control} (all
 seeds, on test), metrics/distill.json and curves/distill.csv. DVC runs it as `sh stages/run distill`; after an
 interruption it resumes where it stopped.
 """
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from baton import console, params
+from baton import console, params, storage
 from baton.batches import array_splits
 from baton.contracts import predictions
 from baton.distill import soft_targets, student
@@ -25,14 +27,15 @@ from baton.models import model_folder
 from baton.runtime import resolve, sharding
 from baton.tasks import task_figures
 
-TEACHER = Path("models/teacher")
+TEACHER, BASE = Path("models/teacher"), Path("data/base") / storage.STUDENT
 
 
 def main() -> None:
     """Train student and control and write their logits of val and test."""
     loaded = params.load("distill", "runtime")
     settings = loaded.distill
-    with trainings.started("distill", settings, loaded.runtime, TEACHER) as job:
+    source, arrays = sources(settings.student)
+    with trainings.started("distill", settings, loaded.runtime, source, arrays) as job:
         data, machine, run = job.data, job.runtime, job.run
         weights = trainings.class_weights(settings, data, machine)
         of_rows = trainings.row_weights(data, machine)
@@ -48,23 +51,21 @@ def main() -> None:
             settings.seeds, (("student", taught), ("control", labels_only))
         ):
             resolve.seed_everything(seed)
-            parent, info = model_folder.load(TEACHER, machine.attention)
-            model = sharding.place(
-                student.make(parent, info, settings.student, settings, machine.attention), machine
-            )
+            made_student, info = new(settings, job)
+            model = sharding.place(made_student, machine)
             made = trainings.fit(name, model, loss_fn, settings.of(seed), job, companions)
             best = trained.add(name, seed, made.curve, made.figures)
             trained.answered(
                 name,
                 seed,
-                trainings.write(name, model, info, TEACHER, job, job.at_once(settings), best, made.packs),
+                trainings.write(name, model, info, source, job, job.at_once(settings), best, made.packs),
             )
         if machine.is_main:
             trained.write("distill")
             run.model(
                 "student",
                 Path("models/student"),
-                array_splits.examples(data.splits["val"], TEACHER, data.input),
+                array_splits.examples(data.splits["val"], source, data.input),
             )
             run.final(
                 {
@@ -73,6 +74,25 @@ def main() -> None:
                     for key, value in values.items()
                 }
             )
+
+
+def sources(wanted: params.Student) -> tuple[Path, Path]:
+    """Return the folder of the model from which the student is made, and the arrays for its tokenizer."""
+    if isinstance(wanted, params.BaseStudent):
+        return BASE, seed_choice.ARRAYS / storage.STUDENT
+    return TEACHER, seed_choice.ARRAYS
+
+
+def new(
+    settings: params.Distill, job: trainings.Job
+) -> tuple[model_folder.Classifier, model_folder.ModelInfo]:
+    """Return a student before training, and its description."""
+    attention, reads = job.runtime.attention, job.data.input
+    parent, info = model_folder.load(TEACHER, attention)
+    if isinstance(settings.student, params.BaseStudent):
+        made = student.on_base(BASE, info, reads, settings.student, settings, attention)
+        return made, replace(info, input=reads)
+    return student.make(parent, info, settings.student, settings, attention), info
 
 
 def teacher(settings: params.Distill, data: trainings.Data, machine: resolve.Runtime) -> soft_targets.Teacher:

@@ -1,6 +1,7 @@
 """Fetch and verify the labelled text or images and the base model.
 
-params `source`, `base`; `inbox/` -> `data/raw/`, `data/base/`. Run by DVC: `sh stages/run download`.
+params `source`, `base`, `student_base`; `inbox/` -> `data/raw/`, `data/base/`. Run by DVC:
+`sh stages/run download`.
 """
 
 from pathlib import Path
@@ -16,11 +17,11 @@ BASE = Path("data/base")
 
 def main() -> None:
     """Fetch both; files fetched before come from the cache."""
-    active = params.load("source", "base")
+    active = params.load("source", "base", "student_base")
     # The base model comes first, so that a mistake in it shows before all images are copied.
-    base_model.fetch_base(active.base, BASE, tracking.registered_teacher)
+    base_model.fetch_base(active.base, BASE, tracking.registered_teacher, active.student_base)
     fetching.fetch_source(active.source, RAW)
-    for folder in (RAW, BASE):
+    for folder in (RAW, BASE, *([BASE / storage.STUDENT] if active.student_base else [])):
         manifest = storage.read_json(folder / "manifest.json")
         rows = [
             (file["path"], f"{file['bytes']:,}", file["sha256"][:12], file["origin"])

@@ -1,7 +1,8 @@
 """Clean text to token arrays, or clean images to pixel arrays.
 
 Read data/clean and data/base; write data/arrays: memory-mapped arrays of each split, meta.json (the task, and
-what a model must know about its input) and report.json. DVC runs it as `sh stages/run tokenize`.
+what a model must know about its input) and report.json. If the student has its own base model
+(data/base/student), write the same for it to data/arrays/student. DVC runs it as `sh stages/run tokenize`.
 """
 
 import dataclasses
@@ -24,26 +25,40 @@ Report = dict[str, dict[str, Any]]  # by split
 
 def main() -> None:
     """Write the arrays of every split and print a summary."""
-    settings, config = params.load("tokenize").tokenize, storage.read_json(BASE / "config.json")
-    title, columns, report = (
-        images(settings, config) if isinstance(settings, params.ImageTokenize) else texts(settings, config)
-    )
+    settings, own = params.load("tokenize").tokenize, BASE / storage.STUDENT
+    with storage.atomic_folder(ARRAYS) as folder:
+        show(*arrays(settings, BASE, folder))
+        if own.is_dir():
+            (folder / storage.STUDENT).mkdir()
+            title, *rest = arrays(settings, own, folder / storage.STUDENT)
+            show(f"student: {title}", *rest)
+
+
+def arrays(settings: params.Tokenize, base: Path, target: Path) -> tuple[str, dict[str, str], Report]:
+    """Write the arrays for a base model; return title and columns of the summary table, and the report."""
+    make = images if isinstance(settings, params.ImageTokenize) else texts
+    return make(settings, base, target)
+
+
+def show(title: str, columns: Mapping[str, str], report: Report) -> None:
+    """Print the summary table."""
     rows = [(split, *(shown(part[name]) for name in columns)) for split, part in report.items()]
     console.table(title, ("split", *columns.values()), rows)
 
 
-def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str, dict[str, str], Report]:
+def images(settings: params.ImageTokenize, base: Path, target: Path) -> tuple[str, dict[str, str], Report]:
     """Write pixels; return the title and columns of the summary table, and the report."""
+    config = storage.read_json(base / "config.json")
     bits = image_arrays.significant_bits(TABLES[0])
     reads = dataclasses.replace(image_input.describe(config, settings), significant_bits=bits)
-    disk_space.check(TABLES, reads, ARRAYS)
+    disk_space.check(TABLES, reads, target)
     task = task_spec.read_file(CLEAN)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
         row_attributes.write(table, folder)
         return image_arrays.tokenize(table, reads, folder, settings.chunk_size, advance, task)
 
-    report = write(task, reads, "images", tokenize)
+    report = write(task, reads, "images", tokenize, target)
     columns = {
         "images": "images",
         "bytes": "bytes",
@@ -54,12 +69,13 @@ def images(settings: params.ImageTokenize, config: dict[str, Any]) -> tuple[str,
     return f"pixels ({' x '.join(map(str, reads.size))})", columns, report
 
 
-def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, dict[str, str], Report]:
+def texts(settings: params.TextTokenize, base: Path, target: Path) -> tuple[str, dict[str, str], Report]:
     """Write tokens; return the same, and print the tokens that the tokenizer does not know."""
-    chosen = length_choice.resolve(settings, BASE, config, CLEAN / "train.parquet")
+    config = storage.read_json(base / "config.json")
+    chosen = length_choice.resolve(settings, base, config, CLEAN / "train.parquet")
     if chosen.reason:
         console.say(f"max_length: {chosen.max_length} ({escape(chosen.reason)})")
-    tokenizer, task = document_windows.open_tokenizer(BASE, chosen.max_length), task_spec.read_file(CLEAN)
+    tokenizer, task = document_windows.open_tokenizer(base, chosen.max_length), task_spec.read_file(CLEAN)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
         found = text_arrays.tokenize(
@@ -71,7 +87,7 @@ def texts(settings: params.TextTokenize, config: dict[str, Any]) -> tuple[str, d
 
     reads = input_spec.TextInput(chosen.max_length, chosen.truncation, config.get("pad_token_id") or 0)
     reasons = {"max_length": chosen.reason} if chosen.reason else {}
-    report = write(task, reads, "documents", tokenize, reasons)
+    report = write(task, reads, "documents", tokenize, target, reasons)
     for warning in filter(
         None,
         (
@@ -90,9 +106,10 @@ def write(
     reads: input_spec.InputSpec,
     unit: str,
     tokenize: Callable[..., dict[str, Any]],
+    target: Path,
     reasons: Mapping[str, str] | None = None,
 ) -> Report:
-    """Write the whole folder atomically: arrays by `tokenize(table, folder, advance)`, and the JSON files.
+    """Write the folder `target`: arrays by `tokenize(table, folder, advance)`, and the JSON files.
 
     Return the report.
     """
@@ -100,10 +117,10 @@ def write(
     meta = {"task": task_spec.described(task), "input": input_spec.described(reads)} | (
         {"reasons": reasons} if reasons else {}
     )
-    with storage.atomic_folder(ARRAYS) as folder, console.progress("tokenize", total, unit) as advance:
-        report = {table.stem: tokenize(table, folder, advance) for table in TABLES}
-        storage.write_json(folder / "meta.json", meta)
-        storage.write_json(folder / "report.json", report)
+    with console.progress("tokenize", total, unit) as advance:
+        report = {table.stem: tokenize(table, target, advance) for table in TABLES}
+    storage.write_json(target / "meta.json", meta)
+    storage.write_json(target / "report.json", report)
     return report
 
 

@@ -242,9 +242,24 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         (lambda raw: raw["finetune"].pop("batch_size"), "(the most per step), not neither"),
         (
             lambda raw: raw["distill"]["student"].update(layers=[2, 0]),
-            "distill.student: layers [2, 0] must name",
+            "distill.student.layers: [2, 0] must name",
         ),
-        (lambda raw: raw["distill"]["student"].update(layers=[]), "distill.student: layers [] must name"),
+        (lambda raw: raw["distill"]["student"].update(layers=[]), "distill.student.layers: [] must name"),
+        (
+            lambda raw: raw["distill"].update(student={"kind": "base", "layers": None}),
+            "student_base is null, but distill.student.kind is base: set both",
+        ),
+        (
+            lambda raw: raw.update(student_base=raw["base"]),
+            "student_base is set, but distill.student.kind is teacher_layers: set both",
+        ),
+        (
+            lambda raw: (
+                raw.update(student_base=raw["base"]),
+                raw["distill"].update(student={"kind": "base", "layers": [0]}, teacher="live"),
+            ),
+            "distill.teacher: a live teacher reads the student's tokens",
+        ),
         (
             lambda raw: raw["distill"].update(augmentation=AUGMENTATION),
             "distill: the teacher's cached logits are of images without",

@@ -57,8 +57,8 @@ def targets(classes: Any) -> Targets:
     return Targets(TASK, np.asarray(classes, np.int64))
 
 
-def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
-    """Write a random BERT (hidden `width`, `layers` layers) with a WordPiece tokenizer trained on `TEXTS`."""
+def write_base(folder: Path, width: int = 32, layers: int = 2, vocabulary: int = 200) -> Path:
+    """Write a random BERT with a WordPiece tokenizer of at most `vocabulary` tokens, trained on `TEXTS`."""
     from transformers import BertConfig, BertModel
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator([text for texts in TEXTS.values() for text in texts], trainer)
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -77,7 +77,7 @@ def write_base(folder: Path, width: int = 32, layers: int = 2) -> Path:
         json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 64} | names)
     )
     config = BertConfig(
-        vocab_size=200,
+        vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=4,

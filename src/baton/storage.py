@@ -16,6 +16,8 @@ from typing import Any
 
 from baton.errors import OutputError
 
+STUDENT = "student"  # inside data/base and data/arrays: the same for a student with its own base model
+
 
 def project() -> Path:
     """Return the project that owns the state: `$DVC_ROOT` (set by DVC), or the working directory."""

@@ -47,7 +47,9 @@ def settings(**changes: object) -> params.Speed:
 
 
 def test_figures_are_of_every_model_pair_and_round(tmp_path: Path, arrays: TextSplit) -> None:
-    measured = speed.measure({name: tmp_path / name for name in NAMES}, arrays, settings(), tiny.machine())
+    measured = speed.measure(
+        {name: tmp_path / name for name in NAMES}, dict.fromkeys(NAMES, arrays), settings(), tiny.machine()
+    )
     assert measured["rounds"] == 3
     assert set(measured["models"]) == set(NAMES)
     for values in measured["models"].values():
@@ -84,7 +86,9 @@ def test_models_take_turns_at_the_same_batches_of_rows_from_all_over_the_split(
 
     monkeypatch.setattr(predict, "forward", forward)
     monkeypatch.setattr(TextSplit, "batch", batch)
-    speed.measure({name: tmp_path / name for name in NAMES}, arrays, settings(), tiny.machine())
+    speed.measure(
+        {name: tmp_path / name for name in NAMES}, dict.fromkeys(NAMES, arrays), settings(), tiny.machine()
+    )
     for start in range(0, len(seen), 3):
         turn = seen[start : start + 3]
         assert len({model for model, _ in turn}) == 3, "all three take turns"

@@ -1,17 +1,19 @@
-"""A student: chosen layers of its teacher, or a new architecture.
+"""A student: chosen layers of its teacher or of another base model, or a new architecture.
 
 DistilBERT (Sanh et al. 2019) is initialised from every other layer of its teacher in the same way.
 """
 
 import copy
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
 from baton import console, params
-from baton.contracts.input_spec import ImageInput, TextInput
+from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
 from baton.errors import ModelError, ParamsError
+from baton.models import model_folder
 from baton.models.classifier import Classifier, ModelInfo, weight_mismatch
 
 if TYPE_CHECKING:
@@ -48,6 +50,29 @@ def make(
             if isinstance(student, params.TimmStudent):
                 return _new(info, reads, student, settings, attention)
             return _blocks(cast("ImageClassifier", teacher), info, reads, student.layers, settings, attention)
+
+
+def on_base(
+    base: Path,
+    info: ModelInfo,
+    reads: InputSpec,
+    student: params.BaseStudent,
+    settings: params.Training,
+    attention: str,
+) -> Classifier:
+    """Make a student on the base model in the folder `base`, with a new head of the teacher's kind.
+
+    The head is initialised from torch's global seed. `info` is the teacher's; `reads` is what the student
+    reads, by its own tokenizer.
+
+    Raises:
+        ParamsError: If the base model lacks a layer.
+        ModelError: If its folder is incomplete, or it lacks what head and dropout rates need.
+    """
+    made = model_folder.create(base, info.head, info.task.width, settings, attention, reads)
+    if student.layers is None:
+        return made
+    return _layers(cast("TextClassifier", made), info, student.layers, settings, attention)
 
 
 def _layers(
@@ -169,7 +194,7 @@ def _check_layers(layers: tuple[int, ...], count: int) -> None:
     if max(layers) >= count:
         hint, expected = f"choose from 0 to {count - 1}", f"less than {count}"
         raise ParamsError(
-            "distill.student.layers: the teacher has no such layer",
+            "distill.student.layers: the model has no such layer",
             got=max(layers),
             expected=expected,
             hint=hint,

@@ -51,6 +51,7 @@ class Job:
     run: Run
     checkpoints: resume.StageCheckpoints
     several: bool = False  # seeds
+    arrays: Path = ARRAYS  # the folder of `data`
 
     def batches(self, settings: params.Training, smallest: int, packs: bool = False) -> TrainingBatches:
         """Return this rank's batches of train, for a model that needs at least `smallest` samples per batch.
@@ -61,7 +62,7 @@ class Job:
         ranks = self.runtime.rank, self.runtime.processes
 
         def ids() -> list[str]:
-            read = array_splits.read_ids(ARRAYS, "train")
+            read = array_splits.read_ids(self.arrays, "train")
             return split.names(read) if isinstance(split, subset.Part) else read
 
         if self.runtime.compile and self.runtime.fixed_shapes and smallest == 1 and settings.batch_size:
@@ -86,17 +87,21 @@ class Job:
 
 @contextlib.contextmanager
 def started(
-    stage: tracking.Stage, settings: params.Training, wanted: params.Runtime, source: Path
+    stage: tracking.Stage,
+    settings: params.Training,
+    wanted: params.Runtime,
+    source: Path,
+    arrays: Path = ARRAYS,
 ) -> Iterator[Job]:
     """Set up a stage's training runs: processes, checkpoints of an interrupted attempt, tracking.
 
     `settings` are those of all seeds; `source` is the folder of the model to train, or whose layers are
-    copied. Success removes the checkpoints.
+    copied; `arrays` are made for it. Success removes the checkpoints.
     """
     with distributed.started(
-        wanted, model_folder.work(source, array_splits.read_meta(ARRAYS).input)
+        wanted, model_folder.work(source, array_splits.read_meta(arrays).input)
     ) as runtime:
-        data = placed(open_data(settings.augmentation), runtime)
+        data = placed(open_data(settings.augmentation, arrays), runtime)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
         sections = {
@@ -110,16 +115,16 @@ def started(
                 checkpoints.notes |= {"run": run.id, "seeds": seeds}
                 run.dataset("train", Path("data/clean/train.parquet"), "training")
                 run.dataset("val", Path("data/clean/val.parquet"), "validation")
-                yield Job(data, runtime, run, checkpoints, len(settings.seeds) > 1)
+                yield Job(data, runtime, run, checkpoints, len(settings.seeds) > 1, arrays)
             distributed.barrier()  # a failure of any rank before this point fails all
             if runtime.is_main:
                 checkpoints.succeeded(settings.seeds)
 
 
-def open_data(augmentation: params.Augmentation | None) -> Data:
+def open_data(augmentation: params.Augmentation | None, arrays: Path = ARRAYS) -> Data:
     """Memory-map data/arrays."""
-    meta = array_splits.read_meta(ARRAYS)
-    return Data(array_splits.open_splits(ARRAYS, augmentation), meta.task, meta.input)
+    meta = array_splits.read_meta(arrays)
+    return Data(array_splits.open_splits(arrays, augmentation), meta.task, meta.input)
 
 
 def placed(data: Data, runtime: Runtime) -> Data:

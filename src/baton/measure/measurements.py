@@ -71,6 +71,13 @@ class Subject:
         return array_splits.open_splits(ARRAYS, self.finetune.augmentation)
 
     @cached_property
+    def test(self) -> dict[str, sampler.Split]:
+        """What each model reads of test: the arrays, or those for the student's own base model."""
+        own = ARRAYS / storage.STUDENT
+        for_student = array_splits.open_splits(own)["test"] if own.is_dir() else self.splits["test"]
+        return {name: self.splits["test"] if name == "teacher" else for_student for name in MODELS}
+
+    @cached_property
     def features(self) -> dict[str, NDArray[np.float32]]:
         """The base model's features of each split, (samples, width), pooled as in the teacher's head."""
         width, described = self.task.spec.width, self.meta.input
@@ -196,7 +203,7 @@ def speed(subject: Subject) -> dict[str, Any]:
             f"speed: at least {settings.repeats} rounds over {settings.samples} test rows, "
             "models taking turns at each batch"
         )
-        measured = speeds.measure(MODELS, subject.splits["test"], settings, machine)
+        measured = speeds.measure(MODELS, subject.test, settings, machine)
         return measured | {"runtime": machine.reasons, "speed": settings.model_dump()}
 
     own = {

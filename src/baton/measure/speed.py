@@ -27,9 +27,11 @@ CONFIDENCE = 0.95
 
 
 def measure(
-    folders: Mapping[str, Path], split: Split, speed: params.Speed, runtime: Runtime
+    folders: Mapping[str, Path], splits: Mapping[str, Split], speed: params.Speed, runtime: Runtime
 ) -> dict[str, Any]:
-    """Measure throughput and latency of each model folder, on the same rows spread over the split.
+    """Measure throughput and latency of each model folder, on the same rows spread over a split.
+
+    `splits` has the same split for each model, as its tokenizer reads it.
 
     Returns:
         `models` -> model -> parameters, bytes, `samples_per_second` (from the batches' median times) and that
@@ -42,14 +44,15 @@ def measure(
         name: model_folder.load(folder, runtime.attention)[0].to(runtime.device)
         for name, folder in folders.items()
     }
+    split = next(iter(splits.values()))  # whose lengths decide which rows share a batch, for all models
     rows = timing.spread(len(split), speed.samples)
     chunks = predict.by_length(split, rows, speed.batch_size)
     singles = [rows[place : place + 1] for place in timing.spread(len(rows), speed.latency_samples)]
     with predict.inference(runtime):  # for all models at once, to keep their converted weights
         limits = timing.Limits(speed.repeats, speed.precision, speed.max_seconds, CONFIDENCE)
-        taken = timing.alternated(_timers(models, split, chunks, runtime), len(chunks), limits)
+        taken = timing.alternated(_timers(models, splits, chunks, runtime), len(chunks), limits)
         least = timing.Limits(speed.repeats, 1.0, 0.0, CONFIDENCE)
-        waited = timing.alternated(_timers(models, split, singles, runtime), len(singles), least)
+        waited = timing.alternated(_timers(models, splits, singles, runtime), len(singles), least)
     ratios = {
         f"{first}_vs_{second}": _ratio(taken[second], taken[first])
         for first, second in itertools.permutations(models, 2)
@@ -70,20 +73,26 @@ def measure(
 
 
 def _timers(
-    models: Mapping[str, nn.Module], split: Split, chunks: list[NDArray[np.int64]], runtime: Runtime
+    models: Mapping[str, nn.Module],
+    splits: Mapping[str, Split],
+    chunks: list[NDArray[np.int64]],
+    runtime: Runtime,
 ) -> dict[str, Callable[[int], float]]:
-    @functools.lru_cache(maxsize=1)
-    def batch(item: int) -> Batch:
-        return split.batch(chunks[item])  # made once for all models, outside the timed section
+    different = {id(split): split for split in splits.values()}
 
-    def timer(model: nn.Module, item: int) -> float:
+    @functools.lru_cache(maxsize=1)
+    def batches(item: int) -> dict[int, Batch]:
+        """Make a batch once for all models that read the same split, outside the timed section."""
+        return {key: split.batch(chunks[item]) for key, split in different.items()}
+
+    def timer(name: str, item: int) -> float:
         """Return the seconds from arrays in memory to logits on the host."""
-        made = batch(item)
+        model, made = models[name], batches(item)[id(splits[name])]
         start = time.perf_counter()
         predict.forward(model, made, runtime).cpu()
         return time.perf_counter() - start
 
-    return {name: functools.partial(timer, model) for name, model in models.items()}
+    return {name: functools.partial(timer, name) for name in models}
 
 
 def _ratio(second: timing.Seconds, first: timing.Seconds) -> dict[str, Any]:

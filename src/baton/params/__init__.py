@@ -81,6 +81,7 @@ from baton.params.tokenize import (
     WindowsTruncation,
 )
 from baton.params.training import (
+    BaseStudent,
     Distill,
     EarlyStopping,
     Ema,
@@ -90,6 +91,7 @@ from baton.params.training import (
     LinearHead,
     MlpHead,
     Probe,
+    Student,
     TimmStudent,
     Training,
 )
@@ -99,6 +101,7 @@ __all__ = [
     "Augmentation",
     "AutoLength",
     "Base",
+    "BaseStudent",
     "Baseline",
     "Bootstrap",
     "ByCount",
@@ -164,6 +167,7 @@ __all__ = [
     "SklearnSource",
     "Source",
     "Speed",
+    "Student",
     "TableSource",
     "TailTruncation",
     "Task",

@@ -30,7 +30,7 @@ from baton.params.source import (
 )
 from baton.params.task import LabelsTask, Task
 from baton.params.tokenize import Tokenize
-from baton.params.training import Distill, Finetune, Head
+from baton.params.training import BaseStudent, Distill, Finetune, Head
 
 PATH = Path("params.yaml")
 
@@ -41,6 +41,7 @@ class Params(Section):
     description: str
     source: Source
     base: Base
+    student_base: Base | None
     task: Task
     preprocess: Preprocess
     tokenize: Tokenize
@@ -59,6 +60,7 @@ class Params(Section):
             *self._other_task(),
             *self._without_data(),
             *self._of_classes(),
+            *self._another_base(),
         ]
         if problems:
             raise ValueError("; ".join(problems))
@@ -130,6 +132,25 @@ class Params(Section):
                 )
         if isinstance(self.preprocess, TextPreprocess) and "labels" in self.preprocess.keep_columns:
             yield "preprocess.keep_columns: labels is already a column of the clean tables; rename it"
+
+    def _another_base(self) -> Iterator[str]:
+        """Check that a student on its own base model has one, and a teacher that it can learn from."""
+        asked = isinstance(self.distill.student, BaseStudent)
+        if asked != (self.student_base is not None):
+            yield (
+                f"student_base is {'null' if asked else 'set'}, but distill.student.kind is "
+                f"{self.distill.student.kind}: set both, or set student_base to null and the kind to another"
+            )
+        if asked and self.preprocess.kind != "text":
+            yield (
+                f"distill.student.kind base is for texts, preprocess.kind is {self.preprocess.kind}: "
+                "set it to teacher_layers or timm"
+            )
+        if asked and self.distill.teacher == "live":
+            yield (
+                "distill.teacher: a live teacher reads the student's tokens, but with student_base each "
+                "has a tokenizer of its own: set it to cached"
+            )
 
     def _of_images(self) -> dict[str, Any]:
         sections = {"finetune": self.finetune, "distill": self.distill}

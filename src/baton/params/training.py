@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from baton.params.augmentation import Augmentation
 from baton.params.fields import Argument, Count, Section, Seed
@@ -141,20 +141,20 @@ class Finetune(Training):
         return self
 
 
+def _ordered(layers: tuple[int, ...]) -> tuple[int, ...]:
+    if not layers or list(layers) != sorted(set(layers)):
+        raise ValueError(f"{list(layers)} must name at least one layer, each once, in ascending order")
+    return layers
+
+
+Layers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_ordered)]
+
+
 class LayersStudent(Section):
     """Some of the teacher's layers, with its embeddings and head (as in DistilBERT, Sanh et al. 2019)."""
 
     kind: Literal["teacher_layers"]
-    layers: tuple[Annotated[int, Field(ge=0)], ...]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "LayersStudent":
-        if not self.layers or list(self.layers) != sorted(set(self.layers)):
-            raise ValueError(
-                f"layers {list(self.layers)} must name at least one teacher layer, each once, "
-                "in ascending order"
-            )
-        return self
+    layers: Layers
 
 
 class TimmStudent(Section):
@@ -165,6 +165,16 @@ class TimmStudent(Section):
     arguments: dict[str, Argument]
 
 
+class BaseStudent(Section):
+    """The model of `student_base`, with its own tokenizer; `layers` of its encoder, or all of them (null)."""
+
+    kind: Literal["base"]
+    layers: Layers | None
+
+
+Student = Annotated[LayersStudent | TimmStudent | BaseStudent, Field(discriminator="kind")]
+
+
 class Distill(Training):
     """The student: its loss is `alpha * CE + (1 - alpha) * T**2 * KL(teacher || student at temperature T)`.
 
@@ -172,7 +182,7 @@ class Distill(Training):
     as the student ("patient and consistent", Beyer et al. 2022), which augmentation requires.
     """
 
-    student: Annotated[LayersStudent | TimmStudent, Field(discriminator="kind")]
+    student: Student
     teacher: Literal["cached", "live"]
     temperature: Annotated[float, Field(gt=0)]
     alpha: Annotated[float, Field(ge=0, le=1)]

@@ -1,6 +1,6 @@
-"""Fetch the pretrained model: params `base`, `inbox/` -> `data/base/`.
+"""Fetch the pretrained models: params `base`, `student_base`, `inbox/` -> `data/base/`, `data/base/student/`.
 
-The folder holds config, weights, tokenizer (for text) and `manifest.json`. Weights must be safetensors:
+Each folder holds config, weights, tokenizer (for text) and `manifest.json`. Weights must be safetensors:
 pickles and code next to a model are never fetched or copied.
 """
 
@@ -28,9 +28,12 @@ HARMLESS = {".json", ".safetensors", ".txt", ".model"}
 
 
 def fetch_base(
-    base: params.Base, target: Path, registered: Callable[[str, int, Path], Path] | None = None
+    base: params.Base,
+    target: Path,
+    registered: Callable[[str, int, Path], Path] | None = None,
+    student: params.Base | None = None,
 ) -> None:
-    """Fill `target` (data/base) with a model folder and `manifest.json`.
+    """Fill `target` (data/base) with a model folder and `manifest.json`, and `target`/student if asked for.
 
     The model folder has config.json, model.safetensors, tokenizer.json (for text) and other files of `base`.
 
@@ -39,6 +42,7 @@ def fetch_base(
         target: the folder.
         registered: fetches the model folder of a registered version (name, version, destination); required
             for `kind: registered`.
+        student: the base model of the student, if it has its own.
 
     Raises:
         SourceError: the files are unavailable, are not the pinned ones, or are not a usable model folder. No
@@ -89,6 +93,8 @@ def fetch_base(
             "licence": base.licence,
         }
         storage.write_json(folder / "manifest.json", manifest)
+        if student is not None:
+            fetch_base(student, folder / storage.STUDENT, registered)
 
 
 def _local_base(base: params.LocalBase, folder: Path) -> None:
