@@ -107,22 +107,21 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
 def answers(subject: Subject, rows: dict[str, inputs.Rows]) -> dict[str, dict[str, Any]]:
     """Return split (val, test) -> model -> its outputs.
 
-    The transformers' outputs are read from their predictions; the baselines are fitted on train here. Each
-    model has one temperature, fitted on val; that of a transformer lies in its folder, and it is served with
-    it.
+    The transformers' outputs are read from their predictions; the baselines are fitted on train here. What
+    is fitted on val, such as a temperature, lies in a transformer's folder, and it is served with it.
     """
     task, outputs = subject.task, {"val": dict[str, Any](), "test": dict[str, Any]()}
     for split, into in outputs.items():
         for name in MODELS:
             path = PREDICTIONS / name / f"{split}.parquet"
             logits = inputs.read_logits(path, rows[split], task.spec.width)
-            into[name] = task.outputs(logits, inputs.read_temperature(MODELS[name]))
+            into[name] = task.outputs(logits, inputs.read_fitted(MODELS[name]))
     wanted = subject.settings.baselines
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
         answer = measurements.answer(subject, baseline, rows)
-        fitted = task.temperature(rows["val"].targets, answer["val"])
+        fitted = task.fitted(rows["val"].targets, answer["val"])
         for split, own in answer.items():
-            outputs[split][name] = replace(own, temperature=fitted)
+            outputs[split][name] = replace(own, **fitted)
     return outputs
 
 
@@ -141,7 +140,7 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, A
     assert few is not None, "finetune writes left-out predictions only if its params set a probe"
     train = rows["train"]
     logits = inputs.read_logits(path, train, task.spec.width)
-    scores = {"teacher": task.score(train.targets, task.outputs(logits, 1.0))}
+    scores = {"teacher": task.score(train.targets, task.outputs(logits, {}))}
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
         scores[name] = measurements.cross_validated(subject, baseline, rows, few.folds)
     return recommend.choose(scores, few.folds)

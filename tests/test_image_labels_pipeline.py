@@ -111,7 +111,7 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
     served = project.served("student")
     answer = served.predict(pq.read_table("data/clean/test.parquet")["image"].to_pylist())
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
-    temperature = storage.read_json(Path("models/student/baton.json"))["temperature"]
+    temperature = storage.read_json(Path("models/student/baton.json"))["fitted"]["temperature"]
     expected = 1 / (1 + np.exp(-logits.astype(np.float64) / temperature))
     answered = answer[[f"probability_{name}" for name in NAMES]].to_numpy()
     np.testing.assert_allclose(answered, expected, atol=0.005)  # predictions are in bf16

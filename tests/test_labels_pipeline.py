@@ -90,7 +90,7 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
     texts = pq.read_table("data/clean/test.parquet")["text"].to_pylist()[:20]
     answer = served.predict(texts)
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
-    temperature = storage.read_json(Path("models/student/baton.json"))["temperature"]
+    temperature = storage.read_json(Path("models/student/baton.json"))["fitted"]["temperature"]
     expected = 1 / (1 + np.exp(-logits[:20].astype(np.float64) / temperature))
     served_p = answer.drop(columns="labels").to_numpy()
     np.testing.assert_allclose(served_p, expected, atol=0.005)  # predictions are in bf16

@@ -262,7 +262,7 @@ def test_the_logged_model_answers_raw_texts_as_the_stage_did_their_windows(
         own = torch.from_numpy(
             predict(model, test, tiny.machine(), 16)
         ).double()  # in fp32, like the logged model
-        expected = (own / info.temperature).softmax(-1).numpy()
+        expected = (own / info.fitted["temperature"]).softmax(-1).numpy()
         np.testing.assert_allclose(answers.drop(columns="label").to_numpy(), expected, atol=1e-6)
         assert np.ptp(expected[:, 0]) > 1e-4, "otherwise any answer would pass"
 

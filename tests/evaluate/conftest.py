@@ -90,7 +90,9 @@ def write_models(root: Path, names: list[str], splits: dict[str, Split], shares:
             "head.output.bias": np.zeros(len(names), np.float32),
         }
         (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
-        (folder / "baton.json").write_text(json.dumps({"labels": names, "temperature": TEMPERATURES[model]}))
+        (folder / "baton.json").write_text(
+            json.dumps({"labels": names, "fitted": {"temperature": TEMPERATURES[model]}})
+        )
         save_file(
             tensors | {"backbone.positions": np.arange(7)},
             folder / "model.safetensors",

@@ -25,7 +25,7 @@ def sample(seed: int, rows: int = 90) -> tuple[np.ndarray, np.ndarray]:
 def test_found_counts_recall_by_name_and_pairs_models() -> None:
     labels, first = sample(0)
     _, second = sample(1)
-    found = [TASK.found(labels, TASK.outputs(logits, 1.0)) for logits in (first, second)]
+    found = [TASK.found(labels, TASK.outputs(logits, {"temperature": 1.0})) for logits in (first, second)]
     for logits, (names, right) in zip((first, second), found, strict=True):
         recall = np.bincount(names[right], minlength=3) / np.bincount(names, minlength=3)
         assert recall == pytest.approx(recall_score(labels, logits.argmax(axis=1), average=None))
@@ -34,8 +34,8 @@ def test_found_counts_recall_by_name_and_pairs_models() -> None:
 
 def test_what_was_served_has_the_figures_of_the_logits_at_the_temperature() -> None:
     labels, logits = sample(2)
-    probabilities = task_figures.of(TASK.spec).probabilities(logits, 1.7)
-    outputs = {"logits": TASK.outputs(logits, 1.7), "served": TASK.served(probabilities)}
+    answers = TASK.figures.answer(logits, {"temperature": 1.7}, None)
+    outputs = {"logits": TASK.outputs(logits, {"temperature": 1.7}), "served": TASK.served(answers)}
     boot = TASK.bootstrap(labels, outputs, 15, SETTINGS)
     served, own = (TASK.of_model(boot, name) for name in ("served", "logits"))
     assert served.keys() == own.keys()
@@ -70,7 +70,10 @@ def test_a_pair_has_its_counts_mcnemars_p_and_tangos_interval() -> None:
     labels, first = sample(3)
     _, second = sample(4)
     boot = TASK.bootstrap(
-        labels, {"x": TASK.outputs(first, 1.0), "y": TASK.outputs(second, 1.0)}, 15, SETTINGS
+        labels,
+        {"x": TASK.outputs(first, {"temperature": 1.0}), "y": TASK.outputs(second, {"temperature": 1.0})},
+        15,
+        SETTINGS,
     )
     found, predicted = TASK.paired(boot, "x", "y"), [own.argmax(axis=1) for own in (first, second)]
     right = [own == labels for own in predicted]
@@ -117,14 +120,15 @@ def test_validation_figures_are_those_of_the_tasks_curves() -> None:
 def test_what_was_served_keeps_its_last_digits() -> None:
     """The gate's verdicts are kept as they are, so normalizing again would change what is compared."""
     _, logits = sample(5)
-    probabilities = task_figures.of(TASK.spec).probabilities(logits, 0.6)
-    assert (TASK.served(probabilities).scaled == np.log(probabilities)).all()
+    probabilities = TASK.figures.probabilities(logits, 0.6)
+    assert (TASK.served(TASK.figures.of_probabilities(probabilities)).scaled == np.log(probabilities)).all()
 
 
 def test_a_label_map_is_judged_by_the_rows_that_another_one_would_make_right() -> None:
     """The first two of three classes have each other's names: 60 of 90 rows would be right."""
     labels = np.arange(90) % 3
-    swapped = TASK.served(np.eye(3)[np.array([1, 0, 2])[labels]] * 0.97 + 0.01)
+    answer = TASK.figures.of_probabilities
+    swapped = TASK.served(answer(np.eye(3)[np.array([1, 0, 2])[labels]] * 0.97 + 0.01))
     right, text = TASK.label_map(labels, swapped) or (True, "")
     assert not right and "reading a as b, b as a would make 60 more of 90 rows right" in text
-    assert (TASK.label_map(labels, TASK.served(np.eye(3)[labels] * 0.97 + 0.01)) or (False,))[0]
+    assert (TASK.label_map(labels, TASK.served(answer(np.eye(3)[labels] * 0.97 + 0.01))) or (False,))[0]

@@ -52,7 +52,7 @@ def sample(rows: int = 200, width: int = 3, seed: int = 0, strength: float = 1.0
 
 def test_figures_are_those_of_scikit_learn() -> None:
     targets, logits = sample()
-    boot = TASK.bootstrap(targets, {"m": TASK.outputs(logits, 1.7)}, 15, SETTINGS)
+    boot = TASK.bootstrap(targets, {"m": TASK.outputs(logits, {"temperature": 1.7})}, 15, SETTINGS)
     found, predicted, true = boot.figures("m"), (logits >= 0).astype(int), targets.astype(int)
     assert ((predicted.sum(axis=1) == 0) & (true.sum(axis=1) == 0)).any(), "empty rows are among them"
     p = 1 / (1 + np.exp(-logits.astype(np.float64) / 1.7))
@@ -69,13 +69,17 @@ def test_figures_are_those_of_scikit_learn() -> None:
         low, high = found[f"{name}_interval"]  # type: ignore[misc]
         assert low < value < high
     assert TASK.of_seed(logits, targets)["micro_f1"] == pytest.approx(expected["micro_f1"], abs=1e-9)
-    assert TASK.overall(targets, TASK.outputs(logits, 1.7)) == pytest.approx(expected["micro_f1"], abs=1e-9)
-    assert TASK.score(targets, TASK.outputs(logits, 1)).mean() == pytest.approx(expected["samples_f1"])
+    assert TASK.overall(targets, TASK.outputs(logits, {"temperature": 1.7})) == pytest.approx(
+        expected["micro_f1"], abs=1e-9
+    )
+    assert TASK.score(targets, TASK.outputs(logits, {"temperature": 1})).mean() == pytest.approx(
+        expected["samples_f1"]
+    )
 
 
 def test_each_label_is_that_of_scikit_learn() -> None:
     targets, logits = sample()
-    boot = TASK.bootstrap(targets, {"m": TASK.outputs(logits, 1.0)}, 15, SETTINGS)
+    boot = TASK.bootstrap(targets, {"m": TASK.outputs(logits, {"temperature": 1.0})}, 15, SETTINGS)
     got = boot.per_class("m")
     scores = reference.precision_recall_fscore_support(
         targets.astype(int), (logits >= 0).astype(int), zero_division=0
@@ -83,7 +87,7 @@ def test_each_label_is_that_of_scikit_learn() -> None:
     for name, expected in zip(("precision", "recall", "f1"), scores[:3], strict=True):
         assert got[name][0][:2] == pytest.approx(expected[:2], abs=1e-9)
     assert got["support"][0].tolist() == scores[3].tolist()
-    names, right = TASK.found(targets, TASK.outputs(logits, 1.0))
+    names, right = TASK.found(targets, TASK.outputs(logits, {"temperature": 1.0}))
     recall = np.bincount(names[right], minlength=3)[:2] / np.bincount(names, minlength=3)[:2]
     assert recall == pytest.approx(scores[1][:2])
 
@@ -91,7 +95,7 @@ def test_each_label_is_that_of_scikit_learn() -> None:
 def test_sums_of_drawn_rows_are_the_figures_of_those_rows() -> None:
     """Each resample has the figures of a table made of the drawn rows."""
     targets, logits = sample(40, 2)
-    outputs = TASK.outputs(logits, 1.0)
+    outputs = TASK.outputs(logits, {"temperature": 1.0})
     boot = LabelReports(Labels(NAMES[:2])).bootstrap(targets, {"m": outputs}, 15, SETTINGS)
     drawn = np.random.default_rng(0).integers(0, 40, (SETTINGS.resamples, 40))
     for k in (0, 7, 399):
@@ -104,7 +108,7 @@ def test_sums_of_drawn_rows_are_the_figures_of_those_rows() -> None:
 
 def test_a_perfect_table_proves_no_perfect_model() -> None:
     targets, _ = sample(30)
-    perfect = TASK.outputs(20 * (2 * targets - 1), 1.0)
+    perfect = TASK.outputs(20 * (2 * targets - 1), {})
     boot = TASK.bootstrap(targets, {"one": perfect, "other": perfect}, 15, SETTINGS)
     for figure in ("micro_f1", "macro_f1", "samples_f1", "subset_accuracy"):
         low, high = boot.figures("one")[f"{figure}_interval"]  # type: ignore[misc]
@@ -136,19 +140,19 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         return (own[1] + noise - 0.45 * (2 * own[0] - 1)).astype(np.float32)
 
     many, logits = table(100_000, 0)
-    sums = label_outputs.statistics(many, TASK.outputs(logits, 1.0)).sum(axis=0)
+    sums = label_outputs.statistics(many, TASK.outputs(logits, {"temperature": 1.0})).sum(axis=0)
     truth = label_outputs.figures(np.asarray(sums), 3)
-    part = TASK.of_rows(many, TASK.outputs(logits, 1.0), np.arange(len(many)) >= 0, 0.95)
+    part = TASK.of_rows(many, TASK.outputs(logits, {"temperature": 1.0}), np.arange(len(many)) >= 0, 0.95)
     assert part[0] == pytest.approx(truth["micro_f1"])
-    other = label_outputs.statistics(many, TASK.outputs(weaker((many, logits), 0), 1.0)).sum(axis=0)
+    other = label_outputs.statistics(many, TASK.outputs(weaker((many, logits), 0), {})).sum(axis=0)
     gaps = {name: truth[name] - value for name, value in label_outputs.figures(np.asarray(other), 3).items()}
     assert gaps["micro_f1"] > 0.05
     inside = dict.fromkeys([*truth, "rows", *(f"{name} difference" for name in gaps)], 0)
     few = params.Bootstrap(resamples=200, confidence=0.95, seed=0)
     for trial in range(200):
         targets, logits = table(60, 1 + trial)
-        outputs = TASK.outputs(logits, 1.0)
-        models = {"m": outputs, "weaker": TASK.outputs(weaker((targets, logits), 1 + trial), 1.0)}
+        outputs = TASK.outputs(logits, {"temperature": 1.0})
+        models = {"m": outputs, "weaker": TASK.outputs(weaker((targets, logits), 1 + trial), {})}
         boot = TASK.bootstrap(targets, models, 15, few)
         found = boot.figures("m")
         for name, gap in gaps.items():
@@ -220,7 +224,7 @@ def test_comparisons_agree_with_the_adjusted_test() -> None:
     }
     boot = TASK.bootstrap(
         targets,
-        {name: TASK.outputs(own.astype(np.float32), 1.0) for name, own in models.items()},
+        {name: TASK.outputs(own.astype(np.float32), {}) for name, own in models.items()},
         15,
         SETTINGS,
     )
@@ -243,7 +247,10 @@ def test_few_resamples_leave_differences_significant_for_all_pairs() -> None:
     """With 50 exchanges the smallest p is 1/51, which Holm's method multiplies by 3 to more than 0.05."""
     targets, strong = sample(150, 3, 1, 2.0)
     few = params.Bootstrap(resamples=50, confidence=0.95, seed=0)
-    outputs = {name: TASK.outputs(own, 1.0) for name, own in (("a", strong), ("b", -strong), ("c", strong))}
+    outputs = {
+        name: TASK.outputs(own, {"temperature": 1.0})
+        for name, own in (("a", strong), ("b", -strong), ("c", strong))
+    }
     pairs = [("a", "b"), ("c", "b"), ("a", "c")]
     found = TASK.compared(TASK.bootstrap(targets, outputs, 15, few), pairs)
     assert 3 / 51 > 0.05
@@ -253,12 +260,13 @@ def test_few_resamples_leave_differences_significant_for_all_pairs() -> None:
 
 def test_what_was_served_has_the_figures_of_the_logits_at_the_temperature() -> None:
     targets, logits = sample()
-    outputs = {"logits": TASK.outputs(logits, 1.7)}
-    outputs["served"] = TASK.served(outputs["logits"].probabilities)
+    outputs = {"logits": TASK.outputs(logits, {"temperature": 1.7})}
+    outputs["served"] = TASK.served(TASK.figures.of_probabilities(outputs["logits"].probabilities))
     boot = TASK.bootstrap(targets, outputs, 15, SETTINGS)
     for name, value in boot.figures("served").items():
         assert value == pytest.approx(boot.figures("logits")[name]), name
-    assert np.isfinite(TASK.served(np.array([[0.0, 1.0, 0.5]])).logits).all()
+    certain = TASK.figures.of_probabilities(np.array([[0.0, 1.0, 0.5]]))
+    assert np.isfinite(TASK.served(certain).logits).all()
 
 
 def test_calibration_error_of_decisions() -> None:
@@ -506,14 +514,17 @@ def test_the_task_is_chosen_by_its_description() -> None:
 def test_the_gate_reads_the_paired_test_in_words() -> None:
     targets, logits = sample(100)
     boot = TASK.bootstrap(
-        targets, {"x": TASK.outputs(logits, 1.0), "y": TASK.outputs(-logits, 1.0)}, 15, SETTINGS
+        targets,
+        {"x": TASK.outputs(logits, {"temperature": 1.0}), "y": TASK.outputs(-logits, {})},
+        15,
+        SETTINGS,
     )
     found = TASK.paired(boot, "x", "y")
     assert found[TASK.p] == pytest.approx(1 / (1 + SETTINGS.resamples))
     assert label_significance.exchanges(SETTINGS, 1) == SETTINGS.resamples == 400
     said = TASK.in_words(found, "the challenger", "the champion")
     assert f"only the challenger has every label of {found['discordant'][0]} rows right" in said
-    assert TASK.label_map(targets, TASK.outputs(logits, 1.0)) is None
+    assert TASK.label_map(targets, TASK.outputs(logits, {"temperature": 1.0})) is None
 
 
 def test_validation_and_test_have_the_same_definitions() -> None:

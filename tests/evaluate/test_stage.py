@@ -213,7 +213,7 @@ def test_every_model_has_its_own_temperature_and_figures_as_trained_and_at_it(
     for name, wanted in TEMPERATURES.items():
         _, logits = predictions.read_predictions(Path(f"data/predictions/{name}/test.parquet"))
         assert report[name]["temperature"] == wanted
-        assert json.loads(Path(f"models/{name}/baton.json").read_text())["temperature"] == wanted
+        assert json.loads(Path(f"models/{name}/baton.json").read_text())["fitted"] == {"temperature": wanted}
         for ending, scaled in (("", logits), ("_scaled", logits / wanted)):
             expected = metrics.scores(scaled, splits["test"][1])
             for figure in ("log_loss", "brier", "ece"):
@@ -226,7 +226,7 @@ def test_every_model_has_its_own_temperature_and_figures_as_trained_and_at_it(
         # Both are badly calibrated as trained.
         assert report[name]["log_loss_scaled"] < report[name]["log_loss"]
     Path("models/student/baton.json").write_text('{"labels": []}')
-    with pytest.raises(DataError, match=r"models/student/baton\.json has no temperature"):
+    with pytest.raises(DataError, match=r"models/student/baton\.json has no fitted values"):
         ready()
 
 

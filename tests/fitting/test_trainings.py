@@ -59,13 +59,13 @@ def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_be
         _, logits = predictions.read_predictions(Path(f"data/predictions/teacher/{split}.parquet"))
         assert (logits == predict.predict(model, rows, machine, 4)).all()
         if split == "val":
-            fitted = temperature.fit(logits, rows.targets.all)
+            fitted = {"temperature": temperature.fit(logits, rows.targets.all)}
     assert (
-        model_folder.load(Path("models/teacher"), machine.attention)[1].temperature
-        == inputs.read_temperature(Path("models/teacher"))
+        model_folder.load(Path("models/teacher"), machine.attention)[1].fitted
+        == inputs.read_fitted(Path("models/teacher"))
         == fitted
     )
-    assert fitted != 1
+    assert fitted["temperature"] != 1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import Check, Mark, Marks, Verdict
 from baton.lifecycle.test_table import Table, digests
 from tests import tiny
+from tests.lifecycle import scores
 from tests.lifecycle.test_gate import RULES as GATE
 
 SQUARE = 3.8414588
@@ -51,7 +52,8 @@ def right(some: Table, *counts: int) -> Scored:
         predicted[own[count:]] = (label + 1) % len(counts)
     probabilities = np.full((len(predicted), len(counts)), 0.1 / (len(counts) - 1))
     probabilities[np.arange(len(predicted)), predicted] = 0.9
-    return Scored(list(some.task.names), probabilities, 100, np.full(20, 1.0), frozenset({"x"}))
+    assert isinstance(some.task, Classes)
+    return scores.of(some.task, probabilities)
 
 
 def rules(**changes: Any) -> params.Promotion:

@@ -17,6 +17,7 @@ from baton.errors import ParamsError
 from baton.lifecycle.promotion import gate
 from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.test_table import Table, digests
+from tests.lifecycle import scores
 
 NAMES = ["a", "b", "c"]
 TASK = Classes(tuple(NAMES))
@@ -63,13 +64,11 @@ def scored(table: Table, wrong: int, first: int = 0, **changes: Any) -> Scored:
     probabilities = np.full((ROWS, 3), (1 - sure) / 2)
     probabilities[np.arange(ROWS), predicted] = sure
     values: dict[str, Any] = {
-        "names": NAMES,
-        "probabilities": probabilities,
         "size": 100,
         "latency": MS,
         "training_rows": frozenset({"x"}),
     }
-    return Scored(**(values | changes))
+    return scores.of(changes.pop("task", TASK), probabilities, **(values | changes))
 
 
 def refused(verdict: gate.Verdict) -> list[str]:
@@ -133,7 +132,7 @@ def test_unknown_training_rows_are_refused(table: Table) -> None:
 
 def test_a_swapped_label_map_is_refused_as_such(table: Table) -> None:
     good = scored(table, 30)
-    swapped = Scored(["b", "a", "c"], good.probabilities, good.size, good.latency, good.training_rows)
+    swapped = scores.renamed(good, Classes(("b", "a", "c")))
     verdict = gate.decide(table, swapped, scored(table, 60), RULES)
     assert "label map" in refused(verdict)
     assert "reading a as b, b as a" in next(
@@ -147,7 +146,7 @@ def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
     uneven = replace(table, targets=labels)
     good = scored(uneven, 20)
     assert "label map" not in refused(gate.decide(uneven, good, scored(uneven, 60), RULES))
-    swapped = Scored(["a", "c", "b"], good.probabilities, good.size, good.latency, good.training_rows)
+    swapped = scores.renamed(good, Classes(("a", "c", "b")))
     verdict = gate.decide(uneven, swapped, scored(uneven, 60), RULES)
     assert "label map" in refused(verdict) and any(
         "reading b as c, c as b" in reason for reason in verdict.reasons
@@ -156,40 +155,38 @@ def test_a_swap_of_two_rare_classes_is_seen_too(table: Table) -> None:
 
 def test_a_confused_class_is_bad_but_not_swapped(table: Table) -> None:
     """Half of one class is taken for another, and none the other way round."""
-    probabilities = scored(table, 0).probabilities.copy()
+    probabilities = scores.probabilities(scored(table, 0))
     rows = np.flatnonzero(table.targets == 1)[:150]
     probabilities[rows] = probabilities[0]
-    confused = Scored(NAMES, probabilities, 100, MS, frozenset({"x"}))
+    confused = scores.of(TASK, probabilities)
     assert "label map" not in refused(gate.decide(table, confused, scored(table, 300), RULES))
 
 
 def test_one_that_always_says_the_same_is_bad_but_not_swapped(table: Table) -> None:
     probabilities = np.tile([0.4, 0.3, 0.3], (ROWS, 1))
-    constant = Scored(NAMES, probabilities, 100, MS, frozenset({"x"}))
+    constant = scores.of(TASK, probabilities)
     assert "label map" not in refused(gate.decide(table, constant, scored(table, 60), RULES))
 
 
 def test_another_order_of_columns_with_its_names_is_no_swap(table: Table) -> None:
     good = scored(table, 30)
     order = [2, 0, 1]
-    moved = Scored(
-        [NAMES[i] for i in order], good.probabilities[:, order], good.size, good.latency, good.training_rows
-    )
+    moved = scores.renamed(good, Classes(tuple(NAMES[i] for i in order)), order)
     assert gate.decide(table, moved, scored(table, 60), RULES).passed
 
 
 def test_other_classes_are_refused(table: Table) -> None:
-    verdict = gate.decide(table, scored(table, 30, names=["a", "b", "d"]), scored(table, 60), RULES)
+    verdict = gate.decide(table, scored(table, 30, task=Classes(("a", "b", "d"))), scored(table, 60), RULES)
     assert refused(verdict) == ["classes"] and "no c, unexpected d" in verdict.reasons[0]
 
 
 def test_a_champion_that_does_not_know_a_new_class_can_be_beaten(table: Table) -> None:
     old = scored(table, 0)
-    champion = Scored(NAMES[:2], old.probabilities[:, :2], 100, MS, frozenset({"x"}))
+    champion = scores.renamed(old, Classes(tuple(NAMES[:2])), [0, 1])
     verdict = gate.decide(table, scored(table, 30), champion, RULES)
     assert verdict.passed and "the champion lacks classes" in verdict.checks[1].text
     assert verdict.figures["champion"]["accuracy"] == pytest.approx(2 / 3)
-    renamed = Scored(["a", "b", "old"], old.probabilities, 100, MS, frozenset({"x"}))
+    renamed = scores.renamed(old, Classes(("a", "b", "old")))
     assert refused(gate.decide(table, scored(table, 30), renamed, RULES)) == ["classes"], (
         "it would look worse than it is"
     )
@@ -225,21 +222,19 @@ def test_a_metric_that_the_task_does_not_have_is_refused() -> None:
 def test_a_class_that_is_given_up_is_refused(table: Table) -> None:
     """It is better overall, but nothing is left of one class."""
     challenger = scored(table, 0)
-    probabilities = challenger.probabilities.copy()
+    probabilities = scores.probabilities(challenger)
     rows = np.flatnonzero(table.targets == 2)[:120]
     probabilities[rows] = probabilities[0]
-    verdict = gate.decide(
-        table, Scored(NAMES, probabilities, 100, MS, frozenset({"x"})), scored(table, 300), RULES
-    )
+    verdict = gate.decide(table, scores.of(TASK, probabilities), scored(table, 300), RULES)
     assert "class floor" in refused(verdict)
 
 
 def test_one_that_is_too_sure_too_large_or_too_slow_is_refused(table: Table) -> None:
     champion = scored(table, 180)
     probabilities = np.full((ROWS, 3), 1e-6)
-    probabilities[np.arange(ROWS), scored(table, 130).probabilities.argmax(axis=1)] = 1 - 2e-6
+    probabilities[np.arange(ROWS), scores.probabilities(scored(table, 130)).argmax(axis=1)] = 1 - 2e-6
     strict = RULES.model_copy(update={"class_floor": None, "max_calibration_error": 0.15})
-    challenger = Scored(NAMES, probabilities, 151, 1.51 * MS, frozenset({"x"}))
+    challenger = scores.of(TASK, probabilities, size=151, latency=1.51 * MS)
     assert refused(gate.decide(table, challenger, champion, strict)) == ["size", "latency", "calibration"]
     none = strict.model_copy(
         update={"max_calibration_error": None, "max_size_ratio": None, "max_latency_ratio": None}
@@ -271,7 +266,7 @@ def test_the_calibration_error_of_a_small_table_is_not_its_chance(table: Table) 
     probabilities = np.tile(((1 - sure) / 2)[:, None], (1, 3))
     probabilities[np.arange(60), predicted] = sure
     rules = RULES.model_copy(update={"max_calibration_error": 0.08, "class_floor": None})
-    verdict = gate.decide(small, Scored(NAMES, probabilities, 100, MS, frozenset({"x"})), None, rules)
+    verdict = gate.decide(small, scores.of(TASK, probabilities), None, rules)
     assert verdict.figures["challenger"]["ece"] > 0.1, "negative control: by ECE it would be refused"
     assert "calibration" not in refused(verdict)
     low, high = verdict.figures["challenger"]["calibration_error_interval"]
@@ -286,9 +281,9 @@ def test_the_calibration_error_of_a_small_table_is_not_its_chance(table: Table) 
 def test_the_end_of_an_interval_decides_on_calibration(table: Table) -> None:
     """The model is 99.9% confident; with 120 of 600 rows wrong its error is 0.2, plus or minus about 0.03."""
     probabilities = np.full((ROWS, 3), 5e-4)
-    predicted = scored(table, 120).probabilities.argmax(axis=1)
+    predicted = scores.probabilities(scored(table, 120)).argmax(axis=1)
     probabilities[np.arange(ROWS), predicted] = 1 - 1e-3
-    model = Scored(NAMES, probabilities, 100, MS, frozenset({"x"}))
+    model = scores.of(TASK, probabilities)
     for limit, passes, judged in (
         (0.1, False, True),
         (0.19, True, False),

@@ -24,6 +24,7 @@ from baton.lifecycle.promotion.verdicts import Mark, Marks, Verdict
 from baton.lifecycle.retraining import drift, predicted_drift
 from baton.lifecycle.test_table import Table, digests
 from baton.tracking import datasets
+from tests.lifecycle import scores
 from tests.lifecycle.test_gate import RULES as GATE
 
 NAMES = ("animal", "of text", "«naïve»")
@@ -53,18 +54,11 @@ def scored(table: Table, wrong: int, first: int = 0, **changes: Any) -> Scored:
     """Return a model that decides each label of `wrong` rows from `first` on wrongly, and is 95% sure."""
     decided = table.targets > 0
     decided[first : first + wrong] ^= True
-    values: dict[str, Any] = {
-        "names": list(NAMES),
-        "probabilities": np.where(decided, 0.95, 0.05),
-        "size": 100,
-        "latency": np.ones(20),
-        "training_rows": frozenset({"x"}),
-    }
-    return Scored(**(values | changes))
+    return scores.of(changes.pop("task", TASK), np.where(decided, 0.95, 0.05), **changes)
 
 
 def decided(model: Scored) -> NDArray[np.bool_]:
-    return model.probabilities >= 0.5
+    return scores.probabilities(model) >= 0.5
 
 
 def refused(verdict: Verdict) -> list[str]:
@@ -128,7 +122,7 @@ def test_a_label_that_is_given_up_is_refused_by_its_floor(table: Table) -> None:
     """The rarest label is found on 40 of its 100 rows, and everything else is right."""
     new, old = scored(table, 0), scored(table, 100)
     lost = np.flatnonzero(table.targets[:, 2])[40:]
-    new.probabilities[lost, 2] = 0.05
+    new = scores.changed(new, TASK, lost, 2, 0.05)
     verdict = gate.decide(table, new, old, RULES)
     recall = recall_score(table.targets, decided(new), average=None)
     assert recall.tolist() == [1.0, 1.0, 0.4]
@@ -143,7 +137,7 @@ def test_a_label_may_not_lose_much_against_the_champion(table: Table) -> None:
     """40 of its 100 rows are lost, which its floor allows."""
     new = scored(table, 0)
     lost = np.flatnonzero(table.targets[:, 2])[:40]
-    new.probabilities[lost, 2] = 0.05
+    new = scores.changed(new, TASK, lost, 2, 0.05)
     verdict = gate.decide(table, new, scored(table, 0), RULES)
     assert "label losses" in refused(verdict)
     assert "«naïve» from 100.0% to 60.0% of 100 rows" in text(verdict, "label losses")
@@ -166,8 +160,8 @@ def test_a_gain_in_macro_f1_must_not_cost_micro_f1(table: Table) -> None:
     marks[:, 2] = np.arange(ROWS) < 20
     uneven = replace(table, targets=marks)
     new, old = scored(uneven, 0), scored(uneven, 0)
-    old.probabilities[:20, 2] = 0.05
-    new.probabilities[np.flatnonzero(marks[:, 0])[:70], 0] = 0.05
+    old = scores.changed(old, TASK, slice(20), 2, 0.05)
+    new = scores.changed(new, TASK, np.flatnonzero(marks[:, 0])[:70], 0, 0.05)
     rules = RULES.model_copy(
         update={"metric": "macro_f1", "class_floor": None, "max_calibration_error": None}
     )
@@ -180,11 +174,11 @@ def test_a_gain_in_macro_f1_must_not_cost_micro_f1(table: Table) -> None:
 
 
 def test_other_labels_are_refused_and_new_ones_beaten(table: Table) -> None:
-    other = scored(table, 0, names=["animal", "of text", "plant"])
+    other = scored(table, 0, task=Labels(("animal", "of text", "plant")))
     verdict = gate.decide(table, other, scored(table, 60), RULES)
     assert refused(verdict) == ["labels"] and "no «naïve», unexpected plant" in verdict.reasons[0]
     old = scored(table, 0)
-    champion = replace(old, names=list(NAMES[:2]), probabilities=old.probabilities[:, :2])
+    champion = scores.renamed(old, Labels(NAMES[:2]), [0, 1])
     verdict = gate.decide(table, scored(table, 0), champion, RULES)
     assert refused(verdict) == [] and "the champion lacks labels" in verdict.checks[1].text
     expected = f1_score(table.targets, np.pad(decided(champion), ((0, 0), (0, 1))), average="micro")
@@ -192,8 +186,7 @@ def test_other_labels_are_refused_and_new_ones_beaten(table: Table) -> None:
 
 
 def test_one_that_is_too_sure_is_refused(table: Table) -> None:
-    sure = scored(table, 120)
-    sure.probabilities[:] = np.where(decided(sure), 1 - 1e-9, 1e-9)
+    sure = scores.of(TASK, np.where(decided(scored(table, 120)), 1 - 1e-9, 1e-9))
     rules = RULES.model_copy(
         update={"first_minimum": 0.1, "class_floor": None, "max_calibration_error": 0.15}
     )
@@ -262,7 +255,7 @@ def test_a_model_that_gives_one_class_is_not_scored_on_labels(tmp_path: Path) ->
 
     found = test_table.read(write(tmp_path, {"test": [("one", [0])]}) / "test.parquet")
     with pytest.raises(ModelError, match="does not have the task of"):
-        scoring._probabilities(Model(), found, "models:/n/1")
+        scoring._answers(Model(), found, "models:/n/1")
 
 
 def test_the_column_of_labels_is_recorded_with_the_dataset(tmp_path: Path) -> None:

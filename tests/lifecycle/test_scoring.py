@@ -80,7 +80,21 @@ def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
     table = test_table.read(tiny.write_clean(tmp_path) / "test.parquet")
     message = r"models:/n/1 does not have the task of .*test\.parquet[\s\S]*amount[\s\S]*label, probability_"
     with pytest.raises(ModelError, match=message):
-        scoring._probabilities(Model(), table, "models:/n/1")
+        scoring._answers(Model(), table, "models:/n/1")
+
+
+def test_a_row_without_an_answer_is_named(tmp_path: Path) -> None:
+    import pandas as pd
+
+    class Model:
+        def predict(self, some: list[str]) -> pd.DataFrame:
+            sure = np.ones(len(some))
+            sure[1] = np.nan
+            return pd.DataFrame({"label": "a", "probability_grain": sure})
+
+    table = test_table.read(tiny.write_clean(tmp_path) / "test.parquet")
+    with pytest.raises(ModelError, match=rf"no answer for {table.ids[1]} of [\s\S]*probability_grain"):
+        scoring._answers(Model(), table, "models:/n/1")
 
 
 def test_the_process_times_the_samples_that_it_is_asked_for(
@@ -112,11 +126,12 @@ def test_the_process_times_the_samples_that_it_is_asked_for(
     monkeypatch.setattr(sys, "stdin", io.StringIO("score\n2\n0\n1\n"))
     monkeypatch.setattr(sys, "stdout", said := io.StringIO())
     before = mlflow.get_tracking_uri()
-    scoring.main("models:/n/1", str(tmp_path / "test.parquet"), str(tmp_path / "out.npz"), "3", before)
+    scoring.main("models:/n/1", str(tmp_path / "test.parquet"), str(tmp_path / "out"), "3", before)
     assert read == [texts, ["text 9"], ["text 0"], [texts[int(timing.spread(10, 3)[1])]]]
     lines = said.getvalue().splitlines()
     assert lines[:2] == ["baton: ready", "baton: scored"]
     assert all(float(line.removeprefix(scoring.MARK)) >= 0 for line in lines[2:]) and len(lines) == 5
-    found = scoring._read(tmp_path / "out.npz", np.ones(3), None)
-    assert (found.names, found.size, found.probabilities.shape) == (["a"], 5, (10, 1))
+    found = scoring._read(tmp_path / "out", np.ones(3), None)
+    assert found.answers.to_dict("list") == {"label": ["a"] * 10, "probability_a": [1.0] * 10}
+    assert found.size == 5
     assert test_table.read(tmp_path / "test.parquet").ids == texts

@@ -37,12 +37,30 @@ def make(base: Path, head: params.Head = LINEAR, attention: str = "matmul") -> m
 )
 def test_a_saved_model_loads_to_the_same_logits(base: Path, tmp_path: Path, head: params.Head) -> None:
     model = make(base, head)
-    info = model_folder.ModelInfo(tiny.task("a", "b", "c"), head, tiny.TEXT_INPUT, temperature=1.25)
+    info = model_folder.ModelInfo(
+        tiny.task("a", "b", "c"), head, tiny.TEXT_INPUT, fitted={"temperature": 1.25}
+    )
     model_folder.save(model, info, base, tmp_path / "model")
     loaded, loaded_info = model_folder.load(tmp_path / "model", "matmul")
     assert loaded_info == info
     assert torch.equal(loaded(IDS, MASK), model(IDS, MASK))
     assert (tmp_path / "model" / "tokenizer.json").is_file()
+
+
+@pytest.mark.parametrize("earlier", [{"temperature": 1.25}, {}])
+def test_a_folder_of_an_earlier_version_has_its_temperature(
+    base: Path, tmp_path: Path, earlier: dict[str, float]
+) -> None:
+    """They wrote it beside the other keys, or, earlier still, none."""
+    info = model_folder.ModelInfo(tiny.task("a", "b", "c"), LINEAR, tiny.TEXT_INPUT)
+    model_folder.save(make(base), info, base, tmp_path / "model")
+    path = tmp_path / "model" / "baton.json"
+    raw = storage.read_json(path)
+    del raw["fitted"]
+    storage.write_json(path, raw | earlier)
+    assert model_folder.load(path.parent, "matmul")[1].fitted == {
+        "temperature": earlier.get("temperature", 1.0)
+    }
 
 
 def test_padding_changes_nothing(base: Path) -> None:

@@ -36,7 +36,9 @@ def write_model(folder: Path, seed: int, labels: tuple[str, ...] = LABELS, **hea
         torch.nn.init.normal_(parameter, std=1.0)
     model_folder.save(
         model,
-        model_folder.ModelInfo(tiny.task(*list(labels)), kind, tiny.TEXT_INPUT, temperature=1 + seed / 2),
+        model_folder.ModelInfo(
+            tiny.task(*list(labels)), kind, tiny.TEXT_INPUT, fitted={"temperature": 1 + seed / 2}
+        ),
         base,
         folder,
     )
@@ -55,7 +57,7 @@ def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.floa
         ids = torch.tensor([tokenizer.encode(item).ids])
         with torch.no_grad():
             rows.append(model(ids, torch.ones_like(ids))[0].numpy())
-    return np.exp(temperature.scale(np.stack(rows), inputs.read_temperature(folder)))
+    return np.exp(temperature.scale(np.stack(rows), inputs.read_fitted(folder)["temperature"]))
 
 
 def log(folder: Path, name: str, code: dict[str, str] | None = None) -> str:
@@ -168,7 +170,8 @@ def test_another_temperature_changes_the_confidence_but_not_the_label(
         folder = tmp_path / str(place)
         shutil.copytree(logged[0], folder)
         storage.write_json(
-            folder / "baton.json", storage.read_json(folder / "baton.json") | {"temperature": value}
+            folder / "baton.json",
+            storage.read_json(folder / "baton.json") | {"fitted": {"temperature": value}},
         )
         model = TextClassifier()
         model.load_context(SimpleNamespace(artifacts={"model": str(folder)}))

@@ -74,7 +74,10 @@ def write_model(
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=1.0)
     model_folder.save(
-        model, model_folder.ModelInfo(tiny.task(*LABELS), head, shape, temperature=0.6), base, folder
+        model,
+        model_folder.ModelInfo(tiny.task(*LABELS), head, shape, fitted={"temperature": 0.6}),
+        base,
+        folder,
     )
     return folder
 
@@ -108,7 +111,7 @@ def expected(folder: Path, images: list[bytes], work: Path) -> np.ndarray[Any, n
         image_arrays.open_arrays(work, "test", tiny.TASK), tuple, info.input, None, len(LABELS)
     )
     logits = predict(model, split, tiny.machine(), 2)
-    return np.exp(temperature.scale(logits, inputs.read_temperature(folder)))
+    return np.exp(temperature.scale(logits, inputs.read_fitted(folder)["temperature"]))
 
 
 # ---- the same pixels as the pipeline ----

@@ -17,6 +17,7 @@ from baton.batches.text_batches import TextSplit
 from baton.lifecycle import test_table
 from baton.lifecycle.promotion import gate, scoring
 from baton.models import model_folder
+from baton.tasks import answers
 from baton.texts import document_windows
 from tests import tiny
 from tests.lifecycle.test_label_gate import NAMES, RULES, TASK, write
@@ -45,7 +46,7 @@ def write_model(folder: Path) -> Path:
         gap = middle.diff(dim=0).argmax(dim=0, keepdim=True)
         ends = middle.gather(0, torch.cat([gap, gap + 1]))
         dict(model.head.named_parameters())["output.bias"].sub_(ends.mean(dim=0))
-    info = model_folder.ModelInfo(TASK, head, tiny.TEXT_INPUT, temperature=TEMPERATURE)
+    info = model_folder.ModelInfo(TASK, head, tiny.TEXT_INPUT, fitted={"temperature": TEMPERATURE})
     model_folder.save(model, info, base, folder)
     return folder
 
@@ -111,9 +112,8 @@ def test_the_gate_reads_its_probabilities(logged: tuple[str, Path, NDArray[np.fl
     """The table has the labels that the model gives, so all its figures are 1."""
     uri, path, expected = logged
     table = test_table.read(path)
-    names, found = scoring._probabilities(test_pyfunc.load(uri), table, uri)
-    assert names == list(NAMES)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    scored = gate.Scored(names, found, 100, np.ones(3), frozenset())
+    found = scoring._answers(test_pyfunc.load(uri), table, uri)
+    np.testing.assert_allclose(answers.probabilities(NAMES, found), expected, atol=1e-6)
+    scored = gate.Scored(found, 100, np.ones(3), frozenset())
     figures = gate.decide(table, scored, None, RULES).figures["challenger"]
     assert [figures[key] for key in ("micro_f1", "macro_f1", "subset_accuracy")] == [1.0, 1.0, 1.0]

@@ -17,7 +17,10 @@ from tests.serve import files, test_pyfunc, test_pyfunc_image
 pytestmark = pytest.mark.usefixtures("quiet_mlflow")
 
 COMMON = {"__init__.py", "errors.py", "storage.py"} | {
-    *(f"contracts/{name}.py" for name in ("__init__", "input_spec", "saved_weights", "task_spec")),
+    *(
+        f"contracts/{name}.py"
+        for name in ("__init__", "fitted_values", "input_spec", "saved_weights", "task_spec")
+    ),
     *(
         f"tasks/{name}.py"
         for name in (

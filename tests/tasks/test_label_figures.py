@@ -44,18 +44,18 @@ def test_the_temperature_undoes_a_scale(scale: float) -> None:
     random = np.random.default_rng(2)
     logits = random.normal(size=(4000, 4)) * 2
     true = (random.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(np.float32)
-    assert FIGURES.temperature(scale * logits, true) == pytest.approx(scale, rel=0.05)
+    assert FIGURES.fitted(scale * logits, true)["temperature"] == pytest.approx(scale, rel=0.05)
     p = FIGURES.probabilities(logits, 2.0)
     assert p == pytest.approx(1 / (1 + np.exp(-logits / 2)))
 
 
 def test_an_answer_names_the_labels_and_all_probabilities() -> None:
     p = np.array([[0.9, 0.5, 0.1, 0.2], [0.1, 0.2, 0.3, 0.4]])
-    found = FIGURES.answer(p, pd.Index(["x", "y"]))
+    found = FIGURES.of_probabilities(p, pd.Index(["x", "y"]))
     assert found.index.tolist() == ["x", "y"] and list(found) == list(FIGURES.columns)
     assert [json.loads(cell) for cell in found["labels"]] == [["a", "b"], []]
     assert found["probability_ç"].tolist() == [0.1, 0.3]
-    assert len(FIGURES.answer(np.zeros((0, 4)), None)) == 0
+    assert len(FIGURES.answer(np.zeros((0, 4)), {}, None)) == 0
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from baton import params
@@ -28,6 +29,7 @@ from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.significance import Bootstrap
 from baton.tasks import metrics
+from baton.tasks.answers import probabilities
 from baton.tasks.class_figures import ClassFigures
 
 Labels = NDArray[np.int64]
@@ -76,19 +78,20 @@ class ClassReports:
         """The majority class, and linear models."""
         return ClassBaselines(self.spec)
 
-    def outputs(self, logits: NDArray[np.float32], temperature: float) -> Outputs:
+    def outputs(self, logits: NDArray[np.float32], fitted: Mapping[str, Any]) -> Outputs:
         """Return the most probable classes and the log-probabilities."""
         log_p = metrics.log_probabilities(logits)
-        return Outputs(log_p.argmax(axis=1), log_p, temperature)
+        return Outputs(log_p.argmax(axis=1), log_p, **fitted)
 
-    def served(self, probabilities: NDArray[np.float64]) -> Outputs:
-        """Return the same for the probabilities (n, classes) that a served model answered."""
-        log_p = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    def served(self, answers: pd.DataFrame) -> Outputs:
+        """Return the same for the probabilities that a served model answered."""
+        found = probabilities(self.spec.names, answers)
+        log_p = np.log(np.maximum(found, np.finfo(np.float64).tiny))
         return Served(log_p.argmax(axis=1), log_p)
 
-    def temperature(self, targets: Labels, outputs: Outputs) -> float:
-        """Return the temperature of softmax, see `ClassFigures.temperature`."""
-        return self.figures.temperature(outputs.log_p, targets)
+    def fitted(self, targets: Labels, outputs: Outputs) -> dict[str, Any]:
+        """Return the temperature of softmax, see `ClassFigures.fitted`."""
+        return self.figures.fitted(outputs.log_p, targets)
 
     def score(self, targets: Labels, outputs: Outputs) -> NDArray[np.float64]:
         """Return 1 for rows that are right, else 0."""

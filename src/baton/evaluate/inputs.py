@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import storage
-from baton.contracts import targets, task_spec
+from baton.contracts import fitted_values, targets, task_spec
 from baton.contracts.predictions import HINT, read_predictions
 from baton.errors import DataError
 
@@ -122,23 +122,23 @@ def model_size(folder: Path) -> dict[str, int]:
     }
 
 
-def read_temperature(folder: Path) -> float:
-    """Return the temperature at which a saved model's probabilities are served.
+def read_fitted(folder: Path) -> dict[str, Any]:
+    """Return the values fitted on validation with which a saved model is served.
 
-    Evaluation has no other source for it.
+    Evaluation has no other source for them.
 
     Raises:
-        DataError: baton.json is missing, or has no temperature.
+        DataError: baton.json is missing, or has no such values.
     """
     path = folder / "baton.json"
     try:
-        return float(storage.read_json(path)["temperature"])
+        return fitted_values.read(storage.read_json(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         got = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise DataError(
-            f"{path} has no temperature",
+            f"{path} has no fitted values",
             got=got,
-            expected="a number under `temperature`",
+            expected="values under `fitted`",
             hint="run `dvc repro`",
         ) from None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from baton import params
@@ -21,6 +22,7 @@ from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.resampling import means, widest
 from baton.tasks import label_figures
+from baton.tasks.answers import probabilities
 from baton.tasks.label_figures import LabelFigures
 
 Marks = NDArray[np.float32]  # (n, labels), 0 or 1
@@ -64,17 +66,17 @@ class LabelReports:
         """Each label's share, and linear models."""
         return LabelBaselines()
 
-    def outputs(self, logits: NDArray[np.float32], temperature: float) -> LabelOutputs:
+    def outputs(self, logits: NDArray[np.float32], fitted: Mapping[str, Any]) -> LabelOutputs:
         """Return the logits in double precision."""
-        return LabelOutputs(logits.astype(np.float64), temperature)
+        return LabelOutputs(logits.astype(np.float64), **fitted)
 
-    def served(self, probabilities: NDArray[np.float64]) -> LabelOutputs:
-        """Return the logits of the probabilities (n, labels) that a served model answered."""
-        return LabelOutputs(label_outputs.of_probabilities(probabilities))
+    def served(self, answers: pd.DataFrame) -> LabelOutputs:
+        """Return the logits of the probabilities that a served model answered."""
+        return LabelOutputs(label_outputs.of_probabilities(probabilities(self.spec.names, answers)))
 
-    def temperature(self, targets: Marks, outputs: LabelOutputs) -> float:
-        """Return the temperature of the sigmoid, see `LabelFigures.temperature`."""
-        return self.figures.temperature(outputs.logits, targets)
+    def fitted(self, targets: Marks, outputs: LabelOutputs) -> dict[str, Any]:
+        """Return the temperature of the sigmoid, see `LabelFigures.fitted`."""
+        return self.figures.fitted(outputs.logits, targets)
 
     def score(self, targets: Marks, outputs: LabelOutputs) -> NDArray[np.float64]:
         """Return the F1 of each row's labels."""
@@ -115,7 +117,7 @@ class LabelReports:
 
     def of_seed(self, logits: NDArray[np.float32], targets: Marks) -> dict[str, float]:
         """Return the figures of `label_outputs`, as trained."""
-        sums = np.asarray(label_outputs.statistics(targets, self.outputs(logits, 1.0)).sum(axis=0))
+        sums = np.asarray(label_outputs.statistics(targets, self.outputs(logits, {})).sum(axis=0))
         return {name: float(value) for name, value in label_outputs.figures(sums, self.spec.width).items()}
 
     def bootstrap(

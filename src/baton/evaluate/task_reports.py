@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from baton import params
@@ -59,7 +60,8 @@ class TaskBaselines(Protocol):
 class TaskReports(Protocol):
     """What evaluation does for one kind of task.
 
-    The `outputs` of a model have the kind's own type; all have `temperature`, and `C` of a linear baseline.
+    The `outputs` of a model have the kind's own type, a dataclass with a field for each value that the task
+    fits on validation, and `C` of a linear baseline.
     """
 
     @property
@@ -111,16 +113,16 @@ class TaskReports(Protocol):
 
     # Outputs of one model.
 
-    def outputs(self, logits: NDArray[np.float32], temperature: float) -> Any:
-        """Return a model's outputs from its logits (n, width)."""
+    def outputs(self, logits: NDArray[np.float32], fitted: Mapping[str, Any]) -> Any:
+        """Return a model's outputs from its logits (n, width) and the values in its baton.json."""
         ...
 
-    def served(self, probabilities: NDArray[np.float64]) -> Any:
-        """Return a model's outputs from the probabilities (n, width) that it answered when served."""
+    def served(self, answers: pd.DataFrame) -> Any:
+        """Return a model's outputs from what it answered when served, in columns that are no `misfit`."""
         ...
 
-    def temperature(self, targets: Targets, outputs: Any) -> float:
-        """Return the temperature that calibrates outputs on validation rows."""
+    def fitted(self, targets: Targets, outputs: Any) -> dict[str, Any]:
+        """Return what is fitted on validation rows of a baseline: fields of its outputs."""
         ...
 
     def score(self, targets: Targets, outputs: Any) -> NDArray[np.float64]:

@@ -281,10 +281,10 @@ def write(
 ) -> NDArray[np.float32]:
     """Write the model, with the other files of `source`, and its logits to models/ and data/predictions/.
 
-    Both folders are called `name`. All ranks predict, one writes. The temperature of the probabilities is
-    fitted on val; the logits are those before it. On train only the teacher predicts, for `distill`. `packs`:
-    documents are packed, as they were for validation. If the model's seed is not the `best` so far, only the
-    logits of test are computed. Return those, (rows, width).
+    Both folders are called `name`. All ranks predict, one writes. What the task fits on val, such as
+    a temperature, is saved with the model; the logits are as trained. On train only the teacher predicts, for
+    `distill`. `packs`: documents are packed, as they were for validation. If the model's seed is not the
+    `best` so far, only the logits of test are computed. Return those, (rows, width).
     """
     data, runtime = job.data, job.runtime
     unread = () if name == "teacher" else ("train",)
@@ -297,10 +297,8 @@ def write(
     state = sharding.gather(model) if best else None  # gathered from all ranks
     if not (runtime.is_main and best):
         return logits["test"]
-    fitted = task_figures.of(data.task).temperature(logits["val"], data.splits["val"].targets.all)
-    model_folder.save(
-        model, dataclasses.replace(info, temperature=fitted), source, Path("models", name), state
-    )
+    fitted = task_figures.of(data.task).fitted(logits["val"], data.splits["val"].targets.all)
+    model_folder.save(model, dataclasses.replace(info, fitted=fitted), source, Path("models", name), state)
     with storage.atomic_folder(PREDICTIONS / name) as folder:
         for key, values in logits.items():
             predictions.write_predictions(

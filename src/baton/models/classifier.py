@@ -6,7 +6,8 @@ images.
 
 import abc
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,13 +27,14 @@ WEIGHTS, CONFIG, INFO = "model.safetensors", "config.json", "baton.json"
 class ModelInfo:
     """The contents of a model folder besides weights and the backbone's config.
 
-    Probabilities are those of `logits / temperature`; a temperature of 1 is the model as trained.
+    `fitted` holds the values that were fitted on validation, see `contracts.fitted_values`; without any, the
+    model answers as trained.
     """
 
     task: TaskSpec
     head: params.Head
     input: InputSpec
-    temperature: float = 1.0
+    fitted: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Head(nn.Module):

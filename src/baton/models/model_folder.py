@@ -2,7 +2,7 @@
 
 A model folder holds `model.safetensors` (keys `backbone.*`, `head.*`), `config.json` (the backbone's, as
 written by transformers or timm), the tokenizer's files if the model reads text, and `baton.json` (task,
-head, input, temperature). Nothing is unpickled and no remote code runs.
+head, input, fitted values). Nothing is unpickled and no remote code runs.
 """
 
 import shutil
@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from baton import params, storage
-from baton.contracts import input_spec, task_spec
+from baton.contracts import fitted_values, input_spec, task_spec
 from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
 from baton.errors import ModelError
 from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, weight_mismatch
@@ -116,7 +116,7 @@ def save(
             "task": task_spec.described(info.task),
             "head": head,
             "input": input_spec.described(info.input),
-            "temperature": info.temperature,
+            fitted_values.KEY: dict(info.fitted),
         }
         storage.write_json(folder / INFO, described)
         for name in TOKENIZER_FILES:
@@ -160,6 +160,6 @@ def _info(folder: Path) -> ModelInfo:
             expected="task, head and input",
             hint=hint,
         )
-    temperature = raw.get("temperature", 1.0)  # earlier versions did not write it
+    fitted = fitted_values.read({"temperature": 1.0} | raw)  # earlier versions wrote none
     reads = input_spec.read(raw["input"], f"{folder / INFO}: input")
-    return ModelInfo(task_spec.read(raw), params.head(raw["head"]), reads, temperature)
+    return ModelInfo(task_spec.read(raw), params.head(raw["head"]), reads, fitted)

@@ -6,10 +6,8 @@ of a different name (`tracking.served_code`), so Baton need not be installed, an
 effect.
 
 Input: raw texts, as a list of strings, a string, a Series, an array, or a DataFrame whose first column is
-called `text`. Output: a DataFrame with one row per text, as the model's task answers: of classes `label`, the
-most probable one, and `probability_CLASS` for each (the softmax of logits / temperature); of labels `labels`,
-a JSON list of those whose probability is at least 1/2, and `probability_LABEL` for each (the sigmoid of
-logits / temperature). The temperature is in `baton.json`. Params: `batch_size`.
+called `text`. Output: a DataFrame with one row per text, as the model's task answers (`tasks.task_figures`)
+from the logits and the values fitted on validation, which are in `baton.json`. Params: `batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["raw text"])
 """
@@ -26,7 +24,7 @@ import pandas as pd
 import torch
 from transformers import AutoConfig, AutoModel
 
-from baton.contracts import input_spec, saved_weights, task_spec
+from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
 from baton.tasks import answers, task_figures
 from baton.texts import document_windows
 
@@ -48,7 +46,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.task = task_figures.of(task_spec.read(info))
-        self.temperature: float = info["temperature"]
+        self.fitted = fitted_values.read(info)
         self.pooling: str = info["head"]["pooling"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reads = input_spec.read(info["input"], "baton.json: input")
@@ -75,16 +73,15 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         """
         texts, index = _texts(model_input)
         batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
-        probabilities = self._probabilities(texts, batch_size)  # (texts, classes)
-        return self.task.answer(probabilities, index)
+        return self.task.answer(self._predicted(texts, batch_size), self.fitted, index)
 
     @torch.no_grad()
-    def _probabilities(self, texts: list[str], batch_size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return probabilities (texts, classes) in the order of the texts.
+    def _predicted(self, texts: list[str], batch_size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return logits (texts, width) in the order of the texts.
 
         Batches consist of texts of similar length, so that little padding is computed.
         """
-        result = np.zeros((len(texts), self.task.spec.width))
+        result = np.zeros((len(texts), self.task.spec.width), np.float32)
         if not texts:
             return result
         whole = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
@@ -101,8 +98,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
             owner = torch.tensor([place for place, row in enumerate(rows) for _ in read[row]])  # (windows,)
             owners = owner == torch.arange(len(rows)).unsqueeze(1)  # (batch, windows)
             parts = (part.to(self.device) for part in (tokens, mask, owners))
-            logits = self._logits(*parts)  # (batch, width)
-            result[rows] = self.task.probabilities(logits.cpu().numpy(), self.temperature)
+            result[rows] = self._logits(*parts).cpu().numpy()
         return result
 
     def _logits(self, tokens: torch.Tensor, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:

@@ -8,10 +8,8 @@ effect.
 Input: images, each as encoded bytes (PNG, JPEG, HEIC, …), as a base64 string (bare or a `data:` URI) or as a
 file path; a single image, a list, a Series, an array of objects, or a DataFrame whose first column is called
 `image`.
-Output: a DataFrame with one row per image, as the model's task answers: of classes `label`, the most probable
-one, and `probability_CLASS` for each (the softmax of logits / temperature); of labels `labels`, a JSON list
-of those whose probability is at least 1/2, and `probability_LABEL` for each (the sigmoid of logits /
-temperature). The temperature is in `baton.json`. Params: `batch_size`.
+Output: a DataFrame with one row per image, as the model's task answers (`tasks.task_figures`) from the logits
+and the values fitted on validation, which are in `baton.json`. Params: `batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["image.png"])
 
@@ -35,7 +33,7 @@ import pandas as pd
 import timm
 import torch
 
-from baton.contracts import input_spec, saved_weights, task_spec
+from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
 from baton.images import decoding, enlarging, framing, opening, pillow
 from baton.tasks import answers, task_figures
 
@@ -61,7 +59,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.task = task_figures.of(task_spec.read(info))
-        self.temperature: float = info["temperature"]
+        self.fitted = fitted_values.read(info)
         reads = input_spec.read(info["input"], "baton.json: input")
         assert isinstance(reads, input_spec.ImageInput), "models of other inputs are logged with another file"
         self.frame, self.bits = framing.framing(reads), reads.significant_bits
@@ -92,16 +90,15 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         """
         images, index = _images(model_input)
         batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
-        probabilities = self._probabilities(images, batch_size)  # (images, classes)
-        return self.task.answer(probabilities, index)
+        return self.task.answer(self._predicted(images, batch_size), self.fitted, index)
 
     @torch.no_grad()
-    def _probabilities(self, images: list[Any], batch_size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return probabilities (images, classes) in the order of the images.
+    def _predicted(self, images: list[Any], batch_size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return logits (images, width) in the order of the images.
 
         Threads decode the images; only those of one batch are in memory at a time.
         """
-        result = np.zeros((len(images), self.task.spec.width))
+        result = np.zeros((len(images), self.task.spec.width), np.float32)
         paths = self.serve_paths or os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") != "true"
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for start in range(0, len(images), batch_size):
@@ -109,8 +106,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
                 pixels = torch.stack(
                     list(threads.map(lambda row: self._framed(images[row], row, paths), rows))
                 )
-                logits = self._logits(pixels.to(self.device)).cpu().numpy()  # (batch, width)
-                result[start : start + batch_size] = self.task.probabilities(logits, self.temperature)
+                result[start : start + batch_size] = self._logits(pixels.to(self.device)).cpu().numpy()
         return result
 
     def _framed(self, value: Any, row: int, paths: bool) -> torch.Tensor:

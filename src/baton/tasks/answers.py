@@ -3,12 +3,16 @@
 Columns of its answer are named here too.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 PROBABILITY = "probability_"  # with a name after it: the column of the name's probability
+SOME = 3  # names in a message
 SHOWN = 60  # characters of an input that an error message shows
 
 
@@ -35,6 +39,33 @@ def column(data: Any, name: str, lone: type | tuple[type, ...]) -> tuple[list[An
     if isinstance(data, lone):
         return [data], index
     return np.asarray(data, dtype=object).reshape(-1).tolist(), index
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """What is wrong with the columns of a served model's answer, for a task."""
+
+    text: str
+    comparable: bool  # whether the model is merely wrong where it lacks a name
+
+
+def misfit(names: Sequence[str], columns: Iterable[str]) -> Misfit | None:
+    """Return how the names of the probabilities in an answer differ from a task's; None if they do not."""
+    found = [name.removeprefix(PROBABILITY) for name in columns if name.startswith(PROBABILITY)]
+    missing, more = sorted(set(names) - set(found)), sorted(set(found) - set(names))
+    if not missing and not more:
+        return None
+    parts = [*(f"no {own}" for own in missing[:SOME]), *(f"unexpected {own}" for own in more[:SOME])]
+    return Misfit(", ".join(parts), bool(found) and not more)
+
+
+def probabilities(names: Sequence[str], answers: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the probabilities (rows, names) of an answer; a name that it lacks has none."""
+    result = np.zeros((len(answers), len(names)))
+    for place, name in enumerate(names):
+        if (column := f"{PROBABILITY}{name}") in answers:
+            result[:, place] = answers[column].to_numpy(dtype=np.float64)
+    return result
 
 
 def refused(kind: type[Exception], problem: str, got: Any, expected: str, hint: str) -> Exception:

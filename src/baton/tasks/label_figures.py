@@ -4,7 +4,7 @@ Probabilities are sigmoid(logits / temperature), one per label; a row has the la
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,10 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from baton.contracts.task_spec import Labels
 from baton.errors import DataError
+from baton.tasks.answers import PROBABILITY, Misfit, misfit
 
 BOUND = 4.0  # of |log temperature|, as for classes
 THRESHOLD = 0.5
 Floats = NDArray[np.float64]
+Fitted = Mapping[str, Any]  # see contracts.fitted_values
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,6 @@ class LabelFigures:
     gated: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
     share: ClassVar[bool] = True
     probes: ClassVar[bool] = False
-    output: ClassVar[str] = (
-        "`labels`, string, a JSON list of those whose probability is at least 1/2; `probability_LABEL`, "
-        "double, one for each label: sigmoid(logits / T)"
-    )
 
     def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """Return `loss` (mean binary cross-entropy, nats), `micro_f1` and `macro_f1` of `logits` (n, width).
@@ -54,8 +52,8 @@ class LabelFigures:
             "macro_f1": float(f1[own].mean()) if own.any() else 0.0,
         }
 
-    def temperature(self, logits: NDArray[Any], targets: NDArray[Any]) -> float:
-        """Return the temperature that minimises the binary cross-entropy of validation rows, to 6 digits.
+    def fitted(self, logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, Any]:
+        """Return the `temperature` that minimises the binary cross-entropy of validation rows, to 6 digits.
 
         One extra row, half of each label, keeps it finite, as in `temperature.fit`.
         """
@@ -71,7 +69,7 @@ class LabelFigures:
             )
 
         found = minimize_scalar(cost, bounds=(-BOUND, BOUND), method="bounded", options={"xatol": 1e-8})
-        return float(f"{np.exp(found.x):.6g}")
+        return {"temperature": float(f"{np.exp(found.x):.6g}")}
 
     def probabilities(self, logits: NDArray[Any], temperature: float) -> Floats:
         """Return sigmoid(logits / temperature), (n, width)."""
@@ -82,16 +80,36 @@ class LabelFigures:
         names = np.asarray(self.spec.names, dtype=object)
         return [json.dumps(names[row > 0].tolist(), ensure_ascii=False) for row in targets]
 
-    def answer(self, probabilities: Floats, index: Any) -> pd.DataFrame:
+    def answer(self, logits: NDArray[Any], fitted: Fitted, index: Any) -> pd.DataFrame:
         """Return `labels`, a JSON list of the names that reach 1/2, and `probability_LABEL` of each label."""
+        return self.of_probabilities(self.probabilities(logits, fitted.get("temperature", 1.0)), index)
+
+    def of_probabilities(self, probabilities: Floats, index: Any = None) -> pd.DataFrame:
+        """Return the answer of probabilities (n, width)."""
         frame = pd.DataFrame(probabilities, columns=list(self.columns)[1:], index=index)
         frame.insert(0, self.spec.column, self.texts(probabilities >= THRESHOLD))
         return frame
 
+    def misfit(self, columns: Iterable[str]) -> Misfit | None:
+        """Return which labels the probabilities lack or have besides; see `answers.misfit`."""
+        return misfit(self.spec.names, columns)
+
+    def said(self, answers: pd.DataFrame) -> list[str]:
+        """Return the column `labels`."""
+        return list(answers[self.spec.column])
+
+    def output(self, fitted: Fitted) -> str:
+        """Return the columns in words, and the temperature."""
+        columns = (
+            "`labels`, string, a JSON list of those whose probability is at least 1/2; `probability_LABEL`, "
+            "double, one for each label: sigmoid(logits / T)"
+        )
+        return f"{columns}, T = {fitted.get('temperature', 1.0):.4g}, fitted on validation"
+
     @property
     def columns(self) -> Mapping[str, type]:
         """`labels` and the probabilities."""
-        return {"labels": str} | {f"probability_{name}": float for name in self.spec.names}
+        return {"labels": str} | {f"{PROBABILITY}{name}": float for name in self.spec.names}
 
 
 def chosen(logits: NDArray[Any]) -> NDArray[np.bool_]:

@@ -5,18 +5,16 @@ Training, evaluation, the gate and served models ask for them.
 Input: the description of a task (`contracts.task_spec`). Output: its `TaskFigures`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from baton.contracts.task_spec import Classes, Labels, TaskSpec
+from baton.tasks.answers import Misfit
 from baton.tasks.class_figures import ClassFigures
 from baton.tasks.label_figures import LabelFigures
-
-Floats = NDArray[np.float64]
 
 
 class TaskFigures(Protocol):
@@ -63,20 +61,27 @@ class TaskFigures(Protocol):
         """
         ...
 
-    def temperature(self, logits: NDArray[Any], targets: NDArray[Any]) -> float:
-        """Return the temperature that calibrates the probabilities of validation rows."""
-        ...
-
-    def probabilities(self, logits: NDArray[Any], temperature: float) -> Floats:
-        """Return the probabilities (n, width) at a temperature."""
+    def fitted(self, logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, Any]:
+        """Return what is fitted on validation rows, such as a temperature: JSON values, in baton.json."""
         ...
 
     def texts(self, targets: NDArray[Any]) -> list[str]:
         """Return each row's targets as the answer writes them, in the column that the task names."""
         ...
 
-    def answer(self, probabilities: Floats, index: Any) -> pd.DataFrame:
-        """Return what a served model answers, one row per input; `index` is that of the inputs, or None."""
+    def answer(self, logits: NDArray[Any], fitted: Mapping[str, Any], index: Any) -> pd.DataFrame:
+        """Return what a served model answers, one row per input; `index` is that of the inputs, or None.
+
+        Without a value in `fitted`, the model answers as trained.
+        """
+        ...
+
+    def said(self, answers: pd.DataFrame) -> list[str]:
+        """Return each row's targets in an answer, as `texts` writes them."""
+        ...
+
+    def misfit(self, columns: Iterable[str]) -> Misfit | None:
+        """Return how the columns of an answer differ from those of the task; None if they do not."""
         ...
 
     @property
@@ -84,9 +89,8 @@ class TaskFigures(Protocol):
         """The columns of `answer` and the types of their cells, `str` or `float`; first the targets' own."""
         ...
 
-    @property
-    def output(self) -> str:
-        """What the columns hold, for a model's page; T is the temperature."""
+    def output(self, fitted: Mapping[str, Any]) -> str:
+        """Return what the columns hold and what was fitted, for a model's page."""
         ...
 
 

@@ -13,7 +13,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from baton import storage
-from baton.contracts import task_spec
+from baton.contracts import fitted_values, task_spec
 from baton.contracts.input_spec import InputSpec
 from baton.contracts.task_spec import TaskSpec
 from baton.tasks import task_figures
@@ -130,11 +130,11 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
         f'model = mlflow.pyfunc.load_model("models:/{model}")',
         f"model.predict({how.example})",
     ]
-    # Journals of earlier versions have no temperature.
-    task, fitted = task_spec.read(info), f"T = {info.get('temperature', 1.0):.4g}, fitted on validation"
+    # Journals of earlier versions have no fitted values.
+    task, fitted = task_spec.read(info), fitted_values.read({"temperature": 1.0} | dict(info))
     rows = [
         f"| input | {how.accepted} |",
-        f"| output | {task_figures.of(task).output}, {fitted} |",
+        f"| output | {task_figures.of(task).output(fitted)} |",
         f"| params | `batch_size`, long, default {BATCH_SIZE} |",
     ]
     about = f"{len(task.names)} {task.kind}: {', '.join(task.names)}. {how.reads}"

@@ -1,6 +1,6 @@
 """The gate: decide whether a challenger replaces the champion.
 
-The functions are pure; their inputs are both models' predictions on one test table. Every rule is a `Check`
+The functions are pure; their inputs are both models' answers on one test table. Every rule is a `Check`
 with its own reason in words; the verdict is their conjunction, so every failed rule is reported, not only the
 first. The rule between challenger and champion is in `margins`; the floors for every challenger are in
 `floors`.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from baton import params
@@ -26,10 +27,9 @@ from baton.tasks import figure_scale, metrics, task_figures
 
 @dataclass(frozen=True)
 class Scored:
-    """A model's predictions on the table, and its costs."""
+    """A model's answers on the table, and its costs."""
 
-    names: list[str]  # of the outputs, in the order of the columns
-    probabilities: NDArray[np.float64]  # (rows, names)
+    answers: pd.DataFrame  # as served, one row per row of the table
     size: int  # bytes of the model folder
     # Milliseconds of single samples: the same samples in the same order for every model, measured in turns.
     latency: NDArray[np.float64]
@@ -47,18 +47,18 @@ def decide(
 
     Args:
         table: the test table.
-        challenger: the challenger's predictions on it.
+        challenger: the challenger's answers on it.
         champion: the champion's, if there is one.
         rules: the rules of params.promotion.
         marks: what was reached on the table earlier.
     """
     both = {CHALLENGER: challenger} | ({CHAMPION: champion} if champion else {})
-    known = [_names(name, scored, table) for name, scored in both.items()]
+    known = [_fits(name, scored, table) for name, scored in both.items()]
     checks = [*known, *(_leakage(name, scored, table) for name, scored in both.items())]
     if not all(check.passed for check in known):  # nothing can be compared
         return Verdict(tuple(checks), {})
     reports, targets = task_reports.of(table.task), table.targets
-    outputs = {name: reports.served(_ordered(scored, table)) for name, scored in both.items()}
+    outputs = {name: reports.served(scored.answers) for name, scored in both.items()}
     bootstrap = reports.bootstrap(targets, outputs, metrics.BINS, rules.bootstrap)
     figures: dict[str, Any] = {
         name: bootstrap.figures(name) | _calibration(reports, targets, own, rules) | _costs(both[name])
@@ -99,22 +99,19 @@ def check_metric(rules: params.Promotion, task: TaskSpec) -> None:
         )
 
 
-def _names(name: str, scored: Scored, table: Table) -> Check:
-    """Check that a model's outputs have the names of the table's task.
+def _fits(name: str, scored: Scored, table: Table) -> Check:
+    """Check that a model's answers are those of the table's task.
 
-    A champion may lack new names: it is wrong there. Other names for its outputs would make it look worse
-    than it is.
+    A champion may lack what is new, if it is merely wrong there. Other names for its outputs would make it
+    look worse than it is.
     """
-    kind, known = table.task.kind, table.task.names
-    missing, more = sorted(set(known) - set(scored.names)), sorted(set(scored.names) - set(known))
-    got = ", ".join([*(f"no {own}" for own in missing[:SOME]), *(f"unexpected {own}" for own in more[:SOME])])
-    if not missing and not more:
-        return Check(kind, True, f"the {name} knows the table's {len(known)} {kind}")
-    if name == CHAMPION and not more:
-        return Check(
-            kind, True, f"the champion lacks {kind} of {table.path} ({got}) and cannot be right on them"
-        )
-    return Check(kind, False, f"the {name} does not have the {kind} of {table.path}: {got}")
+    kind, misfit = table.task.kind, task_figures.of(table.task).misfit(scored.answers.columns)
+    if misfit is None:
+        return Check(kind, True, f"the {name} knows the table's {kind}")
+    if name == CHAMPION and misfit.comparable:
+        lacking = f"the champion lacks {kind} of {table.path} ({misfit.text}) and cannot be right on them"
+        return Check(kind, True, lacking)
+    return Check(kind, False, f"the {name} does not have the {kind} of {table.path}: {misfit.text}")
 
 
 def _leakage(name: str, scored: Scored, table: Table) -> Check:
@@ -141,19 +138,10 @@ def _leakage(name: str, scored: Scored, table: Table) -> Check:
     )
 
 
-def _ordered(scored: Scored, table: Table) -> NDArray[np.float64]:
-    """Return probabilities (rows, names) in the table's order; an unknown name has none."""
-    probabilities = np.zeros((len(table.targets), len(table.task.names)))
-    for place, name in enumerate(table.task.names):
-        if name in scored.names:
-            probabilities[:, place] = scored.probabilities[:, scored.names.index(name)]
-    return probabilities
-
-
 def _calibration(
     reports: TaskReports, targets: NDArray[Any], outputs: Any, rules: params.Promotion
 ) -> dict[str, Any]:
-    """Return the calibration error of the served probabilities; unlike ECE it has no small-sample bias."""
+    """Return the calibration error of the answers; for probabilities, unlike ECE, it has no bias."""
     error, bounds = reports.calibration(targets, outputs, metrics.BINS, rules.bootstrap.confidence)
     return {"calibration_error": error, "calibration_error_interval": bounds}
 

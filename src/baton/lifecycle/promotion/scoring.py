@@ -1,13 +1,13 @@
 """Score registered models on the test table, each in a separate process so that no model can affect another.
 
-    python -m baton.lifecycle.promotion.scoring MODEL TABLE OUT.npz LATENCY_SAMPLES STORE
+    python -m baton.lifecycle.promotion.scoring MODEL TABLE OUT LATENCY_SAMPLES STORE
 
 MODEL is `models:/NAME/VERSION`, TABLE a Parquet table such as data/clean/test.parquet. The model is loaded as
-its users load it (`mlflow.pyfunc.load_model`) and reads raw texts or encoded images. OUT.npz holds its
-names, probabilities (rows, names) and size in bytes. Models are loaded in parallel, which takes longest,
-and scored one after the other; then they take turns at single samples, so that a busy machine slows all of
-them alike. A process does what each line on its standard input asks for: `score`, or the index of a sample to
-time; its answer is a line that begins with `MARK`.
+its users load it (`mlflow.pyfunc.load_model`) and reads raw texts or encoded images. The folder OUT holds
+its answers (Parquet, one row per row of TABLE) and its size in bytes. Models are loaded in parallel, which
+takes longest, and scored one after the other; then they take turns at single samples, so that a busy machine
+slows all of them alike. A process does what each line on its standard input asks for: `score`, or the index
+of a sample to time; its answer is a line that begins with `MARK`.
 """
 
 import contextlib
@@ -23,17 +23,18 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from baton import console, tracking
+from baton import console, storage, tracking
 from baton.errors import ModelError
 from baton.evaluate import timing
 from baton.lifecycle import test_table
 from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import SOME
 from baton.tasks import task_figures
-from baton.tasks.answers import PROBABILITY
 
+ANSWERS, SIZE = "answers.parquet", "size.json"  # of one process
 MARK = "baton: "  # distinguishes answers from what libraries print
 # Limits of the timing; the first round is a warm-up.
 LIMITS = timing.Limits(rounds=1, precision=0.05, seconds=30.0, confidence=0.95)
@@ -51,7 +52,7 @@ def score(
         latency_samples: the number of single samples to time, spread over the table.
 
     Raises:
-        ModelError: a model cannot be loaded or does not return probabilities.
+        ModelError: a model cannot be loaded, has another task, or has no answer for a row.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -63,7 +64,7 @@ def score(
                 "baton.lifecycle.promotion.scoring",
                 uri,
                 str(table.path),
-                str(folder / f"{place}.npz"),
+                str(folder / str(place)),
             ]
             errors = stack.enter_context((folder / f"{place}.err").open("w+"))
             process = subprocess.Popen(
@@ -83,7 +84,7 @@ def score(
         timers = {uri: scorer.seconds for uri, scorer in started.items()}
         taken = timing.alternated(timers, len(timing.spread(len(table.ids), latency_samples)), LIMITS)
         return {
-            uri: _read(folder / f"{place}.npz", 1000 * taken[uri].ravel(), rows)
+            uri: _read(folder / str(place), 1000 * taken[uri].ravel(), rows)
             for place, (uri, rows) in enumerate(models.items())
         }
 
@@ -133,14 +134,8 @@ class _Scorer:
 
 
 def _read(path: Path, latencies: NDArray[np.float64], training_rows: frozenset[str] | None) -> Scored:
-    with np.load(path, allow_pickle=False) as found:
-        return Scored(
-            [str(name) for name in found["classes"]],
-            found["probabilities"],
-            int(found["size"]),
-            latencies,
-            training_rows,
-        )
+    size = int(storage.read_json(path / SIZE)["bytes"])
+    return Scored(pd.read_parquet(path / ANSWERS), size, latencies, training_rows)
 
 
 def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
@@ -151,17 +146,17 @@ def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
     mlflow.set_tracking_uri(store)
     mlflow.set_registry_uri(store)
     table = test_table.read(Path(path))
-    fetched = Path(out).with_suffix("")
-    fetched.mkdir()
+    fetched, results = Path(out, "model"), Path(out)
+    fetched.mkdir(parents=True)
     folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(fetched)))
     model = mlflow.pyfunc.load_model(str(folder))
     timed: list[Any] = []
     _say("ready")
     for line in sys.stdin:  # until the parent is done or gone
         if line.strip() == "score":
-            names, probabilities = _probabilities(model, table, uri)
+            _answers(model, table, uri).to_parquet(results / ANSWERS)
             size = sum(file.stat().st_size for file in (folder / "artifacts").rglob("*") if file.is_file())
-            np.savez(out, classes=names, probabilities=probabilities, size=size)
+            storage.write_json(results / SIZE, {"bytes": size})
             timed = _samples(table, int(samples))
             _say("scored")
         else:
@@ -182,10 +177,10 @@ def _samples(table: test_table.Table, count: int) -> list[Any]:
     return [sample for row, sample in enumerate(islice(rows, max(wanted) + 1)) if row in wanted]
 
 
-def _probabilities(model: Any, table: test_table.Table, uri: str) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the names of the model's outputs, and its probabilities (rows, names)."""
-    frames = [model.predict(some) for some in table.inputs()]
-    known, expected = list(frames[0].columns), list(task_figures.of(table.task).columns)
+def _answers(model: Any, table: test_table.Table, uri: str) -> pd.DataFrame:
+    """Return what the model answers for each row of the table."""
+    found: pd.DataFrame = pd.concat([model.predict(some) for some in table.inputs()], ignore_index=True)
+    known, expected = list(found.columns), list(task_figures.of(table.task).columns)
     if expected[0] not in known:
         raise ModelError(
             f"{uri} does not have the task of {table.path}",
@@ -193,17 +188,15 @@ def _probabilities(model: Any, table: test_table.Table, uri: str) -> tuple[list[
             expected=f"columns {', '.join(expected[:SOME])}, …",
             hint="register a model trained on this data, or set promotion.test to a table of its task",
         )
-    columns = [name for name in known if name.startswith(PROBABILITY)]
-    found: NDArray[np.float64] = np.concatenate(
-        [frame[columns].to_numpy(dtype=np.float64) for frame in frames]
-    )
-    if not columns or not np.isfinite(found).all():
+    if found.isna().any(axis=None):
+        row, column = (int(place[0]) for place in found.isna().to_numpy().nonzero())
         raise ModelError(
-            f"{uri} returns no probabilities",
-            got=", ".join(map(str, known)),
-            expected=f"columns {PROBABILITY}NAME",
+            f"{uri} has no answer for {table.ids[row]} of {table.path}",
+            got=f"an empty cell in the column {known[column]}",
+            expected="a value for every row",
+            hint="check what the model predicts for this row; if it diverged, lower learning_rate",
         )
-    return [name.removeprefix(PROBABILITY) for name in columns], found
+    return found
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from baton.errors import ModelError
 from baton.lifecycle import test_table
 from baton.lifecycle.retraining.drift import Sample, label_distance
 from baton.tables.two_sample_tests import Distance
+from baton.tasks import task_figures
+from baton.tasks.task_figures import TaskFigures
 
 ROWS = 1000  # the most rows of each side that are predicted: those with the smallest digests
 
@@ -55,18 +57,18 @@ def distance(
     inputs = (sample.files[place].read_bytes() if sample.files else sample.keys[place] for place in chosen)
     rows = enumerate(row for some in test_table.inputs(val, sample.kind) for row in some)
     task = task_spec.read_file(val.parent)
-    read = _Reader(model, uri, task.column, test_table.PORTION[sample.kind])
+    read = _Reader(model, uri, task_figures.of(task), test_table.PORTION[sample.kind])
     earlier = read.answers(row for place, row in rows if place in own)
     return label_distance(earlier, read.answers(inputs), task.ragged)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """A served model, and the column in which it answers."""
+    """A served model, and the task whose answers it must give."""
 
     model: Any
     uri: str
-    column: str
+    task: TaskFigures
     portion: int  # inputs at a time
 
     def answers(self, inputs: Iterator[Any]) -> Counter[str]:
@@ -74,8 +76,8 @@ class _Reader:
         found: Counter[str] = Counter()
         while some := list(islice(inputs, self.portion)):
             frame = self.model.predict(some)
-            if self.column not in frame.columns:
-                got, expected = ", ".join(map(str, frame.columns)), f"a column {self.column}"
+            if (first := next(iter(self.task.columns))) not in frame.columns:
+                got, expected = ", ".join(map(str, frame.columns)), f"a column {first}"
                 raise ModelError(f"{self.uri} has another task than data/clean", got=got, expected=expected)
-            found.update(frame[self.column])
+            found.update(self.task.said(frame))
         return found
