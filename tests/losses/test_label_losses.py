@@ -1,5 +1,7 @@
 """Losses of several labels per row against their definitions."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -94,7 +96,63 @@ def test_weights_do_not_teach_a_label_to_rows_without_it(smoothing: float) -> No
         assert best == pytest.approx(target * (1 - smoothing) + smoothing / 2, abs=0.0011)
 
 
-def test_without_smoothing_weights_are_those_of_torch() -> None:
+def test_weights_are_those_of_torch_at_log_odds_of_balanced_labels() -> None:
     weights = torch.tensor([0.5, 1.0, 7.0])
-    expected = functional.binary_cross_entropy_with_logits(logits(0), TRUE, pos_weight=weights)
+    expected = functional.binary_cross_entropy_with_logits(
+        logits(0) + weights.log(), TRUE, pos_weight=weights
+    )
     torch.testing.assert_close(TASK.supervised(logits(0), TRUE, 0.0, weights).mean, expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+def test_balanced_weights_leave_probabilities_as_they_are(smoothing: float, alpha: float) -> None:
+    """A model with one logit per label and group of rows is trained to convergence.
+
+    Its probabilities are the smoothed shares of each group, in closed form, though one label has 1% of the
+    rows and another 90%; with a teacher who knows them, too.
+    """
+    shares = torch.tensor([[0.01, 0.3, 0.9], [0.05, 0.5, 0.8]], dtype=torch.float64)
+    rows = 1000
+    true = torch.stack([torch.arange(rows)[:, None] < (share * rows).round() for share in shares]).flatten(
+        0, 1
+    )
+    group, marked = torch.arange(2 * rows) // rows, true.double()
+    targets = Targets(
+        TASK.spec, true.nonzero()[:, 1].numpy(), np.concatenate([[0], true.sum(1).cumsum(0).numpy()])
+    )
+    weights = TASK.weights(targets)
+    assert weights[0] > 30 and weights[2] < 0.2
+    expected = shares * (1 - smoothing) + smoothing / 2
+
+    @dataclass(frozen=True)
+    class Rows:
+        inputs: tuple[torch.Tensor, ...]
+        targets: torch.Tensor
+        rows: torch.Tensor
+
+    batch = Rows((group,), marked.float(), torch.arange(len(group)))
+
+    fitted = torch.zeros(2, 3, requires_grad=True)
+    teacher = soft_targets.cached(expected.logit().float()[group])
+    loss = soft_targets.distillation(TASK, teacher, 2.0, alpha, smoothing, weights)
+    optimizer = torch.optim.LBFGS([fitted], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-9)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss(lambda places: fitted[places], batch)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    torch.testing.assert_close(fitted.sigmoid().double(), expected, rtol=2e-3, atol=0)
+
+
+def test_a_label_that_every_row_has_is_learned() -> None:
+    """Rows without it over rows with it is 0: as a weight, it would hide the label from the loss."""
+    always = TASK.weights(Targets(TASK.spec, np.zeros(4, np.int64), np.arange(5)))
+    assert always.tolist() == [1.0, 1.0, 1.0]
+    own = torch.zeros(4, 3, requires_grad=True)
+    marked = torch.tensor([[1.0, 0, 0]]).expand(4, 3)
+    TASK.supervised(own, marked, 0.0, always).total.backward()
+    assert (own.grad[:, 0] < -0.1).all()

@@ -23,10 +23,11 @@ class LabelLosses:
     def weights(self, targets: Targets) -> torch.Tensor:
         """Return rows without the label over rows with it, (width,): the weight of a row that has it.
 
-        It is 1 for a label that no row has.
+        It is 1 for a label that no row or every row has.
         """
         own = np.bincount(targets.pairs[1], minlength=self.spec.width)
-        found = np.where(own > 0, (len(targets) - own) / np.maximum(own, 1), 1.0)
+        varies = (own > 0) & (own < len(targets))
+        found = np.where(varies, (len(targets) - own) / np.maximum(own, 1), 1.0)
         return torch.tensor(found, dtype=torch.float32)
 
     def supervised(
@@ -39,13 +40,19 @@ class LabelLosses:
     ) -> Sum:
         """Return binary cross-entropy in fp32; targets are (batch, width) from 0 to 1.
 
-        `label_smoothing` moves targets towards 1/2; `weights` multiplies the loss of labels that a row has.
-        (torch's `pos_weight` would also multiply the smoothed part of labels that it lacks: with a weight of
-        99 and smoothing of 0.1, the best answer for a row without the label would be 0.84.)
+        `label_smoothing` moves targets towards 1/2; `weights` multiplies the loss of a positive target. That
+        alone would teach log-odds that are too high by the log weight, so it is added to the logits here
+        (prior correction, King and Zeng 2001, Logistic regression in rare events data; logit adjustment,
+        Menon et al. 2021): the best answer remains the smoothed share of rows with the label, whatever it
+        weighs, so that logits, the validation loss and a teacher's soft targets mean the same with weights
+        and without.
         """
-        smoothed = targets * (1 - label_smoothing) + label_smoothing / 2
-        each = functional.binary_cross_entropy_with_logits(logits.float(), smoothed, reduction="none")
-        return _summed(each if weights is None else each * (1 + (weights - 1) * targets), of_rows)
+        smoothed, raw = targets * (1 - label_smoothing) + label_smoothing / 2, logits.float()
+        shifted = raw if weights is None else raw + weights.log()
+        each = functional.binary_cross_entropy_with_logits(
+            shifted, smoothed, pos_weight=weights, reduction="none"
+        )
+        return _summed(each, of_rows)
 
     def divergence(
         self,
