@@ -19,6 +19,7 @@ os.environ |= {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # torch reads it once per process
     # One test file per processor: threads that wait for each other in competition with others cost tenfold.
     "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",  # stages set their own number; on busy processors waiting actively is waste
 }
 for name in ("DVC_ROOT", "BATON_REPRO_ID", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
     os.environ.pop(name, None)

@@ -16,7 +16,14 @@ def test_two_per_cent_of_two_minutes() -> None:
     assert checkpoint_cost.share(seconds) == pytest.approx(0.02)
 
 
-@pytest.mark.parametrize("side", ["none", "waited for", "meanwhile"])
+@pytest.mark.parametrize(
+    "side",
+    [
+        pytest.param("none", marks=pytest.mark.slow),
+        pytest.param("waited for", marks=pytest.mark.slow),
+        "meanwhile",
+    ],
+)
 def test_each_side_trains(side: str, tmp_path: Path) -> None:
     work = checkpoint_cost.Work(parameters=24 * 8 * 8, rows=4, every=60, saves=1, folder=tmp_path)
     found = checkpoint_cost.measure(work, side)
