@@ -16,6 +16,7 @@ import pytest
 from baton import params, storage
 from baton.errors import OutputError, SourceError
 from baton.sources import fetching
+from tests.archive_files import tar_gz
 from tests.local_server import LocalServer, Page
 
 CSV = b"text,label\nhello there,pos\ngo away,neg\n"
@@ -81,6 +82,88 @@ def test_wheel_members_become_splits(build_wheel: Callable[..., str], workplace:
     manifest = check(Path("data/raw"), {"train.csv": CSV})
     assert manifest["files"]["train"]["origin"] == "toy 1.0: toy/train.csv"
     assert manifest["source"]["sha256"] == digest
+
+
+def package(digest: str, archive: str | None, **files: Any) -> params.PackageSource:
+    pinned = {"kind": "sdist", "package": "toy", "version": "1.0", "sha256": digest, "archive": archive}
+    values = {"kind": "package", "package": pinned, "files": files, "licence": "CC0"}
+    return params.PackageSource.model_validate(values, strict=False)
+
+
+@pytest.fixture
+def sdist(wheelhouse: Path) -> str:
+    """The sha256 of a source distribution with files, and an archive of files."""
+    inner = {"set/tweets.tsv": b"1\tgood\n", "set/news.tsv": b"2\tbad\n", "set/read.me": b"no"}
+    members = {
+        "toy-1.0/data/inner.tar.gz": tar_gz(inner),
+        "toy-1.0/data/train.csv": CSV,
+        "toy-1.0/setup.py": b"x",
+    }
+    (wheelhouse / "toy-1.0.tar.gz").write_bytes(tar_gz(members))
+    return hashlib.sha256((wheelhouse / "toy-1.0.tar.gz").read_bytes()).hexdigest()
+
+
+def test_one_member_of_a_package_is_a_file(sdist: str, workplace: Path) -> None:
+    fetching.fetch_source(package(sdist, None, train="toy-1.0/data/train.csv"), Path("data/raw"))
+    manifest = check(Path("data/raw"), {"train.csv": CSV})
+    assert manifest["files"]["train"]["origin"] == "sdist toy 1.0: toy-1.0/data/train.csv"
+
+
+def test_several_members_are_a_folder(sdist: str, workplace: Path) -> None:
+    source = package(sdist, "toy-1.0/data/inner.tar.gz", train="set/*.tsv", test=["set/news.tsv"])
+    fetching.fetch_source(source, Path("data/raw"))
+    raw = Path("data/raw")
+    assert sorted(path.name for path in raw.iterdir()) == ["manifest.json", "test.tsv", "train"]
+    assert {path.name: path.read_bytes() for path in (raw / "train").iterdir()} == {
+        "tweets.tsv": b"1\tgood\n",
+        "news.tsv": b"2\tbad\n",
+    }
+    entry = storage.read_json(raw / "manifest.json")["files"]["train"]
+    assert entry == {
+        "path": "train",
+        "origin": "sdist toy 1.0: toy-1.0/data/inner.tar.gz: set/*.tsv",
+        "sha256": storage.sha256_tree(raw / "train"),
+        "bytes": 13,
+        "files": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("archive", "member", "message"),
+    [
+        ("toy-1.0/data/absent.zip", "set/a", "no member toy-1.0/data/absent.zip"),
+        ("toy-1.0/data/train.csv", "set/a", "archive is damaged or truncated"),
+        ("toy-1.0/data/inner.tar.gz", "set/absent.tsv", "no member set/absent.tsv"),
+        (None, "toy-1.0/data/*.tsv", r"no member toy-1.0/data/\*.tsv"),
+    ],
+)
+def test_a_wrong_member_of_a_package_is_named(
+    sdist: str, workplace: Path, archive: str | None, member: str, message: str
+) -> None:
+    with pytest.raises(SourceError, match=rf"(?s){message}.*got:.*expected:.*next:"):
+        fetching.fetch_source(package(sdist, archive, train=member), Path("data/raw"))
+    assert list(Path("data").iterdir()) == []
+
+
+def test_a_local_folder_is_copied_without_what_systems_leave(workplace: Path) -> None:
+    for name in (
+        "mails/spam/1.txt",
+        "mails/ham/2.txt",
+        "mails/.git/x",
+        "mails/spam/Thumbs.db",
+        "mails/a.dvc",
+    ):
+        Path("inbox", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("inbox", name).write_text(name)
+    fetching.fetch_source(local(train="inbox/mails"), Path("data/raw"))
+    files = sorted(path.relative_to("data/raw").as_posix() for path in Path("data/raw").rglob("*.*"))
+    assert files == ["manifest.json", "train/ham/2.txt", "train/spam/1.txt"]
+
+
+def test_a_local_folder_without_files_is_named(workplace: Path) -> None:
+    Path("inbox/mails/.git").mkdir(parents=True)
+    with pytest.raises(SourceError, match=r"(?s)inbox/mails has no files.*next:"):
+        fetching.fetch_source(local(train="inbox/mails"), Path("data/raw"))
 
 
 def test_a_failure_leaves_the_old_folder_as_it_was(build_wheel: Callable[..., str], workplace: Path) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -41,6 +41,11 @@ def _revision(value: str) -> str:
             "must be a commit of 40 hexadecimal digits; a branch, a tag or `latest` is not reproducible"
         )
     return value
+
+
+def as_tuple(value: Any) -> Any:
+    """Return one value as a tuple of it, and a list as a tuple."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 RelativePath = Annotated[str, AfterValidator(relative)]

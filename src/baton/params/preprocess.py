@@ -1,5 +1,6 @@
 """`preprocess`: from raw files to one clean table per split."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -67,7 +68,43 @@ class JsonLinesFormat(Section):
     encoding: Encoding = "auto"
 
 
-Format = Annotated[DelimitedFormat | ParquetFormat | JsonLinesFormat, Field(discriminator="kind")]
+class DocumentsFormat(Section):
+    """One text per file, in a folder of files: the column `text`.
+
+    `folder` is the folder of the text, such as its class, and `file` its name without suffix. `encoding:
+    auto` is UTF-8, or UTF-16 or UTF-32 if a file declares it.
+    """
+
+    kind: Literal["documents"]
+    encoding: Encoding
+
+
+def _pattern(value: str) -> str:
+    try:
+        names = re.compile(value).groupindex
+    except re.error as error:
+        raise ValueError(f"is not a regular expression of Python: {error}") from None
+    if not names:
+        raise ValueError("must have named groups, such as (?P<label>[a-z]+), which are the columns")
+    return value
+
+
+class LinesFormat(Section):
+    """One row per line, whose named groups in the regular expression `pattern` are its columns.
+
+    A line that the pattern does not match from its beginning is malformed.
+    """
+
+    kind: Literal["lines"]
+    encoding: Encoding
+    skip_lines: Annotated[int, Field(ge=0)]
+    pattern: Annotated[str, AfterValidator(_pattern)]
+
+
+Format = Annotated[
+    DelimitedFormat | ParquetFormat | JsonLinesFormat | DocumentsFormat | LinesFormat,
+    Field(discriminator="kind"),
+]
 
 
 class ByShare(Section):

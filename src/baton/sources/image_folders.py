@@ -109,7 +109,7 @@ def read_file(path: Path, name: str, label: str | list[str] | None) -> RawImage:
 def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
     """Return every file with its label, sorted by path; files next to the class folders have no label."""
     left_out: Counter[str] = Counter()
-    shown = sorted(_entries(root, left_out), key=os.fsencode)
+    shown = sorted(local_files.entries(root, left_out), key=os.fsencode)
     classes = [path for path in shown if path.is_dir()]
     if not classes:
         got = f"only files ({len(shown)})" if shown else "nothing"
@@ -140,7 +140,10 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
     files: list[tuple[Path, str | None]] = [(path, None) for path in loose if _may_be_image(path)]
     left_out.update(path.name for path in loose if not _may_be_image(path))
     for folder in classes:
-        inside = [(path, _text(folder.name)) for path in sorted(files_of(folder, left_out), key=os.fsencode)]
+        inside = [
+            (path, _text(folder.name))
+            for path in sorted(local_files.files_of(folder, left_out), key=os.fsencode)
+        ]
         if not inside:
             console.say(
                 escape(f"{one_line(str(folder))} contains no files: {split} has no images of this class")
@@ -162,39 +165,6 @@ def _may_be_image(path: Path) -> bool:
     with contextlib.suppress(OSError), path.open("rb") as file:
         return opening.begins_as(file.read(opening.BEGINNING_BYTES)) != ""
     return True
-
-
-def files_of(folder: Path, left_out: Counter[str] | None = None) -> Iterator[Path]:
-    """Yield every file below a folder except system files, which `left_out` counts by kind.
-
-    Raises:
-        SourceError: a folder cannot be read.
-    """
-    for path in _entries(folder, Counter() if left_out is None else left_out):
-        if path.is_dir() and not path.is_symlink():
-            yield from files_of(path, left_out)
-        else:
-            yield path
-
-
-def _entries(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
-    """Yield the entries of a folder except system files."""
-    try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        hint = f"make it readable (`chmod u+rx`), or move it out of {local_files.INBOX}/"
-        raise SourceError(
-            f"{one_line(str(folder))} cannot be read",
-            got=error.strerror,
-            expected="a folder of images",
-            hint=hint,
-        ) from None
-    for path in entries:
-        inside = path.is_dir() and not path.is_symlink()
-        if kind := system_files.kind(path.name, folder=inside):
-            left_out[kind] += sum(len(files) for _, _, files in os.walk(path)) if inside else 1
-        else:
-            yield path
 
 
 def _of_files(files: list[tuple[Path, str | None]], root: Path) -> Iterator[RawImage]:

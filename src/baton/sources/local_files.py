@@ -1,9 +1,14 @@
 """The user's own files in `inbox/`: copy them, list them in a manifest, or report them missing."""
 
+import os
 import shutil
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from baton import storage
+from rich.markup import escape
+
+from baton import console, storage
 from baton.errors import SourceError, one_line
 from baton.sources import system_files
 
@@ -16,9 +21,28 @@ def copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy every file below a folder, except those that operating systems, programs and DVC left there."""
+    left_out: Counter[str] = Counter()
+    for path in files_of(source, left_out):
+        if path.suffix != ".dvc":
+            copy(path, target / path.relative_to(source))
+    if not target.is_dir():
+        hint = "put the files there, or name another folder in params.yaml"
+        raise SourceError(f"{source} has no files", got="an empty folder", expected="files", hint=hint)
+    if left_out:
+        skipped = system_files.described(left_out)
+        console.say(escape(f"{source}: skipped hidden files and files left by operating systems: {skipped}"))
+
+
 def entry(folder: Path, name: str, origin: str) -> dict[str, object]:
-    """Return a file's entry in a manifest."""
+    """Return the entry of a file in a manifest, or of a folder of files."""
     path = folder / name
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file()]
+        size = sum(file.stat().st_size for file in files)
+        content = {"sha256": storage.sha256_tree(path), "bytes": size, "files": len(files)}
+        return {"path": name, "origin": origin, **content}
     return {"path": name, "origin": origin, "sha256": storage.sha256(path), "bytes": path.stat().st_size}
 
 
@@ -40,3 +64,40 @@ def missing(path: Path, key: str, expected: str) -> SourceError:
     )
     got = f"inbox/ contains {', '.join(there)}" if there else "inbox/ is empty"
     return SourceError(f"{path} does not exist", got=got, expected=expected, hint=hint)
+
+
+def files_of(folder: Path, left_out: Counter[str] | None = None) -> Iterator[Path]:
+    """Yield every file below a folder except system files, which `left_out` counts by kind.
+
+    Raises:
+        SourceError: a folder cannot be read.
+    """
+    for path in entries(folder, Counter() if left_out is None else left_out):
+        if path.is_dir() and not path.is_symlink():
+            yield from files_of(path, left_out)
+        else:
+            yield path
+
+
+def entries(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """Yield the entries of a folder except system files, which `left_out` counts by kind.
+
+    Raises:
+        SourceError: the folder cannot be read.
+    """
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        hint = f"make it readable (`chmod u+rx`), or move it out of {INBOX}/"
+        raise SourceError(
+            f"{one_line(str(folder))} cannot be read",
+            got=error.strerror,
+            expected="a folder of files",
+            hint=hint,
+        ) from None
+    for path in entries:
+        inside = path.is_dir() and not path.is_symlink()
+        if kind := system_files.kind(path.name, folder=inside):
+            left_out[kind] += sum(len(files) for _, _, files in os.walk(path)) if inside else 1
+        else:
+            yield path

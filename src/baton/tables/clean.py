@@ -112,7 +112,7 @@ def _read(raw: Path, settings: params.Preprocess, cells: TargetCells) -> list[Ra
     files = storage.read_json(manifest)["files"]
     paths = {split: raw / files[split]["path"] for split in SPLITS if split in files}
     for path in paths.values():
-        if not path.is_file():
+        if not path.exists():
             raise DataError(
                 f"{path} does not exist",
                 got="only its manifest",

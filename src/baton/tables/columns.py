@@ -1,7 +1,7 @@
 """The columns to read, and the error for a missing one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ class Columns:
     section: str = "preprocess"
     text_key: str = "text_column"
     extra: ExtraColumns = NO_EXTRA_COLUMNS
+    given: Mapping[str, str] = field(
+        default_factory=dict
+    )  # columns that the file's path gives: name -> value
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -30,11 +33,13 @@ class Columns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All columns, each once."""
-        return tuple(dict.fromkeys([*self.texts, self.label, *self.extra.names]))
+        """The columns to read from a file, each once."""
+        wanted = dict.fromkeys([*self.texts, self.label, *self.extra.names])
+        return tuple(name for name in wanted if name not in self.given)
 
     def row(self, values: Mapping[str, Any]) -> tuple[Any, Any, Extras | str]:
         """Return text, label and extras of a row from the values of `names`, as `RawTable.add` takes them."""
+        values = {**values, **self.given}
         return self._text(values), values[self.label], self.extra.read(values)
 
     def _text(self, values: Mapping[str, Any]) -> Any:

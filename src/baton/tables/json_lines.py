@@ -46,7 +46,7 @@ def read(table: RawTable, settings: params.JsonLinesFormat, wanted: Columns) -> 
 
 def _add(table: RawTable, number: int, value: dict[str, Any], wanted: Columns) -> None:
     """Add a record: without a text it is malformed; without a label it is a row that lacks its label."""
-    if any(name in value for name in wanted.texts):
+    if any(name in value or name in wanted.given for name in wanted.texts):
         table.add(
             *wanted.row(
                 {name: value.get(name) for name in wanted.names}
@@ -54,7 +54,10 @@ def _add(table: RawTable, number: int, value: dict[str, Any], wanted: Columns) -
             )
         )
     else:
-        table.reject(f"line {number}: no key {' or '.join(map(repr, wanted.texts))}", value.get(wanted.label))
+        table.reject(
+            f"line {number}: no key {' or '.join(map(repr, wanted.texts))}",
+            {**value, **wanted.given}.get(wanted.label),
+        )
 
 
 def _value(line: str) -> dict[str, Any] | str:

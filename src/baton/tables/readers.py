@@ -6,7 +6,7 @@ from typing import Any
 
 from baton import params
 from baton.errors import DataError
-from baton.tables import columns, containers, delimited, encodings, json_lines
+from baton.tables import columns, containers, delimited, documents, encodings, file_folders, json_lines
 from baton.tables.columns import Columns
 from baton.tables.rows import Cell, RawTable, one_name
 
@@ -18,28 +18,23 @@ def read(
     wanted: Columns,
     read_label: Callable[[Any], Cell | str] = one_name,
 ) -> RawTable:
-    """Read one file of texts and labels, or of paths and labels; `read_label` is that of `RawTable`.
+    """Read a file (or folder of files) of texts and labels, or of paths and labels.
+
+    `read_label` is that of `RawTable`.
 
     Raises:
         DataError: The file is empty, has another format, or lacks a column.
     """
     table = RawTable(split, path, read_label)
-    if path.stat().st_size == 0:
+    if path.is_dir():
+        file_folders.read(table, form, wanted, _read_file)
+    elif isinstance(form, params.DocumentsFormat):
+        hint = "name a folder in `source`, or set the format to what the file is"
         raise DataError(
-            f"{path} is empty",
-            got="0 bytes",
-            expected="rows of text and label",
-            hint="check the file that `source` names",
+            f"{path} is one file", got="a file", expected="a folder with one text per file", hint=hint
         )
-    if not isinstance(form, params.ParquetFormat) and encodings.packed(path):
-        table.remarks.append(f"{path} is gzip, and read as what it holds")
-    match form:
-        case params.DelimitedFormat():
-            delimited.read(table, form, wanted)
-        case params.JsonLinesFormat():
-            json_lines.read(table, form, wanted)
-        case params.ParquetFormat():
-            _read_parquet(table, wanted)
+    else:
+        _read_file(table, form, wanted)
     if not table.count:
         hint = (
             f"check the file that `source` names, and `skip_lines` and `columns` of {wanted.section}.format"
@@ -48,6 +43,30 @@ def read(
             f"{path} has no rows", got="at most a header", expected="rows of text and label", hint=hint
         )
     return table
+
+
+def _read_file(table: RawTable, form: params.Format, wanted: Columns) -> None:
+    if isinstance(form, params.DocumentsFormat):
+        documents.read(table, form, wanted)
+        return
+    if table.path.stat().st_size == 0:
+        raise DataError(
+            f"{table.path} is empty",
+            got="0 bytes",
+            expected="rows of text and label",
+            hint="check the file that `source` names",
+        )
+    if not isinstance(form, params.ParquetFormat) and encodings.packed(table.path):
+        table.remarks.append(f"{table.path} is gzip, and read as what it holds")
+    match form:
+        case params.DelimitedFormat():
+            delimited.read(table, form, wanted)
+        case params.JsonLinesFormat():
+            json_lines.read(table, form, wanted)
+        case params.LinesFormat():
+            documents.read_lines(table, form, wanted)
+        case params.ParquetFormat():
+            _read_parquet(table, wanted)
 
 
 # ---- Parquet -----------------------------------------------------------------------------------------------

@@ -74,11 +74,12 @@ def one_name(value: Any) -> Cell | str:
 
 @dataclass
 class RawTable:
-    """The rows of one raw file, and those that could not be read (id -> reason)."""
+    """The rows of one raw file or folder of files, and those that could not be read (id -> reason)."""
 
     split: str
     path: Path
     read_label: Callable[[Any], Cell | str] = one_name  # see target_cells.TargetCells
+    part: str = ""  # the file that is being read, if there are several
     rows: list[Row] = field(default_factory=list)
     malformed: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)  # malformed rows with a known label: id -> label
@@ -119,7 +120,7 @@ class RawTable:
     def reject(self, reason: str, label: Any = None) -> None:
         """Append a row that cannot be read; its label, if known, counts as a loss of its class."""
         id_ = f"{self.split}:{self.count + 1}"
-        self.malformed[id_] = reason
+        self.malformed[id_] = f"{self.part}: {reason}" if self.part else reason
         cell = self.read_label(label)
         if isinstance(cell, Cell) and cell.label:
             self.rejected[id_] = cell.label

