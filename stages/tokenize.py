@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from baton import console, params, storage
 from baton.arrays import disk_space, image_arrays, image_input, length_choice, text_arrays, unknown_tokens
-from baton.contracts import input_spec, row_attributes, task_spec
+from baton.contracts import input_spec, row_attributes, task_spec, text_pairs
 from baton.texts import document_windows
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
@@ -85,7 +85,8 @@ def texts(settings: params.TextTokenize, base: Path, target: Path) -> tuple[str,
         row_attributes.write(table, folder)
         return found
 
-    reads = input_spec.TextInput(chosen.max_length, chosen.truncation, config.get("pad_token_id") or 0)
+    pair = len(text_pairs.columns(TABLES[0])) == 2
+    reads = input_spec.TextInput(chosen.max_length, chosen.truncation, config.get("pad_token_id") or 0, pair)
     reasons = {"max_length": chosen.reason} if chosen.reason else {}
     report = write(task, reads, "documents", tokenize, target, reasons)
     for warning in filter(

@@ -95,6 +95,7 @@ def settings() -> Callable[..., params.TextPreprocess]:
             "kind": "text",
             "format": {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None},
             "text_column": "text",
+            "text_pair_column": None,
             "keep_columns": [],
             "group_column": None,
             "time_column": None,

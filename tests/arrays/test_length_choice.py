@@ -27,7 +27,7 @@ def choose(
     **changes: Any,
 ) -> length_choice.Choice:
     return length_choice.choose(
-        OWN, documents, 2, params.AutoLength.model_validate(AUTO | changes), truncation, positions
+        OWN[None], documents, 2, params.AutoLength.model_validate(AUTO | changes), truncation, positions
     )
 
 

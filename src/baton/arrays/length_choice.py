@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.arrays import text_arrays
-from baton.contracts import input_spec
+from baton.contracts import input_spec, text_pairs
 from baton.errors import DataError
-from baton.texts import document_windows
+from baton.texts import document_windows, pair_windows
 
 STEP = 16  # the lengths tried are multiples of this
 SAMPLE = 10_000  # the most documents measured, which gives any share to within one percent
@@ -46,11 +46,14 @@ def resolve(settings: params.TextTokenize, base: Path, config: dict[str, Any], t
         text_arrays.check_length(config, settings.max_length)
         return Choice(settings.max_length, truncation)
     tokenizer, file = document_windows.open_tokenizer(base, settings.max_length.most), pq.ParquetFile(train)
-    own: list[int] = []
-    with document_windows.untruncated(tokenizer) as frame:
-        for texts in _sample(file):
-            own += map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-    documents = np.array(own, dtype=np.int64), file.metadata.num_rows
+    columns = text_pairs.columns(train)
+    own: list[list[int]] = [[] for _ in columns]
+    whole = pair_windows.untruncated if len(columns) == 2 else document_windows.untruncated
+    with whole(tokenizer) as frame:
+        for sides in _sample(file, columns):
+            for lengths, texts in zip(own, sides, strict=True):
+                lengths.extend(map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=False)))
+    documents = np.array(own, dtype=np.int64), file.metadata.num_rows  # (1 or 2, sample)
     return choose(*documents, frame.special, settings.max_length, truncation, text_arrays.positions(config))
 
 
@@ -67,7 +70,8 @@ def choose(
     If a pass over train then exceeds the limit, first the number of windows and then the length is reduced.
 
     Args:
-        own: the number of tokens, without special ones, of a sample of train's documents, (sample,).
+        own: the number of tokens, without special ones, of a sample of train's documents, (1, sample), or of
+            both texts of pairs, (2, sample).
         documents: the number of documents in train.
         special: the number of special tokens around each window.
         wanted: bounds on the length and on the tokens of a pass over train; `least` tokens are always read.
@@ -79,14 +83,19 @@ def choose(
     """
     most = min(wanted.most, positions or wanted.most) // STEP * STEP
     lengths = [int(length) for length in range(min(wanted.least, most), most + 1, STEP)]
-    shares = [float((own + special <= length).mean()) for length in lengths]
+    shares = [float((own.sum(axis=0) + special <= length).mean()) for length in lengths]
     length, share = next(
         ((length, share) for length, share in zip(lengths, shares, strict=True) if share >= wanted.whole),
         (most, shares[-1]),
     )
 
     def cost() -> float:
-        return documents * float(document_windows.costs(own, length - special, special, truncation).mean())
+        room = length - special
+        if len(own) == 2:
+            computed = pair_windows.costs(own[0], own[1], room, special, truncation)  # (sample,)
+        else:
+            computed = document_windows.costs(own[0], room, special, truncation)
+        return documents * float(computed.mean())
 
     asked, limit = cost(), wanted.tokens
     while isinstance(truncation, input_spec.Windows) and cost() > limit:
@@ -94,9 +103,10 @@ def choose(
         truncation = dataclasses.replace(truncation, most=fewer) if fewer > 1 else text_arrays.HEAD
     while length > lengths[0] and cost() > limit:
         length -= STEP
-    if isinstance(truncation, input_spec.Windows) and truncation.overlap > length // 2:
+    most_overlap = length // (4 if len(own) == 2 else 2)
+    if isinstance(truncation, input_spec.Windows) and truncation.overlap > most_overlap:
         expected, hint = (
-            f"at most half of the length, {length // 2}",
+            f"at most {'a quarter' if len(own) == 2 else 'half'} of the length, {most_overlap}",
             "lower overlap; max_length.least may exceed the positions of the base model",
         )
         got = (
@@ -116,9 +126,9 @@ def choose(
     return Choice(length, truncation, f"{reason}; a pass over train is {cost():,.0f} tokens")
 
 
-def _sample(file: pq.ParquetFile) -> Iterator[list[str]]:
-    """Yield at most `SAMPLE` texts, evenly spaced over a table, chunk by chunk."""
+def _sample(file: pq.ParquetFile, columns: list[str]) -> Iterator[list[list[str]]]:
+    """Yield the columns of at most `SAMPLE` rows, evenly spaced over a table, chunk by chunk."""
     every, start = -(-file.metadata.num_rows // SAMPLE), 0
-    for batch in file.iter_batches(batch_size=SAMPLE, columns=["text"]):
-        yield batch["text"].to_pylist()[-start % every :: every]
+    for batch in file.iter_batches(batch_size=SAMPLE, columns=columns):
+        yield [texts[-start % every :: every] for texts in text_pairs.sides(batch)]
         start += batch.num_rows

@@ -1,14 +1,17 @@
 """Clean text -> memory-mapped token ids.
 
-Input: `{split}.parquet` (`id`, `text`, and the targets) and a base model folder with `tokenizer.json`.
+Input: `{split}.parquet` (`id`, `text`, `text_pair` if rows are pairs, and the targets) and a base model
+folder with `tokenizer.json`.
 Output, per split: `{split}.tokens.npy` (int32, all windows concatenated), `{split}.offsets.npy` (int64,
 windows + 1), the targets (`contracts.targets`) and `{split}.ids.parquet`; if documents are read in windows,
-also `{split}.documents.npy` (int64, documents + 1), otherwise each document is one window. Documents are
+also `{split}.documents.npy` (int64, documents + 1), otherwise each document is one window; of pairs also
+`{split}.types.npy` (int8, the type of each token) if the tokenizer distinguishes types. Documents are
 read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number; a chunk is
 tokenized while the previous ones are written and the next one is read.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -23,15 +26,19 @@ from tokenizers import Encoding, Tokenizer
 
 from baton.arrays import target_arrays, unknown_tokens
 from baton.arrays.growing_array import Growing
+from baton.contracts import text_pairs
 from baton.contracts.input_spec import Head, Truncation, Windows
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError, ModelError
 from baton.streams import ahead
-from baton.texts import document_windows
+from baton.texts import document_windows, pair_windows
+from baton.texts.document_windows import Frame
+from baton.texts.pair_windows import PairFrame
 
 SPLITS = ("train", "val", "test")
 HEAD = Head()
+MAY_BE_MISSING = ("documents", "types")  # files of a split
 # Batches are padded to multiples of this: with few different shapes the kernels' caches and the allocator's
 # free lists stay small (measured in LOG.md).
 WIDTH_MULTIPLE = 8
@@ -54,6 +61,7 @@ class TextArrays:
     offsets: NDArray[np.int64]  # (windows + 1,)
     targets: Targets
     documents: NDArray[np.int64] | None = None  # (documents + 1,); None: each document is one window
+    types: NDArray[np.int8] | None = None  # (all tokens,), of pairs; None: all are 0
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -75,9 +83,9 @@ def open_arrays(folder: Path, split: str, task: TaskSpec) -> TextArrays:
     Raises:
         DataError: If a file is missing or the files do not match.
     """
-    paths = {name: folder / f"{split}.{name}.npy" for name in ("tokens", "offsets", "documents")}
+    paths = {name: folder / f"{split}.{name}.npy" for name in ("tokens", "offsets", *MAY_BE_MISSING)}
     for name, path in paths.items():
-        if name != "documents" and not path.is_file():
+        if name not in MAY_BE_MISSING and not path.is_file():
             raise DataError(
                 f"{path} is missing",
                 expected="an array written by `tokenize`",
@@ -95,6 +103,7 @@ def open_arrays(folder: Path, split: str, task: TaskSpec) -> TextArrays:
     documents = len(arrays) if arrays.documents is None else len(arrays.documents) - 1
     if (
         len(arrays.offsets) != windows + 1
+        or len(arrays.tokens if arrays.types is None else arrays.types) != len(arrays.tokens)
         or arrays.offsets[-1] != len(arrays.tokens)
         or documents != len(arrays)
     ):
@@ -177,28 +186,38 @@ def tokenize(
         Growing(target / f"{split}.offsets.npy", np.int64),
     )
     wanted = target_arrays.Writer(target, split, task)
+    columns = text_pairs.columns(table)
     row = total = 0
-    with document_windows.untruncated(tokenizer) as frame, names, tokens, offsets, wanted:
+    whole = pair_windows.untruncated if len(columns) == 2 else document_windows.untruncated
+    with whole(tokenizer) as frame, contextlib.ExitStack() as files:
+        for one in (names, tokens, offsets, wanted):
+            files.enter_context(one)
+        typed = isinstance(frame, PairFrame) and frame.typed
+        types = files.enter_context(Growing(target / f"{split}.types.npy", np.int8)) if typed else None
         offsets.append(np.zeros(1, np.int64))
         for batch, encodings in _encoded(
-            tokenizer, file.iter_batches(batch_size=chunk_size, columns=["id", "text", task.column])
+            tokenizer, file.iter_batches(batch_size=chunk_size, columns=["id", *columns, task.column])
         ):
             names.write_batch(batch.select(["id"]))
-            end = row + len(encodings)
+            end = row + batch.num_rows
             wanted.append(batch)
-            ids = [item.ids for item in encodings]
-            own[row:end] = [len(item) for item in ids]
-            if foreign is not None:
-                strange[row:end] = [item.count(foreign) for item in ids]
-            read, left_out[row:end] = zip(*(frame.read(item, truncation) for item in ids), strict=True)
-            windows[row:end] = [len(item) for item in read]
-            ends = total + np.cumsum([len(window) for item in read for window in item], dtype=np.int64)
-            offsets.append(ends)
-            tokens.append(
-                np.fromiter(chain.from_iterable(chain.from_iterable(read)), np.int32, int(ends[-1]) - total)
+            for items in encodings:
+                own[row:end] += np.array([len(item.ids) for item in items], np.int32)
+                if foreign is not None:
+                    strange[row:end] += np.array([item.ids.count(foreign) for item in items], np.int32)
+            read = [_read(frame, items, truncation) for items in zip(*encodings, strict=True)]
+            left_out[row:end] = [item.left_out for item in read]
+            windows[row:end] = [len(item.windows) for item in read]
+            ends = total + np.cumsum(
+                [len(window) for item in read for window in item.windows], dtype=np.int64
             )
+            offsets.append(ends)
+            new = int(ends[-1]) - total
+            tokens.append(_flat((item.windows for item in read), np.int32, new))
+            if types is not None:
+                types.append(_flat((item.types for item in read), np.int8, new))
             row, total = end, int(ends[-1])
-            advance(len(encodings))
+            advance(batch.num_rows)
     if isinstance(truncation, Windows):
         np.save(target / f"{split}.documents.npy", np.concatenate([[0], np.cumsum(windows, dtype=np.int64)]))
     full, truncated = own + frame.special, int((left_out > 0).sum())
@@ -215,16 +234,31 @@ def tokenize(
     }
 
 
+def _read(frame: Frame | PairFrame, items: Sequence[Encoding], how: Truncation) -> pair_windows.Read:
+    """Return what is read of a document's encoding, or of the two of a pair; a document has no types."""
+    if isinstance(frame, PairFrame):
+        return frame.read(items[0].ids, items[1].ids, how)
+    windows, left_out = frame.read(items[0].ids, how)
+    return pair_windows.Read(windows, [], left_out)
+
+
+def _flat(documents: Iterable[list[list[int]]], kind: type[np.generic], count: int) -> NDArray[Any]:
+    """Return the values of all windows of all documents, (count,)."""
+    return np.fromiter(chain.from_iterable(chain.from_iterable(documents)), kind, count)
+
+
 def _encoded(
     tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]
-) -> Iterator[tuple[pa.RecordBatch, list[Encoding]]]:
-    """Yield each batch with its encodings (without special tokens), in order.
+) -> Iterator[tuple[pa.RecordBatch, list[list[Encoding]]]]:
+    """Yield each batch with the encodings (without special tokens) of its column or columns, in order.
 
     The next ones are encoded in the meantime: Rust releases the GIL.
     """
 
-    def encode(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Encoding]]:
-        return batch, tokenizer.encode_batch_fast(batch["text"].to_pylist(), add_special_tokens=False)
+    def encode(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[list[Encoding]]]:
+        return batch, [
+            tokenizer.encode_batch_fast(texts, add_special_tokens=False) for texts in text_pairs.sides(batch)
+        ]
 
     with ThreadPoolExecutor(IN_FLIGHT) as threads:
         yield from ahead(threads, encode, batches, IN_FLIGHT + 1)

@@ -19,7 +19,7 @@ from baton.contracts import input_spec, task_spec
 from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
-from baton.texts import document_windows
+from baton.texts import document_windows, pair_windows
 
 SPLITS = text_arrays.SPLITS
 
@@ -36,7 +36,7 @@ class _Kind(NamedTuple):
     """The functions for one kind of input."""
 
     open_split: Callable[[Path, str, TaskSpec, params.Augmentation | None], Split]
-    examples: Callable[[Split, Path, int], list[str]]
+    examples: Callable[[Split, Path, int], list[Any]]
 
 
 def read_meta(folder: Path) -> Meta:
@@ -73,8 +73,10 @@ def read_ids(folder: Path, split: str) -> list[str]:
     return text_arrays.read_ids(folder, split)
 
 
-def examples(split: Split, model: Path, reads: InputSpec, count: int = 2) -> list[str]:
-    """Return a few samples as a served model takes them: texts decoded from tokens, or images as base64 PNG.
+def examples(split: Split, model: Path, reads: InputSpec, count: int = 2) -> list[Any]:
+    """Return a few samples as a served model takes them.
+
+    They are texts (or lists of both texts of a pair) decoded from tokens, or images as base64 PNG.
 
     Args:
         split: a split of data/arrays.
@@ -109,14 +111,15 @@ def _open_images(
     return image_batches.ImageSplit(arrays, partial(read_ids, folder, split), reads, augmentation)
 
 
-def _texts(reads: TextInput, split: Split, model: Path, count: int) -> list[str]:
+def _texts(reads: TextInput, split: Split, model: Path, count: int) -> list[Any]:
     assert isinstance(split, TextSplit)
     tokenizer, own = document_windows.open_tokenizer(model, reads.max_length), split.arrays
     first = range(len(own)) if own.documents is None else own.documents  # each document's first window
-    return [
-        tokenizer.decode(own.tokens[own.offsets[window] : own.offsets[window + 1]].tolist())
-        for window in first[:count]
-    ]
+    windows = [own.tokens[own.offsets[window] : own.offsets[window + 1]].tolist() for window in first[:count]]
+    if reads.pair:
+        frame = pair_windows.pair_frame(tokenizer)
+        return [[tokenizer.decode(side) for side in frame.sides(window)] for window in windows]
+    return [tokenizer.decode(window) for window in windows]
 
 
 def _images(split: Split, _: Path, count: int) -> list[str]:

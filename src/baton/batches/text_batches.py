@@ -1,8 +1,9 @@
 """Batches of documents, padded or packed, each with one or several windows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,14 +24,17 @@ class TextBatch:
     rows: torch.Tensor  # (batch,) int64
     # (batch, windows) bool, which document owns each window; None: every document has one window.
     owners: torch.Tensor | None = None
+    types: torch.Tensor | None = None  # (windows, length) int64, of tokens of pairs; None: all are 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
-    def inputs(self) -> tuple[torch.Tensor, ...]:
-        """Token ids, mask and, if a document has several windows, their owners."""
+    def inputs(self) -> tuple[torch.Tensor | None, ...]:
+        """Token ids, mask and, if there are any, the owners of windows and the types of tokens."""
         read = self.input_ids, self.attention_mask
+        if self.types is not None:
+            return *read, self.owners, None, self.types
         return read if self.owners is None else (*read, self.owners)
 
     @property
@@ -40,17 +44,18 @@ class TextBatch:
 
     def pin_memory(self) -> "TextBatch":
         """See `Batch`."""
-        return TextBatch(*(part.pin_memory() for part in self._parts()))
+        return self._made_of(torch.Tensor.pin_memory)
 
     def to(self, device: torch.device) -> "TextBatch":
         """See `Batch`."""
-        if device.type == "cpu":
-            return self
-        return TextBatch(*(part.to(device, non_blocking=True) for part in self._parts()))
+        return (
+            self if device.type == "cpu" else self._made_of(lambda part: part.to(device, non_blocking=True))
+        )
 
-    def _parts(self) -> tuple[torch.Tensor, ...]:
-        parts = self.input_ids, self.attention_mask, self.targets, self.rows
-        return parts if self.owners is None else (*parts, self.owners)
+    def _made_of(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "TextBatch":
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {name: change(part) for name, part in parts.items() if part is not None}
+        return TextBatch(**changed)
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,16 @@ class PackedBatch:
     packing: Packing  # its `longest` is a multiple of `WIDTH_MULTIPLE`
     targets: torch.Tensor  # see `Batch`
     rows: torch.Tensor  # (batch,) int64
+    types: torch.Tensor | None = None  # (1, tokens) int64, of pairs; None: all are 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
-    def inputs(self) -> tuple[torch.Tensor, None, None, Packing]:
-        """Token ids, no mask, no owners, and the documents' positions."""
-        return self.input_ids, None, None, self.packing
+    def inputs(self) -> tuple[Any, ...]:
+        """Token ids, no mask, no owners, the documents' positions and, if there are any, tokens' types."""
+        read = self.input_ids, None, None, self.packing
+        return read if self.types is None else (*read, self.types)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -93,7 +100,8 @@ class PackedBatch:
         places = Packing(
             change(packing.positions), change(packing.bounds), change(packing.documents), packing.longest
         )
-        return PackedBatch(change(self.input_ids), places, change(self.targets), change(self.rows))
+        types = None if self.types is None else change(self.types)
+        return PackedBatch(change(self.input_ids), places, change(self.targets), change(self.rows), types)
 
 
 @dataclass(frozen=True)
@@ -142,15 +150,22 @@ class TextSplit:
         lengths = np.append(lengths, rest) if rest else lengths
         bounds = np.concatenate([[0], np.cumsum(lengths)])
         ids = np.full(bounds[-1], self.pad, dtype=np.int64)
+        types = None if arrays.types is None else np.zeros(bounds[-1], np.int64)
         for place, start in zip(places, bounds, strict=False):
-            tokens = arrays.tokens[arrays.offsets[place] : arrays.offsets[place + 1]]
+            own = slice(arrays.offsets[place], arrays.offsets[place + 1])
+            tokens = arrays.tokens[own]
             ids[start : start + len(tokens)] = tokens
+            if types is not None and arrays.types is not None:
+                types[start : start + len(tokens)] = arrays.types[own]
         positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
         made = [torch.from_numpy(part) for part in (positions, bounds.astype(np.int32), documents)]
         parts = [
             torch.from_numpy(part) for part in (ids[None], arrays.targets.take(rows), rows.astype(np.int64))
         ]
-        return PackedBatch(parts[0], Packing(made[0], made[1], made[2], longest), parts[1], parts[2])
+        packing = Packing(made[0], made[1], made[2], longest)
+        return PackedBatch(
+            parts[0], packing, parts[1], parts[2], None if types is None else torch.from_numpy(types[None])
+        )
 
     def _padded(self, rows: NDArray[np.int64]) -> TextBatch:
         """Pad windows to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""
@@ -160,11 +175,15 @@ class TextSplit:
         lengths = ends - starts
         width = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
         ids = np.full((len(places), width), self.pad, dtype=np.int64)
+        types = None if arrays.types is None else np.zeros_like(ids)
         for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
             ids[index, : end - start] = arrays.tokens[start:end]
+            if types is not None and arrays.types is not None:
+                types[index, : end - start] = arrays.types[start:end]
         mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (windows, length)
         parts = [ids, mask, arrays.targets.take(rows), rows.astype(np.int64), *owners]
-        return TextBatch(*(torch.from_numpy(part) for part in parts))
+        made = TextBatch(*(torch.from_numpy(part) for part in parts))
+        return made if types is None else replace(made, types=torch.from_numpy(types))
 
     def _windows(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.bool_]]]:
         """Return the indices of the documents' windows, (windows,), and their owners, (documents, windows).

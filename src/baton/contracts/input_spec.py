@@ -55,6 +55,7 @@ class TextInput:
     max_length: int  # tokens read at once, including special ones
     truncation: Truncation
     pad: int  # the padding token's id
+    pair: bool = False  # whether each document is a pair of texts
     kind: Literal["text"] = "text"
 
 
@@ -75,14 +76,17 @@ class ImageInput:
 
 InputSpec = TextInput | ImageInput
 
-OPTIONAL = {"significant_bits"}  # left out if it is the default
+OPTIONAL = {"significant_bits", "pair"}  # left out if it is the default
 
 
 def described(spec: InputSpec) -> dict[str, Any]:
     """Return a description as it is written to JSON files."""
     match spec:
         case TextInput():
-            return _tagged(spec) | {"truncation": _tagged(spec.truncation)}
+            raw = _tagged(spec) | {"truncation": _tagged(spec.truncation)}
+            if not spec.pair:
+                del raw["pair"]
+            return raw
         case ImageInput():
             raw = _tagged(spec)
             if spec.significant_bits == ImageInput.significant_bits:

@@ -29,7 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
+from baton.contracts.text_pairs import Pair
 from baton.errors import DataError, ParamsError
+from baton.evaluate.pair_features import PairVectorizer
 from baton.tasks import temperature as temperatures
 from baton.tasks.metrics import FLOOR, log_probabilities
 
@@ -39,7 +41,8 @@ TOLERANCE = 3e-3
 PATIENCE = 2  # values of C without improvement
 VOTE_TEMPERATURE = 0.07  # of neighbours' votes, as in Wu et al. 2018
 
-Inputs = Sequence[str] | NDArray[np.float32]  # texts, or a matrix (rows, width)
+# Texts, pairs of texts, or a matrix (rows, width).
+Inputs = Sequence[str] | Sequence[Pair] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def fit(
 
     Args:
         baseline: which one.
-        inputs: texts (n) for `tfidf`, a matrix (n, width) for `pixels` and `features`.
+        inputs: texts or pairs of texts (n) for `tfidf`, a matrix (n, width) for `pixels` and `features`.
         labels: (n).
         classes: number of classes.
         validation: inputs and labels of the same form; chooses among several values of C, and is otherwise
@@ -157,15 +160,17 @@ def names(baselines: Sequence[params.Baseline]) -> list[str]:
 
 
 def vectorize(baseline: params.TfidfBaseline, texts: Inputs) -> tuple[Any, Any]:
-    """Return a fitted vectorizer, and the features of the train texts."""
+    """Return a fitted vectorizer, and the features of the train texts or pairs, see `pair_features`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(
+    vectorizer: Any = TfidfVectorizer(
         sublinear_tf=True,
         min_df=baseline.min_df,
         ngram_range=(1, baseline.max_ngram),
         stop_words=baseline.stop_words,
     )
+    if len(texts) and isinstance(texts[0], tuple):
+        vectorizer = PairVectorizer(vectorizer)
     try:
         return vectorizer, vectorizer.fit_transform(texts)
     except ValueError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import storage
-from baton.contracts import fitted_values, targets, task_spec
+from baton.contracts import fitted_values, targets, task_spec, text_pairs
 from baton.contracts.predictions import HINT, read_predictions
 from baton.errors import DataError
 
@@ -27,9 +27,10 @@ class Rows:
     """One split, in the row order of data/clean."""
 
     ids: list[str]  # (n)
-    texts: list[str]  # (n), what identifies a row to a reader: the text, or the name of the image
+    texts: list[str]  # (n), what shows a row to a reader: the text, a whole pair, or the name of the image
     targets: NDArray[Any]  # (n, …), as `Targets.take` returns them
     shown: str = "text"  # the column of `texts`: text or name
+    pairs: list[text_pairs.Pair] | None = None  # (n), both texts of each row, if rows are pairs
 
 
 def read_rows(clean: Path, split: str) -> Rows:
@@ -52,7 +53,8 @@ def read_rows(clean: Path, split: str) -> Rows:
         raise DataError(
             f"{path} has unexpected columns", got=", ".join(schema.names), expected=expected, hint=hint
         )
-    table = pq.read_table(path, columns=["id", shown, spec.column])
+    columns = text_pairs.columns(path) if shown == "text" else [shown]
+    table = pq.read_table(path, columns=["id", *columns, spec.column])
     found = targets.of_column(table[spec.column].combine_chunks(), spec)
     values, most = found.values, len(spec.names) - 1
     if not len(found) or (len(values) and (values.min() < 0 or values.max() > most)):
@@ -63,7 +65,9 @@ def read_rows(clean: Path, split: str) -> Rows:
             expected=f"rows with labels 0 to {most}",
             hint="run `dvc repro -f`",
         )
-    return Rows(table["id"].to_pylist(), table[shown].to_pylist(), found.all, shown)
+    sides = [table[column].to_pylist() for column in columns]
+    pairs = [*zip(*sides, strict=True)] if len(sides) == 2 else None
+    return Rows(table["id"].to_pylist(), text_pairs.wholes(*sides), found.all, shown, pairs)
 
 
 def read_logits(path: Path, rows: Rows, width: int) -> NDArray[np.float32]:

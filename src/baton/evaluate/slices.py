@@ -18,6 +18,7 @@ from baton.evaluate.task_reports import TaskReports
 OWN = {
     "id",
     "text",
+    "text_pair",
     "weight",
     "name",
     "image",

@@ -1,10 +1,10 @@
 """The frozen test table, and the row digests that reveal test rows in a model's training data.
 
-Input: a Parquet table as written by `preprocess`, `id, text` or `id, image, digest` and the targets, with
-`task.json` next to it, or the `labels.json` of an earlier version. A text's digest is taken after normalizing
-case and white space, so a copy that differs only in these is the same row; an image's digest is that of its
-pixels, so a copy in another file format is the same row. Model inputs are not kept in memory: a table returns
-them in portions.
+Input: a Parquet table as written by `preprocess`, `id, text` (and `text_pair`) or `id, image, digest` and the
+targets, with `task.json` next to it, or the `labels.json` of an earlier version. A text's digest is taken
+after normalizing case and white space, so a copy that differs only in these is the same row; a pair's is that
+of both its texts, in their order; an image's digest is that of its pixels, so a copy in another file format
+is the same row. Model inputs are not kept in memory: a table returns them in portions.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baton import storage
-from baton.contracts import targets, task_spec
+from baton.contracts import targets, task_spec, text_pairs
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.tables import checks
@@ -96,14 +96,20 @@ def kind(path: Path) -> Kind:
 
 
 def inputs(path: Path, which: Kind) -> Iterator[list[Any]]:
-    """Yield what a model reads of a table, each item a string or bytes, in portions."""
+    """Yield what a model reads of a table, each item a string, a pair of them or bytes, in portions."""
+    if which == "text" and len(text_pairs.columns(path)) == 2:
+        return ([[*pair] for pair in zip(*sides, strict=True)] for sides in _texts(path))
     return _column(path, COLUMNS[which], PORTION[which])
 
 
 def row_digests(path: Path, which: Kind) -> Iterator[str]:
     """Yield the digest of each row of a table, in hexadecimal."""
+    if which == "text":
+        for sides in _texts(path):
+            yield from digests(text_pairs.wholes(*sides))
+        return
     for some in _column(path, KEYS[which], PORTION["text"]):
-        yield from digests(some) if which == "text" else [shortened(digest) for digest in some]
+        yield from map(shortened, some)
 
 
 def shortened(digest: str) -> str:
@@ -112,7 +118,7 @@ def shortened(digest: str) -> str:
 
 
 def digests(texts: Iterable[str]) -> list[str]:
-    """Return the digest of each text, in hexadecimal."""
+    """Return the digest of each text, or of each whole pair (`text_pairs.whole`), in hexadecimal."""
     return [hashlib.sha256(checks.key(text).encode()).hexdigest()[: 2 * DIGEST_BYTES] for text in texts]
 
 
@@ -122,7 +128,16 @@ def training_digests(clean: Path) -> list[str]:
     return sorted({digest for path in paths for digest in row_digests(path, kind(path))})
 
 
+def _texts(path: Path) -> Iterator[list[list[str]]]:
+    """Yield the texts of a table, and the second ones of pairs, in portions."""
+    for batch in _batches(path, text_pairs.columns(path), PORTION["text"]):
+        yield [*text_pairs.sides(batch)]
+
+
 def _column(path: Path, name: str, portion: int) -> Iterator[list[Any]]:
+    return (batch.column(0).to_pylist() for batch in _batches(path, [name], portion))
+
+
+def _batches(path: Path, columns: list[str], portion: int) -> Iterator[Any]:
     with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
-        for batch in file.iter_batches(portion, columns=[name]):
-            yield batch.column(0).to_pylist()
+        yield from file.iter_batches(portion, columns=columns)

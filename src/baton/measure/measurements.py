@@ -43,6 +43,7 @@ MODULES = (
     "evaluate/class_baselines.py",
     "evaluate/label_baselines.py",
     "evaluate/label_outputs.py",
+    "evaluate/pair_features.py",
     "evaluate/timing.py",
 )
 
@@ -224,7 +225,7 @@ def _inputs(
         case params.FeaturesBaseline():
             return subject.features
         case _:
-            return {split: own.texts for split, own in rows.items()}
+            return {split: own.texts if own.pairs is None else own.pairs for split, own in rows.items()}
 
 
 def _fitted(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> result_cache.Arrays:

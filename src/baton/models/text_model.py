@@ -16,6 +16,7 @@ from baton.models.kernels import attention as attentions
 from baton.models.kernels import dropout as dropouts
 from baton.models.kernels import varlen
 from baton.runtime.resolve import Work
+from baton.texts import pair_windows
 
 # Families that take packed documents, each of them tested. Those in `FROM_PADDING` count positions from the
 # padding token's id + 1.
@@ -38,6 +39,7 @@ class TextClassifier(Classifier):
                 hint="choose one of them",
             )
         super().__init__(backbone, head, backbone.config.hidden_size, classes)
+        self.takes_types = pair_windows.takes_types(backbone)
         attentions.install(backbone)
         dropouts.install(backbone)
 
@@ -47,6 +49,7 @@ class TextClassifier(Classifier):
         attention_mask: torch.Tensor | None,
         owners: torch.Tensor | None = None,
         packing: Packing | None = None,
+        types: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the pooled features of documents, (batch, width).
 
@@ -58,10 +61,13 @@ class TextClassifier(Classifier):
             owners: (batch, windows) bool, which document owns each window; None: every document has one
                 window, or they are packed.
             packing: the positions of packed documents.
+            types: of tokens of pairs, in the shape of `input_ids`; None: all are 0. An encoder without types
+                ignores them.
         """
+        read = {"token_type_ids": types} if self.takes_types and types is not None else {}
         if packing is not None:
-            return self._packed(input_ids, packing)
-        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+            return self._packed(input_ids, packing, read)
+        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask, **read)
         pooled: torch.Tensor
         match self.pooling:
             case "pooler":
@@ -79,8 +85,10 @@ class TextClassifier(Classifier):
             pooled = _together(pooled, owners)  # (batch, width)
         return pooled if counts is None else pooled / counts
 
-    def _packed(self, input_ids: torch.Tensor, packing: Packing) -> torch.Tensor:
-        """Return the same features from one row of tokens without padding."""
+    def _packed(
+        self, input_ids: torch.Tensor, packing: Packing, read: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """Return the same features from one row of tokens without padding; `read` goes to the encoder too."""
         config = self.backbone.config
         first = config.pad_token_id + 1 if config.model_type in FROM_PADDING else 0
         # None: no mask at all. An encoder with layers of different kinds takes a mask for each kind.
@@ -89,7 +97,7 @@ class TextClassifier(Classifier):
         packed = varlen.Packed(packing.bounds, packing.longest)
         positions = (packing.positions + first).unsqueeze(0)  # (1, tokens)
         output = self.backbone(
-            input_ids=input_ids, attention_mask=mask, position_ids=positions, **{varlen.NAME: packed}
+            input_ids=input_ids, attention_mask=mask, position_ids=positions, **{varlen.NAME: packed}, **read
         )
         states = output.last_hidden_state[0]  # (tokens, width)
         if self.pooling == "cls":
@@ -105,9 +113,10 @@ class TextClassifier(Classifier):
         attention_mask: torch.Tensor | None,
         owners: torch.Tensor | None = None,
         packing: Packing | None = None,
+        types: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return logits (batch, width); the arguments are those of `features`."""
-        logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, owners, packing))
+        logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, owners, packing, types))
         return logits
 
     def unpackable(self) -> str | None:

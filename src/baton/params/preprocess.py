@@ -231,8 +231,8 @@ class Cutting(Section):
     max_dropped: MaxDropped = MaxDropped()  # a default so that older params still load; every recipe sets it
 
 
-TAKEN = {"id", "text", "label", "weight"}  # columns of the clean tables
-OF_TABLES = ("keep_columns", "group_column", "time_column", "weight_column")
+TAKEN = {"id", "text", "text_pair", "label", "weight"}  # columns of the clean tables
+OF_TABLES = ("text_pair_column", "keep_columns", "group_column", "time_column", "weight_column")
 
 
 class TextPreprocess(Cutting):
@@ -242,6 +242,7 @@ class TextPreprocess(Cutting):
     format: Format
     # Several columns are joined into one text, with an empty line between them.
     text_column: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    text_pair_column: str | None  # the second text, if rows are pairs of texts
     keep_columns: tuple[str, ...] = ()  # copied to the clean tables, for figures by slice
     # Rows of one group (a patient, an author, a thread) are never in two splits.
     group_column: str | None = None

@@ -29,7 +29,7 @@ from baton.params.source import (
     TorchvisionSource,
 )
 from baton.params.task import LabelsTask, Task
-from baton.params.tokenize import Tokenize
+from baton.params.tokenize import AutoLength, Tokenize, WindowsTruncation
 from baton.params.training import BaseStudent, Distill, Finetune, Head
 
 PATH = Path("params.yaml")
@@ -61,6 +61,7 @@ class Params(Section):
             *self._without_data(),
             *self._of_classes(),
             *self._another_base(),
+            *self._of_pairs(),
         ]
         if problems:
             raise ValueError("; ".join(problems))
@@ -108,6 +109,19 @@ class Params(Section):
                 and self.base.weights is None
             ):
                 yield f"{name} needs a pretrained base model, but base.weights is null: remove it"
+
+    def _of_pairs(self) -> Iterator[str]:
+        """Check that windows leave room for the first text of a pair, which each of them repeats."""
+        if self.preprocess.kind != "text" or self.preprocess.text_pair_column is None:
+            return
+        if self.tokenize.kind == "text" and isinstance(self.tokenize.truncation, WindowsTruncation):
+            length = self.tokenize.max_length
+            least = length.least if isinstance(length, AutoLength) else length
+            if self.tokenize.truncation.overlap > least // 4:
+                yield (
+                    f"tokenize.truncation.overlap {self.tokenize.truncation.overlap} must be at most "
+                    f"{least // 4}, a quarter of max_length, if rows are pairs of texts"
+                )
 
     def _of_classes(self) -> Iterator[str]:
         """Check that nothing needs one class per row if the task is labels."""

@@ -6,7 +6,8 @@ of a different name (`tracking.served_code`), so Baton need not be installed, an
 effect.
 
 Input: raw texts, as a list of strings, a string, a Series, an array, or a DataFrame whose first column is
-called `text`. Output: a DataFrame with one row per text, as the model's task answers (`tasks.task_figures`)
+called `text`; of models that read pairs of texts, a DataFrame with columns `text` and `text_pair`, or a list
+of pairs. Output: a DataFrame with one row per text, as the model's task answers (`tasks.task_figures`)
 from the logits and the values fitted on validation, which are in `baton.json`. Params: `batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["raw text"])
@@ -26,7 +27,8 @@ from transformers import AutoConfig, AutoModel
 
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
 from baton.tasks import answers, task_figures
-from baton.texts import document_windows
+from baton.texts import document_windows, pair_windows
+from baton.texts.pair_windows import PairFrame, Read
 
 BATCH_SIZE = 32
 
@@ -52,7 +54,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         reads = input_spec.read(info["input"], "baton.json: input")
         assert isinstance(reads, input_spec.TextInput), "models of other inputs are logged with another file"
         self.tokenizer = document_windows.open_tokenizer(folder, reads.max_length)
-        self.frame = document_windows.frame(self.tokenizer)
+        whole = pair_windows.pair_frame if reads.pair else document_windows.frame
+        self.frame: document_windows.Frame | PairFrame = whole(self.tokenizer)
         self.tokenizer.no_truncation()  # the frame truncates
         self.truncation = reads.truncation
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -61,6 +64,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         self.backbone = AutoModel.from_config(config, dtype=torch.float32)
         if self.pooling != "pooler" and hasattr(self.backbone, "pooler"):
             self.backbone.pooler = None
+        self.takes_types = pair_windows.takes_types(self.backbone)
         self.backbone.load_state_dict(weights)
         self.backbone.to(self.device).eval()
 
@@ -68,48 +72,62 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         """Classify texts; the result has the input's index, if any.
 
         Raises:
-            ValueError: If the input is not a column of texts.
-            TypeError: If a row is not text.
+            ValueError: If the input is not a column of texts, or two of pairs.
+            TypeError: If a row is not text, or a pair of texts.
         """
-        texts, index = _texts(model_input)
+        columns, index = _columns(model_input, isinstance(self.frame, PairFrame))
         batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
-        return self.task.answer(self._predicted(texts, batch_size), self.fitted, index)
+        return self.task.answer(self._predicted(columns, batch_size), self.fitted, index)
 
     @torch.no_grad()
-    def _predicted(self, texts: list[str], batch_size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return logits (texts, width) in the order of the texts.
+    def _predicted(self, columns: list[list[str]], batch_size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return logits (texts, width) in the order of the texts, or of the pairs in two columns.
 
         Batches consist of texts of similar length, so that little padding is computed.
         """
-        result = np.zeros((len(texts), self.task.spec.width), np.float32)
-        if not texts:
+        result = np.zeros((len(columns[0]), self.task.spec.width), np.float32)
+        if not columns[0]:
             return result
-        whole = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        read = [self.frame.read(own.ids, self.truncation)[0] for own in whole]  # the windows of each text
-        order = sorted(range(len(read)), key=lambda row: sum(map(len, read[row])))
-        for rows in _batches(order, [len(windows) for windows in read], batch_size):
-            windows = [window for row in rows for window in read[row]]
+        whole = [self.tokenizer.encode_batch_fast(texts, add_special_tokens=False) for texts in columns]
+        read = [self._read([own.ids for own in row]) for row in zip(*whole, strict=True)]
+        order = sorted(range(len(read)), key=lambda row: sum(map(len, read[row].windows)))
+        for rows in _batches(order, [len(own.windows) for own in read], batch_size):
+            windows = [window for row in rows for window in read[row].windows]
+            kinds = [types for row in rows for types in read[row].types]
             length = max(map(len, windows))
             tokens = torch.full((len(windows), length), self.pad)  # (windows, length)
-            mask = torch.zeros_like(tokens)
+            mask, types = torch.zeros_like(tokens), torch.zeros_like(tokens)
             for place, window in enumerate(windows):
                 tokens[place, : len(window)] = torch.tensor(window)
                 mask[place, : len(window)] = 1
-            owner = torch.tensor([place for place, row in enumerate(rows) for _ in read[row]])  # (windows,)
+                if kinds:
+                    types[place, : len(window)] = torch.tensor(kinds[place])
+            owner = torch.tensor([place for place, row in enumerate(rows) for _ in read[row].windows])
             owners = owner == torch.arange(len(rows)).unsqueeze(1)  # (batch, windows)
-            parts = (part.to(self.device) for part in (tokens, mask, owners))
+            parts = (part.to(self.device) for part in (tokens, mask, owners, types))
             result[rows] = self._logits(*parts).cpu().numpy()
         return result
 
-    def _logits(self, tokens: torch.Tensor, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+    def _read(self, ids: list[list[int]]) -> Read:
+        """Return what is read of a text, or of both texts of a pair, given their own tokens."""
+        if isinstance(self.frame, PairFrame):
+            return self.frame.read(ids[0], ids[1], self.truncation)
+        windows, left_out = self.frame.read(ids[0], self.truncation)
+        return Read(windows, [], left_out)
+
+    def _logits(
+        self, tokens: torch.Tensor, mask: torch.Tensor, owners: torch.Tensor, types: torch.Tensor
+    ) -> torch.Tensor:
         """Return logits (batch, width).
 
         Args:
             tokens: (windows, length).
             mask: (windows, length).
             owners: (batch, windows); whether a window belongs to a text.
+            types: (windows, length), of tokens.
         """
-        output = self.backbone(input_ids=tokens, attention_mask=mask)
+        typed = {"token_type_ids": types} if self.takes_types and isinstance(self.frame, PairFrame) else {}
+        output = self.backbone(input_ids=tokens, attention_mask=mask, **typed)
         states = output.last_hidden_state  # (windows, length, width)
         counts = torch.ones(len(tokens), 1, device=states.device)  # (windows, 1)
         if self.pooling == "pooler":
@@ -138,15 +156,18 @@ def _batches(order: list[int], windows: list[int], most: int) -> Iterator[list[i
     yield batch
 
 
-def _texts(data: Any) -> tuple[list[str], Any]:
-    """Return the texts of any accepted input and, for pandas objects, their index."""
+def _columns(data: Any, pair: bool) -> tuple[list[list[str]], Any]:
+    """Return the texts of any accepted input, of pairs in two columns; and for pandas objects their index."""
+    if pair:
+        found, index = answers.pairs(data)
+        return [[row[side] for row in found] for side in (0, 1)], index
     values, index = answers.column(data, "text", str)
     for row, value in enumerate(values):
         if not isinstance(value, str):
             raise answers.refused(
                 TypeError, f"row {row} is not text", value, "a string", "fill or drop missing texts"
             )
-    return values, index
+    return [values], index
 
 
 mlflow.models.set_model(TextClassifier())

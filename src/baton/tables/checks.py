@@ -2,7 +2,8 @@
 
 The checks run in the order of `ORDER`, each on the rows left by the previous ones; those that read labels are
 in `label_checks`. "The same text" means the same after normalizing white space, case and Unicode form
-(`key`); an exact duplicate matches in every character and has the same label. The text of an image is the
+(`key`); an exact duplicate matches in every character and has the same label. The text of a pair is both its
+texts, in their order (`Row.whole`). The text of an image is the
 digest of its pixels; faults of single images are found when they are decoded (`image_rows`).
 """
 
@@ -80,24 +81,35 @@ def invalid_utf8(rows: list[Row]) -> dict[str, str]:
 
 
 def empty(rows: list[Row]) -> dict[str, str]:
-    """Return rows without visible text: empty, white space, or zero-width and other invisible characters."""
-    return {row.id: _nothing(row.text) for row in rows if not labels.visible(row.text)}
+    """Return rows without visible text: empty, white space, or zero-width and other invisible characters.
+
+    A pair needs both its texts.
+    """
+    found: dict[str, str] = {}
+    for row in rows:
+        faults = [
+            f"{_of(side)}{_nothing(text)}" for side, text in row.sides.items() if not labels.visible(text)
+        ]
+        if faults:
+            found[row.id] = ", ".join(faults)
+    return found
 
 
 def mojibake(rows: list[Row]) -> dict[str, str]:
     """Return rows whose text ftfy judges to have been decoded with the wrong encoding (`schÃ¶n`)."""
     from ftfy.badness import BADNESS_RE
 
-    found = {}
+    found: dict[str, str] = {}
     for row in rows:
-        if not row.text.isascii() and (match := BADNESS_RE.search(row.text)):
-            found[row.id] = f"{match[0]!r} at character {match.start() + 1}"
+        for side, text in row.sides.items():
+            if not text.isascii() and (match := BADNESS_RE.search(text)):
+                found.setdefault(row.id, f"{_of(side)}{match[0]!r} at character {match.start() + 1}")
     return found
 
 
 def duplicate(rows: list[Row]) -> dict[str, str]:
     """Return rows that repeat the text and label of an earlier row of the same file."""
-    groups = grouped(rows, lambda row: f"{row.part}\0{row.label}\0{row.text}")
+    groups = grouped(rows, lambda row: f"{row.part}\0{row.label}\0{row.whole}")
     repeats = {row.id: f"the same as {group[0].id}" for group in groups.values() for row in group[1:]}
     return {row.id: repeats[row.id] for row in rows if row.id in repeats}
 
@@ -108,7 +120,7 @@ def leakage(rows: list[Row], noun: str = "text") -> dict[str, str]:
     `noun` is the word for the text in the reasons.
     """
     return {
-        id_: f"the same {noun} as {twin}" for id_, twin in _shared(rows, lambda row: key(row.text)).items()
+        id_: f"the same {noun} as {twin}" for id_, twin in _shared(rows, lambda row: key(row.whole)).items()
     }
 
 
@@ -185,6 +197,10 @@ def ordered(*some: Mapping[str, Check]) -> dict[str, Check]:
     return {name: every[name] for name in ORDER if name in every}
 
 
+def _of(side: str) -> str:
+    return "" if side == "text" else f"{side}: "
+
+
 def _nothing(text: str) -> str:
     if not text:
         return "no text"
@@ -200,7 +216,7 @@ def grouped(rows: list[Row], name: Callable[[Row], str]) -> dict[str, list[Row]]
 
 
 def _undecodable(row: Row) -> str:
-    for where, value in (("text", row.text), ("label", row.label)):
+    for where, value in (row.sides | {"label": row.label}).items():
         for match in SURROGATE.finditer(value):
             code = ord(match[0])
             what = (

@@ -1,6 +1,7 @@
 """Turn `data/raw/` into `data/clean/`: one clean table per split, the labels, and a report of the checks.
 
-Outputs: `{train,val,test}.parquet` (id string, text string, the target as indexes into the names in
+Outputs: `{train,val,test}.parquet` (id string, text string, text_pair string if rows are
+pairs, the target as indexes into the names in
 `task.json`, see `target_cells`, weight float32 if params name its column, and the kept columns as strings;
 for images see `image_tables`), `units.parquet` (see `row_attributes`), `task.json` (see
 `contracts.task_spec`; names are sorted, numbers by value), `report.json`. Equal inputs and params
@@ -121,7 +122,12 @@ def _read(raw: Path, settings: params.Preprocess, cells: TargetCells) -> list[Ra
             )
     match settings:
         case params.TextPreprocess():
-            columns = Columns(settings.text_column, settings.label_column, extra=extra_columns.of(settings))
+            columns = Columns(
+                settings.text_column,
+                settings.label_column,
+                extra=extra_columns.of(settings),
+                pair=settings.text_pair_column,
+            )
             read = [
                 readers.read(path, split, settings.format, columns, cells.read)
                 for split, path in paths.items()

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from baton import params
+from baton.contracts import text_pairs
 from baton.tables.checks import SURROGATE
 from baton.tables.rows import Row
 from baton.tables.target_cells import TargetCells
@@ -18,10 +19,12 @@ def write(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    pairs = settings.text_pair_column is not None
     places = {name: place for place, name in enumerate(names)}
     columns = {
         "id": pa.array([row.id for row in rows], pa.string()),
         "text": pa.array([row.text for row in rows], pa.string()),
+        **({text_pairs.COLUMN: pa.array([row.pair for row in rows], pa.string())} if pairs else {}),
         cells.spec(names).column: pa.array([cells.target(row.label, places) for row in rows], cells.type()),
     }
     if settings.weight_column is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from baton.errors import DataError
 from baton.tables.extra_columns import NO_EXTRA_COLUMNS, ExtraColumns
-from baton.tables.rows import Extras, plain
+from baton.tables.rows import NO_PAIR, Extras, plain
 
 JOINT = "\n\n"  # between a title and a body
 SHOWN, SHOWN_CHARACTERS = 20, 60
@@ -25,22 +25,27 @@ class Columns:
     given: Mapping[str, str] = field(
         default_factory=dict
     )  # columns that the file's path gives: name -> value
+    pair: str | None = None  # the column of the second text, if rows are pairs
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The text columns."""
+        """The columns of the text, of a pair's first one."""
         return (self.text,) if isinstance(self.text, str) else self.text
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns to read from a file, each once."""
-        wanted = dict.fromkeys([*self.texts, self.label, *self.extra.names])
+        wanted = dict.fromkeys([*self.texts, *filter(None, [self.pair]), self.label, *self.extra.names])
         return tuple(name for name in wanted if name not in self.given)
 
-    def row(self, values: Mapping[str, Any]) -> tuple[Any, Any, Extras | str]:
-        """Return text, label and extras of a row from the values of `names`, as `RawTable.add` takes them."""
+    def row(self, values: Mapping[str, Any]) -> tuple[Any, Any, Extras | str, Any]:
+        """Return text, label, extras and second text of a row from the values of `names`.
+
+        `RawTable.add` takes them.
+        """
         values = {**values, **self.given}
-        return self._text(values), values[self.label], self.extra.read(values)
+        second = NO_PAIR if self.pair is None else values[self.pair]
+        return self._text(values), values[self.label], self.extra.read(values), second
 
     def _text(self, values: Mapping[str, Any]) -> Any:
         if isinstance(self.text, str):
@@ -59,6 +64,7 @@ def missing(path: Path, name: str, columns: list[str], wanted: Columns, hint: st
     times = columns.count(name)
     problem = f"{path} has {times} columns named {name!r}" if times else f"{path} has no column {name!r}"
     key = wanted.extra.names.get(name) or f"{wanted.text_key} and label_column"
+    key = "text_pair_column" if name == wanted.pair else key
     hint = hint or f"set {key} of {wanted.section} to columns of the file, and check its delimiter"
     more = f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
     got = ", ".join(repr(column[:SHOWN_CHARACTERS]) for column in columns[:SHOWN]) + more

@@ -54,13 +54,13 @@ def conflict(rows: list[Row], shown: Callable[[str], str]) -> dict[str, str]:
 
     `shown` returns a label as the reasons show it.
     """
-    groups = grouped(rows, lambda row: key(row.text))
+    groups = grouped(rows, lambda row: key(row.whole))
     several = {
         name: labels for name, group in groups.items() if len(labels := {row.label for row in group}) > 1
     }
     reasons = {}
     for row in rows:
-        if (name := key(row.text)) in several:
+        if (name := key(row.whole)) in several:
             others = [other.id for other in groups[name] if other.label != row.label]
             in_all = sorted(map(shown, several[name]))
             reasons[row.id] = f"{shown(row.label)!r}, but {in_all} in all: see {_some(others)}"
@@ -87,7 +87,7 @@ def small_names(
     for row in rows:
         if row.part == "train":
             for name in names(row.label):
-                texts[name].add(key(row.text))
+                texts[name].add(key(row.whole))
                 if units:
                     apart[name].add(units[row.id])
     reasons = {}

@@ -18,14 +18,14 @@ def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
     """
     first: dict[str, dict[str, Row]] = {"train": {}, "val": {}, "test": {}}
     for row in rows:
-        first[row.part].setdefault(key(row.text), row)
+        first[row.part].setdefault(key(row.whole), row)
     linked, chains = _first_linked(rows, alike)
     found = {}
     for row in rows:
         for split in ("test", "val", "train")[: 1 + ("test", "val", "train").index(row.part)]:
             others = [
                 (other, share)
-                for name, share in alike.get(key(row.text), {}).items()
+                for name, share in alike.get(key(row.whole), {}).items()
                 if (other := first[split].get(name))
             ]
             if twin := next(
@@ -34,7 +34,7 @@ def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
                 found[row.id] = f"{twin[1]:.2f} like {twin[0].id}"
                 break
             if (
-                (name := chains.get(key(row.text)))
+                (name := chains.get(key(row.whole)))
                 and (other := linked[split].get(name))
                 and split != row.part
             ):
@@ -51,19 +51,19 @@ def _first_linked(rows: list[Row], alike: Near) -> tuple[dict[str, dict[str, Row
     groups = chains(alike)
     first: dict[str, dict[str, Row]] = {"train": {}, "val": {}, "test": {}}
     for row in rows:
-        if name := groups.get(key(row.text)):
+        if name := groups.get(key(row.whole)):
             first[row.part].setdefault(name, row)
     return first, groups
 
 
 def near_training(parts: Mapping[str, list[Row]], alike: Near) -> list[str]:
     """Return test rows with (nearly) the same text in train or val, which may only measure memorization."""
-    known = {key(row.text) for split in ("train", "val") for row in parts[split]}
+    known = {key(row.whole) for split in ("train", "val") for row in parts[split]}
     groups = chains(alike)
     linked = {groups[name] for name in known if name in groups}
     return [
         row.id
         for row in parts["test"]
-        if groups.get(key(row.text)) in linked
-        or not known.isdisjoint([key(row.text), *alike.get(key(row.text), ())])
+        if groups.get(key(row.whole)) in linked
+        or not known.isdisjoint([key(row.whole), *alike.get(key(row.whole), ())])
     ]

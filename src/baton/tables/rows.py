@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from baton.contracts import text_pairs
 from baton.tables import labels
 
 
@@ -29,11 +30,13 @@ class Extras:
 
 NO_EXTRAS = Extras()
 NO_KEY = object()  # the label of a record without the label's key
+NO_PAIR = object()  # the second text of a row that is not a pair
+FIRST, SECOND = "first text", "second text"  # of a pair, in messages
 
 
 @dataclass(slots=True)
 class Row:
-    """One labelled text of a raw file; a missing text or label is empty.
+    """One labelled text, or pair of texts, of a raw file; a missing text or label is empty.
 
     The label is the text of the row's target, whose names `target_cells.TargetCells.names` returns: for
     classes the name itself. `part` is the split that the row belongs to: that of its file, unless the file is
@@ -46,6 +49,7 @@ class Row:
     label: str
     extras: Extras = NO_EXTRAS
     part: str = ""
+    pair: str | None = None  # the second text, if rows are pairs
 
     def __post_init__(self) -> None:
         self.part = self.part or self.split
@@ -54,6 +58,16 @@ class Row:
     def id(self) -> str:
         """The raw file's split and the row number, such as `train:17`."""
         return f"{self.split}:{self.number}"
+
+    @property
+    def whole(self) -> str:
+        """The text, or both texts of a pair as one."""
+        return text_pairs.whole(self.text, self.pair)
+
+    @property
+    def sides(self) -> dict[str, str]:
+        """The text, or both texts of a pair, by what messages call them."""
+        return {"text": self.text} if self.pair is None else {FIRST: self.text, SECOND: self.pair}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +108,17 @@ class RawTable:
         """The number of rows in the file, readable or not."""
         return len(self.rows) + len(self.malformed)
 
-    def add(self, text: Any, label: Any, extras: Extras | str = NO_EXTRAS) -> None:
-        """Append a row.
+    def add(self, text: Any, label: Any, extras: Extras | str = NO_EXTRAS, pair: Any = NO_PAIR) -> None:
+        """Append a row; `pair` is the second text, if rows are pairs.
 
         It is malformed if a value is not text, a number or a Boolean, or if `extras` is a reason instead of
         values.
         """
         words, cell = plain(text), self.read_label(label)
-        if words is None:
-            fault = f"text is a {type(text).__name__}"
+        second = None if pair is NO_PAIR else plain(pair)
+        if words is None or (second is None and pair is not NO_PAIR):
+            what, value = ("text", text) if words is None else (SECOND, pair)
+            fault = f"{what} is a {type(value).__name__}"
             fault += f" and {cell}" if isinstance(cell, str) else "; text or a number is needed"
             self.reject(fault, label)
             return
@@ -115,7 +131,7 @@ class RawTable:
         if label is None and not cell.label:
             self.unlabelled.add(f"{self.split}:{self.count + 1}")
         self.respelled.update(cell.respelled)
-        self.rows.append(Row(self.split, self.count + 1, words, cell.label, extras))
+        self.rows.append(Row(self.split, self.count + 1, words, cell.label, extras, pair=second))
 
     def reject(self, reason: str, label: Any = None) -> None:
         """Append a row that cannot be read; its label, if known, counts as a loss of its class."""

@@ -124,7 +124,7 @@ def _run(
         state.rename(named.__getitem__)
     state.apply(name, policy, one(state.rows))
     if name == "invalid_utf8":  # undecodable bytes of the rows that stay become the replacement character
-        state.rows = [dataclasses.replace(row, text=SURROGATE.sub("\ufffd", row.text)) for row in state.rows]
+        state.rows = [_readable(row) for row in state.rows]
         state.rename(lambda one: SURROGATE.sub("\ufffd", one))
 
 
@@ -163,9 +163,14 @@ def _small_classes(state: Checked, settings: params.Preprocess, noun: str) -> No
             state.apply("small_class_merged", "fail", still)
 
 
+def _readable(row: Row) -> Row:
+    pair = None if row.pair is None else SURROGATE.sub("\ufffd", row.pair)
+    return dataclasses.replace(row, text=SURROGATE.sub("\ufffd", row.text), pair=pair)
+
+
 def _alike(rows: list[Row], raw_tables: list[RawTable], settings: params.Preprocess) -> near_duplicates.Near:
     match settings:
         case params.TextPreprocess():
-            return near_duplicates.texts(checks.key(row.text) for row in rows)
+            return near_duplicates.texts(checks.key(row.whole) for row in rows)
         case params.ImagePreprocess():
             return image_rows.near_duplicates(raw_tables, rows)

@@ -82,7 +82,7 @@ def units(
 
 def _linked(rows: list[Row], alike: near_duplicates.Near) -> tuple[list[str], list[tuple[int, int]]]:
     """Return a name for each row, and pairs of places that stay together."""
-    keys = [key(row.text) for row in rows]
+    keys = [key(row.whole) for row in rows]
     names = [
         f"\0{row.extras.group}" if row.extras.group else own for row, own in zip(rows, keys, strict=True)
     ]

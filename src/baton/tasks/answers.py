@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 PROBABILITY = "probability_"  # with a name after it: the column of the name's probability
 SOME = 3  # names in a message
+Pairs = list[tuple[str, str]]
 SHOWN = 60  # characters of an input that an error message shows
 
 
@@ -66,6 +67,37 @@ def probabilities(names: Sequence[str], answers: pd.DataFrame) -> NDArray[np.flo
         if (column := f"{PROBABILITY}{name}") in answers:
             result[:, place] = answers[column].to_numpy(dtype=np.float64)
     return result
+
+
+def pairs(data: Any) -> tuple[Pairs, Any]:
+    """Return the pairs of texts of any accepted input and, for a DataFrame, its index.
+
+    Args:
+        data: A DataFrame with columns `text` and `text_pair`, a list of pairs, or one pair.
+
+    Raises:
+        ValueError: If the DataFrame has other columns.
+        TypeError: If a row is not a pair of texts.
+    """
+    index, rows = None, data
+    if isinstance(data, pd.DataFrame):
+        index, names = data.index, [*data.columns[:2]]
+        if set(names) == {"text", "text_pair"}:
+            names = ["text", "text_pair"]
+        elif names not in ([0, 1], ["0", "1"]):
+            problem, expected = "the input is not a table of pairs", "columns 'text' and 'text_pair'"
+            raise refused(ValueError, problem, [*data.columns], expected, "rename the columns of both texts")
+        rows = list(zip(*(data[name] for name in names), strict=True))
+    elif isinstance(data, tuple) and len(data) == 2 and all(isinstance(one, str) for one in data):
+        rows = [data]
+    found: Pairs = []
+    for number, row in enumerate(rows):
+        both = tuple(row) if isinstance(row, tuple | list | np.ndarray) else (row,)
+        if len(both) != 2 or not all(isinstance(one, str) and one.strip() for one in both):
+            problem, hint = f"row {number} is not a pair of texts", "fill or drop rows that lack a text"
+            raise refused(TypeError, problem, row, "two texts, neither empty", hint)
+        found.append(both)
+    return found, index
 
 
 def refused(kind: type[Exception], problem: str, got: Any, expected: str, hint: str) -> Exception:

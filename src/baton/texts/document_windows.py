@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from baton.contracts.input_spec import Head, HeadTail, Tail, Truncation, Windows
 from baton.errors import ModelError
 
+Numbers = int | NDArray[np.int64]
 Parts = list[tuple[int, int]]  # (start, end) of consecutive stretches of a document
 
 
@@ -56,15 +57,16 @@ def covered(found: list[Parts]) -> int:
     return count
 
 
-def costs(lengths: NDArray[np.int64], room: int, special: int, how: Truncation) -> NDArray[np.int64]:
-    """Return the tokens computed for documents of `lengths` tokens, including special ones, (documents,)."""
+def costs(lengths: NDArray[np.int64], room: Numbers, special: Numbers, how: Truncation) -> NDArray[np.int64]:
+    """Return the tokens computed for documents of `lengths` tokens, including special ones, (documents,).
+
+    `room` and `special` are the same for all windows, or one number per document.
+    """
     if not isinstance(how, Windows):
-        return np.minimum(lengths, room) + special
+        return np.asarray(np.minimum(lengths, room) + special)
     counts = np.clip(-(-(lengths - how.overlap) // (room - how.overlap)), 1, how.most)  # (documents,)
-    found: NDArray[np.int64] = (
-        np.minimum(lengths + how.overlap * (counts - 1), room * counts) + special * counts
-    )
-    return found
+    read = np.minimum(lengths + how.overlap * (counts - 1), room * counts) + special * counts
+    return np.asarray(read, dtype=np.int64)
 
 
 @dataclass(frozen=True)

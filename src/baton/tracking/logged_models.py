@@ -144,9 +144,9 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
 
 
 def signature(task: TaskSpec, reads: InputSpec) -> ModelSignature:
-    """Return a signature with one input column, and the columns of the task's answer as outputs.
+    """Return a signature with one input column, or two of pairs, and the columns of the answer as outputs.
 
-    The column has no name, since MLflow would refuse a plain list otherwise. Images come as bytes and as
+    The columns have no names, since MLflow would refuse a plain list otherwise. Images come as bytes and as
     strings. Of MLflow's types only `any` passes both unchanged: `binary` would decode some JSON requests from
     base64 but not others, and turn a path into bytes.
     """
@@ -155,5 +155,7 @@ def signature(task: TaskSpec, reads: InputSpec) -> ModelSignature:
         ColSpec(types[kind], name) for name, kind in task_figures.of(task).columns.items()
     ]
     params = ParamSchema([ParamSpec("batch_size", DataType.long, BATCH_SIZE)])
-    column = DataType.string if served_inputs.of(reads).column == "string" else AnyType()
-    return ModelSignature(Schema([ColSpec(column)]), Schema(outputs), params)
+    served = served_inputs.of(reads)
+    column = DataType.string if served.column == "string" else AnyType()
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(column) for _ in range(served.columns)]
+    return ModelSignature(Schema(inputs), Schema(outputs), params)

@@ -103,7 +103,7 @@ class JournalRun(Run):
         self._append("artifact", folder=folder, file=self._writer.keep(path))
 
     @counted
-    def model(self, name: str, path: Path, example: Sequence[str]) -> None:
+    def model(self, name: str, path: Path, example: Sequence[Any]) -> None:
         """See `Run`."""
         info = storage.read_json(path / "baton.json")
         how = served_inputs.of(served_inputs.read(info))

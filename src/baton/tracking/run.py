@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Stage = Literal["finetune", "distill", "evaluate"]
 
@@ -48,13 +48,13 @@ class Run:
     def artifact(self, path: Path, folder: str = "") -> None:
         """Record a file or folder under `folder` of the stage's run."""
 
-    def model(self, name: str, path: Path, example: Sequence[str]) -> None:
+    def model(self, name: str, path: Path, example: Sequence[Any]) -> None:
         """Record a model folder as a pyfunc that takes raw text or images.
 
         Args:
             name: the model's name.
             path: its folder.
-            example: a few texts, or encoded images (PNG, JPEG) as base64 strings.
+            example: a few texts, pairs of texts, or encoded images (PNG, JPEG) as base64 strings.
         """
 
     def final(self, values: Mapping[str, float]) -> None:

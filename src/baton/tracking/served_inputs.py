@@ -16,6 +16,7 @@ class Served:
     packages: tuple[str, ...]  # requirements
     model_type: str  # as MLflow shows it
     column: Literal["string", "any"]  # MLflow's type of the input
+    columns: int  # how many of them
     accepted: str  # what `predict` takes
     imports: tuple[str, ...]  # lines of an example
     example: str  # the argument of `predict` in it
@@ -25,16 +26,19 @@ class Served:
 def of(spec: InputSpec) -> Served:
     """Return how a model that reads this input is served."""
     match spec:
-        case TextInput():
+        case TextInput(pair=pair):
             return Served(
                 main="serve/pyfunc.py",
                 packages=("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy"),
                 model_type="text model",
                 column="string",
-                accepted="raw texts, string "
-                "(a list, Series, array, or a DataFrame whose first column is `text`)",
+                columns=2 if pair else 1,
+                accepted="pairs of raw texts, string (a list of pairs, or a DataFrame whose first columns "
+                "are `text` and `text_pair`)"
+                if pair
+                else "raw texts, string (a list, Series, array, or a DataFrame whose first column is `text`)",
                 imports=(),
-                example='["raw text", "another"]',
+                example='[["raw text", "its pair"]]' if pair else '["raw text", "another"]',
                 reads=_tokens(spec),
             )
         case ImageInput(size=(height, width), channels=channels):
@@ -54,6 +58,7 @@ def of(spec: InputSpec) -> Served:
                 ),
                 model_type="image model",
                 column="any",
+                columns=1,
                 accepted="images: PNG, JPEG, … as bytes, as base64 strings, or as paths "
                 "(a list, Series, array of objects, or a DataFrame whose first column is `image`)",
                 imports=("from pathlib import Path",),

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from baton import params
 from baton.arrays.image_arrays import significant_bits
-from baton.contracts import targets, task_spec
+from baton.contracts import targets, task_spec, text_pairs
 from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.images.bit_depth import BITS_16
@@ -88,12 +88,19 @@ class Sample:
     """Rows to compare with a profile."""
 
     kind: test_table.Kind
-    keys: Sequence[str]  # texts, or digests of pixels
+    keys: Sequence[str]  # texts, whole pairs of texts (`text_pairs.whole`), or digests of pixels
     labels: Sequence[str] | None  # the targets of each row, as a served model writes them
     clean: Path | None = None  # folder of the images, in the order of the keys
     brightness: Sequence[float] | None = None  # of images stored elsewhere
     files: Sequence[Path] | None = None  # their paths
     ragged: bool = False  # whether each of `labels` is a list of them
+    pairs: Sequence[text_pairs.Pair] | None = None  # the two texts of each key, if rows are pairs
+
+    def input(self, place: int) -> Any:
+        """Return what a model reads of a row: its text, both texts of a pair, or the bytes of its image."""
+        if self.files is not None:
+            return self.files[place].read_bytes()
+        return self.keys[place] if self.pairs is None else [*self.pairs[place]]
 
 
 def profile(clean: Path) -> dict[str, Any]:
@@ -222,12 +229,13 @@ def _listed(text: str) -> tuple[str, ...]:
 def _rows(clean: Path) -> Sample:
     """Return train and val of data/clean, train first."""
     task, kind = task_spec.read_file(clean), test_table.kind(clean / "train.parquet")
-    column = test_table.KEYS[kind]
     paths = [clean / f"{split}.parquet" for split in test_table.TRAINED_ON]
-    table = pa.concat_tables(pq.read_table(path, columns=[column, task.column]) for path in paths)
+    columns = text_pairs.columns(paths[0]) if kind == "text" else [test_table.KEYS[kind]]
+    table = pa.concat_tables(pq.read_table(path, columns=[*columns, task.column]) for path in paths)
     own = targets.of_column(table[task.column].combine_chunks(), task)
     texts = task_figures.of(task).texts(own.all)
-    return Sample(kind, table[column].to_pylist(), texts, clean, ragged=task.ragged)
+    keys = text_pairs.wholes(*(table[column].to_pylist() for column in columns))
+    return Sample(kind, keys, texts, clean, ragged=task.ragged)
 
 
 def _labelled(rows: Sample) -> list[str]:

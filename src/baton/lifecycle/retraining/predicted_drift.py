@@ -54,7 +54,7 @@ def distance(
 
     model = mlflow.pyfunc.load_model(uri)
     chosen = sorted(places, key=lambda place: sample.keys[place])[:ROWS]
-    inputs = (sample.files[place].read_bytes() if sample.files else sample.keys[place] for place in chosen)
+    inputs = (sample.input(place) for place in chosen)
     rows = enumerate(row for some in test_table.inputs(val, sample.kind) for row in some)
     task = task_spec.read_file(val.parent)
     read = _Reader(model, uri, task_figures.of(task), test_table.PORTION[sample.kind])

@@ -2,8 +2,8 @@
 
     baton drift FILE_OR_FOLDER [--predict]
 
-A table is read as params.preprocess specifies (`format`, `text_column`), or as Parquet if it has that suffix;
-other columns, including one of labels, are optional.
+A table is read as params.preprocess specifies (`format`, `text_column`, `text_pair_column`), or as Parquet if
+it has that suffix; other columns, including one of labels, are optional.
 """
 
 import json
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from baton import console, params
+from baton.contracts import text_pairs
 from baton.errors import DataError, ModelError, ParamsError
 from baton.images import decoding
 from baton.images.bit_depth import BITS_16
@@ -136,19 +137,23 @@ def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
             hint=hint,
         )
     form = params.ParquetFormat(kind="parquet") if path.suffix == ".parquet" else settings.format
-    columns = Columns(settings.text_column, "")
+    columns = Columns(settings.text_column, "", pair=settings.text_pair_column)
     # The text also serves as the label, which is not needed.
     table = raw_tables.read(path, "new", form, replace(columns, label=columns.texts[0]))
-    texts = [checks.SURROGATE.sub("\ufffd", row.text) for row in table.rows if row.text.strip()]
-    _tell(path, [f"row {id_.partition(':')[2]} ({reason})" for id_, reason in table.malformed.items()])
-    if not texts:
+    kept = [row for row in table.rows if all(text.strip() for text in row.sides.values())]
+    sides = [[checks.SURROGATE.sub("\ufffd", text) for text in row.sides.values()] for row in kept]
+    faults = table.malformed | (checks.empty(table.rows) if columns.pair else {})
+    _tell(path, [f"row {id_.partition(':')[2]} ({reason})" for id_, reason in faults.items()])
+    if not sides:
         raise DataError(
             f"{path} has no text",
             got=f"{table.count} rows",
             expected="rows of text",
             hint="check preprocess.text_column",
         )
-    return Sample("text", texts, None)
+    keys = [text_pairs.whole(*both) if len(both) == 2 else both[0] for both in sides]
+    pairs = [(both[0], both[1]) for both in sides] if columns.pair else None
+    return Sample("text", keys, None, pairs=pairs)
 
 
 def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
