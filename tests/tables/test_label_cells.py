@@ -430,11 +430,26 @@ def test_fewer_rows_than_labels_can_be_cut(workplace: Path, settings: Settings) 
         assert len(drawn) >= 12 and 60 < np.mean(drawn) < 140, "not only the first labels"
 
 
-def test_a_limit_below_the_labels_advises_what_labels_allow(workplace: Path, settings: Settings) -> None:
+def test_few_rows_of_many_labels_keep_each_of_them(workplace: Path, settings: Settings) -> None:
+    """150 labels, five on each row: 90 rows of train and val hold all of them, though not a row per label."""
+    rows = [
+        (f"text {number}", [f"label {(5 * number + k) % 150:03}" for k in range(5)]) for number in range(900)
+    ]
+    write_raw(train=as_csv(rows))
+    share = {"kind": "share", "share": 0.2}
+    report = clean.clean(RAW, TARGET, settings(limit={"train": 90, "test": None}, validation=share), BAR)
+    assert report["rows"]["clean"]["train"] == 72 and report["rows"]["clean"]["val"] == 18
+    assert len(report["classes"]) == 150
+    assert all(parts["train"] for parts in report["classes"].values())
+
+
+def test_a_limit_below_what_the_labels_take_says_how_many_rows_do(
+    workplace: Path, settings: Settings
+) -> None:
     write_raw(train=as_csv(many_labels(30, 10)))
     limit = {"train": 40, "test": None}
     with pytest.raises(
-        DataError, match=r"(?s)got: +40 rows for 30 labels.*at least 60.*small_class to drop\n"
+        DataError, match=r"(?s)got: +40 rows for 30 labels.*at least 60 rows, which hold 2 of each.*drop\n"
     ):
         clean.clean(RAW, TARGET, settings(limit=limit), BAR)
 

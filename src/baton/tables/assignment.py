@@ -5,10 +5,11 @@ near-duplicates or rows of the same group.
 """
 
 import dataclasses
+from typing import Any
 
 from baton import params
 from baton.errors import DataError
-from baton.tables import label_checks, labels, near_duplicates, splits
+from baton.tables import covering, label_checks, labels, near_duplicates, splits
 from baton.tables.rows import Row
 from baton.tables.target_cells import TargetCells
 
@@ -65,39 +66,46 @@ def part(
         count = splits.wanted(settings.test, sum(map(len, whole)))
         notes += missed("test", count, whole, parts["test"], cells)
         parts["train"] = rest + _only(parts["train"], stay)
-    limited = {}
-    for split, limit in (("train", settings.limit.train), ("test", settings.limit.test)):
-        before = sum(map(len, parts[split]))
-        if limit is not None and limit < before:
-            classes = len({unit.stratum for unit in parts[split]})
-            least = 1 + cuts if split == "train" else int(limit >= classes)
-            parts[split], _ = splits.cut(
-                parts[split],
-                limit,
-                cells=cells,
-                seed=settings.seed,
-                purpose=f"limit.{split}",
-                least=least,
-                merge=merge and split == "test",  # train needs each name
-            )
-        limited[split] = before - sum(map(len, parts[split]))
+    limited = {split: _limit(parts, split, settings, cuts, cells) for split in ("train", "test")}
     if "val" not in present:
         count = splits.wanted(settings.validation, sum(map(len, parts["train"])))
-        whole = _without(parts["train"], stay)
+        whole, kept = _without(parts["train"], stay), list[splits.Unit]()
+        if merge and limited["train"]:  # few rows hold all names, and some of each must stay
+            kept, whole = covering.cover(whole, cells, seed=settings.seed, purpose="validation", least=1)
         parts["val"], rest = splits.cut(
             whole,
             count,
             cells=cells,
             seed=settings.seed,
             purpose="validation",
-            leave=1,
+            leave=int(not kept),
             merge=merge,
         )
-        notes += missed("val", count, whole, parts["val"], cells)
-        parts["train"] = rest + _only(parts["train"], stay)
+        notes += missed("val", count, whole + kept, parts["val"], cells)
+        parts["train"] = rest + kept + _only(parts["train"], stay)
     cut = {split: splits.flat(units) for split, units in parts.items()}
     _refuse_gaps(rows, cut, cells.names)
     return cut, limited, notes
+
+
+def _limit(
+    parts: dict[str, list[splits.Unit]],
+    split: str,
+    settings: params.Preprocess,
+    cuts: int,
+    cells: TargetCells,
+) -> int:
+    """Cut a split to its limit in params, if it has one; return how many rows that removes."""
+    limit, before = getattr(settings.limit, split), sum(map(len, parts[split]))
+    if limit is None or limit >= before:
+        return 0
+    least = 1 + cuts if split == "train" else int(limit >= len({unit.stratum for unit in parts[split]}))
+    how: Any = {"cells": cells, "seed": settings.seed, "purpose": f"limit.{split}", "least": least}
+    if cells.names_leave and split == "train":  # which needs each name
+        parts[split] = covering.limited(parts[split], limit, **how)
+    else:
+        parts[split], _ = splits.cut(parts[split], limit, merge=cells.names_leave, **how)
+    return before - sum(map(len, parts[split]))
 
 
 def missed(

@@ -250,7 +250,7 @@ def _order(name: str) -> int:
 def _classes(whole: list[Unit], seed: int, purpose: str) -> dict[str, list[Unit]]:
     """Return the units of each stratum in drawing order; strata are sorted."""
     classes: dict[str, list[Unit]] = {label: [] for label in sorted({unit.stratum for unit in whole})}
-    for unit in _drawing(whole, seed, purpose):
+    for unit in drawing(whole, seed, purpose):
         classes[unit.stratum].append(unit)
     return classes
 
@@ -259,11 +259,11 @@ def _merged(classes: dict[str, list[Unit]], few: set[str], seed: int, purpose: s
     """Return the strata, with those of `few` as one; their units are in drawing order."""
     joined = [unit for label in few for unit in classes[label]]
     left = {label: some for label, some in classes.items() if label not in few}
-    return left | {min(few): _drawing(joined, seed, purpose)}
+    return left | {min(few): drawing(joined, seed, purpose)}
 
 
-def _drawing(some: list[Unit], seed: int, purpose: str) -> list[Unit]:
-    """Return units in drawing order."""
+def drawing(some: list[Unit], seed: int, purpose: str) -> list[Unit]:
+    """Return units in drawing order, by a digest of each."""
     return sorted(some, key=lambda unit: hashlib.sha256(f"{seed}\0{purpose}\0{unit.name}".encode()).digest())
 
 
