@@ -22,11 +22,10 @@ from baton.images import opening
 from baton.sources import local_files, system_files
 from baton.tables import readers
 from baton.tables.columns import Columns
-from baton.tables.image_tables import Images, RawImage
+from baton.tables.image_tables import NO_LABEL, Images, RawImage
 from baton.tables.rows import NO_KEY, Cell, RawTable, is_null, one_name, plain
 
 MOST_BYTES = 2**30  # of one file
-NO_LABEL = "\1"  # marks the label of a record without its key, likewise
 LIST = "\0"  # marks a label that was a list, until its row is written
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
@@ -182,7 +181,7 @@ def _text(name: str) -> str:
 def _label(value: Any) -> Cell | str:
     """Read a label, which may be a list (`task` says later whether it may): as JSON, behind a mark.
 
-    No other label begins with such a mark, see `labels.normal`.
+    No other label begins with such a mark, nor with that of a missing key, see `labels.normal`.
     """
     if value is NO_KEY:
         return Cell(NO_LABEL)
@@ -226,7 +225,7 @@ def _of_table(table: RawTable, folder: Path, *, listed: bool) -> Iterator[RawIma
         # An empty label counts as lost, a null label does not.
         label = None if id_ in table.unlabelled else row.label
         if label == NO_LABEL:
-            label = None if listed else ""
+            label = [NO_LABEL] if listed else NO_LABEL
         elif listed and label is not None and (label := _as_list(row.label)) is None:
             yield RawImage(name, None, None, f"label {_text(row.label)!r} is not a list, as most others are")
             continue

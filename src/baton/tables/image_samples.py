@@ -8,8 +8,8 @@ from baton import params
 from baton.errors import DataError
 from baton.tables import image_tables
 from baton.tables.checks import SURROGATE
-from baton.tables.image_tables import RawImage
-from baton.tables.rows import plain
+from baton.tables.image_tables import NO_LABEL, RawImage
+from baton.tables.rows import NO_KEY, plain
 
 
 class Sample(NamedTuple):
@@ -51,9 +51,16 @@ def batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterato
         number += len(images)
         rows = zip(images, labels, names, problems, strict=True)
         yield [
-            _sample(image, label, plain(name) or "", plain(problem) or "")
+            _sample(
+                image, NO_KEY if ours and _missing(label) else label, plain(name) or "", plain(problem) or ""
+            )
             for image, label, name, problem in rows
         ]
+
+
+def _missing(label: Any) -> bool:
+    """Return whether the record of a row had no key for its label."""
+    return NO_LABEL in [plain(one) for one in (label if isinstance(label, list) else [label])]
 
 
 def _sample(image: Any, label: Any, name: str, problem: str) -> Sample:

@@ -1,10 +1,10 @@
 """Write and read Parquet tables of encoded images, a few rows at a time to keep memory constant.
 
 `download` writes data/raw/{split}.parquet: `name` string (a path, or `train/17`), `image` binary (the
-original file, or an array as PNG), `label` string or list of strings, and `problem` string (why there is no
-image). `preprocess` writes data/clean/{split}.parquet: `id` string, `name` string, `image` binary
-(unchanged), `digest` string (see `decoding.digest`), and the target, see `target_cells`; its metadata
-contains `significant_bits`.
+original file, or an array as PNG), `label` string or list of strings (`NO_LABEL` if the record lacked its
+key), and `problem` string (why there is no image). `preprocess` writes data/clean/{split}.parquet: `id`
+string, `name` string, `image` binary (unchanged), `digest` string (see `decoding.digest`), and the target,
+see `target_cells`; its metadata contains `significant_bits`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,6 +23,7 @@ from baton.tables import readers
 
 GROUP_ROWS = 1024
 GROUP_BYTES = 16 * 2**20  # of images; a group is full at either limit, and a reader needs memory for one
+NO_LABEL = "\1"  # as a label: the record has no such key, so its labels are unknown; no name begins with it
 BATCH_ROWS = 32
 BATCH_BYTES = 2**21  # about this many are processed at a time, or one image if it is larger
 
