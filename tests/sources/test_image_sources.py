@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from baton import params
 from baton.errors import DataError, SourceError
@@ -17,6 +18,7 @@ from baton.images import decoding
 from baton.sources import fetching, image_folders
 from baton.tables import image_tables
 from tests import image_files
+from tests.archive_files import tar_gz
 from tests.image_files import noise, put, saved
 
 RAW = Path("data/raw")
@@ -60,6 +62,44 @@ def refused(source: params.Source, part: str) -> str:
 
 def of_folders(**files: str) -> params.FolderSource:
     return params.FolderSource(kind="folder", folders=params.Files(**files), licence="mine")
+
+
+def folder_source(**values: Any) -> params.FolderSource:
+    return params.FolderSource.model_validate({"kind": "folder", "licence": "mine"} | values, strict=False)
+
+
+def test_folders_of_a_package(wheelhouse: Path, workplace: Path) -> None:
+    files = {
+        "animals/birds/owl.png": saved(noise(0)),
+        "animals/birds/owl.txt": b"An owl.",
+        "food/pie.png": b"?",
+    }
+    members = {f"toy-1.0/stamps/{name}": content for name, content in files.items()} | {
+        "toy-1.0/other/x/a.png": b""
+    }
+    (wheelhouse / "toy-1.0.tar.gz").write_bytes(tar_gz(members))
+    digest = hashlib.sha256((wheelhouse / "toy-1.0.tar.gz").read_bytes()).hexdigest()
+    package = {"kind": "sdist", "package": "toy", "version": "1.0", "sha256": digest, "archive": None}
+    folders = {"train": "toy-1.0/stamps"}
+    manifest = fetch(folder_source(package=package, folders=folders, only="*.png"))
+    assert manifest["files"]["train"]["origin"] == "sdist toy 1.0: toy-1.0/stamps, one folder a class"
+    assert [(row["name"], row["label"], row["image"]) for row in rows("train")] == [
+        ("animals/birds/owl.png", "animals", files["animals/birds/owl.png"]),
+        ("food/pie.png", "food", b"?"),
+    ]
+    fetch(folder_source(package=package, folders=folders, only=["*.png", "*.svg"], label="file"))
+    assert [row["label"] for row in rows("train")] == ["owl", "pie"]
+    shutil.rmtree(RAW)
+    assert "*.svg" in refused(
+        folder_source(package=package, folders=folders, only="*.svg"), "no file that is wanted"
+    )
+    folders = {"train": "toy-1.0/absent"}
+    refused(folder_source(package=package, folders=folders), "no member toy-1.0/absent")
+
+
+def test_a_folder_outside_the_inbox_needs_a_package() -> None:
+    with pytest.raises(ValidationError, match="must be in inbox/"):
+        folder_source(folders={"train": "usr/share/stamps"})
 
 
 def test_a_folder_a_class(workplace: Path) -> None:

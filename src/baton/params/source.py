@@ -1,8 +1,8 @@
 """`source` and `base`: where the labelled text or images and the pretrained encoder come from."""
 
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from baton.params.fields import (
     Argument,
@@ -121,14 +121,25 @@ class LocalSource(Section):
 
 
 class FolderSource(Section):
-    """Images in one folder per class, `inbox/images/CLASS/…`.
+    """Images in one folder per class, `inbox/images/CLASS/…`, or in such folders of a package.
 
-    `folders` names one such tree, or one per split.
+    `folders` names one such tree, or one per split. `only` are patterns of file names, and `label` says which
+    name is the class: that of the folder or that of the file, without its suffix. The last three have
+    defaults so that older params still load.
     """
 
     kind: Literal["folder"]
-    folders: InboxFiles
+    package: Package | None = None
+    folders: Files
+    only: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)] = ("*",)
+    label: Literal["folder", "file"] = "folder"
     licence: str
+
+    @model_validator(mode="after")
+    def _in_inbox(self) -> Self:
+        if self.package is None:
+            _watched(self.folders)
+        return self
 
 
 class TableSource(Section):

