@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter
 from baton import params
 from baton.errors import SourceError
 from baton.sources import archives, clients
+from tests.apt_archives import configure_apt
 from tests.archive_files import deb, tar_gz
 from tests.local_server import LocalServer, Page
 
@@ -225,8 +225,6 @@ def test_another_version_or_digest_of_npm_is_named(registry: Page, cache: Path) 
 @pytest.fixture
 def mirror(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The content of toy 1:1.0-1, in the only archive that apt is configured for."""
-    if shutil.which("apt-get") is None:
-        pytest.skip("apt is not installed")
     folder = tmp_path / "mirror"
     folder.mkdir()
     control = b"Package: toy\nVersion: 1:1.0-1\nArchitecture: all\nMaintainer: me\nDescription: toy\n"
@@ -234,19 +232,7 @@ def mirror(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> byte
     (folder / "toy.deb").write_bytes(package)
     listed = f"Filename: ./toy.deb\nSize: {len(package)}\nSHA256: {hashlib.sha256(package).hexdigest()}\n"
     (folder / "Packages").write_bytes(control + listed.encode())
-    (tmp_path / "sources.list").write_text(f"deb [trusted=yes] file:{folder} ./\n")
-    state = tmp_path / "state"
-    for name in ("lists/partial", "cache/archives/partial"):
-        (state / name).mkdir(parents=True)
-    (state / "status").touch()
-    config = tmp_path / "apt.conf"
-    config.write_text(
-        f'Dir::State "{state}"; Dir::State::status "{state}/status"; Dir::Cache "{state}/cache";\n'
-        f'Dir::Etc::sourcelist "{tmp_path}/sources.list"; Dir::Etc::sourceparts "-";\n'
-        'APT::Sandbox::User "";\n'
-    )
-    monkeypatch.setenv("APT_CONFIG", str(config))
-    subprocess.run(["apt-get", "update"], check=True, capture_output=True)
+    configure_apt(tmp_path, monkeypatch, f"deb [trusted=yes] file:{folder} ./")
     return package
 
 

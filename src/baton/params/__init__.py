@@ -51,6 +51,7 @@ from baton.params.preprocess import (
 from baton.params.reading import PATH, Params, flatten, head, load, read, read_raw
 from baton.params.runtime import MlflowTracking, NoTracking, Runtime, Tracking
 from baton.params.source import (
+    AptSource,
     Base,
     DigitsSource,
     Files,
@@ -103,6 +104,7 @@ from baton.params.training import (
 
 __all__ = [
     "PATH",
+    "AptSource",
     "Augmentation",
     "AutoLength",
     "Base",

@@ -1,5 +1,6 @@
 """`source` and `base`: where the labelled text or images and the pretrained encoder come from."""
 
+import re
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -18,6 +19,8 @@ from baton.params.fields import (
 )
 from baton.params.packages import Members, Package
 from baton.params.preprocess import Format
+
+NAME, INDEX = r"^[A-Za-z0-9][A-Za-z0-9._-]*$", r"Translation-[A-Za-z_@]+"
 
 # ---- source: where the labelled text or images come from ------------------------------------------------
 
@@ -85,6 +88,48 @@ class PackageSource(Section):
     package: Package
     files: PerSplit[Members]
     licence: str
+
+
+def _indexes(digests: dict[str, str]) -> dict[str, str]:
+    names = set(digests)
+    if not {"Packages", "Translation-en"} <= names:
+        raise ValueError("must have the digests of Packages and Translation-en")
+    if wrong := sorted(name for name in names - {"Packages"} if not re.fullmatch(INDEX, name)):
+        raise ValueError(f"{', '.join(wrong)}: must be Packages or Translation-LANGUAGE")
+    return digests
+
+
+class AptSource(Section):
+    """The descriptions of all packages of a Debian release, from the index that apt reads.
+
+    `sha256` pins the uncompressed index files, which a point release replaces; an empty digest is refused,
+    with the current one. `rows: packages` is one row per package: `package`, `source`, `section`, `tags` (a
+    list), `summary` and `description`. `rows: paragraphs` is one row per summary or paragraph of a
+    description that every index of translations has: `package`, `source`, `section`, and a column per
+    language (`en`, `de`).
+    """
+
+    kind: Literal["apt"]
+    release: Annotated[str, Field(pattern=NAME)]
+    component: Annotated[str, Field(pattern=NAME)]
+    architecture: Annotated[str, Field(pattern=NAME)]
+    sha256: Annotated[dict[str, Digest], AfterValidator(_indexes)]
+    rows: Literal["packages", "paragraphs"]
+    licence: str
+
+    @model_validator(mode="after")
+    def _translated(self) -> Self:
+        if self.rows == "paragraphs" and len(self.languages) < 2:
+            raise ValueError("rows: paragraphs needs a second language in sha256, such as Translation-de")
+        if self.rows == "packages" and len(self.languages) > 1:
+            raise ValueError("rows: packages reads only Packages and Translation-en: remove the others")
+        return self
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the translations, in their order."""
+        prefix = "Translation-"
+        return tuple(name.removeprefix(prefix) for name in self.sha256 if name.startswith(prefix))
 
 
 class SklearnSource(Section):
@@ -200,6 +245,7 @@ class TorchvisionSource(Section):
 Source = Annotated[
     WheelSource
     | PackageSource
+    | AptSource
     | SklearnSource
     | HubSource
     | LocalSource

