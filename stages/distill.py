@@ -14,12 +14,17 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from baton import console, params, storage
+from baton.arrays import sequence_targets
 from baton.batches import array_splits
+from baton.batches.sequence_batches import SequenceSplit
 from baton.contracts import predictions
-from baton.distill import soft_targets, student
+from baton.contracts.task_spec import Sequence
+from baton.contracts.written_texts import Texts
+from baton.distill import soft_targets, student, taught_texts
 from baton.errors import DataError
 from baton.fitting import seed_choice, trainings
 from baton.losses import loss, task_losses
@@ -40,12 +45,14 @@ def main() -> None:
         weights = trainings.class_weights(settings, data, machine)
         of_rows = trainings.row_weights(data, machine)
         task = task_losses.of(data.task)
-        labels_only = loss.supervised(task, settings.label_smoothing, weights, of_rows)
-        asked = teacher(settings, data, machine)
-        companions = [asked] if isinstance(asked, soft_targets.Live) else []
-        taught = soft_targets.distillation(
-            task, asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows
-        )
+        labels_only = taught = loss.supervised(task, settings.label_smoothing, weights, of_rows)
+        companions: list[soft_targets.Live] = []
+        if not (written := by_texts(settings, data)):
+            asked = teacher(settings, data, machine)
+            companions = [asked] if isinstance(asked, soft_targets.Live) else []
+            taught = soft_targets.distillation(
+                task, asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows
+            )
         trained = seed_choice.Trained("student", settings.metric, task_figures.of(data.task))
         for seed, (name, loss_fn) in itertools.product(
             settings.seeds, (("student", taught), ("control", labels_only))
@@ -53,7 +60,8 @@ def main() -> None:
             resolve.seed_everything(seed)
             made_student, info = new(settings, job)
             model = sharding.place(made_student, machine)
-            made = trainings.fit(name, model, loss_fn, settings.of(seed), job, companions)
+            learnt = from_texts(job, settings.of(seed)) if written and name == "student" else job
+            made = trainings.fit(name, model, loss_fn, settings.of(seed), learnt, companions)
             best = trained.add(name, seed, made.curve, made.figures)
             trained.answered(
                 name,
@@ -95,6 +103,27 @@ def new(
     return student.make(parent, info, settings.student, settings, attention), info
 
 
+def by_texts(settings: params.Distill, data: trainings.Data) -> bool:
+    """Return whether the student learns the texts that its teacher wrote, see `distill.taught_texts`."""
+    return data.task.outputs == "text" and settings.teacher == "cached"
+
+
+def from_texts(job: trainings.Job, settings: params.Distill) -> trainings.Job:
+    """Return the job of one seed with the teacher's texts as targets of train, but for a share `alpha`."""
+    written, own = cached_texts(), job.data.splits["train"]
+    spec = own.targets.spec
+    assert isinstance(own, SequenceSplit)
+    assert isinstance(spec, Sequence)
+    encoded = sequence_targets.Encoder(spec, TEACHER).encode(written.values)
+    kept = taught_texts.references(len(own), settings.alpha, settings.seed)
+    train = own.with_targets(taught_texts.mixed(own.targets, encoded.targets, kept))
+    console.say(
+        f"student, seed {settings.seed}: {len(own) - int(kept.sum()):,} targets of train are its teacher's "
+        f"texts, {int(kept.sum()):,} are references"
+    )
+    return replace(job, data=replace(job.data, splits={**job.data.splits, "train": train}))
+
+
 def teacher(settings: params.Distill, data: trainings.Data, machine: resolve.Runtime) -> soft_targets.Teacher:
     """Return the source of the student's soft targets for a batch."""
     if settings.teacher == "cached":
@@ -108,21 +137,37 @@ def cached_logits(data: trainings.Data) -> torch.Tensor:
     Raises:
         DataError: the cache was made for other rows or another task.
     """
+    logits = cached(f"{data.task.width} outputs")
+    assert isinstance(logits, np.ndarray), "`cached` refuses others"
+    return torch.from_numpy(logits)
+
+
+def cached_texts() -> Texts:
+    """Return the teacher's texts for train, in the arrays' order.
+
+    Raises:
+        DataError: the cache was made for other rows or another task.
+    """
+    texts = cached("texts")
+    assert isinstance(texts, Texts), "`cached` refuses others"
+    return texts
+
+
+def cached(kind: str) -> predictions.Predicted:
+    """Return what the teacher predicted for train; `kind` is what it must be, in words."""
     path = seed_choice.PREDICTIONS / "teacher" / "train.parquet"
-    ids, logits = predictions.read_predictions(path)
+    ids, found = predictions.read_predictions(path)
     expected = array_splits.read_ids(seed_choice.ARRAYS, "train")
-    if ids != expected or logits.shape[1] != data.task.width:
-        got, wanted = (
-            f"{len(ids)} rows, {logits.shape[1]} outputs",
-            f"the {len(expected)} rows of train in order, {data.task.width} outputs",
-        )
+    got = "texts" if isinstance(found, Texts) else f"{found.shape[1]} outputs"
+    if ids != expected or got != kind:
+        got, wanted = f"{len(ids)} rows, {got}", f"the {len(expected)} rows of train in order, {kind}"
         raise DataError(
             f"{path} is a cache for other data",
             got=got,
             expected=wanted,
             hint="run `dvc repro --force finetune`",
         )
-    return torch.from_numpy(logits)
+    return found
 
 
 if __name__ == "__main__":

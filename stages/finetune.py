@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from baton import console, params
+from baton.arrays import tokenizer_training
 from baton.batches import array_splits
 from baton.contracts import predictions
+from baton.contracts.task_spec import Sequence
 from baton.fitting import seed_choice, small_data, trainings
 from baton.losses import loss, task_losses
 from baton.models import model_folder
@@ -44,7 +46,7 @@ def main() -> None:
                 "teacher",
                 seed,
                 trainings.write(
-                    "teacher", made.model, info, BASE, job, job.at_once(settings), best, made.packs
+                    "teacher", made.model, info, tokenizer(), job, job.at_once(settings), best, made.packs
                 ),
             )
             if machine.is_main and best and made.left_out is not None:
@@ -63,12 +65,19 @@ def main() -> None:
 def new(settings: params.Finetune, job: trainings.Job) -> model_folder.Classifier:
     """Return a classifier on the base model; its head is initialised from the seed."""
     resolve.seed_everything(settings.seed)
-    data, machine = job.data, job.runtime
-    model: model_folder.Classifier = sharding.place(
-        model_folder.create(BASE, settings.head, data.task.width, settings, machine.attention, data.input),
-        machine,
+    data, attention = job.data, job.runtime.attention
+    made = (
+        model_folder.create_sequence(BASE, tokenizer(), data.task, settings, attention, data.input)
+        if isinstance(data.task, Sequence)
+        else model_folder.create(BASE, settings.head, data.task.width, settings, attention, data.input)
     )
+    model: model_folder.Classifier = sharding.place(made, job.runtime)
     return model
+
+
+def tokenizer() -> Path:
+    """Return the folder of the base model's tokenizer, or of the arrays if it was trained for them."""
+    return tokenizer_training.folder(BASE, seed_choice.ARRAYS)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def show(report: dict[str, Any], words: str) -> None:
     console.table("Rows", ("split", "raw", "clean"), lines)
     if without := report.get("without_label"):
         console.say(f"rows without a label: {', '.join(f'{split} {n}' for split, n in without.items())}")
-    if len(classes) <= MOST_CLASSES:
+    if 0 < len(classes) <= MOST_CLASSES:
         console.table(
             words.capitalize(),
             ("label", *clean.SPLITS),

@@ -14,7 +14,16 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 
 from baton import console, params, storage
-from baton.arrays import disk_space, image_arrays, image_input, length_choice, text_arrays, unknown_tokens
+from baton.arrays import (
+    disk_space,
+    image_arrays,
+    image_input,
+    length_choice,
+    sequence_targets,
+    text_arrays,
+    tokenizer_training,
+    unknown_tokens,
+)
 from baton.contracts import input_spec, row_attributes, task_spec, text_pairs
 from baton.texts import document_windows
 
@@ -71,17 +80,25 @@ def images(settings: params.ImageTokenize, base: Path, target: Path) -> tuple[st
 
 def texts(settings: params.TextTokenize, base: Path, target: Path) -> tuple[str, dict[str, str], Report]:
     """Write tokens; return the same, and print the tokens that the tokenizer does not know."""
-    config = storage.read_json(base / "config.json")
-    chosen = length_choice.resolve(settings, base, config, CLEAN / "train.parquet")
+    config, task = storage.read_json(base / "config.json"), task_spec.read_file(CLEAN)
+    source = tokenizer_training.provided(base, CLEAN / "train.parquet", ("text", task.column), target)
+    chosen = length_choice.resolve(settings, source, config, CLEAN / "train.parquet")
     if chosen.reason:
         console.say(f"max_length: {chosen.max_length} ({escape(chosen.reason)})")
-    tokenizer, task = document_windows.open_tokenizer(base, chosen.max_length), task_spec.read_file(CLEAN)
+    tokenizer = document_windows.open_tokenizer(source, chosen.max_length)
+    encoder = None
+    if isinstance(task, task_spec.Sequence):
+        text_arrays.check_length(config, task.target_length, "task.target_length")
+        task = sequence_targets.completed(task, tokenizer, config)
+        encoder = sequence_targets.Encoder(task, source)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
         found = text_arrays.tokenize(
-            table, tokenizer, folder, settings.chunk_size, advance, task, chosen.truncation
+            table, tokenizer, folder, settings.chunk_size, advance, task, chosen.truncation, encoder
         )
         unknown_tokens.check(table.stem, found["unknown"], settings.unknown)
+        if "targets" in found:
+            unknown_tokens.check(f"{table.stem}, targets", found["targets"]["unknown"], settings.unknown)
         row_attributes.write(table, folder)
         return found
 
@@ -97,9 +114,22 @@ def texts(settings: params.TextTokenize, base: Path, target: Path) -> tuple[str,
         ),
     ):
         console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
+    for split, part in report.items():
+        if "targets" in part:
+            show_targets(split, part["targets"], settings.unknown)
     columns = {"documents": "documents", "windows": "windows", "tokens": "tokens read", "lengths": "length"}
     columns |= {"truncated_share": "documents cut", "left_out_share": "tokens left out"}
     return f"tokens (at most {chosen.max_length}; {chosen.truncation.kind})", columns, report
+
+
+def show_targets(split: str, found: Mapping[str, Any], limits: params.Unknown) -> None:
+    """Print the lengths of a split's target texts, and how many are cut or hold unknown tokens."""
+    console.say(
+        f"{split}, targets: {found['tokens']:,} tokens, length {shown(found['lengths'])}; "
+        f"{found['truncated']:,} cut ({found['truncated_share']:.1%}) to task.target_length"
+    )
+    if warning := unknown_tokens.named(f"{split}, targets", found["unknown"], (), limits):
+        console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
 
 
 def write(

@@ -15,12 +15,13 @@ from baton.tasks import task_figures
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+SAMPLE = ROOT / "recipes/reuters-r8-minilm.yaml"
 ACTIVE = ROOT / "params.yaml"
 
 
 def edited(tmp_path: Path, *edits: Callable[[dict[str, Any]], object]) -> Path:
     """Write a recipe with edits to a file."""
-    raw = params.read_raw(RECIPES[-1])
+    raw = params.read_raw(SAMPLE)
     for edit in edits:
         edit(raw)
     path = tmp_path / "params.yaml"
@@ -178,9 +179,9 @@ def test_types_are_strict(tmp_path: Path, wrong: object) -> None:
 
 
 def test_numbers_are_yaml_1_2(tmp_path: Path) -> None:
-    text = RECIPES[-1].read_text(encoding="utf-8")
+    text = SAMPLE.read_text(encoding="utf-8")
     assert "learning_rate: 1e-4" in text  # YAML 1.1 reads this as a string
-    assert params.read(RECIPES[-1]).finetune.learning_rate == 1e-4
+    assert params.read(SAMPLE).finetune.learning_rate == 1e-4
     path = tmp_path / "off.yaml"
     # In YAML 1.1, `off` is a boolean.
     off = re.sub(r"^tracking:.*?\n\n", "tracking: {kind: off}\n\n", text, flags=re.MULTILINE | re.DOTALL)

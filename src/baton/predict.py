@@ -1,4 +1,7 @@
-"""Model and samples -> logits: the one predictor for the teacher cache, evaluation and `speed`'s figures."""
+"""Model and samples -> logits or texts.
+
+The one predictor for the teacher cache, evaluation and `speed`'s figures.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -10,6 +13,8 @@ from torch import nn
 
 from baton.batches.sampler import Split, by_windows
 from baton.contracts.batch import Batch
+from baton.contracts.predictions import Predicted
+from baton.contracts.written_texts import Texts
 from baton.runtime import distributed, sharding
 from baton.runtime.memory import explained_memory
 from baton.runtime.resolve import Runtime
@@ -21,8 +26,8 @@ def predict(
     runtime: Runtime,
     batch_size: int,
     advance: Callable[[int], object] = lambda count: None,
-) -> NDArray[np.float32]:
-    """Return the logits of every sample, (samples, width), in the split's order.
+) -> Predicted:
+    """Return the logits of every sample, (samples, width), or its text, in the split's order.
 
     Args:
         model: in eval mode, on the runtime's device.
@@ -51,10 +56,12 @@ def predict(
             advance(sum(map(len, turn)))
     sharding.rest(model)
     logits = torch.cat(parts).cpu()
-    ordered = torch.zeros(len(split), logits.shape[1])
+    ordered = torch.zeros(len(split), logits.shape[1], dtype=logits.dtype)
     ordered[torch.from_numpy(np.concatenate(chunks[rank::ranks]))] = logits
     if ranks > 1:  # summed as integers: one process's bits plus zeros from the others are exact
-        ordered = distributed.total(ordered.view(torch.int32)).view(torch.float32)
+        ordered = distributed.total(ordered.view(torch.int32)).view(logits.dtype)
+    if (decode := getattr(model, "decode", None)) is not None:
+        return Texts(tuple(decode(ordered)))
     return ordered.numpy()
 
 
@@ -69,9 +76,12 @@ def inference(runtime: Runtime) -> Iterator[None]:
 
 
 def forward(model: nn.Module, batch: Batch, runtime: Runtime) -> torch.Tensor:
-    """Return logits, (batch, width), on the device."""
+    """Return logits, (batch, width), on the device; of a model that writes texts, their tokens."""
     moved = batch if runtime.device.type == "cpu" else batch.pin_memory().to(runtime.device)
     with explained_memory("prediction", batch.shape):
+        if (generate := getattr(model, "generate", None)) is not None:
+            tokens: torch.Tensor = generate(*moved.inputs)
+            return tokens
         logits: torch.Tensor = model(*moved.inputs)
     return logits.float()
 

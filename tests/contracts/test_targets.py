@@ -23,6 +23,8 @@ class Several:
     names: tuple[str, ...] = ("a", "b", "c")
     column: ClassVar[str] = "labels"
     ragged: ClassVar[bool] = True
+    outputs: ClassVar[str] = "row"
+    width: ClassVar[int] = 3
 
 
 def written(folder: Path, spec: Any, portions: list[Any], kind: Any) -> Targets:

@@ -29,12 +29,18 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
             "class_figures",
             "label_figures",
             "metrics",
+            "sequence_figures",
             "task_figures",
             "temperature",
+            "text_scores",
         )
     ),
 }
-TEXT = COMMON | {"texts/__init__.py", "texts/document_windows.py"}
+TEXT = COMMON | {f"texts/{name}.py" for name in ("__init__", "document_windows", "pair_windows")}
+SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
+    *(f"texts/{name}.py" for name in ("__init__", "document_windows", "generation")),
+    "contracts/tied_weights.py",
+}
 IMAGES = COMMON | {
     f"images/{name}.py"
     for name in ("__init__", "bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
@@ -53,7 +59,14 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_"
 """
 
 
-@pytest.mark.parametrize(("main", "modules"), [("serve/pyfunc.py", TEXT), ("serve/pyfunc_image.py", IMAGES)])
+@pytest.mark.parametrize(
+    ("main", "modules"),
+    [
+        ("serve/pyfunc.py", TEXT),
+        ("serve/pyfunc_image.py", IMAGES),
+        ("serve/pyfunc_sequence.py", SEQUENCES),
+    ],
+)
 def test_it_is_what_training_runs_and_nothing_heavy(main: str, modules: set[str]) -> None:
     code = served_code.served(main)
     (package,) = {name.partition("/")[0] for name in code if name != served_code.MAIN}

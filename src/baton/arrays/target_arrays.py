@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from baton.arrays import sequence_targets
 from baton.arrays.growing_array import Growing
 from baton.contracts import targets
 from baton.contracts.targets import Targets
@@ -17,9 +18,12 @@ from baton.errors import DataError
 class Writer:
     """Appends the targets of a split's rows; leaving the `with` block closes the files."""
 
-    def __init__(self, folder: Path, split: str, spec: TaskSpec) -> None:
-        """Entering the `with` block overwrites the files in `folder`."""
-        self._spec = spec
+    def __init__(
+        self, folder: Path, split: str, spec: TaskSpec, encoder: sequence_targets.Encoder | None = None
+    ) -> None:
+        """Entering the `with` block overwrites the files in `folder`; `encoder` is that of texts."""
+        self._spec, self._encoder = spec, encoder
+        self.encoded: list[sequence_targets.Encoded] = []  # of texts
         self._files = {
             name: Growing(path, np.int64) for name, path in targets.paths(folder, split, spec).items()
         }
@@ -32,6 +36,9 @@ class Writer:
             DataError: the column has an empty cell, or targets that are not integers.
         """
         found = targets.of_column(rows[self._spec.column], self._spec)
+        if self._encoder is not None:
+            self.encoded.append(self._encoder.encode(found.values.tolist()))
+            found = self.encoded[-1].targets
         self._files["values"].append(found.values)
         if found.offsets is not None:
             self._files["offsets"].append(self._total + found.offsets[1:])
@@ -55,7 +62,7 @@ def open_targets(folder: Path, split: str, spec: TaskSpec) -> Targets:
     """Memory-map the targets of one split.
 
     Raises:
-        DataError: a file is missing, the files do not match, or a target is not one of the task's names.
+        DataError: a file is missing, the files do not match, or a target is not one that the task knows.
     """
     opened: dict[str, Any] = {}
     hint = "run `dvc repro --force tokenize`"
@@ -71,11 +78,11 @@ def open_targets(folder: Path, split: str, spec: TaskSpec) -> Targets:
     if found.offsets is not None and found.offsets[-1] != len(found.values):
         got = f"{len(found.values)} targets, offsets to {found.offsets[-1]}"
         raise DataError(f"{folder}/{split}.targets*.npy do not match", got=got, hint=hint)
-    if len(found.values) and not 0 <= found.values.min() <= found.values.max() < len(spec.names):
+    if len(found.values) and not 0 <= found.values.min() <= found.values.max() < spec.width:
         raise DataError(
             f"{folder}/{split}.targets.npy does not match the task",
             got=f"targets {found.values.min()} to {found.values.max()}",
-            expected=f"0 to {len(spec.names) - 1}",
+            expected=f"0 to {spec.width - 1}",
             hint=hint,
         )
     return found

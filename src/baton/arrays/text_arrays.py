@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from baton.arrays import target_arrays, unknown_tokens
+from baton.arrays import sequence_targets, target_arrays, unknown_tokens
 from baton.arrays.growing_array import Growing
 from baton.contracts import text_pairs
 from baton.contracts.input_spec import Head, Truncation, Windows
@@ -134,10 +134,10 @@ def positions(config: dict[str, Any]) -> int | None:
     return int((config["max_position_embeddings"] - offset) // WIDTH_MULTIPLE * WIDTH_MULTIPLE)
 
 
-def check_length(config: dict[str, Any], max_length: int) -> None:
+def check_length(config: dict[str, Any], max_length: int, key: str = "tokenize.max_length") -> None:
     """Refuse a `max_length` for which the base model has too few positions.
 
-    `config` is the base model's config.json.
+    `config` is the base model's config.json; `key` names the length in params.
 
     Raises:
         ModelError: If a batch of that length, once padded, exceeds the model's positions.
@@ -145,8 +145,8 @@ def check_length(config: dict[str, Any], max_length: int) -> None:
     most = positions(config)
     if most is not None and max_length > most:
         problem, hint = (
-            "tokenize.max_length is more than the base model can read",
-            f"set tokenize.max_length to at most {most}",
+            f"{key} is more than the base model can read",
+            f"set {key} to at most {most}",
         )
         raise ModelError(problem, got=max_length, expected=f"at most {most}", hint=hint)
 
@@ -159,6 +159,7 @@ def tokenize(
     advance: Callable[[int], object],
     task: TaskSpec,
     truncation: Truncation = HEAD,
+    encoder: sequence_targets.Encoder | None = None,
 ) -> dict[str, Any]:
     """Write the arrays of one split into `target` and return its statistics.
 
@@ -170,11 +171,13 @@ def tokenize(
         advance: called with the number of documents done.
         task: the task, which names the column of targets.
         truncation: how documents with more tokens than the tokenizer's `max_length` are read.
+        encoder: of targets that are texts.
 
     Returns:
         `documents`, `windows`, `tokens` (read by a model), `truncated` (documents with tokens left out),
         `truncated_share`, `left_out_share` (of all documents' own tokens), `lengths` (tokens before
-        truncation: quantiles and maximum) and `unknown` (see `unknown_tokens.figures`).
+        truncation: quantiles and maximum) and `unknown` (see `unknown_tokens.figures`); of texts as targets
+        also `targets` (see `sequence_targets.statistics`).
     """
     file = pq.ParquetFile(table)
     count, split = file.metadata.num_rows, table.stem
@@ -185,7 +188,7 @@ def tokenize(
         Growing(target / f"{split}.tokens.npy", np.int32),
         Growing(target / f"{split}.offsets.npy", np.int64),
     )
-    wanted = target_arrays.Writer(target, split, task)
+    wanted = target_arrays.Writer(target, split, task, encoder)
     columns = text_pairs.columns(table)
     row = total = 0
     whole = pair_windows.untruncated if len(columns) == 2 else document_windows.untruncated
@@ -220,6 +223,10 @@ def tokenize(
             advance(batch.num_rows)
     if isinstance(truncation, Windows):
         np.save(target / f"{split}.documents.npy", np.concatenate([[0], np.cumsum(windows, dtype=np.int64)]))
+    more: dict[str, Any] = {}
+    if encoder is not None:
+        sequence_targets.write_texts(target, split, table, task.column)
+        more = {"targets": sequence_targets.statistics(wanted.encoded, encoder.spec.target_length)}
     full, truncated = own + frame.special, int((left_out > 0).sum())
     quantiles = {f"p{q}": int(np.percentile(full, q, method="nearest")) for q in (5, 25, 50, 75, 95, 99)}
     return {
@@ -231,7 +238,7 @@ def tokenize(
         "left_out_share": float(left_out.sum() / max(1, own.sum())),
         "lengths": {**quantiles, "max": int(full.max())},
         "unknown": unknown_tokens.figures(strange, own, target_arrays.open_targets(target, split, task)),
-    }
+    } | more
 
 
 def _read(frame: Frame | PairFrame, items: Sequence[Encoding], how: Truncation) -> pair_windows.Read:

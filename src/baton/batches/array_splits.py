@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from baton import params, storage
 from baton.arrays import text_arrays
 from baton.batches.sampler import Split
+from baton.batches.sequence_batches import SequenceSplit
 from baton.batches.text_batches import TextSplit
 from baton.contracts import input_spec, task_spec
 from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
@@ -97,8 +98,9 @@ def _kind(reads: InputSpec) -> _Kind:
 
 def _open_texts(
     reads: TextInput, folder: Path, split: str, task: TaskSpec, _: params.Augmentation | None
-) -> TextSplit:
-    return TextSplit(text_arrays.open_arrays(folder, split, task), reads.pad)
+) -> TextSplit | SequenceSplit:
+    arrays = text_arrays.open_arrays(folder, split, task)
+    return SequenceSplit(arrays, reads.pad) if task.outputs == "text" else TextSplit(arrays, reads.pad)
 
 
 def _open_images(
@@ -112,7 +114,7 @@ def _open_images(
 
 
 def _texts(reads: TextInput, split: Split, model: Path, count: int) -> list[Any]:
-    assert isinstance(split, TextSplit)
+    assert isinstance(split, TextSplit | SequenceSplit)
     tokenizer, own = document_windows.open_tokenizer(model, reads.max_length), split.arrays
     first = range(len(own)) if own.documents is None else own.documents  # each document's first window
     windows = [own.tokens[own.offsets[window] : own.offsets[window + 1]].tolist() for window in first[:count]]

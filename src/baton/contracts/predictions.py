@@ -1,7 +1,8 @@
 """Prediction tables: written by predictors, read by evaluation, the teacher cache and probes.
 
 One Parquet file per model and split: `id` (string, unique) and `logits` (fixed-size list of float32, one
-per output in the order of task.json), in the row order of data/clean. Equal values give equal bytes.
+per output in the order of task.json), in the row order of data/clean. Equal values give equal bytes. The
+table of a model that writes texts has them instead of logits (`contracts.written_texts`).
 """
 
 from collections import Counter
@@ -13,16 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import storage
+from baton.contracts import written_texts
+from baton.contracts.written_texts import Texts
 from baton.errors import DataError, first_line
 
+Predicted = NDArray[np.float32] | Texts
 LEFT_OUT = (
     "left_out"  # the teacher's predictions for train rows held out in cross-validation, if rows are few
 )
 HINT = "run `dvc repro` again: it repeats the stage that writes this file"
 
 
-def write_predictions(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
-    """Write `logits` (n, outputs) for the rows `ids` (n) atomically.
+def write_predictions(path: Path, ids: Sequence[str], logits: Predicted) -> None:
+    """Write `logits` (n, outputs), or texts (n), for the rows `ids` (n) atomically.
 
     Raises:
         DataError: the shapes do not match, an id occurs twice, or a logit is not finite.
@@ -31,6 +35,11 @@ def write_predictions(path: Path, ids: Sequence[str], logits: NDArray[np.float32
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if isinstance(logits, Texts):
+        _check_ids(path, ids, len(logits))
+        with storage.atomic_file(path) as temporary:
+            pq.write_table(written_texts.table(ids, logits), temporary)
+        return
     _check(path, ids, logits)
     flat = pa.array(np.ascontiguousarray(logits, dtype=np.float32).reshape(-1))  # (n * outputs)
     table = pa.table(
@@ -43,8 +52,8 @@ def write_predictions(path: Path, ids: Sequence[str], logits: NDArray[np.float32
         pq.write_table(table, temporary)
 
 
-def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """Read the ids (n) and logits (n, outputs) of a prediction table.
+def read_predictions(path: Path) -> tuple[list[str], Predicted]:
+    """Read the ids (n) and logits (n, outputs), or texts (n), of a prediction table.
 
     Raises:
         DataError: the file is missing or not a prediction table, an id occurs twice, or a logit is not
@@ -62,6 +71,10 @@ def read_predictions(path: Path) -> tuple[list[str], NDArray[np.float32]]:
         raise DataError(
             f"{path} cannot be read", got=first_line(error), expected=expected, hint=HINT
         ) from None
+    if (texts := written_texts.of_table(table)) is not None:
+        found: list[str] = table["id"].to_pylist()
+        _check_ids(path, found, len(texts))
+        return found, texts
     kinds: dict[str, Any] = {field.name: field.type for field in table.schema}
     logits_type = kinds.get("logits")
     if (
@@ -98,14 +111,7 @@ def _check(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
             expected=f"({len(ids)}, outputs >= 1)",
             hint=hint,
         )
-    repeated = [name for name, count in Counter(ids).items() if count > 1]
-    if repeated:
-        raise DataError(
-            f"{path}: ids are not unique",
-            got=f"{len(repeated)} repeated, first {repeated[:3]}",
-            expected="each id once",
-            hint=HINT,
-        )
+    _check_ids(path, ids, len(logits))
     finite = np.isfinite(logits).all(axis=1)  # (n)
     if not finite.all():
         bad = [ids[row] for row in np.flatnonzero(~finite)[:3]]
@@ -115,4 +121,19 @@ def _check(path: Path, ids: Sequence[str], logits: NDArray[np.float32]) -> None:
             got=f"{int((~finite).sum())} rows, first {bad}",
             expected="finite numbers",
             hint=hint,
+        )
+
+
+def _check_ids(path: Path, ids: Sequence[str], rows: int) -> None:
+    if rows != len(ids):
+        raise DataError(
+            f"{path}: texts do not match the ids", got=f"{rows} texts", expected=f"{len(ids)}", hint=HINT
+        )
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{path}: ids are not unique",
+            got=f"{len(repeated)} repeated, first {repeated[:3]}",
+            expected="each id once",
+            hint=HINT,
         )

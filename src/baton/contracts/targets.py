@@ -1,7 +1,7 @@
 """The targets of one split: what its rows should be predicted as.
 
 Files: `{split}.targets.npy` (int64), and `{split}.targets.offsets.npy` (int64, rows + 1) if the number of
-targets differs from row to row.
+targets differs from row to row. Those of texts are tokens, and `{split}.targets.parquet` has the texts.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.contracts.task_spec import Classes, Labels, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec
 from baton.errors import DataError
 
 
@@ -20,7 +20,9 @@ class Targets:
     """The targets of one split, memory-mapped."""
 
     spec: TaskSpec
-    values: NDArray[np.int64]  # (rows,); ragged: (targets,), those of row i from offsets[i] to offsets[i + 1]
+    # (rows,); ragged: (targets,), those of row i from offsets[i] to offsets[i + 1]. Texts that are not
+    # tokenized: (rows,) of strings.
+    values: NDArray[Any]
     offsets: NDArray[np.int64] | None = None  # (rows + 1,)
 
     def __len__(self) -> int:
@@ -31,6 +33,7 @@ class Targets:
 
         - classes: (batch,) int64.
         - labels: (batch, width) float32, 1 for the row's labels, 0 for others.
+        - sequence: all tokens, (tokens,) int64; texts (batch,) if they are not tokenized.
         """
         match self.spec:
             case Classes():
@@ -39,6 +42,8 @@ class Targets:
                 marked = np.zeros((len(rows), len(names)), np.float32)
                 marked[self.part(rows).pairs] = 1
                 return marked
+            case Sequence():
+                return np.asarray(self.part(rows).values)
 
     def part(self, rows: NDArray[np.int64]) -> "Targets":
         """Return the targets of `rows` alone, in that order."""
@@ -51,7 +56,9 @@ class Targets:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """The number of targets over which a row's loss is summed, (rows,)."""
+        """The number of targets over which a row's loss is summed, (rows,): of texts, their tokens."""
+        if isinstance(self.spec, Sequence) and self.offsets is not None:
+            return np.diff(self.offsets)
         return np.ones(len(self), np.int64)
 
     @property
@@ -61,20 +68,24 @@ class Targets:
 
     @property
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Each target as its row and its index into the task's names, both (targets,)."""
+        """Each target as its row and its index into the task's names, both (targets,); none of a text."""
+        if isinstance(self.spec, Sequence):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
         if self.offsets is None:
             return np.arange(len(self)), np.asarray(self.values)
         return np.repeat(np.arange(len(self)), np.diff(self.offsets)), np.asarray(self.values)
 
 
 def of_column(column: Any, spec: TaskSpec) -> Targets:
-    """Return the targets in a column of a clean table (an Arrow array): integers, or lists of them.
+    """Return the targets in a column of a clean table (an Arrow array): integers, lists of them, or texts.
 
     Raises:
-        DataError: a cell is empty, or a target is not an integer.
+        DataError: a cell is empty, or a target has another type.
     """
     import pyarrow as pa
 
+    if isinstance(spec, Sequence):
+        return _of_texts(column, spec)
     values = column.flatten() if spec.ragged else column
     if column.null_count or values.null_count or not pa.types.is_integer(values.type):
         raise DataError(
@@ -89,6 +100,19 @@ def of_column(column: Any, spec: TaskSpec) -> Targets:
         return Targets(spec, found)
     ends = np.cumsum(np.from_dlpack(column.value_lengths()), dtype=np.int64)
     return Targets(spec, found, np.concatenate([[0], ends]))
+
+
+def _of_texts(column: Any, spec: Sequence) -> Targets:
+    import pyarrow as pa
+
+    if column.null_count or column.type != pa.string():
+        raise DataError(
+            f"column {spec.column} of the clean table has no texts",
+            got=f"{column.type} with {column.null_count} empty cells",
+            expected="strings, none empty",
+            hint="run `dvc repro --force preprocess`",
+        )
+    return Targets(spec, np.array([*column.to_pylist(), None], dtype=object)[:-1])
 
 
 def paths(folder: Path, split: str, spec: TaskSpec) -> dict[str, Path]:

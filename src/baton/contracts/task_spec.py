@@ -8,7 +8,7 @@ models read it. It is a union tagged by `kind`. `match` chooses what each packag
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +16,7 @@ from baton import storage
 from baton.errors import DataError
 
 FILE = "task.json"  # next to the clean tables
+Outputs = Literal["row", "text"]  # what a model gives for a row: logits, or a text
 EARLIER = "labels.json"  # what earlier versions wrote there: the names of the classes
 
 
@@ -40,6 +41,7 @@ class Classes(Named):
     word: ClassVar[str] = "class"  # what a name denotes, for messages
     column: ClassVar[str] = "label"  # of a clean table: int32
     ragged: ClassVar[bool] = False
+    outputs: ClassVar[Outputs] = "row"
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,45 @@ class Labels(Named):
     word: ClassVar[str] = "label"
     column: ClassVar[str] = "labels"  # of a clean table: list<int32>, ascending
     ragged: ClassVar[bool] = True
+    outputs: ClassVar[Outputs] = "row"
 
 
-TaskSpec = Classes | Labels
+@dataclass(frozen=True)
+class Sequence:
+    """One text per row; a target is a text, in arrays its tokens.
+
+    `tokenize` adds what depends on the tokenizer: `vocabulary`, `start` and `end`.
+    """
+
+    target_length: int  # the most tokens of a target or a generated text, special ones included
+    beams: int  # of beam search; 1: greedy
+    validation_rows: int  # the most rows of val for which texts are generated during training
+    vocabulary: int = 0  # the number of tokens that a model chooses from; 0: not known yet
+    start: int = 0  # the token with which a decoder's input begins
+    end: int = 0  # the token with which every text ends
+    kind: Literal["sequence"] = "sequence"
+
+    names: ClassVar[tuple[str, ...]] = ()
+    word: ClassVar[str] = "text"
+    column: ClassVar[str] = "target"  # of a clean table: string
+    ragged: ClassVar[bool] = True
+    outputs: ClassVar[Outputs] = "text"
+
+    @property
+    def width(self) -> int:
+        """The number of a model's outputs for each token of a text."""
+        return self.vocabulary
+
+
+TaskSpec = Classes | Labels | Sequence
 
 
 def described(spec: TaskSpec) -> dict[str, Any]:
     """Return a description as it is written to JSON files."""
     raw = asdict(spec)
-    return {"kind": raw.pop("kind")} | {key: list(raw[key]) for key in raw}
+    return {"kind": raw.pop("kind")} | {
+        key: list(value) if isinstance(value, tuple) else value for key, value in raw.items()
+    }
 
 
 def read(raw: Mapping[str, Any]) -> TaskSpec:
@@ -75,9 +107,13 @@ def read(raw: Mapping[str, Any]) -> TaskSpec:
             return Classes(tuple(own["names"]))
         case "labels":
             return Labels(tuple(own["names"]))
+        case "sequence":
+            return Sequence(**{field.name: own[field.name] for field in fields(Sequence)})
         case kind:
             hint = "update Baton: a later version wrote this"
-            raise DataError("unknown kind of task", got=kind, expected="classes or labels", hint=hint)
+            raise DataError(
+                "unknown kind of task", got=kind, expected="classes, labels or sequence", hint=hint
+            )
 
 
 def read_file(folder: Path, hint: str = "run `dvc repro preprocess`") -> TaskSpec:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def make(
     teacher: Classifier,
     info: ModelInfo,
-    student: params.LayersStudent | params.TimmStudent,
+    student: params.LayersStudent | params.EncoderDecoderStudent | params.TimmStudent,
     settings: params.Training,
     attention: str,
 ) -> Classifier:
@@ -38,6 +38,13 @@ def make(
         ParamsError: If the teacher lacks a layer, or the architecture is unavailable.
         ModelError: If the architecture lacks a dropout rate that is set.
     """
+    if isinstance(student, params.EncoderDecoderStudent):
+        from baton.models import sequence_model
+
+        assert isinstance(teacher, sequence_model.SequenceModel), "params refuse others"
+        return sequence_model.student(
+            teacher, student.encoder_layers, student.decoder_layers, settings, attention
+        )
     match info.input:
         case TextInput():
             if isinstance(student, params.TimmStudent):

@@ -134,16 +134,28 @@ def fit(
         case params.FeaturesBaseline():
             vectorizer, model = Normalizer(), _neighbours(baseline.neighbours, len(labels))
             return Fitted(vectorizer, model.fit(vectorizer.fit_transform(inputs), labels), classes)
+        case params.CopyBaseline() | params.NearestBaseline():
+            raise writes_texts(baseline)
     held = None if validation is None else (vectorizer.transform(validation[0]), validation[1])
     model, chosen = regularised(make, baseline.C, (features, labels, weights), held)
     return Fitted(vectorizer, model, classes, chosen)
 
 
+def writes_texts(baseline: params.Baseline) -> ParamsError:
+    """Return the error for a baseline of texts where targets are not; params refuse it earlier."""
+    return ParamsError(
+        "evaluate.baselines: this one answers with texts",
+        got=baseline.kind,
+        expected="a baseline of this task",
+        hint="remove it",
+    )
+
+
 def names(baselines: Sequence[params.Baseline]) -> list[str]:
     """Return the baselines' names.
 
-    These are `majority`, `tfidf_svm`, `tfidf_logistic`, `pixels_logistic`, `features_linear` and
-    `features_knn`; the second one of a kind gets `_2`.
+    These are `majority`, `tfidf_svm`, `tfidf_logistic`, `pixels_logistic`, `features_linear`,
+    `features_knn`, `copy`, `nearest_word` and `nearest_char`; the second one of a kind gets `_2`.
     """
     result: list[str] = []
     for baseline in baselines:
@@ -152,6 +164,10 @@ def names(baselines: Sequence[params.Baseline]) -> list[str]:
                 name = "majority"
             case params.PixelsBaseline():
                 name = "pixels_logistic"
+            case params.CopyBaseline():
+                name = "copy"
+            case params.NearestBaseline():
+                name = f"nearest_{baseline.analyzer}"
             case _:
                 name = f"{baseline.kind}_{baseline.model}"
         count = sum(known == name or known.startswith(f"{name}_") for known in result) + 1

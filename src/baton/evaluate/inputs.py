@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from baton import storage
 from baton.contracts import fitted_values, targets, task_spec, text_pairs
-from baton.contracts.predictions import HINT, read_predictions
+from baton.contracts.predictions import HINT, Predicted, read_predictions
 from baton.errors import DataError
 
 RUNNING = ("running_mean", "running_var")  # statistics of batch normalisation
@@ -57,7 +57,8 @@ def read_rows(clean: Path, split: str) -> Rows:
     table = pq.read_table(path, columns=["id", *columns, spec.column])
     found = targets.of_column(table[spec.column].combine_chunks(), spec)
     values, most = found.values, len(spec.names) - 1
-    if not len(found) or (len(values) and (values.min() < 0 or values.max() > most)):
+    names = spec.outputs != "text"  # targets are indexes of names
+    if not len(found) or (names and len(values) and (values.min() < 0 or values.max() > most)):
         got = f"labels {values.min()} to {values.max()}" if len(found) else "no rows"
         raise DataError(
             f"{path} does not match {clean / task_spec.FILE}",
@@ -70,8 +71,8 @@ def read_rows(clean: Path, split: str) -> Rows:
     return Rows(table["id"].to_pylist(), text_pairs.wholes(*sides), found.all, shown, pairs)
 
 
-def read_logits(path: Path, rows: Rows, width: int) -> NDArray[np.float32]:
-    """Read logits (n, width) of exactly these rows in this order.
+def read_logits(path: Path, rows: Rows, width: int) -> Predicted:
+    """Read logits (n, width), or texts (n), of exactly these rows in this order.
 
     Raises:
         DataError: the file is missing or broken, belongs to other rows or outputs, or holds non-finite
@@ -90,7 +91,7 @@ def read_logits(path: Path, rows: Rows, width: int) -> NDArray[np.float32]:
         raise DataError(
             f"{path} does not match the rows of data/clean", got=got, expected=expected, hint=HINT
         )
-    if logits.shape[1] != width:
+    if isinstance(logits, np.ndarray) and logits.shape[1] != width:
         got, expected = f"{logits.shape[1]} outputs", f"{width}, as in task.json"
         raise DataError(f"{path} has the wrong number of outputs", got=got, expected=expected, hint=HINT)
     return logits

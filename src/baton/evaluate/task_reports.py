@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.contracts.task_spec import Classes, Labels, TaskSpec
+from baton.contracts.task_spec import Sequence as SequenceSpec
 from baton.evaluate.class_reports import ClassReports
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.label_reports import LabelReports
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
+from baton.evaluate.sequence_reports import SequenceReports
 from baton.tasks.task_figures import TaskFigures
 
 Figures = Mapping[str, Any]
-Targets = NDArray[Any]  # (n, …), as `Targets.take` of contracts.targets returns them
+Targets = Any  # (n, …), as `Targets.take` of contracts.targets returns them
 
 
 class TaskBaselines(Protocol):
@@ -113,8 +115,11 @@ class TaskReports(Protocol):
 
     # Outputs of one model.
 
-    def outputs(self, logits: NDArray[np.float32], fitted: Mapping[str, Any]) -> Any:
-        """Return a model's outputs from its logits (n, width) and the values in its baton.json."""
+    def outputs(self, logits: Any, fitted: Mapping[str, Any]) -> Any:
+        """Return a model's outputs from its logits and the values in its baton.json.
+
+        Logits are those of `contracts.predictions`.
+        """
         ...
 
     def served(self, answers: pd.DataFrame) -> Any:
@@ -153,7 +158,7 @@ class TaskReports(Protocol):
         """Return whether the names of a model's outputs look right, and why; None if no one can tell."""
         ...
 
-    def of_seed(self, logits: NDArray[np.float32], targets: Targets) -> dict[str, float]:
+    def of_seed(self, logits: Any, targets: Targets) -> dict[str, float]:
         """Return the figures of one training run on test; `over_seeds` names some of them."""
         ...
 
@@ -177,8 +182,8 @@ class TaskReports(Protocol):
 
     def calibration(
         self, targets: Targets, outputs: Any, bins: int, confidence: float
-    ) -> tuple[float, list[float]]:
-        """Return the calibration error at the temperature and its interval [low, high]."""
+    ) -> tuple[float, list[float]] | None:
+        """Return the calibration error at the temperature and its interval [low, high]; None without any."""
         ...
 
     def beyond(
@@ -243,3 +248,5 @@ def of(spec: TaskSpec) -> TaskReports:
             return ClassReports(spec)
         case Labels():
             return LabelReports(spec)
+        case SequenceSpec():
+            return SequenceReports(spec)

@@ -7,12 +7,10 @@ import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from baton import storage
 from baton.batches import array_splits
 from baton.contracts import predictions
+from baton.contracts.predictions import Predicted
 from baton.tasks.task_figures import TaskFigures
 from baton.train.state import merit
 
@@ -33,7 +31,7 @@ class Trained:
     # seed -> model -> its validation figures
     figures: dict[int, dict[str, Figures]] = field(default_factory=dict)
     # model -> seed -> its logits on test (rows, width)
-    test: dict[str, dict[int, NDArray[np.float32]]] = field(default_factory=dict)
+    test: dict[str, dict[int, Predicted]] = field(default_factory=dict)
     chosen: int | None = None
 
     def add(self, name: str, seed: int, curve: list[dict[str, object]], figures: Figures) -> bool:
@@ -44,7 +42,7 @@ class Trained:
             self.chosen = seed
         return self.chosen == seed
 
-    def answered(self, name: str, seed: int, logits: NDArray[np.float32]) -> None:
+    def answered(self, name: str, seed: int, logits: Predicted) -> None:
         """Add the logits on test, (rows, width), of a training run."""
         self.test.setdefault(name, {})[seed] = logits
 

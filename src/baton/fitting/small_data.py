@@ -111,9 +111,7 @@ def _finetuned(make: Make, loss_fn: Loss, settings: params.Finetune, job: traini
             f"fold_{number}", model, loss_fn, settings, dataclasses.replace(job, data=own, run=tracking.Run())
         )
         rest = subset.Part(split, scored)
-        logits[scored] = predict(
-            model, rest.packed() if made.packs else rest, job.runtime, job.at_once(settings)
-        )
+        logits[scored] = _predicted(model, rest.packed() if made.packs else rest, settings, job)
     return logits
 
 
@@ -129,9 +127,7 @@ def _fit(model: Classifier, settings: params.Finetune, job: trainings.Job) -> tr
         sharding.fill(output.bias, torch.from_numpy(made.bias))
     shown = {
         f"val_{key}": value
-        for key, value in trainings.scores(
-            predict(model, val, job.runtime, job.at_once(settings)), val.targets
-        ).items()
+        for key, value in trainings.scores(_predicted(model, val, settings, job), val.targets).items()
     }
     figures = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -152,9 +148,17 @@ def _frozen(
     head = model.head
     model.head = torch.nn.Identity()  # type: ignore[assignment]
     try:
-        return predict(model.eval(), split, job.runtime, job.at_once(settings))
+        return _predicted(model.eval(), split, settings, job)
     finally:
         model.head = head
+
+
+def _predicted(
+    model: Classifier, split: Split, settings: params.Finetune, job: trainings.Job
+) -> NDArray[np.float32]:
+    found = predict(model, split, job.runtime, job.at_once(settings))
+    assert isinstance(found, np.ndarray), "tasks with a probe have one output per row"
+    return found
 
 
 def _probe(

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.markup import escape
 
 from baton import console, params, storage, tracking
@@ -18,8 +16,10 @@ from baton.batches import array_splits, subset
 from baton.batches.sampler import Split, TrainingBatches
 from baton.contracts import predictions, row_attributes
 from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
+from baton.contracts.predictions import Predicted
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import TaskSpec
+from baton.fitting import sequence_validation
 from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, Figures
 from baton.losses import task_losses
 from baton.losses.loss import Loss
@@ -82,7 +82,8 @@ class Job:
             return 2 * settings.batch_size
         assert settings.tokens is not None
         assert isinstance(self.data.input, TextInput), "params refuse tokens for images"
-        return max(2 * settings.tokens // self.data.input.max_length, 1)
+        longest = self.data.input.max_length + getattr(self.data.task, "target_length", 0)
+        return max(2 * settings.tokens // longest, 1)
 
 
 @contextlib.contextmanager
@@ -199,6 +200,8 @@ def fit(
     runtime = dataclasses.replace(runtime, compile=choice.compile)
 
     def validate() -> Figures:
+        if data.task.outputs == "text":
+            return sequence_validation.scores(model, validation, runtime, job.at_once(settings), job.arrays)
         return scores(predict(model, validation, runtime, job.at_once(settings)), validation.targets)
 
     curve: list[dict[str, object]] = []
@@ -257,7 +260,7 @@ def long_enough(settings: params.Training, steps_per_epoch: int) -> params.Train
     return settings.model_copy(update={"epochs": epochs})
 
 
-def scores(logits: NDArray[np.float32], targets: Targets) -> Figures:
+def scores(logits: Predicted, targets: Targets) -> Figures:
     """Return the validation figures of logits, (samples, width)."""
     return task_figures.of(targets.spec).scores(logits, targets.all)
 
@@ -278,7 +281,7 @@ def write(
     batch_size: int,
     best: bool,
     packs: bool,
-) -> NDArray[np.float32]:
+) -> Predicted:
     """Write the model, with the other files of `source`, and its logits to models/ and data/predictions/.
 
     Both folders are called `name`. All ranks predict, one writes. What the task fits on val, such as

@@ -38,7 +38,7 @@ def describe(
         + (" with uncommitted changes" if tags.get("git.dirty") == "true" else ""),
         f"- model folder sha256 `{model.tags['sha256']}`",
     ]
-    how = served_inputs.of(reads)
+    how = served_inputs.of(reads, task)
     load = f'mlflow.pyfunc.load_model("models:/{settings.name}@champion")'
     use = "\n".join(["```python", *how.imports, f"{load}.predict({how.example})", "```"])
     return "\n".join([*origin, "", "| figure | |", "|---|---|", *rows, "", use])

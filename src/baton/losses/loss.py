@@ -69,8 +69,8 @@ def own(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def chosen(of_rows: torch.Tensor | None, batch: Batch) -> torch.Tensor | None:
-    """Return the weights of the batch's rows, (batch,)."""
-    return None if of_rows is None else of_rows[batch.rows]
+    """Return the weights of the batch's outputs, (outputs,): of its rows, or of the row of each token."""
+    return None if of_rows is None else of_rows[getattr(batch, "units", batch.rows)]
 
 
 def supervised(

@@ -1,9 +1,10 @@
 """The losses of each kind of task."""
 
-from baton.contracts.task_spec import Classes, Labels, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec
 from baton.losses.class_losses import ClassLosses
 from baton.losses.label_losses import LabelLosses
 from baton.losses.loss import TaskLosses
+from baton.losses.sequence_losses import SequenceLosses
 
 
 def of(spec: TaskSpec) -> TaskLosses:
@@ -13,3 +14,5 @@ def of(spec: TaskSpec) -> TaskLosses:
             return ClassLosses(spec)
         case Labels():
             return LabelLosses(spec)
+        case Sequence():
+            return SequenceLosses(spec)

@@ -44,6 +44,8 @@ MODULES = (
     "evaluate/label_baselines.py",
     "evaluate/label_outputs.py",
     "evaluate/pair_features.py",
+    "evaluate/sequence_baselines.py",
+    "evaluate/sequence_outputs.py",
     "evaluate/timing.py",
 )
 
@@ -102,7 +104,9 @@ class Subject:
 
     def logits(self, model: torch.nn.Module, split: sampler.Split) -> NDArray[np.float32]:
         """Return a model's logits for every sample, (samples, width)."""
-        return predict.predict(model, split, self.machine, self.settings.speed.batch_size)
+        found = predict.predict(model, split, self.machine, self.settings.speed.batch_size)
+        assert isinstance(found, np.ndarray), "robustness and features are about samples with one output"
+        return found
 
     def known(self, *folders: Path, **own: Any) -> dict[str, Any]:
         """Return what a measurement with these folders depends on; `own` are its params."""

@@ -18,9 +18,11 @@ from safetensors.torch import load_file, save_file
 from baton import params, storage
 from baton.contracts import fitted_values, input_spec, task_spec
 from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
+from baton.contracts.task_spec import Sequence
 from baton.errors import ModelError
 from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, weight_mismatch
 from baton.runtime.resolve import Work
+from baton.texts import document_windows
 
 __all__ = ["CONFIG", "INFO", "WEIGHTS", "Classifier", "Head", "ModelInfo", "create", "load", "save", "work"]
 
@@ -93,6 +95,29 @@ def create(
     return _kind(reads).create(base, head, outputs, settings, attention)
 
 
+def create_sequence(
+    base: Path, tokenizer: Path, task: Sequence, settings: params.Training, attention: str, reads: InputSpec
+) -> Classifier:
+    """Create a model that writes texts on a base model, or from scratch if it has no weights.
+
+    Args:
+        base: data/base.
+        tokenizer: the folder of its tokenizer.
+        task: from the arrays.
+        settings: the training settings, whose rates of dropout apply.
+        attention: "sdpa" or "matmul".
+        reads: the model's input.
+
+    Raises:
+        ModelError: If the folder is incomplete, or its weights do not match.
+    """
+    from baton.models import sequence_model
+
+    assert isinstance(reads, TextInput), "params refuse other inputs"
+    opened = document_windows.open_tokenizer(tokenizer, reads.max_length)
+    return sequence_model.create(base, opened, task, settings, attention, reads.pad)
+
+
 def save(
     model: Classifier,
     info: ModelInfo,
@@ -111,7 +136,8 @@ def save(
         save_file(weights, folder / WEIGHTS)
         storage.write_json(folder / CONFIG, model.config())
         # A student of another architecture may pool differently from its teacher, whose head is in `info`.
-        head = info.head.model_dump() | {"pooling": model.pooling}
+        pooling = {} if isinstance(info.head, params.DecoderHead) else {"pooling": model.pooling}
+        head = info.head.model_dump() | pooling
         described = {
             "task": task_spec.described(info.task),
             "head": head,
@@ -139,7 +165,7 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
                 hint="run `dvc repro`",
             )
     info = _info(folder)
-    model = _kind(info.input).reassemble(folder, info.head, info.task.width, attention)
+    model = _reassemble(folder, info, attention)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
@@ -148,6 +174,16 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
             f"{folder / WEIGHTS} does not match {CONFIG} and {INFO}", got=weight_mismatch(error), hint=hint
         ) from None
     return model.eval(), info
+
+
+def _reassemble(folder: Path, info: ModelInfo, attention: str) -> Classifier:
+    if isinstance(info.task, Sequence):
+        from baton.models import sequence_model
+
+        assert isinstance(info.input, TextInput), "models that write texts read texts"
+        tokenizer = document_windows.open_tokenizer(folder, info.input.max_length)
+        return sequence_model.reassemble(folder, tokenizer, info.task, attention, info.input.pad)
+    return _kind(info.input).reassemble(folder, info.head, info.task.width, attention)
 
 
 def _info(folder: Path) -> ModelInfo:

@@ -55,8 +55,28 @@ class FeaturesBaseline(Section):
     C: Grid
 
 
+class CopyBaseline(Section):
+    """Answer with the source itself; for texts as targets."""
+
+    kind: Literal["copy"]
+
+
+class NearestBaseline(Section):
+    """Answer with the target of the most similar train source, by the cosine of their TF-IDF.
+
+    Terms are words, or n-grams of characters (`analyzer: char`), with up to `max_ngram` of them. For texts as
+    targets.
+    """
+
+    kind: Literal["nearest"]
+    analyzer: Literal["word", "char"]
+    min_df: Count
+    max_ngram: Count
+
+
 Baseline = Annotated[
-    MajorityBaseline | TfidfBaseline | PixelsBaseline | FeaturesBaseline, Field(discriminator="kind")
+    MajorityBaseline | TfidfBaseline | PixelsBaseline | FeaturesBaseline | CopyBaseline | NearestBaseline,
+    Field(discriminator="kind"),
 ]
 
 

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from baton.errors import ParamsError
+from baton.params import sequence_checks
 from baton.params.evaluate import Evaluate, FeaturesBaseline, PixelsBaseline, TfidfBaseline
 from baton.params.fields import Section
 from baton.params.lifecycle import Promotion, Retrain
@@ -62,6 +63,7 @@ class Params(Section):
             *self._of_classes(),
             *self._another_base(),
             *self._of_pairs(),
+            *sequence_checks.problems(self),
         ]
         if problems:
             raise ValueError("; ".join(problems))

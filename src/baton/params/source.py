@@ -319,4 +319,45 @@ class TimmBase(Section):
     licence: str
 
 
-Base = Annotated[WheelBase | HubBase | LocalBase | RegisteredBase | TimmBase, Field(discriminator="kind")]
+class CharacterTokenizer(Section):
+    """One token per character of train; others are unknown."""
+
+    kind: Literal["characters"]
+
+
+class BytePairTokenizer(Section):
+    """Byte-level byte pair encoding with `vocabulary` tokens (Sennrich et al. 2016, arXiv:1508.07909)."""
+
+    kind: Literal["byte_pairs"]
+    vocabulary: Annotated[int, Field(ge=300)]
+
+
+class EncoderDecoderBase(Section):
+    """A new encoder-decoder, trained from scratch; `tokenize` trains its tokenizer on sources and targets.
+
+    `width` is that of hidden states, `hidden` that inside feed-forward layers; `positions` is the longest
+    text in tokens (T5 knows no limit and ignores it).
+    """
+
+    kind: Literal["encoder_decoder"]
+    architecture: Literal["t5", "bart", "marian"]
+    width: Count
+    hidden: Count
+    heads: Count
+    encoder_layers: Count
+    decoder_layers: Count
+    positions: Count
+    tokenizer: Annotated[CharacterTokenizer | BytePairTokenizer, Field(discriminator="kind")]
+    licence: str
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} must be a multiple of 2 * heads, which is {2 * self.heads}")
+        return self
+
+
+Base = Annotated[
+    WheelBase | HubBase | LocalBase | RegisteredBase | TimmBase | EncoderDecoderBase,
+    Field(discriminator="kind"),
+]

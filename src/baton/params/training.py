@@ -1,6 +1,6 @@
 """`finetune` and `distill`: heads, students, and the keys that every training run needs."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -25,7 +25,16 @@ class MlpHead(Section):
     width: Count
 
 
-Head = Annotated[LinearHead | MlpHead, Field(discriminator="kind")]
+class DecoderHead(Section):
+    """The base model's own decoder, which writes texts; it has no settings."""
+
+    kind: Literal["decoder"]
+
+    pooling: ClassVar[Literal["mean"]] = "mean"  # nothing is pooled; heads of other kinds have these keys
+    dropout: ClassVar[float] = 0.0
+
+
+Head = Annotated[LinearHead | MlpHead | DecoderHead, Field(discriminator="kind")]
 
 
 class EarlyStopping(Section):
@@ -157,6 +166,14 @@ class LayersStudent(Section):
     layers: Layers
 
 
+class EncoderDecoderStudent(Section):
+    """Some layers of the teacher's encoder and decoder (Shleifer & Rush 2020, arXiv:2010.13002)."""
+
+    kind: Literal["encoder_decoder_layers"]
+    encoder_layers: Layers
+    decoder_layers: Layers
+
+
 class TimmStudent(Section):
     """A timm architecture with its `arguments`, from scratch: a smaller ViT, or a convolutional network."""
 
@@ -172,7 +189,9 @@ class BaseStudent(Section):
     layers: Layers | None
 
 
-Student = Annotated[LayersStudent | TimmStudent | BaseStudent, Field(discriminator="kind")]
+Student = Annotated[
+    LayersStudent | EncoderDecoderStudent | TimmStudent | BaseStudent, Field(discriminator="kind")
+]
 
 
 class Distill(Training):
@@ -180,6 +199,11 @@ class Distill(Training):
 
     `teacher: cached` uses the teacher's stored logits for train; with `live` the teacher sees the same view
     as the student ("patient and consistent", Beyer et al. 2022), which augmentation requires.
+
+    A student that writes texts learns, with `cached`, the texts that the teacher wrote for train, and for a
+    share `alpha` of the rows their references (sequence-level distillation, Kim & Rush 2016,
+    arXiv:1606.07947). With `live` it learns the teacher's probabilities of each reference token by the loss
+    above (word-level).
     """
 
     student: Student

@@ -161,12 +161,7 @@ def _columns(data: Any, pair: bool) -> tuple[list[list[str]], Any]:
     if pair:
         found, index = answers.pairs(data)
         return [[row[side] for row in found] for side in (0, 1)], index
-    values, index = answers.column(data, "text", str)
-    for row, value in enumerate(values):
-        if not isinstance(value, str):
-            raise answers.refused(
-                TypeError, f"row {row} is not text", value, "a string", "fill or drop missing texts"
-            )
+    values, index = answers.texts(data)
     return [values], index
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from rich.markup import escape
 
 from baton import console, params, storage
+from baton.contracts import trained_tokenizer
 from baton.errors import SourceError
 from baton.sources import archives, clients, hub, local_files
 
@@ -83,7 +84,15 @@ def fetch_base(
 
                 timm_base.write(base, folder)
                 origin = f"timm: {base.architecture}" + (f", weights {base.weights}" if base.weights else "")
-        _check_base(folder, origin, drawn=isinstance(base, params.TimmBase) and base.weights is None)
+            case params.EncoderDecoderBase():
+                from baton.sources import encoder_decoder_base
+
+                encoder_decoder_base.write(base, folder)
+                origin = f"a new {base.architecture}"
+        drawn = isinstance(base, params.EncoderDecoderBase) or (
+            isinstance(base, params.TimmBase) and base.weights is None
+        )
+        _check_base(folder, origin, drawn)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         files = {name: local_files.entry(folder, name, f"{origin}/{name}") for name in names}
         manifest = {
@@ -197,11 +206,12 @@ def _check_base(folder: Path, origin: str, drawn: bool) -> None:
 def _required(folder: Path, origin: str, drawn: bool) -> dict[str, str]:
     """Return the required files.
 
-    A config in timm's layout has an `architecture` key; image models need no tokenizer.
+    A config in timm's layout has an `architecture` key; image models need no tokenizer, and that of a new
+    encoder-decoder is trained later.
     """
     config = folder / "config.json"
     image = config.is_file() and "architecture" in _read_object(config, origin)
-    unneeded = {"tokenizer.json"} if image else set()
+    unneeded = {"tokenizer.json"} if image or (folder / trained_tokenizer.PLAN).is_file() else set()
     return {
         name: what
         for name, what in REQUIRED.items()

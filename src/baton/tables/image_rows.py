@@ -181,6 +181,7 @@ def write(
                 split, row = target.get(f"{table.split}:{number}", ("", None))
                 if row:
                     label = cells.target(row.label, places)
+                    assert not isinstance(label, str), "params refuse texts as targets of images"
                     writers[split].add(CleanImage(row.id, sample.name, sample.image, row.text, label))
                     advance(1)
 

@@ -13,6 +13,7 @@ from baton.tables.checks import Check
 from baton.tables.class_cells import ClassCells
 from baton.tables.label_cells import LabelCells
 from baton.tables.rows import Cell, RawTable, Row
+from baton.tables.sequence_cells import SequenceCells
 
 
 class TargetCells(Protocol):
@@ -93,7 +94,7 @@ class TargetCells(Protocol):
         """Return the Arrow type of the clean column `TaskSpec.column`."""
         ...
 
-    def target(self, label: str, places: Mapping[str, int]) -> int | list[int]:
+    def target(self, label: str, places: Mapping[str, int]) -> int | list[int] | str:
         """Return a label as the clean column holds it; `places` has the index of each name."""
         ...
 
@@ -105,3 +106,5 @@ def of(task: params.Task) -> TargetCells:
             return ClassCells()
         case params.LabelsTask(separator=separator):
             return LabelCells(separator)
+        case params.SequenceTask():
+            return SequenceCells(task)

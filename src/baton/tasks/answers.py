@@ -42,6 +42,22 @@ def column(data: Any, name: str, lone: type | tuple[type, ...]) -> tuple[list[An
     return np.asarray(data, dtype=object).reshape(-1).tolist(), index
 
 
+def texts(data: Any) -> tuple[list[str], Any]:
+    """Return the texts of any accepted input and, for pandas objects, their index.
+
+    Raises:
+        ValueError: If the DataFrame's first column has a different name.
+        TypeError: If a row is not text.
+    """
+    values, index = column(data, "text", str)
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            raise refused(
+                TypeError, f"row {row} is not text", value, "a string", "fill or drop missing texts"
+            )
+    return values, index
+
+
 @dataclass(frozen=True)
 class Misfit:
     """What is wrong with the columns of a served model's answer, for a task."""

@@ -9,16 +9,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
 
-from baton.contracts.task_spec import Classes, Labels, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec
 from baton.tasks.answers import Misfit
 from baton.tasks.class_figures import ClassFigures
 from baton.tasks.label_figures import LabelFigures
+from baton.tasks.sequence_figures import SequenceFigures
 
 
 class TaskFigures(Protocol):
-    """The figures and answers of one kind of task. Logits are (n, width), targets as `Targets.take` gives."""
+    """The figures and answers of one kind of task.
+
+    Logits are those of `contracts.predictions`, targets as `Targets.take` gives.
+    """
 
     @property
     def spec(self) -> TaskSpec:
@@ -53,7 +56,7 @@ class TaskFigures(Protocol):
         """Whether `train.probe` can fit a head for the task."""
         ...
 
-    def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
+    def scores(self, logits: Any, targets: Any) -> dict[str, float]:
         """Return the validation figures, those of `directions`.
 
         Raises:
@@ -61,15 +64,15 @@ class TaskFigures(Protocol):
         """
         ...
 
-    def fitted(self, logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, Any]:
+    def fitted(self, logits: Any, targets: Any) -> dict[str, Any]:
         """Return what is fitted on validation rows, such as a temperature: JSON values, in baton.json."""
         ...
 
-    def texts(self, targets: NDArray[Any]) -> list[str]:
+    def texts(self, targets: Any) -> list[str]:
         """Return each row's targets as the answer writes them, in the column that the task names."""
         ...
 
-    def answer(self, logits: NDArray[Any], fitted: Mapping[str, Any], index: Any) -> pd.DataFrame:
+    def answer(self, logits: Any, fitted: Mapping[str, Any], index: Any) -> pd.DataFrame:
         """Return what a served model answers, one row per input; `index` is that of the inputs, or None.
 
         Without a value in `fitted`, the model answers as trained.
@@ -101,3 +104,5 @@ def of(spec: TaskSpec) -> TaskFigures:
             return ClassFigures(spec)
         case Labels():
             return LabelFigures(spec)
+        case Sequence():
+            return SequenceFigures(spec)

@@ -103,7 +103,7 @@ def _open(store: Store, run: str, entry: Mapping[str, Any], digest: str) -> Logg
         }
         tags |= {"sha256": digest, "path": entry["path"]}
         kind, values = (
-            served_inputs.of(served_inputs.read(entry["info"])).model_type,
+            served_inputs.of_model(entry["info"]).model_type,
             dict(param_items(owner.data.params)),
         )
         model = store.client.create_logged_model(
@@ -122,7 +122,7 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
 
     MLflow's UI shows the signature only in the file `MLmodel`.
     """
-    how = served_inputs.of(served_inputs.read(info))
+    how = served_inputs.of_model(info)
     lines = [
         "import mlflow",
         *how.imports,
@@ -137,7 +137,8 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
         f"| output | {task_figures.of(task).output(fitted)} |",
         f"| params | `batch_size`, long, default {BATCH_SIZE} |",
     ]
-    about = f"{len(task.names)} {task.kind}: {', '.join(task.names)}. {how.reads}"
+    named = f"{len(task.names)} {task.kind}: {', '.join(task.names)}" if task.names else task.kind
+    about = f"{named}. {how.reads}"
     code = "\n".join(["```python", *lines, "```"])
     table = "\n".join(["| signature | |", "|---|---|", *rows])
     return f"{about}\n\n{table}\n\n{code}"

@@ -1,11 +1,12 @@
 """How a logged model is served, by the kind of its input."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from baton.contracts import input_spec
+from baton.contracts import input_spec, task_spec
 from baton.contracts.input_spec import Head, HeadTail, ImageInput, InputSpec, Tail, TextInput, Windows
+from baton.contracts.task_spec import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,20 @@ class Served:
     reads: str  # how much of an input the model reads
 
 
-def of(spec: InputSpec) -> Served:
-    """Return how a model that reads this input is served."""
+def of_model(info: Mapping[str, Any]) -> Served:
+    """Return how the model is served that a journal's copy of baton.json describes."""
+    return of(read(info), task_spec.read(info))
+
+
+def of(spec: InputSpec, task: TaskSpec | None = None) -> Served:
+    """Return how a model that reads this input is served; `task` matters if it writes texts."""
+    found = _of(spec)
+    if task is not None and task.outputs == "text":
+        return replace(found, main="serve/pyfunc_sequence.py", model_type="sequence model")
+    return found
+
+
+def _of(spec: InputSpec) -> Served:
     match spec:
         case TextInput(pair=pair):
             return Served(

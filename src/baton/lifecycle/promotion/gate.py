@@ -142,7 +142,10 @@ def _calibration(
     reports: TaskReports, targets: NDArray[Any], outputs: Any, rules: params.Promotion
 ) -> dict[str, Any]:
     """Return the calibration error of the answers; for probabilities, unlike ECE, it has no bias."""
-    error, bounds = reports.calibration(targets, outputs, metrics.BINS, rules.bootstrap.confidence)
+    found = reports.calibration(targets, outputs, metrics.BINS, rules.bootstrap.confidence)
+    if found is None:
+        return {}
+    error, bounds = found
     return {"calibration_error": error, "calibration_error_interval": bounds}
 
 

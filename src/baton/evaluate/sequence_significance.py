@@ -1,0 +1,140 @@
+"""Intervals and paired tests for models that wrote texts for the same test rows.
+
+- chrF and BLEU have the percentile bootstrap's interval over rows (Koehn 2004, Statistical significance tests
+  for machine translation evaluation), but never a narrower one than that of a mean over rows: resampling a
+  table without mistakes finds none. Exact match has Wilson's.
+- Differences have the paired bootstrap's, but never a narrower one than Tango's of two models that are right
+  on the same rows.
+- Differences in chrF are tested by approximate randomisation: if two models are equally good, their texts for
+  a row can be exchanged (Riezler & Maxwell 2005, On some pitfalls in automatic evaluation and significance
+  testing for MT).
+
+Inputs: `text_scores.statistics` -> figures with intervals, differences, tests.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton import params
+from baton.evaluate import proportions, sequence_outputs, significance
+from baton.evaluate.label_significance import AT_ONCE, SAME, exchanges
+from baton.evaluate.resampling import Resamples, interval, widest
+from baton.tasks import text_scores
+
+Floats = NDArray[np.float64]
+
+FIGURES = ("chrf", "bleu", "exact_match")
+
+
+class SequenceBootstrap(Resamples):
+    """Point sums and resampled figures of several models on the same rows."""
+
+    def __init__(self, statistics: Mapping[str, Floats], settings: params.Bootstrap) -> None:
+        """Draw once for all models; `statistics` maps a model's name to its `text_scores.statistics`."""
+        self.settings = settings
+        super().__init__(statistics, lambda sums, _: text_scores.figures(sums), settings)
+
+    def _interval(self, name: str, figure: str) -> list[float]:
+        value, rows = float(self.points[name][figure]), len(self.statistics[name])
+        if figure == "exact_match":
+            low, high = proportions.wilson(value * rows, rows, self.confidence)
+            return [float(low), float(high)]
+        drawn = interval(self.drawn[name][figure], self.confidence)
+        below, above = sequence_outputs.mean_interval(self.scores(name), self.confidence)
+        return widest(drawn, (max(0.0, value + below), min(1.0, value + above)))
+
+    def difference(
+        self, first: str, second: str, figure: str, confidence: float | None = None
+    ) -> tuple[float, list[float]]:
+        """Return `first` minus `second` in `figure`, with its paired interval."""
+        level = self.confidence if confidence is None else confidence
+        value = float(self.points[first][figure] - self.points[second][figure])
+        if figure == "exact_match":
+            pair = significance.discordant(self.hits(first), self.hits(second))
+            return value, list(proportions.paired_interval(*pair, len(self.hits(first)), level))
+        drawn = interval(self.drawn[first][figure] - self.drawn[second][figure], level)
+        low, high = proportions.paired_interval(0, 0, len(self.hits(first)), level)
+        return value, widest(drawn, (max(-1.0, value + low), min(1.0, value + high)))
+
+    def scores(self, name: str) -> Floats:
+        """Return chrF of each row, (n,)."""
+        return sequence_outputs.scores(self.statistics[name])
+
+    def hits(self, name: str) -> NDArray[np.bool_]:
+        """Return the rows whose text is the reference, (n,)."""
+        return np.asarray(self.statistics[name][:, text_scores.EXACT] > 0)
+
+
+def randomised_p(first: Floats, second: Floats, resamples: int, seed: int) -> float:
+    """Return the two-sided p of equal chrF, by exchanging the two models' texts of random rows.
+
+    Args:
+        first: the first model's `text_scores.statistics`, (n, columns).
+        second: the second's.
+        resamples: the number of random exchanges; p is at least 1 / (resamples + 1).
+        seed: of the draws.
+    """
+    one, other = first[:, text_scores.CHRF], second[:, text_scores.CHRF]
+    total, change = (one + other).sum(axis=0), one - other
+    own = abs(_gap(total, change.sum(axis=0)))
+    moved = change[(change != 0).any(axis=1)]  # exchanging equal rows changes nothing
+    generator, reached, block = np.random.default_rng(seed), 0, max(1, AT_ONCE // max(len(moved), 1))
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        signs = 2.0 * generator.integers(0, 2, (size, len(moved))) - 1
+        reached += int((abs(_gap(total, signs @ moved)) >= own - SAME).sum())
+    return (1 + reached) / (1 + resamples)
+
+
+def _gap(total: Floats, change: Floats) -> Any:
+    """Return the difference in chrF of two models, from sum and difference of their statistics."""
+    return text_scores.chrf((total + change) / 2) - text_scores.chrf((total - change) / 2)
+
+
+def paired(boot: SequenceBootstrap, first: str, second: str, pairs: int = 1) -> dict[str, Any]:
+    """Compare `first` with `second`, one of `pairs` comparisons.
+
+    Differences have intervals; `chrf_p` is that of `randomised_p`, and the interval of chrF is extended to 0
+    if p is not below 1 - confidence. `discordant` holds the rows of which only the first, and only the
+    second, has exactly the reference; `exact_match_p` is McNemar's mid-p.
+    """
+    result: dict[str, Any] = {}
+    for figure in FIGURES:
+        result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = boot.difference(
+            first, second, figure
+        )
+    draws = exchanges(boot.settings, pairs)
+    p_value = randomised_p(boot.statistics[first], boot.statistics[second], draws, boot.settings.seed)
+    if p_value >= 1 - boot.confidence:
+        result["chrf_difference_interval"] = widest(result["chrf_difference_interval"], (0.0, 0.0))
+    pair = significance.discordant(boot.hits(first), boot.hits(second))
+    return result | {
+        "chrf_p": p_value,
+        "discordant": [*pair],
+        "exact_match_p": proportions.paired_p(*pair),
+    }
+
+
+def compared(boot: SequenceBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """Return `first_vs_second` -> `paired`, and what holds for all pairs.
+
+    `holm_p`, `holm_interval`, `holm_confidence` and `excluded` are those of `multiple_comparisons.together`,
+    for chrF; the interval is the bootstrap's, extended to 0 if Holm's method does not reject.
+    """
+    result = {f"{first}_vs_{second}": paired(boot, first, second, len(pairs)) for first, second in pairs}
+    level = 1 - (1 - boot.confidence) / max(len(pairs), 1)
+    adjusted = proportions.holm([own["chrf_p"] for own in result.values()])
+    for (first, second), own, p_value in zip(pairs, result.values(), adjusted, strict=True):
+        bounds = boot.difference(first, second, "chrf", level)[1]
+        if p_value >= 1 - boot.confidence:
+            bounds = widest(bounds, (0.0, 0.0))
+        own |= {
+            "holm_p": p_value,
+            "holm_confidence": level,
+            "holm_interval": bounds,
+            "excluded": max(abs(bound) for bound in bounds),
+        }
+    return result
