@@ -60,7 +60,7 @@ def expected(folder: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.floa
     return np.exp(temperature.scale(np.stack(rows), inputs.read_fitted(folder)["temperature"]))
 
 
-def log(folder: Path, name: str, code: dict[str, str] | None = None) -> str:
+def log(folder: Path, name: str, code: dict[str, str] | None = None, example: list[Any] | None = None) -> str:
     """Log a model in a store next to it; return the logged model's folder."""
     from baton.tracking import environment, logged_models, served_code, served_inputs, store
 
@@ -76,7 +76,7 @@ def log(folder: Path, name: str, code: dict[str, str] | None = None) -> str:
         "requirements": environment.read_requirements(
             environment.LOCK, served_inputs.of(tiny.TEXT_INPUT).packages
         ),
-        "example": ["wheat exports rose", "port workers strike"],
+        "example": example or ["wheat exports rose", "port workers strike"],
     }
     model = opened.client.get_logged_model(logged_models.log(opened, run, entry, folder))
     return str(model.artifact_location.removeprefix("file://"))
