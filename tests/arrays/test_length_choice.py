@@ -127,3 +127,19 @@ def test_windows_that_overlap_by_more_than_half_of_what_the_model_reads_are_refu
     ):
         choose(overlapping, positions=128, least=256)
     assert choose(overlapping, least=256).max_length == 256
+
+
+def test_a_pair_counts_with_both_texts() -> None:
+    """Both texts and three special tokens must fit; with windows each repeats the first text."""
+    own = np.array([[10] * 4, [3, 19, 35, 200]])  # with special tokens 16, 32, 48, 213
+    wanted = params.AutoLength.model_validate(AUTO | {"least": 16, "whole": 0.75})
+    found = length_choice.choose(own, 4, 3, wanted, text_arrays.HEAD, 512)
+    assert found.max_length == 48 and "a pass over train is 144 tokens" in str(found.reason)
+    # The last pair: 35 tokens are left for 200, so 6 windows, each with 10 + 3 more.
+    found = length_choice.choose(own, 4, 3, wanted, WINDOWS, 512)
+    assert found.max_length == 48 and f"a pass over train is {16 + 32 + 48 + 200 + 6 * 13} tokens" in str(
+        found.reason
+    )
+    with pytest.raises(DataError, match="overlap is too large") as caught:
+        length_choice.choose(own, 4, 3, wanted, input_spec.Windows(most=8, overlap=13), 512)
+    assert "at most a quarter of the length, 12" in str(caught.value)

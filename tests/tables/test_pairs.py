@@ -95,28 +95,42 @@ def test_faults_of_the_second_text_are_found(settings: Settings) -> None:
     assert report["checks"]["malformed"]["reasons"] == {
         "train:22": "second text is a list; text or a number is needed"
     }
-    text = (RAW / "train.jsonl").read_text().encode().replace(b"it is 0 and b", b"it is \xff 0 and b")
-    (RAW / "train.csv").write_bytes(
-        b"question,answer,label\nwhy,it is \xff,a\n"
-        + b"".join(f"{row[0]},{row[1]},{row[2]}\n".encode() for row in FILLERS)
-    )
-    assert text
+
+
+def test_bytes_that_are_not_utf_8_are_named_and_replaced_in_both_texts(settings: Settings) -> None:
+    RAW.mkdir(parents=True)
+    rows = [*FILLERS, ("bad \udcfe", "it is \udcff", "a")]
+    body = "".join(",".join(map(str, row)) + "\n" for row in [("question", "answer", "label"), *rows])
+    (RAW / "train.csv").write_bytes(body.encode("utf-8", "surrogateescape"))
     (RAW / "manifest.json").write_text(json.dumps({"files": {"train": {"path": "train.csv"}}}))
-    form = {
-        "kind": "delimited",
-        "encoding": "utf-8",
-        "delimiter": ",",
-        "quote": '"',
-        "skip_lines": 0,
-        "columns": None,
-    }
+    form = {"kind": "delimited", "encoding": "utf-8", "delimiter": ",", "quote": '"', "skip_lines": 0}
+    form |= {"columns": None}
     report = clean.clean(
         RAW, TARGET, settings(text_column="question", text_pair_column="answer", format=form), CLASSES
     )
-    assert report["checks"]["invalid_utf8"]["reasons"] == {
-        "train:1": "byte 0xff at character 7 of the second text"
-    }
-    assert written()["train:1"]["text_pair"] == "it is \ufffd"
+    reasons = report["checks"]["invalid_utf8"]["reasons"]
+    assert reasons == {"train:21": "byte 0xfe at character 5 of the first text"}
+    row = written()["train:21"]
+    assert (row["text"], row["text_pair"]) == ("bad \ufffd", "it is \ufffd")
+
+
+def test_exchanged_pairs_and_texts_of_several_splits_are_noted(settings: Settings) -> None:
+    rows: Rows = [*FILLERS, ("it is 1 and a", "What is number 1", "b"), ("same", "same", "a")]
+    notes = run(settings, rows)["notes"]
+    (note,) = [note for note in notes if "exchanged" in note]
+    assert note.startswith("2 pairs are other pairs with their texts exchanged: train:")
+    (note,) = [note for note in notes if "also in a row" in note]
+    test = pq.read_table(TARGET / "test.parquet").to_pylist()
+    others = [
+        row for split in ("train", "val") for row in pq.read_table(TARGET / f"{split}.parquet").to_pylist()
+    ]
+    known = {text.lower() for row in others for text in (row["text"], row["text_pair"])}
+    shared = [row for row in test if {row["text"].lower(), row["text_pair"].lower()} & known]
+    assert note.startswith(f"{len(shared)} of {len(test)} test rows") and shared
+    unrelated: Rows = [
+        (f"text {n} of {label}", f"other {n} of {label}", label) for label in "ab" for n in range(10)
+    ]
+    assert run(settings, unrelated)["notes"] == []
 
 
 def test_a_missing_column_of_second_texts_names_its_key(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from baton.tables import (
     label_drift,
     labels,
     near_rows,
+    pair_notes,
     readers,
     run_checks,
     splits,
@@ -71,7 +72,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     names = sorted(set().union(*counts.values()), key=labels.order)
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
     report["limited"] = limited
-    report["notes"] += missed
+    report["notes"] += missed + pair_notes.notes(parts)
     # Ids of the clean table, including exact duplicates.
     report["near_duplicates"] = {"test_rows": near_rows.near_training(parts, checked.alike)}
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}

@@ -1,0 +1,57 @@
+"""Test tables, profiles and new rows of pairs: a row is both its texts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from baton import params
+from baton.lifecycle import test_table
+from baton.lifecycle.retraining import drift, unlabelled
+from tests import tiny
+
+
+def write(folder: Path, second: str = "{} of course") -> Path:
+    """Write clean tables whose second texts are made of the first."""
+    tiny.write_clean(folder)
+    for split in ("train", "val", "test"):
+        path = folder / f"{split}.parquet"
+        table = pq.read_table(path)
+        pairs = [second.format(text) for text in table["text"].to_pylist()]
+        pq.write_table(table.add_column(2, "text_pair", pa.array(pairs)), path)
+    return folder
+
+
+def test_a_test_table_gives_pairs_and_digests_of_both_texts(tmp_path: Path) -> None:
+    table = test_table.read(write(tmp_path / "one") / "test.parquet")
+    rows = pq.read_table(table.path).to_pylist()
+    [pairs] = table.inputs()
+    assert pairs == [[row["text"], row["text_pair"]] for row in rows]
+    same = test_table.read(write(tmp_path / "two", "{}  OF course") / "test.parquet")
+    other = test_table.read(write(tmp_path / "three", "{} of no course") / "test.parquet")
+    assert same.digests == table.digests, "case and white space do not matter"
+    assert not set(other.digests) & set(table.digests), "the second text does"
+    assert test_table.training_digests(tmp_path / "one") != test_table.training_digests(tmp_path / "three")
+
+
+def test_a_changed_second_text_is_a_new_row_with_its_words(tmp_path: Path) -> None:
+    earlier = drift.profile(write(tmp_path / "one"))
+    assert drift.measure(tmp_path / "one", earlier).changed == 0
+    found = drift.measure(write(tmp_path / "two", "{} in a foreign tongue, which is longer"), earlier)
+    assert found.changed > 0 and found.distances["lengths"].value > 0.9
+    assert "course" in earlier["vocabulary"] and found.distances["unknown"].value > 0.2
+
+
+def test_new_rows_are_read_from_two_columns(
+    tmp_path: Path, settings: Callable[..., params.TextPreprocess], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("question,answer\nwhy,because of it\nwhen,\n,now\nhow,so\n")
+    sample = unlabelled.read(path, settings(text_column="question", text_pair_column="answer"))
+    assert sample.pairs == [("why", "because of it"), ("how", "so")]
+    assert [sample.input(place) for place in (0, 1)] == [["why", "because of it"], ["how", "so"]]
+    assert test_table.digests(sample.keys)[0] == test_table.digests(["WHY ␟ because  of it"])[0]
+    said = capsys.readouterr()
+    assert "row 2 (second text: no text)" in " ".join((said.out + said.err).split())
