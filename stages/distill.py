@@ -16,12 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from baton import console, params, storage
 from baton.arrays import sequence_targets
 from baton.batches import array_splits
 from baton.batches.sequence_batches import SequenceSplit
 from baton.contracts import predictions
+from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Sequence
 from baton.contracts.written_texts import Texts
 from baton.distill import soft_targets, student, taught_texts
@@ -132,14 +134,16 @@ def teacher(settings: params.Distill, data: trainings.Data, machine: resolve.Run
 
 
 def cached_logits(data: trainings.Data) -> torch.Tensor:
-    """Return the teacher's logits on train, (rows, width), in the arrays' order.
+    """Return the teacher's logits on train, (rows, width) or (units, width), in the arrays' order.
 
     Raises:
         DataError: the cache was made for other rows or another task.
     """
-    logits = cached(f"{data.task.width} outputs")
-    assert isinstance(logits, np.ndarray), "`cached` refuses others"
-    return torch.from_numpy(logits)
+    units = data.splits["train"].units
+    of_units = "" if units is None else f" for each of {len(units.places)} units"
+    logits = cached(f"{data.task.width} outputs{of_units}")
+    assert not isinstance(logits, Texts), "`cached` refuses others"
+    return torch.from_numpy(logits.values if isinstance(logits, Ragged) else logits)
 
 
 def cached_texts() -> Texts:
@@ -158,7 +162,7 @@ def cached(kind: str) -> predictions.Predicted:
     path = seed_choice.PREDICTIONS / "teacher" / "train.parquet"
     ids, found = predictions.read_predictions(path)
     expected = array_splits.read_ids(seed_choice.ARRAYS, "train")
-    got = "texts" if isinstance(found, Texts) else f"{found.shape[1]} outputs"
+    got = "texts" if isinstance(found, Texts) else _outputs(found)
     if ids != expected or got != kind:
         got, wanted = f"{len(ids)} rows, {got}", f"the {len(expected)} rows of train in order, {kind}"
         raise DataError(
@@ -168,6 +172,12 @@ def cached(kind: str) -> predictions.Predicted:
             hint="run `dvc repro --force finetune`",
         )
     return found
+
+
+def _outputs(logits: NDArray[np.float32] | Ragged) -> str:
+    if isinstance(logits, Ragged):
+        return f"{logits.values.shape[1]} outputs for each of {len(logits.values)} units"
+    return f"{logits.shape[1]} outputs"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from torch import nn
 from baton.batches.sampler import Split, by_windows
 from baton.contracts.batch import Batch
 from baton.contracts.predictions import Predicted
+from baton.contracts.ragged import Ragged
 from baton.contracts.written_texts import Texts
 from baton.runtime import distributed, sharding
 from baton.runtime.memory import explained_memory
@@ -28,6 +29,8 @@ def predict(
     advance: Callable[[int], object] = lambda count: None,
 ) -> Predicted:
     """Return the logits of every sample, (samples, width), or its text, in the split's order.
+
+    If samples have units, they are those of units; those of a unit that is not read are 0.
 
     Args:
         model: in eval mode, on the runtime's device.
@@ -56,13 +59,16 @@ def predict(
             advance(sum(map(len, turn)))
     sharding.rest(model)
     logits = torch.cat(parts).cpu()
-    ordered = torch.zeros(len(split), logits.shape[1], dtype=logits.dtype)
-    ordered[torch.from_numpy(np.concatenate(chunks[rank::ranks]))] = logits
+    units = split.units
+    size = len(split) if units is None else len(units.places)
+    ordered = torch.zeros(size, logits.shape[1], dtype=logits.dtype)
+    rows = np.concatenate(chunks[rank::ranks])
+    ordered[torch.from_numpy(rows if units is None else units.read(rows))] = logits
     if ranks > 1:  # summed as integers: one process's bits plus zeros from the others are exact
         ordered = distributed.total(ordered.view(torch.int32)).view(logits.dtype)
     if (decode := getattr(model, "decode", None)) is not None:
         return Texts(tuple(decode(ordered)))
-    return ordered.numpy()
+    return ordered.numpy() if units is None else Ragged(ordered.numpy(), units.offsets)
 
 
 @contextlib.contextmanager
@@ -76,7 +82,7 @@ def inference(runtime: Runtime) -> Iterator[None]:
 
 
 def forward(model: nn.Module, batch: Batch, runtime: Runtime) -> torch.Tensor:
-    """Return logits, (batch, width), on the device; of a model that writes texts, their tokens."""
+    """Return logits, (outputs, width), on the device; of a model that writes texts, their tokens."""
     moved = batch if runtime.device.type == "cpu" else batch.pin_memory().to(runtime.device)
     with explained_memory("prediction", batch.shape):
         if (generate := getattr(model, "generate", None)) is not None:

@@ -1,6 +1,6 @@
 """Targets of a split, from a clean table to what losses read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import pytest
 
 from baton.arrays import target_arrays
 from baton.contracts.targets import Targets
-from baton.contracts.task_spec import Classes
+from baton.contracts.task_spec import Classes, Tokens
 from baton.errors import DataError
 
 TWO = Classes(("no", "yes"))
@@ -59,3 +59,16 @@ def test_files_that_do_not_match_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train.targets.offsets.npy").unlink()
     with pytest.raises(DataError, match=r"targets\.offsets\.npy is missing"):
         target_arrays.open_targets(tmp_path, "train", Several())
+
+
+def test_words_have_a_target_each_and_those_that_are_not_read_do_not_count(tmp_path: Path) -> None:
+    spec = Tokens(("x", "y"), "space")
+    found = written(tmp_path, spec, [[[0, 3, 4], []], [[1, 1]]], pa.list_(pa.int32()))
+    assert found.all.values.tolist() == [0, 3, 4, 1, 1] and found.all.counts.tolist() == [3, 0, 2]
+    assert found.take(np.array([2, 0])).values.tolist() == [1, 1, 0, 3, 4]
+    assert [part.tolist() for part in found.pairs] == [[0, 2, 2], [1, 0, 0]]  # entities
+    read = replace(found, read=np.array([True, False, True, False, False]))
+    assert read.counts.tolist() == [2, 0, 0]
+    assert read.part(np.array([2, 0])).counts.tolist() == [0, 2]
+    with pytest.raises(DataError, match=r"targets 0 to 5\n.*0 to 4"):
+        written(tmp_path, spec, [[[0, 5]]], pa.list_(pa.int32()))

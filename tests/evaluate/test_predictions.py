@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from baton.contracts.predictions import read_predictions, write_predictions
+from baton.contracts.ragged import Ragged
 from baton.errors import DataError, OutputError
 
 IDS = ["test:1", "test:2", "test:3"]
@@ -106,3 +107,36 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         write_predictions(tmp_path / "file/t.parquet", IDS, LOGITS)
+
+
+RAGGED = Ragged(np.arange(10, dtype=np.float32).reshape(5, 2), np.array([0, 2, 2, 5]))
+WORDS = ["a", "b", "c"]
+
+
+def test_logits_of_units_are_read_back_and_written_in_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_predictions(tmp_path / name, WORDS, RAGGED)
+    ids, found = read_predictions(tmp_path / "a")
+    assert isinstance(found, Ragged) and ids == WORDS
+    assert np.array_equal(found.values, RAGGED.values) and found.values.dtype == np.float32
+    assert np.array_equal(found.offsets, RAGGED.offsets)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    nothing = Ragged(np.zeros((0, 2), np.float32), np.array([0, 0]))
+    write_predictions(tmp_path / "none", ["a"], nothing)
+    assert isinstance(read := read_predictions(tmp_path / "none")[1], Ragged) and read.values.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "offsets", "problem"),
+    [
+        (np.full((5, 2), np.nan), [0, 2, 2, 5], r"not finite\n.*2 rows, first \['a', 'c'\]"),
+        (np.zeros((5, 2)), [0, 2, 5], "do not match the ids"),
+        (np.zeros((5, 2)), [0, 2, 2, 4], "do not match the ids"),
+        (np.zeros(5), [0, 2, 2, 5], "do not match the ids"),
+    ],
+)
+def test_wrong_logits_of_units_are_refused(
+    tmp_path: Path, values: np.ndarray, offsets: list[int], problem: str
+) -> None:
+    with pytest.raises(DataError, match=problem):
+        write_predictions(tmp_path / "t", WORDS, Ragged(values, np.array(offsets)))

@@ -17,7 +17,7 @@ class Rows:
 
     def __init__(self, labels: list[int]) -> None:
         self.inputs = (torch.zeros(1), torch.zeros(1))
-        self.targets, self.rows = torch.tensor(labels), torch.arange(len(labels))
+        self.targets, self.units = torch.tensor(labels), torch.arange(len(labels))
 
 
 def logits(seed: int, count: int = 6) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_soft_gradients_keep_their_size_when_the_temperature_changes() -> None:
 
 def test_rows_choose_the_cached_logits() -> None:
     cache, batch = logits(1, 10), Rows([0, 1])
-    batch.rows = torch.tensor([7, 3])
+    batch.units = torch.tensor([7, 3])
     loss = soft_targets.distillation(TASK, soft_targets.cached(cache), 1.0, 0.0, 0.0, None)(
         lambda ids, mask: cache[[7, 3]], batch
     )

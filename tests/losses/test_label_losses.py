@@ -56,7 +56,7 @@ def test_the_divergence_is_that_of_two_coins_per_label() -> None:
     loss = soft_targets.distillation(TASK, soft_targets.cached(logits(1)), 2.0, 0.3, 0.0, None)
 
     class Rows:
-        inputs, targets, rows = (torch.zeros(1),), TRUE, torch.arange(5)
+        inputs, targets, units = (torch.zeros(1),), TRUE, torch.arange(5)
 
     hard = functional.binary_cross_entropy_with_logits(logits(0), TRUE)
     torch.testing.assert_close(loss(lambda _: logits(0), Rows()), 0.3 * hard + 0.7 * 4 * expected)

@@ -87,6 +87,11 @@ class Batch:
     rows: torch.Tensor = dataclasses.field(default_factory=lambda: torch.arange(4))
     shape: tuple[int, int] = (4, 2)
 
+    @property
+    def units(self) -> torch.Tensor:
+        """See `contracts.batch.Batch`."""
+        return self.rows
+
     def to(self, device: torch.device) -> "Batch":
         """See `contracts.batch.Batch`."""
         return self

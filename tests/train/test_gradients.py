@@ -47,7 +47,7 @@ class Batch:
 
     inputs: tuple[torch.Tensor, ...]
     targets: torch.Tensor
-    rows: torch.Tensor
+    units: torch.Tensor
     shape: tuple[int, int] = (1, LENGTH)
 
     def to(self, device: torch.device) -> "Batch":

@@ -13,7 +13,7 @@ tokenized while the previous ones are written and the next one is read.
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from baton.arrays import sequence_targets, target_arrays, unknown_tokens
+from baton.arrays import sequence_targets, target_arrays, unit_arrays, unknown_tokens
 from baton.arrays.growing_array import Growing
 from baton.contracts import text_pairs
 from baton.contracts.input_spec import Head, Truncation, Windows
+from baton.contracts.ragged import Units
 from baton.contracts.targets import Targets
-from baton.contracts.task_spec import TaskSpec
+from baton.contracts.task_spec import TaskSpec, Tokens
 from baton.errors import DataError, ModelError
 from baton.streams import ahead
 from baton.texts import document_windows, pair_windows
@@ -62,6 +63,7 @@ class TextArrays:
     targets: Targets
     documents: NDArray[np.int64] | None = None  # (documents + 1,); None: each document is one window
     types: NDArray[np.int8] | None = None  # (all tokens,), of pairs; None: all are 0
+    units: Units | None = None  # of each document; None: a model has one output per document
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -99,6 +101,8 @@ def open_arrays(folder: Path, split: str, task: TaskSpec) -> TextArrays:
         },
         targets=target_arrays.open_targets(folder, split, task),
     )
+    if task.outputs == "unit":
+        arrays = _with_units(arrays, folder, split)
     windows = len(arrays) if arrays.documents is None else int(arrays.documents[-1])
     documents = len(arrays) if arrays.documents is None else len(arrays.documents) - 1
     if (
@@ -115,6 +119,23 @@ def open_arrays(folder: Path, split: str, task: TaskSpec) -> TextArrays:
             f"{folder}/{split}.*.npy do not match", got=got, hint="run `dvc repro --force tokenize`"
         )
     return arrays
+
+
+def _with_units(arrays: TextArrays, folder: Path, split: str) -> TextArrays:
+    """Return the arrays with their units, and the targets with which of them a model reads.
+
+    Raises:
+        DataError: If a file is missing or the files do not match.
+    """
+    units, targets = unit_arrays.open_units(folder, split, len(arrays.tokens)), arrays.targets
+    if targets.offsets is None or not np.array_equal(units.offsets, targets.offsets):
+        got = (
+            f"{len(units.places)} units of {len(units)} rows, {len(targets.values)} targets of {len(targets)}"
+        )
+        raise DataError(
+            f"{folder}/{split}.*.npy do not match", got=got, hint="run `dvc repro --force tokenize`"
+        )
+    return replace(arrays, units=units, targets=replace(targets, read=np.asarray(units.places >= 0)))
 
 
 def read_ids(folder: Path, split: str) -> list[str]:
@@ -176,8 +197,8 @@ def tokenize(
     Returns:
         `documents`, `windows`, `tokens` (read by a model), `truncated` (documents with tokens left out),
         `truncated_share`, `left_out_share` (of all documents' own tokens), `lengths` (tokens before
-        truncation: quantiles and maximum) and `unknown` (see `unknown_tokens.figures`); of texts as targets
-        also `targets` (see `sequence_targets.statistics`).
+        truncation: quantiles and maximum), `unknown` (see `unknown_tokens.figures`); of texts as targets
+        also `targets` (see `sequence_targets.statistics`); if words have targets, those of `unit_arrays`.
     """
     file = pq.ParquetFile(table)
     count, split = file.metadata.num_rows, table.stem
@@ -197,9 +218,15 @@ def tokenize(
             files.enter_context(one)
         typed = isinstance(frame, PairFrame) and frame.typed
         types = files.enter_context(Growing(target / f"{split}.types.npy", np.int8)) if typed else None
+        units = None
+        if isinstance(task, Tokens):
+            assert isinstance(frame, Frame), "params refuse pairs of texts for tokens"
+            units = files.enter_context(unit_arrays.Writer(target, split, task.words, frame, truncation))
         offsets.append(np.zeros(1, np.int64))
         for batch, encodings in _encoded(
-            tokenizer, file.iter_batches(batch_size=chunk_size, columns=["id", *columns, task.column])
+            tokenizer,
+            file.iter_batches(batch_size=chunk_size, columns=["id", *columns, task.column]),
+            placed=units is not None,
         ):
             names.write_batch(batch.select(["id"]))
             end = row + batch.num_rows
@@ -215,6 +242,9 @@ def tokenize(
                 [len(window) for item in read for window in item.windows], dtype=np.int64
             )
             offsets.append(ends)
+            if units is not None:
+                firsts = np.concatenate([[total], ends])[np.concatenate([[0], np.cumsum(windows[row:end])])]
+                units.append(batch["text"].to_pylist(), encodings[0], firsts[:-1])
             new = int(ends[-1]) - total
             tokens.append(_flat((item.windows for item in read), np.int32, new))
             if types is not None:
@@ -229,16 +259,20 @@ def tokenize(
         more = {"targets": sequence_targets.statistics(wanted.encoded, encoder.spec.target_length)}
     full, truncated = own + frame.special, int((left_out > 0).sum())
     quantiles = {f"p{q}": int(np.percentile(full, q, method="nearest")) for q in (5, 25, 50, 75, 95, 99)}
-    return {
-        "documents": count,
-        "windows": int(windows.sum()),
-        "tokens": total,
-        "truncated": truncated,
-        "truncated_share": truncated / count,
-        "left_out_share": float(left_out.sum() / max(1, own.sum())),
-        "lengths": {**quantiles, "max": int(full.max())},
-        "unknown": unknown_tokens.figures(strange, own, target_arrays.open_targets(target, split, task)),
-    } | more
+    return (
+        {
+            "documents": count,
+            "windows": int(windows.sum()),
+            "tokens": total,
+            "truncated": truncated,
+            "truncated_share": truncated / count,
+            "left_out_share": float(left_out.sum() / max(1, own.sum())),
+            "lengths": {**quantiles, "max": int(full.max())},
+            "unknown": unknown_tokens.figures(strange, own, target_arrays.open_targets(target, split, task)),
+        }
+        | more
+        | ({} if units is None else units.figures)
+    )
 
 
 def _read(frame: Frame | PairFrame, items: Sequence[Encoding], how: Truncation) -> pair_windows.Read:
@@ -255,17 +289,17 @@ def _flat(documents: Iterable[list[list[int]]], kind: type[np.generic], count: i
 
 
 def _encoded(
-    tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch]
+    tokenizer: Tokenizer, batches: Iterable[pa.RecordBatch], placed: bool = False
 ) -> Iterator[tuple[pa.RecordBatch, list[list[Encoding]]]]:
     """Yield each batch with the encodings (without special tokens) of its column or columns, in order.
 
-    The next ones are encoded in the meantime: Rust releases the GIL.
+    The next ones are encoded in the meantime: Rust releases the GIL. With `placed` they know the characters
+    of their tokens.
     """
+    encoder = tokenizer.encode_batch if placed else tokenizer.encode_batch_fast
 
     def encode(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[list[Encoding]]]:
-        return batch, [
-            tokenizer.encode_batch_fast(texts, add_special_tokens=False) for texts in text_pairs.sides(batch)
-        ]
+        return batch, [encoder(texts, add_special_tokens=False) for texts in text_pairs.sides(batch)]
 
     with ThreadPoolExecutor(IN_FLIGHT) as threads:
         yield from ahead(threads, encode, batches, IN_FLIGHT + 1)

@@ -40,6 +40,11 @@ class ImageBatch:
         return len(self.rows)
 
     @property
+    def units(self) -> torch.Tensor:
+        """See `Batch`."""
+        return self.rows
+
+    @property
     def inputs(self) -> tuple[torch.Tensor]:
         """The pixels (batch, channels, height, width) at the model's input size.
 

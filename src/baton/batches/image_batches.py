@@ -62,6 +62,11 @@ class ImageSplit:
         """The targets of the images."""
         return self.arrays.targets
 
+    @property
+    def units(self) -> None:
+        """See `Split`."""
+        return
+
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """The height of the model's input, (images,): all images cost the same."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from baton.batches import token_budget
 from baton.contracts.batch import Batch
+from baton.contracts.ragged import Units
 from baton.contracts.targets import Targets
 from baton.errors import TrainingError
 
@@ -30,6 +31,11 @@ class Split(Protocol):
     @property
     def targets(self) -> Targets:
         """The targets of the samples."""
+        ...
+
+    @property
+    def units(self) -> Units | None:
+        """The units of the samples, for each of which a model has an output; None: it has one per sample."""
         ...
 
     @property

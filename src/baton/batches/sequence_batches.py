@@ -67,6 +67,11 @@ class SequenceSplit:
         return len(self.arrays)
 
     @property
+    def units(self) -> None:
+        """See `Split`: a model writes one text per row."""
+        return
+
+    @property
     def targets(self) -> Targets:
         """The targets of the rows."""
         return self.arrays.targets if self.taught is None else self.taught

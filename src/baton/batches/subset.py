@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from baton.batches.sampler import Split
 from baton.contracts.batch import Batch
+from baton.contracts.ragged import Units
 from baton.contracts.targets import Targets
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to score on
@@ -27,6 +28,11 @@ class Part:
     def targets(self) -> Targets:
         """The targets of the samples."""
         return self.whole.targets.part(self.chosen)
+
+    @property
+    def units(self) -> Units | None:
+        """See `Split`; a batch's `units` are those of `whole`."""
+        return None if self.whole.units is None else self.whole.units.part(self.chosen)
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,21 @@ from numpy.typing import NDArray
 
 from baton.arrays.text_arrays import WIDTH_MULTIPLE, TextArrays
 from baton.contracts.packed_documents import Packing
+from baton.contracts.ragged import Units
 from baton.contracts.targets import Targets
+
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+
+class UnitPlaces(NamedTuple):
+    """The units of a batch's documents that are read."""
+
+    units: torch.Tensor  # (units,) int64, positions among the split's units
+    places: torch.Tensor  # (units,) int64, positions in the flattened `input_ids`
+
+    def made_of(self, change: Change) -> "UnitPlaces":
+        """Return a copy with `change` applied to both."""
+        return UnitPlaces(change(self.units), change(self.places))
 
 
 @dataclass(frozen=True)
@@ -25,14 +39,22 @@ class TextBatch:
     # (batch, windows) bool, which document owns each window; None: every document has one window.
     owners: torch.Tensor | None = None
     types: torch.Tensor | None = None  # (windows, length) int64, of tokens of pairs; None: all are 0
+    read: UnitPlaces | None = None  # None: the model has an output for each document
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
+    def units(self) -> torch.Tensor:
+        """See `Batch`."""
+        return self.rows if self.read is None else self.read.units
+
+    @property
     def inputs(self) -> tuple[torch.Tensor | None, ...]:
-        """Token ids, mask and, if there are any, the owners of windows and the types of tokens."""
+        """Token ids, mask and, if there are any, owners of windows, types of tokens, and places of units."""
         read = self.input_ids, self.attention_mask
+        if self.read is not None:
+            return *read, self.owners, None, self.types, self.read.places
         if self.types is not None:
             return *read, self.owners, None, self.types
         return read if self.owners is None else (*read, self.owners)
@@ -52,9 +74,13 @@ class TextBatch:
             self if device.type == "cpu" else self._made_of(lambda part: part.to(device, non_blocking=True))
         )
 
-    def _made_of(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "TextBatch":
+    def _made_of(self, change: Change) -> "TextBatch":
         parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed = {name: change(part) for name, part in parts.items() if part is not None}
+        changed: dict[str, Any] = {
+            name: part.made_of(change) if isinstance(part, UnitPlaces) else change(part)
+            for name, part in parts.items()
+            if part is not None
+        }
         return TextBatch(**changed)
 
 
@@ -70,14 +96,22 @@ class PackedBatch:
     targets: torch.Tensor  # see `Batch`
     rows: torch.Tensor  # (batch,) int64
     types: torch.Tensor | None = None  # (1, tokens) int64, of pairs; None: all are 0
+    read: UnitPlaces | None = None  # None: the model has an output for each document
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
+    def units(self) -> torch.Tensor:
+        """See `Batch`."""
+        return self.rows if self.read is None else self.read.units
+
+    @property
     def inputs(self) -> tuple[Any, ...]:
-        """Token ids, no mask, no owners, the documents' positions and, if there are any, tokens' types."""
+        """Token ids, no mask, no owners, the documents' positions and, if there are any, types and places."""
         read = self.input_ids, None, None, self.packing
+        if self.read is not None:
+            return *read, self.types, self.read.places
         return read if self.types is None else (*read, self.types)
 
     @property
@@ -95,13 +129,15 @@ class PackedBatch:
             self if device.type == "cpu" else self._made_of(lambda part: part.to(device, non_blocking=True))
         )
 
-    def _made_of(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "PackedBatch":
-        packing = self.packing
+    def _made_of(self, change: Change) -> "PackedBatch":
+        packing, read = self.packing, self.read
         places = Packing(
             change(packing.positions), change(packing.bounds), change(packing.documents), packing.longest
         )
         types = None if self.types is None else change(self.types)
-        return PackedBatch(change(self.input_ids), places, change(self.targets), change(self.rows), types)
+        read = None if self.read is None else self.read.made_of(change)
+        own = change(self.input_ids), places, change(self.targets), change(self.rows)
+        return PackedBatch(*own, types, read)
 
 
 @dataclass(frozen=True)
@@ -119,6 +155,11 @@ class TextSplit:
     def targets(self) -> Targets:
         """The targets of the documents."""
         return self.arrays.targets
+
+    @property
+    def units(self) -> Units | None:
+        """See `Split`."""
+        return self.arrays.units
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -159,12 +200,14 @@ class TextSplit:
                 types[start : start + len(tokens)] = arrays.types[own]
         positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
         made = [torch.from_numpy(part) for part in (positions, bounds.astype(np.int32), documents)]
-        parts = [
-            torch.from_numpy(part) for part in (ids[None], arrays.targets.take(rows), rows.astype(np.int64))
-        ]
-        packing = Packing(made[0], made[1], made[2], longest)
+        packing, targets = Packing(made[0], made[1], made[2], longest), self._targets(rows)
         return PackedBatch(
-            parts[0], packing, parts[1], parts[2], None if types is None else torch.from_numpy(types[None])
+            torch.from_numpy(ids[None]),
+            packing,
+            targets,
+            torch.from_numpy(rows.astype(np.int64)),
+            None if types is None else torch.from_numpy(types[None]),
+            self._read(rows, places, bounds[: len(places)]),
         )
 
     def _padded(self, rows: NDArray[np.int64]) -> TextBatch:
@@ -181,9 +224,39 @@ class TextSplit:
             if types is not None and arrays.types is not None:
                 types[index, : end - start] = arrays.types[start:end]
         mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (windows, length)
-        parts = [ids, mask, arrays.targets.take(rows), rows.astype(np.int64), *owners]
-        made = TextBatch(*(torch.from_numpy(part) for part in parts))
-        return made if types is None else replace(made, types=torch.from_numpy(types))
+        return TextBatch(
+            torch.from_numpy(ids),
+            torch.from_numpy(mask),
+            self._targets(rows),
+            torch.from_numpy(rows.astype(np.int64)),
+            torch.from_numpy(owners[0]) if owners else None,
+            None if types is None else torch.from_numpy(types),
+            self._read(rows, places, width * np.arange(len(places))),
+        )
+
+    def _targets(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the targets of a batch; of units, those that are read."""
+        targets = self.targets
+        if self.units is not None and targets.read is not None:
+            return torch.from_numpy(targets.values[self.units.read(rows)])
+        return torch.from_numpy(targets.take(rows))
+
+    def _read(
+        self, rows: NDArray[np.int64], windows: NDArray[np.int64], starts: NDArray[np.int64]
+    ) -> UnitPlaces | None:
+        """Return the units of `rows` that are read, if rows have units.
+
+        `windows` are those of the batch, (windows,), and `starts` their first places in the flattened batch.
+        """
+        if self.units is None:
+            return None
+        units, offsets = self.units.read(rows), self.arrays.offsets
+        places = self.units.places[units]
+        own = np.searchsorted(offsets, places, side="right") - 1  # the window of each unit, in the split
+        order = np.argsort(windows, kind="stable")
+        index = order[np.searchsorted(windows, own, sorter=order)]  # in the batch
+        found = starts[index] + places - offsets[own]
+        return UnitPlaces(torch.from_numpy(units), torch.from_numpy(found.astype(np.int64)))
 
     def _windows(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.bool_]]]:
         """Return the indices of the documents' windows, (windows,), and their owners, (documents, windows).

@@ -19,12 +19,21 @@ class Batch(Protocol):
 
         - classes: (batch,) int64, or shares of classes (batch, classes) float32 if samples are mixed.
         - labels: (batch, width) float32, 1 for the row's labels; between 0 and 1 if samples are mixed.
+        - a target for each unit that is read: (units,) int64.
         """
         ...
 
     @property
     def rows(self) -> torch.Tensor:
         """Positions in the split, (batch,) int64."""
+        ...
+
+    @property
+    def units(self) -> torch.Tensor:
+        """Positions of the model's outputs among those of the split, (outputs,) int64.
+
+        They are `rows`, or units of rows: see `contracts.ragged.Units`.
+        """
         ...
 
     @property

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec
+from baton.contracts.ragged import Ragged, taken
+from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec, Tokens
 from baton.errors import DataError
 
 
@@ -24,17 +25,25 @@ class Targets:
     # tokenized: (rows,) of strings.
     values: NDArray[Any]
     offsets: NDArray[np.int64] | None = None  # (rows + 1,)
+    # (targets,), whether the model has an output for it; None: it has for all. Only if each unit of a row
+    # has a target.
+    read: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.values) if self.offsets is None else len(self.offsets) - 1
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def take(self, rows: NDArray[np.int64]) -> Any:
         """Return the targets of `rows` (batch,) as losses and figures read them.
 
         - classes: (batch,) int64.
         - labels: (batch, width) float32, 1 for the row's labels, 0 for others.
         - sequence: all tokens, (tokens,) int64; texts (batch,) if they are not tokenized.
+        - a target for each unit of a row: `Ragged` int64; `Batch.targets` has those of units that are read.
         """
+        if self.spec.outputs == "unit":
+            found = self.part(rows)
+            assert found.offsets is not None, "the number of units differs from row to row"
+            return Ragged(found.values, found.offsets)
         match self.spec:
             case Classes():
                 return np.asarray(self.values[rows], dtype=np.int64)
@@ -49,20 +58,21 @@ class Targets:
         """Return the targets of `rows` alone, in that order."""
         if self.offsets is None:
             return Targets(self.spec, self.values[rows])
-        starts, counts = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
-        ends = np.cumsum(counts)
-        places = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
-        return Targets(self.spec, self.values[places], np.concatenate([[0], ends]))
+        places, offsets = taken(self.offsets, rows)
+        read = None if self.read is None else self.read[places]
+        return Targets(self.spec, self.values[places], offsets, read)
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """The number of targets over which a row's loss is summed, (rows,): of texts, their tokens."""
         if isinstance(self.spec, Sequence) and self.offsets is not None:
             return np.diff(self.offsets)
+        if self.read is not None and self.offsets is not None:
+            return Ragged(self.read, self.offsets).sums(self.read.astype(np.int64))
         return np.ones(len(self), np.int64)
 
     @property
-    def all(self) -> NDArray[Any]:
+    def all(self) -> Any:
         """The targets of all rows, as `take` returns them."""
         return self.take(np.arange(len(self)))
 
@@ -73,6 +83,9 @@ class Targets:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         if self.offsets is None:
             return np.arange(len(self)), np.asarray(self.values)
+        if isinstance(self.spec, Tokens):  # each entity, by its first word
+            begins = np.flatnonzero(self.values % 2)
+            return Ragged(self.values, self.offsets).owners[begins], self.values[begins] // 2
         return np.repeat(np.arange(len(self)), np.diff(self.offsets)), np.asarray(self.values)
 
 

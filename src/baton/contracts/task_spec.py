@@ -16,7 +16,9 @@ from baton import storage
 from baton.errors import DataError
 
 FILE = "task.json"  # next to the clean tables
-Outputs = Literal["row", "text"]  # what a model gives for a row: logits, or a text
+Outputs = Literal[
+    "row", "unit", "text"
+]  # what a model gives for a row: logits, those of its units, or a text
 EARLIER = "labels.json"  # what earlier versions wrote there: the names of the classes
 
 
@@ -83,7 +85,34 @@ class Sequence:
         return self.vocabulary
 
 
-TaskSpec = Classes | Labels | Sequence
+@dataclass(frozen=True)
+class Tokens:
+    """A tag for each word of a text: outside of entities, or the first or a later word of one (BIO).
+
+    A target is a tag, an index into `tags`; a row has one per word.
+    """
+
+    names: tuple[str, ...]  # the types of entities
+    words: Literal["space", "pattern"]  # how a text is cut into words, see `texts.words`
+    kind: Literal["tokens"] = "tokens"
+
+    word: ClassVar[str] = "entity type"
+    column: ClassVar[str] = "tags"  # of a clean table: list<int32>, one per word
+    ragged: ClassVar[bool] = True
+    outputs: ClassVar[Outputs] = "unit"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The names of a model's outputs: O, and B-TYPE and I-TYPE of each type."""
+        return ("O", *(f"{part}-{name}" for name in self.names for part in "BI"))
+
+    @property
+    def width(self) -> int:
+        """The number of a model's outputs for each word."""
+        return 1 + 2 * len(self.names)
+
+
+TaskSpec = Classes | Labels | Sequence | Tokens
 
 
 def described(spec: TaskSpec) -> dict[str, Any]:
@@ -109,11 +138,11 @@ def read(raw: Mapping[str, Any]) -> TaskSpec:
             return Labels(tuple(own["names"]))
         case "sequence":
             return Sequence(**{field.name: own[field.name] for field in fields(Sequence)})
+        case "tokens":
+            return Tokens(tuple(own["names"]), own["words"])
         case kind:
-            hint = "update Baton: a later version wrote this"
-            raise DataError(
-                "unknown kind of task", got=kind, expected="classes, labels or sequence", hint=hint
-            )
+            hint, known = "update Baton: a later version wrote this", "classes, labels, sequence or tokens"
+            raise DataError("unknown kind of task", got=kind, expected=known, hint=hint)
 
 
 def read_file(folder: Path, hint: str = "run `dvc repro preprocess`") -> TaskSpec:

@@ -18,8 +18,8 @@ Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inpu
 
 
 def cached(logits: torch.Tensor) -> Teacher:
-    """Return a teacher that looks up `logits` (rows of train, width), fp32, by a batch's `rows`."""
-    return lambda batch, _inputs: logits[batch.rows]
+    """Return a teacher that looks up `logits` (rows or units of train, width), fp32, by a batch's `units`."""
+    return lambda batch, _inputs: logits[batch.units]
 
 
 class Live:
@@ -69,7 +69,7 @@ def distillation(
         alpha: the weight of L.
         label_smoothing: applies to L.
         weights: per output, (width,); they apply to L.
-        of_rows: weights per row of train, (rows of train,); they apply to both terms.
+        of_rows: weights per row (or unit) of train; they apply to both terms.
     """
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from baton import storage
 from baton.contracts import fitted_values, targets, task_spec, text_pairs
 from baton.contracts.predictions import HINT, Predicted, read_predictions
+from baton.contracts.ragged import Ragged
 from baton.errors import DataError
 
 RUNNING = ("running_mean", "running_var")  # statistics of batch normalisation
@@ -28,7 +28,7 @@ class Rows:
 
     ids: list[str]  # (n)
     texts: list[str]  # (n), what shows a row to a reader: the text, a whole pair, or the name of the image
-    targets: NDArray[Any]  # (n, …), as `Targets.take` returns them
+    targets: Any  # (n, …), as `Targets.take` returns them
     shown: str = "text"  # the column of `texts`: text or name
     pairs: list[text_pairs.Pair] | None = None  # (n), both texts of each row, if rows are pairs
 
@@ -56,8 +56,8 @@ def read_rows(clean: Path, split: str) -> Rows:
     columns = text_pairs.columns(path) if shown == "text" else [shown]
     table = pq.read_table(path, columns=["id", *columns, spec.column])
     found = targets.of_column(table[spec.column].combine_chunks(), spec)
-    values, most = found.values, len(spec.names) - 1
-    names = spec.outputs != "text"  # targets are indexes of names
+    values, most = found.values, spec.width - 1
+    names = spec.outputs != "text"  # targets are indexes of names, or of tags
     if not len(found) or (names and len(values) and (values.min() < 0 or values.max() > most)):
         got = f"labels {values.min()} to {values.max()}" if len(found) else "no rows"
         raise DataError(
@@ -72,7 +72,7 @@ def read_rows(clean: Path, split: str) -> Rows:
 
 
 def read_logits(path: Path, rows: Rows, width: int) -> Predicted:
-    """Read logits (n, width), or texts (n), of exactly these rows in this order.
+    """Read logits (`width` per row, or unit of a row), or texts (n), of exactly these rows in this order.
 
     Raises:
         DataError: the file is missing or broken, belongs to other rows or outputs, or holds non-finite
@@ -91,10 +91,26 @@ def read_logits(path: Path, rows: Rows, width: int) -> Predicted:
         raise DataError(
             f"{path} does not match the rows of data/clean", got=got, expected=expected, hint=HINT
         )
-    if isinstance(logits, np.ndarray) and logits.shape[1] != width:
-        got, expected = f"{logits.shape[1]} outputs", f"{width}, as in task.json"
+    if isinstance(logits, Ragged) and isinstance(rows.targets, Ragged):
+        _check_units(path, logits, rows)
+    values = logits.values if isinstance(logits, Ragged) else logits
+    if isinstance(values, np.ndarray) and values.shape[1] != width:
+        got, expected = f"{values.shape[1]} outputs", f"{width}, as in task.json"
         raise DataError(f"{path} has the wrong number of outputs", got=got, expected=expected, hint=HINT)
     return logits
+
+
+def _check_units(path: Path, logits: Ragged, rows: Rows) -> None:
+    """Refuse rows that have another number of units than targets."""
+    differs = np.flatnonzero(logits.counts != rows.targets.counts)
+    if len(differs):
+        row = differs[0]
+        raise DataError(
+            f"{path} does not match the rows of data/clean",
+            got=f"{logits.counts[row]} units of row {rows.ids[row]}",
+            expected=f"{rows.targets.counts[row]}, one for each target",
+            hint=HINT,
+        )
 
 
 def model_size(folder: Path) -> dict[str, int]:

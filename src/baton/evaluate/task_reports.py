@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from baton import params
-from baton.contracts.task_spec import Classes, Labels, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, TaskSpec, Tokens
 from baton.contracts.task_spec import Sequence as SequenceSpec
 from baton.evaluate.class_reports import ClassReports
 from baton.evaluate.evaluation import Evaluation
@@ -250,3 +250,5 @@ def of(spec: TaskSpec) -> TaskReports:
             return LabelReports(spec)
         case SequenceSpec():
             return SequenceReports(spec)
+        case Tokens():
+            raise NotImplementedError("lands with the kind")

@@ -30,7 +30,7 @@ class Trained:
     curve: list[dict[str, object]] = field(default_factory=list)  # rows of CURVE and the validation figures
     # seed -> model -> its validation figures
     figures: dict[int, dict[str, Figures]] = field(default_factory=dict)
-    # model -> seed -> its logits on test (rows, width)
+    # model -> seed -> its logits on test
     test: dict[str, dict[int, Predicted]] = field(default_factory=dict)
     chosen: int | None = None
 
@@ -43,7 +43,7 @@ class Trained:
         return self.chosen == seed
 
     def answered(self, name: str, seed: int, logits: Predicted) -> None:
-        """Add the logits on test, (rows, width), of a training run."""
+        """Add the logits on test of a training run."""
         self.test.setdefault(name, {})[seed] = logits
 
     def final(self) -> dict[str, Figures]:

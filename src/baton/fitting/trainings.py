@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from rich.markup import escape
 
@@ -150,8 +151,14 @@ def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> to
 
 
 def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
-    """Return the weights of train's rows, (rows,), of mean 1, if params `preprocess` name a weight column."""
-    found = row_attributes.weights(ARRAYS, "train", len(data.splits["train"]))
+    """Return the weights of train's rows, (rows,), of mean 1, if params `preprocess` name a weight column.
+
+    If rows have units, return those of units: each has its row's weight.
+    """
+    split = data.splits["train"]
+    found = row_attributes.weights(ARRAYS, "train", len(split))
+    if found is not None and split.units is not None:
+        found = np.repeat(found, split.units.counts)
     return None if found is None else torch.from_numpy(found).to(runtime.device)
 
 
@@ -261,7 +268,7 @@ def long_enough(settings: params.Training, steps_per_epoch: int) -> params.Train
 
 
 def scores(logits: Predicted, targets: Targets) -> Figures:
-    """Return the validation figures of logits, (samples, width)."""
+    """Return the validation figures of logits."""
     return task_figures.of(targets.spec).scores(logits, targets.all)
 
 
@@ -287,7 +294,7 @@ def write(
     Both folders are called `name`. All ranks predict, one writes. What the task fits on val, such as
     a temperature, is saved with the model; the logits are as trained. On train only the teacher predicts, for
     `distill`. `packs`: documents are packed, as they were for validation. If the model's seed is not the
-    `best` so far, only the logits of test are computed. Return those, (rows, width).
+    `best` so far, only the logits of test are computed. Return those.
     """
     data, runtime = job.data, job.runtime
     unread = () if name == "teacher" else ("train",)

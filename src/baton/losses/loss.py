@@ -61,16 +61,16 @@ class TaskLosses(Protocol):
 
 
 def own(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Return the logits of the batch's own samples, (batch, …).
+    """Return the logits of the batch's own samples, (outputs, …).
 
     Logits of padding samples, which fill the inputs up to a fixed shape, come after them and are dropped.
     """
-    return logits if len(logits) == len(batch.targets) else logits[: len(batch.targets)]
+    return logits if len(logits) == len(batch.units) else logits[: len(batch.units)]
 
 
 def chosen(of_rows: torch.Tensor | None, batch: Batch) -> torch.Tensor | None:
-    """Return the weights of the batch's outputs, (outputs,): of its rows, or of the row of each token."""
-    return None if of_rows is None else of_rows[getattr(batch, "units", batch.rows)]
+    """Return the weights of the batch's outputs, (outputs,); `of_rows` has those of train's outputs."""
+    return None if of_rows is None else of_rows[batch.units]
 
 
 def supervised(
@@ -79,7 +79,10 @@ def supervised(
     weights: torch.Tensor | None,
     of_rows: torch.Tensor | None = None,
 ) -> Loss:
-    """Return the loss against targets, with weights of outputs (width,) and of rows (train rows,)."""
+    """Return the loss against targets, with weights of outputs (width,) and of rows (train rows,).
+
+    If rows have several units, `of_rows` are those of train's units.
+    """
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
         logits = own(model(*batch.inputs), batch)

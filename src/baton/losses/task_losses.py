@@ -1,10 +1,11 @@
 """The losses of each kind of task."""
 
-from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec, Tokens
 from baton.losses.class_losses import ClassLosses
 from baton.losses.label_losses import LabelLosses
 from baton.losses.loss import TaskLosses
 from baton.losses.sequence_losses import SequenceLosses
+from baton.losses.token_losses import TokenLosses
 
 
 def of(spec: TaskSpec) -> TaskLosses:
@@ -16,3 +17,5 @@ def of(spec: TaskSpec) -> TaskLosses:
             return LabelLosses(spec)
         case Sequence():
             return SequenceLosses(spec)
+        case Tokens():
+            return TokenLosses(spec)

@@ -64,10 +64,9 @@ class TextClassifier(Classifier):
             types: of tokens of pairs, in the shape of `input_ids`; None: all are 0. An encoder without types
                 ignores them.
         """
-        read = {"token_type_ids": types} if self.takes_types and types is not None else {}
+        output = self._encoded(input_ids, attention_mask, packing, types)
         if packing is not None:
-            return self._packed(input_ids, packing, read)
-        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask, **read)
+            return self._of_packed(output.last_hidden_state[0], packing)
         pooled: torch.Tensor
         match self.pooling:
             case "pooler":
@@ -85,10 +84,26 @@ class TextClassifier(Classifier):
             pooled = _together(pooled, owners)  # (batch, width)
         return pooled if counts is None else pooled / counts
 
-    def _packed(
-        self, input_ids: torch.Tensor, packing: Packing, read: dict[str, torch.Tensor]
-    ) -> torch.Tensor:
-        """Return the same features from one row of tokens without padding; `read` goes to the encoder too."""
+    def _of_packed(self, states: torch.Tensor, packing: Packing) -> torch.Tensor:
+        """Return the same features from the vectors of packed tokens, (tokens, width)."""
+        if self.pooling == "cls":
+            groups = packing.documents
+            states = states.index_select(0, packing.bounds[:-1])  # (windows, width)
+        else:
+            groups = packing.bounds.index_select(0, packing.documents)
+        return varlen.sums(states, groups) / groups.diff().unsqueeze(1)
+
+    def _encoded(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        packing: Packing | None,
+        types: torch.Tensor | None,
+    ) -> Any:
+        """Return the encoder's output; the arguments are those of `features`."""
+        read = {"token_type_ids": types} if self.takes_types and types is not None else {}
+        if packing is None:
+            return self.backbone(input_ids=input_ids, attention_mask=attention_mask, **read)
         config = self.backbone.config
         first = config.pad_token_id + 1 if config.model_type in FROM_PADDING else 0
         # None: no mask at all. An encoder with layers of different kinds takes a mask for each kind.
@@ -96,16 +111,9 @@ class TextClassifier(Classifier):
         mask = dict.fromkeys(kinds) if kinds else None
         packed = varlen.Packed(packing.bounds, packing.longest)
         positions = (packing.positions + first).unsqueeze(0)  # (1, tokens)
-        output = self.backbone(
+        return self.backbone(
             input_ids=input_ids, attention_mask=mask, position_ids=positions, **{varlen.NAME: packed}, **read
         )
-        states = output.last_hidden_state[0]  # (tokens, width)
-        if self.pooling == "cls":
-            groups = packing.documents
-            states = states.index_select(0, packing.bounds[:-1])  # (windows, width)
-        else:
-            groups = packing.bounds.index_select(0, packing.documents)
-        return varlen.sums(states, groups) / groups.diff().unsqueeze(1)
 
     def forward(
         self,
@@ -114,9 +122,19 @@ class TextClassifier(Classifier):
         owners: torch.Tensor | None = None,
         packing: Packing | None = None,
         types: torch.Tensor | None = None,
+        places: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return logits (batch, width); the arguments are those of `features`."""
-        logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, owners, packing, types))
+        """Return logits (batch, width), or those of units, (units, width).
+
+        The arguments are those of `features`, and `places`, (units,) int64: the tokens that stand for units,
+        in the flattened `input_ids`. The head then reads their vectors instead of pooled ones.
+        """
+        if places is None:
+            read = self.features(input_ids, attention_mask, owners, packing, types)
+        else:
+            states = self._encoded(input_ids, attention_mask, packing, types).last_hidden_state
+            read = states.reshape(-1, states.shape[-1]).index_select(0, places)  # (units, width)
+        logits: torch.Tensor = self.head(read)
         return logits
 
     def unpackable(self) -> str | None:

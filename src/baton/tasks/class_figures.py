@@ -1,6 +1,6 @@
 """Figures and answers of a classifier that gives each row one class; see `task_figures.TaskFigures`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,7 +44,13 @@ class ClassFigures:
         """Return the name of each row's class."""
         return [self.spec.names[target] for target in targets]
 
-    def answer(self, logits: NDArray[Any], fitted: Fitted, index: Any) -> pd.DataFrame:
+    def answer(
+        self,
+        logits: NDArray[Any],
+        fitted: Fitted,
+        index: Any,
+        texts: Sequence[str] = (),  # noqa: ARG002
+    ) -> pd.DataFrame:
         """Return `label`, the most probable class, and `probability_CLASS` of each class."""
         return self.of_probabilities(self.probabilities(logits, fitted.get("temperature", 1.0)), index)
 

@@ -4,7 +4,7 @@ Probabilities are sigmoid(logits / temperature), one per label; a row has the la
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -80,7 +80,13 @@ class LabelFigures:
         names = np.asarray(self.spec.names, dtype=object)
         return [json.dumps(names[row > 0].tolist(), ensure_ascii=False) for row in targets]
 
-    def answer(self, logits: NDArray[Any], fitted: Fitted, index: Any) -> pd.DataFrame:
+    def answer(
+        self,
+        logits: NDArray[Any],
+        fitted: Fitted,
+        index: Any,
+        texts: Sequence[str] = (),  # noqa: ARG002
+    ) -> pd.DataFrame:
         """Return `labels`, a JSON list of the names that reach 1/2, and `probability_LABEL` of each label."""
         return self.of_probabilities(self.probabilities(logits, fitted.get("temperature", 1.0)), index)
 

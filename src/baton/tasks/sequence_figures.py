@@ -3,6 +3,7 @@
 What stands in for logits are the generated texts, and for targets their references.
 """
 
+from collections import abc
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -53,7 +54,13 @@ class SequenceFigures:
         """Return the targets themselves."""
         return list(targets)
 
-    def answer(self, logits: Any, fitted: Mapping[str, Any], index: Any) -> pd.DataFrame:  # noqa: ARG002
+    def answer(
+        self,
+        logits: Any,
+        fitted: Mapping[str, Any],  # noqa: ARG002
+        index: Any,
+        texts: abc.Sequence[str] = (),  # noqa: ARG002
+    ) -> pd.DataFrame:
         """Return `text`, what the model wrote for each input."""
         return pd.DataFrame({TEXT: list(logits)}, index=index)
 

@@ -5,16 +5,18 @@ Training, evaluation, the gate and served models ask for them.
 Input: the description of a task (`contracts.task_spec`). Output: its `TaskFigures`.
 """
 
+from collections import abc
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import pandas as pd
 
-from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec, Tokens
 from baton.tasks.answers import Misfit
 from baton.tasks.class_figures import ClassFigures
 from baton.tasks.label_figures import LabelFigures
 from baton.tasks.sequence_figures import SequenceFigures
+from baton.tasks.token_figures import TokenFigures
 
 
 class TaskFigures(Protocol):
@@ -72,8 +74,12 @@ class TaskFigures(Protocol):
         """Return each row's targets as the answer writes them, in the column that the task names."""
         ...
 
-    def answer(self, logits: Any, fitted: Mapping[str, Any], index: Any) -> pd.DataFrame:
+    def answer(
+        self, logits: Any, fitted: Mapping[str, Any], index: Any, texts: abc.Sequence[str] = ()
+    ) -> pd.DataFrame:
         """Return what a served model answers, one row per input; `index` is that of the inputs, or None.
+
+        `texts` are the inputs themselves, for answers that quote them.
 
         Without a value in `fitted`, the model answers as trained.
         """
@@ -106,3 +112,5 @@ def of(spec: TaskSpec) -> TaskFigures:
             return LabelFigures(spec)
         case Sequence():
             return SequenceFigures(spec)
+        case Tokens():
+            return TokenFigures(spec)

@@ -1,0 +1,168 @@
+"""Figures and answers of a model that gives each word a tag; see `task_figures.TaskFigures`.
+
+Tags are those of the most probable valid sequence (`token_decoding`); probabilities are softmax(logits / T).
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from baton.contracts.ragged import Ragged
+from baton.contracts.task_spec import Tokens
+from baton.errors import DataError
+from baton.tasks import metrics, temperature, token_decoding
+from baton.tasks.answers import Misfit
+from baton.texts import words
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Fitted = Mapping[str, Any]
+
+COLUMN = "entities"  # of an answer
+
+
+@dataclass(frozen=True)
+class TokenFigures:
+    """F1 of entities as seqeval and conlleval count them; the answer lists the entities of a text."""
+
+    spec: Tokens
+
+    directions: ClassVar[Mapping[str, int]] = {"loss": -1, "entity_f1": 1, "macro_f1": 1}
+    main: ClassVar[str] = "entity_f1"
+    gated: ClassVar[tuple[str, ...]] = ("entity_f1", "macro_f1")
+    share: ClassVar[bool] = True
+    probes: ClassVar[bool] = False
+
+    def scores(self, logits: Ragged, targets: Ragged) -> dict[str, float]:
+        """Return `loss` (mean log loss of words, nats), `entity_f1` and `macro_f1`.
+
+        `entity_f1` counts entities of all types together; `macro_f1` is the mean over types with an entity.
+        """
+        check(logits, targets)
+        counted = counts(self.spec, targets, token_decoding.decoded(logits)).sum(axis=0)
+        hit, predicted, actual = counted.reshape(3, -1)
+        f1 = 2 * hit / np.maximum(predicted + actual, 1)  # (types,)
+        return {
+            "loss": float(losses(logits.values, targets.values).mean()) if len(targets.values) else 0.0,
+            "entity_f1": float(2 * hit.sum() / max(predicted.sum() + actual.sum(), 1)),
+            "macro_f1": float(f1[actual > 0].mean()) if actual.any() else 0.0,
+        }
+
+    def fitted(self, logits: Ragged, targets: Ragged) -> dict[str, Any]:
+        """Return the `temperature` of the tags' softmax, see `temperature.fit`; words are its rows."""
+        check(logits, targets)
+        found = temperature.fit(logits.values, targets.values) if len(targets.values) else 1.0
+        return {"temperature": found}
+
+    def texts(self, targets: Ragged) -> list[str]:
+        """Return the types of entities in each row, as a JSON list."""
+        found = token_decoding.entities(targets.values, targets.offsets)
+        kinds: list[set[int]] = [set() for _ in range(len(targets))]
+        for row, kind in found[:, [0, 3]].tolist():
+            kinds[row].add(kind)
+        return [_listed([self.spec.names[kind] for kind in sorted(own)]) for own in kinds]
+
+    def answer(self, logits: Ragged, fitted: Fitted, index: Any, texts: Sequence[str] = ()) -> pd.DataFrame:
+        """Return `entities`: of each of the `texts`, a JSON list of what was found in it, in order.
+
+        An object has `start` and `end` (characters of the text), `label`, `text`, `score`, the smallest
+        probability of a tag of its words, and `words`, the first of them and the end.
+        """
+        found: list[list[dict[str, Any]]] = [[] for _ in texts]
+        tags = token_decoding.decoded(logits)
+        own = certainty(logits, tags, fitted.get("temperature", 1.0))
+        places = [words.cut(text, self.spec.words) for text in texts]
+        for row, first, end, kind in token_decoding.entities(tags, logits.offsets).tolist():
+            begin = int(logits.offsets[row])
+            start, stop = places[row][first - begin][0], places[row][end - 1 - begin][1]
+            found[row].append(
+                {
+                    "start": start,
+                    "end": stop,
+                    "label": self.spec.names[kind],
+                    "text": texts[row][start:stop],
+                    "score": round(float(own[first:end].min()), 6),
+                    "words": [first - begin, end - begin],
+                }
+            )
+        return pd.DataFrame({COLUMN: [_listed(entities) for entities in found]}, index=index)
+
+    def said(self, answers: pd.DataFrame) -> list[str]:
+        """Return the types of entities in each answer, as `texts` writes them."""
+        places = {name: place for place, name in enumerate(self.spec.names)}
+        rows = ({one["label"] for one in json.loads(cell)} for cell in answers[COLUMN])
+        return [_listed(sorted(row, key=lambda name: places.get(name, len(places)))) for row in rows]
+
+    def misfit(self, columns: Iterable[str]) -> Misfit | None:
+        """Return that there are no entities in an answer, if so."""
+        return None if COLUMN in columns else Misfit(f"no column {COLUMN}", comparable=False)
+
+    def output(self, fitted: Fitted) -> str:
+        """Return the column in words, and the temperature."""
+        column = (
+            f"`{COLUMN}`, string, a JSON list of objects: `start` and `end` (characters of the text), "
+            "`label`, `text`, `score` (the smallest probability, softmax(logits / T), of a tag of the "
+            "entity's words) and `words` (the first of them, and the end)"
+        )
+        return f"{column}; T = {fitted.get('temperature', 1.0):.4g}, fitted on validation"
+
+    @property
+    def columns(self) -> Mapping[str, type]:
+        """`entities`."""
+        return {COLUMN: str}
+
+
+def certainty(logits: Ragged, tags: Integers, temperature: float) -> Floats:
+    """Return the probability softmax(logits / temperature) of each word's tag, (words,)."""
+    scaled = metrics.log_probabilities(logits.values.astype(np.float64) / temperature)
+    return np.exp(scaled[np.arange(len(tags)), tags])
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)
+
+
+def counts(spec: Tokens, targets: Ragged, tags: Integers) -> Integers:
+    """Return each row's entities of each type that are hit, predicted and actual, (rows, 3 * types)."""
+    actual = token_decoding.entities(targets.values, targets.offsets)
+    predicted = token_decoding.entities(tags, targets.offsets)
+    hit, _ = token_decoding.matched(actual, predicted)
+    types = len(spec.names)
+    parts = (actual[hit], predicted, actual)
+    found = np.zeros((len(targets), 3 * types), np.int64)
+    for place, part in enumerate(parts):
+        np.add.at(found, (part[:, 0], place * types + part[:, 3]), 1)
+    return found
+
+
+def losses(logits: NDArray[Any], tags: Integers) -> Floats:
+    """Return the log loss of each word, (words,), in nats and double precision."""
+    found: Floats = -metrics.log_probabilities(logits)[np.arange(len(tags)), tags]
+    return np.minimum(found, -metrics.FLOOR)
+
+
+def check(logits: Ragged, targets: Ragged) -> None:
+    """Refuse predictions and targets from which no figure can be computed.
+
+    Raises:
+        DataError: there are no rows, the numbers of words do not match, or a logit is not finite.
+    """
+    if not len(targets) or not np.array_equal(logits.offsets, targets.offsets):
+        raise DataError(
+            "predictions do not match the tags",
+            got=f"logits of {len(logits)} rows, {len(logits.values)} words",
+            expected=f"{len(targets)} rows, {len(targets.values)} words (more than none)",
+            hint="predictions and tags must come from the same rows and the same task.json",
+        )
+    if not np.isfinite(logits.values).all():
+        raise DataError(
+            "logits are not finite",
+            got=f"{int((~np.isfinite(logits.values)).sum())} values that are NaN or infinite",
+            expected="finite numbers",
+            hint="training diverged: lower learning_rate",
+        )

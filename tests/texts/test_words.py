@@ -1,0 +1,56 @@
+"""Words of texts, and the tokens that stand for them."""
+
+import numpy as np
+import pytest
+
+from baton.texts import words
+
+
+def cut(text: str, how: words.Cut) -> list[str]:
+    return [text[start:end] for start, end in words.cut(text, how)]
+
+
+@pytest.mark.parametrize(
+    ("text", "space", "pattern"),
+    [
+        ("", [], []),
+        (" \n\t\u00a0", [], []),
+        ("A man, a plan", ["A", "man,", "a", "plan"], ["A", "man", ",", "a", "plan"]),
+        ("U.S. don't 3,5", ["U.S.", "don't", "3,5"], ["U", ".", "S", ".", "don", "'", "t", "3", ",", "5"]),
+        ("Zürich\u00a0\u2013 東京", ["Zürich", "\u2013", "東京"], ["Zürich", "\u2013", "東京"]),
+        # Vowel signs and accents belong to the letter before them.
+        ("हिन्दी e\u0301te\u0301", ["हिन्दी", "e\u0301te\u0301"], ["हिन्दी", "e\u0301te\u0301"]),
+        ("ok👍🏽!", ["ok👍🏽!"], ["ok", "👍", "🏽", "!"]),
+    ],
+)
+def test_words(text: str, space: list[str], pattern: list[str]) -> None:
+    assert cut(text, "space") == space
+    assert cut(text, "pattern") == pattern
+
+
+def test_the_first_token_that_has_a_character_of_the_word() -> None:
+    offsets = [(0, 2), (2, 5), (5, 6), (6, 9), (8, 12)]  # the third is a space, as of SentencePiece
+    assert words.tokens_of([(0, 5), (6, 9), (9, 12), (20, 22)], offsets).tolist() == [0, 3, 4, -1]
+    assert words.tokens_of([(2, 3), (3, 5)], offsets).tolist() == [1, 1]  # one token for both
+    assert words.tokens_of([], offsets).tolist() == []
+    assert words.tokens_of([(0, 1)], []).tolist() == [-1]
+
+
+def test_places_agree_with_a_search_over_all_windows() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        length = int(random.integers(1, 40))
+        windows, before, after = [], int(random.integers(3)), int(random.integers(3))
+        for _ in range(random.integers(1, 4)):
+            start, end = sorted(random.choice(length + 1, 2, replace=False).tolist())
+            windows.append([(start, end)])
+        found = words.places_of(np.arange(length), windows, length, before, before + after)
+        for token in range(length):
+            best, begin = (-1, -1), 0  # context, place
+            for [(start, end)] in windows:
+                if start <= token < end:
+                    context = min(token - start, end - 1 - token)
+                    if context > best[0]:
+                        best = (context, begin + before + token - start)
+                begin += before + end - start + after
+            assert found[token] == best[1]
