@@ -129,7 +129,7 @@ def test_balanced_weights_leave_probabilities_as_they_are(smoothing: float, alph
     class Rows:
         inputs: tuple[torch.Tensor, ...]
         targets: torch.Tensor
-        rows: torch.Tensor
+        units: torch.Tensor
 
     batch = Rows((group,), marked.float(), torch.arange(len(group)))
 
