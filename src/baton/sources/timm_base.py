@@ -16,8 +16,9 @@ from timm import models
 from baton import params, storage
 from baton.contracts.timm_arguments import REFUSALS, set_elsewhere
 from baton.errors import SourceError, first_line
-from baton.sources import local_files
+from baton.sources import local_files, packages, timm_weights
 
+WEIGHTS = "model.safetensors"
 ORIGIN = {
     "architecture",
     "custom_load",
@@ -30,8 +31,8 @@ ORIGIN = {
 }
 
 
-def write(base: params.TimmBase, folder: Path) -> None:
-    """Write config.json, and model.safetensors if `base.weights` names a file.
+def write(base: params.TimmBase, folder: Path) -> str:
+    """Write config.json, and model.safetensors if `base.weights` names a file; return where they come from.
 
     Raises:
         SourceError: timm has no such architecture, it does not accept these arguments, or the weights do not
@@ -51,7 +52,16 @@ def write(base: params.TimmBase, folder: Path) -> None:
             hint=hint,
         )
     arguments: dict[str, Any] = dict(base.arguments)
-    classes = _copy_weights(base.weights, folder, name) if base.weights else 0
+    match base.weights:
+        case None:
+            source = ""
+        case str():
+            source = base.weights
+            _copy_weights(source, folder)
+        case params.PackagedWeights():
+            source = f"{packages.origin(base.weights.package)}{base.weights.file}"
+            timm_weights.write(base.weights, name, arguments, folder / WEIGHTS)
+    classes = _classes(source, folder, name) if source else 0
     try:
         with torch.device("meta"):  # shapes without values: takes no time or memory
             model = timm.create_model(name, num_classes=classes, **arguments)
@@ -63,9 +73,14 @@ def write(base: params.TimmBase, folder: Path) -> None:
             expected="arguments of this architecture",
             hint=hint,
         ) from None
-    storage.write_json(folder / "config.json", _config(model, classes, arguments))
-    if base.weights:
-        _check_weights(folder, base.weights)
+    config = _config(model, classes, arguments)
+    if isinstance(base.weights, params.PackagedWeights):
+        pixels = {"mean": base.weights.mean, "std": base.weights.std}
+        config["pretrained_cfg"] |= {key: list(value) for key, value in pixels.items() if value is not None}
+    storage.write_json(folder / "config.json", config)
+    if source:
+        _check_weights(folder, source)
+    return f"timm: {base.architecture}" + (f", weights {source}" if source else "")
 
 
 def _check_name(name: str) -> None:
@@ -84,18 +99,21 @@ def _check_name(name: str) -> None:
     )
 
 
-def _copy_weights(weights: str, folder: Path, name: str) -> int:
-    """Copy the file and return the number of classes of its classifier."""
-    from safetensors import SafetensorError, safe_open
-
+def _copy_weights(weights: str, folder: Path) -> None:
     path = Path(weights)
     if not path.is_file():
         raise local_files.missing(path, "base.weights", "a safetensors file")
-    local_files.copy(path, folder / "model.safetensors")
+    local_files.copy(path, folder / WEIGHTS)
+
+
+def _classes(weights: str, folder: Path, name: str) -> int:
+    """Return the number of classes of the weights' classifier."""
+    from safetensors import SafetensorError, safe_open
+
     classifiers = models.get_pretrained_cfg_value(name, "classifier") or ()
     first = classifiers if isinstance(classifiers, str) else next(iter(classifiers), "")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(folder / WEIGHTS, framework="numpy") as file:
             key = f"{first}.weight"
             return int(file.get_slice(key).get_shape()[0]) if key in file.keys() else 0  # noqa: SIM118  not a mapping
     except SafetensorError as error:
