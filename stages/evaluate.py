@@ -140,7 +140,7 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, A
     assert few is not None, "finetune writes left-out predictions only if its params set a probe"
     train = rows["train"]
     logits = inputs.read_logits(path, train, task.spec.width)
-    scores = {"teacher": task.score(train.targets, task.outputs(logits, {}))}
+    scores = {"teacher": recommend.held_out(task, train.targets, logits)}
     for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
         scores[name] = measurements.cross_validated(subject, baseline, rows, few.folds)
     return recommend.choose(scores, few.folds)

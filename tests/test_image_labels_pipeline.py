@@ -19,6 +19,7 @@ from baton.contracts import predictions
 from baton.images import decoding
 from tests.test_image_pipeline import ROOT, STAGES, Project, copy_code
 from tests.test_image_pipeline import small as small_image_run
+from tests.test_labels_pipeline import fitted_values
 
 pytestmark = pytest.mark.slow
 NAMES = ("big", "even")
@@ -90,8 +91,10 @@ def test_all_six_stages_run(project: Project) -> None:
     assert {"majority", "pixels_logistic", "student_vs_control"} <= {*metrics, *metrics["comparison"]}
     for name in ("teacher", "student", "control"):
         _, logits = predictions.read_predictions(project.folder / f"data/predictions/{name}/test.parquet")
-        hits = ((logits >= 0) & truth(project)).sum()
-        expected = 2 * hits / ((logits >= 0).sum() + truth(project).sum())  # micro F1 by its definition
+        own = fitted_values(project, name)
+        predicted = own["p"](logits) >= own["thresholds"]
+        hits = (predicted & truth(project)).sum()
+        expected = 2 * hits / (predicted.sum() + truth(project).sum())  # micro F1 by its definition
         assert metrics[name]["micro_f1"] == pytest.approx(expected, abs=1e-6)
     assert (project.folder / "reports/figures/augmentation.png").stat().st_size > 1000
 
@@ -111,10 +114,10 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
     served = project.served("student")
     answer = served.predict(pq.read_table("data/clean/test.parquet")["image"].to_pylist())
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
-    temperature = storage.read_json(Path("models/student/baton.json"))["fitted"]["temperature"]
-    expected = 1 / (1 + np.exp(-logits.astype(np.float64) / temperature))
+    own = fitted_values(project, "student")
+    expected = own["p"](logits)
     answered = answer[[f"probability_{name}" for name in NAMES]].to_numpy()
     np.testing.assert_allclose(answered, expected, atol=0.005)  # predictions are in bf16
     assert [json.loads(cell) for cell in answer["labels"]] == [
-        [name for name, p in zip(NAMES, row, strict=True) if p >= 0.5] for row in answered
+        [name for name, p, t in zip(NAMES, row, own["thresholds"], strict=True) if p >= t] for row in answered
     ]

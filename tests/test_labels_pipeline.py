@@ -55,11 +55,20 @@ def test_all_six_stages_run(project: Project) -> None:
     assert storage.read_json(project.folder / "models/student/baton.json")["task"] == task
     metrics = storage.read_json(project.folder / "reports/metrics.json")
     _, logits = predictions.read_predictions(project.folder / "data/predictions/student/test.parquet")
-    expected = f1_score(truth(project), logits >= 0, average="micro", zero_division=0)
+    own = fitted_values(project, "student")
+    predicted = own["p"](logits) >= own["thresholds"]
+    assert len(own["thresholds"]) == len(WORDS) and set(own["thresholds"]) != {0.5}
+    expected = f1_score(truth(project), predicted, average="micro", zero_division=0)
     assert metrics["student"]["micro_f1"] == pytest.approx(expected, abs=1e-6)
     low, high = metrics["student"]["micro_f1_interval"]
     assert low <= metrics["student"]["micro_f1"] <= high
     assert "student_vs_control" in metrics["comparison"] and metrics["recommended"]["model"]
+
+
+def fitted_values(project: Project, name: str) -> dict[str, Any]:
+    """Return what was fitted on validation, and the function from logits to probabilities."""
+    own: dict[str, Any] = storage.read_json(project.folder / f"models/{name}/baton.json")["fitted"]
+    return own | {"p": lambda logits: 1 / (1 + np.exp(-logits.astype(np.float64) / own["temperature"]))}
 
 
 def truth(project: Project) -> np.ndarray:
@@ -90,12 +99,12 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
     texts = pq.read_table("data/clean/test.parquet")["text"].to_pylist()[:20]
     answer = served.predict(texts)
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
-    temperature = storage.read_json(Path("models/student/baton.json"))["fitted"]["temperature"]
-    expected = 1 / (1 + np.exp(-logits[:20].astype(np.float64) / temperature))
+    own = fitted_values(project, "student")
+    expected = own["p"](logits[:20])
     served_p = answer.drop(columns="labels").to_numpy()
     np.testing.assert_allclose(served_p, expected, atol=0.005)  # predictions are in bf16
     assert [json.loads(cell) for cell in answer["labels"]] == [
-        [word for word, p in zip(WORDS, row, strict=True) if p >= 0.5] for row in served_p
+        [word for word, p, t in zip(WORDS, row, own["thresholds"], strict=True) if p >= t] for row in served_p
     ]
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,15 @@ from baton.evaluate import (
 )
 from baton.evaluate.baselines import TOLERANCE
 from baton.evaluate.label_reports import LabelReports
-from baton.tasks import figure_scale
-from baton.tasks.label_figures import LabelFigures
+from baton.tasks import figure_scale, label_thresholds
+from baton.tasks.label_figures import LabelFigures, sigmoid
 from stages import evaluate
 from tests import tiny
 from tests.evaluate.conftest import TEMPERATURES, Split, shown_plots, write_models, write_seeds
 
 NAMES = ("mutable", "of text", "«naïve»")
 TASK = LabelReports(Labels(NAMES))
+THRESHOLDS = [0.3, 0.6, 0.9]
 SETTINGS = params.Bootstrap(resamples=400, confidence=0.95, seed=0)
 Sample = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -68,7 +70,7 @@ def test_figures_are_those_of_scikit_learn() -> None:
         assert found[name] == pytest.approx(value, abs=1e-9), name
         low, high = found[f"{name}_interval"]  # type: ignore[misc]
         assert low < value < high
-    assert TASK.of_seed(logits, targets)["micro_f1"] == pytest.approx(expected["micro_f1"], abs=1e-9)
+    assert TASK.of_seed(logits, targets, {})["micro_f1"] == pytest.approx(expected["micro_f1"], abs=1e-9)
     assert TASK.overall(targets, TASK.outputs(logits, {"temperature": 1.7})) == pytest.approx(
         expected["micro_f1"], abs=1e-9
     )
@@ -338,7 +340,7 @@ def test_tfidf_is_one_model_per_label(model: str, splits: dict[str, Split]) -> N
 
 
 def test_rare_labels_are_not_regularised_away() -> None:
-    """At the grid's smallest values of C no label reaches 1/2, so micro F1 is 0 on validation."""
+    """At the grid's smallest values of C no label reaches 1/2, but its best threshold tells models apart."""
     generator = np.random.default_rng(0)
     width = 8
     targets = (generator.random((900, width)) < 0.03).astype(np.float32)
@@ -350,12 +352,14 @@ def test_rare_labels_are_not_regularised_away() -> None:
         baseline = params.PixelsBaseline(kind="pixels", side=4, C=own)
         return TASK.baselines.fit(baseline, matrix[:500], targets[:500], held, None)
 
-    alone = {c: TASK.overall(held[1], fitted((c,)).outputs(held[0])) for c in grid}
-    assert alone[0.01] == alone[0.1] == alone[0.3] == 0, "patience would end the search here"
+    alone = {c: fitted((c,)).outputs(held[0]) for c in grid}
+    for c in (0.01, 0.1, 0.3):
+        assert TASK.overall(held[1], alone[c]) == 0, "at 1/2 patience would end the search here"
+    best = {c: TASK.figures.scores(own.logits, held[1])["micro_f1"] for c, own in alone.items()}
     got = fitted(grid)
-    assert alone[got.C] == max(alone.values()) > 0.5
-    assert TASK.overall(targets[700:], got.outputs(matrix[700:])) > 0.5
-    assert fitted((0.01, 0.1, 0.3)).C == 0.01, "a tie goes to the most regularised"
+    assert best[got.C] == max(best.values()) > 0.5
+    values = TASK.fitted(held[1], got.outputs(held[0]))
+    assert TASK.overall(targets[700:], replace(got.outputs(matrix[700:]), **values)) > 0.5
 
 
 def test_matrices_have_linear_baselines_and_no_neighbours() -> None:
@@ -430,6 +434,11 @@ def run(
             logits = (noise + by * (2 * targets - 1)).astype(np.float32)
             predictions.write_predictions(tmp_path / f"data/predictions/{model}/{split}.parquet", ids, logits)
     write_seeds(tmp_path)
+    for model in ("teacher", "student", "control"):
+        path = tmp_path / f"models/{model}/baton.json"
+        fitted = storage.read_json(path)["fitted"] | {"thresholds": THRESHOLDS}
+        for file in (path, tmp_path / f"data/predictions/seeds/{model}/0.json"):
+            storage.write_json(file, (storage.read_json(path) if file == path else {}) | {"fitted": fitted})
     for stage, models in (("finetune", ("teacher",)), ("distill", ("student", "control"))):
         lines = ["model,seed,step,epoch,loss,learning_rate,gradient_norm,val_loss,val_micro_f1,val_macro_f1"]
         for model in models:
@@ -461,7 +470,9 @@ def test_the_stage_reports_several_labels(
     said = " ".join(capsys.readouterr().out.split())
     rows = inputs.read_rows(Path("data/clean"), "test")
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
-    predicted = logits >= 0
+    p = 1 / (1 + np.exp(-logits.astype(np.float64) / TEMPERATURES["student"]))
+    predicted = p >= THRESHOLDS
+    assert (predicted != (p >= 0.5)).any()
     value = reference.f1_score(rows.targets.astype(int), predicted.astype(int), average="micro")
     assert report["student"]["micro_f1"] == pytest.approx(value, rel=1e-5)
     assert report["student"]["temperature"] == TEMPERATURES["student"]
@@ -492,7 +503,7 @@ def test_the_stage_reports_several_labels(
                 NAMES[i] for i in np.flatnonzero(predicted[k] & ~actual[k])
             ]
     sure = [float(row["probability"]) for row in wrong.values()]
-    assert sure == sorted(sure, reverse=True) and min(sure) >= 0.5
+    assert sure == sorted(sure, reverse=True) and min(sure) > 0.1
     with Path("reports/tables/slices.csv").open(newline="", encoding="utf-8") as file:
         first = next(csv.DictReader(file))
     assert first["micro_f1_low"] < first["micro_f1"] < first["micro_f1_high"]
@@ -529,7 +540,9 @@ def test_the_gate_reads_the_paired_test_in_words() -> None:
 
 def test_validation_and_test_have_the_same_definitions() -> None:
     targets, logits = sample()
-    validation, test = LabelFigures(TASK.spec).scores(logits, targets), TASK.of_seed(logits, targets)
+    middle = label_thresholds.common(logits.astype(np.float64), targets > 0)
+    fitted = {"temperature": 2.0, "thresholds": [float(sigmoid(np.array(middle / 2)))] * 3}
+    validation, test = LabelFigures(TASK.spec).scores(logits, targets), TASK.of_seed(logits, targets, fitted)
     assert set(validation) == set(LabelFigures.directions)
     assert LabelFigures.main == TASK.figures.main
     for name, value in validation.items():

@@ -146,7 +146,8 @@ def test_the_pair_is_that_of_the_best_student_on_validation() -> None:
     assert add(trained, 4, "student", 0.9) and add(trained, 4, "control", 0.6)
     assert not add(trained, 5, "student", 0.7) and not add(trained, 5, "control", 0.99)
     for seed, share in ((3, 0.1), (4, 0.2), (5, 1.0)):
-        trained.answered("student", seed, np.full((2, 2), share, np.float32))
+        answers = seed_choice.Answered(np.full((2, 2), share, np.float32), {})
+        trained.answered("student", seed, answers)
     assert trained.chosen == 4
     assert {name: own["seed"] for name, own in trained.final().items()} == {"student": 4, "control": 4}
     assert trained.final()["control"]["val_accuracy"] == 0.6

@@ -105,7 +105,9 @@ def test_its_signature_and_its_page_name_the_columns(logged: tuple[str, Path, ND
     info = storage.read_json(Path(logged[0]) / "artifacts/model/baton.json")
     page = logged_models.describe(store, "m-1", info)
     assert page.startswith("3 labels: animal, of text, «naïve». Reads at most 16 tokens.")
-    assert "sigmoid(logits / T), T = 1.5, fitted on validation |" in page
+    assert (
+        "sigmoid(logits / T); T = 1.5, thresholds 0.5 to 0.5, in `baton.json`, fitted on validation |" in page
+    )
 
 
 def test_the_gate_reads_its_probabilities(logged: tuple[str, Path, NDArray[np.float64]]) -> None:

@@ -22,7 +22,9 @@ def rows(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def test_validation_figures_are_those_of_scikit_learn() -> None:
     logits, true = rows()
-    found, predicted = FIGURES.scores(logits, true), logits >= 0
+    found = FIGURES.scores(logits, true)
+    tried = [f1_score(true.ravel(), logits.ravel() >= t) for t in np.unique(logits)]
+    predicted = logits >= np.unique(logits)[int(np.argmax(tried))]  # the best threshold of all labels
     assert list(found) == list(FIGURES.directions) and FIGURES.main in found
     assert found["micro_f1"] == pytest.approx(f1_score(true, predicted, average="micro"), abs=1e-12)
     own = f1_score(true, predicted, average=None, zero_division=0)[:3]
@@ -47,6 +49,20 @@ def test_the_temperature_undoes_a_scale(scale: float) -> None:
     assert FIGURES.fitted(scale * logits, true)["temperature"] == pytest.approx(scale, rel=0.05)
     p = FIGURES.probabilities(logits, 2.0)
     assert p == pytest.approx(1 / (1 + np.exp(-logits / 2)))
+
+
+def test_thresholds_are_fitted_and_decide_the_answer() -> None:
+    logits, true = rows(2000)
+    fitted = FIGURES.fitted(logits, true)
+    assert list(fitted) == ["temperature", "thresholds"] and len(fitted["thresholds"]) == 4
+    assert all(isinstance(value, float) and 0 < value < 1 for value in fitted["thresholds"])
+    p = 1 / (1 + np.exp(-logits.astype(np.float64) / fitted["temperature"]))
+    expected = [[n for n, own in zip("abçd", row, strict=True) if own] for row in p >= fitted["thresholds"]]
+    assert [json.loads(cell) for cell in FIGURES.answer(logits, fitted, None)["labels"]] == expected
+    half = FIGURES.answer(logits, {"temperature": 1.3}, None)["labels"]
+    assert [json.loads(cell) for cell in half] != expected, "models of earlier versions decide at 1/2"
+    shown = FIGURES.output(fitted)
+    assert f"thresholds {min(fitted['thresholds']):.3g} to {max(fitted['thresholds']):.3g}" in shown
 
 
 def test_an_answer_names_the_labels_and_all_probabilities() -> None:

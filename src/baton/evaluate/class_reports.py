@@ -117,8 +117,13 @@ class ClassReports:
         """Return whether classes have each other's names, see `swapped_names.judge`."""
         return swapped_names.judge(outputs.predicted, targets, self.spec.names)
 
-    def of_seed(self, logits: NDArray[np.float32], targets: Labels) -> dict[str, float]:
-        """Return the figures of `metrics`."""
+    def of_seed(
+        self,
+        logits: NDArray[np.float32],
+        targets: Labels,
+        fitted: Mapping[str, Any],  # noqa: ARG002
+    ) -> dict[str, float]:
+        """Return the figures of `metrics`, as trained."""
         return metrics.scores(logits, targets)
 
     def bootstrap(

@@ -143,15 +143,15 @@ def model_size(folder: Path) -> dict[str, int]:
     }
 
 
-def read_fitted(folder: Path) -> dict[str, Any]:
+def read_fitted(folder: Path, name: str = "baton.json") -> dict[str, Any]:
     """Return the values fitted on validation with which a saved model is served.
 
     Evaluation has no other source for them.
 
     Raises:
-        DataError: baton.json is missing, or has no such values.
+        DataError: the file is missing, or has no such values.
     """
-    path = folder / "baton.json"
+    path = folder / name
     try:
         return fitted_values.read(storage.read_json(path))
     except (OSError, ValueError, KeyError, TypeError) as error:

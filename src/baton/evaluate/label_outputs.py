@@ -7,13 +7,18 @@ Inputs: logits (n, labels), targets (n, labels) 0 or 1 -> micro_f1, macro_f1, sa
 hamming_loss, log_loss.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from baton.tasks import label_figures
+from baton.tasks.answers import probabilities
+from baton.tasks.label_figures import THRESHOLD, Thresholds
 from baton.tasks.metrics import Statistics, counts, per_class
 
 Floats = NDArray[np.float64]
@@ -27,13 +32,14 @@ class LabelOutputs:
     """A model's outputs for n rows."""
 
     logits: Floats  # (n, labels), as trained
-    temperature: float = 1.0  # fitted on validation
+    temperature: float = 1.0  # fitted on validation, as are the thresholds
+    thresholds: Thresholds = THRESHOLD
     C: float | None = None  # of a linear baseline, chosen on validation
 
     @property
     def predicted(self) -> NDArray[np.bool_]:
-        """The labels whose probability is at least 1/2, (n, labels), whatever the temperature."""
-        return label_figures.chosen(self.logits)
+        """The labels whose probability reaches their threshold, (n, labels)."""
+        return np.asarray(self.probabilities >= np.asarray(self.thresholds))
 
     @property
     def scaled(self) -> Floats:
@@ -46,10 +52,32 @@ class LabelOutputs:
         return label_figures.sigmoid(self.scaled)
 
 
-def of_probabilities(probabilities: Floats) -> Floats:
+@dataclass(frozen=True)
+class Served(LabelOutputs):
+    """What a served model answered for n rows; it has decided by thresholds of its own."""
+
+    decided: NDArray[np.bool_] | None = None  # (n, labels)
+
+    @property
+    def predicted(self) -> NDArray[np.bool_]:
+        """The labels in the model's answers, (n, labels)."""
+        assert self.decided is not None
+        return self.decided
+
+
+def of_answers(names: Sequence[str], answers: pd.DataFrame, column: str) -> Served:
+    """Return the outputs of a served model; a label of `names` that it does not know is never predicted."""
+    places = {name: place for place, name in enumerate(names)}
+    decided = np.zeros((len(answers), len(names)), bool)
+    for row, cell in enumerate(answers[column]):
+        decided[row, [places[name] for name in json.loads(cell) if name in places]] = True
+    return Served(of_probabilities(probabilities(names, answers)), decided=decided)
+
+
+def of_probabilities(p: Floats) -> Floats:
     """Return logits of probabilities, which may be 0 or 1."""
     with np.errstate(divide="ignore"):
-        logits = np.log(probabilities) - np.log1p(-probabilities)
+        logits = np.log(p) - np.log1p(-p)
     return np.asarray(np.clip(logits, -LARGEST, LARGEST))
 
 

@@ -22,7 +22,6 @@ from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.resampling import means, widest
 from baton.tasks import label_figures
-from baton.tasks.answers import probabilities
 from baton.tasks.label_figures import LabelFigures
 
 Marks = NDArray[np.float32]  # (n, labels), 0 or 1
@@ -30,7 +29,7 @@ Marks = NDArray[np.float32]  # (n, labels), 0 or 1
 
 @dataclass(frozen=True)
 class LabelReports:
-    """F1 of labels at a probability of 1/2; paired bootstrap, and approximate randomisation of micro F1."""
+    """F1 of labels at their thresholds; paired bootstrap, and approximate randomisation of micro F1."""
 
     spec: Labels
 
@@ -71,11 +70,11 @@ class LabelReports:
         return LabelOutputs(logits.astype(np.float64), **fitted)
 
     def served(self, answers: pd.DataFrame) -> LabelOutputs:
-        """Return the logits of the probabilities that a served model answered."""
-        return LabelOutputs(label_outputs.of_probabilities(probabilities(self.spec.names, answers)))
+        """Return the labels that a served model answered, and the logits of its probabilities."""
+        return label_outputs.of_answers(self.spec.names, answers, self.spec.column)
 
     def fitted(self, targets: Marks, outputs: LabelOutputs) -> dict[str, Any]:
-        """Return the temperature of the sigmoid, see `LabelFigures.fitted`."""
+        """Return temperature and thresholds, see `LabelFigures.fitted`."""
         return self.figures.fitted(outputs.logits, targets)
 
     def score(self, targets: Marks, outputs: LabelOutputs) -> NDArray[np.float64]:
@@ -115,10 +114,14 @@ class LabelReports:
         text = f"only {first} has every label of {only_first} rows right, only {second} of {only_second}"
         return f"{text}, randomisation test of micro F1 p = {paired[self.p]:.2g}"
 
-    def of_seed(self, logits: NDArray[np.float32], targets: Marks) -> dict[str, float]:
-        """Return the figures of `label_outputs`, as trained."""
-        sums = np.asarray(label_outputs.statistics(targets, self.outputs(logits, {})).sum(axis=0))
-        return {name: float(value) for name, value in label_outputs.figures(sums, self.spec.width).items()}
+    def of_seed(
+        self, logits: NDArray[np.float32], targets: Marks, fitted: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Return the figures of `label_outputs` at the seed's own thresholds; log loss is as trained."""
+        own = self.outputs(logits, fitted)
+        sums = np.asarray(label_outputs.statistics(targets, own).sum(axis=0))
+        found = {name: float(value) for name, value in label_outputs.figures(sums, self.spec.width).items()}
+        return found | {"log_loss": float(label_outputs.losses(targets, own.logits).mean())}
 
     def bootstrap(
         self,

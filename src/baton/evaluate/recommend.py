@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.evaluate.task_reports import TaskReports
+from baton.tasks import task_figures
 from baton.tasks.figure_scale import Scale
 
 STUDENT, TEACHER = "student", "teacher"
@@ -40,6 +42,20 @@ def choose(rows: Mapping[str, Scores], folds: int | None) -> dict[str, Any]:
     return {"model": model, "scores": scores, "rows": len(rows[TEACHER])} | (
         {"folds": folds} if folds else {}
     )
+
+
+def held_out(task: TaskReports, targets: NDArray[Any], logits: NDArray[np.float32]) -> Scores:
+    """Return the score of each row (rows,) by logits of models that did not see it.
+
+    If what is fitted decides, it is fitted on the other half of the rows: every second one.
+    """
+    if not task_figures.decides(task.spec):
+        return task.score(targets, task.outputs(logits, {}))
+    scores, second = np.zeros(len(targets)), np.arange(len(targets)) % 2 == 1
+    for own in (second, ~second):
+        fitted = task.fitted(targets[~own], task.outputs(logits[~own], {})) if not own.all() else {}
+        scores[own] = task.score(targets[own], task.outputs(logits[own], fitted))
+    return scores
 
 
 def _better(first: Scores, second: Scores) -> bool:

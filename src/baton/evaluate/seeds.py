@@ -16,9 +16,10 @@ import numpy as np
 from baton import storage
 from baton.contracts.predictions import HINT
 from baton.errors import DataError
-from baton.evaluate.inputs import Rows, read_logits
+from baton.evaluate.inputs import Rows, read_fitted, read_logits
 from baton.evaluate.report.wording import spelled
 from baton.evaluate.task_reports import TaskReports
+from baton.tasks import task_figures
 from baton.tasks.figure_scale import Scale
 
 PAIR = ("student", "control")  # for each seed, both see the same batches in the same order
@@ -57,15 +58,18 @@ def read(paths: Sequence[Path]) -> dict[str, Seeds]:
 def test_figures(
     task: TaskReports, seeds: Mapping[str, Seeds], predictions: Path, test: Rows
 ) -> dict[str, dict[int, dict[str, float]]]:
-    """Return model -> seed -> its figures on test, from predictions/MODEL/SEED.parquet."""
+    """Return model -> seed -> its figures on test.
+
+    Inputs: predictions/MODEL/SEED.parquet, and SEED.json if what is fitted decides.
+    """
+
+    def of_seed(folder: Path, seed: int) -> dict[str, float]:
+        logits = read_logits(folder / f"{seed}.parquet", test, task.spec.width)
+        fitted = read_fitted(folder, f"{seed}.json") if task_figures.decides(task.spec) else {}
+        return task.of_seed(logits, test.targets, fitted)
+
     return {
-        name: {
-            seed: task.of_seed(
-                read_logits(predictions / name / f"{seed}.parquet", test, task.spec.width), test.targets
-            )
-            for seed in own.all
-        }
-        for name, own in seeds.items()
+        name: {seed: of_seed(predictions / name, seed) for seed in own.all} for name, own in seeds.items()
     }
 
 

@@ -100,7 +100,12 @@ class SequenceReports:
         text = f"only {first} has exactly the reference of {only_first} rows, only {second} of {only_second}"
         return f"{text}, randomisation test of chrF p = {paired[self.p]:.2g}"
 
-    def of_seed(self, logits: Any, targets: References) -> dict[str, float]:
+    def of_seed(
+        self,
+        logits: Any,
+        targets: References,
+        fitted: Mapping[str, Any],  # noqa: ARG002
+    ) -> dict[str, float]:
         """Return the figures of `text_scores`."""
         sums = _statistics(targets, self.outputs(logits, {})).sum(axis=0)
         return {name: float(value) for name, value in text_scores.figures(sums).items()}

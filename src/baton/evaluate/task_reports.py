@@ -158,8 +158,11 @@ class TaskReports(Protocol):
         """Return whether the names of a model's outputs look right, and why; None if no one can tell."""
         ...
 
-    def of_seed(self, logits: Any, targets: Targets) -> dict[str, float]:
-        """Return the figures of one training run on test; `over_seeds` names some of them."""
+    def of_seed(self, logits: Any, targets: Targets, fitted: Mapping[str, Any]) -> dict[str, float]:
+        """Return the figures of one training run on test; `over_seeds` names some of them.
+
+        `fitted` has the run's own values if `task_figures.decides`, else none.
+        """
         ...
 
     # Figures on the test rows.

@@ -6,11 +6,13 @@ Validation decides between seeds, never test.
 import csv
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from baton import storage
 from baton.batches import array_splits
-from baton.contracts import predictions
+from baton.contracts import fitted_values, predictions
 from baton.contracts.predictions import Predicted
+from baton.tasks import task_figures
 from baton.tasks.task_figures import TaskFigures
 from baton.train.state import merit
 
@@ -18,6 +20,13 @@ ARRAYS, PREDICTIONS = Path("data/arrays"), Path("data/predictions")
 CURVE = ("model", "seed", "step", "epoch", "loss", "learning_rate", "gradient_norm")  # and val_FIGURE
 
 Figures = dict[str, float]
+
+
+class Answered(NamedTuple):
+    """What a training run's model says on test."""
+
+    logits: Predicted  # as trained
+    fitted: dict[str, Any]  # on val; nothing if it is not needed
 
 
 @dataclass
@@ -30,8 +39,8 @@ class Trained:
     curve: list[dict[str, object]] = field(default_factory=list)  # rows of CURVE and the validation figures
     # seed -> model -> its validation figures
     figures: dict[int, dict[str, Figures]] = field(default_factory=dict)
-    # model -> seed -> its logits on test
-    test: dict[str, dict[int, Predicted]] = field(default_factory=dict)
+    # model -> seed -> its answers on test
+    test: dict[str, dict[int, Answered]] = field(default_factory=dict)
     chosen: int | None = None
 
     def add(self, name: str, seed: int, curve: list[dict[str, object]], figures: Figures) -> bool:
@@ -42,9 +51,9 @@ class Trained:
             self.chosen = seed
         return self.chosen == seed
 
-    def answered(self, name: str, seed: int, logits: Predicted) -> None:
-        """Add the logits on test of a training run."""
-        self.test.setdefault(name, {})[seed] = logits
+    def answered(self, name: str, seed: int, answers: Answered) -> None:
+        """Add the answers of a training run on test."""
+        self.test.setdefault(name, {})[seed] = answers
 
     def final(self) -> dict[str, Figures]:
         """Return, per model, the figures of the chosen seed, and the seed."""
@@ -52,7 +61,10 @@ class Trained:
         return {name: {"seed": self.chosen, **figures} for name, figures in self.figures[self.chosen].items()}
 
     def write(self, stage: str) -> None:
-        """Write curves/`stage`.csv, metrics/`stage`.json and data/predictions/seeds/MODEL/SEED.parquet."""
+        """Write curves/`stage`.csv, metrics/`stage`.json and data/predictions/seeds/MODEL/SEED.parquet.
+
+        Next to the latter, SEED.json has what was fitted, if that decides.
+        """
         write_curve(Path(f"curves/{stage}.csv"), self.curve, list(self.task.directions))
         storage.write_json(
             Path(f"metrics/{stage}.json"),
@@ -61,8 +73,10 @@ class Trained:
         ids = array_splits.read_ids(ARRAYS, "test")
         for name, answers in self.test.items():
             with storage.atomic_folder(PREDICTIONS / "seeds" / name) as folder:
-                for seed, logits in answers.items():
-                    predictions.write_predictions(folder / f"{seed}.parquet", ids, logits)
+                for seed, own in answers.items():
+                    predictions.write_predictions(folder / f"{seed}.parquet", ids, own.logits)
+                    if task_figures.decides(self.task.spec):
+                        storage.write_json(folder / f"{seed}.json", {fitted_values.KEY: own.fitted})
 
     def _merit(self, seed: int) -> tuple[float, ...]:
         own = self.figures[seed][self.leader]

@@ -21,7 +21,7 @@ from baton.contracts.predictions import Predicted
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import TaskSpec
 from baton.fitting import sequence_validation
-from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, Figures
+from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, Answered, Figures
 from baton.losses import task_losses
 from baton.losses.loss import Loss
 from baton.models import model_folder, packing
@@ -288,33 +288,34 @@ def write(
     batch_size: int,
     best: bool,
     packs: bool,
-) -> Predicted:
+) -> Answered:
     """Write the model, with the other files of `source`, and its logits to models/ and data/predictions/.
 
     Both folders are called `name`. All ranks predict, one writes. What the task fits on val, such as
     a temperature, is saved with the model; the logits are as trained. On train only the teacher predicts, for
     `distill`. `packs`: documents are packed, as they were for validation. If the model's seed is not the
-    `best` so far, only the logits of test are computed. Return those.
+    `best` so far, only its answers on test are computed. Return those.
     """
     data, runtime = job.data, job.runtime
-    unread = () if name == "teacher" else ("train",)
-    wanted = {
-        key: split for key, split in data.splits.items() if key == "test" or (best and key not in unread)
-    }
+    read = {"test"} | ({"val"} if best or task_figures.decides(data.task) else set())
+    read |= {"train"} if best and name == "teacher" else set()
+    wanted = {key: split for key, split in data.splits.items() if key in read}
     splits = {key: split.packed() if packs else split for key, split in wanted.items()}
     with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
         logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
     state = sharding.gather(model) if best else None  # gathered from all ranks
-    if not (runtime.is_main and best):
-        return logits["test"]
+    if not (runtime.is_main and read > {"test"}):
+        return Answered(logits["test"], {})
     fitted = task_figures.of(data.task).fitted(logits["val"], data.splits["val"].targets.all)
+    if not best:
+        return Answered(logits["test"], fitted)
     model_folder.save(model, dataclasses.replace(info, fitted=fitted), source, Path("models", name), state)
     with storage.atomic_folder(PREDICTIONS / name) as folder:
         for key, values in logits.items():
             predictions.write_predictions(
                 folder / f"{key}.parquet", array_splits.read_ids(ARRAYS, key), values
             )
-    return logits["test"]
+    return Answered(logits["test"], fitted)
 
 
 def _prefixed(name: str, values: dict[str, float]) -> dict[str, float]:

@@ -9,7 +9,7 @@ results are cached outside the stage's outputs, keyed by everything that they de
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from baton.measure import features, result_cache
 from baton.measure import speed as speeds
 from baton.models import model_folder
 from baton.runtime import resolve
+from baton.tasks import task_figures
 
 ARRAYS, BASE = Path("data/arrays"), Path("data/base")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
@@ -171,7 +172,7 @@ def cross_validated(
     """Return a baseline's score on each row of train, when each of `count` folds is left out, (rows,).
 
     The folds are those by which the teacher's training was chosen. C is chosen on val, as is the checkpoint
-    of each fold's fine-tuning.
+    of each fold's fine-tuning; what is fitted on val decides too.
     """
     inputs, targets = _inputs(subject, baseline, rows), rows["train"].targets
     whole: Any = inputs["train"]
@@ -193,7 +194,9 @@ def cross_validated(
         model = subject.task.baselines.fit(
             fewer, own, targets[fitted], (inputs["val"], rows["val"].targets), of_rows
         )
-        scores[scored] = subject.task.score(targets[scored], model.outputs(others))
+        task, val = subject.task, rows["val"].targets
+        values = task.fitted(val, model.outputs(inputs["val"])) if task_figures.decides(task.spec) else {}
+        scores[scored] = task.score(targets[scored], replace(model.outputs(others), **values))
     return scores
 
 

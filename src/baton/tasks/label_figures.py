@@ -1,6 +1,7 @@
 """Figures and answers of a model that gives each row any number of labels; see `task_figures.TaskFigures`.
 
-Probabilities are sigmoid(logits / temperature), one per label; a row has the labels of which they reach 1/2.
+Probabilities are sigmoid(logits / temperature), one per label. A row has the labels whose probability reaches
+the label's threshold; temperature and thresholds are fitted on validation.
 """
 
 import json
@@ -14,17 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from baton.contracts.task_spec import Labels
 from baton.errors import DataError
+from baton.tasks import label_thresholds
 from baton.tasks.answers import PROBABILITY, Misfit, misfit
 
 BOUND = 4.0  # of |log temperature|, as for classes
-THRESHOLD = 0.5
+THRESHOLD = 0.5  # of every label, if none were fitted
 Floats = NDArray[np.float64]
 Fitted = Mapping[str, Any]  # see contracts.fitted_values
+Thresholds = float | Sequence[float] | NDArray[Any]  # of every label, or of each
 
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """F1 over labels and rows at a threshold of 1/2; answers are `labels` and the probabilities."""
+    """F1 over labels and rows; answers are `labels` and the probabilities."""
 
     spec: Labels
 
@@ -37,11 +40,14 @@ class LabelFigures:
     def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """Return `loss` (mean binary cross-entropy, nats), `micro_f1` and `macro_f1` of `logits` (n, width).
 
-        Macro F1 is the mean over labels that some row has. F1 is 0 without labels, true or predicted.
+        F1 is that of the one threshold of all labels that is best for micro F1 on these rows: with thresholds
+        to be fitted after training, how well a checkpoint decides at 1/2 says little, and a threshold for
+        each label would fit these rows too closely. Macro F1 is the mean over labels that some row has. F1
+        is 0 without labels, true or predicted.
         """
         raw, true = np.asarray(logits), np.asarray(targets)
         check(raw, true)
-        predicted = chosen(raw)
+        predicted = chosen(raw, true)
         hit = (predicted & (true > 0)).sum(axis=0)
         both = predicted.sum(axis=0) + (true > 0).sum(axis=0)  # (width,)
         own = (true > 0).any(axis=0)
@@ -53,14 +59,22 @@ class LabelFigures:
         }
 
     def fitted(self, logits: NDArray[Any], targets: NDArray[Any]) -> dict[str, Any]:
-        """Return the `temperature` that minimises the binary cross-entropy of validation rows, to 6 digits.
+        """Return the `temperature` and the `thresholds` of the labels on validation rows, to 6 digits.
+
+        Thresholds are probabilities at the temperature, in the order of the names; see `label_thresholds`.
+        """
+        check(logits, targets)
+        raw, true = np.asarray(logits, np.float64), np.asarray(targets, np.float64)
+        temperature = self.temperature(raw, true)
+        found = sigmoid(label_thresholds.fit(raw / temperature, true > 0))
+        return {"temperature": temperature, "thresholds": [float(f"{value:.6g}") for value in found]}
+
+    def temperature(self, raw: Floats, true: Floats) -> float:
+        """Return the temperature that minimises the binary cross-entropy.
 
         One extra row, half of each label, keeps it finite, as in `temperature.fit`.
         """
         from scipy.optimize import minimize_scalar
-
-        check(logits, targets)
-        raw, true = np.asarray(logits, np.float64), np.asarray(targets, np.float64)
 
         def cost(log_t: float) -> float:
             scaled = raw * np.exp(-log_t)
@@ -69,7 +83,7 @@ class LabelFigures:
             )
 
         found = minimize_scalar(cost, bounds=(-BOUND, BOUND), method="bounded", options={"xatol": 1e-8})
-        return {"temperature": float(f"{np.exp(found.x):.6g}")}
+        return float(f"{np.exp(found.x):.6g}")
 
     def probabilities(self, logits: NDArray[Any], temperature: float) -> Floats:
         """Return sigmoid(logits / temperature), (n, width)."""
@@ -87,13 +101,16 @@ class LabelFigures:
         index: Any,
         texts: Sequence[str] = (),  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Return `labels`, a JSON list of the names that reach 1/2, and `probability_LABEL` of each label."""
-        return self.of_probabilities(self.probabilities(logits, fitted.get("temperature", 1.0)), index)
+        """Return `labels`, a JSON list of names that reach their thresholds, and each `probability_LABEL`."""
+        p = self.probabilities(logits, fitted.get("temperature", 1.0))
+        return self.of_probabilities(p, index, fitted.get("thresholds", THRESHOLD))
 
-    def of_probabilities(self, probabilities: Floats, index: Any = None) -> pd.DataFrame:
+    def of_probabilities(
+        self, probabilities: Floats, index: Any = None, thresholds: Thresholds = THRESHOLD
+    ) -> pd.DataFrame:
         """Return the answer of probabilities (n, width)."""
         frame = pd.DataFrame(probabilities, columns=list(self.columns)[1:], index=index)
-        frame.insert(0, self.spec.column, self.texts(probabilities >= THRESHOLD))
+        frame.insert(0, self.spec.column, self.texts(probabilities >= np.asarray(thresholds)))
         return frame
 
     def misfit(self, columns: Iterable[str]) -> Misfit | None:
@@ -105,12 +122,16 @@ class LabelFigures:
         return list(answers[self.spec.column])
 
     def output(self, fitted: Fitted) -> str:
-        """Return the columns in words, and the temperature."""
+        """Return the columns in words, the temperature and the range of the thresholds."""
+        limits = np.asarray(fitted.get("thresholds", THRESHOLD))
         columns = (
-            "`labels`, string, a JSON list of those whose probability is at least 1/2; `probability_LABEL`, "
-            "double, one for each label: sigmoid(logits / T)"
+            "`labels`, string, a JSON list of those whose probability reaches the label's threshold; "
+            "`probability_LABEL`, double, one for each label: sigmoid(logits / T)"
         )
-        return f"{columns}, T = {fitted.get('temperature', 1.0):.4g}, fitted on validation"
+        values = (
+            f"T = {fitted.get('temperature', 1.0):.4g}, thresholds {limits.min():.3g} to {limits.max():.3g}"
+        )
+        return f"{columns}; {values}, in `baton.json`, fitted on validation"
 
     @property
     def columns(self) -> Mapping[str, type]:
@@ -118,9 +139,10 @@ class LabelFigures:
         return {"labels": str} | {f"{PROBABILITY}{name}": float for name in self.spec.names}
 
 
-def chosen(logits: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the labels whose probability is at least 1/2, (n, width), whatever the temperature."""
-    return np.asarray(logits >= 0)
+def chosen(logits: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the labels predicted at the common threshold that is best for these rows, (n, width)."""
+    raw = np.asarray(logits, np.float64)
+    return np.asarray(raw >= label_thresholds.common(raw, np.asarray(targets) > 0))
 
 
 def sigmoid(logits: Floats) -> Floats:

@@ -114,3 +114,11 @@ def of(spec: TaskSpec) -> TaskFigures:
             return SequenceFigures(spec)
         case Tokens():
             return TokenFigures(spec)
+
+
+def decides(spec: TaskSpec) -> bool:
+    """Return whether what is fitted on validation changes the main figure of a task.
+
+    Then the training run of each seed has its own values.
+    """
+    return isinstance(spec, Labels)
