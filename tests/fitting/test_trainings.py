@@ -109,7 +109,7 @@ def test_nobody_predicts_what_nobody_reads(
         best=best,
         packs=False,
     )
-    assert sum(predicted) == read and len(answers) == 6
+    assert sum(predicted) == read and len(answers.logits) == 6
     written = {path.stem for path in Path("data/predictions").glob("*/*.parquet")}
     assert written == (
         set() if not best else {"train", "val", "test"} if name == "teacher" else {"val", "test"}
