@@ -80,13 +80,13 @@ def show(report: dict[str, Any], words: str) -> None:
 
 
 def show_decoded(decoded: dict[str, Any]) -> None:
-    """Print the formats of the images and what was done to them."""
+    """Print the formats of the images or clips and what was done to them."""
     lines = []
     for kind in ("formats", "notes"):
         names = sorted({name for counts in decoded.values() for name in counts[kind]})
         lines += [(name, *(counts[kind].get(name, 0) for counts in decoded.values())) for name in names]
-    lines.append(("Pillow warnings", *(len(counts["warnings"]) for counts in decoded.values())))
-    console.table("Decoded images (of the raw files)", ("format or note", *decoded), lines)
+    lines.append(("decoder's warnings", *(len(counts["warnings"]) for counts in decoded.values())))
+    console.table("Decoded files (of the raw tables)", ("format or note", *decoded), lines)
 
 
 if __name__ == "__main__":

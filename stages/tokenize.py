@@ -1,4 +1,4 @@
-"""Clean text to token arrays, or clean images to pixel arrays.
+"""Clean text to token arrays, clean images to pixel arrays, clean sound to spectrograms.
 
 Read data/clean and data/base; write data/arrays: memory-mapped arrays of each split, meta.json (the task, and
 what a model must know about its input) and report.json. If the student has its own base model
@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from baton import console, params, storage
 from baton.arrays import (
+    audio_arrays,
     disk_space,
     image_arrays,
     image_input,
@@ -45,8 +46,13 @@ def main() -> None:
 
 def arrays(settings: params.Tokenize, base: Path, target: Path) -> tuple[str, dict[str, str], Report]:
     """Write the arrays for a base model; return title and columns of the summary table, and the report."""
-    make = images if isinstance(settings, params.ImageTokenize) else texts
-    return make(settings, base, target)
+    match settings:
+        case params.TextTokenize():
+            return texts(settings, base, target)
+        case params.ImageTokenize():
+            return images(settings, base, target)
+        case params.AudioTokenize():
+            return sounds(settings, target)
 
 
 def show(title: str, columns: Mapping[str, str], report: Report) -> None:
@@ -76,6 +82,28 @@ def images(settings: params.ImageTokenize, base: Path, target: Path) -> tuple[st
         "width": "source width",
     }
     return f"pixels ({' x '.join(map(str, reads.size))})", columns, report
+
+
+def sounds(settings: params.AudioTokenize, target: Path) -> tuple[str, dict[str, str], Report]:
+    """Write spectrograms; return the same."""
+    reads = input_spec.AudioInput(**settings.model_dump(exclude={"chunk_size"}))
+    disk_space.check(TABLES, reads, target)
+    task = task_spec.read_file(CLEAN)
+
+    def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
+        row_attributes.write(table, folder)
+        return audio_arrays.tokenize(table, reads, folder, settings.chunk_size, advance, task)
+
+    report = write(task, reads, "clips", tokenize, target)
+    columns = {
+        "clips": "clips",
+        "bytes": "bytes",
+        "cut_share": "longer",
+        "padded_share": "shorter",
+        "resampled_share": "resampled",
+        "milliseconds": "length (ms)",
+    }
+    return f"spectrograms ({reads.bands} x {reads.frames})", columns, report
 
 
 def texts(settings: params.TextTokenize, base: Path, target: Path) -> tuple[str, dict[str, str], Report]:

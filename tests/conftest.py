@@ -24,7 +24,16 @@ os.environ |= {
 for name in ("DVC_ROOT", "BATON_REPRO_ID", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
     os.environ.pop(name, None)
 
-from tests.data_fixtures import build_wheel, cache, image_settings, server, settings, wheelhouse, workplace  # noqa: E402, F401  fixtures
+from tests.data_fixtures import (  # noqa: E402, F401  fixtures
+    audio_settings,
+    build_wheel,
+    cache,
+    image_settings,
+    server,
+    settings,
+    wheelhouse,
+    workplace,
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

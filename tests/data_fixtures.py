@@ -16,6 +16,9 @@ from tests.local_server import LocalServer
 KEEP_IMAGES = dict.fromkeys(params.ImageChecks.model_fields, "keep") | dict.fromkeys(
     ("malformed", "unreadable", "enormous", "missing_label"), "drop"
 )
+KEEP_AUDIO = dict.fromkeys(params.AudioChecks.model_fields, "keep") | dict.fromkeys(
+    ("malformed", "unreadable", "enormous", "missing_label"), "drop"
+)
 CLASSES = params.ClassesTask(kind="classes")
 KEEP = dict.fromkeys(params.Checks.model_fields, "keep") | {"malformed": "drop", "missing_label": "drop"}
 
@@ -137,6 +140,33 @@ def image_settings() -> Callable[..., params.ImagePreprocess]:
         }
         return params.ImagePreprocess.model_validate(
             values | changes | {"checks": KEEP_IMAGES | (checks or {})}, strict=False
+        )
+
+    return build
+
+
+@pytest.fixture
+def audio_settings() -> Callable[..., params.AudioPreprocess]:
+    """`audio_settings({check: policy}, limit=…)`: preprocess settings for raw tables of clips.
+
+    Every check keeps as many rows as it can.
+    """
+
+    def build(checks: dict[str, str] | None = None, **changes: Any) -> params.AudioPreprocess:
+        values: dict[str, Any] = {
+            "kind": "audio",
+            "audio_column": "audio",
+            "label_column": "label",
+            "label_names": {},
+            "validation": {"kind": "share", "share": 0.2},
+            "test": {"kind": "share", "share": 0.2},
+            "limit": {"train": None, "test": None},
+            "seed": 0,
+            "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
+            "max_seconds": 10.0,
+        }
+        return params.AudioPreprocess.model_validate(
+            values | changes | {"checks": KEEP_AUDIO | (checks or {})}, strict=False
         )
 
     return build

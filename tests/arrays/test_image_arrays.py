@@ -321,7 +321,7 @@ def test_the_stage_leaves_nothing_after_a_refusal(stage: Write, monkeypatch: pyt
     Path("data/base").mkdir()
     storage.write_json(Path("data/base/config.json"), {"architecture": "vit_tiny_patch16_224"})
     free(monkeypatch, 1000)
-    with pytest.raises(OutputError, match="no room for the pixels"):
+    with pytest.raises(OutputError, match="no room for the arrays"):
         stage("digits-vit.yaml")
     assert {path.name for path in Path("data").iterdir()} == {"clean", "base"}
 

@@ -41,6 +41,7 @@ EXACT: dict[str, dict[str, Any]] = {
     "colour": {"colour": EVERYTHING["colour"]},
     "randaugment": {"randaugment": {"operations": 3, "magnitude": 12}},
     "erasing": {"erasing": 0.7},
+    "masks": {"masks": {"time": 2, "frames": 3, "frequency": 1, "bands": 2}},
     "everything": EVERYTHING,
     "everything but mixup": EVERYTHING | {"mixup": 0.0},
 }

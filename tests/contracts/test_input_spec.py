@@ -20,6 +20,15 @@ IMAGES: dict[str, Any] = {
     "crop_mode": "center",
 }
 TEXT: dict[str, Any] = {"kind": "text", "max_length": 256, "truncation": {"kind": "head"}, "pad": 1}
+AUDIO: dict[str, Any] = {
+    "kind": "audio",
+    "sample_rate": 16_000,
+    "seconds": 1.005,
+    "part": "centre",
+    "bands": 64,
+    "window": 400,
+    "hop": 160,
+}
 WRITTEN = [  # as earlier versions wrote them to meta.json
     *(
         TEXT | {"truncation": rule}
@@ -33,6 +42,7 @@ WRITTEN = [  # as earlier versions wrote them to meta.json
     IMAGES,
     IMAGES | {"significant_bits": 12},
     IMAGES | {"size": [8, 8], "channels": 1, "mean": [0.5], "std": [0.25], "crop_fraction": 1.0},
+    AUDIO,
 ]
 
 
@@ -67,6 +77,13 @@ def test_values_are_those_of_the_file() -> None:
     )
 
 
+def test_a_clip_is_read_as_a_grey_image_of_bands_and_frames() -> None:
+    spec = input_spec.read(AUDIO)
+    assert isinstance(spec, input_spec.AudioInput)
+    assert (spec.samples, spec.frames) == (16_080, 100)
+    assert spec.picture.size == (64, 100) and spec.picture.channels == 1
+
+
 def test_sixteen_bits_are_not_written() -> None:
     assert input_spec.described(input_spec.read(IMAGES | {"significant_bits": 16})) == IMAGES
 
@@ -74,7 +91,10 @@ def test_sixteen_bits_are_not_written() -> None:
 @pytest.mark.parametrize(
     ("raw", "parts"),
     [
-        ({"kind": "audio"}, ["arrays/meta.json: input has an unknown kind", "audio", "text or images"]),
+        (
+            {"kind": "video"},
+            ["arrays/meta.json: input has an unknown kind", "video", "text, images or audio"],
+        ),
         ({}, ["arrays/meta.json: input has an unknown kind", "none"]),
         (
             {"kind": "text", "max_length": 8, "pad": 0},

@@ -41,7 +41,11 @@ SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "generation")),
     "contracts/tied_weights.py",
 }
-IMAGES = COMMON | {
+FILES = COMMON | {"tasks/served_files.py"}
+AUDIO = FILES | {
+    f"sounds/{name}.py" for name in ("__init__", "audio_containers", "audio_decoding", "log_mel")
+}
+IMAGES = FILES | {
     f"images/{name}.py"
     for name in ("__init__", "bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
 }
@@ -65,6 +69,7 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_"
         ("serve/pyfunc.py", TEXT),
         ("serve/pyfunc_image.py", IMAGES),
         ("serve/pyfunc_sequence.py", SEQUENCES),
+        ("serve/pyfunc_audio.py", AUDIO),
     ],
 )
 def test_it_is_what_training_runs_and_nothing_heavy(main: str, modules: set[str]) -> None:

@@ -18,7 +18,7 @@ from baton.errors import DataError
 from baton.images import decoding
 from baton.sources import fetching
 from baton.streams import ahead
-from baton.tables import checks, clean, image_rows, image_samples, image_tables
+from baton.tables import checks, clean, encoded_rows, image_rows, image_samples, image_tables
 from tests import image_files
 from tests.data_fixtures import CLASSES
 from tests.image_files import noise, put, saved, smooth
@@ -212,7 +212,7 @@ def test_the_stage_shows_what_was_decoded(
     put("params.yaml", json.dumps(raw).encode())
     console.run(preprocess.main)
     shown = capsys.readouterr().out
-    assert all(part in shown for part in ("Decoded images", "turned (EXIF)", "GIF", "unreadable", "enormous"))
+    assert all(part in shown for part in ("Decoded files", "turned (EXIF)", "GIF", "unreadable", "enormous"))
 
 
 # ---- outputs -----------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_rerun_gives_the_same_bytes_however_many_threads(
     write_raw(train=many("train", 0, cat=60, dog=60), test=many("test", 500, dog=5, cat=5))
     clean.clean(RAW, TARGET, image_settings(limit={"train": 90, "test": None}), CLASSES)
     first = {path.name: path.read_bytes() for path in TARGET.iterdir()}
-    monkeypatch.setattr(image_rows.os, "sched_getaffinity", lambda _: range(7))
+    monkeypatch.setattr(encoded_rows.os, "sched_getaffinity", lambda _: range(7))
     monkeypatch.setattr(image_tables, "BATCH_ROWS", 5)
     clean.clean(RAW, TARGET, image_settings(limit={"train": 90, "test": None}), CLASSES)
     assert {path.name: path.read_bytes() for path in TARGET.iterdir()} == first

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from baton.contracts.input_spec import ImageInput
+from baton.contracts.input_spec import AudioInput, ImageInput
 from baton.errors import OutputError
 from baton.images import opening, pillow
 from baton.images.framing import Framing, framing
@@ -21,7 +21,7 @@ DVC = (Path(".dvc/config"), Path(".dvc/config.local"))
 CHUNK = 64  # images held in memory while their headers are read
 
 
-def check(tables: Sequence[Path], reads: ImageInput, target: Path) -> int:
+def check(tables: Sequence[Path], reads: ImageInput | AudioInput, target: Path) -> int:
     """Return the most bytes that the arrays of these tables, including DVC's copy, can take.
 
     If full canvases fit, the result is their size; only if they do not is the size of each image read from
@@ -35,31 +35,40 @@ def check(tables: Sequence[Path], reads: ImageInput, target: Path) -> int:
     Raises:
         OutputError: If the disk has less free space than that.
     """
-    frame = framing(reads)
+    sound = isinstance(reads, AudioInput)
+    frame = framing(reads.picture if isinstance(reads, AudioInput) else reads)
     free = shutil.disk_usage(
         next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())
     ).free
     count: int = sum(pq.ParquetFile(table).metadata.num_rows for table in tables)
     copies = _copies()
     needed = copies * count * (_bytes(frame, *frame.canvas) + INDEX_BYTES)
-    if needed > free:
+    if needed > free and not sound:
         needed = copies * (count * INDEX_BYTES + sum(_from_headers(table, frame) for table in tables))
     if needed > free:
         where = ", here and in DVC's cache" if copies > 1 else ""
-        got, expected = f"{free:,} bytes free", f"{needed:,} bytes: {count:,} images{where}"
-        lower = [f"lower tokenize.size (now {' x '.join(map(str, reads.size))})"]
-        lower += ["set tokenize.channels to 1"] if reads.channels > 1 else []
-        lower += (
-            [f"raise tokenize.crop_fraction (now {reads.crop_fraction})"] if reads.crop_fraction < 1 else []
-        )
+        what = "clips" if sound else "images"
+        got, expected = f"{free:,} bytes free", f"{needed:,} bytes: {count:,} {what}{where}"
+        lower = _smaller(reads)
         hint = (
             "free some space (`dvc config cache.dir` moves DVC's copy), "
             f"or {', '.join(lower)} or set preprocess.limit.train"
         )
         raise OutputError(
-            f"the disk of {target} has no room for the pixels", got=got, expected=expected, hint=hint
+            f"the disk of {target} has no room for the arrays", got=got, expected=expected, hint=hint
         )
     return needed
+
+
+def _smaller(reads: ImageInput | AudioInput) -> list[str]:
+    """Return what may be changed for smaller arrays."""
+    if isinstance(reads, AudioInput):
+        return [f"lower tokenize.seconds (now {reads.seconds}) or tokenize.bands (now {reads.bands})"]
+    lower = [f"lower tokenize.size (now {' x '.join(map(str, reads.size))})"]
+    lower += ["set tokenize.channels to 1"] if reads.channels > 1 else []
+    if reads.crop_fraction < 1:
+        lower.append(f"raise tokenize.crop_fraction (now {reads.crop_fraction})")
+    return lower
 
 
 def _copies() -> int:

@@ -162,7 +162,40 @@ def tokenize(
     Raises:
         DataError: If an image cannot be decoded, which `preprocess` should have found.
     """
-    file, frame = pq.ParquetFile(table), framing(reads)
+    frame = framing(reads)
+    prepare = partial(_prepare, frame=frame, bits=reads.significant_bits)
+    with pillow.listening():  # Pillow's warnings are caught here, once for all images
+        sources, size = write(table, target, prepare, "image", chunk_size, advance, task, workers)
+    return _figures(sources, size, frame)
+
+
+def write(
+    table: Path,
+    target: Path,
+    prepare: "Prepare",
+    column: str,
+    chunk_size: int,
+    advance: Callable[[int], object],
+    task: TaskSpec,
+    workers: int | None = None,
+) -> tuple[NDArray[np.int64], int]:
+    """Write the arrays of one split into `target`; see `tokenize`.
+
+    Args:
+        table: `{split}.parquet`.
+        target: an existing folder.
+        prepare: a batch with the column of encoded files -> the batch without it; for each row pixels
+            (height, width, channels) and numbers that describe its source.
+        column: the column of files.
+        chunk_size: rows that one thread takes at a time.
+        advance: called with the number of rows done.
+        task: the task.
+        workers: the number of threads.
+
+    Returns:
+        The numbers that describe the sources, (rows, …), and the bytes of all pixels.
+    """
+    file = pq.ParquetFile(table)
     count, split = file.metadata.num_rows, table.stem
     arrays = {
         "shapes": (np.int32, (count, 2)),
@@ -172,7 +205,7 @@ def tokenize(
         name: np.lib.format.open_memmap(target / f"{split}.{name}.npy", mode="w+", dtype=dtype, shape=shape)
         for name, (dtype, shape) in arrays.items()
     }
-    sources = np.empty((count, 3), dtype=np.int32)  # (images, height, width and channels)
+    sources: list[tuple[int, ...]] = []
     opened["offsets"][0] = row = 0
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
     wanted = target_arrays.Writer(target, split, task)
@@ -180,8 +213,8 @@ def tokenize(
         _write_header(out, 0)
         for batch, chunk in _prepared(
             file,
-            ["id", "image", task.column],
-            partial(_prepare, frame=frame, bits=reads.significant_bits),
+            ["id", column, task.column],
+            prepare,
             chunk_size,
             workers or len(os.sched_getaffinity(0)),
         ):
@@ -189,7 +222,8 @@ def tokenize(
             end = row + len(chunk)
             wanted.append(batch)
             for index, (pixels, source) in enumerate(chunk, start=row):
-                opened["shapes"][index], sources[index] = pixels.shape[:2], source
+                opened["shapes"][index] = pixels.shape[:2]
+                sources.append(source)
                 opened["offsets"][index + 1] = opened["offsets"][index] + pixels.size
                 out.write(pixels.data)
             row = end
@@ -199,27 +233,28 @@ def tokenize(
         _write_header(out, int(opened["offsets"][-1]))
     for array in opened.values():
         array.flush()
-    return _figures(sources, int(opened["offsets"][-1]), frame)
+    return np.array(sources, dtype=np.int64), int(opened["offsets"][-1])
 
 
-_Prepared = list[tuple[NDArray[np.uint8], tuple[int, ...]]]
+Prepared = list[tuple[NDArray[np.uint8], tuple[int, ...]]]
+Prepare = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, Prepared]]
 
 
 def _prepared(
     file: pq.ParquetFile,
     columns: list[str],
-    prepare: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, _Prepared]],
+    prepare: Prepare,
     chunk_size: int,
     workers: int,
-) -> Iterator[tuple[pa.RecordBatch, _Prepared]]:
+) -> Iterator[tuple[pa.RecordBatch, Prepared]]:
     """Yield each batch with its images and their original shapes, in order, while preparing the next ones."""
-    # Pillow releases the GIL while it decodes and resizes. Its warnings are caught here, once for all images.
-    with pillow.listening(), ThreadPoolExecutor(workers) as threads:
+    # Pillow releases the GIL while it decodes and resizes, as NumPy does in Fourier transforms.
+    with ThreadPoolExecutor(workers) as threads:
         batches = file.iter_batches(batch_size=few(file.metadata, chunk_size, CHUNK_BYTES), columns=columns)
         yield from ahead(threads, prepare, batches, workers + 1)
 
 
-def _prepare(batch: pa.RecordBatch, frame: Framing, bits: int) -> tuple[pa.RecordBatch, _Prepared]:
+def _prepare(batch: pa.RecordBatch, frame: Framing, bits: int) -> tuple[pa.RecordBatch, Prepared]:
     chunk = []
     for name, content in zip(batch["id"], batch["image"], strict=True):
         try:
@@ -233,7 +268,7 @@ def _prepare(batch: pa.RecordBatch, frame: Framing, bits: int) -> tuple[pa.Recor
     return batch.drop_columns(["image"]), chunk
 
 
-def _figures(sources: NDArray[np.int32], size: int, frame: Framing) -> dict[str, Any]:
+def _figures(sources: NDArray[np.int64], size: int, frame: Framing) -> dict[str, Any]:
     shapes, counts = np.unique(sources[:, :2], axis=0, return_counts=True)
     resized = sum(
         int(many)

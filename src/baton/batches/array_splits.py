@@ -1,4 +1,4 @@
-"""Access to data/arrays for training, prediction and evaluation, with texts or images.
+"""Access to data/arrays for training, prediction and evaluation, with texts, images or sound.
 
 Input: the output of `tokenize`, whose `meta.json` states its kind. Output: a `Split` for each of train, val
 and test.
@@ -17,7 +17,7 @@ from baton.batches.sampler import Split
 from baton.batches.sequence_batches import SequenceSplit
 from baton.batches.text_batches import TextSplit
 from baton.contracts import input_spec, task_spec
-from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
+from baton.contracts.input_spec import AudioInput, ImageInput, InputSpec, TextInput
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.texts import document_windows, pair_windows
@@ -59,7 +59,7 @@ def read_meta(folder: Path) -> Meta:
 
 
 def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -> dict[str, Split]:
-    """Memory-map every split; `augmentation` applies to training batches of images.
+    """Memory-map every split; `augmentation` applies to training batches of images and spectrograms.
 
     Raises:
         DataError: If a file is missing or does not match the others.
@@ -77,7 +77,8 @@ def read_ids(folder: Path, split: str) -> list[str]:
 def examples(split: Split, model: Path, reads: InputSpec, count: int = 2) -> list[Any]:
     """Return a few samples as a served model takes them.
 
-    They are texts (or lists of both texts of a pair) decoded from tokens, or images as base64 PNG.
+    They are texts (or lists of both texts of a pair) decoded from tokens, images as base64 PNG, or sounds as
+    base64 WAV, made again from their spectrograms.
 
     Args:
         split: a split of data/arrays.
@@ -94,6 +95,8 @@ def _kind(reads: InputSpec) -> _Kind:
             return _Kind(partial(_open_texts, reads), partial(_texts, reads))
         case ImageInput():
             return _Kind(partial(_open_images, reads), _images)
+        case AudioInput():
+            return _Kind(partial(_open_images, reads.picture), partial(_clips, reads))
 
 
 def _open_texts(
@@ -111,6 +114,15 @@ def _open_images(
 
     arrays = image_arrays.open_arrays(folder, split, task)
     return image_batches.ImageSplit(arrays, partial(read_ids, folder, split), reads, augmentation)
+
+
+def _clips(reads: AudioInput, split: Split, _: Path, count: int) -> list[str]:
+    from baton.batches import image_batches
+    from baton.sounds import resynthesis
+
+    assert isinstance(split, image_batches.ImageSplit)
+    own = split.arrays
+    return [base64.b64encode(resynthesis.wav(own.image(row), reads)).decode() for row in range(count)]
 
 
 def _texts(reads: TextInput, split: Split, model: Path, count: int) -> list[Any]:

@@ -74,7 +74,38 @@ class ImageInput:
     kind: Literal["images"] = "images"
 
 
-InputSpec = TextInput | ImageInput
+@dataclass(frozen=True)
+class AudioInput:
+    """Clips of sound as the log-mel spectrogram of `seconds` of them (see `sounds.log_mel`).
+
+    A spectrogram is stored as a grey image of `bands` x `frames` pixels, the lowest band first.
+    """
+
+    sample_rate: int  # Hz, to which clips are resampled
+    seconds: float  # of a clip that are read; a shorter one is followed by silence
+    part: Literal["head", "centre"]  # which part of a longer clip
+    bands: int  # mel bands
+    window: int  # samples of a Fourier transform
+    hop: int  # samples between two of them
+    kind: Literal["audio"] = "audio"
+
+    @property
+    def samples(self) -> int:
+        """The number of samples that are read."""
+        return round(self.seconds * self.sample_rate)
+
+    @property
+    def frames(self) -> int:
+        """The width of a spectrogram."""
+        return self.samples // self.hop
+
+    @property
+    def picture(self) -> ImageInput:
+        """The spectrogram as an image that is neither resized nor cropped; values 0 to 1 become -1 to 1."""
+        return ImageInput((self.bands, self.frames), 1, (0.5,), (0.5,), "bilinear", 1.0, "squash")
+
+
+InputSpec = TextInput | ImageInput | AudioInput
 
 OPTIONAL = {"significant_bits", "pair"}  # left out if it is the default
 
@@ -92,6 +123,8 @@ def described(spec: InputSpec) -> dict[str, Any]:
             if spec.significant_bits == ImageInput.significant_bits:
                 del raw["significant_bits"]
             return raw
+        case AudioInput():
+            return _tagged(spec)
 
 
 def read(raw: Mapping[str, Any], source: str = "the description of a model's input") -> InputSpec:
@@ -111,10 +144,11 @@ def read(raw: Mapping[str, Any], source: str = "the description of a model's inp
         case "images":
             own = _settings(ImageInput, raw, source)
             return ImageInput(**own | {name: tuple(own[name]) for name in ("size", "mean", "std")})
+        case "audio":
+            return AudioInput(**_settings(AudioInput, raw, source))
         case kind:
-            raise DataError(
-                f"{source} has an unknown kind", got=kind or "none", expected="text or images", hint=HINT
-            )
+            expected = "text, images or audio"
+            raise DataError(f"{source} has an unknown kind", got=kind or "none", expected=expected, hint=HINT)
 
 
 def truncation(raw: Mapping[str, Any], source: str = "the description of a truncation") -> Truncation:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 
 from baton import console, params
-from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
+from baton.contracts.input_spec import AudioInput, ImageInput, InputSpec, TextInput
 from baton.errors import ModelError, ParamsError
 from baton.models import model_folder
 from baton.models.classifier import Classifier, ModelInfo, weight_mismatch
@@ -53,7 +53,8 @@ def make(
                     "distill.student: timm's architectures read images", got=student.architecture, hint=hint
                 )
             return _layers(cast("TextClassifier", teacher), info, student.layers, settings, attention)
-        case ImageInput() as reads:
+        case ImageInput() | AudioInput():
+            reads = info.input.picture if isinstance(info.input, AudioInput) else info.input
             if isinstance(student, params.TimmStudent):
                 return _new(info, reads, student, settings, attention)
             return _blocks(cast("ImageClassifier", teacher), info, reads, student.layers, settings, attention)

@@ -8,6 +8,7 @@ rows, with log-probabilities.
 - majority: the most frequent class of train.
 - tfidf: TF-IDF with a linear SVM or logistic regression.
 - pixels: logistic regression on the pixel values of small images.
+- bands: logistic regression on the mean and deviation over time of a spectrogram's bands.
 - features: logistic regression (a linear probe) or nearest neighbours on the base model's features before any
   training.
 
@@ -99,7 +100,7 @@ def fit(
 
     Args:
         baseline: which one.
-        inputs: texts or pairs of texts (n) for `tfidf`, a matrix (n, width) for `pixels` and `features`.
+        inputs: texts or pairs of texts (n) for `tfidf`, a matrix (n, width) for the others.
         labels: (n).
         classes: number of classes.
         validation: inputs and labels of the same form; chooses among several values of C, and is otherwise
@@ -128,7 +129,7 @@ def fit(
             make = svm if baseline.model == "svm" else partial(logistic, 1e-4)
         case params.PixelsBaseline():
             vectorizer, features, make = FunctionTransformer(), inputs, partial(logistic, TOLERANCE)
-        case params.FeaturesBaseline(model="linear"):
+        case params.BandsBaseline() | params.FeaturesBaseline(model="linear"):
             vectorizer, make = StandardScaler(), partial(logistic, TOLERANCE)
             features = vectorizer.fit_transform(inputs)
         case params.FeaturesBaseline():
@@ -154,8 +155,9 @@ def writes_texts(baseline: params.Baseline) -> ParamsError:
 def names(baselines: Sequence[params.Baseline]) -> list[str]:
     """Return the baselines' names.
 
-    These are `majority`, `tfidf_svm`, `tfidf_logistic`, `pixels_logistic`, `features_linear`,
-    `features_knn`, `copy`, `nearest_word` and `nearest_char`; the second one of a kind gets `_2`.
+    These are `majority`, `tfidf_svm`, `tfidf_logistic`, `pixels_logistic`, `bands_logistic`,
+    `features_linear`, `features_knn`, `copy`, `nearest_word` and `nearest_char`; the second one of a kind
+    gets `_2`.
     """
     result: list[str] = []
     for baseline in baselines:
@@ -168,6 +170,8 @@ def names(baselines: Sequence[params.Baseline]) -> list[str]:
                 name = "copy"
             case params.NearestBaseline():
                 name = f"nearest_{baseline.analyzer}"
+            case params.BandsBaseline():
+                name = "bands_logistic"
             case _:
                 name = f"{baseline.kind}_{baseline.model}"
         count = sum(known == name or known.startswith(f"{name}_") for known in result) + 1

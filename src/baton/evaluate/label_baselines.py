@@ -115,7 +115,7 @@ def fit(
         case params.PixelsBaseline():
             vectorizer, features = FunctionTransformer(), inputs
             make = partial(baselines.logistic, baselines.TOLERANCE)
-        case params.FeaturesBaseline():
+        case params.BandsBaseline() | params.FeaturesBaseline():
             vectorizer, make = StandardScaler(), partial(baselines.logistic, baselines.TOLERANCE)
             features = vectorizer.fit_transform(inputs)
         case params.CopyBaseline() | params.NearestBaseline():

@@ -15,15 +15,8 @@ import numpy as np
 from baton.evaluate.inputs import Rows
 from baton.evaluate.task_reports import TaskReports
 
-OWN = {
-    "id",
-    "text",
-    "text_pair",
-    "weight",
-    "name",
-    "image",
-    "digest",
-}  # the columns that `preprocess` itself writes, and that of the targets
+# The columns that `preprocess` itself writes, besides that of the targets.
+OWN = {"id", "text", "text_pair", "weight", "name", "image", "audio", "digest"}
 MOST_VALUES = 50  # per column, the most frequent; the rest form one slice
 REST = "(all others)"
 

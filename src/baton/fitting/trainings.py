@@ -16,7 +16,7 @@ from baton import console, params, storage, tracking
 from baton.batches import array_splits, subset
 from baton.batches.sampler import Split, TrainingBatches
 from baton.contracts import predictions, row_attributes
-from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
+from baton.contracts.input_spec import AudioInput, ImageInput, InputSpec, TextInput
 from baton.contracts.predictions import Predicted
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import TaskSpec
@@ -130,11 +130,11 @@ def open_data(augmentation: params.Augmentation | None, arrays: Path = ARRAYS) -
 
 
 def placed(data: Data, runtime: Runtime) -> Data:
-    """Move images to the runtime's device if they fit, and report the decision."""
+    """Move images or spectrograms to the runtime's device if they fit, and report the decision."""
     match data.input:
         case TextInput():
             return data
-        case ImageInput():
+        case ImageInput() | AudioInput():
             from baton.batches import placement  # imports torchvision, which text does not need
 
             splits, reason = placement.placed(data.splits, runtime.device, runtime.data_on_device)

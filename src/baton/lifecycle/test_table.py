@@ -1,10 +1,11 @@
 """The frozen test table, and the row digests that reveal test rows in a model's training data.
 
-Input: a Parquet table as written by `preprocess`, `id, text` (and `text_pair`) or `id, image, digest` and the
-targets, with `task.json` next to it, or the `labels.json` of an earlier version. A text's digest is taken
-after normalizing case and white space, so a copy that differs only in these is the same row; a pair's is that
-of both its texts, in their order; an image's digest is that of its pixels, so a copy in another file format
-is the same row. Model inputs are not kept in memory: a table returns them in portions.
+Input: a Parquet table as written by `preprocess`, `id, text` (and `text_pair`), `id, image, digest` or `id,
+audio, digest` and the targets, with `task.json` next to it, or the `labels.json` of an earlier version. A
+text's digest is taken after normalizing case and white space, so a copy that differs only in these is the
+same row; a pair's is that of both its texts, in their order; an image's digest is that of its pixels, and a
+clip's that of its samples, so a copy in another file format is the same row. Model inputs are not kept in
+memory: a table returns them in portions.
 """
 
 import hashlib
@@ -22,12 +23,13 @@ from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.tables import checks
 
-Kind = Literal["text", "images"]
+Kind = Literal["text", "images", "audio"]
 
 DIGEST_BYTES = 8  # of SHA-256: among a million rows two collide with a probability of 3e-8
-COLUMNS: dict[Kind, str] = {"text": "text", "images": "image"}  # what a model reads
-KEYS: dict[Kind, str] = {"text": "text", "images": "digest"}  # what distinguishes rows
-PORTION: dict[Kind, int] = {"text": 4096, "images": 64}  # rows in memory at a time
+COLUMNS: dict[Kind, str] = {"text": "text", "images": "image", "audio": "audio"}  # what a model reads
+KEYS: dict[Kind, str] = {"text": "text", "images": "digest", "audio": "digest"}  # what tells rows apart
+ENCODED: tuple[Kind, ...] = ("images", "audio")
+PORTION: dict[Kind, int] = {"text": 4096, "images": 64, "audio": 64}  # rows in memory at a time
 TRAINED_ON = ("train", "val")  # splits that a model is trained or selected on
 HINT = "run `make repro`, or set promotion.test to a table with task.json next to it"
 BUFFER_BYTES = 1 << 20  # read at once; otherwise a whole row group would be
@@ -46,7 +48,7 @@ class Table:
     targets: NDArray[Any]  # (rows, …), as `Targets.take` returns them
 
     def inputs(self) -> Iterator[list[Any]]:
-        """Yield what a model reads, raw texts or encoded images, in row order, a portion at a time."""
+        """Yield what a model reads, raw texts or encoded files, in row order, a portion at a time."""
         return inputs(self.path, self.kind)
 
 
@@ -80,14 +82,14 @@ def read(path: Path) -> Table:
 
 
 def kind(path: Path) -> Kind:
-    """Return whether a table holds texts or images, by its columns.
+    """Return whether a table holds texts, images or sound, by its columns.
 
     Raises:
         DataError: a column is missing.
     """
     names, target = pq.read_schema(path).names, task_spec.read_file(path.parent, HINT).column
-    found: Kind = "images" if "image" in names else "text"
-    expected = ["id", "image", "digest", target] if found == "images" else ["id", "text", target]
+    found: Kind = next((which for which in ENCODED if COLUMNS[which] in names), "text")
+    expected = ["id", *dict.fromkeys((COLUMNS[found], KEYS[found])), target]
     if absent := [name for name in expected if name not in names]:
         wanted = f"columns {', '.join(expected[:-1])} and {expected[-1]}"
         hint = "use a table written by preprocess"

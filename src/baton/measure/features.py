@@ -1,15 +1,29 @@
 """Samples as plain matrices, for scikit-learn models.
 
-Input: a split of images -> their pixels, (samples, values).
+Input: a split of images -> their pixels, (samples, values); of spectrograms -> statistics of their bands.
 """
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
 from baton.batches.sampler import Split
 
 WHITE = 255
+
+
+def bands(split: Split, batch_size: int) -> NDArray[np.float32]:
+    """Return mean and deviation over time of each band of spectrograms, (samples, 2 * bands).
+
+    Values are from 0 to 1; rows are in the split's order.
+    """
+    parts = []
+    for rows in np.split(np.arange(len(split)), range(batch_size, len(split), batch_size)):
+        whole = split.batch(rows).inputs[0][:, 0].double() / WHITE  # (rows, bands, frames)
+        both = [whole.mean(dim=2), whole.std(dim=2, correction=0)]
+        parts.append(torch.cat(both, dim=1).float().numpy())
+    return np.concatenate(parts)
 
 
 def pixels(split: Split, side: int, batch_size: int) -> NDArray[np.float32]:

@@ -6,11 +6,14 @@ draws. Slow results are cached as those of `measurements` are.
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from baton import console, params
+from baton.contracts.input_spec import AudioInput
 from baton.evaluate import robustness
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.inputs import Rows
@@ -82,7 +85,8 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
     places = image_galleries.examples(names, len(names))  # a row with several targets has several places
     rows = np.array([*dict.fromkeys(own[places].tolist())][:SHEET_SAMPLES])
     texts = subject.task.figures.texts(train.targets.take(rows))
-    return image_galleries.Sheet(texts, train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS)))
+    shown = train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS))
+    return image_galleries.Sheet(texts, _upright(subject, shown, axis=2))
 
 
 def _unavailable(subject: Subject, section: str) -> bool:
@@ -113,5 +117,11 @@ def _gallery(
     own = {"rows": [test.ids[row] for row in places], "predicted": predicted.tolist(), "steps": wanted.steps}
     known = subject.known(MODELS[name], **own, runtime=subject.machine.reasons)
     attributions = result_cache.arrays("attributions", known, measure)["attributions"]
-    shown = inputs.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    shown = _upright(subject, inputs.round().to(torch.uint8).permute(0, 2, 3, 1).numpy(), axis=1)
+    attributions = _upright(subject, attributions, axis=1)
     return image_galleries.gallery(places, test, outputs, subject.task.spec.names, shown, attributions)
+
+
+def _upright(subject: Subject, pixels: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Return images as they are drawn; `axis` is that of their height: low frequencies are at the bottom."""
+    return np.flip(pixels, axis) if isinstance(subject.meta.input, AudioInput) else pixels

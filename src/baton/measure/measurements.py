@@ -35,7 +35,18 @@ from baton.tasks import task_figures
 ARRAYS, BASE = Path("data/arrays"), Path("data/base")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
 # The code that measurements run: packages of baton, and single modules of other packages.
-PACKAGES = ("arrays", "batches", "contracts", "images", "measure", "models", "runtime", "tasks", "texts")
+PACKAGES = (
+    "arrays",
+    "batches",
+    "contracts",
+    "images",
+    "measure",
+    "models",
+    "runtime",
+    "sounds",
+    "tasks",
+    "texts",
+)
 MODULES = (
     "predict.py",
     "storage.py",
@@ -141,7 +152,7 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
     """
     settings = {"baseline": baseline.model_dump()}
     match baseline:
-        case params.PixelsBaseline():
+        case params.PixelsBaseline() | params.BandsBaseline():
             made = result_cache.arrays(
                 "baselines", subject.known(**settings), lambda: _fitted(subject, baseline, rows)
             )
@@ -229,6 +240,9 @@ def _inputs(
     match baseline:
         case params.PixelsBaseline(side=side):
             return subject.pixels(side)
+        case params.BandsBaseline():
+            size = subject.settings.speed.batch_size
+            return {split: features.bands(own, size) for split, own in subject.splits.items()}
         case params.FeaturesBaseline():
             return subject.features
         case _:

@@ -1,4 +1,4 @@
-"""Model folders: create a classifier of text or images from a base model, save it to a folder, load it.
+"""Model folders: create a classifier of text, images or sound from a base model, save it, load it.
 
 A model folder holds `model.safetensors` (keys `backbone.*`, `head.*`), `config.json` (the backbone's, as
 written by transformers or timm), the tokenizer's files if the model reads text, and `baton.json` (task,
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from baton import params, storage
 from baton.contracts import fitted_values, input_spec, task_spec
-from baton.contracts.input_spec import ImageInput, InputSpec, TextInput
+from baton.contracts.input_spec import AudioInput, ImageInput, InputSpec, TextInput
 from baton.contracts.task_spec import Sequence
 from baton.errors import ModelError
 from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, weight_mismatch
@@ -51,13 +51,14 @@ def _kind(reads: InputSpec) -> _Kind:
             from baton.models import text_model
 
             return _Kind(text_model.work, text_model.create, text_model.reassemble)
-        case ImageInput():
+        case ImageInput() | AudioInput():
             from baton.models import image_model
 
+            seen = reads.picture if isinstance(reads, AudioInput) else reads
             return _Kind(
                 image_model.work,
-                partial(image_model.create, reads=reads),
-                partial(image_model.reassemble, reads=reads),
+                partial(image_model.create, reads=seen),
+                partial(image_model.reassemble, reads=seen),
             )
 
 

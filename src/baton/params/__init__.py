@@ -5,8 +5,9 @@ are reported together, each with its YAML path. Variants are unions tagged by `k
 once, with the names of its sections.
 """
 
-from baton.params.augmentation import Augmentation, ColourJitter, PaddedCrop, RandAugment, ResizedCrop
+from baton.params.augmentation import Augmentation, ColourJitter, Masks, PaddedCrop, RandAugment, ResizedCrop
 from baton.params.evaluate import (
+    BandsBaseline,
     Baseline,
     Bootstrap,
     CopyBaseline,
@@ -32,12 +33,15 @@ from baton.params.lifecycle import (
 )
 from baton.params.packages import DebianPackage, NpmPackage, Package, SdistPackage, WheelPackage
 from baton.params.preprocess import (
+    AudioChecks,
+    AudioPreprocess,
     ByCount,
     ByShare,
     Checks,
     Cutting,
     DelimitedFormat,
     DocumentsFormat,
+    FilesPreprocess,
     Format,
     ImageChecks,
     ImagePreprocess,
@@ -57,6 +61,7 @@ from baton.params.source import (
     Base,
     BytePairTokenizer,
     CharacterTokenizer,
+    Content,
     DigitsSource,
     EncoderDecoderBase,
     Files,
@@ -82,6 +87,7 @@ from baton.params.source import (
 )
 from baton.params.task import ClassesTask, LabelsTask, SequenceTask, Task
 from baton.params.tokenize import (
+    AudioTokenize,
     AutoLength,
     HeadTailTruncation,
     HeadTruncation,
@@ -114,8 +120,12 @@ from baton.params.training import (
 __all__ = [
     "PATH",
     "AptSource",
+    "AudioChecks",
+    "AudioPreprocess",
+    "AudioTokenize",
     "Augmentation",
     "AutoLength",
+    "BandsBaseline",
     "Base",
     "BaseStudent",
     "Baseline",
@@ -128,6 +138,7 @@ __all__ = [
     "ClassFloor",
     "ClassesTask",
     "ColourJitter",
+    "Content",
     "CopyBaseline",
     "Cutting",
     "DebianPackage",
@@ -144,6 +155,7 @@ __all__ = [
     "Evaluate",
     "FeaturesBaseline",
     "Files",
+    "FilesPreprocess",
     "Finetune",
     "FolderSource",
     "Format",
@@ -169,6 +181,7 @@ __all__ = [
     "LocalBase",
     "LocalSource",
     "MajorityBaseline",
+    "Masks",
     "MlflowTracking",
     "MlpHead",
     "NearestBaseline",

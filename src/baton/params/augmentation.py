@@ -46,8 +46,21 @@ class RandAugment(Section):
     magnitude: Annotated[int, Field(ge=0, le=30)]
 
 
+class Masks(Section):
+    """Masks of a spectrogram (SpecAugment, Park et al. 2019): stripes that become grey, the mean value.
+
+    `time` of them are up to `frames` wide, and `frequency` of them up to `bands` high; each width is drawn
+    uniformly from 0 to the most.
+    """
+
+    time: Annotated[int, Field(ge=0)]
+    frames: Count
+    frequency: Annotated[int, Field(ge=0)]
+    bands: Count
+
+
 class Augmentation(Section):
-    """The augmentations of images, applied in this order.
+    """The augmentations of images and spectrograms, applied in this order.
 
     `mixup` (Zhang et al. 2018) and `cutmix` (Yun et al. 2019) are the alpha of their Beta distributions, 0
     for off; with both on, a fair coin picks one of them for each sample.
@@ -59,5 +72,7 @@ class Augmentation(Section):
     colour: ColourJitter | None
     randaugment: RandAugment | None
     erasing: Probability  # of erasing a random rectangle (Zhong et al. 2020)
+    # Of spectrograms; a default so that older params still load.
+    masks: Masks | None = None
     mixup: Strength
     cutmix: Strength

@@ -43,6 +43,16 @@ class PixelsBaseline(Section):
     C: Grid
 
 
+class BandsBaseline(Section):
+    """Logistic regression on the mean and deviation over time of a spectrogram's bands.
+
+    Validation chooses C.
+    """
+
+    kind: Literal["bands"]
+    C: Grid
+
+
 class FeaturesBaseline(Section):
     """A classifier on the base model's frozen features.
 
@@ -75,7 +85,13 @@ class NearestBaseline(Section):
 
 
 Baseline = Annotated[
-    MajorityBaseline | TfidfBaseline | PixelsBaseline | FeaturesBaseline | CopyBaseline | NearestBaseline,
+    MajorityBaseline
+    | TfidfBaseline
+    | PixelsBaseline
+    | BandsBaseline
+    | FeaturesBaseline
+    | CopyBaseline
+    | NearestBaseline,
     Field(discriminator="kind"),
 ]
 

@@ -74,8 +74,8 @@ class Promotion(Section):
 class DriftLimits(Section):
     """How far incoming rows may be from the champion's training data before a new model is trained.
 
-    Each value is a share or a distance. For images, `lengths` is the distance in brightness, and `unknown` is
-    always 0.
+    Each value is a share or a distance. For images, `lengths` is the distance in brightness, and for sound in
+    seconds, and also that in loudness; `unknown` is then always 0.
     """
 
     changed: Annotated[float, Field(ge=0)]

@@ -1,7 +1,7 @@
 """`preprocess`: from raw files to one clean table per split."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -198,6 +198,21 @@ class ImageChecks(RowChecks):
     transparent: Policy = "drop"
 
 
+class AudioChecks(RowChecks):
+    """The checks of clips of sound.
+
+    `unreadable` finds clips that cannot be decoded completely, `enormous` those longer than `max_seconds`;
+    neither can be kept. `misnamed` finds clips in a different format than their name says, `silent` those
+    without sound, and `clipped` those that were recorded too loud.
+    """
+
+    unreadable: Literal["drop", "fail"]
+    enormous: Literal["drop", "fail"]
+    misnamed: Policy
+    silent: Policy
+    clipped: Policy
+
+
 class Limit(Section):
     """The largest number of rows (stratified, seeded) after cleaning; null for all.
 
@@ -220,7 +235,7 @@ class MaxDropped(Section):
 
 
 class Cutting(Section):
-    """The keys that text and images share: raw files -> one clean table per split."""
+    """The keys that all kinds of input share: raw files -> one clean table per split."""
 
     label_column: str
     label_names: dict[str, str]
@@ -266,19 +281,18 @@ class TextPreprocess(Cutting):
         return self
 
 
-class ImagePreprocess(Cutting):
-    """Raw Parquet tables of encoded images (bytes, or the hub's `{bytes, path}`).
+class FilesPreprocess(Cutting):
+    """Raw tables of encoded files: images or sound."""
 
-    Images with more than `max_pixels` are not decoded. `significant_bits` is the number of bits used out of
-    the 16 that PNG and TIFF store; `auto`, also the default for older recipes, derives the camera's 8, 10,
-    12, 14 or 16 bits from the greatest value in the train file.
-    """
+    kind: str
+    content_key: ClassVar[str]  # the key of the column of files
+    thing: ClassVar[str]  # what a file is, for messages
 
-    kind: Literal["images"]
-    image_column: str
-    max_pixels: Count
-    significant_bits: Literal["auto"] | Annotated[int, Field(ge=8, le=16)] = "auto"
-    checks: ImageChecks
+    @property
+    def content_column(self) -> str:
+        """The name of the column of files."""
+        column: str = getattr(self, self.content_key)
+        return column
 
     @model_validator(mode="before")
     @classmethod
@@ -290,4 +304,37 @@ class ImagePreprocess(Cutting):
         return values
 
 
-Preprocess = Annotated[TextPreprocess | ImagePreprocess, Field(discriminator="kind")]
+class ImagePreprocess(FilesPreprocess):
+    """Raw Parquet tables of encoded images (bytes, or the hub's `{bytes, path}`).
+
+    Images with more than `max_pixels` are not decoded. `significant_bits` is the number of bits used out of
+    the 16 that PNG and TIFF store; `auto`, also the default for older recipes, derives the camera's 8, 10,
+    12, 14 or 16 bits from the greatest value in the train file.
+    """
+
+    content_key: ClassVar[str] = "image_column"
+    thing: ClassVar[str] = "image"
+
+    kind: Literal["images"]
+    image_column: str
+    max_pixels: Count
+    significant_bits: Literal["auto"] | Annotated[int, Field(ge=8, le=16)] = "auto"
+    checks: ImageChecks
+
+
+class AudioPreprocess(FilesPreprocess):
+    """Raw Parquet tables of encoded clips of sound (bytes, or the hub's `{bytes, path}`).
+
+    Clips that last longer than `max_seconds` are not decoded.
+    """
+
+    content_key: ClassVar[str] = "audio_column"
+    thing: ClassVar[str] = "clip"
+
+    kind: Literal["audio"]
+    audio_column: str
+    max_seconds: Annotated[float, Field(gt=0)]
+    checks: AudioChecks
+
+
+Preprocess = Annotated[TextPreprocess | ImagePreprocess | AudioPreprocess, Field(discriminator="kind")]

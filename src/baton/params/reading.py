@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from baton.errors import ParamsError
 from baton.params import sequence_checks
-from baton.params.evaluate import Evaluate, FeaturesBaseline, PixelsBaseline, TfidfBaseline
+from baton.params.evaluate import BandsBaseline, Evaluate, FeaturesBaseline, PixelsBaseline, TfidfBaseline
 from baton.params.fields import Section
 from baton.params.lifecycle import Promotion, Retrain
 from baton.params.preprocess import OtherClass, Preprocess, TextPreprocess
@@ -75,15 +75,35 @@ class Params(Section):
                 f"tokenize.kind is {self.tokenize.kind}, but preprocess.kind is {self.preprocess.kind}: "
                 "set both to the same value"
             )
+        kind = self.preprocess.kind
         wrong = [name for name, value in self._of_images().items() if value]
-        if self.preprocess.kind == "text" and wrong:
+        if kind == "text" and wrong:
             yield f"{', '.join(wrong)}: only for images, preprocess.kind is text; set to null or 0.0"
-        if self.preprocess.kind == "images":
+        if kind != "text":
             for name, part in {"finetune": self.finetune, "distill": self.distill}.items():
                 if part.tokens:
-                    yield f"{name}.tokens: only for texts, preprocess.kind is images; set batch_size instead"
+                    yield f"{name}.tokens: only for texts, preprocess.kind is {kind}; set batch_size instead"
             if self.runtime.packing is True:
-                yield "runtime.packing: only for texts, preprocess.kind is images; set to auto or false"
+                yield f"runtime.packing: only for texts, preprocess.kind is {kind}; set to auto or false"
+        yield from self._other_augmentation()
+        content = getattr(self.source, "content", None)
+        if content and kind not in ("text", content):
+            yield f"source.content is {content}, preprocess.kind is {kind}: set both to the same value"
+
+    def _other_augmentation(self) -> Iterator[str]:
+        """Check that spectrograms are not varied as photographs are, nor images masked as spectrograms."""
+        kind = self.preprocess.kind
+        foreign = {"audio": ("flip", "rotation", "colour", "randaugment"), "images": ("masks",)}.get(kind, ())
+        parts = {"finetune": self.finetune.augmentation, "distill": self.distill.augmentation}
+        for name, own in parts.items():
+            if wrong := [key for key in foreign if own and getattr(own, key)]:
+                what = "images" if kind == "audio" else "audio"
+                yield (
+                    f"{name}.augmentation: {', '.join(wrong)} only for {what}, preprocess.kind is {kind}; "
+                    "set to null or 0.0"
+                )
+        if kind == "audio" and self.evaluate.robustness:
+            yield ("evaluate.robustness: measured for images, preprocess.kind is audio; set to null")
 
     def _other_task(self) -> Iterator[str]:
         known = {"finetune": self.task.metrics, "distill": self.task.metrics, "promotion": self.task.gated}
@@ -97,7 +117,7 @@ class Params(Section):
 
     def _without_data(self) -> Iterator[str]:
         """Check the baselines now, although they are fitted last."""
-        own = {TfidfBaseline: "text", PixelsBaseline: "images"}
+        own = {TfidfBaseline: "text", PixelsBaseline: "images", BandsBaseline: "audio"}
         for number, baseline in enumerate(self.evaluate.baselines):
             name, modality = (
                 f"evaluate.baselines.{number} ({baseline.kind})",

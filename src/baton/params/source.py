@@ -165,15 +165,19 @@ class LocalSource(Section):
     licence: str
 
 
+Content = Literal["images", "audio"]
+
+
 class FolderSource(Section):
-    """Images in one folder per class, `inbox/images/CLASS/…`, or in such folders of a package.
+    """Images or clips of sound in one folder per class, `inbox/images/CLASS/…`, or of a package.
 
     `folders` names one such tree, or one per split. `only` are patterns of file names, and `label` says which
-    name is the class: that of the folder or that of the file, without its suffix. The last three have
-    defaults so that older params still load.
+    name is the class: that of the folder or that of the file, without its suffix. `content` says what the
+    files are. All but `folders` have defaults so that older params still load.
     """
 
     kind: Literal["folder"]
+    content: Content = "images"
     package: Package | None = None
     folders: Files
     only: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)] = ("*",)
@@ -188,9 +192,13 @@ class FolderSource(Section):
 
 
 class TableSource(Section):
-    """Tables with a column of image paths, relative to `folder`, and a column of labels."""
+    """Tables with a column of paths, relative to `folder`, and a column of labels.
+
+    `content` says whether the files are images or clips of sound; its default is that of older params.
+    """
 
     kind: Literal["table"]
+    content: Content = "images"
     files: InboxFiles
     format: Format
     folder: InboxPath

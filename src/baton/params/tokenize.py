@@ -1,4 +1,4 @@
-"""`tokenize`: from clean tables to token ids, or to pixels."""
+"""`tokenize`: from clean tables to token ids, to pixels, or to spectrograms."""
 
 from typing import Annotated, Literal, Self
 
@@ -118,4 +118,33 @@ class ImageTokenize(Section):
     chunk_size: Count
 
 
-Tokenize = Annotated[TextTokenize | ImageTokenize, Field(discriminator="kind")]
+class AudioTokenize(Section):
+    """Clean clips -> memory-mapped log-mel spectrograms, which models read as grey images.
+
+    Clips are resampled to `sample_rate` (Hz); `part` says which `seconds` of a longer clip are read, and a
+    shorter one is followed by silence. `window` is the length of a Fourier transform and `hop` the distance
+    between two, in samples: a spectrogram is `bands` x (seconds * sample_rate / hop) pixels. `chunk_size` is
+    in clips.
+    """
+
+    kind: Literal["audio"]
+    sample_rate: Annotated[int, Field(ge=4000, le=192_000)]
+    seconds: Annotated[float, Field(gt=0)]
+    part: Literal["head", "centre"]
+    bands: Annotated[int, Field(ge=2)]
+    window: Annotated[int, Field(ge=16)]
+    hop: Count
+    chunk_size: Count
+
+    @model_validator(mode="after")
+    def _frames(self) -> Self:
+        if self.hop > self.window:
+            raise ValueError(
+                f"hop ({self.hop}) must not exceed window ({self.window}), or samples would be skipped"
+            )
+        if round(self.seconds * self.sample_rate) < self.window:
+            raise ValueError(f"seconds ({self.seconds}) must be at least one window of {self.window} samples")
+        return self
+
+
+Tokenize = Annotated[TextTokenize | ImageTokenize | AudioTokenize, Field(discriminator="kind")]

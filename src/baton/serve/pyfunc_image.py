@@ -18,10 +18,7 @@ files; to allow it, set SERVING_MODEL_CONFIG='{"serve_paths": true}'. `max_pixel
 such setting.
 """
 
-import base64
-import binascii
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,12 +32,11 @@ import torch
 
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
 from baton.images import decoding, enlarging, framing, opening, pillow
-from baton.tasks import answers, task_figures
+from baton.tasks import answers, served_files, task_figures
 
 BATCH_SIZE = 32
 MAX_PIXELS = 100_000_000  # of one image, unless model_config sets `max_pixels`; larger images are not decoded
 WHITE = 255
-LONE = (str, bytes, bytearray, memoryview, os.PathLike)  # a single image
 
 
 class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
@@ -99,7 +95,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         Threads decode the images; only those of one batch are in memory at a time.
         """
         result = np.zeros((len(images), self.task.spec.width), np.float32)
-        paths = self.serve_paths or os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") != "true"
+        paths = FILES.paths_allowed(self.serve_paths)
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for start in range(0, len(images), batch_size):
                 rows = range(start, min(start + batch_size, len(images)))
@@ -111,7 +107,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
 
     def _framed(self, value: Any, row: int, paths: bool) -> torch.Tensor:
         """Return a row's image, (channels, height, width), 0 to 255 as float32."""
-        content = _content(value, row, paths)
+        content = FILES.content(value, row, paths)
         try:
             pixels = decoding.decode(content, self.max_pixels, self.bits).pixels
         except decoding.UndecodableError as error:
@@ -133,45 +129,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
 
 def _images(data: Any) -> tuple[list[Any], Any]:
     """Return one value per image of any accepted input and, for pandas objects, their index."""
-    return answers.column(data, "image", LONE)
-
-
-def _content(value: Any, row: int, paths: bool) -> bytes:
-    """Return the encoded image given as bytes, in base64 or, if `paths` are allowed, as a path."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, os.PathLike) and paths:
-        return _read(Path(value), row, "not an existing file")
-    if not isinstance(value, str):
-        expected = "the bytes of a PNG, JPEG, …, or a base64 string of them" + (
-            ", or a path" if paths else ""
-        )
-        raise answers.refused(
-            TypeError, f"row {row} is not an image", value, expected, "fill or drop missing images"
-        )
-    uri = value[:5].lower() == "data:"
-    content = _from_base64(value.partition(",")[2] if uri else value)
-    if content is not None and (uri or _is_image(content)):
-        return content
-    if uri or not paths:
-        hint = "send the content of the file in base64"
-        if not uri:
-            hint += "; to let this server read its own files, start it with "
-            hint += """SERVING_MODEL_CONFIG='{"serve_paths": true}'"""
-        problem = f"row {row} is not an image in base64"
-        raise answers.refused(ValueError, problem, value, "the content of a PNG, JPEG, … in base64", hint)
-    # Base64 has no dots.
-    problem = "not an existing file" if "." in value else "neither a file nor an image in base64"
-    return _read(Path(value), row, problem)
-
-
-def _from_base64(text: str) -> bytes | None:
-    """Decode base64 (standard or URL-safe, with or without padding); return None if it is not valid."""
-    compact = "".join(text.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
-    try:
-        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
+    return answers.column(data, "image", served_files.LONE)
 
 
 def _is_image(content: bytes) -> bool:
@@ -183,14 +141,7 @@ def _is_image(content: bytes) -> bool:
         return False
 
 
-def _read(path: Path, row: int, problem: str) -> bytes:
-    try:
-        if path.is_file():  # not a device or pipe, which may never end
-            return path.read_bytes()
-    except OSError as error:
-        problem = f"an unreadable file ({error.strerror})"
-    hint = "check that the file exists; relative paths start at the working directory"
-    raise answers.refused(ValueError, f"row {row} is {problem}", str(path), "the path of an image file", hint)
+FILES = served_files.Files("an image", "images", "PNG, JPEG, …", _is_image)
 
 
 mlflow.models.set_model(ImageClassifier())

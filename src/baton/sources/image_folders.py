@@ -1,6 +1,6 @@
-"""The user's own image files -> rows of a raw table, from one folder per class or a table with paths.
+"""The user's own images or clips -> rows of a raw table, from one folder per class or a table with paths.
 
-Every file of a class folder and every row of a table becomes a row; a row without an image says why
+Every file of a class folder and every row of a table becomes a row; a row without one says why
 (`problem`). Hidden files, files left by operating systems (`system_files`) and `.dvc` files are skipped.
 Files are copied byte by byte; nothing is decoded here.
 """
@@ -20,13 +20,17 @@ from rich.markup import escape
 from baton import console, params
 from baton.errors import SourceError, one_line
 from baton.images import opening
+from baton.sounds import audio_containers
 from baton.sources import local_files, system_files
 from baton.tables import readers
 from baton.tables.columns import Columns
-from baton.tables.image_tables import NO_LABEL, Images, RawImage
+from baton.tables.image_tables import AUDIO, IMAGE, NO_LABEL, Images, RawImage
 from baton.tables.rows import NO_KEY, Cell, RawTable, is_null, one_name, plain
 
 MOST_BYTES = 2**30  # of one file
+BEGINNING_BYTES = max(opening.BEGINNING_BYTES, audio_containers.BEGINNING_BYTES)
+WORDS: dict[params.Content, str] = {"images": "images", "audio": "clips"}
+COLUMNS: dict[params.Content, str] = {"images": IMAGE, "audio": AUDIO}
 LIST = "\0"  # marks a label that was a list, until its row is written
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
@@ -42,9 +46,11 @@ def of_folders(source: params.FolderSource, base: Path = Path()) -> dict[str, Im
         root = base / name
         if not root.is_dir():
             raise local_files.missing(
-                root, f"source.folders.{split}", "a folder with one folder of images per class"
+                root,
+                f"source.folders.{split}",
+                f"a folder with one folder of {WORDS[source.content]} per class",
             )
-        listed = _listed(root, split, source.only)
+        listed = _listed(root, split, source)
         if not listed:
             raise SourceError(
                 f"{root} has no file that is wanted",
@@ -56,7 +62,8 @@ def of_folders(source: params.FolderSource, base: Path = Path()) -> dict[str, Im
             (path, label if label is None or source.label == "folder" else _text(path.stem))
             for path, label in listed
         ]
-        found[split] = Images(f"{name}, one folder a class", len(files), _of_files(files, root))
+        rows = _of_files(files, root)
+        found[split] = Images(f"{name}, one folder a class", len(files), rows, column=COLUMNS[source.content])
     return found
 
 
@@ -82,7 +89,9 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
             console.say(escape(f"{name}: blank lines skipped: {table.blank_lines}"))
         listed = _mostly_lists(table)
         rows = _of_table(table, folder, listed=listed)
-        found[split] = Images(f"{name}, files in {source.folder}", table.count, rows, listed)
+        found[split] = Images(
+            f"{name}, files in {source.folder}", table.count, rows, listed, COLUMNS[source.content]
+        )
     return found
 
 
@@ -117,19 +126,22 @@ def read_file(path: Path, name: str, label: str | list[str] | None) -> RawImage:
 # ---- class folders ---------------------------------------------------------------------------------------
 
 
-def _listed(root: Path, split: str, only: Sequence[str]) -> list[tuple[Path, str | None]]:
+def _listed(root: Path, split: str, source: params.FolderSource) -> list[tuple[Path, str | None]]:
     """Return every file with its label, sorted by path; files next to the class folders have no label."""
-    left_out: Counter[str] = Counter()
+    content, only, left_out = source.content, source.only, Counter[str]()
     shown = sorted(local_files.entries(root, left_out), key=os.fsencode)
     classes = [path for path in shown if path.is_dir()]
     if not classes:
         got = f"only files ({len(shown)})" if shown else "nothing"
         hint = (
-            "make a folder for each class and put its images there, or use a table of paths "
+            f"make a folder for each class and put its {WORDS[content]} there, or use a table of paths "
             "(source.kind: table)"
         )
         raise SourceError(
-            f"{root} has no class folders", got=got, expected="one folder of images per class", hint=hint
+            f"{root} has no class folders",
+            got=got,
+            expected=f"one folder of {WORDS[content]} per class",
+            hint=hint,
         )
     names = {path.name.lower() for path in classes}
     # A single such name among others may be a class: CIFAR-100 has "train".
@@ -148,8 +160,8 @@ def _listed(root: Path, split: str, only: Sequence[str]) -> list[tuple[Path, str
             hint=hint,
         )
     loose = [path for path in shown if not path.is_dir() and path.suffix != ".dvc" and _named(path, only)]
-    files: list[tuple[Path, str | None]] = [(path, None) for path in loose if _may_be_image(path)]
-    left_out.update(path.name for path in loose if not _may_be_image(path))
+    files: list[tuple[Path, str | None]] = [(path, None) for path in loose if _may_belong(path, content)]
+    left_out.update(path.name for path in loose if not _may_belong(path, content))
     for folder in classes:
         inside = [
             (path, _text(folder.name))
@@ -157,9 +169,8 @@ def _listed(root: Path, split: str, only: Sequence[str]) -> list[tuple[Path, str
             if _named(path, only)
         ]
         if not inside:
-            console.say(
-                escape(f"{one_line(str(folder))} contains no files: {split} has no images of this class")
-            )
+            what = f"{split} has no {WORDS[content]} of this class"
+            console.say(escape(f"{one_line(str(folder))} contains no files: {what}"))
         files += inside
     if left_out:
         kinds = "hidden files, files left by operating systems, and other files next to the class folders"
@@ -171,15 +182,20 @@ def _named(path: Path, only: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(path.name, pattern) for pattern in only)
 
 
-def _may_be_image(path: Path) -> bool:
-    """Return whether a file next to the class folders may be an image without a class rather than a README.
+def _may_belong(path: Path, content: params.Content) -> bool:
+    """Return whether a file next to the class folders may be one without a class rather than a README.
 
     Its name or its first bytes decide.
     """
-    if opening.named_as_image(path.name) or not path.is_file():
+    named, begins_as = (
+        (opening.named_as_image, opening.begins_as)
+        if content == "images"
+        else (audio_containers.named_as_audio, audio_containers.begins_as)
+    )
+    if named(path.name) or not path.is_file():
         return True
     with contextlib.suppress(OSError), path.open("rb") as file:
-        return opening.begins_as(file.read(opening.BEGINNING_BYTES)) != ""
+        return begins_as(file.read(BEGINNING_BYTES)) != ""
     return True
 
 

@@ -53,8 +53,8 @@ def fetch(source: ImageSource, folder: Path) -> dict[str, tuple[str, str]]:
 
 def _write(path: Path, split: str, images: Images) -> None:
     with (
-        console.progress(f"images of {split}", images.total, "images") as advance,
-        Writer(path, RawImage, listed=images.listed) as writer,
+        console.progress(f"files of {split}", images.total, "files") as advance,
+        Writer(path, RawImage, listed=images.listed, content=images.column) as writer,
     ):
         for row in images.rows:
             writer.add(row)

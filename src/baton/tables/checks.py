@@ -175,6 +175,10 @@ ROW_CHECKS_OF_IMAGES: dict[str, Check] = {
     "duplicate": duplicate,
     "leakage": partial(leakage, noun="picture"),
 }
+ROW_CHECKS_OF_AUDIO: dict[str, Check] = {
+    "duplicate": duplicate,
+    "leakage": partial(leakage, noun="clip"),
+}
 # In which the checks of rows and of labels run and are reported.
 ORDER = (
     "invalid_utf8",

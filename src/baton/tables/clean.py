@@ -3,7 +3,7 @@
 Outputs: `{train,val,test}.parquet` (id string, text string, text_pair string if rows are
 pairs, the target as indexes into the names in
 `task.json`, see `target_cells`, weight float32 if params name its column, and the kept columns as strings;
-for images see `image_tables`), `units.parquet` (see `row_attributes`), `task.json` (see
+for images and sound see `image_tables`), `units.parquet` (see `row_attributes`), `task.json` (see
 `contracts.task_spec`; names are sorted, numbers by value), `report.json`. Equal inputs and params
 give equal bytes.
 """
@@ -17,8 +17,10 @@ from baton.contracts import row_attributes, task_spec
 from baton.errors import DataError
 from baton.tables import (
     assignment,
+    audio_rows,
     clean_tables,
     dropped_rows,
+    encoded_rows,
     extra_columns,
     image_rows,
     label_checks,
@@ -33,6 +35,7 @@ from baton.tables import (
 )
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.columns import Columns
+from baton.tables.image_tables import AUDIO
 from baton.tables.rows import RawTable, Row
 from baton.tables.target_cells import TargetCells
 
@@ -80,7 +83,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     if any(without.values()):
         report["without_label"] = without
     if decoded := {
-        table.split: table.decoded() for table in raw_tables if isinstance(table, image_rows.ImageTable)
+        table.split: table.decoded() for table in raw_tables if isinstance(table, encoded_rows.EncodedTable)
     }:
         report["decoded"] = decoded
     with storage.atomic_folder(target) as folder:
@@ -90,6 +93,8 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
                     clean_tables.write(folder / f"{split}.parquet", parts[split], names, settings, cells)
             case params.ImagePreprocess():
                 image_rows.write(folder, raw_tables, parts, names, settings, cells)
+            case params.AudioPreprocess():
+                encoded_rows.write(folder, raw_tables, parts, names, settings, cells, AUDIO)
         clean_tables.write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )
@@ -138,6 +143,8 @@ def _read(raw: Path, settings: params.Preprocess, cells: TargetCells) -> list[Ra
             return read
         case params.ImagePreprocess():
             return [*image_rows.read_all(paths, settings, cells.read)]
+        case params.AudioPreprocess():
+            return [*audio_rows.read_all(paths, settings, cells.read)]
 
 
 def _refuse_several_guesses(raw_tables: list[RawTable]) -> None:

@@ -1,4 +1,4 @@
-"""Read the rows of a raw table of images: one that `download` wrote, or one of the hub's."""
+"""Read the rows of a raw table of images or sound: one that `download` wrote, or one of the hub's."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from baton.tables.rows import NO_KEY, plain
 
 
 class Sample(NamedTuple):
-    """A row as read from the table; `problem` is why it has no image."""
+    """A row as read from the table; `problem` is why it has no image or clip."""
 
     name: str
     image: bytes
@@ -21,15 +21,17 @@ class Sample(NamedTuple):
     problem: str
 
 
-def batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterator[list[Sample]]:
+def batches(path: Path, split: str, settings: params.FilesPreprocess) -> Iterator[list[Sample]]:
     """Yield the rows of one raw file, a few at a time.
 
     Raises:
         DataError: The file is not Parquet, is damaged, or lacks a column.
     """
     there = image_tables.names(path)
-    for key in ("image_column", "label_column"):
-        if (wanted := getattr(settings, key)) not in there:
+    content = settings.content_column
+    wanted_of = {settings.content_key: content, "label_column": settings.label_column}
+    for key, wanted in wanted_of.items():
+        if wanted not in there:
             hint = f"set preprocess.{key} to one of them"
             raise DataError(
                 f"{path} has no column {wanted!r}",
@@ -37,13 +39,13 @@ def batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterato
                 expected=f"a column {wanted!r}",
                 hint=hint,
             )
-    ours = there == list(RawImage._fields)  # otherwise `name` and `problem` may mean anything
-    wanted_columns = dict.fromkeys(
-        (settings.image_column, settings.label_column, *(("name", "problem") if ours else ()))
-    )
+    ours = there == image_tables.columns(
+        RawImage, content
+    )  # otherwise `name` and `problem` may mean anything
+    wanted_columns = dict.fromkeys((content, settings.label_column, *(("name", "problem") if ours else ())))
     number = 0
     for batch in image_tables.read(path, wanted_columns):
-        images, labels = batch[settings.image_column], batch[settings.label_column]
+        images, labels = batch[content], batch[settings.label_column]
         names = (
             batch["name"] if ours else [f"{split}/{number + place}" for place in range(1, len(images) + 1)]
         )
@@ -52,7 +54,11 @@ def batches(path: Path, split: str, settings: params.ImagePreprocess) -> Iterato
         rows = zip(images, labels, names, problems, strict=True)
         yield [
             _sample(
-                image, NO_KEY if ours and _missing(label) else label, plain(name) or "", plain(problem) or ""
+                image,
+                NO_KEY if ours and _missing(label) else label,
+                plain(name) or "",
+                plain(problem) or "",
+                settings.thing,
             )
             for image, label, name, problem in rows
         ]
@@ -63,7 +69,7 @@ def _missing(label: Any) -> bool:
     return NO_LABEL in [plain(one) for one in (label if isinstance(label, list) else [label])]
 
 
-def _sample(image: Any, label: Any, name: str, problem: str) -> Sample:
+def _sample(image: Any, label: Any, name: str, problem: str, thing: str) -> Sample:
     if isinstance(image, dict):  # {bytes, path}, as on the Hugging Face Hub
         path = plain(image.get("path"))
         name, image = SURROGATE.sub("\ufffd", path) if path else name, image.get("bytes")
@@ -73,6 +79,11 @@ def _sample(image: Any, label: Any, name: str, problem: str) -> Sample:
             name,
             b"",
             label,
-            problem or ("no image" if image is None else f"{type(image).__name__} instead of an image"),
+            problem
+            or (f"no {thing}" if image is None else f"{type(image).__name__} instead of {_article(thing)}"),
         )
     return Sample(name, image, label, problem)
+
+
+def _article(thing: str) -> str:
+    return f"an {thing}" if thing[0] in "aeiou" else f"a {thing}"

@@ -1,10 +1,11 @@
-"""Write and read Parquet tables of encoded images, a few rows at a time to keep memory constant.
+"""Write and read Parquet tables of encoded images or clips of sound, a few rows at a time.
 
 `download` writes data/raw/{split}.parquet: `name` string (a path, or `train/17`), `image` binary (the
 original file, or an array as PNG), `label` string or list of strings (`NO_LABEL` if the record lacked its
 key), and `problem` string (why there is no image). `preprocess` writes data/clean/{split}.parquet: `id`
 string, `name` string, `image` binary (unchanged), `digest` string (see `decoding.digest`), and the target,
-see `target_cells`; its metadata contains `significant_bits`.
+see `target_cells`; its metadata contains `significant_bits`. In tables of sound, `audio` takes the place of
+`image`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,9 @@ BATCH_ROWS = 32
 BATCH_BYTES = 2**21  # about this many are processed at a time, or one image if it is larger
 
 
+IMAGE, AUDIO = "image", "audio"  # columns of encoded files
+
+
 class RawImage(NamedTuple):
     """A row of a raw table; either an image or a problem."""
 
@@ -45,6 +49,7 @@ class Images:
     total: int | None  # if known in advance
     rows: Iterable[RawImage]
     listed: bool = False  # whether labels are lists
+    column: str = IMAGE
 
 
 class CleanImage(NamedTuple):
@@ -76,8 +81,9 @@ class Writer:
         target: tuple[str, Any] | None = None,
         *,
         listed: bool = False,
+        content: str = IMAGE,
     ) -> None:
-        """Open the file.
+        """Open the file, whose encoded files are in the column `content`.
 
         `bits` is what `image_arrays.significant_bits` reads back; `target` is the name and the Arrow type of
         the column with the labels, of a clean table by default `label` and int32; those of a raw table may
@@ -88,12 +94,12 @@ class Writer:
 
         raw = pa.list_(pa.string()) if listed else pa.string()
         column, type_ = target or ("label", raw if kind is RawImage else pa.int32())
-        types = {"image": pa.binary(), column: type_}
+        types = {content: pa.binary(), column: type_}
         named = {BITS_KEY: str(bits)} if bits != BITS_16 else None
-        fields = [column if name == "label" else name for name in kind._fields]
+        fields = columns(kind, content, column)
         self.schema = pa.schema([(name, types.get(name, pa.string())) for name in fields], metadata=named)
         # Compressing an encoded image again gains nothing, and its statistics would be the image itself.
-        packing = {name: "none" if name == "image" else "snappy" for name in fields}
+        packing = {name: "none" if name == content else "snappy" for name in fields}
         self.file = pq.ParquetWriter(
             path, self.schema, compression=packing, use_dictionary=[column], write_statistics=[column]
         )
@@ -126,6 +132,11 @@ class Writer:
         if kind is None:
             self._flush()
         self.file.close()
+
+
+def columns(kind: type[RawImage] | type[CleanImage], content: str, label: str = "label") -> list[str]:
+    """Return the names of the columns of a table."""
+    return [{IMAGE: content, "label": label}.get(name, name) for name in kind._fields]
 
 
 def count(path: Path) -> int:
@@ -174,11 +185,11 @@ def _opened(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    hint = "source.kind folder or table converts image folders or a table of paths to Parquet; "
+    hint = "source.kind folder or table converts class folders or a table of paths to Parquet; "
     hint += "a file you provide must be Parquet"
     return DataError(
         f"{path} is not a readable Parquet file",
         got=error,
-        expected="Apache Parquet with an image column",
+        expected="Apache Parquet with a column of images or clips",
         hint=hint,
     )

@@ -8,8 +8,10 @@ from baton import params
 from baton.errors import DataError
 from baton.tables import (
     assignment,
+    audio_rows,
     checks,
     dropped_rows,
+    encoded_rows,
     image_rows,
     label_checks,
     labels,
@@ -86,7 +88,10 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess, cells: Target
     row_checks, noun = checks.ordered(checks.ROW_CHECKS, cells.checks()), "text"
     if isinstance(settings, params.ImagePreprocess):
         row_checks, noun = checks.ordered(checks.ROW_CHECKS_OF_IMAGES, cells.checks()), "picture"
-        row_checks = image_rows.single_checks(raw_tables) | row_checks
+        row_checks = encoded_rows.single_checks(raw_tables, image_rows.CHECKS) | row_checks
+    elif isinstance(settings, params.AudioPreprocess):
+        row_checks, noun = checks.ordered(checks.ROW_CHECKS_OF_AUDIO, cells.checks()), "clip"
+        row_checks = encoded_rows.single_checks(raw_tables, audio_rows.CHECKS) | row_checks
     malformed = checks.malformed(raw_tables)
     state = Checked(
         [row for table in raw_tables for row in table.rows],
@@ -172,5 +177,5 @@ def _alike(rows: list[Row], raw_tables: list[RawTable], settings: params.Preproc
     match settings:
         case params.TextPreprocess():
             return near_duplicates.texts(checks.key(row.whole) for row in rows)
-        case params.ImagePreprocess():
-            return image_rows.near_duplicates(raw_tables, rows)
+        case params.ImagePreprocess() | params.AudioPreprocess():
+            return encoded_rows.near_duplicates(raw_tables, rows)

@@ -209,9 +209,13 @@ def _begin(
         opened = _open(resume)
         opened.append("open", time=journal.now(), **about)
         prepared = active.preprocess
-        serving = (
-            {"serve_paths": False, "max_pixels": prepared.max_pixels} if prepared.kind == "images" else None
-        )
+        match prepared:
+            case params.ImagePreprocess():
+                serving: dict[str, Any] | None = {"serve_paths": False, "max_pixels": prepared.max_pixels}
+            case params.AudioPreprocess():
+                serving = {"serve_paths": False, "max_seconds": prepared.max_seconds}
+            case params.TextPreprocess():
+                serving = None
         return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since, serving)
     except (OSError, BatonError) as error:  # a full or read-only disk must not stop training
         console.warn("tracking", f"this stage is not recorded: {error}")

@@ -5,7 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from baton.contracts import input_spec, task_spec
-from baton.contracts.input_spec import Head, HeadTail, ImageInput, InputSpec, Tail, TextInput, Windows
+from baton.contracts.input_spec import (
+    AudioInput,
+    Head,
+    HeadTail,
+    ImageInput,
+    InputSpec,
+    Tail,
+    TextInput,
+    Windows,
+)
 from baton.contracts.task_spec import TaskSpec
 
 
@@ -77,6 +86,30 @@ def _of(spec: InputSpec) -> Served:
                 imports=("from pathlib import Path",),
                 example='["picture.png", Path("another.jpg").read_bytes()]',
                 reads=f"Reads {width}x{height} pixels, {colours}; larger and smaller images are resized.",
+            )
+        case AudioInput():
+            return Served(
+                main="serve/pyfunc_audio.py",
+                packages=(  # timm imports torchvision
+                    "mlflow",
+                    "torch",
+                    "torchvision",
+                    "timm",
+                    "soundfile",
+                    "scipy",
+                    "safetensors",
+                    "pandas",
+                    "numpy",
+                ),
+                model_type="audio model",
+                column="any",
+                columns=1,
+                accepted="clips of sound: WAV, FLAC, MP3, … as bytes, as base64 strings, or as paths "
+                "(a list, Series, array of objects, or a DataFrame whose first column is `audio`)",
+                imports=("from pathlib import Path",),
+                example='["clip.wav", Path("another.flac").read_bytes()]',
+                reads=f"Reads {spec.seconds:g} s at {spec.sample_rate:,} Hz, of a longer clip the "
+                f"{'middle' if spec.part == 'centre' else 'beginning'}; silence follows a shorter one.",
             )
 
 

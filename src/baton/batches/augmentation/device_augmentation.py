@@ -4,9 +4,9 @@ Input: `pipeline.Draws` of some images. Output: a `Variation`, a few numbers per
 any device what `pipeline.vary` and the crop before it do on the host. Nothing in `apply` waits for the
 device: all shapes are known on the host.
 
-Integer operations (crop, flip, posterize, solarize, equalize, erasing, grey) give the host's bits on every
-device. If floats are rounded to integers (resizing, rotation, enhancement), a pixel may differ by one level,
-because a device adds and multiplies in its own order.
+Integer operations (crop, flip, posterize, solarize, equalize, erasing, masks, grey) give the host's bits on
+every device. If floats are rounded to integers (resizing, rotation, enhancement), a pixel may differ by one
+level, because a device adds and multiplies in its own order.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from baton import params
+from baton.batches.augmentation import masking, pipeline, randaugment
 from baton.batches.augmentation import operations as on
-from baton.batches.augmentation import pipeline, randaugment
 from baton.batches.augmentation.resampling import resampled
 
 AT_ONCE = 1 << 25  # values processed together: as floats, about a hundred megabytes of the device's memory
@@ -61,6 +61,7 @@ class Variation:
     colour: torch.Tensor | None  # (images, 4) float32 from -1 to 1
     turns: tuple[Turn, ...]
     erasing: Erasing | None
+    masks: torch.Tensor | None  # (images, stripes, 2) int64
 
     def apply(self, pixels: torch.Tensor) -> torch.Tensor:
         """Vary uint8 images (images, channels, height, width) on the device of the images and the numbers.
@@ -79,7 +80,11 @@ class Variation:
                 pixels = pipeline.jittered(pixels, self.settings.colour, self.colour)
             for turn in self.turns:
                 pixels = _turned(pixels, turn, self.settings)
-            return pixels if self.erasing is None else _erased(pixels, self.erasing)
+            if self.erasing is not None:
+                pixels = _erased(pixels, self.erasing)
+            if self.settings.masks and self.masks is not None:
+                pixels = masking.masked(pixels, self.masks, self.settings.masks)
+            return pixels
 
 
 def variations(
@@ -170,6 +175,9 @@ def _variation(
         colour=pipeline.signed(drawn.colour) if settings.colour else None,
         turns=tuple(_turn(settings, drawn, turn, size) for turn in turns),
         erasing=_erasing(settings, drawn, (channels, *size)),
+        masks=torch.from_numpy(masking.stripes(settings.masks, drawn.masks, size))
+        if settings.masks
+        else None,
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton import params
-from baton.batches.augmentation import mixing, randaugment
+from baton.batches.augmentation import masking, mixing, randaugment
 from baton.batches.augmentation import operations as on
 from baton.batches.augmentation.random_streams import Generators
 
@@ -39,6 +39,7 @@ class Draws:
     erased: NDArray[np.float64]  # RECTANGLE
     mixing: NDArray[np.float64]  # mixing.DRAWS
     randaugment: NDArray[np.float64]  # as many as its settings need
+    masks: NDArray[np.float64]  # two for each mask
     keys: NDArray[np.uint64]
     noise: Generators
 
@@ -57,12 +58,14 @@ def draw(keys: NDArray[np.uint64], seed: int, epoch: int, settings: params.Augme
     """
     widths = [RECTANGLE, 1, 1, 4, 1, RECTANGLE, mixing.DRAWS]
     widths.append(randaugment.draws(settings.randaugment) if settings.randaugment else 0)
+    widths.append(masking.draws(settings.masks) if settings.masks else 0)
     drawn = Generators(seed, epoch, VARYING).uniform(keys, sum(widths))
-    crop, flip, rotation, colour, erasing, erased, mixed, chosen = np.split(
+    crop, flip, rotation, colour, erasing, erased, mixed, chosen, masks = np.split(
         drawn, np.cumsum(widths)[:-1], axis=1
     )
     noise = Generators(seed, epoch, NOISE)
-    return Draws(crop, flip[:, 0], rotation[:, 0], colour, erasing[:, 0], erased, mixed, chosen, keys, noise)
+    flip, rotation, erasing = flip[:, 0], rotation[:, 0], erasing[:, 0]
+    return Draws(crop, flip, rotation, colour, erasing, erased, mixed, chosen, masks, keys, noise)
 
 
 def padded_crop(images: NDArray[np.uint8], padding: int, drawn: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -102,7 +105,9 @@ def random_part(
 
 
 def vary(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -> torch.Tensor:
-    """Apply the operations between cropping and mixing: flip, rotation, colour jitter, RandAugment, erasing.
+    """Apply the operations between cropping and mixing.
+
+    They are flip, rotation, colour jitter, RandAugment, erasing and masks.
 
     Args:
         pixels: (images, channels, height, width) uint8; they may be overwritten.
@@ -126,6 +131,9 @@ def _varied(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -
         pixels = randaugment.vary(pixels, settings.randaugment, drawn.randaugment)
     for row in np.flatnonzero(drawn.erasing < settings.erasing).tolist():
         _erase(pixels[row], drawn.erased[row], drawn.noise.of(drawn.keys[row]))
+    if settings.masks:
+        stripes = masking.stripes(settings.masks, drawn.masks, (pixels.shape[2], pixels.shape[3]))
+        pixels = masking.masked(pixels, torch.from_numpy(stripes), settings.masks)
     return pixels
 
 

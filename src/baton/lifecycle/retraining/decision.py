@@ -42,9 +42,11 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
     rows = f"{found.rows:,} rows are new and {found.gone:,} gone since {which}"
     if beyond := found.beyond(settings.drift):
         return f"{rows}, which is beyond the limits of retrain.drift: {', '.join(beyond)}"
-    measured = (
-        "number, labels and brightness" if found.kind == "images" else "number, labels, lengths and words"
-    )
+    measured = {
+        "text": "number, labels, lengths and words",
+        "images": "number, labels and brightness",
+        "audio": "number, labels, durations and loudness",
+    }[found.kind]
     return f"not: {rows}, and their {measured} are within the limits of retrain.drift"
 
 

@@ -4,7 +4,7 @@ Input: the champion's profile (kept with its version), and the rows of train and
 champion was not trained on, by the digests of their texts (or pixels) and labels: a row whose label changed
 is a new row, and the old one is gone. Or any `Sample` without labels, whose rows are compared by their texts
 (or pixels) alone. Images have neither words nor lengths: the mean brightness of each is used as its length,
-and none of its words is unknown.
+and none of its words is unknown. A clip's length is in seconds, and its loudness is compared too.
 
 Both sides are samples, so every distance is a two-sample one (`two_samples`). It counts only if it exceeds
 what chance makes of it by more than its limit, and a test finds it significant at the level `ACCIDENT` over
@@ -29,7 +29,7 @@ from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.images.bit_depth import BITS_16
 from baton.lifecycle import test_table
-from baton.lifecycle.retraining import brightness
+from baton.lifecycle.retraining import brightness, sound_levels
 from baton.tables import two_sample_tests
 from baton.tables.two_sample_tests import Distance
 from baton.tasks import task_figures
@@ -41,7 +41,8 @@ WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
 # One in HELD_OUT texts is kept out of the vocabulary; new texts are compared with the share of words it lacks
 # of them.
 HELD_OUT = 4
-MOST_IMAGES = 1000  # the most images whose brightness is measured: decoding takes time
+MOST_IMAGES = 1000  # the most images or clips that are measured: decoding takes time
+LIMITS = {"loudness": "lengths"}  # a distance that has no limit of its own -> whose it takes
 ACCIDENT = 0.01  # probability of reporting drift for rows of the same source, over all distances together
 
 
@@ -73,12 +74,14 @@ class Drift:
                 strict=True,
             )
         )
-        names = {"lengths": "lengths (brightness)"} if self.kind == "images" else {}
+        names = {"images": {"lengths": "lengths (brightness)"}, "audio": {"lengths": "lengths (seconds)"}}
+        own = names.get(self.kind, {})
         for key, distance in self.distances.items():
-            if distance.excess > allowed[key] and certain[key] <= ACCIDENT:
+            limit = allowed[LIMITS.get(key, key)]
+            if distance.excess > limit and certain[key] <= ACCIDENT:
                 by_chance = f"of which chance accounts for {distance.chance:.3f}"
                 found.append(
-                    f"{names.get(key, key)} {distance.value:.3f}, {by_chance} (limit {allowed[key]:.3f} more)"
+                    f"{own.get(key, key)} {distance.value:.3f}, {by_chance} (limit {limit:.3f} more)"
                 )
         return found
 
@@ -88,10 +91,11 @@ class Sample:
     """Rows to compare with a profile."""
 
     kind: test_table.Kind
-    keys: Sequence[str]  # texts, whole pairs of texts (`text_pairs.whole`), or digests of pixels
+    keys: Sequence[str]  # texts, whole pairs of texts (`text_pairs.whole`), or digests of pixels or samples
     labels: Sequence[str] | None  # the targets of each row, as a served model writes them
-    clean: Path | None = None  # folder of the images, in the order of the keys
+    clean: Path | None = None  # folder of the images or clips, in the order of the keys
     brightness: Sequence[float] | None = None  # of images stored elsewhere
+    levels: Sequence[tuple[float, float]] | None = None  # of clips stored elsewhere, see `sound_levels`
     files: Sequence[Path] | None = None  # their paths
     ragged: bool = False  # whether each of `labels` is a list of them
     pairs: Sequence[text_pairs.Pair] | None = None  # the two texts of each key, if rows are pairs
@@ -110,7 +114,7 @@ def profile(clean: Path) -> dict[str, Any]:
     """
     rows = _rows(clean)
     assert rows.labels is not None
-    lengths = sorted(_lengths(rows, range(len(rows.keys))).items())
+    measured = _measured(rows, range(len(rows.keys)))
     return {
         "layout": LAYOUT,
         "rows": _labelled(rows),
@@ -120,7 +124,10 @@ def profile(clean: Path) -> dict[str, Any]:
             if rows.kind == "images" and (bits := significant_bits(clean / "train.parquet")) != BITS_16
             else {}
         ),
-        "lengths": {"values": [value for value, _ in lengths], "counts": [count for _, count in lengths]},
+        **{
+            name: {"values": sorted(own), "counts": [own[value] for value in sorted(own)]}
+            for name, own in measured.items()
+        },
         **(_vocabulary(rows.keys) if rows.kind == "text" else {"vocabulary": None, "unknown": None}),
     }
 
@@ -193,8 +200,9 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
     if rows.labels is not None:
         own = Counter(rows.labels[place] for place in places)
         found["labels"] = label_distance(earlier["labels"], own, rows.ragged)
-    lengths = dict(zip(earlier["lengths"]["values"], earlier["lengths"]["counts"], strict=True))
-    found["lengths"] = two_sample_tests.distributions(lengths, _lengths(rows, places))
+    for name, new_values in _measured(rows, places).items():
+        known = dict(zip(earlier[name]["values"], earlier[name]["counts"], strict=True))
+        found[name] = two_sample_tests.distributions(known, new_values)
     if rows.kind == "text" and earlier["unknown"] is not None:
         new = _unknown((rows.keys[place] for place in places), earlier["vocabulary"])
         found["unknown"] = two_sample_tests.means(
@@ -244,15 +252,25 @@ def _labelled(rows: Sample) -> list[str]:
     return test_table.digests(f"{key} {label}" for key, label in zip(rows.keys, rows.labels, strict=True))
 
 
-def _lengths(rows: Sample, places: Sequence[int]) -> Counter[float]:
-    """Count the words of each text, or the brightness of some images: those with the smallest digests."""
+def _measured(rows: Sample, places: Sequence[int]) -> dict[str, Counter[float]]:
+    """Count the words of each text, the brightness of images, or the seconds and the loudness of clips.
+
+    Of images and clips, those with the smallest digests are measured.
+    """
     if rows.kind == "text":
-        return Counter(float(len(_words(rows.keys[place]))) for place in places)
+        return {"lengths": Counter(float(len(_words(rows.keys[place]))) for place in places)}
     some = set(sorted(places, key=lambda place: rows.keys[place])[:MOST_IMAGES])
+    if rows.kind == "audio":
+        levels = [rows.levels[place] for place in sorted(some)] if rows.levels is not None else []
+        if rows.clean is not None:
+            levels = sound_levels.measure(rows.clean, some)
+        return {
+            name: Counter(one[place] for one in levels) for place, name in enumerate(("lengths", "loudness"))
+        }
     found = [rows.brightness[place] for place in sorted(some)] if rows.brightness is not None else []
     if rows.clean is not None:
         found = brightness.measure(rows.clean, some)
-    return Counter(round(value, 4) for value in found)
+    return {"lengths": Counter(round(value, 4) for value in found)}
 
 
 def _vocabulary(texts: Sequence[str]) -> dict[str, Any]:

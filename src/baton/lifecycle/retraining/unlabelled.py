@@ -1,4 +1,4 @@
-"""Check whether new rows without labels, a table of texts or a folder of images, have drifted.
+"""Check whether new rows without labels, a table of texts or a folder of images or clips, have drifted.
 
     baton drift FILE_OR_FOLDER [--predict]
 
@@ -8,6 +8,7 @@ it has that suffix; other columns, including one of labels, are optional.
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from baton.errors import DataError, ModelError, ParamsError
 from baton.images import decoding
 from baton.images.bit_depth import BITS_16
 from baton.lifecycle import registry
-from baton.lifecycle.retraining import drift, predicted_drift
+from baton.lifecycle.retraining import drift, predicted_drift, sound_levels
 from baton.lifecycle.retraining.drift import Sample
+from baton.sounds import audio_decoding
 from baton.sources import image_folders, local_files
 from baton.tables import checks
 from baton.tables import readers as raw_tables
@@ -36,7 +38,7 @@ class Judged:
 
 
 def judge(own: registry.Registry, settings: params.Params, path: Path, predict: bool) -> Judged:
-    """Compare rows without labels with the champion's training data, by lengths and words, or by brightness.
+    """Compare rows without labels with the champion's training data, by their measures (see `drift`).
 
     With `predict`, also compare the labels that the champion predicts.
 
@@ -83,7 +85,8 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
     ]
     names = {
         "labels": "predicted labels",
-        "lengths": "brightness" if found.kind == "images" else "words per text",
+        "lengths": {"text": "words per text", "images": "brightness", "audio": "seconds"}[found.kind],
+        "loudness": "loudness",
         "unknown": "share of unknown words",
     }
     lines += [
@@ -125,6 +128,8 @@ def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample
             return _texts(path, settings)
         case params.ImagePreprocess():
             return _images(path, settings, bits)
+        case params.AudioPreprocess():
+            return _clips(path, settings)
 
 
 def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
@@ -157,37 +162,66 @@ def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
 
 
 def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
+    digests, brightness = [], []
+
+    def look(content: bytes) -> None:
+        pixels = decoding.decode(content, settings.max_pixels, bits).pixels
+        digests.append(decoding.digest(pixels))
+        brightness.append(float(pixels.mean()) / 255)
+
+    files = _decodable(path, "images", settings, look, decoding.UndecodableError)
+    return Sample("images", digests, None, brightness=brightness, files=files)
+
+
+def _clips(path: Path, settings: params.AudioPreprocess) -> Sample:
+    digests, levels = [], []
+
+    def look(content: bytes) -> None:
+        clip = audio_decoding.decode(content, settings.max_seconds)
+        digests.append(audio_decoding.digest(clip))
+        levels.append(sound_levels.of(clip))
+
+    files = _decodable(path, "clips", settings, look, audio_decoding.UndecodableError)
+    return Sample("audio", digests, None, levels=levels, files=files)
+
+
+def _decodable(
+    path: Path,
+    noun: str,
+    settings: params.FilesPreprocess,
+    look: Callable[[bytes], None],
+    faults: type[DataError],
+) -> list[Path]:
+    """Show the content of each file of a folder to `look`; return those at which it raised no `faults`."""
     if not path.is_dir():
-        hint = "put the images into one folder; its subfolders are read too"
+        hint = f"put the {noun} into one folder; its subfolders are read too"
         raise DataError(
             f"{path} is a file",
             got="a file",
-            expected="a folder, as params.preprocess.kind is images",
+            expected=f"a folder, as params.preprocess.kind is {settings.kind}",
             hint=hint,
         )
-    digests, brightness, files, problems = [], [], [], []
+    files, problems = [], []
     for file in sorted(local_files.files_of(path), key=os.fsencode):
         found = image_folders.read_file(file, file.relative_to(path).as_posix(), None)
         if found.image is None:
             problems.append(f"{found.name} ({found.problem})")
             continue
         try:
-            pixels = decoding.decode(found.image, settings.max_pixels, bits).pixels
-        except decoding.UndecodableError as error:
+            look(found.image)
+        except faults as error:
             problems.append(f"{found.name} ({error.args[0]})")
             continue
         files.append(file)
-        digests.append(decoding.digest(pixels))
-        brightness.append(float(pixels.mean()) / 255)
     _tell(path, problems)
-    if not digests:
+    if not files:
         raise DataError(
-            f"{path} holds no images",
+            f"{path} holds no {noun}",
             got=f"{len(problems)} files",
-            expected="images",
+            expected=noun,
             hint="check the path",
         )
-    return Sample("images", digests, None, brightness=brightness, files=files)
+    return files
 
 
 def _tell(path: Path, problems: list[str]) -> None:

@@ -1,0 +1,54 @@
+"""Masks of spectrograms: stripes of time and of frequency that become grey (SpecAugment, Park et al. 2019).
+
+Input: numbers drawn for each image -> the stripes, on the host; and images with their stripes, on any device.
+All arithmetic is in integers, so every device gives the same bits.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baton import params
+
+GREY = 128  # which normalization makes about 0, the mean
+
+
+def draws(settings: params.Masks) -> int:
+    """Return how many numbers an image needs: width and position of each stripe."""
+    return 2 * (settings.time + settings.frequency)
+
+
+def stripes(settings: params.Masks, drawn: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.int64]:
+    """Return start and end of each stripe, (images, stripes, 2): those of time first.
+
+    A width is uniform from 0 to the most that is set (or the image's size), and so is the position.
+
+    Args:
+        settings: how many stripes there are, and how wide.
+        drawn: numbers from 0 to 1, (images, `draws`).
+        size: bands and frames of an image.
+    """
+    bands, frames = size
+    lengths = np.array([frames] * settings.time + [bands] * settings.frequency)
+    most = np.array([settings.frames] * settings.time + [settings.bands] * settings.frequency)
+    pairs = drawn.reshape(len(drawn), -1, 2)
+    widths = np.floor(pairs[..., 0] * (np.minimum(most, lengths) + 1)).astype(np.int64)
+    starts = np.floor(pairs[..., 1] * (lengths - widths + 1)).astype(np.int64)
+    return np.stack([starts, starts + widths], axis=-1)
+
+
+def masked(pixels: torch.Tensor, own: torch.Tensor, settings: params.Masks) -> torch.Tensor:
+    """Return uint8 images (images, channels, bands, frames) with grey stripes (images, stripes, 2)."""
+    time, frequency = own[:, : settings.time], own[:, settings.time :]
+    hidden = (
+        _inside(time, pixels.shape[3])[:, None, None, :]
+        | _inside(frequency, pixels.shape[2])[:, None, :, None]
+    )
+    return torch.where(hidden, GREY, pixels)
+
+
+def _inside(stripes: torch.Tensor, length: int) -> torch.Tensor:
+    """Return which places of an axis are in a stripe, (images, length)."""
+    places = torch.arange(length, device=stripes.device)
+    start, end = stripes[..., 0, None], stripes[..., 1, None]  # (images, stripes, 1)
+    return ((places >= start) & (places < end)).any(dim=1)

@@ -1,0 +1,181 @@
+"""Clips of every format, depth, rate and number of channels decode to their samples, or are named."""
+
+import io
+import wave
+
+import numpy as np
+import pytest
+
+from baton.sounds import audio_containers, audio_decoding
+from baton.sounds.audio_decoding import UndecodableError, decode, digest
+from tests.audio_files import RATE, bomb, melody, noise, saved, tone
+
+LOSSLESS = [  # format, subtype, the largest error of a sample
+    ("WAV", "PCM_U8", 2**-7),
+    ("WAV", "PCM_16", 2**-15),
+    ("WAV", "PCM_24", 2**-23),
+    ("WAV", "PCM_32", 2**-23),
+    ("WAV", "FLOAT", 0.0),
+    ("WAV", "DOUBLE", 0.0),
+    ("WAVEX", "PCM_24", 2**-23),
+    ("RF64", "PCM_16", 2**-15),
+    ("AIFF", "PCM_16", 2**-15),
+    ("AIFF", "PCM_24", 2**-23),
+    ("FLAC", "PCM_16", 2**-15),
+    ("FLAC", "PCM_24", 2**-23),
+]
+LOSSY = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("WAV", "ULAW")]
+EVERY = [form[:2] for form in LOSSLESS] + LOSSY
+
+
+def refused(content: bytes, seconds: float = 10.0) -> UndecodableError:
+    with pytest.raises(UndecodableError) as caught:
+        decode(content, seconds)
+    return caught.value
+
+
+@pytest.mark.parametrize(("form", "subtype", "error"), LOSSLESS)
+def test_lossless_formats_give_the_samples(form: str, subtype: str, error: float) -> None:
+    sound = tone() + noise(0, 1.0)
+    clip = decode(saved(sound, form, subtype), 10)
+    assert clip.rate == RATE and clip.samples.dtype == np.float32
+    np.testing.assert_allclose(clip.samples, sound, atol=error)
+
+
+@pytest.mark.parametrize(("form", "subtype"), LOSSY)
+def test_lossy_formats_give_about_the_samples(form: str, subtype: str) -> None:
+    sound = tone()
+    clip = decode(saved(sound, form, subtype), 10)
+    assert clip.samples.shape == sound.shape
+    middle = slice(2000, -2000)
+    assert np.abs(clip.samples[middle] - sound[middle]).max() < 0.05
+
+
+def test_the_standard_library_agrees_about_a_wav() -> None:
+    content = saved(noise(1), "WAV", "PCM_16")
+    with wave.open(io.BytesIO(content)) as file:
+        expected = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 2**15
+    np.testing.assert_array_equal(decode(content, 10).samples, expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("rate", [4000, 11_025, 44_100, 192_000])
+def test_rates_are_kept(rate: int) -> None:
+    clip = decode(saved(tone(rate=rate), rate=rate), 10)
+    assert (clip.rate, len(clip.samples), clip.seconds) == (rate, rate, 1.0)
+    assert f"{rate} Hz" in clip.notes
+
+
+@pytest.mark.parametrize("rate", [1000, 200_000])
+def test_other_rates_are_named(rate: int) -> None:
+    assert "unsupported" in str(refused(saved(tone(100, rate=rate), rate=rate)))
+
+
+def test_channels_are_averaged() -> None:
+    left, right = tone(300), tone(500)
+    clip = decode(saved(np.stack([left, right], 1), "WAV", "FLOAT"), 10)
+    np.testing.assert_allclose(clip.samples, (left + right) / 2, atol=1e-7)
+    assert "2 channels mixed" in clip.notes
+    same = decode(saved(np.stack([left] * 6, 1), "WAV", "FLOAT"), 10)
+    np.testing.assert_array_equal(same.samples, left)
+
+
+def test_of_opposite_phases_the_first_channel_is_read_and_noted() -> None:
+    left = tone()
+    clip = decode(saved(np.stack([left, -left], 1), "WAV", "FLOAT"), 10)
+    np.testing.assert_array_equal(clip.samples, left)
+    assert "opposite phases: first channel" in clip.notes and not clip.silent
+    nearly = decode(saved(np.stack([left, -0.9 * left], 1), "WAV", "FLOAT"), 10)
+    assert "opposite phases: first channel" in nearly.notes
+
+
+@pytest.mark.parametrize(("form", "subtype"), EVERY)
+@pytest.mark.parametrize("kept", [0.5, 0.97])
+def test_truncated_files_are_named(form: str, subtype: str, kept: float) -> None:
+    content = saved(melody(0), form, subtype)
+    decode(content, 10)
+    error = refused(content[: int(kept * len(content))])
+    assert error.check == "unreadable" and "truncated" in str(error)
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF"])
+def test_a_single_missing_byte_is_counted(form: str) -> None:
+    assert str(refused(saved(tone(), form, "PCM_16")[:-1])).startswith("truncated: 1 of 32,0")
+
+
+def test_sizes_that_the_writer_did_not_know_are_not_truncations() -> None:
+    content = bytearray(saved(tone(), "WAV", "PCM_16"))
+    place = content.index(b"data")
+    content[place + 4 : place + 8] = b"\xff" * 4  # as programs write to a pipe
+    assert len(decode(bytes(content), 10).samples) == RATE
+
+
+def test_bytes_after_the_end_do_not_matter() -> None:
+    for form, subtype in EVERY:
+        if form != "MP3":
+            content = saved(tone(), form, subtype)
+            assert digest(decode(content + bytes(99), 10)) == digest(decode(content, 10)), form
+
+
+def test_files_without_sound_are_named() -> None:
+    empty = np.zeros(0, np.float32)
+    for form in ("WAV", "AIFF"):
+        assert str(refused(saved(empty, form))) == "zero length: no samples"
+    flac = bytearray(saved(tone(), "FLAC"))
+    flac[22:26] = bytes(4)  # the low bits of the number of samples
+    assert str(refused(bytes(flac))).startswith("unsupported: a FLAC that does not state its length")
+    assert str(refused(b"")) == "empty: 0 bytes"
+    assert str(refused(b"<html>404</html>")).startswith(
+        "not a format that is read (WAV, AIFF, FLAC, OGG, MP3)"
+    )
+    assert "not a format that is read" in str(refused(saved(tone(), "AU")))
+
+
+def test_broken_files_are_named() -> None:
+    flac = bytearray(saved(melody(1), "FLAC"))
+    flac[len(flac) // 2 : len(flac) // 2 + 40] = bytes(40)
+    assert "broken or truncated: begins as FLAC" in str(refused(bytes(flac)))
+    sound = noise(2)
+    sound[7] = np.nan
+    assert str(refused(saved(sound, "WAV", "FLOAT"))) == "broken: a sample is not a finite number"
+
+
+def test_enormous_files_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio_decoding, "_decoded", None)  # would be called to decode
+    for content, seconds in ((bomb(), 600.0), (saved(tone(seconds=3.0)), 2.5)):
+        error = refused(content, seconds)
+        assert error.check == "enormous"
+    assert str(refused(bomb(10), 600.0)) == "enormous: 36,000 s, more than 600"
+
+
+def test_silence_and_clipping() -> None:
+    assert decode(saved(np.zeros(RATE)), 10).silent
+    assert decode(saved(np.full(RATE, 0.25)), 10).silent, "a constant is not heard"
+    assert not decode(saved(tone(level=0.002)), 10).silent
+    assert "DC offset" in decode(saved(tone() + 0.1), 10).notes
+    clip = decode(saved(np.clip(tone(level=2.0), -1, 1)), 10)
+    assert clip.clipped == pytest.approx(2 / 3, abs=0.02)  # |sin| > 1/2 in two thirds of a period
+    assert decode(saved(tone(level=0.98)), 10).clipped == 0
+    assert decode(saved(tone(level=1.0) * 0.999), 10).clipped < audio_decoding.CLIPPED
+
+
+def test_loudness_is_in_decibels() -> None:
+    assert decode(saved(tone(level=1.0) * 0.9999, "WAV", "FLOAT"), 10).loudness == pytest.approx(
+        -3.01, abs=0.01
+    )
+    assert decode(saved(tone(level=0.1), "WAV", "FLOAT"), 10).loudness == pytest.approx(-23.01, abs=0.01)
+    assert decode(saved(np.zeros(9)), 10).loudness == -120
+
+
+def test_equal_samples_have_one_digest_whatever_the_format() -> None:
+    sound = np.round(noise(3) * 2**15) / 2**15
+    clips = [decode(saved(sound, form, subtype), 10) for form, subtype, error in LOSSLESS if error < 2**-8]
+    assert len({digest(clip) for clip in clips}) == 1
+    assert digest(clips[0]) != digest(decode(saved(sound, rate=8000), 10))
+    stereo = decode(saved(np.stack([sound, sound], 1), "FLAC", "PCM_16"), 10)
+    assert digest(stereo) == digest(clips[0])
+
+
+def test_names_that_contradict_the_content() -> None:
+    assert audio_containers.misnamed("a/b.WAV", "MP3") == "MP3, but named .WAV"
+    assert audio_containers.misnamed("a/b.oga", "OGG") == ""
+    assert audio_containers.misnamed("train/17", "WAV") == ""
