@@ -287,6 +287,13 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
             "tokenize: truncation.overlap 65 must be at most 64, half of max_length",
         ),
         (
+            lambda raw: (
+                raw["preprocess"].update(text_pair_column="answer"),
+                raw["tokenize"].update(truncation=WINDOWS | {"overlap": 33}),
+            ),
+            "tokenize.truncation.overlap 33 must be at most 32, a quarter of max_length, if rows are pairs",
+        ),
+        (
             lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"most": 1}),
             "tokenize.truncation.most: input should be greater than",
         ),

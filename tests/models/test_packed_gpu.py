@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from baton.models import text_model
 from tests.models.test_packed import make, split
+from tests.models.test_pair_types import typed
 
 pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda")
@@ -65,6 +66,22 @@ def test_losses_are_those_of_padded_documents(family: str, dtype: torch.dtype) -
     step(model, documents, rows, dtype)
     gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     assert float(functional.cosine_similarity(*gradients, dim=0)) > 0.99
+
+
+def test_types_of_pairs_reach_the_model_and_the_host_never_waits() -> None:
+    model, documents = make("bert", kind="sdpa", **WIDE).to(CUDA), split(LONG)
+    for module in model.modules():  # as above
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    rows = [3, 0, 2, 1, 4]
+    padded, packed, plain = (
+        step(model, form, rows, torch.float32, quiet=False)
+        for form in (typed(documents), typed(documents).packed(), documents)
+    )
+    torch.testing.assert_close(packed, padded, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(plain, padded, atol=1e-3), "negative control: types make a difference"
+    step(model, typed(documents).packed(), rows)
+    torch.testing.assert_close(step(model, typed(documents).packed(), rows), padded, atol=5e-2, rtol=5e-2)
 
 
 def test_attention_is_flash_attention_whatever_the_length() -> None:
