@@ -127,7 +127,7 @@ def test_packages_with_their_tags_and_whole_descriptions(digests: dict[str, str]
         "package": "libchess1",
         "source": "chess",
         "section": "libs",
-        "tags": [],
+        "tags": None,
         "summary": "library of chess",
         "description": "What chess needs.",
     }

@@ -47,10 +47,10 @@ def _package_rows(packages: Iterable[Stanza], english: dict[str, list[str]]) -> 
         summary, *paragraphs = english.get(_first(stanza, "Description-md5"), []) or _text(
             stanza["Description"]
         )
-        tags = " ".join(stanza.get("Tag", []))
+        tags = [tag.strip() for tag in " ".join(stanza.get("Tag", [])).split(",") if tag.strip()]
         yield {
             **_named(stanza),
-            "tags": [tag.strip() for tag in tags.split(",") if tag.strip()],
+            "tags": tags or None,  # nobody has looked at a package without any
             "summary": summary,
             "description": "\n\n".join(paragraphs),
         }
