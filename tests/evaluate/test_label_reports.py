@@ -66,6 +66,10 @@ def test_figures_are_those_of_scikit_learn() -> None:
         "hamming_loss": reference.hamming_loss(true, predicted),
         "log_loss": np.mean([reference.log_loss(true[:, k], p[:, k], labels=[0, 1]) for k in range(3)]),
     }
+    expected |= {
+        "coverage_error": reference.coverage_error(true, logits),
+        "ranking_loss": reference.label_ranking_loss(true, logits),
+    }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, abs=1e-9), name
         low, high = found[f"{name}_interval"]  # type: ignore[misc]
@@ -77,6 +81,19 @@ def test_figures_are_those_of_scikit_learn() -> None:
     assert TASK.score(targets, TASK.outputs(logits, {"temperature": 1})).mean() == pytest.approx(
         expected["samples_f1"]
     )
+
+
+@pytest.mark.parametrize("digits", [0, 12], ids=["ties", "no ties"])
+def test_ranks_are_those_of_scikit_learn(digits: int) -> None:
+    """Of each row; with rows that have no label, and rows that have all."""
+    targets, logits = sample(60, 2, seed=4)
+    scores = logits.astype(np.float64).round(digits)
+    assert (targets.sum(axis=1) == 0).any() and (targets.sum(axis=1) == 2).any()
+    coverage, ranking = label_outputs.ranks(targets, scores)
+    for row in range(60):
+        own = targets[row : row + 1].astype(int), scores[row : row + 1]
+        assert coverage[row] == reference.coverage_error(*own)
+        assert ranking[row] == pytest.approx(reference.label_ranking_loss(*own), abs=1e-12)
 
 
 def test_each_label_is_that_of_scikit_learn() -> None:
@@ -490,6 +507,15 @@ def test_the_stage_reports_several_labels(
     with Path("reports/tables/per_label.csv").open(newline="", encoding="utf-8") as file:
         table = {(row["model"], row["label"]): row for row in csv.DictReader(file)}
     assert int(table["student", "«naïve»"]["support"]) == 1
+    assert [float(table["student", name]["threshold"]) for name in NAMES] == THRESHOLDS
+    for k, name in enumerate(NAMES):
+        precision = reference.average_precision_score(rows.targets[:, k], logits[:, k])
+        assert float(table["student", name]["average_precision"]) == pytest.approx(precision, rel=1e-5)
+    precision = reference.average_precision_score(rows.targets, logits, average="macro")
+    assert report["student"]["macro_average_precision"] == pytest.approx(precision, rel=1e-5)
+    assert report["student"]["labels_without_rows"] == 0 and f"{100 * precision:.1f}%" in said
+    cover = reference.coverage_error(rows.targets, logits)
+    assert report["student"]["coverage_error"] == pytest.approx(cover, rel=1e-5)
     with Path("reports/tables/errors.csv").open(newline="", encoding="utf-8") as file:
         wrong = {row["id"]: row for row in csv.DictReader(file) if row["model"] == "student"}
     actual = rows.targets > 0
@@ -507,7 +533,7 @@ def test_the_stage_reports_several_labels(
     with Path("reports/tables/slices.csv").open(newline="", encoding="utf-8") as file:
         first = next(csv.DictReader(file))
     assert first["micro_f1_low"] < first["micro_f1"] < first["micro_f1_high"]
-    assert {"per_label_f1.png", "learning_curves.png"} <= {
+    assert {"per_label_f1.png", "precision_recall.png", "learning_curves.png"} <= {
         path.name for path in Path("reports/figures").iterdir()
     }
     drawn, empty = shown_plots(root)

@@ -23,6 +23,7 @@ from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import Mark, Marks, Verdict
 from baton.lifecycle.retraining import drift, predicted_drift
 from baton.lifecycle.test_table import Table, digests
+from baton.tasks.label_figures import LabelFigures
 from baton.tracking import datasets
 from tests.lifecycle import scores
 from tests.lifecycle.test_gate import RULES as GATE
@@ -84,6 +85,7 @@ def test_a_better_challenger_passes_by_micro_f1(table: Table) -> None:
         "label floor",
         "label losses",
         "calibration",
+        "label calibration",
     ]
     for which, model in (("challenger", new), ("champion", old)):
         for figure in ("micro", "macro"):
@@ -93,6 +95,29 @@ def test_a_better_challenger_passes_by_micro_f1(table: Table) -> None:
     assert "only the challenger has every label of 40 rows right, only the champion of 0" in text(
         verdict, "gain"
     )
+
+
+@pytest.mark.parametrize("claimed", [0.9, 0.3], ids=["claims 90%", "claims 30%"])
+def test_a_rare_label_whose_probability_is_wrong_is_refused(claimed: float) -> None:
+    """A label of 1% is predicted for 40 rows, of which 12 have it; two frequent labels are calibrated.
+
+    Negative control: of all decisions together the error is below the limit, by which alone it was accepted.
+    """
+    generator = np.random.default_rng(0)
+    p = generator.random((2000, 3))
+    p[:, 2] = np.where(np.arange(2000) < 40, claimed, 0.004)
+    marks = generator.random(p.shape) < p
+    marks[:, 2] = (np.arange(2000) < 12) | (np.arange(2000) >= 1992)
+    ids = [f"test:{row}" for row in range(2000)]
+    own = Table(Path("t.parquet"), "0" * 64, "text", ids, digests(ids), TASK, marks.astype(np.float32))
+    answers = LabelFigures(TASK).of_probabilities(p, thresholds=[0.4, 0.4, 0.25])
+    rules = RULES.model_copy(update={"first_minimum": 0.3, "class_floor": None})
+    verdict = gate.decide(own, Scored(answers, 100, np.ones(20), frozenset({"x"})), None, rules)
+    assert refused(verdict) == (["label calibration"] if claimed == 0.9 else [])
+    assert verdict.figures["challenger"]["calibration_error"] < 0.1 < RULES.max_calibration_error
+    if claimed == 0.9:
+        said = text(verdict, "label calibration")
+        assert "for «naïve»: 90.0% on average" in said and "40 rows" in said
 
 
 @pytest.mark.parametrize("wrong", [40, 41], ids=["the same", "a little worse"])
@@ -105,14 +130,16 @@ def test_a_tie_and_a_worse_one_are_refused(table: Table, wrong: int) -> None:
 
 def test_non_inferiority_lets_a_tie_pass_and_refuses_what_is_worse_than_its_margin(table: Table) -> None:
     close = params.NonInferiority(kind="non_inferiority", margin=0.05)
-    rules = RULES.model_copy(update={"rule": close, "class_floor": None})
+    changes = {"rule": close, "class_floor": None, "max_calibration_error": None}
+    rules = RULES.model_copy(update=changes)
     assert refused(gate.decide(table, scored(table, 40), scored(table, 40), rules)) == []
     assert refused(gate.decide(table, scored(table, 90), scored(table, 40), rules)) == ["non-inferiority"]
 
 
 def test_a_first_champion_needs_no_other_but_must_be_good(table: Table) -> None:
     assert refused(gate.decide(table, scored(table, 10), None, RULES)) == []
-    assert refused(gate.decide(table, scored(table, 90), None, RULES)) == ["first champion"]
+    found = refused(gate.decide(table, scored(table, 90), None, RULES))
+    assert found == ["first champion", "label calibration"]  # it is 95% sure of the wrong labels too
     assert "a first champion's micro_f1 interval" in text(
         gate.decide(table, scored(table, 90), None, RULES), "first champion"
     )
@@ -147,7 +174,8 @@ def test_a_label_without_test_rows_is_not_judged(table: Table) -> None:
     marks = table.targets.copy()
     marks[:, 2] = 0
     without = replace(table, targets=marks)
-    verdict = gate.decide(without, scored(without, 20), scored(without, 60), RULES)
+    rules = RULES.model_copy(update={"max_calibration_error": None})
+    verdict = gate.decide(without, scored(without, 20), scored(without, 60), rules)
     assert refused(verdict) == []
     assert "not judged: «naïve» (0 rows)" in text(verdict, "label floor")
     lost = text(verdict, "label losses")
@@ -191,7 +219,7 @@ def test_one_that_is_too_sure_is_refused(table: Table) -> None:
         update={"first_minimum": 0.1, "class_floor": None, "max_calibration_error": 0.15}
     )
     verdict = gate.decide(table, sure, None, rules)
-    assert refused(verdict) == ["calibration"]
+    assert refused(verdict) == ["calibration", "label calibration"]
     assert verdict.figures["challenger"]["calibration_error"] == pytest.approx(0.3, abs=0.02)
 
 

@@ -4,7 +4,7 @@ As for classes (`tasks.metrics`), every figure is a function of sums of per-row 
 and each resample share one code path.
 
 Inputs: logits (n, labels), targets (n, labels) 0 or 1 -> micro_f1, macro_f1, samples_f1, subset_accuracy,
-hamming_loss, log_loss.
+hamming_loss, log_loss, coverage_error, ranking_loss.
 """
 
 import json
@@ -24,7 +24,8 @@ from baton.tasks.metrics import Statistics, counts, per_class
 Floats = NDArray[np.float64]
 
 LARGEST = -float(np.log(np.finfo(np.float64).eps))  # of |logit| of a probability of 0 or 1
-ROW = ("samples_f1", "exact", "log_loss", "rows")  # the last columns of `statistics`
+# The last columns of `statistics`.
+ROW = ("samples_f1", "exact", "log_loss", "coverage_error", "ranking_loss", "rows")
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,28 @@ def losses(targets: NDArray[Any], logits: Floats) -> Floats:
     return np.asarray(label_figures.losses(logits, targets).mean(axis=1))
 
 
+def ranks(targets: NDArray[Any], scores: Floats) -> tuple[Floats, Floats]:
+    """Return each row's coverage error and ranking loss, both (n,), as scikit-learn defines them.
+
+    A row without labels has a coverage error of 0 (Tsoumakas, Katakis and Vlahavas 2010, Mining multi-label
+    data).
+    """
+    from scipy.stats import rankdata
+
+    actual = targets > 0
+    reached = rankdata(-scores, method="max", axis=1)  # labels at least as probable as each, with itself
+    own = rankdata(np.where(actual, -scores, np.inf), method="max", axis=1)  # those of the row among them
+    wrong = np.where(actual, reached - own, 0).sum(axis=1)
+    pairs = actual.sum(axis=1) * (~actual).sum(axis=1)
+    coverage = np.where(actual, reached, 0).max(axis=1)
+    return coverage.astype(np.float64), wrong / np.maximum(pairs, 1)
+
+
 def statistics(targets: NDArray[Any], outputs: LabelOutputs) -> Statistics:
-    """Return the per-row statistics whose sums `figures` reads, (n, 3 * labels + 4), sparse.
+    """Return the per-row statistics whose sums `figures` reads, (n, 3 * labels + 6), sparse.
 
     Columns: labels that are hit, predicted and actual, as in `metrics.counts`; then those of `ROW`: F1 of the
-    row, whether its labels are exactly right, log loss at the temperature, and 1.
+    row, whether its labels are exactly right, log loss at the temperature, those of `ranks`, and 1.
     """
     from scipy.sparse import csr_array, hstack
 
@@ -107,6 +125,7 @@ def statistics(targets: NDArray[Any], outputs: LabelOutputs) -> Statistics:
             samples_f1(targets, predicted),
             (actual == predicted).all(axis=1),
             losses(targets, outputs.scaled),
+            *ranks(targets, outputs.logits),
             np.ones(len(targets)),
         ],
         axis=1,
@@ -123,6 +142,9 @@ def figures(sums: Floats, labels: int, whole: Floats | None = None) -> dict[str,
     - samples_f1: mean of the rows' F1; a row without true and predicted labels counts as 1.
     - subset_accuracy: share of rows whose labels are exactly right.
     - hamming_loss: share of wrong decisions on a label.
+    - coverage_error: mean over rows of how many labels, the most probable first, hold all of the row's.
+    - ranking_loss: mean over rows of the share of pairs of a label that the row has and one that it lacks, of
+      which the latter is at least as probable; 0 without such a pair.
     - log_loss: mean over rows and labels of the binary cross-entropy, in nats.
 
     If `sums` are those of resamples, `whole` (columns) are the sums over all rows, as in `metrics.figures`.
@@ -141,4 +163,6 @@ def figures(sums: Floats, labels: int, whole: Floats | None = None) -> dict[str,
         "subset_accuracy": row["exact"] / row["rows"],
         "hamming_loss": (chosen + actual - 2 * hit).sum(axis=-1) / (row["rows"] * labels),
         "log_loss": row["log_loss"] / row["rows"],
+        "coverage_error": row["coverage_error"] / row["rows"],
+        "ranking_loss": row["ranking_loss"] / row["rows"],
     }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.contracts.task_spec import Labels
-from baton.evaluate import calibration, label_outputs, label_significance
+from baton.evaluate import calibration, label_outputs, label_ranking, label_significance
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.label_baselines import LabelBaselines
@@ -40,6 +40,10 @@ class LabelReports:
         "samples_f1",
         "subset_accuracy",
         "hamming_loss",
+        "micro_average_precision",
+        "macro_average_precision",
+        "coverage_error",
+        "ranking_loss",
         "log_loss",
         "log_loss_scaled",
         "temperature",
@@ -163,13 +167,14 @@ class LabelReports:
 
     def beyond(
         self,
-        splits: Mapping[str, Rows],  # noqa: ARG002
-        outputs: Mapping[str, LabelOutputs],  # noqa: ARG002
+        splits: Mapping[str, Rows],
+        outputs: Mapping[str, LabelOutputs],
         best: str | None,  # noqa: ARG002
-        confidence: float,  # noqa: ARG002
+        confidence: float,
     ) -> dict[str, dict[str, Any]]:
-        """Return no further figures."""
-        return {}
+        """Return average precision, see `label_ranking.figures`."""
+        targets = splits["test"].targets
+        return {name: label_ranking.figures(one.logits, targets, confidence) for name, one in outputs.items()}
 
     def paired(self, boot: LabelBootstrap, first: str, second: str) -> dict[str, Any]:
         """Compare two models alone, see `label_significance.paired`."""
@@ -211,11 +216,13 @@ class LabelReports:
         return label_tables.plots(evaluation)
 
     def draw(self, folder: Path, evaluation: Evaluation) -> None:
-        """Draw F1 per label."""
-        from baton.evaluate.report.class_plots import per_class_f1  # matplotlib, which the gate does not need
+        """Draw F1 per label, and precision against recall."""
+        from baton.evaluate.report import label_plots  # matplotlib, which the gate does not need
+        from baton.evaluate.report.class_plots import per_class_f1
 
         f1 = {name: evaluation.bootstrap.per_class(name)["f1"] for name in evaluation.drawn}
         per_class_f1(folder / "per_label_f1.png", evaluation.names, f1, self.words.counted)
+        label_plots.precision_recall(folder / "precision_recall.png", evaluation)
 
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""

@@ -1,7 +1,8 @@
 """Intervals and paired tests for models that gave the same test rows any number of labels.
 
-- Subset accuracy has Wilson's interval. Means over rows of numbers from 0 to 1 (samples F1, Hamming loss)
-  have Wilson's for the effective number of rows. Log loss has the percentile bootstrap's.
+- Subset accuracy has Wilson's interval. Means over rows of numbers from 0 to 1 (samples F1, Hamming loss,
+  ranking loss) have Wilson's for the effective number of rows. Log loss and coverage error have the
+  percentile bootstrap's.
 - Micro and macro F1 have the percentile bootstrap's, but never a narrower one than the closed form that takes
   decisions as independent: resampling a table without mistakes finds none.
 - Differences have the paired bootstrap's, but never a narrower one than Tango's of two models that are right
@@ -47,8 +48,8 @@ class LabelBootstrap(Resamples):
         match figure:
             case "subset_accuracy":
                 return _share(value, len(self.hits(name)), self.confidence)
-            case "samples_f1":
-                return _mean(self._column(name, "samples_f1"), self.confidence)
+            case "samples_f1" | "ranking_loss":
+                return _mean(self._column(name, figure), self.confidence)
             case "hamming_loss":
                 return _mean(self._wrong(name), self.confidence)
             case "micro_f1":
@@ -71,7 +72,7 @@ class LabelBootstrap(Resamples):
         level = self.confidence if confidence is None else confidence
         value = float(self.points[first][figure] - self.points[second][figure])
         drawn = interval(self.drawn[first][figure] - self.drawn[second][figure], level)
-        if figure == "log_loss":
+        if figure in ("log_loss", "coverage_error"):
             return value, drawn
         low, high = proportions.paired_interval(0, 0, len(self.hits(first)), level)
         return value, widest(drawn, (max(-1.0, value + low), min(1.0, value + high)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from baton.evaluate import label_ranking
 from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.label_outputs import LabelOutputs
@@ -16,7 +17,7 @@ from baton.evaluate.report.class_tables import PER_CLASS, per_class
 from baton.evaluate.report.csv_files import Table, excerpt
 from baton.evaluate.report.wording import percent
 
-PER_LABEL = ["model", "label", *PER_CLASS[2:]]
+PER_LABEL = ["model", "label", *PER_CLASS[2:], "average_precision", "threshold"]
 ERRORS = ["model", "id", "missing", "superfluous", "probability"]  # plus the text, or the name of the image
 COLUMNS = [
     "micro F1",
@@ -25,15 +26,18 @@ COLUMNS = [
     "samples F1",
     "exact rows",
     "Hamming loss",
+    "mAP",
+    "coverage",
     "log loss",
     "C",
 ]
 REMARK = (
-    "A label is predicted from its threshold on, fitted on validation for every model. Micro F1 is "
-    "that of all decisions together, macro F1 the mean over labels with test rows, samples F1 the mean over "
-    "rows (1 if a row has no label and none is predicted); exact rows have no wrong decision. Log loss, a "
-    "mean over labels, is at the temperature that was fitted on validation, for every model; metrics.json "
-    "also has it as trained. C was chosen on validation."
+    "A label is predicted from its threshold on, fitted on validation for every model. Micro F1 is that of "
+    "all decisions together, macro F1 the mean over labels with test rows, samples F1 the mean over rows (1 if a "
+    "row has no label and none is predicted); exact rows have no wrong decision. mAP is the mean average "
+    "precision of labels with test rows; coverage is how many labels, the most probable first, hold all of a "
+    "row's. Log loss, a mean over labels, is at the temperature that was fitted on validation, for every "
+    "model; metrics.json also has it as trained. C was chosen on validation."
 )
 
 
@@ -63,13 +67,25 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: LabelOutputs) 
     ]
 
 
+def per_label(model: str, evaluation: Evaluation) -> list[list[object]]:
+    """Return rows of PER_LABEL; a figure of a label without a test row is empty."""
+    own = evaluation.outputs[model]
+    precisions = label_ranking.per_label(own.logits, evaluation.test.targets > 0)
+    thresholds = np.broadcast_to(np.asarray(own.thresholds, np.float64), len(precisions))
+    rows = per_class(model, evaluation.names, evaluation.bootstrap)
+    return [
+        [*row, float("nan") if one is None else one.value, float(threshold)]
+        for row, one, threshold in zip(rows, precisions, thresholds, strict=True)
+    ]
+
+
 def tables(evaluation: Evaluation) -> dict[str, Table]:
     """Return per_label.csv of every model and errors.csv of the transformers."""
     names, outputs, test = evaluation.names, evaluation.outputs, evaluation.test
     return {
         "per_label.csv": (
             PER_LABEL,
-            [row for name in outputs for row in per_class(name, names, evaluation.bootstrap)],
+            [row for name in outputs for row in per_label(name, evaluation)],
         ),
         "errors.csv": (
             [*ERRORS, test.shown],
@@ -80,10 +96,7 @@ def tables(evaluation: Evaluation) -> dict[str, Table]:
 
 def plots(evaluation: Evaluation) -> dict[str, Table]:
     """Return F1 per label, one file per transformer."""
-    return {
-        f"per_label_{name}.csv": (PER_LABEL, per_class(name, evaluation.names, evaluation.bootstrap))
-        for name in TRANSFORMERS
-    }
+    return {f"per_label_{name}.csv": (PER_LABEL, per_label(name, evaluation)) for name in TRANSFORMERS}
 
 
 def summary(models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
@@ -98,6 +111,8 @@ def _row(figures: Mapping[str, Any]) -> list[str]:
         f"{100 * low:.1f} to {percent(high)}",
         *(percent(figures[figure]) for figure in ("macro_f1", "samples_f1", "subset_accuracy")),
         f"{figures['hamming_loss']:.4f}",
+        percent(figures["macro_average_precision"]) if "macro_average_precision" in figures else "–",
+        f"{figures['coverage_error']:.1f}",
         f"{figures['log_loss_scaled']:.3f}",
         f"{figures['C']:g}" if "C" in figures else "–",
     ]

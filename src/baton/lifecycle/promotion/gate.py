@@ -19,7 +19,7 @@ from baton.contracts.task_spec import TaskSpec
 from baton.errors import ParamsError
 from baton.evaluate import task_reports, timing
 from baton.evaluate.task_reports import TaskReports
-from baton.lifecycle.promotion import floors, margins
+from baton.lifecycle.promotion import floors, label_calibration, margins
 from baton.lifecycle.promotion.verdicts import CHALLENGER, CHAMPION, SOME, Check, Marks, Verdict
 from baton.lifecycle.test_table import Table
 from baton.tasks import figure_scale, metrics, task_figures
@@ -80,6 +80,7 @@ def decide(
         *floors.permanent(figures, marks or Marks(), rules, figure_scale.of(reports.figures, rules.metric)),
     ]
     checks += _calibrated(figures[CHALLENGER], len(table.ids), rules)
+    checks += label_calibration.checks(table.task, outputs[CHALLENGER], targets, rules)
     return Verdict(tuple(checks), figures)
 
 
