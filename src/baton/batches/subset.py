@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,11 +64,11 @@ class Part:
         return self.whole.training_batch(self.chosen[rows], self.chosen[step_rows], seed, epoch)
 
 
-def folds(labels: NDArray[np.int64], units: NDArray[np.int64], count: int, seed: int) -> list[Fold]:
+def folds(labels: NDArray[Any], units: NDArray[np.int64], count: int, seed: int) -> list[Fold]:
     """Return `count` stratified folds: rows to fit on and rows to score on. A pure function of its arguments.
 
     Args:
-        labels: (rows,).
+        labels: (rows,), or (rows, labels) marks, of which a row's rarest label is the one that counts.
         units: (rows,); rows of one unit stay together. The class of a unit is that of its first row.
         count: the number of folds; if there are fewer units, their number.
         seed: the seed of the draw.
@@ -75,6 +76,7 @@ def folds(labels: NDArray[np.int64], units: NDArray[np.int64], count: int, seed:
     Returns:
         The folds; a class with fewer units than folds is missing from the scored rows of some.
     """
+    labels = _rarest(labels) if labels.ndim == 2 else labels
     _, firsts, unit, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
     count, place = min(count, len(firsts)), np.empty(len(firsts), np.int64)
     draw, rows = np.random.default_rng((seed, len(labels))), np.zeros(count, np.int64)  # rows of each fold
@@ -89,3 +91,10 @@ def folds(labels: NDArray[np.int64], units: NDArray[np.int64], count: int, seed:
     return [
         (np.flatnonzero(place[unit] != fold), np.flatnonzero(place[unit] == fold)) for fold in range(count)
     ]
+
+
+def _rarest(marks: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the rarest label of each row, (rows,), the first of equals; -1 for a row without labels."""
+    own = marks > 0
+    counts = np.where(own, own.sum(axis=0), len(marks) + 1)  # (rows, labels)
+    return np.where(own.any(axis=1), counts.argmin(axis=1), -1)

@@ -6,6 +6,7 @@ as `trainings.fit` returns them.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from baton import console, params, tracking
 from baton.batches import subset
 from baton.batches.sampler import Split
 from baton.contracts import row_attributes
+from baton.contracts.task_spec import Labels
 from baton.fitting import trainings
 from baton.fitting.seed_choice import ARRAYS, Figures
 from baton.losses.loss import Loss
@@ -22,7 +24,7 @@ from baton.models.model_folder import Classifier
 from baton.predict import predict
 from baton.runtime import distributed, sharding
 from baton.tasks import figure_scale, task_figures
-from baton.train import probe
+from baton.train import label_probe, probe
 from baton.train.state import merit
 
 METHODS = ("probe", "finetune")  # the first wins a tie: it is cheaper, and varies less
@@ -163,7 +165,7 @@ def _predicted(
 
 def _probe(
     features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     rows: NDArray[np.int64],
     settings: params.Finetune,
     job: trainings.Job,
@@ -176,9 +178,10 @@ def _probe(
     inner = subset.folds(labels[rows], units[rows], INNER, settings.seed)
     own = None if weight is None else weight[rows]
     balanced = settings.class_weights == "balanced"
-    return distributed.once(
-        lambda: probe.fit(features[rows], labels[rows], job.data.task.width, balanced, inner, own)
-    )
+    task, some = job.data.task, (features[rows], labels[rows])
+    if isinstance(task, Labels):
+        return distributed.once(lambda: label_probe.fit(*some, balanced, inner, own))
+    return distributed.once(lambda: probe.fit(*some, task.width, balanced, inner, own))
 
 
 def _folds(split: Split, settings: params.Finetune) -> list[subset.Fold]:

@@ -35,7 +35,7 @@ class LabelFigures:
     main: ClassVar[str] = "micro_f1"
     gated: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
     share: ClassVar[bool] = True
-    probes: ClassVar[bool] = False
+    probes: ClassVar[bool] = True
 
     def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """Return `loss` (mean binary cross-entropy, nats), `micro_f1` and `macro_f1` of `logits` (n, width).

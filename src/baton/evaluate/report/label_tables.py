@@ -33,11 +33,11 @@ COLUMNS = [
 ]
 REMARK = (
     "A label is predicted from its threshold on, fitted on validation for every model. Micro F1 is that of "
-    "all decisions together, macro F1 the mean over labels with test rows, samples F1 the mean over rows (1 if a "
-    "row has no label and none is predicted); exact rows have no wrong decision. mAP is the mean average "
-    "precision of labels with test rows; coverage is how many labels, the most probable first, hold all of a "
-    "row's. Log loss, a mean over labels, is at the temperature that was fitted on validation, for every "
-    "model; metrics.json also has it as trained. C was chosen on validation."
+    "all decisions together, macro F1 the mean over labels with test rows, samples F1 the mean over rows "
+    "(1 if a row has no label and none is predicted); exact rows have no wrong decision. mAP is the mean "
+    "average precision of labels with test rows; coverage is how many labels, the most probable first, "
+    "hold all of a row's. Log loss, a mean over labels, is at the temperature that was fitted on "
+    "validation, for every model; metrics.json also has it as trained. C was chosen on validation."
 )
 
 
