@@ -125,6 +125,32 @@ def test_sums_of_drawn_rows_are_the_figures_of_those_rows() -> None:
         assert boot.drawn["m"]["hamming_loss"][k] == pytest.approx(reference.hamming_loss(own, predicted))
 
 
+@pytest.mark.parametrize("level", [-3.0, 3.0], ids=["nothing predicted", "everything predicted"])
+def test_a_table_without_any_label_has_figures(level: float) -> None:
+    """Rows without labels are right if nothing is predicted; nothing is known of precision or recall."""
+    targets = np.zeros((20, 3), np.float32)
+    logits = np.random.default_rng(0).normal(level, 0.1, (20, 3)).astype(np.float32)
+    fitted = TASK.figures.fitted(logits, targets)
+    assert fitted["thresholds"] == [0.5] * 3
+    outputs = {"x": TASK.outputs(logits, fitted), "y": TASK.outputs(-logits, fitted)}
+    boot = TASK.bootstrap(targets, outputs, 15, SETTINGS)
+    found = TASK.of_model(boot, "x")
+    right = float(level < 0)
+    assert [found[key] for key in ("subset_accuracy", "samples_f1")] == [right, right]
+    assert [found[key] for key in ("micro_f1", "macro_f1", "coverage_error", "ranking_loss")] == [0, 0, 0, 0]
+    assert all(np.isfinite(value).all() for value in found.values())
+    rows = inputs.Rows([str(k) for k in range(20)], ["text"] * 20, targets)
+    more = TASK.beyond({"test": rows}, outputs, None, 0.95)
+    assert more["x"] == {"labels_without_rows": 3}
+    _, cells = TASK.summary({"x": found | more["x"] | {"log_loss": 1.0}})
+    assert "–" in cells["x"]
+    assert np.isfinite(TASK.calibration(targets, outputs["x"], 15, 0.95)[0])
+    assert TASK.paired(boot, "x", "y")["micro_f1_difference"] == 0
+    assert TASK.figures.scores(logits, targets)["micro_f1"] == 0
+    answered = TASK.served(TASK.figures.answer(logits, fitted, None))
+    assert (answered.predicted == outputs["x"].predicted).all()
+
+
 def test_a_perfect_table_proves_no_perfect_model() -> None:
     targets, _ = sample(30)
     perfect = TASK.outputs(20 * (2 * targets - 1), {})
@@ -542,6 +568,19 @@ def test_the_stage_reports_several_labels(
     before = {name: storage.sha256_tree(Path("reports") / name) for name in ("tables", "plots", "figures")}
     assert run() == report
     assert {name: storage.sha256_tree(Path("reports") / name) for name in before} == before
+
+
+def test_served_answers_are_those_of_the_predictions() -> None:
+    """Whatever the thresholds, and with labels that the table has and the model lacks."""
+    targets, logits = sample(100)
+    fitted = TASK.figures.fitted(logits, targets)
+    own = TASK.outputs(logits, fitted)
+    answer = TASK.figures.answer(logits, fitted, None)
+    served = TASK.served(answer)
+    assert (served.predicted == own.predicted).all()
+    np.testing.assert_allclose(served.probabilities, own.probabilities, rtol=1e-12)
+    wider = LabelReports(Labels(("new", *NAMES[::-1]))).served(answer)
+    assert (wider.predicted[:, 1:] == own.predicted[:, ::-1]).all() and not wider.predicted[:, 0].any()
 
 
 def test_the_task_is_chosen_by_its_description() -> None:
