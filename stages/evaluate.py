@@ -14,7 +14,8 @@ from typing import Any
 from baton import console, params, storage, tracking
 from baton.batches import array_splits
 from baton.contracts import predictions
-from baton.evaluate import baselines, inputs, recommend, repeated, results, seeds, slices
+from baton.contracts.input_spec import ImageTextInput
+from baton.evaluate import baselines, inputs, recommend, repeated, results, seeds, single_inputs, slices
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.report import csv_tables, plots, terminal
 from baton.measure import image_measurements, measurements
@@ -98,10 +99,28 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
         robustness=image_measurements.robust(subject),
         galleries=image_measurements.galleries(subject, rows["test"], outputs["test"]),
         sheet=image_measurements.sheet(subject),
+        single_inputs=alone(subject, rows["test"], outputs["test"]),
     )
+    if evaluation.single_inputs:
+        figures["single_inputs"] = results.rounded(evaluation.single_inputs)
     if evaluation.robustness:
         figures["robustness"] = results.rounded(evaluation.robustness.figures())
     return evaluation, figures
+
+
+def alone(subject: Subject, test: inputs.Rows, outputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return model -> its figures on images and texts, and on either alone; empty for other inputs."""
+    if not isinstance(subject.meta.input, ImageTextInput):
+        return {}
+    from baton.measure import blanking  # imports torchvision, which text does not need
+
+    found, settings, task = {}, subject.settings, subject.task
+    for name, parts in blanking.logits(subject).items():
+        fitted = inputs.read_fitted(MODELS[name])
+        own = {part: task.outputs(logits, fitted) for part, logits in parts.items()}
+        own[single_inputs.BOTH] = outputs[name]
+        found[name] = single_inputs.figures(task, test, own, settings.calibration_bins, settings.bootstrap)
+    return found
 
 
 def answers(subject: Subject, rows: dict[str, inputs.Rows]) -> dict[str, dict[str, Any]]:

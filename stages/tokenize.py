@@ -1,4 +1,4 @@
-"""Clean text to token arrays, clean images to pixel arrays, clean sound to spectrograms.
+"""Clean text to token arrays, clean images to pixel arrays, both, or clean sound to spectrograms.
 
 Read data/clean and data/base; write data/arrays: memory-mapped arrays of each split, meta.json (the task, and
 what a model must know about its input) and report.json. If the student has its own base model
@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from rich.markup import escape
+from tokenizers import Tokenizer
 
 from baton import console, params, storage
 from baton.arrays import (
@@ -19,6 +20,7 @@ from baton.arrays import (
     disk_space,
     image_arrays,
     image_input,
+    image_text_arrays,
     length_choice,
     sequence_targets,
     text_arrays,
@@ -31,6 +33,23 @@ from baton.texts import document_windows
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
 TABLES = [CLEAN / f"{split}.parquet" for split in text_arrays.SPLITS]
 Report = dict[str, dict[str, Any]]  # by split
+Summary = tuple[str, dict[str, str], Report]  # title and columns of the table, and its figures
+# Figures of the report -> the columns of the summary table.
+IMAGE_COLUMNS = {
+    "images": "images",
+    "bytes": "bytes",
+    "resized_share": "resized",
+    "height": "source height",
+    "width": "source width",
+}
+TEXT_COLUMNS = {
+    "documents": "documents",
+    "windows": "windows",
+    "tokens": "tokens read",
+    "lengths": "length",
+    "truncated_share": "documents cut",
+    "left_out_share": "tokens left out",
+}
 
 
 def main() -> None:
@@ -44,7 +63,7 @@ def main() -> None:
             show(f"student: {title}", *rest)
 
 
-def arrays(settings: params.Tokenize, base: Path, target: Path) -> tuple[str, dict[str, str], Report]:
+def arrays(settings: params.Tokenize, base: Path, target: Path) -> Summary:
     """Write the arrays for a base model; return title and columns of the summary table, and the report."""
     match settings:
         case params.TextTokenize():
@@ -53,6 +72,8 @@ def arrays(settings: params.Tokenize, base: Path, target: Path) -> tuple[str, di
             return images(settings, base, target)
         case params.AudioTokenize():
             return sounds(settings, target)
+        case params.ImageTextTokenize():
+            return images_with_texts(settings, base, target)
 
 
 def show(title: str, columns: Mapping[str, str], report: Report) -> None:
@@ -61,31 +82,20 @@ def show(title: str, columns: Mapping[str, str], report: Report) -> None:
     console.table(title, ("split", *columns.values()), rows)
 
 
-def images(settings: params.ImageTokenize, base: Path, target: Path) -> tuple[str, dict[str, str], Report]:
-    """Write pixels; return the title and columns of the summary table, and the report."""
-    config = storage.read_json(base / "config.json")
-    bits = image_arrays.significant_bits(TABLES[0])
-    reads = dataclasses.replace(image_input.describe(config, settings), significant_bits=bits)
-    disk_space.check(TABLES, reads, target)
-    task = task_spec.read_file(CLEAN)
+def images(settings: params.ImageTokenize, base: Path, target: Path) -> Summary:
+    """Write pixels."""
+    reads, task = pixels(settings, base, target), task_spec.read_file(CLEAN)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
         row_attributes.write(table, folder)
         return image_arrays.tokenize(table, reads, folder, settings.chunk_size, advance, task)
 
     report = write(task, reads, "images", tokenize, target)
-    columns = {
-        "images": "images",
-        "bytes": "bytes",
-        "resized_share": "resized",
-        "height": "source height",
-        "width": "source width",
-    }
-    return f"pixels ({' x '.join(map(str, reads.size))})", columns, report
+    return f"pixels ({' x '.join(map(str, reads.size))})", IMAGE_COLUMNS, report
 
 
-def sounds(settings: params.AudioTokenize, target: Path) -> tuple[str, dict[str, str], Report]:
-    """Write spectrograms; return the same."""
+def sounds(settings: params.AudioTokenize, target: Path) -> Summary:
+    """Write spectrograms."""
     reads = input_spec.AudioInput(**settings.model_dump(exclude={"chunk_size"}))
     disk_space.check(TABLES, reads, target)
     task = task_spec.read_file(CLEAN)
@@ -106,8 +116,17 @@ def sounds(settings: params.AudioTokenize, target: Path) -> tuple[str, dict[str,
     return f"spectrograms ({reads.bands} x {reads.frames})", columns, report
 
 
-def texts(settings: params.TextTokenize, base: Path, target: Path) -> tuple[str, dict[str, str], Report]:
-    """Write tokens; return the same, and print the tokens that the tokenizer does not know."""
+def pixels(settings: params.ImageTokenize, base: Path, target: Path) -> input_spec.ImageInput:
+    """Return the input of a model of images on this base, if the disk has room for its arrays."""
+    bits = image_arrays.significant_bits(TABLES[0])
+    reads = image_input.describe(storage.read_json(base / "config.json"), settings)
+    reads = dataclasses.replace(reads, significant_bits=bits)
+    disk_space.check(TABLES, reads, target)
+    return reads
+
+
+def texts(settings: params.TextTokenize, base: Path, target: Path) -> Summary:
+    """Write tokens, and print those that the tokenizer does not know."""
     config, task = storage.read_json(base / "config.json"), task_spec.read_file(CLEAN)
     source = tokenizer_training.provided(base, CLEAN / "train.parquet", ("text", task.column), target)
     chosen = length_choice.resolve(settings, source, config, CLEAN / "train.parquet")
@@ -132,22 +151,50 @@ def texts(settings: params.TextTokenize, base: Path, target: Path) -> tuple[str,
 
     pair = len(text_pairs.columns(TABLES[0])) == 2
     reads = input_spec.TextInput(chosen.max_length, chosen.truncation, config.get("pad_token_id") or 0, pair)
-    reasons = {"max_length": chosen.reason} if chosen.reason else {}
-    report = write(task, reads, "documents", tokenize, target, reasons)
-    for warning in filter(
-        None,
-        (
-            unknown_tokens.named(split, part["unknown"], task.names, settings.unknown)
-            for split, part in report.items()
-        ),
-    ):
-        console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
+    report = write(task, reads, "documents", tokenize, target, chosen.reason)
+    name_unknown(report, task, settings.unknown)
     for split, part in report.items():
         if "targets" in part:
             show_targets(split, part["targets"], settings.unknown)
-    columns = {"documents": "documents", "windows": "windows", "tokens": "tokens read", "lengths": "length"}
-    columns |= {"truncated_share": "documents cut", "left_out_share": "tokens left out"}
-    return f"tokens (at most {chosen.max_length}; {chosen.truncation.kind})", columns, report
+    return f"tokens (at most {chosen.max_length}; {chosen.truncation.kind})", TEXT_COLUMNS, report
+
+
+def images_with_texts(settings: params.ImageTextTokenize, base: Path, target: Path) -> Summary:
+    """Write pixels and tokens."""
+    image = pixels(settings.image, base / "image", target)
+    chosen, text, tokenizer = length(settings.text, base / "text")
+    reads, task = input_spec.ImageTextInput(image, text), task_spec.read_file(CLEAN)
+    sizes = settings.image.chunk_size, settings.text.chunk_size
+
+    def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
+        found = image_text_arrays.tokenize(table, tokenizer, reads, folder, sizes, advance, task)
+        unknown_tokens.check(table.stem, found["unknown"], settings.text.unknown)
+        row_attributes.write(table, folder)
+        return found
+
+    report = write(task, reads, "images with texts", tokenize, target, chosen.reason)
+    name_unknown(report, task, settings.text.unknown)
+    title = f"pixels ({' x '.join(map(str, image.size))}) and tokens (at most {chosen.max_length})"
+    return title, IMAGE_COLUMNS | TEXT_COLUMNS, report
+
+
+def length(
+    settings: params.TextTokenize, base: Path
+) -> tuple[length_choice.Choice, input_spec.TextInput, Tokenizer]:
+    """Return how much of a text is read, the input of a model of texts on this base, and its tokenizer."""
+    config = storage.read_json(base / "config.json")
+    chosen = length_choice.resolve(settings, base, config, CLEAN / "train.parquet")
+    if chosen.reason:
+        console.say(f"max_length: {chosen.max_length} ({escape(chosen.reason)})")
+    reads = input_spec.TextInput(chosen.max_length, chosen.truncation, config.get("pad_token_id") or 0)
+    return chosen, reads, document_windows.open_tokenizer(base, chosen.max_length)
+
+
+def name_unknown(report: Report, task: task_spec.TaskSpec, limits: params.Unknown) -> None:
+    """Print the splits and names with many tokens that the tokenizer does not know."""
+    for split, part in report.items():
+        if warning := unknown_tokens.named(split, part["unknown"], task.names, limits):
+            console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
 
 
 def show_targets(split: str, found: Mapping[str, Any], limits: params.Unknown) -> None:
@@ -166,15 +213,15 @@ def write(
     unit: str,
     tokenize: Callable[..., dict[str, Any]],
     target: Path,
-    reasons: Mapping[str, str] | None = None,
+    reason: str | None = None,
 ) -> Report:
     """Write the folder `target`: arrays by `tokenize(table, folder, advance)`, and the JSON files.
 
-    Return the report.
+    `reason` is that of the length, if it was chosen from the data. Return the report.
     """
     total = sum(pq.ParquetFile(table).metadata.num_rows for table in TABLES)
     meta = {"task": task_spec.described(task), "input": input_spec.described(reads)} | (
-        {"reasons": reasons} if reasons else {}
+        {"reasons": {"max_length": reason}} if reason else {}
     )
     with console.progress("tokenize", total, unit) as advance:
         report = {table.stem: tokenize(table, target, advance) for table in TABLES}

@@ -41,6 +41,7 @@ WRITTEN = [  # as earlier versions wrote them to meta.json
     ),
     IMAGES,
     IMAGES | {"significant_bits": 12},
+    {"kind": "image_text", "image": IMAGES, "text": TEXT},
     IMAGES | {"size": [8, 8], "channels": 1, "mean": [0.5], "std": [0.25], "crop_fraction": 1.0},
     AUDIO,
 ]
@@ -93,8 +94,10 @@ def test_sixteen_bits_are_not_written() -> None:
     [
         (
             {"kind": "video"},
-            ["arrays/meta.json: input has an unknown kind", "video", "text, images or audio"],
+            ["arrays/meta.json: input has an unknown kind", "video", "text, images, audio or image_text"],
         ),
+        ({"kind": "image_text", "image": TEXT, "text": TEXT}, ["input has unknown parts", "images and text"]),
+        ({"kind": "image_text", "image": IMAGES}, ["input has an unknown layout"]),
         ({}, ["arrays/meta.json: input has an unknown kind", "none"]),
         (
             {"kind": "text", "max_length": 8, "pad": 0},

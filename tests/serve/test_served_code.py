@@ -19,8 +19,9 @@ pytestmark = pytest.mark.usefixtures("quiet_mlflow")
 COMMON = {"__init__.py", "errors.py", "storage.py"} | {
     *(
         f"contracts/{name}.py"
-        for name in ("__init__", "fitted_values", "input_spec", "saved_weights", "task_spec")
+        for name in ("__init__", "fitted_values", "input_spec", "ragged", "saved_weights", "task_spec")
     ),
+    *(f"texts/{name}.py" for name in ("__init__", "words")),
     *(
         f"tasks/{name}.py"
         for name in (
@@ -28,11 +29,14 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
             "answers",
             "class_figures",
             "label_figures",
+            "label_thresholds",
             "metrics",
             "sequence_figures",
             "task_figures",
             "temperature",
             "text_scores",
+            "token_decoding",
+            "token_figures",
         )
     ),
 }
@@ -46,9 +50,13 @@ AUDIO = FILES | {
     f"sounds/{name}.py" for name in ("__init__", "audio_containers", "audio_decoding", "log_mel")
 }
 IMAGES = FILES | {
-    f"images/{name}.py"
-    for name in ("__init__", "bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
+    *("serve/__init__.py", "serve/image_requests.py"),
+    *(
+        f"images/{name}.py"
+        for name in ("__init__", "bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
+    ),
 }
+BOTH = IMAGES | {"texts/__init__.py", "texts/document_windows.py", "serve/text_encoder.py"}
 LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and end belong to different classes
 
 LOADS = """
@@ -70,6 +78,7 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_"
         ("serve/pyfunc_image.py", IMAGES),
         ("serve/pyfunc_sequence.py", SEQUENCES),
         ("serve/pyfunc_audio.py", AUDIO),
+        ("serve/pyfunc_image_text.py", BOTH),
     ],
 )
 def test_it_is_what_training_runs_and_nothing_heavy(main: str, modules: set[str]) -> None:

@@ -1,11 +1,11 @@
-"""Access to data/arrays for training, prediction and evaluation, with texts, images or sound.
+"""Access to data/arrays for training, prediction and evaluation, with texts, images, both or sound.
 
 Input: the output of `tokenize`, whose `meta.json` states its kind. Output: a `Split` for each of train, val
 and test.
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from baton.batches.sampler import Split
 from baton.batches.sequence_batches import SequenceSplit
 from baton.batches.text_batches import TextSplit
 from baton.contracts import input_spec, task_spec
-from baton.contracts.input_spec import AudioInput, ImageInput, InputSpec, TextInput
+from baton.contracts.input_spec import AudioInput, ImageInput, ImageTextInput, InputSpec, TextInput
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.texts import document_windows, pair_windows
@@ -33,11 +33,14 @@ class Meta:
     input: InputSpec
 
 
+Example = str | dict[str, str]  # what a served model takes; of several columns, each by its name
+
+
 class _Kind(NamedTuple):
     """The functions for one kind of input."""
 
     open_split: Callable[[Path, str, TaskSpec, params.Augmentation | None], Split]
-    examples: Callable[[Split, Path, int], list[Any]]
+    examples: Callable[[Split, Path, int], Sequence[Example]]
 
 
 def read_meta(folder: Path) -> Meta:
@@ -74,11 +77,13 @@ def read_ids(folder: Path, split: str) -> list[str]:
     return text_arrays.read_ids(folder, split)
 
 
-def examples(split: Split, model: Path, reads: InputSpec, count: int = 2) -> list[Any]:
+def examples(split: Split, model: Path, reads: InputSpec, count: int = 2) -> list[Example]:
     """Return a few samples as a served model takes them.
 
     They are texts (or lists of both texts of a pair) decoded from tokens, images as base64 PNG, or sounds as
     base64 WAV, made again from their spectrograms.
+
+    Those of images with texts have both, by the names of their columns.
 
     Args:
         split: a split of data/arrays.
@@ -86,7 +91,7 @@ def examples(split: Split, model: Path, reads: InputSpec, count: int = 2) -> lis
         reads: the input of the arrays.
         count: the most samples to return.
     """
-    return _kind(reads).examples(split, model, min(count, len(split)))
+    return [*_kind(reads).examples(split, model, min(count, len(split)))]
 
 
 def _kind(reads: InputSpec) -> _Kind:
@@ -97,6 +102,8 @@ def _kind(reads: InputSpec) -> _Kind:
             return _Kind(partial(_open_images, reads), _images)
         case AudioInput():
             return _Kind(partial(_open_images, reads.picture), partial(_clips, reads))
+        case ImageTextInput():
+            return _Kind(partial(_open_images_with_texts, reads), partial(_images_with_texts, reads))
 
 
 def _open_texts(
@@ -125,6 +132,19 @@ def _clips(reads: AudioInput, split: Split, _: Path, count: int) -> list[str]:
     return [base64.b64encode(resynthesis.wav(own.image(row), reads)).decode() for row in range(count)]
 
 
+def _open_images_with_texts(
+    reads: ImageTextInput, folder: Path, split: str, task: TaskSpec, augmentation: params.Augmentation | None
+) -> Split:
+    from baton.arrays import image_text_arrays
+    from baton.batches import image_batches, image_text_batches
+
+    arrays = image_text_arrays.open_arrays(folder, split, task)
+    image = image_batches.ImageSplit(
+        arrays.image, partial(read_ids, folder, split), reads.image, augmentation
+    )
+    return image_text_batches.ImageTextSplit(image, TextSplit(arrays.text, reads.text.pad))
+
+
 def _texts(reads: TextInput, split: Split, model: Path, count: int) -> list[Any]:
     assert isinstance(split, TextSplit | SequenceSplit)
     tokenizer, own = document_windows.open_tokenizer(model, reads.max_length), split.arrays
@@ -142,3 +162,12 @@ def _images(split: Split, _: Path, count: int) -> list[str]:
 
     assert isinstance(split, image_batches.ImageSplit)
     return [base64.b64encode(decoding.encode(split.arrays.image(row))).decode() for row in range(count)]
+
+
+def _images_with_texts(reads: ImageTextInput, split: Split, model: Path, count: int) -> list[dict[str, str]]:
+    from baton.batches import image_text_batches
+
+    assert isinstance(split, image_text_batches.ImageTextSplit)
+    texts = _texts(reads.text, split.text, model / "text", count)
+    images = _images(split.image, model, count)
+    return [{"image": image, "text": text} for image, text in zip(images, texts, strict=True)]

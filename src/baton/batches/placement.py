@@ -11,6 +11,7 @@ import torch
 
 from baton.batches import device_images
 from baton.batches.image_batches import ImageSplit
+from baton.batches.image_text_batches import ImageTextSplit
 from baton.batches.sampler import Split
 from baton.batches.subset import Part
 
@@ -23,7 +24,7 @@ def placed(
     """Return the splits for a training run on `device`, and a message about which of them are kept there.
 
     Args:
-        splits: splits of images.
+        splits: splits of images, or of images with texts.
         device: the model's device.
         wanted: params `runtime.data_on_device`.
         free: free bytes of the device's memory; None: as reported by CUDA.
@@ -35,7 +36,8 @@ def placed(
         return splits, f"false: {device_images.fits(wanted, device.type, 0, 0)[1]}"
     free, result, reasons = torch.cuda.mem_get_info(device)[0] if free is None else free, dict(splits), []
     for name in KEPT:
-        split = splits[name]
+        whole = splits[name]
+        split = whole.image if isinstance(whole, ImageTextSplit) else whole
         assert isinstance(split, ImageSplit)
         if name != "train" and split.arrays.shape is None:
             reasons.append(f"{name} false: images of different shapes, which evaluation resizes on the host")
@@ -45,7 +47,8 @@ def placed(
         reasons.append(f"{name} {str(kept).lower()}: {reason}")
         own = device_images.Resident(split.arrays, device) if kept else None
         free -= needed if kept else 0
-        result[name] = dataclasses.replace(split, device=True, resident=own)
+        image = dataclasses.replace(split, device=True, resident=own)
+        result[name] = dataclasses.replace(whole, image=image) if isinstance(whole, ImageTextSplit) else image
     return result, "; ".join(reasons)
 
 

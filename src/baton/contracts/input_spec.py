@@ -105,8 +105,18 @@ class AudioInput:
         return ImageInput((self.bands, self.frames), 1, (0.5,), (0.5,), "bilinear", 1.0, "squash")
 
 
-InputSpec = TextInput | ImageInput | AudioInput
+@dataclass(frozen=True)
+class ImageTextInput:
+    """An image and a text in each row, read by an encoder each."""
 
+    image: ImageInput
+    text: TextInput
+    kind: Literal["image_text"] = "image_text"
+
+
+InputSpec = TextInput | ImageInput | AudioInput | ImageTextInput
+
+ENCODERS = ("image", "text")  # the folders of their files in a base model and in a model
 OPTIONAL = {"significant_bits", "pair"}  # left out if it is the default
 
 
@@ -125,6 +135,8 @@ def described(spec: InputSpec) -> dict[str, Any]:
             return raw
         case AudioInput():
             return _tagged(spec)
+        case ImageTextInput():
+            return {"kind": spec.kind, "image": described(spec.image), "text": described(spec.text)}
 
 
 def read(raw: Mapping[str, Any], source: str = "the description of a model's input") -> InputSpec:
@@ -146,8 +158,15 @@ def read(raw: Mapping[str, Any], source: str = "the description of a model's inp
             return ImageInput(**own | {name: tuple(own[name]) for name in ("size", "mean", "std")})
         case "audio":
             return AudioInput(**_settings(AudioInput, raw, source))
+        case "image_text":
+            own = _settings(ImageTextInput, raw, source)
+            image, text = (read(own[name], f"{source}.{name}") for name in ENCODERS)
+            if not isinstance(image, ImageInput) or not isinstance(text, TextInput):
+                got = f"image of kind {image.kind}, text of kind {text.kind}"
+                raise DataError(f"{source} has unknown parts", got=got, expected="images and text", hint=HINT)
+            return ImageTextInput(image, text)
         case kind:
-            expected = "text, images or audio"
+            expected = "text, images, audio or image_text"
             raise DataError(f"{source} has an unknown kind", got=kind or "none", expected=expected, hint=HINT)
 
 

@@ -11,20 +11,31 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 
 from baton import console, params
-from baton.contracts.input_spec import AudioInput, ImageInput, InputSpec, TextInput
+from baton.contracts.input_spec import (
+    ENCODERS,
+    AudioInput,
+    ImageInput,
+    ImageTextInput,
+    InputSpec,
+    TextInput,
+)
 from baton.errors import ModelError, ParamsError
 from baton.models import model_folder
 from baton.models.classifier import Classifier, ModelInfo, weight_mismatch
 
 if TYPE_CHECKING:
     from baton.models.image_model import ImageClassifier
+    from baton.models.image_text_model import ImageTextClassifier
     from baton.models.text_model import TextClassifier
 
 
 def make(
     teacher: Classifier,
     info: ModelInfo,
-    student: params.LayersStudent | params.EncoderDecoderStudent | params.TimmStudent,
+    student: params.LayersStudent
+    | params.EncoderDecoderStudent
+    | params.TimmStudent
+    | params.ImageTextStudent,
     settings: params.Training,
     attention: str,
 ) -> Classifier:
@@ -47,6 +58,7 @@ def make(
         )
     match info.input:
         case TextInput():
+            assert not isinstance(student, params.ImageTextStudent), "params refuse it"
             if isinstance(student, params.TimmStudent):
                 hint = "set distill.student.kind to teacher_layers"
                 raise ParamsError(
@@ -55,9 +67,52 @@ def make(
             return _layers(cast("TextClassifier", teacher), info, student.layers, settings, attention)
         case ImageInput() | AudioInput():
             reads = info.input.picture if isinstance(info.input, AudioInput) else info.input
-            if isinstance(student, params.TimmStudent):
-                return _new(info, reads, student, settings, attention)
-            return _blocks(cast("ImageClassifier", teacher), info, reads, student.layers, settings, attention)
+            assert not isinstance(student, params.ImageTextStudent), "params refuse it"
+            return _of_images(cast("ImageClassifier", teacher), info, reads, student, settings, attention)
+        case ImageTextInput():
+            assert isinstance(student, params.ImageTextStudent), "params refuse any other"
+            return _of_both(cast("ImageTextClassifier", teacher), info, student, settings, attention)
+
+
+def _of_both(
+    teacher: "ImageTextClassifier",
+    info: ModelInfo,
+    student: params.ImageTextStudent,
+    settings: params.Training,
+    attention: str,
+) -> Classifier:
+    """Return a student of each encoder, with the teacher's head if its features are as wide."""
+    from baton.models import image_text_model
+
+    assert isinstance(info.input, ImageTextInput)
+    encoders = teacher.backbone
+    if isinstance(student.image, params.WholeStudent):
+        image = copy.deepcopy(encoders.image)  # with its rates: not every architecture can be made anew
+    else:
+        image = _of_images(encoders.image, info, info.input.image, student.image, settings, attention)
+    count: int = encoders.text.backbone.config.num_hidden_layers
+    layers = range(count) if isinstance(student.text, params.WholeStudent) else student.text.layers
+    text = _layers(encoders.text, info, tuple(layers), image_text_model.of_text(settings), attention)
+    made = image_text_model.ImageTextClassifier(image, text, info.head, info.task.width, settings.frozen)
+    for name in ENCODERS:
+        if made.backbone.widths[name] == encoders.widths[name]:
+            made.backbone.norms[name].load_state_dict(encoders.norms[name].state_dict())
+    if made.backbone.widths == encoders.widths:
+        made.head.load_state_dict(teacher.head.state_dict())
+    return made
+
+
+def _of_images(
+    teacher: "ImageClassifier",
+    info: ModelInfo,
+    reads: ImageInput,
+    student: params.LayersStudent | params.TimmStudent,
+    settings: params.Training,
+    attention: str,
+) -> "ImageClassifier":
+    if isinstance(student, params.TimmStudent):
+        return _new(info, reads, student, settings, attention)
+    return _blocks(teacher, info, reads, student.layers, settings, attention)
 
 
 def on_base(
@@ -89,7 +144,7 @@ def _layers(
     layers: tuple[int, ...],
     settings: params.Training,
     attention: str,
-) -> Classifier:
+) -> "TextClassifier":
     """Return a copy of the teacher with only `layers` of its encoder, counted from 0."""
     from baton.models import text_model, transformers_backbone
 
@@ -109,6 +164,7 @@ def _layers(
     config.num_hidden_layers = len(layers)
     transformers_backbone.set_dropout(config, settings)
     student = text_model.assemble(config, info.head, info.task.width, attention)
+    student.head = kept.head
     student.load_state_dict(kept.state_dict())
     return student
 
@@ -120,7 +176,7 @@ def _blocks(
     layers: tuple[int, ...],
     settings: params.Training,
     attention: str,
-) -> Classifier:
+) -> "ImageClassifier":
     """Return a copy of the teacher with only `layers` of its transformer blocks, counted from 0."""
     from timm import models
 
@@ -146,6 +202,7 @@ def _blocks(
     student = image_model.ImageClassifier(
         backbones.construct(arguments), info.head, info.task.width, attention, reads
     )
+    student.head = copy.deepcopy(teacher.head)
     places = {str(layer): str(place) for place, layer in enumerate(layers)}
     weights = {}
     for name, tensor in teacher.state_dict().items():
@@ -172,7 +229,7 @@ def _new(
     student: params.TimmStudent,
     settings: params.Training,
     attention: str,
-) -> Classifier:
+) -> "ImageClassifier":
     """Return a newly initialised architecture for the teacher's input and classes."""
     from baton.models import image_model, timm_trial
     from baton.models import timm_backbone as backbones

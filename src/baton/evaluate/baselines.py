@@ -156,8 +156,8 @@ def names(baselines: Sequence[params.Baseline]) -> list[str]:
     """Return the baselines' names.
 
     These are `majority`, `tfidf_svm`, `tfidf_logistic`, `pixels_logistic`, `bands_logistic`,
-    `features_linear`, `features_knn`, `copy`, `nearest_word` and `nearest_char`; the second one of a kind
-    gets `_2`.
+    `features_linear`, `features_knn` (those of one encoder with its name), `copy`, `nearest_word` and
+    `nearest_char`; the second one of a kind gets `_2`.
     """
     result: list[str] = []
     for baseline in baselines:
@@ -172,6 +172,8 @@ def names(baselines: Sequence[params.Baseline]) -> list[str]:
                 name = f"nearest_{baseline.analyzer}"
             case params.BandsBaseline():
                 name = "bands_logistic"
+            case params.FeaturesBaseline(encoder=encoder):
+                name = f"features_{baseline.model}" + (f"_{encoder}" if encoder else "")
             case _:
                 name = f"{baseline.kind}_{baseline.model}"
         count = sum(known == name or known.startswith(f"{name}_") for known in result) + 1

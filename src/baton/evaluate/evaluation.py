@@ -26,6 +26,8 @@ class Evaluation:
     robustness: Robustness | None = None  # this and the following: for images, if requested
     galleries: Mapping[str, Gallery] = field(default_factory=dict)  # model -> its mistakes
     sheet: Sheet | None = None
+    # Model -> figures of images with texts, and of either alone: `single_inputs.figures`.
+    single_inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def drawn(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from baton import console, params, storage, tracking
 from baton.batches import array_splits, subset
 from baton.batches.sampler import Split, TrainingBatches
 from baton.contracts import predictions, row_attributes
-from baton.contracts.input_spec import AudioInput, ImageInput, InputSpec, TextInput
+from baton.contracts.input_spec import AudioInput, ImageInput, ImageTextInput, InputSpec, TextInput
 from baton.contracts.predictions import Predicted
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import TaskSpec
@@ -134,7 +134,7 @@ def placed(data: Data, runtime: Runtime) -> Data:
     match data.input:
         case TextInput():
             return data
-        case ImageInput() | AudioInput():
+        case ImageInput() | AudioInput() | ImageTextInput():
             from baton.batches import placement  # imports torchvision, which text does not need
 
             splits, reason = placement.placed(data.splits, runtime.device, runtime.data_on_device)

@@ -1,10 +1,11 @@
 """The frozen test table, and the row digests that reveal test rows in a model's training data.
 
-Input: a Parquet table as written by `preprocess`, `id, text` (and `text_pair`), `id, image, digest` or `id,
-audio, digest` and the targets, with `task.json` next to it, or the `labels.json` of an earlier version. A
-text's digest is taken after normalizing case and white space, so a copy that differs only in these is the
-same row; a pair's is that of both its texts, in their order; an image's digest is that of its pixels, and a
-clip's that of its samples, so a copy in another file format is the same row. Model inputs are not kept in
+Input: a Parquet table as written by `preprocess`, `id, text` (and `text_pair`), `id, image, digest` (and
+`text`) or `id, audio, digest` and the targets, with `task.json` next to it, or the `labels.json` of an
+earlier version. A text's digest is taken after normalizing case and white space, so a copy that differs only
+in these is the same row; a pair's is that of both its texts, in their order; an image's digest is that of its
+pixels, and a clip's that of its samples, so a copy in another file format is the same row; that of an image
+with a text is of both. Model inputs are not kept in
 memory: a table returns them in portions.
 """
 
@@ -23,13 +24,24 @@ from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.tables import checks
 
-Kind = Literal["text", "images", "audio"]
+Kind = Literal["text", "images", "audio", "image_text"]
 
 DIGEST_BYTES = 8  # of SHA-256: among a million rows two collide with a probability of 3e-8
-COLUMNS: dict[Kind, str] = {"text": "text", "images": "image", "audio": "audio"}  # what a model reads
-KEYS: dict[Kind, str] = {"text": "text", "images": "digest", "audio": "digest"}  # what tells rows apart
-ENCODED: tuple[Kind, ...] = ("images", "audio")
-PORTION: dict[Kind, int] = {"text": 4096, "images": 64, "audio": 64}  # rows in memory at a time
+# What a model reads, and what tells rows apart.
+COLUMNS: dict[Kind, list[str]] = {
+    "text": ["text"],
+    "images": ["image"],
+    "audio": ["audio"],
+    "image_text": ["image", "text"],
+}
+KEYS: dict[Kind, list[str]] = {
+    "text": ["text"],
+    "images": ["digest"],
+    "audio": ["digest"],
+    "image_text": ["digest", "text"],
+}
+KINDS: tuple[Kind, ...] = ("image_text", "images", "audio")  # the first whose columns are there
+PORTION: dict[Kind, int] = {"text": 4096, "images": 64, "audio": 64, "image_text": 64}  # rows in memory
 TRAINED_ON = ("train", "val")  # splits that a model is trained or selected on
 HINT = "run `make repro`, or set promotion.test to a table with task.json next to it"
 BUFFER_BYTES = 1 << 20  # read at once; otherwise a whole row group would be
@@ -48,7 +60,7 @@ class Table:
     targets: NDArray[Any]  # (rows, …), as `Targets.take` returns them
 
     def inputs(self) -> Iterator[list[Any]]:
-        """Yield what a model reads, raw texts or encoded files, in row order, a portion at a time."""
+        """Yield what a model reads, raw texts, encoded files or both, in row order, a portion at a time."""
         return inputs(self.path, self.kind)
 
 
@@ -82,14 +94,14 @@ def read(path: Path) -> Table:
 
 
 def kind(path: Path) -> Kind:
-    """Return whether a table holds texts, images or sound, by its columns.
+    """Return whether a table holds texts, images, sound, or images with texts, by its columns.
 
     Raises:
         DataError: a column is missing.
     """
     names, target = pq.read_schema(path).names, task_spec.read_file(path.parent, HINT).column
-    found: Kind = next((which for which in ENCODED if COLUMNS[which] in names), "text")
-    expected = ["id", *dict.fromkeys((COLUMNS[found], KEYS[found])), target]
+    found: Kind = next((which for which in KINDS if {*COLUMNS[which]} <= {*names}), "text")
+    expected = ["id", *dict.fromkeys((*COLUMNS[found], *KEYS[found])), target]
     if absent := [name for name in expected if name not in names]:
         wanted = f"columns {', '.join(expected[:-1])} and {expected[-1]}"
         hint = "use a table written by preprocess"
@@ -98,20 +110,31 @@ def kind(path: Path) -> Kind:
 
 
 def inputs(path: Path, which: Kind) -> Iterator[list[Any]]:
-    """Yield what a model reads of a table, each item a string, a pair of them or bytes, in portions."""
+    """Yield what a model reads of a table, in portions.
+
+    Each item is a string, a pair of them, bytes or, of images with texts, a dict of both.
+    """
     if which == "text" and len(text_pairs.columns(path)) == 2:
         return ([[*pair] for pair in zip(*sides, strict=True)] for sides in _texts(path))
-    return _column(path, COLUMNS[which], PORTION[which])
+    if which == "image_text":
+        return (batch.to_pylist() for batch in _batches(path, COLUMNS[which], PORTION[which]))
+    return (batch.column(0).to_pylist() for batch in _batches(path, COLUMNS[which], PORTION[which]))
 
 
 def row_digests(path: Path, which: Kind) -> Iterator[str]:
     """Yield the digest of each row of a table, in hexadecimal."""
     if which == "text":
         for sides in _texts(path):
-            yield from digests(text_pairs.wholes(*sides))
+            yield from keys(which, text_pairs.wholes(*sides))
         return
-    for some in _column(path, KEYS[which], PORTION["text"]):
-        yield from map(shortened, some)
+    for batch in _batches(path, KEYS[which], PORTION["text"]):
+        columns = (batch[name].to_pylist() for name in KEYS[which])
+        yield from keys(which, text_pairs.wholes(*columns))
+
+
+def keys(which: Kind, some: Iterable[str]) -> list[str]:
+    """Return the digests of rows by what identifies them: `drift.Sample.keys`."""
+    return [shortened(digest) for digest in some] if which in ("images", "audio") else digests(some)
 
 
 def shortened(digest: str) -> str:
@@ -134,10 +157,6 @@ def _texts(path: Path) -> Iterator[list[list[str]]]:
     """Yield the texts of a table, and the second ones of pairs, in portions."""
     for batch in _batches(path, text_pairs.columns(path), PORTION["text"]):
         yield [*text_pairs.sides(batch)]
-
-
-def _column(path: Path, name: str, portion: int) -> Iterator[list[Any]]:
-    return (batch.column(0).to_pylist() for batch in _batches(path, [name], portion))
 
 
 def _batches(path: Path, columns: list[str], portion: int) -> Iterator[Any]:

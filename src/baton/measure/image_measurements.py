@@ -78,8 +78,10 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
     if subject.finetune.augmentation is None:
         return None
     from baton.batches.image_batches import ImageSplit
+    from baton.batches.image_text_batches import ImageTextSplit
 
     train = subject.splits["train"]
+    train = train.image if isinstance(train, ImageTextSplit) else train
     assert isinstance(train, ImageSplit), "params refuse augmentation for text"
     own, names = train.targets.pairs
     places = image_galleries.examples(names, len(names))  # a row with several targets has several places

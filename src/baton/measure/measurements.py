@@ -101,7 +101,22 @@ class Subject:
         )
         encoder.head = torch.nn.Identity()
         encoder.to(self.machine.device).eval()
+        self._widths.update(getattr(encoder.backbone, "widths", {}))
         return {split: self.logits(encoder, samples) for split, samples in self.splits.items()}
+
+    def features_of(self, encoder: str | None) -> dict[str, NDArray[np.float32]]:
+        """Return the features of one encoder, where a model has several; None: of all."""
+        whole = self.features
+        if encoder is None:
+            return whole
+        ends = dict(zip(self._widths, np.cumsum([*self._widths.values()]).tolist(), strict=True))
+        own = slice(ends[encoder] - self._widths[encoder], ends[encoder])
+        return {split: np.ascontiguousarray(features[:, own]) for split, features in whole.items()}
+
+    @cached_property
+    def _widths(self) -> dict[str, int]:
+        """The encoders' widths, in the order of their features; empty if there is one encoder."""
+        return {}
 
     def pixels(self, side: int) -> dict[str, NDArray[np.float32]]:
         """Return the pixels of each split's images, (samples, values); see `features.pixels`."""
@@ -243,8 +258,8 @@ def _inputs(
         case params.BandsBaseline():
             size = subject.settings.speed.batch_size
             return {split: features.bands(own, size) for split, own in subject.splits.items()}
-        case params.FeaturesBaseline():
-            return subject.features
+        case params.FeaturesBaseline(encoder=encoder):
+            return subject.features_of(encoder)
         case _:
             return {split: own.texts if own.pairs is None else own.pairs for split, own in rows.items()}
 

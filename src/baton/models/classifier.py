@@ -1,7 +1,7 @@
 """The base class of classifiers: a backbone, a head on its pooled features, and their description.
 
 `model_folder` creates, saves and loads them; `text_model` has the classifier of text, `image_model` that of
-images.
+images, `image_text_model` that of both.
 """
 
 import abc
@@ -87,6 +87,10 @@ class Classifier(nn.Module, abc.ABC):
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
         """Return the contents of the backbone's config.json, from which the same backbone can be built."""
+
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """Return the config of each encoder, by the folder within a model folder that it is written to."""
+        return {"": self.config()}
 
     @abc.abstractmethod
     def checkpoint_activations(self) -> None:

@@ -1,8 +1,9 @@
-"""Model folders: create a classifier of text, images or sound from a base model, save it, load it.
+"""Model folders: create a classifier from a base model, save it to a folder, load it.
 
 A model folder holds `model.safetensors` (keys `backbone.*`, `head.*`), `config.json` (the backbone's, as
 written by transformers or timm), the tokenizer's files if the model reads text, and `baton.json` (task,
-head, input, fitted values). Nothing is unpickled and no remote code runs.
+head, input, fitted values). A model of images with texts has config and tokenizer in a folder for each
+encoder, `image` and `text`. Nothing is unpickled and no remote code runs.
 """
 
 import shutil
@@ -17,7 +18,14 @@ from safetensors.torch import load_file, save_file
 
 from baton import params, storage
 from baton.contracts import fitted_values, input_spec, task_spec
-from baton.contracts.input_spec import AudioInput, ImageInput, InputSpec, TextInput
+from baton.contracts.input_spec import (
+    ENCODERS,
+    AudioInput,
+    ImageInput,
+    ImageTextInput,
+    InputSpec,
+    TextInput,
+)
 from baton.contracts.task_spec import Sequence
 from baton.errors import ModelError
 from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, weight_mismatch
@@ -43,6 +51,7 @@ class _Kind(NamedTuple):
     work: Callable[[Path], Work]
     create: Callable[[Path, params.Head, int, params.Training, str], Classifier]
     reassemble: Callable[[Path, params.Head, int, str], Classifier]
+    encoders: tuple[str, ...] = ("",)  # the folders of their configs, within a model folder
 
 
 def _kind(reads: InputSpec) -> _Kind:
@@ -59,6 +68,15 @@ def _kind(reads: InputSpec) -> _Kind:
                 image_model.work,
                 partial(image_model.create, reads=seen),
                 partial(image_model.reassemble, reads=seen),
+            )
+        case ImageTextInput():
+            from baton.models import image_text_model
+
+            return _Kind(
+                image_text_model.work,
+                partial(image_text_model.create, reads=reads),
+                partial(image_text_model.reassemble, reads=reads),
+                ENCODERS,
             )
 
 
@@ -135,7 +153,12 @@ def save(
             name: tensor.detach().cpu().contiguous() for name, tensor in (state or model.state_dict()).items()
         }
         save_file(weights, folder / WEIGHTS)
-        storage.write_json(folder / CONFIG, model.config())
+        for encoder, config in model.configs().items():
+            (folder / encoder).mkdir(exist_ok=True)
+            storage.write_json(folder / encoder / CONFIG, config)
+            for name in TOKENIZER_FILES:
+                if (source / encoder / name).is_file():
+                    shutil.copyfile(source / encoder / name, folder / encoder / name)
         # A student of another architecture may pool differently from its teacher, whose head is in `info`.
         pooling = {} if isinstance(info.head, params.DecoderHead) else {"pooling": model.pooling}
         head = info.head.model_dump() | pooling
@@ -146,9 +169,6 @@ def save(
             fitted_values.KEY: dict(info.fitted),
         }
         storage.write_json(folder / INFO, described)
-        for name in TOKENIZER_FILES:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, folder / name)
 
 
 def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
@@ -157,15 +177,9 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
     Raises:
         ModelError: If a file is missing or the weights do not match the config.
     """
-    for name in (WEIGHTS, CONFIG, INFO):
-        if not (folder / name).is_file():
-            raise ModelError(
-                f"{folder} is not a Baton model folder",
-                got=f"no {name}",
-                expected="a folder written by finetune or distill",
-                hint="run `dvc repro`",
-            )
+    _require(folder, WEIGHTS, INFO)
     info = _info(folder)
+    _require(folder, *(str(Path(encoder, CONFIG)) for encoder in _kind(info.input).encoders))
     model = _reassemble(folder, info, attention)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
@@ -185,6 +199,17 @@ def _reassemble(folder: Path, info: ModelInfo, attention: str) -> Classifier:
         tokenizer = document_windows.open_tokenizer(folder, info.input.max_length)
         return sequence_model.reassemble(folder, tokenizer, info.task, attention, info.input.pad)
     return _kind(info.input).reassemble(folder, info.head, info.task.width, attention)
+
+
+def _require(folder: Path, *names: str) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"{folder} is not a Baton model folder",
+                got=f"no {name}",
+                expected="a folder written by finetune or distill",
+                hint="run `dvc repro`",
+            )
 
 
 def _info(folder: Path) -> ModelInfo:

@@ -56,12 +56,14 @@ class BandsBaseline(Section):
 class FeaturesBaseline(Section):
     """A classifier on the base model's frozen features.
 
-    It is a linear probe (with one value of `C`) or the `neighbours` nearest neighbours (by cosine).
+    It is a linear probe (with one value of `C`) or the `neighbours` nearest neighbours (by cosine). With
+    `encoder`, a model that reads images with texts is judged by that encoder alone.
     """
 
     kind: Literal["features"]
     model: Literal["linear", "knn"]
     neighbours: Count
+    encoder: Literal["image", "text"] | None = None  # null: all encoders that the model has
     C: Grid
 
 

@@ -213,6 +213,18 @@ class AudioChecks(RowChecks):
     clipped: Policy
 
 
+class ImageTextChecks(ImageChecks):
+    """The checks of images with a text each.
+
+    A row is a `duplicate` of another, or in `conflict` with it, if both its image and its text are the same.
+    `leakage` and `near_duplicate` go by the image alone: rows of one image stay in one split.
+    """
+
+    invalid_utf8: Policy
+    mojibake: Policy
+    empty: Policy
+
+
 class Limit(Section):
     """The largest number of rows (stratified, seeded) after cleaning; null for all.
 
@@ -304,7 +316,7 @@ class FilesPreprocess(Cutting):
         return values
 
 
-class ImagePreprocess(FilesPreprocess):
+class OfImages(FilesPreprocess):
     """Raw Parquet tables of encoded images (bytes, or the hub's `{bytes, path}`).
 
     Images with more than `max_pixels` are not decoded. `significant_bits` is the number of bits used out of
@@ -315,11 +327,24 @@ class ImagePreprocess(FilesPreprocess):
     content_key: ClassVar[str] = "image_column"
     thing: ClassVar[str] = "image"
 
-    kind: Literal["images"]
     image_column: str
     max_pixels: Count
     significant_bits: Literal["auto"] | Annotated[int, Field(ge=8, le=16)] = "auto"
+
+
+class ImagePreprocess(OfImages):
+    """Tables of images."""
+
+    kind: Literal["images"]
     checks: ImageChecks
+
+
+class ImageTextPreprocess(OfImages):
+    """Tables of images with a text each, in the column `text_column`."""
+
+    kind: Literal["image_text"]
+    text_column: str
+    checks: ImageTextChecks
 
 
 class AudioPreprocess(FilesPreprocess):
@@ -337,4 +362,6 @@ class AudioPreprocess(FilesPreprocess):
     checks: AudioChecks
 
 
-Preprocess = Annotated[TextPreprocess | ImagePreprocess | AudioPreprocess, Field(discriminator="kind")]
+Preprocess = Annotated[
+    TextPreprocess | ImagePreprocess | AudioPreprocess | ImageTextPreprocess, Field(discriminator="kind")
+]

@@ -25,7 +25,9 @@ from baton.params.source import (
     DigitsSource,
     FolderSource,
     IdxSource,
+    ImageTextBase,
     Source,
+    TableSource,
     TimmBase,
     TorchvisionSource,
 )
@@ -58,6 +60,7 @@ class Params(Section):
     def _fits_together(self) -> "Params":
         problems = [
             *self._other_modality(),
+            *self._of_both(),
             *self._other_task(),
             *self._without_data(),
             *self._of_classes(),
@@ -105,6 +108,34 @@ class Params(Section):
         if kind == "audio" and self.evaluate.robustness:
             yield ("evaluate.robustness: measured for images, preprocess.kind is audio; set to null")
 
+    def _of_both(self) -> Iterator[str]:
+        """Check what images with texts need, and what only they have."""
+        both = self.preprocess.kind == "image_text"
+        fits = {
+            "base.kind": (self.base.kind, both, "registered"),
+            "distill.student.kind": (self.distill.student.kind, both, None),
+        }
+        for name, (kind, wanted, other) in fits.items():
+            if (kind == "image_text") is not wanted and kind != other:
+                yield (
+                    f"{name} is {kind}, but preprocess.kind is {self.preprocess.kind}: "
+                    + ("set it to image_text" if both else "image_text is for images with texts")
+                )
+        texts = isinstance(self.source, TableSource) and self.source.text_column is not None
+        if isinstance(self.source, TableSource) and both is not texts:
+            advice = "name the column of the texts" if both else "set it to null"
+            yield f"source.text_column: preprocess.kind is {self.preprocess.kind}: {advice}"
+        for name, part in {"finetune": self.finetune, "distill": self.distill}.items():
+            if part.frozen and not both:
+                yield f"{name}.frozen: the model has a single encoder, which is trained; set to []"
+            if both and part.augmentation and (part.augmentation.mixup or part.augmentation.cutmix):
+                yield f"{name}.augmentation: texts cannot be mixed as images are; set mixup and cutmix to 0.0"
+        if both and (self.evaluate.robustness or self.evaluate.gallery):
+            yield "evaluate.robustness and evaluate.gallery: only for images alone; set both to null"
+        for place, baseline in enumerate(self.evaluate.baselines):
+            if isinstance(baseline, FeaturesBaseline) and baseline.encoder and not both:
+                yield f"evaluate.baselines.{place}.encoder: the model has a single encoder; set to null"
+
     def _other_task(self) -> Iterator[str]:
         known = {"finetune": self.task.metrics, "distill": self.task.metrics, "promotion": self.task.gated}
         for name, metrics in known.items():
@@ -118,17 +149,18 @@ class Params(Section):
     def _without_data(self) -> Iterator[str]:
         """Check the baselines now, although they are fitted last."""
         own = {TfidfBaseline: "text", PixelsBaseline: "images", BandsBaseline: "audio"}
+        both = self.preprocess.kind == "image_text"
         for number, baseline in enumerate(self.evaluate.baselines):
             name, modality = (
                 f"evaluate.baselines.{number} ({baseline.kind})",
                 own.get(type(baseline), self.preprocess.kind),
             )
-            if modality != self.preprocess.kind:
+            if modality != self.preprocess.kind and not (both and modality in ("text", "images")):
                 yield f"{name} is for {modality}, preprocess.kind is {self.preprocess.kind}: remove it"
             if (
                 isinstance(baseline, FeaturesBaseline)
-                and isinstance(self.base, TimmBase)
-                and self.base.weights is None
+                and isinstance(base := self._encoder(baseline), TimmBase)
+                and base.weights is None
             ):
                 yield f"{name} needs a pretrained base model, but base.weights is null: remove it"
 
@@ -144,6 +176,12 @@ class Params(Section):
                     f"tokenize.truncation.overlap {self.tokenize.truncation.overlap} must be at most "
                     f"{least // 4}, a quarter of max_length, if rows are pairs of texts"
                 )
+
+    def _encoder(self, baseline: FeaturesBaseline) -> Any:
+        """Return the base model whose features a baseline reads, the image's if it reads those of both."""
+        if isinstance(self.base, ImageTextBase):
+            return self.base.text if baseline.encoder == "text" else self.base.image
+        return self.base
 
     def _of_classes(self) -> Iterator[str]:
         """Check that nothing needs one class per row if the task is labels."""

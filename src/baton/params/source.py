@@ -195,6 +195,7 @@ class TableSource(Section):
     """Tables with a column of paths, relative to `folder`, and a column of labels.
 
     `content` says whether the files are images or clips of sound; its default is that of older params.
+    `text_column` names the text of each image, if models read both.
     """
 
     kind: Literal["table"]
@@ -203,6 +204,7 @@ class TableSource(Section):
     format: Format
     folder: InboxPath
     path_column: str
+    text_column: str | None = None
     label_column: str
     licence: str
 
@@ -401,7 +403,30 @@ class EncoderDecoderBase(Section):
         return self
 
 
+Encoder = Annotated[WheelBase | JoinedBase | HubBase | LocalBase | TimmBase, Field(discriminator="kind")]
+
+
+class ImageTextBase(Section):
+    """An encoder of images (a timm model) and one of texts (a transformers encoder), side by side."""
+
+    kind: Literal["image_text"]
+    image: Encoder
+    text: Encoder
+
+    @property
+    def licence(self) -> str:
+        """The licences of both."""
+        return f"{self.image.licence}; {self.text.licence}"
+
+
 Base = Annotated[
-    WheelBase | JoinedBase | HubBase | LocalBase | RegisteredBase | TimmBase | EncoderDecoderBase,
+    WheelBase
+    | JoinedBase
+    | HubBase
+    | LocalBase
+    | RegisteredBase
+    | TimmBase
+    | EncoderDecoderBase
+    | ImageTextBase,
     Field(discriminator="kind"),
 ]

@@ -147,4 +147,14 @@ class AudioTokenize(Section):
         return self
 
 
-Tokenize = Annotated[TextTokenize | ImageTokenize | AudioTokenize, Field(discriminator="kind")]
+class ImageTextTokenize(Section):
+    """Clean images with texts -> memory-mapped pixels and token ids, each as its own section says."""
+
+    kind: Literal["image_text"]
+    image: ImageTokenize
+    text: TextTokenize
+
+
+Tokenize = Annotated[
+    TextTokenize | ImageTokenize | AudioTokenize | ImageTextTokenize, Field(discriminator="kind")
+]

@@ -65,7 +65,8 @@ class Training(Section):
     loss. Each of `seeds` is a separate training run; validation also picks the run whose model is used.
     `min_steps` raises `epochs` if there are so few rows that they would give fewer steps: a pretrained
     encoder needs a few hundred, however many rows there are (Mosbach et al. 2021, On the stability of
-    fine-tuning BERT).
+    fine-tuning BERT). `frozen` names encoders whose weights stay as they are, of a model that reads images
+    with texts.
     """
 
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
@@ -88,6 +89,7 @@ class Training(Section):
     ema: Ema | None
     augmentation: Augmentation | None
     metric: str  # one of the task's `metrics`
+    frozen: tuple[Literal["image", "text"], ...] = ()  # a default: models with one encoder have none to name
     evaluations_per_epoch: Count
     early_stopping: EarlyStopping | None
     log_every: Count
@@ -189,8 +191,23 @@ class BaseStudent(Section):
     layers: Layers | None
 
 
+class WholeStudent(Section):
+    """The teacher's encoder, with all its layers."""
+
+    kind: Literal["whole"]
+
+
+class ImageTextStudent(Section):
+    """A student of each encoder of a teacher that reads images with texts."""
+
+    kind: Literal["image_text"]
+    image: Annotated[WholeStudent | LayersStudent | TimmStudent, Field(discriminator="kind")]
+    text: Annotated[WholeStudent | LayersStudent, Field(discriminator="kind")]
+
+
 Student = Annotated[
-    LayersStudent | EncoderDecoderStudent | TimmStudent | BaseStudent, Field(discriminator="kind")
+    LayersStudent | EncoderDecoderStudent | TimmStudent | BaseStudent | ImageTextStudent,
+    Field(discriminator="kind"),
 ]
 
 

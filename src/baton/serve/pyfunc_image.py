@@ -31,12 +31,10 @@ import timm
 import torch
 
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
-from baton.images import decoding, enlarging, framing, opening, pillow
+from baton.serve.image_requests import ImageReader
 from baton.tasks import answers, served_files, task_figures
 
 BATCH_SIZE = 32
-MAX_PIXELS = 100_000_000  # of one image, unless model_config sets `max_pixels`; larger images are not decoded
-WHITE = 255
 
 
 class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
@@ -58,23 +56,13 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         self.fitted = fitted_values.read(info)
         reads = input_spec.read(info["input"], "baton.json: input")
         assert isinstance(reads, input_spec.ImageInput), "models of other inputs are logged with another file"
-        self.frame, self.bits = framing.framing(reads), reads.significant_bits
-        config = context.model_config or {}
-        self.serve_paths = bool(config.get("serve_paths"))
-        self.max_pixels = config.get("max_pixels", MAX_PIXELS)
-        if not isinstance(self.max_pixels, int) or self.max_pixels <= 0:
-            found = f"  got:      max_pixels {self.max_pixels!r}\n  expected: a positive number of pixels"
-            raise ValueError(f"model_config is invalid\n{found}\n  next:     fix max_pixels, or leave it out")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.reader = ImageReader(reads, context.model_config or {}, self.device)
         weights, self.head = saved_weights.read(folder, self.device)
         # config.json also sets the pooling that the head expects.
         self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
         self.backbone.load_state_dict(weights)
         self.backbone.to(self.device).eval()
-        mean, std = (
-            torch.tensor(values, device=self.device).reshape(-1, 1, 1) for values in (reads.mean, reads.std)
-        )
-        self.shift, self.scale = WHITE * mean, WHITE * std  # (channels, 1, 1), for values from 0 to 255
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify images; the result has the input's index, if any.
@@ -95,53 +83,21 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         Threads decode the images; only those of one batch are in memory at a time.
         """
         result = np.zeros((len(images), self.task.spec.width), np.float32)
-        paths = FILES.paths_allowed(self.serve_paths)
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for start in range(0, len(images), batch_size):
                 rows = range(start, min(start + batch_size, len(images)))
-                pixels = torch.stack(
-                    list(threads.map(lambda row: self._framed(images[row], row, paths), rows))
-                )
-                result[start : start + batch_size] = self._logits(pixels.to(self.device)).cpu().numpy()
+                pixels = self.reader.read(images, rows, threads)
+                result[start : start + batch_size] = self._logits(pixels).cpu().numpy()
         return result
 
-    def _framed(self, value: Any, row: int, paths: bool) -> torch.Tensor:
-        """Return a row's image, (channels, height, width), 0 to 255 as float32."""
-        content = FILES.content(value, row, paths)
-        try:
-            pixels = decoding.decode(content, self.max_pixels, self.bits).pixels
-        except decoding.UndecodableError as error:
-            expected, hint = "an intact image file", "fix or leave out this image"
-            if error.check == "enormous":
-                expected = f"at most {self.max_pixels:,} pixels"
-                hint = "make it smaller, or set max_pixels in model_config"
-            raise answers.refused(ValueError, f"row {row}: {error}", value, expected, hint) from None
-        stored = torch.from_numpy(np.array(self.frame.stored(pixels)))  # (height, width, channels)
-        return enlarging.framed(stored.permute(2, 0, 1)[None].float(), self.frame)[0]
-
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return logits (batch, width) of pixels (batch, channels, height, width), 0 to 255."""
-        return self.head(self.backbone((pixels - self.shift) / self.scale))
-
-
-# ---- any accepted input -> encoded images ----
+        """Return logits (batch, width) of normalised pixels (batch, channels, height, width)."""
+        return self.head(self.backbone(pixels))
 
 
 def _images(data: Any) -> tuple[list[Any], Any]:
     """Return one value per image of any accepted input and, for pandas objects, their index."""
     return answers.column(data, "image", served_files.LONE)
-
-
-def _is_image(content: bytes) -> bool:
-    """Return whether Pillow recognizes the content as an image."""
-    try:
-        with pillow.listening(), opening.image(content, []):
-            return True
-    except Exception:  # noqa: BLE001  a malformed header can make Pillow's readers raise anything
-        return False
-
-
-FILES = served_files.Files("an image", "images", "PNG, JPEG, …", _is_image)
 
 
 mlflow.models.set_model(ImageClassifier())

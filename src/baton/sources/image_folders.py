@@ -24,6 +24,7 @@ from baton.sounds import audio_containers
 from baton.sources import local_files, system_files
 from baton.tables import readers
 from baton.tables.columns import Columns
+from baton.tables.extra_columns import ExtraColumns
 from baton.tables.image_tables import AUDIO, IMAGE, NO_LABEL, Images, RawImage
 from baton.tables.rows import NO_KEY, Cell, RawTable, is_null, one_name, plain
 
@@ -75,7 +76,8 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
         DataError: a table cannot be read.
     """
     folder = Path(source.folder)
-    columns = Columns(source.path_column, source.label_column, "source", "path_column")
+    texts = ExtraColumns(text=source.text_column)
+    columns = Columns(source.path_column, source.label_column, "source", "path_column", texts)
     found = {}
     for split, name in source.files.named().items():
         if not Path(name).is_file():
@@ -89,9 +91,8 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
             console.say(escape(f"{name}: blank lines skipped: {table.blank_lines}"))
         listed = _mostly_lists(table)
         rows = _of_table(table, folder, listed=listed)
-        found[split] = Images(
-            f"{name}, files in {source.folder}", table.count, rows, listed, COLUMNS[source.content]
-        )
+        origin, described = f"{name}, files in {source.folder}", source.text_column is not None
+        found[split] = Images(origin, table.count, rows, listed, COLUMNS[source.content], described)
     return found
 
 
@@ -244,6 +245,16 @@ def _as_list(label: str) -> list[str] | None:
     return value if known else None
 
 
+def _described(kept: tuple[str, ...]) -> bytes | None:
+    """Return the text of an image as it is in the file, valid UTF-8 or not; None in a table without texts."""
+    if not kept:
+        return None
+    try:
+        return kept[-1].encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate in JSON, which stands for no byte
+        return kept[-1].encode("utf-8", "surrogatepass")
+
+
 def _of_table(table: RawTable, folder: Path, *, listed: bool) -> Iterator[RawImage]:
     rows = iter(table.rows)
     label: Any
@@ -272,4 +283,4 @@ def _of_table(table: RawTable, folder: Path, *, listed: bool) -> Iterator[RawIma
         elif os.path.isabs(row.text) or os.path.normpath(row.text).partition("/")[0] == "..":  # noqa: PTH117
             yield RawImage(_text(row.text), None, label, f"its path leaves {folder}")
         else:
-            yield read_file(folder / row.text, row.text, label)
+            yield read_file(folder / row.text, row.text, label)._replace(text=_described(row.extras.kept))

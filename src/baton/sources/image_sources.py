@@ -54,7 +54,7 @@ def fetch(source: ImageSource, folder: Path) -> dict[str, tuple[str, str]]:
 def _write(path: Path, split: str, images: Images) -> None:
     with (
         console.progress(f"files of {split}", images.total, "files") as advance,
-        Writer(path, RawImage, listed=images.listed, content=images.column) as writer,
+        Writer(path, RawImage, listed=images.listed, content=images.column, texts=images.texts) as writer,
     ):
         for row in images.rows:
             writer.add(row)

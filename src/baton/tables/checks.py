@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from baton.tables import labels
@@ -108,8 +108,8 @@ def mojibake(rows: list[Row]) -> dict[str, str]:
 
 
 def duplicate(rows: list[Row]) -> dict[str, str]:
-    """Return rows that repeat the text and label of an earlier row of the same file."""
-    groups = grouped(rows, lambda row: f"{row.part}\0{row.label}\0{row.whole}")
+    """Return rows that repeat the text, any caption and the label of an earlier row of the same file."""
+    groups = grouped(rows, lambda row: f"{row.part}\0{row.label}\0{row.whole}\0{row.caption}")
     repeats = {row.id: f"the same as {group[0].id}" for group in groups.values() for row in group[1:]}
     return {row.id: repeats[row.id] for row in rows if row.id in repeats}
 
@@ -178,6 +178,16 @@ ROW_CHECKS_OF_IMAGES: dict[str, Check] = {
 ROW_CHECKS_OF_AUDIO: dict[str, Check] = {
     "duplicate": duplicate,
     "leakage": partial(leakage, noun="clip"),
+}
+
+
+def of_captions(check: Check, rows: list[Row]) -> dict[str, str]:
+    """Apply a check of texts to the captions of images."""
+    return check([replace(row, text=row.caption) for row in rows])
+
+
+ROW_CHECKS_OF_IMAGES_WITH_TEXTS: dict[str, Check] = ROW_CHECKS_OF_IMAGES | {
+    name: partial(of_captions, ROW_CHECKS[name]) for name in ("invalid_utf8", "empty", "mojibake")
 }
 # In which the checks of rows and of labels run and are reported.
 ORDER = (

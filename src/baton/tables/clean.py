@@ -75,7 +75,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     names = sorted(set().union(*counts.values()), key=labels.order)
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
     report["limited"] = limited
-    report["notes"] += missed + pair_notes.notes(parts)
+    report["notes"] += missed + pair_notes.notes(parts) + near_rows.shared_captions(parts)
     # Ids of the clean table, including exact duplicates.
     report["near_duplicates"] = {"test_rows": near_rows.near_training(parts, checked.alike)}
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
@@ -91,7 +91,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
             case params.TextPreprocess():
                 for split in SPLITS:
                     clean_tables.write(folder / f"{split}.parquet", parts[split], names, settings, cells)
-            case params.ImagePreprocess():
+            case params.ImagePreprocess() | params.ImageTextPreprocess():
                 image_rows.write(folder, raw_tables, parts, names, settings, cells)
             case params.AudioPreprocess():
                 encoded_rows.write(folder, raw_tables, parts, names, settings, cells, AUDIO)
@@ -141,7 +141,7 @@ def _read(raw: Path, settings: params.Preprocess, cells: TargetCells) -> list[Ra
             _refuse_several_guesses(read)
             extra_columns.refuse_mixed_times(read, settings.time_column)
             return read
-        case params.ImagePreprocess():
+        case params.ImagePreprocess() | params.ImageTextPreprocess():
             return [*image_rows.read_all(paths, settings, cells.read)]
         case params.AudioPreprocess():
             return [*audio_rows.read_all(paths, settings, cells.read)]

@@ -25,7 +25,7 @@ from baton.tables.image_samples import Sample, batches
 from baton.tables.image_tables import CleanImage, Writer
 from baton.tables.near_duplicates import Near
 from baton.tables.near_images import Print
-from baton.tables.rows import Cell, RawTable, Row
+from baton.tables.rows import Cell, RawTable, Row, plain
 from baton.tables.target_cells import TargetCells
 
 
@@ -64,9 +64,13 @@ class EncodedTable(RawTable):
         elif isinstance(label, Cell) and SURROGATE.search(label.label):
             self.reject(f"{sample.name}: its label is no UTF-8")
         else:
-            id_ = f"{self.split}:{self.count + 1}"
+            id_, caption = f"{self.split}:{self.count + 1}", plain(sample.text)
+            if caption is None:
+                self.reject(f"{sample.name}: its text is a {type(sample.text).__name__}", sample.label)
+                return
             self.add(seen.digest, sample.label)
             if id_ not in self.malformed:
+                self.rows[-1].caption = caption
                 self.keep(id_, sample.name, seen)
 
     def keep(self, id_: str, name: str, seen: Seen) -> None:
@@ -167,10 +171,11 @@ def write(
     places = {name: place for place, name in enumerate(names)}
     column = (cells.spec(names).column, cells.type())
     target = {row.id: (split, row) for split, rows in parts.items() for row in rows}
+    texts = isinstance(settings, params.ImageTextPreprocess)
     with ExitStack() as stack:
         writers = {
             split: stack.enter_context(
-                Writer(folder / f"{split}.parquet", CleanImage, bits, column, content=content)
+                Writer(folder / f"{split}.parquet", CleanImage, bits, column, content=content, texts=texts)
             )
             for split in parts
         }
@@ -182,5 +187,6 @@ def write(
                 if row:
                     label = cells.target(row.label, places)
                     assert not isinstance(label, str), "params refuse texts as targets of files"
-                    writers[split].add(CleanImage(row.id, sample.name, sample.image, row.text, label))
+                    words = row.caption if texts else None
+                    writers[split].add(CleanImage(row.id, sample.name, sample.image, row.text, label, words))
                     advance(1)

@@ -1,4 +1,4 @@
-"""What a table row has besides text and label: its group, time, weight and the columns to keep."""
+"""What a table row has besides text and label: group, time, weight, an image's text, columns to keep."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,11 +19,13 @@ class ExtraColumns:
     time: str | None = None
     weight: str | None = None
     kept: tuple[str, ...] = ()
+    text: str | None = None  # of an image in a table of paths; its value comes last in `Extras.kept`
 
     @property
     def names(self) -> dict[str, str]:
         """Each column -> the params key that requests it."""
         single = {"group_column": self.group, "time_column": self.time, "weight_column": self.weight}
+        single |= {"text_column": self.text}
         return dict.fromkeys(self.kept, "keep_columns") | {
             name: key for key, name in single.items() if name is not None
         }
@@ -48,6 +50,10 @@ class ExtraColumns:
                 return f"{self.weight} {_shown(values[self.weight])} is no number above 0"
             weight = number
         kept = tuple(str(values[name]) if (own := plain(values[name])) is None else own for name in self.kept)
+        if self.text is not None:
+            if (words := plain(values[self.text])) is None:
+                return f"{self.text} is a {type(values[self.text]).__name__}; text or a number is needed"
+            kept = (*kept, words)
         dated = self.time is not None and _number(values[self.time]) is None
         return Extras(group, time, weight, kept, dated)
 

@@ -44,7 +44,7 @@ class ImageTable(EncodedTable):
 
 def read_all(
     paths: Mapping[str, Path],
-    settings: params.ImagePreprocess,
+    settings: params.OfImages,
     read_label: Callable[[Any], Cell | str] = one_name,
 ) -> list[ImageTable]:
     """Decode every image of the raw files, {split: path} with train first; `read_label` is as in `RawTable`.
@@ -73,7 +73,7 @@ def read_all(
 def read(
     path: Path,
     split: str,
-    settings: params.ImagePreprocess,
+    settings: params.OfImages,
     bits: int = BITS_16,
     read_label: Callable[[Any], Cell | str] = one_name,
 ) -> ImageTable:
@@ -94,7 +94,7 @@ def write(
     tables: Iterable[RawTable],
     parts: Mapping[str, list[Row]],
     names: list[str],
-    settings: params.ImagePreprocess,
+    settings: params.OfImages,
     cells: TargetCells,
 ) -> None:
     """Write the clean tables, see `encoded_rows.write`."""

@@ -19,6 +19,7 @@ class Sample(NamedTuple):
     image: bytes
     label: Any
     problem: str
+    text: Any = None  # if each image has one
 
 
 def batches(path: Path, split: str, settings: params.FilesPreprocess) -> Iterator[list[Sample]]:
@@ -30,6 +31,8 @@ def batches(path: Path, split: str, settings: params.FilesPreprocess) -> Iterato
     there = image_tables.names(path)
     content = settings.content_column
     wanted_of = {settings.content_key: content, "label_column": settings.label_column}
+    texts = settings.text_column if isinstance(settings, params.ImageTextPreprocess) else None
+    wanted_of |= {} if texts is None else {"text_column": texts}
     for key, wanted in wanted_of.items():
         if wanted not in there:
             hint = f"set preprocess.{key} to one of them"
@@ -39,10 +42,16 @@ def batches(path: Path, split: str, settings: params.FilesPreprocess) -> Iterato
                 expected=f"a column {wanted!r}",
                 hint=hint,
             )
-    ours = there == image_tables.columns(
-        RawImage, content
-    )  # otherwise `name` and `problem` may mean anything
-    wanted_columns = dict.fromkeys((content, settings.label_column, *(("name", "problem") if ours else ())))
+    # Otherwise `name` and `problem` may mean anything.
+    ours = [name for name in there if name != "text"] == image_tables.columns(RawImage, content)
+    wanted_columns = dict.fromkeys(
+        (
+            content,
+            settings.label_column,
+            *(("name", "problem") if ours else ()),
+            *(() if texts is None else (texts,)),
+        )
+    )
     number = 0
     for batch in image_tables.read(path, wanted_columns):
         images, labels = batch[content], batch[settings.label_column]
@@ -51,7 +60,8 @@ def batches(path: Path, split: str, settings: params.FilesPreprocess) -> Iterato
         )
         problems = batch["problem"] if ours else [None] * len(images)
         number += len(images)
-        rows = zip(images, labels, names, problems, strict=True)
+        words = [None] * len(images) if texts is None else batch[texts]
+        rows = zip(images, labels, names, problems, words, strict=True)
         yield [
             _sample(
                 image,
@@ -59,8 +69,8 @@ def batches(path: Path, split: str, settings: params.FilesPreprocess) -> Iterato
                 plain(name) or "",
                 plain(problem) or "",
                 settings.thing,
-            )
-            for image, label, name, problem in rows
+            )._replace(text=text)
+            for image, label, name, problem, text in rows
         ]
 
 

@@ -2,10 +2,10 @@
 
 `download` writes data/raw/{split}.parquet: `name` string (a path, or `train/17`), `image` binary (the
 original file, or an array as PNG), `label` string or list of strings (`NO_LABEL` if the record lacked its
-key), and `problem` string (why there is no image). `preprocess` writes data/clean/{split}.parquet: `id`
-string, `name` string, `image` binary (unchanged), `digest` string (see `decoding.digest`), and the target,
-see `target_cells`; its metadata contains `significant_bits`. In tables of sound, `audio` takes the place of
-`image`.
+key), `problem` string (why there is no image), and `text` (bytes of UTF-8, perhaps invalid) if each image has
+one. `preprocess` writes data/clean/{split}.parquet: `id` string, `name` string, `image` binary (unchanged),
+`digest` string (see `decoding.digest`), the target, see `target_cells`, and any `text` string; its metadata
+contains `significant_bits`. In tables of sound, `audio` takes the place of `image`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,6 +39,7 @@ class RawImage(NamedTuple):
     image: bytes | None
     label: str | list[str] | None  # a list only if most labels of the table are
     problem: str | None = None
+    text: bytes | None = None  # of tables that have one for each image
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Images:
     rows: Iterable[RawImage]
     listed: bool = False  # whether labels are lists
     column: str = IMAGE
+    texts: bool = False  # whether each image has a text
 
 
 class CleanImage(NamedTuple):
@@ -60,6 +62,7 @@ class CleanImage(NamedTuple):
     image: bytes
     digest: str
     label: int | list[int]
+    text: str | None = None
 
 
 def numbered(split: str, pairs: Iterable[tuple[NDArray[np.uint8], str]]) -> Iterator[RawImage]:
@@ -82,21 +85,22 @@ class Writer:
         *,
         listed: bool = False,
         content: str = IMAGE,
+        texts: bool = False,
     ) -> None:
         """Open the file, whose encoded files are in the column `content`.
 
         `bits` is what `image_arrays.significant_bits` reads back; `target` is the name and the Arrow type of
         the column with the labels, of a clean table by default `label` and int32; those of a raw table may
-        be `listed`.
+        be `listed`. With `texts` there is a column of texts.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         raw = pa.list_(pa.string()) if listed else pa.string()
         column, type_ = target or ("label", raw if kind is RawImage else pa.int32())
-        types = {content: pa.binary(), column: type_}
+        types = {content: pa.binary(), column: type_} | ({"text": pa.binary()} if kind is RawImage else {})
         named = {BITS_KEY: str(bits)} if bits != BITS_16 else None
-        fields = columns(kind, content, column)
+        fields = columns(kind, content, column, texts=texts)
         self.schema = pa.schema([(name, types.get(name, pa.string())) for name in fields], metadata=named)
         # Compressing an encoded image again gains nothing, and its statistics would be the image itself.
         packing = {name: "none" if name == content else "snappy" for name in fields}
@@ -120,7 +124,8 @@ class Writer:
             return
         arrays = [
             pa.array(values, field.type)
-            for values, field in zip(zip(*self.rows, strict=True), self.schema, strict=True)
+            # The text comes last in a row, and has no field in a table without texts.
+            for field, values in zip(self.schema, zip(*self.rows, strict=True), strict=False)
         ]
         self.file.write_table(pa.table(arrays, schema=self.schema), row_group_size=GROUP_ROWS)
         self.rows, self.bytes = [], 0
@@ -134,9 +139,12 @@ class Writer:
         self.file.close()
 
 
-def columns(kind: type[RawImage] | type[CleanImage], content: str, label: str = "label") -> list[str]:
+def columns(
+    kind: type[RawImage] | type[CleanImage], content: str, label: str = "label", *, texts: bool = False
+) -> list[str]:
     """Return the names of the columns of a table."""
-    return [{IMAGE: content, "label": label}.get(name, name) for name in kind._fields]
+    own = [name for name in kind._fields if texts or name != "text"]
+    return [{IMAGE: content, "label": label}.get(name, name) for name in own]
 
 
 def count(path: Path) -> int:

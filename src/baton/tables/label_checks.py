@@ -52,19 +52,24 @@ def continuous_labels(rows: list[Row], names: Names, needed: str) -> dict[str, s
 def conflict(rows: list[Row], shown: Callable[[str], str]) -> dict[str, str]:
     """Return rows whose text also occurs under another label, within a file or across files.
 
-    `shown` returns a label as the reasons show it.
+    `shown` returns a label as the reasons show it. Of images with captions, both must be the same.
     """
-    groups = grouped(rows, lambda row: key(row.whole))
+    groups = grouped(rows, _whole)
     several = {
         name: labels for name, group in groups.items() if len(labels := {row.label for row in group}) > 1
     }
     reasons = {}
     for row in rows:
-        if (name := key(row.whole)) in several:
+        if (name := _whole(row)) in several:
             others = [other.id for other in groups[name] if other.label != row.label]
             in_all = sorted(map(shown, several[name]))
             reasons[row.id] = f"{shown(row.label)!r}, but {in_all} in all: see {_some(others)}"
     return reasons
+
+
+def _whole(row: Row) -> str:
+    """Return what is compared of a row besides its label: its text, and any caption."""
+    return f"{key(row.whole)}\0{key(row.caption)}" if row.caption else key(row.whole)
 
 
 def small_names(

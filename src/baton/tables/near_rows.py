@@ -1,10 +1,15 @@
-"""Check rows for near-duplicates, and list the test rows that have one in train or val."""
+"""Check rows for near-duplicates, and list the test rows that have one in train or val.
+
+Of images with captions the captions that splits share are counted too.
+"""
 
 from collections.abc import Mapping
 
 from baton.tables.checks import key
 from baton.tables.near_duplicates import Near, chains
 from baton.tables.rows import Row
+
+SHOWN = 3  # ids that a note names
 
 
 def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
@@ -67,3 +72,16 @@ def near_training(parts: Mapping[str, list[Row]], alike: Near) -> list[str]:
         if groups.get(key(row.whole)) in linked
         or not known.isdisjoint([key(row.whole), *alike.get(key(row.whole), ())])
     ]
+
+
+def shared_captions(parts: Mapping[str, list[Row]]) -> list[str]:
+    """Return a note on the test rows whose caption train or val has too, under other images.
+
+    Splits never share an image, but "a dog" may well describe two.
+    """
+    known = {key(row.caption) for split in ("train", "val") for row in parts[split]}
+    shared = [row.id for row in parts["test"] if row.caption and key(row.caption) in known]
+    if not shared:
+        return []
+    few = ", ".join(shared[:SHOWN]) + (f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN else "")
+    return [f"{len(shared)} of {len(parts['test'])} test rows have the text of a train or val row: {few}"]

@@ -40,7 +40,8 @@ class Row:
 
     The label is the text of the row's target, whose names `target_cells.TargetCells.names` returns: for
     classes the name itself. `part` is the split that the row belongs to: that of its file, unless the file is
-    cut by time.
+    cut by time. The text of an image is the digest of its pixels, and `caption` is the text next to it, if
+    models read both.
     """
 
     split: str
@@ -50,6 +51,7 @@ class Row:
     extras: Extras = NO_EXTRAS
     part: str = ""
     pair: str | None = None  # the second text, if rows are pairs
+    caption: str = ""
 
     def __post_init__(self) -> None:
         self.part = self.part or self.split

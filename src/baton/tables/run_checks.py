@@ -86,12 +86,17 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess, cells: Target
     """
     policies = settings.checks.model_dump()
     row_checks, noun = checks.ordered(checks.ROW_CHECKS, cells.checks()), "text"
-    if isinstance(settings, params.ImagePreprocess):
-        row_checks, noun = checks.ordered(checks.ROW_CHECKS_OF_IMAGES, cells.checks()), "picture"
-        row_checks = encoded_rows.single_checks(raw_tables, image_rows.CHECKS) | row_checks
-    elif isinstance(settings, params.AudioPreprocess):
-        row_checks, noun = checks.ordered(checks.ROW_CHECKS_OF_AUDIO, cells.checks()), "clip"
-        row_checks = encoded_rows.single_checks(raw_tables, audio_rows.CHECKS) | row_checks
+    match settings:
+        case params.ImagePreprocess() | params.ImageTextPreprocess():
+            both = isinstance(settings, params.ImageTextPreprocess)
+            own = checks.ROW_CHECKS_OF_IMAGES_WITH_TEXTS if both else checks.ROW_CHECKS_OF_IMAGES
+            row_checks, noun = checks.ordered(own, cells.checks()), "picture"
+            row_checks = encoded_rows.single_checks(raw_tables, image_rows.CHECKS) | row_checks
+        case params.AudioPreprocess():
+            row_checks, noun = checks.ordered(checks.ROW_CHECKS_OF_AUDIO, cells.checks()), "clip"
+            row_checks = encoded_rows.single_checks(raw_tables, audio_rows.CHECKS) | row_checks
+        case params.TextPreprocess():
+            pass
     malformed = checks.malformed(raw_tables)
     state = Checked(
         [row for table in raw_tables for row in table.rows],
@@ -170,12 +175,13 @@ def _small_classes(state: Checked, settings: params.Preprocess, noun: str) -> No
 
 def _readable(row: Row) -> Row:
     pair = None if row.pair is None else SURROGATE.sub("\ufffd", row.pair)
-    return dataclasses.replace(row, text=SURROGATE.sub("\ufffd", row.text), pair=pair)
+    text, caption = (SURROGATE.sub("\ufffd", one) for one in (row.text, row.caption))
+    return dataclasses.replace(row, text=text, pair=pair, caption=caption)
 
 
 def _alike(rows: list[Row], raw_tables: list[RawTable], settings: params.Preprocess) -> near_duplicates.Near:
     match settings:
         case params.TextPreprocess():
             return near_duplicates.texts(checks.key(row.whole) for row in rows)
-        case params.ImagePreprocess() | params.AudioPreprocess():
+        case params.ImagePreprocess() | params.AudioPreprocess() | params.ImageTextPreprocess():
             return encoded_rows.near_duplicates(raw_tables, rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
+import pandas as pd
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
@@ -57,12 +58,17 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
                 artifacts={"model": str(folder.resolve())},
                 signature=signature(task_spec.read(entry["info"]), reads),
                 model_config=entry.get("config"),  # settings that may be changed on loading or serving
-                input_example=entry["example"],
+                input_example=_rows(entry["example"]),
                 pip_requirements=entry["requirements"],
             )
         store.client.log_model_artifacts(model.model_id, str(target))
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
+
+
+def _rows(example: list[Any]) -> Any:
+    """Return an example as `predict` takes it; rows of several columns are a DataFrame."""
+    return pd.DataFrame(example) if isinstance(example[0], dict) else example
 
 
 @contextlib.contextmanager
@@ -147,16 +153,18 @@ def describe(store: Store, model: str, info: Mapping[str, Any]) -> str:
 def signature(task: TaskSpec, reads: InputSpec) -> ModelSignature:
     """Return a signature with one input column, or two of pairs, and the columns of the answer as outputs.
 
-    The columns have no names, since MLflow would refuse a plain list otherwise. Images come as bytes and as
-    strings. Of MLflow's types only `any` passes both unchanged: `binary` would decode some JSON requests from
-    base64 but not others, and turn a path into bytes.
+    The columns have no names, since MLflow would refuse a plain list otherwise, but for those of different
+    types: rows are then a DataFrame, or dicts. Images come as bytes and as strings. Of MLflow's types only
+    `any` passes both unchanged: `binary` would decode some JSON requests from base64 but not others, and turn
+    a path into bytes.
     """
     types = {str: DataType.string, float: DataType.double}
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(types[kind], name) for name, kind in task_figures.of(task).columns.items()
     ]
     params = ParamSchema([ParamSpec("batch_size", DataType.long, BATCH_SIZE)])
-    served = served_inputs.of(reads)
-    column = DataType.string if served.column == "string" else AnyType()
-    inputs: list[ColSpec | TensorSpec] = [ColSpec(column) for _ in range(served.columns)]
+    types_of: dict[str, DataType | AnyType] = {"string": DataType.string, "any": AnyType()}
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(types_of[kind], name or None) for name, kind in served_inputs.of(reads).columns
+    ]
     return ModelSignature(Schema(inputs), Schema(outputs), params)

@@ -210,7 +210,7 @@ def _begin(
         opened.append("open", time=journal.now(), **about)
         prepared = active.preprocess
         match prepared:
-            case params.ImagePreprocess():
+            case params.ImagePreprocess() | params.ImageTextPreprocess():
                 serving: dict[str, Any] | None = {"serve_paths": False, "max_pixels": prepared.max_pixels}
             case params.AudioPreprocess():
                 serving = {"serve_paths": False, "max_seconds": prepared.max_seconds}

@@ -54,7 +54,8 @@ class Run:
         Args:
             name: the model's name.
             path: its folder.
-            example: a few texts, pairs of texts, or encoded images (PNG, JPEG) as base64 strings.
+            example: a few texts, pairs of texts, encoded images (PNG, JPEG) as base64 strings, or dicts of an
+                image and a text.
         """
 
     def final(self, values: Mapping[str, float]) -> None:

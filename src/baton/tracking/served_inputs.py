@@ -10,6 +10,7 @@ from baton.contracts.input_spec import (
     Head,
     HeadTail,
     ImageInput,
+    ImageTextInput,
     InputSpec,
     Tail,
     TextInput,
@@ -25,8 +26,8 @@ class Served:
     main: str  # the file that MLflow runs; it is not imported: `serve` is a layer above `tracking`
     packages: tuple[str, ...]  # requirements
     model_type: str  # as MLflow shows it
-    column: Literal["string", "any"]  # MLflow's type of the input
-    columns: int  # how many of them
+    # MLflow's names and types of the input's columns; one without a name takes plain lists.
+    columns: tuple[tuple[str, Literal["string", "any"]], ...]
     accepted: str  # what `predict` takes
     imports: tuple[str, ...]  # lines of an example
     example: str  # the argument of `predict` in it
@@ -53,8 +54,7 @@ def _of(spec: InputSpec) -> Served:
                 main="serve/pyfunc.py",
                 packages=("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy"),
                 model_type="text model",
-                column="string",
-                columns=2 if pair else 1,
+                columns=(("", "string"),) * (2 if pair else 1),
                 accepted="pairs of raw texts, string (a list of pairs, or a DataFrame whose first columns "
                 "are `text` and `text_pair`)"
                 if pair
@@ -62,6 +62,19 @@ def _of(spec: InputSpec) -> Served:
                 imports=(),
                 example='[["raw text", "its pair"]]' if pair else '["raw text", "another"]',
                 reads=_tokens(spec),
+            )
+        case ImageTextInput(image=image, text=text):
+            of_image, of_text = of(image), of(text)
+            return Served(
+                main="serve/pyfunc_image_text.py",
+                packages=tuple(dict.fromkeys((*of_image.packages, *of_text.packages))),
+                model_type="image and text model",
+                accepted="images with texts: a DataFrame with columns `image` (PNG, JPEG, … as bytes, as "
+                "base64 strings, or as paths) and `text` (raw text), or a list of dicts with these keys",
+                imports=("import pandas",),
+                example='pandas.DataFrame({"image": ["picture.png"], "text": ["raw text"]})',
+                reads=f"{of_image.reads} {of_text.reads}",
+                columns=(("image", "any"), ("text", "string")),
             )
         case ImageInput(size=(height, width), channels=channels):
             colours = "grey" if channels == 1 else "RGB"
@@ -79,8 +92,7 @@ def _of(spec: InputSpec) -> Served:
                     "numpy",
                 ),
                 model_type="image model",
-                column="any",
-                columns=1,
+                columns=(("", "any"),),
                 accepted="images: PNG, JPEG, … as bytes, as base64 strings, or as paths "
                 "(a list, Series, array of objects, or a DataFrame whose first column is `image`)",
                 imports=("from pathlib import Path",),
@@ -102,8 +114,7 @@ def _of(spec: InputSpec) -> Served:
                     "numpy",
                 ),
                 model_type="audio model",
-                column="any",
-                columns=1,
+                columns=(("", "any"),),
                 accepted="clips of sound: WAV, FLAC, MP3, … as bytes, as base64 strings, or as paths "
                 "(a list, Series, array of objects, or a DataFrame whose first column is `audio`)",
                 imports=("from pathlib import Path",),

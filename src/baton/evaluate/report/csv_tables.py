@@ -5,7 +5,7 @@ Inputs: an evaluation -> reports/tables and reports/plots.
 
 from pathlib import Path
 
-from baton.evaluate import robustness, slices
+from baton.evaluate import robustness, single_inputs, slices
 from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
 from baton.evaluate.report.csv_files import Table, write_csv
 from baton.evaluate.task_reports import TaskReports
@@ -22,7 +22,7 @@ SHOWN = {
 
 
 def write_tables(folder: Path, task: TaskReports, evaluation: Evaluation) -> None:
-    """Write the task's tables; slices.csv and robustness.csv if there is something to show."""
+    """Write the task's tables; slices, robustness and single inputs if there is something to show."""
     for name, (columns, rows) in task.tables(evaluation).items():
         write_csv(folder / name, columns, rows)
     if evaluation.kept:
@@ -31,6 +31,8 @@ def write_tables(folder: Path, task: TaskReports, evaluation: Evaluation) -> Non
         write_csv(folder / "slices.csv", slices.columns(task.figures.main), found)
     if evaluation.robustness:
         write_csv(folder / "robustness.csv", robustness.COLUMNS, evaluation.robustness.table())
+    if evaluation.single_inputs:
+        write_csv(folder / "single_inputs.csv", *single_inputs.table(task, evaluation.single_inputs))
 
 
 def write_plots(folder: Path, task: TaskReports, evaluation: Evaluation) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from baton import console, storage
 from baton.errors import DataError
-from baton.evaluate import recommend, results, seeds, task_reports
+from baton.evaluate import recommend, results, seeds, single_inputs, task_reports
 from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.report.wording import percent, spelled
 from baton.evaluate.task_reports import TaskReports
@@ -104,6 +104,7 @@ def _sentences(task: TaskReports, metrics: dict[str, Any], timings: dict[str, An
         _baseline(metrics["comparison"], test, figure),
         recommend.said(metrics["recommended"], task.words.scored, figure),
         _robustness(metrics["robustness"]) if "robustness" in metrics else "",
+        single_inputs.said(task, metrics["single_inputs"]) if "single_inputs" in metrics else "",
     ]
 
 

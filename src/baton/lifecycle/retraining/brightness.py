@@ -25,7 +25,7 @@ def measure(clean: Path, places: set[int]) -> list[float]:
     for split in test_table.TRAINED_ON:
         path = clean / f"{split}.parquet"
         bits = image_arrays.significant_bits(path)
-        for some in test_table.inputs(path, "images"):
+        for some in test_table.inputs(path, "images"):  # of images with texts too
             found += [_brightness(content, bits) for own, content in enumerate(some, place) if own in places]
             place += len(some)
     return found

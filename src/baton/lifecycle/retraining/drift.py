@@ -4,7 +4,8 @@ Input: the champion's profile (kept with its version), and the rows of train and
 champion was not trained on, by the digests of their texts (or pixels) and labels: a row whose label changed
 is a new row, and the old one is gone. Or any `Sample` without labels, whose rows are compared by their texts
 (or pixels) alone. Images have neither words nor lengths: the mean brightness of each is used as its length,
-and none of its words is unknown. A clip's length is in seconds, and its loudness is compared too.
+and none of its words is unknown. A clip's length is in seconds, and its loudness is compared too; images with
+texts are compared by their texts and their brightness.
 
 Both sides are samples, so every distance is a two-sample one (`two_samples`). It counts only if it exceeds
 what chance makes of it by more than its limit, and a test finds it significant at the level `ACCIDENT` over
@@ -42,7 +43,8 @@ WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
 # of them.
 HELD_OUT = 4
 MOST_IMAGES = 1000  # the most images or clips that are measured: decoding takes time
-LIMITS = {"loudness": "lengths"}  # a distance that has no limit of its own -> whose it takes
+# A distance that has no limit of its own -> whose it takes.
+LIMITS = {"loudness": "lengths", "brightness": "lengths"}
 ACCIDENT = 0.01  # probability of reporting drift for rows of the same source, over all distances together
 
 
@@ -91,7 +93,9 @@ class Sample:
     """Rows to compare with a profile."""
 
     kind: test_table.Kind
-    keys: Sequence[str]  # texts, whole pairs of texts (`text_pairs.whole`), or digests of pixels or samples
+    # Texts, whole pairs of texts (`text_pairs.whole`), digests of pixels or samples, or whole pairs of a
+    # digest and a text.
+    keys: Sequence[str]
     labels: Sequence[str] | None  # the targets of each row, as a served model writes them
     clean: Path | None = None  # folder of the images or clips, in the order of the keys
     brightness: Sequence[float] | None = None  # of images stored elsewhere
@@ -99,12 +103,21 @@ class Sample:
     files: Sequence[Path] | None = None  # their paths
     ragged: bool = False  # whether each of `labels` is a list of them
     pairs: Sequence[text_pairs.Pair] | None = None  # the two texts of each key, if rows are pairs
+    captions: Sequence[str] = ()  # the texts of images
+    images: Sequence[bytes] = ()  # of images with texts that are stored elsewhere
 
     def input(self, place: int) -> Any:
-        """Return what a model reads of a row: its text, both texts of a pair, or the bytes of its image."""
+        """Return what a model reads of a row: its text, both of a pair, the bytes of its image, or a dict."""
         if self.files is not None:
             return self.files[place].read_bytes()
+        if self.images:
+            return {"image": self.images[place], "text": self.captions[place]}
         return self.keys[place] if self.pairs is None else [*self.pairs[place]]
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The texts, if rows have any."""
+        return self.keys if self.kind == "text" else self.captions
 
 
 def profile(clean: Path) -> dict[str, Any]:
@@ -121,14 +134,14 @@ def profile(clean: Path) -> dict[str, Any]:
         "labels": dict(sorted(Counter(rows.labels).items())),
         **(
             {BITS: bits}
-            if rows.kind == "images" and (bits := significant_bits(clean / "train.parquet")) != BITS_16
+            if "image" in rows.kind and (bits := significant_bits(clean / "train.parquet")) != BITS_16
             else {}
         ),
         **{
             name: {"values": sorted(own), "counts": [own[value] for value in sorted(own)]}
             for name, own in measured.items()
         },
-        **(_vocabulary(rows.keys) if rows.kind == "text" else {"vocabulary": None, "unknown": None}),
+        **(_vocabulary(rows.texts) if rows.texts else {"vocabulary": None, "unknown": None}),
     }
 
 
@@ -150,9 +163,7 @@ def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
 def unseen(sample: Sample, known: Iterable[str]) -> list[int]:
     """Return the places of a sample's rows whose digests are not `known`; a repeated row counts once."""
     seen, fresh = set(known), []
-    for place, digest in enumerate(
-        test_table.digests(sample.keys) if sample.kind == "text" else map(test_table.shortened, sample.keys)
-    ):
+    for place, digest in enumerate(test_table.keys(sample.kind, sample.keys)):
         if digest not in seen:
             seen.add(digest)
             fresh.append(place)
@@ -203,8 +214,8 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
     for name, new_values in _measured(rows, places).items():
         known = dict(zip(earlier[name]["values"], earlier[name]["counts"], strict=True))
         found[name] = two_sample_tests.distributions(known, new_values)
-    if rows.kind == "text" and earlier["unknown"] is not None:
-        new = _unknown((rows.keys[place] for place in places), earlier["vocabulary"])
+    if rows.texts and earlier["unknown"] is not None:
+        new = _unknown((rows.texts[place] for place in places), earlier["vocabulary"])
         found["unknown"] = two_sample_tests.means(
             {place / 100: count for place, count in enumerate(earlier["unknown"])}, new
         )
@@ -238,12 +249,13 @@ def _rows(clean: Path) -> Sample:
     """Return train and val of data/clean, train first."""
     task, kind = task_spec.read_file(clean), test_table.kind(clean / "train.parquet")
     paths = [clean / f"{split}.parquet" for split in test_table.TRAINED_ON]
-    columns = text_pairs.columns(paths[0]) if kind == "text" else [test_table.KEYS[kind]]
+    columns = text_pairs.columns(paths[0]) if kind == "text" else test_table.KEYS[kind]
     table = pa.concat_tables(pq.read_table(path, columns=[*columns, task.column]) for path in paths)
     own = targets.of_column(table[task.column].combine_chunks(), task)
     texts = task_figures.of(task).texts(own.all)
     keys = text_pairs.wholes(*(table[column].to_pylist() for column in columns))
-    return Sample(kind, keys, texts, clean, ragged=task.ragged)
+    captions = table["text"].to_pylist() if kind == "image_text" else ()
+    return Sample(kind, keys, texts, clean, ragged=task.ragged, captions=captions)
 
 
 def _labelled(rows: Sample) -> list[str]:
@@ -257,8 +269,9 @@ def _measured(rows: Sample, places: Sequence[int]) -> dict[str, Counter[float]]:
 
     Of images and clips, those with the smallest digests are measured.
     """
+    words = Counter(float(len(_words(rows.texts[place]))) for place in places if rows.texts)
     if rows.kind == "text":
-        return {"lengths": Counter(float(len(_words(rows.keys[place]))) for place in places)}
+        return {"lengths": words}
     some = set(sorted(places, key=lambda place: rows.keys[place])[:MOST_IMAGES])
     if rows.kind == "audio":
         levels = [rows.levels[place] for place in sorted(some)] if rows.levels is not None else []
@@ -270,7 +283,8 @@ def _measured(rows: Sample, places: Sequence[int]) -> dict[str, Counter[float]]:
     found = [rows.brightness[place] for place in sorted(some)] if rows.brightness is not None else []
     if rows.clean is not None:
         found = brightness.measure(rows.clean, some)
-    return {"lengths": Counter(round(value, 4) for value in found)}
+    bright = Counter(round(value, 4) for value in found)
+    return {"lengths": words, "brightness": bright} if rows.texts else {"lengths": bright}
 
 
 def _vocabulary(texts: Sequence[str]) -> dict[str, Any]:

@@ -3,14 +3,16 @@
     baton drift FILE_OR_FOLDER [--predict]
 
 A table is read as params.preprocess specifies (`format`, `text_column`, `text_pair_column`), or as Parquet if
-it has that suffix; other columns, including one of labels, are optional.
+it has that suffix; other columns, including one of labels, are optional. Images with texts come as Parquet,
+with the columns that params.preprocess names.
 """
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from baton import console, params
 from baton.contracts import text_pairs
@@ -22,9 +24,10 @@ from baton.lifecycle.retraining import drift, predicted_drift, sound_levels
 from baton.lifecycle.retraining.drift import Sample
 from baton.sounds import audio_decoding
 from baton.sources import image_folders, local_files
-from baton.tables import checks
+from baton.tables import checks, image_tables
 from baton.tables import readers as raw_tables
 from baton.tables.columns import Columns
+from baton.tables.rows import plain
 
 SHOWN = 3  # the number of files or rows that a message names
 
@@ -85,8 +88,9 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
     ]
     names = {
         "labels": "predicted labels",
-        "lengths": {"text": "words per text", "images": "brightness", "audio": "seconds"}[found.kind],
+        "lengths": {"images": "brightness", "audio": "seconds"}.get(found.kind, "words per text"),
         "loudness": "loudness",
+        "brightness": "brightness",
         "unknown": "share of unknown words",
     }
     lines += [
@@ -130,6 +134,8 @@ def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample
             return _images(path, settings, bits)
         case params.AudioPreprocess():
             return _clips(path, settings)
+        case params.ImageTextPreprocess():
+            return _images_with_texts(path, settings, bits)
 
 
 def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
@@ -222,6 +228,41 @@ def _decodable(
             hint="check the path",
         )
     return files
+
+
+def _images_with_texts(path: Path, settings: params.ImageTextPreprocess, bits: int) -> Sample:
+    names = (settings.image_column, settings.text_column)
+    if path.is_dir() or (absent := [name for name in names if name not in image_tables.names(path)]):
+        expected = f"a Parquet table with columns {' and '.join(names)}, as params.preprocess says"
+        got = "a folder" if path.is_dir() else f"no column {absent[0]}"
+        raise DataError(
+            f"{path} has no images with texts", got=got, expected=expected, hint="write such a table"
+        )
+    keys, captions, brightness, images, problems = [], [], [], [], []
+    for number, (image, text) in enumerate(_pairs(path, names), start=1):
+        try:
+            if not isinstance(text, str) or not text.strip() or not isinstance(image, bytes):
+                raise DataError("no text" if isinstance(image, bytes) else "no image")
+            pixels = decoding.decode(image, settings.max_pixels, bits).pixels
+        except DataError as error:
+            problems.append(f"row {number} ({error.args[0]})")
+            continue
+        keys.append(text_pairs.whole(decoding.digest(pixels), text))
+        captions.append(text)
+        brightness.append(float(pixels.mean()) / 255)
+        images.append(image)
+    _tell(path, problems)
+    if not keys:
+        got, hint = f"{len(problems)} rows", "check preprocess.image_column and text_column"
+        raise DataError(f"{path} holds no images with texts", got=got, expected="both in a row", hint=hint)
+    return Sample("image_text", keys, None, brightness=brightness, captions=captions, images=images)
+
+
+def _pairs(path: Path, names: tuple[str, str]) -> Iterator[tuple[Any, str | None]]:
+    """Yield image and text of each row."""
+    for batch in image_tables.read(path, names):
+        for image, text in zip(*(batch[name] for name in names), strict=True):
+            yield image.get("bytes") if isinstance(image, dict) else image, plain(text)
 
 
 def _tell(path: Path, problems: list[str]) -> None:
