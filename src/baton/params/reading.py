@@ -27,7 +27,6 @@ from baton.params.source import (
     IdxSource,
     ImageTextBase,
     Source,
-    TableSource,
     TimmBase,
     TorchvisionSource,
 )
@@ -90,13 +89,14 @@ class Params(Section):
                 yield f"runtime.packing: only for texts, preprocess.kind is {kind}; set to auto or false"
         yield from self._other_augmentation()
         content = getattr(self.source, "content", None)
-        if content and kind not in ("text", content):
+        if content and kind != "text" and content != {"image_text": "images"}.get(kind, kind):
             yield f"source.content is {content}, preprocess.kind is {kind}: set both to the same value"
 
     def _other_augmentation(self) -> Iterator[str]:
         """Check that spectrograms are not varied as photographs are, nor images masked as spectrograms."""
         kind = self.preprocess.kind
-        foreign = {"audio": ("flip", "rotation", "colour", "randaugment"), "images": ("masks",)}.get(kind, ())
+        photos = ("flip", "rotation", "colour", "randaugment")
+        foreign = {"audio": photos, "images": ("masks",), "image_text": ("masks",)}.get(kind, ())
         parts = {"finetune": self.finetune.augmentation, "distill": self.distill.augmentation}
         for name, own in parts.items():
             if wrong := [key for key in foreign if own and getattr(own, key)]:
@@ -121,10 +121,7 @@ class Params(Section):
                     f"{name} is {kind}, but preprocess.kind is {self.preprocess.kind}: "
                     + ("set it to image_text" if both else "image_text is for images with texts")
                 )
-        texts = isinstance(self.source, TableSource) and self.source.text_column is not None
-        if isinstance(self.source, TableSource) and both is not texts:
-            advice = "name the column of the texts" if both else "set it to null"
-            yield f"source.text_column: preprocess.kind is {self.preprocess.kind}: {advice}"
+        yield from self._texts_beside(both)
         for name, part in {"finetune": self.finetune, "distill": self.distill}.items():
             if part.frozen and not both:
                 yield f"{name}.frozen: the model has a single encoder, which is trained; set to []"
@@ -135,6 +132,16 @@ class Params(Section):
         for place, baseline in enumerate(self.evaluate.baselines):
             if isinstance(baseline, FeaturesBaseline) and baseline.encoder and not both:
                 yield f"evaluate.baselines.{place}.encoder: the model has a single encoder; set to null"
+
+    def _texts_beside(self, both: bool) -> Iterator[str]:
+        """Check that a source of images gives their texts if models read them."""
+        keys = {"table": "text_column", "folder": "text"}
+        key = keys.get(self.source.kind)
+        if key is not None and both is not (getattr(self.source, key) is not None):
+            advice = "say where the texts are" if both else "set it to null"
+            yield f"source.{key}: preprocess.kind is {self.preprocess.kind}: {advice}"
+        if both and key is None and isinstance(self.source, DigitsSource | IdxSource | TorchvisionSource):
+            yield f"source.kind {self.source.kind} has images without texts, preprocess.kind is image_text"
 
     def _other_task(self) -> Iterator[str]:
         known = {"finetune": self.task.metrics, "distill": self.task.metrics, "promotion": self.task.gated}

@@ -168,12 +168,24 @@ class LocalSource(Section):
 Content = Literal["images", "audio"]
 
 
+class TextBeside(Section):
+    """The text of an image, in a file next to it that has the same name with another `suffix`.
+
+    It is the rest of the first line that begins with `mark`, such as `de.utf8=` where each line is another
+    language; an empty mark takes the first line. A file without such a line is an empty text.
+    """
+
+    suffix: Annotated[str, Field(pattern=r"^\.[0-9A-Za-z]+$")]
+    mark: str
+
+
 class FolderSource(Section):
     """Images or clips of sound in one folder per class, `inbox/images/CLASS/…`, or of a package.
 
     `folders` names one such tree, or one per split. `only` are patterns of file names, and `label` says which
     name is the class: that of the folder or that of the file, without its suffix. `content` says what the
-    files are. All but `folders` have defaults so that older params still load.
+    files are, and `text` where the text of each image is, if models read both. All but `folders` have
+    defaults so that older params still load.
     """
 
     kind: Literal["folder"]
@@ -182,6 +194,7 @@ class FolderSource(Section):
     folders: Files
     only: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)] = ("*",)
     label: Literal["folder", "file"] = "folder"
+    text: TextBeside | None = None
     licence: str
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ Every file of a class folder and every row of a table becomes a row; a row witho
 Files are copied byte by byte; nothing is decoded here.
 """
 
+import codecs
 import contextlib
 import fnmatch
 import json
@@ -29,6 +30,7 @@ from baton.tables.image_tables import AUDIO, IMAGE, NO_LABEL, Images, RawImage
 from baton.tables.rows import NO_KEY, Cell, RawTable, is_null, one_name, plain
 
 MOST_BYTES = 2**30  # of one file
+MOST_TEXT_BYTES = 2**20  # of the file with an image's text
 BEGINNING_BYTES = max(opening.BEGINNING_BYTES, audio_containers.BEGINNING_BYTES)
 WORDS: dict[params.Content, str] = {"images": "images", "audio": "clips"}
 COLUMNS: dict[params.Content, str] = {"images": IMAGE, "audio": AUDIO}
@@ -63,8 +65,9 @@ def of_folders(source: params.FolderSource, base: Path = Path()) -> dict[str, Im
             (path, label if label is None or source.label == "folder" else _text(path.stem))
             for path, label in listed
         ]
-        rows = _of_files(files, root)
-        found[split] = Images(f"{name}, one folder a class", len(files), rows, column=COLUMNS[source.content])
+        rows, texts = _of_files(files, root, source.text), source.text is not None
+        origin = f"{name}, one folder a class"
+        found[split] = Images(origin, len(files), rows, column=COLUMNS[source.content], texts=texts)
     return found
 
 
@@ -200,8 +203,21 @@ def _may_belong(path: Path, content: params.Content) -> bool:
     return True
 
 
-def _of_files(files: list[tuple[Path, str | None]], root: Path) -> Iterator[RawImage]:
-    return (read_file(path, path.relative_to(root).as_posix(), label) for path, label in files)
+def _of_files(
+    files: list[tuple[Path, str | None]], root: Path, texts: params.TextBeside | None
+) -> Iterator[RawImage]:
+    for path, label in files:
+        row = read_file(path, path.relative_to(root).as_posix(), label)
+        yield row if texts is None else row._replace(text=_beside(path.with_suffix(texts.suffix), texts.mark))
+
+
+def _beside(path: Path, mark: str) -> bytes:
+    """Return the text that an image's text file has for it; nothing if there is none."""
+    if not path.is_file() or path.stat().st_size > MOST_TEXT_BYTES:
+        return b""
+    lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+    marked = mark.encode()
+    return next((line.removeprefix(marked).strip() for line in lines if line.startswith(marked)), b"")
 
 
 def _text(name: str) -> str:
