@@ -1,0 +1,185 @@
+"""What every kind of task must do alike: descriptions, figures, losses, and served answers."""
+
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from baton import params
+from baton.contracts import task_spec
+from baton.contracts.ragged import Ragged
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec, Tokens
+from baton.evaluate import task_reports
+from baton.losses import task_losses
+from baton.tasks import figure_scale, task_figures
+
+ROWS = 40
+RANDOM = np.random.default_rng(0)
+LENGTHS = np.arange(ROWS) % 4  # units or labels of the rows; some have none
+OFFSETS = np.concatenate([[0], np.cumsum(LENGTHS)])
+TEXTS = [" ".join(["word"] * length) for length in LENGTHS]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A kind of task, with targets and what a model predicts for the same rows."""
+
+    spec: TaskSpec
+    section: Any  # of params
+    targets: Targets
+    predicted: Any  # as `predict` returns it
+    logits: torch.Tensor  # (targets of the loss, width)
+    marks: torch.Tensor  # what the loss compares with them
+
+
+def logits(rows: int, width: int) -> np.ndarray:
+    return RANDOM.normal(size=(rows, width)).astype(np.float32)
+
+
+def of_classes() -> Example:
+    spec, values, own = Classes(("a", "b", "ç")), RANDOM.integers(0, 3, ROWS), logits(ROWS, 3)
+    return Example(
+        spec,
+        params.ClassesTask,
+        Targets(spec, values),
+        own,
+        torch.from_numpy(own),
+        torch.from_numpy(values),
+    )
+
+
+def of_labels() -> Example:
+    spec, own = Labels(("a", "b", "ç")), logits(ROWS, 3)
+    values = np.concatenate([np.arange(length) for length in LENGTHS])
+    targets = Targets(spec, values, OFFSETS)
+    return Example(
+        spec, params.LabelsTask, targets, own, torch.from_numpy(own), torch.from_numpy(targets.all)
+    )
+
+
+def of_tokens() -> Example:
+    spec, own = Tokens(("PER", "ORG"), "space"), logits(int(OFFSETS[-1]), 5)
+    values = np.where(RANDOM.random(OFFSETS[-1]) < 0.4, 1 + 2 * RANDOM.integers(0, 2, OFFSETS[-1]), 0)
+    return Example(
+        spec,
+        None,  # lands with the rest of the kind
+        Targets(spec, values, OFFSETS, np.full(len(values), True)),
+        Ragged(own, OFFSETS),
+        torch.from_numpy(own),
+        torch.from_numpy(values),
+    )
+
+
+def of_texts() -> Example:
+    from baton.contracts.written_texts import Texts
+
+    spec = Sequence(target_length=8, beams=1, validation_rows=10, vocabulary=7, end=1)
+    values = np.array([*(f"a text {row}" for row in range(ROWS)), None], dtype=object)[:-1]
+    own = logits(12, 7)
+    return Example(
+        spec,
+        params.SequenceTask,
+        Targets(spec, values),
+        Texts(tuple(f"a text {row % 30}" for row in range(ROWS))),
+        torch.from_numpy(own),
+        torch.from_numpy(RANDOM.integers(0, 7, 12)),
+    )
+
+
+EXAMPLES = [of_classes(), of_labels(), of_tokens(), of_texts()]
+every = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.spec.kind)
+
+
+@every
+def test_a_description_is_read_as_it_was_written(example: Example) -> None:
+    assert task_spec.read({"task": task_spec.described(example.spec)}) == example.spec
+    assert {"names", "width", "word", "column", "ragged", "outputs", "kind"} <= set(dir(example.spec))
+
+
+@every
+def test_params_name_the_figures_of_the_task(example: Example) -> None:
+    figures = task_figures.of(example.spec)
+    if example.section:
+        assert tuple(figures.directions) == example.section.metrics
+        assert figures.gated == example.section.gated
+    assert figures.main in figures.gated
+    assert set(figures.gated) < set(figures.directions)
+    assert figures.directions["loss"] == -1 and set(figures.directions.values()) <= {1, -1}
+    for name in figures.gated:
+        scale = figure_scale.of(figures, name)
+        assert scale.direction == figures.directions[name]
+
+
+@every
+def test_validation_figures_are_those_that_it_names(example: Example) -> None:
+    """Those of texts lack the loss, which needs the model."""
+    found = task_figures.of(example.spec).scores(own(example), example.targets.all)
+    missing = {"loss"} if example.spec.outputs == "text" else set()
+    assert set(found) == set(task_figures.of(example.spec).directions) - missing
+    assert all(isinstance(value, float) and np.isfinite(value) for value in found.values())
+
+
+def own(example: Example) -> Any:
+    """Return what is predicted as figures read it."""
+    return example.predicted.values if example.spec.outputs == "text" else example.predicted
+
+
+@every
+def test_an_answer_has_the_columns_that_it_names(example: Example) -> None:
+    figures = task_figures.of(example.spec)
+    fitted = figures.fitted(own(example), example.targets.all)
+    for values in (fitted, {}):  # a model of an earlier version answers as trained
+        found = figures.answer(own(example), values, range(5, 5 + ROWS), TEXTS)
+        assert list(found) == list(figures.columns) and list(found.index) == list(range(5, 5 + ROWS))
+        for name, kind in figures.columns.items():
+            assert all(isinstance(cell, kind) for cell in found[name]), name
+        assert figures.misfit(found.columns) is None
+        assert figures.misfit(["something else"]) is not None
+        assert len(figures.said(found)) == len(figures.texts(example.targets.all)) == ROWS
+    assert isinstance(figures.output(fitted), str) and figures.output({})
+
+
+@every
+def test_parts_of_a_loss_add_up_and_its_count_is_that_of_the_targets(example: Example) -> None:
+    task, count = task_losses.of(example.spec), len(example.marks)
+    if example.spec.outputs != "text":
+        assert count == example.targets.counts.sum()
+    weights = torch.rand(count, generator=torch.Generator().manual_seed(0))
+    for of_rows in (None, weights):
+        parts = [slice(0, 1), slice(1, 7), slice(7, count)]
+
+        def losses(part: slice, of_rows: torch.Tensor | None = of_rows) -> list[Any]:
+            factors = None if of_rows is None else of_rows[part]
+            hard = task.supervised(example.logits[part], example.marks[part], 0.1, None, factors)
+            soft = task.divergence(example.logits[part], 2 * example.logits[part] - 1, 2.0, factors)
+            return [hard, soft]
+
+        whole = losses(slice(None))
+        for place, one in enumerate(whole):
+            some = [losses(part)[place] for part in parts]
+            assert one.count == sum(part.count for part in some) == count
+            total = sum(part.total.double() for part in some)
+            torch.testing.assert_close(one.total.double(), total, rtol=1e-6, atol=0)
+    again = task.divergence(example.logits, example.logits, 2.0).total
+    assert again.abs() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "example", [one for one in EXAMPLES if not isinstance(one.spec, Tokens)], ids=lambda one: one.spec.kind
+)
+def test_the_served_model_is_as_good_as_its_predictions(example: Example) -> None:
+    reports, targets = task_reports.of(example.spec), example.targets.all
+    fitted = reports.figures.fitted(own(example), targets)
+    outputs = reports.outputs(example.predicted, fitted)
+    served = reports.served(reports.figures.answer(own(example), fitted, None, TEXTS))
+    assert reports.overall(targets, served) == pytest.approx(reports.overall(targets, outputs), abs=1e-12)
+    assert reports.score(targets, served) == pytest.approx(reports.score(targets, outputs), abs=1e-12)
+    assert {reports.figures.main} <= set(reports.over_seeds) and reports.figures.main in reports.tracked
+    assert replace(outputs, **fitted) is not None, "fields of a baseline's outputs"
+
+
+def test_every_kind_of_task_is_here() -> None:
+    assert {type(example.spec) for example in EXAMPLES} == set(get_args(TaskSpec))
