@@ -431,14 +431,13 @@ def test_fewer_rows_than_labels_can_be_cut(workplace: Path, settings: Settings) 
 
 
 def test_few_rows_of_many_labels_keep_each_of_them(workplace: Path, settings: Settings) -> None:
-    """150 labels, five on each row: 90 rows of train and val hold all of them, though not a row per label."""
-    rows = [
-        (f"text {number}", [f"label {(5 * number + k) % 150:03}" for k in range(5)]) for number in range(900)
-    ]
-    write_raw(train=as_csv(rows))
+    """150 labels, five on each row: 120 rows of train and val hold two of each, fewer than a row per label."""
+    generator = np.random.default_rng(0)
+    drawn = [generator.permutation(150)[:5] for _ in range(900)]
+    write_raw(train=as_csv([(f"text {k}", [f"label {n:03}" for n in own]) for k, own in enumerate(drawn)]))
     share = {"kind": "share", "share": 0.2}
-    report = clean.clean(RAW, TARGET, settings(limit={"train": 90, "test": None}, validation=share), BAR)
-    assert report["rows"]["clean"]["train"] == 72 and report["rows"]["clean"]["val"] == 18
+    report = clean.clean(RAW, TARGET, settings(limit={"train": 120, "test": None}, validation=share), BAR)
+    assert report["rows"]["clean"]["train"] == 96 and report["rows"]["clean"]["val"] == 24
     assert len(report["classes"]) == 150
     assert all(parts["train"] for parts in report["classes"].values())
 
