@@ -431,7 +431,7 @@ def test_fewer_rows_than_labels_can_be_cut(workplace: Path, settings: Settings) 
 
 
 def test_few_rows_of_many_labels_keep_each_of_them(workplace: Path, settings: Settings) -> None:
-    """150 labels, five on each row: 120 rows of train and val hold two of each, fewer than a row per label."""
+    """150 labels, five on each row: 120 rows of train and val hold two of each, not a row per label."""
     generator = np.random.default_rng(0)
     drawn = [generator.permutation(150)[:5] for _ in range(900)]
     write_raw(train=as_csv([(f"text {k}", [f"label {n:03}" for n in own]) for k, own in enumerate(drawn)]))
