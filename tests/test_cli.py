@@ -1,5 +1,6 @@
 """`baton …`: recipes are listed and activated, edits are never lost, errors have no traceback."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from baton import tracking
+from baton import params, tracking
 from baton.cli import app
+from baton.errors import ParamsError
 
 ROOT = Path(__file__).parent.parent
 
@@ -108,6 +110,54 @@ def test_use_refuses_a_broken_recipe(project: Path) -> None:
     (project / "recipes/broken.yaml").write_text("description: x\n")
     assert baton("use", "broken").exit_code == 1
     assert (project / "params.yaml").read_bytes() == before
+
+
+# ---- task: {kind: auto} ------------------------------------------------------------------------------------
+
+
+def auto(project: Path, recipe: str, rows: list[tuple[str, str]]) -> Result:
+    """Activate a recipe whose task is `auto`, on such texts and labels."""
+    (project / "inbox").mkdir(exist_ok=True)
+    lines = [f"{text},{label}" for text, label in [("text", "label"), *rows]]
+    (project / "inbox/data.csv").write_text("\n".join(lines) + "\n")
+    content = (project / f"recipes/{recipe}.yaml").read_text()
+    own = re.sub(r"^task:.*?\n(?=\S|\n)", "task: {kind: auto}\n", content, flags=re.MULTILINE | re.DOTALL)
+    assert own != content
+    (project / "recipes/own.yaml").write_text(own)
+    return baton("use", "own", "--force")
+
+
+def test_auto_freezes_the_kind_and_leaves_the_rest(project: Path) -> None:
+    result = auto(project, "csv", [(f"text {n}", "ab"[n % 2]) for n in range(60)])
+    assert result.exit_code == 0, result.output
+    assert "task: classes, since 'label' has 2 different names in 60 rows" in " ".join(result.output.split())
+    given = (project / "recipes/own.yaml").read_text().splitlines()
+    written = (project / "params.yaml").read_text().splitlines()
+    assert [line for line in written if line not in given] == ["task: {kind: classes}"]
+    assert len(written) == len(given)
+    assert params.read(project / "params.yaml").task.kind == "classes"
+
+
+def test_auto_sets_what_only_fits_another_kind(project: Path) -> None:
+    result = auto(project, "csv", [(f"text {n}", ["a|b", "b", "c|a", "b|c"][n % 4]) for n in range(60)])
+    assert result.exit_code == 0, result.output
+    active = params.read(project / "params.yaml")
+    assert active.task == params.LabelsTask(kind="labels", separator="|")
+    assert (active.finetune.metric, active.distill.metric, active.promotion.metric) == ("micro_f1",) * 3
+
+
+def test_auto_is_refused_outside_of_recipes(project: Path) -> None:
+    content = (project / "params.yaml").read_text().replace("task: {kind: classes}", "task: {kind: auto}")
+    (project / "params.yaml").write_text(content)
+    with pytest.raises(ParamsError, match=r"task: auto is for recipes.*`baton use NAME`"):
+        params.read(project / "params.yaml")
+
+
+def test_auto_without_data_says_so(project: Path) -> None:
+    result = auto(project, "csv", [])
+    assert result.exit_code == 1
+    assert "has no rows" in result.output
+    assert baton("recipes").exit_code == 0
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -68,7 +68,9 @@ def recipes() -> None:
     active = params.read_raw() if params.PATH.is_file() else {}
     for path in _recipe_files():
         mark = "  [green](active)[/]" if params.read_raw(path) == active else ""
-        console.say(f"[bold]{escape(path.stem)}[/]{mark}\n    {escape(params.read(path).description)}")
+        console.say(
+            f"[bold]{escape(path.stem)}[/]{mark}\n    {escape(str(params.read_raw(path).get('description')))}"
+        )
     console.say("\n`baton use NAME` makes one the active params.yaml.")
 
 
@@ -81,8 +83,9 @@ def use(
     ] = False,
 ) -> None:
     """Make a recipe the active params.yaml."""
+    from baton.cli import task_choice
+
     source = _recipe(name)
-    description = params.read(source).description
     if not force and _edited():
         hint = (
             "commit it (`git commit params.yaml`), keep it (`cp params.yaml recipes/my.yaml`), or use "
@@ -94,8 +97,10 @@ def use(
             expected="a committed file",
             hint=hint,
         )
+    content = task_choice.frozen(source)
     with storage.atomic_file(params.PATH) as temporary:
-        temporary.write_bytes(source.read_bytes())
+        temporary.write_bytes(content)
+    description = params.read_raw(source)["description"]
     console.say(f"params.yaml is now {name}: {escape(description)}\nnext: `make repro` (or `dvc repro`)")
 
 

@@ -91,7 +91,7 @@ from baton.params.source import (
     WheelBase,
     WheelSource,
 )
-from baton.params.task import ClassesTask, LabelsTask, SequenceTask, Task
+from baton.params.task import AUTO, ClassesTask, LabelsTask, SequenceTask, Task, task_of_kind
 from baton.params.tokenize import (
     AudioTokenize,
     AutoLength,
@@ -127,6 +127,7 @@ from baton.params.training import (
 )
 
 __all__ = [
+    "AUTO",
     "PATH",
     "AptSource",
     "AudioChecks",
@@ -256,4 +257,5 @@ __all__ = [
     "load",
     "read",
     "read_raw",
+    "task_of_kind",
 ]

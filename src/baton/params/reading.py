@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError, model_validator
+from pydantic import TypeAdapter, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -30,7 +30,7 @@ from baton.params.source import (
     TimmBase,
     TorchvisionSource,
 )
-from baton.params.task import LabelsTask, Task
+from baton.params.task import AUTO, LabelsTask, Task
 from baton.params.tokenize import AutoLength, Tokenize, WindowsTruncation
 from baton.params.training import BaseStudent, Distill, Finetune, Head
 
@@ -54,6 +54,16 @@ class Params(Section):
     tracking: Tracking
     promotion: Promotion
     retrain: Retrain
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _chosen(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("kind") == AUTO:
+            raise ValueError(
+                "auto is for recipes: keep this file in recipes/ and run `baton use NAME`, which looks at "
+                "the data and writes the kind"
+            )
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Params":

@@ -3,7 +3,7 @@
 Later stages read that description (`contracts.task_spec`), not this section.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -53,3 +53,10 @@ class SequenceTask(Section):
 
 
 Task = Annotated[ClassesTask | LabelsTask | SequenceTask, Field(discriminator="kind")]
+AUTO = "auto"  # a kind for recipes, which `baton use` replaces by that which fits the data
+
+
+def task_of_kind(kind: str) -> Any:
+    """Return the section of a kind of task, for its `metrics` and `gated`."""
+    sections = get_args(get_args(Task)[0])
+    return next(one for one in sections if get_args(one.model_fields["kind"].annotation) == (kind,))
