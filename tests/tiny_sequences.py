@@ -37,7 +37,7 @@ def base(architecture: str = "t5", **changes: Any) -> params.EncoderDecoderBase:
         "hidden": 48,
         "heads": 4,
         "encoder_layers": 3,
-        "decoder_layers": 3,
+        "decoder_layers": 4,  # more than the encoder has, for which transformers makes the cache
         "positions": 64,
         "tokenizer": {"kind": "byte_pairs", "vocabulary": 320},
         "licence": "none",

@@ -324,7 +324,9 @@ def test_a_row_whose_labels_changed_is_a_new_one(tmp_path: Path) -> None:
 
 
 def test_a_champion_that_gave_one_class_differs_in_its_labels() -> None:
-    found = drift.label_distance({"animal": 40, "plant": 10}, {'["animal"]': 40, '["«naïve»"]': 10}, True)
+    found = drift.label_distance(
+        {"animal": 40, "plant": 10}, {'["animal"]': 40, '["«naïve»"]': 10}, Labels(())
+    )
     assert found.value == pytest.approx(0.2)
 
 

@@ -80,7 +80,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     report["near_duplicates"] = {"test_rows": near_rows.near_training(parts, checked.alike)}
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
     without = {split: sum(not cells.names(row.label) for row in parts[split]) for split in SPLITS}
-    if any(without.values()):
+    if names and any(without.values()):
         report["without_label"] = without
     if decoded := {
         table.split: table.decoded() for table in raw_tables if isinstance(table, encoded_rows.EncodedTable)

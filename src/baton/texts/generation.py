@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import GenerationConfig
+from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
 
 from baton.contracts.task_spec import Sequence
 
@@ -41,8 +41,13 @@ def generate(
     `model` is one of transformers' with a language head, in eval mode; the other arguments are its inputs
     (batch, length), and the result of `config`.
     """
+    # Transformers would make a cache for as many layers as the encoder has, which may be fewer than the
+    # decoder's.
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
     with torch.no_grad(), torch.autocast(input_ids.device.type, enabled=False):
-        found = model.generate(input_ids=input_ids, attention_mask=attention_mask, generation_config=how)
+        found = model.generate(
+            input_ids=input_ids, attention_mask=attention_mask, generation_config=how, past_key_values=cache
+        )
     found = found[:, 1:]  # (batch, tokens)
     rest = int(how.max_new_tokens) - found.shape[1]
     filled: torch.Tensor = torch.nn.functional.pad(found, (0, rest), value=int(how.pad_token_id))

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from baton import params
 from baton.arrays.image_arrays import significant_bits
 from baton.contracts import targets, task_spec, text_pairs
+from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.images.bit_depth import BITS_16
@@ -101,7 +102,7 @@ class Sample:
     brightness: Sequence[float] | None = None  # of images stored elsewhere
     levels: Sequence[tuple[float, float]] | None = None  # of clips stored elsewhere, see `sound_levels`
     files: Sequence[Path] | None = None  # their paths
-    ragged: bool = False  # whether each of `labels` is a list of them
+    task: TaskSpec | None = None  # whose targets `labels` are
     pairs: Sequence[text_pairs.Pair] | None = None  # the two texts of each key, if rows are pairs
     captions: Sequence[str] = ()  # the texts of images
     images: Sequence[bytes] = ()  # of images with texts that are stored elsewhere
@@ -131,7 +132,7 @@ def profile(clean: Path) -> dict[str, Any]:
     return {
         "layout": LAYOUT,
         "rows": _labelled(rows),
-        "labels": dict(sorted(Counter(rows.labels).items())),
+        "labels": dict(sorted(counted(rows.labels, rows.task).items())),
         **(
             {BITS: bits}
             if "image" in rows.kind and (bits := significant_bits(clean / "train.parquet")) != BITS_16
@@ -209,8 +210,8 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
     if not places:
         return found
     if rows.labels is not None:
-        own = Counter(rows.labels[place] for place in places)
-        found["labels"] = label_distance(earlier["labels"], own, rows.ragged)
+        own = counted((rows.labels[place] for place in places), rows.task)
+        found["labels"] = label_distance(earlier["labels"], own, rows.task)
     for name, new_values in _measured(rows, places).items():
         known = dict(zip(earlier[name]["values"], earlier[name]["counts"], strict=True))
         found[name] = two_sample_tests.distributions(known, new_values)
@@ -222,16 +223,26 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
     return found
 
 
-def label_distance(earlier: Mapping[str, int], new: Mapping[str, int], ragged: bool) -> Distance:
+def counted(labels: Iterable[str], task: TaskSpec | None) -> Counter[str]:
+    """Count what is compared of rows' targets: the targets themselves, or of texts their characters."""
+    texts = task is not None and task.outputs == "text"
+    return Counter(str(len(label)) if texts else label for label in labels)
+
+
+def label_distance(earlier: Mapping[str, int], new: Mapping[str, int], task: TaskSpec | None) -> Distance:
     """Return the distance between the labels of two samples of targets, as a model writes them.
 
     Args:
-        earlier: how many rows have which targets.
+        earlier: how many rows have which targets, see `counted`.
         new: the same of the new rows.
-        ragged: whether a row has a list of labels; rows are compared with all their labels.
+        task: if a row has a list of labels, rows are compared with all their labels; texts are compared by
+            their lengths.
     """
-    if not ragged:
+    if task is None or not task.ragged:
         return two_sample_tests.labels(earlier, new)
+    if task.outputs == "text":
+        lengths = [{float(length): count for length, count in counts.items()} for counts in (earlier, new)]
+        return two_sample_tests.distributions(*lengths)
     sets = [{_listed(text): count for text, count in counts.items()} for counts in (earlier, new)]
     return two_sample_tests.label_sets(*sets)
 
@@ -255,7 +266,7 @@ def _rows(clean: Path) -> Sample:
     texts = task_figures.of(task).texts(own.all)
     keys = text_pairs.wholes(*(table[column].to_pylist() for column in columns))
     captions = table["text"].to_pylist() if kind == "image_text" else ()
-    return Sample(kind, keys, texts, clean, ragged=task.ragged, captions=captions)
+    return Sample(kind, keys, texts, clean, task=task, captions=captions)
 
 
 def _labelled(rows: Sample) -> list[str]:

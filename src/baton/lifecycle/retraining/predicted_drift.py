@@ -15,7 +15,7 @@ from typing import Any
 from baton.contracts import task_spec
 from baton.errors import ModelError
 from baton.lifecycle import test_table
-from baton.lifecycle.retraining.drift import Sample, label_distance
+from baton.lifecycle.retraining.drift import Sample, counted, label_distance
 from baton.tables.two_sample_tests import Distance
 from baton.tasks import task_figures
 from baton.tasks.task_figures import TaskFigures
@@ -59,7 +59,7 @@ def distance(
     task = task_spec.read_file(val.parent)
     read = _Reader(model, uri, task_figures.of(task), test_table.PORTION[sample.kind])
     earlier = read.answers(row for place, row in rows if place in own)
-    return label_distance(earlier, read.answers(inputs), task.ragged)
+    return label_distance(earlier, read.answers(inputs), task)
 
 
 @dataclass(frozen=True)
@@ -79,5 +79,5 @@ class _Reader:
             if (first := next(iter(self.task.columns))) not in frame.columns:
                 got, expected = ", ".join(map(str, frame.columns)), f"a column {first}"
                 raise ModelError(f"{self.uri} has another task than data/clean", got=got, expected=expected)
-            found.update(self.task.said(frame))
+            found.update(counted(self.task.said(frame), self.task.spec))
         return found
