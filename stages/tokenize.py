@@ -202,6 +202,7 @@ def show_targets(split: str, found: Mapping[str, Any], limits: params.Unknown) -
     console.say(
         f"{split}, targets: {found['tokens']:,} tokens, length {shown(found['lengths'])}; "
         f"{found['truncated']:,} cut ({found['truncated_share']:.1%}) to task.target_length"
+        + (f", first {', '.join(found['first_truncated'])}" if found["truncated"] else "")
     )
     if warning := unknown_tokens.named(f"{split}, targets", found["unknown"], (), limits):
         console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")

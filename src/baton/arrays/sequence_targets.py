@@ -22,6 +22,7 @@ from baton.errors import ModelError
 from baton.texts import document_windows
 
 HEAD = Head()  # a target that is too long loses its end
+SHOWN = 5  # rows with such a target that the report names
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,24 @@ class Encoder:
         )
 
 
-def statistics(encoded: list[Encoded], most: int) -> dict[str, Any]:
-    """Return figures of a split's targets: tokens, those cut, lengths before cutting, unknown tokens."""
+def statistics(encoded: list[Encoded], most: int, ids: list[str]) -> dict[str, Any]:
+    """Return figures of a split's targets: tokens, those cut, lengths before cutting, unknown tokens.
+
+    Args:
+        encoded: of all rows.
+        most: the tokens to which targets are cut.
+        ids: of the rows, to name the first whose target is cut.
+    """
     lengths = np.array([length for one in encoded for length in one.lengths], np.int64)
     tokens, unknown = (sum(getattr(one, name) for one in encoded) for name in ("tokens", "unknown"))
     quantiles = {f"p{q}": int(np.percentile(lengths, q, method="nearest")) for q in (5, 50, 95, 99)}
     truncated = int((lengths > most).sum())
+    first = [ids[row] for row in np.flatnonzero(lengths > most)[:SHOWN]]
     return {
         "tokens": int(np.minimum(lengths, most).sum()),
         "truncated": truncated,
         "truncated_share": truncated / len(lengths),
+        "first_truncated": first,
         "lengths": {**quantiles, "max": int(lengths.max())},
         "unknown": {"tokens": unknown, "share": unknown / max(1, tokens), "classes": []},
     }

@@ -256,7 +256,11 @@ def tokenize(
     more: dict[str, Any] = {}
     if encoder is not None:
         sequence_targets.write_texts(target, split, table, task.column)
-        more = {"targets": sequence_targets.statistics(wanted.encoded, encoder.spec.target_length)}
+        more = {
+            "targets": sequence_targets.statistics(
+                wanted.encoded, encoder.spec.target_length, read_ids(target, split)
+            )
+        }
     full, truncated = own + frame.special, int((left_out > 0).sum())
     quantiles = {f"p{q}": int(np.percentile(full, q, method="nearest")) for q in (5, 25, 50, 75, 95, 99)}
     return (
