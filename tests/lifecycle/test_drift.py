@@ -1,9 +1,13 @@
 """Drift of incoming rows from the profile of a champion's training data."""
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from baton import params, storage
@@ -266,3 +270,52 @@ def test_predictions_are_read_from_the_column_of_the_task(
         ModelError, match=r"models:/n/1 has another task than data/clean(?s:.*)a column label"
     ):
         predicted_drift.distance("models:/n/1", val, known, sample, range(30))
+
+
+def test_drift_of_sound_is_told_by_seconds_and_loudness(tmp_path: Path) -> None:
+    from tests import audio_files
+
+    def write(name: str, **changes: float) -> Path:
+        folder = tmp_path / name
+        draw = np.random.default_rng(len(name))
+        for split, count in (("train", 100), ("val", 20)):
+            clips = [
+                audio_files.saved(
+                    audio_files.noise(
+                        int(draw.integers(1 << 30)),
+                        draw.uniform(0.05, 0.15) * changes.get("longer", 1.0),
+                        level=draw.uniform(0.05, 0.1) * changes.get("louder", 1.0),
+                    )
+                )
+                for _ in range(count)
+            ]
+            folder.mkdir(exist_ok=True)
+            table = {
+                "id": [f"{split}:{place}" for place in range(count)],
+                "audio": clips,
+                "digest": [hashlib.sha256(clip).hexdigest() for clip in clips],
+                "label": pa.array([place % 2 for place in range(count)], pa.int32()),
+            }
+            pq.write_table(pa.table(table), folder / f"{split}.parquet")
+        storage.write_json(folder / "task.json", task_spec.described(tiny.task("a", "b")))
+        return folder
+
+    earlier = json.loads(json.dumps(drift.profile(write("one"))))
+    names = []
+    for changes in ({}, {"longer": 2.0}, {"louder": 4.0}):
+        found = drift.measure(write(f"new {changes}", **changes), earlier)
+        assert found.kind == "audio" and {"labels", "lengths", "loudness"} == set(found.distances)
+        names.append([text.split(" ")[0] for text in found.beyond(LIMITS) if not text.startswith("changed")])
+    assert names == [[], ["lengths"], ["loudness"]]
+
+
+def test_a_folder_of_clips_without_labels(tmp_path: Path, audio_settings: Any) -> None:
+    from tests import audio_files
+
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.wav").write_bytes(audio_files.saved(audio_files.tone(level=0.5)))
+    (tmp_path / "b.flac").write_bytes(audio_files.saved(audio_files.tone(seconds=0.5, level=0.05), "FLAC"))
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    sample = unlabelled.read(tmp_path, audio_settings())
+    assert sample.kind == "audio" and len(sample.keys) == 2
+    assert sample.levels == [(0.5, -29.0), (1.0, -9.0)]

@@ -109,6 +109,19 @@ def test_sizes_that_the_writer_did_not_know_are_not_truncations() -> None:
     assert len(decode(bytes(content), 10).samples) == RATE
 
 
+def test_an_ogg_file_of_whole_pages_without_an_end_mark_is_read_and_noted() -> None:
+    """As the Arabic and Malayalam clips of KLettres; one that is cut within a page is truncated."""
+    content = saved(tone(seconds=3.0) + noise(4, 3.0), "OGG")
+    last = content.rindex(b"OggS")
+    cut = content[:last]
+    assert cut.count(b"OggS") > 2
+    clip = decode(cut, 10)
+    assert "no end mark" in clip.notes and 1 < clip.seconds < 3
+    assert "no end mark" not in decode(content, 10).notes
+    for missing in (1, 30, len(content) - last - 10):
+        assert str(refused(content[:-missing])) == "truncated: the end of the Ogg stream is missing"
+
+
 def test_bytes_after_the_end_do_not_matter() -> None:
     for form, subtype in EVERY:
         if form != "MP3":
