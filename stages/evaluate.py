@@ -136,7 +136,7 @@ def answers(subject: Subject, rows: dict[str, inputs.Rows]) -> dict[str, dict[st
             logits = inputs.read_logits(path, rows[split], task.spec.width)
             into[name] = task.outputs(logits, inputs.read_fitted(MODELS[name]))
     wanted = subject.settings.baselines
-    for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
+    for name, baseline in zip(baselines.names(wanted, task.baselines.ridge), wanted, strict=True):
         answer = measurements.answer(subject, baseline, rows)
         fitted = task.fitted(rows["val"].targets, answer["val"])
         for split, own in answer.items():
@@ -160,7 +160,7 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, A
     train = rows["train"]
     logits = inputs.read_logits(path, train, task.spec.width)
     scores = {"teacher": recommend.held_out(task, train.targets, logits)}
-    for name, baseline in zip(baselines.names(wanted), wanted, strict=True):
+    for name, baseline in zip(baselines.names(wanted, task.baselines.ridge), wanted, strict=True):
         scores[name] = measurements.cross_validated(subject, baseline, rows, few.folds)
     return recommend.choose(scores, few.folds)
 

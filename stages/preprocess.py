@@ -71,12 +71,25 @@ def show(report: dict[str, Any], words: str) -> None:
     console.table("Rows", ("split", "raw", "clean"), lines)
     if without := report.get("without_label"):
         console.say(f"rows without a label: {', '.join(f'{split} {n}' for split, n in without.items())}")
+    if numbers := report.get("numbers"):
+        show_numbers(numbers)
     if 0 < len(classes) <= MOST_CLASSES:
         console.table(
             words.capitalize(),
             ("label", *clean.SPLITS),
             [(label, *counts.values()) for label, counts in classes.items()],
         )
+
+
+def show_numbers(numbers: dict[str, Any]) -> None:
+    """Print where the numbers of each split lie."""
+    keys = ("rows", "mean", "deviation", "least", "median", "greatest")
+    lines = [
+        (name, split, *(f"{own[key]:,.6g}" if key in own else "–" for key in keys))
+        for name, splits in numbers.items()
+        for split, own in splits.items()
+    ]
+    console.table("Numbers", ("number", "split", *keys), lines)
 
 
 def show_decoded(decoded: dict[str, Any]) -> None:

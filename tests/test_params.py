@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from baton import params
-from baton.contracts.task_spec import Classes, Labels, TaskSpec
+from baton.contracts.task_spec import Classes, Labels, Numbers, TaskSpec
 from baton.errors import ParamsError
 from baton.tasks import task_figures
 
@@ -145,7 +145,7 @@ def test_all_problems_at_once_with_their_paths(tmp_path: Path) -> None:
         "finetune.seeds: missing",
         "source.sha256: must be a sha256",
         "preprocess.validation.share: input should be less than 1; got 1.5",
-        "evaluate.baselines.1.model: input should be 'svm' or 'logistic'; got 'tree'",
+        "evaluate.baselines.1.model: input should be 'svm', 'logistic' or 'ridge'; got 'tree'",
         "extra: unknown key",
     ):
         assert f"  - {line}" in message
@@ -326,7 +326,7 @@ def test_a_file_without_a_task_is_told_the_line_to_add(tmp_path: Path) -> None:
     assert "1 problem\n  - task: missing; add the line `task: {kind: classes}`\n" in message
     message = problems(edited(tmp_path, lambda raw: raw.update(task={"kind": "boxes"})))
     assert "task: input tag 'boxes' found" in message
-    assert "'classes', 'labels'" in message
+    assert "'classes', 'labels', 'numbers'" in message
 
 
 @pytest.mark.parametrize(
@@ -395,9 +395,110 @@ def test_keys_of_label_names_are_text_whatever_yaml_reads(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("section", "task"), [(params.ClassesTask, Classes(("a", "b"))), (params.LabelsTask, Labels(("a", "b")))]
+    ("section", "task"),
+    [
+        (params.ClassesTask, Classes(("a", "b"))),
+        (params.LabelsTask, Labels(("a", "b"))),
+        (params.NumbersTask, Numbers(("a",), (0.0,), (1.0,), "mse", 0.9)),
+    ],
 )
 def test_params_know_the_metrics_of_tasks(section: Any, task: TaskSpec) -> None:
     figures = task_figures.of(task)
     assert section.metrics == tuple(figures.directions) and section.gated == figures.gated
     assert section.model_fields["kind"].annotation == Literal[task.kind]
+
+
+def numbers_with(tmp_path: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    raw = params.read_raw(ROOT / "recipes/numbers-csv.yaml")
+    edit(raw)
+    path = tmp_path / "params.yaml"
+    YAML(typ="safe", pure=True).dump(raw, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (
+            lambda raw: raw["preprocess"].update(label_column=["a", "a_low"]),
+            "preprocess.label_column: a_low would be two columns of a model's answer",
+        ),
+        (lambda raw: raw["preprocess"].update(label_column=["a", "a"]), "a would be two columns"),
+        (
+            lambda raw: raw["preprocess"].update(label_names={"1": "one"}),
+            "label_names: numbers have no names",
+        ),
+        (lambda raw: raw["preprocess"].update(keep_columns=["numbers"]), "numbers is already a column"),
+        (
+            lambda raw: raw["finetune"].update(class_weights="balanced"),
+            "finetune.class_weights: balanced is for",
+        ),
+        (lambda raw: raw["distill"].update(label_smoothing=0.1), "distill.label_smoothing is for classes"),
+        (
+            lambda raw: raw["finetune"].update(probe={"rows": 100, "folds": 3}),
+            "finetune.probe: numbers have no linear probe",
+        ),
+        (
+            lambda raw: raw["distill"].update(temperature=2.0),
+            "distill.temperature: numbers have no probabilities",
+        ),
+        (
+            lambda raw: raw["promotion"].update(class_floor={"recall": 0.3, "rows": 30, "loss": 0.05}),
+            "promotion.class_floor: numbers have no classes",
+        ),
+        (
+            lambda raw: raw["evaluate"].update(baselines=[{"kind": "majority"}]),
+            "evaluate.baselines.0 (majority): numbers have no most frequent class: set its kind to mean",
+        ),
+        (
+            lambda raw: raw["evaluate"]["baselines"][1].update(model="svm"),
+            "svm is not for numbers: set its model to ridge",
+        ),
+        (lambda raw: raw["promotion"].update(first_minimum=2), "r2 is at most 1: set it to at most 1; got 2"),
+        (
+            lambda raw: raw["promotion"].update(rule={"kind": "gain", "minimum": 1.5}),
+            "promotion.rule.minimum: r2 is at most 1: set it to less than 1; got 1.5",
+        ),
+        (lambda raw: raw["task"].update(coverage=90), "task.coverage: input should be less than 1; got 90"),
+    ],
+)
+def test_what_numbers_do_not_have_is_refused(
+    tmp_path: Path, edit: Callable[[dict[str, Any]], object], complaint: str
+) -> None:
+    assert complaint in problems(numbers_with(tmp_path, edit))
+
+
+def test_limits_of_an_error_are_in_its_unit(tmp_path: Path) -> None:
+    limits = {"metric": "mae", "first_minimum": 25, "rule": {"kind": "gain", "minimum": 1.5}}
+    floor = {"below_best": 2.0, "below_baseline": 0.0}
+    read = params.read(
+        numbers_with(tmp_path, lambda raw: raw["promotion"].update(**limits, permanent_floor=floor))
+    )
+    assert read.promotion.first_minimum == 25
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (
+            lambda raw: raw["preprocess"].update(label_column=["a", "b"]),
+            "preprocess.label_column: only numbers have several, task.kind is classes",
+        ),
+        (
+            lambda raw: raw["evaluate"].update(baselines=[{"kind": "mean"}]),
+            "evaluate.baselines.0 (mean) is for numbers, task.kind is classes: set its kind to majority",
+        ),
+        (
+            lambda raw: raw["evaluate"]["baselines"][1].update(model="ridge"),
+            "ridge is not for classes: set its model to svm or logistic",
+        ),
+        (
+            lambda raw: raw["promotion"].update(first_minimum=1.5),
+            "accuracy is at most 1: set it to at most 1",
+        ),
+    ],
+)
+def test_what_only_numbers_have_is_refused_of_classes(
+    tmp_path: Path, edit: Callable[[dict[str, Any]], object], complaint: str
+) -> None:
+    assert complaint in problems(edited(tmp_path, edit))

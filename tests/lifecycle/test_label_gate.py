@@ -23,6 +23,7 @@ from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import Mark, Marks, Verdict
 from baton.lifecycle.retraining import drift, predicted_drift
 from baton.lifecycle.test_table import Table, digests
+from baton.tables import target_drift
 from baton.tasks.label_figures import LabelFigures
 from baton.tracking import datasets
 from tests.lifecycle import scores
@@ -324,9 +325,7 @@ def test_a_row_whose_labels_changed_is_a_new_one(tmp_path: Path) -> None:
 
 
 def test_a_champion_that_gave_one_class_differs_in_its_labels() -> None:
-    found = drift.label_distance(
-        {"animal": 40, "plant": 10}, {'["animal"]': 40, '["«naïve»"]': 10}, Labels(())
-    )
+    found = target_drift.distance(TASK, {"animal": 40, "plant": 10}, {'["animal"]': 40, '["«naïve»"]': 10})
     assert found.value == pytest.approx(0.2)
 
 

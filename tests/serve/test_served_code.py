@@ -31,6 +31,8 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
             "label_figures",
             "label_thresholds",
             "metrics",
+            "number_figures",
+            "number_metrics",
             "sequence_figures",
             "task_figures",
             "temperature",
@@ -39,6 +41,8 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
             "token_figures",
         )
     ),
+    "texts/__init__.py",
+    "texts/words.py",
 }
 TEXT = COMMON | {f"texts/{name}.py" for name in ("__init__", "document_windows", "pair_windows")}
 SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {

@@ -9,15 +9,15 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class Growing:
-    """A writer that appends to a one-dimensional .npy file; leaving the `with` block writes the length."""
+    """A writer that appends to an .npy file; leaving the `with` block writes the length."""
 
-    def __init__(self, path: Path, dtype: DTypeLike) -> None:
-        """Entering the `with` block overwrites `path`."""
-        self._path, self._dtype, self._length = path, np.dtype(dtype), 0
+    def __init__(self, path: Path, dtype: DTypeLike, shape: tuple[int, ...] = ()) -> None:
+        """Entering the `with` block overwrites `path`; `shape` is that of one of its values."""
+        self._path, self._dtype, self._shape, self._length = path, np.dtype(dtype), shape, 0
 
     def append(self, values: NDArray[Any]) -> None:
         """Append values of the array's type."""
-        assert values.dtype == self._dtype
+        assert (values.dtype, values.shape[1:]) == (self._dtype, self._shape)
         values.tofile(self._file)
         self._length += len(values)
 
@@ -37,6 +37,6 @@ class Growing:
         header = {
             "descr": np.lib.format.dtype_to_descr(self._dtype),
             "fortran_order": False,
-            "shape": (self._length,),
+            "shape": (self._length, *self._shape),
         }
         np.lib.format.write_array_header_1_0(self._file, header)

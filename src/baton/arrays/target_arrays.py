@@ -25,7 +25,8 @@ class Writer:
         self._spec, self._encoder = spec, encoder
         self.encoded: list[sequence_targets.Encoded] = []  # of texts
         self._files = {
-            name: Growing(path, np.int64) for name, path in targets.paths(folder, split, spec).items()
+            name: Growing(path, targets.dtype(spec), targets.shape(spec))
+            for name, path in targets.paths(folder, split, spec).items()
         }
         self._total = 0
 
@@ -33,7 +34,7 @@ class Writer:
         """Append the targets of some rows of a clean table.
 
         Raises:
-            DataError: the column has an empty cell, or targets that are not integers.
+            DataError: the column has an empty cell, or targets of another type.
         """
         found = targets.of_column(rows[self._spec.column], self._spec)
         if self._encoder is not None:
@@ -78,7 +79,14 @@ def open_targets(folder: Path, split: str, spec: TaskSpec) -> Targets:
     if found.offsets is not None and found.offsets[-1] != len(found.values):
         got = f"{len(found.values)} targets, offsets to {found.offsets[-1]}"
         raise DataError(f"{folder}/{split}.targets*.npy do not match", got=got, hint=hint)
-    if len(found.values) and not 0 <= found.values.min() <= found.values.max() < spec.width:
+    if found.values.dtype != targets.dtype(spec) or found.values.shape[1:] != targets.shape(spec):
+        got = f"{found.values.dtype} {found.values.shape}"
+        raise DataError(f"{folder}/{split}.targets.npy does not match the task", got=got, hint=hint)
+    if (
+        found.values.dtype == np.int64
+        and len(found.values)
+        and not 0 <= found.values.min() <= found.values.max() < spec.width
+    ):
         raise DataError(
             f"{folder}/{split}.targets.npy does not match the task",
             got=f"targets {found.values.min()} to {found.values.max()}",

@@ -19,6 +19,7 @@ class Batch(Protocol):
 
         - classes: (batch,) int64, or shares of classes (batch, classes) float32 if samples are mixed.
         - labels: (batch, width) float32, 1 for the row's labels; between 0 and 1 if samples are mixed.
+        - numbers: (batch, width) float64, in their unit.
         - a target for each unit that is read: (units,) int64.
         """
         ...

@@ -1,7 +1,8 @@
 """The targets of one split: what its rows should be predicted as.
 
-Files: `{split}.targets.npy` (int64), and `{split}.targets.offsets.npy` (int64, rows + 1) if the number of
-targets differs from row to row. Those of texts are tokens, and `{split}.targets.parquet` has the texts.
+Files: `{split}.targets.npy` (int64; of numbers float64), and `{split}.targets.offsets.npy` (int64, rows + 1)
+if the number of targets differs from row to row. Those of texts are tokens, and `{split}.targets.parquet` has
+the texts.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.contracts.ragged import Ragged, taken
-from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec, Tokens
+from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, TaskSpec, Tokens
 from baton.errors import DataError
 
 
@@ -22,7 +23,7 @@ class Targets:
 
     spec: TaskSpec
     # (rows,); ragged: (targets,), those of row i from offsets[i] to offsets[i + 1]. Texts that are not
-    # tokenized: (rows,) of strings.
+    # tokenized: (rows,) of strings. Numbers: (rows, width) float64, in their unit.
     values: NDArray[Any]
     offsets: NDArray[np.int64] | None = None  # (rows + 1,)
     # (targets,), whether the model has an output for it; None: it has for all. Only if each unit of a row
@@ -37,6 +38,7 @@ class Targets:
 
         - classes: (batch,) int64.
         - labels: (batch, width) float32, 1 for the row's labels, 0 for others.
+        - numbers: (batch, width) float64, in their unit.
         - sequence: all tokens, (tokens,) int64; texts (batch,) if they are not tokenized.
         - a target for each unit of a row: `Ragged` int64; `Batch.targets` has those of units that are read.
         """
@@ -53,6 +55,8 @@ class Targets:
                 return marked
             case Sequence():
                 return np.asarray(self.part(rows).values)
+            case Numbers():
+                return np.asarray(self.values[rows], dtype=np.float64)
 
     def part(self, rows: NDArray[np.int64]) -> "Targets":
         """Return the targets of `rows` alone, in that order."""
@@ -78,8 +82,11 @@ class Targets:
 
     @property
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Each target as its row and its index into the task's names, both (targets,); none of a text."""
-        if isinstance(self.spec, Sequence):
+        """Each target as its row and its index into the task's names, both (targets,).
+
+        Texts and numbers have none.
+        """
+        if isinstance(self.spec, Sequence | Numbers):
             return np.empty(0, np.int64), np.empty(0, np.int64)
         if self.offsets is None:
             return np.arange(len(self)), np.asarray(self.values)
@@ -90,15 +97,19 @@ class Targets:
 
 
 def of_column(column: Any, spec: TaskSpec) -> Targets:
-    """Return the targets in a column of a clean table (an Arrow array): integers, lists of them, or texts.
+    """Return the targets in a column of a clean table (an Arrow array).
+
+    They are integers, lists of them, texts, or lists of numbers.
 
     Raises:
-        DataError: a cell is empty, or a target has another type.
+        DataError: a cell is empty, a target has another type, or a number is not finite.
     """
     import pyarrow as pa
 
     if isinstance(spec, Sequence):
         return _of_texts(column, spec)
+    if isinstance(spec, Numbers):
+        return Targets(spec, _numbers(column, spec))
     values = column.flatten() if spec.ragged else column
     if column.null_count or values.null_count or not pa.types.is_integer(values.type):
         raise DataError(
@@ -126,6 +137,33 @@ def _of_texts(column: Any, spec: Sequence) -> Targets:
             hint="run `dvc repro --force preprocess`",
         )
     return Targets(spec, np.array([*column.to_pylist(), None], dtype=object)[:-1])
+
+
+def dtype(spec: TaskSpec) -> type[np.int64] | type[np.float64]:
+    """Return the type of `Targets.values`."""
+    return np.float64 if isinstance(spec, Numbers) else np.int64
+
+
+def shape(spec: TaskSpec) -> tuple[int, ...]:
+    """Return the shape of a row of `Targets.values`."""
+    return (spec.width,) if isinstance(spec, Numbers) else ()
+
+
+def _numbers(column: Any, spec: Numbers) -> NDArray[np.float64]:
+    """Return (rows, width) of a column of fixed-size lists."""
+    import pyarrow as pa
+
+    wanted = pa.list_(pa.float64(), spec.width)
+    values = column.flatten() if column.type == wanted and not column.null_count else None
+    found = None if values is None or values.null_count else np.array(np.from_dlpack(values))
+    if found is None or not np.isfinite(found).all():
+        raise DataError(
+            f"column {spec.column} of the clean table has no targets",
+            got=f"{column.type} with empty cells or numbers that are not finite",
+            expected=f"{wanted}, all finite",
+            hint="run `dvc repro --force preprocess`",
+        )
+    return found.reshape(-1, spec.width)
 
 
 def paths(folder: Path, split: str, spec: TaskSpec) -> dict[str, Path]:

@@ -16,9 +16,7 @@ from baton import storage
 from baton.errors import DataError
 
 FILE = "task.json"  # next to the clean tables
-Outputs = Literal[
-    "row", "unit", "text"
-]  # what a model gives for a row: logits, those of its units, or a text
+Outputs = Literal["row", "unit", "text"]  # what a model gives for a row: logits, those of its units, a text
 EARLIER = "labels.json"  # what earlier versions wrote there: the names of the classes
 
 
@@ -86,6 +84,26 @@ class Sequence:
 
 
 @dataclass(frozen=True)
+class Numbers(Named):
+    """One or several numbers per row.
+
+    A model's outputs are standardised: output i stands for `centre[i]` + `scale[i]` * output, with the mean
+    and deviation of train. The loss is the mean over a row's numbers of its kind on standardised numbers.
+    """
+
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]  # positive
+    loss: Literal["smooth_l1", "mse"]
+    coverage: float  # of prediction intervals, between 0 and 1
+    kind: Literal["numbers"] = "numbers"
+
+    outputs: ClassVar[Outputs] = "row"
+    word: ClassVar[str] = "number"
+    column: ClassVar[str] = "numbers"  # of a clean table: a fixed-size list of float64, in the names' order
+    ragged: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
 class Tokens:
     """A tag for each word of a text: outside of entities, or the first or a later word of one (BIO).
 
@@ -112,7 +130,7 @@ class Tokens:
         return 1 + 2 * len(self.names)
 
 
-TaskSpec = Classes | Labels | Sequence | Tokens
+TaskSpec = Classes | Labels | Numbers | Sequence | Tokens
 
 
 def described(spec: TaskSpec) -> dict[str, Any]:
@@ -136,12 +154,16 @@ def read(raw: Mapping[str, Any]) -> TaskSpec:
             return Classes(tuple(own["names"]))
         case "labels":
             return Labels(tuple(own["names"]))
+        case "numbers":
+            names, centre, scale = (tuple(own[key]) for key in ("names", "centre", "scale"))
+            return Numbers(names, centre, scale, own["loss"], own["coverage"])
         case "sequence":
             return Sequence(**{field.name: own[field.name] for field in fields(Sequence)})
         case "tokens":
             return Tokens(tuple(own["names"]), own["words"])
         case kind:
-            hint, known = "update Baton: a later version wrote this", "classes, labels, sequence or tokens"
+            hint = "update Baton: a later version wrote this"
+            known = "classes, labels, numbers, sequence or tokens"
             raise DataError("unknown kind of task", got=kind, expected=known, hint=hint)
 
 

@@ -115,7 +115,7 @@ def fit(
     from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
     match baseline:
-        case params.MajorityBaseline():
+        case params.MajorityBaseline() | params.MeanBaseline():  # params refuse the mean of classes
             from sklearn.dummy import DummyClassifier
 
             # "prior" predicts the majority class; probabilities are the classes' shares in train.
@@ -152,10 +152,11 @@ def writes_texts(baseline: params.Baseline) -> ParamsError:
     )
 
 
-def names(baselines: Sequence[params.Baseline]) -> list[str]:
+def names(baselines: Sequence[params.Baseline], ridge: bool = False) -> list[str]:
     """Return the baselines' names.
 
-    These are `majority`, `tfidf_svm`, `tfidf_logistic`, `pixels_logistic`, `bands_logistic`,
+    These are `majority`, `mean`, `tfidf_svm`, `tfidf_logistic`, `tfidf_ridge`, `pixels_logistic`,
+    `bands_logistic` (of numbers `pixels_ridge`, `bands_ridge`, if linear models are ridges),
     `features_linear`, `features_knn` (those of one encoder with its name), `copy`, `nearest_word` and
     `nearest_char`; the second one of a kind gets `_2`.
     """
@@ -164,14 +165,16 @@ def names(baselines: Sequence[params.Baseline]) -> list[str]:
         match baseline:
             case params.MajorityBaseline():
                 name = "majority"
+            case params.MeanBaseline():
+                name = "mean"
             case params.PixelsBaseline():
-                name = "pixels_logistic"
+                name = f"pixels_{'ridge' if ridge else 'logistic'}"
             case params.CopyBaseline():
                 name = "copy"
             case params.NearestBaseline():
                 name = f"nearest_{baseline.analyzer}"
             case params.BandsBaseline():
-                name = "bands_logistic"
+                name = f"bands_{'ridge' if ridge else 'logistic'}"
             case params.FeaturesBaseline(encoder=encoder):
                 name = f"features_{baseline.model}" + (f"_{encoder}" if encoder else "")
             case _:
@@ -221,7 +224,7 @@ def regularised(
     """
     from sklearn.exceptions import ConvergenceWarning
 
-    best, accuracy, worse = None, -1.0, 0
+    best, accuracy, worse = None, -np.inf, 0
     for c in grid:
         with warnings.catch_warnings():
             # A model that stops early is a candidate too: its held-out accuracy is known.

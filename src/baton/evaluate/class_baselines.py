@@ -5,7 +5,7 @@ What they answer is kept by a digest of this code (`measure.measurements`), so i
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ class ClassBaselines:
     """The baselines of `baselines`."""
 
     spec: Classes
+
+    ridge: ClassVar[bool] = False
 
     def fit(
         self,

@@ -57,8 +57,8 @@ def read_rows(clean: Path, split: str) -> Rows:
     table = pq.read_table(path, columns=["id", *columns, spec.column])
     found = targets.of_column(table[spec.column].combine_chunks(), spec)
     values, most = found.values, spec.width - 1
-    names = spec.outputs != "text"  # targets are indexes of names, or of tags
-    if not len(found) or (names and len(values) and (values.min() < 0 or values.max() > most)):
+    names = values.dtype == np.int64 and len(values) > 0  # otherwise they are numbers or texts
+    if not len(found) or (names and (values.min() < 0 or values.max() > most)):
         got = f"labels {values.min()} to {values.max()}" if len(found) else "no rows"
         raise DataError(
             f"{path} does not match {clean / task_spec.FILE}",

@@ -7,7 +7,7 @@ gives logits of other rows. Validation chooses the regularisation of all labels 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,8 @@ class LabelFitted:
 class LabelBaselines:
     """The baselines of this module; see `task_reports.TaskBaselines`."""
 
+    ridge: ClassVar[bool] = False
+
     def fit(
         self,
         baseline: params.Baseline,
@@ -105,7 +107,7 @@ def fit(
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     match baseline:
-        case params.MajorityBaseline():
+        case params.MajorityBaseline() | params.MeanBaseline():  # params refuse the mean of labels
             shares = np.average(targets.astype(np.float64), axis=0, weights=weights)
             logits = of_probabilities(shares)
             return LabelFitted(lambda rows: np.tile(logits, (len(rows), 1)))

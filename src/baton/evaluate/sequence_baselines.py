@@ -5,7 +5,7 @@ Inputs: sources and targets of train, both texts -> a fitted baseline that write
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class SequenceFitted:
 @dataclass(frozen=True)
 class SequenceBaselines:
     """The baselines of this module; see `task_reports.TaskBaselines`."""
+
+    ridge: ClassVar[bool] = False
 
     def fit(
         self,

@@ -14,12 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from baton import params
-from baton.contracts.task_spec import Classes, Labels, TaskSpec, Tokens
+from baton.contracts.task_spec import Classes, Labels, Numbers, TaskSpec, Tokens
 from baton.contracts.task_spec import Sequence as SequenceSpec
 from baton.evaluate.class_reports import ClassReports
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.label_reports import LabelReports
+from baton.evaluate.number_reports import NumberReports
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.sequence_reports import SequenceReports
@@ -35,6 +36,11 @@ class TaskBaselines(Protocol):
     `measure.measurements` keeps what they answer, so their code, and all that it imports, lies in modules
     that are listed there.
     """
+
+    @property
+    def ridge(self) -> bool:
+        """Whether a linear model is a ridge regression."""
+        ...
 
     def fit(
         self,
@@ -251,6 +257,8 @@ def of(spec: TaskSpec) -> TaskReports:
             return ClassReports(spec)
         case Labels():
             return LabelReports(spec)
+        case Numbers():
+            return NumberReports(spec)
         case SequenceSpec():
             return SequenceReports(spec)
         case Tokens():

@@ -8,7 +8,12 @@ from baton.contracts.task_spec import TaskSpec
 from baton.tasks import task_figures
 from baton.tracking import served_inputs
 
-CALIBRATION = ("test_log_loss_scaled", "test_calibration_error_scaled")
+CALIBRATION = (
+    "test_log_loss_scaled",
+    "test_calibration_error_scaled",
+    "test_coverage",
+    "test_interval_width",
+)
 COSTS = ("parameters", "bytes", "samples_per_second", "latency_p50_ms")
 
 LARGE = 1000  # figures from here on are shown without decimals

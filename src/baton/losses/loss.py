@@ -56,7 +56,7 @@ class TaskLosses(Protocol):
         temperature: float,
         of_rows: torch.Tensor | None = None,
     ) -> Sum:
-        """Return KL(teacher || student), both softened by `temperature`."""
+        """Return KL(teacher || student), both softened by `temperature`; of numbers their distance."""
         ...
 
 

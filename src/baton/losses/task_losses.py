@@ -1,9 +1,10 @@
 """The losses of each kind of task."""
 
-from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec, Tokens
+from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, TaskSpec, Tokens
 from baton.losses.class_losses import ClassLosses
 from baton.losses.label_losses import LabelLosses
 from baton.losses.loss import TaskLosses
+from baton.losses.number_losses import NumberLosses
 from baton.losses.sequence_losses import SequenceLosses
 from baton.losses.token_losses import TokenLosses
 
@@ -15,6 +16,8 @@ def of(spec: TaskSpec) -> TaskLosses:
             return ClassLosses(spec)
         case Labels():
             return LabelLosses(spec)
+        case Numbers():
+            return NumberLosses(spec)
         case Sequence():
             return SequenceLosses(spec)
         case Tokens():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from baton import console, params
 from baton.contracts.input_spec import AudioInput
-from baton.evaluate import robustness
+from baton.evaluate import robustness, timing
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.inputs import Rows
 from baton.evaluate.report import image_galleries
@@ -85,7 +85,9 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
     assert isinstance(train, ImageSplit), "params refuse augmentation for text"
     own, names = train.targets.pairs
     places = image_galleries.examples(names, len(names))  # a row with several targets has several places
-    rows = np.array([*dict.fromkeys(own[places].tolist())][:SHEET_SAMPLES])
+    rows = np.array([*dict.fromkeys(own[places].tolist())][:SHEET_SAMPLES], np.int64)
+    if not len(rows):  # numbers have no names, of which to show one example each
+        rows = timing.spread(len(train), SHEET_SAMPLES)
     texts = subject.task.figures.texts(train.targets.take(rows))
     shown = train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS))
     return image_galleries.Sheet(texts, _upright(subject, shown, axis=2))

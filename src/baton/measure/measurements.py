@@ -55,6 +55,8 @@ MODULES = (
     "evaluate/class_baselines.py",
     "evaluate/label_baselines.py",
     "evaluate/label_outputs.py",
+    "evaluate/number_baselines.py",
+    "evaluate/number_outputs.py",
     "evaluate/pair_features.py",
     "evaluate/sequence_baselines.py",
     "evaluate/sequence_outputs.py",
@@ -265,7 +267,11 @@ def _inputs(
 
 
 def _fitted(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> result_cache.Arrays:
-    (name,), train, inputs = baselines.names([baseline]), rows["train"], _inputs(subject, baseline, rows)
+    (name,), train, inputs = (
+        baselines.names([baseline], subject.task.baselines.ridge),
+        rows["train"],
+        _inputs(subject, baseline, rows),
+    )
     console.say(f"fitting baseline {name} on {len(train.targets):,} train rows")
     validation = (inputs["val"], rows["val"].targets)
     weights = row_attributes.weights(ARRAYS, "train", len(train.targets))

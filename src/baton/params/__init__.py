@@ -15,6 +15,7 @@ from baton.params.evaluate import (
     FeaturesBaseline,
     Gallery,
     MajorityBaseline,
+    MeanBaseline,
     NearestBaseline,
     PixelsBaseline,
     Robustness,
@@ -91,7 +92,7 @@ from baton.params.source import (
     WheelBase,
     WheelSource,
 )
-from baton.params.task import AUTO, ClassesTask, LabelsTask, SequenceTask, Task, task_of_kind
+from baton.params.task import AUTO, ClassesTask, LabelsTask, NumbersTask, SequenceTask, Task, task_of_kind
 from baton.params.tokenize import (
     AudioTokenize,
     AutoLength,
@@ -198,12 +199,14 @@ __all__ = [
     "LocalSource",
     "MajorityBaseline",
     "Masks",
+    "MeanBaseline",
     "MlflowTracking",
     "MlpHead",
     "NearestBaseline",
     "NoTracking",
     "NonInferiority",
     "NpmPackage",
+    "NumbersTask",
     "OfImages",
     "OtherClass",
     "Package",

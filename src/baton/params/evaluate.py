@@ -13,6 +13,12 @@ class MajorityBaseline(Section):
     kind: Literal["majority"]
 
 
+class MeanBaseline(Section):
+    """Always predict the mean of train; for numbers."""
+
+    kind: Literal["mean"]
+
+
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
     if list(values) != sorted(set(values)):
         raise ValueError(
@@ -25,10 +31,13 @@ Grid = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1),
 
 
 class TfidfBaseline(Section):
-    """A linear model on sublinear TF-IDF, fitted on train; validation chooses C (inverse regularisation)."""
+    """A linear model on sublinear TF-IDF, fitted on train; validation chooses C (inverse regularisation).
+
+    `ridge` is for numbers, the others are for classes and labels.
+    """
 
     kind: Literal["tfidf"]
-    model: Literal["svm", "logistic"]
+    model: Literal["svm", "logistic", "ridge"]
     min_df: Count
     max_ngram: Count
     stop_words: Literal["english"] | None
@@ -36,7 +45,10 @@ class TfidfBaseline(Section):
 
 
 class PixelsBaseline(Section):
-    """Logistic regression on pixels scaled down to at most `side` x `side`; validation chooses C."""
+    """Logistic regression on pixels scaled down to at most `side` x `side`; validation chooses C.
+
+    For numbers it is ridge regression.
+    """
 
     kind: Literal["pixels"]
     side: Count
@@ -56,8 +68,9 @@ class BandsBaseline(Section):
 class FeaturesBaseline(Section):
     """A classifier on the base model's frozen features.
 
-    It is a linear probe (with one value of `C`) or the `neighbours` nearest neighbours (by cosine). With
-    `encoder`, a model that reads images with texts is judged by that encoder alone.
+    It is a linear probe (with one value of `C`; for numbers ridge regression) or the `neighbours` nearest
+    neighbours (by cosine). With `encoder`, a model that reads images with texts is judged by that encoder
+    alone.
     """
 
     kind: Literal["features"]
@@ -88,6 +101,7 @@ class NearestBaseline(Section):
 
 Baseline = Annotated[
     MajorityBaseline
+    | MeanBaseline
     | TfidfBaseline
     | PixelsBaseline
     | BandsBaseline

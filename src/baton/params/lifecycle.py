@@ -15,7 +15,7 @@ class Gain(Section):
     """
 
     kind: Literal["gain"]
-    minimum: Annotated[float, Field(ge=0, lt=1)]
+    minimum: Annotated[float, Field(ge=0)]  # in the metric's unit, as the following; of shares below 1
 
 
 class NonInferiority(Section):
@@ -25,7 +25,7 @@ class NonInferiority(Section):
     """
 
     kind: Literal["non_inferiority"]
-    margin: Annotated[float, Field(gt=0, lt=1)]
+    margin: Annotated[float, Field(gt=0)]
 
 
 def _name(value: str) -> str:
@@ -48,8 +48,8 @@ class ClassFloor(Section):
 class PermanentFloor(Section):
     """How far the metric may lie below the best earlier results on the same test table; null: no limit."""
 
-    below_best: Annotated[float, Field(ge=0, lt=1)] | None  # below the best champion so far
-    below_baseline: Annotated[float, Field(ge=0, lt=1)] | None  # below the best baseline; 0: must be above it
+    below_best: Annotated[float, Field(ge=0)] | None  # below the best champion so far
+    below_baseline: Annotated[float, Field(ge=0)] | None  # below the best baseline; 0: must be above it
 
 
 class Promotion(Section):
@@ -60,7 +60,7 @@ class Promotion(Section):
     test: RelativePath  # the frozen test table; task.json is in the same folder
     metric: str  # one of the task's `gated`
     rule: Annotated[Gain | NonInferiority, Field(discriminator="kind")]
-    first_minimum: Annotated[float, Field(ge=0, le=1)]
+    first_minimum: Annotated[float, Field(ge=0)]  # of an error: the largest
     class_floor: ClassFloor | None
     permanent_floor: PermanentFloor | None
     looks: Count  # verdicts on one test table, after which every further one comes with a warning

@@ -249,7 +249,8 @@ class MaxDropped(Section):
 class Cutting(Section):
     """The keys that all kinds of input share: raw files -> one clean table per split."""
 
-    label_column: str
+    # Several, for numbers, are the numbers of a row.
+    label_column: str | Annotated[tuple[str, ...], Field(min_length=1)]
     label_names: dict[str, str]
     validation: Portion
     test: Portion
@@ -305,6 +306,12 @@ class FilesPreprocess(Cutting):
         """The name of the column of files."""
         column: str = getattr(self, self.content_key)
         return column
+
+    @property
+    def label(self) -> str:
+        """The label column; params refuse several for files."""
+        assert isinstance(self.label_column, str)
+        return self.label_column
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from baton.errors import ParamsError
-from baton.params import sequence_checks
+from baton.params import number_checks, sequence_checks
 from baton.params.evaluate import BandsBaseline, Evaluate, FeaturesBaseline, PixelsBaseline, TfidfBaseline
 from baton.params.fields import Section
 from baton.params.lifecycle import Promotion, Retrain
@@ -30,7 +30,7 @@ from baton.params.source import (
     TimmBase,
     TorchvisionSource,
 )
-from baton.params.task import AUTO, LabelsTask, Task
+from baton.params.task import AUTO, LabelsTask, NumbersTask, Task
 from baton.params.tokenize import AutoLength, Tokenize, WindowsTruncation
 from baton.params.training import BaseStudent, Distill, Finetune, Head
 
@@ -73,6 +73,8 @@ class Params(Section):
             *self._other_task(),
             *self._without_data(),
             *self._of_classes(),
+            *number_checks.of_task(self.task, self.preprocess, self.evaluate, self.promotion),
+            *self._of_numbers(),
             *self._another_base(),
             *self._of_pairs(),
             *sequence_checks.problems(self),
@@ -223,6 +225,12 @@ class Params(Section):
                 )
         if isinstance(self.preprocess, TextPreprocess) and "labels" in self.preprocess.keep_columns:
             yield "preprocess.keep_columns: labels is already a column of the clean tables; rename it"
+
+    def _of_numbers(self) -> Iterator[str]:
+        if isinstance(self.task, NumbersTask):
+            yield from number_checks.of_numbers(
+                self.preprocess, self.source, self.finetune, self.distill, self.promotion
+            )
 
     def _another_base(self) -> Iterator[str]:
         """Check that a student on its own base model has one, and a teacher that it can learn from."""

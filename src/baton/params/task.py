@@ -34,6 +34,21 @@ class LabelsTask(Section):
     gated: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
 
 
+class NumbersTask(Section):
+    """One or several numbers per row: those of the columns that `preprocess.label_column` names.
+
+    `loss`, on numbers standardised by train, is smooth L1 (Huber 1964; quadratic up to one deviation) or the
+    squared error. `coverage` is the share of rows whose number a prediction interval should contain.
+    """
+
+    kind: Literal["numbers"]
+    loss: Literal["smooth_l1", "mse"]
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "mae", "rmse", "r2", "spearman")
+    gated: ClassVar[tuple[str, ...]] = ("mae", "rmse", "r2", "spearman")
+
+
 class SequenceTask(Section):
     """One text per row, written by an encoder-decoder; a cell of the label column is the text.
 
@@ -52,7 +67,7 @@ class SequenceTask(Section):
     gated: ClassVar[tuple[str, ...]] = ("chrf",)
 
 
-Task = Annotated[ClassesTask | LabelsTask | SequenceTask, Field(discriminator="kind")]
+Task = Annotated[ClassesTask | LabelsTask | NumbersTask | SequenceTask, Field(discriminator="kind")]
 AUTO = "auto"  # a kind for recipes, which `baton use` replaces by that which fits the data
 
 

@@ -79,7 +79,11 @@ class ClassCells:
         start = f"{table.path}: labels such as {min(lists)!r} look like lists; "
         return [start + "each different one is a class of its own"]
 
-    def spec(self, names: list[str]) -> Classes:
+    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:  # noqa: ARG002
+        """Return nothing more than the numbers of names."""
+        return {}
+
+    def spec(self, names: list[str], train: Iterable[str] = ()) -> Classes:  # noqa: ARG002
         """Return the task with these names of classes, in the order of a model's outputs."""
         return Classes(tuple(names))
 

@@ -51,7 +51,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
             No partial output is left behind.
         OutputError: `target` cannot be written.
     """
-    cells = target_cells.of(task)
+    cells = target_cells.of(task, settings.label_column)
     raw_tables = _read(raw, settings, cells)
     checked = run_checks.check(raw_tables, settings, cells)
     rows, findings = checked.rows, checked.findings
@@ -82,6 +82,9 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     without = {split: sum(not cells.names(row.label) for row in parts[split]) for split in SPLITS}
     if names and any(without.values()):
         report["without_label"] = without
+    if summary := cells.summary(parts):
+        report["numbers"] = summary
+    spec = cells.spec(names, [row.label for row in parts["train"]])
     if decoded := {
         table.split: table.decoded() for table in raw_tables if isinstance(table, encoded_rows.EncodedTable)
     }:
@@ -90,15 +93,15 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
         match settings:
             case params.TextPreprocess():
                 for split in SPLITS:
-                    clean_tables.write(folder / f"{split}.parquet", parts[split], names, settings, cells)
+                    clean_tables.write(folder / f"{split}.parquet", parts[split], spec, settings, cells)
             case params.ImagePreprocess() | params.ImageTextPreprocess():
-                image_rows.write(folder, raw_tables, parts, names, settings, cells)
+                image_rows.write(folder, raw_tables, parts, spec, settings, cells)
             case params.AudioPreprocess():
-                encoded_rows.write(folder, raw_tables, parts, names, settings, cells, AUDIO)
+                encoded_rows.write(folder, raw_tables, parts, spec, settings, cells, AUDIO)
         clean_tables.write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )
-        storage.write_json(folder / task_spec.FILE, task_spec.described(cells.spec(names)))
+        storage.write_json(folder / task_spec.FILE, task_spec.described(spec))
         storage.write_json(folder / "report.json", report)
     storage.state(dropped_rows.REPORT).unlink(missing_ok=True)  # from an earlier run that failed
     return report

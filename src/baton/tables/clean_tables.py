@@ -5,6 +5,7 @@ from pathlib import Path
 
 from baton import params
 from baton.contracts import text_pairs
+from baton.contracts.task_spec import TaskSpec
 from baton.tables.checks import SURROGATE
 from baton.tables.rows import Row
 from baton.tables.target_cells import TargetCells
@@ -13,19 +14,19 @@ ROW_GROUP = 4096  # rows; a reader that works by row groups needs memory for thi
 
 
 def write(
-    path: Path, rows: list[Row], names: list[str], settings: params.TextPreprocess, cells: TargetCells
+    path: Path, rows: list[Row], spec: TaskSpec, settings: params.TextPreprocess, cells: TargetCells
 ) -> None:
-    """Write the rows of one split; `names` are those of the task, whose indexes are the targets."""
+    """Write the rows of one split; the names of `spec` are those whose indexes are targets."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     pairs = settings.text_pair_column is not None
-    places = {name: place for place, name in enumerate(names)}
+    places = {name: place for place, name in enumerate(spec.names)}
     columns = {
         "id": pa.array([row.id for row in rows], pa.string()),
         "text": pa.array([row.text for row in rows], pa.string()),
         **({text_pairs.COLUMN: pa.array([row.pair for row in rows], pa.string())} if pairs else {}),
-        cells.spec(names).column: pa.array([cells.target(row.label, places) for row in rows], cells.type()),
+        spec.column: pa.array([cells.target(row.label, places) for row in rows], cells.type()),
     }
     if settings.weight_column is not None:
         columns["weight"] = pa.array([row.extras.weight for row in rows], pa.float32())

@@ -18,7 +18,7 @@ class Columns:
     """The columns to read, and the params keys that name them. Several texts of a row are joined."""
 
     text: str | tuple[str, ...]
-    label: str
+    label: str | tuple[str, ...]  # several: the numbers of a row
     section: str = "preprocess"
     text_key: str = "text_column"
     extra: ExtraColumns = NO_EXTRA_COLUMNS
@@ -33,9 +33,14 @@ class Columns:
         return (self.text,) if isinstance(self.text, str) else self.text
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The label columns."""
+        return (self.label,) if isinstance(self.label, str) else self.label
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The columns to read from a file, each once."""
-        wanted = dict.fromkeys([*self.texts, *filter(None, [self.pair]), self.label, *self.extra.names])
+        wanted = dict.fromkeys([*self.texts, *filter(None, [self.pair]), *self.labels, *self.extra.names])
         return tuple(name for name in wanted if name not in self.given)
 
     def row(self, values: Mapping[str, Any]) -> tuple[Any, Any, Extras | str, Any]:
@@ -45,7 +50,14 @@ class Columns:
         """
         values = {**values, **self.given}
         second = NO_PAIR if self.pair is None else values[self.pair]
-        return self._text(values), values[self.label], self.extra.read(values), second
+        return self._text(values), self.target(values), self.extra.read(values), second
+
+    def target(self, values: Mapping[str, Any]) -> Any:
+        """Return the value of the label column, or a tuple of the values of several."""
+        values = {**values, **self.given}
+        if isinstance(self.label, str):
+            return values.get(self.label)
+        return tuple(values.get(name) for name in self.label)
 
     def _text(self, values: Mapping[str, Any]) -> Any:
         if isinstance(self.text, str):

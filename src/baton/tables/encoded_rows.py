@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from baton import console, params
+from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.images.bit_depth import BITS_16
 from baton.streams import ahead
@@ -150,7 +151,7 @@ def write(
     folder: Path,
     tables: Iterable[RawTable],
     parts: Mapping[str, list[Row]],
-    names: list[str],
+    spec: TaskSpec,
     settings: params.FilesPreprocess,
     cells: TargetCells,
     content: str,
@@ -162,14 +163,14 @@ def write(
         folder: The target folder.
         tables: The raw files.
         parts: Split -> its rows.
-        names: The names of the task; a label is written as their indexes.
+        spec: The task; a label is written as indexes of its names.
         settings: Names the columns of the raw files.
         cells: How a label is written.
         content: The column of files, see `image_tables`.
         bits: Of images, how many of 16 bits are used.
     """
-    places = {name: place for place, name in enumerate(names)}
-    column = (cells.spec(names).column, cells.type())
+    places = {name: place for place, name in enumerate(spec.names)}
+    column = (spec.column, cells.type())
     target = {row.id: (split, row) for split, rows in parts.items() for row in rows}
     texts = isinstance(settings, params.ImageTextPreprocess)
     with ExitStack() as stack:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import console, params
+from baton.contracts.task_spec import TaskSpec
 from baton.images import decoding, pillow
 from baton.images.bit_depth import BITS_16
 from baton.tables import encoded_rows
@@ -93,14 +94,14 @@ def write(
     folder: Path,
     tables: Iterable[RawTable],
     parts: Mapping[str, list[Row]],
-    names: list[str],
+    spec: TaskSpec,
     settings: params.OfImages,
     cells: TargetCells,
 ) -> None:
     """Write the clean tables, see `encoded_rows.write`."""
     tables = list(tables)
     bits = next((table.bits for table in tables if isinstance(table, ImageTable)), BITS_16)
-    encoded_rows.write(folder, tables, parts, names, settings, cells, IMAGE, bits)
+    encoded_rows.write(folder, tables, parts, spec, settings, cells, IMAGE, bits)
 
 
 def _look(sample: Sample, max_pixels: int, bits: int) -> Seen:

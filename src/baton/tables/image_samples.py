@@ -30,7 +30,7 @@ def batches(path: Path, split: str, settings: params.FilesPreprocess) -> Iterato
     """
     there = image_tables.names(path)
     content = settings.content_column
-    wanted_of = {settings.content_key: content, "label_column": settings.label_column}
+    wanted_of = {settings.content_key: content, "label_column": settings.label}
     texts = settings.text_column if isinstance(settings, params.ImageTextPreprocess) else None
     wanted_of |= {} if texts is None else {"text_column": texts}
     for key, wanted in wanted_of.items():
@@ -47,14 +47,14 @@ def batches(path: Path, split: str, settings: params.FilesPreprocess) -> Iterato
     wanted_columns = dict.fromkeys(
         (
             content,
-            settings.label_column,
+            settings.label,
             *(("name", "problem") if ours else ()),
             *(() if texts is None else (texts,)),
         )
     )
     number = 0
     for batch in image_tables.read(path, wanted_columns):
-        images, labels = batch[content], batch[settings.label_column]
+        images, labels = batch[content], batch[settings.label]
         names = (
             batch["name"] if ours else [f"{split}/{number + place}" for place in range(1, len(images) + 1)]
         )

@@ -61,7 +61,7 @@ class CleanImage(NamedTuple):
     name: str
     image: bytes
     digest: str
-    label: int | list[int]
+    label: int | list[int] | list[float]
     text: str | None = None
 
 

@@ -50,14 +50,11 @@ def _add(table: RawTable, number: int, value: dict[str, Any], wanted: Columns) -
         table.add(
             *wanted.row(
                 {name: value.get(name) for name in wanted.names}
-                | {wanted.label: value.get(wanted.label, NO_KEY)}
+                | {name: value.get(name, NO_KEY) for name in wanted.labels}
             )
         )
     else:
-        table.reject(
-            f"line {number}: no key {' or '.join(map(repr, wanted.texts))}",
-            {**value, **wanted.given}.get(wanted.label),
-        )
+        table.reject(f"line {number}: no key {' or '.join(map(repr, wanted.texts))}", wanted.target(value))
 
 
 def _value(line: str) -> dict[str, Any] | str:

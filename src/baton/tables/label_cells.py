@@ -143,7 +143,11 @@ class LabelCells:
             )
         return notes
 
-    def spec(self, names: list[str]) -> Labels:
+    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:  # noqa: ARG002
+        """Return nothing more than the numbers of names."""
+        return {}
+
+    def spec(self, names: list[str], train: Iterable[str] = ()) -> Labels:  # noqa: ARG002
         """Return the task with these labels, in the order of a model's outputs."""
         return Labels(tuple(names))
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from baton.tables import two_sample_tests
+from baton.tables import target_drift, two_sample_tests
 from baton.tables.two_sample_tests import Distance
 
 # Label drift must be both significant and large to be reported. With thousands of rows, a test alone finds
@@ -11,6 +11,7 @@ from baton.tables.two_sample_tests import Distance
 # limit applies to the excess over chance.
 P_VALUE = 0.01
 LEAST_EXCESS = 0.1
+NAMES = ("total_variation", "dissimilarity", "kolmogorov_smirnov")  # of distances
 
 
 def of_classes(train: Counter[str], test: Counter[str]) -> dict[str, Any] | None:
@@ -49,9 +50,22 @@ def of_label_sets(train: Counter[tuple[str, ...]], test: Counter[tuple[str, ...]
     return _judged(two_sample_tests.label_sets(train, test), "dissimilarity")
 
 
+def of_numbers(train: Counter[str], test: Counter[str]) -> dict[str, Any] | None:
+    """Compare the distributions of each number; None without a test file.
+
+    Returns:
+        `p_value`, `by_chance` and `found` as `of_classes`, and `kolmogorov_smirnov`, the largest difference
+        of the distribution functions; of several numbers those of the one that differs most, see
+        `target_drift.of_numbers`.
+    """
+    if not train or not test:
+        return None
+    return _judged(target_drift.of_numbers(train, test), "kolmogorov_smirnov")
+
+
 def text(drift: dict[str, Any]) -> str:
     """Return a result as one line for the user."""
-    key = next(key for key in ("total_variation", "dissimilarity") if key in drift)
+    key = next(key for key in NAMES if key in drift)
     line = f"{key.replace('_', ' ')} {drift[key]:.3f} ({drift['by_chance']:.3f} expected by chance), "
     if "chi_square" in drift:
         line += f"chi-square {drift['chi_square']:.1f} "

@@ -31,8 +31,8 @@ _SPACES = "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u2
 _SPACES += "\u2028\u2029\u202f\u205f\u2800\u3000"
 UNSEEN = _SPACES + "".join(chr(code) for first, last in _UNSEEN_RANGES for code in range(first, last + 1))
 _WITHIN = str.maketrans("", "", "".join(character for character in UNSEEN if not character.isspace()))
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
-_NULLS = {"nan", "none", "null", "nil", "nat", "n/a", "na", "#n/a", "<na>", "#null!", "\\n"}
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+NULLS = {"nan", "none", "null", "nil", "nat", "n/a", "na", "#n/a", "<na>", "#null!", "\\n"}
 LEAST_CONTINUOUS = 20  # distinct decimals; ratings from 0 to 5 in steps of one half are 11
 
 
@@ -49,7 +49,7 @@ def normal(label: str) -> str:
 
 def number(label: str) -> Decimal | None:
     """Return the number that a label spells; None if it is not a number."""
-    if not _NUMBER.fullmatch(label):
+    if not NUMBER.fullmatch(label):
         return None
     try:
         return Decimal(label).normalize() + 0  # no negative zero
@@ -81,7 +81,7 @@ def similar(labels: Iterable[str]) -> dict[str, str]:
         groups[alike(label)].append(label)
     found: dict[str, str] = {}
     for name, group in groups.items():
-        if name in _NULLS:
+        if name in NULLS:
             found |= {
                 label: f"label {label!r} ({counts[label]} rows) reads like a missing value" for label in group
             }

@@ -83,7 +83,7 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
                     raise columns.missing(
                         table.path, name, file.schema_arrow.names, wanted, _inner(file.schema_arrow, name)
                     )
-                if name != wanted.label or isinstance(table.read_label([]), str):
+                if name not in wanted.labels or isinstance(table.read_label([]), str):
                     _refuse_nested(table.path, file.schema_arrow.field(name))
             for batch in file.iter_batches(columns=list(wanted.names)):
                 for row in zip(*(values(batch.column(name)) for name in wanted.names), strict=True):

@@ -75,7 +75,11 @@ class SequenceCells:
         text = f"{table.path}: {len(targets)} rows have only {len({*targets})} different targets"
         return [f"{text}; if these are classes, set task.kind to classes"]
 
-    def spec(self, names: list[str]) -> Sequence:  # noqa: ARG002
+    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:  # noqa: ARG002
+        """Return nothing more."""
+        return {}
+
+    def spec(self, names: list[str], train: Iterable[str] = ()) -> Sequence:  # noqa: ARG002
         """Return the task; `tokenize` adds what depends on the tokenizer."""
         own = self.settings
         return Sequence(own.target_length, own.beams, own.validation_rows)

@@ -1,7 +1,7 @@
 """What a cell of the label column means for each kind of task.
 
 Input: params `task`. Output: its `TargetCells`. A cell holds names (of classes or labels): they are
-normalized, checked and counted, and become the names of the task.
+normalized, checked and counted, and become the names of the task. Or it holds a number, named by its column.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +12,7 @@ from baton.contracts.task_spec import TaskSpec
 from baton.tables.checks import Check
 from baton.tables.class_cells import ClassCells
 from baton.tables.label_cells import LabelCells
+from baton.tables.number_cells import NumberCells
 from baton.tables.rows import Cell, RawTable, Row
 from baton.tables.sequence_cells import SequenceCells
 
@@ -86,25 +87,34 @@ class TargetCells(Protocol):
         """Return notes on the labels of a raw file for the user; `known` is `preprocess.label_names`."""
         ...
 
-    def spec(self, names: list[str]) -> TaskSpec:
-        """Return the task with these names, in the order of a model's outputs."""
+    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:
+        """Return what report.json says of the targets of each split besides the numbers of names."""
+        ...
+
+    def spec(self, names: list[str], train: Iterable[str]) -> TaskSpec:
+        """Return the task with these names, in the order of a model's outputs.
+
+        `train` holds the labels of the rows of the clean table train.
+        """
         ...
 
     def type(self) -> Any:
         """Return the Arrow type of the clean column `TaskSpec.column`."""
         ...
 
-    def target(self, label: str, places: Mapping[str, int]) -> int | list[int] | str:
+    def target(self, label: str, places: Mapping[str, int]) -> int | list[int] | list[float] | str:
         """Return a label as the clean column holds it; `places` has the index of each name."""
         ...
 
 
-def of(task: params.Task) -> TargetCells:
-    """Return what the cells of the label column mean for a task."""
+def of(task: params.Task, columns: str | tuple[str, ...] = ()) -> TargetCells:
+    """Return what the cells of the label column mean for a task; `columns` name the numbers."""
     match task:
         case params.ClassesTask():
             return ClassCells()
         case params.LabelsTask(separator=separator):
             return LabelCells(separator)
+        case params.NumbersTask(loss=loss, coverage=coverage):
+            return NumberCells((columns,) if isinstance(columns, str) else columns, loss, coverage)
         case params.SequenceTask():
             return SequenceCells(task)

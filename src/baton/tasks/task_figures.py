@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec, Tokens
+from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, TaskSpec, Tokens
 from baton.tasks.answers import Misfit
 from baton.tasks.class_figures import ClassFigures
 from baton.tasks.label_figures import LabelFigures
+from baton.tasks.number_figures import NumberFigures
 from baton.tasks.sequence_figures import SequenceFigures
 from baton.tasks.token_figures import TokenFigures
 
@@ -110,6 +111,8 @@ def of(spec: TaskSpec) -> TaskFigures:
             return ClassFigures(spec)
         case Labels():
             return LabelFigures(spec)
+        case Numbers():
+            return NumberFigures(spec)
         case Sequence():
             return SequenceFigures(spec)
         case Tokens():

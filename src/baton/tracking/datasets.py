@@ -39,7 +39,7 @@ def _type(arrow: Any) -> dict[str, Any] | None:
     """Return the type of a column as MLflow's schemas describe it; None if they have no such type."""
     import pyarrow as pa
 
-    if pa.types.is_list(arrow):
+    if pa.types.is_list(arrow) or pa.types.is_fixed_size_list(arrow):
         items = _type(arrow.value_type)
         return None if items is None else {"type": "array", "items": items}
     return {"type": TYPES[str(arrow)]} if str(arrow) in TYPES else None

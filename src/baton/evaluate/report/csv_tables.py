@@ -18,6 +18,7 @@ SHOWN = {
     "calibration_raw": ["confidence", "accuracy"],
     "per_class": ["class", "f1"],
     "per_label": ["label", "f1"],
+    "predicted": ["actual", "predicted"],
 }
 
 

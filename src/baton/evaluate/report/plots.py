@@ -26,11 +26,13 @@ def draw(folder: Path, task: TaskReports, evaluation: Evaluation) -> None:
     """Draw every plot that does not depend on speed."""
     task.draw(folder, evaluation)
     shown = [figure for figure in task.figures.directions if figure != "loss"]
-    learning_curves(folder / "learning_curves.png", evaluation.curves, shown)
+    learning_curves(folder / "learning_curves.png", evaluation.curves, shown, task.words.loss)
     image_plots.draw(folder, evaluation)
 
 
-def learning_curves(path: Path, curves: dict[str, Curve], figures: Sequence[str]) -> None:
+def learning_curves(
+    path: Path, curves: dict[str, Curve], figures: Sequence[str], loss_name: str = "log loss"
+) -> None:
     """Draw training loss, validation loss, and the other `figures` on validation by epoch.
 
     The thin training loss is as logged, the thick one a running mean.
@@ -54,7 +56,7 @@ def learning_curves(path: Path, curves: dict[str, Curve], figures: Sequence[str]
                     markersize=4,
                 )
         left.set_title("training loss (student: with the teacher's part)", loc="left", fontsize=10)
-        middle.set_title("validation log loss", loc="left", fontsize=10)
+        middle.set_title(f"validation {loss_name}", loc="left", fontsize=10)
         words = (f"{spelled(shown)} ({STYLES[style]})" for shown, style in zip(figures, STYLES, strict=False))
         right.set_title(f"validation {', '.join(words)}", loc="left", fontsize=10)
         left.set_ylim(bottom=0)

@@ -12,6 +12,7 @@ class Words:
     tested: str  # the test behind `holm_p`
     bounded: str  # the method behind `holm_interval`
     remark: str  # the last remark about figures
+    loss: str = "log loss"  # what validation's loss is
 
 
 def spelled(figure: str) -> str:

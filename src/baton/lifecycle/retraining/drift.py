@@ -12,7 +12,6 @@ what chance makes of it by more than its limit, and a test finds it significant 
 all distances together (Holm 1979, A simple sequentially rejective multiple test procedure).
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +31,7 @@ from baton.evaluate import proportions
 from baton.images.bit_depth import BITS_16
 from baton.lifecycle import test_table
 from baton.lifecycle.retraining import brightness, sound_levels
-from baton.tables import two_sample_tests
+from baton.tables import target_drift, two_sample_tests
 from baton.tables.two_sample_tests import Distance
 from baton.tasks import task_figures
 
@@ -56,7 +55,7 @@ class Drift:
     rows: int  # incoming rows
     gone: int  # rows that have disappeared
     changed: float  # both, as a share of the earlier rows
-    # labels: total variation of classes, dissimilarity of sets of labels; lengths: of words per text, or
+    # labels: see `target_drift.distance`; lengths: of words per text, or
     # brightness of images (Kolmogorov–Smirnov); unknown: mean share of a text's words that the vocabulary
     # lacks, in excess of that of texts kept out of it. Only those that could be measured.
     distances: Mapping[str, Distance]
@@ -102,7 +101,7 @@ class Sample:
     brightness: Sequence[float] | None = None  # of images stored elsewhere
     levels: Sequence[tuple[float, float]] | None = None  # of clips stored elsewhere, see `sound_levels`
     files: Sequence[Path] | None = None  # their paths
-    task: TaskSpec | None = None  # whose targets `labels` are
+    task: TaskSpec | None = None  # of the labels
     pairs: Sequence[text_pairs.Pair] | None = None  # the two texts of each key, if rows are pairs
     captions: Sequence[str] = ()  # the texts of images
     images: Sequence[bytes] = ()  # of images with texts that are stored elsewhere
@@ -210,8 +209,9 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
     if not places:
         return found
     if rows.labels is not None:
+        assert rows.task is not None
         own = counted((rows.labels[place] for place in places), rows.task)
-        found["labels"] = label_distance(earlier["labels"], own, rows.task)
+        found["labels"] = target_drift.distance(rows.task, earlier["labels"], own)
     for name, new_values in _measured(rows, places).items():
         known = dict(zip(earlier[name]["values"], earlier[name]["counts"], strict=True))
         found[name] = two_sample_tests.distributions(known, new_values)
@@ -227,33 +227,6 @@ def counted(labels: Iterable[str], task: TaskSpec | None) -> Counter[str]:
     """Count what is compared of rows' targets: the targets themselves, or of texts their characters."""
     texts = task is not None and task.outputs == "text"
     return Counter(str(len(label)) if texts else label for label in labels)
-
-
-def label_distance(earlier: Mapping[str, int], new: Mapping[str, int], task: TaskSpec | None) -> Distance:
-    """Return the distance between the labels of two samples of targets, as a model writes them.
-
-    Args:
-        earlier: how many rows have which targets, see `counted`.
-        new: the same of the new rows.
-        task: if a row has a list of labels, rows are compared with all their labels; texts are compared by
-            their lengths.
-    """
-    if task is None or not task.ragged:
-        return two_sample_tests.labels(earlier, new)
-    if task.outputs == "text":
-        lengths = [{float(length): count for length, count in counts.items()} for counts in (earlier, new)]
-        return two_sample_tests.distributions(*lengths)
-    sets = [{_listed(text): count for text, count in counts.items()} for counts in (earlier, new)]
-    return two_sample_tests.label_sets(*sets)
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    """Return the labels in a JSON list; a champion that gave each row one class has no lists."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return (text,)
-    return tuple(found) if isinstance(found, list) else (text,)
 
 
 def _rows(clean: Path) -> Sample:

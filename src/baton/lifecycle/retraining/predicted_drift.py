@@ -15,7 +15,8 @@ from typing import Any
 from baton.contracts import task_spec
 from baton.errors import ModelError
 from baton.lifecycle import test_table
-from baton.lifecycle.retraining.drift import Sample, counted, label_distance
+from baton.lifecycle.retraining.drift import Sample, counted
+from baton.tables import target_drift
 from baton.tables.two_sample_tests import Distance
 from baton.tasks import task_figures
 from baton.tasks.task_figures import TaskFigures
@@ -59,7 +60,7 @@ def distance(
     task = task_spec.read_file(val.parent)
     read = _Reader(model, uri, task_figures.of(task), test_table.PORTION[sample.kind])
     earlier = read.answers(row for place, row in rows if place in own)
-    return label_distance(earlier, read.answers(inputs), task)
+    return target_drift.distance(task, earlier, read.answers(inputs))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,61 @@
+"""The distance between two samples of targets, for drift of any task.
+
+Inputs: how many rows have which targets, as `TaskFigures.texts` writes them (of texts
+their lengths) -> a `Distance`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+
+from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, TaskSpec, Tokens
+from baton.tables import two_sample_tests
+from baton.tables.two_sample_tests import Distance
+
+
+def distance(spec: TaskSpec, earlier: Mapping[str, int], new: Mapping[str, int]) -> Distance:
+    """Return the distance between the targets of two samples, `earlier` and `new` (targets -> rows)."""
+    match spec:
+        case Classes():
+            return two_sample_tests.labels(earlier, new)
+        case Labels() | Tokens():  # rows are compared with all their labels
+            sets = [{_listed(text): count for text, count in counts.items()} for counts in (earlier, new)]
+            return two_sample_tests.label_sets(*sets)
+        case Numbers():
+            return of_numbers(earlier, new)
+        case Sequence():  # hardly any text occurs twice, so their lengths are compared
+            lengths = [{float(length): count for length, count in own.items()} for own in (earlier, new)]
+            return two_sample_tests.distributions(*lengths)
+
+
+def of_numbers(earlier: Mapping[str, int], new: Mapping[str, int]) -> Distance:
+    """Return the Kolmogorov-Smirnov distance of numbers, see `two_sample_tests.distributions`.
+
+    Of several numbers it is that of the largest excess over chance, whose p is multiplied by their number
+    (Bonferroni).
+
+    Args:
+        earlier: JSON list of a row's numbers -> rows; empty texts are left out.
+        new: the same of the other sample.
+    """
+    found = []
+    for place in range(len(json.loads(next(text for text in earlier if text)))):
+        samples = []
+        for counts in (earlier, new):
+            values: Counter[float] = Counter()
+            for text, count in counts.items():
+                if text:
+                    values[json.loads(text)[place]] += count
+            samples.append(values)
+        found.append(two_sample_tests.distributions(*samples))
+    worst = max(found, key=lambda one: one.excess)
+    return Distance(worst.value, worst.chance, min(1.0, len(found) * worst.p))
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """Return the labels in a JSON list; a champion that gave each row one class has no lists."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return (text,)
+    return tuple(found) if isinstance(found, list) else (text,)
