@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from baton import params
+from baton.errors import ModelError
 from baton.lifecycle import test_table
+from baton.lifecycle.promotion import scoring
 from baton.lifecycle.retraining import drift, unlabelled
 from tests import tiny
 
@@ -34,6 +38,21 @@ def test_a_test_table_gives_pairs_and_digests_of_both_texts(tmp_path: Path) -> N
     assert same.digests == table.digests, "case and white space do not matter"
     assert not set(other.digests) & set(table.digests), "the second text does"
     assert test_table.training_digests(tmp_path / "one") != test_table.training_digests(tmp_path / "three")
+
+
+def test_a_model_of_single_texts_is_not_scored_on_pairs(tmp_path: Path) -> None:
+    """Of two columns MLflow would pass it the first."""
+    one, two = (SimpleNamespace(inputs=["string"] * count) for count in (1, 2))  # of mlflow.types.schema
+    pairs = test_table.read(write(tmp_path / "pairs") / "test.parquet")
+    texts = test_table.read(tiny.write_clean(tmp_path / "texts") / "test.parquet")
+
+    def model(schema: Any) -> Any:
+        return SimpleNamespace(metadata=SimpleNamespace(get_input_schema=lambda: schema))
+
+    with pytest.raises(ModelError, match=r"reads one text, and the rows of .*test\.parquet are pairs"):
+        scoring._refuse_half_a_pair(model(one), pairs, "models:/m/1")
+    for schema, table in ((two, pairs), (None, pairs), (one, texts)):
+        scoring._refuse_half_a_pair(model(schema), table, "models:/m/1")
 
 
 def test_a_changed_second_text_is_a_new_row_with_its_words(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from baton import console, storage, tracking
+from baton.contracts import text_pairs
 from baton.errors import ModelError
 from baton.evaluate import timing
 from baton.lifecycle import test_table
@@ -150,6 +151,7 @@ def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
     fetched.mkdir(parents=True)
     folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(fetched)))
     model = mlflow.pyfunc.load_model(str(folder))
+    _refuse_half_a_pair(model, table, uri)
     timed: list[Any] = []
     _say("ready")
     for line in sys.stdin:  # until the parent is done or gone
@@ -175,6 +177,20 @@ def _samples(table: test_table.Table, count: int) -> list[Any]:
     wanted = set(timing.spread(len(table.ids), count).tolist())
     rows = (sample for some in table.inputs() for sample in some)
     return [sample for row, sample in enumerate(islice(rows, max(wanted) + 1)) if row in wanted]
+
+
+def _refuse_half_a_pair(model: Any, table: test_table.Table, uri: str) -> None:
+    """Refuse a model of single texts if rows are pairs: MLflow would give it the first text alone."""
+    if table.kind != "text" or len(text_pairs.columns(table.path)) == 1:
+        return
+    schema = model.metadata.get_input_schema()
+    if schema is not None and len(schema.inputs) == 1:
+        raise ModelError(
+            f"{uri} reads one text, and the rows of {table.path} are pairs of texts",
+            got="1 column in the model's signature",
+            expected="2",
+            hint="register a model trained on this data, or set promotion.test to a table of single texts",
+        )
 
 
 def _answers(model: Any, table: test_table.Table, uri: str) -> pd.DataFrame:
