@@ -1,0 +1,108 @@
+"""Tables of images with texts: row digests and drift over both sides, for labelled rows and for new ones."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from baton import params
+from baton.contracts import text_pairs
+from baton.errors import DataError
+from baton.lifecycle import test_table
+from baton.lifecycle.retraining import drift, unlabelled
+from tests.lifecycle import pictures
+
+LIMITS = params.DriftLimits(changed=10.0, labels=0.2, lengths=0.2, unknown=0.1)
+
+
+def rows(
+    count: int, seed: int, words: str = "stripes of some kind", light: int = 0
+) -> list[tuple[bytes, int, str]]:
+    """Return images with texts of four to six words, the last of them a number."""
+    drawn = pictures.draw(count, seed, light)
+    return [
+        (image, label, f"{words} {'and more ' * (place % 2)}{seed}{place}")
+        for place, (image, label) in enumerate(drawn)
+    ]
+
+
+def write(folder: Path, some: list[tuple[bytes, int, str]]) -> Path:
+    splits = {"train": some[:-6], "val": some[-6:]}
+    pictures.write(
+        folder, {split: [(image, label) for image, label, _ in own] for split, own in splits.items()}
+    )
+    for split, own in splits.items():
+        path = folder / f"{split}.parquet"
+        texts = pa.array([text for _, _, text in own])
+        pq.write_table(pq.read_table(path).append_column("text", texts), path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    clean = write(tmp_path_factory.mktemp("clean"), rows(150, 0))
+    return clean, json.loads(json.dumps(drift.profile(clean)))
+
+
+def test_a_row_is_its_image_and_its_text(earlier: tuple[Path, Any], tmp_path: Path) -> None:
+    path = earlier[0] / "train.parquet"
+    table = test_table.read(path)
+    assert table.kind == "image_text" and len(set(table.digests)) == len(table.ids) == 144
+    first = next(table.inputs())[0]
+    raw = pq.read_table(path).to_pylist()
+    assert first == {"image": raw[0]["image"], "text": raw[0]["text"]}
+    assert table.digests[:1] == test_table.digests([text_pairs.whole(raw[0]["digest"], raw[0]["text"])])
+    some = rows(9, 0)
+    retold = write(tmp_path / "retold", [(image, label, f"{text} now") for image, label, text in some])
+    assert not set(test_table.training_digests(retold)) & set(table.digests), "another text is another row"
+    shouted = write(tmp_path / "shouted", [(image, label, text.upper()) for image, label, text in some])
+    assert len(set(test_table.training_digests(shouted)) & {*table.digests}) == 9, "case does not count"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({}, []),
+        ({"words": "stripes of some kind " * 3}, ["lengths"]),
+        ({"words": "quarterly earnings rose sharply"}, ["unknown"]),
+        ({"light": 60}, ["brightness"]),
+    ],
+    ids=["the same", "longer texts", "other words", "lighter images"],
+)
+def test_drift_of_either_side_is_named(
+    earlier: tuple[Path, dict[str, Any]], tmp_path: Path, change: dict[str, Any], named: list[str]
+) -> None:
+    clean, profile = earlier
+    fresh = write(tmp_path / "new", rows(150, 0) + rows(120, 7, **change))
+    found = drift.measure(fresh, profile)
+    assert found.rows > 100 and {"labels", "lengths", "unknown", "brightness"} == set(found.distances)
+    assert [line.split()[0] for line in found.beyond(LIMITS)] == named
+    assert drift.measure(clean, profile) == drift.Drift(0, 0, 0.0, {}, "image_text")
+
+
+def test_new_rows_without_labels(earlier: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    some = rows(60, 9, light=60)
+    images = [image for image, _, _ in some]
+    texts: list[str | None] = [text for _, _, text in some]
+    table = {"image": [*images, b"broken", images[0]], "text": [*texts, "a broken image", None]}
+    pq.write_table(pa.table(table), tmp_path / "new.parquet")
+    sample = unlabelled.read(tmp_path / "new.parquet", settings())
+    assert len(sample.keys) == 60 and sample.input(3) == {"image": images[3], "text": texts[3]}
+    places = drift.unseen(sample, test_table.training_digests(earlier[0]))
+    found = drift.measure_unlabelled(sample, places, earlier[1])
+    assert [line.split()[0] for line in found.beyond(LIMITS)] == ["brightness"]
+
+
+def test_a_table_without_texts_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [b""]}), tmp_path / "new.parquet")
+    with pytest.raises(DataError, match="no column text"):
+        unlabelled.read(tmp_path / "new.parquet", settings())
+
+
+def settings() -> params.ImageTextPreprocess:
+    return params.ImageTextPreprocess.model_construct(
+        kind="image_text", image_column="image", text_column="text", max_pixels=10_000
+    )

@@ -1,0 +1,98 @@
+"""Params of images with texts: what fits together, and each thing that does not is named with its path."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from baton import params
+from baton.errors import ParamsError
+
+RECIPE = Path(__file__).parent.parent / "recipes/image-text-csv.yaml"
+Raw = dict[str, Any]
+
+
+def read(tmp_path: Path, edit: Callable[[Raw], object], recipe: Path = RECIPE) -> params.Params:
+    raw = params.read_raw(recipe)
+    edit(raw)
+    YAML(typ="safe", pure=True).dump(raw, tmp_path / "params.yaml")
+    return params.read(tmp_path / "params.yaml")
+
+
+def with_encoder(raw: Raw, encoder: str | None) -> None:
+    raw["base"]["image"] = {
+        "kind": "timm",
+        "architecture": "resnet10t",
+        "arguments": {},
+        "weights": None,
+        "licence": "none",
+    }
+    baselines = raw["evaluate"]["baselines"]
+    raw["evaluate"]["baselines"] = [one for one in baselines if one["kind"] != "features"]
+    probe = {"kind": "features", "model": "linear", "neighbours": 20, "encoder": encoder, "C": [1.0]}
+    raw["evaluate"]["baselines"].append(probe)
+
+
+def test_a_drawn_encoder_has_features_only_of_the_other(tmp_path: Path) -> None:
+    read(tmp_path, lambda raw: with_encoder(raw, "text"))
+    for encoder in ("image", None):
+        with pytest.raises(ParamsError, match=r"features\) needs a pretrained base model"):
+            read(tmp_path, lambda raw, encoder=encoder: with_encoder(raw, encoder))
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda raw: raw.update(base=raw["base"]["text"]), "base.kind is wheel"),
+        (
+            lambda raw: raw["distill"].update(student=raw["distill"]["student"]["text"]),
+            "distill.student.kind is",
+        ),
+        (
+            lambda raw: raw["source"].update(text_column=None),
+            "source.text_column: preprocess.kind is image_text",
+        ),
+        (
+            lambda raw: raw["finetune"]["augmentation"].update(mixup=0.2),
+            "finetune.augmentation: texts cannot be mixed",
+        ),
+        (
+            lambda raw: raw["distill"]["augmentation"].update(cutmix=1.0),
+            "distill.augmentation: texts cannot be mixed",
+        ),
+        (
+            lambda raw: raw["evaluate"].update(robustness={"samples": 9, "severities": 1}),
+            "evaluate.robustness",
+        ),
+        (lambda raw: raw["runtime"].update(packing=True), "runtime.packing: only for texts"),
+        (lambda raw: raw["finetune"].update(batch_size=None, tokens=4096), "finetune.tokens: only for texts"),
+        (lambda raw: raw["finetune"].update(frozen=["sound"]), "finetune.frozen"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, edit: Callable[[Raw], object], said: str) -> None:
+    with pytest.raises(ParamsError) as raised:
+        read(tmp_path, edit)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (
+            lambda raw: raw["finetune"].update(frozen=["image"]),
+            "finetune.frozen: the model has a single encoder",
+        ),
+        (
+            lambda raw: raw["source"].update(text={"suffix": ".txt", "mark": ""}),
+            "source.text: preprocess.kind is images",
+        ),
+    ],
+)
+def test_what_only_two_encoders_have_is_refused_elsewhere(
+    tmp_path: Path, edit: Callable[[Raw], object], said: str
+) -> None:
+    with pytest.raises(ParamsError) as raised:
+        read(tmp_path, edit, RECIPE.with_name("image-folder.yaml"))
+    assert said in str(raised.value)
