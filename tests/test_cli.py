@@ -146,6 +146,15 @@ def test_auto_sets_what_only_fits_another_kind(project: Path) -> None:
     assert (active.finetune.metric, active.distill.metric, active.promotion.metric) == ("micro_f1",) * 3
 
 
+def test_auto_sets_what_numbers_need(project: Path) -> None:
+    result = auto(project, "csv", [(f"text {n}", f"{n / 7:.3f}") for n in range(60)])
+    assert result.exit_code == 0, result.output
+    assert "task: numbers, since 'label' has 51 different decimal numbers" in " ".join(result.output.split())
+    active = params.read(project / "params.yaml")
+    assert (active.task.kind, active.finetune.metric, active.promotion.metric) == ("numbers", "mae", "r2")
+    assert [baseline.kind for baseline in active.evaluate.baselines] == ["mean", "tfidf"]
+
+
 def test_auto_is_refused_outside_of_recipes(project: Path) -> None:
     content = (project / "params.yaml").read_text().replace("task: {kind: classes}", "task: {kind: auto}")
     (project / "params.yaml").write_text(content)

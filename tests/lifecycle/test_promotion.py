@@ -220,7 +220,10 @@ def test_drift_is_judged_by_a_profile_of_this_layout_also_of_rows_without_labels
         "beyond the limits of retrain.drift: lengths" in (said := baton("drift", "other.tsv", code=3))
         and "unknown" in said
     )
-    assert "is a folder" in baton("drift", "data", code=1)
+    (project / "several").mkdir()
+    assert "several has no rows" in baton("drift", "several", code=1)
+    (project / "several/part.tsv").write_bytes((project / "same.tsv").read_bytes())
+    assert "60 rows of" in baton("drift", "several")
     (project / "data/clean/val.parquet").unlink()
     assert "predicted labels: not judged" in baton("drift", "same.tsv", "--predict")
 

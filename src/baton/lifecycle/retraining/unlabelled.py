@@ -2,9 +2,9 @@
 
     baton drift FILE_OR_FOLDER [--predict]
 
-A table is read as params.preprocess specifies (`format`, `text_column`, `text_pair_column`), or as Parquet if
-it has that suffix; other columns, including one of labels, are optional. Images with texts come as Parquet,
-with the columns that params.preprocess names.
+A table, or a folder of texts or tables, is read as params.preprocess specifies (`format`, `text_column`,
+`text_pair_column`), or as Parquet if it has that suffix; other columns, also one of labels, are optional.
+Images with texts come as Parquet, with the columns that params.preprocess names.
 """
 
 import json
@@ -139,14 +139,6 @@ def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample
 
 
 def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
-    if path.is_dir():
-        hint = "give one file; join several files first"
-        raise DataError(
-            f"{path} is a folder",
-            got="a folder",
-            expected="a table of texts, as params.preprocess.kind is text",
-            hint=hint,
-        )
     form = params.ParquetFormat(kind="parquet") if path.suffix == ".parquet" else settings.format
     columns = Columns(settings.text_column, "", pair=settings.text_pair_column)
     # The text also serves as the label, which is not needed.
