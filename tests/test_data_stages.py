@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save
 
@@ -127,6 +128,31 @@ def test_bad_tables(
 ) -> None:
     project(**files)
     check_refusal(run(capsys, "download", "preprocess"), part, {"raw", "base"})
+
+
+def test_folders_of_texts(project: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """One text per file, its folder the class; `kept` is the file's name."""
+    raw = params.read_raw(Path(__file__).parent.parent / "params.yaml")["preprocess"]
+    changed = {"format": {"kind": "documents", "encoding": "auto"}, "label_column": "folder"}
+    source = {"kind": "local", "files": {"train": "inbox/mails"}, "licence": "mine"}
+    folder = project(source=source, preprocess=raw | changed | {"keep_columns": ["file"]})
+    for number in range(40):
+        path = folder / f"inbox/mails/{'spam' if number % 2 else 'ham'}/{number}.eml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"mail {number}\n\nwith several lines\n")
+    assert run(capsys, "download", "preprocess") == ""
+    report = json.loads(Path("data/clean/report.json").read_text())
+    assert {name: sum(counts.values()) for name, counts in report["classes"].items()} == {
+        "ham": 20,
+        "spam": 20,
+    }
+    rows = [row for split in ("train", "val", "test") for row in read_rows(split)]
+    assert sorted(int(row["file"]) for row in rows) == list(range(40))
+    assert {row["text"] for row in rows} == {f"mail {n}\n\nwith several lines\n" for n in range(40)}
+
+
+def read_rows(split: str) -> list[dict[str, Any]]:
+    return list(pq.read_table(f"data/clean/{split}.parquet").to_pylist())
 
 
 def test_a_base_without_a_tokenizer(project: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
