@@ -135,17 +135,17 @@ def fit(
         case params.FeaturesBaseline():
             vectorizer, model = Normalizer(), _neighbours(baseline.neighbours, len(labels))
             return Fitted(vectorizer, model.fit(vectorizer.fit_transform(inputs), labels), classes)
-        case params.CopyBaseline() | params.NearestBaseline():
-            raise writes_texts(baseline)
+        case params.CopyBaseline() | params.NearestBaseline() | params.CrfBaseline():
+            raise foreign(baseline)
     held = None if validation is None else (vectorizer.transform(validation[0]), validation[1])
     model, chosen = regularised(make, baseline.C, (features, labels, weights), held)
     return Fitted(vectorizer, model, classes, chosen)
 
 
-def writes_texts(baseline: params.Baseline) -> ParamsError:
-    """Return the error for a baseline of texts where targets are not; params refuse it earlier."""
+def foreign(baseline: params.Baseline) -> ParamsError:
+    """Return the error for a baseline of another kind of task; params refuse it earlier."""
     return ParamsError(
-        "evaluate.baselines: this one answers with texts",
+        "evaluate.baselines: this one is for another kind of task",
         got=baseline.kind,
         expected="a baseline of this task",
         hint="remove it",
@@ -157,8 +157,8 @@ def names(baselines: Sequence[params.Baseline], ridge: bool = False) -> list[str
 
     These are `majority`, `mean`, `tfidf_svm`, `tfidf_logistic`, `tfidf_ridge`, `pixels_logistic`,
     `bands_logistic` (of numbers `pixels_ridge`, `bands_ridge`, if linear models are ridges),
-    `features_linear`, `features_knn` (those of one encoder with its name), `copy`, `nearest_word` and
-    `nearest_char`; the second one of a kind gets `_2`.
+    `features_linear`, `features_knn` (those of one encoder with its name), `copy`, `nearest_word`,
+    `nearest_char` and `crf`; the second one of a kind gets `_2`.
     """
     result: list[str] = []
     for baseline in baselines:
@@ -171,6 +171,8 @@ def names(baselines: Sequence[params.Baseline], ridge: bool = False) -> list[str
                 name = f"pixels_{'ridge' if ridge else 'logistic'}"
             case params.CopyBaseline():
                 name = "copy"
+            case params.CrfBaseline():
+                name = "crf"
             case params.NearestBaseline():
                 name = f"nearest_{baseline.analyzer}"
             case params.BandsBaseline():

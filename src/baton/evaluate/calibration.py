@@ -122,6 +122,14 @@ def pooled(
     return _error(gaps, excess * labels / worth, variances * labels / worth, confidence)
 
 
+def of_confidence(
+    sure: NDArray[np.float64], hits: NDArray[np.bool_], bins: int, confidence: float
+) -> tuple[float, list[float]]:
+    """Return the same for decisions with the probabilities `sure`; `hits` says which are right, both (n)."""
+    gaps, excess, variances = _gaps(sure, hits, bins)
+    return _error(gaps, excess, variances, confidence)
+
+
 def _error(
     gaps: NDArray[np.float64], excess: NDArray[np.float64], variances: NDArray[np.float64], confidence: float
 ) -> tuple[float, list[float]]:

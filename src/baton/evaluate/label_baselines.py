@@ -120,8 +120,8 @@ def fit(
         case params.BandsBaseline() | params.FeaturesBaseline():
             vectorizer, make = StandardScaler(), partial(baselines.logistic, baselines.TOLERANCE)
             features = vectorizer.fit_transform(inputs)
-        case params.CopyBaseline() | params.NearestBaseline():
-            raise baselines.writes_texts(baseline)
+        case params.CopyBaseline() | params.NearestBaseline() | params.CrfBaseline():
+            raise baselines.foreign(baseline)
     held = None if validation is None else (vectorizer.transform(validation[0]), validation[1])
     model, chosen = baselines.regularised(
         partial(OneVsRest, make), baseline.C, (features, targets, weights), held, nothing=0.0

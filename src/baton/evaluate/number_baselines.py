@@ -87,8 +87,8 @@ class NumberBaselines:
                 vectorizer, features = baselines.vectorize(baseline, inputs)
             case params.PixelsBaseline():
                 vectorizer, features = FunctionTransformer(), inputs
-            case params.CopyBaseline() | params.NearestBaseline():
-                raise baselines.writes_texts(baseline)
+            case params.CopyBaseline() | params.NearestBaseline() | params.CrfBaseline():
+                raise baselines.foreign(baseline)
             case params.BandsBaseline() | params.FeaturesBaseline():
                 vectorizer = StandardScaler()
                 features = vectorizer.fit_transform(inputs)

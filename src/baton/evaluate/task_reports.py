@@ -24,6 +24,7 @@ from baton.evaluate.number_reports import NumberReports
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.sequence_reports import SequenceReports
+from baton.evaluate.token_reports import TokenReports
 from baton.tasks.task_figures import TaskFigures
 
 Figures = Mapping[str, Any]
@@ -262,4 +263,4 @@ def of(spec: TaskSpec) -> TaskReports:
         case SequenceSpec():
             return SequenceReports(spec)
         case Tokens():
-            raise NotImplementedError("lands with the kind")
+            return TokenReports(spec)

@@ -61,6 +61,8 @@ MODULES = (
     "evaluate/sequence_baselines.py",
     "evaluate/sequence_outputs.py",
     "evaluate/timing.py",
+    "evaluate/token_baselines.py",
+    "evaluate/token_outputs.py",
 )
 
 

@@ -11,6 +11,7 @@ from baton.params.evaluate import (
     Baseline,
     Bootstrap,
     CopyBaseline,
+    CrfBaseline,
     Evaluate,
     FeaturesBaseline,
     Gallery,
@@ -39,6 +40,7 @@ from baton.params.preprocess import (
     ByCount,
     ByShare,
     Checks,
+    ConllFormat,
     Cutting,
     DelimitedFormat,
     DocumentsFormat,
@@ -57,6 +59,7 @@ from baton.params.preprocess import (
     Portion,
     Preprocess,
     TextPreprocess,
+    TokenXmlFormat,
 )
 from baton.params.reading import PATH, Params, flatten, head, load, read, read_raw
 from baton.params.runtime import MlflowTracking, NoTracking, Runtime, Tracking
@@ -92,7 +95,16 @@ from baton.params.source import (
     WheelBase,
     WheelSource,
 )
-from baton.params.task import AUTO, ClassesTask, LabelsTask, NumbersTask, SequenceTask, Task, task_of_kind
+from baton.params.task import (
+    AUTO,
+    ClassesTask,
+    LabelsTask,
+    NumbersTask,
+    SequenceTask,
+    Task,
+    TokensTask,
+    task_of_kind,
+)
 from baton.params.tokenize import (
     AudioTokenize,
     AutoLength,
@@ -149,8 +161,10 @@ __all__ = [
     "ClassFloor",
     "ClassesTask",
     "ColourJitter",
+    "ConllFormat",
     "Content",
     "CopyBaseline",
+    "CrfBaseline",
     "Cutting",
     "DebianPackage",
     "DecoderHead",
@@ -244,7 +258,9 @@ __all__ = [
     "TfidfBaseline",
     "TimmBase",
     "TimmStudent",
+    "TokenXmlFormat",
     "Tokenize",
+    "TokensTask",
     "TorchvisionSource",
     "Tracking",
     "Training",

@@ -99,6 +99,18 @@ class NearestBaseline(Section):
     max_ngram: Count
 
 
+class CrfBaseline(Section):
+    """A linear-chain conditional random field on words and their neighbours, for tags of words.
+
+    Validation chooses the weights `c1` of the L1 and `c2` of the L2 norm, among all pairs.
+    """
+
+    kind: Literal["crf"]
+    c1: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+    c2: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+    iterations: Count
+
+
 Baseline = Annotated[
     MajorityBaseline
     | MeanBaseline
@@ -107,7 +119,8 @@ Baseline = Annotated[
     | BandsBaseline
     | FeaturesBaseline
     | CopyBaseline
-    | NearestBaseline,
+    | NearestBaseline
+    | CrfBaseline,
     Field(discriminator="kind"),
 ]
 

@@ -101,8 +101,37 @@ class LinesFormat(Section):
     pattern: Annotated[str, AfterValidator(_pattern)]
 
 
+class ConllFormat(Section):
+    """One token per line, with its tag in one of the `columns`; a blank line ends a text.
+
+    `text_column` and `label_column` name those of tokens and tags. `separator` stands between columns; null:
+    any white space.
+    """
+
+    kind: Literal["conll"]
+    encoding: Encoding
+    separator: Annotated[str, Field(min_length=1)] | None
+    columns: Annotated[tuple[str, ...], Field(min_length=2)]
+
+
+class TokenXmlFormat(Section):
+    """An XML element per text, in which an element per token has the tag as its name.
+
+    The columns are `token` and `tag`.
+    """
+
+    kind: Literal["token_xml"]
+    element: Annotated[str, Field(min_length=1)]
+
+
 Format = Annotated[
-    DelimitedFormat | ParquetFormat | JsonLinesFormat | DocumentsFormat | LinesFormat,
+    DelimitedFormat
+    | ParquetFormat
+    | JsonLinesFormat
+    | DocumentsFormat
+    | LinesFormat
+    | ConllFormat
+    | TokenXmlFormat,
     Field(discriminator="kind"),
 ]
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from baton.errors import ParamsError
-from baton.params import number_checks, sequence_checks
+from baton.params import number_checks, sequence_checks, token_checks
 from baton.params.evaluate import BandsBaseline, Evaluate, FeaturesBaseline, PixelsBaseline, TfidfBaseline
 from baton.params.fields import Section
 from baton.params.lifecycle import Promotion, Retrain
@@ -78,6 +78,7 @@ class Params(Section):
             *self._another_base(),
             *self._of_pairs(),
             *sequence_checks.problems(self),
+            *token_checks.problems(self),
         ]
         if problems:
             raise ValueError("; ".join(problems))

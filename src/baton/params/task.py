@@ -67,7 +67,24 @@ class SequenceTask(Section):
     gated: ClassVar[tuple[str, ...]] = ("chrf",)
 
 
-Task = Annotated[ClassesTask | LabelsTask | NumbersTask | SequenceTask, Field(discriminator="kind")]
+class TokensTask(Section):
+    """Entities in a text: spans of characters, or a tag for each token.
+
+    A cell of the text column is a text or a list of tokens; one of the label column is a list of
+    `{start, end, label}` or of tags (IOB1, IOB2 or BIOES). `words` says how a text is cut into words, each of
+    which gets a tag: `space` at white space, as where tokens are given, or `pattern` also at punctuation.
+    """
+
+    kind: Literal["tokens"]
+    words: Literal["space", "pattern"]
+
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "entity_f1", "macro_f1")
+    gated: ClassVar[tuple[str, ...]] = ("entity_f1", "macro_f1")
+
+
+Task = Annotated[
+    ClassesTask | LabelsTask | NumbersTask | SequenceTask | TokensTask, Field(discriminator="kind")
+]
 AUTO = "auto"  # a kind for recipes, which `baton use` replaces by that which fits the data
 
 

@@ -26,8 +26,9 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
+from baton.contracts.ragged import Ragged
 from baton.tasks import answers, task_figures
-from baton.texts import document_windows, pair_windows
+from baton.texts import document_windows, pair_windows, words
 from baton.texts.pair_windows import PairFrame, Read
 
 BATCH_SIZE = 32
@@ -77,6 +78,9 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         """
         columns, index = _columns(model_input, isinstance(self.frame, PairFrame))
         batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
+        if isinstance(self.task.spec, task_spec.Tokens):
+            texts = columns[0]
+            return self.task.answer(self._of_words(texts, batch_size), self.fitted, index, texts)
         return self.task.answer(self._predicted(columns, batch_size), self.fitted, index)
 
     @torch.no_grad()
@@ -94,19 +98,46 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         for rows in _batches(order, [len(own.windows) for own in read], batch_size):
             windows = [window for row in rows for window in read[row].windows]
             kinds = [types for row in rows for types in read[row].types]
-            length = max(map(len, windows))
-            tokens = torch.full((len(windows), length), self.pad)  # (windows, length)
-            mask, types = torch.zeros_like(tokens), torch.zeros_like(tokens)
-            for place, window in enumerate(windows):
-                tokens[place, : len(window)] = torch.tensor(window)
-                mask[place, : len(window)] = 1
-                if kinds:
-                    types[place, : len(window)] = torch.tensor(kinds[place])
+            tokens, mask = _padded(windows, self.pad), _padded([[1] * len(one) for one in windows], 0)
+            types = _padded(kinds, 0) if kinds else torch.zeros_like(tokens)  # (windows, length)
             owner = torch.tensor([place for place, row in enumerate(rows) for _ in read[row].windows])
             owners = owner == torch.arange(len(rows)).unsqueeze(1)  # (batch, windows)
             parts = (part.to(self.device) for part in (tokens, mask, owners, types))
             result[rows] = self._logits(*parts).cpu().numpy()
         return result
+
+    @torch.no_grad()
+    def _of_words(self, texts: list[str], batch_size: int) -> Ragged:
+        """Return the logits of the words of texts, (words, width); those of a word that is not read are 0."""
+        assert isinstance(self.frame, document_windows.Frame), "params refuse pairs of texts for tokens"
+        assert isinstance(self.task.spec, task_spec.Tokens), "only words have logits of their own"
+        whole = self.tokenizer.encode_batch(texts, add_special_tokens=False) if texts else []
+        read = [self.frame.read(own.ids, self.truncation)[0] for own in whole]
+        places = []  # of each text's words in its concatenated windows
+        for text, own in zip(texts, whole, strict=True):
+            first_tokens = words.tokens_of(words.cut(text, self.task.spec.words), own.offsets)
+            parts = document_windows.windows(len(own.ids), self.frame.room, self.truncation)
+            before, special = len(self.frame.before), self.frame.special
+            places.append(words.places_of(first_tokens, parts, len(own.ids), before, special))
+        offsets = np.cumsum([0, *map(len, places)], dtype=np.int64)
+        result = np.zeros((int(offsets[-1]), self.task.spec.width), np.float32)
+        order = sorted(range(len(read)), key=lambda row: sum(map(len, read[row])))
+        for rows in _batches(order, [len(own) for own in read], batch_size) if texts else ():
+            windows = [window for row in rows for window in read[row]]
+            tokens = _padded(windows, self.pad).to(self.device)
+            mask = _padded([[1] * len(one) for one in windows], 0).to(self.device)
+            states = self.backbone(input_ids=tokens, attention_mask=mask).last_hidden_state
+            first = 0  # window of the batch
+            for row in rows:
+                known = np.flatnonzero(places[row] >= 0)
+                ends = np.cumsum([len(window) for window in read[row]])
+                window = np.searchsorted(ends, places[row][known], side="right")
+                inner = places[row][known] - np.concatenate([[0], ends])[window]
+                flat = torch.from_numpy((first + window) * tokens.shape[1] + inner).to(self.device)
+                vectors = states.flatten(0, 1).index_select(0, flat)  # (words, width)
+                result[offsets[row] + known] = self.head(vectors).cpu().numpy()
+                first += len(read[row])
+        return Ragged(result, offsets)
 
     def _read(self, ids: list[list[int]]) -> Read:
         """Return what is read of a text, or of both texts of a pair, given their own tokens."""
@@ -140,6 +171,14 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         # The sums over the windows of each text: (batch, width) and (batch, 1).
         pooled, counts = (torch.where(owners.unsqueeze(-1), part, 0).sum(1) for part in (pooled, counts))
         return self.head(pooled / counts)
+
+
+def _padded(rows: list[list[int]], value: int) -> torch.Tensor:
+    """Return rows of different lengths, filled up with `value`, (rows, longest) int64."""
+    result = torch.full((len(rows), max(map(len, rows))), value)
+    for place, row in enumerate(rows):
+        result[place, : len(row)] = torch.tensor(row)
+    return result
 
 
 def _batches(order: list[int], windows: list[int], most: int) -> Iterator[list[int]]:

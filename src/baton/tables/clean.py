@@ -138,7 +138,7 @@ def _read(raw: Path, settings: params.Preprocess, cells: TargetCells) -> list[Ra
                 pair=settings.text_pair_column,
             )
             read = [
-                readers.read(path, split, settings.format, columns, cells.read)
+                readers.read(path, split, settings.format, columns, cells.read, cells.joined)
                 for split, path in paths.items()
             ]
             _refuse_several_guesses(read)

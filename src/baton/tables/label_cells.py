@@ -30,6 +30,7 @@ class LabelCells:
     small_policies: ClassVar[str] = "drop"
     found: ClassVar[str] = "predicted"
     names_leave: ClassVar[bool] = True
+    joined: ClassVar[None] = None
 
     def read(self, value: Any) -> Cell | str:
         """Return the labels of a cell, or the fault; nothing between two separators is not a label."""

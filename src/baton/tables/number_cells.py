@@ -40,6 +40,7 @@ class NumberCells:
     small_policies: ClassVar[str] = "keep"
     found: ClassVar[str] = "predicted"
     names_leave: ClassVar[bool] = True
+    joined: ClassVar[None] = None
 
     def read(self, value: Any) -> Cell | str:
         """Return the numbers of a row's cells (a tuple, if there are several columns), or the fault."""

@@ -6,9 +6,18 @@ from typing import Any
 
 from baton import params
 from baton.errors import DataError
-from baton.tables import columns, containers, delimited, documents, encodings, file_folders, json_lines
+from baton.tables import (
+    columns,
+    containers,
+    delimited,
+    documents,
+    encodings,
+    file_folders,
+    json_lines,
+    tagged_files,
+)
 from baton.tables.columns import Columns
-from baton.tables.rows import Cell, RawTable, one_name
+from baton.tables.rows import Cell, Joined, RawTable, one_name
 
 
 def read(
@@ -17,15 +26,16 @@ def read(
     form: params.Format,
     wanted: Columns,
     read_label: Callable[[Any], Cell | str] = one_name,
+    joined: Callable[[Any, Any], Joined | str] | None = None,
 ) -> RawTable:
     """Read a file (or folder of files) of texts and labels, or of paths and labels.
 
-    `read_label` is that of `RawTable`.
+    `read_label` and `joined` are those of `RawTable`.
 
     Raises:
         DataError: The file is empty, has another format, or lacks a column.
     """
-    table = RawTable(split, path, read_label)
+    table = RawTable(split, path, read_label, joined=joined)
     if path.is_dir():
         file_folders.read(table, form, wanted, _read_file)
     elif isinstance(form, params.DocumentsFormat):
@@ -65,6 +75,10 @@ def _read_file(table: RawTable, form: params.Format, wanted: Columns) -> None:
             json_lines.read(table, form, wanted)
         case params.LinesFormat():
             documents.read_lines(table, form, wanted)
+        case params.ConllFormat():
+            tagged_files.read_columns(table, form, wanted)
+        case params.TokenXmlFormat():
+            tagged_files.read_xml(table, form, wanted)
         case params.ParquetFormat():
             _read_parquet(table, wanted)
 
@@ -83,7 +97,8 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
                     raise columns.missing(
                         table.path, name, file.schema_arrow.names, wanted, _inner(file.schema_arrow, name)
                     )
-                if name not in wanted.labels or isinstance(table.read_label([]), str):
+                whole = table.joined is not None and name in (wanted.text, *wanted.labels)
+                if not whole and (name not in wanted.labels or isinstance(table.read_label([]), str)):
                     _refuse_nested(table.path, file.schema_arrow.field(name))
             for batch in file.iter_batches(columns=list(wanted.names)):
                 for row in zip(*(values(batch.column(name)) for name in wanted.names), strict=True):

@@ -5,13 +5,13 @@ survive as lone surrogates (Python's `surrogateescape`), so that their row can b
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton.contracts import text_pairs
 from baton.tables import labels
@@ -80,6 +80,14 @@ class Cell:
     respelled: tuple[tuple[str, str], ...] = ()
 
 
+class Joined(NamedTuple):
+    """A text and the cell of its label, each complete in itself, and what is remarkable about the row."""
+
+    text: str
+    label: Any
+    marks: frozenset[str] = frozenset()
+
+
 def one_name(value: Any) -> Cell | str:
     """Read a cell of the label column as one name, see `labels.normal`; return the fault of another value."""
     if (spelled := plain(value)) is None:
@@ -104,6 +112,9 @@ class RawTable:
     guessed: str = ""  # the encoding, if it is a guess
     unlabelled: set[str] = field(default_factory=set)  # ids of rows whose label is null, if others have one
     respelled: Counter[tuple[str, str]] = field(default_factory=Counter)  # (label in the file, kept) -> rows
+    # If the label says something about places in the text; see target_cells.TargetCells.
+    joined: Callable[[Any, Any], Joined | str] | None = None
+    marked: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # mark -> ids of rows
 
     @property
     def count(self) -> int:
@@ -116,6 +127,13 @@ class RawTable:
         It is malformed if a value is not text, a number or a Boolean, or if `extras` is a reason instead of
         values.
         """
+        marks: frozenset[str] = frozenset()
+        if self.joined is not None:
+            joined = self.joined(text, label)
+            if isinstance(joined, str):
+                self.reject(joined)
+                return
+            text, label, marks = joined
         words, cell = plain(text), self.read_label(label)
         second = None if pair is NO_PAIR else plain(pair)
         if words is None or (second is None and pair is not NO_PAIR):
@@ -133,6 +151,8 @@ class RawTable:
         if label is None and not cell.label:
             self.unlabelled.add(f"{self.split}:{self.count + 1}")
         self.respelled.update(cell.respelled)
+        for mark in marks:
+            self.marked[mark].append(f"{self.split}:{self.count + 1}")
         self.rows.append(Row(self.split, self.count + 1, words, cell.label, extras, pair=second))
 
     def reject(self, reason: str, label: Any = None) -> None:

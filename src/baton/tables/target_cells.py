@@ -13,8 +13,9 @@ from baton.tables.checks import Check
 from baton.tables.class_cells import ClassCells
 from baton.tables.label_cells import LabelCells
 from baton.tables.number_cells import NumberCells
-from baton.tables.rows import Cell, RawTable, Row
+from baton.tables.rows import Cell, Joined, RawTable, Row
 from baton.tables.sequence_cells import SequenceCells
+from baton.tables.token_cells import TokenCells
 
 
 class TargetCells(Protocol):
@@ -46,6 +47,14 @@ class TargetCells(Protocol):
     @property
     def names_leave(self) -> bool:
         """Whether dropping a name leaves its rows, which have others or none, in the table."""
+        ...
+
+    @property
+    def joined(self) -> Callable[[Any, Any], Joined | str] | None:
+        """What makes a text and its label complete, if the label says something about places in the text.
+
+        It returns them, or the fault. None: they are complete.
+        """
         ...
 
     def read(self, value: Any) -> Cell | str:
@@ -118,3 +127,5 @@ def of(task: params.Task, columns: str | tuple[str, ...] = ()) -> TargetCells:
             return NumberCells((columns,) if isinstance(columns, str) else columns, loss, coverage)
         case params.SequenceTask():
             return SequenceCells(task)
+        case params.TokensTask(words=cut):
+            return TokenCells(cut)

@@ -19,6 +19,7 @@ SHOWN = {
     "per_class": ["class", "f1"],
     "per_label": ["label", "f1"],
     "predicted": ["actual", "predicted"],
+    "per_type": ["type", "f1"],
 }
 
 
