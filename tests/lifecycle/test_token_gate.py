@@ -1,0 +1,95 @@
+"""Models that tag words: the gate's rules on what they answer when served, and drift of entity types."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from seqeval.metrics import f1_score
+
+from baton import params
+from baton.contracts.ragged import Ragged
+from baton.lifecycle.promotion import gate
+from baton.lifecycle.promotion.gate import Scored
+from baton.lifecycle.promotion.verdicts import Verdict
+from baton.lifecycle.retraining import drift
+from baton.lifecycle.test_table import Table, digests
+from baton.tasks.token_figures import TokenFigures
+from tests import tiny_tokens
+from tests.lifecycle.test_gate import RULES as GATE
+
+TASK = tiny_tokens.TASK
+ROWS = tiny_tokens.rows(300, 0, 8)
+TEXTS = [text for text, _ in ROWS]
+TAGS = Ragged(
+    np.array([tag for _, tags in ROWS for tag in tags]), np.cumsum([0, *(len(tags) for _, tags in ROWS)])
+)
+TABLE = Table(
+    Path("t.parquet"), "0" * 64, "text", [f"test:{row}" for row in range(300)], digests(TEXTS), TASK, TAGS
+)
+RULES = GATE.model_copy(
+    update={
+        "metric": "entity_f1",
+        "class_floor": params.ClassFloor(recall=0.7, rows=30, loss=0.05),
+        "max_size_ratio": None,
+        "max_latency_ratio": None,
+    }
+)
+
+
+def tags(wrong: int, kind: int = 0) -> np.ndarray:
+    """Return tags in which the first `wrong` entities of a type are missed."""
+    found, missed = TAGS.values.copy(), 0
+    for place in np.flatnonzero(TAGS.values == 2 * kind + 1)[:wrong]:
+        found[place] = 0
+        missed += 1
+        if place + 1 < len(found) and found[place + 1] == 2 * kind + 2:
+            found[place + 1] = 0
+    assert missed == wrong
+    return found
+
+
+def scored(own: np.ndarray) -> Scored:
+    """Return a served model with these tags, about 95% sure of each."""
+    logits = Ragged(np.where(np.eye(TASK.width)[own] > 0, 4.3, 0.0).astype(np.float32), TAGS.offsets)
+    answers = TokenFigures(TASK).answer(logits, {}, None, TEXTS)
+    return Scored(answers, 1000, np.ones(10), frozenset({"0" * 16}))
+
+
+def refused(verdict: Verdict) -> list[str]:
+    json.dumps([vars(check) for check in verdict.checks] + [dict(verdict.figures)])  # as it is stored
+    return [check.name for check in verdict.checks if not check.passed]
+
+
+def named(own: np.ndarray) -> list[list[str]]:
+    return [[TASK.tags[tag] for tag in part] for part in np.split(own, TAGS.offsets[1:-1])]
+
+
+def test_a_better_challenger_passes_by_the_entity_f1_of_its_answers() -> None:
+    new, old = tags(10), tags(80)
+    verdict = gate.decide(TABLE, scored(new), scored(old), RULES)
+    assert refused(verdict) == []
+    for which, own in (("challenger", new), ("champion", old)):
+        expected = f1_score(named(TAGS.values), named(own))
+        assert verdict.figures[which]["entity_f1"] == pytest.approx(expected, abs=1e-12)
+    names = [check.name for check in verdict.checks]
+    assert {"tokens", "leakage", "gain", "entity type floor", "entity type losses"} <= set(names)
+
+
+def test_a_tie_is_refused_and_so_is_a_type_that_is_lost() -> None:
+    assert refused(gate.decide(TABLE, scored(tags(40)), scored(tags(40)), RULES)) == ["gain"]
+    lost = gate.decide(TABLE, scored(tags(130, 1)), scored(tags(200, 0)), RULES)
+    assert {"entity type floor", "entity type losses"} <= set(refused(lost))
+
+
+def test_an_answer_of_another_task_is_refused() -> None:
+    other = scored(tags(0))
+    wrong = Scored(other.answers.rename(columns={"entities": "label"}), 1000, np.ones(10), None)
+    assert "tokens" in refused(gate.decide(TABLE, wrong, None, RULES))
+
+
+def test_drift_compares_the_types_in_texts(tmp_path: Path) -> None:
+    clean = tiny_tokens.write_clean(tmp_path / "clean", {"train": 60, "val": 20, "test": 20}, 6)
+    profile = drift.profile(clean)
+    assert sum(profile["labels"].values()) == 80  # of train and val
+    assert set(profile["labels"]) <= {"[]", '["goods"]', '["place"]', '["goods", "place"]'}
