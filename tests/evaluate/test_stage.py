@@ -193,7 +193,8 @@ def test_reports_are_complete_and_right(
         assert set(names) <= {path.name for path in Path("reports", folder).iterdir()}
     drawn, empty = shown_plots(root)
     assert {"main_control.csv", "per_class_teacher.csv", "confusion_student.csv"} <= drawn
-    assert empty == {f"per_label_{name}.csv" for name in ("teacher", "student", "control")}
+    models = ("teacher", "student", "control")
+    assert empty == {f"{kind}_{name}.csv" for kind in ("per_label", "per_type") for name in models}
     curve = [line.split(",") for line in Path("reports/plots/validation_student.csv").read_text().split()]
     place = curve[0].index("val_accuracy")
     main = [line.split(",") for line in Path("reports/plots/main_student.csv").read_text().split()]
