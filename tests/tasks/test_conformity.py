@@ -1,7 +1,7 @@
 """What every kind of task must do alike: descriptions, figures, losses, and served answers."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from baton import params
 from baton.contracts import task_spec
 from baton.contracts.ragged import Ragged
 from baton.contracts.targets import Targets
-from baton.contracts.task_spec import Classes, Labels, Sequence, TaskSpec, Tokens
+from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, TaskSpec, Tokens
 from baton.evaluate import task_reports
 from baton.losses import task_losses
 from baton.tasks import figure_scale, task_figures
@@ -65,7 +65,7 @@ def of_tokens() -> Example:
     values = np.where(RANDOM.random(OFFSETS[-1]) < 0.4, 1 + 2 * RANDOM.integers(0, 2, OFFSETS[-1]), 0)
     return Example(
         spec,
-        None,  # lands with the rest of the kind
+        params.TokensTask,
         Targets(spec, values, OFFSETS, np.full(len(values), True)),
         Ragged(own, OFFSETS),
         torch.from_numpy(own),
@@ -89,7 +89,20 @@ def of_texts() -> Example:
     )
 
 
-EXAMPLES = [of_classes(), of_labels(), of_tokens(), of_texts()]
+def of_numbers() -> Example:
+    spec = Numbers(("stars", "price"), (3.0, 100.0), (1.5, 40.0), "smooth_l1", 0.9)
+    own, values = logits(ROWS, 2), RANDOM.normal(size=(ROWS, 2)) * spec.scale + spec.centre
+    return Example(
+        spec,
+        params.NumbersTask,
+        Targets(spec, values),
+        own,
+        torch.from_numpy(own),
+        torch.from_numpy(values),
+    )
+
+
+EXAMPLES = [of_classes(), of_labels(), of_numbers(), of_tokens(), of_texts()]
 every = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.spec.kind)
 
 
@@ -102,10 +115,8 @@ def test_a_description_is_read_as_it_was_written(example: Example) -> None:
 @every
 def test_params_name_the_figures_of_the_task(example: Example) -> None:
     figures = task_figures.of(example.spec)
-    if example.section:
-        assert tuple(figures.directions) == example.section.metrics
-        assert figures.gated == example.section.gated
-    assert figures.main in figures.gated
+    assert tuple(figures.directions) == example.section.metrics
+    assert figures.gated == example.section.gated and figures.main in figures.gated
     assert set(figures.gated) < set(figures.directions)
     assert figures.directions["loss"] == -1 and set(figures.directions.values()) <= {1, -1}
     for name in figures.gated:
@@ -167,9 +178,7 @@ def test_parts_of_a_loss_add_up_and_its_count_is_that_of_the_targets(example: Ex
     assert again.abs() < 1e-5
 
 
-@pytest.mark.parametrize(
-    "example", [one for one in EXAMPLES if not isinstance(one.spec, Tokens)], ids=lambda one: one.spec.kind
-)
+@every
 def test_the_served_model_is_as_good_as_its_predictions(example: Example) -> None:
     reports, targets = task_reports.of(example.spec), example.targets.all
     fitted = reports.figures.fitted(own(example), targets)
@@ -179,3 +188,7 @@ def test_the_served_model_is_as_good_as_its_predictions(example: Example) -> Non
     assert reports.score(targets, served) == pytest.approx(reports.score(targets, outputs), abs=1e-12)
     assert {reports.figures.main} <= set(reports.over_seeds) and reports.figures.main in reports.tracked
     assert replace(outputs, **fitted) is not None, "fields of a baseline's outputs"
+
+
+def test_every_kind_of_task_is_tried() -> None:
+    assert {type(example.spec) for example in EXAMPLES} == set(get_args(TaskSpec))
