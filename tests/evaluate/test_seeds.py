@@ -61,6 +61,16 @@ def test_differences_without_spread_are_not_tested() -> None:
     assert "accuracy_p" not in found and "accuracy_difference_interval" not in found
 
 
+def test_errors_in_a_small_unit_are_tested_as_in_a_large_one() -> None:
+    """Metres or picometres: p does not depend on the unit."""
+    values = ([0.91, 0.95, 0.90], [0.97, 0.99, 0.98])
+    p = []
+    for unit in (1.0, 1e-12):
+        one, other = ([{"mae": unit * value} for value in own] for own in values)
+        p.append(seeds.paired(one, other, ["mae"], 0.95)["mae_p"])
+    assert p[0] == pytest.approx(p[1])
+
+
 def plain(text: str) -> str:
     return text.replace("[bold]", "").replace("[/]", "")
 

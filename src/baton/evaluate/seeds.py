@@ -23,6 +23,7 @@ from baton.tasks import task_figures
 from baton.tasks.figure_scale import Scale
 
 PAIR = ("student", "control")  # for each seed, both see the same batches in the same order
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,9 @@ def paired(
         )
         result[f"{figure}_difference"] = float(differences.mean())
         result[f"{figure}_difference_deviation"] = float(differences.std(ddof=1))
-        if np.ptp(differences) > 1e-9:  # shares of rows differ by at least 1 / rows; less is rounding
+        # Shares of rows differ by at least 1 / rows, errors by some part of themselves; less is rounding.
+        size = max(abs(own[figure]) for own in (*first, *second))
+        if np.ptp(differences) > ROUNDING * min(1.0, size):
             tested = ttest_1samp(differences, 0.0)
             low, high = tested.confidence_interval(confidence)
             result |= {
