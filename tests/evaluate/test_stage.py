@@ -194,7 +194,9 @@ def test_reports_are_complete_and_right(
     drawn, empty = shown_plots(root)
     assert {"main_control.csv", "per_class_teacher.csv", "confusion_student.csv"} <= drawn
     models = ("teacher", "student", "control")
-    assert empty == {f"{kind}_{name}.csv" for kind in ("per_label", "per_type") for name in models}
+    assert empty == {
+        f"{kind}_{name}.csv" for kind in ("per_label", "per_type", "predicted") for name in models
+    }
     curve = [line.split(",") for line in Path("reports/plots/validation_student.csv").read_text().split()]
     place = curve[0].index("val_accuracy")
     main = [line.split(",") for line in Path("reports/plots/main_student.csv").read_text().split()]

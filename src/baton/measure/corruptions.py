@@ -52,6 +52,11 @@ class Corrupted:
         return self.split.targets.part(self.places)
 
     @property
+    def units(self) -> None:
+        """See `Split`."""
+        return
+
+    @property
     def lengths(self) -> NDArray[np.int64]:
         """Lengths, (n,)."""
         return self.split.lengths[self.places]
