@@ -29,6 +29,13 @@ SENTENCES = [f"This is a sentence about the thing number {n}." for n in range(50
         ([b"spam", b"ham"] * 20, CLASSES, "2 different names"),
         (["It is a rather long name of a class"] * 20 + ["x"] * 20, CLASSES, "2 different names"),
         (["nan", "inf", "1"] * 9, CLASSES, "3 different names"),
+        ([["B-PER", "O"], ["O"], []] * 9, {"kind": "tokens", "words": "space"}, "18 of 27 cells"),
+        (['["S-X"]', "[]", '["O"]'] * 9, {"kind": "tokens", "words": "space"}, "lists of tags"),
+        (
+            [[{"start": 0, "end": 2, "label": "X"}], [], [{"start": 0, "end": 2, "label": "Y"}]] * 9,
+            {"kind": "tokens", "words": "pattern"},
+            "lists of start, end, label",
+        ),
     ],
 )
 def test_the_cells_decide(values: list[Any], task: dict[str, Any] | str, reason: str) -> None:

@@ -20,10 +20,16 @@ from baton.errors import ParamsError
 from baton.sources import fetching
 from baton.tables import readers
 from baton.tables.columns import Columns
-from baton.tables.rows import Cell
+from baton.tables.rows import Joined
 from baton.tables.task_kind import NUMBERS, Inferred, infer
 
-METRICS = {"classes": ("accuracy", "accuracy"), "labels": ("micro_f1", "micro_f1"), "numbers": ("mae", "r2")}
+METRICS = {
+    "classes": ("accuracy", "accuracy"),
+    "labels": ("micro_f1", "micro_f1"),
+    "numbers": ("mae", "r2"),
+    "tokens": ("entity_f1", "entity_f1"),
+}
+CRF: dict[str, Any] = {"kind": "crf", "c1": [0.01, 0.1], "c2": [0.01, 0.1], "iterations": 200}
 MEAN: dict[str, Any] = {"kind": "mean"}
 RIDGE: dict[str, Any] = {
     "kind": "tfidf",
@@ -88,13 +94,13 @@ def _values(path: Path, preprocess: params.Preprocess, column: str) -> list[Any]
     """Return the cells of the label column, as they are in the raw file."""
     values: list[Any] = []
 
-    def keep(value: Any) -> Cell:
+    def keep(_: Any, value: Any) -> Joined:
         values.append(value)
-        return Cell("")
+        return Joined("", None)
 
     if isinstance(preprocess, params.TextPreprocess):
         columns = Columns(preprocess.text_column, column)
-        readers.read(path, "train", preprocess.format, columns, keep)
+        readers.read(path, "train", preprocess.format, columns, joined=keep)
         return values
     import pyarrow.parquet as pq
 
@@ -128,6 +134,9 @@ def _fit(content: Any, kind: str) -> None:
         content["promotion"]["metric"] = gated
     if kind == "numbers":
         _fit_numbers(content)
+    if kind == "tokens":
+        content["finetune"]["probe"] = None
+        content["evaluate"]["baselines"] = [_flow(one) for one in ({"kind": "majority"}, CRF)]
 
 
 def _fit_numbers(content: Any) -> None:

@@ -1,7 +1,7 @@
 """Infer what is to be predicted from the cells of the label column: params `task: {kind: auto}`.
 
 Input: the values of a raw column. Output: the params of a task, and the reason. The rules look at the cells
-alone, in this order: lists; numbers; names with a separator between them; names that repeat.
+alone, in this order: spans and tags; lists; numbers; names with a separator between them; names that repeat.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 from baton.errors import DataError
 from baton.tables import labels
 from baton.tables.rows import is_null, plain
+from baton.tables.token_spans import KEYS, TAG
 
 SEPARATORS = ("|", ";", ",")
 LEAST_SHARE = 0.02  # of the cells that hold a separator
@@ -44,6 +45,8 @@ def infer(values: Sequence[Any], column: str) -> Inferred:
             expected="labels, numbers or lists of labels",
             hint="set task.kind in params.yaml, or preprocess.label_column to another column",
         )
+    if (entities := _of_entities(cells, column)) is not None:
+        return entities
     lists = sum(isinstance(value, list) for value in cells)
     if 2 * lists > len(cells):
         return _labels(None, f"{lists:,} of {len(cells):,} cells of {column!r} are lists")
@@ -51,6 +54,31 @@ def infer(values: Sequence[Any], column: str) -> Inferred:
     if 2 * (written := sum(_is_list(text) for text in texts)) > len(texts):
         return _labels(None, f"{written:,} of {len(texts):,} cells of {column!r} are lists, written as JSON")
     return _of_numbers(texts, column) or _of_separator(texts, column) or _of_names(texts, column)
+
+
+def _of_entities(cells: Sequence[Any], column: str) -> Inferred | None:
+    """Return the task of cells that list spans of characters, or a tag for each token."""
+    lists = [value for value in map(_as_list, cells) if value]
+    spans = sum(all(isinstance(item, dict) and set(KEYS) <= set(item) for item in own) for own in lists)
+    tags = sum(all(_is_tag(item) for item in own) for own in lists)
+    if 2 * spans > len(cells):
+        reason = f"{spans:,} of {len(cells):,} cells of {column!r} are lists of {', '.join(KEYS)}"
+        return Inferred({"kind": "tokens", "words": "pattern"}, reason)
+    if 2 * tags > len(cells):
+        reason = f"{tags:,} of {len(cells):,} cells of {column!r} are lists of tags such as B-TYPE and O"
+        return Inferred({"kind": "tokens", "words": "space"}, reason)
+    return None
+
+
+def _as_list(value: Any) -> list[Any] | None:
+    if isinstance(value, str | bytes) and _is_list(text := (plain(value) or "").strip()):
+        value = json.loads(text)
+    return value if isinstance(value, list) else None
+
+
+def _is_tag(item: Any) -> bool:
+    tag = plain(item) or ""
+    return tag == "O" or TAG.fullmatch(tag) is not None
 
 
 def _labels(separator: str | None, reason: str) -> Inferred:
