@@ -7,8 +7,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
 from baton import params
+from baton.contracts.task_spec import Numbers
 from baton.errors import DataError
 from baton.evaluate import baselines
+from baton.evaluate.number_baselines import NumberBaselines
 from baton.evaluate.pair_features import PairVectorizer
 
 TFIDF = params.TfidfBaseline(kind="tfidf", model="svm", min_df=1, max_ngram=1, stop_words=None, C=(1.0, 10.0))
@@ -53,6 +55,20 @@ def test_a_baseline_compares_the_texts_of_a_pair() -> None:
         for some in (pairs, test)
     ]
     assert (LinearSVC(C=1.0).fit(sides[0], labels).predict(sides[1]) == truth).mean() < 0.65
+
+
+def test_a_ridge_rates_how_much_the_texts_share() -> None:
+    random, pairs, shares = np.random.default_rng(0), [], []
+    for _ in range(600):
+        words, same = random.permutation(WORDS), int(random.integers(0, 7))
+        pairs.append((" ".join(words[:6]), " ".join([*words[:same], *words[6 : 12 - same]])))
+        shares.append([same / 6])
+    numbers = np.array(shares)
+    fitted = NumberBaselines(Numbers(("share",), (0.5,), (0.3,), "mse", 0.9)).fit(
+        TFIDF, pairs[:400], numbers[:400], (pairs[400:500], numbers[400:500]), None
+    )
+    error = np.abs(fitted.outputs(pairs[500:]).values - numbers[500:]).mean()
+    assert error < 0.05 < np.abs(numbers - numbers.mean()).mean()
 
 
 def test_pairs_without_terms_are_refused_as_texts_are() -> None:

@@ -60,6 +60,20 @@ def test_each_format_gives_both_texts(settings: Settings, kind: str) -> None:
     assert pq.read_schema(TARGET / "train.parquet").names == ["id", "text", "text_pair", "label"]
 
 
+def test_pairs_may_have_numbers(settings: Settings) -> None:
+    RAW.mkdir(parents=True)
+    rows = [(question, answer, number / 4) for number, (question, answer, _) in enumerate(FILLERS)]
+    columns = dict(zip(("question", "answer", "rating"), zip(*rows, strict=True), strict=True))
+    pq.write_table(pa.table(columns), RAW / "train.parquet")
+    (RAW / "manifest.json").write_text(json.dumps({"files": {"train": {"path": "train.parquet"}}}))
+    own = settings(
+        text_column="question", text_pair_column="answer", label_column="rating", format={"kind": "parquet"}
+    )
+    clean.clean(RAW, TARGET, own, params.NumbersTask(kind="numbers", loss="mse", coverage=0.9))
+    found = written()["train:5"]
+    assert (found["text"], found["text_pair"], found["numbers"]) == (*FILLERS[4][:2], [1.0])
+
+
 def test_a_pair_with_one_side_empty_is_named_and_dropped(settings: Settings) -> None:
     rows: Rows = [*FILLERS, ("a question", " \u200b", "a"), ("", "an answer", "b"), (None, None, "b")]
     report = run(settings, rows, checks={"empty": "drop"})
