@@ -23,6 +23,7 @@ from baton.errors import DataError
 from baton.texts import document_windows, pair_windows
 
 SPLITS = text_arrays.SPLITS
+EXAMPLE_SECONDS = 2.0  # the most, of a clip: MLflow shows the example
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,9 @@ def _clips(reads: AudioInput, split: Split, _: Path, count: int) -> list[str]:
     from baton.sounds import resynthesis
 
     assert isinstance(split, image_batches.ImageSplit)
-    own = split.arrays
-    return [base64.b64encode(resynthesis.wav(own.image(row), reads)).decode() for row in range(count)]
+    frames = max(1, round(EXAMPLE_SECONDS * reads.sample_rate / reads.hop))  # silence follows, as in training
+    pictures = [split.arrays.image(row)[:, :frames] for row in range(count)]
+    return [base64.b64encode(resynthesis.wav(picture, reads)).decode() for picture in pictures]
 
 
 def _open_images_with_texts(
