@@ -21,6 +21,7 @@ from baton.losses.token_losses import TokenLosses
 from baton.models import text_model
 from baton.models.text_model import TextClassifier
 from baton.predict import predict
+from baton.runtime import distributed
 from baton.texts import document_windows, words
 from baton.train import optimizer
 from baton.train.gradients import Gradients
@@ -126,6 +127,21 @@ def test_predictions_keep_the_order_of_words_and_do_not_depend_on_the_batch(
     np.testing.assert_allclose(part.values, found[some].values, atol=1e-4)
 
 
+def test_predictions_of_two_processes_are_the_bits_of_one(
+    data: tuple[Path, Truncation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each computes its share; the sum of their bits, which the exchange computes, is the whole."""
+    split, classifier = opened(data[0] / "arrays"), model(data[0]).float().eval()
+    machine = tiny.machine()
+    whole = predict(classifier, split, machine, 7)
+    monkeypatch.setattr(distributed, "total", lambda own: own)
+    parts = [predict(classifier, split, replace(machine, processes=2, rank=rank), 7) for rank in (0, 1)]
+    assert all(isinstance(part, Ragged) for part in (whole, *parts))
+    bits = [part.values.view(np.int32) for part in parts]  # type: ignore[union-attr]
+    assert np.array_equal(bits[0] + bits[1], whole.values.view(np.int32))  # type: ignore[union-attr]
+    assert all(own.any() for own in bits)
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
 def test_packed_words_have_the_logits_and_gradients_of_padded_ones(tmp_path: Path, family: str) -> None:
     split = opened(tiny_tokens.write_arrays(tmp_path))
@@ -213,3 +229,14 @@ def test_arrays_that_do_not_match_are_refused(tmp_path: Path) -> None:
     np.save(folder / "test.places.offsets.npy", np.concatenate([[0], offsets[2:], offsets[-1:]]))
     with pytest.raises(DataError, match="do not match"):
         opened(folder, "test")
+
+
+def test_a_live_teacher_gives_the_words_the_logits_of_the_cache(tmp_path: Path) -> None:
+    split, teacher = opened(tiny_tokens.write_arrays(tmp_path)), model(tmp_path).float().eval()
+    stored = predict(teacher, split, tiny.machine(), 7)
+    assert isinstance(stored, Ragged)
+    cached = soft_targets.cached(torch.from_numpy(stored.values))
+    for own in (split, split.packed()):
+        batch = own.batch(np.array([5, 0, 31]))
+        live = soft_targets.Live(teacher)(batch, batch.inputs)
+        torch.testing.assert_close(live, cached(batch, batch.inputs), rtol=1e-4, atol=1e-4)
