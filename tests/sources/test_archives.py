@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from baton.errors import SourceError
-from baton.sources import archives
+from baton.sources import archive_members, archives
 from tests.archive_files import ar, tar
 
 CONTENT = {
@@ -180,9 +180,9 @@ def test_an_archive_that_holds_too_much_is_refused(
     make: Callable[..., Path], target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = make({"bomb": b"\0" * 5_000_000, "toy": b"x"})
-    monkeypatch.setattr(archives, "MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(archive_members, "MOST_BYTES", 1_000_000)
     assert "holds too much" in message(lambda: archives.extract(archive, {"toy": "toy"}, target))
-    monkeypatch.setattr(archives, "MOST_BYTES", 2**30)
+    monkeypatch.setattr(archive_members, "MOST_BYTES", 2**30)
     monkeypatch.setattr(archives, "MOST_MEMBERS", 1)
     assert "holds too much" in message(lambda: archives.extract(archive, {"toy": "toy"}, target))
 
