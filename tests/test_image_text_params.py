@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from baton import params
 from baton.errors import ParamsError
+from baton.evaluate import baselines
 
 RECIPE = Path(__file__).parent.parent / "recipes/image-text-csv.yaml"
 Raw = dict[str, Any]
@@ -33,6 +34,17 @@ def with_encoder(raw: Raw, encoder: str | None) -> None:
     raw["evaluate"]["baselines"] = [one for one in baselines if one["kind"] != "features"]
     probe = {"kind": "features", "model": "linear", "neighbours": 20, "encoder": encoder, "C": [1.0]}
     raw["evaluate"]["baselines"].append(probe)
+
+
+def test_probes_of_one_encoder_have_its_name() -> None:
+    wanted = params.read(RECIPE).evaluate.baselines
+    names = ["majority", "tfidf_logistic", "pixels_logistic"]
+    names += ["features_linear_image", "features_linear_text", "features_linear"]
+    assert baselines.names(wanted) == names
+    assert baselines.names([*wanted, wanted[-1], wanted[-2]])[-2:] == [
+        "features_linear_2",
+        "features_linear_text_2",
+    ]
 
 
 def test_a_drawn_encoder_has_features_only_of_the_other(tmp_path: Path) -> None:

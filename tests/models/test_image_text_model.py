@@ -174,6 +174,20 @@ def test_it_is_not_packed(base: Path) -> None:
     assert make(base).unpackable() == "texts next to images are not packed"
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_gpu_gives_the_logits_and_gradients_of_the_cpu(base: Path) -> None:
+    model = make(base).eval()
+    expected = model(*INPUTS)
+    functional.cross_entropy(expected, torch.tensor([0, 1])).backward()
+    gradient = model.head.output.weight.grad.clone()
+    model.zero_grad(set_to_none=True)
+    moved = model.to("cuda")(*(one.to("cuda") for one in INPUTS))
+    functional.cross_entropy(moved, torch.tensor([0, 1], device="cuda")).backward()
+    assert torch.allclose(moved.cpu(), expected, atol=1e-2)
+    assert torch.allclose(model.head.output.weight.grad.cpu(), gradient, atol=1e-2)
+
+
 # ---- students ----
 
 

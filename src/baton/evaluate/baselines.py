@@ -20,6 +20,7 @@ model, transformer or baseline, is fitted on validation (`temperature`), and rep
 that temperature.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -181,7 +182,7 @@ def names(baselines: Sequence[params.Baseline], ridge: bool = False) -> list[str
                 name = f"features_{baseline.model}" + (f"_{encoder}" if encoder else "")
             case _:
                 name = f"{baseline.kind}_{baseline.model}"
-        count = sum(known == name or known.startswith(f"{name}_") for known in result) + 1
+        count = sum(re.fullmatch(rf"{name}(_\d+)?", known) is not None for known in result) + 1
         result.append(name if count == 1 else f"{name}_{count}")
     return result
 
