@@ -33,7 +33,7 @@ def test_meta_is_read(tmp_path: Path) -> None:
             {"labels": ["a"], "input": META["input"]},
             "meta.json has an unknown layout\n  got:      input, l",
         ),
-        (META | {"input": META["input"] | {"kind": "audio"}}, "meta.json: input has an unknown kind"),
+        (META | {"input": META["input"] | {"kind": "video"}}, "meta.json: input has an unknown kind"),
         (
             META | {"input": {"kind": "text", "max_length": 16, "pad": 0}},
             "meta.json: input has an unknown layout\n  got:      kind, max_length, pad",

@@ -214,7 +214,7 @@ def test_an_input_of_another_version_is_named_with_its_file(base: Path, tmp_path
     path = tmp_path / "model/baton.json"
     written = storage.read_json(path)
     for changed, part in (
-        ({"kind": "audio"}, "unknown kind\n  got:      audio"),
+        ({"kind": "video"}, "unknown kind\n  got:      video"),
         ({"stride": 4}, "unknown layout\n  got:      kind, max_length, pad, stride, truncation"),
     ):
         path.write_text(json.dumps(written | {"input": written["input"] | changed}))
