@@ -81,6 +81,19 @@ def test_a_drawn_encoder_has_features_only_of_the_other(tmp_path: Path) -> None:
         (lambda raw: raw["runtime"].update(packing=True), "runtime.packing: only for texts"),
         (lambda raw: raw["finetune"].update(batch_size=None, tokens=4096), "finetune.tokens: only for texts"),
         (lambda raw: raw["finetune"].update(frozen=["sound"]), "finetune.frozen"),
+        (
+            lambda raw: (with_encoder(raw, "text"), raw["finetune"].update(frozen=["image"])),
+            "finetune.frozen: the image encoder starts from random weights",
+        ),
+        (
+            lambda raw: (
+                raw["distill"]["student"].update(
+                    image={"kind": "timm", "architecture": "resnet10t", "arguments": {}}
+                ),
+                raw["distill"].update(frozen=["image"]),
+            ),
+            "distill.frozen: the image encoder starts from random weights",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, edit: Callable[[Raw], object], said: str) -> None:

@@ -245,6 +245,14 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
             lambda raw: raw["distill"]["student"].update(layers=[2, 0]),
             "distill.student.layers: [2, 0] must name",
         ),
+        (
+            lambda raw: raw["preprocess"].update(text_pair_column="label"),
+            "preprocess: label_column: label is also a text that the model reads",
+        ),
+        (
+            lambda raw: raw["preprocess"].update(text_pair_column="text"),
+            "preprocess: text_column and text_pair_column name a column twice: text, text",
+        ),
         (lambda raw: raw["distill"]["student"].update(layers=[]), "distill.student.layers: [] must name"),
         (
             lambda raw: raw["distill"].update(student={"kind": "base", "layers": None}),

@@ -31,6 +31,10 @@ def problems(folder: Path, recipe: str, edit: Callable[[dict[str, Any]], object]
             "preprocess.text_pair_column: words of one",
         ),
         (
+            lambda raw: raw["preprocess"].update(text_column=["title", "body"]),
+            "preprocess.text_column: tags belong to one text, task.kind is tokens; name one",
+        ),
+        (
             lambda raw: raw["preprocess"].update(keep_columns=["tags"]),
             "keep_columns: tags is already a column",
         ),

@@ -84,6 +84,9 @@ def test_of_opposite_phases_the_first_channel_is_read_and_noted() -> None:
     clip = decode(saved(np.stack([left, -left], 1), "WAV", "FLOAT"), 10)
     np.testing.assert_array_equal(clip.samples, left)
     assert "opposite phases: first channel" in clip.notes and not clip.silent
+    lifted = decode(saved(np.stack([left + 0.1, 0.1 - left], 1), "WAV", "FLOAT"), 10)  # with an offset
+    np.testing.assert_array_equal(lifted.samples, left + np.float32(0.1))
+    assert not lifted.silent
     nearly = decode(saved(np.stack([left, -0.9 * left], 1), "WAV", "FLOAT"), 10)
     assert "opposite phases: first channel" in nearly.notes
 

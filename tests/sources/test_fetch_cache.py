@@ -1,5 +1,6 @@
 """The cache of fetched files: fetched once, complete, shared by processes."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -58,6 +59,17 @@ def test_a_file_is_fetched_once_and_kept_by_its_digest(cache: Path) -> None:
     assert first.read_bytes() == b"content"
     assert len(first.name) == 64
     assert calls == ["call"]
+
+
+def test_a_cached_file_that_is_not_the_pinned_one_is_fetched_again(cache: Path) -> None:
+    """As in a cache that somebody else wrote, whose index names another file."""
+    calls: list[str] = []
+    pinned = hashlib.sha256(b"content").hexdigest()
+    fetch_cache.obtain("thing 1", writes(b"other", calls), advice="")
+    found = fetch_cache.obtain("thing 1", writes(b"content", calls), advice="", sha256=pinned)
+    assert found.read_bytes() == b"content" and found.name == pinned
+    again = fetch_cache.obtain("thing 1", writes(b"content", calls), advice="", sha256=pinned)
+    assert again == found and calls == ["call", "call"]
 
 
 def test_keys_do_not_share_a_fetch(cache: Path) -> None:

@@ -30,6 +30,7 @@ SENTENCES = [f"This is a sentence about the thing number {n}." for n in range(50
         (["It is a rather long name of a class"] * 20 + ["x"] * 20, CLASSES, "2 different names"),
         (["nan", "inf", "1"] * 9, CLASSES, "3 different names"),
         ([["B-PER", "O"], ["O"], []] * 9, {"kind": "tokens", "words": "space"}, "18 of 27 cells"),
+        ([["B-PER", "O"], [], [], []] * 9, {"kind": "tokens", "words": "space"}, "9 of 36 cells"),
         (['["S-X"]', "[]", '["O"]'] * 9, {"kind": "tokens", "words": "space"}, "lists of tags"),
         (
             [[{"start": 0, "end": 2, "label": "X"}], [], [{"start": 0, "end": 2, "label": "Y"}]] * 9,

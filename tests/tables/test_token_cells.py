@@ -83,6 +83,8 @@ def test_a_span_that_cuts_a_word_is_widened_and_noted(tmp_path: Path) -> None:
         (TEXT, [[1, 3, "LOC"]], "span 1 is not an object with start, end, label"),
         (TEXT, [span(0, 3) | {"end": "3"}], "span 1 needs whole numbers and a name"),
         (TEXT, [span(0, 3) | {"end": 2.5}], "span 1 needs whole numbers and a name"),
+        (TEXT, [span(0, 3) | {"start": float("nan")}], "span 1 needs whole numbers and a name"),
+        (TEXT, [span(0, 3) | {"end": float("inf")}], "span 1 needs whole numbers and a name"),
         (TEXT, [span(0, 3, " ")], "' ' is not the name of an entity type"),
         (TEXT, "LOC", "label 'LOC' is not a JSON list of spans or tags"),
         (TEXT, {"LOC": [0, 3]}, "label is a dict; a list of spans or tags is needed"),

@@ -75,6 +75,13 @@ def test_nothing_is_decoded_to_nothing() -> None:
     assert token_decoding.decoded(same).tolist() == [0, 0, 0, 0]  # words that are not read
 
 
+def test_a_word_that_is_not_read_is_no_part_of_an_entity() -> None:
+    """Free words before one that wants I would otherwise become its B and I."""
+    read_o, read_i = [5.0, 0.0, 0.0], [0.0, 1.0, 6.0]
+    values = np.array([read_o, [0.0] * 3, [0.0] * 3, read_i, read_o], np.float32)
+    assert token_decoding.decoded(Ragged(values, np.array([0, 5]))).tolist() == [0, 0, 0, 1, 0]
+
+
 @pytest.mark.parametrize("constrained", [True, False])
 @pytest.mark.parametrize("seed", range(8))
 def test_f1_is_that_of_seqeval(seed: int, constrained: bool) -> None:

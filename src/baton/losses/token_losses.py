@@ -11,6 +11,7 @@ import torch
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Tokens
 from baton.losses.class_losses import ClassLosses
+from baton.losses.loss import Sum
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,18 @@ class TokenLosses(ClassLosses):
         counts = np.bincount(targets.values, minlength=self.spec.width)
         each = len(targets.values) / (max(int((counts > 0).sum()), 1) * np.maximum(counts, 1))
         return torch.tensor(each, dtype=torch.float32)
+
+    def divergence(
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor,
+        temperature: float,
+        of_rows: torch.Tensor | None = None,
+    ) -> Sum:
+        """Return KL(teacher || student); a word that the teacher did not read teaches nothing.
+
+        Its logits are all 0. A student with another tokenizer may read such words.
+        """
+        read = teacher.any(dim=-1)  # (words,)
+        weights = read.to(student.dtype) if of_rows is None else of_rows * read
+        return super().divergence(student, teacher, temperature, None if bool(read.all()) else weights)

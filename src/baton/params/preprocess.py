@@ -314,6 +314,15 @@ class TextPreprocess(Cutting):
                 "group_column and time_column cannot both be respected: rows of one group have different "
                 "times; set one to null"
             )
+        texts = [self.text_column] if isinstance(self.text_column, str) else list(self.text_column)
+        texts += [self.text_pair_column] if self.text_pair_column is not None else []
+        labels = [self.label_column] if isinstance(self.label_column, str) else list(self.label_column)
+        if both := sorted(set(texts) & set(labels)):
+            raise ValueError(
+                f"label_column: {', '.join(both)} is also a text that the model reads; name another column"
+            )
+        if len(set(texts)) < len(texts):
+            raise ValueError(f"text_column and text_pair_column name a column twice: {', '.join(texts)}")
         if taken := sorted(TAKEN & set(self.keep_columns)):
             raise ValueError(
                 f"keep_columns: {', '.join(taken)} is already a column of the clean tables; rename it"

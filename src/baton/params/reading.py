@@ -32,7 +32,14 @@ from baton.params.source import (
 )
 from baton.params.task import AUTO, LabelsTask, NumbersTask, Task
 from baton.params.tokenize import AutoLength, Tokenize, WindowsTruncation
-from baton.params.training import BaseStudent, Distill, Finetune, Head
+from baton.params.training import (
+    BaseStudent,
+    Distill,
+    Finetune,
+    Head,
+    ImageTextStudent,
+    TimmStudent,
+)
 
 PATH = Path("params.yaml")
 
@@ -138,6 +145,11 @@ class Params(Section):
         for name, part in {"finetune": self.finetune, "distill": self.distill}.items():
             if part.frozen and not both:
                 yield f"{name}.frozen: the model has a single encoder, which is trained; set to []"
+            if "image" in part.frozen and self._draws_images(name):
+                yield (
+                    f"{name}.frozen: the image encoder starts from random weights, so it must be trained; "
+                    "set it to [] or [text]"
+                )
             if both and part.augmentation and (part.augmentation.mixup or part.augmentation.cutmix):
                 yield f"{name}.augmentation: texts cannot be mixed as images are; set mixup and cutmix to 0.0"
         if both and (self.evaluate.robustness or self.evaluate.gallery):
@@ -145,6 +157,14 @@ class Params(Section):
         for place, baseline in enumerate(self.evaluate.baselines):
             if isinstance(baseline, FeaturesBaseline) and baseline.encoder and not both:
                 yield f"evaluate.baselines.{place}.encoder: the model has a single encoder; set to null"
+
+    def _draws_images(self, section: str) -> bool:
+        """Return whether the image encoder that a section trains starts from random weights."""
+        student, base = self.distill.student, self.base
+        if section == "distill" and isinstance(student, ImageTextStudent):
+            return isinstance(student.image, TimmStudent)  # otherwise it is the teacher's
+        image = base.image if isinstance(base, ImageTextBase) else None
+        return isinstance(image, TimmBase) and image.weights is None
 
     def _texts_beside(self, both: bool) -> Iterator[str]:
         """Check that a source of images gives their texts if models read them."""

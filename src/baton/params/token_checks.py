@@ -27,6 +27,11 @@ def _data(asked: "Params") -> Iterator[str]:
     if not isinstance(asked.preprocess, TextPreprocess) or asked.tokenize.kind != "text":
         yield f"preprocess.kind and tokenize.kind: words are in texts, {own}; set both to text"
         return
+    if not isinstance(asked.preprocess.text_column, str):
+        yield (
+            f"preprocess.text_column: tags belong to one text, {own}; name one column, not "
+            f"{', '.join(asked.preprocess.text_column)}"
+        )
     if asked.preprocess.text_pair_column is not None:
         yield f"preprocess.text_pair_column: words of one text have tags, {own}; set it to null"
     if "tags" in asked.preprocess.keep_columns:

@@ -124,7 +124,10 @@ def _supported(file: Any) -> str:
 def _decoded(file: Any, name: str, max_seconds: float, notes: list[str]) -> DecodedClip:
     mixed, first = [], []
     count = clipped = 0
-    powers = np.zeros(2)  # of the mixture, and of the channels
+    totals, squares = (
+        np.zeros(1 + file.channels),
+        np.zeros(1 + file.channels),
+    )  # of the mixture and of each channel
     for block in _blocks(file):  # (samples, channels)
         count += len(block)
         if count > max_seconds * file.samplerate:
@@ -132,8 +135,10 @@ def _decoded(file: Any, name: str, max_seconds: float, notes: list[str]) -> Deco
         if not np.isfinite(block).all():
             raise UndecodableError("unreadable", "broken: a sample is not a finite number")
         mixed.append(block.mean(axis=1, dtype=np.float64).astype(np.float32))
-        first.append(block[:, 0].copy())
-        powers += (mixed[-1].astype(np.float64) ** 2).sum(), (block.astype(np.float64) ** 2).mean(1).sum()
+        if file.channels > 1:
+            first.append(block[:, 0].copy())
+        both = np.column_stack([mixed[-1], block]).astype(np.float64)  # (samples, 1 + channels)
+        totals, squares = totals + both.sum(axis=0), squares + (both**2).sum(axis=0)
         clipped += _at_full_scale(block)
     if count < file.frames < 2**62:
         got = f"{count:,} of {file.frames:,} samples decode"
@@ -141,7 +146,8 @@ def _decoded(file: Any, name: str, max_seconds: float, notes: list[str]) -> Deco
     if not count:
         raise UndecodableError("unreadable", "zero length: no samples")
     notes = [f"{file.samplerate} Hz", *_depth(file.subtype), *notes]
-    opposite = powers[0] < OPPOSITE * powers[1]
+    powers = squares - totals**2 / count  # without the means: an offset has no phase
+    opposite = file.channels > 1 and powers[0] < OPPOSITE * powers[1:].mean()
     if file.channels > 1:
         notes.append("opposite phases: first channel" if opposite else f"{file.channels} channels mixed")
     samples = np.concatenate(first if opposite else mixed)

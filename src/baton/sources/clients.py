@@ -94,6 +94,7 @@ def fetch(package: params.Package) -> Path:
         f"{package.kind} {client.requirement} {package.sha256}",
         lambda scratch: _download(client, package.sha256, scratch),
         advice=advice,
+        sha256=package.sha256,
     )
 
 

@@ -41,7 +41,7 @@ def folder() -> Path:
     return Path(os.environ.get("BATON_FETCHED") or storage.state("fetched")).resolve()
 
 
-def obtain(key: str, fetch: Callable[[Path], Path], *, advice: str) -> Path:
+def obtain(key: str, fetch: Callable[[Path], Path], *, advice: str, sha256: str | None = None) -> Path:
     """Return the cached file of `key`; call `fetch` the first time, or if the cached file is damaged.
 
     Args:
@@ -49,13 +49,14 @@ def obtain(key: str, fetch: Callable[[Path], Path], *, advice: str) -> Path:
         fetch: takes an empty scratch folder and returns the verified file in it. It raises
             BrokenTransferError for transient failures.
         advice: what the user can do if every attempt fails.
+        sha256: the pinned digest, if the file has one: a cache that was copied here may hold another file.
 
     Raises:
         SourceError: every attempt failed.
         OutputError: the cache cannot be written.
     """
     with _explained(), _locked(key):
-        kept = _recall(key)
+        kept = _recall(key, sha256)
         return kept if kept is not None else _keep(key, fetch, advice)
 
 
@@ -77,12 +78,15 @@ def _keep(key: str, fetch: Callable[[Path], Path], advice: str) -> Path:
     ) from failure
 
 
-def _recall(key: str) -> Path | None:
+def _recall(key: str, sha256: str | None) -> Path | None:
     index = _index(key)
     if not index.is_file():
         return None
     digest = str(storage.read_json(index)["sha256"])
     kept = folder() / digest
+    if sha256 not in (None, digest):
+        console.say(escape(f"{key}: the cached file is not the pinned one; fetching it again"))
+        return None
     if kept.is_file() and storage.sha256(kept) == digest:
         return kept
     console.say(escape(f"{key}: the cached file is damaged or missing; fetching it again"))

@@ -58,13 +58,16 @@ def infer(values: Sequence[Any], column: str) -> Inferred:
 
 def _of_entities(cells: Sequence[Any], column: str) -> Inferred | None:
     """Return the task of cells that list spans of characters, or a tag for each token."""
-    lists = [value for value in map(_as_list, cells) if value]
+    listed = [value for value in map(_as_list, cells) if value is not None]
+    if 2 * len(listed) <= len(cells):
+        return None
+    lists = [value for value in listed if value]  # a row without an entity says nothing about the form
     spans = sum(all(isinstance(item, dict) and set(KEYS) <= set(item) for item in own) for own in lists)
     tags = sum(all(_is_tag(item) for item in own) for own in lists)
-    if 2 * spans > len(cells):
+    if 2 * spans > len(lists):
         reason = f"{spans:,} of {len(cells):,} cells of {column!r} are lists of {', '.join(KEYS)}"
         return Inferred({"kind": "tokens", "words": "pattern"}, reason)
-    if 2 * tags > len(cells):
+    if 2 * tags > len(lists):
         reason = f"{tags:,} of {len(cells):,} cells of {column!r} are lists of tags such as B-TYPE and O"
         return Inferred({"kind": "tokens", "words": "space"}, reason)
     return None

@@ -120,6 +120,6 @@ def fitted(text: str, spans: Sequence[tuple[int, int, str]], words: Sequence[Spa
 
 
 def _integer(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value)
+    return int(value) if float(value).is_integer() else None  # neither NaN nor infinity is

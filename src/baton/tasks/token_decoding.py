@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from baton.contracts.ragged import Ragged
 
 Integers = NDArray[np.int64]
+NOT_READ = -1e9  # the logit of every tag but O
 AT_ONCE = 2_000_000  # logits in memory: 16 MB
 
 
 def decoded(logits: Ragged) -> Integers:
-    """Return the valid tags with the largest sum of logits in each row, (words,).
+    """Return the valid tags with the largest sum of logits in each row, (words,); a word not read is O.
+
+    The logits of a word that no window reads are all 0.
 
     Viterbi's algorithm, 1967. Softmax and a temperature would change every sequence's sum alike, so the
     result does not depend on them. Rows are decoded together, in blocks of similar length.
@@ -33,6 +36,7 @@ def decoded(logits: Ragged) -> Integers:
         places = logits.offsets[rows][:, None] + np.arange(counts[rows[0]])  # (rows, longest)
         inside = np.arange(counts[rows[0]]) < counts[rows][:, None]
         own = logits.values[np.where(inside, places, 0)].astype(np.float64)  # (rows, longest, tags)
+        own[~own.any(axis=2), 1:] = NOT_READ
         result[places[inside]] = _viterbi(own, counts[rows])[inside]
     return result
 

@@ -46,6 +46,7 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
         "text": "number, labels, lengths and words",
         "images": "number, labels and brightness",
         "audio": "number, labels, durations and loudness",
+        "image_text": "number, labels, lengths, words and brightness",
     }[found.kind]
     return f"not: {rows}, and their {measured} are within the limits of retrain.drift"
 
