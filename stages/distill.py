@@ -98,10 +98,11 @@ def new(
 ) -> tuple[model_folder.Classifier, model_folder.ModelInfo]:
     """Return a student before training, and its description."""
     attention, reads = job.runtime.attention, job.data.input
-    parent, info = model_folder.load(TEACHER, attention)
     if isinstance(settings.student, params.BaseStudent):
+        info = model_folder.read_info(TEACHER)  # the teacher may need another kind of attention
         made = student.on_base(BASE, info, reads, settings.student, settings, attention)
         return made, replace(info, input=reads)
+    parent, info = model_folder.load(TEACHER, attention)
     return student.make(parent, info, settings.student, settings, attention), info
 
 

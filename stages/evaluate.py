@@ -152,7 +152,11 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, A
     path, task = PREDICTIONS / "teacher" / f"{predictions.LEFT_OUT}.parquet", subject.task
     if not path.is_file():
         return recommend.choose(
-            {name: task.score(rows["val"].targets, own) for name, own in val.items() if name != "control"},
+            {
+                name: recommend.on_validation(task, rows["val"].targets, own)
+                for name, own in val.items()
+                if name != "control"
+            },
             None,
         )
     wanted, few = subject.settings.baselines, subject.finetune.probe

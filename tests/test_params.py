@@ -259,6 +259,21 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
             "student_base is null, but distill.student.kind is base: set both",
         ),
         (
+            lambda raw: (
+                raw.update(
+                    student_base={
+                        "kind": "timm",
+                        "architecture": "resnet10t",
+                        "arguments": {},
+                        "weights": None,
+                        "licence": "none",
+                    }
+                ),
+                raw["distill"].update(student={"kind": "base", "layers": None}),
+            ),
+            "student_base.kind timm reads images, but the student reads texts",
+        ),
+        (
             lambda raw: raw.update(student_base=raw["base"]),
             "student_base is set, but distill.student.kind is teacher_layers: set both",
         ),

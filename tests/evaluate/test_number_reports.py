@@ -57,6 +57,22 @@ def test_figures_of_sums_are_those_of_scikit_learn_and_scipy(seed: int) -> None:
     assert not any("/" in key for key in shown)
 
 
+def test_intervals_of_few_rows_are_at_least_students() -> None:
+    """Five rows drawn again and again are too alike: the gate would accept what they cannot show."""
+    true, outputs = sample(5)
+    other = NumberOutputs(sample(5, seed=1)[1].values)
+    boot = TASK.bootstrap(true, {"m": outputs, "n": other}, 15, SETTINGS)
+    own, change = boot.errors("m"), boot.errors("m") - boot.errors("n")
+    low, high = boot.figures("m")["mae_interval"]
+    assert high >= stats.ttest_1samp(own, 0).confidence_interval(0.95).high - 1e-9 and low >= 0
+    value, (low, high) = boot.difference("m", "n", "mae", 0.99)
+    wanted = stats.ttest_1samp(change, 0).confidence_interval(0.99)
+    assert value == pytest.approx(change.mean())
+    assert low <= wanted.low + 1e-9 and high >= wanted.high - 1e-9
+    with_bootstrap = np.quantile(boot.drawn["m"]["mae"] - boot.drawn["n"]["mae"], [0.005, 0.995])
+    assert high > with_bootstrap[1] or low < with_bootstrap[0], "the bootstrap alone is narrower"
+
+
 def test_a_resample_has_the_figures_of_its_rows() -> None:
     """Each resample, drawn row by row, gives what scikit-learn and SciPy compute from these rows."""
     true, outputs = sample(40)

@@ -193,7 +193,7 @@ class NumberReports:
             found.append(
                 (abs(float(own.mean()) - wanted), [0.0 if low <= wanted <= high else ends[0], ends[1]])
             )
-        return max(found)
+        return max(found, key=lambda one: (one[1][0], one[0]))  # the number that is surest to be wrong
 
     def beyond(
         self,

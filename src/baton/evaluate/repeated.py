@@ -52,5 +52,5 @@ def figures(
     for name, one in outputs.items():
         value, *ends = task.of_rows(test.targets, one, own, confidence)
         key = f"{task.figures.main}_without_near_duplicates"
-        found[name] = {key: value, f"{key}_interval": ends}
+        found[name] = {key: value} | ({f"{key}_interval": ends} if np.isfinite(ends).all() else {})
     return found

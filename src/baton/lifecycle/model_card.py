@@ -38,6 +38,11 @@ def describe(
         ),
         f"- licence of the data: {run.data.params.get('source.licence', 'not named')}",
         f"- licence of the base model: {run.data.params.get('base.licence', 'not named')}",
+        *(
+            [f"- licence of the student's own base model: {own}"]
+            if settings.model == "student" and (own := run.data.params.get("student_base.licence"))
+            else []
+        ),
         *_seed(known, settings.model, run),
         f"- commit `{tags.get('git.commit', 'unknown')[:12]}`"
         + (" with uncommitted changes" if tags.get("git.dirty") == "true" else ""),

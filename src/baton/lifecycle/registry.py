@@ -196,8 +196,10 @@ def _renew_profile(registry: Registry, version: ModelVersion, model: LoggedModel
 
 def _training_rows(registry: Registry) -> list[str]:
     """Return the digests of the rows the model was trained on, including those of a warm start's model."""
-    rows, base = set(test_table.training_digests(CLEAN)), params.read().base
-    if isinstance(base, params.RegisteredBase):
+    rows, active = set(test_table.training_digests(CLEAN)), params.read()
+    for base in (active.base, active.student_base):
+        if not isinstance(base, params.RegisteredBase):
+            continue
         earlier = Registry(registry.store, base.name)
         if (known := earlier.training_rows(earlier.version(str(base.version)))) is None:
             hint = "register that version again, or choose another base"

@@ -178,7 +178,7 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
         ModelError: If a file is missing or the weights do not match the config.
     """
     _require(folder, WEIGHTS, INFO)
-    info = _info(folder)
+    info = read_info(folder)
     _require(folder, *(str(Path(encoder, CONFIG)) for encoder in _kind(info.input).encoders))
     model = _reassemble(folder, info, attention)
     try:
@@ -212,7 +212,12 @@ def _require(folder: Path, *names: str) -> None:
             )
 
 
-def _info(folder: Path) -> ModelInfo:
+def read_info(folder: Path) -> ModelInfo:
+    """Read the description of a model folder, without its weights.
+
+    Raises:
+        ModelError: it has an unknown layout.
+    """
     raw = storage.read_json(folder / INFO)
     if "input" not in raw or not {"task", "labels"} & raw.keys():  # earlier versions wrote `labels`
         hint = f"run `dvc repro --force` for the stage that writes {folder}"

@@ -261,6 +261,11 @@ class Params(Section):
                 f"student_base is {'null' if asked else 'set'}, but distill.student.kind is "
                 f"{self.distill.student.kind}: set both, or set student_base to null and the kind to another"
             )
+        if isinstance(self.student_base, TimmBase | ImageTextBase):
+            yield (
+                f"student_base.kind {self.student_base.kind} reads images, but the student reads texts: "
+                "set it to wheel, joined, hub, local or registered"
+            )
         if asked and self.preprocess.kind != "text":
             yield (
                 f"distill.student.kind base is for texts, preprocess.kind is {self.preprocess.kind}: "

@@ -42,6 +42,7 @@ def fetch(source: params.AptSource) -> dict[str, Path]:
             f"apt {_title(source)} {name} {digest or 'unknown'}",
             lambda scratch, name=name: _download(source, name, scratch),  # type: ignore[misc]
             advice="check the connection and apt's sources, then run again; fetched files are kept",
+            sha256=digest or None,
         )
         for name, digest in source.sha256.items()
     }

@@ -20,7 +20,7 @@ from baton.tables.rows import Cell, RawTable, Row, is_null
 
 SHOWN = 60  # characters of a cell in a message
 WRITTEN = "write digits with a decimal point and no thousands separator, such as -1234.5 or 1.2e3"
-LARGEST = 1e100  # of numbers: sums of fourth powers stay finite only below
+LARGEST = 1e70  # of numbers: sums of fourth powers stay finite only below
 HEAVY = 9.0  # kurtosis from which tails are heavy: that of an exponential distribution; a normal one has 3
 
 

@@ -44,10 +44,18 @@ def generate(
     # Transformers would make a cache for as many layers as the encoder has, which may be fewer than the
     # decoder's.
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    with torch.no_grad(), torch.autocast(input_ids.device.type, enabled=False):
-        found = model.generate(
-            input_ids=input_ids, attention_mask=attention_mask, generation_config=how, past_key_values=cache
-        )
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")  # training may have allowed TF32
+    try:
+        with torch.no_grad(), torch.autocast(input_ids.device.type, enabled=False):
+            found = model.generate(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                generation_config=how,
+                past_key_values=cache,
+            )
+    finally:
+        torch.set_float32_matmul_precision(precision)
     found = found[:, 1:]  # (batch, tokens)
     rest = int(how.max_new_tokens) - found.shape[1]
     filled: torch.Tensor = torch.nn.functional.pad(found, (0, rest), value=int(how.pad_token_id))

@@ -19,6 +19,7 @@ from baton.lifecycle.retraining.drift import Sample, counted
 from baton.tables import target_drift
 from baton.tables.two_sample_tests import Distance
 from baton.tasks import task_figures
+from baton.tasks.answers import PROBABILITY
 from baton.tasks.task_figures import TaskFigures
 
 ROWS = 1000  # the most rows of each side that are predicted: those with the smallest digests
@@ -77,8 +78,9 @@ class _Reader:
         found: Counter[str] = Counter()
         while some := list(islice(inputs, self.portion)):
             frame = self.model.predict(some)
-            if (first := next(iter(self.task.columns))) not in frame.columns:
-                got, expected = ", ".join(map(str, frame.columns)), f"a column {first}"
+            needed = [name for name in self.task.columns if not name.startswith(PROBABILITY)]
+            if missing := [name for name in needed if name not in frame.columns]:
+                got, expected = ", ".join(map(str, frame.columns)), f"a column {missing[0]}"
                 raise ModelError(f"{self.uri} has another task than data/clean", got=got, expected=expected)
             found.update(counted(self.task.said(frame), self.task.spec))
         return found
