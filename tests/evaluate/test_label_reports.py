@@ -26,6 +26,7 @@ from baton.evaluate import (
     label_outputs,
     label_significance,
     proportions,
+    randomisation,
     recommend,
     task_reports,
 )
@@ -597,7 +598,7 @@ def test_the_gate_reads_the_paired_test_in_words() -> None:
     )
     found = TASK.paired(boot, "x", "y")
     assert found[TASK.p] == pytest.approx(1 / (1 + SETTINGS.resamples))
-    assert label_significance.exchanges(SETTINGS, 1) == SETTINGS.resamples == 400
+    assert randomisation.exchanges(SETTINGS, 1) == SETTINGS.resamples == 400
     said = TASK.in_words(found, "the challenger", "the champion")
     assert f"only the challenger has every label of {found['discordant'][0]} rows right" in said
     assert TASK.label_map(targets, TASK.outputs(logits, {"temperature": 1.0})) is None

@@ -83,8 +83,8 @@ def test_windows_are_averaged_over_the_second_text(tmp_path: Path) -> None:
     folder = write_model(tmp_path, reads)
     first, second = "wheat exports", " ".join(WORDS[:6] * 10)
     model = opened(folder)
-    tokens = [model.tokenizer.encode(text, add_special_tokens=False).ids for text in (first, second)]
-    read = model.frame.read(*tokens, reads.truncation)
+    tokens = [model.encoder.tokenizer.encode(text, add_special_tokens=False).ids for text in (first, second)]
+    read = model.encoder.frame.read(*tokens, reads.truncation)
     assert len(read.windows) == 3
     weights, head = saved_weights.read(folder, torch.device("cpu"))
     encoder = BertModel.from_pretrained(tmp_path / "base", add_pooling_layer=False)

@@ -44,7 +44,10 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
     "texts/__init__.py",
     "texts/words.py",
 }
-TEXT = COMMON | {f"texts/{name}.py" for name in ("__init__", "document_windows", "pair_windows")}
+TEXT = COMMON | {
+    *(f"texts/{name}.py" for name in ("__init__", "document_windows", "pair_windows")),
+    *("serve/__init__.py", "serve/text_encoder.py"),
+}
 SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "generation")),
     "contracts/tied_weights.py",
@@ -60,7 +63,7 @@ IMAGES = FILES | {
         for name in ("__init__", "bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
     ),
 }
-BOTH = IMAGES | {"texts/__init__.py", "texts/document_windows.py", "serve/text_encoder.py"}
+BOTH = IMAGES | TEXT
 LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and end belong to different classes
 
 LOADS = """

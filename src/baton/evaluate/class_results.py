@@ -56,12 +56,7 @@ def renamed(figures: dict[str, Any]) -> dict[str, Any]:
 
 def retention(boot: Bootstrap, result: Mapping[str, Any], majority: NDArray[np.bool_]) -> dict[str, Any]:
     """Return the student's skill, accuracy and macro F1 over the teacher's, without undefined ones."""
-    kept = _skill_kept(result, majority)
-    for figure in ("accuracy", "macro_f1"):
-        ratio = boot.ratio("student", "teacher", figure)
-        if ratio is not None:
-            kept[figure], kept[f"{figure}_interval"] = ratio
-    return kept
+    return _skill_kept(result, majority) | boot.ratios("student", "teacher", ("accuracy", "macro_f1"))
 
 
 def agree(result: dict[str, Any], best: str | None, confidence: float) -> None:

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.contracts.task_spec import Labels
-from baton.evaluate import calibration, label_outputs, label_ranking, label_significance
+from baton.evaluate import (
+    calibration,
+    label_outputs,
+    label_ranking,
+    label_significance,
+    multiple_comparisons,
+)
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.label_baselines import LabelBaselines
@@ -20,7 +26,7 @@ from baton.evaluate.label_significance import LabelBootstrap
 from baton.evaluate.report import label_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
-from baton.evaluate.resampling import means, widest
+from baton.evaluate.resampling import means
 from baton.tasks import label_figures
 from baton.tasks.label_figures import LabelFigures
 
@@ -194,18 +200,11 @@ class LabelReports:
         result: Mapping[str, Any],  # noqa: ARG002
     ) -> dict[str, Any]:
         """Return the student's micro, macro and samples F1 over the teacher's."""
-        kept: dict[str, Any] = {}
-        for figure in ("micro_f1", "macro_f1", "samples_f1"):
-            ratio = boot.ratio("student", "teacher", figure)
-            if ratio is not None:
-                kept[figure], kept[f"{figure}_interval"] = ratio
-        return kept
+        return boot.ratios("student", "teacher", label_significance.COMPARED)
 
     def agree(self, result: dict[str, Any], best: str | None, confidence: float) -> None:  # noqa: ARG002
         """Extend the interval of the kept micro F1 to 1 if the page's test does not tell the two apart."""
-        kept, key = result["retention"], "micro_f1_interval"
-        if result["comparison"]["student_vs_teacher"]["holm_p"] >= 1 - confidence and key in kept:
-            kept[key] = widest(kept[key], (1.0, 1.0))
+        multiple_comparisons.agree(result, "micro_f1", confidence)
 
     def tables(self, evaluation: Evaluation) -> dict[str, Table]:
         """Return per_label.csv and errors.csv."""

@@ -7,31 +7,35 @@
   decisions as independent: resampling a table without mistakes finds none.
 - Differences have the paired bootstrap's, but never a narrower one than Tango's of two models that are right
   on the same rows.
-- Differences in micro F1 are tested by approximate randomisation: if two models are equally good, their
-  outputs for a row can be exchanged (Noreen 1989, Computer-intensive methods for testing hypotheses; Yeh
-  2000, More accurate tests for the statistical significance of result differences).
+- Differences in micro F1 are tested by approximate randomisation, see `randomisation`.
 
 Inputs: `label_outputs.statistics` -> figures with intervals, differences, tests.
 """
 
-import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.evaluate import intervals, label_outputs, multiple_comparisons, proportions, significance
+from baton.evaluate import (
+    intervals,
+    label_outputs,
+    multiple_comparisons,
+    proportions,
+    randomisation,
+    significance,
+)
 from baton.evaluate.label_outputs import ROW
+from baton.evaluate.randomisation import SAME
 from baton.evaluate.resampling import Resamples, Statistics, interval, widest
 from baton.tasks.metrics import counts
 
 Floats = NDArray[np.float64]
 
-AT_ONCE = 2_000_000  # signs in memory: 16 MB
-EXCHANGES = 20  # at least, for each p of the level divided by the number of tests
-SAME = 1e-12  # smaller differences are rounding errors
+COMPARED = ("micro_f1", "macro_f1", "samples_f1")
 
 
 class LabelBootstrap(Resamples):
@@ -114,23 +118,8 @@ def randomised_p(first: Floats, second: Floats, resamples: int, seed: int) -> fl
         seed: of the draws.
     """
     total, change = first + second, first - second
-    own = abs(_gap(total.sum(axis=0), change.sum(axis=0)))
-    moved = change[(change != 0).any(axis=1)]  # exchanging equal rows changes nothing
-    generator, reached, block = np.random.default_rng(seed), 0, max(1, AT_ONCE // max(len(moved), 1))
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        signs = 2.0 * generator.integers(0, 2, (size, len(moved))) - 1
-        reached += int((abs(_gap(total.sum(axis=0), signs @ moved)) >= own - SAME).sum())
-    return (1 + reached) / (1 + resamples)
-
-
-def exchanges(settings: params.Bootstrap, pairs: int) -> int:
-    """Return how many exchanges a test makes that is adjusted for `pairs` tests.
-
-    The smallest p must be far below the level even after it was multiplied by the number of tests, however
-    few resamples the bootstrap has; with too few exchanges no difference could be significant.
-    """
-    return max(settings.resamples, math.ceil(EXCHANGES * pairs / (1 - settings.confidence)))
+    gap = partial(_gap, total.sum(axis=0))
+    return randomisation.exchanged_p(change, gap, abs(gap(change.sum(axis=0))) - SAME, resamples, seed)
 
 
 def paired(boot: LabelBootstrap, first: str, second: str, pairs: int = 1) -> dict[str, Any]:
@@ -140,18 +129,10 @@ def paired(boot: LabelBootstrap, first: str, second: str, pairs: int = 1) -> dic
     interval of micro F1 is extended to 0 if p is not below 1 - confidence. `discordant` holds the rows that
     only the first, and that only the second, has exactly right; `subset_accuracy_p` is McNemar's mid-p.
     """
-    result: dict[str, Any] = {}
-    for figure in ("micro_f1", "macro_f1", "samples_f1"):
-        result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = boot.difference(
-            first, second, figure
-        )
-    draws = exchanges(boot.settings, pairs)
+    draws = randomisation.exchanges(boot.settings, pairs)
     p_value = randomised_p(boot.counted(first), boot.counted(second), draws, boot.settings.seed)
-    if p_value >= 1 - boot.confidence:
-        result["micro_f1_difference_interval"] = widest(result["micro_f1_difference_interval"], (0.0, 0.0))
     pair = significance.discordant(boot.hits(first), boot.hits(second))
-    return result | {
-        "micro_f1_p": p_value,
+    return randomisation.tested(boot, first, second, COMPARED, p_value) | {
         "discordant": [*pair],
         "subset_accuracy_p": proportions.paired_p(*pair),
     }
@@ -160,26 +141,14 @@ def paired(boot: LabelBootstrap, first: str, second: str, pairs: int = 1) -> dic
 def compared(boot: LabelBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
     """Return `first_vs_second` -> `paired`, the paired t-test of log loss, and what holds for all pairs.
 
-    `holm_p`, `holm_interval`, `holm_confidence` and `excluded` are those of `multiple_comparisons.together`,
-    for micro F1; the interval is the bootstrap's, extended to 0 if Holm's method does not reject.
+    The latter is that of `multiple_comparisons.adjust`, for micro F1.
     """
     result = {
         f"{first}_vs_{second}": paired(boot, first, second, len(pairs))
         | multiple_comparisons.paired_losses(boot, first, second)
         for first, second in pairs
     }
-    level = 1 - (1 - boot.confidence) / max(len(pairs), 1)
-    adjusted = proportions.holm([own["micro_f1_p"] for own in result.values()])
-    for (first, second), own, p_value in zip(pairs, result.values(), adjusted, strict=True):
-        bounds = boot.difference(first, second, "micro_f1", level)[1]
-        if p_value >= 1 - boot.confidence:
-            bounds = widest(bounds, (0.0, 0.0))
-        own |= {
-            "holm_p": p_value,
-            "holm_confidence": level,
-            "holm_interval": bounds,
-            "excluded": max(abs(bound) for bound in bounds),
-        }
+    multiple_comparisons.adjust(boot, pairs, result, "micro_f1")
     multiple_comparisons.adjust_losses(result)
     return result
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.evaluate import proportions, significance
+from baton.evaluate.resampling import Resamples, widest
 from baton.evaluate.significance import Bootstrap
 
 LOSSES = ("log_loss", "brier")
@@ -50,6 +51,35 @@ def compared(bootstrap: Bootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str
         result[name] |= joint
     adjust_losses(result)
     return result
+
+
+def adjust(
+    boot: Resamples, pairs: Sequence[tuple[str, str]], result: Mapping[str, dict[str, Any]], figure: str
+) -> None:
+    """Add to the comparisons of `pairs` what holds for all of them jointly, by the tests of one figure.
+
+    `result` has them in the order of `pairs`, with `<figure>_p`. The keys are those of `together`; the
+    interval is the bootstrap's, extended to 0 if Holm's method does not reject.
+    """
+    level = 1 - (1 - boot.confidence) / max(len(pairs), 1)
+    adjusted = proportions.holm([own[f"{figure}_p"] for own in result.values()])
+    for (first, second), own, p_value in zip(pairs, result.values(), adjusted, strict=True):
+        bounds = boot.difference(first, second, figure, level)[1]
+        if p_value >= 1 - boot.confidence:
+            bounds = widest(bounds, (0.0, 0.0))
+        own |= {
+            "holm_p": p_value,
+            "holm_confidence": level,
+            "holm_interval": bounds,
+            "excluded": max(abs(bound) for bound in bounds),
+        }
+
+
+def agree(result: Mapping[str, Any], figure: str, confidence: float) -> None:
+    """Extend the interval of the kept `figure` to 1 if the test does not tell student and teacher apart."""
+    kept, key = result["retention"], f"{figure}_interval"
+    if result["comparison"]["student_vs_teacher"]["holm_p"] >= 1 - confidence and key in kept:
+        kept[key] = widest(kept[key], (1.0, 1.0))
 
 
 def adjust_losses(result: Mapping[str, dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.contracts.task_spec import Numbers
-from baton.evaluate import number_outputs, number_significance
+from baton.evaluate import multiple_comparisons, number_outputs, number_significance
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.number_baselines import NumberBaselines
@@ -21,7 +21,7 @@ from baton.evaluate.proportions import wilson
 from baton.evaluate.report import number_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
-from baton.evaluate.resampling import means, widest
+from baton.evaluate.resampling import means
 from baton.tasks.number_figures import HIGH, LOW, NumberFigures
 
 Targets = NDArray[np.float64]  # (n, numbers), in their units
@@ -223,20 +223,13 @@ class NumberReports:
 
         R2 and Spearman's correlation are left out if the teacher's is not above 0.
         """
-        kept: dict[str, Any] = {}
-        for figure in ("mae", "rmse", "r2", "spearman"):
-            if float(boot.points["teacher"][figure]) <= 0:
-                continue
-            ratio = boot.ratio("student", "teacher", figure)
-            if ratio is not None:
-                kept[figure], kept[f"{figure}_interval"] = ratio
-        return kept
+        teacher = boot.points["teacher"]
+        positive = [figure for figure in number_significance.COMPARED if float(teacher[figure]) > 0]
+        return boot.ratios("student", "teacher", positive)
 
     def agree(self, result: dict[str, Any], best: str | None, confidence: float) -> None:  # noqa: ARG002
         """Extend the interval of the ratio of errors to 1 if the page's test does not tell the two apart."""
-        kept, key = result["retention"], "mae_interval"
-        if result["comparison"]["student_vs_teacher"]["holm_p"] >= 1 - confidence and key in kept:
-            kept[key] = widest(kept[key], (1.0, 1.0))
+        multiple_comparisons.agree(result, "mae", confidence)
 
     def tables(self, evaluation: Evaluation) -> dict[str, Table]:
         """Return per_number.csv and errors.csv."""

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.contracts.task_spec import Numbers
-from baton.evaluate import number_outputs, proportions
-from baton.evaluate.label_significance import AT_ONCE, SAME, exchanges
+from baton.evaluate import multiple_comparisons, number_outputs, randomisation
 from baton.evaluate.number_outputs import NumberOutputs
+from baton.evaluate.randomisation import SAME
 from baton.evaluate.resampling import Resamples, draws, widest
 from baton.tasks import number_metrics
 
@@ -68,15 +68,12 @@ class NumberBootstrap(Resamples):
         self, first: str, second: str, figure: str, confidence: float | None = None
     ) -> tuple[float, list[float]]:
         """Return `first` minus `second` in `figure`, with its paired interval."""
-        level, own = self.confidence, self.confidence if confidence is None else confidence
-        try:
-            self.confidence = own
-            value, drawn = super().difference(first, second, figure)
-        finally:
-            self.confidence = level
+        level = self.confidence if confidence is None else confidence
+        value, drawn = super().difference(first, second, figure, level)
         change = self.errors(first) - self.errors(second)
         if figure == "mae" and len(change) > 1:
-            drawn = widest(drawn, (value - student_half(change, own), value + student_half(change, own)))
+            half = student_half(change, level)
+            drawn = widest(drawn, (value - half, value + half))
         return value, drawn
 
     def _interval(self, name: str, figure: str) -> list[float] | None:
@@ -121,13 +118,9 @@ def exchanged_p(change: Floats, resamples: int, seed: int) -> float:
 
     It is at least 1 / (resamples + 1).
     """
-    own, moved = abs(change.sum()), change[change != 0]  # exchanging equal errors changes nothing
-    generator, reached, block = np.random.default_rng(seed), 0, max(1, AT_ONCE // max(len(moved), 1))
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        signs = 2.0 * generator.integers(0, 2, (size, len(moved))) - 1
-        reached += int((np.abs(signs @ moved) >= own * (1 - SAME)).sum())
-    return (1 + reached) / (1 + resamples)
+    return randomisation.exchanged_p(
+        change, lambda sums: sums, abs(float(change.sum())) * (1 - SAME), resamples, seed
+    )
 
 
 def paired(boot: NumberBootstrap, first: str, second: str, pairs: int = 1) -> dict[str, Any]:
@@ -137,38 +130,19 @@ def paired(boot: NumberBootstrap, first: str, second: str, pairs: int = 1) -> di
     if p is not below 1 - confidence. `discordant` holds the rows on which only the first, and only the
     second, is closer.
     """
-    result: dict[str, Any] = {}
-    for figure in COMPARED:
-        result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = boot.difference(
-            first, second, figure
-        )
-    change = boot.errors(first) - boot.errors(second)
-    p_value = exchanged_p(change, exchanges(boot.settings, pairs), boot.settings.seed)
-    if p_value >= 1 - boot.confidence:
-        result["mae_difference_interval"] = widest(result["mae_difference_interval"], (0.0, 0.0))
-    return result | {"mae_p": p_value, "discordant": [int((change < 0).sum()), int((change > 0).sum())]}
+    change, times = boot.errors(first) - boot.errors(second), randomisation.exchanges(boot.settings, pairs)
+    p_value = exchanged_p(change, times, boot.settings.seed)
+    closer = [int((change < 0).sum()), int((change > 0).sum())]
+    return randomisation.tested(boot, first, second, COMPARED, p_value) | {"discordant": closer}
 
 
 def compared(boot: NumberBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
     """Return `first_vs_second` -> `paired`, and what holds for all pairs.
 
-    `holm_p`, `holm_interval`, `holm_confidence` and `excluded` are those of `multiple_comparisons.together`,
-    for the mean absolute error; the interval is the bootstrap's, extended to 0 if Holm's method does not
-    reject.
+    The latter is that of `multiple_comparisons.adjust`, for the mean absolute error.
     """
     result = {f"{one}_vs_{other}": paired(boot, one, other, len(pairs)) for one, other in pairs}
-    level = 1 - (1 - boot.confidence) / max(len(pairs), 1)
-    adjusted = proportions.holm([own["mae_p"] for own in result.values()])
-    for (first, second), own, p_value in zip(pairs, result.values(), adjusted, strict=True):
-        bounds = boot.difference(first, second, "mae", level)[1]
-        if p_value >= 1 - boot.confidence:
-            bounds = widest(bounds, (0.0, 0.0))
-        own |= {
-            "holm_p": p_value,
-            "holm_confidence": level,
-            "holm_interval": bounds,
-            "excluded": max(abs(bound) for bound in bounds),
-        }
+    multiple_comparisons.adjust(boot, pairs, result, "mae")
     return result
 
 

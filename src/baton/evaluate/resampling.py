@@ -6,7 +6,7 @@ Inputs: per-row statistics of every model, and the function from their sums to f
 rows and of each resample.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -86,10 +86,24 @@ class Resamples:
         """Return a figure's interval; None if it has none."""
         return interval(self.drawn[name][figure], self.confidence)
 
-    def difference(self, first: str, second: str, figure: str) -> tuple[float, list[float]]:
-        """Return `first` minus `second` in `figure`, with its paired percentile interval."""
+    def difference(
+        self, first: str, second: str, figure: str, confidence: float | None = None
+    ) -> tuple[float, list[float]]:
+        """Return `first` minus `second` in `figure`, with its paired percentile interval.
+
+        `confidence` is the interval's level if it is not that of the other intervals.
+        """
+        level = self.confidence if confidence is None else confidence
         value = float(self.points[first][figure] - self.points[second][figure])
-        return value, interval(self.drawn[first][figure] - self.drawn[second][figure], self.confidence)
+        return value, interval(self.drawn[first][figure] - self.drawn[second][figure], level)
+
+    def differences(self, first: str, second: str, figures: Iterable[str]) -> dict[str, Any]:
+        """Return `<figure>_difference` and `<figure>_difference_interval` of each of the figures."""
+        result: dict[str, Any] = {}
+        for figure in figures:
+            key = f"{figure}_difference"
+            result[key], result[f"{key}_interval"] = self.difference(first, second, figure)
+        return result
 
     def ratio(self, first: str, second: str, figure: str) -> tuple[float, list[float]] | None:
         """Return `first` over `second` in `figure`, with its paired interval.
@@ -110,6 +124,14 @@ class Resamples:
             value + (high - difference) / denominator,
         )
         return (value, widest(drawn, closed)) if np.isfinite(drawn).all() else None
+
+    def ratios(self, first: str, second: str, figures: Iterable[str]) -> dict[str, Any]:
+        """Return each `ratio` that is defined under its figure's name, with `<figure>_interval`."""
+        result: dict[str, Any] = {}
+        for figure in figures:
+            if (found := self.ratio(first, second, figure)) is not None:
+                result[figure], result[f"{figure}_interval"] = found
+        return result
 
 
 def means(values: Floats, settings: params.Bootstrap) -> tuple[Floats, Floats]:

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.contracts import task_spec
-from baton.evaluate import sequence_outputs, sequence_significance
+from baton.evaluate import multiple_comparisons, sequence_outputs, sequence_significance
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.report import sequence_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
-from baton.evaluate.resampling import widest
 from baton.evaluate.sequence_baselines import SequenceBaselines
 from baton.evaluate.sequence_outputs import SequenceOutputs
 from baton.evaluate.sequence_significance import SequenceBootstrap
@@ -172,18 +171,11 @@ class SequenceReports:
         result: Mapping[str, Any],  # noqa: ARG002
     ) -> dict[str, Any]:
         """Return the student's figures over the teacher's."""
-        kept: dict[str, Any] = {}
-        for figure in sequence_significance.FIGURES:
-            ratio = boot.ratio("student", "teacher", figure)
-            if ratio is not None:
-                kept[figure], kept[f"{figure}_interval"] = ratio
-        return kept
+        return boot.ratios("student", "teacher", sequence_significance.FIGURES)
 
     def agree(self, result: dict[str, Any], best: str | None, confidence: float) -> None:  # noqa: ARG002
         """Extend the kept chrF's interval to 1 if the test does not tell the two apart; add signatures."""
-        kept, key = result["retention"], "chrf_interval"
-        if result["comparison"]["student_vs_teacher"]["holm_p"] >= 1 - confidence and key in kept:
-            kept[key] = widest(kept[key], (1.0, 1.0))
+        multiple_comparisons.agree(result, "chrf", confidence)
         result["signatures"] = text_scores.signatures()
 
     def tables(self, evaluation: Evaluation) -> dict[str, Table]:

@@ -13,14 +13,21 @@ Inputs: `text_scores.statistics` -> figures with intervals, differences, tests.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.evaluate import proportions, sequence_outputs, significance
-from baton.evaluate.label_significance import AT_ONCE, SAME, exchanges
+from baton.evaluate import (
+    multiple_comparisons,
+    proportions,
+    randomisation,
+    sequence_outputs,
+    significance,
+)
+from baton.evaluate.randomisation import SAME
 from baton.evaluate.resampling import Resamples, interval, widest
 from baton.tasks import text_scores
 
@@ -79,14 +86,8 @@ def randomised_p(first: Floats, second: Floats, resamples: int, seed: int) -> fl
     """
     one, other = first[:, text_scores.CHRF], second[:, text_scores.CHRF]
     total, change = (one + other).sum(axis=0), one - other
-    own = abs(_gap(total, change.sum(axis=0)))
-    moved = change[(change != 0).any(axis=1)]  # exchanging equal rows changes nothing
-    generator, reached, block = np.random.default_rng(seed), 0, max(1, AT_ONCE // max(len(moved), 1))
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        signs = 2.0 * generator.integers(0, 2, (size, len(moved))) - 1
-        reached += int((abs(_gap(total, signs @ moved)) >= own - SAME).sum())
-    return (1 + reached) / (1 + resamples)
+    gap = partial(_gap, total)
+    return randomisation.exchanged_p(change, gap, abs(gap(change.sum(axis=0))) - SAME, resamples, seed)
 
 
 def _gap(total: Floats, change: Floats) -> Any:
@@ -101,18 +102,10 @@ def paired(boot: SequenceBootstrap, first: str, second: str, pairs: int = 1) -> 
     if p is not below 1 - confidence. `discordant` holds the rows of which only the first, and only the
     second, has exactly the reference; `exact_match_p` is McNemar's mid-p.
     """
-    result: dict[str, Any] = {}
-    for figure in FIGURES:
-        result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = boot.difference(
-            first, second, figure
-        )
-    draws = exchanges(boot.settings, pairs)
+    draws = randomisation.exchanges(boot.settings, pairs)
     p_value = randomised_p(boot.statistics[first], boot.statistics[second], draws, boot.settings.seed)
-    if p_value >= 1 - boot.confidence:
-        result["chrf_difference_interval"] = widest(result["chrf_difference_interval"], (0.0, 0.0))
     pair = significance.discordant(boot.hits(first), boot.hits(second))
-    return result | {
-        "chrf_p": p_value,
+    return randomisation.tested(boot, first, second, FIGURES, p_value) | {
         "discordant": [*pair],
         "exact_match_p": proportions.paired_p(*pair),
     }
@@ -121,20 +114,8 @@ def paired(boot: SequenceBootstrap, first: str, second: str, pairs: int = 1) -> 
 def compared(boot: SequenceBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
     """Return `first_vs_second` -> `paired`, and what holds for all pairs.
 
-    `holm_p`, `holm_interval`, `holm_confidence` and `excluded` are those of `multiple_comparisons.together`,
-    for chrF; the interval is the bootstrap's, extended to 0 if Holm's method does not reject.
+    The latter is that of `multiple_comparisons.adjust`, for chrF.
     """
     result = {f"{first}_vs_{second}": paired(boot, first, second, len(pairs)) for first, second in pairs}
-    level = 1 - (1 - boot.confidence) / max(len(pairs), 1)
-    adjusted = proportions.holm([own["chrf_p"] for own in result.values()])
-    for (first, second), own, p_value in zip(pairs, result.values(), adjusted, strict=True):
-        bounds = boot.difference(first, second, "chrf", level)[1]
-        if p_value >= 1 - boot.confidence:
-            bounds = widest(bounds, (0.0, 0.0))
-        own |= {
-            "holm_p": p_value,
-            "holm_confidence": level,
-            "holm_interval": bounds,
-            "excluded": max(abs(bound) for bound in bounds),
-        }
+    multiple_comparisons.adjust(boot, pairs, result, "chrf")
     return result

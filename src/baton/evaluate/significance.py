@@ -17,6 +17,7 @@ tests.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,21 +84,24 @@ class Bootstrap(Resamples):
             1.0, value + (float(high) - accuracy) / variance**0.5
         )
 
-    def difference(self, first: str, second: str, figure: str) -> tuple[float, list[float]]:
+    def difference(
+        self, first: str, second: str, figure: str, confidence: float | None = None
+    ) -> tuple[float, list[float]]:
         """Return `first` minus `second` in `figure`, with its paired interval.
 
         For accuracy the interval is Tango's. For macro F1 and balanced accuracy it is the bootstrap's, but
         not narrower than that of mean recall.
         """
-        value, drawn = super().difference(first, second, figure)
+        level = self.confidence if confidence is None else confidence
+        value, drawn = super().difference(first, second, figure, level)
         if figure == "accuracy":
             only_first, only_second = discordant(self.hits(first), self.hits(second))
             return value, list(
-                proportions.paired_interval(only_first, only_second, len(self.hits(first)), self.confidence)
+                proportions.paired_interval(only_first, only_second, len(self.hits(first)), level)
             )
         if figure in ("macro_f1", "balanced_accuracy"):
             low, high = intervals.mean_difference(
-                self.labels(first), self.hits(first), self.hits(second), self.confidence
+                self.labels(first), self.hits(first), self.hits(second), level
             )
             shift = value - float(
                 self.points[first]["balanced_accuracy"] - self.points[second]["balanced_accuracy"]
@@ -170,19 +174,15 @@ def discordant(first: Hits, second: Hits) -> tuple[int, int]:
     return int((first & ~second).sum()), int((second & ~first).sum())
 
 
-def paired(
-    bootstrap: Bootstrap, hits: dict[str, Hits], first: str, second: str
-) -> dict[str, float | list[float]]:
+def paired(bootstrap: Bootstrap, hits: dict[str, Hits], first: str, second: str) -> dict[str, Any]:
     """Compare `first` with `second`: differences in accuracy and macro F1, and McNemar's mid-p test.
 
     The differences have intervals. `discordant` holds the rows that only the first, and that only the second,
     has right. The interval of the difference in accuracy excludes 0 exactly if `mcnemar_p` is below 1 -
     confidence.
     """
-    result: dict[str, float | list[float]] = {}
-    for figure in ("accuracy", "macro_f1"):
-        result[f"{figure}_difference"], result[f"{figure}_difference_interval"] = bootstrap.difference(
-            first, second, figure
-        )
     pair = discordant(hits[first], hits[second])
-    return result | {"discordant": [*pair], "mcnemar_p": proportions.paired_p(*pair)}
+    return bootstrap.differences(first, second, ("accuracy", "macro_f1")) | {
+        "discordant": [*pair],
+        "mcnemar_p": proportions.paired_p(*pair),
+    }

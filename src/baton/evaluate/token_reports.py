@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from baton import params
 from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Tokens
-from baton.evaluate import calibration, token_outputs, token_significance
+from baton.evaluate import calibration, multiple_comparisons, token_outputs, token_significance
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.label_significance import f1_of_rows
 from baton.evaluate.report import token_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
-from baton.evaluate.resampling import means, widest
+from baton.evaluate.resampling import means
 from baton.evaluate.token_baselines import TokenBaselines
 from baton.evaluate.token_outputs import TokenOutputs
 from baton.evaluate.token_significance import TokenBootstrap
@@ -196,17 +196,11 @@ class TokenReports:
         result: Mapping[str, Any],  # noqa: ARG002
     ) -> dict[str, Any]:
         """Return the student's entity F1, macro F1 and token accuracy over the teacher's."""
-        kept: dict[str, Any] = {}
-        for figure in token_significance.COMPARED:
-            if (ratio := boot.ratio("student", "teacher", figure)) is not None:
-                kept[figure], kept[f"{figure}_interval"] = ratio
-        return kept
+        return boot.ratios("student", "teacher", token_significance.COMPARED)
 
     def agree(self, result: dict[str, Any], best: str | None, confidence: float) -> None:  # noqa: ARG002
         """Extend the interval of the kept entity F1 to 1 if the page's test does not tell the two apart."""
-        kept, key = result["retention"], "entity_f1_interval"
-        if result["comparison"]["student_vs_teacher"]["holm_p"] >= 1 - confidence and key in kept:
-            kept[key] = widest(kept[key], (1.0, 1.0))
+        multiple_comparisons.agree(result, "entity_f1", confidence)
 
     def tables(self, evaluation: Evaluation) -> dict[str, Table]:
         """Return per_type.csv, confusion.csv and errors.csv."""

@@ -19,8 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.evaluate import intervals, multiple_comparisons, proportions, significance, token_outputs
-from baton.evaluate.label_significance import exchanges, randomised_p
+from baton.evaluate import (
+    intervals,
+    multiple_comparisons,
+    proportions,
+    randomisation,
+    significance,
+    token_outputs,
+)
+from baton.evaluate.label_significance import randomised_p
 from baton.evaluate.resampling import Resamples, Statistics, interval, widest
 from baton.evaluate.token_outputs import ROW
 from baton.tasks.metrics import counts
@@ -115,17 +122,10 @@ def paired(boot: TokenBootstrap, first: str, second: str, pairs: int = 1) -> dic
     the interval of entity F1 is extended to 0 if p is not below 1 - confidence. `discordant` holds the texts
     that only the first, and that only the second, has exactly right; `exact_p` is McNemar's mid-p.
     """
-    result: dict[str, Any] = {}
-    for figure in COMPARED:
-        key = f"{figure}_difference"
-        result[key], result[f"{key}_interval"] = boot.difference(first, second, figure)
-    draws = exchanges(boot.settings, pairs)
+    draws = randomisation.exchanges(boot.settings, pairs)
     p_value = randomised_p(boot.counted(first), boot.counted(second), draws, boot.settings.seed)
-    if p_value >= 1 - boot.confidence:
-        result["entity_f1_difference_interval"] = widest(result["entity_f1_difference_interval"], (0.0, 0.0))
     pair = significance.discordant(boot.hits(first), boot.hits(second))
-    return result | {
-        "entity_f1_p": p_value,
+    return randomisation.tested(boot, first, second, COMPARED, p_value) | {
         "discordant": [*pair],
         "exact_p": proportions.paired_p(*pair),
     }
@@ -134,25 +134,13 @@ def paired(boot: TokenBootstrap, first: str, second: str, pairs: int = 1) -> dic
 def compared(boot: TokenBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
     """Return `first_vs_second` -> `paired`, the paired t-test of log loss, and what holds for all pairs.
 
-    `holm_p`, `holm_interval`, `holm_confidence` and `excluded` are those of `multiple_comparisons.together`,
-    for entity F1; the interval is the bootstrap's, extended to 0 if Holm's method does not reject.
+    The latter is that of `multiple_comparisons.adjust`, for entity F1.
     """
     result = {
         f"{first}_vs_{second}": paired(boot, first, second, len(pairs))
         | multiple_comparisons.paired_losses(boot, first, second)
         for first, second in pairs
     }
-    level = 1 - (1 - boot.confidence) / max(len(pairs), 1)
-    adjusted = proportions.holm([own["entity_f1_p"] for own in result.values()])
-    for (first, second), own, p_value in zip(pairs, result.values(), adjusted, strict=True):
-        bounds = boot.difference(first, second, "entity_f1", level)[1]
-        if p_value >= 1 - boot.confidence:
-            bounds = widest(bounds, (0.0, 0.0))
-        own |= {
-            "holm_p": p_value,
-            "holm_confidence": level,
-            "holm_interval": bounds,
-            "excluded": max(abs(bound) for bound in bounds),
-        }
+    multiple_comparisons.adjust(boot, pairs, result, "entity_f1")
     multiple_comparisons.adjust_losses(result)
     return result

@@ -93,7 +93,7 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
         result = np.zeros((len(texts), self.task.spec.width), np.float32)
         read = self.text.read(texts) if texts else []
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            for rows in text_encoder.batches(read, batch_size):
+            for rows in text_encoder.batches([own.windows for own in read], batch_size):
                 pixels = self.reader.read(images, rows, threads)
                 features = {
                     "image": self.image(pixels),

@@ -1,15 +1,15 @@
-"""The encoder of texts in a served model: tokens of raw texts, and their pooled features."""
+"""The encoder of texts in a served model: tokens of raw texts or pairs of them, and their pooled features."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModel
 
 from baton.contracts.input_spec import TextInput
-from baton.texts import document_windows
-
-Windows = list[list[int]]  # the tokens of a text, in windows
+from baton.texts import document_windows, pair_windows
+from baton.texts.pair_windows import PairFrame, Read
 
 
 class TextEncoder:
@@ -20,7 +20,7 @@ class TextEncoder:
         folder: Path,
         reads: TextInput,
         pooling: str,
-        weights: Mapping[str, torch.Tensor],
+        weights: dict[str, torch.Tensor],
         device: torch.device,
     ) -> None:
         """Take the folder of its config and tokenizer, and its weights.
@@ -30,37 +30,52 @@ class TextEncoder:
         """
         self.reads, self.pooling, self.device = reads, pooling, device
         self.tokenizer = document_windows.open_tokenizer(folder, reads.max_length)
-        self.frame = document_windows.frame(self.tokenizer)
+        whole = pair_windows.pair_frame if reads.pair else document_windows.frame
+        self.frame: document_windows.Frame | PairFrame = whole(self.tokenizer)
         self.tokenizer.no_truncation()  # the frame truncates
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.backbone = AutoModel.from_config(config, dtype=torch.float32)
         if pooling != "pooler" and hasattr(self.backbone, "pooler"):
             self.backbone.pooler = None
+        self.takes_types = pair_windows.takes_types(self.backbone)
         self.backbone.load_state_dict(weights)
         self.backbone.to(device).eval()
 
-    def read(self, texts: list[str]) -> list[Windows]:
-        """Return the windows of each text."""
-        whole = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [self.frame.read(own.ids, self.reads.truncation)[0] for own in whole]
+    def read(self, *columns: list[str]) -> list[Read]:
+        """Return what is read of each text, or of each pair of texts in two columns."""
+        whole = [self.tokenizer.encode_batch_fast(texts, add_special_tokens=False) for texts in columns]
+        return [self._read([own.ids for own in row]) for row in zip(*whole, strict=True)]
 
-    def features(self, read: Sequence[Windows]) -> torch.Tensor:
-        """Return the pooled features (batch, width) of texts from their windows."""
-        windows = [window for own in read for window in own]
-        length = max(map(len, windows))
-        tokens = torch.full((len(windows), length), self.reads.pad)  # (windows, length)
-        mask = torch.zeros_like(tokens)
-        for place, window in enumerate(windows):
-            tokens[place, : len(window)] = torch.tensor(window)
-            mask[place, : len(window)] = 1
-        owner = torch.tensor([place for place, own in enumerate(read) for _ in own])  # (windows,)
+    def _read(self, ids: list[list[int]]) -> Read:
+        """Return what is read of a text, or of both texts of a pair, given their own tokens."""
+        if isinstance(self.frame, PairFrame):
+            return self.frame.read(ids[0], ids[1], self.reads.truncation)
+        windows, left_out = self.frame.read(ids[0], self.reads.truncation)
+        return Read(windows, [], left_out)
+
+    def features(self, read: Sequence[Read]) -> torch.Tensor:
+        """Return the pooled features (batch, width) of texts or pairs."""
+        windows = [window for own in read for window in own.windows]
+        kinds = [types for own in read for types in own.types]
+        owner = torch.tensor([place for place, own in enumerate(read) for _ in own.windows])  # (windows,)
         owners = owner == torch.arange(len(read)).unsqueeze(1)  # (batch, windows)
-        return self._pooled(*(part.to(self.device) for part in (tokens, mask, owners)))
+        return self._pooled(*self.run(windows, kinds), owners.to(self.device))
 
-    def _pooled(self, tokens: torch.Tensor, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-        output = self.backbone(input_ids=tokens, attention_mask=mask)
+    def run(self, windows: list[list[int]], kinds: list[list[int]]) -> tuple[Any, torch.Tensor]:
+        """Return the encoder's output for windows of tokens, and their mask (windows, length).
+
+        `kinds` are the types of the tokens of pairs.
+        """
+        tokens, mask = _padded(windows, self.reads.pad), _padded([[1] * len(own) for own in windows], 0)
+        types = _padded(kinds, 0) if kinds else torch.zeros_like(tokens)  # (windows, length)
+        tokens, mask, types = (part.to(self.device) for part in (tokens, mask, types))
+        typed = {"token_type_ids": types} if self.takes_types and self.reads.pair else {}
+        return self.backbone(input_ids=tokens, attention_mask=mask, **typed), mask
+
+    def _pooled(self, output: Any, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, width); `owners` (batch, windows): whether a window belongs to a text."""
         states = output.last_hidden_state  # (windows, length, width)
-        counts = torch.ones(len(tokens), 1, device=states.device)  # (windows, 1)
+        counts = torch.ones(len(states), 1, device=states.device)  # (windows, 1)
         if self.pooling == "pooler":
             pooled = output.pooler_output  # (windows, width)
         elif self.pooling == "cls":
@@ -73,8 +88,11 @@ class TextEncoder:
         return pooled / counts
 
 
-def batches(read: Sequence[Windows], most: int) -> Iterator[list[int]]:
-    """Yield the rows of texts, in batches of similar length of at most `most` windows or of a single text."""
+def batches(read: Sequence[list[list[int]]], most: int) -> Iterator[list[int]]:
+    """Yield the rows of texts, given as their windows, in batches of similar length.
+
+    A batch has at most `most` windows, or a single text.
+    """
     batch: list[int] = []
     for row in sorted(range(len(read)), key=lambda row: sum(map(len, read[row]))):
         if batch and sum(len(read[other]) for other in batch) + len(read[row]) > most:
@@ -83,3 +101,11 @@ def batches(read: Sequence[Windows], most: int) -> Iterator[list[int]]:
         batch.append(row)
     if batch:
         yield batch
+
+
+def _padded(rows: list[list[int]], value: int) -> torch.Tensor:
+    """Return rows of different lengths, filled up with `value`, (rows, longest) int64."""
+    result = torch.full((len(rows), max(map(len, rows))), value)
+    for place, row in enumerate(rows):
+        result[place, : len(row)] = torch.tensor(row)
+    return result
