@@ -4,9 +4,7 @@ Clips are notes that rise or fall, or stay: the spectrum alone does not tell ris
 """
 
 import base64
-import os
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from scipy.special import softmax
 from baton import storage
 from baton.contracts import predictions
 from tests import audio_files
-from tests.test_interrupted import finish, last_step, longer, ours, start
+from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -125,17 +123,4 @@ def test_the_logged_model_answers_with_the_predictions(
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     project.edit(lambda raw: (longer(raw), raw["finetune"].update(epochs=24)))
-    finish(project, "finetune")
-    whole = project.digests()
-    project.edit(lambda raw: raw["finetune"].update(log_every=3))  # a run of its own, to kill
-    for _ in range(2):
-        with start(project, "finetune") as process:
-            before = last_step(project, "teacher-0")
-            while last_step(project, "teacher-0") < before + 7:
-                assert process.poll() is None, process.stdout.read() if process.stdout else ""
-            for one in ours(project):
-                os.kill(one.pid, signal.SIGKILL)
-    assert "resumed after step" in finish(project, "finetune")
-    after = project.digests()
-    same = ("models/teacher/model.safetensors", "data/predictions/teacher/test.parquet")
-    assert all(whole[name] == after[name] for name in same)
+    check_kills(project, "finetune", "teacher", kills=2, log_every=3)

@@ -4,9 +4,7 @@ A row's class follows from its image and its text together, and from neither alo
 """
 
 import csv
-import os
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from baton import storage
 from baton.contracts import predictions
 from tests import tiny, tiny_images_with_texts
 from tests.test_image_pipeline import small as small_image_run
-from tests.test_interrupted import finish, last_step, ours, start
+from tests.test_interrupted import check_kills
 from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -135,19 +133,7 @@ def test_the_logged_model_answers_as_the_predictions_do(
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     project.edit(lambda raw: raw["finetune"].update(epochs=60))
-    finish(project, "finetune")
-    whole = project.digests()
-    project.edit(lambda raw: raw["finetune"].update(log_every=3))  # a run of its own, to kill
-    for _ in range(3):
-        with start(project, "finetune") as process:
-            before = last_step(project, "teacher-0")
-            while last_step(project, "teacher-0") < before + 7:
-                assert process.poll() is None, process.stdout.read() if process.stdout else ""
-            for one in ours(project):
-                os.kill(one.pid, signal.SIGKILL)
-    output = finish(project, "finetune")
-    assert "resumed after step" in output
-    after = project.digests()
-    same = ("models/teacher/model.safetensors", "data/predictions/teacher/test.parquet")
-    assert all(whole[name] == after[name] for name in same)
-    assert np.isfinite(predictions.read_predictions(project.folder / same[1])[1]).all()
+    check_kills(project, "finetune", "teacher", kills=3, log_every=3)
+    assert np.isfinite(
+        predictions.read_predictions(project.folder / "data/predictions/teacher/test.parquet")[1]
+    ).all()

@@ -107,6 +107,29 @@ def finish(project: Project, stage: str) -> str:
     return output
 
 
+def check_kills(
+    project: Project, stage: str, model: str, kills: int, steps: int = 7, log_every: int = 2
+) -> None:
+    """Check that a stage gives the same bytes if it is killed, each time after at least `steps` more steps.
+
+    `log_every` makes the run that is killed another one than that it is compared with.
+    """
+    finish(project, stage)
+    whole = project.digests()
+    project.edit(lambda raw: raw[stage].update(log_every=log_every))
+    for _ in range(kills):
+        with start(project, stage) as process:
+            before = last_step(project, f"{model}-0")
+            while last_step(project, f"{model}-0") < before + steps:
+                assert process.poll() is None, process.stdout.read() if process.stdout else ""
+            for one in ours(project):
+                os.kill(one.pid, signal.SIGKILL)
+    assert "resumed after step" in finish(project, stage)
+    after = project.digests()
+    same = (f"models/{model}/model.safetensors", f"data/predictions/{model}/test.parquet")
+    assert all(whole[name] == after[name] for name in same)
+
+
 @pytest.fixture(scope="module")
 def stopped(project: Project) -> tuple[int, int, str]:
     """A training run that was terminated, killed and finished.

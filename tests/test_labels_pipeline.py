@@ -5,9 +5,7 @@ The labels say which words a docstring has; some have none.
 
 import csv
 import json
-import os
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from sklearn.metrics import f1_score
 from baton import storage
 from baton.contracts import predictions
 from tests import tiny
-from tests.test_interrupted import finish, last_step, longer, ours, start
+from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code, small, write_docstrings
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -110,21 +108,7 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     project.edit(lambda raw: (longer(raw), many(raw)))
-    finish(project, "finetune")
-    whole = project.digests()
-    project.edit(lambda raw: raw["finetune"].update(log_every=2))  # a run of its own, to kill
-    for _ in range(3):
-        with start(project, "finetune") as process:
-            before = last_step(project, "teacher-0")
-            while last_step(project, "teacher-0") < before + 7:
-                assert process.poll() is None, process.stdout.read() if process.stdout else ""
-            for one in ours(project):
-                os.kill(one.pid, signal.SIGKILL)
-    output = finish(project, "finetune")
-    assert "resumed after step" in output
-    after = project.digests()
-    same = ("models/teacher/model.safetensors", "data/predictions/teacher/test.parquet")
-    assert all(whole[name] == after[name] for name in same)
+    check_kills(project, "finetune", "teacher", kills=3)
 
 
 def many(raw: dict[str, Any]) -> None:

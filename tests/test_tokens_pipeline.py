@@ -5,9 +5,7 @@ Goods and places are tagged in texts of the vocabulary of `tests.tiny`.
 
 import itertools
 import json
-import os
 import shutil
-import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +19,7 @@ from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Tokens
 from baton.tasks import token_decoding
 from tests import tiny, tiny_tokens
-from tests.test_interrupted import finish, last_step, longer, ours, start
+from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code, small
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -125,21 +123,8 @@ def test_the_logged_model_answers_with_the_entities_of_the_predictions(
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     """Teacher, then student and control, which learn from the teacher's words."""
     project.edit(lambda raw: (longer(raw), many(raw)))
-    for stage, model in (("finetune", "teacher"), ("distill", "student")):
-        finish(project, stage)
-        whole = project.digests()
-        project.edit(lambda raw, stage=stage: raw[stage].update(log_every=3))  # a run of its own, to kill
-        for _ in range(5 if stage == "finetune" else 1):
-            with start(project, stage) as process:
-                before = last_step(project, f"{model}-0")
-                while last_step(project, f"{model}-0") < before + 5:
-                    assert process.poll() is None, process.stdout.read() if process.stdout else ""
-                for one in ours(project):
-                    os.kill(one.pid, signal.SIGKILL)
-        assert "resumed after step" in finish(project, stage)
-        after = project.digests()
-        same = (f"models/{model}/model.safetensors", f"data/predictions/{model}/test.parquet")
-        assert all(whole[name] == after[name] for name in same)
+    check_kills(project, "finetune", "teacher", kills=5, steps=5, log_every=3)
+    check_kills(project, "distill", "student", kills=1, steps=5, log_every=3)
 
 
 def many(raw: dict[str, Any]) -> None:
