@@ -6,6 +6,21 @@ once, with the names of its sections.
 """
 
 from baton.params.augmentation import Augmentation, ColourJitter, Masks, PaddedCrop, RandAugment, ResizedCrop
+from baton.params.base import (
+    Base,
+    BytePairTokenizer,
+    CharacterTokenizer,
+    Encoder,
+    EncoderDecoderBase,
+    HubBase,
+    ImageTextBase,
+    JoinedBase,
+    LocalBase,
+    PackagedWeights,
+    RegisteredBase,
+    TimmBase,
+    WheelBase,
+)
 from baton.params.evaluate import (
     BandsBaseline,
     Baseline,
@@ -24,6 +39,16 @@ from baton.params.evaluate import (
     TfidfBaseline,
 )
 from baton.params.fields import Section
+from baton.params.formats import (
+    ConllFormat,
+    DelimitedFormat,
+    DocumentsFormat,
+    Format,
+    JsonLinesFormat,
+    LinesFormat,
+    ParquetFormat,
+    TokenXmlFormat,
+)
 from baton.params.lifecycle import (
     ClassFloor,
     DriftLimits,
@@ -35,64 +60,39 @@ from baton.params.lifecycle import (
 )
 from baton.params.packages import DebianPackage, NpmPackage, Package, SdistPackage, WheelPackage
 from baton.params.preprocess import (
-    AudioChecks,
     AudioPreprocess,
     ByCount,
     ByShare,
-    Checks,
-    ConllFormat,
     Cutting,
-    DelimitedFormat,
-    DocumentsFormat,
     FilesPreprocess,
-    Format,
-    ImageChecks,
     ImagePreprocess,
-    ImageTextChecks,
     ImageTextPreprocess,
-    JsonLinesFormat,
     Limit,
-    LinesFormat,
     OfImages,
-    OtherClass,
-    ParquetFormat,
     Portion,
     Preprocess,
     TextPreprocess,
-    TokenXmlFormat,
 )
 from baton.params.reading import PATH, Params, flatten, head, load, read, read_raw
+from baton.params.row_checks import AudioChecks, Checks, ImageChecks, ImageTextChecks, OtherClass
 from baton.params.runtime import MlflowTracking, NoTracking, Runtime, Tracking
 from baton.params.source import (
     AptSource,
-    Base,
-    BytePairTokenizer,
-    CharacterTokenizer,
     Content,
     DigitsSource,
-    Encoder,
-    EncoderDecoderBase,
     Files,
     FolderSource,
-    HubBase,
     HubFiles,
     HubSource,
     IdxSource,
-    ImageTextBase,
-    JoinedBase,
-    LocalBase,
     LocalSource,
-    PackagedWeights,
     PackageSource,
     PerSplit,
-    RegisteredBase,
     SklearnSource,
     Source,
     TableSource,
     TextBeside,
-    TimmBase,
     TorchvisionSource,
-    WheelBase,
     WheelSource,
 )
 from baton.params.task import (

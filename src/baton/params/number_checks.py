@@ -1,27 +1,31 @@
 """What params may not ask of numbers, or only of numbers: checks over sections, in `reading.Params`.
 
-Inputs: sections -> problems, each with its YAML path and the way out.
+Input: the whole of params -> problems, each with its YAML path and the way out.
 """
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from baton.params.evaluate import Evaluate, FeaturesBaseline, MajorityBaseline, MeanBaseline, TfidfBaseline
+from baton.params.evaluate import FeaturesBaseline, MajorityBaseline, MeanBaseline, TfidfBaseline
 from baton.params.lifecycle import Gain, Promotion
 from baton.params.preprocess import FilesPreprocess, Preprocess, TextPreprocess
-from baton.params.source import DigitsSource, FolderSource, IdxSource, Source, TorchvisionSource
-from baton.params.task import NumbersTask, Task
-from baton.params.training import Distill, Finetune
+from baton.params.source import OneClassSource, Source
+from baton.params.task import NumbersTask
+
+if TYPE_CHECKING:
+    from baton.params.reading import Params
 
 ENDS = ("low", "high")  # suffixes of the columns of intervals in a served answer
 ERRORS = ("mae", "rmse")  # figures in the unit of the numbers
 
 
-def of_numbers(
-    preprocess: Preprocess, source: Source, finetune: Finetune, distill: Distill, promotion: Promotion
-) -> Iterator[str]:
+def of_numbers(asked: "Params") -> Iterator[str]:
     """Yield the problems of params whose task is numbers."""
-    yield from _of_data(preprocess, source)
+    if not isinstance(asked.task, NumbersTask):
+        return
+    finetune, distill, promotion = asked.finetune, asked.distill, asked.promotion
+    yield from _of_data(asked.preprocess, asked.source)
     for name, part in {"finetune": finetune, "distill": distill}.items():
         if part.class_weights != "none":
             yield f"{name}.class_weights: {part.class_weights} is for classes and labels: set it to none"
@@ -51,7 +55,7 @@ def _of_data(preprocess: Preprocess, source: Source) -> Iterator[str]:
         )
     if preprocess.label_names:
         yield "preprocess.label_names: numbers have no names: set it to {}"
-    if isinstance(source, FolderSource | DigitsSource | IdxSource | TorchvisionSource):
+    if isinstance(source, OneClassSource):
         yield (
             f"source.kind {source.kind} gives each image a class, task.kind is numbers: list the images in a "
             "table with a column of numbers (source.kind: table)"
@@ -60,8 +64,9 @@ def _of_data(preprocess: Preprocess, source: Source) -> Iterator[str]:
         yield "preprocess.keep_columns: numbers is already a column of the clean tables; rename it"
 
 
-def of_task(task: Task, preprocess: Preprocess, evaluate: Evaluate, promotion: Promotion) -> Iterator[str]:
+def of_task(asked: "Params") -> Iterator[str]:
     """Yield what only numbers may have, and the baselines of another kind of task."""
+    task, preprocess, evaluate, promotion = asked.task, asked.preprocess, asked.evaluate, asked.promotion
     numbers = isinstance(task, NumbersTask)
     if not numbers and not isinstance(preprocess.label_column, str):
         yield f"preprocess.label_column: only numbers have several, task.kind is {task.kind}: name one column"

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from baton.params.base import EncoderDecoderBase, TimmBase
 from baton.params.evaluate import CopyBaseline, NearestBaseline
-from baton.params.source import EncoderDecoderBase, TimmBase
 from baton.params.task import SequenceTask
 from baton.params.tokenize import TextTokenize, WindowsTruncation
 from baton.params.training import DecoderHead, EncoderDecoderStudent

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from baton.params.evaluate import CrfBaseline, MajorityBaseline
-from baton.params.preprocess import ConllFormat, OtherClass, TextPreprocess, TokenXmlFormat
+from baton.params.formats import ConllFormat, TokenXmlFormat
+from baton.params.preprocess import TextPreprocess
+from baton.params.row_checks import OtherClass
 from baton.params.task import TokensTask
 
 if TYPE_CHECKING:
