@@ -22,6 +22,7 @@ from baton.contracts import input_spec, predictions, task_spec
 from baton.contracts.task_spec import Labels
 from baton.evaluate import (
     baselines,
+    f1_bootstrap,
     inputs,
     label_outputs,
     label_significance,
@@ -216,8 +217,8 @@ def test_decisions_of_one_row_are_not_independent() -> None:
     """Three labels that always agree are as much evidence as one, not three times as much."""
     targets, logits = sample(200, 1)
     counted = _counted(targets, label_outputs.LabelOutputs(logits))
-    value, low, high = label_significance.f1_of_rows(counted, 0.95)
-    tripled, *ends = label_significance.f1_of_rows(3 * counted, 0.95)
+    value, low, high = f1_bootstrap.f1_of_rows(counted, 0.95)
+    tripled, *ends = f1_bootstrap.f1_of_rows(3 * counted, 0.95)
     assert tripled == value
     assert ends[1] - ends[0] > 0.9 * (high - low)
 
@@ -234,8 +235,8 @@ def test_the_randomisation_test_has_its_level_and_finds_differences() -> None:
             for by in (1.0, 1.0, 1.6)
         )
         own = [_counted(targets, outputs) for outputs in (one, other, better)]
-        found.append(label_significance.randomised_p(own[0], own[1], 199, trial))
-        power.append(label_significance.randomised_p(own[2], own[0], 199, trial))
+        found.append(f1_bootstrap.randomised_p(own[0], own[1], 199, trial))
+        power.append(f1_bootstrap.randomised_p(own[2], own[0], 199, trial))
     rejected = (np.array(found) <= 0.05).sum()
     assert binom.ppf(0.001, 400, 0.05) <= rejected <= binom.ppf(0.999, 400, 0.05)
     assert 0.42 < np.mean(found) < 0.58  # uniform under the hypothesis
@@ -257,7 +258,7 @@ def test_the_randomisation_test_counts_all_exchanges_of_a_small_table() -> None:
         one, other = np.where(swap, *predicted), np.where(swap, *predicted[::-1])
         reached += abs(f1(one) - f1(other)) >= measured - 1e-12
     counted = [_counted(targets, label_outputs.LabelOutputs(own)) for own in predicted]
-    assert label_significance.randomised_p(*counted, 10_000, 0) == pytest.approx(reached / 64, abs=0.02)
+    assert f1_bootstrap.randomised_p(*counted, 10_000, 0) == pytest.approx(reached / 64, abs=0.02)
 
 
 def test_comparisons_agree_with_the_adjusted_test() -> None:

@@ -13,6 +13,7 @@ from baton import params
 from baton.contracts.task_spec import Labels
 from baton.evaluate import (
     calibration,
+    f1_bootstrap,
     label_outputs,
     label_ranking,
     label_significance,
@@ -98,12 +99,12 @@ class LabelReports:
     def of_rows(
         self, targets: Marks, outputs: LabelOutputs, rows: NDArray[np.bool_], confidence: float
     ) -> tuple[float, float, float]:
-        """Return micro F1 on `rows`, see `label_significance.f1_of_rows`."""
+        """Return micro F1 on `rows`, see `f1_bootstrap.f1_of_rows`."""
         actual, predicted = targets[rows] > 0, outputs.predicted[rows]
         counted = np.stack(
             [(actual & predicted).sum(axis=1), (actual.sum(axis=1) + predicted.sum(axis=1))], 1
         )
-        return label_significance.f1_of_rows(counted.astype(np.float64), confidence)
+        return f1_bootstrap.f1_of_rows(counted.astype(np.float64), confidence)
 
     def found(self, targets: Marks, outputs: LabelOutputs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return each label of each row, and whether it was predicted."""

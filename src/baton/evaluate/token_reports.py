@@ -14,8 +14,8 @@ from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Tokens
 from baton.evaluate import calibration, multiple_comparisons, token_outputs, token_significance
 from baton.evaluate.evaluation import Evaluation
+from baton.evaluate.f1_bootstrap import f1_of_rows
 from baton.evaluate.inputs import Rows
-from baton.evaluate.label_significance import f1_of_rows
 from baton.evaluate.report import token_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
@@ -90,7 +90,7 @@ class TokenReports:
     def of_rows(
         self, targets: Ragged, outputs: TokenOutputs, rows: NDArray[np.bool_], confidence: float
     ) -> tuple[float, float, float]:
-        """Return entity F1 on `rows`, see `label_significance.f1_of_rows`."""
+        """Return entity F1 on `rows`, see `f1_bootstrap.f1_of_rows`."""
         return f1_of_rows(self._counted(targets, outputs)[rows], confidence)
 
     def found(self, targets: Ragged, outputs: TokenOutputs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -1,52 +1,45 @@
 """Intervals and paired tests for models that tagged the words of the same texts.
 
-Texts, not words, are resampled and exchanged: the words of a text are not independent.
-
-- Entity, macro F1, precision, recall and token accuracy have the percentile bootstrap's interval, but never a
-  narrower one than the closed form that takes entities (or words) as independent: resampling a table without
-  mistakes finds none. `exact` has Wilson's, log loss the bootstrap's.
-- Differences have the paired bootstrap's, but never a narrower one than Tango's of two models that are right
-  on the same texts.
-- Differences in entity F1 are tested by approximate randomisation over texts, see `label_significance`.
+- Entity and macro F1, and differences, have the intervals of `f1_bootstrap`, whose rows are texts.
+- Precision, recall and token accuracy have the percentile bootstrap's interval, but never a narrower one
+  than the closed form that takes entities (or words) as independent. `exact` has Wilson's, log loss the
+  bootstrap's.
+- Differences in entity F1 are tested by approximate randomisation over texts, see `randomisation`.
 
 Inputs: `token_outputs.statistics` -> figures with intervals, differences, tests.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.evaluate import (
-    intervals,
-    multiple_comparisons,
-    proportions,
-    randomisation,
-    significance,
-    token_outputs,
-)
-from baton.evaluate.label_significance import randomised_p
-from baton.evaluate.resampling import Resamples, Statistics, interval, widest
-from baton.evaluate.token_outputs import ROW
+from baton.evaluate import f1_bootstrap, multiple_comparisons, proportions, token_outputs
+from baton.evaluate.f1_bootstrap import F1Bootstrap
+from baton.evaluate.resampling import Statistics, interval, widest
 from baton.tasks.metrics import counts
 
 Floats = NDArray[np.float64]
 COMPARED = ("entity_f1", "macro_f1", "token_accuracy")
 
 
-class TokenBootstrap(Resamples):
+class TokenBootstrap(F1Bootstrap):
     """Point sums and resampled figures of several models on the same texts."""
+
+    row: ClassVar[tuple[str, ...]] = token_outputs.ROW
+    unbounded: ClassVar[tuple[str, ...]] = ("log_loss",)
 
     def __init__(self, statistics: Mapping[str, Statistics], types: int, settings: params.Bootstrap) -> None:
         """Draw once for all models; `statistics` maps a model's name to its `token_outputs.statistics`."""
-        self.types, self.settings = types, settings
-        super().__init__(statistics, lambda sums, whole: token_outputs.figures(sums, types, whole), settings)
+        super().__init__(
+            statistics, lambda sums, whole: token_outputs.figures(sums, types, whole), types, settings
+        )
 
     def _interval(self, name: str, figure: str) -> list[float]:
         value, drawn = float(self.points[name][figure]), interval(self.drawn[name][figure], self.confidence)
-        hit, chosen, true = counts(self.sums[name], self.types)
+        hit, chosen, true = counts(self.sums[name], self.names)
         match figure:
             case "exact":
                 return self._wilson(value * len(self.hits(name)), len(self.hits(name)))
@@ -57,56 +50,20 @@ class TokenBootstrap(Resamples):
             case "entity_recall":
                 return widest(drawn, self._wilson(hit.sum(), true.sum()))
             case "entity_f1":
-                low, high = intervals.f1(hit.sum(), chosen.sum(), true.sum(), self.confidence)
-                return [0.0, 1.0] if np.isnan(low) else widest(drawn, (float(low), float(high)))
+                return self.pooled_f1(name, figure)
             case "macro_f1":
-                own = true > 0
-                hit, chosen, true = hit[own], chosen[own], true[own]
-                if not len(true):
-                    return [0.0, 1.0]
-                ends = intervals.f1(hit, chosen, true, self.confidence)
-                weights = np.full(len(true), 1 / len(true))
-                return widest(drawn, intervals.mean(weights, 2 * hit / (chosen + true), *ends))
+                return self.macro_f1(name)
         return drawn
-
-    def difference(
-        self, first: str, second: str, figure: str, confidence: float | None = None
-    ) -> tuple[float, list[float]]:
-        """Return `first` minus `second` in `figure`, with its paired interval."""
-        level = self.confidence if confidence is None else confidence
-        value = float(self.points[first][figure] - self.points[second][figure])
-        drawn = interval(self.drawn[first][figure] - self.drawn[second][figure], level)
-        if figure == "log_loss":
-            return value, drawn
-        low, high = proportions.paired_interval(0, 0, len(self.hits(first)), level)
-        return value, widest(drawn, (max(-1.0, value + low), min(1.0, value + high)))
-
-    def per_class(self, name: str) -> dict[str, tuple[Floats, Floats]]:
-        """Return precision, recall, f1 and support of each type, see `significance.Bootstrap.per_class`."""
-        return significance.bounded_per_class(self.sums[name], self.types, self.confidence)
-
-    def hits(self, name: str) -> NDArray[np.bool_]:
-        """Return the texts whose entities are all right, (n)."""
-        return np.asarray(self._column(name, "exact") > 0)
 
     def losses(self, name: str) -> dict[str, Floats]:
         """Return log_loss of every text, (n), on a scale on which their mean is that of all words."""
-        if self.statistics[name].shape[1] < 3 * self.types + len(ROW):
+        if self.statistics[name].shape[1] < 3 * self.names + len(self.row):
             return {}
         words = max(self._sum(name, "words"), 1.0)
-        return {"log_loss": self._column(name, "log_loss") * len(self.hits(name)) / words}
-
-    def counted(self, name: str) -> Floats:
-        """Return how many entities each text has that are hit, and that are predicted or actual, (n, 2)."""
-        own, width = self.statistics[name], self.types
-        return np.stack([own[:, :width].sum(axis=1), own[:, width : 3 * width].sum(axis=1)], axis=1)
-
-    def _column(self, name: str, column: str) -> Floats:
-        own: Floats = self.statistics[name][:, [3 * self.types + ROW.index(column)]].toarray()[:, 0]
-        return own
+        return {"log_loss": self.column(name, "log_loss") * len(self.hits(name)) / words}
 
     def _sum(self, name: str, column: str) -> float:
-        return float(self.sums[name][3 * self.types + ROW.index(column)])
+        return float(self.sums[name][3 * self.names + self.row.index(column)])
 
     def _wilson(self, hits: float, of: float) -> list[float]:
         if of == 0:
@@ -116,19 +73,8 @@ class TokenBootstrap(Resamples):
 
 
 def paired(boot: TokenBootstrap, first: str, second: str, pairs: int = 1) -> dict[str, Any]:
-    """Compare `first` with `second`, one of `pairs` comparisons.
-
-    Differences in `COMPARED` have intervals; `entity_f1_p` is that of `label_significance.randomised_p`, and
-    the interval of entity F1 is extended to 0 if p is not below 1 - confidence. `discordant` holds the texts
-    that only the first, and that only the second, has exactly right; `exact_p` is McNemar's mid-p.
-    """
-    draws = randomisation.exchanges(boot.settings, pairs)
-    p_value = randomised_p(boot.counted(first), boot.counted(second), draws, boot.settings.seed)
-    pair = significance.discordant(boot.hits(first), boot.hits(second))
-    return randomisation.tested(boot, first, second, COMPARED, p_value) | {
-        "discordant": [*pair],
-        "exact_p": proportions.paired_p(*pair),
-    }
+    """Compare `first` with `second` in entity F1 and the rest of `COMPARED`, see `f1_bootstrap.paired`."""
+    return f1_bootstrap.paired(boot, first, second, COMPARED, "exact", pairs)
 
 
 def compared(boot: TokenBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:

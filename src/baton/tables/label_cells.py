@@ -1,14 +1,13 @@
 """What a cell of the label column means if a row has any number of labels; see `target_cells.TargetCells`."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 from baton.contracts.task_spec import Labels
-from baton.tables import label_checks, label_drift, labels
+from baton.tables import label_checks, labels, name_sets
 from baton.tables.checks import Check
 from baton.tables.rows import Cell, RawTable, Row, is_null, plain
 
@@ -96,26 +95,12 @@ class LabelCells:
         return ", ".join(self.names(label)) or "no label"
 
     def strata(self, rows: list[Row]) -> list[str]:
-        """Return of each row the label that is rarest up to there; '' for rows without labels.
-
-        Counting only what comes before keeps the stratum of a row when others are appended to the file. The
-        first row of a label is the first of its stratum, or has another label whose first row it is too, so
-        that it stays in train (`splits.cut_for_good`).
-        """
-        counts: Counter[str] = Counter()
-        strata = []
-        for row in rows:
-            names = self.names(row.label)
-            strata.append(min(names, key=lambda name: (counts[name], labels.order(name)), default=""))
-            counts.update(names)
-        return strata
+        """Return of each row the label that is rarest up to there; '' for rows without labels."""
+        return name_sets.strata(rows, self.names)
 
     def drift(self, rows: list[Row]) -> dict[str, Any] | None:
-        """Compare the shares of rows with each label, see `label_drift.of_label_sets`."""
-        sets = (
-            Counter(self.names(row.label) for row in rows if row.part == part) for part in ("train", "test")
-        )
-        return label_drift.of_label_sets(*sets)
+        """Compare the shares of rows with each label, see `name_sets.drift`."""
+        return name_sets.drift(rows, self.names)
 
     def too_few(self, train: Iterable[str]) -> str:
         """Return that no row of train has a label, if so."""

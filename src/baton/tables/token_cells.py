@@ -5,14 +5,13 @@ words (`texts.words`), to which the entities are fitted.
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 from baton.contracts.task_spec import Tokens
-from baton.tables import label_checks, label_drift, labels, token_spans
+from baton.tables import label_checks, labels, name_sets, token_spans
 from baton.tables.checks import Check
 from baton.tables.rows import Cell, Joined, RawTable, Row, is_null, plain
 from baton.tables.token_spans import BEGINS, INSIDE, WIDENED
@@ -106,24 +105,12 @@ class TokenCells:
         }
 
     def strata(self, rows: list[Row]) -> list[str]:
-        """Return of each row the type that is rarest up to there; '' for rows without entities.
-
-        See `LabelCells.strata`.
-        """
-        counts: Counter[str] = Counter()
-        strata = []
-        for row in rows:
-            names = self.names(row.label)
-            strata.append(min(names, key=lambda name: (counts[name], labels.order(name)), default=""))
-            counts.update(names)
-        return strata
+        """Return of each row the type that is rarest up to there; '' for rows without entities."""
+        return name_sets.strata(rows, self.names)
 
     def drift(self, rows: list[Row]) -> dict[str, Any] | None:
-        """Compare the shares of rows with each type, see `label_drift.of_label_sets`."""
-        sets = (
-            Counter(self.names(row.label) for row in rows if row.part == part) for part in ("train", "test")
-        )
-        return label_drift.of_label_sets(*sets)
+        """Compare the shares of rows with each type, see `name_sets.drift`."""
+        return name_sets.drift(rows, self.names)
 
     def too_few(self, train: Iterable[str]) -> str:
         """Return that no row of train has an entity, if so."""
