@@ -101,9 +101,13 @@ def new(
     if isinstance(settings.student, params.BaseStudent):
         info = model_folder.read_info(TEACHER)  # the teacher may need another kind of attention
         made = student.on_base(BASE, info, reads, settings.student, settings, attention)
+        trainings.start_from_prior(made, job.data)
         return made, replace(info, input=reads)
     parent, info = model_folder.load(TEACHER, attention)
-    return student.make(parent, info, settings.student, settings, attention), info
+    made = student.make(parent, info, settings.student, settings, attention)
+    if isinstance(settings.student, params.TimmStudent):  # the others have the teacher's head
+        trainings.start_from_prior(made, job.data)
+    return made, info
 
 
 def by_texts(settings: params.Distill, data: trainings.Data) -> bool:

@@ -71,6 +71,7 @@ def new(settings: params.Finetune, job: trainings.Job) -> model_folder.Classifie
         if isinstance(data.task, Sequence)
         else model_folder.create(BASE, settings.head, data.task.width, settings, attention, data.input)
     )
+    trainings.start_from_prior(made, data)
     model: model_folder.Classifier = sharding.place(made, job.runtime)
     return model
 

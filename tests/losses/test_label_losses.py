@@ -81,6 +81,12 @@ def test_balanced_weights_make_both_sides_of_a_label_equal() -> None:
     assert none.tolist() == [1.0, 1.0, 1.0]  # a label that no row has changes nothing
 
 
+def test_a_new_head_starts_at_the_share_of_rows_with_each_label() -> None:
+    found = TASK.prior(Targets(TASK.spec, np.array([0, 1, 0], np.int64), np.array([0, 2, 3, 3])))
+    # (2 + 1/2) / 4, (1 + 1/2) / 4 and (0 + 1/2) / 4 of three rows
+    torch.testing.assert_close(found.sigmoid(), torch.tensor([0.625, 0.375, 0.125]))
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_weights_do_not_teach_a_label_to_rows_without_it(smoothing: float) -> None:
     """The best answer for a row is its smoothed target, whatever the label weighs."""

@@ -150,6 +150,14 @@ def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> to
     return task_losses.of(data.task).weights(data.splits["train"].targets).to(runtime.device)
 
 
+def start_from_prior(model: model_folder.Classifier, data: Data) -> None:
+    """Set the biases of a new head to what train's targets alone say, if the task defines that."""
+    found = task_losses.of(data.task).prior(data.splits["train"].targets)
+    if found is not None:
+        with torch.no_grad():
+            model.head.output.bias.copy_(found)
+
+
 def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
     """Return the weights of train's rows, (rows,), of mean 1, if params `preprocess` name a weight column.
 

@@ -22,6 +22,9 @@ class ClassLosses:
         counts = np.bincount(targets.values, minlength=self.spec.width)
         return torch.tensor(len(targets) / (self.spec.width * np.maximum(counts, 1)), dtype=torch.float32)
 
+    def prior(self, targets: Targets) -> None:
+        """Return None: a new head's biases are drawn."""
+
     def supervised(
         self,
         logits: torch.Tensor,

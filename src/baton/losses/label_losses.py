@@ -30,6 +30,15 @@ class LabelLosses:
         found = np.where(varies, (len(targets) - own) / np.maximum(own, 1), 1.0)
         return torch.tensor(found, dtype=torch.float32)
 
+    def prior(self, targets: Targets) -> torch.Tensor:
+        """Return the log-odds of each label in train, (width,), with half a row added on either side.
+
+        Without them the first epochs of a model with many rare labels do little but learn that they are rare
+        (Lin et al. 2017, Focal loss for dense object detection, section 3.3).
+        """
+        own = np.bincount(targets.pairs[1], minlength=self.spec.width)
+        return torch.tensor(np.log((own + 0.5) / (len(targets) - own + 0.5)), dtype=torch.float32)
+
     def supervised(
         self,
         logits: torch.Tensor,

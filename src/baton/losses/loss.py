@@ -38,6 +38,10 @@ class TaskLosses(Protocol):
         """Return the weights (width,) that params `class_weights: balanced` gives the outputs."""
         ...
 
+    def prior(self, targets: Targets) -> torch.Tensor | None:
+        """Return the outputs' biases (width,) of a new head, fitted to train; None: they are drawn."""
+        ...
+
     def supervised(
         self,
         logits: torch.Tensor,

@@ -29,6 +29,9 @@ class NumberLosses:
         """Return 1 for each number, (width,): params refuse to balance them."""
         return torch.ones(self.spec.width)
 
+    def prior(self, targets: Targets) -> None:
+        """Return None: a new head's biases are drawn."""
+
     def supervised(
         self,
         logits: torch.Tensor,

@@ -37,6 +37,9 @@ class SequenceLosses:
             hint="set class_weights to none",
         )
 
+    def prior(self, targets: Targets) -> None:
+        """Return None: the model has no head of its own."""
+
     def supervised(
         self,
         logits: torch.Tensor,
