@@ -8,8 +8,9 @@ test rows. Each side is the pipeline itself, run by DVC in a copy of the project
     python -m benchmarks.few_labels [--recipe digits-from-fashion] [--seeds 0 1 2 3 4] [--base FOLDER]
         [--epochs N]
 
-The output is both accuracies by seed, their gain, and its 95% interval over seeds (Student's t of the paired
-differences).
+Without `--base`, a recipe whose base has weights of its own (`stamps`: ImageNet) is run with and without
+them. The output is both accuracies by seed, their gain, and its 95% interval over seeds (Student's t of the
+paired differences).
 """
 
 import copy
@@ -37,13 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--base",
         type=Path,
-        default=_project.ROOT / "models/teacher",
-        help="a Baton model folder (default models/teacher)",
+        help="a Baton model folder (default: the recipe's own weights, or models/teacher if it has none)",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
     parser.add_argument("--epochs", type=int, help="of both sides (default: the recipe's)")
     options = parser.parse_args(arguments)
-    if not (options.base / "config.json").is_file():
+    raw = params.read_raw(_project.ROOT / "recipes" / f"{options.recipe}.yaml")
+    if options.base is None and not raw["base"].get("weights"):
+        options.base = _project.ROOT / "models/teacher"
+    if options.base and not (options.base / "config.json").is_file():
         hint = (
             "run `baton use fashion-mnist-vit`, then `dvc repro finetune`; or name another folder with --base"
         )
@@ -52,11 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             expected="config.json, model.safetensors, baton.json",
             hint=hint,
         )
-    raw = params.read_raw(_project.ROOT / "recipes" / f"{options.recipe}.yaml")
     found: dict[str, list[float]] = {"transferred": [], "from scratch": []}
     with tempfile.TemporaryDirectory() as name:
         project = _project.copied(Path(name) / "project")
-        shutil.copytree(options.base, project / "inbox/base")
+        if options.base:
+            shutil.copytree(options.base, project / "inbox/base")
         for seed in options.seeds:
             for side, accuracies in found.items():
                 accuracies.append(accuracy(project, edited(raw, options, seed, side == "transferred")))
@@ -67,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> dict[str, Any]:
     """Return the recipe for one seed and side."""
     made = copy.deepcopy(raw)
-    if transferred:
+    if not options.base:
+        made["base"]["weights"] = raw["base"]["weights"] if transferred else None
+    elif transferred:
         made["base"] = {"kind": "local", "folder": "inbox/base", "licence": raw["base"]["licence"]}
     else:
         config = storage.read_json(options.base / "config.json")
@@ -80,6 +85,7 @@ def edited(raw: dict[str, Any], options: Any, seed: int, transferred: bool) -> d
             "weights": None,
             "licence": "none",
         }
+    if not transferred:
         made["finetune"]["layer_decay"] = 1.0
     if options.epochs:
         made["finetune"]["epochs"] = options.epochs

@@ -31,6 +31,14 @@ def test_both_sides_differ_in_the_base_alone(tmp_path: Path) -> None:
     assert transferred == scratch
 
 
+def test_a_recipe_is_compared_with_itself_without_its_weights() -> None:
+    raw = params.read_raw(Path("recipes/stamps.yaml"))
+    options = argparse.Namespace(base=None, epochs=None)
+    transferred, scratch = (few_labels.edited(raw, options, 3, side) for side in (True, False))
+    assert transferred["base"] == raw["base"] and scratch["base"] == raw["base"] | {"weights": None}
+    assert {key for key in scratch if scratch[key] != transferred[key]} == {"base"}
+
+
 def test_the_interval_is_students(capsys: pytest.CaptureFixture[str]) -> None:
     found = {"transferred": [0.90, 0.92, 0.91], "from scratch": [0.80, 0.84, 0.79]}
     few_labels.report([0, 1, 2], found)
