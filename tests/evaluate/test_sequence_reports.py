@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
@@ -210,8 +211,8 @@ def test_outputs_come_from_texts_of_predictions_and_of_answers() -> None:
     outputs = TASK.outputs(Texts(("a", "b")), {})
     answers = TASK.figures.answer(["a", "b"], {}, None)
     assert TASK.served(answers) == outputs
-    assert TASK.figures.misfit(answers.columns) is None
-    assert TASK.figures.misfit(["label", "probability_a"]) is not None
+    assert TASK.figures.misfit(answers) is None
+    assert TASK.figures.misfit(pd.DataFrame(columns=["label", "probability_a"])) is not None
     assert TASK.calibration(None, outputs, 15, 0.95) is None
     assert figure_scale.of(TASK.figures).value(0.5) == "50.0%"
     with pytest.raises(DataError, match="do not match the references"):

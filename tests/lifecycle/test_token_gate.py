@@ -1,19 +1,32 @@
 """Models that tag words: the gate's rules on what they answer when served, and drift of entity types."""
 
+import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from seqeval.metrics import f1_score
 
-from baton import params
+from baton import params, storage
+from baton.contracts import task_spec
 from baton.contracts.ragged import Ragged
-from baton.lifecycle.promotion import gate
+from baton.contracts.task_spec import Tokens
+from baton.errors import DataError
+from baton.evaluate import token_outputs
+from baton.evaluate.token_reports import TokenReports
+from baton.lifecycle import test_table
+from baton.lifecycle.promotion import gate, scoring
 from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import Verdict
 from baton.lifecycle.retraining import drift
 from baton.lifecycle.test_table import Table, digests
+from baton.tasks import token_decoding
 from baton.tasks.token_figures import TokenFigures
 from tests import tiny_tokens
 from tests.lifecycle.test_gate import RULES as GATE
@@ -86,6 +99,43 @@ def test_an_answer_of_another_task_is_refused() -> None:
     other = scored(tags(0))
     wrong = Scored(other.answers.rename(columns={"entities": "label"}), 1000, np.ones(10), None)
     assert "tokens" in refused(gate.decide(TABLE, wrong, None, RULES))
+
+
+@pytest.mark.parametrize(("of_table", "of_model"), [*itertools.permutations(["space", "pattern"])])
+def test_a_model_with_another_cut_of_words_is_judged_by_the_characters_of_its_entities(
+    of_table: Any, of_model: Any, tmp_path: Path
+) -> None:
+    """Its entities are fitted to the table's words, as those of raw data are."""
+    own, other = (Tokens(("place",), cut) for cut in (of_table, of_model))
+    text = "seen: New York and (Bonn)"
+    tags = {"space": [0, 1, 2, 0, 1], "pattern": [0, 0, 1, 2, 0, 0, 1, 0]}
+    cells = {"id": ["test:1"], "text": [text], "tags": pa.array([tags[of_table]], pa.list_(pa.int32()))}
+    pq.write_table(pa.table(cells), tmp_path / "test.parquet")
+    storage.write_json(tmp_path / "task.json", task_spec.described(own))
+    table = test_table.read(tmp_path / "test.parquet")
+    logits = Ragged(np.eye(3)[tags[of_model]], np.array([0, len(tags[of_model])]))
+
+    class Model:
+        def predict(self, some: list[str]) -> pd.DataFrame:
+            return TokenFigures(other).answer(logits, {}, None, some)
+
+    answers = scoring._answers(Model(), table, "models:/n/1")
+    found = TokenReports(own).served(answers)
+    right = 2 if of_table == "space" else 1  # "(Bonn)" is not "Bonn": the model's words are too coarse
+    assert token_decoding.matched(token_outputs.actual(table.targets), found.entities)[1].sum() == right
+    assert len(found.entities) == 2
+    with pytest.raises(DataError, match="row 1 of the table has another number of words than tags"):
+        TokenFigures(own).aligned(answers, [f"{text} more"], table.targets)
+
+
+def test_a_champion_with_other_types_is_not_compared() -> None:
+    """Its entities would be left out, and any challenger would beat it."""
+    old = scored(tags(0))
+    renamed = old.answers.replace("place", "LOC", regex=True)
+    verdict = gate.decide(TABLE, scored(tags(200)), replace(old, answers=renamed), RULES)
+    assert refused(verdict) == ["tokens"] and not verdict.figures
+    text = next(check.text for check in verdict.checks if not check.passed)
+    assert text == "the champion does not have the tokens of t.parquet: unexpected LOC"
 
 
 def test_drift_compares_the_types_in_texts(tmp_path: Path) -> None:

@@ -147,8 +147,8 @@ def test_an_answer_has_the_columns_that_it_names(example: Example) -> None:
         assert list(found) == list(figures.columns) and list(found.index) == list(range(5, 5 + ROWS))
         for name, kind in figures.columns.items():
             assert all(isinstance(cell, kind) for cell in found[name]), name
-        assert figures.misfit(found.columns) is None
-        assert figures.misfit(["something else"]) is not None
+        assert figures.misfit(found) is None
+        assert figures.misfit(found.set_axis([f"other {name}" for name in found], axis=1)) is not None
         assert len(figures.said(found)) == len(figures.texts(example.targets.all)) == ROWS
     assert isinstance(figures.output(fitted), str) and figures.output({})
 

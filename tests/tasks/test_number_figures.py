@@ -117,8 +117,8 @@ def test_too_few_validation_rows_give_infinite_intervals() -> None:
 
 def test_columns_of_other_numbers_do_not_fit() -> None:
     figures = task_figures.of(SPEC)
-    assert figures.misfit(figures.columns) is None
-    misfit = figures.misfit(["a", "a_low", "a_high", "b"])
+    assert figures.misfit(pd.DataFrame(columns=[*figures.columns])) is None
+    misfit = figures.misfit(pd.DataFrame(columns=["a", "a_low", "a_high", "b"]))
     assert misfit and not misfit.comparable and misfit.text == "no ç, no ç_high, no ç_low, unexpected b"
 
 

@@ -13,6 +13,7 @@ from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Tokens
 from baton.errors import DataError
 from baton.tasks import task_figures, token_decoding
+from baton.tasks.answers import Misfit
 from baton.tasks.token_figures import TokenFigures
 
 TASK = Tokens(("LOC", "PER"), "space")
@@ -125,8 +126,12 @@ def test_the_answer_quotes_the_text() -> None:
     ]
     assert FIGURES.said(answer) == FIGURES.texts(Ragged(np.array([3, 4, 0, 1]), found.offsets))
     assert FIGURES.said(answer) == ["[]", '["LOC", "PER"]']
-    assert FIGURES.misfit(answer.columns) is None
-    assert (FIGURES.misfit(["label"]) or answer).text == "no column entities"
+    assert FIGURES.misfit(answer) is None
+    for wrong, expected in (
+        (answer.rename(columns={"entities": "label"}), "no column entities"),
+        (answer.replace("PER", "person", regex=True), "unexpected person"),
+    ):
+        assert FIGURES.misfit(wrong) == Misfit(expected, comparable=False)
     assert len(FIGURES.answer(Ragged(np.zeros((0, 5)), np.array([0])), {}, None)) == 0
 
 

@@ -73,14 +73,13 @@ class TokenOutputs:
 
 
 def of_answers(spec: Tokens, cells: Iterable[str]) -> TokenOutputs:
-    """Return the outputs that a served model's column `entities` describes; unknown types are left out."""
+    """Return the outputs that a served model's column `entities` describes, whose types the task has."""
     places = {name: place for place, name in enumerate(spec.names)}
     found, scores = [], []
     for row, cell in enumerate(cells):
         for one in json.loads(cell):
-            if one["label"] in places:
-                found.append((row, *one["words"], places[one["label"]]))
-                scores.append(float(one["score"]))
+            found.append((row, *one["words"], places[one["label"]]))
+            scores.append(float(one["score"]))
     return TokenOutputs(answered=(np.array(found, np.int64).reshape(-1, 4), np.array(scores, np.float64)))
 
 
@@ -96,9 +95,9 @@ def actual(targets: Ragged) -> Integers:
 
 
 def tags_of(entities: Integers, offsets: Integers) -> Integers:
-    """Return the tag of each word, (words,)."""
+    """Return the tag of each word, (words,); an answered entity may have no word."""
     tags = np.zeros(offsets[-1], np.int64)
-    for row, first, end, kind in entities.tolist():
+    for row, first, end, kind in entities[entities[:, 1] < entities[:, 2]].tolist():
         begin = offsets[row]
         tags[begin + first] = 2 * kind + 1
         tags[begin + first + 1 : begin + end] = 2 * kind + 2

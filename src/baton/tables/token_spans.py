@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from baton.tables.rows import plain
-from baton.texts.words import Span
+from baton.texts.words import Span, covering
 
 TAG = re.compile(r"([BIESLU])[-_](.+)", re.DOTALL)
 KEYS = ("start", "end", "label")
@@ -99,13 +99,8 @@ def fitted(text: str, spans: Sequence[tuple[int, int, str]], words: Sequence[Spa
     """Return spans of characters, sorted, as spans of words; those that cut a word are widened."""
     found: list[tuple[int, int, str]] = []
     marks: set[str] = set()
-    place = 0
     for start, end, name in spans:
-        while place < len(words) and words[place][1] <= start:
-            place += 1
-        last = place
-        while last < len(words) and words[last][0] < end:
-            last += 1
+        place, last = covering(words, start, end)
         if last == place:
             return f"the span {start} to {end}, {text[start:end][:SHOWN]!r}, has no word"
         if found and found[-1][1] > place:

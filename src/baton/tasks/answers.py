@@ -72,8 +72,13 @@ def misfit(names: Sequence[str], columns: Iterable[str]) -> Misfit | None:
     missing, more = sorted(set(names) - set(found)), sorted(set(found) - set(names))
     if not missing and not more:
         return None
-    parts = [*(f"no {own}" for own in missing[:SOME]), *(f"unexpected {own}" for own in more[:SOME])]
+    parts = [*(f"no {own}" for own in missing[:SOME]), *([unexpected(more)] if more else [])]
     return Misfit(", ".join(parts), bool(found) and not more)
+
+
+def unexpected(names: Sequence[str]) -> str:
+    """Return names that answers have and the task does not, in words."""
+    return ", ".join(f"unexpected {own}" for own in names[:SOME])
 
 
 def probabilities(names: Sequence[str], answers: pd.DataFrame) -> NDArray[np.float64]:

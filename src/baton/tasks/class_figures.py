@@ -1,6 +1,6 @@
 """Figures and answers of a classifier that gives each row one class; see `task_figures.TaskFigures`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -60,9 +60,9 @@ class ClassFigures:
         frame.insert(0, self.spec.column, self.texts(probabilities.argmax(axis=1)))
         return frame
 
-    def misfit(self, columns: Iterable[str]) -> Misfit | None:
+    def misfit(self, answers: pd.DataFrame) -> Misfit | None:
         """Return which classes the probabilities lack or have besides; see `answers.misfit`."""
-        return misfit(self.spec.names, columns)
+        return misfit(self.spec.names, answers.columns)
 
     def said(self, answers: pd.DataFrame) -> list[str]:
         """Return the column `label`."""

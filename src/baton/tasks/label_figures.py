@@ -5,7 +5,7 @@ the label's threshold; temperature and thresholds are fitted on validation.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -113,9 +113,9 @@ class LabelFigures:
         frame.insert(0, self.spec.column, self.texts(probabilities >= np.asarray(thresholds)))
         return frame
 
-    def misfit(self, columns: Iterable[str]) -> Misfit | None:
+    def misfit(self, answers: pd.DataFrame) -> Misfit | None:
         """Return which labels the probabilities lack or have besides; see `answers.misfit`."""
-        return misfit(self.spec.names, columns)
+        return misfit(self.spec.names, answers.columns)
 
     def said(self, answers: pd.DataFrame) -> list[str]:
         """Return the column `labels`."""

@@ -12,7 +12,7 @@ far that holds. The probability is that of each number alone, and over rows, not
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -90,9 +90,9 @@ class NumberFigures:
         """Return the numbers as `texts` writes them."""
         return self.texts(answers[list(self.spec.names)].to_numpy(dtype=np.float64))
 
-    def misfit(self, columns: Iterable[str]) -> Misfit | None:
+    def misfit(self, answers: pd.DataFrame) -> Misfit | None:
         """Return which columns an answer lacks or has besides; without its number no row can be compared."""
-        known = list(columns)
+        known = list(answers.columns)
         missing, more = sorted(set(self.columns) - set(known)), sorted(set(known) - set(self.columns))
         if not missing and not more:
             return None

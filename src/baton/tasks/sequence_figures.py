@@ -4,7 +4,7 @@ What stands in for logits are the generated texts, and for targets their referen
 """
 
 from collections import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -68,9 +68,9 @@ class SequenceFigures:
         """Return the texts of an answer."""
         return [str(text) for text in answers[TEXT]]
 
-    def misfit(self, columns: Iterable[str]) -> Misfit | None:
+    def misfit(self, answers: pd.DataFrame) -> Misfit | None:
         """Return that an answer has no text, if so."""
-        names = list(map(str, columns))
+        names = list(map(str, answers.columns))
         return None if names == [TEXT] else Misfit(f"columns {', '.join(names[:3])}, expected {TEXT}", False)
 
     @property

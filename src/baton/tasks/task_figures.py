@@ -90,8 +90,8 @@ class TaskFigures(Protocol):
         """Return each row's targets in an answer, as `texts` writes them."""
         ...
 
-    def misfit(self, columns: Iterable[str]) -> Misfit | None:
-        """Return how the columns of an answer differ from those of the task; None if they do not."""
+    def misfit(self, answers: pd.DataFrame) -> Misfit | None:
+        """Return how the columns or names of answers differ from those of the task; None if they do not."""
         ...
 
     @property
@@ -125,3 +125,15 @@ def decides(spec: TaskSpec) -> bool:
     Then the training run of each seed has its own values.
     """
     return isinstance(spec, Labels)
+
+
+def aligned(spec: TaskSpec, answers: pd.DataFrame, inputs: Iterable[Any], targets: Any) -> pd.DataFrame:
+    """Return answers in terms of the units of a table's rows, whatever units their model has.
+
+    Args:
+        spec: the task of the table.
+        answers: of a served model for the table's rows.
+        inputs: what it read of them.
+        targets: those of the table.
+    """
+    return TokenFigures(spec).aligned(answers, inputs, targets) if isinstance(spec, Tokens) else answers

@@ -16,7 +16,7 @@ from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Tokens
 from baton.errors import DataError
 from baton.tasks import metrics, temperature, token_decoding
-from baton.tasks.answers import Misfit
+from baton.tasks.answers import Misfit, unexpected
 from baton.texts import words
 
 Floats = NDArray[np.float64]
@@ -107,9 +107,38 @@ class TokenFigures:
         rows = ({one["label"] for one in json.loads(cell)} for cell in answers[COLUMN])
         return [_listed(sorted(row, key=lambda name: places.get(name, len(places)))) for row in rows]
 
-    def misfit(self, columns: Iterable[str]) -> Misfit | None:
-        """Return that there are no entities in an answer, if so."""
-        return None if COLUMN in columns else Misfit(f"no column {COLUMN}", comparable=False)
+    def aligned(self, answers: pd.DataFrame, texts: Iterable[str], targets: Ragged) -> pd.DataFrame:
+        """Return answers whose `words` are those of the task: all that an entity has a character of.
+
+        A model may cut texts into words otherwise. Its entities are fitted to words as those of raw data are.
+
+        Raises:
+            DataError: a text has another number of words than tags.
+        """
+        cells, tags = [], targets.counts.tolist()
+        for row, (cell, text) in enumerate(zip(answers[COLUMN], texts, strict=True)):
+            own = words.cut(text, self.spec.words)
+            if len(own) != tags[row]:
+                raise DataError(
+                    f"row {row + 1} of the table has another number of words than tags",
+                    got=f"{tags[row]} tags",
+                    expected=f"{len(own)}, the words of its text",
+                    hint="another version of Baton wrote the table: write it again by `dvc repro preprocess`",
+                )
+            found = json.loads(cell)
+            for one in found:
+                one["words"] = list(words.covering(own, one["start"], one["end"]))
+            cells.append(_listed(found))
+        return answers.assign(**{COLUMN: cells})
+
+    def misfit(self, answers: pd.DataFrame) -> Misfit | None:
+        """Return that answers have no entities, or entities of types that the task does not have, if so."""
+        if COLUMN not in answers:
+            return Misfit(f"no column {COLUMN}", comparable=False)
+        more = sorted(
+            {one["label"] for cell in answers[COLUMN] for one in json.loads(cell)} - {*self.spec.names}
+        )
+        return Misfit(unexpected(more), comparable=False) if more else None
 
     def output(self, fitted: Fitted) -> str:
         """Return the column in words, and the temperature."""

@@ -4,6 +4,7 @@ Input: a text, and the tokens of a tokenizer with their characters -> words as (
 places of words in the windows that a model reads. Served models carry this module.
 """
 
+import bisect
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -27,6 +28,15 @@ def cut(text: str, how: Cut) -> list[Span]:
         # Combining marks (vowel signs of Indic scripts, accents) are not letters to `re`.
         text = "".join("a" if unicodedata.category(one)[0] == "M" else one for one in text)
     return [match.span() for match in PATTERNS[how].finditer(text)]
+
+
+def covering(words: Sequence[Span], start: int, end: int) -> Span:
+    """Return which words have a character from `start` to `end`: the first of them, and the end.
+
+    Both are the same if none has.
+    """
+    first = bisect.bisect_right(words, start, key=lambda word: word[1])
+    return first, max(first, bisect.bisect_left(words, end, key=lambda word: word[0]))
 
 
 def tokens_of(words: Sequence[Span], offsets: Sequence[Span]) -> NDArray[np.int64]:

@@ -106,7 +106,7 @@ def _fits(name: str, scored: Scored, table: Table) -> Check:
     A champion may lack what is new, if it is merely wrong there. Other names for its outputs would make it
     look worse than it is.
     """
-    kind, misfit = table.task.kind, task_figures.of(table.task).misfit(scored.answers.columns)
+    kind, misfit = table.task.kind, task_figures.of(table.task).misfit(scored.answers)
     if misfit is None:
         return Check(kind, True, f"the {name} knows the table's {kind}")
     if name == CHAMPION and misfit.comparable:

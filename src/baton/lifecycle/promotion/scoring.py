@@ -212,7 +212,8 @@ def _answers(model: Any, table: test_table.Table, uri: str) -> pd.DataFrame:
             expected="a value for every row",
             hint="check what the model predicts for this row; if it diverged, lower learning_rate",
         )
-    return found
+    inputs = (one for some in table.inputs() for one in some)
+    return task_figures.aligned(table.task, found, inputs, table.targets)
 
 
 if __name__ == "__main__":
