@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,8 +139,23 @@ def test_a_champion_with_other_types_is_not_compared() -> None:
     assert text == "the champion does not have the tokens of t.parquet: unexpected LOC"
 
 
-def test_drift_compares_the_types_in_texts(tmp_path: Path) -> None:
-    clean = tiny_tokens.write_clean(tmp_path / "clean", {"train": 60, "val": 20, "test": 20}, 6)
+def test_drift_compares_the_types_and_the_places_of_entities(tmp_path: Path) -> None:
+    clean = tiny_tokens.write_clean(tmp_path / "clean", {"train": 60, "val": 20, "test": 20}, 15)
     profile = drift.profile(clean)
     assert sum(profile["labels"].values()) == 80  # of train and val
     assert set(profile["labels"]) <= {"[]", '["goods"]', '["place"]', '["goods", "place"]'}
+    same = drift.measure(clean, profile)
+    assert (same.rows, same.gone, same.distances) == (0, 0, {})
+    rewrite(clean, lambda tags: tags[::-1])  # the same types elsewhere
+    moved = drift.measure(clean, profile)
+    assert moved.rows == moved.gone > 40 and moved.distances["labels"].excess < 0.2
+    rewrite(clean, lambda tags: [0 if tag < 3 else tag - 2 for tag in tags])  # places are goods now
+    other = drift.measure(clean, profile)
+    assert other.rows > 40 and other.distances["labels"].excess > 0.3
+
+
+def rewrite(clean: Path, change: Callable[[list[int]], list[int]]) -> None:
+    """Change the tags of each row of train."""
+    table = pq.read_table(clean / "train.parquet")
+    tags = pa.array([change(row) for row in table["tags"].to_pylist()], pa.list_(pa.int32()))
+    pq.write_table(table.set_column(2, "tags", tags), clean / "train.parquet")

@@ -127,6 +127,14 @@ def decides(spec: TaskSpec) -> bool:
     return isinstance(spec, Labels)
 
 
+def identities(spec: TaskSpec, targets: Any) -> list[str]:
+    """Return what tells each row's targets from all others: `TaskFigures.texts`, and the places of entities.
+
+    A row whose targets have another identity is another row.
+    """
+    return TokenFigures(spec).identities(targets) if isinstance(spec, Tokens) else of(spec).texts(targets)
+
+
 def aligned(spec: TaskSpec, answers: pd.DataFrame, inputs: Iterable[Any], targets: Any) -> pd.DataFrame:
     """Return answers in terms of the units of a table's rows, whatever units their model has.
 

@@ -76,6 +76,14 @@ class TokenFigures:
             kinds[row].add(kind)
         return [_listed([self.spec.names[kind] for kind in sorted(own)]) for own in kinds]
 
+    def identities(self, targets: Ragged) -> list[str]:
+        """Return the entities of each row, as a JSON list of first word, end and type."""
+        found: list[list[tuple[int, int, str]]] = [[] for _ in range(len(targets))]
+        for row, first, end, kind in token_decoding.entities(targets.values, targets.offsets).tolist():
+            begin = int(targets.offsets[row])
+            found[row].append((first - begin, end - begin, self.spec.names[kind]))
+        return [_listed(own) for own in found]
+
     def answer(self, logits: Ragged, fitted: Fitted, index: Any, texts: Sequence[str] = ()) -> pd.DataFrame:
         """Return `entities`: of each of the `texts`, a JSON list of what was found in it, in order.
 

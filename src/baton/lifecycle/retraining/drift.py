@@ -97,6 +97,7 @@ class Sample:
     # digest and a text.
     keys: Sequence[str]
     labels: Sequence[str] | None  # the targets of each row, as a served model writes them
+    identities: Sequence[str] = ()  # what tells them apart, see `task_figures.identities`; only with labels
     clean: Path | None = None  # folder of the images or clips, in the order of the keys
     brightness: Sequence[float] | None = None  # of images stored elsewhere
     levels: Sequence[tuple[float, float]] | None = None  # of clips stored elsewhere, see `sound_levels`
@@ -236,16 +237,15 @@ def _rows(clean: Path) -> Sample:
     columns = text_pairs.columns(paths[0]) if kind == "text" else test_table.KEYS[kind]
     table = pa.concat_tables(pq.read_table(path, columns=[*columns, task.column]) for path in paths)
     own = targets.of_column(table[task.column].combine_chunks(), task)
-    texts = task_figures.of(task).texts(own.all)
+    texts, identities = task_figures.of(task).texts(own.all), task_figures.identities(task, own.all)
     keys = text_pairs.wholes(*(table[column].to_pylist() for column in columns))
     captions = table["text"].to_pylist() if kind == "image_text" else ()
-    return Sample(kind, keys, texts, clean, task=task, captions=captions)
+    return Sample(kind, keys, texts, identities, clean, task=task, captions=captions)
 
 
 def _labelled(rows: Sample) -> list[str]:
-    """Return the digest of each row together with its label."""
-    assert rows.labels is not None
-    return test_table.digests(f"{key} {label}" for key, label in zip(rows.keys, rows.labels, strict=True))
+    """Return the digest of each row together with its targets."""
+    return test_table.digests(f"{key} {own}" for key, own in zip(rows.keys, rows.identities, strict=True))
 
 
 def _measured(rows: Sample, places: Sequence[int]) -> dict[str, Counter[float]]:
