@@ -41,9 +41,10 @@ def test_what_is_not_for_sound_is_refused(tmp_path: Path) -> None:
     )
     for part in (
         "source.content is images, preprocess.kind is audio",
-        "finetune.augmentation: flip, rotation only for images, preprocess.kind is audio",
-        "evaluate.robustness: measured for images, preprocess.kind is audio",
-        "(pixels) is for images, preprocess.kind is audio",
+        "finetune.augmentation.flip is 0.5, but preprocess.kind is audio: set it to 0.0",
+        "finetune.augmentation.rotation is 10.0, but preprocess.kind is audio: set it to 0.0",
+        "evaluate.robustness is set, but preprocess.kind is audio: set it to null",
+        "evaluate.baselines.2.kind is pixels, but preprocess.kind is audio: remove it",
     ):
         assert part in message
 
@@ -67,4 +68,4 @@ def test_masks_are_for_sound(tmp_path: Path) -> None:
     raw["finetune"]["augmentation"]["masks"] = {"time": 1, "frames": 4, "frequency": 1, "bands": 4}
     path = tmp_path / "params.yaml"
     YAML(typ="safe", pure=True).dump(raw, path)
-    assert "finetune.augmentation: masks only for audio, preprocess.kind is images" in problems(path)
+    assert "finetune.augmentation.masks is set, but preprocess.kind is images" in problems(path)

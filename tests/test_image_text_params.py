@@ -64,22 +64,28 @@ def test_a_drawn_encoder_has_features_only_of_the_other(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["source"].update(text_column=None),
-            "source.text_column: preprocess.kind is image_text",
+            "source.text_column is null, but preprocess.kind is image_text: say where the texts are",
         ),
         (
             lambda raw: raw["finetune"]["augmentation"].update(mixup=0.2),
-            "finetune.augmentation: texts cannot be mixed",
+            "finetune.augmentation.mixup is 0.2, but preprocess.kind is image_text",
         ),
         (
             lambda raw: raw["distill"]["augmentation"].update(cutmix=1.0),
-            "distill.augmentation: texts cannot be mixed",
+            "distill.augmentation.cutmix is 1.0, but preprocess.kind is image_text",
         ),
         (
             lambda raw: raw["evaluate"].update(robustness={"samples": 9, "severities": 1}),
             "evaluate.robustness",
         ),
-        (lambda raw: raw["runtime"].update(packing=True), "runtime.packing: only for texts"),
-        (lambda raw: raw["finetune"].update(batch_size=None, tokens=4096), "finetune.tokens: only for texts"),
+        (
+            lambda raw: raw["runtime"].update(packing=True),
+            "runtime.packing is true, but preprocess.kind is image_text: set it to auto or false",
+        ),
+        (
+            lambda raw: raw["finetune"].update(batch_size=None, tokens=4096),
+            "finetune.tokens is 4096, but preprocess.kind is image_text: set it to null",
+        ),
         (lambda raw: raw["finetune"].update(frozen=["sound"]), "finetune.frozen"),
         (
             lambda raw: (with_encoder(raw, "text"), raw["finetune"].update(frozen=["image"])),
@@ -107,11 +113,11 @@ def test_what_does_not_fit_is_named(tmp_path: Path, edit: Callable[[Raw], object
     [
         (
             lambda raw: raw["finetune"].update(frozen=["image"]),
-            "finetune.frozen: the model has a single encoder",
+            "finetune.frozen is [image], but preprocess.kind is images: set it to []",
         ),
         (
             lambda raw: raw["source"].update(text={"suffix": ".txt", "mark": ""}),
-            "source.text: preprocess.kind is images",
+            "source.text is set, but preprocess.kind is images: set it to null",
         ),
     ],
 )

@@ -90,11 +90,15 @@ def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None
     tfidf = {"kind": "tfidf", "model": "svm", "min_df": 1, "max_ngram": 1, "stop_words": None, "C": [1.0]}
     features = {"kind": "features", "model": "linear", "neighbours": 5, "C": [1.0]}
     for recipe, wanted, message in (
-        ("digits-vit", tfidf, "evaluate.baselines.1 (tfidf) is for text, preprocess.kind is images"),
+        (
+            "digits-vit",
+            tfidf,
+            "evaluate.baselines.1.kind is tfidf, but preprocess.kind is images: remove it, or set",
+        ),
         (
             "quick",
             {"kind": "pixels", "side": 8, "C": [1.0]},
-            "evaluate.baselines.1 (pixels) is for images, preprocess.kind is text",
+            "evaluate.baselines.1.kind is pixels, but preprocess.kind is text: remove it, or set",
         ),
         (
             "digits-vit",
@@ -111,7 +115,7 @@ def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None
     found = problems(edited(tmp_path, lambda new: new.update(raw)))
     assert (
         "tokenize.kind is text" in found
-        and "baselines.0 (tfidf)" in found
+        and "baselines.0.kind is tfidf" in found
         and "baselines.1 (features)" in found
     )
 
@@ -271,7 +275,7 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
                 ),
                 raw["distill"].update(student={"kind": "base", "layers": None}),
             ),
-            "student_base.kind timm reads images, but the student reads texts",
+            "student_base: input tag 'timm' found using 'kind' does not match any of the expected",
         ),
         (
             lambda raw: raw.update(student_base=raw["base"]),
@@ -299,11 +303,11 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["finetune"].update(drop_path=0.1, augmentation=AUGMENTATION),
-            "finetune.augmentation, finetune.drop_path: only",
+            "finetune.drop_path is 0.1, but preprocess.kind is text: set it to 0.0; finetune.augmentation",
         ),
         (
             lambda raw: raw["evaluate"].update(gallery={"errors": 3, "steps": 8}),
-            "evaluate.gallery: only for images",
+            "evaluate.gallery is set, but preprocess.kind is text: set it to null",
         ),
         (
             lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"overlap": 65}),
@@ -450,29 +454,32 @@ def numbers_with(tmp_path: Path, edit: Callable[[dict[str, Any]], object]) -> Pa
         (lambda raw: raw["preprocess"].update(label_column=["a", "a"]), "a would be two columns"),
         (
             lambda raw: raw["preprocess"].update(label_names={"1": "one"}),
-            "label_names: numbers have no names",
+            "preprocess.label_names is set, but task.kind is numbers: set it to {}",
         ),
         (lambda raw: raw["preprocess"].update(keep_columns=["numbers"]), "numbers is already a column"),
         (
             lambda raw: raw["finetune"].update(class_weights="balanced"),
-            "finetune.class_weights: balanced is for",
+            "finetune.class_weights is balanced, but task.kind is numbers: set it to none",
         ),
-        (lambda raw: raw["distill"].update(label_smoothing=0.1), "distill.label_smoothing is for classes"),
+        (
+            lambda raw: raw["distill"].update(label_smoothing=0.1),
+            "distill.label_smoothing is 0.1, but task.kind is numbers: set it to 0.0",
+        ),
         (
             lambda raw: raw["finetune"].update(probe={"rows": 100, "folds": 3}),
-            "finetune.probe: numbers have no linear probe",
+            "finetune.probe is set, but task.kind is numbers: set it to null",
         ),
         (
             lambda raw: raw["distill"].update(temperature=2.0),
-            "distill.temperature: numbers have no probabilities",
+            "distill.temperature is 2.0, but task.kind is numbers: set it to 1.0",
         ),
         (
             lambda raw: raw["promotion"].update(class_floor={"recall": 0.3, "rows": 30, "loss": 0.05}),
-            "promotion.class_floor: numbers have no classes",
+            "promotion.class_floor is set, but task.kind is numbers: set it to null",
         ),
         (
             lambda raw: raw["evaluate"].update(baselines=[{"kind": "majority"}]),
-            "evaluate.baselines.0 (majority): numbers have no most frequent class: set its kind to mean",
+            "evaluate.baselines.0.kind is majority, but task.kind is numbers: remove it, or set",
         ),
         (
             lambda raw: raw["evaluate"]["baselines"][1].update(model="svm"),
@@ -510,7 +517,7 @@ def test_limits_of_an_error_are_in_its_unit(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["evaluate"].update(baselines=[{"kind": "mean"}]),
-            "evaluate.baselines.0 (mean) is for numbers, task.kind is classes: set its kind to majority",
+            "evaluate.baselines.0.kind is mean, but task.kind is classes: remove it, or set",
         ),
         (
             lambda raw: raw["evaluate"]["baselines"][1].update(model="ridge"),

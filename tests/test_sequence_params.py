@@ -33,42 +33,54 @@ def problem(path: Path, raw: dict[str, Any], change: Callable[[dict[str, Any]], 
     [
         (
             lambda raw: raw["finetune"].update(class_weights="balanced"),
-            "finetune.class_weights: there are",
+            "finetune.class_weights is balanced, but task.kind is sequence: set it to none",
         ),
-        (lambda raw: raw["distill"].update(class_weights="balanced"), "distill.class_weights: there are"),
-        (lambda raw: raw["finetune"].update(head=LINEAR), "finetune.head.kind: texts are written by"),
+        (
+            lambda raw: raw["distill"].update(class_weights="balanced"),
+            "distill.class_weights is balanced, but task.kind is sequence",
+        ),
+        (
+            lambda raw: raw["finetune"].update(head=LINEAR),
+            "finetune.head.kind is linear, but task.kind is sequence: set finetune.head.kind to decoder",
+        ),
         (
             lambda raw: raw["finetune"].update(probe={"rows": 9, "folds": 2}),
             "a linear probe makes a linear head",
         ),
         (
             lambda raw: raw["distill"].update(student={"kind": "teacher_layers", "layers": [0]}),
-            "distill.student.kind: set it to encoder_decoder_layers",
+            "but task.kind is sequence: set distill.student.kind to encoder_decoder_layers",
         ),
         (lambda raw: raw["distill"].update(temperature=2.0), "distill.temperature: the student learns the"),
-        (lambda raw: raw["runtime"].update(packing=True), "runtime.packing: an encoder-decoder reads padded"),
+        (
+            lambda raw: raw["runtime"].update(packing=True),
+            "runtime.packing is true, but task.kind is sequence: set it to auto or false",
+        ),
         (
             lambda raw: raw["runtime"].update(sharding="full"),
-            "runtime.sharding: texts are generated",
+            "runtime.sharding is full, but task.kind is sequence: set it to none",
         ),
         (
             lambda raw: raw["promotion"].update(max_calibration_error=0.1),
-            "promotion.max_calibration_error: texts have neither",
+            "promotion.max_calibration_error is 0.1, but task.kind is sequence",
         ),
         (
             lambda raw: raw["promotion"].update(class_floor={"recall": 0.3, "rows": 30, "loss": 0.05}),
-            "promotion.class_floor: texts have neither",
+            "promotion.class_floor is set, but task.kind is sequence: set it to null",
         ),
         (
             lambda raw: raw["evaluate"]["baselines"].append(MAJORITY),
-            "evaluate.baselines.2 (majority) writes no texts",
+            "evaluate.baselines.2.kind is majority, but task.kind is sequence: remove it, or set evaluate",
         ),
         (lambda raw: raw["tokenize"].update(truncation=WINDOWS), "tokenize.truncation.kind: windows are"),
-        (lambda raw: raw["preprocess"].update(label_names={"a": "b"}), "preprocess.label_names: targets are"),
+        (
+            lambda raw: raw["preprocess"].update(label_names={"a": "b"}),
+            "preprocess.label_names is set, but task.kind is sequence",
+        ),
         (lambda raw: raw["preprocess"].update(keep_columns=["target"]), "keep_columns: target is already"),
         (
             lambda raw: raw["preprocess"].update(text_pair_column="other"),
-            "preprocess.text_pair_column: task.kind sequence reads one text",
+            "preprocess.text_pair_column is other, but task.kind is sequence: set it to null",
         ),
         (lambda raw: raw["finetune"].update(metric="accuracy"), "set it to one of loss, chrf"),
         (lambda raw: raw["promotion"].update(metric="bleu"), "set it to one of chrf"),
@@ -89,15 +101,21 @@ def test_settings_of_other_tasks_are_refused(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda raw: raw["finetune"].update(head={"kind": "decoder"}, probe=None), "a decoder writes texts"),
+        (
+            lambda raw: raw["finetune"].update(head={"kind": "decoder"}, probe=None),
+            "finetune.head.kind is decoder, but task.kind is classes",
+        ),
         (
             lambda raw: raw["distill"].update(student=SEQUENCE["distill"]["student"]),
-            "is for texts as targets",
+            "distill.student.kind is encoder_decoder_layers, but task.kind is classes",
         ),
-        (lambda raw: raw.update(base=SEQUENCE["base"]), "base.kind: encoder_decoder is for texts"),
+        (
+            lambda raw: raw.update(base=SEQUENCE["base"]),
+            "base.kind is encoder_decoder, but task.kind is classes",
+        ),
         (
             lambda raw: raw["evaluate"]["baselines"].append({"kind": "copy"}),
-            "(copy) is for texts as targets, task.kind is classes: remove it",
+            "evaluate.baselines.3.kind is copy, but task.kind is classes: remove it",
         ),
     ],
 )

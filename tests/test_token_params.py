@@ -28,7 +28,7 @@ def problems(folder: Path, recipe: str, edit: Callable[[dict[str, Any]], object]
     [
         (
             lambda raw: raw["preprocess"].update(text_pair_column="b"),
-            "preprocess.text_pair_column: words of one",
+            "preprocess.text_pair_column is b, but task.kind is tokens: set it to null",
         ),
         (
             lambda raw: raw["preprocess"].update(text_column=["title", "body"]),
@@ -40,18 +40,21 @@ def problems(folder: Path, recipe: str, edit: Callable[[dict[str, Any]], object]
         ),
         (
             lambda raw: raw["preprocess"]["checks"].update(small_class="train_only"),
-            "small_class: train_only is",
+            "small_class is train_only, but task.kind is tokens: set it to fail or keep or drop",
         ),
         (
             lambda raw: raw["finetune"].update(probe={"rows": 9, "folds": 3}),
-            "finetune.probe: a probe classifies",
+            "finetune.probe is set, but task.kind is tokens: set it to null",
         ),
-        (lambda raw: raw["finetune"]["head"].update(pooling="pooler"), "head.pooling: words are not pooled"),
+        (
+            lambda raw: raw["finetune"]["head"].update(pooling="pooler"),
+            "head.pooling is pooler, but task.kind is tokens: set it to mean or cls",
+        ),
         (
             lambda raw: raw["evaluate"]["baselines"].append(
                 {"kind": "tfidf", "model": "svm", "min_df": 1, "max_ngram": 1, "stop_words": None, "C": [1]}
             ),
-            "evaluate.baselines.2 (tfidf) classifies rows",
+            "evaluate.baselines.2.kind is tfidf, but task.kind is tokens: remove it, or set",
         ),
         (lambda raw: raw["finetune"].update(metric="accuracy"), "set it to one of loss, entity_f1, macro_f1"),
         (lambda raw: raw["evaluate"]["baselines"][1].update(c1=[-1]), "evaluate.baselines.1"),
@@ -69,5 +72,8 @@ def test_what_only_words_have(tmp_path: Path) -> None:
         raw["evaluate"]["baselines"].append({"kind": "crf", "c1": [0.1], "c2": [0.1], "iterations": 9})
 
     found = problems(tmp_path, "csv", edit)
-    assert "preprocess.format.kind token_xml is for tagged words, task.kind is classes" in found
-    assert "(crf) tags words, task.kind is classes: remove it" in found
+    assert (
+        "preprocess.format.kind is token_xml, but task.kind is classes: set preprocess.format.kind to"
+        in found
+    )
+    assert ".kind is crf, but task.kind is classes: remove it" in found

@@ -73,7 +73,7 @@ from baton.params.preprocess import (
     Preprocess,
     TextPreprocess,
 )
-from baton.params.reading import PATH, Params, flatten, head, load, read, read_raw
+from baton.params.reading import PATH, Params, checked, flatten, head, load, read, read_raw
 from baton.params.row_checks import AudioChecks, Checks, ImageChecks, ImageTextChecks, OtherClass
 from baton.params.runtime import MlflowTracking, NoTracking, Runtime, Tracking
 from baton.params.source import (
@@ -271,6 +271,7 @@ __all__ = [
     "WheelSource",
     "WholeStudent",
     "WindowsTruncation",
+    "checked",
     "flatten",
     "head",
     "load",

@@ -2,10 +2,12 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from baton.params.fields import Argument, Count, Digest, InboxPath, RelativePath, Revision, Section, Sha256
 from baton.params.packages import Package
+
+Deviation = Annotated[float, Field(gt=0)]
 
 
 class WheelBase(Section):
@@ -85,13 +87,23 @@ class PackagedWeights(Section):
     file: RelativePath
     names: Literal["own", "position"]
     mean: tuple[float, float, float] | None
-    std: tuple[float, float, float] | None
+    std: tuple[Deviation, Deviation, Deviation] | None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.names == "position" and self.file.endswith(".safetensors"):
             raise ValueError("names: position is for files of PyTorch; safetensors do not keep the order")
         return self
+
+
+def _where(value: object) -> str:
+    return "in_package" if isinstance(value, dict | PackagedWeights) else "in_inbox"
+
+
+Weights = Annotated[
+    Annotated[InboxPath | None, Tag("in_inbox")] | Annotated[PackagedWeights, Tag("in_package")],
+    Discriminator(_where),
+]
 
 
 class TimmBase(Section):
@@ -104,7 +116,7 @@ class TimmBase(Section):
     kind: Literal["timm"]
     architecture: str
     arguments: dict[str, Argument]
-    weights: InboxPath | PackagedWeights | None
+    weights: Weights
     licence: str
 
 
@@ -146,6 +158,7 @@ class EncoderDecoderBase(Section):
         return self
 
 
+TextEncoder = Annotated[WheelBase | JoinedBase | HubBase | LocalBase, Field(discriminator="kind")]
 Encoder = Annotated[WheelBase | JoinedBase | HubBase | LocalBase | TimmBase, Field(discriminator="kind")]
 
 
@@ -154,7 +167,7 @@ class ImageTextBase(Section):
 
     kind: Literal["image_text"]
     image: Encoder
-    text: Encoder
+    text: TextEncoder
 
     @property
     def licence(self) -> str:
@@ -172,4 +185,8 @@ Base = Annotated[
     | EncoderDecoderBase
     | ImageTextBase,
     Field(discriminator="kind"),
+]
+
+StudentBase = Annotated[
+    WheelBase | JoinedBase | HubBase | LocalBase | RegisteredBase, Field(discriminator="kind")
 ]

@@ -1,4 +1,4 @@
-"""What params may not ask of numbers, or only of numbers: checks over sections, in `reading.Params`.
+"""What params may not ask of numbers: checks over sections, in `reading.Params`.
 
 Input: the whole of params -> problems, each with its YAML path and the way out.
 """
@@ -7,10 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from baton.params.evaluate import FeaturesBaseline, MajorityBaseline, MeanBaseline, TfidfBaseline
 from baton.params.lifecycle import Gain, Promotion
-from baton.params.preprocess import FilesPreprocess, Preprocess, TextPreprocess
-from baton.params.source import OneClassSource, Source
+from baton.params.preprocess import FilesPreprocess, Preprocess
 from baton.params.task import NumbersTask
 
 if TYPE_CHECKING:
@@ -20,29 +18,16 @@ ENDS = ("low", "high")  # suffixes of the columns of intervals in a served answe
 ERRORS = ("mae", "rmse")  # figures in the unit of the numbers
 
 
-def of_numbers(asked: "Params") -> Iterator[str]:
-    """Yield the problems of params whose task is numbers."""
-    if not isinstance(asked.task, NumbersTask):
-        return
-    finetune, distill, promotion = asked.finetune, asked.distill, asked.promotion
-    yield from _of_data(asked.preprocess, asked.source)
-    for name, part in {"finetune": finetune, "distill": distill}.items():
-        if part.class_weights != "none":
-            yield f"{name}.class_weights: {part.class_weights} is for classes and labels: set it to none"
-        if part.label_smoothing:
-            yield f"{name}.label_smoothing is for classes and labels: set it to 0.0"
-    if finetune.probe:
-        yield "finetune.probe: numbers have no linear probe: set it to null, which always fine-tunes"
-    if distill.temperature != 1:
-        yield (
-            "distill.temperature: numbers have no probabilities to soften, so the student learns the "
-            "teacher's numbers as they are: set it to 1.0"
-        )
-    if promotion.class_floor:
-        yield "promotion.class_floor: numbers have no classes: set it to null"
+def problems(asked: "Params") -> Iterator[str]:
+    """Yield the problems of the columns of numbers, and of limits on figures that are at most 1."""
+    numbers = isinstance(asked.task, NumbersTask)
+    if numbers:
+        yield from _columns(asked.preprocess)
+    if not numbers or asked.promotion.metric not in ERRORS:
+        yield from _shares(asked.promotion)
 
 
-def _of_data(preprocess: Preprocess, source: Source) -> Iterator[str]:
+def _columns(preprocess: Preprocess) -> Iterator[str]:
     column = preprocess.label_column
     names = [column] if isinstance(column, str) else list(column)
     answered = Counter([*names, *(f"{name}_{end}" for name in names for end in ENDS)])
@@ -53,37 +38,6 @@ def _of_data(preprocess: Preprocess, source: Source) -> Iterator[str]:
             f"preprocess.label_column: {repeated[0]} would be two columns of a model's answer, which has "
             f"NAME, NAME_{ENDS[0]} and NAME_{ENDS[1]} of each number: rename it"
         )
-    if preprocess.label_names:
-        yield "preprocess.label_names: numbers have no names: set it to {}"
-    if isinstance(source, OneClassSource):
-        yield (
-            f"source.kind {source.kind} gives each image a class, task.kind is numbers: list the images in a "
-            "table with a column of numbers (source.kind: table)"
-        )
-    if isinstance(preprocess, TextPreprocess) and "numbers" in preprocess.keep_columns:
-        yield "preprocess.keep_columns: numbers is already a column of the clean tables; rename it"
-
-
-def of_task(asked: "Params") -> Iterator[str]:
-    """Yield what only numbers may have, and the baselines of another kind of task."""
-    task, preprocess, evaluate, promotion = asked.task, asked.preprocess, asked.evaluate, asked.promotion
-    numbers = isinstance(task, NumbersTask)
-    if not numbers and not isinstance(preprocess.label_column, str):
-        yield f"preprocess.label_column: only numbers have several, task.kind is {task.kind}: name one column"
-    for place, baseline in enumerate(evaluate.baselines):
-        where = f"evaluate.baselines.{place} ({baseline.kind})"
-        match baseline:
-            case MajorityBaseline() if numbers:
-                yield f"{where}: numbers have no most frequent class: set its kind to mean"
-            case MeanBaseline() if not numbers:
-                yield f"{where} is for numbers, task.kind is {task.kind}: set its kind to majority"
-            case TfidfBaseline(model=model) if numbers != (model == "ridge"):
-                wanted = "ridge" if numbers else "svm or logistic"
-                yield f"{where}: {model} is not for {task.kind}: set its model to {wanted}"
-            case FeaturesBaseline(model="knn") if numbers:
-                yield f"{where}: knn gives each row one class: set its model to linear"
-    if not numbers or promotion.metric not in ERRORS:
-        yield from _shares(promotion)
 
 
 def _shares(promotion: Promotion) -> Iterator[str]:

@@ -11,7 +11,7 @@ LINES = {"task": "task: {kind: classes}"}
 
 def problem(error: Any, raw: Any) -> str:
     """Return the line for one of pydantic's errors; `raw` is the file's content."""
-    path, node = _yaml_path(error["loc"], raw)
+    path, node = _yaml_path(error["loc"], raw, lacks=error["type"] == "missing")
     match error["type"]:
         case "extra_forbidden":
             known = _siblings(node)
@@ -31,12 +31,16 @@ def problem(error: Any, raw: Any) -> str:
             return f"{path}: {message[:1].lower()}{message[1:]}; got {shown!r}"
 
 
-def _yaml_path(location: tuple[Any, ...], raw: Any) -> tuple[str, Any]:
-    """Return pydantic's location without the union tags it inserts, and the mapping that holds the key."""
+def _yaml_path(location: tuple[Any, ...], raw: Any, *, lacks: bool) -> tuple[str, Any]:
+    """Return pydantic's location without the union tags it inserts, and the mapping that holds the key.
+
+    If the mapping `lacks` the key, only the last step is not in the file although it is no tag.
+    """
     steps: list[str] = []
     node, parent = raw, raw
-    for step in location:
-        tag = isinstance(node, dict) and node.get("kind") == step and step not in node
+    for place, step in enumerate(location, 1):
+        key = lacks and place == len(location)
+        tag = isinstance(node, dict) and step not in node and not key
         scalar_union = not isinstance(node, dict | list)
         if tag or scalar_union:
             continue

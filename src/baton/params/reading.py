@@ -12,8 +12,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from baton.errors import ParamsError
-from baton.params import input_checks, number_checks, sequence_checks, task_checks, token_checks
-from baton.params.base import Base
+from baton.params import (
+    applicable_keys,
+    combinations,
+    input_checks,
+    number_checks,
+    sequence_checks,
+    task_checks,
+    token_checks,
+)
+from baton.params.base import Base, StudentBase
 from baton.params.evaluate import Evaluate
 from baton.params.fields import Section
 from baton.params.lifecycle import Promotion, Retrain
@@ -23,11 +31,7 @@ from baton.params.runtime import Runtime, Tracking
 from baton.params.source import Source
 from baton.params.task import AUTO, Task
 from baton.params.tokenize import Tokenize
-from baton.params.training import (
-    Distill,
-    Finetune,
-    Head,
-)
+from baton.params.training import Distill, Finetune, Head
 
 PATH = Path("params.yaml")
 
@@ -38,7 +42,7 @@ class Params(Section):
     description: str
     source: Source
     base: Base
-    student_base: Base | None
+    student_base: StudentBase | None
     task: Task
     preprocess: Preprocess
     tokenize: Tokenize
@@ -63,15 +67,11 @@ class Params(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> "Params":
         problems = [
-            *input_checks.other_modality(self),
-            *input_checks.of_both(self),
-            *task_checks.other_figures(self),
-            *task_checks.without_data(self),
-            *task_checks.of_labels(self),
-            *number_checks.of_task(self),
-            *number_checks.of_numbers(self),
-            *input_checks.another_base(self),
-            *input_checks.of_pairs(self),
+            *combinations.problems(self),
+            *applicable_keys.problems(self),
+            *input_checks.problems(self),
+            *task_checks.problems(self),
+            *number_checks.problems(self),
             *sequence_checks.problems(self),
             *token_checks.problems(self),
         ]
@@ -100,7 +100,15 @@ def read(path: Path = PATH) -> Params:
     Raises:
         ParamsError: as for `load`.
     """
-    raw = read_raw(path)
+    return checked(read_raw(path), path)
+
+
+def checked(raw: dict[str, Any], path: Path) -> Params:
+    """Validate the content of a params file; `path` names it in errors.
+
+    Raises:
+        ParamsError: it has problems.
+    """
     try:
         # Pydantic's strict mode turns lists into tuples only when it validates JSON.
         return Params.model_validate_json(json.dumps(_text_keys(raw), default=str))

@@ -16,6 +16,7 @@ class ClassesTask(Section):
     kind: Literal["classes"]
 
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "macro_f1")  # of validation
+    columns: ClassVar[tuple[str, ...]] = ("label",)  # of clean tables
     gated: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")  # by which the gate may decide
 
 
@@ -31,6 +32,7 @@ class LabelsTask(Section):
     separator: Annotated[str, Field(min_length=1)] | None
 
     metrics: ClassVar[tuple[str, ...]] = ("loss", "micro_f1", "macro_f1")
+    columns: ClassVar[tuple[str, ...]] = ("labels",)  # of clean tables
     gated: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1")
 
 
@@ -46,6 +48,7 @@ class NumbersTask(Section):
     coverage: Annotated[float, Field(gt=0, lt=1)]
 
     metrics: ClassVar[tuple[str, ...]] = ("loss", "mae", "rmse", "r2", "spearman")
+    columns: ClassVar[tuple[str, ...]] = ("numbers",)  # of clean tables
     gated: ClassVar[tuple[str, ...]] = ("mae", "rmse", "r2", "spearman")
 
 
@@ -64,6 +67,7 @@ class SequenceTask(Section):
     validation_rows: Count
 
     metrics: ClassVar[tuple[str, ...]] = ("loss", "chrf")
+    columns: ClassVar[tuple[str, ...]] = ("target",)  # of clean tables
     gated: ClassVar[tuple[str, ...]] = ("chrf",)
 
 
@@ -79,6 +83,7 @@ class TokensTask(Section):
     words: Literal["space", "pattern"]
 
     metrics: ClassVar[tuple[str, ...]] = ("loss", "entity_f1", "macro_f1")
+    columns: ClassVar[tuple[str, ...]] = ("tags",)  # of clean tables
     gated: ClassVar[tuple[str, ...]] = ("entity_f1", "macro_f1")
 
 
