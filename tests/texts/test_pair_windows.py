@@ -128,3 +128,26 @@ def test_only_encoders_with_several_token_types_take_them(family: str, expected:
     )
     assert pair_windows.takes_types(AutoModel.from_config(config)) is expected
     assert not pair_windows.takes_types(SimpleNamespace(config=SimpleNamespace(), forward=lambda: None))
+
+
+@pytest.mark.parametrize("how", [HEAD, TAIL, input_spec.Windows(3, 2), input_spec.Windows(8, 0)], ids=str)
+def test_places_are_those_of_the_second_texts_tokens(tmp_path: Path, how: input_spec.Truncation) -> None:
+    """The token at a word's place is that word, in the window where it is farthest from both ends."""
+    with pair_windows.untruncated(tokenizer(tmp_path, BERT, 13)) as frame:
+        for first, second in itertools.product((1, 3, 12), (1, 6, 7, 20, 40)):
+            ids = list(range(100, 100 + second))
+            read = frame.read([11] * first, ids, how)
+            flat = [token for window in read.windows for token in window]
+            found = frame.places(first, second, np.array([*range(second), -1]), how)
+            parts = [frame.sides(window)[1] for window in read.windows]
+            starts = np.cumsum([0, *map(len, read.windows)])
+            for token, place in zip([*ids, -1], found.tolist(), strict=True):
+                around = [
+                    min(part.index(token), len(part) - 1 - part.index(token)) if token in part else -1
+                    for part in parts
+                ]
+                if max(around) < 0:
+                    assert place == -1
+                else:
+                    window = int(np.searchsorted(starts, place, side="right")) - 1
+                    assert flat[place] == token and window == around.index(max(around))

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from baton.contracts.input_spec import Head, Truncation, Windows
 from baton.errors import ModelError
-from baton.texts import document_windows
+from baton.texts import document_windows, words
 
 
 class Special(NamedTuple):
@@ -82,6 +82,24 @@ class PairFrame:
             )
         left_out = len(first) - len(own) + len(second) - document_windows.covered(found)
         return Read(windows, types, left_out)
+
+    def places(
+        self, first: int, second: int, tokens: NDArray[np.int64], how: Truncation
+    ) -> NDArray[np.int64]:
+        """Return where tokens of the second text are read, in the concatenated windows of `read`, (tokens,).
+
+        A token in several windows is read where it has most context, see `words.places_of`; -1: nowhere.
+
+        Args:
+            first: the number of the first text's own tokens.
+            second: that of the second's.
+            tokens: indices of the second text's own tokens, or -1.
+            how: as for `read`.
+        """
+        own, room = kept(first, second, self.room)
+        before = len(self.before.ids) + own + len(self.between.ids)
+        windows = document_windows.windows(second, room, how)
+        return words.places_of(tokens, windows, second, before, before + len(self.after.ids))
 
     def sides(self, window: list[int]) -> tuple[list[int], list[int]]:
         """Return the own tokens of both texts in a window of `read`."""
