@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from baton import params
-from baton.contracts.task_spec import Classes, Labels, Numbers, TaskSpec, Tokens
+from baton.contracts.task_spec import Classes, Labels, Numbers, Spans, TaskSpec, Tokens
 from baton.errors import ParamsError
 from baton.tasks import task_figures
 
@@ -427,6 +427,7 @@ def test_keys_of_label_names_are_text_whatever_yaml_reads(tmp_path: Path) -> Non
         (params.ClassesTask, Classes(("a", "b"))),
         (params.LabelsTask, Labels(("a", "b"))),
         (params.NumbersTask, Numbers(("a",), (0.0,), (1.0,), "mse", 0.9)),
+        (params.SpansTask, Spans(30)),
         (params.TokensTask, Tokens(("a", "b"), "space")),
     ],
 )

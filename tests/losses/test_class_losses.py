@@ -18,6 +18,7 @@ class Rows:
     def __init__(self, labels: list[int]) -> None:
         self.inputs = (torch.zeros(1), torch.zeros(1))
         self.targets, self.units = torch.tensor(labels), torch.arange(len(labels))
+        self.bounds = None
 
 
 def logits(seed: int, count: int = 6) -> torch.Tensor:

@@ -56,7 +56,7 @@ def test_the_divergence_is_that_of_two_coins_per_label() -> None:
     loss = soft_targets.distillation(TASK, soft_targets.cached(logits(1)), 2.0, 0.3, 0.0, None)
 
     class Rows:
-        inputs, targets, units = (torch.zeros(1),), TRUE, torch.arange(5)
+        inputs, targets, units, bounds = (torch.zeros(1),), TRUE, torch.arange(5), None
 
     hard = functional.binary_cross_entropy_with_logits(logits(0), TRUE)
     torch.testing.assert_close(loss(lambda _: logits(0), Rows()), 0.3 * hard + 0.7 * 4 * expected)
@@ -136,6 +136,7 @@ def test_balanced_weights_leave_probabilities_as_they_are(smoothing: float, alph
         inputs: tuple[torch.Tensor, ...]
         targets: torch.Tensor
         units: torch.Tensor
+        bounds: None = None
 
     batch = Rows((group,), marked.float(), torch.arange(len(group)))
 

@@ -55,6 +55,7 @@ def test_distillation_adds_both_losses() -> None:
     class Rows:
         inputs, targets = (torch.zeros(1),), TRUE
         rows = units = torch.arange(5)
+        bounds = None
 
         def __len__(self) -> int:
             return 5

@@ -59,8 +59,9 @@ class InDoubles:
         label_smoothing: float,
         weights: torch.Tensor | None,
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,
     ) -> loss.Sum:
-        single = self.task.supervised(logits, targets, label_smoothing, weights, of_rows)
+        single = self.task.supervised(logits, targets, label_smoothing, weights, of_rows, bounds)
         each = functional.cross_entropy(logits, targets, label_smoothing=label_smoothing, reduction="none")
         total = (each * of_rows).sum()
         torch.testing.assert_close(single.total.double(), total, rtol=1e-6, atol=1e-6)

@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from baton.losses import span_losses
+from baton.contracts.task_spec import Spans
+from baton.losses.span_losses import SpanLosses
 
+TASK = SpanLosses(Spans(30))
 COUNTS = [4, 1, 7]
+BOUNDS = torch.tensor([0, 4, 5, 12])
 OWNERS = torch.repeat_interleave(torch.arange(3), torch.tensor(COUNTS))
 STARTS, ENDS = [2, 0, 0], [3, 0, 5]  # units within their rows
 
@@ -18,18 +21,24 @@ def draw(seed: int, scale: float = 1.0) -> torch.Tensor:
 
 
 def marks() -> torch.Tensor:
-    found = torch.zeros(len(OWNERS), 2, dtype=torch.bool)
-    begin = 0
-    for count, start, end in zip(COUNTS, STARTS, ENDS, strict=True):
-        found[begin + start, 0] = found[begin + end, 1] = True
-        begin += count
+    found = torch.zeros(len(OWNERS), dtype=torch.int64)
+    for begin, start, end in zip(BOUNDS.tolist(), STARTS, ENDS, strict=False):
+        found[begin + start] += Spans.STARTS
+        found[begin + end] += Spans.ENDS
     return found
+
+
+def hard(logits: torch.Tensor, own: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    of_units = None if weights is None else weights[OWNERS]
+    found = TASK.supervised(logits, own, 0.0, None, of_units, BOUNDS)
+    assert found.count == 3
+    return found.total
 
 
 @pytest.mark.parametrize("scale", [1.0, 300.0])
 def test_the_loss_is_the_cross_entropy_of_each_row(scale: float) -> None:
     weights, mine, theirs = torch.tensor([1.0, 2.0, 0.5]), draw(0, scale), draw(0, scale)
-    found = span_losses.supervised(mine, marks(), OWNERS, 3, weights)
+    found = hard(mine, marks(), weights)
     expected = torch.zeros(())
     for row, part in enumerate(theirs.split(COUNTS)):
         both = [
@@ -37,34 +46,32 @@ def test_the_loss_is_the_cross_entropy_of_each_row(scale: float) -> None:
             for side in (0, 1)
         ]
         expected = expected + weights[row] * (both[0] + both[1]) / 2
-    torch.testing.assert_close(found.total, expected)
-    assert found.count == 3
-    found.total.backward()
+    torch.testing.assert_close(found, expected)
+    found.backward()
     expected.backward()
     torch.testing.assert_close(mine.grad, theirs.grad)
 
 
 def test_any_of_several_answers_is_right() -> None:
     logits, both = draw(1), marks()
-    both[3, 0] = True  # the first row's answer may also start at unit 3
-    found = span_losses.supervised(logits, both, OWNERS, 3).total
+    both[3] += Spans.STARTS  # the first row's answer may also start at unit 3
     own = logits[:4, 0].softmax(0)
-    rest = span_losses.supervised(logits, marks(), OWNERS, 3).total + own[2].log() / 2
-    torch.testing.assert_close(found, rest - (own[2] + own[3]).log() / 2)
+    rest = hard(logits, marks()) + own[2].log() / 2
+    torch.testing.assert_close(hard(logits, both), rest - (own[2] + own[3]).log() / 2)
 
 
 def test_an_answer_that_is_not_read_teaches_nothing() -> None:
     logits, few = draw(2), marks()
-    few[:4] = False
-    found = span_losses.supervised(logits, few, OWNERS, 3)
-    found.total.backward()
-    assert found.total.isfinite() and found.count == 3 and (logits.grad[:4] == 0).all()
+    few[:4] = 0
+    found = hard(logits, few)
+    found.backward()
+    assert found.isfinite() and (logits.grad[:4] == 0).all()
     assert (logits.grad[5:] != 0).any()
 
 
 def test_the_divergence_is_that_of_torch() -> None:
-    student, teacher = draw(3), draw(4).detach()
-    found = span_losses.divergence(student, teacher, OWNERS, 3, 2.0, torch.tensor([1.0, 1.0, 3.0]))
+    student, teacher, weights = draw(3), draw(4).detach(), torch.tensor([1.0, 1.0, 3.0])
+    found = TASK.divergence(student, teacher, 2.0, weights[OWNERS], BOUNDS)
     expected = torch.zeros(())
     for row, (own, taught) in enumerate(zip(student.split(COUNTS), teacher.split(COUNTS), strict=True)):
         kl = (
@@ -72,6 +79,21 @@ def test_the_divergence_is_that_of_torch() -> None:
             .sum(0)
             .mean()
         )
-        expected = expected + (3 if row == 2 else 1) * kl
+        expected = expected + weights[row] * kl
     torch.testing.assert_close(found.total, expected)
-    assert span_losses.divergence(teacher, teacher, OWNERS, 3, 2.0).total.abs() < 1e-6
+    assert TASK.divergence(teacher, teacher, 2.0, None, BOUNDS).total.abs() < 1e-6
+
+
+def test_a_unit_that_the_teacher_did_not_read_has_no_chance() -> None:
+    """Negative control: with its logits of 0, such a unit would get a share of the teacher's probability."""
+    student, teacher = draw(5), draw(6).detach()
+    teacher[[2, 9]] = 0
+    found = TASK.divergence(student, teacher, 1.0, None, BOUNDS).total
+    expected = torch.zeros(())
+    for own, taught in zip(student.split(COUNTS), teacher.split(COUNTS), strict=True):
+        read = taught.any(1)
+        p = taught[read].softmax(0)
+        expected = expected + (p * (p.log() - own.log_softmax(0)[read])).sum(0).mean()
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    assert student.grad.isfinite().all()

@@ -86,6 +86,7 @@ class Batch:
     targets: torch.Tensor = dataclasses.field(default_factory=lambda: torch.tensor([0, 1, 0, 1]))
     rows: torch.Tensor = dataclasses.field(default_factory=lambda: torch.arange(4))
     shape: tuple[int, int] = (4, 2)
+    bounds: None = None
 
     @property
     def units(self) -> torch.Tensor:

@@ -48,6 +48,7 @@ class Batch:
     inputs: tuple[torch.Tensor, ...]
     targets: torch.Tensor
     units: torch.Tensor
+    bounds: torch.Tensor | None = None
     shape: tuple[int, int] = (1, LENGTH)
 
     def to(self, device: torch.device) -> "Batch":

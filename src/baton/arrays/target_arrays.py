@@ -1,5 +1,7 @@
 """Write the targets of a clean table as arrays, and open them; `contracts.targets` describes the files."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -9,9 +11,9 @@ import pyarrow as pa
 
 from baton.arrays import sequence_targets
 from baton.arrays.growing_array import Growing
-from baton.contracts import targets
+from baton.contracts import questions, targets
 from baton.contracts.targets import Targets
-from baton.contracts.task_spec import TaskSpec
+from baton.contracts.task_spec import Sequence, Spans, TaskSpec
 from baton.errors import DataError
 
 
@@ -36,7 +38,7 @@ class Writer:
         Raises:
             DataError: the column has an empty cell, or targets of another type.
         """
-        found = targets.of_column(rows[self._spec.column], self._spec)
+        found = targets.of_table(rows, self._spec)
         if self._encoder is not None:
             self.encoded.append(self._encoder.encode(found.values.tolist()))
             found = self.encoded[-1].targets
@@ -59,6 +61,15 @@ class Writer:
             file.__exit__(kind, error, traceback)
 
 
+def copy_texts(table: Path, folder: Path, split: str, spec: TaskSpec) -> None:
+    """Copy what figures read as texts from a clean table next to a split's targets, if the task has such."""
+    match spec:
+        case Sequence():
+            sequence_targets.write_texts(folder, split, table, spec.column)
+        case Spans():
+            questions.copy(table, folder, split)
+
+
 def open_targets(folder: Path, split: str, spec: TaskSpec) -> Targets:
     """Memory-map the targets of one split.
 
@@ -76,6 +87,8 @@ def open_targets(folder: Path, split: str, spec: TaskSpec) -> Targets:
             )
         opened[name] = np.load(path, mmap_mode="r", allow_pickle=False)
     found = Targets(spec, **opened)
+    if isinstance(spec, Spans):
+        found = replace(found, passages=partial(questions.read, folder, split))
     if found.offsets is not None and found.offsets[-1] != len(found.values):
         got = f"{len(found.values)} targets, offsets to {found.offsets[-1]}"
         raise DataError(f"{folder}/{split}.targets*.npy do not match", got=got, hint=hint)
@@ -85,12 +98,12 @@ def open_targets(folder: Path, split: str, spec: TaskSpec) -> Targets:
     if (
         found.values.dtype == np.int64
         and len(found.values)
-        and not 0 <= found.values.min() <= found.values.max() < spec.width
+        and not 0 <= found.values.min() <= found.values.max() <= targets.most(spec)
     ):
         raise DataError(
             f"{folder}/{split}.targets.npy does not match the task",
             got=f"targets {found.values.min()} to {found.values.max()}",
-            expected=f"0 to {spec.width - 1}",
+            expected=f"0 to {targets.most(spec)}",
             hint=hint,
         )
     return found

@@ -30,7 +30,7 @@ from baton.contracts import text_pairs
 from baton.contracts.input_spec import Head, Truncation, Windows
 from baton.contracts.ragged import Units
 from baton.contracts.targets import Targets
-from baton.contracts.task_spec import TaskSpec, Tokens
+from baton.contracts.task_spec import Spans, TaskSpec, Tokens
 from baton.errors import DataError, ModelError
 from baton.streams import ahead
 from baton.texts import document_windows, pair_windows
@@ -219,8 +219,7 @@ def tokenize(
         typed = isinstance(frame, PairFrame) and frame.typed
         types = files.enter_context(Growing(target / f"{split}.types.npy", np.int8)) if typed else None
         units = None
-        if isinstance(task, Tokens):
-            assert isinstance(frame, Frame), "params refuse pairs of texts for tokens"
+        if isinstance(task, Tokens | Spans):
             units = files.enter_context(unit_arrays.Writer(target, split, task.words, frame, truncation))
         offsets.append(np.zeros(1, np.int64))
         for batch, encodings in _encoded(
@@ -244,7 +243,7 @@ def tokenize(
             offsets.append(ends)
             if units is not None:
                 firsts = np.concatenate([[total], ends])[np.concatenate([[0], np.cumsum(windows[row:end])])]
-                units.append(batch["text"].to_pylist(), encodings[0], firsts[:-1])
+                units.append(batch[columns[-1]].to_pylist(), [*zip(*encodings, strict=True)], firsts[:-1])
             new = int(ends[-1]) - total
             tokens.append(_flat((item.windows for item in read), np.int32, new))
             if types is not None:
@@ -253,9 +252,9 @@ def tokenize(
             advance(batch.num_rows)
     if isinstance(truncation, Windows):
         np.save(target / f"{split}.documents.npy", np.concatenate([[0], np.cumsum(windows, dtype=np.int64)]))
+    target_arrays.copy_texts(table, target, split, task)
     more: dict[str, Any] = {}
     if encoder is not None:
-        sequence_targets.write_texts(target, split, table, task.column)
         more = {
             "targets": sequence_targets.statistics(
                 wanted.encoded, encoder.spec.target_length, read_ids(target, split)

@@ -16,37 +16,37 @@ from baton.arrays.growing_array import Growing
 from baton.contracts.input_spec import Truncation
 from baton.contracts.ragged import Units
 from baton.errors import DataError
-from baton.texts import document_windows, words
+from baton.texts import unit_places, words
 from baton.texts.document_windows import Frame
+from baton.texts.pair_windows import PairFrame
 
 HINT = "run `dvc repro --force tokenize`"
 
 
 class Writer:
-    """Appends the places of documents' words; leaving the `with` block closes the files."""
+    """Appends the places of rows' units; leaving the `with` block closes the files."""
 
     def __init__(
-        self, folder: Path, split: str, cut: words.Cut, frame: Frame, truncation: Truncation
+        self, folder: Path, split: str, cut: words.Cut, frame: Frame | PairFrame, truncation: Truncation
     ) -> None:
         """Entering the `with` block overwrites the files in `folder`; `cut` says how a text is cut."""
         self._cut, self._frame, self._truncation = cut, frame, truncation
         self._places, self._offsets = (Growing(path, np.int64) for path in _paths(folder, split))
         self._units = self._unread = 0
 
-    def append(self, texts: Sequence[str], encodings: Sequence[Encoding], starts: NDArray[np.int64]) -> None:
-        """Append some documents.
+    def append(
+        self, texts: Sequence[str], encodings: Sequence[Sequence[Encoding]], starts: NDArray[np.int64]
+    ) -> None:
+        """Append some rows.
 
         Args:
-            texts: the documents, (rows,).
-            encodings: without special tokens and not truncated, (rows,).
-            starts: the place of the first token of each document in the split's tokens, (rows,).
+            texts: those whose words are units, (rows,): of pairs the second ones.
+            encodings: of each row's text, or both, see `unit_places.find`, (rows,).
+            starts: the place of the first token of each row in the split's tokens, (rows,).
         """
         found = []
-        for text, encoding, start in zip(texts, encodings, starts, strict=True):
-            own = words.tokens_of(words.cut(text, self._cut), encoding.offsets)
-            length = len(encoding.ids)
-            windows = document_windows.windows(length, self._frame.room, self._truncation)
-            places = words.places_of(own, windows, length, len(self._frame.before), self._frame.special)
+        for text, own, start in zip(texts, encodings, starts, strict=True):
+            places = unit_places.find(text, own, self._cut, self._frame, self._truncation)
             found.append(np.where(places < 0, -1, places + start))
         every = np.concatenate([np.zeros(0, np.int64), *found])
         self._places.append(every)
@@ -56,7 +56,7 @@ class Writer:
 
     @property
     def figures(self) -> dict[str, float]:
-        """`words`, and the share of them that no window reads, `unread_share`."""
+        """`words` (one more of each question), and the share of them that is not read, `unread_share`."""
         return {"words": self._units, "unread_share": self._unread / max(1, self._units)}
 
     def __enter__(self) -> Self:

@@ -45,6 +45,11 @@ class ImageBatch:
         return self.rows
 
     @property
+    def bounds(self) -> None:
+        """See `Batch`."""
+        return
+
+    @property
     def inputs(self) -> tuple[torch.Tensor]:
         """The pixels (batch, channels, height, width) at the model's input size.
 

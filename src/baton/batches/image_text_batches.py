@@ -48,6 +48,11 @@ class ImageTextBatch:
         return self.rows
 
     @property
+    def bounds(self) -> None:
+        """See `Batch`."""
+        return
+
+    @property
     def shape(self) -> tuple[int, int]:
         """The shape of the texts, (windows, length); that of the images varies with the rows alone."""
         return self.text.shape

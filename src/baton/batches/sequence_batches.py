@@ -29,6 +29,11 @@ class SequenceBatch:
         return len(self.rows)
 
     @property
+    def bounds(self) -> None:
+        """See `Batch`."""
+        return
+
+    @property
     def inputs(self) -> tuple[torch.Tensor, ...]:
         """Token ids and mask; the decoder's input and the places, which generation does not read."""
         return self.input_ids, self.attention_mask, self.decoder_ids, self.places

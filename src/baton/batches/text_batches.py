@@ -22,10 +22,11 @@ class UnitPlaces(NamedTuple):
 
     units: torch.Tensor  # (units,) int64, positions among the split's units
     places: torch.Tensor  # (units,) int64, positions in the flattened `input_ids`
+    bounds: torch.Tensor  # (batch + 1,) int64, the first of these units of each document, and the end
 
     def made_of(self, change: Change) -> "UnitPlaces":
-        """Return a copy with `change` applied to both."""
-        return UnitPlaces(change(self.units), change(self.places))
+        """Return a copy with `change` applied to all."""
+        return UnitPlaces(*map(change, self))
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class TextBatch:
     def units(self) -> torch.Tensor:
         """See `Batch`."""
         return self.rows if self.read is None else self.read.units
+
+    @property
+    def bounds(self) -> torch.Tensor | None:
+        """See `Batch`."""
+        return None if self.read is None else self.read.bounds
 
     @property
     def inputs(self) -> tuple[torch.Tensor | None, ...]:
@@ -105,6 +111,11 @@ class PackedBatch:
     def units(self) -> torch.Tensor:
         """See `Batch`."""
         return self.rows if self.read is None else self.read.units
+
+    @property
+    def bounds(self) -> torch.Tensor | None:
+        """See `Batch`."""
+        return None if self.read is None else self.read.bounds
 
     @property
     def inputs(self) -> tuple[Any, ...]:
@@ -250,13 +261,14 @@ class TextSplit:
         """
         if self.units is None:
             return None
-        units, offsets = self.units.read(rows), self.arrays.offsets
+        units, bounds = self.units.read_of(rows)
+        offsets = self.arrays.offsets
         places = self.units.places[units]
         own = np.searchsorted(offsets, places, side="right") - 1  # the window of each unit, in the split
         order = np.argsort(windows, kind="stable")
         index = order[np.searchsorted(windows, own, sorter=order)]  # in the batch
         found = starts[index] + places - offsets[own]
-        return UnitPlaces(torch.from_numpy(units), torch.from_numpy(found.astype(np.int64)))
+        return UnitPlaces(*(torch.from_numpy(part) for part in (units, found.astype(np.int64), bounds)))
 
     def _windows(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.bool_]]]:
         """Return the indices of the documents' windows, (windows,), and their owners, (documents, windows).

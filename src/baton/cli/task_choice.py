@@ -94,7 +94,7 @@ def _values(path: Path, preprocess: params.Preprocess, column: str) -> list[Any]
     """Return the cells of the label column, as they are in the raw file."""
     values: list[Any] = []
 
-    def keep(_: Any, value: Any) -> Joined:
+    def keep(_text: Any, value: Any, _pair: Any) -> Joined:
         values.append(value)
         return Joined("", None)
 

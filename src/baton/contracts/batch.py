@@ -38,6 +38,14 @@ class Batch(Protocol):
         ...
 
     @property
+    def bounds(self) -> torch.Tensor | None:
+        """The first output of each row among the model's, and the end, (batch + 1,) int64.
+
+        None: there is one output per row, or a loss reads each by itself.
+        """
+        ...
+
+    @property
     def shape(self) -> tuple[int, int]:
         """The size on which memory depends, (batch, length)."""
         ...

@@ -69,8 +69,13 @@ class Units:
 
     def read(self, rows: Integers) -> Integers:
         """Return the units of `rows` that are read, in that order, (units,)."""
-        places, _ = taken(self.offsets, rows)
-        return places[self.places[places] >= 0]
+        return self.read_of(rows)[0]
+
+    def read_of(self, rows: Integers) -> tuple[Integers, Integers]:
+        """Return the units of `rows` that are read, (units,), and their offsets, (rows + 1,)."""
+        places, offsets = taken(self.offsets, rows)
+        read = self.places[places] >= 0
+        return places[read], np.concatenate([[0], np.cumsum(read)])[offsets]
 
     def part(self, rows: Integers) -> "Units":
         """Return the units of `rows` alone, in that order."""

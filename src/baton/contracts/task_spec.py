@@ -130,7 +130,30 @@ class Tokens:
         return 1 + 2 * len(self.names)
 
 
-TaskSpec = Classes | Labels | Numbers | Sequence | Tokens
+@dataclass(frozen=True)
+class Spans:
+    """The answer to a question: words of its context that follow each other, or none.
+
+    A row is a pair of texts, the question and the context. Its units are "no answer" and the words of the
+    context; a model has two outputs for each, whether the answer starts and ends there. A target is a unit's
+    mark: the sum of `STARTS` and `ENDS` of a true answer.
+    """
+
+    max_answer_words: int
+    kind: Literal["spans"] = "spans"
+
+    STARTS: ClassVar[int] = 1
+    ENDS: ClassVar[int] = 2
+    names: ClassVar[tuple[str, ...]] = ()
+    words: ClassVar[Literal["pattern"]] = "pattern"  # how a context is cut into words, see `texts.words`
+    word: ClassVar[str] = "answer"
+    column: ClassVar[str] = "answers"  # of a clean table: struct of `text`, `answer_start` and `marks`
+    ragged: ClassVar[bool] = True
+    outputs: ClassVar[Outputs] = "unit"
+    width: ClassVar[int] = 2
+
+
+TaskSpec = Classes | Labels | Numbers | Sequence | Spans | Tokens
 
 
 def described(spec: TaskSpec) -> dict[str, Any]:
@@ -159,11 +182,13 @@ def read(raw: Mapping[str, Any]) -> TaskSpec:
             return Numbers(names, centre, scale, own["loss"], own["coverage"])
         case "sequence":
             return Sequence(**{field.name: own[field.name] for field in fields(Sequence)})
+        case "spans":
+            return Spans(own["max_answer_words"])
         case "tokens":
             return Tokens(tuple(own["names"]), own["words"])
         case kind:
             hint = "update Baton: a later version wrote this"
-            known = "classes, labels, numbers, sequence or tokens"
+            known = "classes, labels, numbers, sequence, spans or tokens"
             raise DataError("unknown kind of task", got=kind, expected=known, hint=hint)
 
 

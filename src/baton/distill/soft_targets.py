@@ -76,8 +76,8 @@ def distillation(
         inputs = batch.inputs
         logits, taught = own(model(*inputs), batch), own(teacher(batch, inputs), batch)
         factors = chosen(of_rows, batch)
-        soft = task.divergence(logits, taught, temperature, factors)
-        hard = task.supervised(logits, batch.targets, label_smoothing, weights, factors)
+        soft = task.divergence(logits, taught, temperature, factors, batch.bounds)
+        hard = task.supervised(logits, batch.targets, label_smoothing, weights, factors, batch.bounds)
         return alpha * hard.mean + (1 - alpha) * temperature**2 * soft.mean
 
     return loss

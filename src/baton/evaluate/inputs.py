@@ -54,9 +54,9 @@ def read_rows(clean: Path, split: str) -> Rows:
             f"{path} has unexpected columns", got=", ".join(schema.names), expected=expected, hint=hint
         )
     columns = text_pairs.columns(path) if shown == "text" else [shown]
-    table = pq.read_table(path, columns=["id", *columns, spec.column])
-    found = targets.of_column(table[spec.column].combine_chunks(), spec)
-    values, most = found.values, spec.width - 1
+    table = pq.read_table(path, columns=[*dict.fromkeys(["id", *columns, *targets.columns(spec)])])
+    found = targets.of_table(table, spec)
+    values, most = found.values, targets.most(spec)
     names = values.dtype == np.int64 and len(values) > 0  # otherwise they are numbers or texts
     if not len(found) or (names and (values.min() < 0 or values.max() > most)):
         got = f"labels {values.min()} to {values.max()}" if len(found) else "no rows"

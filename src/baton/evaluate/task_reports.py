@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from baton import params
-from baton.contracts.task_spec import Classes, Labels, Numbers, TaskSpec, Tokens
+from baton.contracts.task_spec import Classes, Labels, Numbers, Spans, TaskSpec, Tokens
 from baton.contracts.task_spec import Sequence as SequenceSpec
+from baton.errors import DataError
 from baton.evaluate.class_reports import ClassReports
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
@@ -262,5 +263,7 @@ def of(spec: TaskSpec) -> TaskReports:
             return NumberReports(spec)
         case SequenceSpec():
             return SequenceReports(spec)
+        case Spans():
+            raise DataError("answers to questions cannot be evaluated yet", expected="another task")
         case Tokens():
             return TokenReports(spec)

@@ -73,7 +73,7 @@ def read(path: Path) -> Table:
     if not path.is_file():
         raise DataError(f"{path} is missing", expected="the frozen test table", hint=HINT)
     task, which = task_spec.read_file(path.parent, HINT), kind(path)
-    table = pq.read_table(path, columns=["id", task.column])
+    table = pq.read_table(path, columns=["id", *targets.columns(task)])
     ids = table.column("id").to_pylist()
     if not ids:
         raise DataError(
@@ -89,7 +89,7 @@ def read(path: Path) -> Table:
         ids,
         list(row_digests(path, which)),
         task,
-        targets.of_column(table[task.column].combine_chunks(), task).all,
+        targets.of_table(table, task).all,
     )
 
 

@@ -32,6 +32,7 @@ class ClassLosses:
         label_smoothing: float,
         weights: torch.Tensor | None,
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,  # noqa: ARG002
     ) -> Sum:
         """Return cross-entropy in fp32; targets are classes (batch,) or their shares (batch, classes).
 
@@ -55,6 +56,7 @@ class ClassLosses:
         teacher: torch.Tensor,
         temperature: float,
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,  # noqa: ARG002
     ) -> Sum:
         """Return KL(teacher || student) of the softmax at `temperature`; `of_rows` weights the samples."""
         student_log = functional.log_softmax(student.float() / temperature, dim=-1)

@@ -46,6 +46,7 @@ class LabelLosses:
         label_smoothing: float,
         weights: torch.Tensor | None,
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,  # noqa: ARG002
     ) -> Sum:
         """Return binary cross-entropy in fp32; targets are (batch, width) from 0 to 1.
 
@@ -69,6 +70,7 @@ class LabelLosses:
         teacher: torch.Tensor,
         temperature: float,
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,  # noqa: ARG002
     ) -> Sum:
         """Return KL(teacher || student) of each label's two probabilities, sigmoid(logit / temperature)."""
         own, taught = student.float() / temperature, teacher.float() / temperature

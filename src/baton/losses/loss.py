@@ -32,7 +32,7 @@ class Sum:
 
 
 class TaskLosses(Protocol):
-    """The losses of one kind of task. Logits are (batch, width); targets are those of `Batch`."""
+    """The losses of one kind of task. Logits are (batch, width); targets and bounds are those of `Batch`."""
 
     def weights(self, targets: Targets) -> torch.Tensor:
         """Return the weights (width,) that params `class_weights: balanced` gives the outputs."""
@@ -49,6 +49,7 @@ class TaskLosses(Protocol):
         label_smoothing: float,
         weights: torch.Tensor | None,
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,
     ) -> Sum:
         """Return the loss against the targets, with weights of outputs (width,) and of rows (batch,)."""
         ...
@@ -59,6 +60,7 @@ class TaskLosses(Protocol):
         teacher: torch.Tensor,
         temperature: float,
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,
     ) -> Sum:
         """Return KL(teacher || student), both softened by `temperature`; of numbers their distance."""
         ...
@@ -90,6 +92,7 @@ def supervised(
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
         logits = own(model(*batch.inputs), batch)
-        return task.supervised(logits, batch.targets, label_smoothing, weights, chosen(of_rows, batch)).mean
+        factors = chosen(of_rows, batch)
+        return task.supervised(logits, batch.targets, label_smoothing, weights, factors, batch.bounds).mean
 
     return loss

@@ -39,6 +39,7 @@ class NumberLosses:
         label_smoothing: float,  # noqa: ARG002  params refuse it
         weights: torch.Tensor | None,  # noqa: ARG002  likewise
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,  # noqa: ARG002
     ) -> Sum:
         """Return the loss in fp32; targets are (batch, width), in their unit, in double precision."""
         centre, scale = _standard(self.spec, targets.device)
@@ -50,6 +51,7 @@ class NumberLosses:
         teacher: torch.Tensor,
         temperature: float,  # noqa: ARG002  params refuse another one than 1
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,  # noqa: ARG002
     ) -> Sum:
         """Return the same loss of the student against the teacher, both standardised (batch, width).
 

@@ -47,6 +47,7 @@ class SequenceLosses:
         label_smoothing: float,
         weights: torch.Tensor | None,
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,  # noqa: ARG002
     ) -> Sum:
         """Return cross-entropy in fp32; targets are (tokens,), and `of_rows` has the row's weight of each.
 
@@ -60,6 +61,7 @@ class SequenceLosses:
         teacher: torch.Tensor,
         temperature: float,
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,  # noqa: ARG002
     ) -> Sum:
         """Return KL(teacher || student) of each token's probabilities (word-level; Kim & Rush 2016)."""
         return TOKENS.divergence(student, teacher, temperature, of_rows)

@@ -1,73 +1,109 @@
 """The losses of a model that marks the answer to a question in its context; see `loss.TaskLosses`.
 
-Logits are those of units (units, 2): start and end. A row's units are "no answer" and the words of its
-context; the softmax is over all of them, in whatever windows they were read (shared normalisation: Clark and
-Gardner 2018, "Simple and Effective Multi-Paragraph Reading Comprehension", section 3.3). A row counts once.
+Logits are those of the units that are read, (units, 2): start and end. A row's units are "no answer" and the
+words of its context; the softmax is over all of them, in whatever windows they were read (shared
+normalisation: Clark and Gardner 2018, "Simple and Effective Multi-Paragraph Reading Comprehension", section
+3.3). A row counts once, by the mean of the losses of its start and its end (Devlin et al. 2019, section 4.2).
 """
+
+from dataclasses import dataclass
 
 import torch
 
+from baton.contracts.targets import Targets
+from baton.contracts.task_spec import Spans
+from baton.errors import TrainingError
 from baton.losses.loss import Sum
 
 
-def log_softmax(logits: torch.Tensor, owners: torch.Tensor, rows: int) -> torch.Tensor:
+@dataclass(frozen=True)
+class SpanLosses:
+    """Cross-entropy of the answer's start and end over a row's units, and divergence of both softmaxes."""
+
+    spec: Spans
+
+    def weights(self, targets: Targets) -> torch.Tensor:
+        """Refuse to weigh classes; params do so earlier.
+
+        Raises:
+            TrainingError: always.
+        """
+        raise TrainingError(
+            "answers have no classes to weigh",
+            got=f"class_weights for {len(targets)} questions",
+            expected="class_weights: none",
+            hint="set class_weights to none",
+        )
+
+    def supervised(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        label_smoothing: float,  # noqa: ARG002  params refuse it
+        weights: torch.Tensor | None,  # noqa: ARG002  likewise
+        of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,
+    ) -> Sum:
+        """Return cross-entropy in fp32; targets are the marks of units, (units,) int64.
+
+        If several units are marked, the probability of any of them counts. An answer in a part that is not
+        read has no mark: there is nothing to learn from it.
+        """
+        assert bounds is not None, "rows have units"
+        marks = torch.stack([targets & Spans.STARTS, targets & Spans.ENDS], dim=1).bool()  # (units, 2)
+        found = log_softmax(logits, bounds).masked_fill(~marks, -torch.inf)
+        highest = _reduced(found.detach(), "max", bounds)  # (rows, 2)
+        known = highest.isfinite()
+        highest = torch.where(known, highest, 0)
+        total = _reduced((found - highest.index_select(0, _owners(bounds, len(logits)))).exp(), "sum", bounds)
+        losses = -(torch.where(known, total, 1).log() + highest) * known.all(1, keepdim=True)  # (rows, 2)
+        return _summed(losses, of_rows, bounds)
+
+    def divergence(
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor,
+        temperature: float,
+        of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,
+    ) -> Sum:
+        """Return the mean of KL(teacher || student) of starts and of ends, over the units of each row.
+
+        The logits of a unit that the teacher did not read are all 0; it gave such a unit no chance. A student
+        with another tokenizer may read it.
+        """
+        assert bounds is not None, "rows have units"
+        read = teacher.any(dim=1, keepdim=True).index_fill(0, bounds[:-1], True)  # (units, 1)
+        own = log_softmax(student / temperature, bounds)
+        taught = log_softmax((teacher.float() / temperature).masked_fill(~read, NEVER), bounds)
+        each = torch.where(read, taught.exp() * (taught - own), 0)  # (units, 2)
+        return _summed(_reduced(each, "sum", bounds), of_rows, bounds)
+
+
+NEVER = -1e9  # a logit whose probability is 0
+
+
+def log_softmax(logits: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
     """Return the log softmax over the units of each row, (units, 2), in fp32.
 
-    `owners` (units,) int64 has the row of each unit, ascending, from 0 to `rows` - 1; each row has a unit.
+    `bounds` (rows + 1,) int64 has the first unit of each row, and the end; each row has a unit.
     """
-    bounds = _bounds(owners, rows)
-    values = logits.float()
-    highest = torch.segment_reduce(values.detach(), "max", offsets=bounds, axis=0, unsafe=True)  # (rows, 2)
-    shifted = values - highest.index_select(0, owners)
-    total = torch.segment_reduce(shifted.exp(), "sum", offsets=bounds, axis=0, initial=0, unsafe=True)
-    return shifted - total.log().index_select(0, owners)
+    owners, values = _owners(bounds, len(logits)), logits.float()
+    shifted = values - _reduced(values.detach(), "max", bounds).index_select(0, owners)
+    return shifted - _reduced(shifted.exp(), "sum", bounds).log().index_select(0, owners)
 
 
-def supervised(
-    logits: torch.Tensor,
-    marks: torch.Tensor,
-    owners: torch.Tensor,
-    rows: int,
-    of_rows: torch.Tensor | None = None,
-) -> Sum:
-    """Return the mean of the cross-entropies of start and end, summed over rows.
-
-    Args:
-        logits: (units, 2).
-        marks: (units, 2) bool, the units at which an answer starts and those at which it ends. If several do,
-            the probability of any of them counts.
-        owners: (units,) int64, the row of each unit.
-        rows: their number.
-        of_rows: weights (rows,).
-    """
-    found = log_softmax(logits, owners, rows).masked_fill(~marks, -torch.inf)
-    bounds = _bounds(owners, rows)
-    highest = torch.segment_reduce(found.detach(), "max", offsets=bounds, axis=0, unsafe=True)  # (rows, 2)
-    known = highest.isfinite()  # an answer in a part that is not read has no mark: nothing to learn from
-    highest = torch.where(known, highest, 0)
-    each = (found - highest.index_select(0, owners)).exp()
-    total = torch.segment_reduce(each, "sum", offsets=bounds, axis=0, initial=0, unsafe=True)
-    losses = -(torch.where(known, total, 1).log() + highest) * known.all(1, keepdim=True)
-    weighted = losses.mean(1) if of_rows is None else losses.mean(1) * of_rows
-    return Sum(weighted.sum(), rows)
+def _reduced(values: torch.Tensor, how: str, bounds: torch.Tensor) -> torch.Tensor:
+    """Reduce (units, 2) over the units of each row, to (rows, 2)."""
+    return torch.segment_reduce(values, how, offsets=bounds, axis=0, unsafe=True)
 
 
-def divergence(
-    student: torch.Tensor,
-    teacher: torch.Tensor,
-    owners: torch.Tensor,
-    rows: int,
-    temperature: float,
-    of_rows: torch.Tensor | None = None,
-) -> Sum:
-    """Return the mean of KL(teacher || student) of starts and of ends, over units, summed over rows."""
-    own, taught = (log_softmax(logits / temperature, owners, rows) for logits in (student, teacher))
-    each = (taught.exp() * (taught - own)).mean(1)  # (units,)
-    if of_rows is not None:
-        each = each * of_rows.index_select(0, owners)
-    return Sum(each.sum(), rows)
+def _owners(bounds: torch.Tensor, units: int) -> torch.Tensor:
+    """Return the row of each unit, (units,), without waiting for the device."""
+    return torch.searchsorted(bounds, torch.arange(units, device=bounds.device), right=True) - 1
 
 
-def _bounds(owners: torch.Tensor, rows: int) -> torch.Tensor:
-    """Return the first unit of each row, and the end, (rows + 1,)."""
-    return torch.searchsorted(owners, torch.arange(rows + 1, device=owners.device))
+def _summed(losses: torch.Tensor, of_units: torch.Tensor | None, bounds: torch.Tensor) -> Sum:
+    """Sum (rows, 2) over rows, the mean of each; the units of a row have its weight."""
+    each = losses.mean(1)
+    return Sum((each if of_units is None else each * of_units.index_select(0, bounds[:-1])).sum(), len(each))

@@ -35,6 +35,7 @@ class TokenLosses(ClassLosses):
         teacher: torch.Tensor,
         temperature: float,
         of_rows: torch.Tensor | None = None,
+        bounds: torch.Tensor | None = None,  # noqa: ARG002
     ) -> Sum:
         """Return KL(teacher || student); a word that the teacher did not read teaches nothing.
 

@@ -47,6 +47,7 @@ from baton.params.formats import (
     JsonLinesFormat,
     LinesFormat,
     ParquetFormat,
+    SquadFormat,
     TokenXmlFormat,
 )
 from baton.params.lifecycle import (
@@ -101,6 +102,7 @@ from baton.params.task import (
     LabelsTask,
     NumbersTask,
     SequenceTask,
+    SpansTask,
     Task,
     TokensTask,
     task_of_kind,
@@ -247,7 +249,9 @@ __all__ = [
     "SequenceTask",
     "SklearnSource",
     "Source",
+    "SpansTask",
     "Speed",
+    "SquadFormat",
     "Student",
     "TableSource",
     "TailTruncation",

@@ -124,6 +124,15 @@ class TokenXmlFormat(Section):
     element: Annotated[str, Field(min_length=1)]
 
 
+class SquadFormat(Section):
+    """A JSON file in the format of SQuAD 1.1 or 2.0.
+
+    The columns are `id`, `title`, `question`, `context` and `answers`.
+    """
+
+    kind: Literal["squad"]
+
+
 Format = Annotated[
     DelimitedFormat
     | ParquetFormat
@@ -131,6 +140,7 @@ Format = Annotated[
     | DocumentsFormat
     | LinesFormat
     | ConllFormat
-    | TokenXmlFormat,
+    | TokenXmlFormat
+    | SquadFormat,
     Field(discriminator="kind"),
 ]

@@ -18,6 +18,7 @@ from baton.params import (
     input_checks,
     number_checks,
     sequence_checks,
+    span_checks,
     task_checks,
     token_checks,
 )
@@ -73,6 +74,7 @@ class Params(Section):
             *task_checks.problems(self),
             *number_checks.problems(self),
             *sequence_checks.problems(self),
+            *span_checks.problems(self),
             *token_checks.problems(self),
         ]
         if problems:

@@ -71,6 +71,20 @@ class SequenceTask(Section):
     gated: ClassVar[tuple[str, ...]] = ("chrf",)
 
 
+class SpansTask(Section):
+    """The answer to a question in its context, or that there is none.
+
+    The text column is the question, the second text the context; a cell of the label column lists the true
+    answers with their places, as in SQuAD. A model answers with at most `max_answer_words` words.
+    """
+
+    kind: Literal["spans"]
+    max_answer_words: Count
+
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "f1", "exact_match")
+    gated: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
+
+
 class TokensTask(Section):
     """Entities in a text: spans of characters, or a tag for each token.
 
@@ -88,7 +102,8 @@ class TokensTask(Section):
 
 
 Task = Annotated[
-    ClassesTask | LabelsTask | NumbersTask | SequenceTask | TokensTask, Field(discriminator="kind")
+    ClassesTask | LabelsTask | NumbersTask | SequenceTask | SpansTask | TokensTask,
+    Field(discriminator="kind"),
 ]
 AUTO = "auto"  # a kind for recipes, which `baton use` replaces by that which fits the data
 

@@ -14,6 +14,7 @@ from baton.tables import (
     encodings,
     file_folders,
     json_lines,
+    question_files,
     tagged_files,
 )
 from baton.tables.columns import Columns
@@ -26,7 +27,7 @@ def read(
     form: params.Format,
     wanted: Columns,
     read_label: Callable[[Any], Cell | str] = one_name,
-    joined: Callable[[Any, Any], Joined | str] | None = None,
+    joined: Callable[[Any, Any, Any], Joined | str] | None = None,
 ) -> RawTable:
     """Read a file (or folder of files) of texts and labels, or of paths and labels.
 
@@ -59,13 +60,7 @@ def _read_file(table: RawTable, form: params.Format, wanted: Columns) -> None:
     if isinstance(form, params.DocumentsFormat):
         documents.read(table, form, wanted)
         return
-    if table.path.stat().st_size == 0:
-        raise DataError(
-            f"{table.path} is empty",
-            got="0 bytes",
-            expected="rows of text and label",
-            hint="check the file that `source` names",
-        )
+    _refuse_empty(table.path)
     if not isinstance(form, params.ParquetFormat) and encodings.packed(table.path):
         table.remarks.append(f"{table.path} is gzip, and read as what it holds")
     match form:
@@ -79,8 +74,20 @@ def _read_file(table: RawTable, form: params.Format, wanted: Columns) -> None:
             tagged_files.read_columns(table, form, wanted)
         case params.TokenXmlFormat():
             tagged_files.read_xml(table, form, wanted)
+        case params.SquadFormat():
+            question_files.read(table, wanted)
         case params.ParquetFormat():
             _read_parquet(table, wanted)
+
+
+def _refuse_empty(path: Path) -> None:
+    if path.stat().st_size == 0:
+        raise DataError(
+            f"{path} is empty",
+            got="0 bytes",
+            expected="rows of text and label",
+            hint="check the file that `source` names",
+        )
 
 
 # ---- Parquet -----------------------------------------------------------------------------------------------

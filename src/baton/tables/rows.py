@@ -113,7 +113,7 @@ class RawTable:
     unlabelled: set[str] = field(default_factory=set)  # ids of rows whose label is null, if others have one
     respelled: Counter[tuple[str, str]] = field(default_factory=Counter)  # (label in the file, kept) -> rows
     # If the label says something about places in the text; see target_cells.TargetCells.
-    joined: Callable[[Any, Any], Joined | str] | None = None
+    joined: Callable[[Any, Any, Any], Joined | str] | None = None
     marked: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # mark -> ids of rows
 
     @property
@@ -129,7 +129,7 @@ class RawTable:
         """
         marks: frozenset[str] = frozenset()
         if self.joined is not None:
-            joined = self.joined(text, label)
+            joined = self.joined(text, label, pair)
             if isinstance(joined, str):
                 self.reject(joined)
                 return

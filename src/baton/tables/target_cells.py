@@ -15,6 +15,7 @@ from baton.tables.label_cells import LabelCells
 from baton.tables.number_cells import NumberCells
 from baton.tables.rows import Cell, Joined, RawTable, Row
 from baton.tables.sequence_cells import SequenceCells
+from baton.tables.span_cells import SpanCells
 from baton.tables.token_cells import TokenCells
 
 
@@ -50,10 +51,10 @@ class TargetCells(Protocol):
         ...
 
     @property
-    def joined(self) -> Callable[[Any, Any], Joined | str] | None:
-        """What makes a text and its label complete, if the label says something about places in the text.
+    def joined(self) -> Callable[[Any, Any, Any], Joined | str] | None:
+        """What makes a text and its label complete, if the label says something about places in a text.
 
-        It returns them, or the fault. None: they are complete.
+        It takes text, label and second text, and returns the first two, or the fault. None: all are complete.
         """
         ...
 
@@ -111,7 +112,7 @@ class TargetCells(Protocol):
         """Return the Arrow type of the clean column `TaskSpec.column`."""
         ...
 
-    def target(self, label: str, places: Mapping[str, int]) -> int | list[int] | list[float] | str:
+    def target(self, label: str, places: Mapping[str, int]) -> Any:
         """Return a label as the clean column holds it; `places` has the index of each name."""
         ...
 
@@ -127,5 +128,7 @@ def of(task: params.Task, columns: str | tuple[str, ...] = ()) -> TargetCells:
             return NumberCells((columns,) if isinstance(columns, str) else columns, loss, coverage)
         case params.SequenceTask():
             return SequenceCells(task)
+        case params.SpansTask(max_answer_words=most):
+            return SpanCells(most)
         case params.TokensTask(words=cut):
             return TokenCells(cut)

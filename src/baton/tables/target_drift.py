@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
-from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, TaskSpec, Tokens
+from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, Spans, TaskSpec, Tokens
 from baton.tables import two_sample_tests
 from baton.tables.two_sample_tests import Distance
 
@@ -23,7 +23,7 @@ def distance(spec: TaskSpec, earlier: Mapping[str, int], new: Mapping[str, int])
             return two_sample_tests.label_sets(*sets)
         case Numbers():
             return of_numbers(earlier, new)
-        case Sequence():  # hardly any text occurs twice, so their lengths are compared
+        case Sequence() | Spans():  # hardly any text occurs twice, so their lengths are compared
             lengths = [{float(length): count for length, count in own.items()} for own in (earlier, new)]
             return two_sample_tests.distributions(*lengths)
 

@@ -42,7 +42,7 @@ class TokenCells:
     found: ClassVar[str] = "predicted"
     names_leave: ClassVar[bool] = True
 
-    def joined(self, text: Any, value: Any) -> Joined | str:
+    def joined(self, text: Any, value: Any, pair: Any = None) -> Joined | str:  # noqa: ARG002
         """Return the text and the JSON of its `Entities`, from any form of either, or the fault."""
         tokens: list[words.Span] | None = None
         if isinstance(text, list):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.contracts.ragged import Ragged
+from baton.contracts.task_spec import Spans
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -27,14 +28,32 @@ class Best(NamedTuple):
 
 
 def log_probabilities(logits: Ragged, temperature: float = 1.0) -> Floats:
-    """Return the log softmax over each row's units of both columns, (units, 2), in double precision."""
+    """Return the log softmax over each row's units of both columns, (units, 2), in double precision.
+
+    The logits of a word that no window reads are all 0; its probability is 0.
+    """
     scaled = logits.values.astype(np.float64) / temperature
     if not len(scaled):
         return scaled
+    read = logits.values.any(axis=1)
+    read[logits.offsets[:-1]] = True  # "no answer" is always read
+    scaled[~read] = -np.inf
     highest = np.maximum.reduceat(scaled, logits.offsets[:-1], axis=0)  # (rows, 2); each row has unit 0
     shifted = scaled - highest[logits.owners]
     found: Floats = shifted - np.log(logits.sums(np.exp(shifted)))[logits.owners]
     return found
+
+
+def losses(logits: Ragged, marks: Ragged, temperature: float = 1.0) -> Floats:
+    """Return the loss of each row, (rows,): the mean of minus the log-probabilities of its start and its end.
+
+    If several units are marked, the probability of any of them counts. NaN: no marked word is read.
+    """
+    marked = marks.values[:, None] & [Spans.STARTS, Spans.ENDS]  # (units, 2)
+    found = np.where(marked > 0, log_probabilities(logits, temperature), -np.inf)
+    both = np.logaddexp.reduceat(found, logits.offsets[:-1], axis=0)  # (rows, 2)
+    each: Floats = -both.mean(axis=1)
+    return np.where(np.isfinite(each), each, np.nan)
 
 
 def best(logits: Ragged, most: int, temperature: float = 1.0) -> Best:

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, TaskSpec, Tokens
+from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, Spans, TaskSpec, Tokens
 from baton.tasks.answers import Misfit
 from baton.tasks.class_figures import ClassFigures
 from baton.tasks.label_figures import LabelFigures
 from baton.tasks.number_figures import NumberFigures
 from baton.tasks.sequence_figures import SequenceFigures
+from baton.tasks.span_figures import SpanFigures
 from baton.tasks.token_figures import TokenFigures
 
 
@@ -115,6 +116,8 @@ def of(spec: TaskSpec) -> TaskFigures:
             return NumberFigures(spec)
         case Sequence():
             return SequenceFigures(spec)
+        case Spans():
+            return SpanFigures(spec)
         case Tokens():
             return TokenFigures(spec)
 
@@ -124,7 +127,7 @@ def decides(spec: TaskSpec) -> bool:
 
     Then the training run of each seed has its own values.
     """
-    return isinstance(spec, Labels)
+    return isinstance(spec, Labels | Spans)
 
 
 def identities(spec: TaskSpec, targets: Any) -> list[str]:

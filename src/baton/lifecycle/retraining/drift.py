@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from baton import params
 from baton.arrays.image_arrays import significant_bits
 from baton.contracts import targets, task_spec, text_pairs
-from baton.contracts.task_spec import TaskSpec
+from baton.contracts.task_spec import Spans, TaskSpec
 from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.images.bit_depth import BITS_16
@@ -226,7 +226,7 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
 
 def counted(labels: Iterable[str], task: TaskSpec | None) -> Counter[str]:
     """Count what is compared of rows' targets: the targets themselves, or of texts their characters."""
-    texts = task is not None and task.outputs == "text"
+    texts = task is not None and (task.outputs == "text" or isinstance(task, Spans))
     return Counter(str(len(label)) if texts else label for label in labels)
 
 
@@ -235,8 +235,9 @@ def _rows(clean: Path) -> Sample:
     task, kind = task_spec.read_file(clean), test_table.kind(clean / "train.parquet")
     paths = [clean / f"{split}.parquet" for split in test_table.TRAINED_ON]
     columns = text_pairs.columns(paths[0]) if kind == "text" else test_table.KEYS[kind]
-    table = pa.concat_tables(pq.read_table(path, columns=[*columns, task.column]) for path in paths)
-    own = targets.of_column(table[task.column].combine_chunks(), task)
+    wanted = [*dict.fromkeys([*columns, *targets.columns(task)])]
+    table = pa.concat_tables(pq.read_table(path, columns=wanted) for path in paths)
+    own = targets.of_table(table, task)
     texts, identities = task_figures.of(task).texts(own.all), task_figures.identities(task, own.all)
     keys = text_pairs.wholes(*(table[column].to_pylist() for column in columns))
     captions = table["text"].to_pylist() if kind == "image_text" else ()
