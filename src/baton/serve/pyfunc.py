@@ -28,7 +28,7 @@ from baton.contracts.ragged import Ragged
 from baton.serve import text_encoder
 from baton.serve.text_encoder import TextEncoder
 from baton.tasks import answers, task_figures
-from baton.texts import document_windows, words
+from baton.texts import unit_places
 
 BATCH_SIZE = 32
 
@@ -64,9 +64,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         """
         columns, index = _columns(model_input, self.encoder.reads.pair)
         batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
-        if isinstance(self.task.spec, task_spec.Tokens):
-            texts = columns[0]
-            return self.task.answer(self._of_words(texts, batch_size), self.fitted, index, texts)
+        if self.task.spec.outputs == "unit":
+            return self.task.answer(self._of_units(columns, batch_size), self.fitted, index, columns[-1])
         return self.task.answer(self._predicted(columns, batch_size), self.fitted, index)
 
     @torch.no_grad()
@@ -83,34 +82,32 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         return result
 
     @torch.no_grad()
-    def _of_words(self, texts: list[str], batch_size: int) -> Ragged:
-        """Return the logits of the words of texts, (words, width); those of a word that is not read are 0."""
+    def _of_units(self, columns: list[list[str]], batch_size: int) -> Ragged:
+        """Return the logits of each row's units, (units, width); those of a unit that is not read are 0.
+
+        They are the words of texts, or "no answer" and the words of the second texts of pairs.
+        """
         encoder, spec = self.encoder, self.task.spec
-        frame, truncation = encoder.frame, encoder.reads.truncation
-        assert isinstance(frame, document_windows.Frame), "params refuse pairs of texts for tokens"
-        assert isinstance(spec, task_spec.Tokens), "only words have logits of their own"
-        whole = encoder.tokenizer.encode_batch(texts, add_special_tokens=False) if texts else []
-        read = [frame.read(own.ids, truncation)[0] for own in whole]
-        places = []  # of each text's words in its concatenated windows
-        for text, own in zip(texts, whole, strict=True):
-            first_tokens = words.tokens_of(words.cut(text, spec.words), own.offsets)
-            parts = document_windows.windows(len(own.ids), frame.room, truncation)
-            before = len(frame.before)
-            places.append(words.places_of(first_tokens, parts, len(own.ids), before, frame.special))
+        assert isinstance(spec, task_spec.Tokens | task_spec.Spans), "only units have logits of their own"
+        whole = encoder.encoded(*columns)
+        read = [encoder.kept(own) for own in whole]
+        how = spec.words, encoder.frame, encoder.reads.truncation
+        places = [unit_places.find(text, own, *how) for text, own in zip(columns[-1], whole, strict=True)]
         offsets = np.cumsum([0, *map(len, places)], dtype=np.int64)
         result = np.zeros((int(offsets[-1]), spec.width), np.float32)
-        for rows in text_encoder.batches(read, batch_size):
-            output, mask = encoder.run([window for row in rows for window in read[row]], [])
+        for rows in text_encoder.batches([own.windows for own in read], batch_size):
+            windows = [window for row in rows for window in read[row].windows]
+            output, mask = encoder.run(windows, [types for row in rows for types in read[row].types])
             first = 0  # window of the batch
             for row in rows:
                 known = np.flatnonzero(places[row] >= 0)
-                ends = np.cumsum([len(window) for window in read[row]])
+                ends = np.cumsum([len(window) for window in read[row].windows])
                 window = np.searchsorted(ends, places[row][known], side="right")
                 inner = places[row][known] - np.concatenate([[0], ends])[window]
                 flat = torch.from_numpy((first + window) * mask.shape[1] + inner).to(mask.device)
-                vectors = output.last_hidden_state.flatten(0, 1).index_select(0, flat)  # (words, width)
+                vectors = output.last_hidden_state.flatten(0, 1).index_select(0, flat)  # (units, width)
                 result[offsets[row] + known] = self.head(vectors).cpu().numpy()
-                first += len(read[row])
+                first += len(read[row].windows)
         return Ragged(result, offsets)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Encoding
 from transformers import AutoConfig, AutoModel
 
 from baton.contracts.input_spec import TextInput
@@ -44,10 +45,18 @@ class TextEncoder:
     def read(self, *columns: list[str]) -> list[Read]:
         """Return what is read of each text, or of each pair of texts in two columns."""
         whole = [self.tokenizer.encode_batch_fast(texts, add_special_tokens=False) for texts in columns]
-        return [self._read([own.ids for own in row]) for row in zip(*whole, strict=True)]
+        return [self.kept(row) for row in zip(*whole, strict=True)]
 
-    def _read(self, ids: list[list[int]]) -> Read:
+    def encoded(self, *columns: list[str]) -> list[tuple[Encoding, ...]]:
+        """Return the tokens of each text, or of both texts of a pair, with their characters."""
+        if not columns[0]:
+            return []
+        whole = (self.tokenizer.encode_batch(texts, add_special_tokens=False) for texts in columns)
+        return [*zip(*whole, strict=True)]
+
+    def kept(self, encodings: Sequence[Encoding]) -> Read:
         """Return what is read of a text, or of both texts of a pair, given their own tokens."""
+        ids = [own.ids for own in encodings]
         if isinstance(self.frame, PairFrame):
             return self.frame.read(ids[0], ids[1], self.reads.truncation)
         windows, left_out = self.frame.read(ids[0], self.reads.truncation)
