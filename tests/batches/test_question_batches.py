@@ -72,7 +72,7 @@ def test_the_place_of_a_word_holds_its_first_token(data: Path) -> None:
             if place >= 0:
                 assert tokens[place] == own.ids[own.char_to_token(start)]
         unread += sum(place < 0 for place in places)
-    assert (unread > 0) is (split.arrays.documents is None)
+    assert bool(unread) is (split.arrays.documents is None)
     assert split.targets.counts.tolist() == [1] * len(split)
 
 

@@ -162,8 +162,8 @@ def _listed(value: Any) -> list[tuple[str, int]] | str:
         except (ValueError, RecursionError):
             return f"answers {written[:SHOWN]!r} are not a JSON list"
     if isinstance(value, dict):  # a list for each key
-        columns = [value.get(key) for key in KEYS]
-        if not all(isinstance(column, list) for column in columns) or len({*map(len, columns)}) > 1:
+        columns = [column for key in KEYS if isinstance(column := value.get(key), list)]
+        if len(columns) < len(KEYS) or len({*map(len, columns)}) > 1:
             return f"answers are not lists of {' and '.join(KEYS)}, equally many"
         value = [dict(zip(KEYS, one, strict=True)) for one in zip(*columns, strict=True)]
     if not isinstance(value, list):

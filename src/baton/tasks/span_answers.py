@@ -41,7 +41,7 @@ class SpanAnswers:
     @property
     def given(self) -> NDArray[np.bool_]:
         """Whether each question has an answer, (n,)."""
-        return self.starts != NONE
+        return np.asarray(self.starts != NONE)
 
     @property
     def sure(self) -> Floats:

@@ -35,7 +35,7 @@ def log_probabilities(logits: Ragged, temperature: float = 1.0) -> Floats:
     scaled = logits.values.astype(np.float64) / temperature
     if not len(scaled):
         return scaled
-    read = logits.values.any(axis=1)
+    read = np.asarray((logits.values != 0).any(axis=1))
     read[logits.offsets[:-1]] = True  # "no answer" is always read
     scaled[~read] = -np.inf
     highest = np.maximum.reduceat(scaled, logits.offsets[:-1], axis=0)  # (rows, 2); each row has unit 0
