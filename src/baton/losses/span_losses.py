@@ -35,6 +35,9 @@ class SpanLosses:
             hint="set class_weights to none",
         )
 
+    def prior(self, targets: Targets) -> None:
+        """Return None: a new head's biases are drawn."""
+
     def supervised(
         self,
         logits: torch.Tensor,
