@@ -4,7 +4,7 @@ Scores are SQuAD's, of answers as texts (`squad_scores`). A question gets its mo
 answer" is more probable by a threshold.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -100,9 +100,9 @@ class SpanFigures:
         """Return the texts of the answers."""
         return [str(text) for text in answers["answer"]]
 
-    def misfit(self, columns: Iterable[str]) -> Misfit | None:
-        """Return the first column that an answer lacks, if it does."""
-        names = {*map(str, columns)}
+    def misfit(self, answers: pd.DataFrame) -> Misfit | None:
+        """Return the first column that answers lack, if they do."""
+        names = {*map(str, answers.columns)}
         missing = next((name for name in self.columns if name not in names), None)
         return None if missing is None else Misfit(f"no column {missing}", comparable=False)
 
