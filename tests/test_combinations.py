@@ -35,6 +35,7 @@ POSSIBLE = f"""
 text       | classes labels numbers tokens | {FILES}                   | {TABLES}               | {ENCODERS}
 text       | classes labels numbers        | local package             | documents              | {ENCODERS}
 text       | tokens                        | {FILES}                   | conll token_xml        | {ENCODERS}
+text       | spans                         | {FILES}                   | {TABLES} squad         | {ENCODERS}
 text       | classes labels                | apt                       | parquet                | {ENCODERS}
 text       | classes labels                | sklearn                   | jsonl                  | {ENCODERS}
 text       | sequence                      | {FILES}                   | {TABLES}               | {ENCODERS} encoder_decoder

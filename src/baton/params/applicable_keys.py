@@ -12,7 +12,7 @@ from baton.params.combinations import ENCODED, FILES, IMAGES, INPUT, NAMES, PICT
 if TYPE_CHECKING:
     from baton.params.reading import Params
 
-ALL_BUT_NUMBERS = f"{NAMES} tokens sequence"
+ALL_BUT_NUMBERS = f"{NAMES} tokens spans sequence"
 PHOTOS = f"{IMAGES} image_text"
 TRAININGS = ("finetune", "distill")
 
@@ -31,12 +31,12 @@ def _of_trainings(key: str, kinds: Row, otherwise: Any) -> tuple[Key, ...]:
 
 KEYS = (
     Key("preprocess.label_names", Row(tasks=f"{NAMES} tokens"), ({},)),
-    Key("preprocess.text_pair_column", Row(tasks=ROWS), (None,)),
+    Key("preprocess.text_pair_column", Row(tasks=f"{ROWS} spans"), (None,)),
     Key("preprocess.checks.small_class", Row(tasks="classes"), ("fail", "keep", "drop")),
     Key("preprocess.checks.small_class", Row(tasks=f"{NAMES} tokens"), ("keep",)),
     *_of_trainings("tokens", Row("text"), None),
     *_of_trainings("class_weights", Row(tasks=f"{NAMES} tokens"), "none"),
-    *_of_trainings("label_smoothing", Row(tasks=ALL_BUT_NUMBERS), 0.0),
+    *_of_trainings("label_smoothing", Row(tasks=f"{NAMES} tokens sequence"), 0.0),
     *_of_trainings("drop_path", Row(FILES), 0.0),
     *_of_trainings("frozen", Row("image_text"), ()),
     *_of_trainings("augmentation", Row(FILES), None),

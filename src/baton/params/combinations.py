@@ -18,7 +18,7 @@ IMAGES, PICTURES, FILES = "images", "images audio", "images audio image_text"
 INPUTS = f"text {FILES}"
 # Kinds of task: those of rows have an answer of a fixed width for each row.
 NAMES, ROWS = "classes labels", "classes labels numbers"
-ENCODED = f"{ROWS} tokens"  # all that an encoder with a head can do
+ENCODED = f"{ROWS} tokens spans"  # all that an encoder with a head can do
 TASKS = f"{ENCODED} sequence"
 # Kinds of source whose files are stored as they are.
 ONE_FILE, SEVERAL = "wheel hub", "local package"
@@ -45,6 +45,7 @@ FORMATS = {
     "documents": Row("text", f"{ROWS} sequence", SEVERAL),  # one text per file, with names at most
     "conll": Row("text", "tokens", f"{ONE_FILE} {SEVERAL}"),
     "token_xml": Row("text", "tokens", f"{ONE_FILE} {SEVERAL}"),
+    "squad": Row("text", "spans", f"{ONE_FILE} {SEVERAL}"),
 }
 ENCODERS = {name: Row(f"text {PICTURES}") for name in ("wheel", "joined", "hub", "local")}
 # Section -> kind -> the kinds with which it goes. Order matters: what is refused limits nothing after it.
@@ -54,6 +55,7 @@ TABLE: Mapping[str, Mapping[str, Row]] = {
         "labels": Row(INPUTS),
         "numbers": Row(INPUTS),
         "tokens": Row("text"),
+        "spans": Row("text"),
         "sequence": Row("text"),
     },
     "tokenize": {
@@ -97,7 +99,7 @@ TABLE: Mapping[str, Mapping[str, Row]] = {
         "encoder_decoder_layers": Row("text", "sequence"),
     },
     "evaluate.baselines": {
-        "majority": Row(INPUTS, f"{NAMES} tokens"),
+        "majority": Row(INPUTS, f"{NAMES} tokens spans"),
         "mean": Row(INPUTS, "numbers"),
         "tfidf": Row("text image_text", ROWS),
         "pixels": Row("images image_text", ROWS),

@@ -83,6 +83,7 @@ class SpansTask(Section):
 
     metrics: ClassVar[tuple[str, ...]] = ("loss", "f1", "exact_match")
     gated: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
+    columns: ClassVar[tuple[str, ...]] = ("answers",)  # of clean tables
 
 
 class TokensTask(Section):
