@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from baton import console, params, storage
 from baton.arrays import (
     audio_arrays,
+    audio_input,
     disk_space,
     image_arrays,
     image_input,
@@ -71,7 +72,7 @@ def arrays(settings: params.Tokenize, base: Path, target: Path) -> Summary:
         case params.ImageTokenize():
             return images(settings, base, target)
         case params.AudioTokenize():
-            return sounds(settings, target)
+            return sounds(settings, base, target)
         case params.ImageTextTokenize():
             return images_with_texts(settings, base, target)
 
@@ -94,9 +95,9 @@ def images(settings: params.ImageTokenize, base: Path, target: Path) -> Summary:
     return f"pixels ({' x '.join(map(str, reads.size))})", IMAGE_COLUMNS, report
 
 
-def sounds(settings: params.AudioTokenize, target: Path) -> Summary:
+def sounds(settings: params.AudioTokenize, base: Path, target: Path) -> Summary:
     """Write spectrograms."""
-    reads = input_spec.AudioInput(**settings.model_dump(exclude={"chunk_size"}))
+    reads = audio_input.describe(storage.read_json(base / "config.json"), settings)
     disk_space.check(TABLES, reads, target)
     task = task_spec.read_file(CLEAN)
 

@@ -89,6 +89,35 @@ def write_base(folder: Path, width: int = 32, layers: int = 2, vocabulary: int =
     return folder
 
 
+def write_whisper(
+    folder: Path, width: int = 32, layers: int = 2, bands: int = 80, positions: int = 100
+) -> Path:
+    """Write a random Whisper, with its decoder, in transformers' layout."""
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = WhisperConfig(
+        d_model=width,
+        num_mel_bins=bands,
+        max_source_positions=positions,
+        encoder_layers=layers,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=2 * width,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=width,
+        vocab_size=60,
+        max_target_positions=8,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
+    torch.manual_seed(0)
+    WhisperForConditionalGeneration(config).save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
 def write_arrays(data: Path, copies: int = 4, reads: TextInput = TEXT_INPUT) -> None:
     """Write a base model, clean tables and arrays to folders of `data`; `reads` is the model's input."""
     from baton import storage

@@ -42,7 +42,7 @@ def make(
         if hasattr(config, name) and name not in changes:
             setattr(config, name, 0.0)
     torch.manual_seed(0)
-    model = text_model.assemble(
+    model = text_model.TextClassifier.assemble(
         config, params.LinearHead(kind="linear", pooling=pooling, dropout=0.0), 3, kind
     )
     with torch.no_grad():  # transformers' initial weights are so small that attention hardly matters

@@ -100,6 +100,31 @@ def test_bytes_base64_and_paths_give_the_predictions(folder: Path, tmp_path: Pat
     assert served.predict(frame).index.tolist() == list("abcd")
 
 
+def test_whispers_encoder_gives_the_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from baton.serve.pyfunc_whisper import WhisperClassifier
+    from baton.tracking import environment, served_inputs
+
+    monkeypatch.setattr(f"{__name__}.READS", AudioInput(16_000, 0.4, "head", 80, 400, 160))
+    write_arrays(tmp_path)
+    base, folder = tiny.write_whisper(tmp_path / "base"), tmp_path / "model"
+    torch.manual_seed(1)
+    made = model_folder.create(base, MEAN, len(LABELS), tiny.training(), "matmul", READS)
+    torch.nn.init.normal_(made.head.output.weight, std=1.0)
+    model_folder.save(
+        made, model_folder.ModelInfo(tiny.TASK, MEAN, READS, {"temperature": 0.6}), base, folder
+    )
+    logits = predict(made.eval(), split_of(tmp_path), tiny.machine(), 2)
+    expected = np.exp(temperature.scale(np.asarray(logits), 0.6))
+    assert expected.std(axis=0).max() > 1e-3, "clips differ"
+    served = WhisperClassifier()
+    served.load_context(SimpleNamespace(artifacts={"model": str(folder)}, model_config=None))
+    answer = served.predict(CLIPS).drop(columns="label")
+    np.testing.assert_allclose(answer.to_numpy(), expected, atol=1e-5)
+    how = served_inputs.of_folder(folder)
+    assert how.main == "serve/pyfunc_whisper.py" and "timm" not in how.packages
+    environment.read_requirements(environment.LOCK, how.packages)
+
+
 def test_statistics_of_tokenize(tmp_path: Path) -> None:
     write_arrays(tmp_path)
     arrays = image_arrays.open_arrays(tmp_path, "test", tiny.TASK)

@@ -54,8 +54,10 @@ SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
 }
 FILES = COMMON | {"tasks/served_files.py"}
 AUDIO = FILES | {
-    f"sounds/{name}.py" for name in ("__init__", "audio_containers", "audio_decoding", "log_mel")
+    *("serve/__init__.py", "serve/audio_requests.py"),
+    *(f"sounds/{name}.py" for name in ("__init__", "audio_containers", "audio_decoding", "log_mel")),
 }
+WHISPER = AUDIO | {"sounds/whisper_frames.py"}
 IMAGES = FILES | {
     *("serve/__init__.py", "serve/image_requests.py"),
     *(
@@ -85,6 +87,7 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_"
         ("serve/pyfunc_image.py", IMAGES),
         ("serve/pyfunc_sequence.py", SEQUENCES),
         ("serve/pyfunc_audio.py", AUDIO),
+        ("serve/pyfunc_whisper.py", WHISPER),
         ("serve/pyfunc_image_text.py", BOTH),
     ],
 )

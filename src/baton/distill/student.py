@@ -6,7 +6,7 @@ DistilBERT (Sanh et al. 2019) is initialised from every other layer of its teach
 import copy
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from torch import nn
 
@@ -24,9 +24,12 @@ from baton.models import model_folder
 from baton.models.classifier import Classifier, ModelInfo, weight_mismatch
 
 if TYPE_CHECKING:
+    from baton.models.encoder_classifier import EncoderClassifier
     from baton.models.image_model import ImageClassifier
     from baton.models.image_text_model import ImageTextClassifier
     from baton.models.text_model import TextClassifier
+
+Encoder = TypeVar("Encoder", bound="EncoderClassifier")
 
 
 def make(
@@ -68,6 +71,8 @@ def make(
         case ImageInput() | AudioInput():
             reads = info.input.picture if isinstance(info.input, AudioInput) else info.input
             assert not isinstance(student, params.ImageTextStudent), "params refuse it"
+            if isinstance(student, params.LayersStudent) and _of_transformers(teacher):
+                return _layers(cast("EncoderClassifier", teacher), info, student.layers, settings, attention)
             return _of_images(cast("ImageClassifier", teacher), info, reads, student, settings, attention)
         case ImageTextInput():
             assert isinstance(student, params.ImageTextStudent), "params refuse any other"
@@ -138,15 +143,21 @@ def on_base(
     return _layers(cast("TextClassifier", made), info, student.layers, settings, attention)
 
 
+def _of_transformers(teacher: Classifier) -> bool:
+    from baton.models.encoder_classifier import EncoderClassifier
+
+    return isinstance(teacher, EncoderClassifier)
+
+
 def _layers(
-    teacher: "TextClassifier",
+    teacher: Encoder,
     info: ModelInfo,
     layers: tuple[int, ...],
     settings: params.Training,
     attention: str,
-) -> "TextClassifier":
+) -> Encoder:
     """Return a copy of the teacher with only `layers` of its encoder, counted from 0."""
-    from baton.models import text_model, transformers_backbone
+    from baton.models import transformers_backbone
 
     count: int = teacher.backbone.config.num_hidden_layers
     _check_layers(layers, count)
@@ -163,7 +174,7 @@ def _layers(
         config.layer_types = [config.layer_types[index] for index in layers]
     config.num_hidden_layers = len(layers)
     transformers_backbone.set_dropout(config, settings)
-    student = text_model.assemble(config, info.head, info.task.width, attention)
+    student = type(teacher).assemble(config, info.head, info.task.width, attention)
     student.head = kept.head
     student.load_state_dict(kept.state_dict())
     return student

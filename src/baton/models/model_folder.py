@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from baton import params, storage
-from baton.contracts import fitted_values, input_spec, task_spec
+from baton.contracts import encoder_library, fitted_values, input_spec, task_spec
 from baton.contracts.input_spec import (
     ENCODERS,
     AudioInput,
@@ -54,12 +54,17 @@ class _Kind(NamedTuple):
     encoders: tuple[str, ...] = ("",)  # the folders of their configs, within a model folder
 
 
-def _kind(reads: InputSpec) -> _Kind:
+def _kind(reads: InputSpec, folder: Path) -> _Kind:
+    """Return the functions for the model, or base model, in a folder."""
     match reads:  # transformers and timm take seconds each to import
         case TextInput():
             from baton.models import text_model
 
             return _Kind(text_model.work, text_model.create, text_model.reassemble)
+        case AudioInput() if encoder_library.of_transformers(folder):
+            from baton.models import audio_model
+
+            return _Kind(audio_model.work, partial(audio_model.create, reads=reads), audio_model.reassemble)
         case ImageInput() | AudioInput():
             from baton.models import image_model
 
@@ -86,7 +91,7 @@ def work(folder: Path, reads: InputSpec) -> Work:
     Raises:
         ModelError: If it is not a known encoder.
     """
-    return _kind(reads).work(folder)
+    return _kind(reads, folder).work(folder)
 
 
 def create(
@@ -111,7 +116,7 @@ def create(
         ModelError: If the folder is incomplete, its weights do not match, or the architecture lacks a
             requested feature.
     """
-    return _kind(reads).create(base, head, outputs, settings, attention)
+    return _kind(reads, base).create(base, head, outputs, settings, attention)
 
 
 def create_sequence(
@@ -179,7 +184,7 @@ def load(folder: Path, attention: str) -> tuple[Classifier, ModelInfo]:
     """
     _require(folder, WEIGHTS, INFO)
     info = read_info(folder)
-    _require(folder, *(str(Path(encoder, CONFIG)) for encoder in _kind(info.input).encoders))
+    _require(folder, *(str(Path(encoder, CONFIG)) for encoder in _kind(info.input, folder).encoders))
     model = _reassemble(folder, info, attention)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
@@ -198,7 +203,7 @@ def _reassemble(folder: Path, info: ModelInfo, attention: str) -> Classifier:
         assert isinstance(info.input, TextInput), "models that write texts read texts"
         tokenizer = document_windows.open_tokenizer(folder, info.input.max_length)
         return sequence_model.reassemble(folder, tokenizer, info.task, attention, info.input.pad)
-    return _kind(info.input).reassemble(folder, info.head, info.task.width, attention)
+    return _kind(info.input, folder).reassemble(folder, info.head, info.task.width, attention)
 
 
 def _require(folder: Path, *names: str) -> None:

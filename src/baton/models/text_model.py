@@ -1,17 +1,15 @@
 """Text classifiers: a transformers encoder with our head, from a base model's folder or from a config."""
 
-import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from torch import nn
 
 from baton import params
 from baton.contracts.packed_documents import Packing
 from baton.errors import ModelError
 from baton.models import transformers_backbone as backbones
-from baton.models.classifier import Classifier
+from baton.models.encoder_classifier import EncoderClassifier
 from baton.models.kernels import attention as attentions
 from baton.models.kernels import dropout as dropouts
 from baton.models.kernels import varlen
@@ -24,7 +22,7 @@ FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
 PACKABLE = ("bert", "electra", "albert", "distilbert", "modernbert", *FROM_PADDING)
 
 
-class TextClassifier(Classifier):
+class TextClassifier(EncoderClassifier):
     """A transformers encoder with a classification head."""
 
     def __init__(self, backbone: Any, head: params.Head, classes: int) -> None:
@@ -42,6 +40,11 @@ class TextClassifier(Classifier):
         self.takes_types = pair_windows.takes_types(backbone)
         attentions.install(backbone)
         dropouts.install(backbone)
+
+    @classmethod
+    def assemble(cls, config: Any, head: params.Head, classes: int, attention: str) -> Self:
+        """See `EncoderClassifier`."""
+        return cls(backbones.construct(config, attention), head, classes)
 
     def features(
         self,
@@ -146,49 +149,6 @@ class TextClassifier(Classifier):
             return f"{config.model_type} has its own attention"
         return "the encoder's own pooler reads one document per row" if self.pooling == "pooler" else None
 
-    def config(self) -> dict[str, Any]:
-        """Return the config as transformers writes it."""
-        config: dict[str, Any] = self.backbone.config.to_diff_dict()
-        return config | {"model_type": self.backbone.config.model_type}
-
-    def checkpoint_activations(self) -> None:
-        """Recompute activations layer by layer, as transformers does."""
-        try:
-            self.backbone.activation_checkpointing_enable({"use_reentrant": False})
-        except ValueError as error:
-            hint = "set runtime.gradient_checkpointing to false"
-            raise ModelError(
-                "this encoder cannot recompute its activations", got=str(error), hint=hint
-            ) from None
-
-    def shards(self) -> list[nn.Module]:
-        """Return the encoder's list of layers."""
-        stack = backbones.layer_stack(self.backbone)
-        return list(self.backbone.get_submodule(stack)) if stack else []
-
-    def _backbone_groups(self) -> list[list[str]]:
-        """Return the embeddings, each layer, and the parameters after the last layer."""
-        stack = backbones.layer_stack(self.backbone)
-        tables = {
-            f"{name}.weight"
-            for name, module in self.backbone.named_modules()
-            if isinstance(module, nn.Embedding)
-        }
-        bottom: list[str] = []
-        layers: dict[int, list[str]] = {}
-        top: list[str] = []
-        for name, _ in self.backbone.named_parameters():
-            # An encoder whose layers share their weights (ALBERT) has no list of layers: all but the
-            # embeddings are one layer.
-            index = re.match(rf"{re.escape(stack)}\.(\d+)\.", name) if stack else None
-            if index:
-                layers.setdefault(int(index[1]), []).append(name)
-            elif name in tables or (not layers if stack else "embedding" in name):
-                bottom.append(name)
-            else:
-                top.append(name)
-        return [bottom, *(layers[index] for index in sorted(layers)), top]
-
 
 def _together(values: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
     """Sum over each document's windows: (windows, width), (batch, windows) -> (batch, width).
@@ -210,18 +170,13 @@ def create(
     return TextClassifier(backbones.pretrained(base, head.pooling, settings, attention), head, classes)
 
 
-def assemble(config: Any, head: params.Head, classes: int, attention: str) -> TextClassifier:
-    """Return a classifier with the encoder that `config` describes, without loading its weights."""
-    return TextClassifier(backbones.construct(config, attention), head, classes)
-
-
 def reassemble(folder: Path, head: params.Head, classes: int, attention: str) -> TextClassifier:
     """Return the classifier that a model folder's config describes, without loading its weights.
 
     Raises:
         ModelError: If it is not a known encoder.
     """
-    return assemble(backbones.read_config(folder), head, classes, attention)
+    return TextClassifier.assemble(backbones.read_config(folder), head, classes, attention)
 
 
 def work(folder: Path) -> Work:

@@ -126,7 +126,7 @@ def set_dropout(config: Any, settings: params.Training) -> None:
     if settings.drop_path:
         hint = "set drop_path to 0.0"
         raise ModelError(
-            "text encoders have no stochastic depth",
+            "transformers' encoders have no stochastic depth",
             got=f"drop_path {settings.drop_path}",
             expected=0.0,
             hint=hint,

@@ -20,6 +20,7 @@ from baton.params.base import (
     RegisteredBase,
     TimmBase,
     WheelBase,
+    WhisperBase,
 )
 from baton.params.evaluate import (
     BandsBaseline,
@@ -273,6 +274,7 @@ __all__ = [
     "WheelBase",
     "WheelPackage",
     "WheelSource",
+    "WhisperBase",
     "WholeStudent",
     "WindowsTruncation",
     "checked",

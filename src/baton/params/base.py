@@ -120,6 +120,15 @@ class TimmBase(Section):
     licence: str
 
 
+class WhisperBase(Section):
+    """The encoder of a Whisper model in CTranslate2's format: the file `model.bin` of a package."""
+
+    kind: Literal["whisper"]
+    package: Package
+    file: RelativePath
+    licence: str
+
+
 class CharacterTokenizer(Section):
     """One token per character of train; others are unknown."""
 
@@ -182,6 +191,7 @@ Base = Annotated[
     | LocalBase
     | RegisteredBase
     | TimmBase
+    | WhisperBase
     | EncoderDecoderBase
     | ImageTextBase,
     Field(discriminator="kind"),

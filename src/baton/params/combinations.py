@@ -83,6 +83,7 @@ TABLE: Mapping[str, Mapping[str, Row]] = {
     | {
         "registered": Row(),
         "timm": Row(PICTURES),
+        "whisper": Row("audio"),
         "image_text": Row("image_text"),
         "encoder_decoder": Row("text", "sequence"),
     },

@@ -1,4 +1,4 @@
-"""A model of sound as an MLflow model.
+"""A timm model of sound as an MLflow model.
 
 MLflow copies this file, the model folder and the Baton modules imported here into the logged model ("models
 from code") and runs the file when the model is loaded. In the logged model, these modules belong to a package
@@ -18,111 +18,32 @@ files; to allow it, set SERVING_MODEL_CONFIG='{"serve_paths": true}'. `max_secon
 such setting.
 """
 
-import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import mlflow.models
-import mlflow.pyfunc
-import numpy as np
-import pandas as pd
 import timm
 import torch
 
-from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
-from baton.sounds import audio_containers, audio_decoding, log_mel
-from baton.tasks import answers, served_files, task_figures
+from baton.contracts.input_spec import AudioInput
+from baton.serve.audio_requests import AudioService, Encoder
 
-BATCH_SIZE = 32
-MAX_SECONDS = 600.0  # of one clip, unless model_config sets `max_seconds`; longer clips are not decoded
 WHITE = 255
-FILES = served_files.Files(
-    "a clip of sound", "clips", "WAV, FLAC, …", lambda content: audio_containers.begins_as(content) != ""
-)
 
 
-class AudioClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
-    """A timm backbone on spectrograms, with the head described in the model folder's `baton.json`.
+class AudioClassifier(AudioService):
+    """A timm backbone, which reads spectrograms as grey images."""
 
-    It runs in fp32, on a GPU if there is one.
-    """
-
-    def load_context(self, context: Any) -> None:
-        """Read the model folder `context.artifacts["model"]`.
-
-        Raises:
-            RuntimeError: If the weights do not match the config.
-            ValueError: If `max_seconds` in model_config is not a positive number.
-        """
-        folder = Path(context.artifacts["model"])
-        info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
-        self.task = task_figures.of(task_spec.read(info))
-        self.fitted = fitted_values.read(info)
-        reads = input_spec.read(info["input"], "baton.json: input")
-        assert isinstance(reads, input_spec.AudioInput), "models of other inputs are logged with another file"
-        self.reads = reads
-        config = context.model_config or {}
-        self.serve_paths = bool(config.get("serve_paths"))
-        self.max_seconds = config.get("max_seconds", MAX_SECONDS)
-        if not isinstance(self.max_seconds, int | float) or not self.max_seconds > 0:
-            found = f"  got:      max_seconds {self.max_seconds!r}\n  expected: a positive number of seconds"
-            raise ValueError(
-                f"model_config is invalid\n{found}\n  next:     fix max_seconds, or leave it out"
-            )
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        weights, self.head = saved_weights.read(folder, self.device)
+    def open_encoder(
+        self, folder: Path, reads: AudioInput, weights: dict[str, torch.Tensor], device: torch.device
+    ) -> Encoder:
+        """See `AudioService`."""
         # config.json also sets the pooling that the head expects.
-        self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
-        self.backbone.load_state_dict(weights)
-        self.backbone.to(self.device).eval()
-        mean, std = (torch.tensor(own, device=self.device) for own in (reads.picture.mean, reads.picture.std))
-        self.shift, self.scale = WHITE * mean, WHITE * std  # (1,), for values from 0 to 255
-
-    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Classify clips; the result has the input's index, if any.
-
-        Raises:
-            ValueError: If the input is not a column of clips, or a row's file is missing, not a clip, or
-                enormous.
-            TypeError: If a row is neither bytes nor a string nor a path.
-        """
-        clips, index = answers.column(model_input, "audio", served_files.LONE)
-        batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
-        return self.task.answer(self._predicted(clips, batch_size), self.fitted, index)
-
-    @torch.no_grad()
-    def _predicted(self, clips: list[Any], batch_size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return logits (clips, width) in the order of the clips.
-
-        Threads decode the clips; only those of one batch are in memory at a time.
-        """
-        result = np.zeros((len(clips), self.task.spec.width), np.float32)
-        paths = FILES.paths_allowed(self.serve_paths)
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            for start in range(0, len(clips), batch_size):
-                rows = range(start, min(start + batch_size, len(clips)))
-                pixels = torch.stack([*threads.map(lambda row: self._picture(clips[row], row, paths), rows)])
-                result[start : start + batch_size] = self._logits(pixels.to(self.device)).cpu().numpy()
-        return result
-
-    def _picture(self, value: Any, row: int, paths: bool) -> torch.Tensor:
-        """Return a row's spectrogram, (1, bands, frames), 0 to 255 as float32."""
-        content = FILES.content(value, row, paths)
-        try:
-            clip = audio_decoding.decode(content, self.max_seconds)
-        except audio_decoding.UndecodableError as error:
-            expected, hint = "an intact clip of sound", "fix or leave out this clip"
-            if error.check == "enormous":
-                expected = f"at most {self.max_seconds:g} s"
-                hint = "make it shorter, or set max_seconds in model_config"
-            raise answers.refused(ValueError, f"row {row}: {error}", value, expected, hint) from None
-        pixels = torch.from_numpy(log_mel.spectrogram(clip.samples, clip.rate, self.reads))
-        return pixels.permute(2, 0, 1).float()  # from (bands, frames, 1)
-
-    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return logits (batch, width) of pixels (batch, 1, bands, frames), 0 to 255."""
-        return self.head(self.backbone((pixels - self.shift) / self.scale))
+        backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
+        backbone.load_state_dict(weights)
+        backbone.to(device).eval()
+        mean, std = (torch.tensor(own, device=device) for own in (reads.picture.mean, reads.picture.std))
+        shift, scale = WHITE * mean, WHITE * std  # (1,), for values from 0 to 255
+        return lambda pixels: backbone((pixels - shift) / scale)
 
 
 mlflow.models.set_model(AudioClassifier())

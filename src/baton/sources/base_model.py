@@ -24,6 +24,7 @@ REQUIRED = {
     "model.safetensors": "its weights",
     "tokenizer.json": "its fast tokenizer",
 }
+SOUND = {"whisper"}  # families of transformers' that read sound
 PREFIX = "backbone."  # of all weights outside the head
 INFO = "baton.json"  # only Baton model folders have it
 # Files that a model folder may contain. All others are code, or a format whose reader runs code (pickle).
@@ -71,7 +72,7 @@ def fetch_base(
 
 
 def _fetched(
-    base: params.Encoder | params.RegisteredBase | params.EncoderDecoderBase,
+    base: params.Encoder | params.RegisteredBase | params.WhisperBase | params.EncoderDecoderBase,
     folder: Path,
     registered: Callable[[str, int, Path], Path] | None,
 ) -> str:
@@ -111,20 +112,31 @@ def _fetched(
             with tempfile.TemporaryDirectory() as fetched:
                 _registered_base(registered(base.name, base.version, Path(fetched)), base, folder)
             origin = f"models:/{base.name}/{base.version}, teacher"
-        case params.TimmBase():
-            from baton.sources import timm_base
-
-            origin = timm_base.write(base, folder)
-        case params.EncoderDecoderBase():
-            from baton.sources import encoder_decoder_base
-
-            encoder_decoder_base.write(base, folder)
-            origin = f"a new {base.architecture}"
+        case params.TimmBase() | params.WhisperBase() | params.EncoderDecoderBase():
+            origin = _made(base, folder)
     drawn = isinstance(base, params.EncoderDecoderBase) or (
         isinstance(base, params.TimmBase) and base.weights is None
     )
     _check_bases(folder, origin, drawn)
     return origin
+
+
+def _made(base: params.TimmBase | params.WhisperBase | params.EncoderDecoderBase, folder: Path) -> str:
+    """Write a base model that is not a model folder yet; timm and transformers take seconds to import."""
+    match base:
+        case params.TimmBase():
+            from baton.sources import timm_base
+
+            return timm_base.write(base, folder)
+        case params.WhisperBase():
+            from baton.sources import whisper_base
+
+            return whisper_base.write(base, folder)
+        case params.EncoderDecoderBase():
+            from baton.sources import encoder_decoder_base
+
+            encoder_decoder_base.write(base, folder)
+            return f"a new {base.architecture}"
 
 
 def _check_bases(folder: Path, origin: str, drawn: bool) -> None:
@@ -261,12 +273,14 @@ def _check_base(folder: Path, origin: str, drawn: bool) -> None:
 def _required(folder: Path, origin: str, drawn: bool) -> dict[str, str]:
     """Return the required files.
 
-    A config in timm's layout has an `architecture` key; image models need no tokenizer, and that of a new
-    encoder-decoder is trained later.
+    A config in timm's layout has an `architecture` key; models of images or sound need no tokenizer, and that
+    of a new encoder-decoder is trained later.
     """
-    config = folder / "config.json"
-    image = config.is_file() and "architecture" in _read_object(config, origin)
-    unneeded = {"tokenizer.json"} if image or (folder / trained_tokenizer.PLAN).is_file() else set()
+    path = folder / "config.json"
+    config = _read_object(path, origin) if path.is_file() else {}
+    trained = (folder / trained_tokenizer.PLAN).is_file()
+    textless = "architecture" in config or config.get("model_type") in SOUND or trained
+    unneeded = {"tokenizer.json"} if textless else set()
     return {
         name: what
         for name, what in REQUIRED.items()

@@ -106,7 +106,7 @@ class JournalRun(Run):
     def model(self, name: str, path: Path, example: Sequence[Any]) -> None:
         """See `Run`."""
         info = storage.read_json(path / "baton.json")
-        how = served_inputs.of_model(info)
+        how = served_inputs.of_folder(path)
         requirements, code = (
             environment.read_requirements(environment.LOCK, how.packages),
             served_code.served(how.main),

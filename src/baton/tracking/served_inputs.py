@@ -1,10 +1,12 @@
 """How a logged model is served, by the kind of its input."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-from baton.contracts import input_spec, task_spec
+from baton.contracts import encoder_library, input_spec, task_spec
 from baton.contracts.input_spec import (
     AudioInput,
     Head,
@@ -17,6 +19,8 @@ from baton.contracts.input_spec import (
     Windows,
 )
 from baton.contracts.task_spec import TaskSpec
+
+OF_TIMM = ("timm", "torchvision")  # timm imports torchvision
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,16 @@ class Served:
     imports: tuple[str, ...]  # lines of an example
     example: str  # the argument of `predict` in it
     reads: str  # how much of an input the model reads
+
+
+def of_folder(folder: Path) -> Served:
+    """Return how the model in a folder is served: by its input, and by the library of its encoder."""
+    info = json.loads((folder / "baton.json").read_bytes())
+    found = of_model(info)
+    if isinstance(read(info), AudioInput) and encoder_library.of_transformers(folder):
+        packages = tuple(name for name in found.packages if name not in OF_TIMM)
+        return replace(found, main="serve/pyfunc_whisper.py", packages=(*packages, "transformers"))
+    return found
 
 
 def of_model(info: Mapping[str, Any]) -> Served:

@@ -1,0 +1,118 @@
+"""Clips of sound in a request -> the answer of a served model, whose encoder the files of `serve` make.
+
+A server reads base64 strings but no paths, unless its model_config sets `serve_paths`: a request must not
+read the server's files. `max_seconds`, of one clip, is another such setting.
+"""
+
+import abc
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import torch
+
+from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
+from baton.sounds import audio_containers, audio_decoding, log_mel
+from baton.tasks import answers, served_files, task_figures
+
+BATCH_SIZE = 32
+MAX_SECONDS = 600.0  # of one clip, unless model_config sets `max_seconds`; longer clips are not decoded
+FILES = served_files.Files(
+    "a clip of sound", "clips", "WAV, FLAC, …", lambda content: audio_containers.begins_as(content) != ""
+)
+Encoder = Callable[[torch.Tensor], torch.Tensor]  # spectrograms (batch, 1, bands, frames) -> (batch, width)
+
+
+class AudioService(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-defined,misc]
+    """An encoder of spectrograms with the head described in the model folder's `baton.json`.
+
+    It runs in fp32, on a GPU if there is one.
+    """
+
+    @abc.abstractmethod
+    def open_encoder(
+        self,
+        folder: Path,
+        reads: input_spec.AudioInput,
+        weights: dict[str, torch.Tensor],
+        device: torch.device,
+    ) -> Encoder:
+        """Return the encoder of a model folder, which takes values from 0 to 255.
+
+        Raises:
+            RuntimeError: If the weights do not match the config.
+        """
+
+    def load_context(self, context: Any) -> None:
+        """Read the model folder `context.artifacts["model"]`.
+
+        Raises:
+            RuntimeError: If the weights do not match the config.
+            ValueError: If `max_seconds` in model_config is not a positive number.
+        """
+        folder = Path(context.artifacts["model"])
+        info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
+        self.task = task_figures.of(task_spec.read(info))
+        self.fitted = fitted_values.read(info)
+        reads = input_spec.read(info["input"], "baton.json: input")
+        assert isinstance(reads, input_spec.AudioInput), "models of other inputs are logged with another file"
+        self.reads = reads
+        config = context.model_config or {}
+        self.serve_paths = bool(config.get("serve_paths"))
+        self.max_seconds = config.get("max_seconds", MAX_SECONDS)
+        if not isinstance(self.max_seconds, int | float) or not self.max_seconds > 0:
+            found = f"  got:      max_seconds {self.max_seconds!r}\n  expected: a positive number of seconds"
+            raise ValueError(
+                f"model_config is invalid\n{found}\n  next:     fix max_seconds, or leave it out"
+            )
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        weights, self.head = saved_weights.read(folder, self.device)
+        self.encoder = self.open_encoder(folder, reads, weights, self.device)
+
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Classify clips; the result has the input's index, if any.
+
+        Raises:
+            ValueError: If the input is not a column of clips, or a row's file is missing, not a clip, or
+                enormous.
+            TypeError: If a row is neither bytes nor a string nor a path.
+        """
+        clips, index = answers.column(model_input, "audio", served_files.LONE)
+        batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
+        return self.task.answer(self._predicted(clips, batch_size), self.fitted, index)
+
+    @torch.no_grad()
+    def _predicted(self, clips: list[Any], batch_size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return logits (clips, width) in the order of the clips.
+
+        Threads decode the clips; only those of one batch are in memory at a time.
+        """
+        result = np.zeros((len(clips), self.task.spec.width), np.float32)
+        paths = FILES.paths_allowed(self.serve_paths)
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            for start in range(0, len(clips), batch_size):
+                rows = range(start, min(start + batch_size, len(clips)))
+                pixels = torch.stack([*threads.map(lambda row: self._picture(clips[row], row, paths), rows)])
+                result[start : start + batch_size] = (
+                    self.head(self.encoder(pixels.to(self.device))).cpu().numpy()
+                )
+        return result
+
+    def _picture(self, value: Any, row: int, paths: bool) -> torch.Tensor:
+        """Return a row's spectrogram, (1, bands, frames), 0 to 255 as float32."""
+        content = FILES.content(value, row, paths)
+        try:
+            clip = audio_decoding.decode(content, self.max_seconds)
+        except audio_decoding.UndecodableError as error:
+            expected, hint = "an intact clip of sound", "fix or leave out this clip"
+            if error.check == "enormous":
+                expected = f"at most {self.max_seconds:g} s"
+                hint = "make it shorter, or set max_seconds in model_config"
+            raise answers.refused(ValueError, f"row {row}: {error}", value, expected, hint) from None
+        pixels = torch.from_numpy(log_mel.spectrogram(clip.samples, clip.rate, self.reads))
+        return pixels.permute(2, 0, 1).float()  # from (bands, frames, 1)

@@ -1,0 +1,79 @@
+"""The pipeline on clips of sound with Whisper's encoder, through real `dvc repro`: rerun, killed, served."""
+
+import base64
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy.special import softmax
+
+from baton import storage
+from baton.contracts import predictions
+from tests import test_audio_pipeline, tiny
+from tests.test_interrupted import check_kills, longer
+from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("whisper") / "project"
+    copy_code(folder)
+    test_audio_pipeline.write_clips(folder / "inbox/audio")
+    tiny.write_whisper(folder / "inbox/whisper", width=32, layers=2)
+    shutil.copy(ROOT / "recipes/audio-folder.yaml", folder / "params.yaml")
+    made = Project(folder)
+    made.edit(small)
+    for command in ("init", "add .", "-c user.name=t -c user.email=t@example.org commit -m x"):
+        assert made.run("git", *command.split()).returncode == 0
+    yield made
+    shutil.rmtree(folder)
+
+
+def small(raw: dict[str, Any]) -> None:
+    test_audio_pipeline.small(raw)
+    raw["base"] = {"kind": "local", "folder": "inbox/whisper", "licence": "none"}
+    raw["tokenize"] |= {"sample_rate": 16_000, "seconds": 0.48, "bands": 80, "window": 400, "hop": 160}
+    for section in ("finetune", "distill"):
+        raw[section] |= {"drop_path": 0.0, "layer_decay": 0.9}
+
+
+def test_all_six_stages_run_and_a_forced_rerun_gives_the_same_bytes(project: Project) -> None:
+    assert project.repro() == STAGES
+    for name, layers in {"teacher": 2, "student": 1, "control": 1}.items():
+        config = storage.read_json(project.folder / f"models/{name}/config.json")
+        assert (config["encoder_layers"], config["max_source_positions"]) == (layers, 24)
+    metrics = storage.read_json(project.folder / "reports/metrics.json")
+    assert metrics["teacher"]["accuracy"] > 0.5 and "student_vs_control" in metrics["comparison"]
+    assert (project.folder / "reports/figures/gallery_teacher.png").is_file()
+    assert project.repro() == []
+    before = project.digests()
+    assert project.repro("--force") == STAGES
+    after = project.digests()
+    assert {name for name in before if before[name] != after.get(name)} <= TIMED
+
+
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_the_logged_model_answers_with_the_predictions(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    served = project.served("student")
+    clips = pq.read_table("data/clean/test.parquet")["audio"].to_pylist()
+    answer = served.predict([clips[0], base64.b64encode(clips[1]).decode(), *clips[2:]])
+    _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
+    info = storage.read_json(Path("models/student/baton.json"))
+    expected = softmax(logits.astype(np.float64) / info["fitted"]["temperature"], axis=1)
+    np.testing.assert_allclose(answer.drop(columns="label").to_numpy(), expected, atol=0.01)  # bf16
+    assert len(served.predict(served.input_example)) == 2
+
+
+def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
+    project.edit(lambda raw: (longer(raw), raw["finetune"].update(epochs=24)))
+    check_kills(project, "finetune", "teacher", kills=1, log_every=3)
