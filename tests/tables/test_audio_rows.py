@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,3 +178,10 @@ def test_a_folder_of_images_is_not_one_of_clips(album: Path, audio_settings: Set
     put("inbox/empty/x.wav", b"")
     with pytest.raises(SourceError, match="one folder of clips per class"):
         fetch(folders=params.Files(train="inbox/empty"))
+
+
+def test_threads_find_scipy_imported() -> None:
+    """Two threads that import two parts of it first, at the same time, may find one of them half imported."""
+    found = "import sys\nfrom baton.tables import audio_rows\naudio_rows.read_all({}, None)\n"
+    found += "assert {'scipy.signal', 'scipy.fftpack'} <= set(sys.modules)"
+    subprocess.run([sys.executable, "-c", found], check=True)

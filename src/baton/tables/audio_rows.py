@@ -5,6 +5,7 @@ are found by the clip's spectrogram, as those of images are by their pixels: cop
 rates and with another gain look the same in it.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,9 @@ def read_all(
     Raises:
         DataError: A file is not a Parquet table, is damaged, has no rows, or lacks a column.
     """
+    # Threads that first import two parts of scipy at a time, as `log_mel` and imagehash do, get half of it.
+    for module in ("scipy.signal", "scipy.fftpack"):
+        importlib.import_module(module)
     tables = [EncodedTable(split, path, read_label) for split, path in paths.items()]
     for table in tables:
         encoded_rows.fill(table, settings, partial(_look, max_seconds=settings.max_seconds), "clips")
