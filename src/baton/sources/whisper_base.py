@@ -112,7 +112,7 @@ def _parameters(variables: Variables, scope: str, target: str) -> Weights:
 
 
 def _values(variable: NDArray[np.generic]) -> NDArray[np.floating]:
-    return np.ascontiguousarray(variable)  # type: ignore[return-value]  # checked in `write`
+    return np.ascontiguousarray(variable)  # floating point, as `write` checks
 
 
 def _foreign(origin: str, got: str) -> SourceError:
