@@ -31,6 +31,7 @@ UNIONS: dict[str, Any] = {
 TABLES, ENCODERS = "delimited parquet jsonl lines", "wheel joined hub local registered"
 FILES = "wheel hub local package"
 PICTURES = f"{ENCODERS} timm"
+SOUNDS = f"{PICTURES} whisper"
 POSSIBLE = f"""
 text       | classes labels numbers tokens | {FILES}                   | {TABLES}               | {ENCODERS}
 text       | classes labels numbers        | local package             | documents              | {ENCODERS}
@@ -45,9 +46,9 @@ text       | sequence                      | sklearn                   | jsonl  
 images     | classes                       | folder idx digits torchvision {FILES} | -          | {PICTURES}
 images     | labels numbers                | {FILES}                   | -                      | {PICTURES}
 images     | classes labels numbers        | table                     | {TABLES}               | {PICTURES}
-audio      | classes                       | folder {FILES}            | -                      | {PICTURES}
-audio      | labels numbers                | {FILES}                   | -                      | {PICTURES}
-audio      | classes labels numbers        | table                     | {TABLES}               | {PICTURES}
+audio      | classes                       | folder {FILES}            | -                      | {SOUNDS}
+audio      | labels numbers                | {FILES}                   | -                      | {SOUNDS}
+audio      | classes labels numbers        | table                     | {TABLES}               | {SOUNDS}
 image_text | classes                       | folder {FILES}            | -                      | image_text registered
 image_text | labels numbers                | {FILES}                   | -                      | image_text registered
 image_text | classes labels numbers        | table                     | {TABLES}               | image_text registered

@@ -49,7 +49,8 @@ def test_all_six_stages_run_and_a_forced_rerun_gives_the_same_bytes(project: Pro
         config = storage.read_json(project.folder / f"models/{name}/config.json")
         assert (config["encoder_layers"], config["max_source_positions"]) == (layers, 24)
     metrics = storage.read_json(project.folder / "reports/metrics.json")
-    assert metrics["teacher"]["accuracy"] > 0.5 and "student_vs_control" in metrics["comparison"]
+    assert "student_vs_control" in metrics["comparison"]
+    assert {"majority", "bands_logistic"} <= set(metrics["test"]["baselines"])
     assert (project.folder / "reports/figures/gallery_teacher.png").is_file()
     assert project.repro() == []
     before = project.digests()
