@@ -17,15 +17,33 @@ def cut(text: str, how: words.Cut) -> list[str]:
         (" \n\t\u00a0", [], []),
         ("A man, a plan", ["A", "man,", "a", "plan"], ["A", "man", ",", "a", "plan"]),
         ("U.S. don't 3,5", ["U.S.", "don't", "3,5"], ["U", ".", "S", ".", "don", "'", "t", "3", ",", "5"]),
-        ("Zürich\u00a0\u2013 東京", ["Zürich", "\u2013", "東京"], ["Zürich", "\u2013", "東京"]),
+        ("Zürich\u00a0\u2013 東京", ["Zürich", "\u2013", "東京"], ["Zürich", "\u2013", "東", "京"]),
+        # Scripts without spaces: one word per letter, with its marks; digits and Latin letters stay together.
+        (
+            "東京タワーは1958年〇、か\u3099",
+            ["東京タワーは1958年〇、か\u3099"],
+            [*"東京タワーは", "1958", *"年〇、", "か\u3099"],
+        ),
+        ("กรุงเทพ ๑๒", ["กรุงเทพ", "๑๒"], ["ก", "รุ", "ง", "เ", "ท", "พ", "๑๒"]),
+        ("ຫຼວງ ភ្នំ ရန်", ["ຫຼວງ", "ភ្នំ", "ရန်"], ["ຫຼ", "ວ", "ງ", "ភ្", "នំ", "ရ", "န်"]),
+        ("서울은 Київ", ["서울은", "Київ"], ["서울은", "Київ"]),
+        # Invisible characters: joiners, a soft hyphen and marks of direction; zero-width spaces divide words.
+        ("co\u00adop\u00ad می\u200cخواهم\u200f.", ["co\u00adop\u00ad", "می\u200cخواهم\u200f."], None),
+        ("❤\ufe0f \ufe0f \u200d\u2060 \ufeffa\u200bb", ["❤\ufe0f", "\ufeffa", "b"], ["❤\ufe0f", "a", "b"]),
+        ("👩\u200d💻 \u3164 \x08 \x7f", ["👩\u200d💻"], ["👩", "💻"]),
         # Vowel signs and accents belong to the letter before them.
         ("हिन्दी e\u0301te\u0301", ["हिन्दी", "e\u0301te\u0301"], ["हिन्दी", "e\u0301te\u0301"]),
         ("ok👍🏽!", ["ok👍🏽!"], ["ok", "👍", "🏽", "!"]),
     ],
 )
-def test_words(text: str, space: list[str], pattern: list[str]) -> None:
+def test_words(text: str, space: list[str], pattern: list[str] | None) -> None:
     assert cut(text, "space") == space
-    assert cut(text, "pattern") == pattern
+    assert cut(text, "pattern") == (["co\u00adop", "می\u200cخواهم", "."] if pattern is None else pattern)
+
+
+def test_a_long_run_of_invisible_characters_takes_no_time() -> None:
+    text = "a " + "\u200d\ufe0f" * 100_000 + " \ufe0f\u200db"
+    assert cut(text, "space") == ["a", "\ufe0f\u200db"] and cut(text, "pattern") == ["a", "b"]
 
 
 def test_the_first_token_that_has_a_character_of_the_word() -> None:

@@ -16,17 +16,57 @@ from numpy.typing import NDArray
 Cut = Literal["space", "pattern"]
 Span = tuple[int, int]
 
+# Letters of scripts that are written without spaces between words: Han, kana, and those of South-East Asia in
+# which lines are broken by a dictionary (Unicode UAX 14, class SA: Thai, Lao, Myanmar, Khmer, Tai, Ahom).
+UNSPACED = [(0x3005, 0x3007), (0x3021, 0x3029), (0x3038, 0x303C), (0x3041, 0x30FF), (0x31F0, 0x31FF)]
+UNSPACED += [(0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9D), (0x1AFF0, 0x1B16F)]
+UNSPACED += [(0x20000, 0x3FFFD), (0x0E01, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17DC), (0x1950, 0x19DF)]
+UNSPACED += [(0x1A20, 0x1AAF), (0xA9E0, 0xA9FF), (0xAA60, 0xAADF), (0x11700, 0x1174F)]
+# Characters that nobody sees and that are neither marks nor of the category of formats: fillers of Hangul.
+FILLERS = {0x115F, 0x1160, 0x3164, 0xFFA0}
+ZERO_WIDTH_SPACE = 0x200B
+# What stands for a character when words are looked for: a mark, an invisible character, an unspaced letter.
+MARK, HIDDEN, ALONE = "\u0301", "\u00ad", "\u4e00"
+UNSEEN = rf"{HIDDEN}{MARK}\x00-\x1f\x7f"  # what is not a word without other characters
 # `space`: what lies between white space, as in texts that were cut into words before (joined by one space
-# each). `pattern`: letters, digits, underscores and the marks that belong to them (`word`), and every other
-# visible character for itself.
-PATTERNS = {"space": re.compile(r"\S+"), "pattern": re.compile(r"\w+|[^\w\s]")}
+# each). `pattern`: letters, digits and underscores, each letter of `UNSPACED` alone, and every other visible
+# character alone. Marks belong to what is before them. Invisible characters are inside of words, but neither
+# begin nor end one, and what has no visible character is not a word.
+PATTERNS = {
+    "space": re.compile(rf"(?<!\S)[{UNSEEN}]*[^\s{UNSEEN}]\S*"),
+    "pattern": re.compile(
+        rf"{ALONE}(?:{HIDDEN}*{MARK})*"
+        rf"|[^\W{ALONE}](?:{HIDDEN}*[^\W{ALONE}]|{HIDDEN}*{MARK})*"
+        rf"|[^\w\s{UNSEEN}](?:{HIDDEN}*{MARK})*"
+    ),
+}
+
+
+class _StandIns(dict[int, int | str]):
+    """What stands for each character, by its code; `str.translate` reads it."""
+
+    def __missing__(self, code: int) -> int | str:
+        category = unicodedata.category(chr(code))
+        found: int | str = code
+        if code == ZERO_WIDTH_SPACE:
+            found = " "
+        elif category == "Cf" or code in FILLERS or (0x80 <= code < 0xA0 and not chr(code).isspace()):
+            found = HIDDEN
+        elif category[0] == "M":
+            found = MARK
+        elif category in ("Lo", "Lm", "Nl") and any(first <= code <= last for first, last in UNSPACED):
+            found = ALONE
+        self[code] = found
+        return found
+
+
+_STAND_INS = _StandIns()
 
 
 def cut(text: str, how: Cut) -> list[Span]:
     """Return the words of a text as (start, end) in characters."""
-    if how == "pattern" and not text.isascii():
-        # Combining marks (vowel signs of Indic scripts, accents) are not letters to `re`.
-        text = "".join("a" if unicodedata.category(one)[0] == "M" else one for one in text)
+    if not text.isascii():
+        text = text.translate(_STAND_INS)
     return [match.span() for match in PATTERNS[how].finditer(text)]
 
 
